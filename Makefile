@@ -1,0 +1,51 @@
+# `make demo` and `make test` do all the set-up themselves: a virtual environment from the
+# locked dependencies, and the system's OpenSSH client where it is missing.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint types tests bench lock clean help
+
+help:  ## Show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+demo: $(READY)  ## Rent a GPU end to end on the local marketplace
+	@sh tools/need.sh ssh:openssh-client ssh-keygen:openssh-client
+	@$(BIN)/clore demo
+
+test: lint types tests  ## Everything CI checks
+
+lint: $(READY)  ## ruff and both walls of the design
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }
+
+types: $(READY)  ## mypy and pyright, both strict
+	@$(BIN)/mypy
+	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+
+tests: $(READY)  ## The test-suite; ARGS="-k name" narrows it
+	@sh tools/need.sh ssh:openssh-client scp:openssh-client sftp:openssh-client rsync:rsync tmux:tmux git:git
+	@$(BIN)/pytest -n 4 $(ARGS)
+
+bench: $(READY)  ## The figures, side by side with PyPI's clore-ai 0.1.1
+	@sh tools/need.sh ssh:openssh-client
+	@$(BIN)/python -m bench $(ARGS)
+
+$(READY): pyproject.toml requirements/dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "The development set-up needs Python 3.10 or newer; this is `$(PYTHON) --version`. Try: make PYTHON=python3.11" >&2; exit 1; }
+	@echo "Setting up $(VENV) (once)…" >&2
+	@$(PYTHON) -m venv $(VENV) || { echo "No venv module. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock:  ## Compile requirements/dev.txt anew (needs uv)
+	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.10 --upgrade \
+	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
+	  --no-emit-package clore-ai -q -o requirements/dev.txt
+
+clean:  ## Remove the virtual environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

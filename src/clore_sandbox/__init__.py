@@ -1,0 +1,1 @@
+"""The local Clore.ai marketplace: the same API, real SSH endpoints, nothing to pay."""
