@@ -1,1 +1,167 @@
-"""001."""
+"""The `CloreClient` of the older guides (001, CLI & SDK Guide; 002, API Quick Reference).
+
+Plain dicts and lists, as the service sends them. A thin skin over `clore_ai`: so it is paced, it
+never sends a rental twice, and prices in it are as the service's: per **day**, in the named coin.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clore_ai import _wire
+from clore_ai._flow import answer
+from clore_ai.client import CloreAI
+from clore_ai.exceptions import CloreAPIError as _Error
+from clore_ai.exceptions import OrderUncertain
+from clore_ai.rental import check, create
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clore_ai._flow import Flow
+
+__all__ = ["CloreAPIError", "CloreClient"]
+
+T = TypeVar("T")
+
+_NO_CODE = -1
+
+
+class CloreAPIError(Exception):
+    """Raised when the service returns a code other than 0, or nothing usable.
+
+    `code` is the service's, `error` its reason; `response` is what came. Where nothing came
+    (`code` -1), `error` says what happened.
+    """
+
+    ERROR_CODES: Mapping[int, str] = {
+        0: "Normal",
+        1: "Database error",
+        2: "Invalid input data",
+        3: "Invalid API token",
+        4: "Invalid endpoint",
+        5: "Rate limit exceeded (1 req/sec)",
+        6: "Error (see error field)",
+    }
+
+    def __init__(self, response: dict[str, Any]) -> None:
+        self.response = response
+        self.code = response.get("code")
+        self.error = response.get("error", "")
+        known = self.code if isinstance(self.code, int) else _NO_CODE
+        message = self.ERROR_CODES.get(known, f"Unknown code {self.code}")
+        if self.error:
+            message = f"{message}: {self.error}"
+        super().__init__(f"Clore API error {self.code}: {message}")
+
+
+class CloreClient:
+    """Client of the Clore.ai REST API, with the methods of 001 and 002.
+
+    Args:
+        api_key: as in `clore_ai.CloreAI`; from the environment or the config file where empty.
+
+    `BASE_URL` is where calls go, unless ``CLORE_BASE_URL`` or the config file says otherwise.
+    """
+
+    BASE_URL = "https://api.clore.ai/v1"
+    ERROR_CODES = CloreAPIError.ERROR_CODES
+
+    def __init__(self, api_key: str | None = None) -> None:
+        changed = self.BASE_URL if self.BASE_URL != CloreClient.BASE_URL else None
+        self._api = CloreAI(api_key, changed)
+        self.api_key = self._api.api_key
+
+    def list_servers(self) -> list[dict[str, Any]]:
+        """All servers on the marketplace, rented ones too."""
+        return self._get(_wire.marketplace(), "servers", list)
+
+    def get_marketplace(self) -> list[dict[str, Any]]:
+        """All servers on the marketplace (002's name)."""
+        return self.list_servers()
+
+    def get_server_details(self, server_id: int) -> dict[str, Any]:
+        """The spot market of one server."""
+        return self._get(_wire.spot_marketplace(server_id), "market", dict)
+
+    def create_order(
+        self,
+        server_id: int,
+        image: str,
+        order_type: str = "on-demand",
+        currency: str = "bitcoin",
+        spotprice: float | None = None,
+        ports: dict[str, str] | None = None,
+        ssh_password: str | None = None,
+        ssh_key: str | None = None,
+        jupyter_token: str | None = None,
+        env: dict[str, str] | None = None,
+        command: str | None = None,
+        required_price: float | None = None,
+    ) -> dict[str, Any]:
+        """Rent a server, once, and return ``{"code": 0, "order_id": …}``.
+
+        The service's own answer holds no id; it is looked up. `spotprice` and `required_price`
+        (001's workflow passes it, its class forgot it) are in `currency` per **day**.
+
+        Raises:
+            ValueError: a spot order without `spotprice`.
+            CloreAPIError: refused. With code -1 an order may exist: look at `get_orders`.
+        """
+        if order_type == "spot" and spotprice is None:
+            raise ValueError("spotprice is required for spot orders")
+        try:
+            body = check.order_body(
+                server_id=server_id,
+                image=image,
+                type=order_type,
+                currency=currency,
+                spot_price=spotprice,
+                ports=ports,
+                ssh_password=ssh_password,
+                ssh_key=ssh_key,
+                jupyter_token=jupyter_token,
+                env=env,
+                command=command,
+                required_price=required_price,
+            )
+            order = self._api.drive(create.create(self._api.session, body))
+        except _Error as exc:
+            raise _plain(exc) from exc
+        return {"code": 0, "order_id": order.id}
+
+    def get_orders(self, include_completed: bool = False) -> list[dict[str, Any]]:  # noqa: FBT001, FBT002 - 001's signature
+        """Active orders; with `include_completed` also those that ended."""
+        return self._get(_wire.my_orders(include_completed=include_completed), "orders", list)
+
+    def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
+        """End a rental; `issue` tells the host why."""
+        try:
+            return self._api.cancel_order(order_id, issue)
+        except _Error as exc:
+            raise _plain(exc) from exc
+
+    def get_wallets(self) -> list[dict[str, Any]]:
+        """Wallets and balances."""
+        return self._get(_wire.wallets(), "wallets", list)
+
+    def get_my_servers(self) -> list[dict[str, Any]]:
+        """Servers that the user hosts."""
+        return self._get(_wire.my_servers(), "servers", list)
+
+    def _get(self, call: _wire.Call[Any], key: str, kind: type[T]) -> T:
+        flow: Flow[dict[str, Any]] = answer(call, self._api.session.rules)
+        try:
+            value = self._api.drive(flow).get(key)
+        except _Error as exc:
+            raise _plain(exc) from exc
+        if not isinstance(value, kind):
+            raise CloreAPIError({"code": _NO_CODE, "error": f"the answer holds no {key!r}"})
+        return value
+
+
+def _plain(exc: _Error) -> CloreAPIError:
+    """The same error in 001's form."""
+    if exc.response and exc.code is not None and not isinstance(exc, OrderUncertain):
+        return CloreAPIError(exc.response)
+    return CloreAPIError({"code": _NO_CODE if exc.code is None else exc.code, "error": str(exc)})

@@ -1,1 +1,106 @@
-"""Python SDK for the Clore.ai GPU marketplace."""
+"""Python SDK for the Clore.ai GPU marketplace (004).
+
+    from clore_ai import CloreAI
+
+    with CloreAI() as client:
+        for server in client.marketplace(gpu="RTX 4090", max_price_usd=0.50):
+            print(server.id, server.gpu_model, server.price_usd)  # USD per hour
+
+Prices as the service sends them are per **day**; 004's `price_usd` and `max_price_usd` are USD per
+**hour**. Names are imported when they are first used, so the command line starts fast.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from clore_ai._version import __version__
+
+if TYPE_CHECKING:
+    from clore_ai.aio import AsyncCloreAI
+    from clore_ai.client import CloreAI
+    from clore_ai.exceptions import (
+        AuthError,
+        CloreAPIError,
+        ConfigError,
+        DBError,
+        FieldError,
+        InvalidEndpointError,
+        InvalidInputError,
+        NotFoundError,
+        OrderEnded,
+        OrderUncertain,
+        RateLimitError,
+        ResponseError,
+        TransportError,
+        WaitTimeout,
+    )
+    from clore_ai.models import (
+        APIResponse,
+        MarketplaceServer,
+        MyServer,
+        Order,
+        Server,
+        ServerConfig,
+        SpotMarket,
+        SpotOffer,
+        Wallet,
+    )
+    from clore_ai.rate_limiter import RateLimiter
+
+__all__ = [
+    "APIResponse",
+    "AsyncCloreAI",
+    "AuthError",
+    "CloreAI",
+    "CloreAPIError",
+    "ConfigError",
+    "DBError",
+    "FieldError",
+    "InvalidEndpointError",
+    "InvalidInputError",
+    "MarketplaceServer",
+    "MyServer",
+    "NotFoundError",
+    "Order",
+    "OrderEnded",
+    "OrderUncertain",
+    "RateLimitError",
+    "RateLimiter",
+    "ResponseError",
+    "Server",
+    "ServerConfig",
+    "SpotMarket",
+    "SpotOffer",
+    "TransportError",
+    "WaitTimeout",
+    "Wallet",
+    "__version__",
+]
+
+_MODULES = {"AsyncCloreAI": "aio", "CloreAI": "client", "RateLimiter": "rate_limiter"}
+_MODELS = {
+    "APIResponse",
+    "MarketplaceServer",
+    "MyServer",
+    "Order",
+    "Server",
+    "ServerConfig",
+    "SpotMarket",
+    "SpotOffer",
+    "Wallet",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = _MODULES.get(name) or ("models" if name in _MODELS else "exceptions")
+    value: object = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,261 @@
+"""Performs the steps of flows: the only file of the client that does network I/O.
+
+`Driver` blocks, `AsyncDriver` awaits; both close the flow in `finally`, so that Ctrl-C and a
+cancelled task run its clean-up, which may itself take steps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import socket
+import threading
+import time
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import httpx
+
+from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Step
+from clore_ai._version import __version__
+from clore_ai._wire import Call, Reply
+from clore_ai.exceptions import ConfigError, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from clore_ai.config import Settings
+    from clore_ai.rate_limiter import RateLimiter
+
+T = TypeVar("T")
+
+# Unknown default user agents can meet HTTP 403 at the CDN (api.md, 1).
+USER_AGENT = f"clore-ai/{__version__} (Python {platform.python_version()})"
+_NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_SENT = "send_request_headers.complete"
+
+
+def _headers(settings: Settings) -> dict[str, str]:
+    return {"User-Agent": USER_AGENT, "Accept": "application/json"} | (
+        {"auth": settings.api_key} if settings.api_key else {}
+    )
+
+
+def _request(
+    client: httpx.Client | httpx.AsyncClient, base_url: str, call: Call[Any], trace: object
+) -> httpx.Request:
+    return client.build_request(
+        call.method,
+        f"{base_url}/{call.path}",
+        params=call.params,
+        json=call.body,
+        extensions={"trace": trace, "timeout": client.timeout.as_dict()},
+    )
+
+
+def _reply(response: httpx.Response) -> Reply:
+    kind = response.headers.get("content-type", "")
+    return Reply(response.status_code, kind, response.content, response.headers.get("location"))
+
+
+def _no_answer(call: Call[Any], base_url: str, exc: Exception) -> NoReturn:
+    """Turn httpx's error into ours, which knows whether the request may have arrived."""
+    if isinstance(exc, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError)):
+        raise ConfigError(f"{call.path}: {base_url} can't be used: {exc}") from exc
+    never = isinstance(exc, _NEVER_ARRIVED)
+    if never:
+        what = f"can't reach {base_url} ({str(exc) or type(exc).__name__}); nothing was sent"
+    elif isinstance(exc, httpx.TimeoutException):
+        what = "no answer in time"
+    else:
+        what = f"the connection was cut ({str(exc) or type(exc).__name__})"
+    tail = "" if never or call.repeatable else "; it may have been acted on all the same"
+    raise TransportError(f"{call.path}: {what}{tail}.", maybe_acted=not never) from exc
+
+
+class Driver:
+    """Runs flows in the calling thread. Serves any number of threads at once."""
+
+    def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
+        self._settings = settings
+        self._limiter = limiter
+        self._client = httpx.Client(headers=_headers(settings), timeout=timeout_s)
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[Any]] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """Perform the flow's steps and return its result."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = self._perform(step)
+                except BaseException as exc:  # noqa: BLE001 - the flow cleans up, then re-raises
+                    step = flow.throw(exc)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    def _perform(self, step: Step) -> object:
+        if isinstance(step, Send):
+            return self._send(step.call)
+        if isinstance(step, Sleep):
+            time.sleep(step.seconds)
+        elif isinstance(step, Clock):
+            return Instant(time.time(), time.monotonic())
+        elif isinstance(step, Backoff):
+            self._limiter.set_backoff(step.seconds)
+        elif isinstance(step, Probe):
+            return _greets(step)
+        else:
+            return self._share(step)
+        return None
+
+    def _send(self, call: Call[Any]) -> Reply:
+        self._limiter.wait(call.is_create_order)
+
+        def trace(event: str, _info: dict[str, Any]) -> None:
+            if event.endswith(_SENT):
+                self._limiter.sent()
+
+        request = _request(self._client, self._settings.base_url, call, trace)
+        try:
+            return _reply(self._client.send(request))
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            _no_answer(call, self._settings.base_url, exc)
+
+    def _share(self, step: Shared[T]) -> T:
+        with self._lock:
+            future = self._running.get(step.key)
+            mine = future is None
+            if future is None:
+                future = self._running[step.key] = Future()
+        if not mine:
+            try:
+                shared: T = future.result()
+            except (KeyboardInterrupt, GeneratorExit, SystemExit):
+                return self._share(step)  # the thread that asked was stopped, not the request
+            return shared
+        try:
+            result = self.run(step.make())
+        except BaseException as exc:
+            self._end(step.key)
+            future.set_exception(exc)
+            raise
+        self._end(step.key)
+        future.set_result(result)
+        return result
+
+    def _end(self, key: str) -> None:
+        with self._lock:
+            del self._running[key]
+
+
+class AsyncDriver:
+    """Runs flows in the running event loop; any number of tasks at once."""
+
+    def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
+        self._settings = settings
+        self._limiter = limiter
+        self._client = httpx.AsyncClient(headers=_headers(settings), timeout=timeout_s)
+        self._running: dict[str, asyncio.Task[Any]] = {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Perform the flow's steps and return its result."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = await self._perform(step)
+                except BaseException as exc:  # noqa: BLE001 - the flow cleans up, then re-raises
+                    step = flow.throw(exc)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    async def _perform(self, step: Step) -> object:
+        if isinstance(step, Send):
+            return await self._send(step.call)
+        if isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+        elif isinstance(step, Clock):
+            return Instant(time.time(), time.monotonic())
+        elif isinstance(step, Backoff):
+            self._limiter.set_backoff(step.seconds)
+        elif isinstance(step, Probe):
+            return await _greets_async(step)
+        else:
+            return await self._share(step)
+        return None
+
+    async def _send(self, call: Call[Any]) -> Reply:
+        await self._limiter.wait_async(call.is_create_order)
+
+        async def trace(event: str, _info: dict[str, Any]) -> None:
+            if event.endswith(_SENT):
+                self._limiter.sent()
+
+        request = _request(self._client, self._settings.base_url, call, trace)
+        try:
+            return _reply(await self._client.send(request))
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            _no_answer(call, self._settings.base_url, exc)
+
+    async def _share(self, step: Shared[T]) -> T:
+        task = self._running.get(step.key)
+        if task is None:
+            coroutine: Coroutine[Any, Any, T] = self.run(step.make())
+            task = self._running[step.key] = asyncio.ensure_future(coroutine)
+            task.add_done_callback(lambda done: self._forget(step.key, done))
+        # Shielded: one caller who gives up does not take the answer from the others.
+        result: T = await asyncio.shield(task)
+        return result
+
+    def _forget(self, key: str, done: asyncio.Task[Any]) -> None:
+        self._running.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # seen, also when nobody waits any more
+
+
+def _greets(step: Probe) -> bool:
+    """Connect and read the first bytes; an SSH server speaks first (RFC 4253, 4.2)."""
+    try:
+        with socket.create_connection((step.host, step.port), step.timeout_s) as connection:
+            connection.settimeout(step.timeout_s)
+            return connection.recv(4) == b"SSH-"
+    except OSError:
+        return False
+
+
+async def _greets_async(step: Probe) -> bool:
+    try:
+        return await asyncio.wait_for(_greeting(step), step.timeout_s)
+    except (OSError, asyncio.TimeoutError):
+        return False
+
+
+async def _greeting(step: Probe) -> bool:
+    reader, writer = await asyncio.open_connection(step.host, step.port)
+    try:
+        return await reader.read(4) == b"SSH-"
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()

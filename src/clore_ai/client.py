@@ -1,0 +1,276 @@
+"""`CloreAI`, the blocking client: one line a method. What they do is in `clore_ai.rental`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from clore_ai import _wire
+from clore_ai._drive import Driver
+from clore_ai._flow import Flow, Rules, request
+from clore_ai.config import resolve
+from clore_ai.rate_limiter import RateLimiter
+from clore_ai.rental import cancel, check, create, hosting, pick, wait
+from clore_ai.rental.session import Session
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from clore_ai.ledger import Ledger
+    from clore_ai.models import (
+        MarketplaceServer,
+        MyServer,
+        Order,
+        OrderType,
+        ServerConfig,
+        SpotMarket,
+        Wallet,
+    )
+
+T = TypeVar("T")
+
+
+class CloreAI:
+    """A client of the Clore.ai marketplace that blocks (004, `CloreAI`).
+
+    One object serves any number of threads; requests are paced and sent again by these rules:
+
+    - 1 request a second, `create_order` once in 5 s: see `rate_limiter`.
+    - Code 5 (HTTP 429): after 1 s, 2 s, 4 s …, at most `max_retries` times.
+    - No connection, or an answer lost: likewise, but a call that spends money (`create_order`,
+      `set_spot_price`) only where the service surely did not act.
+    - A lost `create_order` is never sent again: its order is looked for instead.
+
+    Args:
+        api_key: else ``CLORE_API_KEY``, else the config file. Only `marketplace` works without.
+        base_url: else ``CLORE_BASE_URL``, else the config file, else the real service.
+        timeout: seconds that each attempt may wait for the network.
+        max_retries: how often a call may be sent again.
+
+    Raises:
+        ConfigError: the config file can't be read, or the base URL is none.
+    """
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        timeout: float = 30.0,
+        max_retries: int = 3,
+    ) -> None:
+        if max_retries < 0 or timeout <= 0:
+            raise ValueError("max_retries must be 0 or more, timeout above 0")
+        settings = resolve(api_key, base_url)
+        self.api_key = settings.api_key
+        self.base_url = settings.base_url
+        self.timeout = timeout
+        self.max_retries = max_retries
+        self.rate_limiter = RateLimiter(requests_per_second=settings.requests_per_second)
+        self._session = Session(Rules(bool(settings.api_key), max_retries))
+        self._driver = Driver(settings, timeout, self.rate_limiter)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the HTTP connections."""
+        self._driver.close()
+
+    @property
+    def session(self) -> Session:
+        """What this client's flows share."""
+        return self._session
+
+    @property
+    def ledger(self) -> Ledger:
+        """What this client tried to rent, and what became of it."""
+        return self._session.ledger
+
+    def drive(self, flow: Flow[T]) -> T:
+        """Run a flow of `clore_ai.rental` and return its result."""
+        return self._driver.run(flow)
+
+    def wallets(self) -> list[Wallet]:
+        """The account's wallets. `balance` is in the wallet's own coin, or None (004, wallets).
+
+        Raises:
+            AuthError: no key, or an unknown one.
+        """
+        return self.drive(request(_wire.wallets(), self._session.rules))
+
+    def marketplace(
+        self,
+        gpu: str | None = None,
+        min_gpu_count: int | None = None,
+        min_ram_gb: float | None = None,
+        max_price_usd: float | None = None,
+        available_only: bool = True,  # noqa: FBT001, FBT002 - 004's signature
+    ) -> list[MarketplaceServer]:
+        """Servers for rent, filtered here: the service returns all of them. Needs no key.
+
+        Args:
+            gpu: a part of the GPU's name, e.g. ``"RTX 4090"``; case does not matter.
+            min_gpu_count: GPUs a server.
+            min_ram_gb: GB.
+            max_price_usd: USD per **hour** for the whole server, on-demand, without the renter's
+                fee. A server whose price in USD is unknown is left out.
+            available_only: leave out rented servers.
+
+        Simultaneous calls share one request (004, marketplace; api.md, 2-3).
+        """
+        wanted = pick.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd, available_only)
+        return self.drive(pick.marketplace(self._session, wanted)).servers
+
+    def my_servers(self) -> list[MyServer]:
+        """The servers that the user hosts; unconnected ones have no `id` (004, my_servers)."""
+        return self.drive(request(_wire.my_servers(), self._session.rules))
+
+    def server_config(self, server_name: str) -> ServerConfig:
+        """The settings of one hosted server (004, server_config).
+
+        Raises:
+            FieldError: there is no such server.
+        """
+        return self.drive(request(_wire.server_config(server_name), self._session.rules))
+
+    def my_orders(self, include_completed: bool = False) -> list[Order]:  # noqa: FBT001, FBT002 - 004's signature
+        """The user's rentals; with `include_completed` also those that ended (004, my_orders)."""
+        call = _wire.my_orders(include_completed=include_completed)
+        return self.drive(request(call, self._session.rules))
+
+    def create_order(
+        self,
+        server_id: int,
+        image: str,
+        type: OrderType,  # noqa: A002 - 004's word
+        currency: str,
+        ssh_password: str | None = None,
+        ssh_key: str | None = None,
+        ports: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
+        jupyter_token: str | None = None,
+        command: str | None = None,
+        spot_price: float | None = None,
+        required_price: float | None = None,
+        autossh_entrypoint: str | bool | None = None,  # noqa: FBT001 - 004's signature; api.md: a bool too
+        *,
+        client_ref: str | None = None,
+    ) -> Order:
+        """Rent a server: one order, whatever happens to the answer, and the order itself back.
+
+        The service's success names no order, so it is looked for in `my_orders`; that takes
+        some seconds (api.md, 3). SSH answers later: see `wait_for_ssh`.
+
+        Args:
+            server_id: from `marketplace`.
+            image: Docker image; the service does not check that it exists.
+            type: ``"on-demand"`` or ``"spot"``.
+            currency: ``"bitcoin"``, ``"CLORE-Blockchain"`` or ``"USD-Blockchain"``; the server's
+                `allowed_coins` decide.
+            ssh_password: up to 32 characters; or `ssh_key`, not both.
+            ssh_key: a public key's text, up to 3,072 characters.
+            ports: e.g. ``{"22": "tcp", "8888": "http"}``; one http port at most.
+            env: values up to 1,536 characters, without ``&``.
+            jupyter_token: up to 32 characters.
+            command: run at start-up.
+            spot_price: the bid, in `currency` per **day** for the whole server.
+            required_price: the list price that you saw, in `currency` per **day**.
+            autossh_entrypoint: a bool on the live service, a text in 004.
+            client_ref: your name for this rental; given twice, the same order comes back.
+
+        Raises:
+            InvalidInputError: the input is refused, here or there; nothing was rented.
+            AuthError: no key, or an unknown one.
+            FieldError: refused, e.g. ``server-already-rented``; nothing was rented.
+            RateLimitError: still refused after `max_retries` waits; nothing was rented.
+            OrderUncertain: an order may exist; look at `my_orders` before trying again.
+        """
+        body = check.order_body(
+            server_id=server_id,
+            image=image,
+            type=type,
+            currency=currency,
+            ssh_password=ssh_password,
+            ssh_key=ssh_key,
+            ports=ports,
+            env=env,
+            jupyter_token=jupyter_token,
+            command=command,
+            spot_price=spot_price,
+            required_price=required_price,
+            autossh_entrypoint=autossh_entrypoint,
+        )
+        return self.drive(create.create(self._session, body, client_ref))
+
+    def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
+        """End a rental; `issue` (up to 2,048 characters) tells the host why (004, cancel_order).
+
+        Billing stops within about a minute (api.md, 4). Sent again when an answer gets lost.
+
+        Raises:
+            FieldError: ``you_dont_own_this_order`` or ``order_not_active``.
+        """
+        return self.drive(cancel.cancel(self._session, order_id, issue))
+
+    def spot_marketplace(self, server_id: int) -> SpotMarket:
+        """The spot auction of one server; bids are in coin per **day** (004, spot_marketplace)."""
+        return self.drive(request(_wire.spot_marketplace(server_id), self._session.rules))
+
+    def set_spot_price(self, order_id: int, price: float) -> dict[str, Any]:
+        """Change a spot bid to `price`, in the order's coin per **day** (004, set_spot_price).
+
+        Raises:
+            FieldError: e.g. ``can_lower_every_600_seconds`` or ``exceeded_max_step``.
+        """
+        return self.drive(request(_wire.set_spot_price(order_id, price), self._session.rules))
+
+    def set_server_settings(
+        self,
+        name: str,
+        availability: bool | None = None,  # noqa: FBT001 - 004's signature
+        mrl: int | None = None,
+        on_demand: float | None = None,
+        spot: float | None = None,
+    ) -> dict[str, Any]:
+        """Change a hosted server's settings; what is None stays as it is (004).
+
+        Args:
+            name: the server's name.
+            availability: can it be rented?
+            mrl: **maximum** rental length in hours (api.md, 2; 004 says minimum).
+            on_demand: price per **day**, in bitcoin.
+            spot: lowest bid per **day**, in bitcoin.
+
+        Raises:
+            FieldError: e.g. ``server_dont_exist`` or ``invalid_mrl``.
+        """
+        flow = hosting.set_settings(
+            self._session, name, availability=availability, mrl=mrl, on_demand=on_demand, spot=spot
+        )
+        return self.drive(flow)
+
+    def wait_for_ssh(self, order_id: int, timeout: float = wait.BOOT_DEADLINE_S) -> Order:
+        """Wait until an order's SSH port answers, and return the order, that host first.
+
+        Args:
+            order_id: the order.
+            timeout: seconds; real machines take 1-6 minutes, sometimes forever (api.md, 3).
+
+        Raises:
+            NotFoundError: no such order.
+            OrderEnded: it ended meanwhile; carries the order.
+            WaitTimeout: no answer; carries the order, which is still billed.
+        """
+        return self.drive(wait.until_ssh(self._session, order_id, timeout))

@@ -1,0 +1,202 @@
+"""Where the key and the address come from: argument, then environment, then config file (004).
+
+One resolver serves the SDK and the command line. The file is ``$CLORE_HOME/config.json``
+(``~/.clore/config.json``): 0600 in a 0700 folder. Besides its plain settings it may hold named
+contexts, each a set of the same settings, chosen by ``CLORE_CONTEXT`` or the setting `context`::
+
+    {"api_key": "…", "contexts": {"local": {"api_key": "…", "base_url": "http://127.0.0.1:8000/v1"}}}
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from clore_ai._json import as_dict
+from clore_ai.exceptions import ConfigError
+
+DEFAULT_BASE_URL = "https://api.clore.ai/v1"
+SETTINGS = ("api_key", "base_url", "context", "requests_per_second")
+SECRETS = ("api_key",)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a client needs to reach the service, and where each came from."""
+
+    api_key: str | None = field(repr=False)
+    api_key_source: str | None
+    base_url: str
+    requests_per_second: float
+
+
+def state_folder() -> Path:
+    """``CLORE_HOME``, else ``~/.clore``. It may not exist yet."""
+    home = os.environ.get("CLORE_HOME")
+    return Path(home).expanduser() if home else Path.home() / ".clore"
+
+
+def config_file() -> Path:
+    """The config file's path. It may not exist yet."""
+    return state_folder() / "config.json"
+
+
+def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings:
+    """The settings in force: argument > environment > file > default.
+
+    Raises:
+        ConfigError: the file is needed but can't be read, or a setting is no use.
+    """
+    key, source = api_key, "the argument" if api_key else None
+    if not key and os.environ.get("CLORE_API_KEY"):
+        key, source = os.environ["CLORE_API_KEY"], "CLORE_API_KEY"
+    url = base_url or os.environ.get("CLORE_BASE_URL")
+    rate: object = os.environ.get("CLORE_REQUESTS_PER_SECOND")
+    if not (key and url and rate):
+        values = in_force(load())
+        if not key and values.get("api_key"):
+            key, source = str(values["api_key"]), str(config_file())
+        url = url or values.get("base_url") or DEFAULT_BASE_URL
+        rate = rate or values.get("requests_per_second") or 1
+    return Settings(_clean_key(key, source), source, _clean_url(str(url)), _clean_rate(str(rate)))
+
+
+def load() -> dict[str, Any]:
+    """The config file's content; empty where there is no file.
+
+    Raises:
+        ConfigError: it can't be read or is not a JSON object.
+    """
+    path = config_file()
+    try:
+        content = as_dict(json.loads(path.read_text("utf-8")))
+    except FileNotFoundError:
+        return {}
+    except ValueError as exc:
+        raise ConfigError(
+            f"{path} is not valid JSON ({exc}). Mend it, or move it away and run: "
+            "clore config set api_key"
+        ) from exc
+    except OSError as exc:
+        raise ConfigError(f"{path} can't be read: {exc.strerror}.") from exc
+    if content is None:
+        raise ConfigError(f'{path} must hold a JSON object such as {{"api_key": "…"}}.')
+    return content
+
+
+def in_force(content: dict[str, Any]) -> dict[str, Any]:
+    """The file's settings with those of the chosen context on top.
+
+    Raises:
+        ConfigError: ``CLORE_CONTEXT`` or `context` names one that the file does not hold.
+    """
+    name = os.environ.get("CLORE_CONTEXT") or content.get("context")
+    if not name:
+        return content
+    contexts = _contexts(content)
+    if name not in contexts:
+        known = ", ".join(sorted(contexts)) or "none"
+        raise ConfigError(f"There is no context {name!r} in {config_file()} (known: {known}).")
+    return {**content, **contexts[name]}
+
+
+def store(key: str, value: str | None, context: str | None = None) -> Path:
+    """Write one setting (None removes it) and return the file's path. Others stay as they are.
+
+    The file is replaced in one step, with mode 0600, in a folder of mode 0700.
+
+    Raises:
+        ConfigError: unknown setting, unusable value, or the file can't be written.
+    """
+    if key not in SETTINGS or (context and key == "context"):
+        raise ConfigError(f"There is no setting {key!r}. Settings: {', '.join(SETTINGS)}.")
+    if value is not None:
+        checks = {"base_url": _clean_url, "requests_per_second": _clean_rate}
+        if key in checks:
+            checks[key](value)
+        if key == "api_key":
+            value = _clean_key(value, "the value given")
+    content = load()
+    if key == "context" and value is not None and value not in _contexts(content):
+        raise ConfigError(
+            f"There is no context {value!r} yet; make it with: "
+            f"clore config set --context {value} api_key"
+        )
+    target = content
+    if context:
+        contexts = _contexts(content)
+        content["contexts"] = contexts
+        target = contexts.setdefault(context, {})
+    if value is None:
+        target.pop(key, None)
+    else:
+        target[key] = value
+    path = config_file()
+    try:
+        private_folder(path.parent)
+        write_private(path, json.dumps(content, indent=2) + "\n")
+    except OSError as exc:
+        raise ConfigError(f"{path} can't be written: {exc.strerror}.") from exc
+    return path
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` a folder that only the user can enter."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o700)
+    return path
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` in one step by a file that only the user can read."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp makes it 0600
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _contexts(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    contexts = as_dict(content.get("contexts")) or {}
+    return {name: values for name, v in contexts.items() if (values := as_dict(v)) is not None}
+
+
+def _clean_key(key: str | None, source: str | None) -> str | None:
+    """A key that fits in a header, without the white space that pasting leaves around it."""
+    if key is None:
+        return None
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigError(
+            f"The API key from {source} holds characters that no key has; paste it again, alone."
+        )
+    return key or None
+
+
+def _clean_url(url: str) -> str:
+    parts = urlsplit(url.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"{url!r} is not a base URL; it looks like {DEFAULT_BASE_URL} "
+            "(argument base_url, CLORE_BASE_URL, or: clore config set base_url URL)."
+        )
+    return url.strip().rstrip("/")
+
+
+def _clean_rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1e6:  # noqa: PLR2004 - a bound against nan and inf, nothing else
+        raise ConfigError(f"requests_per_second must be a number above 0, not {text!r}.")
+    return rate

@@ -1,0 +1,151 @@
+"""Every error a call can raise; all inherit from `CloreAPIError` (004, Exceptions).
+
+CloreAPIError
+├── DBError                code 1: the service failed; it may have acted all the same
+├── InvalidInputError      code 2: refused by the service, or here before it was sent
+├── AuthError              code 3: no key, or the service does not know it
+├── InvalidEndpointError   code 4
+├── RateLimitError         code 5: still refused after `max_retries` waits
+├── FieldError             code 6: the reason is in `error`, e.g. "server-already-rented"
+├── ResponseError          an answer that is not what the service is known to send
+├── TransportError         no answer: `maybe_acted` says whether the request may have been acted on
+├── NotFoundError          an order or a server that is not in the service's lists
+├── ConfigError            a config file or setting that cannot be used
+├── OrderEnded             an order that ended while it was waited for; carries `order`
+├── WaitTimeout            what was waited for did not come in time; carries `order`
+└── OrderUncertain         an order that may exist and be billed; carries `intent`
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clore_ai.ledger import Intent
+    from clore_ai.models import Order
+
+__all__ = [
+    "ERROR_MAP",
+    "AuthError",
+    "CloreAPIError",
+    "ConfigError",
+    "DBError",
+    "FieldError",
+    "InvalidEndpointError",
+    "InvalidInputError",
+    "NotFoundError",
+    "OrderEnded",
+    "OrderUncertain",
+    "RateLimitError",
+    "ResponseError",
+    "TransportError",
+    "WaitTimeout",
+]
+
+
+class CloreAPIError(Exception):
+    """What failed, with which id, and what to do next.
+
+    Attributes:
+        code: the service's code (1-6), or None where no answer carried one.
+        response: the service's answer as it came, or None.
+        error: the service's reason, such as ``"server-already-rented"``, or None (api.md, 1).
+        status: the HTTP status, or None where nothing was answered.
+        maybe_acted: True where the service may have done what was asked in spite of the error.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        code: int | None = None,
+        response: dict[str, Any] | None = None,
+        *,
+        status: int | None = None,
+        maybe_acted: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.response = response
+        self.status = status
+        self.maybe_acted = maybe_acted
+        reason = (response or {}).get("error")
+        self.error: str | None = reason if isinstance(reason, str) else None
+
+
+class DBError(CloreAPIError):
+    """Code 1: the service failed. The request may have been acted on all the same (api.md, 3)."""
+
+
+class InvalidInputError(CloreAPIError):
+    """Code 2: the input is refused. Nothing was done."""
+
+
+class AuthError(CloreAPIError):
+    """Code 3: there is no API key, or the service does not know it. Nothing was done."""
+
+
+class InvalidEndpointError(CloreAPIError):
+    """Code 4: the service has no such endpoint; the base URL is usually wrong."""
+
+
+class RateLimitError(CloreAPIError):
+    """Code 5: too many requests, also after the waits that `max_retries` allows."""
+
+
+class FieldError(CloreAPIError):
+    """Code 6: refused for the reason in `error`; `response` holds what came with it."""
+
+
+class ResponseError(CloreAPIError):
+    """An answer that is not JSON, or lacks what it should hold."""
+
+
+class TransportError(CloreAPIError):
+    """No answer came. `maybe_acted` is False only where the request surely never arrived."""
+
+
+class NotFoundError(CloreAPIError):
+    """The service's lists hold no such order or server."""
+
+
+class ConfigError(CloreAPIError):
+    """A config file or a setting that cannot be used; the message names it."""
+
+
+class OrderEnded(CloreAPIError):  # noqa: N818 - what happened, as 004's users would say it
+    """An order ended while it was waited for. `order` is its last known state."""
+
+    def __init__(self, message: str, order: Order) -> None:
+        super().__init__(message)
+        self.order = order
+
+
+class WaitTimeout(CloreAPIError):  # noqa: N818 - likewise
+    """A deadline passed. `order` still exists and is billed until it is cancelled."""
+
+    def __init__(self, message: str, order: Order) -> None:
+        super().__init__(message)
+        self.order = order
+
+
+class OrderUncertain(CloreAPIError):  # noqa: N818 - likewise
+    """An order may have been created, and be billed, but was not found in `my_orders`.
+
+    Raised by `create_order` when the answer leaves it open (a time-out, a cut connection,
+    HTTP 500) and no matching order appeared within 30 s. `intent` says what was asked and when.
+    Never send the order again before `my_orders` was looked at.
+    """
+
+    def __init__(self, message: str, intent: Intent) -> None:
+        super().__init__(message, maybe_acted=True)
+        self.intent = intent
+
+
+ERROR_MAP: dict[int, type[CloreAPIError]] = {
+    1: DBError,
+    2: InvalidInputError,
+    3: AuthError,
+    4: InvalidEndpointError,
+    5: RateLimitError,
+    6: FieldError,
+}

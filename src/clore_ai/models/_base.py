@@ -1,0 +1,61 @@
+"""What all models share: unknown fields are kept, and names or aliases populate them (004)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from clore_ai._json import as_list
+
+_COUNT = re.compile(r"\s*(\d+)\s*x\s", re.IGNORECASE)
+
+HOURS_PER_DAY = 24
+
+
+class Model(BaseModel):
+    """The base of every model: fields that the service adds later stay readable as attributes."""
+
+    model_config = ConfigDict(
+        extra="allow", populate_by_name=True, coerce_numbers_to_str=True, protected_namespaces=()
+    )
+
+
+def flat_gpus(gpu_array: list[Any] | None) -> list[str]:
+    """The GPU names in `gpu_array`, flattened and stripped.
+
+    Real ones hold a leading space (``[" RTX 3090"]``) and nested lists (api.md, 3).
+    """
+    names: list[str] = []
+    for item in gpu_array or ():
+        if isinstance(item, str):
+            names.append(item.strip())
+        else:
+            names.extend(flat_gpus(as_list(item)))
+    return names
+
+
+def count_gpus(gpu_array: list[Any] | None, gpu: str | None) -> int:
+    """How many GPUs: the length of `gpu_array`, else the ``8x`` that begins `specs.gpu`, else 0."""
+    names = flat_gpus(gpu_array)
+    if names:
+        return len(names)
+    prefix = _COUNT.match(gpu) if gpu else None
+    return int(prefix.group(1)) if prefix else 0
+
+
+def matches_gpu(wanted: str, gpu_array: list[Any] | None, gpu: str | None) -> bool:
+    """Is `wanted` a part of `specs.gpu` or of a name in `gpu_array`, whatever the case?"""
+    needle = " ".join(wanted.lower().split())
+    if gpu and needle in gpu.lower():
+        return True
+    return any(needle in name.lower() for name in flat_gpus(gpu_array))
+
+
+def describe_gpu(gpu_array: list[Any] | None, gpu: str | None) -> str | None:
+    """`specs.gpu` ("1x NVIDIA GeForce RTX 4090"), else the first name in `gpu_array`."""
+    if gpu:
+        return gpu
+    names = flat_gpus(gpu_array)
+    return names[0] if names else None

@@ -1,0 +1,113 @@
+"""Servers that the user hosts (``GET my_servers``, ``GET server_config``; 004, Models)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clore_ai.models._base import Model, count_gpus, describe_gpu
+from clore_ai.models.server import ServerSpecs
+
+
+class CurrencyPricing(Model):
+    """Prices of one coin, in USD per **day**."""
+
+    on_demand: float | None = None
+    spot: float | None = None
+
+
+class MyServer(Model):
+    """A server the user hosts. One that never connected has `init_token`, no `id`, no `specs`."""
+
+    id: int | None = None
+    """None until the server has connected (api.md, 3; 004 has it always there)."""
+    name: str | None = None
+    connected: bool | None = None
+    visibility: str | None = None
+    """``"public"`` or ``"hidden"`` (004 says private)."""
+    pricing: dict[str, float] | None = None
+    """On-demand price per **day**, by coin."""
+    online: bool | None = None
+    gpu_array: list[Any] | None = None
+    specs: ServerSpecs | None = None
+    working_properly: bool | None = None
+    init_token: str | None = None
+    """What an unconnected server's agent signs in with; None once connected."""
+
+    @property
+    def gpu_model(self) -> str | None:
+        """The GPUs as the service describes them."""
+        return describe_gpu(self.gpu_array, self.specs.gpu if self.specs else None)
+
+    @property
+    def gpu_count(self) -> int:
+        """How many GPUs; 0 while unknown."""
+        return count_gpus(self.gpu_array, self.specs.gpu if self.specs else None)
+
+    @property
+    def ram_gb(self) -> float | None:
+        """RAM in GB."""
+        return self.specs.ram if self.specs else None
+
+    @property
+    def status(self) -> str:
+        """``"Online"``, ``"Offline"``, ``"Disconnected"`` or ``"Not Working"``."""
+        if not self.connected:
+            return "Disconnected"
+        if not self.online:
+            return "Offline"
+        return "Not Working" if self.working_properly is False else "Online"
+
+
+class BackgroundJob(Model):
+    """What a server runs for its host while nobody rents it."""
+
+    times_updated: int | None = None
+    image: str | None = None
+    command: str | None = None
+    env: dict[str, str] | None = None
+
+
+class ServerConfig(Model):
+    """The settings of one hosted server."""
+
+    id: int | None = None
+    name: str | None = None
+    connected: bool | None = None
+    visibility: str | None = None
+    pricing: dict[str, float] | None = None
+    """On-demand price per **day**, by coin."""
+    spot_pricing: dict[str, float] | None = None
+    """Lowest spot bid per **day**, by coin."""
+    usd_pricing: dict[str, CurrencyPricing] | None = None
+    mrl: int | None = None
+    """**Maximum** rental length in hours (api.md, 2)."""
+    online: bool | None = None
+    rental_status: int | None = None
+    allowed_coins: list[str] | None = None
+    gpu_array: list[Any] | None = None
+    specs: ServerSpecs | None = None
+    background_job: BackgroundJob | None = None
+
+    @property
+    def gpu_model(self) -> str | None:
+        """The GPUs as the service describes them."""
+        return describe_gpu(self.gpu_array, self.specs.gpu if self.specs else None)
+
+    @property
+    def availability(self) -> bool | None:
+        """Can the server be rented? True when public (004's first example reads it)."""
+        return None if self.visibility is None else self.visibility == "public"
+
+    @property
+    def on_demand_price(self) -> float | None:
+        """The first on-demand price in USD per **day** that is known."""
+        return self._first_usd("on_demand")
+
+    @property
+    def spot_price(self) -> float | None:
+        """The first spot price in USD per **day** that is known."""
+        return self._first_usd("spot")
+
+    def _first_usd(self, which: str) -> float | None:
+        prices = (getattr(p, which) for p in (self.usd_pricing or {}).values())
+        return next((p for p in prices if p is not None), None)

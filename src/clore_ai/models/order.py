@@ -1,0 +1,221 @@
+"""A rental, whatever shape it comes in (``GET my_orders``; 004, `Order`; api.md, 3).
+
+Three shapes are known and all parse to the same fields: the live service's (`si`, `ct`, a list
+`pub_cluster`, ``["22:1972"]`` for ports), 002's (`order_id`, `connection`) and 004's own. The
+live service has no `status` and no `type`; both are derived.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from pydantic import AliasChoices, Field, field_validator, model_validator
+
+from clore_ai._json import as_dict, as_list, as_number
+from clore_ai.models._base import HOURS_PER_DAY, Model, count_gpus, describe_gpu
+from clore_ai.models.server import USD, ServerSpecs
+
+_DEPLOYED = 2
+_SSH = re.compile(r"(?:\S+@)?(?P<host>[\w.:-]+?)\s+-p\s*(?P<port>\d+)")
+_URL = re.compile(r"\w+://(?P<host>[^/:]+):(?P<port>\d+)")
+_LOOPBACK = re.compile(r"^(https?://)?(127\.|localhost|\[::1\])")
+_ENDED = {"expired", "completed", "terminated", "cancelled", "canceled", "ended"}
+
+
+class Order(Model):
+    """One rental. `price` is per **day** in `currency`; `mrl` is in seconds."""
+
+    id: int = Field(validation_alias=AliasChoices("id", "order_id"))
+    server_id: int | None = Field(
+        None, validation_alias=AliasChoices("server_id", "renting_server", "si")
+    )
+    type: str | None = None
+    """``"on-demand"`` or ``"spot"``."""
+    status: str | None = None
+    """As the service says it; else ``"pending"``, ``"running"`` or ``"expired"``, derived."""
+    image: str | None = None
+    currency: str | None = None
+    price: float | None = None
+    """Coin per **day**, without the renter's fee. For a spot order: the bid."""
+    created_at: str | None = None
+    """When it was created: ISO 8601, UTC, where the service gives unix seconds."""
+    pub_cluster: str | None = None
+    """The first public host name; all of them are in `ssh_hosts`."""
+    tcp_ports: dict[str, int] | None = None
+    """Public port by inner port: ``{"22": 1972}``."""
+    http_port: int | None = None
+    """The inner port behind `http_url`."""
+    http_pub: str | None = None
+    env: dict[str, str] | None = Field(None, repr=False)
+    ssh_password: str | None = Field(None, repr=False)
+    ssh_key: str | None = Field(None, repr=False)
+    jupyter_token: str | None = Field(None, repr=False)
+    command: str | None = Field(None, repr=False)
+
+    mrl: float | None = None
+    """**Maximum** rental length in seconds; see `max_rental`."""
+    spend: float | None = None
+    """What was billed so far, in `currency`, without fees."""
+    fee: Any | None = None
+    creation_fee: float | None = None
+    """In `currency`, once."""
+    ct: float | None = None
+    """When it was created, unix seconds by the service's clock."""
+    order_end: float | None = None
+    """When it ended, unix seconds."""
+    expired: bool | None = None
+    """May be missing on an active order."""
+    online: bool | None = None
+    """The **host**'s state, also after the order ended; not the container's."""
+    mon_container: int | None = None
+    """0 or 1: deploying; 2: deployed."""
+    specs: ServerSpecs | None = None
+    gpu_array: list[Any] | None = None
+    cuda_version: str | None = None
+    owner: int | None = None
+    reliability: float | None = None
+    ssh_hosts: list[str] = Field(default_factory=list[str])
+    """Every public host name, in the service's order; which one works varies, so try all."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_shape(cls, raw: object) -> object:
+        record = as_dict(raw)
+        return raw if record is None else _normal(record)
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _word(cls, value: object) -> object:
+        return value.replace("_", "-").lower() if isinstance(value, str) else value
+
+    @property
+    def active(self) -> bool:
+        """Is the rental still going on (and billed)?"""
+        return not self.expired and (self.status or "").lower() not in _ENDED
+
+    @property
+    def ssh_host(self) -> str | None:
+        """The first host to try; None until the service names one."""
+        return self.ssh_hosts[0] if self.ssh_hosts else self.pub_cluster
+
+    @property
+    def ssh_port(self) -> int | None:
+        """The public port that leads to the container's port 22; None while there is none."""
+        return (self.tcp_ports or {}).get("22")
+
+    @property
+    def ssh_command(self) -> str | None:
+        """``ssh root@HOST -p PORT``, to be typed; None while there is no connection."""
+        if self.ssh_host is None or self.ssh_port is None:
+            return None
+        return f"ssh root@{self.ssh_host} -p {self.ssh_port}"
+
+    @property
+    def http_url(self) -> str | None:
+        """The address of the container's http port; 502 until something listens there.
+
+        The real host is `http_pub`; 001's ``https://<pub_cluster[0]>`` is the fallback. A
+        loopback address has no TLS in front of it (the local marketplace), so it is plain http.
+        """
+        host = self.http_pub or (self.pub_cluster if self.http_port is not None else None)
+        if not host:
+            return None
+        if "://" in host:
+            return host
+        return f"http://{host}" if _LOOPBACK.match(host) else f"https://{host}"
+
+    @property
+    def gpu_model(self) -> str | None:
+        """The GPUs as the service describes them."""
+        return describe_gpu(self.gpu_array, self.specs.gpu if self.specs else None)
+
+    @property
+    def gpu_count(self) -> int:
+        """How many GPUs; 0 while unknown."""
+        return count_gpus(self.gpu_array, self.specs.gpu if self.specs else None)
+
+    @property
+    def max_rental(self) -> timedelta | None:
+        """The longest that this rental may last (`mrl` is in seconds here)."""
+        return None if self.mrl is None else timedelta(seconds=self.mrl)
+
+    @property
+    def price_usd_per_day(self) -> float | None:
+        """USD per day without fees, where known: orders paid in USD, or priced in USD."""
+        if self.price is not None and self.currency == USD:
+            return self.price
+        return as_number((self.model_extra or {}).get("original_price_usd")) or None
+
+    @property
+    def price_usd_per_hour(self) -> float | None:
+        """USD per hour without fees, where known."""
+        return None if self.price_usd_per_day is None else self.price_usd_per_day / HOURS_PER_DAY
+
+
+def _normal(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same order with 004's names and types; unknown fields stay."""
+    row = dict(raw)
+    _connect(row)
+    created = next((n for n in (as_number(row.get(k)) for k in ("ct", "created")) if n), None)
+    if created is not None:
+        row["ct"] = created
+        if not row.get("created_at"):
+            moment = datetime.fromtimestamp(created, timezone.utc)
+            row["created_at"] = moment.isoformat().replace("+00:00", "Z")
+    if not row.get("type") and ("spot" in row or "si" in row):
+        row["type"] = "spot" if row.get("spot") else "on-demand"
+    if not row.get("status"):
+        row["status"] = _status(row)
+    return row
+
+
+def _connect(row: dict[str, Any]) -> None:
+    """Set hosts and ports, from whichever fields the shape has them in."""
+    hosts = row.get("pub_cluster")
+    listed = as_list(hosts)
+    names = [str(h) for h in (listed if listed is not None else [hosts]) if h]
+    ports = _ports(row.get("tcp_ports"))
+    links = as_dict(row.get("connection")) or {}
+    for inner, text in _links(links):
+        found = _SSH.search(text) or _URL.search(text)
+        if found is None:
+            continue
+        if not text.startswith("http"):
+            ports.setdefault(inner, int(found["port"]))
+        if found["host"] not in names:
+            names.append(found["host"])
+    if links.get("jupyter") and not row.get("http_pub"):
+        row["http_pub"] = links["jupyter"]
+    row["ssh_hosts"] = row.get("ssh_hosts") or names
+    row["pub_cluster"] = names[0] if names else None
+    row["tcp_ports"] = ports or None
+    row["http_port"] = row.get("http_port") or None
+
+
+def _links(links: dict[str, Any]) -> list[tuple[str, str]]:
+    """002's `connection` as pairs of inner port and text: the `ssh` line, then `ports`."""
+    pairs = [("22", links.get("ssh")), *(as_dict(links.get("ports")) or {}).items()]
+    return [(inner, text) for inner, text in pairs if isinstance(text, str)]
+
+
+def _ports(raw: object) -> dict[str, int]:
+    """``["22:1972"]`` or ``{"22": 1972}`` as ``{"22": 1972}``; what is neither is left out."""
+    pairs = [(str(k), str(v)) for k, v in (as_dict(raw) or {}).items()]
+    for item in as_list(raw) or ():
+        inner, _, outer = str(item).partition(":")
+        pairs.append((inner, outer))
+    return {inner.strip(): int(outer) for inner, outer in pairs if outer.strip().isdigit()}
+
+
+def _status(row: dict[str, Any]) -> str | None:
+    """The state in 002's words; the live service has none (api.md, 3)."""
+    if row.get("expired"):
+        return "expired"
+    container = row.get("mon_container")
+    if not (row["pub_cluster"] and row["tcp_ports"]):
+        # A deployed order may have no tcp port at all, only http.
+        deployed = container == _DEPLOYED and row["pub_cluster"]
+        return "running" if deployed else "pending" if "si" in row else None
+    return "running" if container in (_DEPLOYED, None) else "pending"

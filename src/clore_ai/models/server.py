@@ -1,0 +1,272 @@
+"""Servers on the marketplace and what they cost (``GET marketplace``; 004, Models; api.md, 2-3).
+
+Units: everything under `price` is per **day**, for the whole server, in the named coin, as the
+service sends it. What this package derives is named with its unit, except 004's `price_usd` and
+`spot_price_usd`, which its users were promised in USD per **hour**.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field, PrivateAttr
+
+from clore_ai._json import as_number
+from clore_ai.models._base import (
+    HOURS_PER_DAY,
+    Model,
+    count_gpus,
+    describe_gpu,
+    flat_gpus,
+    matches_gpu,
+)
+
+OrderType = Literal["on-demand", "spot"]
+
+USD = "USD-Blockchain"
+_USD_FIELDS = {
+    "bitcoin": "on_demand_btc",
+    "CLORE-Blockchain": "on_demand_clore",
+    USD: "on_demand_usd",
+}
+
+
+class NetworkSpecs(Model):
+    """Where a server is and how fast its network is."""
+
+    cc: str | None = None
+    """ISO country code, two letters."""
+    down: float | None = None
+    """Mbit/s; 0 is seen."""
+    up: float | None = None
+    """Mbit/s."""
+    test_history: list[Any] | None = None
+
+
+class ServerSpecs(Model):
+    """Hardware, as the host's agent reports it."""
+
+    mb: str | None = None
+    """Mainboard; may be empty."""
+    cpu: str | None = None
+    cpus: str | None = None
+    """``"cores/threads"``, e.g. ``"16/32"``."""
+    ram: float | None = None
+    """GB."""
+    disk: str | None = None
+    """Name and size in one text, e.g. ``"NAME 96.86GB"``; may start with a space."""
+    disk_speed: float | None = None
+    """MB/s."""
+    gpu: str | None = None
+    """E.g. ``"8x NVIDIA GeForce RTX 3090"``."""
+    gpuram: float | None = None
+    """GB of one GPU."""
+    net: NetworkSpecs | None = None
+    backend_version: int | None = None
+    pcie_rev: int | None = None
+    pcie_width: int | None = None
+    xfs: int | None = None
+    pl: list[Any] | None = None
+    """Power limits in W; the length need not be the GPU count."""
+    stock_pl: list[Any] | None = None
+    stock_oc: Any | None = None
+
+
+class PriceTier(Model):
+    """Prices per **day** for the whole server, one a coin; any may be missing."""
+
+    bitcoin: float | None = None
+    CLORE_Blockchain: float | None = Field(None, alias="CLORE-Blockchain")
+    USD_Blockchain: float | None = Field(None, alias="USD-Blockchain")
+
+    def of(self, coin: str) -> float | None:
+        """The price in `coin` per day, or None where there is none."""
+        named = as_number(getattr(self, coin.replace("-", "_"), None))
+        return named if named is not None else as_number((self.model_extra or {}).get(coin))
+
+    def coins(self) -> list[str]:
+        """The coins that have a price here, by the service's names."""
+        named = [c for c in _USD_FIELDS if self.of(c) is not None]
+        return named + [c for c in (self.model_extra or {}) if self.of(c) is not None]
+
+
+class PriceUSD(Model):
+    """The service's own conversions to USD, per **day**. `spot` is 0 in every sample: unknown."""
+
+    on_demand_btc: float | None = None
+    on_demand_clore: float | None = None
+    on_demand_usd: float | None = None
+    spot: float | None = None
+
+
+class OriginalUSDEntry(Model):
+    """What an auto-priced coin was priced at, in USD per **day**."""
+
+    on_demand: float | None = None
+    spot: float | None = None
+
+
+class ServerPrice(Model):
+    """All prices of a server, per **day**, as the service sends them."""
+
+    on_demand: PriceTier | None = None
+    spot: PriceTier | None = None
+    usd: PriceUSD | None = None
+    original_usd: dict[str, OriginalUSDEntry] | None = None
+
+
+class ServerRating(Model):
+    """What renters said of a server."""
+
+    avg: float | None = None
+    """0-5; 0 with `cnt` 0 means unrated."""
+    cnt: int | None = None
+
+
+class MarketplaceServer(Model):
+    """A server listing (004, `MarketplaceServer`)."""
+
+    id: int
+    owner: int | None = None
+    mrl: int | None = None
+    """**Maximum** rental length in hours (api.md, 2; 004 says minimum and is wrong)."""
+    price: ServerPrice | None = None
+    """Per **day**. For hours see `price_usd`."""
+    rented: bool | None = None
+    specs: ServerSpecs | None = None
+    reliability: float | None = None
+    """0-1."""
+    allowed_coins: list[str] | None = None
+    """What the host accepts. A price in another coin may stand in `price`; it can't be paid."""
+    rating: ServerRating | None = None
+    gpu_array: list[Any] | None = None
+    autoprice: Any | None = None
+    gigaspot: Any | None = None
+    cuda_version: str | None = None
+
+    # USD per coin where the record itself implies none; see `use_rates`.
+    _rates: Mapping[str, float] = PrivateAttr(default_factory=dict[str, float])
+
+    def use_rates(self, usd_per_coin: Mapping[str, float]) -> None:
+        """Give the USD value of each coin, for prices that the record itself can't convert."""
+        self._rates = usd_per_coin
+
+    @property
+    def gpu_model(self) -> str | None:
+        """The GPUs as the service describes them, e.g. ``"1x NVIDIA GeForce RTX 4090"``."""
+        return describe_gpu(self.gpu_array, self.specs.gpu if self.specs else None)
+
+    @property
+    def gpu_names(self) -> list[str]:
+        """The short names in `gpu_array`, flattened and stripped; empty on older records."""
+        return flat_gpus(self.gpu_array)
+
+    @property
+    def gpu_count(self) -> int:
+        """How many GPUs, from `gpu_array`, else from the ``8x`` that begins `specs.gpu`."""
+        return count_gpus(self.gpu_array, self.specs.gpu if self.specs else None)
+
+    @property
+    def ram_gb(self) -> float | None:
+        """RAM in GB."""
+        return self.specs.ram if self.specs else None
+
+    @property
+    def vram_gb(self) -> float | None:
+        """Memory of one GPU in GB."""
+        return self.specs.gpuram if self.specs else None
+
+    @property
+    def available(self) -> bool:
+        """True if not rented."""
+        return not self.rented
+
+    @property
+    def location(self) -> str | None:
+        """ISO country code."""
+        return self.specs.net.cc if self.specs and self.specs.net else None
+
+    @property
+    def max_rental_hours(self) -> int | None:
+        """The longest rental that the host allows, in hours."""
+        return self.mrl
+
+    @property
+    def price_usd(self) -> float | None:
+        """On-demand price in USD per **hour**, for the whole server; None where unknown."""
+        return _per_hour(self.price_usd_per_day)
+
+    @property
+    def price_usd_per_hour(self) -> float | None:
+        """On-demand price in USD per hour; the same as `price_usd`."""
+        return self.price_usd
+
+    @property
+    def price_usd_per_day(self) -> float | None:
+        """On-demand price in USD per day; None where unknown.
+
+        The price in USD where the host takes USD, else that of the allowed coin that is the
+        cheapest in USD: coins of one server can differ a lot (api.md, 3).
+        """
+        prices = self.usd_per_day("on-demand")
+        return prices[USD] if USD in prices else min(prices.values(), default=None)
+
+    @property
+    def spot_price_usd(self) -> float | None:
+        """Lowest spot bid in USD per **hour**; None where unknown, never 0 for unknown."""
+        return _per_hour(self.spot_price_usd_per_day)
+
+    @property
+    def spot_price_usd_per_day(self) -> float | None:
+        """Lowest spot bid in USD per day, over the allowed coins; None where unknown."""
+        if self.price and self.price.usd and self.price.usd.spot:
+            return self.price.usd.spot
+        return min(self.usd_per_day("spot").values(), default=None)
+
+    def price_per_day(self, coin: str, type: OrderType = "on-demand") -> float | None:  # noqa: A002 - 004's word
+        """The price in `coin` per day, or None where the host has none or does not allow it."""
+        tier = self._tier(type)
+        return tier.of(coin) if tier and self.allows(coin) else None
+
+    def allows(self, coin: str) -> bool:
+        """Can `coin` be paid here? `allowed_coins` decides, not the price list (api.md, 3)."""
+        return self.allowed_coins is None or coin in self.allowed_coins
+
+    def usd_per_day(self, type: OrderType = "on-demand") -> dict[str, float]:  # noqa: A002 - 004's word
+        """USD per day for each coin that can be paid and whose USD value is known."""
+        tier = self._tier(type)
+        found: dict[str, float] = {}
+        for coin in tier.coins() if tier else ():
+            price, rate = self.price_per_day(coin, type), self.usd_per_coin(coin)
+            if price is not None and rate:
+                found[coin] = price * rate
+        return found
+
+    def usd_per_coin(self, coin: str) -> float | None:
+        """USD for one `coin`: implied by this record, else as given by `use_rates`, else None."""
+        if coin == USD:
+            return 1.0
+        usd, tier = (self.price.usd, self.price.on_demand) if self.price else (None, None)
+        converted = as_number(getattr(usd, _USD_FIELDS.get(coin, ""), None))
+        price = tier.of(coin) if tier else None
+        if converted and price:
+            return converted / price
+        return self._rates.get(coin)
+
+    def matches_gpu(self, wanted: str) -> bool:
+        """Is `wanted` a part of the GPU's name, whatever the case?"""
+        return matches_gpu(wanted, self.gpu_array, self.specs.gpu if self.specs else None)
+
+    def _tier(self, type: OrderType) -> PriceTier | None:  # noqa: A002 - 004's word
+        if not self.price:
+            return None
+        return self.price.on_demand if type == "on-demand" else self.price.spot
+
+
+def _per_hour(per_day: float | None) -> float | None:
+    return None if per_day is None else per_day / HOURS_PER_DAY
+
+
+Server = MarketplaceServer
+"""004's older name for `MarketplaceServer`."""

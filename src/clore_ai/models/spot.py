@@ -1,0 +1,52 @@
+"""The spot auction of one server (``GET spot_marketplace``; 004, Models; api.md, 3 and 5)."""
+
+from __future__ import annotations
+
+from pydantic import AliasChoices, Field
+
+from clore_ai.models._base import Model
+
+
+class SpotOffer(Model):
+    """One bid. 004's `order_id` and `price` are the service's `offer_id` and `bid`."""
+
+    order_id: int | None = Field(None, validation_alias=AliasChoices("order_id", "offer_id"))
+    """What `set_spot_price` takes, for one's own offers."""
+    price: float | None = Field(None, validation_alias=AliasChoices("price", "bid"))
+    """In `currency` per **day**."""
+    server_id: int | None = None
+    active: bool | None = None
+    """Does it run? An offer that is outbid waits, unbilled."""
+    my: bool | None = None
+    """Is it the user's own?"""
+    currency: str | None = None
+
+    @property
+    def offer_id(self) -> int | None:
+        """The service's name for `order_id`."""
+        return self.order_id
+
+    @property
+    def bid(self) -> float | None:
+        """The service's name for `price`: in `currency` per **day**."""
+        return self.price
+
+
+class SpotServerInfo(Model):
+    """What the auctioned server asks."""
+
+    min_pricing: dict[str, float] | None = None
+    """Lowest bid per **day**, by coin."""
+    mrl: int | None = None
+    """**Maximum** rental length in seconds here (api.md, 2)."""
+    visibility: str | None = None
+    online: bool | None = None
+
+
+class SpotMarket(Model):
+    """The auction of one server: its offers, its terms, and what coins are worth."""
+
+    currency_rates_in_usd: dict[str, float] | None = None
+    """USD for one coin."""
+    offers: list[SpotOffer] | None = None
+    server: SpotServerInfo | None = None

@@ -1,0 +1,109 @@
+"""One pace for one key: reserve a send time under a short lock, then sleep (004, Rate Limiter).
+
+The lock is never held across a wait, so one limiter serves threads and tasks alike. The service
+counts arrivals (api.md, 1), and requests travel at uneven speed, so the spacing keeps a margin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MARGIN = 0.08
+"""Share of the interval kept in reserve: 0.93 of the allowed rate, 80 ms for uneven travel."""
+
+
+class RateLimiter:
+    """Spaces requests; both attributes may be changed at any time.
+
+    - `min_interval`: seconds between any two requests (1 / `requests_per_second`).
+    - `create_order_delay`: seconds between two `create_order` calls.
+
+    Each is stretched by `MARGIN`. After code 5 the client calls `set_backoff`: nothing is sent
+    before it is over. 0 for both means no pacing, for a marketplace without limits.
+    """
+
+    def __init__(
+        self,
+        requests_per_second: float = 1.0,
+        create_order_delay: float = 5.0,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if requests_per_second <= 0 or create_order_delay < 0:
+            raise ValueError("requests_per_second must be above 0, create_order_delay not below")
+        self.min_interval = 1.0 / requests_per_second
+        self.create_order_delay = create_order_delay
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._slots: list[float] = []  # reserved send times
+        self._last_create = float("-inf")
+        self._last_sent = float("-inf")
+        self._not_before = float("-inf")
+
+    def reserve(self, *, is_create_order: bool = False) -> float:
+        """Reserve the next free send time and return it, on the limiter's clock.
+
+        A `create_order` that waits out its longer delay does not hold up what fits before it.
+        """
+        gap = self.min_interval * (1 + MARGIN)
+        with self._lock:
+            now = self._clock()
+            self._slots = sorted(slot for slot in self._slots if slot > now - gap)
+            at = max(now, self._not_before, self._last_sent + gap)
+            if is_create_order:
+                at = max(at, self._last_create + self.create_order_delay * (1 + MARGIN))
+            for slot in self._slots:
+                if slot >= at + gap:
+                    break
+                at = max(at, slot + gap)
+            self._slots.append(at)
+            if is_create_order:
+                self._last_create = at
+            return at
+
+    def confirm(self, at: float) -> bool:
+        """Once `at` has come: may the request go out? If not, the time is given up; reserve anew.
+
+        It may not where a backoff began, or the request before went out much later than planned:
+        the first on a connection opens it first, and the next would arrive too close behind it.
+        """
+        with self._lock:
+            if self._clock() >= self._not_before and (
+                at >= self._last_sent + self.min_interval * (1 + MARGIN / 2)
+            ):
+                return True
+            if at in self._slots:
+                self._slots.remove(at)
+            return False
+
+    def sent(self) -> None:
+        """Say that a request went out just now."""
+        with self._lock:
+            self._last_sent = self._clock()
+
+    def set_backoff(self, seconds: float = 2.0) -> None:
+        """Send nothing for `seconds` from now."""
+        with self._lock:
+            self._not_before = max(self._not_before, self._clock() + seconds)
+
+    def wait(self, is_create_order: bool = False) -> None:  # noqa: FBT001, FBT002 - 0.1.1's signature
+        """Block until the next request may be sent."""
+        while True:
+            at = self.reserve(is_create_order=is_create_order)
+            time.sleep(max(0.0, at - self._clock()))
+            if self.confirm(at):
+                return
+
+    async def wait_async(self, is_create_order: bool = False) -> None:  # noqa: FBT001, FBT002 - likewise
+        """Wait until the next request may be sent, without blocking the event loop."""
+        while True:
+            at = self.reserve(is_create_order=is_create_order)
+            await asyncio.sleep(max(0.0, at - self._clock()))
+            if self.confirm(at):
+                return

@@ -1,0 +1,22 @@
+"""What the flows of one client share: its rules, its ledger, and what coins are worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from clore_ai._flow import Rules
+from clore_ai.ledger import Ledger
+
+RATES_KEPT_S = 300.0
+
+
+@dataclass
+class Session:
+    """One client's memory."""
+
+    rules: Rules = field(default_factory=Rules)
+    ledger: Ledger = field(default_factory=Ledger)
+    rates: dict[str, float] = field(default_factory=dict[str, float])
+    """USD for one coin, as last read from `spot_marketplace`."""
+    rates_read_at: float | None = None
+    """On the clock that never jumps."""

@@ -1,0 +1,83 @@
+"""Wait until an order can be worked on: its SSH port answers (api.md, 3: 1-6 minutes, or never)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clore_ai import _wire
+from clore_ai._flow import Flow, Instant, Sleep, clock, probe, request
+from clore_ai.exceptions import InvalidInputError, NotFoundError, OrderEnded, WaitTimeout
+
+if TYPE_CHECKING:
+    from clore_ai.models import Order
+    from clore_ai.rental.session import Session
+
+BOOT_DEADLINE_S = 480.0
+_RECHECK_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+
+
+def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_S) -> Flow[Order]:
+    """The order, once an SSH server greets at its port; the host that answered comes first.
+
+    All hosts of `pub_cluster` are tried. That the order still exists is checked every 5 s.
+
+    Raises:
+        NotFoundError: there is no such order.
+        OrderEnded: it ended meanwhile; carries the order.
+        WaitTimeout: no answer in `timeout_s`; carries the order, which is still billed.
+        InvalidInputError: the order has no port 22.
+    """
+    start = (yield from clock()).mono
+    order, checked = yield from _check(session, order_id, None)
+    pause = _FIRST_PAUSE_S
+    while True:
+        now = (yield from clock()).mono
+        if order.ssh_port is None or now - checked.mono >= _RECHECK_S:
+            order, checked = yield from _check(session, order_id, order)
+        left = timeout_s - (now - start)
+        if order.ssh_port is not None:
+            host = yield from probe(order.ssh_hosts, order.ssh_port, max(0.1, min(5.0, left)))
+            if host is not None:
+                order.ssh_hosts.remove(host)
+                order.ssh_hosts.insert(0, host)
+                return order
+        elif order.status == "running":
+            raise InvalidInputError(
+                f'Order {order_id} has no port 22, so no SSH; rent with ports={{"22": "tcp"}}.', 2
+            )
+        if left <= 0:
+            raise WaitTimeout(
+                f"Order {order_id} on server {order.server_id} did not answer on SSH in "
+                f"{timeout_s:.0f} s. It is still billed: wait on, or run clore cancel {order_id}",
+                order,
+            )
+        yield Sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+
+
+def find(session: Session, order_id: int, *, include_completed: bool = False) -> Flow[Order]:
+    """One order of the user's.
+
+    Raises:
+        NotFoundError: it is not in the list.
+    """
+    call = _wire.my_orders(include_completed=include_completed)
+    orders = yield from request(call, session.rules)
+    for order in orders:
+        if order.id == order_id:
+            return order
+    active = ", ".join(str(o.id) for o in orders if o.active) or "none"
+    raise NotFoundError(f"You have no order {order_id} (active: {active}). See: clore orders")
+
+
+def _check(session: Session, order_id: int, known: Order | None) -> Flow[tuple[Order, Instant]]:
+    try:
+        order = yield from find(session, order_id, include_completed=True)
+    except NotFoundError:
+        if known is None:
+            raise
+        raise OrderEnded(f"Order {order_id} is gone from your orders.", known) from None
+    if not order.active:
+        raise OrderEnded(f"Order {order_id} on server {order.server_id} has ended.", order)
+    return order, (yield from clock())

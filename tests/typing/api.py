@@ -1,0 +1,65 @@
+"""Checked by mypy and pyright, never run: what users may write, and what comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clore_ai import (
+    AsyncCloreAI,
+    CloreAI,
+    CloreAPIError,
+    MarketplaceServer,
+    Order,
+    Server,
+    ServerConfig,
+    SpotMarket,
+    Wallet,
+)
+from clore_ai.exceptions import AuthError, FieldError
+from clore_client import CloreClient
+
+
+def blocking() -> None:
+    """004's examples, typed."""
+    with CloreAI(api_key="k", base_url=None, timeout=30.0, max_retries=3) as client:
+        wallets: list[Wallet] = client.wallets()
+        servers: list[MarketplaceServer] = client.marketplace(gpu="RTX 4090", max_price_usd=0.5)
+        first: Server = servers[0]
+        price: float | None = first.price_usd
+        hours: int | None = first.max_rental_hours
+        config: ServerConfig = client.server_config("MyGPU")
+        order: Order = client.create_order(
+            server_id=first.id, image="i", type="on-demand", currency="bitcoin"
+        )
+        market: SpotMarket = client.spot_marketplace(server_id=6)
+        answer: dict[str, Any] = client.cancel_order(order_id=order.id, issue="done")
+        client.rate_limiter.min_interval = 2.0
+        client.rate_limiter.create_order_delay = 10.0
+        print(wallets, price, hours, config, market, answer)
+
+
+async def awaiting() -> None:
+    """The same, awaited."""
+    async with AsyncCloreAI() as client:
+        servers: list[MarketplaceServer] = await client.marketplace()
+        order: Order = await client.wait_for_ssh(servers[0].id, timeout=60)
+        command: str | None = order.ssh_command
+        print(command)
+
+
+def errors() -> None:
+    """What an error carries."""
+    try:
+        CloreAI().wallets()
+    except FieldError as exc:
+        reason: str | None = exc.error
+        print(reason)
+    except (AuthError, CloreAPIError) as exc:
+        code: int | None = exc.code
+        print(code, exc.response, exc.maybe_acted)
+
+
+def older() -> None:
+    """001's client."""
+    rows: list[dict[str, Any]] = CloreClient(api_key="k").list_servers()
+    print(rows)
