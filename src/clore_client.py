@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from clore_ai import _wire
 from clore_ai._flow import answer
+from clore_ai._json import as_dict, as_list
 from clore_ai.client import CloreAI
 from clore_ai.exceptions import CloreAPIError as _Error
 from clore_ai.exceptions import OrderUncertain
@@ -74,7 +75,7 @@ class CloreClient:
 
     def list_servers(self) -> list[dict[str, Any]]:
         """All servers on the marketplace, rented ones too."""
-        return self._get(_wire.marketplace(), "servers", list)
+        return self._rows(_wire.marketplace(), "servers")
 
     def get_marketplace(self) -> list[dict[str, Any]]:
         """All servers on the marketplace (002's name)."""
@@ -82,7 +83,7 @@ class CloreClient:
 
     def get_server_details(self, server_id: int) -> dict[str, Any]:
         """The spot market of one server."""
-        return self._get(_wire.spot_marketplace(server_id), "market", dict)
+        return self._row(_wire.spot_marketplace(server_id), "market")
 
     def create_order(
         self,
@@ -132,7 +133,7 @@ class CloreClient:
 
     def get_orders(self, include_completed: bool = False) -> list[dict[str, Any]]:  # noqa: FBT001, FBT002 - 001's signature
         """Active orders; with `include_completed` also those that ended."""
-        return self._get(_wire.my_orders(include_completed=include_completed), "orders", list)
+        return self._rows(_wire.my_orders(include_completed=include_completed), "orders")
 
     def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
         """End a rental; `issue` tells the host why."""
@@ -143,21 +144,30 @@ class CloreClient:
 
     def get_wallets(self) -> list[dict[str, Any]]:
         """Wallets and balances."""
-        return self._get(_wire.wallets(), "wallets", list)
+        return self._rows(_wire.wallets(), "wallets")
 
     def get_my_servers(self) -> list[dict[str, Any]]:
         """Servers that the user hosts."""
-        return self._get(_wire.my_servers(), "servers", list)
+        return self._rows(_wire.my_servers(), "servers")
 
-    def _get(self, call: _wire.Call[Any], key: str, kind: type[T]) -> T:
+    def _rows(self, call: _wire.Call[Any], key: str) -> list[dict[str, Any]]:
+        return _there(as_list(self._body(call).get(key)), key)
+
+    def _row(self, call: _wire.Call[Any], key: str) -> dict[str, Any]:
+        return _there(as_dict(self._body(call).get(key)), key)
+
+    def _body(self, call: _wire.Call[Any]) -> dict[str, Any]:
         flow: Flow[dict[str, Any]] = answer(call, self._api.session.rules)
         try:
-            value = self._api.drive(flow).get(key)
+            return self._api.drive(flow)
         except _Error as exc:
             raise _plain(exc) from exc
-        if not isinstance(value, kind):
-            raise CloreAPIError({"code": _NO_CODE, "error": f"the answer holds no {key!r}"})
-        return value
+
+
+def _there(value: T | None, key: str) -> T:
+    if value is None:
+        raise CloreAPIError({"code": _NO_CODE, "error": f"the answer holds no {key!r}"})
+    return value
 
 
 def _plain(exc: _Error) -> CloreAPIError:
