@@ -1,1 +1,105 @@
-"""The `clore` command."""
+"""The `clore` command. A command parses, calls one function and prints; the logic is below.
+
+Commands are imported when they are used, so that `clore --help` stays near bare Python: their
+one-line help stands here, and a test holds it equal to the commands' own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from clore_ai._version import __version__
+
+# Name, module, one line; the sections are those of the root help.
+SECTIONS: dict[str, list[tuple[str, str, str]]] = {
+    "Rent": [
+        ("search", "search", "Search the GPU marketplace."),
+        ("deploy", "deploy", "Rent a server: create a new order."),
+        ("orders", "orders", "List your orders."),
+        ("ssh", "ssh", "Open a shell on an order, or run one command there."),
+        ("cancel", "cancel", "Cancel orders and say what they cost."),
+        ("wallets", "wallets", "Show wallet balances."),
+    ],
+    "Spot": [
+        ("spot", "spot", "Show the spot market of a server."),
+        ("spot-price", "spot_price", "Change the bid of a spot order."),
+    ],
+    "Host": [
+        ("servers", "servers", "List the servers that you host."),
+        ("server-config", "server_config", "Show the settings of a server that you host."),
+    ],
+    "Set up": [
+        ("config", "config", "Read and write the settings."),
+        ("sandbox", "sandbox", "Run a local marketplace with real SSH, nothing to pay."),
+        ("demo", "demo", "Rent a GPU end to end on a local marketplace."),
+    ],
+}
+COMMANDS = {name: (module, line) for rows in SECTIONS.values() for name, module, line in rows}
+
+EPILOG = """\b
+A first session:
+  clore config set api_key
+  clore search --gpu "RTX 4090" --max-price 0.5/h
+  clore deploy 12345 --image cloreai/ubuntu22.04-cuda12 \\
+      --type on-demand --currency bitcoin --wait
+  clore ssh 678 -- nvidia-smi
+  clore cancel 678
+\b
+Prices are shown per hour and per day. Data goes to stdout, the rest to stderr.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called."""
+
+    # The methods are click's; its documentation says what each must return.
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in COMMANDS:
+            return None
+        module = COMMANDS[cmd_name][0]
+        command: click.Command = import_module(f"{__name__}.{module}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-"):
+            from difflib import get_close_matches  # noqa: PLC0415 - 4 ms that only a typo needs
+
+            near = get_close_matches(name, COMMANDS, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else " See: clore --help"
+            ctx.fail(f"There is no command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        for section, rows in SECTIONS.items():
+            with formatter.section(section):
+                formatter.write_dl([(f"{name:13}", line) for name, _, line in rows])
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="clore")
+@click.option("--context", metavar="NAME", help="Use these settings of the config file.")
+@click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR=1.")
+def cli(context: str | None, no_color: bool) -> None:  # noqa: FBT001 - an option
+    """Rent GPUs on Clore.ai, work on them over SSH, and stop paying."""
+    if context:
+        os.environ["CLORE_CONTEXT"] = context
+    if no_color:
+        os.environ["NO_COLOR"] = "1"
+
+
+def main() -> NoReturn:
+    """Run the command line; exit with a documented code, never with a traceback."""
+    from clore_ai.cli import _exit  # noqa: PLC0415 - after click, so that --help stays light
+
+    sys.exit(_exit.run(cli, sys.argv[1:]))

@@ -33,6 +33,8 @@ class Filter:
     min_ram_gb: float | None = None
     max_price_usd: float | None = None
     available_only: bool = True
+    id: int | None = None
+    """One server only."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def currency_rates(session: Session, server_id: object) -> Flow[dict[str, float]
 
 def fits(record: Record, wanted: Filter) -> bool:
     """Does a raw record fit, its price aside?"""
+    if wanted.id is not None and record.get("id") != wanted.id:
+        return False
     if wanted.available_only and record.get("rented"):
         return False
     specs: Record = record.get("specs") or {}

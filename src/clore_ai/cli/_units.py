@@ -1,0 +1,61 @@
+"""Prices in words: always both units, never a bare number."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+_PRICE = re.compile(
+    r"\$?\s*(?P<amount>\d+(\.\d*)?|\.\d+)\s*(/\s*(?P<unit>h|hr|hour|d|day))?", re.IGNORECASE
+)
+
+
+def read_usd_per_hour(text: str | float) -> float:
+    """``0.5``, ``0.5/h`` or ``12/day`` as USD per hour: the type of a price option."""
+    if isinstance(text, float):
+        return text
+    found = _PRICE.fullmatch(text.strip())
+    if not found:
+        raise click.BadParameter(
+            f"{text!r} is not a price in USD; write 0.5/h (per hour) or 12/day."
+        )
+    amount = float(found["amount"])
+    return amount / 24 if (found["unit"] or "h").lower().startswith("d") else amount
+
+
+def usd_h(per_hour: float | None) -> str:
+    """``$0.3250/h``, or ``-`` where unknown."""
+    return "-" if per_hour is None else f"${per_hour:.4f}/h"
+
+
+def usd_day(per_hour: float | None) -> str:
+    """The same price as ``$7.80/day``."""
+    return "-" if per_hour is None else f"${per_hour * 24:.2f}/day"
+
+
+def coin(amount: float | None) -> str:
+    """An amount of a coin, with the digits that matter: ``0.00000125``, ``110``, ``2.5``."""
+    if amount is None:
+        return "-"
+    if amount == 0:
+        return "0"
+    text = f"{amount:.8f}" if abs(amount) < 1 else f"{amount:,.4f}"
+    return text.rstrip("0").rstrip(".") or f"{amount:.3g}"
+
+
+def duration(span: timedelta | float | None) -> str:
+    """``2d 3h``, ``4h 10m``, ``58s``; two units are enough."""
+    if span is None:
+        return "-"
+    seconds = int(span if isinstance(span, (int, float)) else span.total_seconds())
+    parts: list[str] = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"

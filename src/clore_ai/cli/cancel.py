@@ -1,0 +1,55 @@
+"""`clore cancel` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import _output, _state, _units
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+
+
+@click.command()
+@click.argument("order_id", type=int)
+@click.option("--issue", help="What was wrong with the server, for its host (2,048 characters).")
+@_output.json_option
+def command(order_id: int, issue: str | None, as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Cancel order ORDER_ID and say what it cost. Billing stops within about a minute."""
+    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
+
+    with CloreAI() as api:
+        answer = api.cancel_order(order_id, issue)
+        _state.forget(api.base_url, order_id)
+        _output.note(f"Cancelled: order {order_id}.", bold=True)
+        spent = _spent(api, order_id)
+    if as_json:
+        _output.data(answer | spent)
+    elif spent:
+        _output.note(
+            f"It ran {_units.duration(spent['seconds'])} and cost {_units.coin(spent['spend'])} "
+            f"{spent['currency']}, plus the renter's fee."
+        )
+
+
+def _spent(api: CloreAI, order_id: int) -> dict[str, Any]:
+    """What the order cost, as far as the service tells; a failure here undoes no cancel."""
+    from clore_ai.exceptions import CloreAPIError  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import wait  # noqa: PLC0415 - likewise
+
+    try:
+        order = api.drive(wait.find(api.session, order_id, include_completed=True))
+    except CloreAPIError as exc:
+        _output.note(f"What it cost is not known: {exc}")
+        return {}
+    if order.spend is None:
+        return {}
+    end = order.order_end
+    return {
+        "order_id": order_id,
+        "spend": order.spend,
+        "currency": order.currency,
+        "seconds": None if end is None or order.ct is None else end - order.ct,
+    }

@@ -1,0 +1,105 @@
+"""`clore config` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from clore_ai import config
+from clore_ai.cli import _output
+from clore_ai.exceptions import NotFoundError
+
+_context = click.option("--context", metavar="NAME", help="The settings under this name.")
+
+
+@click.group()
+def command() -> None:
+    """Read and write the settings: api_key, base_url, context, requests_per_second."""
+
+
+@command.command("set")
+@click.argument("key")
+@click.argument("value", required=False)
+@_context
+@_output.json_option
+def set_(key: str, value: str | None, context: str | None, as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Set KEY to VALUE. Without VALUE it is read from a prompt, or from stdin.
+
+    So a key needs not stand in the shell's history: clore config set api_key
+    """
+    if key not in config.SETTINGS:
+        known = ", ".join(config.SETTINGS)
+        raise click.UsageError(f"There is no setting {key!r}. Settings: {known}.")
+    if value is None:
+        if sys.stdin.isatty():
+            value = click.prompt(key, hide_input=key in config.SECRETS, err=True)
+        else:
+            value = sys.stdin.readline()
+    value = (value or "").strip()
+    if not value:
+        raise click.UsageError(f"No value for {key}.")
+    path = config.store(key, value, context)
+    if as_json:
+        _output.data({"key": key, "file": str(path), "context": context})
+    _output.note(f"Set {key}{f' of context {context}' if context else ''} in {path}.")
+
+
+@command.command("get")
+@click.argument("key")
+@click.option("--reveal", is_flag=True, help="Print a secret in full.")
+@_context
+@_output.json_option
+def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:  # noqa: FBT001 - options
+    """Print the value of KEY in the config file; a key's last four characters only."""
+    values = _values(context)
+    if key not in config.SETTINGS:
+        known = ", ".join(config.SETTINGS)
+        raise click.UsageError(f"There is no setting {key!r}. Settings: {known}.")
+    if key not in values:
+        raise NotFoundError(f"{key} is not set. Set it with: clore config set {key}")
+    value = values[key] if reveal else _masked(key, values[key])
+    if as_json:
+        _output.data({key: value})
+    else:
+        click.echo(value)
+
+
+@command.command("show")
+@_output.json_option
+def show(as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Show all settings of the config file, keys masked, and where it is."""
+    content = config.load()
+    shown: dict[str, Any] = {
+        key: _masked(key, value) if key in config.SETTINGS else value
+        for key, value in content.items()
+        if key != "contexts"
+    }
+    contexts: dict[str, dict[str, Any]] = content.get("contexts") or {}
+    if contexts:
+        shown["contexts"] = {
+            name: {k: _masked(k, v) for k, v in values.items()} for name, values in contexts.items()
+        }
+    if as_json:
+        _output.data(shown)
+    else:
+        rows = [[k, str(v)] for k, v in shown.items() if k != "contexts"]
+        rows += [
+            [f"{n}: {k}", str(v)]
+            for n, c in shown.get("contexts", {}).items()
+            for k, v in c.items()
+        ]
+        _output.table(["Setting", "Value"], rows)
+    _output.note(f"File: {config.config_file()}" + ("" if content else " (not there yet)"))
+
+
+def _values(context: str | None) -> dict[str, Any]:
+    content = config.load()
+    if context is None:
+        return config.in_force(content)
+    return config.in_force({**content, "context": context})
+
+
+def _masked(key: str, value: object) -> object:
+    return f"…{str(value)[-4:]}" if key in config.SECRETS else value

@@ -1,0 +1,38 @@
+"""`clore server-config` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import _output, _units
+
+
+@click.command()
+@click.argument("name")
+@_output.json_option
+def command(name: str, as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Show the settings of the server NAME that you host."""
+    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
+
+    with CloreAI() as api:
+        config = api.server_config(name)
+    if as_json:
+        _output.data(config.model_dump())
+        return
+
+    def per_day(prices: dict[str, float] | None) -> str:
+        return ", ".join(f"{_units.coin(p)} {c}/day" for c, p in (prices or {}).items()) or "-"
+
+    rows: list[tuple[str, object]] = [
+        ("Name", config.name),
+        ("ID", config.id),
+        ("Connected", config.connected),
+        ("Online", config.online),
+        ("Visibility", config.visibility),
+        ("Longest rental", None if config.mrl is None else f"{config.mrl} h"),
+        ("GPU", config.gpu_model),
+        ("Coins", ", ".join(config.allowed_coins or ()) or None),
+        ("On-demand", per_day(config.pricing)),
+        ("Spot from", per_day(config.spot_pricing)),
+    ]
+    _output.table(["Setting", "Value"], [[n, "-" if v is None else str(v)] for n, v in rows])

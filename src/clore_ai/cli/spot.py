@@ -1,0 +1,53 @@
+"""`clore spot` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import _output, _units
+
+
+@click.command()
+@click.argument("server_id", type=int)
+@_output.json_option
+def command(server_id: int, as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Show the spot market of server SERVER_ID. Bids are in coin per DAY, for the whole server."""
+    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
+
+    with CloreAI() as api:
+        market = api.spot_marketplace(server_id)
+    if as_json:
+        _output.data(market.model_dump())
+        return
+    rates = market.currency_rates_in_usd or {}
+    lowest = (market.server.min_pricing if market.server else None) or {}
+
+    def usd_h(price: float | None, coin: str | None) -> float | None:
+        rate = 1.0 if coin == "USD-Blockchain" else rates.get(coin or "")
+        return None if price is None or rate is None else price * rate / 24
+
+    for coin, price in lowest.items():
+        per_h = usd_h(price, coin)
+        _output.note(
+            f"Lowest bid: {_units.coin(price)} {coin}/day "
+            f"({_units.usd_h(per_h)} = {_units.usd_day(per_h)})"
+        )
+    if not market.offers:
+        _output.note(f"No offers on server {server_id}.")
+        return
+    offers = sorted(market.offers, key=lambda o: -(usd_h(o.price, o.currency) or 0))
+    _output.table(
+        [">Order", ">Bid/day", "Coin", ">$/h", ">$/day", "Runs", "Mine"],
+        [
+            [
+                str(o.order_id or "-"),
+                _units.coin(o.price),
+                o.currency or "-",
+                _units.usd_h(usd_h(o.price, o.currency)),
+                _units.usd_day(usd_h(o.price, o.currency)),
+                "-" if o.active is None else "yes" if o.active else "no",
+                "yes" if o.my else "",
+            ]
+            for o in offers
+        ],
+    )

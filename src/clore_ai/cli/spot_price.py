@@ -1,0 +1,43 @@
+"""`clore spot-price` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from clore_ai.cli import _output, _units
+
+
+@click.command()
+@click.argument("order_id", type=int)
+@click.argument("price", type=click.FloatRange(0, min_open=True))
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@_output.json_option
+def command(order_id: int, price: float, yes: bool, as_json: bool) -> None:  # noqa: FBT001 - options
+    """Set the bid of spot order ORDER_ID to PRICE: the order's coin per DAY, whole server.
+
+    Raising is free; lowering goes in steps, once in 600 seconds.
+    """
+    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
+    from clore_ai.models.server import USD  # noqa: PLC0415 - likewise
+    from clore_ai.rental import pick, wait  # noqa: PLC0415 - likewise
+
+    with CloreAI() as api:
+        order = api.drive(wait.find(api.session, order_id))
+        coin = order.currency or "its coin"
+        rates = {USD: 1.0}
+        if coin != USD:
+            rates = api.drive(pick.currency_rates(api.session, order.server_id))
+        per_h = price * rates[coin] / 24 if coin in rates else None
+        _output.note(
+            f"Order {order_id} on server {order.server_id}: bid {_units.coin(order.price)} -> "
+            f"{_units.coin(price)} {coin}/day ({_units.usd_h(per_h)} = {_units.usd_day(per_h)})"
+        )
+        if not yes and sys.stdin.isatty() and sys.stderr.isatty():
+            click.confirm("Set it?", default=False, abort=True, err=True)
+        answer = api.set_spot_price(order_id, price)
+    if as_json:
+        _output.data(answer)
+    else:
+        _output.note("Done.", bold=True)

@@ -1,0 +1,85 @@
+"""`clore ssh` (004, CLI Reference): the user's own OpenSSH, with the order's key."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from typing import TYPE_CHECKING
+
+import click
+
+from clore_ai.cli import _state
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.models import Order
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("order_id", type=int)
+@click.option("--user", default="root", show_default=True, help="SSH user.")
+@click.argument("remote", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
+def command(order_id: int, user: str, remote: tuple[str, ...]) -> None:
+    """Open a shell on order ORDER_ID, or run one COMMAND there; exit with its code.
+
+    One argument is a shell line (clore ssh 7 -- 'cd work && ls'); several are quoted each
+    (clore ssh 7 -- python -c 'print(1)').
+    """
+    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import wait  # noqa: PLC0415 - likewise
+
+    program = shutil.which("ssh")
+    if program is None:
+        raise click.UsageError("There is no ssh here; install openssh-client.")
+    with CloreAI() as api:
+        order = api.drive(wait.find(api.session, order_id))
+        host = _host(api, order)
+        arguments = [*options(api.base_url, order), f"{user}@{host}"]
+    if remote:
+        arguments += ["--", remote[0] if len(remote) == 1 else shlex.join(remote)]
+    # Replaced by ssh, so its terminal, signals and exit code are the user's own.
+    os.execv(program, ["ssh", *arguments])  # noqa: S606 - no shell, on purpose
+
+
+def options(base_url: str, order: Order) -> list[str]:
+    """OpenSSH's options for an order: its port, its own known_hosts, its key where it is ours.
+
+    Hosts and ports are used again by other renters' containers, so an order's host key is kept
+    with the order, never in the user's known_hosts.
+    """
+    folder = _state.order_folder(base_url, order.id)
+    if not folder.is_dir():
+        _state.remember(base_url, order.id, None)
+    identity = _state.identity_of(base_url, order.id)
+    chosen = [
+        "-p", str(order.ssh_port),
+        "-o", f"UserKnownHostsFile={shlex.quote(str(folder / 'known_hosts'))}",
+        "-o", "StrictHostKeyChecking=accept-new",
+        "-o", "LogLevel=ERROR",
+        "-o", "ServerAliveInterval=15",
+    ]  # fmt: skip
+    if identity is not None:
+        chosen += ["-i", str(identity), "-o", "IdentitiesOnly=yes"]
+    return chosen
+
+
+def _host(api: CloreAI, order: Order) -> str:
+    """The first of the order's hosts where SSH answers."""
+    from clore_ai import _flow  # noqa: PLC0415 - not for --help
+    from clore_ai.exceptions import WaitTimeout  # noqa: PLC0415 - likewise
+
+    if order.ssh_port is None or not order.ssh_hosts:
+        raise WaitTimeout(
+            f"Order {order.id} has no SSH address yet (status: {order.status}); try again in a "
+            "minute, or rent with --wait.",
+            order,
+        )
+    host = api.drive(_flow.probe(order.ssh_hosts, order.ssh_port))
+    if host is None:
+        raise WaitTimeout(
+            f"SSH of order {order.id} does not answer yet at {order.ssh_host}:{order.ssh_port}; "
+            f"machines take 1-6 minutes. It is billed meanwhile: clore cancel {order.id}",
+            order,
+        )
+    return host

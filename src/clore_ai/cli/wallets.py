@@ -1,0 +1,27 @@
+"""`clore wallets` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import _output, _units
+
+
+@click.command()
+@_output.json_option
+def command(as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Show wallet balances, each in its own coin."""
+    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
+
+    with CloreAI() as api:
+        wallets = api.wallets()
+    if as_json:
+        _output.data([w.model_dump() for w in wallets])
+        return
+    _output.table(
+        ["Coin", ">Balance", ">Withdrawal fee", "Deposit address"],
+        [
+            [w.name, _units.coin(w.balance), _units.coin(w.withdrawal_fee), w.deposit or "-"]
+            for w in wallets
+        ],
+    )
