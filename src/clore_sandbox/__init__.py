@@ -1,1 +1,31 @@
-"""The local Clore.ai marketplace: the same API, real SSH endpoints, nothing to pay."""
+"""The local Clore.ai marketplace: the same API, real SSH endpoints, nothing to pay.
+
+    from clore_sandbox import Sandbox
+
+    with Sandbox() as sandbox:
+        print(sandbox.base_url, sandbox.api_key)
+
+Importing this package costs nothing; the server is imported when `Sandbox` is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clore_sandbox.journal import Entry
+    from clore_sandbox.sandbox import Sandbox
+
+__all__ = ["Entry", "Sandbox"]
+
+
+def __getattr__(name: str) -> object:
+    if name == "Sandbox":
+        from clore_sandbox.sandbox import Sandbox  # noqa: PLC0415 - lazy on purpose
+
+        return Sandbox
+    if name == "Entry":
+        from clore_sandbox.journal import Entry  # noqa: PLC0415 - lazy on purpose
+
+        return Entry
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

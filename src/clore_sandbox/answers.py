@@ -1,0 +1,93 @@
+"""The code envelope and its HTTP status; pure.
+
+api.md section 1 has the table. In the live dialect a status is what was observed, or what the documents
+name beside it; in the reference dialect every answer is HTTP 200, as the documents' examples assume.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Optional, Union
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clore_sandbox.rules import Refusal
+    from clore_sandbox.shapes import Dialect
+    from clore_sandbox.values import JsonObject
+
+__all__ = [
+    "BAD_ENDPOINT",
+    "BAD_INPUT",
+    "BAD_KEY",
+    "BROKEN",
+    "RATE_LIMITED",
+    "TOO_LARGE",
+    "Answer",
+    "refused",
+    "success",
+]
+
+NORMAL, DATABASE_ERROR, INVALID_INPUT, INVALID_KEY, INVALID_ENDPOINT, RATE_LIMIT, SEE_ERROR = range(
+    7
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back: a JSON object, or ready bytes where the body is kept prepared."""
+
+    status: int
+    body: Union[JsonObject, bytes]
+    media_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def code(self) -> Optional[int]:
+        """The envelope's code; prepared bytes are always a success."""
+        if isinstance(self.body, bytes):
+            return NORMAL if self.status == 200 else None  # noqa: PLR2004 - HTTP's own
+        code = self.body.get("code")
+        return code if isinstance(code, int) else None
+
+    @property
+    def error(self) -> Optional[str]:
+        """The envelope's reason."""
+        error = None if isinstance(self.body, bytes) else self.body.get("error")
+        return error if isinstance(error, str) else None
+
+    def in_dialect(self, dialect: Dialect) -> Answer:
+        """The same answer with the dialect's HTTP status."""
+        if dialect == "live":
+            return self
+        return Answer(200, self.body, self.media_type, self.headers)
+
+    def to_bytes(self) -> bytes:
+        """The body on the wire."""
+        return self.body if isinstance(self.body, bytes) else orjson.dumps(self.body)
+
+
+def success(**fields: object) -> Answer:
+    """Code 0, which the service writes last."""
+    return Answer(200, {**fields, "code": NORMAL})
+
+
+BROKEN = Answer(500, {"code": DATABASE_ERROR})
+BAD_INPUT = Answer(400, {"code": INVALID_INPUT})
+TOO_LARGE = Answer(413, {"code": INVALID_INPUT})
+BAD_KEY = Answer(401, {"code": INVALID_KEY})
+BAD_ENDPOINT = Answer(404, {"code": INVALID_ENDPOINT})
+RATE_LIMITED = Answer(429, {"code": RATE_LIMIT})
+
+#: HTTP statuses of code 6 that are not 200: currency-not-allowed was observed with 500.
+_STATUS = {"currency-not-allowed": 500, "not_supported_by_the_sandbox": 501}
+
+
+def refused(refusal: Refusal) -> Answer:
+    """Code 6 with its reason; a `status` goes with server-already-rented, as observed."""
+    fields: JsonObject = {"error": refusal.error, **refusal.extra, "code": SEE_ERROR}
+    if refusal.error == "server-already-rented":
+        fields = {"status": "error", **fields}
+    return Answer(_STATUS.get(refusal.error, 200), fields)

@@ -1,0 +1,216 @@
+"""The API over HTTP: endpoint, key, pace, JSON, then the call; each step may answer in its stead.
+
+Promises: whatever arrives, the answer is an envelope of JSON with a `code` (unless a fault was asked
+for); every request is in the journal. The order of the steps: an unknown endpoint is 404/4 with or
+without a key, a bad key is 401/3 whatever the body, and only calls within the pace are read at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from clore_sandbox import answers, books
+from clore_sandbox.answers import Answer
+from clore_sandbox.endpoints import ENDPOINTS, Outcome, Request
+from clore_sandbox.http import cut
+from clore_sandbox.journal import Entry, without_secrets
+from clore_sandbox.values import JsonObject, as_object
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from clore_sandbox.faults import Fault, Faults
+    from clore_sandbox.journal import Journal
+    from clore_sandbox.limits import Limits
+    from clore_sandbox.market import Market
+    from clore_sandbox.shapes import Dialect
+
+__all__ = ["Api", "make_app"]
+
+log = logging.getLogger("clore_sandbox")
+
+MAX_BODY = 1_000_000
+#: Only this one may be called without a key (api.md section 1).
+_PUBLIC = "marketplace"
+
+_CDN_403 = Answer(403, b"error code: 1010", "text/plain")
+_HTML_502 = Answer(
+    502, b"<html><head><title>502 Bad Gateway</title></head><body>502</body></html>", "text/html"
+)
+#: Faults that answer before anything is done.
+_INSTEAD = {
+    "500": answers.BROKEN,
+    "rate_limited": answers.RATE_LIMITED,
+    "cdn_403": _CDN_403,
+    "html_502": _HTML_502,
+}
+
+
+@dataclass
+class Api:
+    """Everything below `/v1`, as an ASGI app."""
+
+    market: Market
+    faults: Faults
+    journal: Journal
+    dialect: Dialect
+    limits: Optional[Limits]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            return
+        http = HttpRequest(scope, receive)
+        call = _Call(self, http)
+        fault = self.faults.for_request(call.endpoint, call.key)
+        answer = await self._answer(call, fault)
+        call.note(answer, fault)
+        if answer is None:
+            await cut(scope, receive)
+            return
+        response = Response(
+            answer.to_bytes(), answer.status, dict(answer.headers), answer.media_type
+        )
+        await response(scope, receive, send)
+
+    async def _answer(self, call: _Call, fault: Optional[Fault]) -> Optional[Answer]:
+        """The answer, as the fault leaves it; None: cut the connection."""
+        kind = fault.kind if fault is not None else None
+        if kind == "cut_before":
+            return None
+        if kind in _INSTEAD:
+            return _INSTEAD[kind]
+        try:
+            answer = (await call.carry_out()).in_dialect(self.dialect)
+        except Exception:
+            log.exception("%s failed", call.endpoint)
+            answer = answers.BROKEN.in_dialect(self.dialect)
+        if kind == "act_then_cut":
+            return None
+        if kind == "act_then_500":
+            return answers.BROKEN
+        if fault is not None and kind == "late":
+            await asyncio.sleep(fault.delay_s)
+        if kind == "truncated_json":
+            body = answer.to_bytes()
+            return Answer(answer.status, body[: len(body) // 2])
+        if kind == "missing_fields":
+            return Answer(answer.status, {"code": answer.code})
+        return answer
+
+
+class _Call:
+    """One request on its way through the steps, and what the journal will say of it."""
+
+    def __init__(self, api: Api, http: HttpRequest) -> None:
+        self._api = api
+        self._http = http
+        self.endpoint = http.url.path.removeprefix("/v1").removeprefix("/")
+        self.key = http.headers.get("auth")
+        self._arrived_ms = api.market.clock.now_ms()
+        self._body: Optional[JsonObject] = None
+        self._outcome: Optional[Outcome] = None
+
+    async def carry_out(self) -> Answer:
+        """All the steps; the first that objects answers."""
+        api = self._api
+        call = ENDPOINTS.get((self._http.method, self.endpoint))
+        if call is None:
+            return answers.BAD_ENDPOINT
+        account = 0
+        if self.key is not None:
+            key = self.key
+            account = await api.market.store.run(lambda tx: books.account_of(tx, key)) or 0
+        # A key that is not known is as none where none is needed.
+        if account == 0 and self.endpoint != _PUBLIC:
+            return answers.BAD_KEY
+        if (
+            api.limits is not None
+            and account
+            and not api.limits.admit(account, self.endpoint, self._arrived_ms)
+        ):
+            return answers.RATE_LIMITED
+        refusal = await self._read_body()
+        if refusal is not None:
+            return refusal
+        request = Request(
+            market=api.market,
+            dialect=api.dialect,
+            account=account,
+            query=self._http.query_params,
+            body=self._body or {},
+            gzip="gzip" in self._http.headers.get("accept-encoding", ""),
+            trouble=lambda: api.faults.for_order(self.key),
+        )
+        self._outcome = await call(request)
+        return self._outcome.answer
+
+    async def _read_body(self) -> Optional[Answer]:
+        """Read the JSON object, if there is a body; `server_config` is a GET that has one."""
+        raw = bytearray()
+        size = 0
+        async for chunk in self._http.stream():
+            size += len(chunk)
+            # Read to the end all the same: a client that is still sending would not see the answer.
+            if size <= MAX_BODY:
+                raw += chunk
+        if size > MAX_BODY:
+            return answers.TOO_LARGE
+        if not raw.strip():
+            return None if self._http.method == "GET" else answers.BAD_INPUT
+        try:
+            self._body = as_object(orjson.loads(raw))
+        except ValueError:
+            self._body = None
+        return None if self._body is not None else answers.BAD_INPUT
+
+    def note(self, answer: Optional[Answer], fault: Optional[Fault]) -> None:
+        """Write the journal's entry; an answer of None is a cut connection."""
+        outcome = self._outcome
+        self._api.journal.write(
+            Entry(
+                time=self._arrived_ms / 1000,
+                method=self._http.method,
+                endpoint=self.endpoint,
+                key=f"…{self.key[-4:]}" if self.key else None,
+                query=self._http.url.query,
+                body=without_secrets(self._body) if self._body is not None else None,
+                status=answer.status if answer is not None else None,
+                code=answer.code if answer is not None else None,
+                error=answer.error if answer is not None else None,
+                acted=outcome is not None and outcome.answer.code == answers.NORMAL,
+                order=outcome.order if outcome is not None else None,
+                fault=fault.kind if fault is not None else None,
+            )
+        )
+
+
+def make_app(api: Api, instance: str) -> Starlette:
+    """The API below `/v1`, the controls below `/control`, and the envelope everywhere else."""
+
+    async def health(request: HttpRequest) -> Response:  # noqa: ARG001 - Starlette's
+        # Says which marketplace this is, so that a process id in a file can be trusted.
+        return Response(
+            orjson.dumps({"instance": instance, "code": 0}), media_type="application/json"
+        )
+
+    async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        answer = answers.BAD_ENDPOINT.in_dialect(api.dialect)
+        response = Response(answer.to_bytes(), answer.status, media_type=answer.media_type)
+        await response(scope, receive, send)
+
+    app = Starlette(routes=[Route("/control/health", health), Mount("/v1", api)])
+    app.router.default = nowhere
+    app.router.redirect_slashes = False
+    return app

@@ -1,0 +1,211 @@
+"""A marketplace that runs by itself: started, found again and stopped through a state folder.
+
+Promises: what is found answers with the instance id that its state file names, so a process id that
+was given to another program is never taken for it, nor sent a signal. The file holds an API key: 0600
+in a 0700 folder. Cheap to import; the server is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Optional
+from urllib.parse import urlsplit
+
+from clore_sandbox.values import as_object
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from clore_sandbox.sandbox import Sandbox
+
+__all__ = ["KEY_VARIABLE", "Running", "RunsAlready", "find", "start_detached", "stop"]
+
+#: Where a key is handed to the server: the command line is open to every user of the machine.
+KEY_VARIABLE = "CLORE_SANDBOX_API_KEY"
+
+_STATE = "sandbox.json"
+_LOCK = "sandbox.lock"
+_LOG = "sandbox.log"
+_ANSWER_TIMEOUT_S = 2.0
+_STOP_TIMEOUT_S = 15.0
+
+
+class RunsAlready(RuntimeError):  # noqa: N818 - a state, and the message says what to do
+    """A marketplace uses this state folder."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A marketplace that answers."""
+
+    pid: int
+    base_url: str
+    api_key: str
+    instance: str
+
+
+def start_detached(state_dir: Path, options: list[str]) -> Running:
+    """Start a server with these options (see serve.py) that outlives the caller.
+
+    Raises:
+        RunsAlready: One runs over this folder.
+        RuntimeError: It did not start; the message is its own.
+    """
+    running = find(state_dir)
+    if running is not None:
+        raise RunsAlready(_already(running))
+    _folder(state_dir)
+    arguments, key = _without_key(options)
+    env = dict(os.environ)
+    if key is not None:
+        env[KEY_VARIABLE] = key
+    with (state_dir / _LOG).open("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [
+                sys.executable,
+                "-m",
+                "clore_sandbox",
+                "--json",
+                "--state-dir",
+                str(state_dir),
+                *arguments,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=env,
+            start_new_session=True,
+        )
+        assert process.stdout is not None  # noqa: S101 - asked for above
+        with process.stdout:
+            line = process.stdout.readline()
+        running = find(state_dir) if line else None
+        if running is None:
+            process.kill()
+            process.wait()
+            log.seek(0)
+            raise RuntimeError(log.read().strip() or "the marketplace did not start")
+    # It is to run on when this object goes; without this, Popen warns that it does.
+    process.returncode = 0
+    return running
+
+
+def find(state_dir: Path) -> Optional[Running]:
+    """The marketplace of this folder, if it answers as itself."""
+    try:
+        fields = json.loads((state_dir / _STATE).read_text(encoding="utf-8"))
+        running = Running(**fields)
+    except (OSError, ValueError, TypeError):
+        return None
+    return running if _answers(running) else None
+
+
+def _answers(running: Running) -> bool:
+    where = urlsplit(running.base_url)
+    connection = http.client.HTTPConnection(
+        where.hostname or "", where.port, timeout=_ANSWER_TIMEOUT_S
+    )
+    try:
+        connection.request("GET", "/control/health")
+        body = as_object(json.loads(connection.getresponse().read()))
+    except (OSError, ValueError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return body is not None and body.get("instance") == running.instance
+
+
+def stop(state_dir: Path) -> bool:
+    """Stop the marketplace of this folder and wait until it is gone; False if none runs."""
+    running = find(state_dir)
+    if running is None:
+        return False
+    os.kill(running.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    while time.monotonic() < deadline:
+        if not _holds_lock(state_dir):
+            return True
+        time.sleep(0.02)
+    raise RuntimeError(
+        f"the marketplace (process {running.pid}) does not stop; see {state_dir / _LOG}"
+    )
+
+
+def _already(running: Running) -> str:
+    return (
+        f"a marketplace runs already at {running.base_url} (process {running.pid});"
+        " `clore sandbox down` stops it"
+    )
+
+
+def _without_key(options: list[str]) -> tuple[list[str], Optional[str]]:
+    """Take `--api-key` out of the options."""
+    rest: list[str] = []
+    key: Optional[str] = None
+    words = iter(options)
+    for word in words:
+        if word == "--api-key":
+            key = next(words, None)
+        elif word.startswith("--api-key="):
+            key = word.partition("=")[2]
+        else:
+            rest.append(word)
+    return rest, key
+
+
+# -- the server's side -----------------------------------------------------------------------------
+
+
+def _folder(state_dir: Path) -> None:
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+@contextlib.contextmanager
+def claim(state_dir: Path) -> Generator[None, None, None]:
+    """Hold the folder for as long as the server runs; the system lets go when it is killed."""
+    _folder(state_dir)
+    lock = os.open(state_dir / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            running = find(state_dir)
+            message = (
+                _already(running) if running else f"a marketplace is starting over {state_dir}"
+            )
+            raise RunsAlready(message) from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _holds_lock(state_dir: Path) -> bool:
+    try:
+        with claim(state_dir):
+            return False
+    except RunsAlready:
+        return True
+
+
+def write(state_dir: Path, sandbox: Sandbox) -> None:
+    """Note where the marketplace is; whole or not at all."""
+    running = Running(os.getpid(), sandbox.base_url, sandbox.api_key, sandbox.instance)
+    draft = state_dir / f"{_STATE}.{os.getpid()}"
+    with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - the mode is set as it is made
+        json.dump(asdict(running), file)
+    draft.replace(state_dir / _STATE)
+
+
+def forget(state_dir: Path) -> None:
+    """Remove the note."""
+    (state_dir / _STATE).unlink(missing_ok=True)

@@ -1,0 +1,167 @@
+"""The ten endpoints: from a checked request to an answer. No HTTP, no limits, no keys here.
+
+Each takes a `Request` and gives an `Answer`; app.py decides whether it is called at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+from clore_sandbox.answers import BAD_INPUT, BROKEN, Answer, refused, success
+from clore_sandbox.ask import InvalidInput, read_ask
+from clore_sandbox.inventory import max_rental_ms
+from clore_sandbox.rules import Refusal, trips_the_service
+from clore_sandbox.shapes import order_row, wallet_rows
+from clore_sandbox.values import JsonObject, as_int, as_number, as_object, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from clore_sandbox.market import Market
+    from clore_sandbox.orders import Trouble
+    from clore_sandbox.shapes import Dialect
+
+__all__ = ["ENDPOINTS", "Outcome", "Request"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call whose key, pace and JSON are in order. `account` is 0 on the public endpoint."""
+
+    market: Market
+    dialect: Dialect
+    account: int
+    query: Mapping[str, str]
+    body: JsonObject
+    gzip: bool
+    trouble: Callable[[], Optional[Trouble]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answer, and the order that a `create_order` made."""
+
+    answer: Answer
+    order: Optional[int] = None
+
+
+async def _wallets(request: Request) -> Outcome:
+    units = await request.market.wallets(request.account)
+    return Outcome(success(wallets=wallet_rows(units, request.account)))
+
+
+async def _marketplace(request: Request) -> Outcome:
+    listing = request.market.listing
+    if request.gzip:
+        headers = {"content-encoding": "gzip", "vary": "accept-encoding"}
+        return Outcome(Answer(200, await listing.gzipped(), headers=headers))
+    return Outcome(Answer(200, listing.plain(), headers={"vary": "accept-encoding"}))
+
+
+async def _my_orders(request: Request) -> Outcome:
+    completed = request.query.get("return_completed") in ("true", "1")
+    now = request.market.clock.now_ms()
+    seen = await request.market.orders(request.account, completed=completed)
+    rows = [
+        order_row(s.order, s.record, now_ms=now, online=s.online, dialect=request.dialect)
+        for s in seen
+    ]
+    return Outcome(success(orders=rows, limit=999_999))
+
+
+async def _create_order(request: Request) -> Outcome:
+    try:
+        ask = read_ask(request.body)
+    except InvalidInput:
+        return Outcome(BAD_INPUT)
+    if request.dialect == "live" and trips_the_service(ask):
+        return Outcome(BROKEN)
+    if ask.type == "spot":
+        return Outcome(refused(_not_supported("spot orders")))
+    outcome = await request.market.create_order(request.account, ask, request.trouble())
+    if isinstance(outcome, Refusal):
+        return Outcome(refused(outcome))
+    if request.dialect == "live":
+        # Exactly this: no id (api.md section 3).
+        return Outcome(success(), outcome.id)
+    record = request.market.record(outcome.server) or {}
+    row = order_row(
+        outcome, record, now_ms=outcome.created_ms, online=True, dialect=request.dialect
+    )
+    return Outcome(success(order_id=outcome.id, order=row), outcome.id)
+
+
+async def _cancel_order(request: Request) -> Outcome:
+    order, issue = as_int(request.body.get("id")), request.body.get("issue")
+    if order is None or abs(order) >= 2**63 or not isinstance(issue, (str, type(None))):
+        return Outcome(BAD_INPUT)
+    refusal = await request.market.cancel_order(request.account, order, issue)
+    return Outcome(refused(refusal) if refusal else success())
+
+
+async def _spot_marketplace(request: Request) -> Outcome:
+    text = request.query.get("market", "")
+    if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - 64 bits
+        return Outcome(BAD_INPUT)
+    rates: JsonObject = dict(request.market.rates)
+    record = request.market.record(int(text))
+    if record is None:
+        market: JsonObject = {"currency_rates_in_usd": rates, "offers": [], "server": {}}
+        return Outcome(success(market=market, exists=False))
+    prices = as_object((as_object(record.get("price")) or {}).get("spot")) or {}
+    server: JsonObject = {
+        "min_pricing": prices,
+        "mrl": max_rental_ms(record) // 1000,  # seconds here (api.md section 2)
+        "visibility": "public",
+        "online": True,
+    }
+    # Nobody can bid yet, so there are no offers.
+    market = {"currency_rates_in_usd": rates, "offers": [], "server": server}
+    return Outcome(success(market=market, exists=True))
+
+
+async def _set_spot_price(request: Request) -> Outcome:
+    order = as_int(request.body.get("order_id"))
+    if order is None or as_number(request.body.get("desired_price")) is None:
+        return Outcome(BAD_INPUT)
+    # Nobody can bid yet, so whatever is named is no spot order of this account.
+    return Outcome(refused(Refusal("order_dont_exist")))
+
+
+async def _my_servers(request: Request) -> Outcome:  # noqa: ARG001 - nobody hosts yet
+    return Outcome(success(servers=[], limit=16))
+
+
+async def _server_config(request: Request) -> Outcome:
+    if as_text(request.body.get("server_name")) is None:
+        return Outcome(BAD_INPUT)
+    # Nobody hosts yet, so no account has a server of that name.
+    return Outcome(refused(Refusal("server_dont_exist")))
+
+
+async def _set_server_settings(request: Request) -> Outcome:
+    if as_text(request.body.get("name")) is None:
+        return Outcome(refused(Refusal("not_all_parameters_present")))
+    return Outcome(refused(Refusal("server_dont_exist")))
+
+
+def _not_supported(what: str) -> Refusal:
+    return Refusal(
+        "not_supported_by_the_sandbox", {"detail": f"this marketplace does not do {what} yet"}
+    )
+
+
+#: Method and name → what answers.
+ENDPOINTS: dict[tuple[str, str], Callable[[Request], Awaitable[Outcome]]] = {
+    ("GET", "wallets"): _wallets,
+    ("GET", "marketplace"): _marketplace,
+    ("GET", "my_orders"): _my_orders,
+    ("POST", "create_order"): _create_order,
+    ("POST", "cancel_order"): _cancel_order,
+    ("GET", "spot_marketplace"): _spot_marketplace,
+    ("POST", "set_spot_price"): _set_spot_price,
+    ("GET", "my_servers"): _my_servers,
+    ("GET", "server_config"): _server_config,
+    ("POST", "set_server_settings"): _set_server_settings,
+}

@@ -1,0 +1,50 @@
+"""How often one key may call: pure, the time is passed in.
+
+api.md section 3: one request a second over all endpoints together, and one `create_order` per 5 s.
+The server counts arrivals, so the windows are strict: a call that arrives less than a window after
+the last *accepted* one is refused. Refused and unauthenticated calls do not extend a window: a client
+that backs off by a window always gets in. (Lowering a spot price once per 600 s belongs to the
+auction's rules: its answer is not code 5.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["CREATE_ORDER_WINDOW_MS", "WINDOW_MS", "Limits"]
+
+WINDOW_MS = 1_000
+CREATE_ORDER_WINDOW_MS = 5_000
+
+
+@dataclass
+class Limits:
+    """The windows of all keys.
+
+    There is no limit on `GET marketplace` without a key: the service's limits are per key, and on
+    loopback every client has the same address, so a limit per address would make strangers of one
+    machine refuse each other.
+    """
+
+    window_ms: int = WINDOW_MS
+    create_order_window_ms: int = CREATE_ORDER_WINDOW_MS
+    _last: dict[int, int] = field(default_factory=dict[int, int])
+    _last_create: dict[int, int] = field(default_factory=dict[int, int])
+
+    def admit(self, account: int, endpoint: str, now_ms: int) -> bool:
+        """Whether this arrival is within the limits; if it is, it starts its windows."""
+        last = self._last.get(account)
+        if last is not None and now_ms - last < self.window_ms:
+            return False
+        if endpoint == "create_order":
+            last = self._last_create.get(account)
+            if last is not None and now_ms - last < self.create_order_window_ms:
+                return False
+            self._last_create[account] = now_ms
+        self._last[account] = now_ms
+        return True
+
+    def forget(self) -> None:
+        """Open all windows."""
+        self._last.clear()
+        self._last_create.clear()

@@ -1,0 +1,91 @@
+"""The `marketplace` body, kept ready: one fragment a server, joined when the market changed.
+
+Promises: a request costs no serialising. A change costs its two fragments; the next request joins
+(about a millisecond for 3,500 servers), and the next one that takes gzip compresses, off the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from typing import TYPE_CHECKING, Optional
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from clore_sandbox.values import JsonObject
+
+__all__ = ["Listing"]
+
+_TAIL = b'],"my_servers":[],"code":0}'
+
+
+class Listing:
+    """All servers, rented ones included, in the inventory's order; offline ones are not on offer."""
+
+    def __init__(self) -> None:
+        self._free: dict[int, bytes] = {}
+        self._rented: dict[int, bytes] = {}
+        self._taken: set[int] = set()
+        self._hidden: set[int] = set()
+        self._plain: Optional[bytes] = None
+        self._gzip: Optional[asyncio.Future[bytes]] = None
+
+    def replace(self, records: Iterable[Mapping[str, object]]) -> None:
+        """Start anew with these servers."""
+        self._free, self._rented = {}, {}
+        self._taken, self._hidden = set(), set()
+        for record in records:
+            self._put(dict(record))
+        self._changed()
+
+    def _put(self, record: JsonObject) -> None:
+        server = record["id"]
+        assert isinstance(server, int)  # noqa: S101 - inventory.py let nothing else in
+        if record.get("rented"):
+            self._taken.add(server)
+        self._rented[server] = orjson.dumps({**record, "rented": True})
+        self._free[server] = orjson.dumps({**record, "rented": False})
+
+    def set_rented(self, server: int, *, rented: bool) -> None:
+        """Show a server as rented or free."""
+        if rented != (server in self._taken):
+            (self._taken.add if rented else self._taken.discard)(server)
+            self._changed()
+
+    def set_online(self, server: int, *, online: bool) -> None:
+        """Show or hide a server."""
+        if online == (server in self._hidden):
+            (self._hidden.discard if online else self._hidden.add)(server)
+            self._changed()
+
+    def _changed(self) -> None:
+        self._plain = None
+        self._gzip = None
+
+    def plain(self) -> bytes:
+        """The body."""
+        if self._plain is None:
+            taken, rented = self._taken, self._rented
+            self._plain = b"".join(
+                (
+                    b'{"servers":[',
+                    b",".join(
+                        rented[server] if server in taken else free
+                        for server, free in self._free.items()
+                        if server not in self._hidden
+                    ),
+                    _TAIL,
+                )
+            )
+        return self._plain
+
+    async def gzipped(self) -> bytes:
+        """The body, compressed; requests that come while it is being compressed share the work."""
+        if self._gzip is None:
+            # Level 1: a changed market is compressed anew, and the reader is on the same machine.
+            work = asyncio.to_thread(gzip.compress, self.plain(), 1)
+            self._gzip = asyncio.ensure_future(work)
+        return await asyncio.shield(self._gzip)

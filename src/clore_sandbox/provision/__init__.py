@@ -1,0 +1,90 @@
+"""Rooms for orders: what a rental starts, and how it ends.
+
+A provisioner reserves public ports, boots a room behind them, and clears it away. Clearing is
+idempotent and leaves no process and no open port. Market rules, money and HTTP are none of its
+business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Gpus", "Nothing", "Ports", "Provisioner", "RoomPlan"]
+
+
+@dataclass(frozen=True)
+class Gpus:
+    """What `nvidia-smi` shows: one entry a GPU."""
+
+    names: tuple[str, ...]
+    memory_gb: float
+    power_limits_w: tuple[float, ...]
+    cuda_version: str
+
+
+@dataclass(frozen=True)
+class RoomPlan:
+    """What an order needs of its room."""
+
+    order: int
+    ports: Mapping[int, str]
+    env: Mapping[str, str]
+    password: Optional[str]
+    public_key: Optional[str]
+    command: Optional[str]
+    gpus: Gpus
+    ssh_answers: bool = True
+    lets_in: bool = True
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Public ports by inner port; the http port as (inner, public)."""
+
+    host: str
+    tcp: Mapping[int, int]
+    http: Optional[tuple[int, int]]
+
+
+class Provisioner(Protocol):
+    """All methods run on the marketplace's event loop."""
+
+    async def open(self) -> None:
+        """Get ready; end what an earlier marketplace of the same state left behind."""
+
+    async def reserve(self, plan: RoomPlan) -> Ports:
+        """Hold public ports; until the room has booted they refuse connections."""
+        ...
+
+    async def boot(self, order: int) -> None:
+        """Start the room behind its ports. Nothing happens if the order is gone."""
+
+    async def clear(self, order: int) -> None:
+        """End every process of the room and close its ports. May be called any number of times."""
+
+    async def close(self) -> None:
+        """Clear all rooms."""
+
+
+class Nothing:
+    """Provisions nothing: orders have no ports. For tests of the market alone."""
+
+    async def open(self) -> None:
+        """Nothing to get ready."""
+
+    async def reserve(self, plan: RoomPlan) -> Ports:  # noqa: ARG002 - the protocol's
+        """No ports."""
+        return Ports("127.0.0.1", {}, None)
+
+    async def boot(self, order: int) -> None:
+        """Nothing starts."""
+
+    async def clear(self, order: int) -> None:
+        """Nothing to end."""
+
+    async def close(self) -> None:
+        """Nothing to end."""

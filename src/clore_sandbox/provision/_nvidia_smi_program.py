@@ -1,0 +1,179 @@
+"""The program behind a room's `nvidia-smi`; copied into the room, standard library only."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TypedDict
+
+DRIVER = "550.54.15"
+_INVALID_ARGUMENT = 2
+_IDLE_TEMPERATURE_C = 34
+_IDLE_POWER_W = 21.5
+
+
+class _Data(TypedDict):
+    names: list[str]
+    memory_mib: int
+    power_limits_w: list[float]
+    cuda: str
+
+
+def _uuid(index: int) -> str:
+    return f"GPU-{index:08x}-c10e-4a1d-b0a7-{index:012x}"
+
+
+def _fields(data: _Data, index: int) -> dict[str, tuple[str, str]]:
+    """Field → value and unit, under the names of `nvidia-smi --help-query-gpu`."""
+    memory, limit = data["memory_mib"], data["power_limits_w"][index]
+    bus = f"00000000:{index + 1:02X}:00.0"
+    values = {
+        "timestamp": (time.strftime("%Y/%m/%d %H:%M:%S.000"), ""),
+        "driver_version": (DRIVER, ""),
+        "count": (str(len(data["names"])), ""),
+        "name": (data["names"][index], ""),
+        "index": (str(index), ""),
+        "uuid": (_uuid(index), ""),
+        "serial": ("[N/A]", ""),
+        "pci.bus_id": (bus, ""),
+        "pci.bus": (f"0x{index + 1:02X}", ""),
+        "pstate": ("P8", ""),
+        "fan.speed": ("0", "%"),
+        "memory.total": (str(memory), "MiB"),
+        "memory.reserved": ("0", "MiB"),
+        "memory.used": ("1", "MiB"),
+        "memory.free": (str(memory - 1), "MiB"),
+        "utilization.gpu": ("0", "%"),
+        "utilization.memory": ("0", "%"),
+        "temperature.gpu": (str(_IDLE_TEMPERATURE_C), ""),
+        "power.draw": (f"{_IDLE_POWER_W:.2f}", "W"),
+        "power.limit": (f"{limit:.2f}", "W"),
+        "compute_mode": ("Default", ""),
+        "persistence_mode": ("Enabled", ""),
+        "display_mode": ("Disabled", ""),
+        "display_active": ("Disabled", ""),
+        "mig.mode.current": ("[N/A]", ""),
+        "ecc.mode.current": ("[N/A]", ""),
+    }
+    for alias, name in (
+        ("gpu_name", "name"),
+        ("gpu_uuid", "uuid"),
+        ("gpu_bus_id", "pci.bus_id"),
+        ("gpu_serial", "serial"),
+    ):
+        values[alias] = values[name]
+    return values
+
+
+def _query(data: _Data, query: str, form: str) -> int:
+    options = form.split(",")
+    if options[0] != "csv" or not set(options[1:]) <= {"noheader", "nounits"}:
+        sys.stdout.write(
+            '"--format=" switch is missing or not valid. Must be followed by "csv" and optionally'
+            ' "noheader" and "nounits".\n'
+        )
+        return _INVALID_ARGUMENT
+    names = [name.strip() for name in query.split(",")]
+    rows = [_fields(data, index) for index in range(len(data["names"]))]
+    known = _fields({**data, "names": ["-"], "power_limits_w": [0.0]}, 0)
+    for name in names:
+        if name not in known:
+            sys.stdout.write(f'Field "{name}" is not a valid field to query.\n\n')
+            return _INVALID_ARGUMENT
+    units = "nounits" not in options
+    if "noheader" not in options:
+        heads = [f"{n} [{known[n][1]}]" if known[n][1] else n for n in names]
+        sys.stdout.write(", ".join(heads) + "\n")
+    for row in rows:
+        cells = [f"{row[n][0]} {row[n][1]}" if units and row[n][1] else row[n][0] for n in names]
+        sys.stdout.write(", ".join(cells) + "\n")
+    return 0
+
+
+def _table(data: _Data) -> str:
+    edge = "+" + "-" * 41 + "+" + "-" * 24 + "+" + "-" * 22 + "+"
+    line = "|" + "-" * 41 + "+" + "-" * 24 + "+" + "-" * 22 + "+"
+    double = "|" + "=" * 41 + "+" + "=" * 24 + "+" + "=" * 22 + "|"
+    title = f" NVIDIA-SMI {DRIVER:<22} Driver Version: {DRIVER:<14} CUDA Version: {data['cuda']:<9}"
+    rows = [
+        time.strftime("%a %b %e %H:%M:%S %Y"),
+        "+" + "-" * 89 + "+",
+        f"|{title:<89}|",
+        line,
+        f"| {'GPU  Name':<25}{'Persistence-M':>14} | {'Bus-Id':<15}{'Disp.A':>7} |"
+        f" {'Volatile Uncorr. ECC':>20} |",
+        f"| {'Fan  Temp   Perf':<20}{'Pwr:Usage/Cap':>19} | {'Memory-Usage':>22} |"
+        f" {'GPU-Util  Compute M.':>20} |",
+        f"| {'':<39} | {'':<22} | {'MIG M.':>20} |",
+        double,
+    ]
+    for index, name in enumerate(data["names"]):
+        power = f"{_IDLE_POWER_W:.0f}W / {data['power_limits_w'][index]:>4.0f}W"
+        used = f"{1:>7}MiB / {data['memory_mib']:>6}MiB"
+        state = f"  0%   {_IDLE_TEMPERATURE_C}C    P8"
+        rows += [
+            f"| {f'{index:>3}  {name}':<36}{'On':>3} | {f'00000000:{index + 1:02X}:00.0':<16}{'Off':>6} |"
+            f" {'N/A':>20} |",
+            f"| {state:<20}{power:>19} | {used:>22} | {'0%      Default':>20} |",
+            f"| {'':<39} | {'':<22} | {'N/A':>20} |",
+            edge,
+        ]
+    rows += [
+        "",
+        "+" + "-" * 89 + "+",
+        f"| {'Processes:':<87} |",
+        f"| {' GPU   GI   CI        PID   Type   Process name':<70}{'GPU Memory':>17} |",
+        f"|{'=' * 89}|",
+        f"| {' No running processes found':<87} |",
+        "+" + "-" * 89 + "+",
+    ]
+    return "\n".join(rows) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Answer one call."""
+    text = Path(__file__).with_name(".gpus.json").read_text(encoding="utf-8")
+    data: _Data = json.loads(text)
+    options: dict[str, str] = {}
+    words = list(arguments)
+    while words:
+        name, equals, value = words.pop(0).partition("=")
+        if name in ("-L", "--list-gpus", "-h", "--help"):
+            options[name] = ""
+        elif name in ("--query-gpu", "--format", "-i", "--id"):
+            options[name] = value if equals else words.pop(0) if words else ""
+        else:
+            sys.stdout.write(
+                f"Invalid combination of input arguments. Unknown option: {name}\n"
+                "Please run 'nvidia-smi -h' for help.\n\n"
+            )
+            return _INVALID_ARGUMENT
+    return _answer(data, options)
+
+
+def _answer(data: _Data, options: dict[str, str]) -> int:
+    if "-h" in options or "--help" in options:
+        sys.stdout.write("nvidia-smi (simulated): [-L] [-i N] [--query-gpu=FIELDS --format=csv]\n")
+        return 0
+    chosen = options.get("-i", options.get("--id"))
+    if chosen is not None:
+        if not chosen.isdigit() or int(chosen) >= len(data["names"]):
+            sys.stdout.write("No devices were found\n")
+            return 6
+        index = int(chosen)
+        data["names"] = data["names"][index : index + 1]
+        data["power_limits_w"] = data["power_limits_w"][index : index + 1]
+    if "-L" in options or "--list-gpus" in options:
+        for index, name in enumerate(data["names"]):
+            sys.stdout.write(f"GPU {index}: {name} (UUID: {_uuid(index)})\n")
+        return 0
+    if "--query-gpu" in options:
+        return _query(data, options["--query-gpu"], options.get("--format", ""))
+    sys.stdout.write(_table(data))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

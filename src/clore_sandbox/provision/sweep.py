@@ -1,0 +1,122 @@
+"""Finding and ending every process of an order, whatever it did to get away.
+
+A child that called `setsid` left the process group; one that closed its files left the terminal. What
+stays is the environment it was started with: the marker in it names the order. On Linux `/proc`
+shows it, elsewhere `ps` does. A process that wiped its environment is still found while it sits in the
+order's folder or below a process that is found.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["MARKER", "end_processes", "find_processes"]
+
+#: The environment variable that every process of an order carries: `<state>:<order>`.
+MARKER = "CLORE_SANDBOX_ROOM"
+
+_PROC = Path("/proc")
+#: New processes can appear while a sweep reads; each round finds fewer.
+_ROUNDS = 50
+
+
+def find_processes(rooms: Mapping[str, Path]) -> set[int]:
+    """Process ids of these rooms: marker → folder."""
+    found, parents = _read_proc(rooms) if sys.platform == "linux" else _read_ps(rooms)
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents.items():
+        children.setdefault(parent, []).append(pid)
+    queue = list(found)
+    while queue:
+        for child in children.get(queue.pop(), ()):
+            if child not in found:
+                found.add(child)
+                queue.append(child)
+    return found - {os.getpid()}
+
+
+def end_processes(rooms: Mapping[str, Path]) -> int:
+    """SIGKILL to every process of these rooms until none is left; how many there were.
+
+    A container's processes get no say either once it is removed.
+    """
+    ended: set[int] = set()
+    for round_ in range(_ROUNDS):
+        alive = find_processes(rooms)
+        if not alive:
+            break
+        _kill(alive)
+        ended |= alive
+        # The dead vanish from /proc at once, or when their parent reaps them.
+        time.sleep(0.002 * min(round_, 10))
+    return len(ended)
+
+
+def _kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _read_proc(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
+    marks = {f"{MARKER}={marker}\0".encode() for marker in rooms}
+    prefix = f"{MARKER}=".encode()
+    folders = [str(folder) for folder in rooms.values()]
+    found: set[int] = set()
+    parents: dict[int, int] = {}
+    for entry in os.listdir(_PROC):  # noqa: PTH208 - names are all that is needed, and it is hot
+        if not entry.isdigit():
+            continue
+        pid = int(entry)
+        try:
+            with open(f"/proc/{entry}/stat", "rb") as file:  # noqa: PTH123 - hot
+                # pid (name, may hold anything) state ppid …
+                state, parent = file.read().rpartition(b")")[2].split()[:2]
+            if state in (b"Z", b"X"):
+                continue
+            parents[pid] = int(parent)
+            with open(f"/proc/{entry}/environ", "rb") as file:  # noqa: PTH123 - hot
+                environ = file.read() + b"\0"
+            if (prefix in environ and any(mark in environ for mark in marks)) or _sits_in(
+                os.readlink(f"/proc/{entry}/cwd"),
+                folders,
+            ):
+                found.add(pid)
+        except (OSError, ValueError):
+            continue
+    return found, parents
+
+
+def _sits_in(cwd: str, folders: list[str]) -> bool:
+    return any(cwd == folder or cwd.startswith(folder + "/") for folder in folders)
+
+
+def _read_ps(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
+    listing = subprocess.run(
+        ["ps", "axeww", "-o", "pid=,ppid=,stat=,command="],  # noqa: S607 - where the system has it
+        capture_output=True,
+        check=False,
+    ).stdout
+    marks = {f"{MARKER}={marker}".encode() for marker in rooms}
+    found: set[int] = set()
+    parents: dict[int, int] = {}
+    for line in listing.splitlines():
+        words = line.split()
+        if len(words) < 3 or words[2].startswith(b"Z"):  # noqa: PLR2004 - pid, ppid, stat
+            continue
+        pid = int(words[0])
+        parents[pid] = int(words[1])
+        if not marks.isdisjoint(words[3:]):
+            found.add(pid)
+    return found, parents

@@ -1,0 +1,118 @@
+"""The marketplace in the foreground: `python -m clore_sandbox`, and what `clore sandbox up` runs.
+
+Promises: with `--json` stdout is one line, written once it answers; Ctrl-C, SIGTERM and SIGHUP stop
+it and everything that runs for its orders. With `--state-dir` it can be found again (daemon.py), and
+a second one over the same folder is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+from clore_sandbox import daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import FrameType
+
+    from clore_sandbox.sandbox import Sandbox
+
+__all__ = ["main", "parser"]
+
+_USAGE_ERROR = 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the server."""
+    options = argparse.ArgumentParser(
+        prog="python -m clore_sandbox",
+        description="A local Clore.ai marketplace: the same API, real SSH endpoints, nothing to pay.",
+    )
+    add = options.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    add("--port", type=int, default=0, help="0, the default, takes any free one")
+    add("--inventory", type=Path, metavar="FILE", help="a captured marketplace body")
+    add("--as-is", action="store_true", help="leave the captured body as it is")
+    add("--dialect", choices=("live", "reference"), default="live")
+    add("--db", type=Path, metavar="PATH", help="keep the state in this file")
+    add("--api-key", metavar="KEY", help=f"default: {daemon.KEY_VARIABLE}, or a random one")
+    add("--seed", type=int, default=0, help="of the sample fleet")
+    add("--lag", type=float, default=1.0, metavar="S", help="until a new order is listed")
+    add("--boot", type=float, default=1.5, metavar="S", help="more until its SSH answers")
+    add("--time-scale", type=float, default=1.0, metavar="X", help="market seconds per second")
+    add("--no-limits", action="store_true", help="no rate limits")
+    add("--state-dir", type=Path, metavar="DIR", help="where status and down find it")
+    add("--json", action="store_true", help='print {"base_url":…,"api_key":…} once it answers')
+    return options
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Serve until told to stop; the exit status."""
+    options = parser().parse_args(argv)
+    asked_to_stop = threading.Event()
+
+    def stop(number: int, frame: Optional[FrameType]) -> None:  # noqa: ARG001 - signal's
+        asked_to_stop.set()
+
+    # Before anything is started: a handler, unlike an ignored signal, is not inherited.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+    if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    try:
+        with ExitStack() as stack:
+            if options.state_dir is not None:
+                stack.enter_context(daemon.claim(options.state_dir))
+            sandbox = stack.enter_context(_sandbox(options))
+            if options.state_dir is not None:
+                daemon.write(options.state_dir, sandbox)
+                stack.callback(daemon.forget, options.state_dir)
+            _announce(sandbox, options)
+            asked_to_stop.wait()
+    except (ValueError, daemon.RunsAlready) as exc:
+        print(f"clore sandbox: {exc}", file=sys.stderr)  # noqa: T201 - this is a command
+        return _USAGE_ERROR
+    except (OSError, RuntimeError) as exc:
+        print(f"clore sandbox: {exc.__cause__ or exc}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _sandbox(options: argparse.Namespace) -> Sandbox:
+    from clore_sandbox.sandbox import Sandbox  # noqa: PLC0415 - after `--help`, which is quick
+
+    return Sandbox(
+        host=options.host,
+        port=options.port,
+        inventory=options.inventory,
+        as_is=options.as_is,
+        dialect=options.dialect,
+        db=options.db,
+        api_key=options.api_key or os.environ.get(daemon.KEY_VARIABLE) or None,
+        seed=options.seed,
+        visibility_lag_s=options.lag,
+        boot_s=options.boot,
+        time_scale=options.time_scale,
+        limits=not options.no_limits,
+    )
+
+
+def _announce(sandbox: Sandbox, options: argparse.Namespace) -> None:
+    if options.json:
+        text = json.dumps({"base_url": sandbox.base_url, "api_key": sandbox.api_key})
+    else:
+        text = (
+            f"The marketplace answers at {sandbox.base_url} ({options.dialect} dialect).\n\n"
+            f"  export CLORE_BASE_URL={sandbox.base_url}\n"
+            f"  export CLORE_API_KEY={sandbox.api_key}\n\n"
+            "Ctrl-C stops it and everything rented on it."
+        )
+    print(text, flush=True)  # noqa: T201 - this is a command
