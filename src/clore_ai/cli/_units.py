@@ -15,10 +15,8 @@ _PRICE = re.compile(
 )
 
 
-def read_usd_per_hour(text: str | float) -> float:
+def read_usd_per_hour(text: str) -> float:
     """``0.5``, ``0.5/h`` or ``12/day`` as USD per hour: the type of a price option."""
-    if isinstance(text, float):
-        return text
     found = _PRICE.fullmatch(text.strip())
     if not found:
         raise click.BadParameter(

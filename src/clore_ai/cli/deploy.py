@@ -195,16 +195,16 @@ def _show(plan: _Plan, kind: str, image: str) -> None:
     )
     lasts = "" if plan.lasts_h is None else f", lasts {_units.duration(plan.lasts_h * 3600)}"
     price = "bid" if kind == "spot" else "price"
+    listed = f"{_units.coin(c.price_per_day)} {c.coin}/day"
+    total = f"{_units.coin(c.total_per_day)} {c.coin}/day; creation fee {fee}"
     for name, value in (
         ("server", f"{s.id} ({where}, at most {s.mrl or '?'} h)"),
         ("GPUs", f"{s.gpu_model} ({_units.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
         ("image", f"{image}, {kind}"),
-        (price, f"{_units.usd_h(per_h)} = {_units.usd_day(per_h)} = "
-                f"{_units.coin(c.price_per_day)} {c.coin}/day"),
-        ("with fee", f"{_units.usd_h(total_h)} = {_units.usd_day(total_h)} = "
-                     f"{_units.coin(c.total_per_day)} {c.coin}/day; creation fee {fee}"),
+        (price, f"{_units.usd_h(per_h)} = {_units.usd_day(per_h)} = {listed}"),
+        ("with fee", f"{_units.usd_h(total_h)} = {_units.usd_day(total_h)} = {total}"),
         ("balance", f"{_units.coin(plan.balance)} {c.coin}{lasts}"),
-    ):  # fmt: skip
+    ):
         _output.note(f"  {name:9} {value}")
 
 
