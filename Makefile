@@ -6,6 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# A captured `marketplace` body, where one is at hand, and the documents of the service.
+export CLORE_INVENTORY ?= $(abspath $(firstword $(wildcard ../shared/data/marketplace-*.json)))
+export CLORE_DOCUMENTS ?= $(abspath $(firstword $(wildcard ../shared/documents)))
+
 .PHONY: demo test lint types tests bench lock clean help
 
 help:  ## Show the targets

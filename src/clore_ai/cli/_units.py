@@ -57,3 +57,8 @@ def duration(span: timedelta | float | None) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return " ".join(parts[:2]) or "0s"
+
+
+def exports(base_url: str, api_key: str) -> str:
+    """Shell lines that point every client at a marketplace."""
+    return f"export CLORE_BASE_URL={base_url}\nexport CLORE_API_KEY={api_key}"

@@ -29,8 +29,8 @@ def command(order_id: int, issue: str | None, as_json: bool) -> None:  # noqa: F
         _output.data(answer | spent)
     elif spent:
         _output.note(
-            f"It ran {_units.duration(spent['seconds'])} and cost {_units.coin(spent['spend'])} "
-            f"{spent['currency']}, plus the renter's fee."
+            f"It ran {_units.duration(spent['seconds'])} and cost {_units.coin(spent['total'])} "
+            f"{spent['currency']}: {_units.coin(spent['spend'])} for the time, the rest fees."
         )
 
 
@@ -38,18 +38,22 @@ def _spent(api: CloreAI, order_id: int) -> dict[str, Any]:
     """What the order cost, as far as the service tells; a failure here undoes no cancel."""
     from clore_ai.exceptions import CloreAPIError  # noqa: PLC0415 - not for --help
     from clore_ai.rental import wait  # noqa: PLC0415 - likewise
+    from clore_ai.rental.cost import spent  # noqa: PLC0415 - likewise
 
     try:
         order = api.drive(wait.find(api.session, order_id, include_completed=True))
     except CloreAPIError as exc:
         _output.note(f"What it cost is not known: {exc}")
         return {}
-    if order.spend is None:
+    total = spent(order)
+    if total is None:
         return {}
-    end = order.order_end
     return {
         "order_id": order_id,
         "spend": order.spend,
+        "total": total,
         "currency": order.currency,
-        "seconds": None if end is None or order.ct is None else end - order.ct,
+        "seconds": None
+        if order.order_end is None or order.ct is None
+        else order.order_end - order.ct,
     }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from clore_ai.models.server import USD
 
 if TYPE_CHECKING:
-    from clore_ai.models import MarketplaceServer, OrderType
+    from clore_ai.models import MarketplaceServer, Order, OrderType
 
 FEE_SHARE = {"on-demand": 0.05, "spot": 0.0125}
 """Of the price; up to half less with proof of holding, which the API does not tell."""
@@ -66,3 +66,15 @@ def cost(
     return Cost(
         coin, price, price * FEE_SHARE[type], CREATION_FEE.get(coin), server.usd_per_coin(coin)
     )
+
+
+def spent(order: Order) -> float | None:
+    """What `order` has cost so far in its coin, fees in: `spend` holds none (api.md, 4).
+
+    The renter's fee is that without proof of holding, so this is the most it can have been.
+    None where the service does not say what was spent.
+    """
+    if order.spend is None:
+        return None
+    share = FEE_SHARE["spot" if order.type == "spot" else "on-demand"]
+    return order.spend * (1 + share) + (order.creation_fee or 0)

@@ -1,0 +1,124 @@
+"""`clore sandbox`: the local marketplace, in the foreground or beside the shell.
+
+This file and nothing else of the client knows `clore_sandbox`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import _output
+from clore_ai.config import private_folder, state_folder
+from clore_ai.exceptions import CloreAPIError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group()
+def command() -> None:
+    """Run a local marketplace: the same API, real SSH endpoints, nothing to pay.
+
+    It binds 127.0.0.1. Rented "servers" are shells on this machine, run as you.
+    """
+
+
+@command.command("up")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0, the default: any free.")
+@click.option("--inventory", type=_FILE, help="A captured marketplace body; else a sample fleet.")
+@click.option("--as-is", is_flag=True, help="Serve the captured body as it is, unconverted.")
+@click.option("--dialect", type=click.Choice(["live", "reference"]), default="live",
+              show_default=True, help="As the service answers, or as its documents say.")  # fmt: skip
+@click.option("--db", type=_FILE, help="Keep the state in this SQLite file.")
+@click.option("--api-key", help="The account's key (CLORE_SANDBOX_API_KEY); else a random one.")
+@click.option("--seed", type=int, help="Of the sample fleet.")
+@click.option("--lag", type=click.FloatRange(0), help="Seconds until a new order is listed (1).")
+@click.option("--boot", type=click.FloatRange(0), help="Seconds more until SSH answers (1.5).")
+@click.option("--time-scale", type=click.FloatRange(0, min_open=True),
+              help="Market seconds per second (1).")  # fmt: skip
+@click.option("--no-limits", is_flag=True, help="No rate limits.")
+@click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
+@_output.json_option
+@click.pass_context
+def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - click's options
+    """Start a marketplace. With --json: one line {"base_url", "api_key"} once it answers."""
+    from clore_ai.cli._units import exports  # noqa: PLC0415 - not for --help
+
+    daemon = _part("daemon")
+    words: list[str] = []
+    for name, value in options.items():
+        option = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            words += [option, str(value)]
+    if not detach:
+        words += ["--state-dir", str(_folder())] + (["--json"] if as_json else [])
+        ctx.exit(_part("serve").main(words))
+    try:
+        running = daemon.start_detached(_folder(), words)
+    except daemon.RunsAlready as exc:
+        raise click.UsageError(f"{str(exc).rstrip('.')}.") from exc
+    except RuntimeError as exc:
+        raise CloreAPIError(str(exc)) from exc
+    if as_json:
+        _output.data({"base_url": running.base_url, "api_key": running.api_key})
+        return
+    click.echo(exports(running.base_url, running.api_key))
+    _output.note(
+        f"The marketplace runs in the background (process {running.pid}). "
+        'Point a shell at it with: eval "$(clore sandbox status)"'
+    )
+
+
+@command.command("status")
+@_output.json_option
+def status(as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Say whether one runs, and print the exports that point a shell at it."""
+    from clore_ai.cli._exit import Nothing  # noqa: PLC0415 - not for --help
+    from clore_ai.cli._units import exports  # noqa: PLC0415 - likewise
+
+    running = _part("daemon").find(_folder())
+    if running is None:
+        raise Nothing("No marketplace runs. Start one with: clore sandbox up --detach")
+    if as_json:
+        _output.data({"base_url": running.base_url, "api_key": running.api_key, "pid": running.pid})
+        return
+    click.echo(exports(running.base_url, running.api_key))
+    _output.note(f"Runs at {running.base_url} (process {running.pid}).")
+
+
+@command.command("down")
+@_output.json_option
+def down(as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Stop it, and every process of its orders."""
+    try:
+        stopped: bool = _part("daemon").stop(_folder())
+    except RuntimeError as exc:
+        raise CloreAPIError(str(exc)) from exc
+    if as_json:
+        _output.data({"stopped": stopped})
+    _output.note("Stopped." if stopped else "No marketplace runs.")
+
+
+def _folder() -> Path:
+    return private_folder(private_folder(state_folder()) / "sandbox")
+
+
+def _part(name: str) -> ModuleType:
+    """A module of the marketplace, where the extra is installed."""
+    from importlib import import_module  # noqa: PLC0415 - not for --help
+
+    try:
+        import_module("clore_sandbox.sandbox" if name == "serve" else "clore_sandbox")
+        return import_module(f"clore_sandbox.{name}")
+    except ImportError as exc:
+        raise click.UsageError(
+            f"The local marketplace is not installed ({exc.name or exc}). "
+            "Install it with: pip install 'clore-ai[sandbox]' (Python 3.10 or newer)."
+        ) from exc
