@@ -1,0 +1,133 @@
+"""Documents cannot rot: what they show is run, and their help texts are the commands' own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click import Context, Group, Option
+
+from clore_ai.cli import cli
+from clore_sandbox import Sandbox
+
+from . import write_cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+_PYTHON = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
+_CONSOLE = re.compile(r"```console\n(.*?)\n```", re.DOTALL)
+_LINK = re.compile(r"\]\((?!http)([^)#]+)")
+
+
+def blocks() -> list[object]:
+    found = []
+    for page in PAGES:
+        for number, code in enumerate(_PYTHON.findall(page.read_text("utf-8")), 1):
+            found.append(pytest.param(code, id=f"{page.stem}-{number}"))
+    return found
+
+
+def commands() -> list[object]:
+    found = []
+    for page in PAGES:
+        for block in _CONSOLE.findall(page.read_text("utf-8")):
+            for line in block.replace("\\\n", " ").splitlines():
+                for command in re.findall(r"(?:\$ |\$\()(clore [^)#]*)", line):
+                    found.append(pytest.param(command, id=f"{page.stem}: {command.strip()}"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """One marketplace for the module, and what points a program at it."""
+    with Sandbox(limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
+        yield {
+            **os.environ,
+            "CLORE_API_KEY": sandbox.api_key,
+            "CLORE_BASE_URL": sandbox.base_url,
+            "CLORE_HOME": str(tmp_path_factory.mktemp("home")),
+            "CLORE_REQUESTS_PER_SECOND": "1000",
+        }
+
+
+@pytest.mark.parametrize("code", blocks())
+def test_every_python_block_runs(code: str, environment: dict[str, str]) -> None:
+    """A Python block of the README or of docs/ runs by itself, as it stands."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_runs(example: Path, environment: dict[str, str]) -> None:
+    """A program in examples/ runs, prints something and leaves no order behind."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(example)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert "Traceback" not in done.stderr
+
+
+def test_the_rental_example_shows_the_gpu(environment: dict[str, str]) -> None:
+    """examples/rent_and_run.py reaches the rented machine and its GPU."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "rent_and_run.py"), "RTX 3090", "nvidia-smi -L"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "GPU 0: NVIDIA GeForce RTX 3090" in done.stdout, done.stderr
+    assert "cancelled" in done.stdout
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_line_shown_exists(command: str) -> None:
+    """A `clore` line in a document names commands and options that there are."""
+    words = shlex.split(command)[1:]
+    current, context = cli, Context(cli, info_name="clore")
+    while isinstance(current, Group) and words and not words[0].startswith("-"):
+        found = current.get_command(context, words[0])
+        assert found is not None, command
+        current, words = found, words[1:]
+    known = {name for p in current.params if isinstance(p, Option) for name in p.opts}
+    if "--" in words:
+        words = words[: words.index("--")]
+    for word in words:
+        if word.startswith("-"):
+            assert word.split("=")[0] in known, f"{command}: {word}"
+
+
+def test_every_command_is_documented() -> None:
+    """docs/cli.md shows every command, each once."""
+    shown = write_cli.documented(write_cli.PAGE.read_text("utf-8"))
+    assert sorted(shown) == sorted(write_cli.every_command())
+
+
+def test_help_texts_are_the_commands_own() -> None:
+    """docs/cli.md holds each `--help` as it is; `python -m tests.docs.write_cli` writes it anew."""
+    page = write_cli.PAGE.read_text("utf-8")
+    assert page == write_cli.written(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A relative link in a document names a file that is there."""
+    for target in _LINK.findall(page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
