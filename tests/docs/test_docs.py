@@ -38,8 +38,10 @@ def commands() -> list[object]:
     for page in PAGES:
         for block in _CONSOLE.findall(page.read_text("utf-8")):
             for line in block.replace("\\\n", " ").splitlines():
-                for command in re.findall(r"(?:\$ |\$\()(clore [^)#]*)", line):
-                    found.append(pytest.param(command, id=f"{page.stem}: {command.strip()}"))
+                found += [
+                    pytest.param(command, id=f"{page.stem}: {command.strip()}")
+                    for command in re.findall(r"(?:\$ |\$\()(clore [^)#]*)", line)
+                ]
     return found
 
 

@@ -32,15 +32,21 @@ def command() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0, the default: any free.")
 @click.option("--inventory", type=_FILE, help="A captured marketplace body; else a sample fleet.")
 @click.option("--as-is", is_flag=True, help="Serve the captured body as it is, unconverted.")
-@click.option("--dialect", type=click.Choice(["live", "reference"]), default="live",
-              show_default=True, help="As the service answers, or as its documents say.")  # fmt: skip
+@click.option(
+    "--dialect",
+    type=click.Choice(["live", "reference"]),
+    default="live",
+    show_default=True,
+    help="As the service answers, or as its documents say.",
+)
 @click.option("--db", type=_FILE, help="Keep the state in this SQLite file.")
 @click.option("--api-key", help="The account's key (CLORE_SANDBOX_API_KEY); else a random one.")
 @click.option("--seed", type=int, help="Of the sample fleet.")
 @click.option("--lag", type=click.FloatRange(0), help="Seconds until a new order is listed (1).")
 @click.option("--boot", type=click.FloatRange(0), help="Seconds more until SSH answers (1.5).")
-@click.option("--time-scale", type=click.FloatRange(0, min_open=True),
-              help="Market seconds per second (1).")  # fmt: skip
+@click.option(
+    "--time-scale", type=click.FloatRange(0, min_open=True), help="Market seconds per second (1)."
+)
 @click.option("--no-limits", is_flag=True, help="No rate limits.")
 @click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
 @_output.json_option
