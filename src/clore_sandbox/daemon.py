@@ -1,8 +1,8 @@
 """A marketplace that runs by itself: started, found again and stopped through a state folder.
 
-Promises: what is found answers with the instance id that its state file names, so a process id that
-was given to another program is never taken for it, nor sent a signal. The file holds an API key: 0600
-in a 0700 folder. Cheap to import; the server is not.
+Promises: what is found answers with the instance id that its state file names, so a process id
+that was given to another program is never taken for it, nor sent a signal. The file holds an API
+key: 0600 in a 0700 folder. Cheap to import; the server is not.
 """
 
 from __future__ import annotations

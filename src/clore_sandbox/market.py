@@ -54,6 +54,7 @@ class Market:
         store: Store,
         clock: Clock,
         timetable: Timetable,
+        *,
         provisioner: Provisioner,
         inventory: Inventory,
         delays: Delays,
