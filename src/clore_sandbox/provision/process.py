@@ -99,18 +99,24 @@ class ProcessProvisioner:
         if room is None:
             return
         shell = await asyncio.to_thread(self._furnish, room)
+        try:
+            await self._open_ports(room, shell)
+        except OSError:
+            # Its sockets were closed under it: the order was cancelled while it booted.
+            if self._rooms.get(order) is room:
+                raise
+        if self._rooms.get(order) is not room:
+            await self._clear(room)
+        elif room.plan.command:
+            self._run_command(room, shell, room.plan.command)
+
+    async def _open_ports(self, room: _Room, shell: Shell) -> None:
         for inner, sock in room.sockets.items():
             http = room.plan.ports[inner] == "http"
-            if inner == SSH_PORT and not http:
-                if room.plan.ssh_answers:
-                    room.door = await open_door(sock, room.plan, shell, self._host_key)
-            else:
+            if inner != SSH_PORT or http:
                 room.servers.append(await forward(sock, inner, http=http))
-        if order not in self._rooms:  # cancelled while it booted
-            await self._clear(room)
-            return
-        if room.plan.command:
-            self._run_command(room, shell, room.plan.command)
+            elif room.plan.ssh_answers:
+                room.door = await open_door(sock, room.plan, shell, self._host_key)
 
     def _furnish(self, room: _Room) -> Shell:
         tools = room.folder / "bin"
