@@ -1,13 +1,14 @@
 """Finding and ending every process of an order, whatever it did to get away.
 
-A child that called `setsid` left the process group; one that closed its files left the terminal. What
-stays is the environment it was started with: the marker in it names the order. On Linux `/proc`
-shows it, elsewhere `ps` does. A process that wiped its environment is still found while it sits in the
-order's folder or below a process that is found.
+A child that called `setsid` left the process group; one that closed its files left the terminal.
+What stays is the environment it was started with: the marker in it names the order. On Linux
+`/proc` shows it, elsewhere `ps` does. A process that wiped its environment is still found while it
+sits in the order's folder or below a process that is found.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -63,10 +64,8 @@ def end_processes(rooms: Mapping[str, Path]) -> int:
 
 def _kill(pids: Iterable[int]) -> None:
     for pid in pids:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
 
 
 def _read_proc(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
@@ -89,7 +88,7 @@ def _read_proc(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
             with open(f"/proc/{entry}/environ", "rb") as file:  # noqa: PTH123 - hot
                 environ = file.read() + b"\0"
             if (prefix in environ and any(mark in environ for mark in marks)) or _sits_in(
-                os.readlink(f"/proc/{entry}/cwd"),
+                os.readlink(f"/proc/{entry}/cwd"),  # noqa: PTH115 - hot
                 folders,
             ):
                 found.add(pid)
