@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from math import isfinite
 from statistics import median
 from typing import Any
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, Shared, clock, request
+from clore_ai._json import as_dict, as_number
 from clore_ai._parse import models
 from clore_ai.exceptions import CloreAPIError
 from clore_ai.models import MarketplaceServer
@@ -94,26 +96,27 @@ def fits(record: Record, wanted: Filter) -> bool:
         return False
     if wanted.available_only and record.get("rented"):
         return False
-    specs: Record = record.get("specs") or {}
+    specs = as_dict(record.get("specs")) or {}
     gpus, gpu = record.get("gpu_array"), specs.get("gpu")
     if wanted.gpu and not matches_gpu(wanted.gpu, gpus, gpu):
         return False
     if wanted.min_gpu_count and count_gpus(gpus, gpu) < wanted.min_gpu_count:
         return False
-    ram = specs.get("ram")
-    return not wanted.min_ram_gb or (isinstance(ram, (int, float)) and ram >= wanted.min_ram_gb)
+    ram = as_number(specs.get("ram"))
+    return not wanted.min_ram_gb or (ram is not None and ram >= wanted.min_ram_gb)
 
 
 def implied_rates(records: list[Record]) -> dict[str, float]:
     """USD for one coin, as the records themselves imply it: the median over all of them."""
     found: dict[str, list[float]] = defaultdict(list)
     for record in records:
-        price: Record = record.get("price") or {}
-        usd: Record = price.get("usd") or {}
-        on_demand: Record = price.get("on_demand") or {}
+        price = as_dict(record.get("price")) or {}
+        usd = as_dict(price.get("usd")) or {}
+        on_demand = as_dict(price.get("on_demand")) or {}
         for coin, name in _CONVERTED:
-            if on_demand.get(coin) and usd.get(name):
-                found[coin].append(usd[name] / on_demand[coin])
+            coins, dollars = as_number(on_demand.get(coin)), as_number(usd.get(name))
+            if coins and dollars and isfinite(rate := dollars / coins):
+                found[coin].append(rate)
     return {coin: median(rates) for coin, rates in found.items()}
 
 
