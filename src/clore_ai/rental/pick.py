@@ -17,7 +17,7 @@ from clore_ai._flow import Flow, Shared, clock, request
 from clore_ai._json import as_dict, as_number
 from clore_ai._parse import models
 from clore_ai.exceptions import CloreAPIError
-from clore_ai.models import MarketplaceServer
+from clore_ai.models import MarketplaceServer, SpotMarket
 from clore_ai.models._base import count_gpus, matches_gpu
 from clore_ai.rental.session import RATES_KEPT_S, Session
 
@@ -60,12 +60,14 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
         "marketplace", lambda: request(_wire.marketplace(), session.rules)
     )
     servers = models(MarketplaceServer, [r for r in records if fits(r, wanted)])
-    if any(server.price_usd is None for server in servers):
+    if any(_payable(server) for server in servers):
         rates = implied_rates(records)
-        if not rates and records and any(_payable(s) for s in servers):
-            rates = yield from currency_rates(session, records[0].get("id"))
         for server in servers:
             server.use_rates(rates)
+        if any(_payable(server) for server in servers):
+            rates = {**(yield from currency_rates(session, records[0].get("id"))), **rates}
+            for server in servers:
+                server.use_rates(rates)
     limit = wanted.max_price_usd
     if limit is None:
         return Selection(servers, 0, len(records))
@@ -75,17 +77,18 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
 
 
 def currency_rates(session: Session, server_id: object) -> Flow[dict[str, float]]:
-    """USD for one coin, by the service; empty where it can't be asked."""
+    """USD for one coin, by the service; as last read, or empty, where it can't be asked."""
     now = yield from clock()
     read_at = session.rates_read_at
     if read_at is not None and now.mono - read_at < RATES_KEPT_S:
         return session.rates
     if not session.rules.has_key or not isinstance(server_id, int):
         return {}
+    call = _wire.spot_marketplace(server_id)
     try:
-        market = yield from request(_wire.spot_marketplace(server_id), session.rules)
+        market: SpotMarket = yield Shared("rates", lambda: request(call, session.rules))
     except CloreAPIError:
-        return {}  # the price stays unknown, which every reader of it must expect
+        return session.rates  # else the price stays unknown, which every reader must expect
     session.rates, session.rates_read_at = dict(market.currency_rates_in_usd or {}), now.mono
     return session.rates
 
@@ -121,6 +124,7 @@ def implied_rates(records: list[Record]) -> dict[str, float]:
 
 
 def _payable(server: MarketplaceServer) -> bool:
+    """Can it be paid, in coins whose value is not known yet?"""
     tier = server.price.on_demand if server.price else None
     return server.price_usd is None and any(
         server.allows(c) for c in (tier.coins() if tier else ())
