@@ -3,8 +3,8 @@
 A child that called `setsid` left the process group; one that closed its files left the terminal.
 What stays is the environment it was started with: the marker in it names the order. On Linux
 `/proc` shows it, elsewhere `ps` does. A process that wiped its environment is still found below
-one that is found, or (Linux) where it sits in the order's folder and init has adopted it. Somebody's own
-shell that merely stands in that folder has a living parent and is left alone.
+one that is found, or (Linux) where it sits in the order's folder and init has adopted it.
+Somebody's own shell that merely stands in that folder has a living parent and is left alone.
 """
 
 from __future__ import annotations
