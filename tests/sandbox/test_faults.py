@@ -55,7 +55,9 @@ def test_act_then_500(market, renter, server):
         ("html_502", 502, "<html>"),
     ],
 )
-def test_answers_that_come_instead(market, renter, server, kind, status, text):
+def test_answers_that_come_instead(  # noqa: PLR0917 - fixtures and parameters
+    market, renter, server, kind, status, text
+):
     before = creations(market)
     market.fault("create_order", kind)
     answer = renter.create(server)
@@ -74,7 +76,7 @@ def test_late_answers_have_acted(market, renter, server):
 def test_broken_bodies(market, renter):
     market.fault("my_orders", "truncated_json")
     market.fault("wallets", "missing_fields")
-    with pytest.raises(ValueError, match="JSON|delimiter|Unterminated|Expecting"):
+    with pytest.raises(ValueError, match=r"JSON|delimiter|Unterminated|Expecting"):
         renter.http.get("/my_orders").json()
     assert renter.http.get("/wallets").json() == {"code": 0}
 

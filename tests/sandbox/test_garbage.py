@@ -1,5 +1,6 @@
 """Whatever arrives, the answer is an envelope and the marketplace goes on."""
 
+import contextlib
 import json
 import random
 import socket
@@ -100,8 +101,27 @@ JSON = st.recursive(
     max_leaves=10,
 )
 FIELDS = st.sampled_from(
-    "renting_server type currency image ports env ssh_password ssh_key jupyter_token command"
-    " required_price spotprice autossh_entrypoint dockerhub_auth id issue order_id desired_price name".split()
+    [
+        "renting_server",
+        "type",
+        "currency",
+        "image",
+        "ports",
+        "env",
+        "ssh_password",
+        "ssh_key",
+        "jupyter_token",
+        "command",
+        "required_price",
+        "spotprice",
+        "autossh_entrypoint",
+        "dockerhub_auth",
+        "id",
+        "issue",
+        "order_id",
+        "desired_price",
+        "name",
+    ]
 )
 
 
@@ -123,14 +143,10 @@ def test_any_json_gets_a_code_and_never_a_crash(market, renter, endpoint, body):
 
 
 def test_a_thousand_open_connections_do_not_stop_it(market):
-    held = []
-    try:
+    with contextlib.ExitStack() as held:
         for _ in range(1000):
-            held.append(socket.create_connection((market.host, market.port), 5))
+            held.enter_context(socket.create_connection((market.host, market.port), 5))
         assert httpx.get(f"{market.base_url}/marketplace").status_code == 200
-    finally:
-        for sock in held:
-            sock.close()
 
 
 def test_clients_that_leave_in_the_middle(market):

@@ -4,10 +4,29 @@ from decimal import Decimal
 
 import pytest
 
-ACTIVE = set(
-    "id creation_fee price mrl image currency spend ct specs si mon_container online pub_cluster"
-    " tcp_ports http_port http_pub rating reliability owner cuda_version gpu_array".split()
-)
+ACTIVE = {
+    "id",
+    "creation_fee",
+    "price",
+    "mrl",
+    "image",
+    "currency",
+    "spend",
+    "ct",
+    "specs",
+    "si",
+    "mon_container",
+    "online",
+    "pub_cluster",
+    "tcp_ports",
+    "http_port",
+    "http_pub",
+    "rating",
+    "reliability",
+    "owner",
+    "cuda_version",
+    "gpu_array",
+}
 
 
 @pytest.fixture

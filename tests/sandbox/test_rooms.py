@@ -1,9 +1,9 @@
 """What a rental starts ends with it: processes, ports, folders; and what nvidia-smi says."""
 
-import os
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_cancelling_ends_sessions_closes_ports_and_removes_the_folder(renter, sh
         renter.cancel(order)
         assert session.wait(10) == 255
     assert not running("sleep 3305.5")
-    assert not os.path.exists(home)
+    assert not Path(home).exists()
     ports = [pair.partition(":")[2] for pair in order["tcp_ports"]]
     for port in [*ports, order["http_pub"].partition(":")[2]]:
         with pytest.raises(ConnectionRefusedError):
@@ -66,6 +66,15 @@ def test_cancelling_cuts_an_idle_tunnel(renter, shell_of, wait):
         wait(lambda: b"Entering interactive session" in tunnel.stderr.readline())
         renter.cancel(order)
         assert tunnel.wait(10) == 255
+
+
+def test_a_stranger_who_stands_in_the_rooms_folder_is_left_alone(renter, shell_of):
+    order = renter.rent()
+    home = shell_of(order).run("pwd").stdout.decode().strip()
+    with subprocess.Popen(["sleep", "60"], cwd=home) as stranger:
+        renter.cancel(order)
+        assert stranger.poll() is None
+        stranger.terminate()
 
 
 def test_an_order_that_runs_out_of_money_ends_its_processes(own_market, renter_of, wait):

@@ -161,7 +161,7 @@ def test_a_process_id_that_is_anothers_is_never_signalled(tmp_path, market):
 
 
 def test_a_killed_server_leaves_its_orders_to_the_next(tmp_path, renter_of, shell_of, wait):
-    """kill -9, and again on the same state: old processes are gone, the order is up again."""
+    """Kill -9, and again on the same state: old processes are gone, the order is up again."""
     db = tmp_path / "market.db"
     with serve(*QUICK, "--db", str(db)) as server:
         first = renter_of(Remote(server.stdout.readline()))
@@ -201,7 +201,10 @@ def test_nobody_pays_for_the_time_without_a_marketplace(tmp_path, renter_of):
 
 
 def test_importing_the_package_is_cheap():
-    code = "import sys, clore_sandbox, clore_sandbox.daemon; print('asyncssh' in sys.modules, 'starlette' in sys.modules)"
+    code = (
+        "import sys, clore_sandbox, clore_sandbox.daemon;"
+        "print('asyncssh' in sys.modules, 'starlette' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
 

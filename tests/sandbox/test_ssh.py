@@ -1,5 +1,6 @@
 """The machine's OpenSSH client against rented rooms: commands, logins, files, forwarding."""
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -40,7 +42,7 @@ def test_a_login_shell_has_the_rooms_path_and_home(shell):
     done = shell.run(input=b"echo $HOME; command -v nvidia-smi; pwd; exit 3\n")
     home, smi, cwd = done.stdout.decode().split()
     assert (home, done.returncode) == (cwd, 3)
-    assert smi.startswith(os.path.dirname(home))
+    assert smi.startswith(str(Path(home).parent))
 
 
 def test_a_signal_is_no_exit_code(shell):
@@ -64,10 +66,10 @@ def test_stdin_at_its_end_does_not_end_the_command(shell):
 
 
 def test_a_wrong_password_and_another_user_are_refused(rented):
-    order, shell = rented()
+    _order, shell = rented()
     shell.env["SSH_ASKPASS"] = "/bin/false"
     assert b"Permission denied" in shell.run("true").stderr
-    order2, shell2 = rented()
+    _order2, shell2 = rented()
     shell2.target = "ubuntu@127.0.0.1"
     assert b"Permission denied" in shell2.run("true").stderr
 
@@ -122,7 +124,10 @@ def test_scp_copies_folders_and_knows_the_home(shell, tmp_path):
 
 
 def test_sftp_works_from_the_home(shell, tmp_path):
-    batch = f"pwd\nmkdir d\nput {__file__} d/f\nls d\nrename d/f d/g\nget d/g {tmp_path}/g\nrm d/g\nrmdir d\n"
+    batch = (
+        f"pwd\nmkdir d\nput {__file__} d/f\nls d\nrename d/f d/g\nget d/g {tmp_path}/g\n"
+        "rm d/g\nrmdir d\n"
+    )
     done = shell.tool(
         "sftp",
         *shell.options,
@@ -137,8 +142,7 @@ def test_sftp_works_from_the_home(shell, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert b"d/f" in done.stdout
-    with open(__file__, "rb") as ours:
-        assert (tmp_path / "g").read_bytes() == ours.read()
+    assert (tmp_path / "g").read_bytes() == Path(__file__).read_bytes()
 
 
 def test_rsync_copies_a_tree(shell, tmp_path):
@@ -192,7 +196,10 @@ def test_remote_forwarding_reaches_a_port_here(rented, wait):
         here = listener.getsockname()[1]
         _, shell = rented(ssh=("-R", f"{inner}:127.0.0.1:{here}"))
         threading.Thread(target=lambda: answer_once(listener), daemon=True).start()
-        code = f"import socket; print(socket.create_connection(('127.0.0.1', {inner})).recv(9).decode())"
+        code = (
+            "import socket;"
+            f"print(socket.create_connection(('127.0.0.1', {inner})).recv(9).decode())"
+        )
         assert shell.run(f'python3 -c "{code}"').stdout == b"from here\n"
 
 
@@ -327,10 +334,8 @@ class Terminal:
         import select
 
         if select.select([self.master], [], [], timeout_s)[0]:
-            try:
+            with contextlib.suppress(OSError):
                 self.seen += os.read(self.master, 65536).decode(errors="replace")
-            except OSError:
-                pass
 
     def expect(self, text, timeout_s=10):
         deadline = time.monotonic() + timeout_s
