@@ -92,7 +92,7 @@ async def read(fd: int) -> bytes:
     while True:
         try:
             return os.read(fd, _CHUNK)
-        except BlockingIOError:  # noqa: PERF203 - that is how one waits for it
+        except BlockingIOError:
             await _readable(fd)
         except OSError:  # EIO: nobody has the other side of the terminal open any more
             return b""
@@ -103,7 +103,7 @@ async def write_all(fd: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(fd, data) :]
-        except BlockingIOError:  # noqa: PERF203 - that is how one waits for it
+        except BlockingIOError:
             await _writable(fd)
 
 
