@@ -58,12 +58,12 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
         "marketplace", lambda: request(_wire.marketplace(), session.rules)
     )
     servers = models(MarketplaceServer, [r for r in records if fits(r, wanted)])
-    if any(server.price_usd is None for server in servers):
-        rates = implied_rates(records)
-        if not rates and records and any(_payable(s) for s in servers):
-            rates = yield from currency_rates(session, records[0].get("id"))
-        for server in servers:
-            server.use_rates(rates)
+    # Cheaper than to ask each server first whether it needs them.
+    rates = implied_rates(records)
+    if not rates and any(_payable(s) for s in servers):
+        rates = yield from currency_rates(session, records[0].get("id"))
+    for server in servers:
+        server.use_rates(rates)
     limit = wanted.max_price_usd
     if limit is None:
         return Selection(servers, 0, len(records))
