@@ -22,6 +22,7 @@ import asyncssh
 import uvloop
 
 from clore_sandbox import books, hosting_books, orders
+from clore_sandbox.alive_crowd import Crowd
 from clore_sandbox.app import Api, make_app
 from clore_sandbox.clock import Clock
 from clore_sandbox.faults import Faults
@@ -84,6 +85,7 @@ class Sandbox:
         limits: Whether the service's rate limits bite.
         provision: Whether renting starts anything; without, orders have no ports.
         balances: The first account's coins; default `DEFAULT_BALANCES`.
+        alive: Whether simulated renters and hosts rent, bid, reprice and leave, drawn by `seed`.
         host_servers: How many servers the first account hosts: `MyGPU`, `MyGPU-2` …
         work_dir: Where the orders' rooms lie; default beside `db`, else a temporary folder.
     """
@@ -105,6 +107,7 @@ class Sandbox:
         limits: bool = True,
         provision: bool = True,
         balances: Optional[Mapping[str, Amount]] = None,
+        alive: bool = False,
         host_servers: int = 0,
         work_dir: Optional[Path] = None,
     ) -> None:
@@ -128,6 +131,7 @@ class Sandbox:
             connected_ms=round((visibility_lag_s + boot_s / 3) * 1000),
             booted_ms=round((visibility_lag_s + boot_s) * 1000),
         )
+        self._alive, self._seed = alive, seed
         self._host_servers = host_servers
         self._time_scale = time_scale
         self._limits = Limits() if limits else None
@@ -199,6 +203,7 @@ class Sandbox:
             provisioner=self._provisioner(known),
             inventory=self._inventory,
             delays=self._delays,
+            crowd=self._crowd if self._alive else None,
         )
         await self._market.open()
         timetable.start()
@@ -220,6 +225,8 @@ class Sandbox:
         """The first account, and what names this state; made when the state is new."""
         known = {row["name"]: row["value"] for row in tx.all("SELECT name, value FROM meta")}
         if "state" not in known:
+            # Before anybody hosts: an account's server gets a number that no other has.
+            hosting_books.fill(tx, self._inventory.records)
             known["state"] = uuid.uuid4().hex
             known["host_key"] = _new_host_key()
             known["api_key"] = self._first_account(tx, self._wanted_key)
@@ -234,6 +241,10 @@ class Sandbox:
         for name, value in known.items():
             _put(tx, name, value)
         return known
+
+    def _crowd(self) -> Crowd:
+        renters = max(10, len(self._inventory.records) // 5)
+        return Crowd(self._seed, renters, self._inventory.rates)
 
     def _first_account(self, tx: Tx, key: Optional[str]) -> str:
         made = books.create_account(tx, key, self._balances)

@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     add("--lag", type=float, default=1.0, metavar="S", help="until a new order is listed")
     add("--boot", type=float, default=1.5, metavar="S", help="more until its SSH answers")
     add("--time-scale", type=float, default=1.0, metavar="X", help="market seconds per second")
+    add("--alive", action="store_true", help="simulated renters and hosts, drawn by --seed")
+    add("--host-servers", type=int, default=0, metavar="N", help="that the key's account hosts")
     add("--no-limits", action="store_true", help="no rate limits")
     add("--state-dir", type=Path, metavar="DIR", help="where status and down find it")
     add("--json", action="store_true", help='print {"base_url":…,"api_key":…} once it answers')
@@ -101,6 +103,8 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         visibility_lag_s=options.lag,
         boot_s=options.boot,
         time_scale=options.time_scale,
+        alive=options.alive,
+        host_servers=options.host_servers,
         limits=not options.no_limits,
     )
 
