@@ -33,7 +33,7 @@ from clore_sandbox.market import Market
 from clore_sandbox.money import COINS, from_units, to_units
 from clore_sandbox.provision import Nothing
 from clore_sandbox.provision.process import ProcessProvisioner
-from clore_sandbox.store import Store
+from clore_sandbox.store import Store, is_postgres
 from clore_sandbox.timetable import Timetable
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ class Sandbox:
         inventory: A captured `marketplace` body, or the path of one; None is the sample fleet.
         as_is: Leave a captured body as it is, without USD prices and `gpu_array` of today.
         dialect: `live` answers as the service does, `reference` as documents 002 and 004 say.
-        db: A SQLite file that keeps the state; None keeps it in memory.
+        db: A SQLite file that keeps the state, or a PostgreSQL database (`postgresql://…`, which
+            needs the extra `postgres`); None keeps it in memory.
         api_key: The first account's key; None draws one (or takes the one in `db`).
         seed: Draws the sample fleet and the faults' chances.
         visibility_lag_s: Market seconds until a new order is seen in `my_orders`.
@@ -82,7 +83,7 @@ class Sandbox:
         limits: Whether the service's rate limits bite.
         provision: Whether renting starts anything; without, orders have no ports.
         balances: The first account's coins; default `DEFAULT_BALANCES`.
-        work_dir: Where the orders' rooms lie; default beside `db`, else a temporary folder.
+        work_dir: Where the orders' rooms lie; default beside a `db` file, else a temporary folder.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Sandbox:
         self._port = port
         self._inventory = load(inventory, as_is=as_is, seed=seed)
         self._dialect: Dialect = dialect
-        self._db = Path(db) if db is not None else None
+        self._db = db if db is None or is_postgres(db) else Path(db)
         self._wanted_key = api_key
         self._balances = {
             coin: to_units(amount) for coin, amount in (balances or DEFAULT_BALANCES).items()
@@ -234,8 +235,11 @@ class Sandbox:
         if not self._provision:
             return Nothing()
         folder = self._work_dir
-        if folder is None and self._db is not None:
+        if folder is None and isinstance(self._db, Path):
             folder = self._db.with_name(self._db.name + ".rooms")
+        if folder is None and self._db is not None:
+            # Found again by whoever next serves this database on this machine.
+            folder = Path(tempfile.gettempdir(), f"clore-sandbox-{known['state']}")
         if folder is None:
             folder = self._own_folder = Path(tempfile.mkdtemp(prefix="clore-sandbox-"))
         return ProcessProvisioner(
