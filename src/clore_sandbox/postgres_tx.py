@@ -14,7 +14,7 @@ from clore_sandbox.store import AlreadyThere
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from clore_sandbox.store import Value
+    from clore_sandbox.store import Row, Value
 
 __all__ = ["Carefully", "PostgresTx", "adapt"]
 
@@ -66,7 +66,7 @@ class _Row:
         return list(self._at)
 
 
-def _rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], _Row]:
+def _rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], Row]:
     at = {column.name: number for number, column in enumerate(cursor.description or ())}
     return lambda values: _Row(at, values)
 
@@ -97,14 +97,14 @@ class PostgresTx:
         self._cursor = RawCursor(connection, row_factory=_rows)
         self._carefully = carefully
 
-    def _execute(self, sql: str, values: Sequence[Value]) -> RawCursor[_Row]:
+    def _execute(self, sql: str, values: Sequence[Value]) -> RawCursor[Row]:
         return self._cursor.execute(_numbered(sql), values or None)
 
-    def all(self, sql: str, *values: Value) -> list[_Row]:
+    def all(self, sql: str, *values: Value) -> list[Row]:
         """Every row of a query."""
         return self._execute(sql, values).fetchall()
 
-    def one(self, sql: str, *values: Value) -> Optional[_Row]:
+    def one(self, sql: str, *values: Value) -> Optional[Row]:
         """The first row of a query, or None."""
         return self._execute(sql, values).fetchone()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from clore_sandbox.store import Tx, Value
+    from clore_sandbox.store import Row, Tx, Value
 
 __all__ = ["SqliteDriver"]
 
@@ -29,11 +29,11 @@ class _Tx:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def all(self, sql: str, *values: Value) -> list[sqlite3.Row]:
+    def all(self, sql: str, *values: Value) -> list[Row]:
         return self._connection.execute(sql, values).fetchall()
 
-    def one(self, sql: str, *values: Value) -> Optional[sqlite3.Row]:
-        row: Optional[sqlite3.Row] = self._connection.execute(sql, values).fetchone()
+    def one(self, sql: str, *values: Value) -> Optional[Row]:
+        row: Optional[Row] = self._connection.execute(sql, values).fetchone()
         return row
 
     def number(self, sql: str, *values: Value) -> int:

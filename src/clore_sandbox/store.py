@@ -57,7 +57,7 @@ class Row(Protocol):
 class Tx(Protocol):
     """One transaction, usable only inside the function it was given to."""
 
-    def all(self, sql: str, *values: Value) -> Sequence[Row]:
+    def all(self, sql: str, *values: Value) -> list[Row]:
         """Every row of a query."""
         ...
 
