@@ -1,20 +1,28 @@
-"""The tables, in SQL that SQLite and PostgreSQL both understand.
+"""The tables, in SQL that SQLite and PostgreSQL both understand, made by named steps.
 
 Amounts are units of 1e-12 coin, times are milliseconds of market time. A running order's row in
 `orders_running` is the claim on its server: whoever inserts first has it, the second gets an error.
+A step that has been taken is never changed: what comes later is a step of its own.
 """
 
 from __future__ import annotations
 
-__all__ = ["FIRST_ACCOUNT", "FIRST_ORDER", "MARKETPLACE", "SCHEMA"]
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clore_sandbox.store import Tx
+
+__all__ = ["FIRST_ACCOUNT", "FIRST_ORDER", "FIRST_SERVER", "MARKETPLACE", "STEPS", "migrate"]
 
 #: The marketplace's own account: where fees go.
 MARKETPLACE = 0
 #: Accounts made here start above the numbers that owners have in captured bodies.
 FIRST_ACCOUNT = 1_000_001
 FIRST_ORDER = 500_001
+#: Servers that accounts here add start at this number, or above the inventory's.
+FIRST_SERVER = 100_001
 
-SCHEMA = (
+_TRADE = (
     """CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)""",
     """CREATE TABLE IF NOT EXISTS accounts (
         id BIGINT PRIMARY KEY,
@@ -68,3 +76,54 @@ SCHEMA = (
     """CREATE INDEX IF NOT EXISTS orders_account ON orders (account, ended_ms)""",
     """CREATE INDEX IF NOT EXISTS orders_due ON orders (due_ms) WHERE running = 1""",
 )
+
+# What an order costs is counted from where it last began to run or changed its price: `base_spend`
+# and `base_fee` are from before. `billed` is 0 while it waits outbid or its host is offline;
+# `due_ms` is then when it ends at the latest. `issue` is what its renter complained of.
+_AUCTION = (
+    "ALTER TABLE orders ADD COLUMN base_spend BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE orders ADD COLUMN base_fee BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE orders ADD COLUMN billed INTEGER NOT NULL DEFAULT 1",
+    "ALTER TABLE orders ADD COLUMN lowered_ms BIGINT",
+    "ALTER TABLE orders ADD COLUMN issue TEXT",
+    """CREATE UNIQUE INDEX orders_one_offer ON orders (account, server)
+        WHERE type = 'spot' AND ended_ms IS NULL""",
+    "CREATE INDEX orders_open ON orders (server) WHERE ended_ms IS NULL",
+    "DROP INDEX orders_due",
+    "CREATE INDEX orders_open_due ON orders (due_ms) WHERE ended_ms IS NULL",
+    "CREATE INDEX orders_open_account ON orders (account) WHERE ended_ms IS NULL",
+    "CREATE INDEX orders_open_host ON orders (host) WHERE ended_ms IS NULL",
+    # Where the next number of a kind comes from: two processes never draw the same one.
+    "CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
+)
+
+# `hidden`: its host does not offer it. `since_ms`: when it last went offline or came back.
+# A server that never connected has a name, a token and settings, and no number yet.
+_HOSTING = (
+    "ALTER TABLE servers ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE servers ADD COLUMN since_ms BIGINT",
+    """CREATE TABLE hosted (
+        account BIGINT NOT NULL,
+        name TEXT NOT NULL,
+        position BIGINT NOT NULL,
+        server BIGINT UNIQUE,
+        init_token TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        record TEXT NOT NULL,
+        PRIMARY KEY (account, name)
+    )""",
+)
+
+#: Name and statements of each step, in the order in which they are taken.
+STEPS = (("trade", _TRADE), ("auction", _AUCTION), ("hosting", _HOSTING))
+
+
+def migrate(tx: Tx) -> None:
+    """Take the steps that this database has not seen, in one transaction."""
+    tx.do("CREATE TABLE IF NOT EXISTS steps (name TEXT PRIMARY KEY)")
+    taken = {row["name"] for row in tx.all("SELECT name FROM steps")}
+    for name, statements in STEPS:
+        if name not in taken:
+            for statement in statements:
+                tx.do(statement)
+            tx.do("INSERT INTO steps VALUES (?)", name)

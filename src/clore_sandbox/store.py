@@ -17,7 +17,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Generic, Optional, TypeVar, Union
 
-from clore_sandbox.schema import SCHEMA
+from clore_sandbox.schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,8 +106,9 @@ class Store:
             connection.execute("PRAGMA journal_mode = WAL")
             # Safe against a crash of the process, which is what a sandbox meets.
             connection.execute("PRAGMA synchronous = NORMAL")
-            for statement in SCHEMA:
-                connection.execute(statement)
+            connection.execute("BEGIN IMMEDIATE")
+            migrate(Tx(connection))
+            connection.execute("COMMIT")
         except BaseException as exc:  # noqa: BLE001 - whoever opens the store must hear of it
             opened.set_exception(exc)
             return
