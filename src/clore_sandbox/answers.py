@@ -83,7 +83,7 @@ BAD_ENDPOINT = Answer(404, {"code": INVALID_ENDPOINT})
 RATE_LIMITED = Answer(429, {"code": RATE_LIMIT})
 
 #: HTTP statuses of code 6 that are not 200: currency-not-allowed was observed with 500.
-_STATUS = {"currency-not-allowed": 500, "not_supported_by_the_sandbox": 501}
+_STATUS = {"currency-not-allowed": 500}
 
 
 def refused(refusal: Refusal) -> Answer:

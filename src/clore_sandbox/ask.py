@@ -14,7 +14,7 @@ from typing import Literal, NoReturn, Optional
 from clore_sandbox.money import to_units
 from clore_sandbox.values import JsonObject, as_int, as_number, as_object, as_text
 
-__all__ = ["InvalidInput", "OrderAsk", "OrderType", "Protocol", "read_ask"]
+__all__ = ["InvalidInput", "OrderAsk", "OrderType", "Protocol", "as_units", "read_ask"]
 
 OrderType = Literal["on-demand", "spot"]
 Protocol = Literal["tcp", "http"]
@@ -120,16 +120,23 @@ def _short_text(body: JsonObject, name: str, longest: Optional[int]) -> Optional
 
 
 def _price(body: JsonObject, name: str) -> Optional[int]:
-    value = body.get(name)
-    if value is None:
+    if body.get(name) is None:
         return None
+    units = as_units(body[name])
+    if units is None:
+        _refuse(f"{name} must be a price")
+    return units
+
+
+def as_units(value: object) -> Optional[int]:
+    """A price in units per day; None for what is none."""
     number = as_number(value)
     if number is None or number < 0:
-        _refuse(f"{name} must be a price")
+        return None
     try:
         return to_units(number)
-    except ValueError as exc:
-        raise InvalidInput(f"{name} must be a price") from exc
+    except ValueError:
+        return None
 
 
 def _ports(value: object) -> dict[int, Protocol]:

@@ -7,7 +7,9 @@ billed 16 ticks. An order ends where the next tick can no longer be paid, or whe
 rental length is reached.
 
 Amounts after n ticks are one whole division each, so rounding never adds up: what a wallet lost is
-exactly what the host earned plus the fees.
+exactly what the host earned plus the fees. A spot order that is outbid and an order whose host is
+offline are not billed; where they go on, or where a bid changes, a new count of ticks begins after
+the minute that is paid, on top of what was spent before.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ TICK_MS = 60_000
 #: Renter's fee in parts per million of the price, by order type (api.md section 4).
 FEE_PPM = {"on-demand": 50_000, "spot": 12_500}
 
-EndReason = Literal["cancelled", "no_balance", "max_rental", "host"]
+EndReason = Literal["cancelled", "no_balance", "max_rental"]
 
 
 def creation_fee(coin: str) -> int:
@@ -36,10 +38,11 @@ def creation_fee(coin: str) -> int:
 
 @dataclass(frozen=True)
 class Bill:
-    """One running order's account.
+    """One open order's account.
 
     `price` is units per day; `start_ms` is where its ticks are counted from and `ticks` how many
-    of them are paid; `last_ms` is when the order ends at the latest.
+    of them are paid, on top of `base_spend` and `base_fee`; `last_ms` is when the order ends at
+    the latest. While it is not `billed`, `start_ms` is up to when it has paid.
     """
 
     order: int
@@ -48,23 +51,49 @@ class Bill:
     start_ms: int
     last_ms: int
     ticks: int = 0
+    base_spend: int = 0
+    base_fee: int = 0
+    billed: bool = True
     ended_ms: Optional[int] = None
     reason: Optional[EndReason] = None
 
     @property
     def spend(self) -> int:
         """Units paid for the rental so far, without fees."""
-        return self.price * self.ticks * TICK_MS // (DAY_S * 1000)
+        return self.base_spend + self.price * self.ticks * TICK_MS // (DAY_S * 1000)
 
     @property
     def fee(self) -> int:
         """Units of renter's fee so far."""
-        return self.price * self.ticks * TICK_MS * self.fee_ppm // (DAY_S * 1000 * 1_000_000)
+        parts = self.price * self.ticks * TICK_MS * self.fee_ppm
+        return self.base_fee + parts // (DAY_S * 1000 * 1_000_000)
 
     @property
     def due_ms(self) -> int:
         """When the next tick begins."""
         return self.start_ms + self.ticks * TICK_MS
+
+    @property
+    def looked_at_ms(self) -> int:
+        """When something happens to it by itself: its next tick, or its end."""
+        return min(self.due_ms, self.last_ms) if self.billed else self.last_ms
+
+    def paused(self) -> Bill:
+        """Not billed from the end of the tick that is paid."""
+        return replace(self._counted_anew(), billed=False)
+
+    def resumed(self, now_ms: int) -> Bill:
+        """Billed again from now; a minute that is paid already is not paid twice."""
+        return replace(self, start_ms=max(now_ms, self.start_ms), billed=True)
+
+    def repriced(self, price: int) -> Bill:
+        """At another price from the next tick on."""
+        return replace(self._counted_anew(), price=price)
+
+    def _counted_anew(self) -> Bill:
+        return replace(
+            self, base_spend=self.spend, base_fee=self.fee, start_ms=self.due_ms, ticks=0
+        )
 
     def paid(self, ticks: int) -> Bill:
         """The same account with `ticks` more of them paid."""
@@ -77,6 +106,8 @@ class Bill:
 
     def ticks_due(self, now_ms: int) -> int:
         """How many ticks have begun and are not paid."""
+        if not self.billed:
+            return 0
         until = min(now_ms, self.last_ms - 1)
         return max(0, (until - self.start_ms) // TICK_MS + 1 - self.ticks)
 

@@ -7,45 +7,59 @@ changes by top-ups alone. A wallet is never below zero.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from clore_sandbox import billing
 from clore_sandbox.money import COINS, MAX_UNITS
-from clore_sandbox.schema import FIRST_ACCOUNT, MARKETPLACE
+from clore_sandbox.schema import FIRST_ACCOUNT, FIRST_ORDER, FIRST_SERVER, MARKETPLACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from clore_sandbox.store import Row, Tx
 
 __all__ = [
-    "Ended",
     "account_of",
     "balance",
     "bill_of",
     "create_account",
-    "move",
-    "settle_due",
+    "next_number",
+    "pay",
+    "settle_wallets",
     "top_up",
     "wallets",
     "write_bill",
 ]
 
 
-@dataclass(frozen=True)
-class Ended:
-    """An order that has ended, and the server it leaves."""
+#: Where numbers of a kind come from: the table that holds those there are, and the least one.
+_NUMBERED = {
+    "account": ("SELECT MAX(id) FROM accounts", FIRST_ACCOUNT),
+    "order": ("SELECT MAX(id) FROM orders", FIRST_ORDER),
+    "server": ("SELECT MAX(id) FROM servers", FIRST_SERVER),
+}
 
-    order: int
-    server: int
+
+def next_number(tx: Tx, kind: str) -> int:
+    """A number for a new account, order or server; two processes never get the same."""
+    if not tx.do("UPDATE counters SET value = value + 1 WHERE name = ?", kind):
+        highest, first = _NUMBERED[kind]
+        tx.do("INSERT INTO counters VALUES (?, ?)", kind, max(first, tx.number(highest) + 1))
+    return tx.number("SELECT value FROM counters WHERE name = ?", kind)
 
 
-def create_account(tx: Tx, api_key: Optional[str], balances: Mapping[str, int]) -> str:
+def create_account(
+    tx: Tx, api_key: Optional[str], balances: Mapping[str, int], *, label: Optional[str] = None
+) -> str:
     """A new account with these units per coin; its key. The key is drawn where none is given."""
     key = api_key or secrets.token_urlsafe(24)
-    number = max(FIRST_ACCOUNT, tx.number("SELECT MAX(id) FROM accounts") + 1)
-    tx.do("INSERT INTO accounts (id, api_key, label) VALUES (?, ?, ?)", number, key, f"…{key[-4:]}")
+    number = next_number(tx, "account")
+    tx.do(
+        "INSERT INTO accounts (id, api_key, label) VALUES (?, ?, ?)",
+        number,
+        key,
+        label or f"…{key[-4:]}",
+    )
     for coin in COINS:
         tx.do("INSERT INTO wallets VALUES (?, ?, ?)", number, coin, balances.get(coin, 0))
     return key
@@ -69,32 +83,38 @@ def balance(tx: Tx, account: int, coin: str) -> int:
 
 
 def top_up(tx: Tx, account: int, coin: str, units: int) -> None:
-    """Add units that come from outside."""
-    if balance(tx, account, coin) + units > MAX_UNITS:
-        raise ValueError("more than a wallet can hold")
-    tx.do(
+    """Add units that come from outside; ValueError where the wallet cannot hold them."""
+    added = tx.do(
         "INSERT INTO wallets (account, coin, amount) VALUES (?, ?, ?)"
-        " ON CONFLICT (account, coin) DO UPDATE SET amount = wallets.amount + excluded.amount",
+        " ON CONFLICT (account, coin) DO UPDATE SET amount = wallets.amount + excluded.amount"
+        " WHERE wallets.amount <= ? - excluded.amount",
         account,
         coin,
         units,
+        MAX_UNITS,
     )
+    if not added:
+        raise ValueError("more than a wallet can hold")
 
 
-def move(tx: Tx, source: int, target: int, coin: str, units: int) -> None:
-    """Pay; ValueError, and so a rolled back transaction, where the source has not enough."""
-    if units == 0:
+def pay(tx: Tx, source: int, coin: str, shares: Mapping[int, int]) -> None:
+    """Pay each account its share; ValueError, and so a rolled back transaction, if it cannot."""
+    total = sum(shares.values())
+    if total == 0:
         return
     paid = tx.do(
         "UPDATE wallets SET amount = amount - ? WHERE account = ? AND coin = ? AND amount >= ?",
-        units,
+        total,
         source,
         coin,
-        units,
+        total,
     )
     if not paid:
-        raise ValueError(f"account {source} cannot pay {units} units of {coin}")
-    top_up(tx, target, coin, units)
+        raise ValueError(f"account {source} cannot pay {total} units of {coin}")
+    # Always in the same order, so that two processes never wait for each other.
+    for target, units in sorted(shares.items()):
+        if units:
+            top_up(tx, target, coin, units)
 
 
 def bill_of(row: Row) -> billing.Bill:
@@ -106,48 +126,56 @@ def bill_of(row: Row) -> billing.Bill:
         start_ms=row["start_ms"],
         last_ms=row["last_ms"],
         ticks=row["ticks"],
+        base_spend=row["base_spend"],
+        base_fee=row["base_fee"],
+        billed=bool(row["billed"]),
         ended_ms=row["ended_ms"],
         reason=row["reason"],
     )
 
 
-def write_bill(tx: Tx, row: Row, bill: billing.Bill) -> None:
-    """Take from the renter what the bill has grown by, and note it on the order."""
-    move(tx, row["account"], row["host"], row["coin"], bill.spend - row["spend"])
-    move(tx, row["account"], MARKETPLACE, row["coin"], bill.fee - row["fee"])
+def write_bill(tx: Tx, bill: billing.Bill) -> None:
+    """Note on the order how far it is billed; `pay` moves the money."""
     tx.do(
-        "UPDATE orders SET ticks = ?, spend = ?, fee = ?, due_ms = ?, running = ?, ended_ms = ?,"
-        " reason = ? WHERE id = ?",
+        "UPDATE orders SET price = ?, start_ms = ?, ticks = ?, base_spend = ?, base_fee = ?,"
+        " billed = ?, spend = ?, fee = ?, due_ms = ? WHERE id = ?",
+        bill.price,
+        bill.start_ms,
         bill.ticks,
+        bill.base_spend,
+        bill.base_fee,
+        int(bill.billed),
         bill.spend,
         bill.fee,
-        min(bill.due_ms, bill.last_ms),
-        int(bill.ended_ms is None),
-        bill.ended_ms,
-        bill.reason,
+        bill.looked_at_ms,
         bill.order,
     )
 
 
-def settle_due(tx: Tx, now_ms: int) -> list[Ended]:
-    """Bill every order whose next tick has begun; the orders that ended over it."""
-    ended: list[Ended] = []
-    due = tx.all(
-        "SELECT DISTINCT account, coin FROM orders WHERE running = 1 AND due_ms <= ?", now_ms
-    )
-    for wallet in due:
+def settle_wallets(
+    tx: Tx, purses: Iterable[tuple[int, str]], now_ms: int
+) -> list[tuple[Row, billing.Bill]]:
+    """Bill every open order that these wallets (account and coin) pay, up to `now_ms`.
+
+    Answers the orders that are to end over it, with their bills; ending them is the caller's.
+    """
+    over: list[tuple[Row, billing.Bill]] = []
+    # Always in the same order, so that two processes never wait for each other.
+    for account, coin in sorted(purses):
         rows = tx.all(
-            "SELECT * FROM orders WHERE running = 1 AND account = ? AND coin = ? ORDER BY id",
-            wallet["account"],
-            wallet["coin"],
+            "SELECT * FROM orders WHERE ended_ms IS NULL AND account = ? AND coin = ? ORDER BY id",
+            account,
+            coin,
         )
-        bills, _ = billing.settle(
-            [bill_of(row) for row in rows],
-            balance(tx, wallet["account"], wallet["coin"]),
-            now_ms,
-        )
-        for row, bill in zip(rows, bills):
-            write_bill(tx, row, bill)
-            if bill.ended_ms is not None:
-                ended.append(Ended(row["id"], row["server"]))
-    return ended
+        before = [bill_of(row) for row in rows]
+        after, _ = billing.settle(before, balance(tx, account, coin), now_ms)
+        shares: dict[int, int] = {}
+        for row, old, new in zip(rows, before, after):
+            if new != old:
+                write_bill(tx, new)
+                shares[row["host"]] = shares.get(row["host"], 0) + new.spend - old.spend
+                shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + new.fee - old.fee
+                if new.ended_ms is not None:
+                    over.append((row, new))
+        pay(tx, account, coin, shares)
+    return over

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from clore_sandbox.answers import BAD_INPUT, BROKEN, Answer, refused, success
-from clore_sandbox.ask import InvalidInput, read_ask
+from clore_sandbox.ask import InvalidInput, as_units, read_ask
+from clore_sandbox.hosting_shapes import config, server_row, visibility
 from clore_sandbox.inventory import max_rental_ms
 from clore_sandbox.rules import Refusal, trips_the_service
-from clore_sandbox.shapes import order_row, wallet_rows
-from clore_sandbox.values import JsonObject, as_int, as_number, as_object, as_text
+from clore_sandbox.shapes import offer_rows, order_row, wallet_rows
+from clore_sandbox.values import JsonObject, as_int, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -53,6 +54,10 @@ async def _wallets(request: Request) -> Outcome:
 
 async def _marketplace(request: Request) -> Outcome:
     listing = request.market.listing
+    servers = request.market.hosted_by(request.account)
+    if servers:
+        # A host's body has a list of its own; hosts are few, so theirs is not kept.
+        return Outcome(Answer(200, listing.plain_for(servers)))
     if request.gzip:
         headers = {"content-encoding": "gzip", "vary": "accept-encoding"}
         return Outcome(Answer(200, await listing.gzipped(), headers=headers))
@@ -77,8 +82,6 @@ async def _create_order(request: Request) -> Outcome:
         return Outcome(BAD_INPUT)
     if request.dialect == "live" and trips_the_service(ask):
         return Outcome(BROKEN)
-    if ask.type == "spot":
-        return Outcome(refused(_not_supported("spot orders")))
     outcome = await request.market.create_order(request.account, ask, request.trouble())
     if isinstance(outcome, Refusal):
         return Outcome(refused(outcome))
@@ -105,51 +108,56 @@ async def _spot_marketplace(request: Request) -> Outcome:
     if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - 64 bits
         return Outcome(BAD_INPUT)
     rates: JsonObject = dict(request.market.rates)
-    record = request.market.record(int(text))
-    if record is None:
+    found = await request.market.auction(int(text))
+    if found is None:
         market: JsonObject = {"currency_rates_in_usd": rates, "offers": [], "server": {}}
         return Outcome(success(market=market, exists=False))
-    prices = as_object((as_object(record.get("price")) or {}).get("spot")) or {}
+    prices = as_object((as_object(found.record.get("price")) or {}).get("spot")) or {}
     server: JsonObject = {
         "min_pricing": prices,
-        "mrl": max_rental_ms(record) // 1000,  # seconds here (api.md section 2)
-        "visibility": "public",
-        "online": True,
+        "mrl": max_rental_ms(found.record) // 1000,  # seconds here (api.md section 2)
+        "visibility": visibility(request.dialect, available=found.available),
+        "online": found.online,
     }
-    # Nobody can bid yet, so there are no offers.
-    market = {"currency_rates_in_usd": rates, "offers": [], "server": server}
+    offers = offer_rows(
+        found.offers, request.market.terms.rates, account=request.account, dialect=request.dialect
+    )
+    market = {"currency_rates_in_usd": rates, "offers": offers, "server": server}
     return Outcome(success(market=market, exists=True))
 
 
 async def _set_spot_price(request: Request) -> Outcome:
     order = as_int(request.body.get("order_id"))
-    if order is None or as_number(request.body.get("desired_price")) is None:
+    desired = as_units(request.body.get("desired_price"))
+    if order is None or abs(order) >= 2**63 or desired is None:
         return Outcome(BAD_INPUT)
-    # Nobody can bid yet, so whatever is named is no spot order of this account.
-    return Outcome(refused(Refusal("order_dont_exist")))
+    refusal = await request.market.set_spot_price(request.account, order, desired)
+    return Outcome(refused(refusal) if refusal else success())
 
 
-async def _my_servers(request: Request) -> Outcome:  # noqa: ARG001 - nobody hosts yet
-    return Outcome(success(servers=[], limit=16))
+async def _my_servers(request: Request) -> Outcome:
+    hosted = await request.market.hosted(request.account)
+    rows = [server_row(server, request.dialect) for server in hosted]
+    return Outcome(success(servers=rows, limit=max(16, len(rows))))
 
 
 async def _server_config(request: Request) -> Outcome:
-    if as_text(request.body.get("server_name")) is None:
+    name = as_text(request.body.get("server_name"))
+    if name is None:
         return Outcome(BAD_INPUT)
-    # Nobody hosts yet, so no account has a server of that name.
+    for server in await request.market.hosted(request.account):
+        if server.name == name:
+            fields = config(server, request.dialect, request.market.rates)
+            return Outcome(success(config=fields, creation_completed=server.server is not None))
     return Outcome(refused(Refusal("server_dont_exist")))
 
 
 async def _set_server_settings(request: Request) -> Outcome:
-    if as_text(request.body.get("name")) is None:
+    name = as_text(request.body.get("name"))
+    if name is None:
         return Outcome(refused(Refusal("not_all_parameters_present")))
-    return Outcome(refused(Refusal("server_dont_exist")))
-
-
-def _not_supported(what: str) -> Refusal:
-    return Refusal(
-        "not_supported_by_the_sandbox", {"detail": f"this marketplace does not do {what} yet"}
-    )
+    refusal = await request.market.set_server_settings(request.account, name, request.body)
+    return Outcome(refused(refusal) if refusal else success())
 
 
 #: Method and name → what answers.

@@ -16,7 +16,7 @@ from clore_sandbox.rates import RATES_2026
 if TYPE_CHECKING:
     from clore_sandbox.values import JsonObject
 
-__all__ = ["FLEET_SIZE", "sample_fleet"]
+__all__ = ["FLEET_SIZE", "sample_fleet", "sample_server"]
 
 FLEET_SIZE = 300
 _COINS = ["bitcoin", "CLORE-Blockchain", "USD-Blockchain"]
@@ -68,14 +68,19 @@ _MRL = ((72, 50), (168, 20), (240, 12), (24, 10), (1440, 5), (6, 3))
 _PLAIN_4090S = 8
 
 
-def sample_fleet(seed: int = 0) -> list[JsonObject]:
-    """`FLEET_SIZE` server records in the shape of 2026."""
+def sample_fleet(seed: int = 0, size: int = FLEET_SIZE) -> list[JsonObject]:
+    """`size` server records in the shape of 2026."""
     draw = random.Random(seed)  # noqa: S311 - invented servers, not secrets
-    fleet = [_server(draw, number) for number in range(FLEET_SIZE)]
+    fleet = [_server(draw, number) for number in range(size)]
     for record, oddity in zip(fleet[20:], _ODDITIES):
         oddity(record)
     draw.shuffle(fleet)
     return fleet
+
+
+def sample_server(seed: int = 0) -> JsonObject:
+    """A free server with one 4090 and plain prices, for a host of one's own."""
+    return _server(random.Random(seed), 0)  # noqa: S311 - an invented server, not a secret
 
 
 def _pick(draw: random.Random, table: tuple[tuple[object, int], ...]) -> object:

@@ -23,7 +23,7 @@ from clore_sandbox.values import JsonObject, as_int, as_list, as_number, as_obje
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["BadInventory", "Inventory", "gpu_names", "load", "on_demand_prices"]
+__all__ = ["BadInventory", "Inventory", "gpu_names", "load", "on_demand_prices", "spot_prices"]
 
 _COUNT = re.compile(r"(\d+)x ")
 
@@ -137,9 +137,18 @@ def _short_name(full: str) -> str:
 
 def on_demand_prices(record: Mapping[str, object]) -> dict[str, int]:
     """Units per day by coin; a price that is no amount is none."""
+    return _prices(record, "on_demand")
+
+
+def spot_prices(record: Mapping[str, object]) -> dict[str, int]:
+    """Least bids in units per day by coin; a price that is no amount is none."""
+    return _prices(record, "spot")
+
+
+def _prices(record: Mapping[str, object], kind: str) -> dict[str, int]:
     price = as_object(record.get("price")) or {}
     prices: dict[str, int] = {}
-    for coin, value in (as_object(price.get("on_demand")) or {}).items():
+    for coin, value in (as_object(price.get(kind)) or {}).items():
         number = as_number(value)
         if number is not None and number >= 0:
             try:

@@ -15,8 +15,6 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from clore_sandbox.values import JsonObject
-
 __all__ = ["Listing"]
 
 _TAIL = b'],"my_servers":[],"code":0}'
@@ -38,14 +36,13 @@ class Listing:
         self._free, self._rented = {}, {}
         self._taken, self._hidden = set(), set()
         for record in records:
-            self._put(dict(record))
-        self._changed()
+            self.put(record)
 
-    def _put(self, record: JsonObject) -> None:
+    def put(self, record: Mapping[str, object]) -> None:
+        """Add a server, or show what it is like now."""
         server = record["id"]
         assert isinstance(server, int)  # noqa: S101 - inventory.py let nothing else in
-        if record.get("rented"):
-            self._taken.add(server)
+        self._changed()
         self._rented[server] = orjson.dumps({**record, "rented": True})
         self._free[server] = orjson.dumps({**record, "rented": False})
 
@@ -81,6 +78,12 @@ class Listing:
                 )
             )
         return self._plain
+
+    def plain_for(self, servers: Iterable[int]) -> bytes:
+        """The body with a host's own servers."""
+        return self.plain().removesuffix(_TAIL) + b'],"my_servers":%b,"code":0}' % orjson.dumps(
+            list(servers)
+        )
 
     async def gzipped(self) -> bytes:
         """The body, compressed; requests that come while it is being compressed share the work."""

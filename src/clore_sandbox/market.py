@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING, Optional, TypeVar, Union
 
-from clore_sandbox import books, orders, rules
+from clore_sandbox import auction, books, hosting_books, orders, rules, turns
 from clore_sandbox.billing import TICK_MS
-from clore_sandbox.inventory import gpu_names
 from clore_sandbox.listing import Listing
-from clore_sandbox.provision import Gpus, RoomPlan
-from clore_sandbox.values import as_list, as_number, as_object, as_text
+from clore_sandbox.rooms import Rooms
+from clore_sandbox.store import AlreadyThere
+from clore_sandbox.turns import Effects, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from clore_sandbox.ask import OrderAsk
-    from clore_sandbox.books import Ended
     from clore_sandbox.clock import Clock
+    from clore_sandbox.hosting_shapes import Hosted
     from clore_sandbox.inventory import Inventory
     from clore_sandbox.orders import Delays, Order, Trouble
     from clore_sandbox.provision import Provisioner
@@ -32,9 +31,9 @@ if TYPE_CHECKING:
     from clore_sandbox.timetable import Timetable
     from clore_sandbox.values import JsonObject
 
-__all__ = ["Market", "Seen"]
+__all__ = ["Auction", "Market", "Seen"]
 
-log = logging.getLogger("clore_sandbox")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,27 @@ class Seen:
     order: Order
     record: JsonObject
     online: bool
+
+
+@dataclass(frozen=True)
+class Auction:
+    """What `spot_marketplace` shows of a server."""
+
+    record: JsonObject
+    online: bool
+    available: bool
+    offers: list[Order]
+
+
+@dataclass(frozen=True)
+class _After:
+    """What is to follow a transaction, as it left the store."""
+
+    clear: list[int]
+    boot: list[Order]
+    rented: dict[int, bool]
+    shown: dict[int, tuple[JsonObject, bool]]
+    hosts: Optional[dict[int, list[int]]]
 
 
 class Market:
@@ -62,18 +82,18 @@ class Market:
         self.store = store
         self.clock = clock
         self.timetable = timetable
-        self.provisioner = provisioner
-        self.delays = delays
+        self.terms = Terms(delays, auction.fixed_rates(inventory.rates))
         self.listing = Listing()
         self.rates = inventory.rates
         self._records: dict[int, JsonObject] = {}
+        self._hosts: dict[int, list[int]] = {}
         self._inventory = inventory
-        self._rooms: set[asyncio.Task[None]] = set()
+        self.rooms = Rooms(store, clock, timetable, provisioner, self._host_dies)
 
     async def open(self) -> None:
         """Read the state, take up the orders that run, and begin to bill."""
         await self.store.run(lambda tx: _fill(tx, self._inventory.records))
-        await self.provisioner.open()
+        await self.rooms.provisioner.open()
         await self.reload()
         now = self.clock.now_ms()
 
@@ -81,7 +101,7 @@ class Market:
             # Nobody pays for the time in which there was no marketplace: ticks go on from here.
             tx.do(
                 "UPDATE orders SET start_ms = start_ms + (? - due_ms), due_ms = ?"
-                " WHERE running = 1 AND due_ms < ?",
+                " WHERE billed = 1 AND ended_ms IS NULL AND due_ms < ?",
                 now,
                 now,
                 now,
@@ -89,185 +109,243 @@ class Market:
             return orders.running(tx)
 
         for order in await self.store.run(resume):
-            await self._take_up(order)
+            await self.rooms.take_up(order, self._records.get(order.server, {}))
         self._bill_later()
 
     async def reload(self) -> None:
         """Build the listing from the store."""
 
-        def read(tx: Tx) -> list[tuple[int, JsonObject, bool, bool]]:
-            rows = tx.all(
-                "SELECT id, record, online, taken, EXISTS (SELECT 1 FROM orders WHERE"
-                " server = servers.id AND running = 1) AS busy FROM servers ORDER BY position"
-            )
-            return [
-                (r["id"], json.loads(r["record"]), bool(r["online"]), bool(r["taken"] or r["busy"]))
-                for r in rows
-            ]
+        def read(tx: Tx) -> tuple[_After, list[int]]:
+            servers = [row["id"] for row in tx.all("SELECT id FROM servers ORDER BY position")]
+            everything = Effects(servers=set(servers), records=set(servers), hosts=True)
+            return _after(tx, everything), servers
 
-        rows = await self.store.run(read)
-        self._records = {server: record for server, record, _, _ in rows}
+        after, servers = await self.store.run(read)
+        self._records = {server: after.shown[server][0] for server in servers}
         self.listing.replace(self._records.values())
-        for server, _, online, rented in rows:
-            self.listing.set_rented(server, rented=rented)
-            self.listing.set_online(server, online=online)
+        self._show(after)
 
     def record(self, server: int) -> Optional[JsonObject]:
         """A server's record, or None."""
         return self._records.get(server)
 
+    def hosted_by(self, account: int) -> list[int]:
+        """The numbers of an account's servers."""
+        return self._hosts.get(account, [])
+
+    # -- changing it ---------------------------------------------------------------------------
+
+    async def act(self, work: Callable[[Tx, Effects], T], *, wait: bool = False) -> T:
+        """Carry out a transaction and what follows from it.
+
+        With `wait`, rooms that end have ended and those that boot have their ports on return.
+        """
+
+        def whole(tx: Tx) -> tuple[T, _After]:
+            effects = Effects()
+            return work(tx, effects), _after(tx, effects)
+
+        value, after = await self.store.run(whole)
+        self._show(after)
+        following = self.rooms.follow(
+            after.clear, [(order, self._records.get(order.server, {})) for order in after.boot]
+        )
+        if wait and following:
+            await asyncio.gather(*following)
+        return value
+
     async def create_order(
         self, account: int, ask: OrderAsk, trouble: Optional[Trouble]
     ) -> Union[Order, rules.Refusal]:
-        """Rent, or be refused."""
+        """Rent or bid, or be refused."""
         now = self.clock.now_ms()
-
-        def work(tx: Tx) -> tuple[list[Ended], Union[orders.Created, rules.Refusal]]:
-            ended = books.settle_due(tx, now)
-            return ended, orders.create(
-                tx,
-                ask,
-                account=account,
-                record=self._records.get(ask.server),
-                now_ms=now,
-                delays=self.delays,
-                trouble=trouble,
+        try:
+            return await self.act(
+                lambda tx, effects: orders.create(
+                    tx,
+                    ask,
+                    account=account,
+                    now_ms=now,
+                    terms=self.terms,
+                    trouble=trouble,
+                    effects=effects,
+                ),
+                wait=True,
             )
-
-        ended, outcome = await self.store.run(work)
-        self._leave(ended)
-        if isinstance(outcome, rules.Refusal):
-            return outcome
-        self.listing.set_rented(ask.server, rented=True)
-        await self._take_up(outcome.order)
-        return outcome.order
+        except AlreadyThere:
+            return rules.Refusal("server-already-rented")
 
     async def cancel_order(
         self, account: int, order: int, issue: Optional[str]
     ) -> Optional[rules.Refusal]:
         """End an order and everything that runs for it, or be refused."""
         now = self.clock.now_ms()
-
-        def work(tx: Tx) -> tuple[list[Ended], Union[Ended, rules.Refusal]]:
-            ended = books.settle_due(tx, now)
-            return ended, orders.cancel(tx, order, account=account, issue=issue, now_ms=now)
-
-        ended, outcome = await self.store.run(work)
-        self._leave(ended)
-        if isinstance(outcome, rules.Refusal):
-            return outcome
-        self.listing.set_rented(outcome.server, rented=False)
         # The answer waits until nothing of the order runs: who has it may rely on it.
-        await self.provisioner.clear(order)
-        return None
+        return await self.act(
+            lambda tx, effects: orders.cancel(
+                tx,
+                order,
+                account=account,
+                issue=issue,
+                now_ms=now,
+                terms=self.terms,
+                effects=effects,
+            ),
+            wait=True,
+        )
+
+    async def set_spot_price(
+        self, account: int, order: int, desired: int
+    ) -> Optional[rules.Refusal]:
+        """Change a bid, in units per day, or be refused."""
+        now = self.clock.now_ms()
+        return await self.act(
+            lambda tx, effects: orders.set_price(
+                tx,
+                order,
+                desired,
+                account=account,
+                now_ms=now,
+                terms=self.terms,
+                effects=effects,
+            ),
+            wait=True,
+        )
+
+    async def set_server_settings(
+        self, account: int, name: str, body: JsonObject
+    ) -> Optional[rules.Refusal]:
+        """Change what a host asks for a server, or be refused."""
+        now = self.clock.now_ms()
+        return await self.act(
+            lambda tx, effects: hosting_books.set_settings(
+                tx,
+                account,
+                name,
+                body,
+                rates=self.rates,
+                now_ms=now,
+                terms=self.terms,
+                effects=effects,
+            ),
+            wait=True,
+        )
+
+    async def set_online(self, server: int, *, online: bool) -> None:
+        """A host goes offline (its rooms with it) or comes back."""
+        now = self.clock.now_ms()
+        await self.act(
+            lambda tx, effects: hosting_books.set_online(
+                tx, server, online=online, now_ms=now, terms=self.terms, effects=effects
+            ),
+            wait=True,
+        )
+
+    async def set_rented(self, server: int, *, rented: bool) -> None:
+        """Somebody outside rents a server, or gives it back."""
+        now = self.clock.now_ms()
+        await self.act(
+            lambda tx, effects: turns.take(
+                tx, server, taken=rented, now_ms=now, terms=self.terms, effects=effects
+            ),
+            wait=True,
+        )
+
+    async def settle(self) -> None:
+        """Bill what is due, and end what ends over it, rooms included."""
+        now = self.clock.now_ms()
+        await self.act(lambda tx, effects: turns.settle(tx, now, self.terms, effects), wait=True)
+        await self.rooms.quiet()
+
+    async def reset(self, make_account: Callable[[Tx], object]) -> None:
+        """Orders, hosts and accounts gone, servers as in the inventory; then `make_account`."""
+        self.timetable.clear()
+        self.rooms.simulated.clear()
+
+        def work(tx: Tx) -> list[int]:
+            gone = [row["id"] for row in tx.all("SELECT id FROM orders")]
+            for table in ("orders", "hosted", "servers", "wallets", "accounts", "counters"):
+                tx.do(f"DELETE FROM {table}")  # noqa: S608 - the names above
+            _fill(tx, self._inventory.records)
+            make_account(tx)
+            return gone
+
+        gone = await self.store.run(work)
+        await asyncio.gather(*self.rooms.follow(gone, []))
+        await self.reload()
+        self._bill_later()
+
+    # -- reading it ----------------------------------------------------------------------------
 
     async def orders(self, account: int, *, completed: bool) -> list[Seen]:
         """The account's orders, billed up to now."""
         now = self.clock.now_ms()
 
-        def work(tx: Tx) -> tuple[list[Ended], list[tuple[Order, bool]]]:
-            ended = books.settle_due(tx, now)
+        def work(tx: Tx, effects: Effects) -> list[tuple[Order, bool]]:
+            turns.settle(tx, now, self.terms, effects, account=account)
             offline = {row["id"] for row in tx.all("SELECT id FROM servers WHERE online = 0")}
             mine = orders.of_account(tx, account, now_ms=now, completed=completed)
-            return ended, [(order, order.server not in offline) for order in mine]
+            return [(order, order.server not in offline) for order in mine]
 
-        ended, mine = await self.store.run(work)
-        self._leave(ended)
+        mine = await self.act(work)
         return [Seen(o, self._records.get(o.server, {}), online) for o, online in mine]
 
     async def wallets(self, account: int) -> dict[str, int]:
-        """Units per coin, billed up to now."""
+        """Units per coin, billed and earned up to now."""
         now = self.clock.now_ms()
-        ended, units = await self.store.run(
-            lambda tx: (books.settle_due(tx, now), books.wallets(tx, account))
-        )
-        self._leave(ended)
-        return units
 
-    async def set_online(self, server: int, *, online: bool) -> None:
-        """A host goes offline (its rooms with it) or comes back."""
+        def work(tx: Tx, effects: Effects) -> dict[str, int]:
+            turns.settle(tx, now, self.terms, effects, account=account)
+            return books.wallets(tx, account)
 
-        def work(tx: Tx) -> list[Order]:
-            tx.do("UPDATE servers SET online = ? WHERE id = ?", int(online), server)
-            return [order for order in orders.running(tx) if order.server == server]
+        return await self.act(work)
 
-        there = await self.store.run(work)
-        self.listing.set_online(server, online=online)
-        for order in there:
-            if online:
-                await self._take_up(order)
-            else:
-                await self.provisioner.clear(order.id)
-
-    async def set_rented(self, server: int, *, rented: bool) -> None:
-        """Somebody outside rents a server, or gives it back."""
-
-        def work(tx: Tx) -> bool:
-            tx.do("UPDATE servers SET taken = ? WHERE id = ?", int(rented), server)
-            sql = "SELECT COUNT(*) FROM orders WHERE server = ? AND running = 1"
-            return rented or tx.number(sql, server) > 0
-
-        self.listing.set_rented(server, rented=await self.store.run(work))
-
-    async def settle(self) -> None:
-        """Bill what is due, and end what ends over it, rooms included."""
+    async def auction(self, server: int) -> Optional[Auction]:
+        """The offers for a server as they stand now; None where there is no such server."""
         now = self.clock.now_ms()
-        self._leave(await self.store.run(lambda tx: books.settle_due(tx, now)))
-        await asyncio.gather(*self._rooms, return_exceptions=True)
 
-    async def reset(self, api_key: str, balances: Mapping[str, int]) -> None:
-        """Orders and further accounts gone, servers as in the inventory, the wallet as given."""
-        self.timetable.clear()
+        def work(tx: Tx, effects: Effects) -> Optional[Auction]:
+            turns.settle(tx, now, self.terms, effects, server=server)
+            row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
+            if row is None:
+                return None
+            found = orders.offers(tx, server)
+            return Auction(json.loads(row["record"]), bool(row["online"]), not row["hidden"], found)
 
-        def work(tx: Tx) -> list[int]:
-            gone = [row["id"] for row in tx.all("SELECT id FROM orders")]
-            for table in ("orders", "servers", "wallets", "accounts"):
-                tx.do(f"DELETE FROM {table}")  # noqa: S608 - the names above
-            books.create_account(tx, api_key, balances)
-            _fill(tx, self._inventory.records)
-            return gone
+        return await self.act(work)
 
-        gone = await self.store.run(work)
-        await asyncio.gather(*(self.provisioner.clear(order) for order in gone))
-        await self.reload()
-        self._bill_later()
+    async def hosted(self, account: int) -> list[Hosted]:
+        """The account's servers."""
+        now = self.clock.now_ms()
 
-    def _leave(self, ended: Iterable[Ended]) -> None:
-        for end in ended:
-            self.listing.set_rented(end.server, rented=False)
-            self._later(end.order)
+        def work(tx: Tx, effects: Effects) -> list[Hosted]:
+            turns.settle(tx, now, self.terms, effects, account=account)
+            return hosting_books.of_account(tx, account)
 
-    def _later(self, order: int) -> None:
-        task = asyncio.ensure_future(self.provisioner.clear(order))
-        self._rooms.add(task)
-        task.add_done_callback(self._rooms.discard)
+        return await self.act(work)
 
-    async def _take_up(self, order: Order) -> None:
-        """Hold an order's ports and have it boot when its time comes."""
-        trouble = order.trouble.kind if order.trouble else None
-        plan = _plan(order, self._records.get(order.server, {}), trouble)
-        try:
-            ports = await self.provisioner.reserve(plan)
-        except OSError:
-            # The order stands, as on the service, where some never become reachable.
-            log.exception("no ports for order %d", order.id)
-            return
-        where = orders.Connection(ports.host, dict(ports.tcp), ports.http)
-        if plan.ports:
-            await self.store.run(lambda tx: orders.connect(tx, order.id, where))
-        if trouble != "never_boots":
-            self.timetable.at(order.booted_ms, lambda: self.provisioner.boot(order.id))
-        if order.trouble is not None and trouble == "host_dies":
-            dies_ms = order.booted_ms + round(order.trouble.delay_s * 1000)
-            if dies_ms <= self.clock.now_ms():  # it has died before, and is back
-                return
-            self.timetable.at(dies_ms, lambda: self.set_online(order.server, online=False))
+    # -- what follows --------------------------------------------------------------------------
+
+    def _show(self, after: _After) -> None:
+        """Bring the listing up to the store."""
+        for server, (record, visible) in after.shown.items():
+            self._records[server] = record
+            self.listing.put(record)
+            self.listing.set_online(server, online=visible)
+        for server, rented in after.rented.items():
+            self.listing.set_rented(server, rented=rented)
+        if after.hosts is not None:
+            self._hosts = after.hosts
+
+    async def _host_dies(self, server: int) -> None:
+        await self.set_online(server, online=False)
 
     def _bill_later(self) -> None:
         now = self.clock.now_ms()
 
         async def bill() -> None:
-            self._leave(await self.store.run(lambda tx: books.settle_due(tx, self.clock.now_ms())))
+            due = self.clock.now_ms()
+            await self.act(lambda tx, effects: turns.settle(tx, due, self.terms, effects))
             self._bill_later()
 
         # Whoever asks is billed up to the moment anyway; this ends what nobody asks about.
@@ -276,8 +354,44 @@ class Market:
     async def close(self) -> None:
         """End what runs for the orders; the orders themselves stay in the store."""
         await self.timetable.stop()
-        await asyncio.gather(*self._rooms, return_exceptions=True)
-        await self.provisioner.close()
+        await self.rooms.close()
+
+
+def _after(tx: Tx, effects: Effects) -> _After:
+    """What follows from the effects, as the store has it at the end of the transaction."""
+    boot = orders.load(tx, sorted(order for order, boots in effects.boots.items() if boots))
+    offline = (
+        {row["id"] for row in tx.all("SELECT id FROM servers WHERE online = 0")} if boot else ()
+    )
+    rented: dict[int, bool] = {}
+    shown: dict[int, tuple[JsonObject, bool]] = {}
+    for server in effects.servers:
+        rented[server] = bool(tx.number(_RENTED, server))
+    for server in effects.records:
+        row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
+        if row is not None:
+            shown[server] = json.loads(row["record"]), bool(row["online"] and not row["hidden"])
+    hosts: Optional[dict[int, list[int]]] = None
+    if effects.hosts:
+        hosts = {}
+        for row in tx.all("SELECT account, server FROM hosted ORDER BY position"):
+            if row["server"] is not None:
+                hosts.setdefault(row["account"], []).append(row["server"])
+    return _After(
+        clear=[order for order, boots in effects.boots.items() if not boots],
+        boot=[order for order in boot if order.running and order.server not in offline],
+        rented=rented,
+        shown=shown,
+        hosts=hosts,
+    )
+
+
+#: Whether a server is rented, as `marketplace` shows it: on demand. A server on which a spot order
+#: runs can still be rented on demand (api.md section 5), so it is on offer.
+_RENTED = (
+    "SELECT COUNT(*) FROM servers WHERE id = ? AND (taken = 1 OR EXISTS (SELECT 1 FROM orders"
+    " WHERE server = servers.id AND running = 1 AND type = 'on-demand'))"
+)
 
 
 def _fill(tx: Tx, records: Iterable[Mapping[str, object]]) -> None:
@@ -295,27 +409,3 @@ def _fill(tx: Tx, records: Iterable[Mapping[str, object]]) -> None:
             int(bool(record.get("rented"))),
             json.dumps(record),
         )
-
-
-def _plan(order: Order, record: Mapping[str, object], trouble: Optional[str]) -> RoomPlan:
-    specs = as_object(record.get("specs")) or {}
-    names = tuple(gpu_names(record))
-    limits = [as_number(limit) for limit in as_list(specs.get("pl")) or []]
-    # len(pl) need not be the GPU count (api.md section 3).
-    watts = [float(limit) for limit in limits if limit is not None] or [250.0]
-    return RoomPlan(
-        order=order.id,
-        ports=dict(order.ask.ports),
-        env=order.ask.env,
-        password=order.ask.ssh_password,
-        public_key=order.ask.ssh_key,
-        command=order.ask.command,
-        gpus=Gpus(
-            names=names,
-            memory_gb=float(as_number(specs.get("gpuram")) or 0),
-            power_limits_w=tuple(watts[i % len(watts)] for i in range(len(names))),
-            cuda_version=as_text(record.get("cuda_version")) or "12.4",
-        ),
-        ssh_answers=trouble != "no_ssh",
-        lets_in=trouble != "refuses_key",
-    )

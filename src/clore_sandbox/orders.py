@@ -1,6 +1,7 @@
-"""Orders in the store: made, listed, cancelled. One function, one transaction; rules decide.
+"""Orders in the store: made, bid for, listed, cancelled. Rules decide; turns.py carries out.
 
-Every function first bills what has fallen due, so that it sees the market of this moment.
+Every function works inside one transaction and first bills what has fallen due for those it is
+about, so that it sees the market of this moment.
 """
 
 from __future__ import annotations
@@ -9,29 +10,32 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Union
 
-from clore_sandbox import billing, books, rules
+from clore_sandbox import auction, billing, books, rules, turns
 from clore_sandbox.ask import OrderAsk
 from clore_sandbox.inventory import max_rental_ms, on_demand_prices
-from clore_sandbox.schema import FIRST_ORDER, MARKETPLACE
-from clore_sandbox.store import AlreadyThere
+from clore_sandbox.schema import MARKETPLACE
+from clore_sandbox.turns import Delays
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from clore_sandbox.books import Ended
     from clore_sandbox.store import Row, Tx
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.turns import Effects, Terms
 
-__all__ = ["Connection", "Created", "Delays", "Order", "Trouble", "cancel", "create", "of_account"]
-
-
-@dataclass(frozen=True)
-class Delays:
-    """Market milliseconds from an order's creation until it is seen, connected and booted."""
-
-    visible_ms: int
-    connected_ms: int
-    booted_ms: int
+__all__ = [
+    "Connection",
+    "Delays",
+    "Order",
+    "Trouble",
+    "cancel",
+    "connect",
+    "create",
+    "load",
+    "of_account",
+    "offers",
+    "running",
+    "set_price",
+]
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,12 @@ class Order:
     reason: Optional[str]
     trouble: Optional[Trouble]
     connection: Optional[Connection]
+    running: bool
+
+    @property
+    def outbid(self) -> bool:
+        """It waits for its server."""
+        return not self.running and self.ended_ms is None
 
     @classmethod
     def from_row(cls, row: Row) -> Order:
@@ -101,34 +111,37 @@ class Order:
             ask=OrderAsk.from_json(row["ask"]),
             trouble=Trouble(*json.loads(trouble)) if trouble else None,
             connection=Connection.from_json(connection) if connection else None,
+            running=bool(row["running"]),
         )
 
 
-@dataclass(frozen=True)
-class Created:
-    """An order that was made."""
-
-    order: Order
-
-
-def _server_state(
-    tx: Tx, ask: OrderAsk, record: Optional[JsonObject]
-) -> Optional[rules.ServerState]:
-    if record is None:
-        return None
+def _server_state(tx: Tx, ask: OrderAsk, account: int) -> Optional[rules.ServerState]:
     row = tx.one(
-        "SELECT owner, online, taken, EXISTS (SELECT 1 FROM orders WHERE server = servers.id"
-        " AND running = 1) AS busy FROM servers WHERE id = ?",
+        "SELECT owner, online, taken, record, EXISTS (SELECT 1 FROM orders WHERE server ="
+        " servers.id AND running = 1 AND type = 'on-demand') AS busy FROM servers"
+        " WHERE id = ? AND hidden = 0",
         ask.server,
     )
     if row is None:
         return None
+    record = json.loads(row["record"])
+    own = tx.number(
+        "SELECT COUNT(*) FROM orders WHERE account = ? AND server = ? AND type = 'spot'"
+        " AND ended_ms IS NULL",
+        account,
+        ask.server,
+    )
+    spot = ask.type == "spot"
     return rules.ServerState(
         owner=row["owner"],
         online=bool(row["online"]),
         rented=bool(row["taken"] or row["busy"]),
         gigaspot=rules.is_on_gigaspot(record),
-        prices=rules.allowed_prices(on_demand_prices(record), record),
+        prices=turns.least_bids(record)
+        if spot
+        else rules.allowed_prices(on_demand_prices(record), record),
+        own_offer=own > 0,
+        max_rental_ms=max_rental_ms(record),
     )
 
 
@@ -137,21 +150,30 @@ def create(
     ask: OrderAsk,
     *,
     account: int,
-    record: Optional[JsonObject],
     now_ms: int,
-    delays: Delays,
+    terms: Terms,
     trouble: Optional[Trouble],
-) -> Union[Created, rules.Refusal]:
-    """Rent a server on demand, or say why not. The unique row of a running order is the claim."""
-    server = _server_state(tx, ask, record)
-    price = server.prices.get(ask.coin, 0) if server is not None else 0
-    mrl_ms = max_rental_ms(record) if record is not None else 0
+    effects: Effects,
+) -> Union[Order, rules.Refusal]:
+    """Rent a server or bid for it, or say why not.
+
+    The unique row of a running order is the claim: `AlreadyThere` is raised, and so everything
+    rolled back, where somebody else got in between.
+    """
+    # A number that the database cannot hold is no server's either.
+    if abs(ask.server) >= 2**63 or not turns.lock_server(tx, ask.server):
+        return rules.Refusal("server-dont-exist")
+    turns.settle(tx, now_ms, terms, effects, account=account, server=ask.server)
+    server = _server_state(tx, ask, account)
+    listed = server.prices.get(ask.coin, 0) if server is not None else 0
+    price = listed if ask.type == "on-demand" else ask.spot_price or 0
     opening = billing.Bill(
-        order=max(FIRST_ORDER, tx.number("SELECT MAX(id) FROM orders") + 1),
+        order=0,
         price=price,
         fee_ppm=billing.FEE_PPM[ask.type],
         start_ms=now_ms,
-        last_ms=now_ms + mrl_ms,
+        # From its creation, also for a bid that waits: an offer does not stand for ever.
+        last_ms=now_ms + (server.max_rental_ms if server is not None else 0),
     )
     entry_fee = billing.creation_fee(ask.coin)
     refusal = rules.may_rent(
@@ -163,8 +185,10 @@ def create(
     )
     if refusal is not None or server is None:
         return refusal or rules.Refusal("server-dont-exist")
+    books.pay(tx, account, ask.coin, {MARKETPLACE: entry_fee})
+    number = books.next_number(tx, "order")
     values: Mapping[str, Union[int, str, None]] = {
-        "id": opening.order,
+        "id": number,
         "account": account,
         "server": ask.server,
         "host": server.owner,
@@ -175,27 +199,24 @@ def create(
         "creation_fee": entry_fee,
         "ask": ask.to_json(),
         "created_ms": now_ms,
-        "visible_ms": now_ms + delays.visible_ms,
-        "connected_ms": now_ms + delays.connected_ms,
-        "booted_ms": now_ms + delays.booted_ms,
+        "visible_ms": now_ms + terms.delays.visible_ms,
+        "connected_ms": now_ms + terms.delays.connected_ms,
+        "booted_ms": now_ms + terms.delays.booted_ms,
         "start_ms": now_ms,
         "last_ms": opening.last_ms,
-        "due_ms": now_ms,
+        "due_ms": opening.last_ms,
         "ticks": 0,
         "spend": 0,
         "fee": 0,
-        "running": 1,
+        "running": 0,
+        "billed": 0,
         "trouble": json.dumps([trouble.kind, trouble.delay_s]) if trouble else None,
     }
     names, marks = ", ".join(values), ", ".join("?" * len(values))
-    try:
-        # The names are the ones above, not a client's.
-        tx.do(f"INSERT INTO orders ({names}) VALUES ({marks})", *values.values())  # noqa: S608
-    except AlreadyThere:
-        return rules.Refusal("server-already-rented")
-    books.move(tx, account, MARKETPLACE, ask.coin, entry_fee)
-    books.write_bill(tx, _row(tx, opening.order), opening.paid(1))
-    return Created(Order.from_row(_row(tx, opening.order)))
+    # The names are the ones above, not a client's.
+    tx.do(f"INSERT INTO orders ({names}) VALUES ({marks})", *values.values())  # noqa: S608
+    turns.reassign(tx, ask.server, now_ms, terms, effects)
+    return Order.from_row(_row(tx, number))
 
 
 def _row(tx: Tx, order: int) -> Row:
@@ -205,11 +226,28 @@ def _row(tx: Tx, order: int) -> Row:
     return row
 
 
+def _open_row(tx: Tx, order: int, now_ms: int, terms: Terms, effects: Effects) -> Optional[Row]:
+    """The order's row once its server and its renter are billed."""
+    row = tx.one("SELECT account, server FROM orders WHERE id = ?", order)
+    if row is None:
+        return None
+    turns.lock_server(tx, row["server"])
+    turns.settle(tx, now_ms, terms, effects, account=row["account"], server=row["server"])
+    return _row(tx, order)
+
+
 def cancel(
-    tx: Tx, order: int, *, account: int, issue: Optional[str], now_ms: int
-) -> Union[Ended, rules.Refusal]:
-    """End an order now; its last tick has been paid when it began."""
-    row = tx.one("SELECT * FROM orders WHERE id = ?", order)
+    tx: Tx,
+    order: int,
+    *,
+    account: int,
+    issue: Optional[str],
+    now_ms: int,
+    terms: Terms,
+    effects: Effects,
+) -> Optional[rules.Refusal]:
+    """End an order now, or say why not; its last tick has been paid when it began."""
+    row = _open_row(tx, order, now_ms, terms, effects)
     refusal = rules.may_cancel(
         account=account,
         owner=row["account"] if row is not None else None,
@@ -217,19 +255,54 @@ def cancel(
         issue=issue,
     )
     if refusal is not None or row is None:
-        return refusal or rules.Refusal("you_dont_own_this_order")
-    end(tx, order, reason="cancelled", now_ms=now_ms)
-    return books.Ended(order, row["server"])
+        return refusal
+    turns.end(tx, row, event="cancelled", now_ms=now_ms, effects=effects, issue=issue)
+    turns.reassign(tx, row["server"], now_ms, terms, effects)
+    return None
 
 
-def end(tx: Tx, order: int, *, reason: billing.EndReason, now_ms: int) -> None:
-    """Note that an order has ended."""
-    tx.do(
-        "UPDATE orders SET running = 0, ended_ms = ?, reason = ? WHERE id = ?",
-        now_ms,
-        reason,
-        order,
+def set_price(
+    tx: Tx,
+    order: int,
+    desired: int,
+    *,
+    account: int,
+    now_ms: int,
+    terms: Terms,
+    effects: Effects,
+) -> Optional[rules.Refusal]:
+    """Change a bid, or say why not; the server goes to whoever is the highest then."""
+    row = _open_row(tx, order, now_ms, terms, effects)
+    offer: Optional[auction.Offer] = None
+    if row is not None and row["type"] == "spot" and row["ended_ms"] is None:
+        there = tx.one("SELECT record FROM servers WHERE id = ?", row["server"])
+        least = turns.least_bids(json.loads(there["record"])) if there is not None else {}
+        coin = row["coin"]
+        offer = auction.Offer(
+            row["account"], coin, row["price"], least.get(coin), row["lowered_ms"]
+        )
+    refusal = auction.may_set_price(
+        offer, account=account, desired=desired, rates=terms.rates, now_ms=now_ms
     )
+    if refusal is not None or row is None:
+        return refusal
+    turns.reprice(tx, row, desired, now_ms=now_ms)
+    turns.reassign(tx, row["server"], now_ms, terms, effects)
+    return None
+
+
+def offers(tx: Tx, server: int) -> list[Order]:
+    """The open spot orders of a server, oldest first."""
+    rows = tx.all(
+        "SELECT * FROM orders WHERE server = ? AND type = 'spot' AND ended_ms IS NULL ORDER BY id",
+        server,
+    )
+    return [Order.from_row(row) for row in rows]
+
+
+def load(tx: Tx, numbers: Iterable[int]) -> list[Order]:
+    """These orders."""
+    return [Order.from_row(_row(tx, number)) for number in numbers]
 
 
 def of_account(tx: Tx, account: int, *, now_ms: int, completed: bool) -> list[Order]:

@@ -1,7 +1,17 @@
-"""Who may rent what: the order in which `create_order` and `cancel_order` refuse; pure.
+"""The market's rules: an order's life as a table, and who may rent and cancel what; pure.
 
 A rule answers None (go ahead) or the `Refusal` the service would give. What is read from the store
 comes in as plain values; nothing here waits, reads a clock or touches a socket.
+
+An order is in one of three states, and no two orders of one server are ever both running:
+
+- `waiting`: made, or outbid. No room, no billing; a new order is here for no time at all.
+- `running`: it has the server. Its room boots, its time is billed (not while its host is offline).
+- `ended`: for good.
+
+Which order has a server is auction.py's to say; it `wins` where it had not and `loses` where it
+had. The documents say that an outbid order "ends" (001) and that it is `paused` (002); offers that
+are not `active` stand in `spot_marketplace`, so it waits (api.md section 5).
 """
 
 from __future__ import annotations
@@ -17,16 +27,45 @@ if TYPE_CHECKING:
     from clore_sandbox.ask import OrderAsk
 
 __all__ = [
+    "TRANSITIONS",
     "ErrorName",
+    "Event",
     "Refusal",
     "ServerState",
+    "State",
+    "Turn",
     "allowed_prices",
     "may_cancel",
+    "may_have",
     "may_rent",
     "trips_the_service",
 ]
 
 MAX_ISSUE = 2_048
+
+State = Literal["waiting", "running", "ended"]
+Event = Literal["wins", "loses", "cancelled", "no_balance", "max_rental"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What an event makes of an order: its next state, and what becomes of its room."""
+
+    state: State
+    room: Literal["boots", "ends", "stays"]
+
+
+#: Every way an order can go; what is not here cannot happen.
+TRANSITIONS: Mapping[tuple[State, Event], Turn] = {
+    ("waiting", "wins"): Turn("running", "boots"),
+    ("running", "loses"): Turn("waiting", "ends"),
+    ("waiting", "cancelled"): Turn("ended", "stays"),
+    ("running", "cancelled"): Turn("ended", "ends"),
+    ("waiting", "no_balance"): Turn("ended", "stays"),
+    ("running", "no_balance"): Turn("ended", "ends"),
+    ("waiting", "max_rental"): Turn("ended", "stays"),
+    ("running", "max_rental"): Turn("ended", "ends"),
+}
 
 #: Every `error` of code 6 in api.md section 1, its mix of dashes and underscores included.
 ErrorName = Literal[
@@ -50,8 +89,6 @@ ErrorName = Literal[
     "not_all_parameters_present",
     "invalid_mrl",
     "invalid_input",
-    # Not the service's: what this marketplace does not do, it says.
-    "not_supported_by_the_sandbox",
 ]
 
 
@@ -65,13 +102,19 @@ class Refusal:
 
 @dataclass(frozen=True)
 class ServerState:
-    """What the rules need to know of a server at this moment. Prices are units per day."""
+    """What the rules need to know of a server at this moment. Prices are units per day.
+
+    `rented` is on demand: a server on which a spot order runs can be rented on demand, and the
+    spot order then waits (api.md section 5). `prices` are those of the order's type.
+    """
 
     owner: int
     online: bool
     rented: bool
     gigaspot: bool
     prices: Mapping[str, int]
+    own_offer: bool = False
+    max_rental_ms: int = 0
 
 
 def allowed_prices(prices: Mapping[str, int], record: Mapping[str, object]) -> dict[str, int]:
@@ -94,10 +137,8 @@ def trips_the_service(ask: OrderAsk) -> bool:
     return any("&" in value for value in ask.env.values())
 
 
-def may_rent(  # noqa: PLR0911 - one return a rule, in the order in which they apply
-    ask: OrderAsk, *, account: int, server: Optional[ServerState], balance: int, first_cost: int
-) -> Optional[Refusal]:
-    """Whether this account may rent this server on demand now.
+def may_have(account: int, server: Optional[ServerState]) -> Optional[Refusal]:
+    """Whether this account may rent this server at all now, whatever it pays.
 
     The order of the checks is not documented; it goes from the server to the money, so that what
     no change of the order could mend is said first.
@@ -110,17 +151,33 @@ def may_rent(  # noqa: PLR0911 - one return a rule, in the order in which they a
         return Refusal("server-offline")
     if server.gigaspot:
         return Refusal("machine-is-on-gigaspot")
-    if server.rented:
-        return Refusal("server-already-rented")
+    # For a bid too: while the server is rented on demand there is no auction to win.
+    return Refusal("server-already-rented") if server.rented else None
+
+
+def may_rent(
+    ask: OrderAsk, *, account: int, server: Optional[ServerState], balance: int, first_cost: int
+) -> Optional[Refusal]:
+    """Whether this account may make this order now, on demand or as a bid.
+
+    A bid must reach `min_pricing` of its coin, and there is one spot order per user and server
+    (api.md section 5). A renter must be able to pay the first minute, outbid or not.
+    """
+    refusal = may_have(account, server)
+    if refusal is not None or server is None:
+        return refusal
     price = server.prices.get(ask.coin)
     if price is None:
         return Refusal("currency-not-allowed")
+    if ask.type == "spot":
+        if server.own_offer:
+            return Refusal("you_already_have_spot_order")
+        if ask.spot_price is None or ask.spot_price < price or ask.spot_price == 0:
+            return Refusal("too_low_price")
     # `required_price` is the list price the renter saw, per day: the host has raised it since.
-    if ask.required_price is not None and ask.required_price < price:
+    elif ask.required_price is not None and ask.required_price < price:
         return Refusal("too_low_price")
-    if balance < first_cost:
-        return Refusal("not_enough_balance")
-    return None
+    return Refusal("not_enough_balance") if balance < first_cost else None
 
 
 def may_cancel(

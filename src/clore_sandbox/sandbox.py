@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Literal, Optional, TypeVar, Union
 import asyncssh
 import uvloop
 
-from clore_sandbox import books, orders
+from clore_sandbox import books, hosting_books, orders
 from clore_sandbox.app import Api, make_app
 from clore_sandbox.clock import Clock
 from clore_sandbox.faults import Faults
+from clore_sandbox.fleet import sample_server
 from clore_sandbox.http import make_server
 from clore_sandbox.inventory import load
 from clore_sandbox.journal import Journal
@@ -35,6 +36,7 @@ from clore_sandbox.provision import Nothing
 from clore_sandbox.provision.process import ProcessProvisioner
 from clore_sandbox.store import Store
 from clore_sandbox.timetable import Timetable
+from clore_sandbox.turns import Effects
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -82,6 +84,7 @@ class Sandbox:
         limits: Whether the service's rate limits bite.
         provision: Whether renting starts anything; without, orders have no ports.
         balances: The first account's coins; default `DEFAULT_BALANCES`.
+        host_servers: How many servers the first account hosts: `MyGPU`, `MyGPU-2` …
         work_dir: Where the orders' rooms lie; default beside `db`, else a temporary folder.
     """
 
@@ -102,6 +105,7 @@ class Sandbox:
         limits: bool = True,
         provision: bool = True,
         balances: Optional[Mapping[str, Amount]] = None,
+        host_servers: int = 0,
         work_dir: Optional[Path] = None,
     ) -> None:
         if dialect not in ("live", "reference"):
@@ -124,6 +128,7 @@ class Sandbox:
             connected_ms=round((visibility_lag_s + boot_s / 3) * 1000),
             booted_ms=round((visibility_lag_s + boot_s) * 1000),
         )
+        self._host_servers = host_servers
         self._time_scale = time_scale
         self._limits = Limits() if limits else None
         self._provision = provision
@@ -217,18 +222,26 @@ class Sandbox:
         if "state" not in known:
             known["state"] = uuid.uuid4().hex
             known["host_key"] = _new_host_key()
-            known["api_key"] = books.create_account(tx, self._wanted_key, self._balances)
+            known["api_key"] = self._first_account(tx, self._wanted_key)
             known["clock_ms"] = "0"
         elif self._wanted_key is not None:
             if books.account_of(tx, self._wanted_key) is None:
                 books.create_account(tx, self._wanted_key, self._balances)
             known["api_key"] = self._wanted_key
         # A marketplace that was killed could not note its time; its orders did.
-        latest = tx.number("SELECT MAX(due_ms) - 60000 FROM orders")
+        latest = tx.number("SELECT MAX(due_ms) - 60000 FROM orders WHERE billed = 1")
         known["clock_ms"] = str(max(int(known["clock_ms"]), latest))
         for name, value in known.items():
             _put(tx, name, value)
         return known
+
+    def _first_account(self, tx: Tx, key: Optional[str]) -> str:
+        made = books.create_account(tx, key, self._balances)
+        account = books.account_of(tx, made) or 0
+        for number in range(self._host_servers):
+            name = "MyGPU" if number == 0 else f"MyGPU-{number + 1}"
+            hosting_books.add(tx, account, name, sample_server(number), effects=Effects())
+        return made
 
     def _provisioner(self, known: Mapping[str, str]) -> Provisioner:
         if not self._provision:
@@ -318,6 +331,54 @@ class Sandbox:
         units = to_units(amount)
         self._store.call(lambda tx: books.top_up(tx, self._account(tx, key), coin, units))
 
+    def add_server(
+        self,
+        owner_key: Optional[str] = None,
+        name: str = "MyGPU",
+        record: Optional[Mapping[str, object]] = None,
+        *,
+        connected: bool = True,
+    ) -> Optional[int]:
+        """Give an account (None: the first) a server to host; its number.
+
+        `record` holds fields of a `marketplace` record to put in place of a sample 4090's. A
+        server that is not `connected` has a token and no number: None; see `connect_server`.
+        """
+        fields = {**sample_server(), **(record or {})}
+
+        def work(tx: Tx, effects: Effects) -> Optional[int]:
+            account = self._account(tx, owner_key)
+            return hosting_books.add(
+                tx, account, name, fields, connected=connected, effects=effects
+            )
+
+        return self._do(self._market.act(work))
+
+    def connect_server(self, owner_key: Optional[str] = None, name: str = "MyGPU") -> int:
+        """The machine of a server that was added unconnected connects; its number."""
+        return self._do(
+            self._market.act(
+                lambda tx, effects: hosting_books.connect(
+                    tx, self._account(tx, owner_key), name, effects
+                )
+            )
+        )
+
+    def set_background_job(
+        self,
+        owner_key: Optional[str] = None,
+        name: str = "MyGPU",
+        *,
+        image: str,
+        command: str = "",
+        env: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        """What a host's server does while nobody rents it, as `server_config` shows it."""
+        job: dict[str, object] = {"image": image, "command": command, "env": dict(env or {})}
+        self._store.call(
+            lambda tx: hosting_books.set_job(tx, self._account(tx, owner_key), name, job)
+        )
+
     def set_rented(self, server_id: int, rented: bool) -> None:  # noqa: FBT001 - reads well as said
         """Somebody else rents a server, or gives it back."""
         self._known(server_id)
@@ -363,7 +424,8 @@ class Sandbox:
     def reset(self) -> None:
         """All orders gone, servers and the first account's wallet as at the start, no faults."""
         self._faults.clear()
-        self._do(self._market.reset(self.api_key, self._balances))
+        key = self.api_key
+        self._do(self._market.reset(lambda tx: self._first_account(tx, key)))
         self._journal.clear()
         if self._limits is not None:
             self._limits.forget()

@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Literal
 
+from clore_sandbox.auction import worth
 from clore_sandbox.money import COINS, to_wire
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from clore_sandbox.orders import Order
     from clore_sandbox.values import JsonObject
 
-__all__ = ["Dialect", "order_row", "wallet_rows"]
+__all__ = ["Dialect", "offer_rows", "order_row", "wallet_rows"]
 
 Dialect = Literal["live", "reference"]
 
@@ -45,9 +46,8 @@ def order_row(
     order: Order, record: Mapping[str, object], *, now_ms: int, online: bool, dialect: Dialect
 ) -> JsonObject:
     """One row of `my_orders`."""
-    booted = now_ms >= order.booted_ms and not (
-        order.trouble and order.trouble.kind == "never_boots"
-    )
+    never = order.trouble is not None and order.trouble.kind == "never_boots"
+    booted = now_ms >= order.booted_ms and not never and not order.outbid
     row: JsonObject = {
         "id": order.id,
         "creation_fee": to_wire(order.creation_fee),
@@ -63,6 +63,8 @@ def order_row(
         "mon_container": _DEPLOYED if booted else _DEPLOYING,
         "online": online,
     }
+    if order.type == "spot":
+        row["spot"] = True
     if order.ended_ms is not None:
         # A closed row: online still true, no ports, no pub_cluster (api.md section 3).
         row |= {"online": True, "mon_container": _DEPLOYED, "tcp_ports": []}
@@ -77,9 +79,29 @@ def order_row(
     return row
 
 
+def offer_rows(
+    orders: Iterable[Order], rates: Mapping[str, int], *, account: int, dialect: Dialect
+) -> list[JsonObject]:
+    """`offers` of `spot_marketplace`, the highest first; 004 says `order_id` and `price`."""
+    rows: list[JsonObject] = []
+    for order in sorted(orders, key=lambda o: (-worth(o.price, o.coin, rates), o.id)):
+        row: JsonObject = {
+            "offer_id": order.id,
+            "bid": to_wire(order.price),
+            "active": order.running,
+            "my": order.account == account,
+            "currency": order.coin,
+        }
+        if dialect == "reference":
+            row |= {"order_id": order.id, "price": row["bid"], "server_id": order.server}
+        rows.append(row)
+    return rows
+
+
 def _connection(order: Order, now_ms: int) -> JsonObject:
     where = order.connection
-    if where is None or now_ms < order.connected_ms:
+    # No row of an outbid order is known: it has nothing to connect to (api.md section 5).
+    if where is None or now_ms < order.connected_ms or order.outbid:
         return {"tcp_ports": []}
     fields: JsonObject = {
         "pub_cluster": [where.host],
@@ -97,12 +119,13 @@ def _connection(order: Order, now_ms: int) -> JsonObject:
 def _documented(order: Order, *, booted: bool) -> JsonObject:
     """What 002 (order object) and 004 (`Order`) add; 002's status words."""
     ended = order.ended_ms is not None
+    waits = "paused" if order.outbid else "pending"
     fields: JsonObject = {
         "order_id": order.id,
         "renting_server": order.server,
         "server_id": order.server,
         "type": order.type,
-        "status": "expired" if ended else "running" if booted else "pending",
+        "status": "expired" if ended else "running" if booted else waits,
         "created": order.created_ms // 1000,
         "created_at": str(order.created_ms // 1000),
         "env": dict(order.ask.env),

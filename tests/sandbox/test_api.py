@@ -248,12 +248,6 @@ def test_errors_of_hosting_and_bidding(renter):
     assert renter.http.get("/my_servers").json() == {"servers": [], "limit": 16, "code": 0}
 
 
-def test_what_is_not_there_yet_says_so(renter):
-    answer = renter.create(renter.free()[0]["id"], type="spot", spotprice=1)
-    assert code_6(answer, 501) == "not_supported_by_the_sandbox"
-    assert "spot" in answer.json()["detail"]
-
-
 def test_spot_marketplace_names_rates_and_seconds(renter):
     server = renter.free()[0]
     body = renter.http.get("/spot_marketplace", params={"market": server["id"]}).json()

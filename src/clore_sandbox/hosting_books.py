@@ -1,0 +1,225 @@
+"""Hosts' servers in the store: added, connected, listed, set up, online or not.
+
+Every function works inside the transaction it is given.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING, Optional
+
+from clore_sandbox import books, hosting, reputation, turns
+from clore_sandbox.hosting_shapes import Hosted
+from clore_sandbox.rules import Refusal
+from clore_sandbox.values import JsonObject, as_number, as_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clore_sandbox.hosting import Settings
+    from clore_sandbox.store import Row, Tx
+    from clore_sandbox.turns import Effects, Terms
+
+__all__ = [
+    "add",
+    "connect",
+    "find",
+    "of_account",
+    "put",
+    "set_job",
+    "set_online",
+    "set_settings",
+]
+
+_JOB = "background_job"
+
+
+def add(
+    tx: Tx,
+    account: int,
+    name: str,
+    record: JsonObject,
+    *,
+    connected: bool = True,
+    effects: Effects,
+) -> Optional[int]:
+    """Give an account a server; its number, or None as long as it has not connected."""
+    if tx.one("SELECT name FROM hosted WHERE account = ? AND name = ?", account, name) is not None:
+        raise ValueError(f"this account has a server {name!r} already")
+    tx.do(
+        "INSERT INTO hosted (account, name, position, server, init_token, settings, record)"
+        " VALUES (?, ?, ?, NULL, ?, ?, ?)",
+        account,
+        name,
+        tx.number("SELECT COUNT(*) FROM hosted"),
+        secrets.token_hex(24),
+        hosting.UNCONNECTED.to_json(),
+        json.dumps(record),
+    )
+    return connect(tx, account, name, effects) if connected else None
+
+
+def connect(tx: Tx, account: int, name: str, effects: Effects) -> int:
+    """A server's machine connects for the first time; its number."""
+    row = _row(tx, account, name)
+    if row is None:
+        raise KeyError(f"this account has no server {name!r}")
+    if row["server"] is not None:
+        return int(row["server"])
+    record: JsonObject = json.loads(row["record"])
+    settings = hosting.Settings.from_json(row["settings"])
+    number = books.next_number(tx, "server")
+    record |= {"id": number, "owner": account, "rented": False}
+    # What its host has set up before it connected counts; a record with prices is on offer.
+    hidden = settings != hosting.UNCONNECTED and not settings.available
+    tx.do(
+        "INSERT INTO servers (id, position, owner, online, taken, record, hidden)"
+        " VALUES (?, ?, ?, 1, 0, ?, ?)",
+        number,
+        tx.number("SELECT MAX(position) FROM servers") + 1,
+        account,
+        json.dumps(record),
+        int(hidden),
+    )
+    tx.do("UPDATE hosted SET server = ? WHERE account = ? AND name = ?", number, account, name)
+    effects.records.add(number)
+    effects.hosts = True
+    return number
+
+
+def _row(tx: Tx, account: int, name: str) -> Optional[Row]:
+    return tx.one("SELECT * FROM hosted WHERE account = ? AND name = ?", account, name)
+
+
+def find(tx: Tx, account: int, name: str) -> Optional[Hosted]:
+    """The account's server of this name."""
+    row = _row(tx, account, name)
+    return None if row is None else _hosted(tx, row)
+
+
+def of_account(tx: Tx, account: int) -> list[Hosted]:
+    """The account's servers in the order in which they were added."""
+    rows = tx.all("SELECT * FROM hosted WHERE account = ? ORDER BY position", account)
+    return [_hosted(tx, row) for row in rows]
+
+
+def _hosted(tx: Tx, row: Row) -> Hosted:
+    record: JsonObject = json.loads(row["record"])
+    job = as_object(record.get(_JOB))
+    if row["server"] is None:
+        settings = hosting.Settings.from_json(row["settings"])
+        return Hosted(
+            row["name"], None, row["init_token"], settings, record, online=False, rental=0, job=job
+        )
+    there = tx.one("SELECT online, hidden, taken, record FROM servers WHERE id = ?", row["server"])
+    if there is None:
+        raise LookupError(f"no server {row['server']}")
+    shown: JsonObject = json.loads(there["record"])
+    running = tx.one("SELECT type FROM orders WHERE server = ? AND running = 1", row["server"])
+    on_demand = there["taken"] or (running is not None and running["type"] == "on-demand")
+    return Hosted(
+        row["name"],
+        row["server"],
+        row["init_token"],
+        hosting.settings_of(shown, available=not there["hidden"]),
+        shown,
+        online=bool(there["online"]),
+        rental=2 if on_demand else 1 if running is not None else 0,
+        job=job,
+    )
+
+
+def set_settings(
+    tx: Tx,
+    account: int,
+    name: str,
+    body: JsonObject,
+    *,
+    rates: Mapping[str, float],
+    now_ms: int,
+    terms: Terms,
+    effects: Effects,
+) -> Optional[Refusal]:
+    """Change a server's settings, or say why not; bids below a new minimum wait."""
+    hosted = find(tx, account, name)
+    if hosted is None:
+        return Refusal("server_dont_exist")
+    settings = hosting.read_settings(body, hosted.settings, rates)
+    if isinstance(settings, Refusal):
+        return settings
+    if hosted.server is None:
+        tx.do(
+            "UPDATE hosted SET settings = ?, record = ? WHERE account = ? AND name = ?",
+            settings.to_json(),
+            json.dumps(hosting.applied(settings, hosted.record, rates)),
+            account,
+            name,
+        )
+        return None
+    put(
+        tx, hosted.server, hosted.record, settings,
+        rates=rates, now_ms=now_ms, terms=terms, effects=effects,
+    )  # fmt: skip
+    return None
+
+
+def put(
+    tx: Tx,
+    server: int,
+    record: JsonObject,
+    settings: Settings,
+    *,
+    rates: Mapping[str, float],
+    now_ms: int,
+    terms: Terms,
+    effects: Effects,
+) -> None:
+    """Put settings in force; orders on demand keep their price."""
+    turns.lock_server(tx, server)
+    turns.settle(tx, now_ms, terms, effects, server=server)
+    turns.write_record(tx, server, hosting.applied(settings, record, rates), effects)
+    tx.do("UPDATE servers SET hidden = ? WHERE id = ?", int(not settings.available), server)
+    turns.reassign(tx, server, now_ms, terms, effects)
+
+
+def set_job(tx: Tx, account: int, name: str, job: Optional[JsonObject]) -> None:
+    """What a server does for its host while nobody rents it; None: nothing."""
+    row = _row(tx, account, name)
+    if row is None:
+        raise KeyError(f"this account has no server {name!r}")
+    record: JsonObject = json.loads(row["record"])
+    before = as_object(record.get(_JOB)) or {}
+    times = int(as_number(before.get("times_updated")) or 0)
+    record[_JOB] = None if job is None else {"times_updated": times + 1, **job}
+    tx.do(
+        "UPDATE hosted SET record = ? WHERE account = ? AND name = ?",
+        json.dumps(record),
+        account,
+        name,
+    )
+
+
+def set_online(
+    tx: Tx, server: int, *, online: bool, now_ms: int, terms: Terms, effects: Effects
+) -> None:
+    """A host goes offline, or comes back; what runs there is billed only while it is online."""
+    turns.lock_server(tx, server)
+    turns.settle(tx, now_ms, terms, effects, server=server)
+    row = tx.one("SELECT online, since_ms, record FROM servers WHERE id = ?", server)
+    if row is None or bool(row["online"]) == online:
+        return
+    record: JsonObject = json.loads(row["record"])
+    if row["since_ms"] is not None:
+        record["reliability"] = reputation.reliability(
+            float(as_number(record.get("reliability")) or 0),
+            online=not online,
+            lasted_ms=now_ms - row["since_ms"],
+        )
+    turns.write_record(tx, server, record, effects)
+    tx.do("UPDATE servers SET online = ?, since_ms = ? WHERE id = ?", int(online), now_ms, server)
+    for order in turns.pause(tx, server, online=online, now_ms=now_ms):
+        effects.boots[order] = online
+    effects.servers.add(server)
+    if online:
+        turns.settle(tx, now_ms, terms, effects, server=server)

@@ -1,0 +1,149 @@
+"""Rooms that follow the store: what an order's state means for what runs behind its ports.
+
+Promises: what is to be done with one order's room is done in the order in which it was decided.
+A room boots on a server only once the rooms that were to end with it have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Optional
+
+from clore_sandbox import orders
+from clore_sandbox.inventory import gpu_names
+from clore_sandbox.provision import Gpus, RoomPlan
+from clore_sandbox.values import as_list, as_number, as_object, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+
+    from clore_sandbox.clock import Clock
+    from clore_sandbox.orders import Order
+    from clore_sandbox.provision import Provisioner
+    from clore_sandbox.store import Store
+    from clore_sandbox.timetable import Timetable
+
+__all__ = ["Rooms"]
+
+log = logging.getLogger("clore_sandbox")
+
+
+class Rooms:
+    """The rooms of one marketplace; `host_dies` takes a server offline."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        timetable: Timetable,
+        provisioner: Provisioner,
+        host_dies: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self.provisioner = provisioner
+        #: Accounts whose orders run in no room: the renters of a living market.
+        self.simulated: set[int] = set()
+        self._store = store
+        self._clock = clock
+        self._timetable = timetable
+        self._host_dies = host_dies
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._boots: dict[int, int] = {}
+
+    def follow(
+        self, clear: Iterable[int], boot: Iterable[tuple[Order, Mapping[str, object]]]
+    ) -> list[asyncio.Task[None]]:
+        """End rooms, then boot those of orders on servers with these records."""
+        ending = [self._next(order, self._clear(order)) for order in clear]
+
+        async def start(order: Order, record: Mapping[str, object]) -> None:
+            if ending:
+                await asyncio.wait(ending)
+            await self.take_up(order, record)
+
+        return [*ending, *(self._next(o.id, start(o, record)) for o, record in boot)]
+
+    def _next(self, order: int, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Do something with an order's room after what was to be done with it before."""
+        before = self._tasks.get(order)
+
+        async def in_turn() -> None:
+            if before is not None:
+                await asyncio.wait([before])
+            await work
+
+        task = asyncio.ensure_future(in_turn())
+        self._tasks[order] = task
+
+        def done(ended: asyncio.Task[None]) -> None:
+            if self._tasks.get(order) is ended:
+                del self._tasks[order]
+
+        task.add_done_callback(done)
+        return task
+
+    async def _clear(self, order: int) -> None:
+        self._boots.pop(order, None)
+        await self.provisioner.clear(order)
+
+    async def take_up(self, order: Order, record: Mapping[str, object]) -> None:
+        """Hold an order's ports and have it boot when its time comes."""
+        if order.account in self.simulated:
+            return
+        trouble = order.trouble.kind if order.trouble else None
+        plan = _plan(order, record, trouble)
+        try:
+            ports = await self.provisioner.reserve(plan)
+        except OSError:
+            # The order stands, as on the service, where some never become reachable.
+            log.exception("no ports for order %d", order.id)
+            return
+        where = orders.Connection(ports.host, dict(ports.tcp), ports.http)
+        if plan.ports:
+            await self._store.run(lambda tx: orders.connect(tx, order.id, where))
+        if trouble != "never_boots":
+            self._boots[order.id] = order.booted_ms
+            self._timetable.at(order.booted_ms, lambda: self._boot(order))
+        if order.trouble is not None and trouble == "host_dies":
+            dies_ms = order.booted_ms + round(order.trouble.delay_s * 1000)
+            if dies_ms <= self._clock.now_ms():  # it has died before, and is back
+                return
+            self._timetable.at(dies_ms, lambda: self._host_dies(order.server))
+
+    async def _boot(self, order: Order) -> None:
+        # Not where it has been outbid since, or began anew.
+        if self._boots.get(order.id) == order.booted_ms:
+            await self.provisioner.boot(order.id)
+
+    async def quiet(self) -> None:
+        """Wait until all that was decided has been done."""
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """End every room."""
+        await self.quiet()
+        await self.provisioner.close()
+
+
+def _plan(order: Order, record: Mapping[str, object], trouble: Optional[str]) -> RoomPlan:
+    specs = as_object(record.get("specs")) or {}
+    names = tuple(gpu_names(record))
+    limits = [as_number(limit) for limit in as_list(specs.get("pl")) or []]
+    # len(pl) need not be the GPU count (api.md section 3).
+    watts = [float(limit) for limit in limits if limit is not None] or [250.0]
+    return RoomPlan(
+        order=order.id,
+        ports=dict(order.ask.ports),
+        env=order.ask.env,
+        password=order.ask.ssh_password,
+        public_key=order.ask.ssh_key,
+        command=order.ask.command,
+        gpus=Gpus(
+            names=names,
+            memory_gb=float(as_number(specs.get("gpuram")) or 0),
+            power_limits_w=tuple(watts[i % len(watts)] for i in range(len(names))),
+            cuda_version=as_text(record.get("cuda_version")) or "12.4",
+        ),
+        ssh_answers=trouble != "no_ssh",
+        lets_in=trouble != "refuses_key",
+    )

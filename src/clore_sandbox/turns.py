@@ -1,0 +1,265 @@
+"""The turns of orders in the store: billed, started, outbid, ended, in one transaction.
+
+Promises: an order goes only the ways of `rules.TRANSITIONS`. After `settle` and `reassign` the
+order that runs on a server is the one that auction.py names, and everything that was used has been
+paid. What follows outside of the store (rooms, the listing) is noted in `Effects`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Optional
+
+from clore_sandbox import auction, billing, books, reputation, rules
+from clore_sandbox.auction import Contender, Rates
+from clore_sandbox.inventory import spot_prices
+from clore_sandbox.schema import MARKETPLACE
+
+if TYPE_CHECKING:
+    from clore_sandbox.store import Row, Tx
+    from clore_sandbox.values import JsonObject
+
+__all__ = [
+    "Delays",
+    "Effects",
+    "Terms",
+    "end",
+    "least_bids",
+    "lock_server",
+    "pause",
+    "reassign",
+    "reprice",
+    "settle",
+    "take",
+    "write_record",
+]
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Market milliseconds from an order's start until it is seen, connected and booted."""
+
+    visible_ms: int
+    connected_ms: int
+    booted_ms: int
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What holds for the whole market."""
+
+    delays: Delays
+    rates: Rates
+
+
+@dataclass
+class Effects:
+    """What a transaction has changed: `boots` says of an order whether its room boots or ends.
+
+    Of one that did both, the last counts. `hosts`: an account has a server more.
+    """
+
+    boots: dict[int, bool] = field(default_factory=dict[int, bool])
+    servers: set[int] = field(default_factory=set[int])
+    records: set[int] = field(default_factory=set[int])
+    hosts: bool = False
+
+
+def lock_server(tx: Tx, server: int) -> bool:
+    """Have the server's orders to oneself until the transaction ends; False: no such server."""
+    return bool(tx.do("UPDATE servers SET position = position WHERE id = ?", server))
+
+
+def _parties(tx: Tx, now_ms: int, account: Optional[int], server: Optional[int]) -> list[Row]:
+    due = "SELECT DISTINCT account, coin FROM orders WHERE ended_ms IS NULL AND due_ms <= ?"
+    if account is None and server is None:
+        return tx.all(due, now_ms)
+    rows: list[Row] = []
+    if server is not None:
+        rows += tx.all(f"{due} AND server = ?", now_ms, server)
+    if account is not None:
+        rows += tx.all(f"{due} AND account = ?", now_ms, account)
+        rows += tx.all(f"{due} AND host = ?", now_ms, account)
+    return rows
+
+
+def settle(
+    tx: Tx,
+    now_ms: int,
+    terms: Terms,
+    effects: Effects,
+    *,
+    account: Optional[int] = None,
+    server: Optional[int] = None,
+) -> None:
+    """Bill what is due up to now, end what ends over it, and start what takes its place.
+
+    With an account, what it pays and what it earns; with a server, what happens on it; with
+    neither, everything. What takes an ended order's place does so at the time it ended.
+    """
+    purses: set[tuple[int, str]] = {
+        (row["account"], row["coin"]) for row in _parties(tx, now_ms, account, server)
+    }
+    while purses:
+        over = books.settle_wallets(tx, purses, now_ms)
+        for row, bill in over:
+            if bill.reason is not None and bill.ended_ms is not None:
+                end(tx, row, event=bill.reason, now_ms=bill.ended_ms, effects=effects)
+        purses = set[tuple[int, str]]()
+        for row, bill in sorted(over, key=lambda one: (one[1].ended_ms or 0, one[1].order)):
+            if row["running"] and bill.ended_ms is not None:
+                purses |= reassign(tx, row["server"], bill.ended_ms, terms, effects)
+
+
+def _turn(row: Row, event: rules.Event, effects: Effects) -> rules.Turn:
+    """Look up what the event makes of the order, and note what becomes of its room."""
+    turn = rules.TRANSITIONS["running" if row["running"] else "waiting", event]
+    if turn.room != "stays":
+        effects.boots[row["id"]] = turn.room == "boots"
+    effects.servers.add(row["server"])
+    return turn
+
+
+def end(
+    tx: Tx,
+    row: Row,
+    *,
+    event: rules.Event,
+    now_ms: int,
+    effects: Effects,
+    issue: Optional[str] = None,
+) -> None:
+    """End an open order; whatever was due has been paid. Its host's rating follows."""
+    _turn(row, event, effects)
+    tx.do(
+        "UPDATE orders SET running = 0, billed = 0, ended_ms = ?, reason = ?, issue = ?"
+        " WHERE id = ?",
+        now_ms,
+        event,
+        issue,
+        row["id"],
+    )
+    if issue or (row["running"] and now_ms - row["created_ms"] >= reputation.LEAST_RENTAL_MS):
+        _rate(tx, row["server"], effects, complaint=bool(issue))
+
+
+def _rate(tx: Tx, server: int, effects: Effects, *, complaint: bool) -> None:
+    row = tx.one("SELECT online, record FROM servers WHERE id = ?", server)
+    if row is not None:
+        record = json.loads(row["record"])
+        record["rating"] = reputation.rated(record, good=bool(row["online"]) and not complaint)
+        write_record(tx, server, record, effects)
+
+
+def write_record(tx: Tx, server: int, record: JsonObject, effects: Effects) -> None:
+    """Put a server's record in place of the one there was."""
+    tx.do("UPDATE servers SET record = ? WHERE id = ?", json.dumps(record), server)
+    effects.records.add(server)
+
+
+def least_bids(record: JsonObject) -> dict[str, int]:
+    """`min_pricing` of the coins that are taken, in units per day."""
+    return rules.allowed_prices(spot_prices(record), record)
+
+
+def reassign(
+    tx: Tx, server: int, at_ms: int, terms: Terms, effects: Effects
+) -> set[tuple[int, str]]:
+    """Give the server to the order that the rules name; the wallets that pay for it from then on.
+
+    An order that cannot pay its first minute ends, and the next one is named.
+    """
+    purses: set[tuple[int, str]] = set()
+    lock_server(tx, server)
+    while True:
+        rows = {row["id"]: row for row in _open_orders(tx, server)}
+        chosen = _named(tx, server, list(rows.values()), terms)
+        running = next((row for row in rows.values() if row["running"]), None)
+        if running is not None and running["id"] == chosen:
+            return purses
+        if running is not None:
+            _turn(running, "loses", effects)
+            tx.do("UPDATE orders SET running = 0 WHERE id = ?", running["id"])
+            books.write_bill(tx, books.bill_of(running).paused())
+        if chosen is None:
+            return purses
+        if _start(tx, rows[chosen], at_ms, terms, effects):
+            purses.add((rows[chosen]["account"], rows[chosen]["coin"]))
+            return purses
+
+
+def _open_orders(tx: Tx, server: int) -> list[Row]:
+    return tx.all("SELECT * FROM orders WHERE server = ? AND ended_ms IS NULL ORDER BY id", server)
+
+
+def _named(tx: Tx, server: int, rows: list[Row], terms: Terms) -> Optional[int]:
+    """The order that is to run on the server."""
+    if not rows:
+        return None
+    minimum: dict[str, int] = {}
+    taken = False
+    if any(row["type"] == "spot" for row in rows):
+        there = tx.one("SELECT taken, record FROM servers WHERE id = ?", server)
+        if there is not None:
+            minimum, taken = least_bids(json.loads(there["record"])), bool(there["taken"])
+    contenders = [
+        Contender(row["id"], row["type"] == "on-demand", row["coin"], row["price"]) for row in rows
+    ]
+    return auction.winner(contenders, minimum, terms.rates, taken=taken)
+
+
+def _start(tx: Tx, row: Row, at_ms: int, terms: Terms, effects: Effects) -> bool:
+    """Have an order run from now on; False where it ended, as its wallet is empty."""
+    online = tx.number("SELECT online FROM servers WHERE id = ?", row["server"])
+    resumed = books.bill_of(row).resumed(at_ms)
+    # Its next minute may be paid already, where it was outbid for seconds.
+    ticks = min(1, resumed.ticks_due(at_ms))
+    if books.balance(tx, row["account"], row["coin"]) < resumed.cost(ticks):
+        end(tx, row, event="no_balance", now_ms=at_ms, effects=effects)
+        return False
+    _turn(row, "wins", effects)
+    tx.do(
+        "UPDATE orders SET running = 1, connected_ms = ?, booted_ms = ?, connection = NULL"
+        " WHERE id = ?",
+        at_ms + terms.delays.connected_ms,
+        at_ms + terms.delays.booted_ms,
+        row["id"],
+    )
+    if online:
+        _pay_up(tx, row, resumed.paid(ticks))
+    return True
+
+
+def _pay_up(tx: Tx, row: Row, bill: billing.Bill) -> None:
+    """Take from the renter what the bill has grown by since `row` was read."""
+    books.write_bill(tx, bill)
+    shares = {row["host"]: bill.spend - row["spend"]}
+    shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + bill.fee - row["fee"]
+    books.pay(tx, row["account"], row["coin"], shares)
+
+
+def pause(tx: Tx, server: int, *, online: bool, now_ms: int) -> list[int]:
+    """Stop or go on billing what runs on a server whose host left or is back; those orders."""
+    rows = [row for row in _open_orders(tx, server) if row["running"]]
+    for row in rows:
+        bill = books.bill_of(row)
+        if bill.billed != online:
+            books.write_bill(tx, bill.resumed(now_ms) if online else bill.paused())
+    return [row["id"] for row in rows]
+
+
+def reprice(tx: Tx, row: Row, price: int, *, now_ms: int) -> None:
+    """Change an offer's bid; the minute that is paid stays at the old one."""
+    books.write_bill(tx, books.bill_of(row).repriced(price))
+    if price < row["price"]:
+        tx.do("UPDATE orders SET lowered_ms = ? WHERE id = ?", now_ms, row["id"])
+
+
+def take(tx: Tx, server: int, *, taken: bool, now_ms: int, terms: Terms, effects: Effects) -> None:
+    """Somebody outside rents a server, or gives it back; spot orders wait meanwhile."""
+    lock_server(tx, server)
+    settle(tx, now_ms, terms, effects, server=server)
+    tx.do("UPDATE servers SET taken = ? WHERE id = ?", int(taken), server)
+    effects.servers.add(server)
+    reassign(tx, server, now_ms, terms, effects)
