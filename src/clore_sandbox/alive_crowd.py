@@ -10,7 +10,7 @@ import json
 import random
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from clore_sandbox import alive, books, hosting, hosting_books, orders, turns
 from clore_sandbox.alive import Mine, Stall
@@ -57,6 +57,7 @@ class Crowd:
         self._rates = rates
         self._renters: list[Renter] = []
         self._looks: dict[int, int] = {}
+        self._before: Optional[tuple[int, tuple[Any, ...], dict[int, int], int]] = None
         self._steps = 0
         self._stalls: dict[int, Stall] = {}
         self._first: dict[int, dict[str, int]] = {}
@@ -87,7 +88,14 @@ class Crowd:
         self._steps = 0
 
     def step(self, tx: Tx, now_ms: int, elapsed_ms: int, terms: Terms, effects: Effects) -> None:
-        """Everybody whose time has come acts, after some time has passed."""
+        """Everybody whose time has come acts, after some time has passed.
+
+        A step that the database asks for again begins where it began the first time.
+        """
+        if self._before is not None and self._before[0] == now_ms:
+            _, drawn, self._looks, self._steps = self._before
+            self._draw.setstate(drawn)
+        self._before = (now_ms, self._draw.getstate(), dict(self._looks), self._steps)
         self._steps += 1
         if self._steps >= _LOOKS_AROUND_EVERY:  # what others have changed
             self._look_around(tx)

@@ -18,18 +18,20 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 
-from clore_sandbox import answers, books
+from clore_sandbox import answers, books, oddities
 from clore_sandbox.answers import Answer
 from clore_sandbox.endpoints import ENDPOINTS, Outcome, Request
+from clore_sandbox.faults import BODY_KINDS
 from clore_sandbox.http import cut
-from clore_sandbox.journal import Entry, without_secrets
+from clore_sandbox.journal import Entry, Sent, shown_key, without_secrets
 from clore_sandbox.values import JsonObject, as_object
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
+    from clore_sandbox.control.http import ControlApi
     from clore_sandbox.faults import Fault, Faults
     from clore_sandbox.journal import Journal
     from clore_sandbox.limits import Limits
@@ -75,24 +77,23 @@ class Api:
         call = _Call(self, http)
         fault = self.faults.for_request(call.endpoint, call.key)
         answer = await self._answer(call, fault)
-        call.note(answer, fault)
+        body = answer.to_bytes() if answer is not None else b""
+        call.note(answer, body, fault)
         if answer is None:
             await cut(scope, receive)
             return
-        response = Response(
-            answer.to_bytes(), answer.status, dict(answer.headers), answer.media_type
-        )
+        response = Response(body, answer.status, dict(answer.headers), answer.media_type)
         await response(scope, receive, send)
 
-    async def _answer(  # noqa: PLR0911 - one return a kind of fault
-        self, call: _Call, fault: Optional[Fault]
-    ) -> Optional[Answer]:
+    async def _answer(self, call: _Call, fault: Optional[Fault]) -> Optional[Answer]:
         """The answer, as the fault leaves it; None: cut the connection."""
         kind = fault.kind if fault is not None else None
         if kind == "cut_before":
             return None
         if kind in _INSTEAD:
             return _INSTEAD[kind]
+        if kind in BODY_KINDS:
+            call.gzip = False
         try:
             answer = (await call.carry_out()).in_dialect(self.dialect)
         except Exception:
@@ -104,12 +105,18 @@ class Api:
             return answers.BROKEN
         if fault is not None and kind == "late":
             await asyncio.sleep(fault.delay_s)
-        if kind == "truncated_json":
-            body = answer.to_bytes()
-            return Answer(answer.status, body[: len(body) // 2])
-        if kind == "missing_fields":
-            return Answer(answer.status, {"code": answer.code})
+        if fault is not None and kind in BODY_KINDS:
+            return self._worsened(answer, fault)
         return answer
+
+    def _worsened(self, answer: Answer, fault: Fault) -> Answer:
+        raw = answer.to_bytes()
+        if fault.kind == "truncated_json":
+            return Answer(answer.status, raw[: len(raw) // 2])
+        body = as_object(orjson.loads(raw)) or {}
+        if fault.kind == "missing_fields":
+            return Answer(answer.status, oddities.without(body, fault.fields))
+        return Answer(answer.status, oddities.odd(body, fault.fields, self.faults.draw))
 
 
 class _Call:
@@ -120,6 +127,7 @@ class _Call:
         self._http = http
         self.endpoint = http.url.path.removeprefix("/v1").removeprefix("/")
         self.key = http.headers.get("auth")
+        self.gzip = "gzip" in http.headers.get("accept-encoding", "")
         self._arrived_ms = api.market.clock.now_ms()
         self._body: Optional[JsonObject] = None
         self._outcome: Optional[Outcome] = None
@@ -152,7 +160,7 @@ class _Call:
             account=account or 0,
             query=self._http.query_params,
             body=self._body or {},
-            gzip="gzip" in self._http.headers.get("accept-encoding", ""),
+            gzip=self.gzip,
             trouble=lambda: api.faults.for_order(self.key),
         )
         self._outcome = await call(request)
@@ -177,15 +185,16 @@ class _Call:
             self._body = None
         return None if self._body is not None else answers.BAD_INPUT
 
-    def note(self, answer: Optional[Answer], fault: Optional[Fault]) -> None:
+    def note(self, answer: Optional[Answer], body: bytes, fault: Optional[Fault]) -> None:
         """Write the journal's entry; an answer of None is a cut connection."""
         outcome = self._outcome
+        readable = answer is not None and "content-encoding" not in answer.headers
         self._api.journal.write(
             Entry(
                 time=self._arrived_ms / 1000,
                 method=self._http.method,
                 endpoint=self.endpoint,
-                key=f"…{self.key[-4:]}" if self.key else None,
+                key=shown_key(self.key),
                 query=self._http.url.query,
                 body=without_secrets(self._body) if self._body is not None else None,
                 status=answer.status if answer is not None else None,
@@ -194,25 +203,21 @@ class _Call:
                 acted=outcome is not None and outcome.answer.code == answers.NORMAL,
                 order=outcome.order if outcome is not None else None,
                 fault=fault.kind if fault is not None else None,
+                number=self._api.journal.number(),
+                sent=Sent(body if readable else None),
             )
         )
 
 
-def make_app(api: Api, instance: str) -> Starlette:
+def make_app(api: Api, control: ControlApi) -> Starlette:
     """The API below `/v1`, the controls below `/control`, and the envelope everywhere else."""
-
-    async def health(request: HttpRequest) -> Response:  # noqa: ARG001 - Starlette's
-        # Says which marketplace this is, so that a process id in a file can be trusted.
-        return Response(
-            orjson.dumps({"instance": instance, "code": 0}), media_type="application/json"
-        )
 
     async def nowhere(request: HttpRequest, exc: Exception) -> Response:  # noqa: ARG001 - Starlette's
         answer = answers.BAD_ENDPOINT.in_dialect(api.dialect)
         return Response(answer.to_bytes(), answer.status, media_type=answer.media_type)
 
     app = Starlette(
-        routes=[Route("/control/health", health), Mount("/v1", api)],
+        routes=[Mount("/control", control), Mount("/v1", api)],
         exception_handlers={HTTPException: nowhere},
     )
     app.router.redirect_slashes = False

@@ -1,64 +1,150 @@
-"""The marketplace's clock: it can run faster than the world's and be jumped ahead.
+"""The marketplace's clock: it can run faster than the world's, stand still, and be jumped ahead.
 
-Promises: times are integers, milliseconds since the epoch, and never go back. Safe to read from any
-thread. Nothing else in the marketplace reads the time of day.
+Promises: times are integers, milliseconds since the epoch, and never go back, but for `set_to`,
+with which a whole state is put in place of another. Safe to use from any thread. Nothing else in
+the marketplace reads the time of day.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Clock"]
+__all__ = ["MAX_SPEED", "Clock"]
+
+#: A day in less than a tenth of a second; faster, and it is the machine's own speed one would see.
+MAX_SPEED = 1_000_000.0
+#: The year 9999, where calendars end.
+_LATEST_MS = 253_402_300_799_000
 
 
 class Clock:
-    """Market time = the world's time when it started, plus `scale` for each second since.
+    """Market time = the world's time when it started, plus `speed` for each second since.
 
     Args:
-        scale: Market seconds per second of the world.
-        wall: Gives unix seconds; read once, for the start.
+        speed: Market seconds per second of the world.
+        wall: Gives unix seconds; read for the start, and again for each `restart`.
         monotonic: Gives the seconds that pass.
     """
 
     def __init__(
         self,
-        scale: float = 1.0,
+        speed: float = 1.0,
         *,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        if not scale > 0:
-            raise ValueError(f"time_scale must be above 0, not {scale}")
-        self.scale = scale
+        self._speed = self._initial_speed = _checked(speed)
+        self._frozen = False
+        self._wall = wall
         self._monotonic = monotonic
-        self._started = monotonic()
+        self._since = monotonic()
         self._base_ms = round(wall() * 1000)
         self._lock = threading.Lock()
-        self._on_jump: list[Callable[[], None]] = []
+        self._on_change: list[Callable[[], None]] = []
+
+    @property
+    def speed(self) -> float:
+        """Market seconds per second, while it is not frozen."""
+        return self._speed
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it stands still."""
+        return self._frozen
 
     def now_ms(self) -> int:
         """Market time in milliseconds since the epoch."""
         with self._lock:
-            return self._base_ms + int((self._monotonic() - self._started) * self.scale * 1000)
+            return self._now_ms()
+
+    def _now_ms(self) -> int:
+        if self._frozen:
+            return self._base_ms
+        passed = (self._monotonic() - self._since) * self._speed * 1000
+        return min(self._base_ms + int(passed), _LATEST_MS)
+
+    def _rebase(self) -> None:
+        """Count anew from this moment, at another pace; the lock is held."""
+        self._base_ms = self._now_ms()
+        self._since = self._monotonic()
+
+    def set_speed(self, speed: float) -> None:
+        """From now on `speed` market seconds pass in a second; a frozen clock stays frozen."""
+        speed = _checked(speed)
+        with self._lock:
+            self._rebase()
+            self._speed = speed
+        self._changed()
+
+    def freeze(self) -> None:
+        """Stand still; `jump` still moves it."""
+        with self._lock:
+            self._rebase()
+            self._frozen = True
+        self._changed()
+
+    def unfreeze(self) -> None:
+        """Go on, at the speed it had."""
+        with self._lock:
+            self._rebase()
+            self._frozen = False
+        self._changed()
 
     def jump(self, seconds: float) -> None:
         """Move market time ahead; whoever waits for a time that has now passed is woken."""
-        if seconds < 0:
-            raise ValueError("the marketplace's clock never goes back")
+        self.jump_to(self.after(seconds))
+
+    def after(self, seconds: float) -> int:
+        """The market time in `seconds`; ValueError where that is no time to come."""
+        now = self.now_ms()
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise ValueError(f"the marketplace's clock only goes ahead, not by {seconds} s")
+        if now + seconds * 1000 > _LATEST_MS:
+            raise ValueError(f"{seconds} s from now is beyond the calendar")
+        return now + round(seconds * 1000)
+
+    def jump_to(self, due_ms: int) -> None:
+        """Move market time ahead to `due_ms`, if it has not come yet."""
         with self._lock:
-            self._base_ms += round(seconds * 1000)
-        for wake in self._on_jump:
+            self._base_ms += max(0, due_ms - self._now_ms())
+        self._changed()
+
+    def set_to(self, now_ms: Optional[int] = None) -> None:
+        """Put another time in place (None: the world's), at the first speed and not frozen.
+
+        The one way back. Whoever calls has cleared the timetable and replaces all times there are.
+        """
+        with self._lock:
+            self._base_ms = round(self._wall() * 1000) if now_ms is None else now_ms
+            self._since = self._monotonic()
+            self._speed = self._initial_speed
+            self._frozen = False
+        self._changed()
+
+    def _changed(self) -> None:
+        for wake in self._on_change:
             wake()
 
-    def when_jumped(self, wake: Callable[[], None]) -> None:
-        """Call `wake` (from any thread) after each jump."""
-        self._on_jump.append(wake)
+    def when_changed(self, wake: Callable[[], None]) -> None:
+        """Call `wake` (from any thread) after each jump, change of speed, freeze and the like."""
+        self._on_change.append(wake)
 
-    def world_seconds_until(self, due_ms: int) -> float:
-        """How long the world takes until the market reaches `due_ms`; 0 if it has."""
-        return max(0.0, (due_ms - self.now_ms()) / 1000 / self.scale)
+    def world_seconds_until(self, due_ms: int) -> Optional[float]:
+        """How long the world takes until the market reaches `due_ms`; None: it is frozen."""
+        with self._lock:
+            left = (due_ms - self._now_ms()) / 1000
+            if left <= 0:
+                return 0.0
+            return None if self._frozen else left / self._speed
+
+
+def _checked(speed: float) -> float:
+    if not 0 < speed <= MAX_SPEED:
+        raise ValueError(f"time_scale must be above 0 and at most {MAX_SPEED:.0f}, not {speed}")
+    return float(speed)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Optional, TypeVar, Union
 from clore_sandbox import auction, books, hosting_books, orders, rules, turns
 from clore_sandbox.alive_crowd import LOOK_MS, STEP_MS
 from clore_sandbox.billing import TICK_MS
+from clore_sandbox.control import state
 from clore_sandbox.listing import Listing
 from clore_sandbox.rooms import Rooms
 from clore_sandbox.store import AlreadyThere
 from clore_sandbox.turns import Effects, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from clore_sandbox.alive_crowd import Crowd
     from clore_sandbox.ask import OrderAsk
@@ -113,7 +114,10 @@ class Market:
             )
             return orders.running(tx)
 
-        for order in await self.store.run(resume):
+        await self._go_on(await self.store.run(resume))
+
+    async def _go_on(self, running: Iterable[Order]) -> None:
+        for order in running:
             await self.rooms.take_up(order, self._records.get(order.server, {}))
         self._bill_later()
 
@@ -264,22 +268,32 @@ class Market:
 
     async def reset(self, make_account: Callable[[Tx], object]) -> None:
         """Orders, hosts and accounts gone, servers as in the inventory; then `make_account`."""
-        self.timetable.clear()
-        self.rooms.simulated.clear()
 
-        def work(tx: Tx) -> list[int]:
-            gone = [row["id"] for row in tx.all("SELECT id FROM orders")]
-            for table in ("orders", "hosted", "servers", "wallets", "accounts", "counters"):
-                tx.do(f"DELETE FROM {table}")  # noqa: S608 - the names above
+        def write(tx: Tx) -> None:
             hosting_books.fill(tx, self._inventory.records)
             make_account(tx)
+
+        await self.replace(write, now_ms=None)
+
+    async def replace(self, write: Callable[[Tx], None], *, now_ms: Optional[int]) -> None:
+        """Put another state in place of this one: `write` writes it into empty tables.
+
+        Market time is then `now_ms`, or the world's. What `write` raises leaves all as it was.
+        """
+
+        def work(tx: Tx) -> list[int]:
+            gone = state.empty(tx)
+            write(tx)
             return gone
 
         gone = await self.store.run(work)
+        self.timetable.clear()
+        self.rooms.simulated.clear()
         await asyncio.gather(*self.rooms.follow(gone, []))
+        self.clock.set_to(now_ms)
         await self._come_alive()
         await self.reload()
-        self._bill_later()
+        await self._go_on(await self.store.run(orders.running))
 
     # -- reading it ----------------------------------------------------------------------------
 
@@ -359,7 +373,7 @@ class Market:
     def _crowd_later(self, crowd: Crowd, lived_ms: int) -> None:
         async def live() -> None:
             now = self.clock.now_ms()
-            # Of a long jump ahead, the crowd lives through the last day.
+            # Of a long time in which nothing could run, the crowd lives through the last day.
             last = max(lived_ms, now - 24 * 12 * STEP_MS)
             while last < now:
                 elapsed = min(STEP_MS, now - last)
@@ -367,7 +381,9 @@ class Market:
                 await self.act(_crowd_step(crowd, last, elapsed, self.terms))
             self._crowd_later(crowd, last)
 
-        self.timetable.at(lived_ms + LOOK_MS, live)
+        # A jump waits for the crowd at each step, so that it meets the market of that time.
+        gap = STEP_MS if self.timetable.jumps else LOOK_MS
+        self.timetable.at(lived_ms + gap, live, in_a_jump="wait")
 
     def _bill_later(self) -> None:
         now = self.clock.now_ms()
@@ -378,7 +394,7 @@ class Market:
             self._bill_later()
 
         # Whoever asks is billed up to the moment anyway; this ends what nobody asks about.
-        self.timetable.at(now + TICK_MS // 6, bill)
+        self.timetable.at(now + TICK_MS // 6, bill, in_a_jump="pass_over")
 
     async def close(self) -> None:
         """End what runs for the orders; the orders themselves stay in the store."""

@@ -108,7 +108,8 @@ class Rooms:
             dies_ms = order.booted_ms + round(order.trouble.delay_s * 1000)
             if dies_ms <= self._clock.now_ms():  # it has died before, and is back
                 return
-            self._timetable.at(dies_ms, lambda: self._host_dies(order.server))
+            # Nobody pays for what comes after: a jump is to see it happen in its time.
+            self._timetable.at(dies_ms, lambda: self._host_dies(order.server), in_a_jump="wait")
 
     async def _boot(self, order: Order) -> None:
         # Not where it has been outbid since, or began anew.

@@ -10,13 +10,14 @@ All methods may be called from any thread; those that change the market return w
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 import socket
 import tempfile
 import threading
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Literal, Optional, Union
 
 import asyncssh
 import uvloop
@@ -25,6 +26,9 @@ from clore_sandbox import books, hosting_books, orders
 from clore_sandbox.alive_crowd import Crowd
 from clore_sandbox.app import Api, make_app
 from clore_sandbox.clock import Clock
+from clore_sandbox.control import Control, amounts
+from clore_sandbox.control.handle import Controls
+from clore_sandbox.control.http import ControlApi
 from clore_sandbox.faults import Faults
 from clore_sandbox.fleet import sample_server
 from clore_sandbox.http import make_server
@@ -32,30 +36,24 @@ from clore_sandbox.inventory import load
 from clore_sandbox.journal import Journal
 from clore_sandbox.limits import Limits
 from clore_sandbox.market import Market
-from clore_sandbox.money import COINS, from_units, to_units
 from clore_sandbox.provision import Nothing
 from clore_sandbox.provision.process import ProcessProvisioner
-from clore_sandbox.store import Store
+from clore_sandbox.store import Store, is_postgres
 from clore_sandbox.timetable import Timetable
 from clore_sandbox.turns import Effects
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
-    from decimal import Decimal
+    from collections.abc import Mapping
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from clore_sandbox.faults import FaultKind
-    from clore_sandbox.journal import Entry
+    from clore_sandbox.control import Amount
     from clore_sandbox.provision import Provisioner
     from clore_sandbox.shapes import Dialect
     from clore_sandbox.store import Tx
 
 __all__ = ["DEFAULT_BALANCES", "Sandbox"]
-
-T = TypeVar("T")
-Amount = Union[int, float, str, "Decimal"]
 
 #: Enough to rent a 4090 for a week or two in any of the coins.
 DEFAULT_BALANCES: Mapping[str, float] = {
@@ -66,8 +64,8 @@ DEFAULT_BALANCES: Mapping[str, float] = {
 _START_TIMEOUT_S = 30
 
 
-class Sandbox:
-    """A local marketplace.
+class Sandbox(Controls):
+    """A local marketplace. What can be done to it besides is in `Controls`.
 
     Args:
         host: Address to listen on, for the API and for the orders' ports. 127.0.0.1 unless you
@@ -76,18 +74,20 @@ class Sandbox:
         inventory: A captured `marketplace` body, or the path of one; None is the sample fleet.
         as_is: Leave a captured body as it is, without USD prices and `gpu_array` of today.
         dialect: `live` answers as the service does, `reference` as documents 002 and 004 say.
-        db: A SQLite file that keeps the state; None keeps it in memory.
+        db: A SQLite file that keeps the state, or a PostgreSQL database (`postgresql://…`, which
+            needs the extra `postgres`); None keeps it in memory.
         api_key: The first account's key; None draws one (or takes the one in `db`).
         seed: Draws the sample fleet and the faults' chances.
         visibility_lag_s: Market seconds until a new order is seen in `my_orders`.
         boot_s: Market seconds more until its SSH answers.
         time_scale: Market seconds per second: limits, billing, lags all run by the market's clock.
         limits: Whether the service's rate limits bite.
+        control_key: The key of `/control` (see control/http.py); None draws one.
         provision: Whether renting starts anything; without, orders have no ports.
         balances: The first account's coins; default `DEFAULT_BALANCES`.
         alive: Whether simulated renters and hosts rent, bid, reprice and leave, drawn by `seed`.
         host_servers: How many servers the first account hosts: `MyGPU`, `MyGPU-2` …
-        work_dir: Where the orders' rooms lie; default beside `db`, else a temporary folder.
+        work_dir: Where the orders' rooms lie; default beside a `db` file, else a temporary folder.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class Sandbox:
         alive: bool = False,
         host_servers: int = 0,
         work_dir: Optional[Path] = None,
+        control_key: Optional[str] = None,
     ) -> None:
         if dialect not in ("live", "reference"):
             raise ValueError(f"dialect is live or reference, not {dialect!r}")
@@ -120,12 +121,10 @@ class Sandbox:
         self._port = port
         self._inventory = load(inventory, as_is=as_is, seed=seed)
         self._dialect: Dialect = dialect
-        self._db = Path(db) if db is not None else None
+        self._db = db if db is None or is_postgres(db) else Path(db)
         self._wanted_key = api_key
-        self._balances = {
-            coin: to_units(amount) for coin, amount in (balances or DEFAULT_BALANCES).items()
-        }
-        self._check_coins(self._balances)
+        self._balances = amounts(DEFAULT_BALANCES if balances is None else balances)
+        self.control_key = control_key or secrets.token_urlsafe(24)
         self._delays = orders.Delays(
             visible_ms=round(visibility_lag_s * 1000),
             connected_ms=round((visibility_lag_s + boot_s / 3) * 1000),
@@ -141,12 +140,6 @@ class Sandbox:
         self._journal = Journal()
         self._thread: Optional[threading.Thread] = None
         self._api_key: Optional[str] = None
-
-    @staticmethod
-    def _check_coins(amounts: Mapping[str, object]) -> None:
-        for coin in amounts:
-            if coin not in COINS:
-                raise ValueError(f"no such coin: {coin}; there are {', '.join(COINS)}")
 
     # -- running it ----------------------------------------------------------------------------
 
@@ -208,7 +201,17 @@ class Sandbox:
         await self._market.open()
         timetable.start()
         api = Api(self._market, self._faults, self._journal, self._dialect, self._limits)
-        self._server = make_server(make_app(api, self.instance))
+        self._control = Control(
+            self._market,
+            faults=self._faults,
+            journal=self._journal,
+            limits=self._limits,
+            api_key=self.api_key,
+            first_account=self._first_account,
+            balances=amounts(DEFAULT_BALANCES),
+        )
+        control = ControlApi(self._control, self.control_key, self.instance)
+        self._server = make_server(make_app(api, control))
         self._server.config.load()
         self._server.lifespan = self._server.config.lifespan_class(self._server.config)
         await self._server.startup(sockets=[self._socket])
@@ -258,8 +261,11 @@ class Sandbox:
         if not self._provision:
             return Nothing()
         folder = self._work_dir
-        if folder is None and self._db is not None:
+        if folder is None and isinstance(self._db, Path):
             folder = self._db.with_name(self._db.name + ".rooms")
+        if folder is None and self._db is not None:
+            # Found again by whoever next serves this database on this machine.
+            folder = Path(tempfile.gettempdir(), f"clore-sandbox-{known['state']}")
         if folder is None:
             folder = self._own_folder = Path(tempfile.mkdtemp(prefix="clore-sandbox-"))
         return ProcessProvisioner(
@@ -305,141 +311,16 @@ class Sandbox:
         return f"http://{host}:{self.port}/v1"
 
     @property
+    def control_url(self) -> str:
+        """Where the controls are: `POST {control_url}/jump` and the like, with `control_key`."""
+        return self.base_url.removesuffix("/v1") + "/control"
+
+    @property
     def api_key(self) -> str:
         """The first account's key."""
         if self._api_key is None:
             raise RuntimeError("this marketplace has not been started")
         return self._api_key
-
-    # -- what happens in it --------------------------------------------------------------------
-
-    def _do(self, work: Coroutine[object, object, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
-
-    def create_account(
-        self, balances: Optional[Mapping[str, Amount]] = None, api_key: Optional[str] = None
-    ) -> str:
-        """A new account; its key."""
-        units = {c: to_units(a) for c, a in (balances or DEFAULT_BALANCES).items()}
-        self._check_coins(units)
-        return self._store.call(lambda tx: books.create_account(tx, api_key, units))
-
-    def _account(self, tx: Tx, key: Optional[str]) -> int:
-        account = books.account_of(tx, key or self.api_key)
-        if account is None:
-            raise KeyError(f"no account has the key …{(key or '')[-4:]}")
-        return account
-
-    def wallet(self, key: Optional[str] = None) -> dict[str, Decimal]:
-        """Exact coins of an account (default: the first), billed up to now."""
-        account = self._store.call(lambda tx: self._account(tx, key))
-        units = self._do(self._market.wallets(account))
-        return {coin: from_units(amount) for coin, amount in units.items()}
-
-    def top_up(self, key: Optional[str], coin: str, amount: Amount) -> None:
-        """Add to an account's wallet (None: the first account's)."""
-        self._check_coins({coin: amount})
-        units = to_units(amount)
-        self._store.call(lambda tx: books.top_up(tx, self._account(tx, key), coin, units))
-
-    def add_server(
-        self,
-        owner_key: Optional[str] = None,
-        name: str = "MyGPU",
-        record: Optional[Mapping[str, object]] = None,
-        *,
-        connected: bool = True,
-    ) -> Optional[int]:
-        """Give an account (None: the first) a server to host; its number.
-
-        `record` holds fields of a `marketplace` record to put in place of a sample 4090's. A
-        server that is not `connected` has a token and no number: None; see `connect_server`.
-        """
-        fields = {**sample_server(), **(record or {})}
-
-        def work(tx: Tx, effects: Effects) -> Optional[int]:
-            account = self._account(tx, owner_key)
-            return hosting_books.add(
-                tx, account, name, fields, connected=connected, effects=effects
-            )
-
-        return self._do(self._market.act(work))
-
-    def connect_server(self, owner_key: Optional[str] = None, name: str = "MyGPU") -> int:
-        """The machine of a server that was added unconnected connects; its number."""
-        return self._do(
-            self._market.act(
-                lambda tx, effects: hosting_books.connect(
-                    tx, self._account(tx, owner_key), name, effects
-                )
-            )
-        )
-
-    def set_background_job(
-        self,
-        owner_key: Optional[str] = None,
-        name: str = "MyGPU",
-        *,
-        image: str,
-        command: str = "",
-        env: Optional[Mapping[str, str]] = None,
-    ) -> None:
-        """What a host's server does while nobody rents it, as `server_config` shows it."""
-        job: dict[str, object] = {"image": image, "command": command, "env": dict(env or {})}
-        self._store.call(
-            lambda tx: hosting_books.set_job(tx, self._account(tx, owner_key), name, job)
-        )
-
-    def set_rented(self, server_id: int, rented: bool) -> None:  # noqa: FBT001 - reads well as said
-        """Somebody else rents a server, or gives it back."""
-        self._known(server_id)
-        self._do(self._market.set_rented(server_id, rented=rented))
-
-    def set_online(self, server_id: int, online: bool) -> None:  # noqa: FBT001 - reads well as said
-        """A host goes offline, and the rooms on it end; or it comes back, and they boot anew."""
-        self._known(server_id)
-        self._do(self._market.set_online(server_id, online=online))
-
-    def _known(self, server_id: int) -> None:
-        if self._market.record(server_id) is None:
-            raise KeyError(f"no server {server_id} in this marketplace")
-
-    def advance(self, seconds: float) -> None:
-        """Jump the market's clock ahead, and bill what that makes due."""
-        self._clock.jump(seconds)
-        self._do(self._market.settle())
-
-    def fault(
-        self,
-        endpoint: str,
-        kind: FaultKind,
-        *,
-        times: Optional[int] = 1,
-        key: Optional[str] = None,
-        probability: float = 1.0,
-        delay_s: Optional[float] = None,
-    ) -> None:
-        """Misbehave: see `faults.py` for the kinds. `times` None is until `clear_faults`."""
-        self._faults.add(
-            endpoint, kind, times=times, key=key, probability=probability, delay_s=delay_s
-        )
-
-    def clear_faults(self) -> None:
-        """Misbehave no more."""
-        self._faults.clear()
-
-    def journal(self) -> list[Entry]:
-        """Every request so far, oldest first."""
-        return self._journal.entries()
-
-    def reset(self) -> None:
-        """All orders gone, servers and the first account's wallet as at the start, no faults."""
-        self._faults.clear()
-        key = self.api_key
-        self._do(self._market.reset(lambda tx: self._first_account(tx, key)))
-        self._journal.clear()
-        if self._limits is not None:
-            self._limits.forget()
 
 
 def _close_loop(loop: asyncio.AbstractEventLoop) -> None:

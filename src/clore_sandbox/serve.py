@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     add("--inventory", type=Path, metavar="FILE", help="a captured marketplace body")
     add("--as-is", action="store_true", help="leave the captured body as it is")
     add("--dialect", choices=("live", "reference"), default="live")
-    add("--db", type=Path, metavar="PATH", help="keep the state in this file")
+    add("--db", metavar="PATH|URL", help="keep the state in this file, or postgresql://…")
     add("--api-key", metavar="KEY", help=f"default: {daemon.KEY_VARIABLE}, or a random one")
     add("--seed", type=int, default=0, help="of the sample fleet")
     add("--lag", type=float, default=1.0, metavar="S", help="until a new order is listed")

@@ -1,4 +1,8 @@
-"""Things to do at a market time, on the event loop; they follow the clock when it is jumped."""
+"""Things to do at a market time, on the event loop; they follow the clock when it is changed.
+
+Promises: `jump` does what falls due on the way in the order in which it falls due, each at its own
+time, so that a day that is jumped over is like a day that passed.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,32 @@ import asyncio
 import heapq
 import itertools
 import logging
-from typing import TYPE_CHECKING, Optional
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Optional
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from clore_sandbox.clock import Clock
 
-__all__ = ["Timetable"]
+__all__ = ["InAJump", "Timetable"]
 
 log = logging.getLogger("clore_sandbox")
+
+#: What a jump does with an entry that falls due on its way: begin it and go on; wait for it
+#: before time goes on; or pass over it and do it once, at the end.
+InAJump = Literal["begin", "wait", "pass_over"]
+
+#: A timer for longer than this is no use: loops count in 32 bits somewhere. They wait again.
+_LONGEST_WAIT_S = 3600.0
+
+
+@dataclass(order=True)
+class _Entry:
+    due_ms: int
+    number: int
+    action: Callable[[], Awaitable[None]] = field(compare=False)
+    in_a_jump: InAJump = field(compare=False)
 
 
 class Timetable:
@@ -23,49 +43,89 @@ class Timetable:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._heap: list[tuple[int, int, Callable[[], Awaitable[None]]]] = []
-        self._order = itertools.count()
+        self._heap: list[_Entry] = []
+        self._numbers = itertools.count()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: Optional[asyncio.Task[None]] = None
+        self._jumping = asyncio.Lock()
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._changed.set)
 
-        clock.when_jumped(wake)
+        clock.when_changed(wake)
+
+    @property
+    def jumps(self) -> bool:
+        """Whether a jump is on its way."""
+        return self._jumping.locked()
 
     def start(self) -> None:
         """Begin to keep time."""
         self._runner = asyncio.ensure_future(self._run())
 
-    def at(self, due_ms: int, action: Callable[[], Awaitable[None]]) -> None:
+    def at(
+        self, due_ms: int, action: Callable[[], Awaitable[None]], *, in_a_jump: InAJump = "begin"
+    ) -> None:
         """Do something once market time has reached `due_ms`."""
-        heapq.heappush(self._heap, (due_ms, next(self._order), action))
+        heapq.heappush(self._heap, _Entry(due_ms, next(self._numbers), action, in_a_jump))
         self._changed.set()
 
     async def _run(self) -> None:
         while True:
             self._changed.clear()
             now = self._clock.now_ms()
-            while self._heap and self._heap[0][0] <= now:
-                action = heapq.heappop(self._heap)[2]
-                task = asyncio.ensure_future(self._carry_out(action))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-            wait = self._clock.world_seconds_until(self._heap[0][0]) if self._heap else None
-            try:
+            while self._heap and self._heap[0].due_ms <= now:
+                self._begin(heapq.heappop(self._heap))
+            wait = self._clock.world_seconds_until(self._heap[0].due_ms) if self._heap else None
+            if wait is not None:
                 # A hair longer, so that a rounded-down sleep does not spin.
-                await asyncio.wait_for(self._changed.wait(), None if wait is None else wait + 0.001)
+                wait = min(wait + 0.001, _LONGEST_WAIT_S)
+            try:
+                await asyncio.wait_for(self._changed.wait(), wait)
             except asyncio.TimeoutError:
                 continue
+
+    def _begin(self, entry: _Entry) -> asyncio.Task[None]:
+        task = asyncio.ensure_future(self._carry_out(entry.action))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _carry_out(self, action: Callable[[], Awaitable[None]]) -> None:
         try:
             await action()
         except Exception:
             log.exception("the marketplace could not do what was due")
+
+    async def jump(self, seconds: float) -> None:
+        """Move market time ahead by `seconds` and return once all that was due on the way is done.
+
+        Raises:
+            ValueError: `seconds` is negative, or no time the calendar has.
+        """
+        async with self._jumping:
+            target = self._clock.after(seconds)
+            begun: list[asyncio.Task[None]] = []
+            passed_over: list[_Entry] = []
+            while self._heap and self._heap[0].due_ms <= target:
+                entry = heapq.heappop(self._heap)
+                if entry.in_a_jump == "pass_over":
+                    passed_over.append(entry)
+                    continue
+                self._clock.jump_to(entry.due_ms)
+                task = self._begin(entry)
+                if entry.in_a_jump == "wait":
+                    await task
+                else:
+                    begun.append(task)
+                    await asyncio.sleep(0)  # so that it sees the time at which it is due
+            self._clock.jump_to(target)
+            begun += [self._begin(entry) for entry in passed_over]
+            if begun:
+                await asyncio.wait(begun)
 
     def clear(self) -> None:
         """Forget what is not due yet."""

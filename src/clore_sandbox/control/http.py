@@ -1,0 +1,143 @@
+"""`/control/NAME` over HTTP: the controls' own key, JSON both ways, and the envelope.
+
+    curl -H "auth: $CLORE_CONTROL_KEY" -d '{"seconds": 86400}' $CLORE_CONTROL_URL/jump
+
+The key is not an account's: a client under test must not be able to reach the controls by accident.
+Errors say why (`error`), unlike the service's. `health` needs no key.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+import orjson
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from clore_sandbox.answers import BAD_ENDPOINT, BAD_KEY, BROKEN, INVALID_INPUT, SEE_ERROR, Answer
+from clore_sandbox.answers import success as answer_with
+from clore_sandbox.control.check import check_fields, from_query
+from clore_sandbox.control.operations import OPERATIONS
+from clore_sandbox.http import cut
+from clore_sandbox.values import as_object
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+    from clore_sandbox.control import Control
+    from clore_sandbox.control.operations import Operation
+    from clore_sandbox.values import JsonObject
+
+__all__ = ["ControlApi"]
+
+log = logging.getLogger("clore_sandbox")
+
+
+class _TooLarge(ValueError):  # noqa: N818 - a state of the body, and said in words
+    """A body beyond what the operation takes."""
+
+
+@dataclass
+class ControlApi:
+    """Everything below `/control`, as an ASGI app. `instance` names this marketplace."""
+
+    control: Control
+    key: str
+    instance: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            return
+        http = HttpRequest(scope, receive)
+        try:
+            answer = await self._answer(http)
+        except ClientDisconnect:
+            await cut(scope, receive)
+            return
+        response = Response(
+            answer.to_bytes(), answer.status, dict(answer.headers), answer.media_type
+        )
+        await response(scope, receive, send)
+
+    async def _answer(self, http: HttpRequest) -> Answer:
+        name = http.url.path.removeprefix("/control").removeprefix("/")
+        if http.method == "GET" and name == "health":
+            # Says which marketplace this is, so that a process id in a file can be trusted.
+            return answer_with(instance=self.instance)
+        operation = OPERATIONS.get(name)
+        if operation is None:
+            return BAD_ENDPOINT
+        if not self._may(http.headers.get("auth")):
+            return BAD_KEY
+        if http.method != operation.method:
+            allowed = {"allow": operation.method}
+            body: JsonObject = {"error": f"{name} is a {operation.method}", "code": 4}
+            return Answer(405, body, headers=allowed)
+        try:
+            return await self._carry_out(http, operation)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            log.exception("control %s failed", name)
+            return BROKEN
+
+    async def _carry_out(self, http: HttpRequest, operation: Operation) -> Answer:
+        try:
+            given = await _given(http, operation)
+            return answer_with(**await operation.call(self.control, given))
+        except _TooLarge as exc:
+            return _refused(413, INVALID_INPUT, exc)
+        except ValueError as exc:
+            return _refused(400, INVALID_INPUT, exc)
+        except KeyError as exc:
+            return _refused(404, SEE_ERROR, exc)
+
+    def _may(self, key: Optional[str]) -> bool:
+        return key is not None and secrets.compare_digest(key.encode(), self.key.encode())
+
+
+def _refused(status: int, code: int, exc: Exception) -> Answer:
+    return Answer(status, {"error": str(exc.args[0] if exc.args else exc), "code": code})
+
+
+async def _given(http: HttpRequest, operation: Operation) -> JsonObject:
+    """The parameters: of a GET in the query, of a POST in a JSON body."""
+    raw = await _body(http, operation.max_body)
+    if operation.method == "GET":
+        known = operation.params
+        given = {n: from_query(t, known.get(n, {"type": ""})) for n, t in http.query_params.items()}
+    else:
+        given = _object(raw)
+    check_fields(given, operation.params, operation.name)
+    missing = [name for name in operation.required if name not in given]
+    if missing:
+        raise ValueError(f"{operation.name} needs {', '.join(missing)}")
+    return given
+
+
+def _object(raw: bytes) -> JsonObject:
+    try:
+        given = as_object(orjson.loads(raw)) if raw.strip() else {}
+    except ValueError as exc:
+        raise ValueError(f"the body is not JSON: {exc}") from exc
+    if given is None:
+        raise ValueError("the body must be a JSON object")
+    return given
+
+
+async def _body(http: HttpRequest, longest: int) -> bytes:
+    raw = bytearray()
+    size = 0
+    async for chunk in http.stream():
+        size += len(chunk)
+        # Read to the end all the same: a client that is still sending would not see the answer.
+        if size <= longest:
+            raw += chunk
+    if size > longest:
+        raise _TooLarge(f"a body of more than {longest} bytes")
+    return bytes(raw)
