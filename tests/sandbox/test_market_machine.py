@@ -5,12 +5,22 @@ lost is what hosts earned plus fees, to the last unit of each coin. Driven throu
 the time passed in; the naming rule and the sums are written here once more, independently.
 """
 
+import contextlib
 import json
+import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from clore_sandbox import auction, books, hosting_books, orders, turns
 from clore_sandbox.ask import OrderAsk
@@ -28,9 +38,13 @@ WALLET = {"bitcoin": "0.0003", "CLORE-Blockchain": "2500", "USD-Blockchain": "25
 
 
 class Market(RuleBasedStateMachine):
+    def __init__(self, db=None):
+        super().__init__()
+        self.db = db
+
     @initialize()
     def begin(self):
-        self.store = Store()
+        self.store = Store(self.db)
         self.now = 1_700_000_000_000
         self.put_in = dict.fromkeys(COINS, 0)
 
@@ -64,8 +78,8 @@ class Market(RuleBasedStateMachine):
         self.store.call(lambda tx: books.top_up(tx, renter, coin, units))
         self.put_in[coin] += units
 
-    def act(self, work):
-        return self.store.call(
+    def act(self, work, store=None):
+        return (store or self.store).call(
             lambda tx: work(tx, {"now_ms": self.now, "terms": TERMS, "effects": turns.Effects()})
         )
 
@@ -228,9 +242,73 @@ TestMarket.settings = settings(
 )
 
 
-def test_the_claim_is_a_unique_row():
+def test_it_holds_on_postgresql_too(new_schema):
+    run_state_machine_as_test(
+        lambda: Market(new_schema()),
+        settings=settings(TestMarket.settings, max_examples=3, stateful_step_count=25),
+    )
+
+
+class Trader:
+    """One renter with a connection of its own, as a worker of the marketplace has."""
+
+    def __init__(self, machine, number, db):
+        self.machine = machine
+        self.me = machine.renters[number]
+        self.draw = random.Random(number)
+        self.store = Store(db, claim=False)
+
+    def act(self, work):
+        # Where somebody else was first, all of it is rolled back.
+        with contextlib.suppress(AlreadyThere):
+            self.machine.act(work, self.store)
+
+    def trade(self):
+        for _ in range(40):
+            self.rent()
+            if self.draw.random() < 0.8:
+                self.change()
+            if self.draw.random() < 0.2:
+                self.machine.now += 70_000
+                self.act(lambda tx, now: turns.settle(tx, now["now_ms"], TERMS, now["effects"]))
+        self.store.close()
+
+    def rent(self):
+        coin, share = self.draw.choice(COINS), self.draw.choice([None, 0.5, 0.6, 0.9])
+        price = None if share is None else to_units(PRICES[coin] * share)
+        kind = "on-demand" if share is None else "spot"
+        ask = OrderAsk(self.draw.choice(self.machine.servers), coin, "image", kind, price)
+        self.act(lambda tx, now: orders.create(tx, ask, account=self.me, trouble=None, **now))
+
+    def change(self):
+        mine = "SELECT id, price FROM orders WHERE account = ? AND ended_ms IS NULL"
+        rows = self.store.call(lambda tx: tx.all(mine, self.me))
+        if not rows:
+            return
+        order, price = self.draw.choice([(row["id"], row["price"]) for row in rows])
+        more = price * 11 // 10
+        if self.draw.random() < 0.6:
+            self.act(lambda tx, now: orders.cancel(tx, order, account=self.me, issue=None, **now))
+        else:
+            self.act(lambda tx, now: orders.set_price(tx, order, more, account=self.me, **now))
+
+
+def test_it_holds_among_several_that_write_at_once(postgres_db):
+    machine = Market(postgres_db)
+    machine.begin()
+    traders = [Trader(machine, number, postgres_db) for number in range(4)]
+    with ThreadPoolExecutor(len(traders)) as pool:
+        for done in [pool.submit(trader.trade) for trader in traders]:
+            done.result()
+    machine.one_order_runs_and_it_is_the_one_the_rules_name()
+    machine.the_books_balance()
+    assert machine.store.call(lambda tx: tx.number("SELECT COUNT(*) FROM orders")) > 20
+    machine.teardown()
+
+
+def test_the_claim_is_a_unique_row(db):
     """Whatever code says: the database lets no second order run on a server."""
-    store = Store()
+    store = Store(db)
     row = (
         "INSERT INTO orders (id, account, server, host, type, coin, price, fee_ppm, creation_fee,"
         " ask, created_ms, visible_ms, connected_ms, booted_ms, start_ms, last_ms, due_ms, ticks,"
