@@ -5,12 +5,11 @@ Pure: nothing here waits, sends or reads a clock. Follows api.md, sections 1 and
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
 
 from clore_ai._json import as_dict, as_list
-from clore_ai._parse import model, models
+from clore_ai._parse import model, models, read_json
 from clore_ai.exceptions import (
     ERROR_MAP,
     AuthError,
@@ -171,7 +170,7 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
         CloreAPIError: the subclass for the code; `ResponseError` where there is none.
     """
     try:
-        body = as_dict(json.loads(reply.content)) or {}
+        body = as_dict(read_json(reply.content)) or {}
     except (ValueError, RecursionError):
         raise _not_json(call, reply) from None
     code: object = body.get("code")

@@ -55,9 +55,7 @@ def test_act_then_500(market, renter, server):
         ("html_502", 502, "<html>"),
     ],
 )
-def test_answers_that_come_instead(
-    market, renter, server, kind, status, text
-):
+def test_answers_that_come_instead(market, renter, server, kind, status, text):
     before = creations(market)
     market.fault("create_order", kind)
     answer = renter.create(server)

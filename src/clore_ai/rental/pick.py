@@ -60,14 +60,14 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
         "marketplace", lambda: request(_wire.marketplace(), session.rules)
     )
     servers = models(MarketplaceServer, [r for r in records if fits(r, wanted)])
-    if any(_payable(server) for server in servers):
-        rates = implied_rates(records)
+    rates = implied_rates(records)
+    for server in servers:
+        server.use_rates(rates)
+    # Where every coin's value is known, no price needs to be worked out to see that.
+    if any(coin not in rates for coin, _ in _CONVERTED) and any(_payable(s) for s in servers):
+        rates = {**(yield from currency_rates(session, records[0].get("id"))), **rates}
         for server in servers:
             server.use_rates(rates)
-        if any(_payable(server) for server in servers):
-            rates = {**(yield from currency_rates(session, records[0].get("id"))), **rates}
-            for server in servers:
-                server.use_rates(rates)
     limit = wanted.max_price_usd
     if limit is None:
         return Selection(servers, 0, len(records))

@@ -1,0 +1,22 @@
+"""One module a figure: a function that measures and returns rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.figures import gather, pace, parse, rent, search, start
+
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from bench.report import Row
+    from bench.setting import Setting
+
+FIGURES: dict[str, Callable[[Setting], list[Row]]] = {
+    "help": start.measure,
+    "search": search.measure,
+    "parse": parse.measure,
+    "pace": pace.measure,
+    "gather": gather.measure,
+    "rent": rent.measure,
+}

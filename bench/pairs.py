@@ -1,0 +1,104 @@
+"""Timing two things in turn, A B A B …, and what the pairs say."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Callable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Timed = Callable[[], float]
+"""Does it once and returns the seconds."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Seconds of each run; `b` is empty where there was nothing to compare with, or it failed."""
+
+    a: list[float]
+    b: list[float]
+    failure: str | None = None
+    """Why `b` failed."""
+
+    @property
+    def ratio(self) -> float | None:
+        """The median of A/B, pair by pair."""
+        return median(x / y for x, y in zip(self.a, self.b)) if self.b else None
+
+
+def in_turn(a: Timed, b: Timed | None, runs: int) -> Pairs:
+    """`runs` pairs, after one of each that is not counted: where `b` fails at that, `a` alone."""
+    a()
+    failure = None
+    try:
+        if b is not None:
+            b()
+    except RuntimeError as exc:
+        b, failure = None, str(exc)
+    found = Pairs([], [], failure)
+    for _ in range(runs):
+        found.a.append(a())
+        if b is not None:
+            found.b.append(b())
+    return found
+
+
+def process(command: Sequence[object], env: Mapping[str, str], *, rc: int = 0) -> Timed:
+    """A whole process, from its start to its exit, its output read through a pipe.
+
+    Raises (when run):
+        RuntimeError: it exits otherwise than with `rc`; carries what it wrote.
+    """
+    words = [str(word) for word in command]
+
+    def run() -> float:
+        start = time.perf_counter()
+        done = subprocess.run(words, env=env, capture_output=True, check=False)
+        took = time.perf_counter() - start
+        if done.returncode != rc:
+            said = (done.stdout + done.stderr).decode("utf-8", "replace")[-300:]
+            raise RuntimeError(f"{' '.join(words)} exited with {done.returncode}: {said}")
+        return took
+
+    return run
+
+
+def terminal(command: Sequence[object], env: Mapping[str, str]) -> Timed:
+    """As `process`, but its output goes to a terminal of its own.
+
+    Raises (when run):
+        RuntimeError: it exits otherwise than with 0.
+    """
+    words = [str(word) for word in command]
+
+    def run() -> float:
+        ours, theirs = pty.openpty()
+        reader = threading.Thread(target=_drain, args=(ours,))
+        reader.start()
+        start = time.perf_counter()
+        done = subprocess.run(words, env={**env, "TERM": "xterm", "COLUMNS": "150"},
+                              stdout=theirs, stderr=theirs, check=False)  # fmt: skip
+        took = time.perf_counter() - start
+        os.close(theirs)
+        reader.join()
+        os.close(ours)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(words)} exited with {done.returncode} on a terminal")
+        return took
+
+    return run
+
+
+def _drain(descriptor: int) -> None:
+    try:
+        while os.read(descriptor, 65536):
+            pass
+    except OSError:
+        pass  # Linux's word for "the other side is closed"

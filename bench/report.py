@@ -1,0 +1,101 @@
+"""One row a figure, and how rows are printed."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+from bench.setting import FLEET_OF_TARGETS
+
+if TYPE_CHECKING:
+    from bench.pairs import Pairs
+    from bench.setting import Setting
+
+COLUMNS = ("what", "ours", "0.1.1", "ratio", "target", "met")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A figure: its cells as printed, whether its target is met (None: it has none), and why."""
+
+    what: str
+    ours: str
+    theirs: str = "-"
+    ratio: str = "-"
+    target: str = "-"
+    met: bool | None = None
+    notes: list[str] = field(default_factory=list[str])
+
+
+def timed(
+    what: str,
+    pairs: Pairs,
+    *,
+    ratio_at_most: float | None = None,
+    ours_at_most_s: float | None = None,
+    notes: list[str] | None = None,
+) -> Row:
+    """A row of medians with their range, and the ratio's."""
+    met, target = None, "-"
+    if ratio_at_most is not None:
+        target = f"ratio <= {ratio_at_most}"
+        met = None if pairs.ratio is None else pairs.ratio <= ratio_at_most
+    elif ours_at_most_s is not None:
+        target = f"<= {ours_at_most_s} s"
+        met = median(pairs.a) <= ours_at_most_s
+    ratios = [a / b for a, b in zip(pairs.a, pairs.b)]
+    return Row(
+        what,
+        milliseconds(pairs.a),
+        milliseconds(pairs.b) if pairs.b else "fails" if pairs.failure else "-",
+        f"{median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})" if ratios else "-",
+        target,
+        met,
+        (notes or []) + ([f"0.1.1 fails: {pairs.failure}"] if pairs.failure else []),
+    )
+
+
+def milliseconds(seconds: list[float]) -> str:
+    """Median (least-most), in ms."""
+    least, middle, most = (1000 * f(seconds) for f in (min, median, max))
+    digits = 1 if middle < 100 else 0
+    return f"{middle:.{digits}f} ms ({least:.{digits}f}-{most:.{digits}f})"
+
+
+def as_table(setting: Setting, rows: list[Row]) -> str:
+    """Aligned columns, then the notes."""
+    met = {True: "yes", False: "NO", None: "-"}
+    cells = [COLUMNS] + [
+        (row.what, row.ours, row.theirs, row.ratio, row.target, met[row.met]) for row in rows
+    ]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in cells]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    notes = [f"- {row.what.strip()}: {note}" for row in rows for note in row.notes]
+    return "\n".join([*lines, "", *(f"- {line}" for line in conditions(setting)), *notes])
+
+
+def as_json(setting: Setting, rows: list[Row]) -> str:
+    """The same for programs."""
+    return json.dumps(
+        {"conditions": conditions(setting), "rows": [asdict(row) for row in rows]}, indent=2
+    )
+
+
+def conditions(setting: Setting) -> list[str]:
+    """What all figures have in common."""
+    python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    fleet = "CLORE_INVENTORY" if setting.inventory else "the sample, for want of CLORE_INVENTORY"
+    lines = [
+        f"Medians (min-max) of {setting.runs} runs, in turn; ratios pair by pair, then the median.",
+        f"{python}; both with the same httpx, pydantic, click and rich, each in a plain venv.",
+        f"A fleet of {setting.servers:,} servers ({fleet}).",
+    ]
+    if setting.servers != FLEET_OF_TARGETS:
+        lines.append(f"The targets assume {FLEET_OF_TARGETS:,} servers: these say little of them.")
+    if setting.quick:
+        lines.append("A quick run, to see that it works: the figures mean nothing.")
+    return lines

@@ -1,0 +1,91 @@
+"""What every figure works with: both environments, the fleet, a home, marketplaces."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clore_sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from bench.environment import Place, Places
+
+FLEET_OF_TARGETS = 3_500
+_KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR")
+
+
+class Setting:
+    """A temporary home, the inventory, and processes that know no other configuration."""
+
+    def __init__(self, places: Places, *, runs: int, quick: bool) -> None:
+        self.places = places
+        self.runs = runs
+        self.quick = quick
+        inventory = os.environ.get("CLORE_INVENTORY")
+        self.inventory = Path(inventory) if inventory else None
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="clore-bench-")
+        self.folder = Path(self._folder.name)
+        self.body = self.folder / "marketplace.json"
+        self.body.write_bytes(self._body())
+        self.servers = len(json.loads(self.body.read_bytes())["servers"])
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._folder.cleanup()
+
+    def _body(self) -> bytes:
+        """The `marketplace` body as the local marketplace serves it."""
+        import httpx  # noqa: PLC0415 - 100 ms that `--help` does not need
+
+        with self.sandbox(limits=False, provision=False) as sandbox:
+            return httpx.get(f"{sandbox.base_url}/marketplace").raise_for_status().content
+
+    def sandbox(self, **options: Any) -> Sandbox:  # noqa: ANN401 - Sandbox's own
+        """A marketplace with the inventory; without rooms to rent unless `provision` is given."""
+        return Sandbox(**{"inventory": self.inventory, "provision": False, **options})
+
+    def environ(self, sandbox: Sandbox | None = None, **more: str) -> dict[str, str]:
+        """A plain environment; with a marketplace, its address and key."""
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        home = str(self.folder / "home")
+        kept |= {"HOME": home, "CLORE_HOME": f"{home}/.clore", "NO_COLOR": "1", **more}
+        if sandbox is not None:
+            kept |= {"CLORE_BASE_URL": sandbox.base_url, "CLORE_API_KEY": sandbox.api_key}
+        return kept
+
+    def ask(self, place: Place, worker: str, sandbox: Sandbox, *arguments: object) -> Any:  # noqa: ANN401 - JSON
+        """What a script of `bench/workers` prints, run by that environment's interpreter.
+
+        Raises:
+            RuntimeError: the script failed; carries the last line it wrote.
+        """
+        script = Path(__file__).with_name("workers") / f"{worker}.py"
+        done = subprocess.run(
+            [str(place.python), str(script), *map(str, arguments)],
+            env=self.environ(sandbox),
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{worker}: {done.stderr.strip()[-300:]}")
+        return json.loads(done.stdout)
+
+    def each(self) -> list[Place]:
+        """Ours, then theirs where it is there."""
+        return [place for place in (self.places.ours, self.places.theirs) if place]

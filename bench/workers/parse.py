@@ -1,0 +1,57 @@
+"""Times "body → validated models" in either environment: `parse.py BODY`.
+
+For each line on stdin, `all` or `gpu`, it parses the body once more and prints the seconds and the
+number of servers. Each side runs all that its own `marketplace()` does, but the network: 0.1.1's
+method with its `_request` answered from memory, ours with the request's step answered likewise.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import clore_ai
+
+BODY = Path(sys.argv[1]).read_bytes()
+WISHES = {"all": {"available_only": False}, "gpu": {"gpu": "RTX 4090"}}
+
+
+def theirs(wish: str) -> int:
+    """0.1.1: json, then `Model(**d)` in a loop, then its filters."""
+    client = clore_ai.CloreAI()
+    client._request = lambda *_args, **_more: json.loads(BODY)  # noqa: SLF001 - the network
+    return len(client.marketplace(**WISHES[wish]))
+
+
+def ours(wish: str) -> int:
+    """Our flow, its one request answered at once."""
+    # 0.1.1 has none of these.
+    from clore_ai._flow import Flow, Send, Shared  # noqa: PLC0415
+    from clore_ai._wire import Reply  # noqa: PLC0415
+    from clore_ai.rental.pick import Filter, marketplace  # noqa: PLC0415
+    from clore_ai.rental.session import Session  # noqa: PLC0415
+
+    def perform(flow: Flow[Any]) -> Any:  # noqa: ANN401 - any flow
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Shared):
+                    step = flow.send(perform(step.make()))
+                elif isinstance(step, Send):
+                    step = flow.send(Reply(200, "application/json", BODY))
+                else:
+                    raise TypeError(step)
+        except StopIteration as stop:
+            return stop.value
+
+    return len(perform(marketplace(Session(), Filter(**WISHES[wish]))).servers)
+
+
+parse = theirs if clore_ai.__version__.startswith("0.1.") else ours
+for line in sys.stdin:
+    start = time.perf_counter()
+    count = parse(line.strip())
+    print(json.dumps([time.perf_counter() - start, count]), flush=True)
