@@ -24,7 +24,7 @@ from clore_ai.cli import _output
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 _JOB = 'python3 -c "print(4 * sum((-1) ** k / (2 * k + 1) for k in range(2_000_000)))" | tee pi.txt'
 
@@ -86,7 +86,7 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
 
 
 @contextlib.contextmanager
-def _held() -> Iterator[None]:
+def _held() -> Generator[None, None, None]:
     """Ctrl-C takes effect when the block has ended."""
     pressed: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
