@@ -104,6 +104,9 @@ def main() -> NoReturn:
     # Imports and answers make many objects and hardly any garbage: looking for it in its usual
     # rhythm is 10 ms of a search.
     gc.set_threshold(50_000, 20, 20)
+    # httpx imports a command line of its own where rich and pygments are there, 20 ms that no
+    # command of ours needs; None makes that import fail, as it does where they are missing.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from clore_ai.cli import _exit  # noqa: PLC0415 - after click, so that --help stays light
 
     sys.exit(_exit.run(cli, sys.argv[1:]))
