@@ -55,6 +55,9 @@ class CloreAPIError(Exception):
             message = f"{message}: {self.error}"
         super().__init__(f"Clore API error {self.code}: {message}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.response,), self.__dict__
+
 
 class CloreClient:
     """Client of the Clore.ai REST API, with the methods of 001 and 002.

@@ -94,6 +94,8 @@ _MODELS = {
 
 
 def __getattr__(name: str) -> object:
+    if name in ("exceptions", "models", "rate_limiter"):  # `clore_ai.exceptions.AuthError`
+        return import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = _MODULES.get(name) or ("models" if name in _MODELS else "exceptions")

@@ -12,7 +12,7 @@ import platform
 import socket
 import threading
 import time
-from concurrent.futures import Future
+from concurrent import futures
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import httpx
@@ -34,6 +34,8 @@ T = TypeVar("T")
 USER_AGENT = f"clore-ai/{__version__} (Python {platform.python_version()})"
 _NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 _SENT = "send_request_headers.complete"
+# A host name that can't be one is a ValueError, a port over 65535 an OverflowError.
+_NO_GREETING = (OSError, ValueError, OverflowError)
 
 
 def _headers(settings: Settings) -> dict[str, str]:
@@ -82,7 +84,7 @@ class Driver:
         self._limiter = limiter
         self._client = httpx.Client(headers=_headers(settings), timeout=timeout_s)
         self._lock = threading.Lock()
-        self._running: dict[str, Future[Any]] = {}
+        self._running: dict[str, futures.Future[Any]] = {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -127,8 +129,8 @@ class Driver:
             if event.endswith(_SENT):
                 self._limiter.sent()
 
-        request = _request(self._client, self._settings.base_url, call, trace)
         try:
+            request = _request(self._client, self._settings.base_url, call, trace)
             return _reply(self._client.send(request))
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             _no_answer(call, self._settings.base_url, exc)
@@ -138,12 +140,12 @@ class Driver:
             future = self._running.get(step.key)
             mine = future is None
             if future is None:
-                future = self._running[step.key] = Future()
+                future = self._running[step.key] = futures.Future()
         if not mine:
-            try:
-                shared: T = future.result()
-            except (KeyboardInterrupt, GeneratorExit, SystemExit):
+            futures.wait([future])  # Ctrl-C here is ours and goes up
+            if isinstance(future.exception(), (KeyboardInterrupt, GeneratorExit, SystemExit)):
                 return self._share(step)  # the thread that asked was stopped, not the request
+            shared: T = future.result()
             return shared
         try:
             result = self.run(step.make())
@@ -212,8 +214,8 @@ class AsyncDriver:
             if event.endswith(_SENT):
                 self._limiter.sent()
 
-        request = _request(self._client, self._settings.base_url, call, trace)
         try:
+            request = _request(self._client, self._settings.base_url, call, trace)
             return _reply(await self._client.send(request))
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             _no_answer(call, self._settings.base_url, exc)
@@ -240,14 +242,14 @@ def _greets(step: Probe) -> bool:
         with socket.create_connection((step.host, step.port), step.timeout_s) as connection:
             connection.settimeout(step.timeout_s)
             return connection.recv(4) == b"SSH-"
-    except OSError:
+    except _NO_GREETING:
         return False
 
 
 async def _greets_async(step: Probe) -> bool:
     try:
         return await asyncio.wait_for(_greeting(step), step.timeout_s)
-    except (OSError, asyncio.TimeoutError):
+    except (asyncio.TimeoutError, *_NO_GREETING):
         return False
 
 

@@ -16,5 +16,10 @@ def as_list(value: object) -> list[Any] | None:
 
 
 def as_number(value: object) -> float | None:
-    """`value` if it is a number; true and false are none."""
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """`value` as a float if it is a number; true and false are none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # JSON's whole numbers have no end
+        return None

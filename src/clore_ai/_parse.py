@@ -69,37 +69,43 @@ def model(kind: type[M], record: dict[str, Any]) -> M:
     Raises:
         ResponseError: it lacks what no such record can do without.
     """
-    try:
-        return kind.model_validate(record)
-    except ValidationError as exc:
-        odd = [e["loc"] for e in exc.errors()]
-    cleaned = record
-    for loc in odd:
-        _log.warning("%s %s: odd value at %s", kind.__name__, record.get("id"), loc)
-        cleaned = _without(cleaned, loc)
-    try:
-        return kind.model_validate(cleaned)
-    except ValidationError as exc:
-        where = ".".join(str(p) for p in exc.errors()[0]["loc"])
-        raise ResponseError(
-            f"The service sent a {kind.__name__} without a usable {where!r}.", None, record
-        ) from exc
+    cleaned: Any = record
+    while True:  # one odd alias may hide another; every round leaves something out
+        try:
+            return kind.model_validate(cleaned)
+        except ValidationError as exc:
+            odd = [e["loc"] for e in exc.errors(include_input=False, include_context=False)]
+            failure = exc
+        # Backwards: what goes from a list moves what follows it.
+        for loc in reversed(odd):
+            _log.warning("%s %s: odd value at %s", kind.__name__, record.get("id"), loc)
+            cleaned = _without(cleaned, loc)
+        if cleaned is _GONE:
+            where = ".".join(str(p) for p in odd[0])
+            raise ResponseError(
+                f"The service sent a {kind.__name__} without a usable {where!r}.", None, record
+            ) from failure
+
+
+_GONE = object()
 
 
 def _without(value: Any, loc: tuple[int | str, ...]) -> Any:  # noqa: ANN401 - JSON
-    """A copy of `value` whose entry at `loc` is gone (a dict's) or None (a list's)."""
+    """A copy of `value` without its entry at `loc`; `_GONE` where there is no such entry."""
     if not loc:
-        return None
+        return _GONE
     key, entries, items = loc[0], as_dict(value), as_list(value)
-    if entries is not None:
-        inner = _without(entries.get(str(key)), loc[1:])
+    if entries is not None and key in entries:
+        inner = _without(entries[str(key)], loc[1:])
         return {
-            k: inner if k == key else v for k, v in entries.items() if k != key or inner is not None
+            k: inner if k == key else v
+            for k, v in entries.items()
+            if k != key or inner is not _GONE
         }
-    if items is not None and isinstance(key, int):
-        changed = [_without(v, loc[1:]) if i == key else v for i, v in enumerate(items)]
-        return [v for v in changed if v is not None]
-    return None
+    if items is not None and isinstance(key, int) and key < len(items):
+        inner = _without(items[key], loc[1:])
+        return items[:key] + ([] if inner is _GONE else [inner]) + items[key + 1 :]
+    return _GONE
 
 
 @contextmanager

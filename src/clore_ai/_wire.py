@@ -27,6 +27,7 @@ T = TypeVar("T")
 Body = dict[str, Any]
 
 _OK = 200
+_REDIRECT = 300
 _SERVER_ERROR = 500
 _RATE_LIMITED = 429
 _CODE_RATE_LIMITED = 5
@@ -170,7 +171,7 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
     """
     try:
         body = as_dict(read_json(reply.content)) or {}
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _not_json(call, reply) from None
     code: object = body.get("code")
     if isinstance(code, bool) or not isinstance(code, int):
@@ -219,7 +220,7 @@ def _not_json(call: Call[Any], reply: Reply, what: str | None = None) -> CloreAP
         return InvalidEndpointError(
             f"{call.path}: no such endpoint (HTTP 404); check the base URL.", 4, status=status
         )
-    if 300 <= status < 400:  # noqa: PLR2004 - never followed: the key would go along
+    if _REDIRECT <= status < 400:  # noqa: PLR2004 - never followed: the key would go along
         where = f" to {reply.location}" if reply.location else ""
         message = f"{call.path}: redirected{where}, which is not followed; check the base URL."
         return ResponseError(message, status=status)
@@ -229,8 +230,8 @@ def _not_json(call: Call[Any], reply: Reply, what: str | None = None) -> CloreAP
     return ResponseError(
         f"{call.path}: {what} (HTTP {status}" + (f": {text!r}" if text else "") + ").",
         status=status,
-        # What stopped at a proxy with 4xx was not acted on; a 5xx or a damaged 200 may have been.
-        maybe_acted=status >= _SERVER_ERROR or status == _OK,
+        # What stopped at a proxy with 4xx was not acted on; a 5xx or a damaged 2xx may have been.
+        maybe_acted=status >= _SERVER_ERROR or _OK <= status < _REDIRECT,
     )
 
 

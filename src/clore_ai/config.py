@@ -38,7 +38,10 @@ class Settings:
 def state_folder() -> Path:
     """``CLORE_HOME``, else ``~/.clore``. It may not exist yet."""
     home = os.environ.get("CLORE_HOME")
-    return Path(home).expanduser() if home else Path.home() / ".clore"
+    try:
+        return Path(home).expanduser() if home else Path.home() / ".clore"
+    except RuntimeError as exc:  # a user without a home folder, as containers have them
+        raise ConfigError("There is no home folder; set CLORE_HOME to a folder.") from exc
 
 
 def config_file() -> Path:
@@ -52,32 +55,45 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings
     Raises:
         ConfigError: the file is needed but can't be read, or a setting is no use.
     """
-    key, source = api_key, "the argument" if api_key else None
-    if not key and os.environ.get("CLORE_API_KEY"):
-        key, source = os.environ["CLORE_API_KEY"], "CLORE_API_KEY"
-    url = base_url or os.environ.get("CLORE_BASE_URL")
+    key, source = _given(api_key), "the argument"
+    if not key:
+        key, source = _given(os.environ.get("CLORE_API_KEY")), "CLORE_API_KEY"
+    url = _given(base_url) or _given(os.environ.get("CLORE_BASE_URL"))
     rate: object = os.environ.get("CLORE_REQUESTS_PER_SECOND")
-    if not (key and url and rate):
-        values = in_force(load())
-        if not key and values.get("api_key"):
-            key, source = str(values["api_key"]), str(config_file())
-        url = url or values.get("base_url") or DEFAULT_BASE_URL
-        rate = rate or values.get("requests_per_second") or 1
-    return Settings(_clean_key(key, source), source, _clean_url(str(url)), _clean_rate(str(rate)))
+    try:
+        values = {} if key and url and rate else in_force(load())
+    except ConfigError:
+        if not (key and url):  # it may hold what is missing: don't guess
+            raise
+        values = {}
+    if not key and values.get("api_key"):
+        key, source = str(values["api_key"]), str(config_file())
+    url = url or values.get("base_url") or DEFAULT_BASE_URL
+    rate = rate or values.get("requests_per_second") or 1
+    key = _clean_key(key, source)
+    return Settings(key, source if key else None, _clean_url(str(url)), _clean_rate(str(rate)))
+
+
+def _given(text: str | None) -> str | None:
+    """`text` without the white space around it; None where that is all."""
+    return (text or "").strip() or None
 
 
 def load() -> dict[str, Any]:
-    """The config file's content; empty where there is no file.
+    """The config file's content; empty where there is no file, or no home folder to hold one.
 
     Raises:
         ConfigError: it can't be read or is not a JSON object.
     """
-    path = config_file()
+    try:
+        path = config_file()
+    except ConfigError:
+        return {}
     try:
         content = as_dict(json.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         return {}
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ConfigError(
             f"{path} is not valid JSON ({exc}). Mend it, or move it away and run: "
             "clore config set api_key"
@@ -183,8 +199,13 @@ def _clean_key(key: str | None, source: str | None) -> str | None:
 
 
 def _clean_url(url: str) -> str:
-    parts = urlsplit(url.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url.strip())
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = usable and not (parts.query or parts.fragment)
+    except ValueError:  # a port or an IPv6 address that is none
+        usable = False
+    if not usable:
         raise ConfigError(
             f"{url!r} is not a base URL; it looks like {DEFAULT_BASE_URL} "
             "(argument base_url, CLORE_BASE_URL, or: clore config set base_url URL)."

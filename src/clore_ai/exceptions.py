@@ -119,6 +119,9 @@ class OrderEnded(CloreAPIError):  # noqa: N818 - what happened, as 004's users w
         super().__init__(message)
         self.order = order
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.order), self.__dict__
+
 
 class WaitTimeout(CloreAPIError):  # noqa: N818 - likewise
     """A deadline passed. `order` still exists and is billed until it is cancelled."""
@@ -126,6 +129,9 @@ class WaitTimeout(CloreAPIError):  # noqa: N818 - likewise
     def __init__(self, message: str, order: Order) -> None:
         super().__init__(message)
         self.order = order
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.order), self.__dict__
 
 
 class OrderUncertain(CloreAPIError):  # noqa: N818 - likewise
@@ -139,6 +145,9 @@ class OrderUncertain(CloreAPIError):  # noqa: N818 - likewise
     def __init__(self, message: str, intent: Intent) -> None:
         super().__init__(message, maybe_acted=True)
         self.intent = intent
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.intent), self.__dict__
 
 
 ERROR_MAP: dict[int, type[CloreAPIError]] = {

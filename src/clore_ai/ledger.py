@@ -30,7 +30,7 @@ class Intent:
     state: State = "open"
     order_id: int | None = None
     known_ids: frozenset[int] = field(default_factory=frozenset[int], repr=False)
-    """The active orders just before: a new one is not among them."""
+    """All orders just before, ended ones too: a new one is not among them."""
 
 
 class Ledger:
@@ -40,10 +40,17 @@ class Ledger:
         self._lock = threading.Lock()
         self._intents: list[Intent] = []
 
-    def open(self, intent: Intent) -> None:
-        """Record an intent before anything is sent."""
+    def open(self, intent: Intent) -> Intent | None:
+        """Record an intent before anything is sent.
+
+        Under a `client_ref` that is taken nothing is recorded, and the earlier intent returned:
+        of two threads with one `client_ref`, one rents.
+        """
         with self._lock:
-            self._intents.append(intent)
+            earlier = self._by_ref(intent.client_ref)
+            if earlier is None:
+                self._intents.append(intent)
+            return earlier
 
     def intents(self) -> list[Intent]:
         """A copy of the list."""
@@ -60,9 +67,13 @@ class Ledger:
 
     def by_ref(self, client_ref: str) -> Intent | None:
         """The newest intent under `client_ref` that was not refused."""
+        with self._lock:
+            return self._by_ref(client_ref)
+
+    def _by_ref(self, client_ref: str | None) -> Intent | None:
         found = (
             i
-            for i in reversed(self.intents())
+            for i in reversed(self._intents)
             if i.client_ref == client_ref and i.state != "refused"
         )
-        return next(found, None)
+        return None if client_ref is None else next(found, None)

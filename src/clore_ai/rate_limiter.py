@@ -42,7 +42,7 @@ class RateLimiter:
         self._clock = clock
         self._lock = threading.Lock()
         self._slots: list[float] = []  # reserved send times
-        self._last_create = float("-inf")
+        self._creates: list[float] = []  # those of create_order; the last past one is kept
         self._last_sent = float("-inf")
         self._not_before = float("-inf")
 
@@ -57,14 +57,16 @@ class RateLimiter:
             self._slots = sorted(slot for slot in self._slots if slot > now - gap)
             at = max(now, self._not_before, self._last_sent + gap)
             if is_create_order:
-                at = max(at, self._last_create + self.create_order_delay * (1 + MARGIN))
+                spacing = self.create_order_delay * (1 + MARGIN)
+                at = max([at, *(create + spacing for create in self._creates)])
             for slot in self._slots:
                 if slot >= at + gap:
                     break
                 at = max(at, slot + gap)
             self._slots.append(at)
             if is_create_order:
-                self._last_create = at
+                past = [create for create in self._creates if create <= now]
+                self._creates = [c for c in self._creates if c > now] + past[-1:] + [at]
             return at
 
     def confirm(self, at: float) -> bool:
@@ -78,9 +80,15 @@ class RateLimiter:
                 at >= self._last_sent + self.min_interval * (1 + MARGIN / 2)
             ):
                 return True
-            if at in self._slots:
-                self._slots.remove(at)
-            return False
+        self.give_up(at)
+        return False
+
+    def give_up(self, at: float) -> None:
+        """Free a reserved time that nothing will be sent at, for whoever reserves next."""
+        with self._lock:
+            for times in (self._slots, self._creates):
+                if at in times:
+                    times.remove(at)
 
     def sent(self) -> None:
         """Say that a request went out just now."""
@@ -96,7 +104,11 @@ class RateLimiter:
         """Block until the next request may be sent."""
         while True:
             at = self.reserve(is_create_order=is_create_order)
-            time.sleep(max(0.0, at - self._clock()))
+            try:
+                time.sleep(max(0.0, at - self._clock()))
+            except BaseException:  # Ctrl-C
+                self.give_up(at)
+                raise
             if self.confirm(at):
                 return
 
@@ -104,6 +116,10 @@ class RateLimiter:
         """Wait until the next request may be sent, without blocking the event loop."""
         while True:
             at = self.reserve(is_create_order=is_create_order)
-            await asyncio.sleep(max(0.0, at - self._clock()))
+            try:
+                await asyncio.sleep(max(0.0, at - self._clock()))
+            except BaseException:  # cancelled
+                self.give_up(at)
+                raise
             if self.confirm(at):
                 return

@@ -1,7 +1,8 @@
 """The code envelope and its HTTP status; pure.
 
-api.md section 1 has the table. In the live dialect a status is what was observed, or what the documents
-name beside it; in the reference dialect every answer is HTTP 200, as the documents' examples assume.
+api.md section 1 has the table. In the live dialect a status is what was observed, or what the
+documents name beside it; in the reference dialect every answer is HTTP 200, as the documents'
+examples assume.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """The API over HTTP: endpoint, key, pace, JSON, then the call; each step may answer in its stead.
 
-Promises: whatever arrives, the answer is an envelope of JSON with a `code` (unless a fault was asked
-for); every request is in the journal. The order of the steps: an unknown endpoint is 404/4 with or
-without a key, a bad key is 401/3 whatever the body, and only calls within the pace are read at all.
+Promises: whatever arrives, the answer is an envelope of JSON with a `code` (unless a fault was
+asked for); every request is in the journal. The order of the steps: an unknown endpoint is 404/4
+with or without a key, a bad key is 401/3 whatever the body, and only calls within the pace are
+read at all.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Optional
 
 import orjson
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Mount, Route
@@ -82,7 +84,9 @@ class Api:
         )
         await response(scope, receive, send)
 
-    async def _answer(self, call: _Call, fault: Optional[Fault]) -> Optional[Answer]:
+    async def _answer(  # noqa: PLR0911 - one return a kind of fault
+        self, call: _Call, fault: Optional[Fault]
+    ) -> Optional[Answer]:
         """The answer, as the fault leaves it; None: cut the connection."""
         kind = fault.kind if fault is not None else None
         if kind == "cut_before":
@@ -126,12 +130,12 @@ class _Call:
         call = ENDPOINTS.get((self._http.method, self.endpoint))
         if call is None:
             return answers.BAD_ENDPOINT
-        account = 0
+        account: Optional[int] = 0
         if self.key is not None:
             key = self.key
-            account = await api.market.store.run(lambda tx: books.account_of(tx, key)) or 0
+            account = await api.market.store.run(lambda tx: books.account_of(tx, key))
         # A key that is not known is as none where none is needed.
-        if account == 0 and self.endpoint != _PUBLIC:
+        if not account and self.endpoint != _PUBLIC:
             return answers.BAD_KEY
         if (
             api.limits is not None
@@ -145,7 +149,7 @@ class _Call:
         request = Request(
             market=api.market,
             dialect=api.dialect,
-            account=account,
+            account=account or 0,
             query=self._http.query_params,
             body=self._body or {},
             gzip="gzip" in self._http.headers.get("accept-encoding", ""),
@@ -203,14 +207,13 @@ def make_app(api: Api, instance: str) -> Starlette:
             orjson.dumps({"instance": instance, "code": 0}), media_type="application/json"
         )
 
-    async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
+    async def nowhere(request: HttpRequest, exc: Exception) -> Response:  # noqa: ARG001 - Starlette's
         answer = answers.BAD_ENDPOINT.in_dialect(api.dialect)
-        response = Response(answer.to_bytes(), answer.status, media_type=answer.media_type)
-        await response(scope, receive, send)
+        return Response(answer.to_bytes(), answer.status, media_type=answer.media_type)
 
-    app = Starlette(routes=[Route("/control/health", health), Mount("/v1", api)])
-    app.router.default = nowhere
+    app = Starlette(
+        routes=[Route("/control/health", health), Mount("/v1", api)],
+        exception_handlers={HTTPException: nowhere},
+    )
     app.router.redirect_slashes = False
     return app

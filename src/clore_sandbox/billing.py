@@ -1,9 +1,10 @@
 """What a rental costs, tick by tick; pure, times and balances are passed in.
 
-api.md section 4: `spend` = price x billed seconds / 86,400 without fees, in ticks of about a minute; the
-renter's fee comes on top (on-demand 5 %, spot 1.25 %). Here a tick is 60 s and is charged when it
-begins: a fresh $2 order has spent 0.001388…, and one cancelled after 948 s was billed 16 ticks. An
-order ends where the next tick can no longer be paid, or where its maximum rental length is reached.
+api.md section 4: `spend` = price x billed seconds / 86,400 without fees, in ticks of about a
+minute; the renter's fee comes on top (on-demand 5 %, spot 1.25 %). Here a tick is 60 s and is
+charged when it begins: a fresh $2 order has spent 0.001388…, and one cancelled after 948 s was
+billed 16 ticks. An order ends where the next tick can no longer be paid, or where its maximum
+rental length is reached.
 
 Amounts after n ticks are one whole division each, so rounding never adds up: what a wallet lost is
 exactly what the host earned plus the fees.

@@ -1,7 +1,7 @@
 """Wallets and bills in the store; every function works inside the transaction it is given.
 
-Promises: money only moves, from one account to another, so each coin's sum over all accounts changes
-by top-ups alone. A wallet is never below zero.
+Promises: money only moves, from one account to another, so each coin's sum over all accounts
+changes by top-ups alone. A wallet is never below zero.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A marketplace that runs by itself: started, found again and stopped through a state folder.
 
-Promises: what is found answers with the instance id that its state file names, so a process id that
-was given to another program is never taken for it, nor sent a signal. The file holds an API key: 0600
-in a 0700 folder. Cheap to import; the server is not.
+Promises: what is found answers with the instance id that its state file names, so a process id
+that was given to another program is never taken for it, nor sent a signal. The file holds an API
+key: 0600 in a 0700 folder. Cheap to import; the server is not.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Optional
@@ -95,8 +96,8 @@ def start_detached(state_dir: Path, options: list[str]) -> Running:
             process.wait()
             log.seek(0)
             raise RuntimeError(log.read().strip() or "the marketplace did not start")
-    # It is to run on when this object goes; without this, Popen warns that it does.
-    process.returncode = 0
+    # It may outlive the caller; if it does not, the caller is to leave no zombie.
+    threading.Thread(target=process.wait, daemon=True).start()
     return running
 
 

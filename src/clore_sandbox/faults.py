@@ -1,4 +1,4 @@
-"""Misbehaviour on request, every kind that api.md reports of the service or of what stands before it.
+"""Misbehaviour on request: all that api.md reports of the service and of what stands before it.
 
 A fault waits for a request (or an order) that it fits, happens, and is used up. Nothing here does
 I/O; app.py carries request faults out, and orders carry theirs as `Trouble`.

@@ -1,8 +1,9 @@
-"""The sample fleet: a few hundred invented servers, spread as api.md section 3 describes the market.
+"""The sample fleet: a few hundred invented servers, spread as api.md section 3 has the market.
 
-Seeded: the same seed is the same fleet. Prices are those of 2026 (USD per day), and the oddities are
-in it on purpose, since a client must live with them: names behind a space, nested lists, a coin
-without a price, a price for a coin that is not allowed, mixed GPUs, spot above on-demand, joke prices.
+Seeded: the same seed is the same fleet. Prices are those of 2026 (USD per day), and the oddities
+are in it on purpose, since a client must live with them: names behind a space, nested lists, a
+coin without a price, a price for a coin that is not allowed, mixed GPUs, spot above on-demand,
+joke prices.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def make_server(app: ASGIApp) -> uvicorn.Server:
     """A server for `app`; the caller brings the sockets and the loop."""
     config = uvicorn.Config(
         # Both call it an ASGI app; their types for its messages differ.
-        app,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        app,  # pyright: ignore[reportArgumentType]
         http=_Protocol,
         ws="none",
         lifespan="off",

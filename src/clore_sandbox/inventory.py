@@ -1,9 +1,9 @@
-"""The servers on offer: a captured `marketplace` body brought up to today's shape, or a sample fleet.
+"""The servers on offer: a captured `marketplace` body in today's shape, or a sample fleet.
 
 Fields that are there are kept as they are, odd ones included. Added to an older body (unless
-`as_is`): `price.usd`, `gpu_array`, and for about half of the hosts a price in USD-Blockchain, which is
-what the live service had in 2026 (1,156 of about 2,100). What is added depends on the server's id
-alone, so it is the same in every run.
+`as_is`): `price.usd`, `gpu_array`, and for about half of the hosts a price in USD-Blockchain,
+which is what the live service had in 2026 (1,156 of about 2,100). What is added depends on the
+server's id alone, so it is the same in every run.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ def modernise(record: JsonObject, rates: Mapping[str, float]) -> None:
     values = usd_values(on_demand, rates)
     payable = [values[coin] for coin in values if coin in allowed and values[coin] > 0]
     if payable and "USD-Blockchain" not in on_demand:
-        _price_in_usd(record, price, on_demand, allowed, min(payable), rates)
+        _price_in_usd(record, on_demand, min(payable), rates)
         values = usd_values(on_demand, rates)
     usd: JsonObject = {USD_FIELD[coin]: round(value, 8) for coin, value in values.items()}
     if "on_demand_usd" not in usd and payable:
-        # 004 reads this field as the server's price; without a price in USD it is the cheapest coin's.
+        # 004 reads this field as the server's price; without one in USD, the cheapest coin's.
         usd["on_demand_usd"] = round(min(payable), 8)
     # 0 in every sample of the live service.
     usd["spot"] = 0
@@ -106,20 +106,16 @@ def modernise(record: JsonObject, rates: Mapping[str, float]) -> None:
 
 
 def _price_in_usd(
-    record: JsonObject,
-    price: JsonObject,
-    on_demand: JsonObject,
-    allowed: list[object],
-    cheapest: float,
-    rates: Mapping[str, float],
+    record: JsonObject, on_demand: JsonObject, cheapest: float, rates: Mapping[str, float]
 ) -> None:
     draw = (cast("int", record["id"]) * 2_654_435_761) % 1_000
     if draw >= 550:  # noqa: PLR2004 - 55 %: 1,156 of about 2,100 servers
         return
     on_demand["USD-Blockchain"] = max(0.01, round(cheapest, 2))
-    spot = as_object(price.get("spot")) or {}
+    allowed = as_list(record.get("allowed_coins")) or []
+    spot = as_object((as_object(record.get("price")) or {}).get("spot")) or {}
     spot_values = [value for coin, value in usd_values(spot, rates).items() if coin in allowed]
-    if spot_values and "spot" in price:
+    if spot_values:
         spot["USD-Blockchain"] = max(0.01, round(min(spot_values), 2))
     # 81 of the 1,156 stood beside an allowed_coins without USD.
     if draw >= 39:  # noqa: PLR2004 - 7 % of 550

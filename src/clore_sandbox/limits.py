@@ -2,9 +2,9 @@
 
 api.md section 3: one request a second over all endpoints together, and one `create_order` per 5 s.
 The server counts arrivals, so the windows are strict: a call that arrives less than a window after
-the last *accepted* one is refused. Refused and unauthenticated calls do not extend a window: a client
-that backs off by a window always gets in. (Lowering a spot price once per 600 s belongs to the
-auction's rules: its answer is not code 5.)
+the last *accepted* one is refused. Refused and unauthenticated calls do not extend a window: a
+client that backs off by a window always gets in. (Lowering a spot price once per 600 s belongs to
+the auction's rules: its answer is not code 5.)
 """
 
 from __future__ import annotations

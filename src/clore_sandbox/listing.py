@@ -23,7 +23,7 @@ _TAIL = b'],"my_servers":[],"code":0}'
 
 
 class Listing:
-    """All servers, rented ones included, in the inventory's order; offline ones are not on offer."""
+    """All servers, rented ones included, in the inventory's order; offline ones are left out."""
 
     def __init__(self) -> None:
         self._free: dict[int, bytes] = {}

@@ -54,6 +54,7 @@ class Market:
         store: Store,
         clock: Clock,
         timetable: Timetable,
+        *,
         provisioner: Provisioner,
         inventory: Inventory,
         delays: Delays,
@@ -258,6 +259,8 @@ class Market:
             self.timetable.at(order.booted_ms, lambda: self.provisioner.boot(order.id))
         if order.trouble is not None and trouble == "host_dies":
             dies_ms = order.booted_ms + round(order.trouble.delay_s * 1000)
+            if dies_ms <= self.clock.now_ms():  # it has died before, and is back
+                return
             self.timetable.at(dies_ms, lambda: self.set_online(order.server, online=False))
 
     def _bill_later(self) -> None:

@@ -1,4 +1,4 @@
-"""Money in whole numbers: amounts are integers of 1e-12 coin, so that books balance to the last one.
+"""Money in whole numbers: integers of 1e-12 coin, so that books balance to the last one.
 
 Promises: no binary floating point between the wire and the books. A float of the wire stands for
 its shortest decimal form (0.00003 means 3e-05, not 3.00000000000000007e-05).
@@ -20,7 +20,7 @@ MAX_UNITS = 2**63 - 1
 
 
 def to_units(amount: Union[float, str, Decimal]) -> int:
-    """An amount of a coin in units of 1e-12, rounded half to even; ValueError if it cannot be held."""
+    """An amount in units of 1e-12, rounded half to even; ValueError if it cannot be held."""
     value = amount if isinstance(amount, Decimal) else Decimal(str(amount))
     if not value.is_finite() or abs(value) * UNITS_PER_COIN > MAX_UNITS:
         raise ValueError(f"not an amount of a coin that can be held: {amount}")
@@ -33,6 +33,6 @@ def from_units(units: int) -> Decimal:
 
 
 def to_wire(units: int) -> Union[int, float]:
-    """The amount as the service writes it: whole amounts as integers (`"price": 2`), else a float."""
+    """The amount as the service writes it: an integer where it is whole (`"price": 2`)."""
     whole, rest = divmod(units, UNITS_PER_COIN)
     return whole if rest == 0 else float(from_units(units))

@@ -89,24 +89,11 @@ class Order:
     @classmethod
     def from_row(cls, row: Row) -> Order:
         """The order of a row of `orders`."""
-        names = [
-            "id",
-            "account",
-            "server",
-            "type",
-            "coin",
-            "price",
-            "creation_fee",
-            "spend",
-            "fee",
-            "created_ms",
-            "visible_ms",
-            "connected_ms",
-            "booted_ms",
-            "last_ms",
-            "ended_ms",
+        names = (
+            *("id", "account", "server", "type", "coin", "price", "creation_fee", "spend", "fee"),
+            *("created_ms", "visible_ms", "connected_ms", "booted_ms", "last_ms", "ended_ms"),
             "reason",
-        ]
+        )
         trouble = row["trouble"]
         connection = row["connection"]
         return cls(

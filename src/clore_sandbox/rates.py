@@ -28,7 +28,7 @@ USD_FIELD = {
 
 
 def implied_rates(records: Iterable[Mapping[str, object]]) -> dict[str, float]:
-    """USD per coin as the records' own USD prices imply it: `usd.on_demand_btc / on_demand.bitcoin`."""
+    """USD per coin as the records imply it: `usd.on_demand_btc / on_demand.bitcoin`."""
     seen: dict[str, list[float]] = {coin: [] for coin in USD_FIELD}
     for record in records:
         price = as_object(record.get("price")) or {}

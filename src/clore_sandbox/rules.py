@@ -75,7 +75,7 @@ class ServerState:
 
 
 def allowed_prices(prices: Mapping[str, int], record: Mapping[str, object]) -> dict[str, int]:
-    """The prices one may pay in: `allowed_coins` decides, whatever else has a price (api.md section 3)."""
+    """The prices one may pay in: `allowed_coins` decides, whatever else has a price."""
     allowed = as_list(record.get("allowed_coins")) or []
     return {coin: price for coin, price in prices.items() if coin in allowed}
 
@@ -94,7 +94,7 @@ def trips_the_service(ask: OrderAsk) -> bool:
     return any("&" in value for value in ask.env.values())
 
 
-def may_rent(
+def may_rent(  # noqa: PLR0911 - one return a rule, in the order in which they apply
     ask: OrderAsk, *, account: int, server: Optional[ServerState], balance: int, first_cost: int
 ) -> Optional[Refusal]:
     """Whether this account may rent this server on demand now.

@@ -3,8 +3,8 @@
     with Sandbox() as sandbox:
         client = CloreAI(sandbox.api_key, base_url=sandbox.base_url)
 
-Promises: once started it answers; once stopped no process of an order and no port of it is left. All
-methods may be called from any thread; those that change the market return when it has changed.
+Promises: once started it answers; once stopped no process of an order and no port of it is left.
+All methods may be called from any thread; those that change the market return when it has changed.
 """
 
 from __future__ import annotations
@@ -191,9 +191,9 @@ class Sandbox:
             self._store,
             self._clock,
             timetable,
-            self._provisioner(known),
-            self._inventory,
-            self._delays,
+            provisioner=self._provisioner(known),
+            inventory=self._inventory,
+            delays=self._delays,
         )
         await self._market.open()
         timetable.start()

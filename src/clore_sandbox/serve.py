@@ -1,8 +1,8 @@
 """The marketplace in the foreground: `python -m clore_sandbox`, and what `clore sandbox up` runs.
 
-Promises: with `--json` stdout is one line, written once it answers; Ctrl-C, SIGTERM and SIGHUP stop
-it and everything that runs for its orders. With `--state-dir` it can be found again (daemon.py), and
-a second one over the same folder is refused.
+Promises: with `--json` stdout is one line, written once it answers; Ctrl-C, SIGTERM and SIGHUP
+stop it and everything that runs for its orders. With `--state-dir` it can be found again
+(daemon.py), and a second one over the same folder is refused.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the server."""
     options = argparse.ArgumentParser(
         prog="python -m clore_sandbox",
-        description="A local Clore.ai marketplace: the same API, real SSH endpoints, nothing to pay.",
+        description="A local Clore.ai marketplace: the same API, real SSH, nothing to pay.",
     )
     add = options.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")

@@ -1,7 +1,7 @@
 """How orders and wallets look on the wire, in the live dialect and the documents' one; pure.
 
-Live: the rows observed (api.md section 3), and nothing else. Reference: the same rows plus what 002 and 004
-say is there, for clients written against the documents.
+Live: the rows observed (api.md section 3), and nothing else. Reference: the same rows plus what
+002 and 004 say is there, for clients written against the documents.
 """
 
 from __future__ import annotations

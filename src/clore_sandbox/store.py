@@ -1,9 +1,10 @@
 """The books: one transaction per request, on one writer thread.
 
-Promises: a function given to `run` or `call` sees all or nothing of every other one; what it raises
-rolls back and comes out at the caller. SQLite with a single writer needs no locks and no retries and
-was measured five times as fast as the async drivers (one connection, WAL). The SQL is small enough
-to write once: a second driver replaces this file's connection and the `?` of the placeholders.
+Promises: a function given to `run` or `call` sees all or nothing of every other one; what it
+raises rolls back and comes out at the caller. SQLite with a single writer needs no locks and no
+retries and was measured five times as fast as the async drivers (one connection, WAL). The SQL is
+small enough to write once: a second driver replaces this file's connection and the `?` of the
+placeholders.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Store:
             connection = sqlite3.connect(self._path, isolation_level=None)
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")
-            # Safe against a crash of the process, which is what a sandbox meets; not of the machine.
+            # Safe against a crash of the process, which is what a sandbox meets.
             connection.execute("PRAGMA synchronous = NORMAL")
             for statement in SCHEMA:
                 connection.execute(statement)

@@ -23,7 +23,7 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("deploy", "deploy", "Rent a server: create a new order."),
         ("orders", "orders", "List your orders."),
         ("ssh", "ssh", "Open a shell on an order, or run one command there."),
-        ("cancel", "cancel", "Cancel orders and say what they cost."),
+        ("cancel", "cancel", "Cancel an order and say what it cost."),
         ("wallets", "wallets", "Show wallet balances."),
     ],
     "Spot": [
@@ -94,9 +94,34 @@ class LazyGroup(click.Group):
 def cli(context: str | None, no_color: bool) -> None:  # noqa: FBT001 - an option
     """Rent GPUs on Clore.ai, work on them over SSH, and stop paying."""
     if context:
-        os.environ["CLORE_CONTEXT"] = context
+        _use_context(context)
     if no_color:
         os.environ["NO_COLOR"] = "1"
+
+
+def _use_context(name: str) -> None:
+    """Use a context's settings, over those in the environment: what is typed comes first."""
+    from clore_ai.config import in_force, load  # noqa: PLC0415 - only with --context
+
+    os.environ["CLORE_CONTEXT"] = name
+    content = load()
+    in_force(content)  # there is such a context
+    for setting in content["contexts"][name]:
+        os.environ.pop(f"CLORE_{setting.upper()}", None)
+
+
+def _open_streams() -> None:
+    """Give a closed stdin, stdout or stderr (``>&-``) a place to go to.
+
+    Also, a file or a connection must not get its number: what is printed would go there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
 
 
 def main() -> NoReturn:
@@ -109,4 +134,5 @@ def main() -> NoReturn:
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from clore_ai.cli import _exit  # noqa: PLC0415 - after click, so that --help stays light
 
+    _open_streams()
     sys.exit(_exit.run(cli, sys.argv[1:]))

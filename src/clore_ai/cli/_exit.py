@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE, INTERRUPTED = 2, 130
+_SHORT_SECRET = 8
 
 _BY_REASON = {
     "server-dont-exist": ("not_found", 4),
     "server_dont_exist": ("not_found", 4),
     "order_dont_exist": ("not_found", 4),
     "you_dont_own_this_order": ("not_found", 4),
+    "order_not_active": ("order_ended", 4),
     "not_enough_balance": ("balance", 7),
 }
 _BY_CLASS: list[tuple[type[Exception], str, int]] = [
@@ -44,13 +46,33 @@ _BY_CLASS: list[tuple[type[Exception], str, int]] = [
 ]
 
 
+_NEXT: list[tuple[type[Exception], str]] = [
+    (e.ResponseError, " Try again in a minute; if it stays so, look at CLORE_BASE_URL."),
+    (e.DBError, " Try again in a minute."),
+    (e.TransportError, " Look at the network and at CLORE_BASE_URL, then try again."),
+]
+_LOOK_FIRST = " Look before you try again: clore orders"
+
+
 class Nothing(click.ClickException):
     """Nothing matched what was asked for."""
 
     exit_code = 6
 
 
-def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: PLR0911 - one a kind of end
+class Declined(click.ClickException):
+    """The user answered No."""
+
+    exit_code = 1
+
+
+def ending(secret: object) -> str:
+    """How a secret ends, as far as that tells nothing: its last four of more than eight."""
+    text = str(secret)
+    return f"…{text[-4:]}" if len(text) > _SHORT_SECRET else "…"
+
+
+def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0911 - one a kind of end
     """Run a command and return its exit code; errors are told here and nowhere else."""
     as_json = "--json" in args[: args.index("--")] if "--" in args else "--json" in args
     try:
@@ -60,20 +82,47 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: PLR0911 - 
         click.echo(exc.ctx.get_help(), err=True)
         return USAGE
     except (click.Abort, KeyboardInterrupt) as exc:
-        return _tell(as_json, "interrupted", INTERRUPTED, str(exc) or "Interrupted.")
+        # click makes an Abort of a Ctrl-C; what was being done then is in the cause.
+        message = str(exc) or str(exc.__cause__ or "") or "Interrupted."
+        return _tell(as_json, "interrupted", INTERRUPTED, message)
     except Nothing as exc:
         return _tell(as_json, "nothing_matched", exc.exit_code, exc.message)
+    except Declined as exc:
+        return _tell(as_json, "declined", exc.exit_code, exc.message)
     except click.ClickException as exc:
-        ctx = exc.ctx if isinstance(exc, click.UsageError) else None
-        hint = f" See: {ctx.command_path} --help" if ctx and "See: " not in exc.message else ""
-        return _tell(as_json, "usage", USAGE, exc.format_message() + hint)
+        return _tell(as_json, "usage", USAGE, _usage(exc))
     except e.CloreAPIError as exc:
         return _tell_error(as_json, exc)
     except BrokenPipeError:
         # The reader of our output left, as `| head` does: nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return 0
+    except OSError as exc:
+        _drop_output()  # it may be what failed, as on a full disk
+        where = f"{exc.filename}: " if exc.filename else ""
+        return _tell(as_json, "system", 1, f"{where}{exc.strerror or exc}.")
+    except Exception as exc:
+        if os.environ.get("CLORE_DEBUG"):
+            raise
+        what = f"{type(exc).__name__}: {exc}. With CLORE_DEBUG=1 it shows where."
+        return _tell(as_json, "internal", 1, f"This is a bug in clore, please report it. {what}")
     return result if isinstance(result, int) else 0
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, or Python would complain of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage(exc: click.ClickException) -> str:
+    message = exc.format_message()
+    if not isinstance(exc, click.UsageError) or exc.ctx is None or "See: " in message:
+        return message
+    return (
+        message
+        + (" See: " if message.endswith(".") else "; see: ")
+        + (f"{exc.ctx.command_path} --help")
+    )
 
 
 def _tell_error(as_json: bool, exc: e.CloreAPIError) -> int:  # noqa: FBT001 - private
@@ -87,9 +136,19 @@ def _tell_error(as_json: bool, exc: e.CloreAPIError) -> int:  # noqa: FBT001 - p
     if isinstance(exc, e.OrderUncertain):
         facts["server_id"] = exc.intent.server_id
     message = str(exc)
-    if isinstance(exc, e.AuthError) and exc.status is not None:
-        message += _whose_key()
+    if isinstance(exc, e.AuthError):
+        message = _NO_KEY if exc.status is None else message + _whose_key()
+    elif exc.maybe_acted and "acted on" in message:
+        message += _LOOK_FIRST
+    else:
+        message += next((text for kind, text in _NEXT if isinstance(exc, kind)), "")
     return _tell(as_json, code, status, message, **facts)
+
+
+_NO_KEY = (
+    "This needs an API key, and there is none. Get one on clore.ai and run: "
+    "clore config set api_key (or set CLORE_API_KEY). To try without: clore demo"
+)
 
 
 def _whose_key() -> str:
@@ -101,7 +160,7 @@ def _whose_key() -> str:
     except e.ConfigError:
         return ""
     return (
-        f" It came from {settings.api_key_source} and ends in …{(settings.api_key or '')[-4:]}. "
+        f" It came from {settings.api_key_source} and ends in {ending(settings.api_key or '')}. "
         "Set the right one with: clore config set api_key"
     )
 
@@ -113,7 +172,10 @@ def _tell(as_json: bool, code: str, status: int, message: str, **facts: object) 
             json.dumps({"code": code, "message": message, "exit": status, **known}), err=True
         )
     else:
-        click.echo(click.style("Error: ", fg="red", bold=True) + message, err=True, color=colour())
+        # What the user chose is no error.
+        prefix = "" if code in ("interrupted", "declined") else "Error: "
+        text = click.style(prefix, fg="red", bold=True) + message if prefix else message
+        click.echo(text, err=True, color=colour())
     return status
 
 

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli._exit import colour
+from clore_ai.cli._exit import Declined, colour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_GAP = 2
+"""Blanks after a column."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
@@ -27,24 +30,62 @@ def note(message: str, *, bold: bool = False) -> None:
     click.echo(click.style(message, bold=True) if bold else message, err=True, color=colour())
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+def ask(question: str, otherwise: str) -> None:
+    """Ask before something that costs money, on a terminal only; a script has decided already.
+
+    Raises:
+        Declined: the answer is No, which is the default.
+        Abort: Ctrl-C, or the end of the input; both say `otherwise`.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    try:
+        agreed = click.confirm(question, default=False, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        raise click.Abort(f"Interrupted; {otherwise}.") from None
+    if not agreed:
+        raise Declined(f"{otherwise[0].upper()}{otherwise[1:]}.")
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequence[str] = ()
+) -> None:
     """Rows under `columns`; a ``>`` before a column's name aligns it right.
 
-    On a terminal a table; in a pipe one line a row with tabs between, a header first.
+    On a terminal a table, without the `spare` columns that its width has no room for (the first
+    named go first); in a pipe one line a row with tabs between, a header first.
     """
     names = [c.lstrip(">") for c in columns]
     if not sys.stdout.isatty():
         for row in (names, *rows):
             click.echo("\t".join(cell.replace("\t", " ") for cell in row))
         return
-    from rich.console import Console  # noqa: PLC0415 - 30 ms that a pipe does not need
+    from rich.cells import cell_len  # noqa: PLC0415 - 30 ms that a pipe does not need
+    from rich.console import Console  # noqa: PLC0415 - likewise
     from rich.table import Table  # noqa: PLC0415 - likewise
     from rich.text import Text  # noqa: PLC0415 - likewise
 
-    drawn = Table(title=title or None, title_justify="left", header_style="bold", box=None)
-    for column, name in zip(columns, names):
-        right = column.startswith(">")
-        drawn.add_column(name, justify="right" if right else "left", no_wrap=right)
+    console = Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+    width = {
+        name: _GAP + max(map(cell_len, (name, *(row[i] for row in rows))))
+        for i, name in enumerate(names)
+    }
+    left_out: list[str] = []
+    for name in spare:
+        if sum(width.values()) <= console.width:
+            break
+        del width[name]
+        left_out.append(name)
+    kept = [i for i, name in enumerate(names) if name in width]
+    drawn = Table(header_style="bold", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for i in kept:
+        right = columns[i].startswith(">")
+        drawn.add_column(
+            names[i], justify="right" if right else "left", no_wrap=right, overflow="fold"
+        )
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
-    Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False).print(drawn)
+        drawn.add_row(*(Text(row[i]) for i in kept))
+    console.print(drawn)
+    if left_out:
+        note(f"Not shown, for want of room: {', '.join(left_out)}. All: --json")

@@ -6,10 +6,14 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from clore_ai.config import private_folder, state_folder, write_private
 from clore_ai.exceptions import ConfigError, InvalidInputError
+
+if TYPE_CHECKING:
+    from clore_ai.models import Order
 
 
 def order_folder(base_url: str, order_id: int) -> Path:
@@ -18,14 +22,28 @@ def order_folder(base_url: str, order_id: int) -> Path:
     return state_folder() / "orders" / place / str(order_id)
 
 
-def remember(base_url: str, order_id: int, identity: Path | None) -> None:
-    """Begin a new order's folder, with the private key that opens it, where there is one."""
-    folder = order_folder(base_url, order_id)
+def remember(base_url: str, order: Order, identity: Path | None) -> None:
+    """Begin a new order's folder, with the private key that opens it, where there is one.
+
+    Raises:
+        OSError: the state folder can't be written.
+    """
+    folder = order_folder(base_url, order.id)
     shutil.rmtree(folder, ignore_errors=True)  # an id that a local marketplace gave out before
     for part in (*reversed(folder.relative_to(state_folder()).parents), folder):
         private_folder(state_folder() / part)
+    write_private(folder / "created", f"{order.ct or ''}\n")
     if identity is not None:
         write_private(folder / "identity", f"{identity}\n")
+
+
+def known(base_url: str, order: Order) -> bool:
+    """Is this order's folder there, and not that of an earlier order with the same id?"""
+    try:
+        created = (order_folder(base_url, order.id) / "created").read_text("utf-8").strip()
+    except OSError:
+        return False
+    return not created or order.ct is None or float(created) == order.ct
 
 
 def forget(base_url: str, order_id: int) -> None:
@@ -42,6 +60,30 @@ def identity_of(base_url: str, order_id: int) -> Path | None:
     return Path(text) if Path(text).is_file() else None
 
 
+def own_key_file() -> Path:
+    """Where the private key that orders get when none is named is, or will be."""
+    return state_folder() / "ssh" / "id_ed25519"
+
+
+def folder_for(name: str) -> Path:
+    """A folder in the state folder, made where it is not there.
+
+    Raises:
+        ConfigError: it can't be made.
+    """
+    try:
+        return private_folder(private_folder(state_folder()) / name)
+    except OSError as exc:
+        raise ConfigError(_unwritable(exc)) from exc
+
+
+def _unwritable(exc: OSError) -> str:
+    return (
+        f"The state folder {state_folder()} can't be written ({exc.strerror}); name another with "
+        "CLORE_HOME."
+    )
+
+
 def own_key() -> tuple[str, Path]:
     """The public key and the private key's file that orders get when none is named.
 
@@ -51,12 +93,15 @@ def own_key() -> tuple[str, Path]:
         InvalidInputError: there is no ssh-keygen here, or it failed.
         ConfigError: the state folder can't be written.
     """
-    path = state_folder() / "ssh" / "id_ed25519"
+    path = own_key_file()
     if not path.with_suffix(".pub").is_file() or not path.is_file():
         try:
             private_folder(state_folder())
             private_folder(path.parent)
             path.unlink(missing_ok=True)
+        except OSError as exc:
+            raise ConfigError(_unwritable(exc)) from exc
+        try:
             subprocess.run(  # noqa: S603 - fixed arguments
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "clore", "-f", str(path)],  # noqa: S607 - the user's own
                 check=True,
@@ -69,10 +114,13 @@ def own_key() -> tuple[str, Path]:
                 "or give --ssh-password or --ssh-key-file.",
                 2,
             ) from exc
-        except OSError as exc:
-            raise ConfigError(f"{path} can't be written: {exc.strerror}.") from exc
         except subprocess.CalledProcessError as exc:
-            raise InvalidInputError(f"ssh-keygen failed: {exc.stderr!r}", 2) from exc
+            said = " ".join(exc.stderr.decode("utf-8", "replace").split())
+            raise InvalidInputError(
+                f"ssh-keygen could not make {path} ({said}); "
+                "give --ssh-key-file or --ssh-password.",
+                2,
+            ) from exc
     return path.with_suffix(".pub").read_text("utf-8").strip(), path
 
 

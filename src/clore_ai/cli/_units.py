@@ -46,6 +46,23 @@ def coin(amount: float | None) -> str:
     return text.rstrip("0").rstrip(".") or f"{amount:.3g}"
 
 
+SHORT = {"bitcoin": "BTC", "CLORE-Blockchain": "CLORE", "USD-Blockchain": "USD"}
+"""The coins as tables show them; `full` reads them back."""
+
+
+def full(coin: str) -> str:
+    """The service's name of a coin, from that or from the short one that tables show."""
+    names = {short.lower(): name for name, short in SHORT.items()}
+    names |= {name.lower(): name for name in SHORT}
+    return names.get(coin.strip().lower(), coin)
+
+
+def gpu(model: str | None) -> str:
+    """``8x RTX 3090``: a GPU without its maker's words."""
+    words = (model or "-").replace("NVIDIA ", "").replace("GeForce ", "")
+    return " ".join(words.split())
+
+
 def duration(span: timedelta | float | None) -> str:
     """``2d 3h``, ``4h 10m``, ``58s``; two units are enough."""
     if span is None:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 @click.option("--issue", help="What was wrong with the server, for its host (2,048 characters).")
 @_output.json_option
 def command(order_id: int, issue: str | None, as_json: bool) -> None:  # noqa: FBT001 - an option
-    """Cancel order ORDER_ID and say what it cost. Billing stops within about a minute."""
+    """Cancel an order and say what it cost.
+
+    Billing of ORDER_ID stops within about a minute.
+    """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
 
     with CloreAI() as api:
-        answer = api.cancel_order(order_id, issue)
+        answer = _cancel(api, order_id, issue)
         _state.forget(api.base_url, order_id)
         _output.note(f"Cancelled: order {order_id}.", bold=True)
         spent = _spent(api, order_id)
@@ -32,6 +35,24 @@ def command(order_id: int, issue: str | None, as_json: bool) -> None:  # noqa: F
             f"It ran {_units.duration(spent['seconds'])} and cost {_units.coin(spent['total'])} "
             f"{spent['currency']}: {_units.coin(spent['spend'])} for the time, the rest fees."
         )
+
+
+def _cancel(api: CloreAI, order_id: int, issue: str | None) -> dict[str, Any]:
+    from clore_ai.exceptions import FieldError  # noqa: PLC0415 - not for --help
+
+    try:
+        return api.cancel_order(order_id, issue)
+    except FieldError as exc:
+        said = {
+            "you_dont_own_this_order": f"You have no order {order_id}. See: clore orders",
+            "order_not_active": f"Order {order_id} has already ended. "
+            "What it cost: clore orders --completed",
+        }.get(exc.error or "")
+        if said is None:
+            raise
+        if exc.error == "order_not_active":
+            _state.forget(api.base_url, order_id)
+        raise FieldError(said, exc.code, exc.response, status=exc.status) from exc
 
 
 def _spent(api: CloreAI, order_id: int) -> dict[str, Any]:

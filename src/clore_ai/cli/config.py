@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from clore_ai import config
+from clore_ai._json import as_dict
 from clore_ai.cli import _output
+from clore_ai.cli._exit import ending
 from clore_ai.exceptions import NotFoundError
 
 _context = click.option("--context", metavar="NAME", help="The settings under this name.")
@@ -25,9 +27,10 @@ def command() -> None:
 @_context
 @_output.json_option
 def set_(key: str, value: str | None, context: str | None, as_json: bool) -> None:  # noqa: FBT001 - an option
-    """Set KEY to VALUE. Without VALUE it is read from a prompt, or from stdin.
+    """Set one setting, given or typed at a prompt.
 
-    So a key needs not stand in the shell's history: clore config set api_key
+    Without VALUE it is read from a prompt, or from stdin, so that a key does not stand in the
+    shell's history: clore config set api_key
     """
     if key not in config.SETTINGS:
         known = ", ".join(config.SETTINGS)
@@ -52,7 +55,10 @@ def set_(key: str, value: str | None, context: str | None, as_json: bool) -> Non
 @_context
 @_output.json_option
 def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:  # noqa: FBT001 - options
-    """Print the value of KEY in the config file; a key's last four characters only."""
+    """Print one setting of the config file.
+
+    Of a secret only the last four characters, without --reveal.
+    """
     values = _values(context)
     if key not in config.SETTINGS:
         known = ", ".join(config.SETTINGS)
@@ -69,17 +75,18 @@ def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:  # 
 @command.command("show")
 @_output.json_option
 def show(as_json: bool) -> None:  # noqa: FBT001 - an option
-    """Show all settings of the config file, keys masked, and where it is."""
+    """Show all settings, secrets masked, and the file they are in."""
     content = config.load()
     shown: dict[str, Any] = {
         key: _masked(key, value) if key in config.SETTINGS else value
         for key, value in content.items()
         if key != "contexts"
     }
-    contexts: dict[str, dict[str, Any]] = content.get("contexts") or {}
+    contexts = as_dict(content.get("contexts")) or {}
     if contexts:
         shown["contexts"] = {
-            name: {k: _masked(k, v) for k, v in values.items()} for name, values in contexts.items()
+            name: {k: _masked(k, v) for k, v in (as_dict(values) or {}).items()}
+            for name, values in contexts.items()
         }
     if as_json:
         _output.data(shown)
@@ -90,7 +97,8 @@ def show(as_json: bool) -> None:  # noqa: FBT001 - an option
             for n, c in shown.get("contexts", {}).items()
             for k, v in c.items()
         ]
-        _output.table(["Setting", "Value"], rows)
+        if rows:
+            _output.table(["Setting", "Value"], rows)
     _output.note(f"File: {config.config_file()}" + ("" if content else " (not there yet)"))
 
 
@@ -102,4 +110,4 @@ def _values(context: str | None) -> dict[str, Any]:
 
 
 def _masked(key: str, value: object) -> object:
-    return f"…{str(value)[-4:]}" if key in config.SECRETS else value
+    return ending(value) if key in config.SECRETS else value

@@ -33,7 +33,10 @@ _JOB = 'python3 -c "print(4 * sum((-1) ** k / (2 * k + 1) for k in range(2_000_0
 )
 @click.option("--gpu", default="RTX 4090", show_default=True, help="What to rent.")
 def command(inventory: Path | None, gpu: str) -> None:
-    """Rent a GPU end to end on a local marketplace, in under 30 seconds. Costs nothing."""
+    """Rent a GPU end to end on a local marketplace.
+
+    In under 30 seconds; it costs nothing.
+    """
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="clore-demo-") as home:
         session = _Session({**os.environ, "CLORE_HOME": home})

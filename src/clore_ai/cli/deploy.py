@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _output, _state, _units
+from clore_ai.config import state_folder
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import MarketplaceServer, Order, Wallet
     from clore_ai.rental.cost import Cost
+
+
+_WORTH_SAYING = 0.97
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,15 @@ class _Plan:
 @click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
 @_output.json_option
 def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
-    """Rent server SERVER_ID: create a new order, and print its id.
+    """Rent a server: create a new order.
 
-    The plan with the price in both units, fees and balance goes to stderr. On a terminal it asks
-    first; in a script it goes ahead.
+    The new order's id is all that goes to stdout. The plan for SERVER_ID, with the price in both
+    units, fees and balance, goes to stderr; on a terminal it asks first, in a script it goes ahead.
     """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
-    from clore_ai.rental import check  # noqa: PLC0415 - likewise
 
+    options["currency"] = _units.full(options["currency"])
+    _bid(options)
     text, identity = _key(options)
     wishes: dict[str, Any] = {
         "server_id": server_id,
@@ -81,7 +87,10 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         "command": options["startup"],
         "spot_price": options["spot_price"],
     }
-    check.order_body(**wishes)  # refused before anything is sent
+    has_ssh = wishes["ports"].get("22") == "tcp"
+    if options["wait"] and not has_ssh:
+        raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
+    _check(wishes)
     with CloreAI() as api:
         plan = _plan(api, server_id, options)
         if options["kind"] == "on-demand":
@@ -91,20 +100,52 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
             if options["as_json"]:
                 _output.data(_plan_row(plan))
             return
-        if not options["yes"] and sys.stdin.isatty() and sys.stderr.isatty():
-            click.confirm("Rent it?", default=False, abort=True, err=True)
+        if not options["yes"]:
+            _output.ask("Rent it?", "nothing was rented")
         order = _create(api, server_id, wishes)
-        _state.remember(api.base_url, order.id, identity)
-        _output.note(f"Rented: order {order.id} on server {server_id}.", bold=True)
-        if options["wait"]:
-            order = _wait(api, order, options["wait_timeout"])
+        # From here on money is spent: whatever happens, the user learns the order's id.
+        try:
+            _keep(api, order, identity)
+            if not options["as_json"]:
+                click.echo(order.id)
+                sys.stdout.flush()
+            if options["wait"]:
+                _output.note("Waiting for SSH (real machines take 1-6 minutes)…")
+                order = api.wait_for_ssh(order.id, options["wait_timeout"])
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_goes_on(order.id)) from None
     if options["as_json"]:
         from clore_ai.cli.orders import row  # noqa: PLC0415 - not for --help
 
-        _output.data(row(order))
-    else:
-        click.echo(order.id)
-    _output.note(f"Shell: clore ssh {order.id}   Stop paying: clore cancel {order.id}")
+        _output.data(row(order, plan.cost.price_usd_per_hour))
+    shell = f"Shell: clore ssh {order.id}   " if has_ssh else ""
+    _output.note(f"{shell}Stop paying: clore cancel {order.id}")
+
+
+def _bid(options: dict[str, Any]) -> None:
+    if options["kind"] == "spot" and options["spot_price"] is None:
+        raise click.UsageError(
+            "--type spot needs --spot-price: your bid in the coin per DAY. "
+            "See: clore spot SERVER_ID"
+        )
+    if options["kind"] != "spot" and options["spot_price"] is not None:
+        raise click.UsageError("--spot-price goes with --type spot; leave it out, or change both.")
+
+
+def _check(wishes: dict[str, Any]) -> None:
+    """Refuse what the service would, before anything is sent, in the words of the options."""
+    from clore_ai.exceptions import InvalidInputError  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import check  # noqa: PLC0415 - likewise
+
+    try:
+        check.order_body(**wishes)
+    except InvalidInputError as exc:
+        said = re.sub(
+            r"\b(ssh_key|ssh_password|jupyter_token|spot_price)\b",
+            lambda name: "--" + name[0].replace("_", "-"),
+            str(exc),
+        )
+        raise InvalidInputError(said, exc.code) from exc
 
 
 def _key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
@@ -112,14 +153,14 @@ def _key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
     given = [n for n in ("ssh_password", "ssh_key", "ssh_key_file") if options[n] is not None]
     if len(given) > 1:
         names = " and ".join("--" + n.replace("_", "-") for n in given)
-        raise click.UsageError(f"Give only one of {names}.")
+        raise click.UsageError(f"Give only one of {names}: an order has one way in.")
     if options["ssh_key_file"] is not None:
         return _state.key_file(options["ssh_key_file"])
     if options["ssh_key"] is not None:
-        looks_like_path = "/" in options["ssh_key"] and " " not in options["ssh_key"].strip()
-        if looks_like_path or options["ssh_key"].endswith(".pub"):
+        if len(options["ssh_key"].split()) == 1:  # a path most likely; a key has two words or three
             raise click.UsageError(
-                f"--ssh-key takes the key's text; for a file: --ssh-key-file {options['ssh_key']}"
+                "--ssh-key takes the text of a public key (ssh-ed25519 AAAA…); for a file give "
+                "--ssh-key-file FILE instead."
             )
         return options["ssh_key"], None
     if options["ssh_password"] is not None:
@@ -189,23 +230,42 @@ def _balance(wallets: list[Wallet], coin: str) -> float | None:
 def _show(plan: _Plan, kind: str, image: str) -> None:
     s, c = plan.server, plan.cost
     per_h, total_h = c.price_usd_per_hour, c.total_usd_per_hour
-    fee = "not known" if c.creation_fee is None else f"{_units.coin(c.creation_fee)} once"
+    fee = (
+        f"a creation fee may come on top; it is not known for {c.coin}"
+        if c.creation_fee is None
+        else f"{_units.coin(c.creation_fee)} {c.coin} creation fee"
+    )
     where = f"{s.location or '?'}, reliability " + (
         "-" if s.reliability is None else f"{s.reliability:.0%}"
     )
     lasts = "" if plan.lasts_h is None else f", lasts {_units.duration(plan.lasts_h * 3600)}"
     price = "bid" if kind == "spot" else "price"
     listed = f"{_units.coin(c.price_per_day)} {c.coin}/day"
-    total = f"{_units.coin(c.total_per_day)} {c.coin}/day; creation fee {fee}"
+    total = f"{_units.coin(c.total_per_day)} {c.coin}/day"
     for name, value in (
         ("server", f"{s.id} ({where}, at most {s.mrl or '?'} h)"),
         ("GPUs", f"{s.gpu_model} ({_units.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
         ("image", f"{image}, {kind}"),
         (price, f"{_units.usd_h(per_h)} = {_units.usd_day(per_h)} = {listed}"),
         ("with fee", f"{_units.usd_h(total_h)} = {_units.usd_day(total_h)} = {total}"),
+        ("once", fee),
         ("balance", f"{_units.coin(plan.balance)} {c.coin}{lasts}"),
     ):
         _output.note(f"  {name:9} {value}")
+    cheaper = _cheaper(plan) if kind == "on-demand" else None
+    if cheaper:
+        _output.note(cheaper, bold=True)
+
+
+def _cheaper(plan: _Plan) -> str | None:
+    """A word on the coin that costs less: those of one server can differ a lot (api.md, 3)."""
+    prices = plan.server.usd_per_day("on-demand")
+    coin = min(prices, key=lambda c: prices[c], default=None)
+    paid = prices.get(plan.cost.coin)
+    if coin is None or paid is None or prices[coin] > paid * _WORTH_SAYING:
+        return None
+    per_h = prices[coin] / 24
+    return f"  It costs less in {coin}: {_units.usd_h(per_h)} = {_units.usd_day(per_h)}."
 
 
 def _plan_row(plan: _Plan) -> dict[str, Any]:
@@ -226,22 +286,33 @@ def _plan_row(plan: _Plan) -> dict[str, Any]:
 
 
 def _create(api: CloreAI, server_id: int, wishes: dict[str, Any]) -> Order:
+    _output.note("Renting…")
     try:
-        return api.create_order(**wishes)
+        order = api.create_order(**wishes)
     except KeyboardInterrupt:
+        made = [i.order_id for i in api.ledger.intents() if i.state == "created"]
+        if made:
+            raise KeyboardInterrupt(_goes_on(made[0])) from None
         if not api.ledger.unsettled():
             raise KeyboardInterrupt("Interrupted; nothing was rented.") from None
         raise KeyboardInterrupt(
             f"Interrupted while renting server {server_id}: an order may exist and be billed. "
             "Look now with: clore orders"
         ) from None
+    _output.note(f"Rented: order {order.id} on server {server_id}.", bold=True)
+    return order
 
 
-def _wait(api: CloreAI, order: Order, timeout_s: float) -> Order:
-    _output.note("Waiting for SSH (real machines take 1-6 minutes)…")
+def _goes_on(order_id: int | None) -> str:
+    return (
+        f"Interrupted. Order {order_id} goes on and is billed. Stop it with: "
+        f"clore cancel {order_id}"
+    )
+
+
+def _keep(api: CloreAI, order: Order, identity: Path | None) -> None:
     try:
-        return api.wait_for_ssh(order.id, timeout_s)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"Stopped waiting. Order {order.id} goes on and is billed: clore cancel {order.id}"
-        ) from None
+        _state.remember(api.base_url, order, identity)
+    except OSError as exc:
+        key = "" if identity is None else f"; its key is {identity}"
+        _output.note(f"Can't be noted in {state_folder()}: {exc.strerror}{key}.")

@@ -10,6 +10,7 @@ import click
 from clore_ai.cli import _output, _units
 
 if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
     from clore_ai.models import Order
 
 SECRETS = {"ssh_password", "ssh_key", "jupyter_token", "env", "command"}
@@ -19,13 +20,18 @@ SECRETS = {"ssh_password", "ssh_key", "jupyter_token", "env", "command"}
 @click.option("--completed", is_flag=True, help="Orders that ended too.")
 @_output.json_option
 def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
-    """List your orders: what runs, what it costs, how to reach it."""
+    """List your orders.
+
+    What runs, what it costs without fees, how to reach it.
+    """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
 
     with CloreAI() as api:
         orders = api.my_orders(include_completed=completed)
+        rates = _rates(api, orders)
+    usd_h = {o.id: _usd_per_hour(o, rates) for o in orders}
     if as_json:
-        _output.data([row(o) for o in orders])
+        _output.data([row(o, usd_h[o.id]) for o in orders])
         return
     if not orders:
         _output.note("No orders." if completed else "No active orders (ended ones: --completed).")
@@ -33,30 +39,49 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
     now = time.time()
     _output.table(
         [">ID", ">Server", "GPU", "Type", "Status", ">Price/day", ">$/h", ">$/day", ">Spent",
-         "Coin", ">Age", "SSH"],
+         "Coin", ">Time", "SSH"],
         [
             [
                 str(o.id),
                 str(o.server_id or "-"),
-                (o.gpu_model or "-").strip().replace("NVIDIA ", "").replace("GeForce ", ""),
+                _units.gpu(o.gpu_model),
                 o.type or "-",
                 o.status or "-",
                 _units.coin(o.price),
-                _units.usd_h(o.price_usd_per_hour),
-                _units.usd_day(o.price_usd_per_hour),
+                *_both(usd_h[o.id]),
                 _units.coin(o.spend),
-                o.currency or "-",
+                _units.SHORT.get(o.currency or "", o.currency or "-"),
                 "-" if o.ct is None else _units.duration((o.order_end or now) - o.ct),
                 (f"{o.ssh_host}:{o.ssh_port}" if o.ssh_port else "-") if o.active else "-",
             ]
             for o in orders
         ],
+        spare=["SSH", "Type", "Price/day", "Server", "Time"],
     )  # fmt: skip
     if any(o.active for o in orders):
         _output.note("Open a shell: clore ssh ID. Stop paying: clore cancel ID")
 
 
-def row(order: Order) -> dict[str, Any]:
+def _rates(api: CloreAI, orders: list[Order]) -> dict[str, float]:
+    """USD a coin, asked for only where an order that runs is paid in a coin of unknown worth."""
+    from clore_ai.rental import pick  # noqa: PLC0415 - not for --help
+
+    unknown = [o for o in orders if o.active and o.price and o.price_usd_per_hour is None]
+    return api.drive(pick.currency_rates(api.session, unknown[0].server_id)) if unknown else {}
+
+
+def _usd_per_hour(order: Order, rates: dict[str, float]) -> float | None:
+    rate = rates.get(order.currency or "")
+    if order.price_usd_per_hour is not None or order.price is None or rate is None:
+        return order.price_usd_per_hour
+    return order.price * rate / 24
+
+
+def _both(per_h: float | None) -> tuple[str, str]:
+    return ("-", "-") if per_h is None else (f"{per_h:.4f}", f"{per_h * 24:.2f}")
+
+
+def row(order: Order, usd_per_hour: float | None) -> dict[str, Any]:
     """An order for ``--json``: without its secrets, with what is derived."""
     return order.model_dump(exclude=SECRETS) | {
         "active": order.active,
@@ -64,6 +89,6 @@ def row(order: Order) -> dict[str, Any]:
         "ssh_port": order.ssh_port,
         "ssh_command": order.ssh_command,
         "http_url": order.http_url,
-        "price_usd_per_hour": order.price_usd_per_hour,
-        "price_usd_per_day": order.price_usd_per_day,
+        "price_usd_per_hour": usd_per_hour,
+        "price_usd_per_day": None if usd_per_hour is None else usd_per_hour * 24,
     }

@@ -11,26 +11,31 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _output
-from clore_ai.config import private_folder, state_folder
+from clore_ai.cli._state import folder_for
+from clore_ai.config import state_folder
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:
     from types import ModuleType
 
+_CAPTURED = click.Path(path_type=Path, dir_okay=False, exists=True)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group()
 def command() -> None:
-    """Run a local marketplace: the same API, real SSH endpoints, nothing to pay.
+    """Run a local marketplace with real SSH, nothing to pay.
 
-    It binds 127.0.0.1. Rented "servers" are shells on this machine, run as you.
+    The same API as the service, on 127.0.0.1. Rented "servers" are shells on this machine, run as
+    you.
     """
 
 
 @command.command("up")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0, the default: any free.")
-@click.option("--inventory", type=_FILE, help="A captured marketplace body; else a sample fleet.")
+@click.option(
+    "--inventory", type=_CAPTURED, help="A captured marketplace body; else a sample fleet."
+)
 @click.option("--as-is", is_flag=True, help="Serve the captured body as it is, unconverted.")
 @click.option(
     "--dialect",
@@ -52,7 +57,10 @@ def command() -> None:
 @_output.json_option
 @click.pass_context
 def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - click's options
-    """Start a marketplace. With --json: one line {"base_url", "api_key"} once it answers."""
+    """Start a marketplace.
+
+    With --json: one line {"base_url", "api_key"} once it answers.
+    """
     from clore_ai.cli._units import exports  # noqa: PLC0415 - not for --help
 
     daemon = _part("daemon")
@@ -63,11 +71,18 @@ def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> No
             words.append(option)
         elif value is not None and value is not False:
             words += [option, str(value)]
+    serve = _part("serve")
+    if (running := daemon.find(_folder())) is not None:
+        raise click.UsageError(
+            f"A marketplace runs already at {running.base_url} (process {running.pid}). "
+            "Stop it with: clore sandbox down. See: clore sandbox status"
+        )
+    folder = folder_for("sandbox")
     if not detach:
-        words += ["--state-dir", str(_folder())] + (["--json"] if as_json else [])
-        ctx.exit(_part("serve").main(words))
+        words += ["--state-dir", str(folder)] + (["--json"] if as_json else [])
+        ctx.exit(serve.main(words))
     try:
-        running = daemon.start_detached(_folder(), words)
+        running = daemon.start_detached(folder, words)
     except daemon.RunsAlready as exc:
         raise click.UsageError(f"{str(exc).rstrip('.')}.") from exc
     except RuntimeError as exc:
@@ -85,7 +100,10 @@ def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> No
 @command.command("status")
 @_output.json_option
 def status(as_json: bool) -> None:  # noqa: FBT001 - an option
-    """Say whether one runs, and print the exports that point a shell at it."""
+    """Say whether one runs, and where.
+
+    Prints the exports that point a shell at it: eval "$(clore sandbox status)"
+    """
     from clore_ai.cli._exit import Nothing  # noqa: PLC0415 - not for --help
     from clore_ai.cli._units import exports  # noqa: PLC0415 - likewise
 
@@ -113,7 +131,7 @@ def down(as_json: bool) -> None:  # noqa: FBT001 - an option
 
 
 def _folder() -> Path:
-    return private_folder(private_folder(state_folder()) / "sandbox")
+    return state_folder() / "sandbox"
 
 
 def _part(name: str) -> ModuleType:

@@ -53,7 +53,8 @@ def command(
 ) -> None:
     """Search the GPU marketplace.
 
-    Prices are on-demand, for the whole server, without the renter's fee; "-" is unknown.
+    Prices are on-demand, for the whole server, without the renter's fee; "-" is unknown. "Rel." is
+    how reliable the host has been, "Max h" the longest rental, in hours.
     """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
     from clore_ai.rental import pick  # noqa: PLC0415 - likewise
@@ -106,28 +107,26 @@ def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, 
 def _print(servers: list[MarketplaceServer]) -> None:
     _output.table(
         [">ID", "GPU", ">VRAM", ">RAM", "CPU", ">Down/Up Mbit/s", "Where", ">Rel.",
-         ">Max", ">$/h", ">$/day", "Coins"],
+         ">Max h", ">$/h", ">$/day", "Coins"],
         [
             [
                 str(s.id),
-                (s.gpu_model or "?").replace("NVIDIA ", "").replace("GeForce ", ""),
+                _units.gpu(s.gpu_model),
                 "-" if s.vram_gb is None else f"{s.vram_gb:.0f}G",
                 "-" if s.ram_gb is None else f"{s.ram_gb:.0f}G",
                 _cpu(s),
                 _net(s),
                 s.location or "-",
                 "-" if s.reliability is None else f"{s.reliability:.0%}",
-                "-" if s.mrl is None else f"{s.mrl}h",
+                "-" if s.mrl is None else str(s.mrl),
                 "-" if s.price_usd is None else f"{s.price_usd:.4f}",
                 "-" if s.price_usd_per_day is None else f"{s.price_usd_per_day:.2f}",
-                " ".join(_SHORT.get(c, c) for c in s.allowed_coins or ()),
+                " ".join(_units.SHORT.get(c, c) for c in s.allowed_coins or ()),
             ]
             for s in servers
         ],
+        spare=["CPU", "Down/Up Mbit/s", "VRAM", "Where", "Coins", "RAM"],
     )  # fmt: skip
-
-
-_SHORT = {"bitcoin": "BTC", "CLORE-Blockchain": "CLORE", "USD-Blockchain": "USD"}
 
 
 def _cpu(s: MarketplaceServer) -> str:

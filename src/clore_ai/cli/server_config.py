@@ -11,7 +11,10 @@ from clore_ai.cli import _output, _units
 @click.argument("name")
 @_output.json_option
 def command(name: str, as_json: bool) -> None:  # noqa: FBT001 - an option
-    """Show the settings of the server NAME that you host."""
+    """Show the settings of a server that you host.
+
+    NAME is as `clore servers` shows it. Prices are per DAY, in the coin named.
+    """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
 
     with CloreAI() as api:

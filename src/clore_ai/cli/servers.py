@@ -10,7 +10,10 @@ from clore_ai.cli import _output, _units
 @click.command()
 @_output.json_option
 def command(as_json: bool) -> None:  # noqa: FBT001 - an option
-    """List the servers that you host. Prices are per DAY, in the coin named."""
+    """List the servers that you host.
+
+    Prices are per DAY, in the coin named.
+    """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
 
     with CloreAI() as api:
@@ -37,4 +40,5 @@ def command(as_json: bool) -> None:  # noqa: FBT001 - an option
             ]
             for s in servers
         ],
+        spare=["RAM", "Visibility", "GPUs"],
     )

@@ -5,17 +5,23 @@ from __future__ import annotations
 import click
 
 from clore_ai.cli import _output, _units
+from clore_ai.exceptions import NotFoundError
 
 
 @click.command()
 @click.argument("server_id", type=int)
 @_output.json_option
 def command(server_id: int, as_json: bool) -> None:  # noqa: FBT001 - an option
-    """Show the spot market of server SERVER_ID. Bids are in coin per DAY, for the whole server."""
+    """Show the spot market of a server.
+
+    Bids on SERVER_ID are in coin per DAY, for the whole server.
+    """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
 
     with CloreAI() as api:
         market = api.spot_marketplace(server_id)
+    if not market.offers and not (market.server and market.server.model_dump(exclude_none=True)):
+        raise NotFoundError(f"There is no server {server_id}. List servers with: clore search")
     if as_json:
         _output.data(market.model_dump())
         return

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from clore_ai.cli import _output, _units
@@ -15,9 +13,10 @@ from clore_ai.cli import _output, _units
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @_output.json_option
 def command(order_id: int, price: float, yes: bool, as_json: bool) -> None:  # noqa: FBT001 - options
-    """Set the bid of spot order ORDER_ID to PRICE: the order's coin per DAY, whole server.
+    """Change the bid of a spot order.
 
-    Raising is free; lowering goes in steps, once in 600 seconds.
+    PRICE is in the coin of ORDER_ID, per DAY, for the whole server. Raising is free; lowering goes
+    in steps, once in 600 seconds.
     """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
     from clore_ai.models.server import USD  # noqa: PLC0415 - likewise
@@ -34,8 +33,8 @@ def command(order_id: int, price: float, yes: bool, as_json: bool) -> None:  # n
             f"Order {order_id} on server {order.server_id}: bid {_units.coin(order.price)} -> "
             f"{_units.coin(price)} {coin}/day ({_units.usd_h(per_h)} = {_units.usd_day(per_h)})"
         )
-        if not yes and sys.stdin.isatty() and sys.stderr.isatty():
-            click.confirm("Set it?", default=False, abort=True, err=True)
+        if not yes:
+            _output.ask("Set it?", "the bid is as it was")
         answer = api.set_spot_price(order_id, price)
     if as_json:
         _output.data(answer)

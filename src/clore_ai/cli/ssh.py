@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli import _state
+from clore_ai.cli import _output, _state
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -20,24 +21,31 @@ if TYPE_CHECKING:
 @click.argument("order_id", type=int)
 @click.option("--user", default="root", show_default=True, help="SSH user.")
 @click.argument("remote", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
-def command(order_id: int, user: str, remote: tuple[str, ...]) -> None:
-    """Open a shell on order ORDER_ID, or run one COMMAND there; exit with its code.
+@click.option("--json", "as_json", is_flag=True, help="Print how to connect; open nothing.")
+def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Open a shell on an order, or run one command there.
 
-    One argument is a shell line (clore ssh 7 -- 'cd work && ls'); several are quoted each
-    (clore ssh 7 -- python -c 'print(1)').
+    The exit code of COMMAND on ORDER_ID is passed on. One argument is a shell line
+    (clore ssh 7 -- 'cd work && ls'); several are quoted each (clore ssh 7 -- python -c 'print(1)').
     """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
     from clore_ai.rental import wait  # noqa: PLC0415 - likewise
 
     program = shutil.which("ssh")
     if program is None:
-        raise click.UsageError("There is no ssh here; install openssh-client.")
+        raise click.UsageError("There is no ssh here. Install it: apt-get install openssh-client")
     with CloreAI() as api:
         order = api.drive(wait.find(api.session, order_id))
         host = _host(api, order)
         arguments = [*options(api.base_url, order), f"{user}@{host}"]
     if remote:
         arguments += ["--", remote[0] if len(remote) == 1 else shlex.join(remote)]
+    if as_json:
+        _output.data({
+            "order_id": order.id, "host": host, "port": order.ssh_port, "user": user,
+            "command": ["ssh", *arguments],
+        })  # fmt: skip
+        return
     # Replaced by ssh, so its terminal, signals and exit code are the user's own.
     os.execv(program, ["ssh", *arguments])  # noqa: S606 - no shell, on purpose
 
@@ -49,26 +57,39 @@ def options(base_url: str, order: Order) -> list[str]:
     with the order, never in the user's known_hosts.
     """
     folder = _state.order_folder(base_url, order.id)
-    if not folder.is_dir():
-        _state.remember(base_url, order.id, None)
+    known_hosts = folder / "known_hosts"
+    if not _state.known(base_url, order):
+        try:
+            _state.remember(base_url, order, None)
+        except OSError as exc:
+            _output.note(f"The host key can't be kept in {folder}: {exc.strerror}.")
+            known_hosts = Path(os.devnull)
     identity = _state.identity_of(base_url, order.id)
+    quoted = str(known_hosts).replace("%", "%%")
     chosen = [
         "-p", str(order.ssh_port),
-        "-o", f"UserKnownHostsFile={shlex.quote(str(folder / 'known_hosts'))}",
+        "-o", f'UserKnownHostsFile="{quoted}"',
         "-o", "StrictHostKeyChecking=accept-new",
         "-o", "LogLevel=ERROR",
         "-o", "ServerAliveInterval=15",
     ]  # fmt: skip
     if identity is not None:
         chosen += ["-i", str(identity), "-o", "IdentitiesOnly=yes"]
+    elif _state.own_key_file().is_file():
+        # Rented with a password, elsewhere, or by a `deploy` that was interrupted: it may fit.
+        chosen += ["-i", str(_state.own_key_file())]
     return chosen
 
 
 def _host(api: CloreAI, order: Order) -> str:
     """The first of the order's hosts where SSH answers."""
     from clore_ai import _flow  # noqa: PLC0415 - not for --help
-    from clore_ai.exceptions import WaitTimeout  # noqa: PLC0415 - likewise
+    from clore_ai.exceptions import InvalidInputError, WaitTimeout  # noqa: PLC0415 - likewise
 
+    if order.ssh_port is None and order.status == "running":
+        raise InvalidInputError(
+            f"Order {order.id} has no port 22, so no SSH; rent with --port 22:tcp.", 2
+        )
     if order.ssh_port is None or not order.ssh_hosts:
         raise WaitTimeout(
             f"Order {order.id} has no SSH address yet (status: {order.status}); try again in a "

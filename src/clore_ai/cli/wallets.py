@@ -10,7 +10,10 @@ from clore_ai.cli import _output, _units
 @click.command()
 @_output.json_option
 def command(as_json: bool) -> None:  # noqa: FBT001 - an option
-    """Show wallet balances, each in its own coin."""
+    """Show wallet balances.
+
+    Each is in its own coin.
+    """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
 
     with CloreAI() as api:
@@ -24,4 +27,5 @@ def command(as_json: bool) -> None:  # noqa: FBT001 - an option
             [w.name, _units.coin(w.balance), _units.coin(w.withdrawal_fee), w.deposit or "-"]
             for w in wallets
         ],
+        spare=["Withdrawal fee"],
     )

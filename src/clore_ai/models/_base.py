@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from clore_ai._json import as_list
 
-_COUNT = re.compile(r"\s*(\d+)\s*x\s", re.IGNORECASE)
+_COUNT = re.compile(r"\s*(\d{1,4})\s*x\s", re.IGNORECASE)
 
 HOURS_PER_DAY = 24
 
@@ -22,33 +22,35 @@ class Model(BaseModel):
     )
 
 
-def flat_gpus(gpu_array: list[Any] | None) -> list[str]:
+def flat_gpus(gpu_array: object) -> list[str]:
     """The GPU names in `gpu_array`, flattened and stripped.
 
     Real ones hold a leading space (``[" RTX 3090"]``) and nested lists (api.md, 3).
     """
     names: list[str] = []
-    for item in gpu_array or ():
-        if isinstance(item, str):
+    left: list[object] = [gpu_array]
+    while left:
+        item = left.pop()
+        if isinstance(item, str) and item is not gpu_array:
             names.append(item.strip())
         else:
-            names.extend(flat_gpus(as_list(item)))
+            left.extend(reversed(as_list(item) or ()))
     return names
 
 
-def count_gpus(gpu_array: list[Any] | None, gpu: str | None) -> int:
+def count_gpus(gpu_array: object, gpu: object) -> int:
     """How many GPUs: the length of `gpu_array`, else the ``8x`` that begins `specs.gpu`, else 0."""
     names = flat_gpus(gpu_array)
     if names:
         return len(names)
-    prefix = _COUNT.match(gpu) if gpu else None
+    prefix = _COUNT.match(gpu) if isinstance(gpu, str) else None
     return int(prefix.group(1)) if prefix else 0
 
 
-def matches_gpu(wanted: str, gpu_array: list[Any] | None, gpu: str | None) -> bool:
+def matches_gpu(wanted: str, gpu_array: object, gpu: object) -> bool:
     """Is `wanted` a part of `specs.gpu` or of a name in `gpu_array`, whatever the case?"""
     needle = " ".join(wanted.lower().split())
-    if gpu and needle in gpu.lower():
+    if isinstance(gpu, str) and needle in gpu.lower():
         return True
     return any(needle in name.lower() for name in flat_gpus(gpu_array))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from clore_ai.models._base import Model, count_gpus, describe_gpu
 from clore_ai.models.server import ServerSpecs
 
@@ -30,7 +32,7 @@ class MyServer(Model):
     gpu_array: list[Any] | None = None
     specs: ServerSpecs | None = None
     working_properly: bool | None = None
-    init_token: str | None = None
+    init_token: str | None = Field(None, repr=False)
     """What an unconnected server's agent signs in with; None once connected."""
 
     @property
@@ -63,8 +65,8 @@ class BackgroundJob(Model):
 
     times_updated: int | None = None
     image: str | None = None
-    command: str | None = None
-    env: dict[str, str] | None = None
+    command: str | None = Field(None, repr=False)
+    env: dict[str, str] | None = Field(None, repr=False)
 
 
 class ServerConfig(Model):

@@ -20,6 +20,8 @@ from clore_ai.models.server import USD, ServerSpecs
 _DEPLOYED = 2
 _SSH = re.compile(r"(?:\S+@)?(?P<host>[\w.:-]+?)\s+-p\s*(?P<port>\d+)")
 _URL = re.compile(r"\w+://(?P<host>[^/:]+):(?P<port>\d+)")
+_PORT = re.compile(r"[0-9]{1,5}")
+_MAX_PORT = 65535
 _LOOPBACK = re.compile(r"^(https?://)?(127\.|localhost|\[::1\])")
 _ENDED = {"expired", "completed", "terminated", "cancelled", "canceled", "ended"}
 
@@ -139,7 +141,10 @@ class Order(Model):
     @property
     def max_rental(self) -> timedelta | None:
         """The longest that this rental may last (`mrl` is in seconds here)."""
-        return None if self.mrl is None else timedelta(seconds=self.mrl)
+        try:
+            return None if self.mrl is None else timedelta(seconds=self.mrl)
+        except (OverflowError, ValueError):  # inf, nan, or more than a timedelta can hold
+            return None
 
     @property
     def price_usd_per_day(self) -> float | None:
@@ -161,9 +166,7 @@ def _normal(raw: dict[str, Any]) -> dict[str, Any]:
     created = next((n for n in (as_number(row.get(k)) for k in ("ct", "created")) if n), None)
     if created is not None:
         row["ct"] = created
-        if not row.get("created_at"):
-            moment = datetime.fromtimestamp(created, timezone.utc)
-            row["created_at"] = moment.isoformat().replace("+00:00", "Z")
+        row["created_at"] = row.get("created_at") or _iso(created)
     if not row.get("type") and ("spot" in row or "si" in row):
         row["type"] = "spot" if row.get("spot") else "on-demand"
     if not row.get("status"):
@@ -171,11 +174,21 @@ def _normal(raw: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
+def _iso(unix_s: float) -> str | None:
+    """ISO 8601, UTC; None for what is no time in the calendar."""
+    try:
+        moment = datetime.fromtimestamp(unix_s, timezone.utc)
+    except (OverflowError, OSError, ValueError):
+        return None
+    return moment.isoformat().replace("+00:00", "Z")
+
+
 def _connect(row: dict[str, Any]) -> None:
     """Set hosts and ports, from whichever fields the shape has them in."""
     hosts = row.get("pub_cluster")
     listed = as_list(hosts)
-    names = [str(h) for h in (listed if listed is not None else [hosts]) if h]
+    given = listed if listed is not None else [hosts]
+    names = [name for h in given if isinstance(h, str) and (name := h.strip())]
     ports = _ports(row.get("tcp_ports"))
     links = as_dict(row.get("connection")) or {}
     for inner, text in _links(links):
@@ -183,10 +196,10 @@ def _connect(row: dict[str, Any]) -> None:
         if found is None:
             continue
         if not text.startswith("http"):
-            ports.setdefault(inner, int(found["port"]))
+            ports = {**_ports({inner: found["port"]}), **ports}
         if found["host"] not in names:
             names.append(found["host"])
-    if links.get("jupyter") and not row.get("http_pub"):
+    if isinstance(links.get("jupyter"), str) and not row.get("http_pub"):
         row["http_pub"] = links["jupyter"]
     row["ssh_hosts"] = row.get("ssh_hosts") or names
     row["pub_cluster"] = names[0] if names else None
@@ -206,7 +219,11 @@ def _ports(raw: object) -> dict[str, int]:
     for item in as_list(raw) or ():
         inner, _, outer = str(item).partition(":")
         pairs.append((inner, outer))
-    return {inner.strip(): int(outer) for inner, outer in pairs if outer.strip().isdigit()}
+    return {
+        inner.strip(): int(outer)
+        for inner, outer in pairs
+        if _PORT.fullmatch(outer.strip()) and 0 < int(outer) <= _MAX_PORT
+    }
 
 
 def _status(row: dict[str, Any]) -> str | None:

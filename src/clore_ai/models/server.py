@@ -210,7 +210,11 @@ class MarketplaceServer(Model):
         cheapest in USD: coins of one server can differ a lot (api.md, 3).
         """
         prices = self.usd_per_day("on-demand")
-        return prices[USD] if USD in prices else min(prices.values(), default=None)
+        if USD in prices:
+            return prices[USD]
+        known = self.price.usd.on_demand_usd if self.price and self.price.usd else None
+        fallback = known if known and self.allows(USD) else None  # 004's source
+        return min(prices.values(), default=fallback)
 
     @property
     def spot_price_usd(self) -> float | None:

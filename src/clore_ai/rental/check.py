@@ -119,7 +119,7 @@ def _login(ssh_password: str | None, ssh_key: str | None) -> None:
 def _ports(ports: Mapping[str, str] | None) -> dict[str, str]:
     checked = {str(port): kind for port, kind in (ports or {}).items()}
     for port, kind in checked.items():
-        if not port.isdigit() or not 1 <= int(port) <= _MAX_PORT:
+        if not (port.isascii() and port.isdigit() and 1 <= int(port) <= _MAX_PORT):
             _refuse(f"port {port!r} is not a number from 1 to {_MAX_PORT}")
         if kind not in ("tcp", "http"):
             _refuse(f'port {port} must be "tcp" or "http", not {kind!r}, e.g. {{"22": "tcp"}}')

@@ -2,7 +2,7 @@
 
 ``{"code":0}`` names no order, and a time-out or HTTP 500 may have created one. So:
 
-1. the intent goes into the ledger; 2. the active orders are noted; 3. the order is sent, again
+1. the intent goes into the ledger; 2. the known orders are noted; 3. the order is sent, again
 only where the service surely did not act; 4. after anything else than a clean refusal, a new
 order on our server is looked for, for up to 30 s; 5. found: it is returned. Refused: the refusal
 is raised. Neither: `OrderUncertain`.
@@ -24,9 +24,8 @@ from clore_ai.models import Order
 if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
-LOOK_FOR_S = 30.0
 CLOCK_SKEW_S = 300.0
-"""How far the service's clock (`ct`) may be behind ours. Ids decide; this only bars old orders."""
+"""How far the service's clock (`ct`) may be behind ours where ids do not decide."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 
 
@@ -37,14 +36,13 @@ def create(session: Session, body: dict[str, Any], client_ref: str | None = None
         CloreAPIError: a refusal; nothing was rented.
         OrderUncertain: an order may exist; it carries the intent.
     """
-    if client_ref is not None:
-        earlier = session.ledger.by_ref(client_ref)
-        if earlier is not None:
-            return (yield from _again(session, earlier))
     intent = Intent(
         body["renting_server"], body["type"], body["currency"], body["image"], client_ref
     )
-    session.ledger.open(intent)
+    while (earlier := session.ledger.open(intent)) is not None:
+        if earlier.state != "open":
+            return (yield from _again(session, earlier))
+        yield Sleep(_FIRST_PAUSE_S)  # another thread or task is renting it just now
     try:
         return (yield from _create(session, intent, body))
     finally:
@@ -53,7 +51,8 @@ def create(session: Session, body: dict[str, Any], client_ref: str | None = None
 
 
 def _create(session: Session, intent: Intent, body: dict[str, Any]) -> Flow[Order]:
-    before = yield from request(_wire.my_orders(), session.rules)
+    # With those that ended: one that was rented and cancelled minutes ago is not ours either.
+    before = yield from request(_wire.my_orders(include_completed=True), session.rules)
     intent.known_ids = frozenset(order.id for order in before)
     intent.posted_at = (yield from clock()).wall
     failure: CloreAPIError | None = None
@@ -67,7 +66,7 @@ def _create(session: Session, intent: Intent, body: dict[str, Any]) -> Flow[Orde
         failure = exc
     order = _told(intent, sent)
     if order is None:
-        order = yield from _look(session, intent, LOOK_FOR_S)
+        order = yield from _look(session, intent, session.look_for_s)
     if order is not None:
         return order
     intent.state = "uncertain"
@@ -117,10 +116,17 @@ def _match(session: Session, intent: Intent, orders: list[Order]) -> Order | Non
             order.server_id == intent.server_id
             and order.id not in intent.known_ids
             and order.id not in claimed
-            and (order.ct is None or order.ct >= (intent.posted_at or 0) - CLOCK_SKEW_S)
+            and _is_new(order, intent)
         ):
             return order
     return None
+
+
+def _is_new(order: Order, intent: Intent) -> bool:
+    """Was it made after the request was sent? Ids ascend; clocks can differ."""
+    if order.ct is None or order.id > max(intent.known_ids, default=order.id):
+        return True
+    return order.ct >= (intent.posted_at or 0) - CLOCK_SKEW_S
 
 
 def _settle(intent: Intent, order: Order) -> Order:
@@ -132,13 +138,22 @@ def _again(session: Session, intent: Intent) -> Flow[Order]:
     """The order that an earlier call with the same `client_ref` made, in whatever state it is."""
     rows = yield from request(_wire.my_orders(include_completed=True), session.rules)
     order = _match(session, intent, rows)
+    if order is not None:
+        return _settle(intent, order)
+    order = yield from _look(session, intent, session.look_for_s)
     if order is None:
         raise OrderUncertain(_uncertain(intent, None), intent)
-    return _settle(intent, order)
+    return order
 
 
 def _uncertain(intent: Intent, failure: CloreAPIError | None) -> str:
     why = f" ({failure})" if failure else ""
+    if intent.order_id is not None:
+        return (
+            f"Order {intent.order_id} on server {intent.server_id} was created, but is not among "
+            f"your orders{why}. Look at them (clore orders); if you do not want it: "
+            f"clore cancel {intent.order_id}"
+        )
     return (
         f"It is not known whether server {intent.server_id} was rented{why}: no order for it "
         "showed up. Look at your orders before you try again (clore orders), and cancel it if "

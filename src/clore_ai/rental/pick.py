@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from math import isfinite
 from statistics import median
 from typing import Any
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, Shared, clock, request
+from clore_ai._json import as_dict, as_number
 from clore_ai._parse import models
 from clore_ai.exceptions import CloreAPIError
-from clore_ai.models import MarketplaceServer
+from clore_ai.models import MarketplaceServer, SpotMarket
 from clore_ai.models._base import count_gpus, matches_gpu
 from clore_ai.rental.session import RATES_KEPT_S, Session
 
@@ -58,12 +60,14 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
         "marketplace", lambda: request(_wire.marketplace(), session.rules)
     )
     servers = models(MarketplaceServer, [r for r in records if fits(r, wanted)])
-    # Cheaper than to ask each server first whether it needs them.
     rates = implied_rates(records)
-    if not rates and any(_payable(s) for s in servers):
-        rates = yield from currency_rates(session, records[0].get("id"))
     for server in servers:
         server.use_rates(rates)
+    # Where every coin's value is known, no price needs to be worked out to see that.
+    if any(coin not in rates for coin, _ in _CONVERTED) and any(_payable(s) for s in servers):
+        rates = {**(yield from currency_rates(session, records[0].get("id"))), **rates}
+        for server in servers:
+            server.use_rates(rates)
     limit = wanted.max_price_usd
     if limit is None:
         return Selection(servers, 0, len(records))
@@ -73,17 +77,18 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
 
 
 def currency_rates(session: Session, server_id: object) -> Flow[dict[str, float]]:
-    """USD for one coin, by the service; empty where it can't be asked."""
+    """USD for one coin, by the service; as last read, or empty, where it can't be asked."""
     now = yield from clock()
     read_at = session.rates_read_at
     if read_at is not None and now.mono - read_at < RATES_KEPT_S:
         return session.rates
     if not session.rules.has_key or not isinstance(server_id, int):
         return {}
+    call = _wire.spot_marketplace(server_id)
     try:
-        market = yield from request(_wire.spot_marketplace(server_id), session.rules)
+        market: SpotMarket = yield Shared("rates", lambda: request(call, session.rules))
     except CloreAPIError:
-        return {}  # the price stays unknown, which every reader of it must expect
+        return session.rates  # else the price stays unknown, which every reader must expect
     session.rates, session.rates_read_at = dict(market.currency_rates_in_usd or {}), now.mono
     return session.rates
 
@@ -94,30 +99,32 @@ def fits(record: Record, wanted: Filter) -> bool:
         return False
     if wanted.available_only and record.get("rented"):
         return False
-    specs: Record = record.get("specs") or {}
+    specs = as_dict(record.get("specs")) or {}
     gpus, gpu = record.get("gpu_array"), specs.get("gpu")
     if wanted.gpu and not matches_gpu(wanted.gpu, gpus, gpu):
         return False
     if wanted.min_gpu_count and count_gpus(gpus, gpu) < wanted.min_gpu_count:
         return False
-    ram = specs.get("ram")
-    return not wanted.min_ram_gb or (isinstance(ram, (int, float)) and ram >= wanted.min_ram_gb)
+    ram = as_number(specs.get("ram"))
+    return not wanted.min_ram_gb or (ram is not None and ram >= wanted.min_ram_gb)
 
 
 def implied_rates(records: list[Record]) -> dict[str, float]:
     """USD for one coin, as the records themselves imply it: the median over all of them."""
     found: dict[str, list[float]] = defaultdict(list)
     for record in records:
-        price: Record = record.get("price") or {}
-        usd: Record = price.get("usd") or {}
-        on_demand: Record = price.get("on_demand") or {}
+        price = as_dict(record.get("price")) or {}
+        usd = as_dict(price.get("usd")) or {}
+        on_demand = as_dict(price.get("on_demand")) or {}
         for coin, name in _CONVERTED:
-            if on_demand.get(coin) and usd.get(name):
-                found[coin].append(usd[name] / on_demand[coin])
+            coins, dollars = as_number(on_demand.get(coin)), as_number(usd.get(name))
+            if coins and dollars and isfinite(rate := dollars / coins):
+                found[coin].append(rate)
     return {coin: median(rates) for coin, rates in found.items()}
 
 
 def _payable(server: MarketplaceServer) -> bool:
+    """Can it be paid, in coins whose value is not known yet?"""
     tier = server.price.on_demand if server.price else None
     return server.price_usd is None and any(
         server.allows(c) for c in (tier.coins() if tier else ())

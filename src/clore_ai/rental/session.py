@@ -16,6 +16,8 @@ class Session:
 
     rules: Rules = field(default_factory=Rules)
     ledger: Ledger = field(default_factory=Ledger)
+    look_for_s: float = 30.0
+    """How long a new order may take to show up in `my_orders` (design, 3)."""
     rates: dict[str, float] = field(default_factory=dict[str, float])
     """USD for one coin, as last read from `spot_marketplace`."""
     rates_read_at: float | None = None

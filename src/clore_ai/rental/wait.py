@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, Instant, Sleep, clock, probe, request
-from clore_ai.exceptions import InvalidInputError, NotFoundError, OrderEnded, WaitTimeout
+from clore_ai.exceptions import (
+    CloreAPIError,
+    InvalidInputError,
+    NotFoundError,
+    OrderEnded,
+    RateLimitError,
+    TransportError,
+    WaitTimeout,
+)
 
 if TYPE_CHECKING:
     from clore_ai.models import Order
@@ -17,6 +25,7 @@ _RECHECK_S = 5.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _LATE_BY = 0.1
 """SSH is noticed at most this share of the wait too late, within the two pauses above."""
+_PASSING = (RateLimitError, TransportError)
 
 
 def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_S) -> Flow[Order]:
@@ -31,7 +40,7 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
         InvalidInputError: the order has no port 22.
     """
     start = (yield from clock()).mono
-    order, checked = yield from _check(session, order_id, None)
+    order, checked = yield from _first(session, order_id, start)
     while True:
         now = (yield from clock()).mono
         if order.ssh_port is None or now - checked.mono >= _RECHECK_S:
@@ -71,6 +80,18 @@ def find(session: Session, order_id: int, *, include_completed: bool = False) ->
     raise NotFoundError(f"You have no order {order_id} (active: {active}). See: clore orders")
 
 
+def _first(session: Session, order_id: int, start: float) -> Flow[tuple[Order, Instant]]:
+    """The order; one that this client just made may take a while to be listed (api.md, 3)."""
+    made = any(intent.order_id == order_id for intent in session.ledger.intents())
+    while True:
+        try:
+            return (yield from _check(session, order_id, None))
+        except NotFoundError:
+            if not made or (yield from clock()).mono - start >= session.look_for_s:
+                raise
+        yield Sleep(_LONGEST_PAUSE_S)
+
+
 def _check(session: Session, order_id: int, known: Order | None) -> Flow[tuple[Order, Instant]]:
     try:
         order = yield from find(session, order_id, include_completed=True)
@@ -78,6 +99,10 @@ def _check(session: Session, order_id: int, known: Order | None) -> Flow[tuple[O
         if known is None:
             raise
         raise OrderEnded(f"Order {order_id} is gone from your orders.", known) from None
+    except CloreAPIError as exc:
+        if known is None or not (exc.maybe_acted or isinstance(exc, _PASSING)):
+            raise
+        order = known  # the network's trouble is not the order's: wait on, until the deadline
     if not order.active:
         raise OrderEnded(f"Order {order_id} on server {order.server_id} has ended.", order)
     return order, (yield from clock())

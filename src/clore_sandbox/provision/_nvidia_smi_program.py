@@ -67,7 +67,7 @@ def _fields(data: _Data, index: int) -> dict[str, tuple[str, str]]:
     return values
 
 
-def _query(data: _Data, query: str, form: str) -> int:
+def _query(data: _Data, shown: list[int], query: str, form: str) -> int:
     options = form.split(",")
     if options[0] != "csv" or not set(options[1:]) <= {"noheader", "nounits"}:
         sys.stdout.write(
@@ -76,7 +76,7 @@ def _query(data: _Data, query: str, form: str) -> int:
         )
         return _INVALID_ARGUMENT
     names = [name.strip() for name in query.split(",")]
-    rows = [_fields(data, index) for index in range(len(data["names"]))]
+    rows = [_fields(data, index) for index in shown]
     known = _fields({**data, "names": ["-"], "power_limits_w": [0.0]}, 0)
     for name in names:
         if name not in known:
@@ -92,7 +92,12 @@ def _query(data: _Data, query: str, form: str) -> int:
     return 0
 
 
-def _table(data: _Data) -> str:
+def _row(left: str, middle: str, right: str) -> str:
+    return f"| {left:<39} | {middle:>22} | {right:>20} |"
+
+
+def _table(data: _Data, shown: list[int]) -> str:
+    volatile, gpu_util = "Volatile Uncorr. ECC", "GPU-Util  Compute M."
     edge = "+" + "-" * 41 + "+" + "-" * 24 + "+" + "-" * 22 + "+"
     line = "|" + "-" * 41 + "+" + "-" * 24 + "+" + "-" * 22 + "+"
     double = "|" + "=" * 41 + "+" + "=" * 24 + "+" + "=" * 22 + "|"
@@ -102,22 +107,25 @@ def _table(data: _Data) -> str:
         "+" + "-" * 89 + "+",
         f"|{title:<89}|",
         line,
-        f"| {'GPU  Name':<25}{'Persistence-M':>14} | {'Bus-Id':<15}{'Disp.A':>7} |"
-        f" {'Volatile Uncorr. ECC':>20} |",
-        f"| {'Fan  Temp   Perf':<20}{'Pwr:Usage/Cap':>19} | {'Memory-Usage':>22} |"
-        f" {'GPU-Util  Compute M.':>20} |",
-        f"| {'':<39} | {'':<22} | {'MIG M.':>20} |",
+        _row(
+            f"{'GPU  Name':<25}{'Persistence-M':>14}",
+            "Bus-Id          Disp.A",
+            volatile,
+        ),
+        _row(f"{'Fan  Temp   Perf':<20}{'Pwr:Usage/Cap':>19}", "Memory-Usage", gpu_util),
+        _row("", "", "MIG M."),
         double,
     ]
-    for index, name in enumerate(data["names"]):
+    for index in shown:
+        name = data["names"][index]
         power = f"{_IDLE_POWER_W:.0f}W / {data['power_limits_w'][index]:>4.0f}W"
         used = f"{1:>7}MiB / {data['memory_mib']:>6}MiB"
+        bus = f"00000000:{index + 1:02X}:00.0"
         state = f"  0%   {_IDLE_TEMPERATURE_C}C    P8"
         rows += [
-            f"| {f'{index:>3}  {name}':<36}{'On':>3} | {f'00000000:{index + 1:02X}:00.0':<16}{'Off':>6} |"
-            f" {'N/A':>20} |",
-            f"| {state:<20}{power:>19} | {used:>22} | {'0%      Default':>20} |",
-            f"| {'':<39} | {'':<22} | {'N/A':>20} |",
+            _row(f"{index:>3}  {name[:30]:<31}{'On':>3}", f"{bus}   Off", "N/A"),
+            _row(f"{state:<20}{power:>19}", used, "0%      Default"),
+            _row("", "", "N/A"),
             edge,
         ]
     rows += [
@@ -157,21 +165,21 @@ def _answer(data: _Data, options: dict[str, str]) -> int:
     if "-h" in options or "--help" in options:
         sys.stdout.write("nvidia-smi (simulated): [-L] [-i N] [--query-gpu=FIELDS --format=csv]\n")
         return 0
+    shown = list(range(len(data["names"])))
     chosen = options.get("-i", options.get("--id"))
     if chosen is not None:
         if not chosen.isdigit() or int(chosen) >= len(data["names"]):
             sys.stdout.write("No devices were found\n")
             return 6
         index = int(chosen)
-        data["names"] = data["names"][index : index + 1]
-        data["power_limits_w"] = data["power_limits_w"][index : index + 1]
+        shown = [index]
     if "-L" in options or "--list-gpus" in options:
-        for index, name in enumerate(data["names"]):
-            sys.stdout.write(f"GPU {index}: {name} (UUID: {_uuid(index)})\n")
+        for index in shown:
+            sys.stdout.write(f"GPU {index}: {data['names'][index]} (UUID: {_uuid(index)})\n")
         return 0
     if "--query-gpu" in options:
-        return _query(data, options["--query-gpu"], options.get("--format", ""))
-    sys.stdout.write(_table(data))
+        return _query(data, shown, options["--query-gpu"], options.get("--format", ""))
+    sys.stdout.write(_table(data, shown))
     return 0
 
 

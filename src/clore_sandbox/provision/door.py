@@ -1,7 +1,7 @@
 """The SSH front end of one room: who gets in, files, forwarding. Sessions are session.py's.
 
-Promises: only `root` gets in, with the order's password or one of its keys. SFTP starts in the room's
-home. Port forwarding in both directions is allowed, as it is on a rented machine.
+Promises: only `root` gets in, with the order's password or one of its keys. SFTP starts in the
+room's home. Port forwarding in both directions is allowed, as it is on a rented machine.
 """
 
 from __future__ import annotations
@@ -12,28 +12,39 @@ from typing import TYPE_CHECKING, Optional
 
 import asyncssh
 
-from clore_sandbox.provision.session import Shell, serve_session
+from clore_sandbox.provision.session import Shell, Streams, serve_session
 
 if TYPE_CHECKING:
     import socket
 
     from clore_sandbox.provision import RoomPlan
 
-__all__ = ["open_door"]
+__all__ = ["Door", "open_door"]
 
 USER = "root"
 
 
-class _Door(asyncssh.SSHServer):
+class _Guard(asyncssh.SSHServer):
     """One connection to a room."""
 
-    def __init__(self, plan: RoomPlan, keys: Optional[asyncssh.SSHAuthorizedKeys]) -> None:
+    def __init__(
+        self,
+        plan: RoomPlan,
+        keys: Optional[asyncssh.SSHAuthorizedKeys],
+        guests: set[asyncssh.SSHServerConnection],
+    ) -> None:
         self._plan = plan
         self._keys = keys
+        self._guests = guests
         self._connection: Optional[asyncssh.SSHServerConnection] = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        self._guests.add(conn)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:  # noqa: ARG002 - asyncssh's
+        if self._connection is not None:
+            self._guests.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
         if username == USER and self._keys is not None and self._connection is not None:
@@ -84,9 +95,26 @@ class _Files(asyncssh.SFTPServer):
         self._channel.exit(0)
 
 
+class Door:
+    """An open front end."""
+
+    def __init__(
+        self, acceptor: asyncssh.SSHAcceptor, guests: set[asyncssh.SSHServerConnection]
+    ) -> None:
+        self._acceptor = acceptor
+        self._guests = guests
+
+    async def close(self) -> None:
+        """Let nobody in any more, and cut who is connected, idle tunnels included."""
+        self._acceptor.close()
+        for guest in list(self._guests):
+            guest.abort()
+        await self._acceptor.wait_closed()
+
+
 async def open_door(
     sock: socket.socket, plan: RoomPlan, shell: Shell, host_key: asyncssh.SSHKey
-) -> asyncssh.SSHAcceptor:
+) -> Door:
     """Serve SSH for a room on a bound socket."""
     keys = None
     if plan.public_key is not None and plan.lets_in:
@@ -104,11 +132,12 @@ async def open_door(
         stdout: asyncssh.SSHWriter[bytes],
         stderr: asyncssh.SSHWriter[bytes],
     ) -> None:
-        await serve_session(shell, stdin, stdout, stderr)
+        await serve_session(shell, Streams(stdin, stdout, stderr))
 
-    return await asyncssh.listen(
+    guests: set[asyncssh.SSHServerConnection] = set()
+    acceptor = await asyncssh.listen(
         sock=sock,
-        server_factory=lambda: _Door(plan, keys),
+        server_factory=lambda: _Guard(plan, keys, guests),
         server_host_keys=[host_key],
         session_factory=session,
         sftp_factory=files,
@@ -120,3 +149,4 @@ async def open_door(
         keepalive_interval=30,
         server_version="OpenSSH_8.9p1-clore-sandbox",
     )
+    return Door(acceptor, guests)

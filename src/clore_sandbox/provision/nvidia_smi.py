@@ -1,9 +1,9 @@
 """`nvidia-smi` of a room: a small program on its PATH that shows the rented GPUs.
 
 The program is written into the room together with its data, so that it starts fast and does not
-depend on where this package lies. It answers the plain table, `-L`, and
-`--query-gpu=… --format=csv[,noheader][,nounits]`; an unknown field or option is refused in the real
-one's words, with its exit status 2 or 6... and nothing is invented beyond the GPUs' own data.
+depend on where this package lies. It answers the plain table, `-L`, `-i N`, and
+`--query-gpu=… --format=csv[,noheader][,nounits]`; an unknown field is refused in the real one's
+words. The GPUs idle for ever: no load is simulated.
 """
 
 from __future__ import annotations

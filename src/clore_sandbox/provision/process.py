@@ -1,13 +1,12 @@
 """The default provisioner: a room is a home folder and the processes that carry its marker.
 
-Needs nothing but pip and runs as whoever runs the marketplace: it imitates a rented machine, it does
-not fence one in. Two rooms share the machine's ports, so two that both bind 8888 collide.
+Needs nothing but pip and runs as whoever runs the marketplace: it imitates a rented machine, it
+does not fence one in. Two rooms share the machine's ports, so two that both bind 8888 collide.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import socket
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Optional
 import asyncssh
 
 from clore_sandbox.provision import Ports, RoomPlan, nvidia_smi
-from clore_sandbox.provision.door import USER, open_door
+from clore_sandbox.provision.child import Child
+from clore_sandbox.provision.door import USER, Door, open_door
 from clore_sandbox.provision.proxy import forward
-from clore_sandbox.provision.session import Shell, spawn_prefix
+from clore_sandbox.provision.session import Shell
 from clore_sandbox.provision.sweep import MARKER, end_processes
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class _Room:
     folder: Path
     sockets: dict[int, socket.socket]
     servers: list[asyncio.Server] = field(default_factory=list[asyncio.Server])
-    door: Optional[asyncssh.SSHAcceptor] = None
-    command: Optional[asyncio.subprocess.Process] = None
+    door: Optional[Door] = None
+    command: Optional[Child] = None
 
     @property
     def home(self) -> Path:
@@ -99,18 +99,24 @@ class ProcessProvisioner:
         if room is None:
             return
         shell = await asyncio.to_thread(self._furnish, room)
+        try:
+            await self._open_ports(room, shell)
+        except OSError:
+            # Its sockets were closed under it: the order was cancelled while it booted.
+            if self._rooms.get(order) is room:
+                raise
+        if self._rooms.get(order) is not room:
+            await self._clear(room)
+        elif room.plan.command:
+            self._run_command(room, shell, room.plan.command)
+
+    async def _open_ports(self, room: _Room, shell: Shell) -> None:
         for inner, sock in room.sockets.items():
             http = room.plan.ports[inner] == "http"
-            if inner == SSH_PORT and not http:
-                if room.plan.ssh_answers:
-                    room.door = await open_door(sock, room.plan, shell, self._host_key)
-            else:
+            if inner != SSH_PORT or http:
                 room.servers.append(await forward(sock, inner, http=http))
-        if order not in self._rooms:  # cancelled while it booted
-            await self._clear(room)
-            return
-        if room.plan.command:
-            await self._run_command(room, shell, room.plan.command)
+            elif room.plan.ssh_answers:
+                room.door = await open_door(sock, room.plan, shell, self._host_key)
 
     def _furnish(self, room: _Room) -> Shell:
         tools = room.folder / "bin"
@@ -132,18 +138,11 @@ class ProcessProvisioner:
             )
         return Shell(env, str(room.home))
 
-    async def _run_command(self, room: _Room, shell: Shell, command: str) -> None:
+    def _run_command(self, room: _Room, shell: Shell, command: str) -> None:
         log = os.open(room.folder / "command.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            room.command = await asyncio.create_subprocess_exec(
-                *spawn_prefix(),
-                *shell.argv(command),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=shell.env,
-                cwd=shell.home,
-                start_new_session=True,
+            room.command = Child(
+                shell.argv(command), env=shell.env, cwd=shell.home, stdout=log, stderr=log
             )
         finally:
             os.close(log)
@@ -156,17 +155,14 @@ class ProcessProvisioner:
 
     async def _clear(self, room: _Room) -> None:
         if room.door is not None:
-            room.door.close()
+            await room.door.close()
         for server in room.servers:
             server.close()
         for sock in room.sockets.values():
             sock.close()
         await self._end_processes(room)
-        if room.door is not None:
-            await room.door.wait_closed()
         if room.command is not None:
-            with contextlib.suppress(ProcessLookupError):
-                await room.command.wait()
+            await room.command.exited
         await asyncio.to_thread(shutil.rmtree, room.folder, ignore_errors=True)
 
     async def _end_processes(self, room: _Room) -> None:

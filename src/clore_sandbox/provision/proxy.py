@@ -25,7 +25,7 @@ async def forward(sock: socket.socket, inner_port: int, *, http: bool) -> asynci
     """Serve a bound socket by connecting each client to `inner_port` on loopback."""
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.CancelledError):
+        with contextlib.closing(writer), contextlib.suppress(OSError):
             try:
                 inside = await asyncio.open_connection("127.0.0.1", inner_port)
             except OSError:
@@ -34,22 +34,17 @@ async def forward(sock: socket.socket, inner_port: int, *, http: bool) -> asynci
                     await reader.read(_CHUNK)
                     writer.write(_BAD_GATEWAY)
                     await writer.drain()
-            else:
+                return
+            with contextlib.closing(inside[1]):
                 await asyncio.gather(_pump(reader, inside[1]), _pump(inside[0], writer))
-        with contextlib.suppress(OSError):
-            writer.close()
 
     return await asyncio.start_server(connect, sock=sock)
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
     """Copy until the source ends, then close the sink's side only."""
-    try:
-        while data := await source.read(_CHUNK):
-            sink.write(data)
-            await sink.drain()
-        if sink.can_write_eof():
-            sink.write_eof()
-    except BaseException:
-        sink.close()
-        raise
+    while data := await source.read(_CHUNK):
+        sink.write(data)
+        await sink.drain()
+    if sink.can_write_eof():
+        sink.write_eof()

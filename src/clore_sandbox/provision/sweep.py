@@ -1,13 +1,15 @@
 """Finding and ending every process of an order, whatever it did to get away.
 
-A child that called `setsid` left the process group; one that closed its files left the terminal. What
-stays is the environment it was started with: the marker in it names the order. On Linux `/proc`
-shows it, elsewhere `ps` does. A process that wiped its environment is still found while it sits in the
-order's folder or below a process that is found.
+A child that called `setsid` left the process group; one that closed its files left the terminal.
+What stays is the environment it was started with: the marker in it names the order. On Linux
+`/proc` shows it, elsewhere `ps` does. A process that wiped its environment is still found below
+one that is found, or (Linux) where it sits in the order's folder and init has adopted it.
+Somebody's own shell that merely stands in that folder has a living parent and is left alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -25,6 +27,7 @@ __all__ = ["MARKER", "end_processes", "find_processes"]
 MARKER = "CLORE_SANDBOX_ROOM"
 
 _PROC = Path("/proc")
+_INIT = 1
 #: New processes can appear while a sweep reads; each round finds fewer.
 _ROUNDS = 50
 
@@ -63,10 +66,8 @@ def end_processes(rooms: Mapping[str, Path]) -> int:
 
 def _kill(pids: Iterable[int]) -> None:
     for pid in pids:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            continue
 
 
 def _read_proc(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
@@ -88,9 +89,12 @@ def _read_proc(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
             parents[pid] = int(parent)
             with open(f"/proc/{entry}/environ", "rb") as file:  # noqa: PTH123 - hot
                 environ = file.read() + b"\0"
-            if (prefix in environ and any(mark in environ for mark in marks)) or _sits_in(
-                os.readlink(f"/proc/{entry}/cwd"),
-                folders,
+            if (prefix in environ and any(mark in environ for mark in marks)) or (
+                parents[pid] == _INIT
+                and _sits_in(
+                    os.readlink(f"/proc/{entry}/cwd"),  # noqa: PTH115 - hot
+                    folders,
+                )
             ):
                 found.add(pid)
         except (OSError, ValueError):

@@ -1,0 +1,87 @@
+"""Errors carry what failed, survive the way between processes, and fit 004's tree."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+
+import clore_ai
+import clore_client
+from clore_ai import exceptions
+from clore_ai.exceptions import CloreAPIError, OrderEnded, OrderUncertain, WaitTimeout
+from clore_ai.ledger import Intent
+from clore_ai.models import Order
+
+ORDER = Order(id=7, server_id=5, ssh_password="p")
+INTENT = Intent(5, "on-demand", "bitcoin", "i", known_ids=frozenset({1}))
+BODY = {"code": 6, "error": "server-offline"}
+
+EXAMPLES = [
+    *(
+        kind("m", 6, BODY, status=500, maybe_acted=True)
+        for kind in vars(exceptions).values()
+        if isinstance(kind, type)
+        and issubclass(kind, CloreAPIError)
+        and kind not in (OrderEnded, WaitTimeout, OrderUncertain)
+    ),
+    OrderEnded("m", ORDER),
+    WaitTimeout("m", ORDER),
+    OrderUncertain("m", INTENT),
+    clore_client.CloreAPIError(BODY),
+    clore_client.CloreAPIError({"code": -1, "error": "cut"}),
+]
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "over", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))], ids=range(3)
+)
+def test_errors_can_be_copied_and_pickled(error, over):
+    """A worker process hands its exception back whole: type, message, every attribute."""
+    again = over(error)
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (1, "DBError"),
+        (2, "InvalidInputError"),
+        (3, "AuthError"),
+        (4, "InvalidEndpointError"),
+        (5, "RateLimitError"),
+        (6, "FieldError"),
+    ],
+)
+def test_the_codes_of_004(code, name):
+    """Each code has its class, importable from both places, below CloreAPIError."""
+    kind = getattr(exceptions, name)
+    assert exceptions.ERROR_MAP[code] is kind
+    assert getattr(clore_ai, name) is kind
+    assert issubclass(kind, CloreAPIError)
+
+
+def test_all_errors_are_exported_and_below_the_base():
+    """`__all__` misses none, and the tree in the docstring names each."""
+    kinds = {
+        name
+        for name, kind in vars(exceptions).items()
+        if isinstance(kind, type) and issubclass(kind, Exception)
+    }
+    assert kinds == set(exceptions.__all__) - {"ERROR_MAP"}
+    assert kinds <= set(clore_ai.__all__)
+    assert all(name in exceptions.__doc__ for name in kinds)
+
+
+def test_attributes():
+    """`code`, `response`, the service's reason, the HTTP status, and whether it may have acted."""
+    error = CloreAPIError("m", 6, BODY, status=500)
+    assert (error.code, error.response, error.error) == (6, BODY, "server-offline")
+    assert (error.status, error.maybe_acted) == (500, False)
+    bare = CloreAPIError("m")
+    assert bare.code is bare.response is bare.error is bare.status is None
+    assert CloreAPIError("m", 6, {"error": {"odd": 1}}).error is None

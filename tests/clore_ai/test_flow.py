@@ -1,0 +1,217 @@
+"""What is sent again, and what is raised: every row of api.md's table, for every kind of call."""
+
+from __future__ import annotations
+
+import pytest
+from by_hand import Hand, cut, ok, refused, reply
+
+from clore_ai import _wire
+from clore_ai._flow import Rules, answer, probe, request
+from clore_ai.exceptions import (
+    AuthError,
+    CloreAPIError,
+    DBError,
+    FieldError,
+    InvalidEndpointError,
+    InvalidInputError,
+    RateLimitError,
+    ResponseError,
+    TransportError,
+)
+
+HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
+CDN = b"error code: 1010"
+
+CALLS = {
+    "wallets": _wire.wallets,
+    "cancel_order": lambda: _wire.cancel_order(38),
+    "create_order": lambda: _wire.create_order({"renting_server": 5}),
+    "set_spot_price": lambda: _wire.set_spot_price(39, 0.1),
+}
+REPEATABLE = {"wallets", "cancel_order"}
+ALWAYS, PERHAPS, NEVER = "always", "perhaps", "never"
+
+# What came, when it is sent again, what is raised in the end, its code, and `maybe_acted`.
+# ALWAYS: surely not acted on, and worth another try. PERHAPS: only a repeatable call.
+TABLE = {
+    "code 1, 500": (reply({"code": 1}, 500), PERHAPS, DBError, 1, True),
+    "code 1, 200": (reply({"code": 1}), PERHAPS, DBError, 1, True),
+    "code 2, 400": (reply({"code": 2}, 400), NEVER, InvalidInputError, 2, False),
+    "code 2, 200": (reply({"code": 2}), NEVER, InvalidInputError, 2, False),
+    "code 3, 401": (reply({"code": 3}, 401), NEVER, AuthError, 3, False),
+    "code 3, 200": (reply({"code": 3}), NEVER, AuthError, 3, False),
+    "code 4, 404": (reply({"code": 4}, 404), NEVER, InvalidEndpointError, 4, False),
+    "code 4, 200": (reply({"code": 4}), NEVER, InvalidEndpointError, 4, False),
+    "code 5, 429": (reply({"code": 5}, 429), ALWAYS, RateLimitError, 5, False),
+    "code 5, 200": (reply({"code": 5}), ALWAYS, RateLimitError, 5, False),
+    "429 without JSON": (reply(b"slow down", 429), ALWAYS, RateLimitError, 5, False),
+    "429 without code": (reply({}, 429), ALWAYS, RateLimitError, 5, False),
+    "code 6, 200": (
+        reply({"status": "x", "error": "server-already-rented", "code": 6}),
+        NEVER,
+        FieldError,
+        6,
+        False,
+    ),
+    "code 6, 500": (
+        reply({"error": "currency-not-allowed", "code": 6}, 500),
+        NEVER,
+        FieldError,
+        6,
+        False,
+    ),
+    "an unknown code": (reply({"code": 7}), PERHAPS, CloreAPIError, 7, True),
+    "401 without JSON": (reply(b"no", 401), NEVER, AuthError, 3, False),
+    "404 without JSON": (reply(b"no", 404), NEVER, InvalidEndpointError, 4, False),
+    "the CDN's 403": (reply(CDN, 403), NEVER, ResponseError, None, False),
+    "HTML 502": (reply(HTML, 502), PERHAPS, ResponseError, None, True),
+    "HTML 200": (reply(HTML), PERHAPS, ResponseError, None, True),
+    "truncated JSON": (reply(b'{"code":0,"wal'), PERHAPS, ResponseError, None, True),
+    "truncated JSON, 202": (reply(b'{"code":', 202), PERHAPS, ResponseError, None, True),
+    "an empty answer": (reply(b""), PERHAPS, ResponseError, None, True),
+    "a list": (reply([1]), PERHAPS, ResponseError, None, True),
+    "no code": (reply({"wallets": []}), PERHAPS, ResponseError, None, True),
+    "code true": (reply({"code": True}), PERHAPS, ResponseError, None, True),
+    "code in words": (reply({"code": "0"}), PERHAPS, ResponseError, None, True),
+    "JSON without end": (reply(b"[" * 100_000), PERHAPS, ResponseError, None, True),
+    "not text": (reply(b"\xff\xfe\x00"), PERHAPS, ResponseError, None, True),
+    "redirected": (reply(b"", 302), NEVER, ResponseError, None, False),
+    "connection refused": (refused(), ALWAYS, TransportError, None, False),
+    "cut after sending": (cut(), PERHAPS, TransportError, None, True),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("came", TABLE)
+def test_what_is_sent_again_and_what_is_raised(came, name):
+    """Sent again 3 times after 1, 2, 4 s where that can do no harm; else raised at once."""
+    answered, again, error, code, maybe_acted = TABLE[came]
+    hand = Hand(lambda _call, _now: answered)
+    with pytest.raises(CloreAPIError) as caught:
+        hand.play(answer(CALLS[name](), Rules(max_retries=3)))
+    assert type(caught.value) is error
+    assert caught.value.code == code
+    assert caught.value.maybe_acted is maybe_acted
+    retried = again == ALWAYS or (again == PERHAPS and name in REPEATABLE)
+    assert len(hand.sent) == (4 if retried else 1)
+    waited = hand.backoffs if error is RateLimitError else hand.slept
+    assert waited == ([1, 2, 4] if retried else [])
+    assert len(hand.waits) == len(waited)
+
+
+@pytest.mark.parametrize("status", [200, 201, 500])
+def test_a_success_is_code_0_whatever_the_status(status):
+    """The JSON and its code come first, the HTTP status second (api.md, 1)."""
+    hand = Hand([reply({"code": 0, "x": 1}, status)])
+    assert hand.play(answer(CALLS["create_order"](), Rules())) == {"code": 0, "x": 1}
+
+
+@pytest.mark.parametrize("trouble", ["code 5, 429", "connection refused"])
+def test_any_call_goes_through_once_the_trouble_is_over(trouble):
+    """What was surely not acted on is sent again, also a call that spends money."""
+    hand = Hand([TABLE[trouble][0]] * 2 + [ok()])
+    assert hand.play(answer(CALLS["create_order"](), Rules())) == {"code": 0}
+    assert len(hand.sent) == 3
+    assert hand.waits == [1, 2]
+
+
+def test_the_waits_double_across_kinds_of_trouble():
+    """1 s, 2 s, 4 s counts tries, not kinds of trouble."""
+    hand = Hand([refused(), reply({"code": 5}, 429), cut(), ok(wallets=[])])
+    assert hand.play(request(_wire.wallets(), Rules())) == []
+    assert hand.slept == [1, 4]
+    assert hand.backoffs == [2]
+
+
+@pytest.mark.parametrize("retries", [0, 1, 5])
+def test_max_retries_counts_what_is_sent_again(retries):
+    """`max_retries` 0 sends once."""
+    hand = Hand(lambda _call, _now: refused())
+    with pytest.raises(TransportError):
+        hand.play(answer(_wire.wallets(), Rules(max_retries=retries)))
+    assert len(hand.sent) == retries + 1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        _wire.wallets(),
+        _wire.my_servers(),
+        _wire.server_config("x"),
+        _wire.my_orders(),
+        _wire.create_order({}),
+        _wire.cancel_order(1),
+        _wire.spot_marketplace(1),
+        _wire.set_spot_price(1, 1),
+        _wire.set_server_settings({}),
+    ],
+    ids=lambda call: call.path,
+)
+def test_without_a_key_nothing_is_sent(call):
+    """A call that needs a key raises AuthError that names the three ways to give one (004)."""
+    hand = Hand()
+    with pytest.raises(AuthError, match=r"api_key=.*CLORE_API_KEY.*clore config set api_key"):
+        hand.play(request(call, Rules(has_key=False)))
+    assert hand.sent == []
+
+
+def test_marketplace_needs_no_key():
+    """It is a public endpoint (004, marketplace)."""
+    hand = Hand([ok(servers=[])])
+    assert hand.play(request(_wire.marketplace(), Rules(has_key=False))) == []
+
+
+def test_a_repeated_cancel_that_finds_the_order_ended_has_succeeded():
+    """Its first answer was lost, its effect was not."""
+    ended = reply({"code": 6, "error": "order_not_active"})
+    assert Hand([cut(), ended]).play(answer(_wire.cancel_order(38), Rules())) == {"code": 0}
+    with pytest.raises(FieldError):
+        Hand([ended]).play(answer(_wire.cancel_order(38), Rules()))
+    with pytest.raises(FieldError):  # the first never arrived: somebody else ended it
+        Hand([refused(), ended]).play(answer(_wire.cancel_order(38), Rules()))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        _wire.wallets,
+        _wire.marketplace,
+        _wire.my_servers,
+        _wire.my_orders,
+        lambda: _wire.server_config("x"),
+        lambda: _wire.spot_marketplace(6),
+    ],
+)
+@pytest.mark.parametrize("held", [{}, {"wallets": 1, "servers": {}, "orders": None}])
+def test_an_answer_that_lacks_what_it_should_hold_is_an_error(make, held):
+    """A ResponseError that names what is missing, never a KeyError."""
+    with pytest.raises(ResponseError, match="holds no"):
+        Hand([ok(**held)]).play(request(make(), Rules()))
+
+
+@pytest.mark.parametrize("reason", sorted(_wire.HINTS))
+def test_a_refusal_carries_its_reason_and_what_to_do(reason):
+    """The service's word is in `error` and in the message, with the next step behind it."""
+    body = {"code": 6, "error": reason, "max_step": 0.1, "time_to_lowering": 7}
+    with pytest.raises(FieldError) as caught:
+        Hand([reply(body)]).play(answer(_wire.set_spot_price(1, 1), Rules()))
+    assert caught.value.error == reason
+    assert caught.value.response == body
+    assert reason in str(caught.value)
+    assert _wire.HINTS[reason] in str(caught.value)
+    assert "max_step 0.1, time_to_lowering 7" in str(caught.value)
+
+
+def test_a_redirect_names_where_to():
+    """The user finds the wrong base URL by it."""
+    moved = _wire.Reply(301, "text/html", b"", "https://example.org/v1/wallets")
+    with pytest.raises(ResponseError, match=r"example\.org.*base URL"):
+        Hand([moved]).play(answer(_wire.wallets(), Rules()))
+
+
+def test_probe_names_the_first_host_that_greets():
+    """Hosts are tried in order, and none after the one that answered."""
+    hand = Hand(probes=[False, True])
+    assert hand.play(probe(["a", "b", "c"], 22)) == "b"
+    assert hand.probed == [("a", 22), ("b", 22)]
+    assert Hand(probes=[]).play(probe(["a"], 22)) is None

@@ -1,0 +1,51 @@
+"""No test sees the user's key, config, proxies; none reaches another host than loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import places
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_OURS = ("CLORE_INVENTORY", "CLORE_DOCUMENTS")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            proxy = name.lower() in ("http_proxy", "https_proxy", "all_proxy")
+            if proxy or (name.startswith("CLORE_") and name not in _OURS):
+                patch.delenv(name)
+        patch.setenv("CLORE_HOME", str(tmp_path_factory.mktemp("home") / ".clore"))
+        yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder of the test's own; it does not exist yet."""
+    folder = tmp_path / ".clore"
+    monkeypatch.setenv("CLORE_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def inventory_file() -> Path:
+    """The captured body of 3,500 real servers."""
+    path = places.inventory()
+    if path is None or not path.is_file():
+        pytest.skip("no captured inventory: set CLORE_INVENTORY to a marketplace body")
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_servers(inventory_file: Path) -> list[dict[str, Any]]:
+    """Its records, raw; not to be changed."""
+    servers: list[dict[str, Any]] = json.loads(inventory_file.read_bytes())["servers"]
+    return servers

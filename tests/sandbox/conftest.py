@@ -1,0 +1,194 @@
+"""A real marketplace, real HTTP and the machine's own OpenSSH client: nothing is patched."""
+
+import contextlib
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clore_sandbox import Sandbox
+
+PASSWORD = "Secret123"
+QUICK = {"visibility_lag_s": 0.05, "boot_s": 0.05, "limits": False}
+ORDER = {"image": "cloreai/ubuntu22.04-cuda12", "type": "on-demand", "currency": "bitcoin"}
+
+
+def wait_until(condition, timeout_s=10.0, every_s=0.01):
+    """The condition's first true value."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(every_s)
+    return value
+
+
+class Renter:
+    """One account's client."""
+
+    def __init__(self, sandbox, key, folder):
+        self.sandbox = sandbox
+        self.folder = folder
+        self.http = httpx.Client(base_url=sandbox.base_url, headers={"auth": key}, timeout=20)
+
+    def free(self, coin="bitcoin"):
+        servers = self.http.get("/marketplace").json()["servers"]
+        return [
+            s
+            for s in servers
+            if not s["rented"]
+            and not s.get("gigaspot")
+            and coin in s["allowed_coins"]
+            and 0 < s["price"]["on_demand"].get(coin, 0) < {"bitcoin": 0.001}.get(coin, 1000)
+        ]
+
+    def post(self, endpoint, **body):
+        return self.http.post(f"/{endpoint}", json=body)
+
+    def create(self, server, **fields):
+        return self.post("create_order", renting_server=server, **{**ORDER, **fields})
+
+    def orders(self, **query):
+        return self.http.get("/my_orders", params=query).json()["orders"]
+
+    def rent(self, server=None, **fields):
+        """Rent and wait until it is deployed; the order's row."""
+        if server is None:
+            server = self.free()[0]["id"]
+        fields.setdefault("ports", {"22": "tcp"})
+        if "ssh_key" not in fields:
+            fields.setdefault("ssh_password", PASSWORD)
+        answer = self.create(server, **fields)
+        assert answer.json() == {"code": 0}
+
+        def deployed():
+            rows = [o for o in self.orders() if o["si"] == server]
+            return rows[0] if rows and rows[0]["mon_container"] == 2 else None
+
+        order = wait_until(deployed)
+        ssh = dict(pair.split(":") for pair in order["tcp_ports"]).get("22")
+        if ssh:
+            wait_until(lambda: answers(int(ssh)))
+        return order
+
+    def cancel(self, order):
+        answer = self.post("cancel_order", id=order["id"])
+        assert answer.json() == {"code": 0}
+
+    def close(self):
+        self.http.close()
+
+
+def answers(port):
+    import socket
+
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as sock:
+        return sock.recv(4) == b"SSH-"
+    return False
+
+
+class Shell:
+    """The machine's OpenSSH tools, pointed at an order; the password goes by askpass."""
+
+    def __init__(self, order, folder, *options):
+        ports = dict(pair.split(":") for pair in order["tcp_ports"])
+        self.port = ports["22"]
+        self.target = f"root@{order['pub_cluster'][0]}"
+        askpass = folder / "askpass"
+        askpass.write_text(f"#!/bin/sh\necho {PASSWORD}\n")
+        askpass.chmod(0o700)
+        self.env = {**os.environ, "SSH_ASKPASS": str(askpass), "SSH_ASKPASS_REQUIRE": "force"}
+        self.options = [
+            *("-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"),
+            *("-o", "UserKnownHostsFile=/dev/null", "-o", "NumberOfPasswordPrompts=1"),
+            *("-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", *options),
+        ]
+
+    def argv(self, *words):
+        return ["ssh", *self.options, "-p", self.port, self.target, *words]
+
+    def run(self, *words, **kwargs):
+        """One command over ssh; input and output are bytes."""
+        kwargs.setdefault("stdin", None if "input" in kwargs else subprocess.DEVNULL)
+        if "input" in kwargs:
+            del kwargs["stdin"]
+        return subprocess.run(
+            self.argv(*words), env=self.env, capture_output=True, timeout=30, check=False, **kwargs
+        )
+
+    def tool(self, *words, **kwargs):
+        """scp, sftp or rsync."""
+        return subprocess.run(
+            words, env=self.env, capture_output=True, timeout=30, check=False, **kwargs
+        )
+
+
+@pytest.fixture(scope="session")
+def wait():
+    return wait_until
+
+
+@pytest.fixture(scope="module")
+def market():
+    """One marketplace for a file's tests that do not mind each other."""
+    with Sandbox(**QUICK) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def own_market():
+    """Makes marketplaces of a test's own."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Sandbox(**{**QUICK, **options}))
+
+
+@pytest.fixture
+def renter_of(tmp_path):
+    """Makes clients: of the first account, or of a new one with the given balances."""
+    with contextlib.ExitStack() as stack:
+
+        def make(sandbox, *, fresh=False, **balances):
+            key = sandbox.create_account(balances or None) if fresh or balances else sandbox.api_key
+            return stack.enter_context(contextlib.closing(Renter(sandbox, key, tmp_path)))
+
+        yield make
+
+
+@pytest.fixture
+def renter(market, renter_of):
+    """A new account with plenty of money in the file's marketplace."""
+    return renter_of(market, bitcoin=1, **{"CLORE-Blockchain": 1e6, "USD-Blockchain": 1e5})
+
+
+@pytest.fixture
+def rented(renter, tmp_path):
+    """Rents and gives (order, shell); cancels at the end."""
+    orders = []
+
+    def rent(*, ssh=(), **fields):
+        orders.append(renter.rent(**fields))
+        return orders[-1], Shell(orders[-1], tmp_path, *ssh)
+
+    yield rent
+    for order in orders:
+        renter.post("cancel_order", id=order["id"])
+
+
+@pytest.fixture
+def shell_of(tmp_path):
+    return lambda order, *options: Shell(order, tmp_path, *options)
+
+
+@pytest.fixture(scope="session")
+def captured():
+    """The real body of 2024-05-21."""
+    named = os.environ.get("CLORE_INVENTORY")
+    found = [Path(named)] if named else []
+    root = Path(__file__).parents[2]
+    found += sorted((root.parent / "shared" / "data").glob("*.json"))
+    for path in found:
+        if path.exists():
+            return path
+    pytest.skip("the captured marketplace body is not at hand (CLORE_INVENTORY)")

@@ -1,0 +1,215 @@
+"""`python -m clore_sandbox` and the state folder, as processes."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from clore_sandbox import Sandbox, daemon
+
+
+def running(command):
+    listing = subprocess.run(["ps", "axo", "args"], capture_output=True, text=True, check=True)
+    return command in listing.stdout.splitlines()
+
+
+def serve(*options, **kwargs):
+    return subprocess.Popen(
+        [sys.executable, "-m", "clore_sandbox", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+
+
+QUICK = ("--json", "--lag", "0", "--boot", "0", "--no-limits")
+
+
+class Remote:
+    """Enough of a Sandbox for a renter."""
+
+    def __init__(self, line):
+        fields = json.loads(line)
+        self.base_url, self.api_key = fields["base_url"], fields["api_key"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_json_prints_one_line_and_a_signal_stops_everything(renter_of, wait, number):
+    with serve(*QUICK) as server:
+        line = server.stdout.readline()
+        assert set(json.loads(line)) == {"base_url", "api_key"}
+        renter = renter_of(Remote(line))
+        renter.rent(command=f"setsid sleep 42{number:02d}.5")
+        wait(lambda: running(f"sleep 42{number:02d}.5"))
+        server.send_signal(number)
+        assert server.wait(10) == 0
+        assert server.stdout.read() == ""
+        assert server.stderr.read() == ""
+    assert not running(f"sleep 42{number:02d}.5")
+
+
+def test_ctrl_c_reaches_shells_of_a_server_started_in_the_background(renter_of, shell_of, wait):
+    """A shell without job control starts `&` with SIGINT ignored; rooms must not inherit that."""
+    script = f"trap '' INT QUIT; exec {sys.executable} -m clore_sandbox {' '.join(QUICK)}"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, text=True) as server:
+        renter = renter_of(Remote(server.stdout.readline()))
+        shell = shell_of(renter.rent())
+        ignored = int(shell.run("grep SigIgn /proc/self/status").stdout.split()[1], 16)
+        assert not ignored & (1 << (signal.SIGINT - 1))
+        server.terminate()
+
+
+def test_ctrl_c_reaches_shells_inside_a_process_that_ignores_it(renter_of, shell_of, wait):
+    code = (
+        "import signal, sys, json; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from clore_sandbox import Sandbox\n"
+        "with Sandbox(visibility_lag_s=0, boot_s=0, limits=False) as s:\n"
+        "    print(json.dumps({'base_url': s.base_url, 'api_key': s.api_key}), flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as host:
+        renter = renter_of(Remote(host.stdout.readline()))
+        shell = shell_of(renter.rent())
+        ignored = int(shell.run("grep SigIgn /proc/self/status").stdout.split()[1], 16)
+        assert not ignored & (1 << (signal.SIGINT - 1))
+        host.stdin.close()
+        assert host.wait(10) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "words"),
+    [
+        (["--inventory", "/nothing/there.json"], 2, "cannot read"),
+        (["--port", "1", "--host", "192.0.2.1"], 1, "assign"),
+        (["--time-scale", "0"], 1, "time_scale"),
+        (["--boot", "-1"], 2, "boot_s"),
+        (["--colour"], 2, "--colour"),
+        (["--db", "/nothing/there/market.db"], 1, "No such file"),
+    ],
+)
+def test_what_it_cannot_do_it_says_in_one_sentence(options, status, words):
+    with serve(*options) as server:
+        out, err = server.communicate(timeout=20)
+    assert (server.returncode, out) == (status, "")
+    assert words in err
+    assert "Traceback" not in err
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_up_status_down(tmp_path, wait):
+    state = tmp_path / "state"
+    assert daemon.find(state) is None
+    assert daemon.stop(state) is False
+    running_ = daemon.start_detached(state, ["--no-limits", "--api-key", "chosen-key-1234"])
+    try:
+        assert running_.api_key == "chosen-key-1234"
+        assert daemon.find(state) == running_
+        assert (
+            httpx.get(f"{running_.base_url}/wallets", headers={"auth": "chosen-key-1234"}).json()[
+                "code"
+            ]
+            == 0
+        )
+        file = state / "sandbox.json"
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        listing = subprocess.run(
+            ["ps", "axo", "args"], capture_output=True, text=True, check=True
+        ).stdout
+        assert "chosen-key" not in listing
+        with pytest.raises(daemon.RunsAlready, match="runs already"):
+            daemon.start_detached(state, [])
+    finally:
+        assert daemon.stop(state) is True
+    assert daemon.find(state) is None
+    assert not file.exists()
+    wait(lambda: gone(running_.pid))
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path):
+    with pytest.raises(RuntimeError, match="cannot read"):
+        daemon.start_detached(tmp_path, ["--inventory", str(tmp_path / "none.json")])
+
+
+@pytest.mark.parametrize("text", ["", "{}", "null", '{"pid": 1}', "[1]"])
+def test_a_broken_state_file_is_no_marketplace(tmp_path, text):
+    (tmp_path / "sandbox.json").write_text(text)
+    assert daemon.find(tmp_path) is None
+
+
+def test_a_process_id_that_is_anothers_is_never_signalled(tmp_path, market):
+    """The file names this test's own process and a marketplace that answers as somebody else."""
+    fields = {"pid": os.getpid(), "base_url": market.base_url, "api_key": "k", "instance": "other"}
+    (tmp_path / "sandbox.json").write_text(json.dumps(fields))
+    assert daemon.find(tmp_path) is None
+    assert daemon.stop(tmp_path) is False
+
+
+def test_a_killed_server_leaves_its_orders_to_the_next(tmp_path, renter_of, shell_of, wait):
+    """Kill -9, and again on the same state: old processes are gone, the order is up again."""
+    db = tmp_path / "market.db"
+    with serve(*QUICK, "--db", str(db)) as server:
+        first = renter_of(Remote(server.stdout.readline()))
+        order = first.rent(command="setsid sleep 4455.5")
+        shell_of(order).run("echo kept > file; setsid sleep 4466.5 >/dev/null 2>&1 &")
+        wait(lambda: running("sleep 4455.5") and running("sleep 4466.5"))
+        server.kill()
+        server.wait()
+    assert running("sleep 4466.5")
+    with serve(*QUICK, "--db", str(db)) as server:
+        again = renter_of(Remote(server.stdout.readline()))
+        assert again.http.headers["auth"] == first.http.headers["auth"]
+        assert not running("sleep 4466.5")
+        row = wait(lambda: next(iter(again.orders()), None))
+        assert row["id"] == order["id"]
+        wait(lambda: shell_of(row).run("cat file").stdout == b"kept\n")
+        server.terminate()
+        assert server.wait(10) == 0
+    assert stat.S_IMODE(db.stat().st_mode) == 0o600
+    assert not running("sleep 4455.5")
+
+
+def test_nobody_pays_for_the_time_without_a_marketplace(tmp_path, renter_of):
+    db = tmp_path / "market.db"
+    options = {"db": db, "visibility_lag_s": 0, "provision": False, "limits": False}
+    with Sandbox(**options) as market:
+        renter = renter_of(market)
+        renter.create(renter.free()[0]["id"])
+        market.advance(600)
+        (before,) = renter.orders()
+    # The clock went on to the jump's time; what was written then is not forgotten.
+    with Sandbox(**options) as market:
+        (after,) = renter_of(market).orders()
+        assert after["id"] == before["id"]
+        assert after["ct"] == before["ct"]
+        assert after["spend"] <= before["spend"] * 12 / 11
+
+
+def test_importing_the_package_is_cheap():
+    code = (
+        "import sys, clore_sandbox, clore_sandbox.daemon;"
+        "print('asyncssh' in sys.modules, 'starlette' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+def test_it_is_ready_within_a_third_of_a_second(own_market):
+    started = time.perf_counter()
+    own_market()
+    assert time.perf_counter() - started < 0.9  # 0.3 s on an idle machine; tests run side by side

@@ -1,0 +1,116 @@
+"""Drive flows by hand: no server, no clock, no waiting."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, Callable, Iterable, Optional, Union
+
+from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep
+from clore_ai._wire import Call, Reply
+from clore_ai.exceptions import TransportError
+
+WALL = 1_700_000_000.0
+"""The time of day at which every flow starts."""
+
+Answer = Union[Reply, BaseException]
+Service = Callable[[Call[Any], float], Answer]
+
+
+def reply(body: object, status: int = 200) -> Reply:
+    """An answer in JSON, or as it is where it is bytes."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return Reply(status, "application/json", content)
+
+
+def ok(**fields: object) -> Reply:
+    return reply({"code": 0, **fields})
+
+
+def refused() -> TransportError:
+    """The connection never opened."""
+    return TransportError("refused", maybe_acted=False)
+
+
+def cut() -> TransportError:
+    """The connection was cut after the request was sent."""
+    return TransportError("cut", maybe_acted=True)
+
+
+def row(order_id: int, server: int = 5, ct: Optional[float] = WALL, **fields: object) -> dict:
+    """An active order as the live service lists it."""
+    return {"id": order_id, "si": server, "ct": ct, "currency": "bitcoin", "price": 1.0, **fields}
+
+
+@dataclass
+class Hand:
+    """Performs a flow's steps: time passes only when the flow sleeps.
+
+    `answers`: what to answer requests with, in turn; or a service, asked with the call and the
+    seconds since the start. `probes`: what each probe finds, in turn; nothing after the last.
+    """
+
+    answers: Union[Iterable[Answer], Service] = ()
+    probes: Iterable[bool] = ()
+    now: float = 0.0
+    sent: list[Call[Any]] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+    backoffs: list[float] = field(default_factory=list)
+    probed: list[tuple[str, int]] = field(default_factory=list)
+    shared: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not callable(self.answers):
+            script = iter(self.answers)
+            self.answers = lambda _call, _now: next(script)
+        self.probes = iter(self.probes)
+
+    @property
+    def paths(self) -> list[str]:
+        return [call.path for call in self.sent]
+
+    @property
+    def waits(self) -> list[float]:
+        """Sleeps and backoffs."""
+        return self.slept + self.backoffs
+
+    def play(self, flow: Flow[Any]) -> Any:
+        """The flow's result; what it raises goes up."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = self._perform(step)
+                except BaseException as exc:  # noqa: BLE001 - as the drivers do
+                    step = flow.throw(exc)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            flow.close()
+
+    def _perform(self, step: object) -> object:
+        if isinstance(step, Send):
+            self.sent.append(step.call)
+            answer = self.answers(step.call, self.now)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+        if isinstance(step, Sleep):
+            self.slept.append(step.seconds)
+            self.now += step.seconds
+        elif isinstance(step, Backoff):
+            self.backoffs.append(step.seconds)
+            self.now += step.seconds
+        elif isinstance(step, Clock):
+            return Instant(WALL + self.now, self.now)
+        elif isinstance(step, Probe):
+            self.probed.append((step.host, step.port))
+            return next(self.probes, False)
+        elif isinstance(step, Shared):
+            self.shared.append(step.key)
+            return self.play(step.make())
+        else:
+            raise TypeError(step)
+        return None
