@@ -94,5 +94,5 @@ class Setting:
 
 
 def _sample() -> list[dict[str, object]]:
-    """The sample fleet without `autoprice`: as it is now, 0.1.1 fails at every server that has it."""
+    """The sample fleet without `autoprice`: as it is now, 0.1.1 fails at all that have it."""
     return [{k: v for k, v in record.items() if k != "autoprice"} for record in sample_fleet(0)]
