@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from bench.setting import Setting
 
 CALLS = 100
-TIME_SCALE = 10.0
+TIME_SCALE = 5.0
 LEAST_SHARE = 0.9
 MODES = {"sync": "in a loop", "threads": "from 8 threads", "gather": "in one asyncio.gather"}
 
