@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clore_ai.cli import _output
+from clore_ai.cli._exit import INTERRUPTED
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ class _Session:
             check=False,
             start_new_session=True,  # Ctrl-C is this process's to handle
         )
+        if done.returncode in (-signal.SIGINT, INTERRUPTED):
+            raise KeyboardInterrupt  # pressed before the child had a session of its own
         if done.returncode:
             said = f": {done.stderr.strip()}" if done.stderr else "."
             raise CloreAPIError(f"`clore {words[0]}` ended with code {done.returncode}{said}")
