@@ -40,7 +40,7 @@ def state_folder() -> Path:
     home = os.environ.get("CLORE_HOME")
     try:
         return Path(home).expanduser() if home else Path.home() / ".clore"
-    except RuntimeError as exc:  # a user without a home folder, as containers have them
+    except (KeyError, RuntimeError) as exc:  # no home folder, as in containers; 3.9: KeyError
         raise ConfigError("There is no home folder; set CLORE_HOME to a folder.") from exc
 
 
