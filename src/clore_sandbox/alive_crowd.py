@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clore_sandbox.alive import Action, Renter
-    from clore_sandbox.store import Tx
+    from clore_sandbox.store import Row, Tx
     from clore_sandbox.turns import Effects, Terms
     from clore_sandbox.values import JsonObject
 
@@ -34,6 +34,10 @@ LOOK_MS = 20_000
 STEP_MS = 300_000
 _LOOKS_AROUND_EVERY = 12
 _LABEL = "simulated renter"
+_THERE = (
+    "SELECT servers.id AS id, online, hidden, taken, orders.type AS type FROM servers LEFT JOIN"
+    " orders ON orders.server = servers.id AND orders.running = 1 ORDER BY position"
+)
 _IMAGE = "cloreai/ubuntu22.04-cuda12"
 
 
@@ -61,6 +65,7 @@ class Crowd:
         self._steps = 0
         self._stalls: dict[int, Stall] = {}
         self._first: dict[int, dict[str, int]] = {}
+        self._drifts: dict[int, float] = {}
 
     def settle_in(self, tx: Tx, now_ms: int) -> None:
         """Take up accounts (those of an earlier run, if there are any) and look around."""
@@ -84,7 +89,8 @@ class Crowd:
 
     def _look_around(self, tx: Tx) -> None:
         rows = tx.all("SELECT id, record FROM servers ORDER BY position")
-        self._stalls = {row["id"]: _stall(json.loads(row["record"])) for row in rows}
+        for row in rows:
+            self._show(row["id"], json.loads(row["record"]))
         self._steps = 0
 
     def step(self, tx: Tx, now_ms: int, elapsed_ms: int, terms: Terms, effects: Effects) -> None:
@@ -99,8 +105,9 @@ class Crowd:
         self._steps += 1
         if self._steps >= _LOOKS_AROUND_EVERY:  # what others have changed
             self._look_around(tx)
-        stalls = self._now(tx)
-        for act in self._hosts(tx, elapsed_ms):
+        there = tx.all(_THERE)
+        stalls = self._now(there)
+        for act in self._hosts(there, elapsed_ms):
             self._carry_out(tx, act, now_ms, terms, effects)
         market = list(stalls.values())
         for renter in self._renters:
@@ -124,30 +131,30 @@ class Crowd:
         for server in effects.records & self._stalls.keys():
             row = tx.one("SELECT record FROM servers WHERE id = ?", server)
             if row is not None:
-                self._stalls[server] = _stall(json.loads(row["record"]))
+                self._show(server, json.loads(row["record"]))
 
-    def _now(self, tx: Tx) -> dict[int, Stall]:
+    def _show(self, server: int, record: JsonObject) -> None:
+        """Take note of what a server is like and how far its price has come."""
+        stall = self._stalls[server] = _stall(record)
+        first = self._first.get(server, {})
+        coin = next((c for c, price in first.items() if price and c in stall.on_demand), None)
+        self._drifts[server] = 1.0 if coin is None else stall.on_demand[coin] / first[coin]
+
+    def _now(self, there: list[Row]) -> dict[int, Stall]:
         """The market as it is listed at this moment."""
-        there = tx.all(
-            "SELECT id, online, hidden, taken, EXISTS (SELECT 1 FROM orders WHERE server ="
-            " servers.id AND running = 1 AND type = 'on-demand') AS busy FROM servers"
-            " ORDER BY position"
-        )
-        return {
-            row["id"]: replace(
-                self._stalls[row["id"]],
-                listed=bool(row["online"] and not row["hidden"]),
-                rented=bool(row["taken"] or row["busy"]),
-            )
-            for row in there
-            if row["id"] in self._stalls
-        }
+        stalls: dict[int, Stall] = {}
+        for row in there:
+            stall = self._stalls.get(row["id"])
+            if stall is None:
+                continue
+            listed = bool(row["online"] and not row["hidden"])
+            rented = bool(row["taken"] or row["type"] == "on-demand")
+            if (stall.listed, stall.rented) != (listed, rented):
+                stall = self._stalls[row["id"]] = replace(stall, listed=listed, rented=rented)
+            stalls[row["id"]] = stall
+        return stalls
 
-    def _hosts(self, tx: Tx, elapsed_ms: int) -> list[Action]:
-        there = tx.all(
-            "SELECT id, online, taken, EXISTS (SELECT 1 FROM orders WHERE server = servers.id"
-            " AND running = 1) AS busy FROM servers ORDER BY position"
-        )
+    def _hosts(self, there: list[Row], elapsed_ms: int) -> list[Action]:
         acts: list[Action] = []
         for row in there:
             if row["id"] in self._first:
@@ -156,16 +163,11 @@ class Crowd:
                     server=row["id"],
                     online=bool(row["online"]),
                     taken=bool(row["taken"]),
-                    busy=bool(row["busy"]),
-                    drift=self._drift(row["id"]),
+                    busy=row["type"] is not None,
+                    drift=self._drifts[row["id"]],
                     elapsed_ms=elapsed_ms,
                 )
         return acts
-
-    def _drift(self, server: int) -> float:
-        first, now = self._first[server], self._stalls[server].on_demand
-        coin = next((coin for coin, price in first.items() if price and coin in now), None)
-        return 1.0 if coin is None else now[coin] / first[coin]
 
     def _carry_out(
         self,
