@@ -20,7 +20,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Mount
 
-from clore_sandbox import answers, books, oddities
+from clore_sandbox import answers, oddities
 from clore_sandbox.answers import Answer
 from clore_sandbox.endpoints import ENDPOINTS, Outcome, Request
 from clore_sandbox.faults import BODY_KINDS
@@ -29,12 +29,11 @@ from clore_sandbox.journal import Entry, Sent, shown_key, without_secrets
 from clore_sandbox.values import JsonObject, as_object
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from clore_sandbox.control.http import ControlApi
     from clore_sandbox.faults import Fault, Faults
+    from clore_sandbox.gate import Gate
     from clore_sandbox.journal import Journal
-    from clore_sandbox.limits import Limits
     from clore_sandbox.market import Market
     from clore_sandbox.shapes import Dialect
 
@@ -67,7 +66,7 @@ class Api:
     faults: Faults
     journal: Journal
     dialect: Dialect
-    limits: Optional[Limits]
+    gate: Gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -138,18 +137,11 @@ class _Call:
         call = ENDPOINTS.get((self._http.method, self.endpoint))
         if call is None:
             return answers.BAD_ENDPOINT
-        account: Optional[int] = 0
-        if self.key is not None:
-            key = self.key
-            account = await api.market.store.run(lambda tx: books.account_of(tx, key))
+        account = 0 if self.key is None else await api.gate.account(self.key)
         # A key that is not known is as none where none is needed.
         if not account and self.endpoint != _PUBLIC:
             return answers.BAD_KEY
-        if (
-            api.limits is not None
-            and account
-            and not api.limits.admit(account, self.endpoint, self._arrived_ms)
-        ):
+        if account and not await api.gate.pace.admit(account, self.endpoint, self._arrived_ms):
             return answers.RATE_LIMITED
         refusal = await self._read_body()
         if refusal is not None:
@@ -157,7 +149,7 @@ class _Call:
         request = Request(
             market=api.market,
             dialect=api.dialect,
-            account=account or 0,
+            account=account,
             query=self._http.query_params,
             body=self._body or {},
             gzip=self.gzip,
@@ -209,7 +201,7 @@ class _Call:
         )
 
 
-def make_app(api: Api, control: ControlApi) -> Starlette:
+def make_app(api: Api, control: ASGIApp) -> Starlette:
     """The API below `/v1`, the controls below `/control`, and the envelope everywhere else."""
 
     async def nowhere(request: HttpRequest, exc: Exception) -> Response:  # noqa: ARG001 - Starlette's

@@ -10,17 +10,31 @@ from __future__ import annotations
 import math
 import threading
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_SPEED", "Clock"]
+__all__ = ["MAX_SPEED", "Clock", "Course"]
 
 #: A day in less than a tenth of a second; faster, and it is the machine's own speed one would see.
 MAX_SPEED = 1_000_000.0
 #: The year 9999, where calendars end.
 _LATEST_MS = 253_402_300_799_000
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a clock goes, for another process of this machine to follow.
+
+    `since` is the system's monotonic time, which all processes of a machine share.
+    """
+
+    base_ms: int
+    since: float
+    speed: float
+    frozen: bool
 
 
 class Clock:
@@ -57,6 +71,18 @@ class Clock:
     def frozen(self) -> bool:
         """Whether it stands still."""
         return self._frozen
+
+    def course(self) -> Course:
+        """How it goes."""
+        with self._lock:
+            return Course(self._base_ms, self._since, self._speed, self._frozen)
+
+    def follow(self, course: Course) -> None:
+        """Go as another one does."""
+        with self._lock:
+            self._base_ms, self._since = course.base_ms, course.since
+            self._speed, self._frozen = course.speed, course.frozen
+        self._changed()
 
     def now_ms(self) -> int:
         """Market time in milliseconds since the epoch."""

@@ -1,4 +1,4 @@
-"""The HTTP server beneath the app: uvicorn with two additions, and a thread to run it in.
+"""The HTTP server beneath the app: its sockets, and uvicorn with two additions.
 
 The additions: the app may cut a connection (a fault it imitates), and what is not HTTP gets the
 envelope too, never a page or plain text.
@@ -6,7 +6,9 @@ envelope too, never a page or plain text.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import socket
+from typing import TYPE_CHECKING, Optional
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,13 +16,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from clore_sandbox.answers import BAD_INPUT
 
 if TYPE_CHECKING:
-    import asyncio
-
     from starlette.types import ASGIApp, Message, Receive, Scope
 
-__all__ = ["cut", "make_server"]
+__all__ = ["TRANSPORT", "HttpFront", "cut", "listen"]
 
-_TRANSPORT = "clore_sandbox.transport"
+#: Where an app finds its connection, among the scope's extensions.
+TRANSPORT = "clore_sandbox.transport"
+BACKLOG = 2048
 
 
 class _Protocol(HttpToolsProtocol):
@@ -29,7 +31,7 @@ class _Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         # ASGI lets servers add keys of their own below `extensions`.
-        self.scope["extensions"] = {_TRANSPORT: {"transport": self.transport}}
+        self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's; its words are not ours
         body = BAD_INPUT.to_bytes()
@@ -42,27 +44,90 @@ class _Protocol(HttpToolsProtocol):
 
 async def cut(scope: Scope, receive: Receive) -> None:
     """Close the connection without an answer, and wait until it is closed."""
-    transport: asyncio.Transport = scope["extensions"][_TRANSPORT]["transport"]
+    transport: asyncio.Transport = scope["extensions"][TRANSPORT]["transport"]
     transport.abort()
     message: Message = {"type": ""}
     while message["type"] != "http.disconnect":
         message = await receive()
 
 
-def make_server(app: ASGIApp) -> uvicorn.Server:
-    """A server for `app`; the caller brings the sockets and the loop."""
-    config = uvicorn.Config(
-        # Both call it an ASGI app; their types for its messages differ.
-        app,  # pyright: ignore[reportArgumentType]
-        http=_Protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        backlog=2048,
-        # Cut what is still being answered rather than wait for it.
-        timeout_graceful_shutdown=1,
-    )
-    return uvicorn.Server(config)
+def listen(host: str, port: int, *, count: int = 1) -> list[socket.socket]:
+    """Sockets that listen on one port, for one process each; port 0 is any free one.
+
+    The system shares new connections out among them. Those that wait at a socket are safe for as
+    long as somebody has it open, so a process that dies loses only what it was answering.
+
+    Raises:
+        OSError: The address is not this machine's, or the port is taken.
+    """
+    first = _bound(host, port, shared=False)
+    if count > 1:
+        # Only now: with sharing on from the start, a stranger's port would be shared with them.
+        port = first.getsockname()[1]
+        first.close()
+    sockets = [first] if count == 1 else []
+    try:
+        while len(sockets) < count:
+            sockets.append(_bound(host, port, shared=True))
+        for sock in sockets:
+            sock.listen(BACKLOG)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    sock = socket.socket()
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class HttpFront:
+    """Answers on a listening socket with an app, on the running loop."""
+
+    def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
+        self._sock = sock
+        self._ticks: Optional[asyncio.Task[None]] = None
+        config = uvicorn.Config(
+            # Both call it an ASGI app; their types for its messages differ.
+            app,  # pyright: ignore[reportArgumentType]
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=BACKLOG,
+            # Cut what is still being answered rather than wait for it.
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        #: Done when it cannot go on; it always can.
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def open(self) -> None:
+        """Begin to answer."""
+        self._server.config.load()
+        self._server.lifespan = self._server.config.lifespan_class(self._server.config)
+        await self._server.startup(sockets=[self._sock])
+        # Refreshes the date header, among other things.
+        self._ticks = asyncio.ensure_future(self._server.main_loop())
+
+    async def close(self) -> None:
+        """Answer what has begun, for a second at most, and close the socket."""
+        if self._ticks is None:
+            return
+        self._ticks.cancel()
+        await asyncio.gather(self._ticks, return_exceptions=True)
+        self._ticks = None
+        await self._server.shutdown(sockets=[self._sock])

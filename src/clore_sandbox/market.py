@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from clore_sandbox.timetable import Timetable
     from clore_sandbox.values import JsonObject
 
-__all__ = ["Auction", "Market", "Seen"]
+__all__ = ["After", "Auction", "Market", "Seen"]
 
 T = TypeVar("T")
 
@@ -59,14 +59,24 @@ class Auction:
 
 
 @dataclass(frozen=True)
-class _After:
-    """What is to follow a transaction, as it left the store."""
+class After:
+    """What is to follow a transaction, as it left the store.
+
+    `moment` orders transactions of several processes; a single one does without.
+    """
 
     clear: list[int]
     boot: list[Order]
     rented: dict[int, bool]
     shown: dict[int, tuple[JsonObject, bool]]
     hosts: Optional[dict[int, list[int]]]
+    moment: int = 0
+
+    @property
+    def nothing(self) -> bool:
+        """Whether all stays as it is."""
+        rest = self.rented or self.shown or self.hosts is not None
+        return not (self.clear or self.boot or rest)
 
 
 class Market:
@@ -124,15 +134,15 @@ class Market:
     async def reload(self) -> None:
         """Build the listing from the store."""
 
-        def read(tx: Tx) -> tuple[_After, list[int]]:
+        def read(tx: Tx) -> tuple[After, list[int]]:
             servers = [row["id"] for row in tx.all("SELECT id FROM servers ORDER BY position")]
             everything = Effects(servers=set(servers), records=set(servers), hosts=True)
-            return _after(tx, everything), servers
+            return self._after(tx, everything), servers
 
         after, servers = await self.store.run(read)
         self._records = {server: after.shown[server][0] for server in servers}
         self.listing.replace(self._records.values())
-        self._show(after)
+        self.show(after)
 
     def record(self, server: int) -> Optional[JsonObject]:
         """A server's record, or None."""
@@ -150,18 +160,27 @@ class Market:
         With `wait`, rooms that end have ended and those that boot have their ports on return.
         """
 
-        def whole(tx: Tx) -> tuple[T, _After]:
+        def whole(tx: Tx) -> tuple[T, After]:
             effects = Effects()
-            return work(tx, effects), _after(tx, effects)
+            return work(tx, effects), self._after(tx, effects)
 
         value, after = await self.store.run(whole)
-        self._show(after)
-        following = self.rooms.follow(
-            after.clear, [(order, self._records.get(order.server, {})) for order in after.boot]
-        )
+        if not after.nothing:
+            await self.follow(after, wait=wait)
+        return value
+
+    async def follow(self, after: After, *, wait: bool) -> None:
+        """Carry out what follows from a transaction; see `act`."""
+        self.show(after)
+        following = self.follow_rooms(after)
         if wait and following:
             await asyncio.gather(*following)
-        return value
+
+    def follow_rooms(self, after: After) -> list[asyncio.Task[None]]:
+        """End and boot rooms."""
+        return self.rooms.follow(
+            after.clear, [(order, self._records.get(order.server, {})) for order in after.boot]
+        )
 
     async def create_order(
         self, account: int, ask: OrderAsk, trouble: Optional[Trouble]
@@ -346,7 +365,7 @@ class Market:
 
     # -- what follows --------------------------------------------------------------------------
 
-    def _show(self, after: _After) -> None:
+    def show(self, after: After) -> None:
         """Bring the listing up to the store."""
         for server, (record, visible) in after.shown.items():
             self._records[server] = record
@@ -356,6 +375,9 @@ class Market:
             self.listing.set_rented(server, rented=rented)
         if after.hosts is not None:
             self._hosts = after.hosts
+
+    def _after(self, tx: Tx, effects: Effects) -> After:
+        return _after(tx, effects)
 
     async def _host_dies(self, server: int) -> None:
         await self.set_online(server, online=False)
@@ -408,7 +430,7 @@ def _crowd_step(
     return lambda tx, effects: crowd.step(tx, now_ms, elapsed_ms, terms, effects)
 
 
-def _after(tx: Tx, effects: Effects) -> _After:
+def _after(tx: Tx, effects: Effects) -> After:
     """What follows from the effects, as the store has it at the end of the transaction."""
     boot = orders.load(tx, sorted(order for order, boots in effects.boots.items() if boots))
     offline = (
@@ -428,7 +450,7 @@ def _after(tx: Tx, effects: Effects) -> _After:
         for row in tx.all("SELECT account, server FROM hosted ORDER BY position"):
             if row["server"] is not None:
                 hosts.setdefault(row["account"], []).append(row["server"])
-    return _After(
+    return After(
         clear=[order for order, boots in effects.boots.items() if not boots],
         boot=[order for order in boot if order.running and order.server not in offline],
         rented=rented,

@@ -43,6 +43,8 @@ class Rooms:
         self.provisioner = provisioner
         #: Accounts whose orders run in no room: the renters of a living market.
         self.simulated: set[int] = set()
+        #: Orders that have been taken up and not cleared.
+        self.held: set[int] = set()
         self._store = store
         self._clock = clock
         self._timetable = timetable
@@ -84,12 +86,14 @@ class Rooms:
 
     async def _clear(self, order: int) -> None:
         self._boots.pop(order, None)
+        self.held.discard(order)
         await self.provisioner.clear(order)
 
     async def take_up(self, order: Order, record: Mapping[str, object]) -> None:
         """Hold an order's ports and have it boot when its time comes."""
         if order.account in self.simulated:
             return
+        self.held.add(order.id)
         trouble = order.trouble.kind if order.trouble else None
         plan = _plan(order, record, trouble)
         try:

@@ -10,14 +10,14 @@ All methods may be called from any thread; those that change the market return w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
-import socket
 import tempfile
 import threading
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Optional, Union
+from typing import TYPE_CHECKING, Literal, Optional, TypeVar, Union
 
 import asyncssh
 import uvloop
@@ -29,21 +29,25 @@ from clore_sandbox.clock import Clock
 from clore_sandbox.control import Control, amounts
 from clore_sandbox.control.handle import Controls
 from clore_sandbox.control.http import ControlApi
+from clore_sandbox.crew import Crew
 from clore_sandbox.faults import Faults
 from clore_sandbox.fleet import sample_server
-from clore_sandbox.http import make_server
+from clore_sandbox.gate import Gate, Windows
+from clore_sandbox.http import HttpFront, listen
 from clore_sandbox.inventory import load
 from clore_sandbox.journal import Journal
 from clore_sandbox.limits import Limits
 from clore_sandbox.market import Market
+from clore_sandbox.messages import Setup, Step
 from clore_sandbox.provision import Nothing
 from clore_sandbox.provision.process import ProcessProvisioner
+from clore_sandbox.shared_market import KeptMarket
 from clore_sandbox.store import Store, is_postgres
 from clore_sandbox.timetable import Timetable
 from clore_sandbox.turns import Effects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
     from types import TracebackType
 
     from typing_extensions import Self
@@ -54,6 +58,8 @@ if TYPE_CHECKING:
     from clore_sandbox.store import Tx
 
 __all__ = ["DEFAULT_BALANCES", "Sandbox"]
+
+T = TypeVar("T")
 
 #: Enough to rent a 4090 for a week or two in any of the coins.
 DEFAULT_BALANCES: Mapping[str, float] = {
@@ -87,6 +93,7 @@ class Sandbox(Controls):
         balances: The first account's coins; default `DEFAULT_BALANCES`.
         alive: Whether simulated renters and hosts rent, bid, reprice and leave, drawn by `seed`.
         host_servers: How many servers the first account hosts: `MyGPU`, `MyGPU-2` …
+        workers: How many processes answer the API; more than one need a PostgreSQL `db`.
         work_dir: Where the orders' rooms lie; default beside a `db` file, else a temporary folder.
     """
 
@@ -111,11 +118,18 @@ class Sandbox(Controls):
         host_servers: int = 0,
         work_dir: Optional[Path] = None,
         control_key: Optional[str] = None,
+        workers: int = 1,
     ) -> None:
         if dialect not in ("live", "reference"):
             raise ValueError(f"dialect is live or reference, not {dialect!r}")
         if visibility_lag_s < 0 or boot_s < 0:
             raise ValueError("visibility_lag_s and boot_s must not be negative")
+        if workers < 1:
+            raise ValueError(f"workers must be 1 or more, not {workers}")
+        if workers > 1 and not is_postgres(db):
+            raise ValueError(
+                "several workers need db=postgresql://…: SQLite's books are one process's"
+            )
         self.host = host
         self.instance = uuid.uuid4().hex
         self._port = port
@@ -136,6 +150,8 @@ class Sandbox(Controls):
         self._limits = Limits() if limits else None
         self._provision = provision
         self._work_dir = work_dir
+        self._workers = workers
+        self._crew: Optional[Crew] = None
         self._faults = Faults(seed)
         self._journal = Journal()
         self._thread: Optional[threading.Thread] = None
@@ -147,14 +163,11 @@ class Sandbox(Controls):
         """Start, and return once it answers."""
         if self._thread is not None:
             raise RuntimeError("this marketplace runs already")
-        self._socket = socket.socket()
+        self._sockets = listen(self.host, self._port, count=self._workers)
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.bind((self.host, self._port))
-            self._socket.listen(2048)
             self._store = Store(self._db)
         except BaseException:
-            self._socket.close()
+            self._close_sockets()
             raise
         self._own_folder: Optional[Path] = None
         started = threading.Event()
@@ -176,20 +189,26 @@ class Sandbox(Controls):
             self._failure = exc
         finally:
             _close_loop(loop)
-        self._socket.close()
+        self._close_sockets()
         self._store.close()
         if self._own_folder is not None:
             shutil.rmtree(self._own_folder, ignore_errors=True)
         started.set()
 
+    def _close_sockets(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+
     async def _serve(self, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
         self._clock = Clock(self._time_scale)
         known = await self._store.run(self._open_books)
         self._api_key = known["api_key"]
         self._clock.jump(max(0, int(known["clock_ms"]) - self._clock.now_ms()) / 1000)
         timetable = Timetable(self._clock)
-        self._market = Market(
+        market = KeptMarket if self._workers > 1 else Market
+        self._market = market(
             self._store,
             self._clock,
             timetable,
@@ -198,9 +217,9 @@ class Sandbox(Controls):
             delays=self._delays,
             crowd=self._crowd if self._alive else None,
         )
-        await self._market.open()
-        timetable.start()
-        api = Api(self._market, self._faults, self._journal, self._dialect, self._limits)
+        pace = Windows(self._limits)
+        gate = Gate(self._store, pace)
+        api = Api(self._market, self._faults, self._journal, self._dialect, gate)
         self._control = Control(
             self._market,
             faults=self._faults,
@@ -210,19 +229,55 @@ class Sandbox(Controls):
             first_account=self._first_account,
             balances=amounts(DEFAULT_BALANCES),
         )
-        control = ControlApi(self._control, self.control_key, self.instance)
-        self._server = make_server(make_app(api, control))
-        self._server.config.load()
-        self._server.lifespan = self._server.config.lifespan_class(self._server.config)
-        await self._server.startup(sockets=[self._socket])
-        started.set()
+        app = make_app(api, ControlApi(self._control, self.control_key, self.instance))
+        front: Union[HttpFront, Crew] = HttpFront(app, self._sockets[0])
+        if isinstance(self._market, KeptMarket):
+            front = self._crew = Crew(
+                self._sockets,
+                market=self._market,
+                app=app,
+                pace=pace,
+                journal=self._journal,
+                setup=self._setup,
+            )
+        await self._market.open()
+        timetable.start()
         try:
-            await self._server.main_loop()
+            await front.open()
+            started.set()
+            front.failed.add_done_callback(lambda _: self._stopping.set())
+            await self._stopping.wait()
         finally:
-            await self._server.shutdown(sockets=[self._socket])
+            await front.close()
             await self._market.close()
             now = str(self._clock.now_ms())
             await self._store.run(lambda tx: _put(tx, "clock_ms", now))
+        if front.failed.done():
+            await front.failed
+
+    def _setup(self) -> Setup:
+        return Setup(
+            db=str(self._db),
+            dialect=self._dialect,
+            delays=self._delays,
+            rates=self._inventory.rates,
+            limited=self._limits is not None,
+            step=Step(self._clock.course(), bool(self._faults.waiting())),
+        )
+
+    def _do(self, work: Coroutine[object, object, T]) -> T:
+        crew = self._crew
+        if crew is None:
+            return super()._do(work)
+
+        async def in_step() -> T:
+            # Before, so that the journal is whole; after, so that all workers know what is new.
+            await crew.in_step(always=True)
+            value = await work
+            await crew.in_step()
+            return value
+
+        return super()._do(in_step())
 
     def _open_books(self, tx: Tx) -> dict[str, str]:
         """The first account, and what names this state; made when the state is new."""
@@ -277,7 +332,8 @@ class Sandbox(Controls):
         thread = self._thread
         if thread is None:
             return
-        self._server.should_exit = True
+        with contextlib.suppress(RuntimeError):  # its loop has ended already, by a failure
+            self._loop.call_soon_threadsafe(self._stopping.set)
         thread.join()
         self._thread = None
         if self._failure is not None:
@@ -301,7 +357,7 @@ class Sandbox(Controls):
         """The port it listens on."""
         if self._thread is None:
             raise RuntimeError("this marketplace does not run")
-        port: int = self._socket.getsockname()[1]
+        port: int = self._sockets[0].getsockname()[1]
         return port
 
     @property

@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     add("--as-is", action="store_true", help="leave the captured body as it is")
     add("--dialect", choices=("live", "reference"), default="live")
     add("--db", metavar="PATH|URL", help="keep the state in this file, or postgresql://…")
+    add("--workers", type=int, default=1, metavar="N", help="processes; with postgresql:// only")
     add("--api-key", metavar="KEY", help=f"default: {daemon.KEY_VARIABLE}, or a random one")
     add("--seed", type=int, default=0, help="of the sample fleet")
     add("--lag", type=float, default=1.0, metavar="S", help="until a new order is listed")
@@ -106,6 +107,7 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         alive=options.alive,
         host_servers=options.host_servers,
         limits=not options.no_limits,
+        workers=options.workers,
     )
 
 

@@ -1,0 +1,156 @@
+"""A line between the marketplace's process and one of its workers: whole messages, in order.
+
+Promises: messages arrive in the order in which they were sent, and whoever asks gets an answer or
+`Gone`, never silence. Both ends are ours (a socket pair, inherited at the start), which is why what
+passes may be pickled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import pickle
+import struct
+from typing import TYPE_CHECKING, Optional, cast
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["Failed", "Gone", "Link", "connect"]
+
+log = logging.getLogger("clore_sandbox")
+
+_LENGTH = struct.Struct("!I")
+_TOLD, _ASKED, _ANSWERED, _FAILED = range(4)
+
+
+class Gone(ConnectionError):  # noqa: N818 - a state
+    """The process at the other end is not there any more."""
+
+
+class Failed(RuntimeError):  # noqa: N818 - what happened over there
+    """What was asked for raised an exception at the other end."""
+
+
+class Link(asyncio.Protocol):
+    """One end.
+
+    Args:
+        answer: Answers what the other end asks; each question is a task of its own, begun in the
+            order of arrival.
+        hear: Takes what the other end tells, before anything that comes later is looked at.
+    """
+
+    def __init__(
+        self, answer: Callable[[object], Awaitable[object]], hear: Callable[[object], None]
+    ) -> None:
+        self._answer = answer
+        self._hear = hear
+        self._transport: Optional[asyncio.WriteTransport] = None
+        self._buffer = bytearray()
+        self._numbers = itertools.count()
+        self._asked: dict[int, asyncio.Future[object]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def tell(self, message: object) -> None:
+        """Send, and expect nothing; into the void where the other end is gone."""
+        self._send(_TOLD, 0, message)
+
+    async def ask(self, message: object) -> object:
+        """Send, and wait for the answer.
+
+        Raises:
+            Gone: The other end went before it answered.
+            Failed: It could not; the words are its exception's.
+        """
+        return await self.asking(message)
+
+    def asking(self, message: object) -> asyncio.Future[object]:
+        """Send now; the answer comes later."""
+        answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        if self.gone.done():
+            answer.set_exception(Gone("the other process is gone"))
+            return answer
+        number = next(self._numbers)
+        self._asked[number] = answer
+        answer.add_done_callback(lambda _: self._asked.pop(number, None))
+        self._send(_ASKED, number, message)
+        return answer
+
+    def _send(self, kind: int, number: int, message: object) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        data = pickle.dumps((kind, number, message), pickle.HIGHEST_PROTOCOL)
+        self._transport.write(_LENGTH.pack(len(data)) + data)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """asyncio's: it is up."""
+        self._transport = cast("asyncio.WriteTransport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """asyncio's: some bytes."""
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        while len(buffer) - start >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(buffer, start)
+            end = start + _LENGTH.size + length
+            if len(buffer) < end:
+                break
+            with memoryview(buffer) as view:
+                message = pickle.loads(view[start + _LENGTH.size : end])  # noqa: S301 - ours, see above
+            start = end
+            self._take(*message)
+        del buffer[:start]
+
+    def _take(self, kind: int, number: int, message: object) -> None:
+        if kind == _TOLD:
+            self._hear(message)
+        elif kind == _ASKED:
+            task = asyncio.ensure_future(self._reply(number, message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        else:
+            waiting = self._asked.get(number)
+            if waiting is None or waiting.done():
+                return
+            if kind == _ANSWERED:
+                waiting.set_result(message)
+            else:
+                waiting.set_exception(Failed(str(message)))
+
+    async def _reply(self, number: int, message: object) -> None:
+        try:
+            answer = await self._answer(message)
+        except Exception as exc:
+            log.exception("%s could not be answered", type(message).__name__)
+            self._send(_FAILED, number, f"{type(exc).__name__}: {exc}")
+        else:
+            self._send(_ANSWERED, number, answer)
+
+    def connection_lost(self, exc: Optional[Exception]) -> None:  # noqa: ARG002 - asyncio's
+        """asyncio's: the other end is gone."""
+        for waiting in list(self._asked.values()):
+            if not waiting.done():
+                waiting.set_exception(Gone("the other process is gone"))
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            self._transport.close()
+
+
+async def connect(
+    sock: socket.socket,
+    answer: Callable[[object], Awaitable[object]],
+    hear: Callable[[object], None],
+) -> Link:
+    """An end over a connected socket."""
+    loop = asyncio.get_running_loop()
+    _, link = await loop.create_unix_connection(lambda: Link(answer, hear), sock=sock)
+    return link

@@ -1,0 +1,140 @@
+"""One marketplace in several processes: the keeper's side of it and the workers'.
+
+Every process carries out transactions. What follows from them happens in one place, the keeper:
+it ends and boots the rooms, and tells all workers what their listings show from then on. Two
+transactions may arrive there in another order than they left the store in; each carries its
+moment in the store, and of two that touch the same server or order the later one holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from clore_sandbox import orders
+from clore_sandbox.market import Market
+from clore_sandbox.messages import Follow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from clore_sandbox.clock import Clock
+    from clore_sandbox.inventory import Inventory
+    from clore_sandbox.link import Link
+    from clore_sandbox.market import After
+    from clore_sandbox.orders import Order
+    from clore_sandbox.provision import Provisioner
+    from clore_sandbox.store import Store, Tx
+    from clore_sandbox.timetable import Timetable
+    from clore_sandbox.turns import Delays, Effects
+
+__all__ = ["KeptMarket", "SharedMarket", "WorkersMarket"]
+
+#: PostgreSQL's number of the transaction, drawn while nobody else writes: later ones are higher.
+_MOMENT = "SELECT txid_current()"
+
+
+class SharedMarket(Market):
+    """What both sides do: number what they do, and pass over what is late."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        timetable: Timetable,
+        *,
+        provisioner: Provisioner,
+        inventory: Inventory,
+        delays: Delays,
+    ) -> None:
+        super().__init__(
+            store,
+            clock,
+            timetable,
+            provisioner=provisioner,
+            inventory=inventory,
+            delays=delays,
+        )
+        self._latest: dict[tuple[str, int], int] = {}
+
+    def _after(self, tx: Tx, effects: Effects) -> After:
+        after = super()._after(tx, effects)
+        return after if after.nothing else replace(after, moment=tx.number(_MOMENT))
+
+    def _late(self, after: After, kind: str, number: int = 0) -> bool:
+        return self._latest.get((kind, number), 0) > after.moment
+
+    def news(self, after: After) -> After:
+        """The part of it that nothing later has overtaken."""
+        return replace(
+            after,
+            clear=[order for order in after.clear if not self._late(after, "order", order)],
+            boot=[order for order in after.boot if not self._late(after, "order", order.id)],
+            rented={s: to for s, to in after.rented.items() if not self._late(after, "rented", s)},
+            shown={s: to for s, to in after.shown.items() if not self._late(after, "shown", s)},
+            hosts=None if self._late(after, "hosts") else after.hosts,
+        )
+
+    def show(self, after: After) -> None:
+        """Bring the listing up to the store, and remember to when."""
+        super().show(after)
+        touched = [("rented", server) for server in after.rented]
+        touched += [("shown", server) for server in after.shown]
+        touched += [("order", order) for order in after.clear]
+        touched += [("order", order.id) for order in after.boot]
+        touched += [("hosts", 0)] if after.hosts is not None else []
+        self._latest.update(dict.fromkeys(touched, after.moment))
+
+
+class WorkersMarket(SharedMarket):
+    """A worker's: it decides in the store, and the keeper does the rest."""
+
+    link: Link
+
+    async def open(self) -> None:
+        """Read what there is."""
+        await self.reload()
+
+    async def follow(self, after: After, *, wait: bool) -> None:
+        """Have the keeper do it; on return all processes show it."""
+        await self.link.ask(Follow(after, wait))
+
+
+class KeptMarket(SharedMarket):
+    """The keeper's. `publish` and `republish` reach the workers."""
+
+    publish: Callable[[After], Iterable[asyncio.Future[object]]]
+    republish: Callable[[], Iterable[asyncio.Future[object]]]
+
+    async def follow(self, after: After, *, wait: bool) -> None:
+        """Do it: here, in every worker, and in the rooms."""
+        after = self.news(after)
+        self.show(after)
+        # Rooms are the keeper's business alone.
+        shown = replace(after, clear=[], boot=[])
+        publishing = [] if shown.nothing else list(self.publish(shown))
+        rooms = self.follow_rooms(after)
+        if publishing:
+            await asyncio.wait(publishing)
+        if wait and rooms:
+            await asyncio.wait(rooms)
+
+    async def reload(self) -> None:
+        """Build the listing from the store, here and in every worker."""
+        await super().reload()
+        reloading = list(self.republish())
+        if reloading:
+            await asyncio.wait(reloading)
+
+    async def make_good(self) -> None:
+        """Do what a worker may have died with: after a transaction, before what follows it."""
+        rooms = self.rooms
+        running: dict[int, Order] = {o.id: o for o in await self.store.run(orders.running)}
+        missing = [
+            (order, self.record(order.server) or {})
+            for order in running.values()
+            if order.id not in rooms.held
+        ]
+        rooms.follow([order for order in rooms.held if order not in running], missing)
+        await self.reload()
