@@ -26,6 +26,7 @@ __all__ = [
     "connect",
     "fill",
     "find",
+    "jobs",
     "of_account",
     "put",
     "set_job",
@@ -199,6 +200,18 @@ def set_job(tx: Tx, account: int, name: str, job: Optional[JsonObject]) -> None:
         account,
         name,
     )
+
+
+def jobs(tx: Tx) -> list[tuple[int, JsonObject, bool]]:
+    """Every connected server that has a job, with the job and whether it is to run now."""
+    rows = tx.all("SELECT * FROM hosted WHERE server IS NOT NULL ORDER BY position")
+    found: list[tuple[int, JsonObject, bool]] = []
+    for row in rows:
+        if as_object(json.loads(row["record"]).get(_JOB)) is not None:
+            hosted = _hosted(tx, row)
+            if hosted.server is not None and hosted.job is not None:
+                found.append((hosted.server, hosted.job, hosted.job_runs))
+    return found
 
 
 def set_online(

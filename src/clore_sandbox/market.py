@@ -91,7 +91,6 @@ class Market:
         provisioner: Provisioner,
         inventory: Inventory,
         delays: Delays,
-        crowd: Optional[Callable[[], Crowd]] = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -102,7 +101,10 @@ class Market:
         self._records: dict[int, JsonObject] = {}
         self._hosts: dict[int, list[int]] = {}
         self._inventory = inventory
-        self._draw_crowd = crowd
+        #: Draws the simulated renters and hosts of a living market.
+        self.draw_crowd: Optional[Callable[[], Crowd]] = None
+        self._any_jobs = False
+        self._jobs = asyncio.Lock()
         self.rooms = Rooms(store, clock, timetable, provisioner, self._host_dies)
 
     async def open(self) -> None:
@@ -129,6 +131,7 @@ class Market:
     async def _go_on(self, running: Iterable[Order]) -> None:
         for order in running:
             await self.rooms.take_up(order, self._records.get(order.server, {}))
+        await self.keep_jobs()
         self._bill_later()
 
     async def reload(self) -> None:
@@ -178,9 +181,23 @@ class Market:
 
     def follow_rooms(self, after: After) -> list[asyncio.Task[None]]:
         """End and boot rooms."""
-        return self.rooms.follow(
+        rooms = self.rooms.follow(
             after.clear, [(order, self._records.get(order.server, {})) for order in after.boot]
         )
+        return [*rooms, asyncio.ensure_future(self.keep_jobs())] if self._any_jobs else rooms
+
+    async def keep_jobs(self) -> None:
+        """Have hosts' own jobs run where nobody rents, and nowhere else."""
+        # One after the other, so that what was read last is what is done last.
+        async with self._jobs:
+            jobs = await self.store.run(hosting_books.jobs)
+            self._any_jobs = bool(jobs)
+            here = [(server, job) for server, job, runs in jobs if runs]
+            keeping = self.rooms.keep_jobs(
+                {server: (job, self._records.get(server, {})) for server, job in here}
+            )
+            if keeping:
+                await asyncio.wait(keeping)
 
     async def create_order(
         self, account: int, ask: OrderAsk, trouble: Optional[Trouble]
@@ -384,9 +401,9 @@ class Market:
 
     async def _come_alive(self) -> None:
         """Let simulated renters and hosts in, if there are to be any."""
-        if self._draw_crowd is None:
+        if self.draw_crowd is None:
             return
-        crowd = self._draw_crowd()
+        crowd = self.draw_crowd()
         begun_ms = self.clock.now_ms()
         await self.store.run(lambda tx: crowd.settle_in(tx, begun_ms))
         self.rooms.simulated |= set(crowd.accounts)

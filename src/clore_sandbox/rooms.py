@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from clore_sandbox.provision import Provisioner
     from clore_sandbox.store import Store
     from clore_sandbox.timetable import Timetable
+    from clore_sandbox.values import JsonObject
 
 __all__ = ["Rooms"]
+
+#: A job's room has a number too: its server's, above those of all orders.
+_JOBS = 2**40
 
 log = logging.getLogger("clore_sandbox")
 
@@ -51,6 +55,7 @@ class Rooms:
         self._host_dies = host_dies
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._boots: dict[int, int] = {}
+        self._jobs: dict[int, JsonObject] = {}
 
     def follow(
         self, clear: Iterable[int], boot: Iterable[tuple[Order, Mapping[str, object]]]
@@ -64,6 +69,38 @@ class Rooms:
             await self.take_up(order, record)
 
         return [*ending, *(self._next(o.id, start(o, record)) for o, record in boot)]
+
+    def keep_jobs(
+        self, jobs: Mapping[int, tuple[JsonObject, Mapping[str, object]]]
+    ) -> list[asyncio.Task[None]]:
+        """Run these jobs on these servers (by their numbers), and no others."""
+        wanted = {server: job for server, (job, _) in jobs.items()}
+        ending = [server for server, job in self._jobs.items() if wanted.get(server) != job]
+        tasks = [self._next(_JOBS + server, self._clear(_JOBS + server)) for server in ending]
+        for server, (job, record) in jobs.items():
+            if server in ending or server not in self._jobs:
+                tasks.append(self._next(_JOBS + server, self._work(_JOBS + server, job, record)))
+        self._jobs = wanted
+        return tasks
+
+    async def _work(self, room: int, job: JsonObject, record: Mapping[str, object]) -> None:
+        env = as_object(job.get("env")) or {}
+        try:
+            await self.provisioner.reserve(
+                RoomPlan(
+                    order=room,
+                    ports={},
+                    env={name: str(value) for name, value in env.items()},
+                    password=None,
+                    public_key=None,
+                    command=as_text(job.get("command")) or None,
+                    gpus=_gpus(record),
+                )
+            )
+        except OSError:
+            log.exception("no room for the job of server %d", room - _JOBS)
+        else:
+            await self.provisioner.boot(room)
 
     def _next(self, order: int, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Do something with an order's room after what was to be done with it before."""
@@ -131,11 +168,6 @@ class Rooms:
 
 
 def _plan(order: Order, record: Mapping[str, object], trouble: Optional[str]) -> RoomPlan:
-    specs = as_object(record.get("specs")) or {}
-    names = tuple(gpu_names(record))
-    limits = [as_number(limit) for limit in as_list(specs.get("pl")) or []]
-    # len(pl) need not be the GPU count (api.md section 3).
-    watts = [float(limit) for limit in limits if limit is not None] or [250.0]
     return RoomPlan(
         order=order.id,
         ports=dict(order.ask.ports),
@@ -143,12 +175,21 @@ def _plan(order: Order, record: Mapping[str, object], trouble: Optional[str]) ->
         password=order.ask.ssh_password,
         public_key=order.ask.ssh_key,
         command=order.ask.command,
-        gpus=Gpus(
-            names=names,
-            memory_gb=float(as_number(specs.get("gpuram")) or 0),
-            power_limits_w=tuple(watts[i % len(watts)] for i in range(len(names))),
-            cuda_version=as_text(record.get("cuda_version")) or "12.4",
-        ),
+        gpus=_gpus(record),
         ssh_answers=trouble != "no_ssh",
         lets_in=trouble != "refuses_key",
+    )
+
+
+def _gpus(record: Mapping[str, object]) -> Gpus:
+    specs = as_object(record.get("specs")) or {}
+    names = tuple(gpu_names(record))
+    limits = [as_number(limit) for limit in as_list(specs.get("pl")) or []]
+    # len(pl) need not be the GPU count (api.md section 3).
+    watts = [float(limit) for limit in limits if limit is not None] or [250.0]
+    return Gpus(
+        names=names,
+        memory_gb=float(as_number(specs.get("gpuram")) or 0),
+        power_limits_w=tuple(watts[i % len(watts)] for i in range(len(names))),
+        cuda_version=as_text(record.get("cuda_version")) or "12.4",
     )

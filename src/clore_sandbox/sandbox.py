@@ -215,8 +215,8 @@ class Sandbox(Controls):
             provisioner=self._provisioner(known),
             inventory=self._inventory,
             delays=self._delays,
-            crowd=self._crowd if self._alive else None,
         )
+        self._market.draw_crowd = self._crowd if self._alive else None
         pace = Windows(self._limits)
         gate = Gate(self._store, pace)
         api = Api(self._market, self._faults, self._journal, self._dialect, gate)

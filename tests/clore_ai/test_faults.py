@@ -319,7 +319,7 @@ def test_one_failure_does_not_spoil_the_next_call(api, server):
 
 def test_a_wrong_key_is_not_repeated_to_the_service(api_of, market):
     """Code 3 is final: one request."""
-    unknown = f"nobody-{next(_unknown):04}"
+    unknown = f"nobody-has-this-key-{next(_unknown):04}"
     api = api_of(market, api_key=unknown)
     with pytest.raises(AuthError):
         api.wallets()

@@ -1,5 +1,7 @@
 """Hosts: their servers as they see them, what they may set, and what renters see of it."""
 
+import os
+
 import pytest
 
 from clore_sandbox.hosting import applied, read_settings, settings_of
@@ -205,6 +207,45 @@ def test_rental_status_and_the_background_job(hosted):
     renter.cancel(renter.orders()[0])
     renter.create(server)
     assert config(host)["rental_status"] == 2
+
+
+def test_a_background_job_runs_while_nobody_rents(own_market, renter_of, tmp_path, wait):
+    """It ends as an order begins, comes back after it, and stays away while the host is offline."""
+    market = own_market(host_servers=1, boot_s=0, visibility_lag_s=0)
+    host, renter = renter_of(market), renter_of(market, bitcoin=1)
+    server, note = config(host)["id"], tmp_path / "note"
+    command = f'echo "$WHO $$" > {note}.new; mv {note}.new {note}; exec sleep 600'
+
+    def begins(who):
+        wait(note.exists)
+        name, process = note.read_text().split()
+        note.unlink()
+        assert name == who
+        return int(process)
+
+    def gone(process):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+    market.set_background_job(image="miner", command=command, env={"WHO": "me"})
+    first = begins("me")
+    assert renter.create(server).json() == {"code": 0}
+    assert gone(first)
+    renter.cancel(renter.orders()[0])
+    second = begins("me")
+    market.set_online(server, False)
+    assert gone(second)
+    market.set_online(server, True)
+    third = begins("me")
+    market.set_background_job(image="miner", command=command, env={"WHO": "you"})
+    assert gone(third)
+    last = begins("you")
+    assert not gone(last)
+    market.reset()
+    assert gone(last)
 
 
 def test_what_a_host_earns_is_what_renters_spend(hosted):

@@ -267,6 +267,7 @@ class Control:
         await self._market.store.run(
             lambda tx: hosting_books.set_job(tx, self._account(tx, owner_key), name, job)
         )
+        await self._market.keep_jobs()
 
     def _known(self, server_id: int) -> None:
         if self._market.record(server_id) is None:
