@@ -163,13 +163,13 @@ class Sandbox(Controls):
         """Start, and return once it answers."""
         if self._thread is not None:
             raise RuntimeError("this marketplace runs already")
-        self._sockets = listen(self.host, self._port, count=self._workers)
         try:
-            self._store = Store(self._db)
+            self._sockets = listen(self.host, self._port, count=self._workers)
         except OSError as exc:
-            self._socket.close()
             reason = exc.strerror or str(exc)
             raise OSError(exc.errno, f"can't listen on {self.host}:{self._port}: {reason}") from exc
+        try:
+            self._store = Store(self._db)
         except BaseException:
             self._close_sockets()
             raise

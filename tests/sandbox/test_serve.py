@@ -85,6 +85,15 @@ def test_ctrl_c_reaches_shells_inside_a_process_that_ignores_it(renter_of, shell
         assert host.wait(10) == 0
 
 
+def test_a_living_market_with_servers_of_ones_own():
+    with serve(*QUICK, "--alive", "--host-servers", "2") as server:
+        found = json.loads(server.stdout.readline())
+        answer = httpx.get(f"{found['base_url']}/my_servers", headers={"auth": found["api_key"]})
+        assert [row["name"] for row in answer.json()["servers"]] == ["MyGPU", "MyGPU-2"]
+        server.terminate()
+        assert server.wait(15) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
