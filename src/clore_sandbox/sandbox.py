@@ -162,6 +162,10 @@ class Sandbox(Controls):
         self._sockets = listen(self.host, self._port, count=self._workers)
         try:
             self._store = Store(self._db)
+        except OSError as exc:
+            self._socket.close()
+            reason = exc.strerror or str(exc)
+            raise OSError(exc.errno, f"can't listen on {self.host}:{self._port}: {reason}") from exc
         except BaseException:
             self._close_sockets()
             raise
