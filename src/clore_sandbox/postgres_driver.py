@@ -41,7 +41,7 @@ Part = Literal["claim", "work", "read"]
 #: How often a transaction that the database undid is tried.
 ATTEMPTS = 10
 #: A killed marketplace's connections may live for a moment.
-_CLAIM_TIMEOUT_S = 3.0
+_CLAIM_TIMEOUT_S = 2.0
 
 # Advisory locks have two numbers: ours, and the schema's, as a database may hold several.
 _WRITING = 1_129_074_242

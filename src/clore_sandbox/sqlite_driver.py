@@ -6,7 +6,6 @@ marketplace's alone while it is open. A process that is killed leaves whole tran
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import sqlite3
@@ -99,8 +98,7 @@ def _claim(path: Path) -> int:
     lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        with contextlib.suppress(OSError):
-            os.close(lock)
-        raise RuntimeError(f"another marketplace uses {path}") from exc
+    except BlockingIOError:
+        os.close(lock)
+        raise RuntimeError(f"another marketplace uses {path}") from None
     return lock

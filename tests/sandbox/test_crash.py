@@ -1,0 +1,275 @@
+"""Kill -9 in the middle of everything, and again over the same books: nothing is lost."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clore_sandbox import Sandbox
+from clore_sandbox.store import Store
+
+QUICK = ("--json", "--lag", "0", "--boot", "0", "--no-limits")
+RENTERS = 8
+START = 10**12  # units of bitcoin that each renter begins with
+
+
+@pytest.fixture(params=["sqlite", "postgresql, 1 process", "postgresql, 2 workers"])
+def kept(request, tmp_path):
+    """The options that keep a marketplace's books."""
+    if request.param == "sqlite":
+        return ["--db", str(tmp_path / "market.db")]
+    workers = "2" if "2 workers" in request.param else "1"
+    return ["--db", request.getfixturevalue("postgres_db"), "--workers", workers]
+
+
+@contextlib.contextmanager
+def served(*options):
+    with subprocess.Popen(
+        [sys.executable, "-m", "clore_sandbox", *QUICK, *options],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        try:
+            line = server.stdout.readline()
+            assert line, "it did not start"
+            yield server, Remote(json.loads(line))
+        finally:
+            if server.poll() is None:
+                server.terminate()
+
+
+class Remote:
+    """Enough of a Sandbox for a renter, from what `--json` prints."""
+
+    def __init__(self, fields):
+        self.__dict__.update(fields)
+
+
+def children(pid):
+    listing = subprocess.run(["ps", "axo", "pid,ppid"], capture_output=True, text=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listing.splitlines()[1:]]
+    return [child for child, parent in pairs if parent == pid]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def running(command):
+    listing = subprocess.run(["ps", "axo", "args"], capture_output=True, text=True, check=True)
+    return command in listing.stdout.splitlines()
+
+
+def open_account(db, key):
+    """An account, in the books of a marketplace that does not run."""
+    from clore_sandbox import books
+
+    store = Store(db)
+    store.call(lambda tx: books.create_account(tx, key, {"bitcoin": START}))
+    store.close()
+
+
+def rent_and_cancel(url, key, servers, answered):
+    """Until the marketplace is gone: whatever is free, at once given back or kept."""
+    draw = random.Random(key)
+    with httpx.Client(base_url=url, headers={"auth": key}, timeout=10) as client:
+        while True:
+            try:
+                order = {"currency": "bitcoin", "image": "a", "type": "on-demand"}
+                order["renting_server"] = draw.choice(servers)
+                if client.post("/create_order", json=order).json() == {"code": 0}:
+                    answered.append(order)
+                for row in client.get("/my_orders").json().get("orders", []):
+                    if draw.random() < 0.7:
+                        client.post("/cancel_order", json={"id": row["id"]})
+            except (httpx.HTTPError, ValueError):
+                return
+
+
+def check_books(store):
+    """What left the renters' wallets is what their orders cost, and others have earned it."""
+
+    def read(tx):
+        accounts = tx.all("SELECT id FROM accounts WHERE api_key LIKE 'renter-%'")
+        return (
+            {row["id"] for row in accounts},
+            tx.all("SELECT account, amount FROM wallets WHERE coin = 'bitcoin'"),
+            tx.all("SELECT * FROM orders"),
+            tx.number("SELECT amount FROM wallets WHERE account = 1000001 AND coin = 'bitcoin'"),
+        )
+
+    renters, wallets, orders, first = store.call(read)
+    assert len(renters) == RENTERS
+    for renter in renters:
+        cost = sum(
+            o["spend"] + o["fee"] + o["creation_fee"] for o in orders if o["account"] == renter
+        )
+        (left,) = [w["amount"] for w in wallets if w["account"] == renter]
+        assert START - left == cost
+        assert left >= 0
+    earned = sum(w["amount"] for w in wallets if w["account"] not in renters) - first
+    spent = sum(START - w["amount"] for w in wallets if w["account"] in renters)
+    assert earned == spent
+    live = [o["server"] for o in orders if o["running"]]
+    assert len(live) == len(set(live))
+    for order in orders:
+        assert bool(order["running"]) == (order["ended_ms"] is None)
+    return orders
+
+
+def test_killed_under_load_the_books_balance(kept, wait):
+    """Eight renters at work; the kill meets transactions in every stage."""
+    db = kept[1]
+    Sandbox(db=db, provision=False).start().stop()
+    keys = [f"renter-{number}-key" for number in range(RENTERS)]
+    for key in keys:
+        open_account(db, key)
+    seen = 0
+    for _ in range(2):
+        with served(*kept) as (server, market):
+            workers = children(server.pid)
+            listed = httpx.get(f"{market.base_url}/marketplace").json()["servers"]
+            prices = {
+                s["id"]: s["price"]["on_demand"].get("bitcoin", 1)
+                for s in listed
+                if not s["rented"] or seen
+            }
+            servers = sorted(prices, key=prices.get)[:12]
+            answered = []
+            threads = [
+                threading.Thread(
+                    target=rent_and_cancel, args=(market.base_url, key, servers, answered)
+                )
+                for key in keys
+            ]
+            for thread in threads:
+                thread.start()
+            wait(lambda done=answered: len(done) > 30)
+            server.kill()
+            server.wait()
+            for thread in threads:
+                thread.join()
+        # Its workers do not outlive it, and hold the books no longer.
+        store = Store(db)
+        orders = check_books(store)
+        store.close()
+        assert not any(map(alive, workers))
+        # What was answered for is there.
+        assert len(orders) >= seen + len(answered)
+        seen = len(orders)
+
+
+def test_killed_it_leaves_live_orders_to_the_next_and_ends_the_rest(
+    kept, renter_of, shell_of, wait
+):
+    """Old processes are gone, the order that runs is up again, the one that ended is not."""
+    mark = random.randrange(10**6, 10**7)  # tests beside this one run the same
+    live, over, loose = (f"sleep {n}{mark}" for n in (1, 2, 3))
+    with served(*kept) as (server, market):
+        renter = renter_of(market)
+        kept_order = renter.rent(command=f"setsid {live}")
+        ended = renter.rent(command=f"setsid {over}")
+        shell_of(kept_order).run(f"echo kept > file; setsid {loose} >/dev/null 2>&1 &")
+        wait(lambda: all(map(running, (live, over, loose))))
+        workers = children(server.pid)
+        server.kill()
+        server.wait()
+    # What runs in rooms has outlived it, as it would outlive any kill -9.
+    assert running(loose)
+    wait(lambda: not any(alive(pid) for pid in workers if "worker" in command_of(pid)))
+    store = Store(kept[1])
+    end = "UPDATE orders SET running = 0, billed = 0, ended_ms = ?, reason = 'cancelled'"
+    store.call(
+        lambda tx: tx.do(f"{end} WHERE id = ?", int(kept_order["ct"] * 1000) + 1, ended["id"])
+    )
+    before = store.call(
+        lambda tx: tx.number("SELECT spend FROM orders WHERE id = ?", kept_order["id"])
+    )
+    store.close()
+    with served(*kept) as (server, market):
+        again = renter_of(market)
+        assert again.http.headers["auth"] == renter.http.headers["auth"]
+        assert not running(over)
+        assert not running(loose)
+        row = wait(lambda: next((o for o in again.orders() if o.get("tcp_ports")), None))
+        assert row["id"] == kept_order["id"]
+        assert len(again.orders()) == 1
+        wait(lambda: shell_of(row).run("cat file").stdout == b"kept\n", 60)
+        wait(lambda: running(live))
+        assert row["spend"] * 10**12 <= before * 2.001
+        server.terminate()
+        assert server.wait(60) == 0
+    assert not running(live)
+
+
+def command_of(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def test_nobody_pays_for_the_time_in_which_there_was_no_marketplace(kept_db, renter_of):
+    """The lost time is not billed: an hour without a marketplace costs no tick."""
+    options = {"db": kept_db, "visibility_lag_s": 0, "provision": False, "limits": False}
+    with Sandbox(**options) as market:
+        renter = renter_of(market)
+        renter.create(renter.free()[0]["id"])
+        (before,) = renter.orders()
+    store = Store(kept_db)
+    hour = 3_600_000
+    # As if the marketplace had stopped an hour ago.
+    store.call(
+        lambda tx: tx.do(
+            "UPDATE orders SET start_ms = start_ms - ?, due_ms = due_ms - ?, created_ms ="
+            " created_ms - ?, visible_ms = visible_ms - ?",
+            *[hour] * 4,
+        )
+    )
+    store.call(lambda tx: tx.do("UPDATE meta SET value = '0' WHERE name = 'clock_ms'"))
+    store.close()
+    with Sandbox(**options) as market:
+        (after,) = renter_of(market).orders()
+        assert after["spend"] <= before["spend"] * 2.001
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_workers(postgres_db, number):
+    with served("--db", postgres_db, "--workers", "2") as (server, _):
+        workers = children(server.pid)
+        assert len(workers) == 2
+        server.send_signal(number)
+        assert server.wait(60) == 0
+    assert not any(map(alive, workers))
+    assert os.getpgrp()
+
+
+def test_killed_alone_it_takes_its_workers_along(postgres_db, wait):
+    with served("--db", postgres_db, "--workers", "2") as (server, _):
+        workers = children(server.pid)
+        server.kill()
+        server.wait()
+        wait(lambda: not any(map(alive, workers)))
+
+
+def test_a_second_marketplace_over_the_same_books_is_refused(kept_db):
+    with served("--db", str(kept_db)):
+        second = subprocess.run(
+            [sys.executable, "-m", "clore_sandbox", *QUICK, "--db", str(kept_db)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert second.returncode == 1
+    assert "another marketplace" in second.stderr
+    assert "Traceback" not in second.stderr

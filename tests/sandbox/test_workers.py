@@ -1,0 +1,299 @@
+"""One marketplace in several processes: whoever answers, the answer is the same."""
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from clore_sandbox import Sandbox
+
+QUICK = {"visibility_lag_s": 0.05, "boot_s": 0.05, "limits": False}
+#: So many connections reach both of two workers but once in 30,000 runs.
+CONNECTIONS = 16
+
+
+@pytest.fixture(scope="module")
+def crew(postgres_server):
+    """A marketplace with two workers, for tests that do not mind each other."""
+    with Sandbox(**QUICK, db=postgres_server, workers=2) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def own_crew(new_schema):
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(
+            Sandbox(**{**QUICK, "db": new_schema(), "workers": 2, **options})
+        )
+
+
+@pytest.fixture
+def clients():
+    """Makes connections of one account to a marketplace, spread over its workers."""
+    with ExitStack() as stack:
+
+        def make(sandbox, key=None, count=CONNECTIONS):
+            return [
+                stack.enter_context(
+                    httpx.Client(
+                        base_url=sandbox.base_url,
+                        headers={"auth": key or sandbox.api_key},
+                        timeout=20,
+                    )
+                )
+                for _ in range(count)
+            ]
+
+        yield make
+
+
+def pids(sandbox):
+    return {worker.process.pid for worker in sandbox._crew._workers.values() if worker.serves}
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split(")")[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def connected_to(sandbox):
+    """The workers that have a connection."""
+    port = sandbox.port
+    found = subprocess.run(["ss", "-tnpH", f"sport = :{port}"], capture_output=True, text=True)
+    return {pid for pid in pids(sandbox) if f"pid={pid}," in found.stdout}
+
+
+def rented(client, server):
+    servers = client.get("/marketplace").json()["servers"]
+    return next(s["rented"] for s in servers if s["id"] == server)
+
+
+def test_sqlite_says_why_not(tmp_path):
+    with pytest.raises(ValueError, match="SQLite"):
+        Sandbox(db=tmp_path / "market.db", workers=2)
+    with pytest.raises(ValueError, match="SQLite"):
+        Sandbox(workers=2)
+    with pytest.raises(ValueError, match="workers"):
+        Sandbox(workers=0)
+
+
+def test_what_one_worker_did_every_other_one_shows(crew, clients, renter_of):
+    key = crew.create_account({"bitcoin": 1})
+    mine = clients(crew, key)
+    server = renter_of(crew).free()[0]["id"]
+    for number in range(0, len(mine), 4):
+        created = mine[number].post(
+            "/create_order",
+            json={
+                "renting_server": server,
+                "currency": "bitcoin",
+                "image": "a",
+                "type": "on-demand",
+            },
+        )
+        assert created.json() == {"code": 0}
+        assert [rented(client, server) for client in mine] == [True] * len(mine)
+        time.sleep(0.06)
+        orders = [client.get("/my_orders").json()["orders"] for client in mine]
+        assert [[o["si"] for o in rows] for rows in orders] == [[server]] * len(mine)
+        cancelled = mine[number + 1].post("/cancel_order", json={"id": orders[0][0]["id"]})
+        assert cancelled.json() == {"code": 0}
+        assert [rented(client, server) for client in mine] == [False] * len(mine)
+        assert crew.wallet(key)["bitcoin"] < 1
+
+
+def test_a_cancel_ends_the_room_whichever_worker_takes_it(crew, renter_of, clients, shell_of):
+    renter = renter_of(crew, bitcoin=1)
+    for client in clients(crew, renter.http.headers["auth"])[:6]:
+        order = renter.rent(command="setsid sleep 5501.5")
+        assert shell_of(order).run("echo in").stdout == b"in\n"
+        port = int(order["tcp_ports"][0].partition(":")[2])
+        assert client.post("/cancel_order", json={"id": order["id"]}).json() == {"code": 0}
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), 1)
+        listing = subprocess.run(["ps", "axo", "args"], capture_output=True, text=True).stdout
+        assert "sleep 5501.5" not in listing
+
+
+def test_all_go_by_one_clock(own_crew, clients, renter_of):
+    market = own_crew(provision=False)
+    mine = clients(market)
+    renter = renter_of(market)
+    assert renter.create(renter.free()[0]["id"]).json() == {"code": 0}
+    market.freeze()
+    for _ in range(3):
+        market.jump(3600)
+        spends = {c.get("/my_orders").json()["orders"][0]["spend"] for c in mine}
+        assert len(spends) == 1
+    assert market.clock().frozen
+
+
+def test_a_fault_befalls_one_request_alone(own_crew, clients):
+    market = own_crew(provision=False)
+    mine = clients(market)
+    market.fault("wallets", "500")
+    assert sorted(c.get("/wallets").status_code for c in mine) == [200] * (len(mine) - 1) + [500]
+    market.fault("wallets", "act_then_cut", times=len(mine))
+    for client in mine:
+        with pytest.raises(httpx.RemoteProtocolError):
+            client.get("/wallets")
+    assert {c.get("/wallets").status_code for c in mine} == {200}
+    market.fault("marketplace", "truncated_json", times=None)
+    for client in mine:
+        with pytest.raises(ValueError):
+            client.get("/marketplace").json()
+    market.clear_faults()
+    assert {c.get("/marketplace").json()["code"] for c in mine} == {0}
+    assert len(market.journal()) == 5 * len(mine)
+
+
+def test_the_journal_has_every_request_once(own_crew, clients):
+    market = own_crew(provision=False)
+    mine = clients(market)
+    for client in mine:
+        client.get("/wallets")
+        client.post("/cancel_order", json={"id": 1})
+    entries = market.journal()
+    assert [e.number for e in entries] == list(range(1, 2 * len(mine) + 1))
+    assert sorted(e.endpoint for e in entries) == ["cancel_order"] * len(mine) + ["wallets"] * len(
+        mine
+    )
+    over_http = httpx.get(
+        f"{market.control_url}/journal", headers={"auth": market.control_key}
+    ).json()
+    assert len(over_http["journal"]) == len(entries)
+
+
+def test_one_pace_for_all_workers(own_crew, clients):
+    market = own_crew(limits=True, provision=False)
+    market.freeze()
+    mine = clients(market)
+    codes = [c.get("/wallets").json()["code"] for c in mine]
+    assert codes == [0] + [5] * (len(mine) - 1)
+    market.jump(1)
+    assert sorted(c.get("/wallets").json()["code"] for c in mine) == [0] + [5] * (len(mine) - 1)
+
+
+def test_a_reset_reaches_all(own_crew, clients, renter_of):
+    market = own_crew(provision=False)
+    mine = clients(market)
+    renter = renter_of(market)
+    server = renter.free()[0]["id"]
+    renter.create(server)
+    market.reset()
+    assert [c.get("/my_orders").json()["orders"] for c in mine] == [[]] * len(mine)
+    assert not any(rented(client, server) for client in mine)
+    assert renter.create(server).json() == {"code": 0}
+
+
+def test_billing_goes_on_once(own_crew, renter_of):
+    """A market minute passes in a sixth of a second; what is billed is what has passed."""
+    market = own_crew(provision=False, time_scale=360)
+    renter = renter_of(market)
+    before = market.wallet()["bitcoin"]
+    renter.create(renter.free()[0]["id"])
+    time.sleep(1)
+    market.freeze()
+    (order,) = renter.orders()
+    ticks = (market.clock().now - order["ct"]) // 60 + 1
+    assert order["spend"] == pytest.approx(order["price"] * ticks / 1440, rel=0.001)
+    paid = float(before - market.wallet()["bitcoin"])
+    assert paid == pytest.approx(order["spend"] * 1.05, rel=0.001)
+
+
+def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(own_crew, clients, renter_of, wait):
+    market = own_crew()
+    renter = renter_of(market)
+    order = renter.rent(command="setsid sleep 5502.5")
+    before = pids(market)
+    assert len(before) == 2
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    wait(lambda: len(pids(market)) == 2 and not pids(market) & before)
+    mine = clients(market)
+    for client in mine:
+        (row,) = client.get("/my_orders").json()["orders"]
+        assert (row["id"], row["tcp_ports"]) == (order["id"], order["tcp_ports"])
+        assert rented(client, order["si"])
+    assert connected_to(market) == pids(market)
+    assert mine[0].post("/cancel_order", json={"id": order["id"]}).json() == {"code": 0}
+
+
+def test_what_a_dying_worker_had_decided_is_carried_out(own_crew, renter_of, wait):
+    """Its transaction is in the store and its process is gone before anybody heard of it."""
+    market = own_crew()
+    renter = renter_of(market)
+    order = renter.rent()
+    port = int(order["tcp_ports"][0].partition(":")[2])
+    market._store.call(
+        lambda tx: tx.do(
+            "UPDATE orders SET running = 0, billed = 0, ended_ms = created_ms + 1,"
+            " reason = 'cancelled' WHERE id = ?",
+            order["id"],
+        )
+    )
+    assert rented(renter.http, order["si"])
+    before = pids(market)
+    os.kill(min(before), signal.SIGKILL)
+    wait(lambda: len(pids(market)) == 2 and pids(market) != before)
+
+    def refused():
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except ConnectionRefusedError:
+            return True
+        return False
+
+    wait(refused)
+    wait(lambda: not rented(renter.http, order["si"]))
+
+
+def test_a_worker_that_hangs_is_replaced(own_crew, renter_of, wait, monkeypatch):
+    monkeypatch.setattr("clore_sandbox.crew._ANSWER_TIMEOUT_S", 0.5)
+    market = own_crew(provision=False)
+    before = pids(market)
+    hanging = min(before)
+    os.kill(hanging, signal.SIGSTOP)
+    market.set_rented(market._inventory.records[0]["id"], True)
+    wait(lambda: len(pids(market)) == 2 and hanging not in pids(market))
+    assert not alive(hanging)
+
+
+def test_fifty_renters_race_for_one_server_at_two_workers(own_crew, renter_of):
+    market = own_crew(provision=False)
+    server = renter_of(market).free()[0]["id"]
+    keys = [market.create_account({"bitcoin": 1}) for _ in range(50)]
+    ready = threading.Barrier(len(keys))
+
+    def rent(key):
+        with closing(httpx.Client(base_url=market.base_url, headers={"auth": key})) as client:
+            client.get("/wallets")
+            ready.wait()
+            order = {"currency": "bitcoin", "image": "a", "type": "on-demand"}
+            return client.post("/create_order", json={"renting_server": server, **order}).json()
+
+    with ThreadPoolExecutor(len(keys)) as pool:
+        answers = list(pool.map(rent, keys))
+    assert sorted(a["code"] for a in answers) == [0] + [6] * 49
+    assert {a.get("error") for a in answers} == {None, "server-already-rented"}
+
+
+def test_stopping_ends_every_worker(new_schema):
+    market = Sandbox(**QUICK, db=new_schema(), workers=3).start()
+    workers = pids(market)
+    assert len(workers) == 3
+    port = market.port
+    market.stop()
+    assert not any(map(alive, workers))
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 1)
