@@ -10,6 +10,7 @@ All methods may be called from any thread; those that change the market return w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import shutil
 import socket
@@ -179,6 +180,7 @@ class Sandbox(Controls):
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
         self._clock = Clock(self._time_scale)
         known = await self._store.run(self._open_books)
         self._api_key = known["api_key"]
@@ -210,9 +212,15 @@ class Sandbox(Controls):
         self._server.lifespan = self._server.config.lifespan_class(self._server.config)
         await self._server.startup(sockets=[self._socket])
         started.set()
+        ticks = asyncio.ensure_future(self._server.main_loop())
         try:
-            await self._server.main_loop()
+            # The loop alone would see a tenth of a second later that it is to stop.
+            await asyncio.wait(
+                [ticks, asyncio.ensure_future(self._stopping.wait())],
+                return_when=asyncio.FIRST_COMPLETED,
+            )
         finally:
+            ticks.cancel()
             await self._server.shutdown(sockets=[self._socket])
             await self._market.close()
             now = str(self._clock.now_ms())
@@ -262,7 +270,8 @@ class Sandbox(Controls):
         thread = self._thread
         if thread is None:
             return
-        self._server.should_exit = True
+        with contextlib.suppress(RuntimeError):  # its loop has ended already, by a failure
+            self._loop.call_soon_threadsafe(self._stopping.set)
         thread.join()
         self._thread = None
         if self._failure is not None:
@@ -299,6 +308,16 @@ class Sandbox(Controls):
     def control_url(self) -> str:
         """Where the controls are: `POST {control_url}/jump` and the like, with `control_key`."""
         return self.base_url.removesuffix("/v1") + "/control"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which the SDK, the CLI and any other program find it."""
+        return {
+            "CLORE_BASE_URL": self.base_url,
+            "CLORE_API_KEY": self.api_key,
+            "CLORE_CONTROL_URL": self.control_url,
+            "CLORE_CONTROL_KEY": self.control_key,
+        }
 
     @property
     def api_key(self) -> str:
