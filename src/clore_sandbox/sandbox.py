@@ -24,6 +24,7 @@ import asyncssh
 import uvloop
 
 from clore_sandbox import books, hosting_books, orders
+from clore_sandbox.alive_crowd import Crowd
 from clore_sandbox.app import Api, make_app
 from clore_sandbox.clock import Clock
 from clore_sandbox.control import Control, amounts
@@ -38,7 +39,7 @@ from clore_sandbox.limits import Limits
 from clore_sandbox.market import Market
 from clore_sandbox.provision import Nothing
 from clore_sandbox.provision.process import ProcessProvisioner
-from clore_sandbox.store import Store
+from clore_sandbox.store import Store, is_postgres
 from clore_sandbox.timetable import Timetable
 from clore_sandbox.turns import Effects
 
@@ -74,7 +75,8 @@ class Sandbox(Controls):
         inventory: A captured `marketplace` body, or the path of one; None is the sample fleet.
         as_is: Leave a captured body as it is, without USD prices and `gpu_array` of today.
         dialect: `live` answers as the service does, `reference` as documents 002 and 004 say.
-        db: A SQLite file that keeps the state; None keeps it in memory.
+        db: A SQLite file that keeps the state, or a PostgreSQL database (`postgresql://…`, which
+            needs the extra `postgres`); None keeps it in memory.
         api_key: The first account's key; None draws one (or takes the one in `db`).
         seed: Draws the sample fleet and the faults' chances.
         visibility_lag_s: Market seconds until a new order is seen in `my_orders`.
@@ -84,8 +86,9 @@ class Sandbox(Controls):
         control_key: The key of `/control` (see control/http.py); None draws one.
         provision: Whether renting starts anything; without, orders have no ports.
         balances: The first account's coins; default `DEFAULT_BALANCES`.
+        alive: Whether simulated renters and hosts rent, bid, reprice and leave, drawn by `seed`.
         host_servers: How many servers the first account hosts: `MyGPU`, `MyGPU-2` …
-        work_dir: Where the orders' rooms lie; default beside `db`, else a temporary folder.
+        work_dir: Where the orders' rooms lie; default beside a `db` file, else a temporary folder.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Sandbox(Controls):
         limits: bool = True,
         provision: bool = True,
         balances: Optional[Mapping[str, Amount]] = None,
+        alive: bool = False,
         host_servers: int = 0,
         work_dir: Optional[Path] = None,
         control_key: Optional[str] = None,
@@ -118,7 +122,7 @@ class Sandbox(Controls):
         self._port = port
         self._inventory = load(inventory, as_is=as_is, seed=seed)
         self._dialect: Dialect = dialect
-        self._db = Path(db) if db is not None else None
+        self._db = db if db is None or is_postgres(db) else Path(db)
         self._wanted_key = api_key
         self._balances = amounts(DEFAULT_BALANCES if balances is None else balances)
         self.control_key = control_key or secrets.token_urlsafe(24)
@@ -127,6 +131,7 @@ class Sandbox(Controls):
             connected_ms=round((visibility_lag_s + boot_s / 3) * 1000),
             booted_ms=round((visibility_lag_s + boot_s) * 1000),
         )
+        self._alive, self._seed = alive, seed
         self._host_servers = host_servers
         self._time_scale = time_scale
         self._limits = Limits() if limits else None
@@ -193,6 +198,7 @@ class Sandbox(Controls):
             provisioner=self._provisioner(known),
             inventory=self._inventory,
             delays=self._delays,
+            crowd=self._crowd if self._alive else None,
         )
         await self._market.open()
         timetable.start()
@@ -230,6 +236,8 @@ class Sandbox(Controls):
         """The first account, and what names this state; made when the state is new."""
         known = {row["name"]: row["value"] for row in tx.all("SELECT name, value FROM meta")}
         if "state" not in known:
+            # Before anybody hosts: an account's server gets a number that no other has.
+            hosting_books.fill(tx, self._inventory.records)
             known["state"] = uuid.uuid4().hex
             known["host_key"] = _new_host_key()
             known["api_key"] = self._first_account(tx, self._wanted_key)
@@ -245,6 +253,10 @@ class Sandbox(Controls):
             _put(tx, name, value)
         return known
 
+    def _crowd(self) -> Crowd:
+        renters = max(10, len(self._inventory.records) // 5)
+        return Crowd(self._seed, renters, self._inventory.rates)
+
     def _first_account(self, tx: Tx, key: Optional[str]) -> str:
         made = books.create_account(tx, key, self._balances)
         account = books.account_of(tx, made) or 0
@@ -257,8 +269,11 @@ class Sandbox(Controls):
         if not self._provision:
             return Nothing()
         folder = self._work_dir
-        if folder is None and self._db is not None:
+        if folder is None and isinstance(self._db, Path):
             folder = self._db.with_name(self._db.name + ".rooms")
+        if folder is None and self._db is not None:
+            # Found again by whoever next serves this database on this machine.
+            folder = Path(tempfile.gettempdir(), f"clore-sandbox-{known['state']}")
         if folder is None:
             folder = self._own_folder = Path(tempfile.mkdtemp(prefix="clore-sandbox-"))
         return ProcessProvisioner(

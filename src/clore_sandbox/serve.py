@@ -43,13 +43,15 @@ def parser() -> argparse.ArgumentParser:
     add("--inventory", type=Path, metavar="FILE", help="a captured marketplace body")
     add("--as-is", action="store_true", help="leave the captured body as it is")
     add("--dialect", choices=("live", "reference"), default="live")
-    add("--db", type=Path, metavar="PATH", help="keep the state in this file")
+    add("--db", metavar="PATH|URL", help="keep the state in this file, or postgresql://…")
     add("--api-key", metavar="KEY", help=f"default: {daemon.KEY_VARIABLE}, or a random one")
     add("--control-key", metavar="KEY", help=f"default: {daemon.CONTROL_KEY_VARIABLE}, or random")
     add("--seed", type=int, default=0, help="of the sample fleet")
     add("--lag", type=float, default=1.0, metavar="S", help="until a new order is listed")
     add("--boot", type=float, default=1.5, metavar="S", help="more until its SSH answers")
     add("--time-scale", type=float, default=1.0, metavar="X", help="market seconds per second")
+    add("--alive", action="store_true", help="simulated renters and hosts, drawn by --seed")
+    add("--host-servers", type=int, default=0, metavar="N", help="that the key's account hosts")
     add("--no-limits", action="store_true", help="no rate limits")
     add("--state-dir", type=Path, metavar="DIR", help="where status and down find it")
     add(
@@ -108,6 +110,8 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         visibility_lag_s=options.lag,
         boot_s=options.boot,
         time_scale=options.time_scale,
+        alive=options.alive,
+        host_servers=options.host_servers,
         limits=not options.no_limits,
     )
 

@@ -1,65 +1,93 @@
-"""The books: one transaction per request, on one writer thread.
+"""The books: one transaction a request, in SQLite or in PostgreSQL.
 
-Promises: a function given to `run` or `call` sees all or nothing of every other one; what it
-raises rolls back and comes out at the caller. SQLite with a single writer needs no locks and no
-retries and was measured five times as fast as the async drivers (one connection, WAL). The SQL is
-small enough to write once: a second driver replaces this file's connection and the `?` of the
-placeholders.
+Promises: a function given to `run` or `call` sees all or nothing of every other one, whatever
+process it runs in; what it raises rolls back and comes out at the caller. It may be carried out
+more than once (the database undid it and asks for it again), so it must do nothing but read and
+write its `Tx`.
+
+The SQL is small enough to be written once, with `?` for values; a driver (sqlite_driver.py,
+postgres_driver.py) is a connection and the rules of its transactions. Each connection lives on a
+thread of its own and takes one job after the other: a single writer needs no locks and no retries,
+and was measured several times as fast as the async drivers.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import queue
-import sqlite3
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Generic, Optional, TypeVar, Union
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Optional, Protocol, TypeVar, Union
 
 from clore_sandbox.schema import migrate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
-__all__ = ["AlreadyThere", "Row", "Store", "Tx", "Value"]
+__all__ = ["AlreadyThere", "Driver", "Row", "Store", "Tx", "Value", "is_postgres"]
 
 T = TypeVar("T")
 Value = Union[int, float, str, None]
-Row = sqlite3.Row
+
+_POSTGRES = ("postgresql://", "postgres://")
+
+
+def is_postgres(db: Union[Path, str, None]) -> bool:
+    """Whether this names a PostgreSQL database rather than a file."""
+    return isinstance(db, str) and db.startswith(_POSTGRES)
 
 
 class AlreadyThere(Exception):  # noqa: N818 - a finding, not a fault: the row was there first
     """A unique row exists: somebody else's claim."""
 
 
-class Tx:
-    """One transaction, usable only inside the function it was given to."""
+class Row(Protocol):
+    """One row, by column name or number."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
+    def __getitem__(self, key: Union[str, int], /) -> Any:  # noqa: ANN401 - what the column holds
+        """The value of a column."""
+        ...
+
+    def keys(self) -> list[str]:
+        """The columns' names."""
+        ...
+
+
+class Tx(Protocol):
+    """One transaction, usable only inside the function it was given to."""
 
     def all(self, sql: str, *values: Value) -> list[Row]:
         """Every row of a query."""
-        return self._connection.execute(sql, values).fetchall()
+        ...
 
     def one(self, sql: str, *values: Value) -> Optional[Row]:
         """The first row of a query, or None."""
-        row: Optional[Row] = self._connection.execute(sql, values).fetchone()
-        return row
+        ...
 
     def number(self, sql: str, *values: Value) -> int:
         """The single whole number of a query; 0 where there is none."""
-        row = self.one(sql, *values)
-        return int(row[0]) if row is not None and row[0] is not None else 0
+        ...
 
     def do(self, sql: str, *values: Value) -> int:
         """Change rows; how many were. `AlreadyThere` where a unique row stands in the way."""
-        try:
-            return self._connection.execute(sql, values).rowcount
-        except sqlite3.IntegrityError as exc:
-            raise AlreadyThere(str(exc)) from exc
+        ...
+
+
+class Driver(Protocol):
+    """A connection, used by the one thread that opened it."""
+
+    def open(self) -> None:
+        """Connect."""
+        ...
+
+    def carry_out(self, work: Callable[[Tx], T]) -> T:
+        """One transaction: committed if `work` returns, rolled back if it raises."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect."""
+        ...
 
 
 class _Job(Generic[T]):
@@ -67,62 +95,100 @@ class _Job(Generic[T]):
         self.work = work
         self.result: Future[T] = Future()
 
-    def carry_out(self, connection: sqlite3.Connection) -> None:
+    def carry_out(self, driver: Driver) -> None:
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                outcome = self.work(Tx(connection))
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+            outcome = driver.carry_out(self.work)
         except BaseException as exc:  # noqa: BLE001 - whatever it is belongs to the caller
             self.result.set_exception(exc)
         else:
             self.result.set_result(outcome)
 
 
-class Store:
-    """The database in a file, or in memory where `path` is None."""
+class _Line:
+    """Jobs, one after the other on each of these connections."""
 
-    def __init__(self, path: Optional[Path] = None) -> None:
-        if path is not None:
-            # It holds API keys and SSH passwords.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._path = ":memory:" if path is None else str(path)
+    def __init__(self, drivers: Sequence[Driver]) -> None:
         self._jobs: queue.SimpleQueue[Optional[_Job[object]]] = queue.SimpleQueue()
-        opened: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=self._serve, args=(opened,), name="clore-sandbox-store", daemon=True
-        )
-        self._thread.start()
-        opened.result()
-
-    def _serve(self, opened: Future[None]) -> None:
+        self._threads: list[threading.Thread] = []
         try:
-            connection = sqlite3.connect(self._path, isolation_level=None)
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            # Safe against a crash of the process, which is what a sandbox meets.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("BEGIN IMMEDIATE")
-            migrate(Tx(connection))
-            connection.execute("COMMIT")
+            for driver in drivers:
+                self._start(driver)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, driver: Driver) -> None:
+        opened: Future[None] = Future()
+        thread = threading.Thread(
+            target=self._serve, args=(driver, opened), name="clore-sandbox-store", daemon=True
+        )
+        thread.start()
+        opened.result()
+        self._threads.append(thread)
+
+    def _serve(self, driver: Driver, opened: Future[None]) -> None:
+        try:
+            driver.open()
         except BaseException as exc:  # noqa: BLE001 - whoever opens the store must hear of it
+            driver.close()
             opened.set_exception(exc)
             return
         opened.set_result(None)
         while (job := self._jobs.get()) is not None:
-            job.carry_out(connection)
-        connection.close()
+            job.carry_out(driver)
+            # Until the next one comes, nothing may keep this one's result alive.
+            del job
+        driver.close()
 
     def submit(self, work: Callable[[Tx], T]) -> Future[T]:
-        """Queue a transaction."""
         job = _Job(work)
         # The queue holds jobs of every type; each one's result goes to its own future.
         self._jobs.put(job)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         return job.result
+
+    def close(self) -> None:
+        for _ in self._threads:
+            self._jobs.put(None)
+        for thread in self._threads:
+            thread.join()
+
+
+class Store:
+    """The database: a file, memory (`db` is None), or PostgreSQL (`db` begins `postgresql://`).
+
+    Raises:
+        ModuleNotFoundError: PostgreSQL is asked for and its driver is not installed.
+        RuntimeError: Another marketplace uses this database (see `claim`).
+    """
+
+    def __init__(self, db: Union[Path, str, None] = None, *, claim: bool = True) -> None:
+        """Open it and take the steps of schema.py that it has not seen.
+
+        Args:
+            db: See above.
+            claim: Be the one marketplace over this database; a worker of it passes False.
+        """
+        self._reading: Optional[_Line] = None
+        if isinstance(db, str) and is_postgres(db):
+            from clore_sandbox.postgres_driver import (  # noqa: PLC0415 - an extra of its own
+                PostgresDriver,
+            )
+
+            self._writing = _Line([PostgresDriver(db, "claim" if claim else "work")])
+            self._reading = _Line([PostgresDriver(db, "read")])
+        else:
+            from clore_sandbox.sqlite_driver import SqliteDriver  # noqa: PLC0415 - as the other
+
+            self._writing = _Line([SqliteDriver(None if db is None else Path(db))])
+        try:
+            self.call(migrate)
+        except BaseException:
+            self.close()
+            raise
+
+    def submit(self, work: Callable[[Tx], T]) -> Future[T]:
+        """Queue a transaction."""
+        return self._writing.submit(work)
 
     def call(self, work: Callable[[Tx], T]) -> T:
         """Carry out a transaction from a thread that may wait."""
@@ -132,7 +198,13 @@ class Store:
         """Carry out a transaction from the event loop."""
         return await asyncio.wrap_future(self.submit(work))
 
+    async def read(self, work: Callable[[Tx], T]) -> T:
+        """Read the books of one moment, without waiting for whoever writes; it must not write."""
+        line = self._reading or self._writing
+        return await asyncio.wrap_future(line.submit(work))
+
     def close(self) -> None:
         """Finish what is queued and close the database."""
-        self._jobs.put(None)
-        self._thread.join()
+        for line in (self._reading, self._writing):
+            if line is not None:
+                line.close()

@@ -4,9 +4,11 @@ import contextlib
 import os
 import subprocess
 import time
+import uuid
 from pathlib import Path
 
 import httpx
+import own_postgres
 import pytest
 
 from clore_sandbox import Sandbox
@@ -179,6 +181,56 @@ def rented(renter, tmp_path):
 @pytest.fixture
 def shell_of(tmp_path):
     return lambda order, *options: Shell(order, tmp_path, *options)
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """The URL of a PostgreSQL server of this run's own."""
+    with contextlib.ExitStack() as stack:
+        try:
+            yield stack.enter_context(own_postgres.server())
+        except own_postgres.NotInstalled as exc:
+            if os.environ.get("NEED_POSTGRES"):
+                raise
+            pytest.skip(str(exc))
+
+
+@pytest.fixture
+def new_schema(postgres_server):
+    """Makes URLs of empty databases: a schema each, which takes a millisecond."""
+    import psycopg
+
+    def make():
+        name = f"market_{uuid.uuid4().hex}"
+        with psycopg.connect(postgres_server, autocommit=True) as admin:
+            admin.execute(f"CREATE SCHEMA {name}")
+        return f"{postgres_server}&options=-csearch_path%3D{name}"
+
+    return make
+
+
+@pytest.fixture
+def postgres_db(new_schema):
+    """The URL of an empty PostgreSQL database."""
+    return new_schema()
+
+
+def _database(request):
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_db")
+    return request.getfixturevalue("tmp_path") / "market.db" if request.param == "sqlite" else None
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def db(request):
+    """Where the books are kept, on each kind of database in turn."""
+    return _database(request)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kept_db(request):
+    """The databases that keep the books when the marketplace is gone."""
+    return _database(request)
 
 
 @pytest.fixture(scope="session")

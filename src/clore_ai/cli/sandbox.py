@@ -53,6 +53,8 @@ def command() -> None:
 @click.option(
     "--time-scale", type=click.FloatRange(0, min_open=True), help="Market seconds per second (1)."
 )
+@click.option("--alive", is_flag=True, help="Simulated renters and hosts, drawn by --seed.")
+@click.option("--host-servers", type=click.IntRange(0), help="Servers your account hosts (0).")
 @click.option("--no-limits", is_flag=True, help="No rate limits.")
 @click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
 @_output.json_option

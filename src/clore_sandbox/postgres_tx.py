@@ -1,0 +1,130 @@
+"""Rows, values and statements in PostgreSQL, as store.py promises them of every database."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Optional, Union
+
+from psycopg import Connection, Cursor, RawCursor, errors
+from psycopg.types.numeric import Int8Dumper, NumericLoader
+from psycopg.types.string import StrDumperUnknown
+
+from clore_sandbox.store import AlreadyThere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from clore_sandbox.store import Row, Value
+
+__all__ = ["Carefully", "PostgresTx", "adapt"]
+
+
+def adapt(connection: Connection[Any]) -> None:
+    """Have a connection take and give values as SQLite does."""
+    # Whole numbers always as 64 bits, so that a statement is prepared once.
+    connection.adapters.register_dumper(int, Int8Dumper)
+    connection.adapters.register_dumper(bool, Int8Dumper)
+    connection.adapters.register_dumper(str, _Text)
+    connection.adapters.register_loader("numeric", _Whole)
+
+
+class Carefully(BaseException):
+    """A unique row was met: carry the work out again with savepoints.
+
+    Never an error, and no `except Exception` of the work may stop it.
+    """
+
+
+class _Text(StrDumperUnknown):
+    """Text without the one character that PostgreSQL cannot hold."""
+
+    def dump(self, obj: str) -> Any:  # noqa: ANN401 - psycopg's buffer type
+        return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
+
+
+class _Whole(NumericLoader):
+    """A sum of whole numbers is one, as in SQLite; PostgreSQL makes it a decimal."""
+
+    def load(self, data: Any) -> Any:  # noqa: ANN401 - psycopg's buffer type
+        number = super().load(data)
+        return int(number) if number == int(number) else number
+
+
+class _Row:
+    """One row, by column name or number."""
+
+    __slots__ = ("_at", "_values")
+
+    def __init__(self, at: dict[str, int], values: Sequence[Any]) -> None:
+        self._at = at
+        self._values = values
+
+    def __getitem__(self, key: Union[str, int], /) -> Any:  # noqa: ANN401 - what the column holds
+        return self._values[self._at[key] if isinstance(key, str) else key]
+
+    def keys(self) -> list[str]:
+        return list(self._at)
+
+
+def _rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], Row]:
+    at = {column.name: number for number, column in enumerate(cursor.description or ())}
+    return lambda values: _Row(at, values)
+
+
+@lru_cache(maxsize=1_000)
+def _numbered(sql: str) -> bytes:
+    """With `$1`, `$2` and so on for each `?` outside of quoted text."""
+    parts = sql.split("'")
+    count = 0
+    for number in range(0, len(parts), 2):
+        pieces = parts[number].split("?")
+        parts[number] = pieces[0]
+        for piece in pieces[1:]:
+            count += 1
+            parts[number] += f"${count}{piece}"
+    return "'".join(parts).encode()
+
+
+class PostgresTx:
+    """One transaction: the calls of store.py's `Tx`.
+
+    Args:
+        connection: In a transaction that has begun.
+        carefully: Whether each change gets a savepoint.
+    """
+
+    def __init__(self, connection: Connection[Any], *, carefully: bool) -> None:
+        self._cursor = RawCursor(connection, row_factory=_rows)
+        self._carefully = carefully
+
+    def _execute(self, sql: str, values: Sequence[Value]) -> RawCursor[Row]:
+        return self._cursor.execute(_numbered(sql), values or None)
+
+    def all(self, sql: str, *values: Value) -> list[Row]:
+        """Every row of a query."""
+        return self._execute(sql, values).fetchall()
+
+    def one(self, sql: str, *values: Value) -> Optional[Row]:
+        """The first row of a query, or None."""
+        return self._execute(sql, values).fetchone()
+
+    def number(self, sql: str, *values: Value) -> int:
+        """The single whole number of a query; 0 where there is none."""
+        row = self.one(sql, *values)
+        return int(row[0]) if row is not None and row[0] is not None else 0
+
+    def do(self, sql: str, *values: Value) -> int:
+        """Change rows; how many were. Raises `AlreadyThere`, or `Carefully` the first time."""
+        if not self._carefully:
+            try:
+                return self._execute(sql, values).rowcount
+            except errors.IntegrityError as exc:
+                raise Carefully from exc
+        self._cursor.execute("SAVEPOINT before")
+        try:
+            changed = self._execute(sql, values).rowcount
+        except errors.IntegrityError as exc:
+            self._cursor.execute("ROLLBACK TO before")
+            raise AlreadyThere(exc.diag.message_primary or "a unique row exists") from exc
+        self._cursor.execute("RELEASE before")
+        return changed

@@ -1,0 +1,106 @@
+"""The books in SQLite: one writer, a file of one process, or memory.
+
+Promises: the file is its owner's alone (it holds API keys and SSH passwords), and one
+marketplace's alone while it is open. A process that is killed leaves whole transactions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from typing import TYPE_CHECKING, Optional, TypeVar
+
+from clore_sandbox.store import AlreadyThere
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from clore_sandbox.store import Row, Tx, Value
+
+__all__ = ["SqliteDriver"]
+
+T = TypeVar("T")
+
+
+class _Tx:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def all(self, sql: str, *values: Value) -> list[Row]:
+        return self._connection.execute(sql, values).fetchall()
+
+    def one(self, sql: str, *values: Value) -> Optional[Row]:
+        row: Optional[Row] = self._connection.execute(sql, values).fetchone()
+        return row
+
+    def number(self, sql: str, *values: Value) -> int:
+        row = self.one(sql, *values)
+        return int(row[0]) if row is not None and row[0] is not None else 0
+
+    def do(self, sql: str, *values: Value) -> int:
+        try:
+            return self._connection.execute(sql, values).rowcount
+        except sqlite3.IntegrityError as exc:
+            raise AlreadyThere(str(exc)) from exc
+
+
+class SqliteDriver:
+    """The database in a file, or in memory where `path` is None."""
+
+    def __init__(self, path: Optional[Path]) -> None:
+        self._path = path
+        self._lock: Optional[int] = None
+        self._connection: Optional[sqlite3.Connection] = None
+
+    def open(self) -> None:
+        """Open or make the file.
+
+        Raises:
+            OSError: It cannot be written there.
+            RuntimeError: Another marketplace has it open.
+        """
+        if self._path is not None:
+            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._lock = _claim(self._path)
+        connection = sqlite3.connect(self._path or ":memory:", isolation_level=None)
+        self._connection = connection
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA journal_mode = WAL")
+        # Safe against a crash of the process, which is what a sandbox meets.
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    def carry_out(self, work: Callable[[Tx], T]) -> T:
+        """One transaction; nobody else can be in one."""
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - store.py opens it first
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            outcome = work(_Tx(connection))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return outcome
+
+    def close(self) -> None:
+        """Close the file and let another marketplace have it."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def _claim(path: Path) -> int:
+    """A lock beside the file: SQLite's own are let go whenever the file itself is closed once."""
+    lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            os.close(lock)
+        raise RuntimeError(f"another marketplace uses {path}") from exc
+    return lock

@@ -1,0 +1,148 @@
+"""What only PostgreSQL does: several processes, transactions undone, connections lost."""
+
+import threading
+
+import pytest
+
+from clore_sandbox.store import Store
+
+psycopg = pytest.importorskip("psycopg")
+
+TABLE = "CREATE TABLE things (name TEXT PRIMARY KEY, worth BIGINT)"
+
+
+@pytest.fixture
+def stores(postgres_db):
+    """The marketplace's store and a worker's."""
+    first = Store(postgres_db)
+    first.call(lambda tx: tx.do(TABLE))
+    first.call(lambda tx: tx.do("INSERT INTO things VALUES ('a', 0)"))
+    second = Store(postgres_db, claim=False)
+    yield first, second
+    second.close()
+    first.close()
+
+
+def count(tx):
+    worth = tx.number("SELECT worth FROM things WHERE name = 'a'")
+    tx.do("UPDATE things SET worth = ? WHERE name = 'a'", worth + 1)
+
+
+def worth(tx):
+    return tx.number("SELECT worth FROM things WHERE name = 'a'")
+
+
+def test_two_processes_stand_in_one_line(stores):
+    threads = [
+        threading.Thread(target=lambda s=store: [s.call(count) for _ in range(200)])
+        for store in stores
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert stores[0].call(worth) == 400
+
+
+def cut_connections(url):
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+        )
+
+
+def test_a_lost_connection_is_made_anew(stores, postgres_db):
+    cut_connections(postgres_db)
+    for store in stores:
+        store.call(count)
+    assert stores[0].call(worth) == 2
+    with pytest.raises(RuntimeError, match="another marketplace"):
+        Store(postgres_db)
+
+
+def test_a_connection_lost_before_the_commit_is_tried_again(stores, postgres_db):
+    cuts = []
+
+    def work(tx):
+        count(tx)
+        if not cuts:
+            cuts.append(cut_connections(postgres_db))
+        return worth(tx)
+
+    assert stores[1].call(work) == 1
+    assert stores[0].call(worth) == 1
+
+
+def test_a_connection_lost_again_is_raised(stores, postgres_db):
+    def work(tx):
+        cut_connections(postgres_db)
+        count(tx)
+
+    with pytest.raises(psycopg.OperationalError):
+        stores[1].call(work)
+    assert stores[0].call(worth) == 0
+
+
+def test_what_the_database_undoes_is_done_again(stores):
+    times = []
+
+    def work(tx):
+        times.append(1)
+        count(tx)
+        if len(times) < 3:
+            # As PostgreSQL itself would raise it.
+            tx.all("DO $$BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END$$")
+
+    stores[0].call(work)
+    assert (len(times), stores[0].call(worth)) == (3, 1)
+
+
+def test_what_is_undone_again_and_again_is_raised(stores):
+    def work(tx):
+        tx.all("DO $$BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END$$")
+
+    with pytest.raises(psycopg.errors.DeadlockDetected):
+        stores[0].call(work)
+
+
+def test_a_reader_cannot_write(stores):
+    import asyncio
+
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+        asyncio.run(stores[0].read(count))
+
+
+def test_a_reader_waits_for_no_writer(stores):
+    import asyncio
+
+    read, written = threading.Event(), []
+
+    def work(tx):
+        count(tx)
+        written.append(read.wait(10))
+
+    async def main():
+        writing = stores[0].submit(work)
+        seen = await stores[1].read(worth)
+        read.set()
+        await asyncio.wrap_future(writing)
+        return seen
+
+    assert asyncio.run(main()) == 0
+    assert written == [True]
+
+
+def test_a_database_that_does_not_answer_is_said_without_its_password():
+    with pytest.raises(OSError, match="cannot use the database") as caught:
+        Store("postgresql://me:hush-hush@127.0.0.1:1/nothing")
+    assert "hush" not in str(caught.value)
+    assert "hush" not in repr(caught.value.__cause__)
+
+
+def test_two_marketplaces_share_a_database_by_schemas(postgres_db, new_schema):
+    one, two = Store(postgres_db), Store(new_schema())
+    one.call(lambda tx: tx.do(TABLE))
+    assert two.call(lambda tx: tx.number("SELECT COUNT(*) FROM meta")) == 0
+    two.close()
+    one.close()

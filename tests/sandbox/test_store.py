@@ -1,0 +1,219 @@
+"""The books, one body of tests over both databases: all or nothing, one after the other."""
+
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from clore_sandbox import schema
+from clore_sandbox.store import AlreadyThere, Store
+
+TABLE = "CREATE TABLE things (name TEXT PRIMARY KEY, worth BIGINT)"
+
+
+@pytest.fixture
+def store(db):
+    store = Store(db)
+    store.call(lambda tx: tx.do(TABLE))
+    yield store
+    store.close()
+
+
+def put(name, worth=0):
+    return lambda tx: tx.do("INSERT INTO things VALUES (?, ?)", name, worth)
+
+
+def names(tx):
+    return [row["name"] for row in tx.all("SELECT name FROM things ORDER BY name")]
+
+
+def test_what_raises_leaves_nothing(store):
+    def work(tx):
+        put("half")(tx)
+        raise LookupError("and now?")
+
+    with pytest.raises(LookupError):
+        store.call(work)
+    assert store.call(names) == []
+
+
+def test_rows_answer_to_names_and_numbers(store):
+    store.call(put("a", 2**63 - 1))
+    row = store.call(lambda tx: tx.one("SELECT name, worth FROM things"))
+    assert (row["name"], row[1], list(row.keys())) == ("a", 2**63 - 1, ["name", "worth"])
+    assert dict(row) == {"name": "a", "worth": 2**63 - 1}
+    assert store.call(lambda tx: tx.one("SELECT name FROM things WHERE worth = 1")) is None
+
+
+def test_numbers_are_whole_and_none_is_0(store):
+    store.call(put("a", 5))
+    store.call(put("b", 6))
+    total = "SELECT SUM(worth) FROM things WHERE worth > ?"
+    assert store.call(lambda tx: tx.number(total, 0)) == 11
+    assert store.call(lambda tx: tx.number(total, 10)) == 0
+    assert store.call(lambda tx: tx.number("SELECT worth FROM things WHERE name = ''")) == 0
+
+
+def test_a_sum_is_a_whole_number(store):
+    store.call(put("a", 2**62))
+    row = store.call(lambda tx: tx.one("SELECT SUM(worth) AS total FROM things"))
+    assert (row["total"], type(row["total"])) == (2**62, int)
+
+
+def test_changes_are_counted(store):
+    store.call(put("a", 5))
+    assert store.call(lambda tx: tx.do("UPDATE things SET worth = worth + ?", 1)) == 1
+    assert store.call(lambda tx: tx.do("DELETE FROM things WHERE worth = ?", 5)) == 0
+
+
+def test_a_unique_row_is_a_finding_and_the_rest_of_the_transaction_stands(store):
+    store.call(put("taken", 1))
+
+    def work(tx):
+        put("before")(tx)
+        try:
+            put("taken", 2)(tx)
+        except AlreadyThere:
+            put("after")(tx)
+            return "refused"
+        return "claimed"
+
+    assert store.call(work) == "refused"
+    assert store.call(names) == ["after", "before", "taken"]
+
+
+def test_a_unique_row_that_nobody_minds_rolls_back(store):
+    store.call(put("taken"))
+
+    def work(tx):
+        put("before")(tx)
+        put("taken")(tx)
+
+    with pytest.raises(AlreadyThere):
+        store.call(work)
+    assert store.call(names) == ["taken"]
+
+
+@pytest.mark.parametrize("text", ["?", "it's", "100 %", "%s $1", "a\\b", "日本", "", "\n"])
+def test_text_is_kept_as_it_is(store, text):
+    store.call(put(text))
+    assert store.call(names) == [text]
+    assert store.call(lambda tx: tx.number("SELECT COUNT(*) FROM things WHERE name = ?", text)) == 1
+
+
+def test_text_that_a_database_cannot_hold_is_no_error(store):
+    store.call(put("a\0b"))
+    assert store.call(lambda tx: tx.number("SELECT COUNT(*) FROM things")) == 1
+
+
+def test_a_question_mark_in_quotes_is_no_value(store):
+    sql = "SELECT COUNT(*) FROM things WHERE name <> '?' AND worth = ? AND name <> 'it''s?'"
+    store.call(put("a", 3))
+    assert store.call(lambda tx: tx.number(sql, 3)) == 1
+
+
+def test_true_is_one(store):
+    store.call(put("a", True))
+    assert store.call(lambda tx: tx.number("SELECT worth FROM things WHERE worth = 1")) == 1
+
+
+def test_nothing_is_null(store):
+    store.call(put("a", None))
+    assert store.call(lambda tx: tx.one("SELECT worth FROM things"))["worth"] is None
+
+
+def test_the_schema_is_there_and_every_step_is_noted(store):
+    taken = {row["name"] for row in store.call(lambda tx: tx.all("SELECT name FROM steps"))}
+    assert taken == {name for name, _ in schema.STEPS}
+
+
+def test_steps_that_were_taken_are_not_taken_again(kept_db):
+    Store(kept_db).close()
+    Store(kept_db).close()
+    store = Store(kept_db)
+    assert store.call(lambda tx: tx.number("SELECT COUNT(*) FROM steps")) == len(schema.STEPS)
+    store.close()
+
+
+def test_what_was_committed_is_there_after_a_restart(kept_db):
+    store = Store(kept_db)
+    store.call(lambda tx: tx.do(TABLE))
+    store.call(put("a"))
+    store.close()
+    store = Store(kept_db)
+    assert store.call(names) == ["a"]
+    store.close()
+
+
+def test_a_database_has_one_marketplace(kept_db):
+    store = Store(kept_db)
+    with pytest.raises(RuntimeError, match="another marketplace"):
+        Store(kept_db)
+    store.close()
+    Store(kept_db).close()
+
+
+def test_counting_together_loses_no_count(store):
+    """Read, then write what was read plus one: nobody may come between."""
+    store.call(put("a", 0))
+
+    def count(tx):
+        worth = tx.number("SELECT worth FROM things WHERE name = 'a'")
+        tx.do("UPDATE things SET worth = ? WHERE name = 'a'", worth + 1)
+
+    threads = [
+        threading.Thread(target=lambda: [store.call(count) for _ in range(50)]) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.call(lambda tx: tx.number("SELECT worth FROM things")) == 200
+
+
+def test_readers_see_what_was_answered_for(store):
+    import asyncio
+
+    async def main():
+        seen = []
+        for number in range(20):
+            await store.run(put(str(number)))
+            seen.append(await store.read(lambda tx: tx.number("SELECT COUNT(*) FROM things")))
+        return seen
+
+    assert asyncio.run(main()) == list(range(1, 21))
+
+
+KILLED = """
+import os, signal, sys
+from clore_sandbox.store import Store
+db = sys.argv[1]
+store = Store(db)
+def work(tx):
+    tx.do("INSERT INTO things VALUES ('half', 1)")
+    tx.do("UPDATE things SET worth = worth - 1 WHERE name = 'whole'")
+    os.kill(os.getpid(), signal.SIGKILL)
+store.call(lambda tx: tx.do("INSERT INTO things VALUES ('whole', 1)"))
+store.call(work)
+"""
+
+
+def test_killed_in_mid_transaction_it_leaves_whole_ones(kept_db):
+    store = Store(kept_db)
+    store.call(lambda tx: tx.do(TABLE))
+    store.close()
+    done = subprocess.run([sys.executable, "-c", KILLED, str(kept_db)], timeout=30)
+    assert done.returncode == -signal.SIGKILL
+    store = Store(kept_db)  # at once: what was killed holds nothing for long
+    rows = store.call(lambda tx: tx.all("SELECT * FROM things"))
+    assert [dict(row) for row in rows] == [{"name": "whole", "worth": 1}]
+    store.close()
+
+
+def test_a_file_is_its_owners_alone(tmp_path):
+    Store(tmp_path / "market.db").close()
+    for name in ("market.db", "market.db.lock"):
+        assert Path(tmp_path, name).stat().st_mode & 0o777 == 0o600
