@@ -83,6 +83,8 @@ def test_health_needs_no_key(market):
 def test_what_there_is_not(remote):
     assert remote.http.get("/wings").json() == {"code": 4}
     assert remote.http.get("/wings").status_code == 404
+    health = remote.http.post("/health")
+    assert (health.status_code, health.headers["allow"]) == (405, "GET")
     answer = remote.http.get("/jump")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
     assert answer.json()["code"] == 4
