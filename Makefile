@@ -31,7 +31,7 @@ types: $(READY)  ## mypy and pyright, both strict
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
 tests: $(READY)  ## The test-suite; ARGS="-k name" narrows it
-	@sh tools/need.sh ssh:openssh-client scp:openssh-client sftp:openssh-client rsync:rsync tmux:tmux git:git
+	@sh tools/need.sh ssh:openssh-client scp:openssh-client sftp:openssh-client rsync:rsync tmux:tmux curl:curl ps:procps
 	@$(BIN)/pytest -n 4 $(ARGS)
 
 bench: $(READY)  ## The figures, side by side with PyPI's clore-ai 0.1.1
@@ -52,4 +52,4 @@ lock:  ## Compile requirements/dev.txt anew (needs uv)
 	  --no-emit-package clore-ai -q -o requirements/dev.txt
 
 clean:  ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
