@@ -376,6 +376,16 @@ class Sandbox(Controls):
         return self.base_url.removesuffix("/v1") + "/control"
 
     @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which the SDK, the CLI and any other program find it."""
+        return {
+            "CLORE_BASE_URL": self.base_url,
+            "CLORE_API_KEY": self.api_key,
+            "CLORE_CONTROL_URL": self.control_url,
+            "CLORE_CONTROL_KEY": self.control_key,
+        }
+
+    @property
     def api_key(self) -> str:
         """The first account's key."""
         if self._api_key is None:
