@@ -217,7 +217,7 @@ class Sandbox(Controls):
             delays=self._delays,
         )
         pace = Windows(self._limits)
-        gate = Gate(self._store, pace)
+        gate = Gate(self._market, pace)
         api = Api(self._market, self._faults, self._journal, self._dialect, gate)
         self._control = Control(
             self._market,
