@@ -67,7 +67,7 @@ class AsyncCloreAI:
         self.base_url = settings.base_url
         self.timeout = timeout
         self.max_retries = max_retries
-        self.rate_limiter = RateLimiter(requests_per_second=settings.requests_per_second)
+        self.rate_limiter = RateLimiter.at_pace(settings.requests_per_second)
         self._session = Session(Rules(bool(settings.api_key), max_retries))
         self._driver = AsyncDriver(settings, timeout, self.rate_limiter)
 

@@ -66,7 +66,7 @@ class CloreAI:
         self.base_url = settings.base_url
         self.timeout = timeout
         self.max_retries = max_retries
-        self.rate_limiter = RateLimiter(requests_per_second=settings.requests_per_second)
+        self.rate_limiter = RateLimiter.at_pace(settings.requests_per_second)
         self._session = Session(Rules(bool(settings.api_key), max_retries))
         self._driver = Driver(settings, timeout, self.rate_limiter)
 

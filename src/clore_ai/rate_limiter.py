@@ -46,6 +46,14 @@ class RateLimiter:
         self._last_sent = float("-inf")
         self._not_before = float("-inf")
 
+    @classmethod
+    def at_pace(cls, requests_per_second: float) -> RateLimiter:
+        """The service's two delays at this pace; above 1 a second both shrink alike.
+
+        The service allows 1: who sets more has a marketplace that allows it, `create_order` too.
+        """
+        return cls(requests_per_second, 5.0 / max(1.0, requests_per_second))
+
     def reserve(self, *, is_create_order: bool = False) -> float:
         """Reserve the next free send time and return it, on the limiter's clock.
 

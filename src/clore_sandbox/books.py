@@ -155,7 +155,7 @@ def write_bill(tx: Tx, bill: billing.Bill) -> None:
 def settle_wallets(
     tx: Tx, purses: Iterable[tuple[int, str]], now_ms: int
 ) -> list[tuple[Row, billing.Bill]]:
-    """Bill every open order that these wallets (account and coin) pay, up to `now_ms`.
+    """Bill every running order that these wallets (account and coin) pay, up to `now_ms`.
 
     Answers the orders that are to end over it, with their bills; ending them is the caller's.
     """
@@ -163,7 +163,8 @@ def settle_wallets(
     # Always in the same order, so that two processes never wait for each other.
     for account, coin in sorted(purses):
         rows = tx.all(
-            "SELECT * FROM orders WHERE ended_ms IS NULL AND account = ? AND coin = ? ORDER BY id",
+            "SELECT * FROM orders WHERE running = 1 AND ended_ms IS NULL AND account = ?"
+            " AND coin = ? ORDER BY id",
             account,
             coin,
         )

@@ -29,10 +29,19 @@ if TYPE_CHECKING:
 
     from clore_sandbox.sandbox import Sandbox
 
-__all__ = ["KEY_VARIABLE", "Running", "RunsAlready", "find", "start_detached", "stop"]
+__all__ = [
+    "CONTROL_KEY_VARIABLE",
+    "KEY_VARIABLE",
+    "Running",
+    "RunsAlready",
+    "find",
+    "start_detached",
+    "stop",
+]
 
-#: Where a key is handed to the server: the command line is open to every user of the machine.
+#: Where keys are handed to the server: the command line is open to every user of the machine.
 KEY_VARIABLE = "CLORE_SANDBOX_API_KEY"
+CONTROL_KEY_VARIABLE = "CLORE_SANDBOX_CONTROL_KEY"
 
 _STATE = "sandbox.json"
 _LOCK = "sandbox.lock"
@@ -52,7 +61,19 @@ class Running:
     pid: int
     base_url: str
     api_key: str
+    control_url: str
+    control_key: str
     instance: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What points programs at it."""
+        return {
+            "CLORE_BASE_URL": self.base_url,
+            "CLORE_API_KEY": self.api_key,
+            "CLORE_CONTROL_URL": self.control_url,
+            "CLORE_CONTROL_KEY": self.control_key,
+        }
 
 
 def start_detached(state_dir: Path, options: list[str]) -> Running:
@@ -66,10 +87,12 @@ def start_detached(state_dir: Path, options: list[str]) -> Running:
     if running is not None:
         raise RunsAlready(_already(running))
     _folder(state_dir)
-    arguments, key = _without_key(options)
     env = dict(os.environ)
-    if key is not None:
-        env[KEY_VARIABLE] = key
+    arguments = options
+    for option, variable in (("--api-key", KEY_VARIABLE), ("--control-key", CONTROL_KEY_VARIABLE)):
+        arguments, key = _without(option, arguments)
+        if key is not None:
+            env[variable] = key
     with (state_dir / _LOG).open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module
             [
@@ -154,19 +177,19 @@ def _already(running: Running) -> str:
     )
 
 
-def _without_key(options: list[str]) -> tuple[list[str], Optional[str]]:
-    """Take `--api-key` out of the options."""
+def _without(option: str, words: list[str]) -> tuple[list[str], Optional[str]]:
+    """Take an option and its value out of the words."""
     rest: list[str] = []
-    key: Optional[str] = None
-    words = iter(options)
-    for word in words:
-        if word == "--api-key":
-            key = next(words, None)
-        elif word.startswith("--api-key="):
-            key = word.partition("=")[2]
+    value: Optional[str] = None
+    left = iter(words)
+    for word in left:
+        if word == option:
+            value = next(left, None)
+        elif word.startswith(f"{option}="):
+            value = word.partition("=")[2]
         else:
             rest.append(word)
-    return rest, key
+    return rest, value
 
 
 # -- the server's side -----------------------------------------------------------------------------
@@ -205,7 +228,14 @@ def _holds_lock(state_dir: Path) -> bool:
 
 def write(state_dir: Path, sandbox: Sandbox) -> None:
     """Note where the marketplace is; whole or not at all."""
-    running = Running(os.getpid(), sandbox.base_url, sandbox.api_key, sandbox.instance)
+    running = Running(
+        os.getpid(),
+        sandbox.base_url,
+        sandbox.api_key,
+        sandbox.control_url,
+        sandbox.control_key,
+        sandbox.instance,
+    )
     draft = state_dir / f"{_STATE}.{os.getpid()}"
     with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - the mode is set as it is made
         json.dump(asdict(running), file)

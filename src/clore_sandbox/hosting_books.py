@@ -15,7 +15,7 @@ from clore_sandbox.rules import Refusal
 from clore_sandbox.values import JsonObject, as_number, as_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from clore_sandbox.hosting import Settings
     from clore_sandbox.store import Row, Tx
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "add",
     "connect",
+    "fill",
     "find",
     "of_account",
     "put",
@@ -223,3 +224,21 @@ def set_online(
     effects.servers.add(server)
     if online:
         turns.settle(tx, now_ms, terms, effects, server=server)
+
+
+def fill(tx: Tx, records: Iterable[Mapping[str, object]]) -> None:
+    """Put the inventory's servers into an empty store."""
+    if tx.number("SELECT COUNT(*) FROM servers"):
+        return
+    for position, record in enumerate(records):
+        server, owner = record["id"], record.get("owner")
+        assert isinstance(server, int)  # noqa: S101 - inventory.py let nothing else in
+        tx.do(
+            "INSERT INTO servers (id, position, owner, online, taken, record)"
+            " VALUES (?, ?, ?, 1, ?, ?)",
+            server,
+            position,
+            owner if isinstance(owner, int) else 0,
+            int(bool(record.get("rented"))),
+            json.dumps(record),
+        )

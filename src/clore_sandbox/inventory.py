@@ -74,8 +74,10 @@ def load(
 
 def _checked(value: object, name: str) -> JsonObject:
     record = as_object(value)
-    if record is None or as_int(record.get("id")) is None:
+    number = as_int(record.get("id")) if record is not None else None
+    if record is None or number is None:
         raise BadInventory(f"{name}: a server is not an object with an id")
+    record["id"] = number
     return record
 
 

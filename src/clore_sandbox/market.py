@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, TypeVar, Union
 
 from clore_sandbox import auction, books, hosting_books, orders, rules, turns
+from clore_sandbox.alive_crowd import LOOK_MS, STEP_MS
 from clore_sandbox.billing import TICK_MS
 from clore_sandbox.control import state
 from clore_sandbox.listing import Listing
@@ -20,8 +21,9 @@ from clore_sandbox.store import AlreadyThere
 from clore_sandbox.turns import Effects, Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
+    from clore_sandbox.alive_crowd import Crowd
     from clore_sandbox.ask import OrderAsk
     from clore_sandbox.clock import Clock
     from clore_sandbox.hosting_shapes import Hosted
@@ -89,6 +91,7 @@ class Market:
         provisioner: Provisioner,
         inventory: Inventory,
         delays: Delays,
+        crowd: Optional[Callable[[], Crowd]] = None,
     ) -> None:
         self.store = store
         self.clock = clock
@@ -101,12 +104,14 @@ class Market:
         self._records: dict[int, JsonObject] = {}
         self._hosts: dict[int, list[int]] = {}
         self._inventory = inventory
+        self._draw_crowd = crowd
         self.rooms = Rooms(store, clock, timetable, provisioner, self._host_dies)
 
     async def open(self) -> None:
         """Read the state, take up the orders that run, and begin to bill."""
-        await self.store.run(lambda tx: _fill(tx, self._inventory.records))
+        await self.store.run(lambda tx: hosting_books.fill(tx, self._inventory.records))
         await self.rooms.provisioner.open()
+        await self._come_alive()
         await self.reload()
         now = self.clock.now_ms()
 
@@ -287,7 +292,7 @@ class Market:
         """Orders, hosts and accounts gone, servers as in the inventory; then `make_account`."""
 
         def write(tx: Tx) -> None:
-            _fill(tx, self._inventory.records)
+            hosting_books.fill(tx, self._inventory.records)
             make_account(tx)
 
         await self.replace(write, now_ms=None)
@@ -308,6 +313,7 @@ class Market:
         self.rooms.simulated.clear()
         await asyncio.gather(*self.rooms.follow(gone, []))
         self.clock.set_to(now_ms)
+        await self._come_alive()
         await self.reload()
         await self._go_on(await self.store.run(orders.running))
 
@@ -379,6 +385,31 @@ class Market:
     async def _host_dies(self, server: int) -> None:
         await self.set_online(server, online=False)
 
+    async def _come_alive(self) -> None:
+        """Let simulated renters and hosts in, if there are to be any."""
+        if self._draw_crowd is None:
+            return
+        crowd = self._draw_crowd()
+        begun_ms = self.clock.now_ms()
+        await self.store.run(lambda tx: crowd.settle_in(tx, begun_ms))
+        self.rooms.simulated |= set(crowd.accounts)
+        self._crowd_later(crowd, begun_ms)
+
+    def _crowd_later(self, crowd: Crowd, lived_ms: int) -> None:
+        async def live() -> None:
+            now = self.clock.now_ms()
+            # Of a long time in which nothing could run, the crowd lives through the last day.
+            last = max(lived_ms, now - 24 * 12 * STEP_MS)
+            while last < now:
+                elapsed = min(STEP_MS, now - last)
+                last += elapsed
+                await self.act(_crowd_step(crowd, last, elapsed, self.terms))
+            self._crowd_later(crowd, last)
+
+        # A jump waits for the crowd at each step, so that it meets the market of that time.
+        gap = STEP_MS if self.timetable.jumps else LOOK_MS
+        self.timetable.at(lived_ms + gap, live, in_a_jump="wait")
+
     def _bill_later(self) -> None:
         now = self.clock.now_ms()
 
@@ -387,13 +418,21 @@ class Market:
             await self.act(lambda tx, effects: turns.settle(tx, due, self.terms, effects))
             self._bill_later()
 
-        # Whoever asks is billed up to the moment anyway; this ends what nobody asks about.
-        self.timetable.at(now + TICK_MS // 6, bill, in_a_jump="pass_over")
+        # Whoever asks is billed up to the moment anyway; this ends what nobody asks about. However
+        # fast the clock runs, 20 times a second of the world is enough.
+        pause = max(TICK_MS // 6, round(self.clock.speed * 50))
+        self.timetable.at(now + pause, bill, in_a_jump="pass_over")
 
     async def close(self) -> None:
         """End what runs for the orders; the orders themselves stay in the store."""
         await self.timetable.stop()
         await self.rooms.close()
+
+
+def _crowd_step(
+    crowd: Crowd, now_ms: int, elapsed_ms: int, terms: Terms
+) -> Callable[[Tx, Effects], None]:
+    return lambda tx, effects: crowd.step(tx, now_ms, elapsed_ms, terms, effects)
 
 
 def _after(tx: Tx, effects: Effects) -> After:
@@ -431,20 +470,3 @@ _RENTED = (
     "SELECT COUNT(*) FROM servers WHERE id = ? AND (taken = 1 OR EXISTS (SELECT 1 FROM orders"
     " WHERE server = servers.id AND running = 1 AND type = 'on-demand'))"
 )
-
-
-def _fill(tx: Tx, records: Iterable[Mapping[str, object]]) -> None:
-    if tx.number("SELECT COUNT(*) FROM servers"):
-        return
-    for position, record in enumerate(records):
-        server, owner = record["id"], record.get("owner")
-        assert isinstance(server, int)  # noqa: S101 - inventory.py let nothing else in
-        tx.do(
-            "INSERT INTO servers (id, position, owner, online, taken, record)"
-            " VALUES (?, ?, ?, 1, ?, ?)",
-            server,
-            position,
-            owner if isinstance(owner, int) else 0,
-            int(bool(record.get("rented"))),
-            json.dumps(record),
-        )

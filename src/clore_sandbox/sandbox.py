@@ -23,6 +23,7 @@ import asyncssh
 import uvloop
 
 from clore_sandbox import books, hosting_books, orders
+from clore_sandbox.alive_crowd import Crowd
 from clore_sandbox.app import Api, make_app
 from clore_sandbox.clock import Clock
 from clore_sandbox.control import Control, amounts
@@ -90,6 +91,7 @@ class Sandbox(Controls):
         control_key: The key of `/control` (see control/http.py); None draws one.
         provision: Whether renting starts anything; without, orders have no ports.
         balances: The first account's coins; default `DEFAULT_BALANCES`.
+        alive: Whether simulated renters and hosts rent, bid, reprice and leave, drawn by `seed`.
         host_servers: How many servers the first account hosts: `MyGPU`, `MyGPU-2` …
         workers: How many processes answer the API; more than one need a PostgreSQL `db`.
         work_dir: Where the orders' rooms lie; default beside a `db` file, else a temporary folder.
@@ -112,6 +114,7 @@ class Sandbox(Controls):
         limits: bool = True,
         provision: bool = True,
         balances: Optional[Mapping[str, Amount]] = None,
+        alive: bool = False,
         host_servers: int = 0,
         work_dir: Optional[Path] = None,
         control_key: Optional[str] = None,
@@ -141,6 +144,7 @@ class Sandbox(Controls):
             connected_ms=round((visibility_lag_s + boot_s / 3) * 1000),
             booted_ms=round((visibility_lag_s + boot_s) * 1000),
         )
+        self._alive, self._seed = alive, seed
         self._host_servers = host_servers
         self._time_scale = time_scale
         self._limits = Limits() if limits else None
@@ -159,13 +163,13 @@ class Sandbox(Controls):
         """Start, and return once it answers."""
         if self._thread is not None:
             raise RuntimeError("this marketplace runs already")
-        self._sockets = listen(self.host, self._port, count=self._workers)
         try:
-            self._store = Store(self._db)
+            self._sockets = listen(self.host, self._port, count=self._workers)
         except OSError as exc:
-            self._socket.close()
             reason = exc.strerror or str(exc)
             raise OSError(exc.errno, f"can't listen on {self.host}:{self._port}: {reason}") from exc
+        try:
+            self._store = Store(self._db)
         except BaseException:
             self._close_sockets()
             raise
@@ -215,6 +219,7 @@ class Sandbox(Controls):
             provisioner=self._provisioner(known),
             inventory=self._inventory,
             delays=self._delays,
+            crowd=self._crowd if self._alive else None,
         )
         pace = Windows(self._limits)
         gate = Gate(self._market, pace)
@@ -282,6 +287,8 @@ class Sandbox(Controls):
         """The first account, and what names this state; made when the state is new."""
         known = {row["name"]: row["value"] for row in tx.all("SELECT name, value FROM meta")}
         if "state" not in known:
+            # Before anybody hosts: an account's server gets a number that no other has.
+            hosting_books.fill(tx, self._inventory.records)
             known["state"] = uuid.uuid4().hex
             known["host_key"] = _new_host_key()
             known["api_key"] = self._first_account(tx, self._wanted_key)
@@ -296,6 +303,10 @@ class Sandbox(Controls):
         for name, value in known.items():
             _put(tx, name, value)
         return known
+
+    def _crowd(self) -> Crowd:
+        renters = max(10, len(self._inventory.records) // 5)
+        return Crowd(self._seed, renters, self._inventory.rates)
 
     def _first_account(self, tx: Tx, key: Optional[str]) -> str:
         made = books.create_account(tx, key, self._balances)
@@ -363,6 +374,16 @@ class Sandbox(Controls):
     def control_url(self) -> str:
         """Where the controls are: `POST {control_url}/jump` and the like, with `control_key`."""
         return self.base_url.removesuffix("/v1") + "/control"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which the SDK, the CLI and any other program find it."""
+        return {
+            "CLORE_BASE_URL": self.base_url,
+            "CLORE_API_KEY": self.api_key,
+            "CLORE_CONTROL_URL": self.control_url,
+            "CLORE_CONTROL_KEY": self.control_key,
+        }
 
     @property
     def api_key(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -45,13 +46,20 @@ def parser() -> argparse.ArgumentParser:
     add("--db", metavar="PATH|URL", help="keep the state in this file, or postgresql://…")
     add("--workers", type=int, default=1, metavar="N", help="processes; with postgresql:// only")
     add("--api-key", metavar="KEY", help=f"default: {daemon.KEY_VARIABLE}, or a random one")
+    add("--control-key", metavar="KEY", help=f"default: {daemon.CONTROL_KEY_VARIABLE}, or random")
     add("--seed", type=int, default=0, help="of the sample fleet")
     add("--lag", type=float, default=1.0, metavar="S", help="until a new order is listed")
     add("--boot", type=float, default=1.5, metavar="S", help="more until its SSH answers")
     add("--time-scale", type=float, default=1.0, metavar="X", help="market seconds per second")
+    add("--alive", action="store_true", help="simulated renters and hosts, drawn by --seed")
+    add("--host-servers", type=int, default=0, metavar="N", help="that the key's account hosts")
     add("--no-limits", action="store_true", help="no rate limits")
     add("--state-dir", type=Path, metavar="DIR", help="where status and down find it")
-    add("--json", action="store_true", help='print {"base_url":…,"api_key":…} once it answers')
+    add(
+        "--json",
+        action="store_true",
+        help="print one line of JSON once it answers: base_url, api_key, …",
+    )
     return options
 
 
@@ -98,10 +106,13 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         dialect=options.dialect,
         db=options.db,
         api_key=options.api_key or os.environ.get(daemon.KEY_VARIABLE) or None,
+        control_key=options.control_key or os.environ.get(daemon.CONTROL_KEY_VARIABLE) or None,
         seed=options.seed,
         visibility_lag_s=options.lag,
         boot_s=options.boot,
         time_scale=options.time_scale,
+        alive=options.alive,
+        host_servers=options.host_servers,
         limits=not options.no_limits,
         workers=options.workers,
     )
@@ -109,12 +120,13 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
 
 def _announce(sandbox: Sandbox, options: argparse.Namespace) -> None:
     if options.json:
-        text = json.dumps({"base_url": sandbox.base_url, "api_key": sandbox.api_key})
+        names = ("base_url", "api_key", "control_url", "control_key")
+        text = json.dumps({name: getattr(sandbox, name) for name in names})
     else:
+        exports = (f"  export {n}={shlex.quote(v)}\n" for n, v in sandbox.environment.items())
         text = (
             f"The marketplace answers at {sandbox.base_url} ({options.dialect} dialect).\n\n"
-            f"  export CLORE_BASE_URL={sandbox.base_url}\n"
-            f"  export CLORE_API_KEY={sandbox.api_key}\n\n"
+            f"{''.join(exports)}\n"
             "Ctrl-C stops it and everything rented on it."
         )
     print(text, flush=True)  # noqa: T201 - this is a command

@@ -57,6 +57,11 @@ class Timetable:
 
         clock.when_changed(wake)
 
+    @property
+    def jumps(self) -> bool:
+        """Whether a jump is on its way."""
+        return self._jumping.locked()
+
     def start(self) -> None:
         """Begin to keep time."""
         self._runner = asyncio.ensure_future(self._run())

@@ -71,8 +71,14 @@ def lock_server(tx: Tx, server: int) -> bool:
     return bool(tx.do("UPDATE servers SET position = position WHERE id = ?", server))
 
 
-def _parties(tx: Tx, now_ms: int, account: Optional[int], server: Optional[int]) -> list[Row]:
-    due = "SELECT DISTINCT account, coin FROM orders WHERE ended_ms IS NULL AND due_ms <= ?"
+def _due(
+    tx: Tx, now_ms: int, what: str, account: Optional[int], server: Optional[int], *, running: bool
+) -> list[Row]:
+    """What is due of the open orders that this account and this server have to do with."""
+    due = (
+        f"SELECT {what} FROM orders WHERE ended_ms IS NULL AND due_ms <= ?"  # noqa: S608 - see callers
+        f" AND running = {int(running)}"
+    )
     if account is None and server is None:
         return tx.all(due, now_ms)
     rows: list[Row] = []
@@ -96,11 +102,11 @@ def settle(
     """Bill what is due up to now, end what ends over it, and start what takes its place.
 
     With an account, what it pays and what it earns; with a server, what happens on it; with
-    neither, everything. What takes an ended order's place does so at the time it ended.
+    neither, everything. What takes an ended order's place does so at the time it ended, however
+    late anybody looks; so what waits expires last of all.
     """
-    purses: set[tuple[int, str]] = {
-        (row["account"], row["coin"]) for row in _parties(tx, now_ms, account, server)
-    }
+    due = _due(tx, now_ms, "DISTINCT account, coin", account, server, running=True)
+    purses: set[tuple[int, str]] = {(row["account"], row["coin"]) for row in due}
     while purses:
         over = books.settle_wallets(tx, purses, now_ms)
         for row, bill in over:
@@ -110,6 +116,13 @@ def settle(
         for row, bill in sorted(over, key=lambda one: (one[1].ended_ms or 0, one[1].order)):
             if row["running"] and bill.ended_ms is not None:
                 purses |= reassign(tx, row["server"], bill.ended_ms, terms, effects)
+    waiting = _due(tx, now_ms, "*", account, server, running=False)
+    for row in {row["id"]: row for row in waiting}.values():
+        if server is None and account is not None:
+            # It may have had its turn before it expired: that is for its server to tell.
+            settle(tx, now_ms, terms, effects, server=row["server"])
+        else:
+            end(tx, row, event="max_rental", now_ms=row["last_ms"], effects=effects)
 
 
 def _turn(row: Row, event: rules.Event, effects: Effects) -> rules.Turn:
@@ -172,6 +185,9 @@ def reassign(
     """
     purses: set[tuple[int, str]] = set()
     lock_server(tx, server)
+    for row in _open_orders(tx, server):
+        if not row["running"] and row["last_ms"] <= at_ms:
+            end(tx, row, event="max_rental", now_ms=row["last_ms"], effects=effects)
     while True:
         rows = {row["id"]: row for row in _open_orders(tx, server)}
         chosen = _named(tx, server, list(rows.values()), terms)

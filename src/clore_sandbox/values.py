@@ -20,7 +20,9 @@ def as_list(value: object) -> Optional[list[object]]:
 
 
 def as_int(value: object) -> Optional[int]:
-    """A whole number; `true` is none."""
+    """A whole number; in JSON 5.0 is one too. `true` is none."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

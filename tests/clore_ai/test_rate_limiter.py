@@ -40,6 +40,12 @@ def test_documented_names_and_defaults():
             RateLimiter(**bad)
 
 
+def test_a_faster_pace_is_one_for_create_order_too():
+    """Who may send more than the service's 1 a second has a marketplace that allows it."""
+    assert RateLimiter.at_pace(100).create_order_delay == 0.05
+    assert RateLimiter.at_pace(0.5).create_order_delay == 5.0
+
+
 def test_the_first_goes_at_once_and_the_rest_in_steps():
     """One request a second, with a margin: the service counts arrivals (api.md, 1)."""
     pace, _ = limiter()

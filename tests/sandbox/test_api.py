@@ -104,7 +104,6 @@ def test_a_bad_key_is_401_and_code_3(market, key):
         ("DELETE", "/v1/my_orders"),
         ("OPTIONS", "/v1/wallets"),
         ("GET", "/control/nothing"),
-        ("POST", "/control/health"),
     ],
 )
 def test_an_unknown_endpoint_or_method_is_404_and_code_4(renter, method, path):

@@ -44,7 +44,7 @@ class Remote:
 def test_json_prints_one_line_and_a_signal_stops_everything(renter_of, wait, number):
     with serve(*QUICK) as server:
         line = server.stdout.readline()
-        assert set(json.loads(line)) == {"base_url", "api_key"}
+        assert set(json.loads(line)) == {"base_url", "api_key", "control_url", "control_key"}
         renter = renter_of(Remote(line))
         renter.rent(command=f"setsid sleep 42{number:02d}.5")
         wait(lambda: running(f"sleep 42{number:02d}.5"))
@@ -116,9 +116,12 @@ def test_up_status_down(tmp_path, wait):
     state = tmp_path / "state"
     assert daemon.find(state) is None
     assert daemon.stop(state) is False
-    running_ = daemon.start_detached(state, ["--no-limits", "--api-key", "chosen-key-1234"])
+    keys = ["--api-key", "chosen-key-1234", "--control-key=chosen-key-5678"]
+    running_ = daemon.start_detached(state, ["--no-limits", *keys])
     try:
-        assert running_.api_key == "chosen-key-1234"
+        assert (running_.api_key, running_.control_key) == ("chosen-key-1234", "chosen-key-5678")
+        clock = httpx.get(f"{running_.control_url}/clock", headers={"auth": "chosen-key-5678"})
+        assert clock.json()["speed"] == 1.0
         assert daemon.find(state) == running_
         assert (
             httpx.get(f"{running_.base_url}/wallets", headers={"auth": "chosen-key-1234"}).json()[
@@ -155,9 +158,12 @@ def test_a_broken_state_file_is_no_marketplace(tmp_path, text):
 def test_a_process_id_that_is_anothers_is_never_signalled(tmp_path, market):
     """The file names this test's own process and a marketplace that answers as somebody else."""
     fields = {"pid": os.getpid(), "base_url": market.base_url, "api_key": "k", "instance": "other"}
+    fields |= {"control_url": market.control_url, "control_key": "c"}
     (tmp_path / "sandbox.json").write_text(json.dumps(fields))
     assert daemon.find(tmp_path) is None
     assert daemon.stop(tmp_path) is False
+    (tmp_path / "sandbox.json").write_text(json.dumps({**fields, "instance": market.instance}))
+    assert daemon.find(tmp_path).environment["CLORE_CONTROL_KEY"] == "c"
 
 
 def test_a_killed_server_leaves_its_orders_to_the_next(tmp_path, renter_of, shell_of, wait):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -76,6 +77,6 @@ def duration(span: timedelta | float | None) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def exports(base_url: str, api_key: str) -> str:
-    """Shell lines that point every client at a marketplace."""
-    return f"export CLORE_BASE_URL={base_url}\nexport CLORE_API_KEY={api_key}"
+def exports(variables: dict[str, str]) -> str:
+    """Shell lines that set these variables."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

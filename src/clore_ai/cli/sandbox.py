@@ -46,12 +46,15 @@ def command() -> None:
 )
 @click.option("--db", type=_FILE, help="Keep the state in this SQLite file.")
 @click.option("--api-key", help="The account's key (CLORE_SANDBOX_API_KEY); else a random one.")
+@click.option("--control-key", help="Of /control (CLORE_SANDBOX_CONTROL_KEY); else a random one.")
 @click.option("--seed", type=int, help="Of the sample fleet.")
 @click.option("--lag", type=click.FloatRange(0), help="Seconds until a new order is listed (1).")
 @click.option("--boot", type=click.FloatRange(0), help="Seconds more until SSH answers (1.5).")
 @click.option(
     "--time-scale", type=click.FloatRange(0, min_open=True), help="Market seconds per second (1)."
 )
+@click.option("--alive", is_flag=True, help="Simulated renters and hosts, drawn by --seed.")
+@click.option("--host-servers", type=click.IntRange(0), help="Servers your account hosts (0).")
 @click.option("--no-limits", is_flag=True, help="No rate limits.")
 @click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
 @_output.json_option
@@ -59,7 +62,8 @@ def command() -> None:
 def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401, FBT001 - click's options
     """Start a marketplace.
 
-    With --json: one line {"base_url", "api_key"} once it answers.
+    With --json: one line {"base_url", "api_key", "control_url", "control_key"}
+    once it answers.
     """
     from clore_ai.cli._units import exports  # noqa: PLC0415 - not for --help
 
@@ -88,9 +92,9 @@ def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> No
     except RuntimeError as exc:
         raise CloreAPIError(str(exc)) from exc
     if as_json:
-        _output.data({"base_url": running.base_url, "api_key": running.api_key})
+        _output.data(_place(running))
         return
-    click.echo(exports(running.base_url, running.api_key))
+    click.echo(exports(running.environment))
     _output.note(
         f"The marketplace runs in the background (process {running.pid}). "
         'Point a shell at it with: eval "$(clore sandbox status)"'
@@ -111,9 +115,9 @@ def status(as_json: bool) -> None:  # noqa: FBT001 - an option
     if running is None:
         raise Nothing("No marketplace runs. Start one with: clore sandbox up --detach")
     if as_json:
-        _output.data({"base_url": running.base_url, "api_key": running.api_key, "pid": running.pid})
+        _output.data({**_place(running), "pid": running.pid})
         return
-    click.echo(exports(running.base_url, running.api_key))
+    click.echo(exports(running.environment))
     _output.note(f"Runs at {running.base_url} (process {running.pid}).")
 
 
@@ -128,6 +132,11 @@ def down(as_json: bool) -> None:  # noqa: FBT001 - an option
     if as_json:
         _output.data({"stopped": stopped})
     _output.note("Stopped." if stopped else "No marketplace runs.")
+
+
+def _place(running: Any) -> dict[str, str]:  # noqa: ANN401 - daemon.Running, found by name
+    names = ("base_url", "api_key", "control_url", "control_key")
+    return {name: getattr(running, name) for name in names}
 
 
 def _folder() -> Path:

@@ -10,8 +10,8 @@
     state      reset · snapshot · load
     journal    journal · clear_journal
 
-ValueError: what was given is no use, and nothing was changed. KeyError: no such account, server or
-fault.
+ValueError: what was given is no use, and nothing was changed; `Conflict` is one for what there is
+already. KeyError: no such account, server or fault.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Optional, Union
 from clore_sandbox import books, hosting_books
 from clore_sandbox.control import state
 from clore_sandbox.fleet import sample_server
+from clore_sandbox.journal import shown_key
 from clore_sandbox.money import COINS, from_units, to_units
 from clore_sandbox.store import AlreadyThere
 
@@ -38,9 +39,13 @@ if TYPE_CHECKING:
     from clore_sandbox.turns import Effects
     from clore_sandbox.values import JsonObject
 
-__all__ = ["Account", "Amount", "ClockState", "Control", "amounts"]
+__all__ = ["Account", "Amount", "ClockState", "Conflict", "Control", "amounts"]
 
 Amount = Union[int, float, str, "Decimal"]
+
+
+class Conflict(ValueError):  # noqa: N818 - read as a sentence where it is raised
+    """What there is already stands in the way."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +189,7 @@ class Control:
         try:
             return await self._market.store.run(lambda tx: books.create_account(tx, api_key, units))
         except AlreadyThere as exc:
-            raise ValueError("another account has this key") from exc
+            raise Conflict("another account has this key") from exc
 
     async def accounts(self) -> list[Account]:
         """Every account, the first one first, billed up to now."""
@@ -204,14 +209,20 @@ class Control:
     async def top_up(self, key: Optional[str], coin: str, amount: Amount) -> None:
         """Add to an account's wallet (None: the first account's)."""
         units = amounts({coin: amount})[coin]
-        await self._market.store.run(
-            lambda tx: books.top_up(tx, self._account(tx, key), coin, units)
-        )
+
+        def work(tx: Tx) -> None:
+            account = self._account(tx, key)
+            try:
+                books.top_up(tx, account, coin, units)
+            except ValueError as exc:
+                raise Conflict(str(exc)) from exc
+
+        await self._market.store.run(work)
 
     def _account(self, tx: Tx, key: Optional[str]) -> int:
         account = books.account_of(tx, self._api_key if key is None else key)
         if account is None:
-            raise KeyError(f"no account has the key …{(key or '')[-4:]}")
+            raise KeyError(f"no account has the key {shown_key(key)}")
         return account
 
     # -- servers -------------------------------------------------------------------------------
@@ -239,9 +250,12 @@ class Control:
 
         def work(tx: Tx, effects: Effects) -> Optional[int]:
             account = self._account(tx, owner_key)
-            return hosting_books.add(
-                tx, account, name, fields, connected=connected, effects=effects
-            )
+            try:
+                return hosting_books.add(
+                    tx, account, name, fields, connected=connected, effects=effects
+                )
+            except ValueError as exc:
+                raise Conflict(str(exc)) from exc
 
         return await self._market.act(work)
 

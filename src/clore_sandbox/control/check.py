@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, cast
 
-from clore_sandbox.values import as_list, as_number, as_object, as_text
+from clore_sandbox.values import as_int, as_list, as_number, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,8 +18,7 @@ _KINDS: Mapping[str, Callable[[object], bool]] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "number": lambda value: as_number(value) is not None,
-    # In JSON 5.0 is a whole number.
-    "integer": lambda value: (number := as_number(value)) is not None and number == int(number),
+    "integer": lambda value: as_int(value) is not None,
     "object": lambda value: isinstance(value, dict),
     "array": lambda value: isinstance(value, list),
     "null": lambda value: value is None,
@@ -37,13 +36,25 @@ def check(value: object, schema: Mapping[str, object], name: str) -> None:
     text, number = as_text(value), as_number(value)
     if text is not None and "pattern" in schema and not re.search(str(schema["pattern"]), text):
         raise ValueError(f"{name} must match {schema['pattern']}")
+    if text is not None:
+        _check_length(text, schema, name)
     if number is not None:
         _check_range(number, schema, name)
     for position, item in enumerate(as_list(value) or []):
         check(item, cast("JsonObject", schema["items"]), f"{name}[{position}]")
-    properties = as_object(schema.get("properties"))
-    if properties is not None:
-        check_fields(as_object(value) or {}, cast("Mapping[str, JsonObject]", properties), name)
+    if "properties" in schema:
+        properties = cast("Mapping[str, JsonObject]", schema["properties"])
+        check_fields(as_object(value) or {}, properties, name)
+    others = as_object(schema.get("additionalProperties"))
+    if others is not None:
+        for field, inner in (as_object(value) or {}).items():
+            check(inner, others, f"{name}.{field}")
+
+
+def _check_length(text: str, schema: Mapping[str, object], name: str) -> None:
+    least, most = as_number(schema.get("minLength")), as_number(schema.get("maxLength"))
+    if (least is not None and len(text) < least) or (most is not None and len(text) > most):
+        raise ValueError(f"{name} must be of {least or 0} to {most} characters")
 
 
 def _check_range(number: float, schema: Mapping[str, object], name: str) -> None:

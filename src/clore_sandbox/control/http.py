@@ -3,7 +3,7 @@
     curl -H "auth: $CLORE_CONTROL_KEY" -d '{"seconds": 86400}' $CLORE_CONTROL_URL/jump
 
 The key is not an account's: a client under test must not be able to reach the controls by accident.
-Errors say why (`error`), unlike the service's. `health` needs no key.
+Errors say why (`error`), unlike the service's. `health` and `openapi.json` need no key.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from starlette.responses import Response
 
 from clore_sandbox.answers import BAD_ENDPOINT, BAD_KEY, BROKEN, INVALID_INPUT, SEE_ERROR, Answer
 from clore_sandbox.answers import success as answer_with
+from clore_sandbox.control import Conflict
 from clore_sandbox.control.check import check_fields, from_query
 from clore_sandbox.control.operations import OPERATIONS
 from clore_sandbox.http import cut
-from clore_sandbox.values import as_object
+from clore_sandbox.values import as_int, as_list, as_object
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -66,18 +67,15 @@ class ControlApi:
 
     async def _answer(self, http: HttpRequest) -> Answer:
         name = http.url.path.removeprefix("/control").removeprefix("/")
-        if http.method == "GET" and name == "health":
-            # Says which marketplace this is, so that a process id in a file can be trusted.
-            return answer_with(instance=self.instance)
+        if name in _OPEN:
+            return _OPEN[name](self) if http.method == "GET" else _other_method(name, "GET")
         operation = OPERATIONS.get(name)
         if operation is None:
             return BAD_ENDPOINT
         if not self._may(http.headers.get("auth")):
             return BAD_KEY
         if http.method != operation.method:
-            allowed = {"allow": operation.method}
-            body: JsonObject = {"error": f"{name} is a {operation.method}", "code": 4}
-            return Answer(405, body, headers=allowed)
+            return _other_method(name, operation.method)
         try:
             return await self._carry_out(http, operation)
         except ClientDisconnect:
@@ -92,13 +90,34 @@ class ControlApi:
             return answer_with(**await operation.call(self.control, given))
         except _TooLarge as exc:
             return _refused(413, INVALID_INPUT, exc)
+        except Conflict as exc:
+            return _refused(409, SEE_ERROR, exc)
         except ValueError as exc:
             return _refused(400, INVALID_INPUT, exc)
         except KeyError as exc:
             return _refused(404, SEE_ERROR, exc)
 
+    def health(self) -> Answer:
+        """Says which marketplace this is, so that a process id in a file can be trusted."""
+        return answer_with(instance=self.instance)
+
+    def describe(self) -> Answer:
+        """The OpenAPI document; made when it is asked for, as few ask and all start."""
+        from clore_sandbox.openapi import served  # noqa: PLC0415 - see above
+
+        return Answer(200, served())
+
     def _may(self, key: Optional[str]) -> bool:
         return key is not None and secrets.compare_digest(key.encode(), self.key.encode())
+
+
+#: What needs no key.
+_OPEN = {"health": ControlApi.health, "openapi.json": ControlApi.describe}
+
+
+def _other_method(name: str, method: str) -> Answer:
+    body: JsonObject = {"error": f"{name} is a {method}", "code": 4}
+    return Answer(405, body, headers={"allow": method})
 
 
 def _refused(status: int, code: int, exc: Exception) -> Answer:
@@ -117,7 +136,13 @@ async def _given(http: HttpRequest, operation: Operation) -> JsonObject:
     missing = [name for name in operation.required if name not in given]
     if missing:
         raise ValueError(f"{operation.name} needs {', '.join(missing)}")
-    return given
+    return {name: _whole(value, operation.params[name]) for name, value in given.items()}
+
+
+def _whole(value: object, schema: JsonObject) -> object:
+    """5.0 as 5 where a whole number is meant."""
+    whole = as_int(value) if "integer" in (as_list(schema["type"]) or [schema["type"]]) else None
+    return value if whole is None else whole
 
 
 def _object(raw: bytes) -> JsonObject:

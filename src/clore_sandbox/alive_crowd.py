@@ -1,0 +1,282 @@
+"""The simulated renters and hosts at work, in the store: the same functions that requests call.
+
+Promises: what a crowd does depends on its seed, the market and the times it is given, not on when
+it is run. It leaves alone the servers that accounts host and every order that is not its own.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Optional
+
+from clore_sandbox import alive, books, hosting, hosting_books, orders, turns
+from clore_sandbox.alive import Mine, Stall
+from clore_sandbox.ask import OrderAsk
+from clore_sandbox.inventory import on_demand_prices
+from clore_sandbox.money import COINS, MAX_UNITS
+from clore_sandbox.rules import Refusal, allowed_prices, is_on_gigaspot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clore_sandbox.alive import Action, Renter
+    from clore_sandbox.store import Tx
+    from clore_sandbox.turns import Effects, Terms
+    from clore_sandbox.values import JsonObject
+
+__all__ = ["LOOK_MS", "STEP_MS", "Crowd"]
+
+#: How often the crowd of a running marketplace looks at it, and the longest step it takes.
+LOOK_MS = 20_000
+STEP_MS = 300_000
+_LOOKS_AROUND_EVERY = 12
+_LABEL = "simulated renter"
+_IMAGE = "cloreai/ubuntu22.04-cuda12"
+
+
+class Crowd:
+    """Renters and hosts of one market.
+
+    Args:
+        seed: Draws who they are and what they do.
+        renters: How many renters there are.
+        rates: USD per coin.
+    """
+
+    def __init__(self, seed: int, renters: int, rates: Mapping[str, float]) -> None:
+        self.accounts: list[int] = []
+        #: What happened, by kind; refusals by their `error`.
+        self.count: Counter[str] = Counter()
+        #: Units put into wallets so far, by coin.
+        self.put_in: Counter[str] = Counter()
+        self._draw = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        self._size = renters
+        self._rates = rates
+        self._renters: list[Renter] = []
+        self._looks: dict[int, int] = {}
+        self._before: Optional[tuple[int, tuple[Any, ...], dict[int, int], int]] = None
+        self._steps = 0
+        self._stalls: dict[int, Stall] = {}
+        self._first: dict[int, dict[str, int]] = {}
+
+    def settle_in(self, tx: Tx, now_ms: int) -> None:
+        """Take up accounts (those of an earlier run, if there are any) and look around."""
+        sql = "SELECT id FROM accounts WHERE label = ? ORDER BY id"
+        known = [row["id"] for row in tx.all(sql, _LABEL)]
+        while len(known) < self._size:
+            key = books.create_account(tx, None, {}, label=_LABEL)
+            known.append(books.account_of(tx, key) or 0)
+        self.accounts = known
+        self._renters = [alive.draw_renter(self._draw, account) for account in known]
+        self._looks = {
+            r.account: now_ms + round(self._draw.random() * r.looks_every_ms) for r in self._renters
+        }
+        self._look_around(tx)
+        hosted = {row["server"] for row in tx.all("SELECT server FROM hosted")}
+        self._first = {
+            server: dict(stall.on_demand)
+            for server, stall in self._stalls.items()
+            if server not in hosted
+        }
+
+    def _look_around(self, tx: Tx) -> None:
+        rows = tx.all("SELECT id, record FROM servers ORDER BY position")
+        self._stalls = {row["id"]: _stall(json.loads(row["record"])) for row in rows}
+        self._steps = 0
+
+    def step(self, tx: Tx, now_ms: int, elapsed_ms: int, terms: Terms, effects: Effects) -> None:
+        """Everybody whose time has come acts, after some time has passed.
+
+        A step that the database asks for again begins where it began the first time.
+        """
+        if self._before is not None and self._before[0] == now_ms:
+            _, drawn, self._looks, self._steps = self._before
+            self._draw.setstate(drawn)
+        self._before = (now_ms, self._draw.getstate(), dict(self._looks), self._steps)
+        self._steps += 1
+        if self._steps >= _LOOKS_AROUND_EVERY:  # what others have changed
+            self._look_around(tx)
+        stalls = self._now(tx)
+        for act in self._hosts(tx, elapsed_ms):
+            self._carry_out(tx, act, now_ms, terms, effects)
+        market = list(stalls.values())
+        for renter in self._renters:
+            if self._looks[renter.account] > now_ms:
+                continue
+            self._looks[renter.account] = now_ms + round(
+                self._draw.expovariate(1 / renter.looks_every_ms)
+            )
+            acts = alive.renter_acts(
+                self._draw,
+                renter,
+                mine=_orders_of(tx, renter.account),
+                balance=books.balance(tx, renter.account, renter.coin),
+                market=market,
+                by_server=stalls,
+                rates=terms.rates,
+                now_ms=now_ms,
+            )
+            for act in acts:
+                self._carry_out(tx, act, now_ms, terms, effects, renter)
+        for server in effects.records & self._stalls.keys():
+            row = tx.one("SELECT record FROM servers WHERE id = ?", server)
+            if row is not None:
+                self._stalls[server] = _stall(json.loads(row["record"]))
+
+    def _now(self, tx: Tx) -> dict[int, Stall]:
+        """The market as it is listed at this moment."""
+        there = tx.all(
+            "SELECT id, online, hidden, taken, EXISTS (SELECT 1 FROM orders WHERE server ="
+            " servers.id AND running = 1 AND type = 'on-demand') AS busy FROM servers"
+            " ORDER BY position"
+        )
+        return {
+            row["id"]: replace(
+                self._stalls[row["id"]],
+                listed=bool(row["online"] and not row["hidden"]),
+                rented=bool(row["taken"] or row["busy"]),
+            )
+            for row in there
+            if row["id"] in self._stalls
+        }
+
+    def _hosts(self, tx: Tx, elapsed_ms: int) -> list[Action]:
+        there = tx.all(
+            "SELECT id, online, taken, EXISTS (SELECT 1 FROM orders WHERE server = servers.id"
+            " AND running = 1) AS busy FROM servers ORDER BY position"
+        )
+        acts: list[Action] = []
+        for row in there:
+            if row["id"] in self._first:
+                acts += alive.host_acts(
+                    self._draw,
+                    server=row["id"],
+                    online=bool(row["online"]),
+                    taken=bool(row["taken"]),
+                    busy=bool(row["busy"]),
+                    drift=self._drift(row["id"]),
+                    elapsed_ms=elapsed_ms,
+                )
+        return acts
+
+    def _drift(self, server: int) -> float:
+        first, now = self._first[server], self._stalls[server].on_demand
+        coin = next((coin for coin, price in first.items() if price and coin in now), None)
+        return 1.0 if coin is None else now[coin] / first[coin]
+
+    def _carry_out(
+        self,
+        tx: Tx,
+        act: Action,
+        now_ms: int,
+        terms: Terms,
+        effects: Effects,
+        renter: Optional[Renter] = None,
+    ) -> None:
+        """Do it, as a request would be done; a refusal is counted and no more."""
+        account = renter.account if renter is not None else 0
+        outcome: object = None
+        if isinstance(act, alive.Want):
+            ask = OrderAsk(
+                act.server, act.coin, _IMAGE, "on-demand" if act.bid is None else "spot", act.bid
+            )
+            outcome = orders.create(
+                tx, ask, account=account, now_ms=now_ms, terms=terms, trouble=None, effects=effects
+            )
+        elif isinstance(act, alive.Leave):
+            outcome = orders.cancel(
+                tx,
+                act.order,
+                account=account,
+                issue=act.issue,
+                now_ms=now_ms,
+                terms=terms,
+                effects=effects,
+            )
+        elif isinstance(act, alive.Bid):
+            outcome = orders.set_price(
+                tx,
+                act.order,
+                act.price,
+                account=account,
+                now_ms=now_ms,
+                terms=terms,
+                effects=effects,
+            )
+        elif isinstance(act, alive.TopUp):
+            units = min(act.units, MAX_UNITS // 100)
+            books.top_up(tx, act.account, act.coin, units)
+            self.put_in[act.coin] += units
+        elif isinstance(act, alive.Reprice):
+            self._reprice(tx, act, now_ms, terms, effects)
+        elif isinstance(act, alive.Switch):
+            hosting_books.set_online(
+                tx, act.server, online=act.online, now_ms=now_ms, terms=terms, effects=effects
+            )
+        else:
+            turns.take(tx, act.server, taken=act.taken, now_ms=now_ms, terms=terms, effects=effects)
+        kind = type(act).__name__
+        self.count[outcome.error if isinstance(outcome, Refusal) else kind] += 1
+
+    def _reprice(
+        self, tx: Tx, act: alive.Reprice, now_ms: int, terms: Terms, effects: Effects
+    ) -> None:
+        row = tx.one("SELECT hidden, record FROM servers WHERE id = ?", act.server)
+        if row is None:
+            return
+        record: JsonObject = json.loads(row["record"])
+        known = hosting.settings_of(record, available=not row["hidden"])
+
+        def moved(prices: Mapping[str, int]) -> dict[str, int]:
+            return {coin: alive.rounded(price * act.factor) for coin, price in prices.items()}
+
+        settings = replace(
+            known,
+            on_demand=moved(known.on_demand),
+            spot=moved(known.spot),
+            usd={
+                coin: (alive.rounded(demand * act.factor), alive.rounded(spot * act.factor))
+                for coin, (demand, spot) in known.usd.items()
+            },
+        )
+        hosting_books.put(
+            tx,
+            act.server,
+            record,
+            settings,
+            rates=self._rates,
+            now_ms=now_ms,
+            terms=terms,
+            effects=effects,
+        )
+
+
+def _stall(record: JsonObject) -> Stall:
+    server = record["id"]
+    assert isinstance(server, int)  # noqa: S101 - inventory.py let nothing else in
+    prices = {} if is_on_gigaspot(record) else allowed_prices(on_demand_prices(record), record)
+    # What nobody could ever pay is not looked at.
+    sane = {c: p for c, p in prices.items() if c in COINS and p < MAX_UNITS // 1000}
+    return Stall(server, sane, turns.least_bids(record), listed=True, rented=False)
+
+
+def _orders_of(tx: Tx, account: int) -> list[Mine]:
+    rows = tx.all(
+        "SELECT id, server, type, running, price, created_ms FROM orders"
+        " WHERE account = ? AND ended_ms IS NULL ORDER BY id",
+        account,
+    )
+    return [
+        Mine(
+            row["id"],
+            row["server"],
+            row["type"] == "spot",
+            bool(row["running"]),
+            row["price"],
+            row["created_ms"],
+        )
+        for row in rows
+    ]

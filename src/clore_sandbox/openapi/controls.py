@@ -1,0 +1,100 @@
+"""The controls in OpenAPI, from the very schemas by which they are checked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clore_sandbox.control.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from clore_sandbox.control.operations import Operation
+    from clore_sandbox.values import JsonObject
+
+__all__ = ["paths"]
+
+
+def _answer(description: str, code: int, **properties: object) -> JsonObject:
+    schema: JsonObject = {
+        "type": "object",
+        "required": [*properties, "code"],
+        "properties": {**properties, "code": {"const": code}},
+    }
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _responses(operation: Operation) -> JsonObject:
+    responses: JsonObject = {
+        "200": _answer("Done.", 0, **operation.result),
+        "400": _answer("What was given is no use; nothing was changed.", 2, error=_TEXT),
+        "401": {"$ref": "#/components/responses/BadKey"},
+    }
+    if operation.method == "POST":
+        responses["413"] = _answer("The body is too long.", 2, error=_TEXT)
+    if operation.name in ("create_account", "top_up", "add_server"):
+        responses["409"] = _answer("What there is already stands in the way.", 6, error=_TEXT)
+    if {"key", "owner_key", "server_id", "fault_id"} & set(operation.params):
+        responses["404"] = _answer("No such account, server or fault.", 6, error=_TEXT)
+    return dict(sorted(responses.items()))
+
+
+_TEXT: JsonObject = {"type": "string"}
+
+
+def _operation(operation: Operation) -> JsonObject:
+    described: JsonObject = {
+        "operationId": f"control_{operation.name}",
+        "tags": ["control"],
+        "summary": operation.summary,
+        "security": [{"controlKey": []}],
+        "responses": _responses(operation),
+    }
+    if operation.method == "GET":
+        if operation.params:
+            described["parameters"] = [
+                {"name": name, "in": "query", "schema": schema}
+                for name, schema in operation.params.items()
+            ]
+    elif operation.params:
+        schema: JsonObject = {
+            "type": "object",
+            "properties": dict(operation.params),
+            "required": list(operation.required),
+            "additionalProperties": False,
+        }
+        described["requestBody"] = {
+            "required": bool(operation.required),
+            "content": {"application/json": {"schema": schema}},
+        }
+    return described
+
+
+def paths() -> JsonObject:
+    """Path → method → operation, for everything below `/control`."""
+    found: JsonObject = {
+        f"/control/{operation.name}": {operation.method.lower(): _operation(operation)}
+        for operation in OPERATIONS.values()
+    }
+    found["/control/health"] = {
+        "get": {
+            "operationId": "control_health",
+            "tags": ["control"],
+            "summary": "Which marketplace this is",
+            "security": [],
+            "responses": {"200": _answer("It answers.", 0, instance=_TEXT)},
+        }
+    }
+    found["/control/openapi.json"] = {
+        "get": {
+            "operationId": "control_openapi",
+            "tags": ["control"],
+            "summary": "This document",
+            "security": [],
+            "responses": {
+                "200": {
+                    "description": "OpenAPI 3.1.",
+                    "content": {"application/json": {"schema": {"type": "object"}}},
+                }
+            },
+        }
+    }
+    return found

@@ -1,0 +1,104 @@
+"""What may be sent, in JSON Schema: the limits are those of ask.py (api.md section 3).
+
+What goes across fields is said in words: code 2 is the answer to a body that breaks it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clore_sandbox.ask import (
+    MAX_ENV_KEY,
+    MAX_ENV_VALUE,
+    MAX_KEY,
+    MAX_PASSWORD,
+    MAX_TOKEN,
+)
+from clore_sandbox.money import COINS, MAX_UNITS, UNITS_PER_COIN
+
+if TYPE_CHECKING:
+    from clore_sandbox.values import JsonObject
+
+__all__ = ["CREATE_ORDER", "SET_SERVER_SETTINGS", "coin_price", "order_id"]
+
+#: Whole coins that can be held: see money.py.
+_MOST = MAX_UNITS // UNITS_PER_COIN
+_NO_NUL = r"^[^\u0000]*$"
+#: 1 to 65535.
+_PORT = "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+
+
+def order_id() -> JsonObject:
+    """An order's number."""
+    return {"type": "integer", "minimum": -(2**63) + 1, "maximum": 2**63 - 1}
+
+
+def coin_price(**more: object) -> JsonObject:
+    """A price in the named coin, per day, for the whole server."""
+    about = "In the named coin, per day, for the whole server."
+    return {"type": "number", "minimum": 0, "maximum": _MOST, "description": about, **more}
+
+
+def _text(longest: int, **more: object) -> JsonObject:
+    return {"type": ["string", "null"], "maxLength": longest, "pattern": _NO_NUL, **more}
+
+
+CREATE_ORDER: JsonObject = {
+    "type": "object",
+    "required": ["currency", "image", "renting_server", "type"],
+    "properties": {
+        "currency": {"type": "string", "minLength": 1, "examples": list(COINS)},
+        "image": {"type": "string", "minLength": 1, "examples": ["cloreai/ubuntu22.04-cuda12"]},
+        "renting_server": {"type": "integer"},
+        "type": {"enum": ["on-demand", "spot"]},
+        "spotprice": coin_price(type=["number", "null"]),
+        "required_price": coin_price(
+            type=["number", "null"], description="The list price that was seen, per day."
+        ),
+        "ports": {
+            "type": ["object", "null"],
+            "description": "Inner port → protocol; one http port an order.",
+            "propertyNames": {"pattern": _PORT},
+            "additionalProperties": {"enum": ["tcp", "http"]},
+            "examples": [{"22": "tcp", "8888": "http"}],
+        },
+        "env": {
+            "type": ["object", "null"],
+            "description": "Less than 12,288 characters of JSON.",
+            "propertyNames": {"pattern": r"^[^=\u0000]+$", "maxLength": MAX_ENV_KEY},
+            "additionalProperties": {
+                "type": "string",
+                "maxLength": MAX_ENV_VALUE,
+                "pattern": _NO_NUL,
+            },
+        },
+        "ssh_password": _text(MAX_PASSWORD, description="Not together with ssh_key."),
+        "ssh_key": _text(
+            MAX_KEY,
+            pattern=r"^((ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/]+=*|$)",
+            description="OpenSSH public keys, one a line. Not together with ssh_password.",
+        ),
+        "jupyter_token": _text(MAX_TOKEN),
+        "command": {"type": ["string", "null"], "pattern": _NO_NUL},
+        "autossh_entrypoint": {"type": ["boolean", "string", "null"]},
+        "dockerhub_auth": {"type": ["object", "null"]},
+    },
+}
+
+#: The old form of 004 names `on_demand` and `spot`, which are prices in bitcoin; the current one
+#: each coin. What is wrong with them is said in `error`, so anything may be sent.
+SET_SERVER_SETTINGS: JsonObject = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string"},
+        "availability": {"type": "boolean"},
+        "mrl": {"type": "integer", "description": "The longest rental, in hours."},
+        "on_demand": coin_price(),
+        "spot": coin_price(),
+        **{f"{coin}_on_demand": coin_price() for coin in COINS},
+        **{f"{coin}_spot": coin_price() for coin in COINS},
+        **{f"enabled-{coin}": {"type": "boolean"} for coin in COINS},
+        "autoprice": {"type": ["boolean", "object"], "examples": [{"bitcoin": "usd"}]},
+        "usd_pricing": {"type": "object", "examples": [{"bitcoin": {"on_demand": 2, "spot": 1}}]},
+    },
+}

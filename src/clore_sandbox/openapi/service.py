@@ -1,0 +1,235 @@
+"""The imitated API in OpenAPI: its ten calls, after api.md sections 1 and 3.
+
+A success is 200. What is refused is 200 with code 6 in most cases, and other statuses in those that
+were observed or are documented; the `reference` dialect answers 200 to everything.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional, get_args
+
+from clore_sandbox.openapi.requests import CREATE_ORDER, SET_SERVER_SETTINGS, coin_price, order_id
+from clore_sandbox.openapi.shapes import ref
+from clore_sandbox.rules import ErrorName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_sandbox.values import JsonObject
+
+__all__ = ["RESPONSES", "paths"]
+
+_CODE = {"type": "integer", "minimum": 1, "maximum": 6}
+
+
+def _json(description: str, schema: JsonObject) -> JsonObject:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _code(description: str, code: int) -> JsonObject:
+    schema: JsonObject = {
+        "type": "object",
+        "required": ["code"],
+        "properties": {"code": {"const": code}},
+        "additionalProperties": False,
+    }
+    return _json(description, schema)
+
+
+#: The failures that calls have in common.
+RESPONSES: JsonObject = {
+    "BadInput": _code("The request is not of the documented shape.", 2),
+    "BadKey": _code("No key, or none that is known.", 3),
+    "TooLarge": _code("A body of more than a megabyte.", 2),
+    "RateLimited": _code("Within a second of the key's last call. There is no Retry-After.", 5),
+    "Broken": _json(
+        "Database error (code 1): it may have acted all the same. Or `currency-not-allowed`, which"
+        " comes with this status.",
+        {
+            "type": "object",
+            "required": ["code"],
+            "properties": {
+                "code": {"enum": [1, 6]},
+                "error": {"const": "currency-not-allowed"},
+            },
+            "additionalProperties": False,
+        },
+    ),
+}
+
+_FAILED: JsonObject = {
+    "type": "object",
+    "required": ["code"],
+    "properties": {
+        "code": _CODE,
+        "error": {"type": "string", "enum": list(get_args(ErrorName))},
+        "status": {"type": "string"},
+        "time_to_lowering": {"type": "number", "description": "Seconds."},
+        "max_step": {"type": "number"},
+    },
+}
+
+
+def _success(**properties: object) -> JsonObject:
+    return {
+        "type": "object",
+        "required": [*properties, "code"],
+        "properties": {**properties, "code": {"const": 0}},
+    }
+
+
+def _call(
+    method: str,
+    name: str,
+    summary: str,
+    schema: JsonObject,
+    *,
+    tag: str = "renter",
+    parameters: Sequence[JsonObject] = (),
+    body: Optional[JsonObject] = None,
+    fails: Sequence[str] = (),
+    public: bool = False,
+) -> tuple[str, JsonObject]:
+    """Path and operation; `fails` names those of `RESPONSES` that come on top."""
+    either: JsonObject = {"anyOf": [schema, _FAILED]}
+    responses: JsonObject = {"200": _json("Done, or refused for the reason in `error`.", either)}
+    failures = ["RateLimited", *([] if public else ["BadKey"]), *fails]
+    failures += ["BadInput"] if parameters or body else []
+    failures += ["TooLarge"] if body else []
+    for failure in failures:
+        responses[_STATUS[failure]] = {"$ref": f"#/components/responses/{failure}"}
+    operation: JsonObject = {"operationId": name, "tags": [tag], "summary": summary}
+    if public:
+        operation["security"] = [{}, {"key": []}]
+    if parameters:
+        operation["parameters"] = list(parameters)
+    if body:
+        content = {"application/json": {"schema": body}}
+        operation["requestBody"] = {"required": True, "content": content}
+    operation["responses"] = dict(sorted(responses.items()))
+    return f"/v1/{name}", {method: operation}
+
+
+_STATUS = {
+    "BadInput": "400",
+    "BadKey": "401",
+    "TooLarge": "413",
+    "RateLimited": "429",
+    "Broken": "500",
+}
+
+
+def _rows(name: str) -> JsonObject:
+    return {"type": "array", "items": ref(name)}
+
+
+def _body(*required: str, **properties: object) -> JsonObject:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+_LIMIT: JsonObject = {"type": "integer"}
+_ISSUE: JsonObject = {
+    "type": ["string", "null"],
+    "description": "What was wrong with the server, up to 2,048 characters.",
+}
+_COMPLETED: JsonObject = {
+    "name": "return_completed",
+    "in": "query",
+    "description": "`true`: ended orders too.",
+    "schema": {"type": "string", "examples": ["true"]},
+}
+_MARKET: JsonObject = {
+    "name": "market",
+    "in": "query",
+    "required": True,
+    "description": "The server's number.",
+    "schema": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+}
+_BOOL: JsonObject = {"type": "boolean"}
+
+
+def _renting() -> tuple[tuple[str, JsonObject], ...]:
+    return (
+        _call("get", "wallets", "The account's wallets", _success(wallets=_rows("Wallet"))),
+        _call(
+            "get",
+            "marketplace",
+            "All servers, rented ones too; needs no key",
+            _success(
+                servers=_rows("Server"),
+                my_servers={"type": "array", "items": {"type": "integer"}},
+            ),
+            public=True,
+        ),
+        _call(
+            "get",
+            "my_orders",
+            "The account's orders",
+            _success(orders=_rows("Order"), limit=_LIMIT),
+            parameters=[_COMPLETED],
+        ),
+        _call(
+            "post",
+            "create_order",
+            'Rent a server on demand, or bid for it. Answers exactly {"code":0}, without an id',
+            _success(),
+            body=CREATE_ORDER,
+            fails=["Broken"],
+        ),
+        _call(
+            "post",
+            "cancel_order",
+            "End an order",
+            _success(),
+            body=_body("id", id=order_id(), issue=_ISSUE),
+        ),
+        _call(
+            "get",
+            "spot_marketplace",
+            "The offers for one server",
+            _success(market=ref("SpotMarket"), exists=_BOOL),
+            parameters=[_MARKET],
+        ),
+        _call(
+            "post",
+            "set_spot_price",
+            "Change a bid: lower once in 600 seconds, by `max_step` at most",
+            _success(),
+            body=_body(
+                "order_id", "desired_price", order_id=order_id(), desired_price=coin_price()
+            ),
+        ),
+    )
+
+
+def _hosting() -> tuple[tuple[str, JsonObject], ...]:
+    return (
+        _call(
+            "get",
+            "my_servers",
+            "The servers that the account hosts",
+            _success(servers=_rows("HostedServer"), limit=_LIMIT),
+            tag="host",
+        ),
+        _call(
+            "get",
+            "server_config",
+            "How a server is set up. A GET with a body, as the service has it",
+            _success(config=ref("ServerConfig"), creation_completed=_BOOL),
+            tag="host",
+            body=_body("server_name", server_name={"type": "string"}),
+        ),
+        _call(
+            "post",
+            "set_server_settings",
+            "Change what a server is offered for; all is sent together",
+            _success(),
+            tag="host",
+            body=SET_SERVER_SETTINGS,
+        ),
+    )
+
+
+def paths() -> JsonObject:
+    """Path → method → operation, for everything below `/v1`."""
+    return dict((*_renting(), *_hosting()))

@@ -1,0 +1,79 @@
+"""pytest fixtures: a marketplace of one's own, and an environment that points at it.
+
+    def test_my_rental_script(clore_sandbox): ...
+
+    @pytest.mark.clore_sandbox(limits=True, dialect="reference")
+    def test_it_keeps_the_pace(clore_sandbox): ...
+
+pytest loads this in every run where the package is installed, so it imports nothing of the
+marketplace until a test asks for one, and works without the extra `sandbox` as long as none does.
+The entry point has this module's name: `-p clore_sandbox.pytest_plugin` does not load it twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    from clore_sandbox.sandbox import Sandbox
+
+__all__ = ["clore_sandbox", "clore_sandbox_options", "clore_sandbox_session"]
+
+_MARKER = "clore_sandbox(**options): options of Sandbox for this test's clore_sandbox"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known, for `--strict-markers`."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.fixture(scope="session")
+def clore_sandbox_options() -> dict[str, Any]:
+    """Options of `Sandbox` for every marketplace of the session: override it in conftest.py."""
+    return {}
+
+
+@pytest.fixture
+def clore_sandbox(
+    request: pytest.FixtureRequest, clore_sandbox_options: dict[str, Any]
+) -> Iterator[Sandbox]:
+    """A fresh marketplace of the test's own; the environment points every client at it.
+
+    Quick (`clore_sandbox.testing.QUICK`) unless the mark `clore_sandbox` or the fixture
+    `clore_sandbox_options` say otherwise.
+    """
+    options = dict(clore_sandbox_options)
+    # The closest mark comes first, and counts most.
+    for mark in reversed(list(request.node.iter_markers("clore_sandbox"))):
+        if mark.args:
+            raise pytest.UsageError(f"the mark clore_sandbox takes keywords alone: {mark.args!r}")
+        options.update(mark.kwargs)
+    with _marketplace(options) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def clore_sandbox_session(clore_sandbox_options: dict[str, Any]) -> Iterator[Sandbox]:
+    """One marketplace for all tests that ask for it; `reset` or `load` make it as new.
+
+    From its first use on the environment points at it, but for tests with a `clore_sandbox`.
+    """
+    with _marketplace(clore_sandbox_options) as sandbox:
+        yield sandbox
+
+
+def _marketplace(options: dict[str, Any]) -> AbstractContextManager[Sandbox]:
+    try:
+        from clore_sandbox.testing import marketplace  # noqa: PLC0415 - lazy on purpose
+    except ImportError as exc:
+        pytest.fail(
+            f"The local marketplace is not installed ({exc.name or exc}). Install it with: "
+            "pip install 'clore-ai[sandbox]' (Python 3.10 or newer).",
+            pytrace=False,
+        )
+    return marketplace(**options)

@@ -1,0 +1,100 @@
+"""A living market without anybody looking on: simulated days in seconds, and whether they add up.
+
+    >>> from clore_sandbox.week import simulate
+    >>> simulate(days=7, servers=500, renters=100).balanced
+    True
+
+The same crowd, rules and store as `--alive`; only the clock is counted here instead of read.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clore_sandbox import auction, turns
+from clore_sandbox.alive_crowd import STEP_MS, Crowd
+from clore_sandbox.fleet import sample_fleet
+from clore_sandbox.hosting_books import fill
+from clore_sandbox.money import COINS
+from clore_sandbox.rates import RATES_2026
+from clore_sandbox.schema import MARKETPLACE
+from clore_sandbox.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from clore_sandbox.store import Tx
+
+__all__ = ["Week", "simulate"]
+
+_BEGIN_MS = 1_767_225_600_000  # 2026-01-01
+_SETTLES_EVERY = 12
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Week:
+    """What came of it.
+
+    `balanced`: of each coin, what renters put in and have no more is what hosts earned plus fees,
+    and both are what the orders say. `count` is what happened, refusals by their `error`.
+    """
+
+    seconds: float
+    balanced: bool
+    most_running: int
+    count: dict[str, int]
+
+
+def simulate(*, days: float = 7, servers: int = 500, renters: int = 100, seed: int = 0) -> Week:
+    """Let a crowd live for some days, on a fresh store in memory."""
+    began = time.perf_counter()
+    rates = dict(RATES_2026)
+    terms = turns.Terms(turns.Delays(2_000, 10_000, 90_000), auction.fixed_rates(rates))
+    crowd = Crowd(seed, renters, rates)
+    store = Store()
+    try:
+        store.call(lambda tx: fill(tx, sample_fleet(seed, servers)))
+        store.call(lambda tx: crowd.settle_in(tx, _BEGIN_MS))
+        most = 0
+        now_ms = _BEGIN_MS
+        for step in range(round(days * _DAY_MS / STEP_MS)):
+            now_ms += STEP_MS
+            most = max(most, store.call(_one_step(crowd, step, now_ms, terms)))
+        store.call(lambda tx: turns.settle(tx, now_ms, terms, turns.Effects()))
+        balanced = store.call(lambda tx: _adds_up(tx, crowd))
+    finally:
+        store.close()
+    return Week(time.perf_counter() - began, balanced, most, dict(crowd.count))
+
+
+def _one_step(crowd: Crowd, step: int, now_ms: int, terms: turns.Terms) -> Callable[[Tx], int]:
+    def work(tx: Tx) -> int:
+        effects = turns.Effects()
+        # What nobody asks about is ended by a sweep; those who act are billed when they do.
+        if step % _SETTLES_EVERY == 0:
+            turns.settle(tx, now_ms, terms, effects)
+        crowd.step(tx, now_ms, STEP_MS, terms, effects)
+        return tx.number("SELECT COUNT(*) FROM orders WHERE running = 1")
+
+    return work
+
+
+def _adds_up(tx: Tx, crowd: Crowd) -> bool:
+    """Compare the wallets, what was put into them, and the orders, coin by coin."""
+    renters = set(crowd.accounts)
+    for coin in COINS:
+        wallets = {
+            row["account"]: row["amount"]
+            for row in tx.all("SELECT account, amount FROM wallets WHERE coin = ?", coin)
+        }
+        lost = crowd.put_in[coin] - sum(wallets.get(account, 0) for account in renters)
+        fees = wallets.pop(MARKETPLACE, 0)
+        earned = sum(amount for account, amount in wallets.items() if account not in renters)
+        spent = tx.number("SELECT SUM(spend) FROM orders WHERE coin = ?", coin)
+        charged = tx.number("SELECT SUM(fee + creation_fee) FROM orders WHERE coin = ?", coin)
+        if (earned, fees, lost) != (spent, charged, spent + charged):
+            return False
+    return True

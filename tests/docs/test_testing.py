@@ -1,0 +1,86 @@
+"""docs/testing.md is a project that is tested: its files are written out and run as it says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clore_sandbox import Sandbox
+from clore_sandbox.control.operations import OPERATIONS
+from clore_sandbox.faults import ORDER_KINDS, REQUEST_KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
+TEXT = PAGE.read_text("utf-8")
+FILES = re.findall(r"```python\n(# file: (\S+)\n.*?)\n```", TEXT, re.DOTALL)
+SCRIPTS = [text for text, name in FILES if name == "train.py"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs pytest (or a module) over the page's files, with one version of the script."""
+
+    def go(script: str, *words: str, module: str = "pytest") -> subprocess.CompletedProcess[str]:
+        for text, name in FILES:
+            (tmp_path / name).write_text(text, "utf-8")
+        (tmp_path / "train.py").write_text(script, "utf-8")
+        options = ("-p", "clore_sandbox.pytest_plugin", "-p", "no:randomly", "-q")
+        return subprocess.run(
+            [sys.executable, "-m", module, *words, *(options if module == "pytest" else ())],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=100,
+        )
+
+    return go
+
+
+def test_the_first_version_passes_its_first_test_alone(run):
+    """On bad days it fails, as the page says: each of the three tests."""
+    naive, _ = SCRIPTS
+    done = run(naive.replace("while True:", "for _ in range(60):"), "test_train.py")
+    assert "1 passed" in done.stdout, done.stdout
+    done = run(naive.replace("while True:", "for _ in range(60):"), "test_bad_days.py")
+    assert "3 failed" in done.stdout, done.stdout
+
+
+def test_the_mended_version_passes_all(run):
+    _, mended = SCRIPTS
+    done = run(mended, "test_train.py", "test_bad_days.py", "test_money.py", "test_options.py")
+    assert "9 passed" in done.stdout, done.stdout
+
+
+def test_unittest_needs_no_pytest(run):
+    done = run(SCRIPTS[1], "test_with_unittest", module="unittest")
+    assert done.returncode == 0, done.stderr
+    assert "Ran 2 tests" in done.stderr
+
+
+def test_the_shell_commands_work():
+    """The block with curl, against a running marketplace; `status` is what it would print."""
+    (block,) = re.findall(r"```bash\n(.*?)\n```", TEXT, re.DOTALL)
+    lines = block.splitlines()[1:]
+    with Sandbox(limits=False, provision=False) as sandbox:
+        for line in lines[1:]:
+            done = subprocess.run(
+                ["bash", "-c", f"{lines[0]}\n{line}"],
+                env={"PATH": "/usr/bin:/bin", **sandbox.environment},
+                capture_output=True,
+                text=True,
+                timeout=20,
+            )
+            assert '"code":0' in done.stdout, line + done.stdout + done.stderr
+
+
+def test_every_control_and_every_kind_of_fault_is_on_the_page():
+    tables = TEXT[TEXT.index("## In any language") :]
+    for name in (*OPERATIONS, *REQUEST_KINDS, *ORDER_KINDS):
+        assert re.search(rf"`{name}\b", tables), name

@@ -1,0 +1,88 @@
+"""The living market: by seed, through the same rules, and its books balance."""
+
+import time
+
+import pytest
+
+from clore_sandbox.week import simulate
+
+
+def test_days_of_it_balance_to_the_last_unit():
+    week = simulate(days=2, servers=120, renters=40, seed=3)
+    assert week.balanced
+    # It lives: every kind of thing happens, and races are lost.
+    assert {"Want", "Leave", "Bid", "TopUp", "Reprice", "Switch", "Take"} <= set(week.count)
+    assert {"server-already-rented", "can_lower_every_600_seconds"} & set(week.count)
+    assert week.most_running > 20
+
+
+def test_the_same_seed_is_the_same_history():
+    runs = [simulate(days=0.5, servers=60, renters=20, seed=seed) for seed in (1, 1, 2)]
+    assert runs[0].count == runs[1].count != runs[2].count
+
+
+@pytest.fixture
+def living(own_market, renter_of):
+    market = own_market(alive=True, provision=False, host_servers=1, visibility_lag_s=0, seed=5)
+    return market, renter_of(market, bitcoin=1, **{"USD-Blockchain": 1e4})
+
+
+def test_prices_move_and_servers_come_and_go(living, wait):
+    market, renter = living
+
+    def seen():
+        servers = renter.http.get("/marketplace").json()["servers"]
+        return {s["id"]: (s["rented"], s["price"]) for s in servers}
+
+    before = seen()
+    market.advance(6 * 3600)
+    wait(lambda: len([1 for s, was in seen().items() if before.get(s) != was]) > 50)
+
+
+def test_others_bid_against_me_and_leave_my_orders_alone(living, wait):
+    market, renter = living
+    servers = renter.free("bitcoin")[:3]
+    for server in servers:
+        assert renter.create(server["id"]).json() == {"code": 0}
+    market.advance(12 * 3600)
+
+    def offered():
+        ids = [s["id"] for s in renter.http.get("/marketplace").json()["servers"]]
+        for server in ids:
+            body = renter.http.get("/spot_marketplace", params={"market": server}).json()
+            if len(body["market"]["offers"]) > 1:
+                return body["market"]["offers"]
+        return None
+
+    offers = wait(offered, 20)
+    assert sum(o["active"] for o in offers) <= 1
+    assert sorted(o["si"] for o in renter.orders()) == sorted(s["id"] for s in servers)
+
+
+def test_a_hosts_own_server_keeps_its_price_and_can_be_rented_by_the_crowd(own_market, renter_of):
+    market = own_market(alive=True, provision=False, host_servers=3)
+    host = renter_of(market)
+    before = [s["pricing"] for s in host.http.get("/my_servers").json()["servers"]]
+    market.advance(24 * 3600)
+    deadline = time.monotonic() + 20
+    while market._market.timetable._tasks and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [s["pricing"] for s in host.http.get("/my_servers").json()["servers"]] == before
+
+
+def test_it_goes_on_after_a_restart_and_a_reset(tmp_path, own_market, renter_of, wait):
+    from clore_sandbox import Sandbox
+
+    file = tmp_path / "market.sqlite"
+    options = {"alive": True, "provision": False, "limits": False, "db": file}
+    with Sandbox(**options) as market:
+        market.advance(3600)
+        wait(lambda: market._store.call(lambda tx: tx.number("SELECT COUNT(*) FROM orders")))
+        accounts = market._store.call(lambda tx: tx.number("SELECT COUNT(*) FROM accounts"))
+    with Sandbox(**options) as market:
+        count = "SELECT COUNT(*) FROM accounts"
+        assert market._store.call(lambda tx: tx.number(count)) == accounts
+        market.reset()
+        assert market._store.call(lambda tx: tx.number(count)) == accounts
+        market.advance(3600)
+        wait(lambda: market._store.call(lambda tx: tx.number("SELECT COUNT(*) FROM orders")))
