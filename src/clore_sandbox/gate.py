@@ -10,7 +10,7 @@ from clore_sandbox.messages import Admit
 if TYPE_CHECKING:
     from clore_sandbox.limits import Limits
     from clore_sandbox.link import Link
-    from clore_sandbox.store import Store
+    from clore_sandbox.market import Market
 
 __all__ = ["Gate", "Pace", "Windows", "WorkersWindows"]
 
@@ -46,12 +46,23 @@ class WorkersWindows:
 
 
 class Gate:
-    """Keys and pace."""
+    """Keys and pace. An account's key is looked up once, as long as the market's state stays."""
 
-    def __init__(self, store: Store, pace: Pace) -> None:
-        self._store = store
+    def __init__(self, market: Market, pace: Pace) -> None:
+        self._market = market
         self.pace = pace
+        self._accounts: dict[str, int] = {}
+        self._state = market.state
 
     async def account(self, key: str) -> int:
         """The account of a key; 0 where there is none."""
-        return await self._store.read(lambda tx: books.account_of(tx, key)) or 0
+        state = self._market.state
+        if state != self._state:
+            self._state, self._accounts = state, {}
+        known = self._accounts.get(key)
+        if known is None:
+            known = await self._market.store.read(lambda tx: books.account_of(tx, key)) or 0
+            # One that is not there now may come; and it is asked for in vain only by mistake.
+            if known and state == self._market.state:
+                self._accounts[key] = known
+        return known

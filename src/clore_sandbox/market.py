@@ -98,6 +98,8 @@ class Market:
         self.terms = Terms(delays, auction.fixed_rates(inventory.rates))
         self.listing = Listing()
         self.rates = inventory.rates
+        #: Counts up whenever another state has taken the place of this one.
+        self.state = 0
         self._records: dict[int, JsonObject] = {}
         self._hosts: dict[int, list[int]] = {}
         self._inventory = inventory
@@ -143,6 +145,7 @@ class Market:
             return self._after(tx, everything), servers
 
         after, servers = await self.store.run(read)
+        self.state += 1
         self._records = {server: after.shown[server][0] for server in servers}
         self.listing.replace(self._records.values())
         self.show(after)

@@ -222,7 +222,7 @@ class Sandbox(Controls):
         )
         self._market.draw_crowd = self._crowd if self._alive else None
         pace = Windows(self._limits)
-        gate = Gate(self._store, pace)
+        gate = Gate(self._market, pace)
         api = Api(self._market, self._faults, self._journal, self._dialect, gate)
         self._control = Control(
             self._market,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from clore_sandbox import orders
@@ -19,44 +20,26 @@ from clore_sandbox.messages import Follow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from clore_sandbox.clock import Clock
-    from clore_sandbox.inventory import Inventory
     from clore_sandbox.link import Link
     from clore_sandbox.market import After
     from clore_sandbox.orders import Order
-    from clore_sandbox.provision import Provisioner
-    from clore_sandbox.store import Store, Tx
-    from clore_sandbox.timetable import Timetable
-    from clore_sandbox.turns import Delays, Effects
+    from clore_sandbox.store import Tx
+    from clore_sandbox.turns import Effects
 
 __all__ = ["KeptMarket", "SharedMarket", "WorkersMarket"]
 
 #: PostgreSQL's number of the transaction, drawn while nobody else writes: later ones are higher.
 _MOMENT = "SELECT txid_current()"
+_REMEMBERED = 100_000
 
 
 class SharedMarket(Market):
     """What both sides do: number what they do, and pass over what is late."""
 
-    def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        timetable: Timetable,
-        *,
-        provisioner: Provisioner,
-        inventory: Inventory,
-        delays: Delays,
-    ) -> None:
-        super().__init__(
-            store,
-            clock,
-            timetable,
-            provisioner=provisioner,
-            inventory=inventory,
-            delays=delays,
-        )
-        self._latest: dict[tuple[str, int], int] = {}
+    @cached_property
+    def _latest(self) -> dict[tuple[str, int], int]:
+        """The moment of what was last done to a server or an order."""
+        return {}
 
     def _after(self, tx: Tx, effects: Effects) -> After:
         after = super()._after(tx, effects)
@@ -85,6 +68,11 @@ class SharedMarket(Market):
         touched += [("order", order.id) for order in after.boot]
         touched += [("hosts", 0)] if after.hosts is not None else []
         self._latest.update(dict.fromkeys(touched, after.moment))
+        if len(self._latest) > _REMEMBERED:
+            # Nothing is under way for so long that half of it is not enough.
+            kept = sorted(self._latest.items(), key=lambda item: item[1])[_REMEMBERED // 2 :]
+            self._latest.clear()
+            self._latest.update(kept)
 
 
 class WorkersMarket(SharedMarket):

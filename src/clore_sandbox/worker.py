@@ -88,7 +88,7 @@ class _Service:
         pace = WorkersWindows(link) if setup.limited else Windows(None)
         self.notes = _Notes(link)
         # No fault is ever added here: while one waits, the keeper answers.
-        api = Api(self._market, Faults(), self.notes, setup.dialect, Gate(self._store, pace))
+        api = Api(self._market, Faults(), self.notes, setup.dialect, Gate(self._market, pace))
         self._api = make_app(api, self._forward)
         self._front = HttpFront(self, sock)
         #: Changes are taken in in the order in which they came, a whole new state among them.
