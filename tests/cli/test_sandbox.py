@@ -39,13 +39,14 @@ def test_up_detached_status_down(local: Clore) -> None:
     assert "clore sandbox up --detach" in local("sandbox", "status", fails=6).err
     up = local("sandbox", "up", "--detach", "--json", *QUICK)
     place = up.data
-    assert set(place) == {"base_url", "api_key"}
+    assert set(place) == {"base_url", "api_key", "control_url", "control_key"}
     assert place["base_url"].endswith("/v1")
     assert place["base_url"].startswith("http://127.0.0.1:")
     assert len(up.out.splitlines()) == 1
 
     status = local("sandbox", "status", "--json").data
     assert {k: status[k] for k in place} == place
+    assert place["control_key"] not in Path(f"/proc/{status['pid']}/cmdline").read_text()
     assert place["api_key"] not in Path(f"/proc/{status['pid']}/cmdline").read_text()
     for words in (("--detach", "--json"), ("--json",)):  # in the foreground too
         error = local("sandbox", "up", *words, fails=2).error
@@ -72,7 +73,7 @@ def test_state_is_kept_in_a_file(local: Clore, tmp_path: Path) -> None:
     port = first["base_url"].split(":")[2].split("/")[0]
     words = ("--db", db, "--port", port, *QUICK)
     second = local("sandbox", "up", "--detach", "--json", *words).data
-    assert second == first
+    assert {**second, "control_key": ""} == {**first, "control_key": ""}  # new at each start
     assert [o["id"] for o in user("orders", "--json").data] == [order]
     until(lambda: user("orders", "--json").data[0]["status"] == "running", "the order")
     assert user("ssh", order, "--", "echo back").out == "back\n"
