@@ -310,6 +310,7 @@ def _plan(order: Order, record: Mapping[str, object], trouble: Optional[str]) ->
         password=order.ask.ssh_password,
         public_key=order.ask.ssh_key,
         command=order.ask.command,
+        image=order.ask.image,
         gpus=Gpus(
             names=names,
             memory_gb=float(as_number(specs.get("gpuram")) or 0),

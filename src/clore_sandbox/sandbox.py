@@ -31,8 +31,8 @@ from clore_sandbox.journal import Journal
 from clore_sandbox.limits import Limits
 from clore_sandbox.market import Market
 from clore_sandbox.money import COINS, from_units, to_units
-from clore_sandbox.provision import Nothing
-from clore_sandbox.provision.process import ProcessProvisioner
+from clore_sandbox.provision import KINDS, Nothing
+from clore_sandbox.provision.kinds import make_rooms
 from clore_sandbox.store import Store
 from clore_sandbox.timetable import Timetable
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.faults import FaultKind
     from clore_sandbox.journal import Entry
-    from clore_sandbox.provision import Provisioner
+    from clore_sandbox.provision import Kind, Provisioner
     from clore_sandbox.shapes import Dialect
     from clore_sandbox.store import Tx
 
@@ -81,6 +81,8 @@ class Sandbox:
         time_scale: Market seconds per second: limits, billing, lags all run by the market's clock.
         limits: Whether the service's rate limits bite.
         provision: Whether renting starts anything; without, orders have no ports.
+        provisioner: How an order's room is fenced in: `process` not at all, `bwrap` by namespaces.
+            See docs/sandbox.md, Isolation.
         balances: The first account's coins; default `DEFAULT_BALANCES`.
         work_dir: Where the orders' rooms lie; default beside `db`, else a temporary folder.
     """
@@ -101,11 +103,14 @@ class Sandbox:
         time_scale: float = 1.0,
         limits: bool = True,
         provision: bool = True,
+        provisioner: Kind = "process",
         balances: Optional[Mapping[str, Amount]] = None,
         work_dir: Optional[Path] = None,
     ) -> None:
         if dialect not in ("live", "reference"):
             raise ValueError(f"dialect is live or reference, not {dialect!r}")
+        if provisioner not in KINDS:
+            raise ValueError(f"provisioner is {', '.join(KINDS)}, not {provisioner!r}")
         if visibility_lag_s < 0 or boot_s < 0:
             raise ValueError("visibility_lag_s and boot_s must not be negative")
         self.host = host
@@ -127,6 +132,7 @@ class Sandbox:
         self._time_scale = time_scale
         self._limits = Limits() if limits else None
         self._provision = provision
+        self._provisioner_kind: Kind = provisioner
         self._work_dir = work_dir
         self._faults = Faults(seed)
         self._journal = Journal()
@@ -238,8 +244,12 @@ class Sandbox:
             folder = self._db.with_name(self._db.name + ".rooms")
         if folder is None:
             folder = self._own_folder = Path(tempfile.mkdtemp(prefix="clore-sandbox-"))
-        return ProcessProvisioner(
-            folder.resolve(), state=known["state"], host=self.host, host_key=known["host_key"]
+        return make_rooms(
+            self._provisioner_kind,
+            folder.resolve(),
+            state=known["state"],
+            host=self.host,
+            host_key=known["host_key"],
         )
 
     def stop(self) -> None:

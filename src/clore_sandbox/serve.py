@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from clore_sandbox import daemon
+from clore_sandbox.provision import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add("--boot", type=float, default=1.5, metavar="S", help="more until its SSH answers")
     add("--time-scale", type=float, default=1.0, metavar="X", help="market seconds per second")
     add("--no-limits", action="store_true", help="no rate limits")
+    add("--provisioner", choices=KINDS, default="process", help="how rooms are fenced in")
     add("--state-dir", type=Path, metavar="DIR", help="where status and down find it")
     add("--json", action="store_true", help='print {"base_url":…,"api_key":…} once it answers')
     return options
@@ -102,6 +104,7 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         boot_s=options.boot,
         time_scale=options.time_scale,
         limits=not options.no_limits,
+        provisioner=options.provisioner,
     )
 
 

@@ -53,6 +53,11 @@ def command() -> None:
     "--time-scale", type=click.FloatRange(0, min_open=True), help="Market seconds per second (1)."
 )
 @click.option("--no-limits", is_flag=True, help="No rate limits.")
+@click.option(
+    "--provisioner",
+    type=click.Choice(["process", "bwrap"]),
+    help="How orders are fenced in: not at all (the default), or by namespaces.",
+)
 @click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
 @_output.json_option
 @click.pass_context

@@ -1,9 +1,10 @@
 """What a rental starts ends with it: processes, ports, folders; and what nvidia-smi says."""
 
+import json
 import socket
 import subprocess
+import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -30,10 +31,20 @@ def test_cancelling_ends_every_process(renter, shell_of, wait, start, left):
     assert not running(left)
 
 
-def test_cancelling_ends_sessions_closes_ports_and_removes_the_folder(renter, shell_of, wait):
+def folders(market):
+    """What rooms have left on the machine."""
+    return list(market._market.provisioner._folder.glob("[0-9]*"))
+
+
+def test_cancelling_ends_sessions_closes_ports_and_removes_the_folder(
+    own_market, renter_of, shell_of
+):
+    market = own_market()
+    renter = renter_of(market)
     order = renter.rent(ports={"22": "tcp", "8888": "http", "9000": "tcp"})
     shell = shell_of(order)
-    home = shell.run("pwd").stdout.decode().strip()
+    shell.run("mkdir -p ~/deep/er; touch ~/deep/er/file; chmod 0 ~/deep/er ~/deep")
+    assert folders(market)
     with subprocess.Popen(
         shell.argv("echo on; sleep 3305.5"),
         env=shell.env,
@@ -44,7 +55,7 @@ def test_cancelling_ends_sessions_closes_ports_and_removes_the_folder(renter, sh
         renter.cancel(order)
         assert session.wait(10) == 255
     assert not running("sleep 3305.5")
-    assert not Path(home).exists()
+    assert not folders(market)
     ports = [pair.partition(":")[2] for pair in order["tcp_ports"]]
     for port in [*ports, order["http_pub"].partition(":")[2]]:
         with pytest.raises(ConnectionRefusedError):
@@ -68,10 +79,11 @@ def test_cancelling_cuts_an_idle_tunnel(renter, shell_of, wait):
         assert tunnel.wait(10) == 255
 
 
-def test_a_stranger_who_stands_in_the_rooms_folder_is_left_alone(renter, shell_of):
+def test_a_stranger_who_stands_in_the_rooms_folder_is_left_alone(own_market, renter_of):
+    market = own_market()
+    renter = renter_of(market)
     order = renter.rent()
-    home = shell_of(order).run("pwd").stdout.decode().strip()
-    with subprocess.Popen(["sleep", "60"], cwd=home) as stranger:
+    with subprocess.Popen(["sleep", "60"], cwd=folders(market)[0]) as stranger:
         renter.cancel(order)
         assert stranger.poll() is None
         stranger.terminate()
@@ -86,10 +98,10 @@ def test_an_order_that_runs_out_of_money_ends_its_processes(own_market, renter_o
     assert not running("sleep 3306.5")
 
 
-def test_stopping_the_marketplace_ends_everything(renter_of, wait):
+def test_stopping_the_marketplace_ends_everything(quick, renter_of, wait):
     from clore_sandbox import Sandbox
 
-    market = Sandbox(visibility_lag_s=0.05, boot_s=0.05, limits=False).start()
+    market = Sandbox(**quick).start()
     renter = renter_of(market)
     order = renter.rent(command="setsid sleep 3307.5")
     wait(lambda: running("sleep 3307.5"))
@@ -115,8 +127,8 @@ def test_an_order_cancelled_while_it_boots_leaves_nothing(renter):
 def test_every_order_has_a_home_of_its_own(rented):
     (_, one), (_, two) = rented(), rented()
     one.run("echo secret > mine")
-    assert two.run("cat mine; pwd").stdout != one.run("pwd").stdout
-    assert two.run("cat mine").returncode == 1
+    assert one.run("cat ~/mine").stdout == b"secret\n"
+    assert two.run("cat ~/mine").returncode == 1
 
 
 @pytest.fixture
@@ -154,3 +166,42 @@ def test_nvidia_smi_refuses_as_the_real_one(rented):
     assert shell.run("nvidia-smi --query-gpu=name").returncode == 2
     assert shell.run("nvidia-smi --frobnicate").returncode == 2
     assert shell.run("nvidia-smi -i 99").returncode == 6
+
+
+def test_a_killed_marketplace_leaves_nothing_to_the_next_but_the_orders(
+    tmp_path, kind, renter_of, shell_of, wait
+):
+    """Kill -9, and again on the same state: the order is up again, the old processes are not."""
+    words = [sys.executable, "-m", "clore_sandbox", "--json", "--lag", "0", "--boot", "0"]
+    words += ["--no-limits", "--db", str(tmp_path / "market.db"), "--provisioner", kind]
+
+    def serve():
+        return subprocess.Popen(words, stdout=subprocess.PIPE)
+
+    with serve() as server:
+        renter = renter_of(Remote(server.stdout.readline()))
+        shell = shell_of(renter.rent(command="setsid sleep 3309.5"))
+        shell.run("echo kept > file; setsid sleep 3310.5 >/dev/null 2>&1 &")
+        wait(lambda: running("sleep 3309.5") and running("sleep 3310.5"))
+        server.kill()
+        server.wait()
+    if kind != "process":  # what is fenced in ends with its marketplace
+        wait(lambda: not running("sleep 3310.5") and not running("sleep 3309.5"))
+    with serve() as server:
+        renter = renter_of(Remote(server.stdout.readline()))
+        assert not running("sleep 3310.5")
+        order = wait(lambda: next(iter(renter.orders()), None))
+        assert wait(lambda: shell_of(order).run("echo up").stdout) == b"up\n"
+        if kind != "docker":  # a container begins anew from its image
+            assert shell_of(order).run("cat file").stdout == b"kept\n"
+        server.terminate()
+        assert server.wait(20) == 0
+    assert not running("sleep 3309.5")
+
+
+class Remote:
+    """Enough of a Sandbox for a renter."""
+
+    def __init__(self, line):
+        fields = json.loads(line)
+        self.base_url, self.api_key = fields["base_url"], fields["api_key"]
