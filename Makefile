@@ -52,4 +52,4 @@ lock:  ## Compile requirements/dev.txt anew (needs uv)
 	  --no-emit-package clore-ai -q -o requirements/dev.txt
 
 clean:  ## Remove the virtual environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -41,7 +41,7 @@ def in_turn(a: Timed, b: Timed | None, runs: int) -> Pairs:
         if b is not None:
             b()
     except RuntimeError as exc:
-        b, failure = None, str(exc)
+        b, failure = None, " ".join(str(exc).split())[-200:]
     found = Pairs([], [], failure)
     for _ in range(runs):
         found.a.append(a())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clore_sandbox import Sandbox
+from clore_sandbox.fleet import sample_fleet
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,8 +30,8 @@ class Setting:
         self.places = places
         self.runs = runs
         self.quick = quick
-        inventory = os.environ.get("CLORE_INVENTORY")
-        self.inventory = Path(inventory) if inventory else None
+        captured = os.environ.get("CLORE_INVENTORY")
+        self.captured = Path(captured) if captured else None
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="clore-bench-")
@@ -57,7 +58,8 @@ class Setting:
 
     def sandbox(self, **options: Any) -> Sandbox:  # noqa: ANN401 - Sandbox's own
         """A marketplace with the inventory; without rooms to rent unless `provision` is given."""
-        return Sandbox(**{"inventory": self.inventory, "provision": False, **options})
+        fleet = self.captured or {"servers": _sample()}
+        return Sandbox(**{"inventory": fleet, "provision": False, **options})
 
     def environ(self, sandbox: Sandbox | None = None, **more: str) -> dict[str, str]:
         """A plain environment; with a marketplace, its address and key."""
@@ -89,3 +91,8 @@ class Setting:
     def each(self) -> list[Place]:
         """Ours, then theirs where it is there."""
         return [place for place in (self.places.ours, self.places.theirs) if place]
+
+
+def _sample() -> list[dict[str, object]]:
+    """The sample fleet without `autoprice`: as it is now, 0.1.1 fails at all that have it."""
+    return [{k: v for k, v in record.items() if k != "autoprice"} for record in sample_fleet(0)]

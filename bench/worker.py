@@ -26,7 +26,7 @@ class Worker:
         """The answer to a line.
 
         Raises:
-            RuntimeError: the script has ended; stderr says why.
+            RuntimeError: it failed, and says why; or it has ended, and stderr says why.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -35,7 +35,10 @@ class Worker:
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"{self._process.args!r} ended before it answered {line!r}")
-        return json.loads(answer)
+        value = json.loads(answer)
+        if isinstance(value, dict) and "failed" in value:
+            raise RuntimeError(value["failed"])
+        return value
 
 
 @contextlib.contextmanager

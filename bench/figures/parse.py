@@ -30,9 +30,9 @@ def measure(setting: Setting) -> list[Row]:
         ):
             runs = [_timed(side, wish) for side in sides]
             pairs = in_turn(runs[0], runs[1] if runs[1:] else None, setting.runs)
-            counts = " and ".join(f"{side.ask(wish)[1]:,}" for side in sides)
+            counts = " and ".join(f"{side.ask(wish)[1]:,}" for side in sides[: 2 if pairs.b else 1])
             note = f"servers found: {counts}; json, filters and prices included on both sides."
-            rows.append(timed(what.strip(), pairs, ratio_at_most=target, notes=[note]))
+            rows.append(timed(what, pairs, ratio_at_most=target, notes=[note]))
     return rows
 
 

@@ -44,7 +44,7 @@ def measure(setting: Setting) -> list[Row]:
         drawn = in_turn(
             terminal(ours, env), terminal([*theirs, *WORDS], env) if theirs else None, setting.runs
         )
-    rows = [
+    rows: list[Row] = [
         timed("clore search --gpu 4090", piped, ratio_at_most=RATIO_AT_MOST),
         timed("  the same on a terminal", drawn),
     ]

@@ -53,5 +53,9 @@ def ours(wish: str) -> int:
 parse = theirs if clore_ai.__version__.startswith("0.1.") else ours
 for line in sys.stdin:
     start = time.perf_counter()
-    count = parse(line.strip())
-    print(json.dumps([time.perf_counter() - start, count]), flush=True)
+    try:
+        answer: Any = [0.0, parse(line.strip())]
+        answer[0] = time.perf_counter() - start
+    except ValueError as exc:  # 0.1.1 raises pydantic's error where one server is odd
+        answer = {"failed": " ".join(str(exc).split())}
+    print(json.dumps(answer), flush=True)

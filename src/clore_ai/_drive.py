@@ -12,6 +12,7 @@ import platform
 import socket
 import threading
 import time
+import weakref
 from concurrent import futures
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -33,6 +34,9 @@ T = TypeVar("T")
 # Unknown default user agents can meet HTTP 403 at the CDN (api.md, 1).
 USER_AGENT = f"clore-ai/{__version__} (Python {platform.python_version()})"
 _NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+# The standard library refuses a host name that can't be one with UnicodeError.
+_UNUSABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 _SENT = "send_request_headers.complete"
 # A host name that can't be one is a ValueError, a port over 65535 an OverflowError.
 _NO_GREETING = (OSError, ValueError, OverflowError)
@@ -63,7 +67,7 @@ def _reply(response: httpx.Response) -> Reply:
 
 def _no_answer(call: Call[Any], base_url: str, exc: Exception) -> NoReturn:
     """Turn httpx's error into ours, which knows whether the request may have arrived."""
-    if isinstance(exc, (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError)):
+    if isinstance(exc, _UNUSABLE):
         raise ConfigError(f"{call.path}: {base_url} can't be used: {exc}") from exc
     never = isinstance(exc, _NEVER_ARRIVED)
     if never:
@@ -83,6 +87,8 @@ class Driver:
         self._settings = settings
         self._limiter = limiter
         self._client = httpx.Client(headers=_headers(settings), timeout=timeout_s)
+        # 001's client has no close(), and 004's examples do not call it.
+        weakref.finalize(self, self._client.close)
         self._lock = threading.Lock()
         self._running: dict[str, futures.Future[Any]] = {}
 
@@ -132,7 +138,7 @@ class Driver:
         try:
             request = _request(self._client, self._settings.base_url, call, trace)
             return _reply(self._client.send(request))
-        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        except _FAILURES as exc:
             _no_answer(call, self._settings.base_url, exc)
 
     def _share(self, step: Shared[T]) -> T:
@@ -217,7 +223,7 @@ class AsyncDriver:
         try:
             request = _request(self._client, self._settings.base_url, call, trace)
             return _reply(await self._client.send(request))
-        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        except _FAILURES as exc:
             _no_answer(call, self._settings.base_url, exc)
 
     async def _share(self, step: Shared[T]) -> T:

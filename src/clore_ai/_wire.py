@@ -211,6 +211,8 @@ def _say(call: Call[Any], code: int, body: Body) -> str:
 def _not_json(call: Call[Any], reply: Reply, what: str | None = None) -> CloreAPIError:
     """The error for an answer that the service itself would not send."""
     text = " ".join(reply.content[:200].decode("utf-8", "replace").split())[:80]
+    if not text.isprintable() or "\ufffd" in text:  # a damaged compressed body, say
+        text = f"{len(reply.content)} bytes that are no text"
     status = reply.status
     if status == _RATE_LIMITED:
         return RateLimitError(f"{call.path}: too many requests (HTTP 429).", 5, status=status)

@@ -40,7 +40,7 @@ def state_folder() -> Path:
     home = os.environ.get("CLORE_HOME")
     try:
         return Path(home).expanduser() if home else Path.home() / ".clore"
-    except RuntimeError as exc:  # a user without a home folder, as containers have them
+    except (KeyError, RuntimeError) as exc:  # no home folder, as in containers; 3.9: KeyError
         raise ConfigError("There is no home folder; set CLORE_HOME to a folder.") from exc
 
 
@@ -108,6 +108,9 @@ def load() -> dict[str, Any]:
 def in_force(content: dict[str, Any]) -> dict[str, Any]:
     """The file's settings with those of the chosen context on top.
 
+    A context with an address of its own takes no key from outside it: the key of one service is
+    never sent to another.
+
     Raises:
         ConfigError: ``CLORE_CONTEXT`` or `context` names one that the file does not hold.
     """
@@ -118,7 +121,9 @@ def in_force(content: dict[str, Any]) -> dict[str, Any]:
     if name not in contexts:
         known = ", ".join(sorted(contexts)) or "none"
         raise ConfigError(f"There is no context {name!r} in {config_file()} (known: {known}).")
-    return {**content, **contexts[name]}
+    chosen = contexts[name]
+    outside = {k: v for k, v in content.items() if k != "api_key" or "base_url" not in chosen}
+    return {**outside, **chosen}
 
 
 def store(key: str, value: str | None, context: str | None = None) -> Path:

@@ -88,9 +88,14 @@ def start_detached(state_dir: Path, options: list[str]) -> Running:
             start_new_session=True,
         )
         assert process.stdout is not None  # noqa: S101 - asked for above
-        with process.stdout:
-            line = process.stdout.readline()
-        running = find(state_dir) if line else None
+        try:
+            with process.stdout:
+                line = process.stdout.readline()
+            running = find(state_dir) if line else None
+        except BaseException:  # Ctrl-C: what is half started could not be found again
+            process.terminate()
+            process.wait()
+            raise
         if running is None:
             process.kill()
             process.wait()

@@ -157,6 +157,10 @@ class Sandbox:
             self._socket.bind((self.host, self._port))
             self._socket.listen(2048)
             self._store = Store(self._db)
+        except OSError as exc:
+            self._socket.close()
+            reason = exc.strerror or str(exc)
+            raise OSError(exc.errno, f"can't listen on {self.host}:{self._port}: {reason}") from exc
         except BaseException:
             self._socket.close()
             raise

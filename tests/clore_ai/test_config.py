@@ -259,3 +259,14 @@ def test_the_settings_documented_are_those_that_there_are():
     assert clore_ai.__version__.count(".") >= 1
     assert config.SECRETS == ("api_key",)
     assert set(config.SECRETS) < set(config.SETTINGS)
+
+
+def test_a_context_with_an_address_takes_no_key_from_outside(home, monkeypatch):
+    """The key of one service is never sent to another service that a context names."""
+    home.mkdir(exist_ok=True)
+    content = {"api_key": "REAL", "contexts": {"local": {"base_url": "http://127.0.0.1:1/v1"}}}
+    (home / "config.json").write_text(json.dumps(content))
+    monkeypatch.setenv("CLORE_CONTEXT", "local")
+    settings = config.resolve()
+    assert settings.base_url == "http://127.0.0.1:1/v1"
+    assert settings.api_key is None

@@ -94,9 +94,12 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
     except e.CloreAPIError as exc:
         return _tell_error(as_json, exc)
     except BrokenPipeError:
-        # The reader of our output left, as `| head` does: nothing is wrong.
-        _drop_output()
-        return 0
+        return _unread()
+    except SystemExit as exc:
+        # click exits with 1 for a broken pipe, and for nothing else when it is not standalone.
+        if exc.code == 1:
+            return _unread()
+        raise
     except OSError as exc:
         _drop_output()  # it may be what failed, as on a full disk
         where = f"{exc.filename}: " if exc.filename else ""
@@ -107,6 +110,12 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
         what = f"{type(exc).__name__}: {exc}. With CLORE_DEBUG=1 it shows where."
         return _tell(as_json, "internal", 1, f"This is a bug in clore, please report it. {what}")
     return result if isinstance(result, int) else 0
+
+
+def _unread() -> int:
+    """The reader of our output left, as `| head` does: nothing is wrong."""
+    _drop_output()
+    return 0
 
 
 def _drop_output() -> None:

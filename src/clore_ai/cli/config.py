@@ -18,7 +18,10 @@ _context = click.option("--context", metavar="NAME", help="The settings under th
 
 @click.group()
 def command() -> None:
-    """Read and write the settings: api_key, base_url, context, requests_per_second."""
+    """Read and write the settings.
+
+    They are: api_key, base_url, context, requests_per_second.
+    """
 
 
 @command.command("set")

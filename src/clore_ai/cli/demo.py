@@ -6,6 +6,7 @@ also on Ctrl-C.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -15,11 +16,16 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clore_ai.cli import _output
+from clore_ai.cli._exit import INTERRUPTED
 from clore_ai.exceptions import CloreAPIError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _JOB = 'python3 -c "print(4 * sum((-1) ** k / (2 * k + 1) for k in range(2_000_000)))" | tee pi.txt'
 
@@ -42,6 +48,9 @@ def command(inventory: Path | None, gpu: str) -> None:
         session = _Session({**os.environ, "CLORE_HOME": home})
         for name in ("CLORE_CONTEXT", "CLORE_API_KEY", "CLORE_BASE_URL"):
             session.env.pop(name, None)
+        # A closed window ends it as Ctrl-C does.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
         try:
             _rent(session, inventory, gpu)
         finally:
@@ -53,7 +62,8 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
     fleet = [] if inventory is None else ["--inventory", str(inventory)]
     shown = [] if inventory is None else ["--inventory", inventory.name]
     session.say("sandbox", "up", "--detach", *shown)
-    place = json.loads(session.read("sandbox", "up", "--detach", "--json", *fleet))
+    with _held():  # half started, it could not be found to be stopped
+        place = json.loads(session.read("sandbox", "up", "--detach", "--json", *fleet))
     session.env |= {"CLORE_BASE_URL": place["base_url"], "CLORE_API_KEY": place["api_key"]}
     session.say_comment(f"a marketplace on this machine: {place['base_url']}")
 
@@ -74,6 +84,21 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
     session.run("ssh", order, "--", _JOB)
     session.run("orders")
     session.run("cancel", order)
+
+
+@contextlib.contextmanager
+def _held() -> Generator[None, None, None]:
+    """Ctrl-C takes effect when the block has ended."""
+    pressed: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, lambda number, _: pressed.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 class _Session:
@@ -103,16 +128,14 @@ class _Session:
 
     def stop(self) -> None:
         """Stop the marketplace, whatever else the user presses."""
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
+        with _held():
             subprocess.run(
                 [sys.executable, "-m", "clore_ai", "sandbox", "down"],
                 env=self.env,
                 capture_output=True,
                 check=False,
+                start_new_session=True,
             )
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     def _clore(self, words: tuple[str, ...], *, out: int | None, err: int | None) -> str:
         done = subprocess.run(  # noqa: S603 - our own command
@@ -123,7 +146,10 @@ class _Session:
             stdin=subprocess.DEVNULL,
             text=True,
             check=False,
+            start_new_session=True,  # Ctrl-C is this process's to handle
         )
+        if done.returncode in (-signal.SIGINT, INTERRUPTED):
+            raise KeyboardInterrupt  # pressed before the child had a session of its own
         if done.returncode:
             said = f": {done.stderr.strip()}" if done.stderr else "."
             raise CloreAPIError(f"`clore {words[0]}` ended with code {done.returncode}{said}")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 _WORTH_SAYING = 0.97
+"""Another coin is mentioned where it costs less than this share of the one asked for."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,13 @@ class _Plan:
 @click.command()
 @click.argument("server_id", type=int)
 @click.option("--image", required=True, help="Docker image, e.g. cloreai/ubuntu22.04-cuda12.")
-@click.option("--type", "kind", type=click.Choice(["on-demand", "spot"]), required=True)
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["on-demand", "spot"]),
+    required=True,
+    help="At the list price, or at your own bid.",
+)
 @click.option(
     "--currency", required=True, help="bitcoin, CLORE-Blockchain or USD-Blockchain; the coin paid."
 )

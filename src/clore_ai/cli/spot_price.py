@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clore_ai.cli import _output, _units
+from clore_ai.exceptions import InvalidInputError
 
 
 @click.command()
@@ -24,6 +25,11 @@ def command(order_id: int, price: float, yes: bool, as_json: bool) -> None:  # n
 
     with CloreAI() as api:
         order = api.drive(wait.find(api.session, order_id))
+        if order.type == "on-demand":
+            raise InvalidInputError(
+                f"Order {order_id} is on-demand: its price is fixed; only spot orders have a bid.",
+                2,
+            )
         coin = order.currency or "its coin"
         rates = {USD: 1.0}
         if coin != USD:

@@ -65,20 +65,30 @@ def options(base_url: str, order: Order) -> list[str]:
             _output.note(f"The host key can't be kept in {folder}: {exc.strerror}.")
             known_hosts = Path(os.devnull)
     identity = _state.identity_of(base_url, order.id)
-    quoted = str(known_hosts).replace("%", "%%")
+    own = _state.own_key_file()
     chosen = [
         "-p", str(order.ssh_port),
-        "-o", f'UserKnownHostsFile="{quoted}"',
+        "-o", f'UserKnownHostsFile="{_plain(known_hosts)}"',
         "-o", "StrictHostKeyChecking=accept-new",
         "-o", "LogLevel=ERROR",
         "-o", "ServerAliveInterval=15",
     ]  # fmt: skip
     if identity is not None:
-        chosen += ["-i", str(identity), "-o", "IdentitiesOnly=yes"]
-    elif _state.own_key_file().is_file():
+        chosen += [*_identity(identity), "-o", "IdentitiesOnly=yes"]
+    elif own.is_file():
         # Rented with a password, elsewhere, or by a `deploy` that was interrupted: it may fit.
-        chosen += ["-i", str(_state.own_key_file())]
+        chosen += _identity(own)
     return chosen
+
+
+def _identity(path: Path) -> list[str]:
+    # Not -i, which looks for the file before it expands tokens.
+    return ["-o", f'IdentityFile="{_plain(path)}"']
+
+
+def _plain(path: Path) -> str:
+    """A path in which OpenSSH sees no token to expand."""
+    return str(path).replace("%", "%%")
 
 
 def _host(api: CloreAI, order: Order) -> str:

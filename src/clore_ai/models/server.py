@@ -146,7 +146,7 @@ class MarketplaceServer(Model):
     cuda_version: str | None = None
 
     # USD per coin where the record itself implies none; see `use_rates`.
-    _rates: Mapping[str, float] = PrivateAttr(default_factory=dict[str, float])
+    _rates: Mapping[str, float] | None = PrivateAttr(default=None)
 
     def use_rates(self, usd_per_coin: Mapping[str, float]) -> None:
         """Give the USD value of each coin, for prices that the record itself can't convert."""
@@ -256,7 +256,7 @@ class MarketplaceServer(Model):
         price = tier.of(coin) if tier else None
         if converted and price:
             return converted / price
-        return self._rates.get(coin)
+        return self._rates.get(coin) if self._rates else None
 
     def matches_gpu(self, wanted: str) -> bool:
         """Is `wanted` a part of the GPU's name, whatever the case?"""

@@ -147,7 +147,7 @@ def _again(session: Session, intent: Intent) -> Flow[Order]:
 
 
 def _uncertain(intent: Intent, failure: CloreAPIError | None) -> str:
-    why = f" ({failure})" if failure else ""
+    why = f" (no usable answer: {failure.error or type(failure).__name__})" if failure else ""
     if intent.order_id is not None:
         return (
             f"Order {intent.order_id} on server {intent.server_id} was created, but is not among "

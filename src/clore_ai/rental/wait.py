@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 BOOT_DEADLINE_S = 480.0
 _RECHECK_S = 5.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
+_LATE_BY = 0.1
+"""SSH is noticed at most this share of the wait too late, within the two pauses above."""
 _PASSING = (RateLimitError, TransportError)
 
 
@@ -39,7 +41,6 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
     """
     start = (yield from clock()).mono
     order, checked = yield from _first(session, order_id, start)
-    pause = _FIRST_PAUSE_S
     while True:
         now = (yield from clock()).mono
         if order.ssh_port is None or now - checked.mono >= _RECHECK_S:
@@ -61,8 +62,7 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
                 f"{timeout_s:.0f} s. It is still billed: wait on, or run clore cancel {order_id}",
                 order,
             )
-        yield Sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        yield Sleep(min(max(_SHORTEST_PAUSE_S, (now - start) * _LATE_BY), _LONGEST_PAUSE_S))
 
 
 def find(session: Session, order_id: int, *, include_completed: bool = False) -> Flow[Order]:

@@ -50,7 +50,7 @@ def test_connection_fields_may_come_late():
 
 def test_a_listed_order_is_probed_not_asked_for():
     """The port is tried every second at least, the list only every 5 s."""
-    hand = Hand(listing((0, [UP])), probes=[False] * 60 + [True])
+    hand = Hand(listing((0, [UP])), probes=[False] * 120 + [True])
     hand.play(until_ssh(Session(), 9))
     assert max(hand.slept) <= 1
     assert len(hand.sent) <= 2 + hand.now / 5
@@ -115,7 +115,7 @@ def test_trouble_meanwhile_is_waited_out(trouble):
     answers = listing((0, [UP]))
     hand = Hand(
         lambda call, now: trouble if 4 < now < 12 else answers(call, now),
-        probes=[False] * 60 + [True],
+        probes=[False] * 120 + [True],
     )
     assert hand.play(until_ssh(Session(Rules(max_retries=0)), 9)).id == 9
     assert hand.now > 12

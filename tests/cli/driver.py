@@ -1,0 +1,221 @@
+"""Runs the real `clore`: as a process with pipes, or on a real terminal in tmux."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+if TYPE_CHECKING:
+    from clore_sandbox import Entry, Sandbox
+
+T = TypeVar("T")
+
+CLORE = [sys.executable, "-m", "clore_ai"]
+DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--currency")
+
+
+def until(condition: Callable[[], T], what: str = "it", timeout_s: float = 20.0) -> T:
+    """The condition's first true value."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
+        time.sleep(0.02)
+    return value
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        """What stdout holds: one JSON value and nothing else."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> dict[str, Any]:
+        """The error of a command with --json: the last line of stderr."""
+        error: dict[str, Any] = json.loads(self.err.splitlines()[-1])
+        return error
+
+
+@dataclass
+class Clore:
+    """One user: an account, a home, no key but theirs. No output of theirs shows a secret."""
+
+    home: Path
+    env: dict[str, str]
+    key: str = ""
+    secrets: list[str] = field(default_factory=list)
+
+    def __call__(
+        self, *args: object, stdin: str = "", timeout: float = 60, fails: int = 0, **env: str
+    ) -> Result:
+        """Run it to its end. `fails` is the exit code that it must have."""
+        done = subprocess.run(
+            [*CLORE, *map(str, args)],
+            env={**self.env, **env},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        result = Result(done.returncode, done.stdout, done.stderr)
+        self.check(result.out + result.err)
+        assert result.code == fails, result
+        return result
+
+    def check(self, output: str) -> None:
+        """No traceback, no secret."""
+        assert "Traceback" not in output, output
+        for secret in (self.key, *self.secrets):
+            assert not secret or secret not in output, f"a secret is shown: {output}"
+
+    def start(self, *args: object, **options: Any) -> subprocess.Popen[str]:
+        """Run it beside the test, in a process group of its own."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        env = {**self.env, **options.pop("env", {})}
+        return subprocess.Popen(
+            [*CLORE, *map(str, args)],
+            env=env,
+            text=True,
+            start_new_session=True,
+            **{**pipes, **options},
+        )
+
+    def with_(self, **env: str) -> Clore:
+        """The same user with other environment variables; an empty one is taken away."""
+        merged = {k: v for k, v in {**self.env, **env}.items() if v}
+        return replace(self, env=merged)
+
+
+@dataclass
+class Renter(Clore):
+    """A user with money in a marketplace that the test can look into."""
+
+    market: Sandbox = None  # type: ignore[assignment]
+    take: Callable[[], int] = None  # type: ignore[assignment]
+
+    def server(self) -> int:
+        """A free server that takes USD and bitcoin; no other test of this marketplace gets it."""
+        return self.take()
+
+    def rent(self, *options: object, server: int | None = None) -> int:
+        """A new order on a server of its own, with SSH up."""
+        words = ("deploy", server or self.server(), *DEPLOY, "USD-Blockchain", "--wait")
+        return int(self(*words, *options).out)
+
+    def fault(self, endpoint: str, kind: str, **more: Any) -> None:
+        """Let the next such request of this user go wrong."""
+        self.market.fault(endpoint, kind, key=self.key, **more)  # type: ignore[arg-type]
+
+    def requests(self, endpoint: str) -> list[Entry]:
+        """What this user sent there."""
+        return [
+            e
+            for e in self.market.journal()
+            if e.endpoint == endpoint and e.key and self.key.endswith(e.key[-4:])
+        ]
+
+    def orders(self) -> list[int]:
+        """The orders that were really made for this user."""
+        return [e.order for e in self.requests("create_order") if e.order is not None]
+
+
+class Terminal:
+    """A terminal of a given width, with a shell in it, under a tmux server of its own."""
+
+    def __init__(self, user: Clore, folder: Path, width: int = 100) -> None:
+        self.user = user
+        # Short: the path of a socket holds some 100 characters.
+        self.tmux = ["tmux", "-L", f"clore-{uuid.uuid4().hex[:12]}", "-f", os.devnull]
+        shell = folder / "bin"
+        shell.mkdir(exist_ok=True)
+        (shell / "clore").write_text(f'#!/bin/sh\nexec {shlex.join(CLORE)} "$@"\n')
+        (shell / "clore").chmod(0o700)
+        env = {
+            **user.env,
+            "PATH": f"{shell}:{user.env['PATH']}",
+            "PS1": "> ",
+            "HISTFILE": os.devnull,
+        }
+        words = " ".join(f"{k}={shlex.quote(v)}" for k, v in env.items())
+        self._tmux(
+            "new-session", "-d", "-x", str(width), "-y", "60",
+            f"exec env -i TERM=screen {words} bash --norc --noprofile",
+        )  # fmt: skip
+        self.wait(">")
+
+    def _tmux(self, *words: str) -> str:
+        done = subprocess.run(
+            [*self.tmux, *words], capture_output=True, text=True, timeout=20, check=True
+        )
+        return done.stdout
+
+    @property
+    def screen(self) -> str:
+        text = "\n".join(line.rstrip() for line in self._tmux("capture-pane", "-p").splitlines())
+        return text.strip()
+
+    def keys(self, *keys: str) -> None:
+        self._tmux("send-keys", *keys)
+
+    def type(self, line: str) -> None:
+        self._tmux("send-keys", "-l", line)
+        self.keys("Enter")
+
+    def run(self, line: str) -> str:
+        """A command's whole screen, once it has ended; its exit code is below as ``end=0``."""
+        self.start(line)
+        return self.wait("end=")
+
+    def start(self, line: str) -> None:
+        self._tmux("send-keys", "-R")
+        self._tmux("clear-history")
+        self.type(f"clear; {line}; echo en''d=$?")
+
+    def wait(self, text: str, timeout_s: float = 25.0) -> str:
+        """The screen, once it holds `text`."""
+        deadline = time.monotonic() + timeout_s
+        while text not in (screen := self.screen):
+            assert time.monotonic() < deadline, f"no {text!r} on the screen:\n{screen}"
+            time.sleep(0.05)
+        self.user.check(screen)
+        return screen
+
+    def close(self) -> None:
+        subprocess.run([*self.tmux, "kill-server"], capture_output=True, check=False, timeout=20)
+
+
+def interrupt(process: subprocess.Popen[str], *, group: bool = True) -> None:
+    """Ctrl-C, as a terminal sends it: to the whole group."""
+    if group:
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.send_signal(signal.SIGINT)
+
+
+def processes_with(mark: str) -> list[str]:
+    """Command lines of running processes whose environment or command line holds `mark`."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+            environment = (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if command and mark.encode() in command + environment and int(folder.name) != os.getpid():
+            found.append(command.replace(b"\0", b" ").decode("utf-8", "replace"))
+    return found

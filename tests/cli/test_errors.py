@@ -1,0 +1,277 @@
+"""Bad input: one sentence with the next step, the documented exit code, nothing rented or lost."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .driver import DEPLOY, Clore, Renter
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USD = (*DEPLOY, "USD-Blockchain")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--port", "22"), "write PORT:tcp or PORT:http"),
+        (("--port", "22:udp"), "write PORT:tcp or PORT:http"),
+        (("--port", "99999:tcp"), "from 1 to 65535"),
+        (("--port", "80:http", "--port", "81:http"), "only one http port"),
+        (("--env", "FOO"), "--env FOO=1"),
+        (("--env", "A=b&c"), "encode the value"),
+        (("--ssh-key", "/home/me/.ssh/id_ed25519.pub"), "--ssh-key-file FILE"),
+        (("--ssh-key", "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0"), "is a private key"),
+        (("--ssh-key", "ssh-ed25519 AAAA", "--ssh-password", "x"), "Give only one of"),
+        (("--ssh-key-file", "/nowhere/key"), "No public key at /nowhere/key.pub"),
+        (("--ssh-password", "x" * 33), "32 at most"),
+        (("--spot-price", "3"), "--type spot"),
+        (("--type", "spot"), "--spot-price"),
+        (("--wait", "--port", "8888:http"), "add --port 22:tcp"),
+    ],
+)
+def test_refused_before_anything_is_sent(
+    nobody: Clore, options: tuple[str, ...], said: str
+) -> None:
+    """What the service would refuse is refused here, in the words of the options, with exit 2."""
+    result = nobody("deploy", 7, *USD, *options, "--json", fails=2)
+    assert result.out == ""
+    assert result.error["code"] in ("usage", "invalid_input")
+    assert said in result.error["message"]
+    assert "c2VjcmV0" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "code"),
+    [
+        (("search", "--gpu", "Voodoo 5"), 6, "nothing_matched"),
+        (("search", "--max-price", "5x"), 2, "usage"),
+        (("search", "--limit", "0"), 2, "usage"),
+        (("deploy", "1", *USD), 4, "not_found"),
+        (("deploy", "one", *USD), 2, "usage"),
+        (("ssh", "1"), 4, "not_found"),
+        (("cancel", "1"), 4, "not_found"),
+        (("spot", "1"), 4, "not_found"),
+        (("spot-price", "1", "2"), 4, "not_found"),
+        (("spot-price", "1", "0"), 2, "usage"),
+        (("server-config", "nameless"), 4, "not_found"),
+    ],
+)
+def test_exit_code_and_stable_code(
+    renter: Renter, words: tuple[str, ...], status: int, code: str
+) -> None:
+    """Each kind of failure has one exit code and one `code`; --json tells both, on stderr only."""
+    result = renter(*words, "--json", fails=status)
+    assert result.out == ""
+    assert (result.error["code"], result.error["exit"]) == (code, status)
+    assert renter.orders() == []
+
+
+def test_no_key_and_wrong_key(renter: Renter) -> None:
+    """Exit 3: without a key the way to one is said; a wrong one is named by source and ending."""
+    none = renter.with_(CLORE_API_KEY="")
+    said = none("wallets", fails=3).err
+    assert "clore config set api_key" in said
+    assert "clore demo" in said
+    none("deploy", renter.server(), *USD, fails=3)
+    assert none("search", "--limit", 1).out  # the marketplace itself needs none
+
+    wrong = renter.with_(CLORE_API_KEY="not-the-right-key-7890")
+    wrong.secrets.append("not-the-right-key-7890")
+    error = wrong("wallets", "--json", fails=3).error
+    assert error["code"] == "auth"
+    assert "CLORE_API_KEY" in error["message"]
+    assert "…7890" in error["message"]
+    short = renter.with_(CLORE_API_KEY="key4")  # four characters would be all of it
+    assert "key4" not in short("wallets", fails=3).err
+
+
+def test_server_taken_between_list_and_order(renter: Renter) -> None:
+    """The race for a server is lost: exit 1, said so, nothing rented."""
+    server = renter.server()
+    renter.market.set_rented(server, rented=True)
+    said = renter("deploy", server, *USD, fails=1).err
+    assert f"Server {server} is already rented" in said
+    assert "clore search" in said
+    renter.market.set_rented(server, rented=False)
+
+    renter.fault("wallets", "late", delay_s=1.0)  # read between the list and the order
+    process = renter.start("deploy", server, *USD, "--json")
+    assert process.stderr is not None
+    while not renter.requests("marketplace")[1:]:
+        assert process.poll() is None
+    renter.market.set_rented(server, rented=True)
+    _, err = process.communicate(timeout=30)
+    error = json.loads(err.splitlines()[-1])
+    assert process.returncode == 1
+    assert (error["code"], error["error"]) == ("refused", "server-already-rented")
+    assert renter.orders() == []
+
+
+def test_no_balance_and_wrong_coin(renter: Renter) -> None:
+    """Exit 7 where the wallet can't cover it; a refused coin is named with those that are taken."""
+    server = renter.server()
+    poor = renter.market.create_account({"bitcoin": 0})
+    error = renter("deploy", server, *USD, "--json", fails=7, CLORE_API_KEY=poor).error
+    assert (error["code"], error["error"]) == ("balance", "not_enough_balance")
+
+    said = renter("deploy", server, *DEPLOY, "dogecoin", fails=1).err
+    assert "can't be paid in 'dogecoin'" in said
+    assert "USD-Blockchain" in said
+    assert renter.orders() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("html_502", "not JSON"),
+        ("cdn_403", "error code: 1010"),
+        ("missing_fields", "no list 'wallets'"),
+    ],
+)
+def test_an_answer_that_is_not_the_services(renter: Renter, fault: str, said: str) -> None:
+    """A page of the CDN or half an answer is exit 1 and one line, with what to try next."""
+    renter.fault("wallets", fault, times=None)
+    result = renter("wallets", fails=1, timeout=30)
+    assert result.out == ""
+    assert said in result.err
+    assert "Try again in a minute" in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_rate_limited(renter: Renter) -> None:
+    """Still code 5 after all the waits is exit 5."""
+    renter.fault("wallets", "rate_limited", times=None)
+    assert renter("wallets", "--json", fails=5, timeout=30).error["code"] == "rate_limited"
+    assert len(renter.requests("wallets")) > 1
+
+
+def test_nobody_there(nobody: Clore) -> None:
+    """An address where nobody listens is exit 1 and names the address."""
+    result = nobody("search", "--json", fails=1, timeout=30)
+    assert result.error["code"] == "network"
+    assert "http://127.0.0.1:9/v1" in result.error["message"]
+
+
+@pytest.mark.parametrize("fault", ["act_then_cut", "act_then_500"])
+def test_an_order_whose_answer_was_lost_is_found(renter: Renter, fault: str) -> None:
+    """The order was made, the answer was not: its id is printed all the same, and there is one."""
+    renter.fault("create_order", fault)
+    result = renter("deploy", renter.server(), *USD)
+    assert renter.orders() == [int(result.out)]
+    assert len(renter.requests("create_order")) == 1
+
+
+def test_an_order_that_may_exist_is_exit_9(renter: Renter) -> None:
+    """Cut before the order was made: after 30 s of looking, exit 9; it is never sent again."""
+    renter.fault("create_order", "cut_before")
+    server = renter.server()
+    result = renter("deploy", server, *USD, "--json", fails=9)
+    assert result.out == ""
+    assert (result.error["code"], result.error["server_id"]) == ("order_uncertain", server)
+    assert "clore orders" in result.error["message"]
+    assert renter.orders() == []
+    assert len(renter.requests("create_order")) == 1
+
+
+def test_waiting_for_ssh_has_an_end(renter: Renter) -> None:
+    """Exit 8 after --wait-timeout. The order's id stands on stdout, since it is billed."""
+    renter.fault("create_order", "never_boots")
+    words = ("deploy", renter.server(), *USD, "--wait", "--wait-timeout", "1")
+    result = renter(*words, fails=8)
+    order = int(result.out)
+    assert renter.orders() == [order]
+    assert f"clore cancel {order}" in result.err
+    error = renter("ssh", order, "--json", fails=8).error
+    assert (error["code"], error["order_id"]) == ("timed_out", order)
+    renter("cancel", order)
+
+
+def test_an_order_without_port_22(renter: Renter) -> None:
+    """There is no way in by SSH, and `ssh` says how to get one next time (exit 2)."""
+    order = int(renter("deploy", renter.server(), *USD, "--port", "8888:http").out)
+    done = {o["id"]: o for o in renter("orders", "--json").data}[order]
+    while done["status"] != "running":
+        done = renter("orders", "--json").data[0]
+    assert "--port 22:tcp" in renter("ssh", order, fails=2).err
+
+
+def test_ended_orders(renter: Renter) -> None:
+    """Cancelling twice does no harm and says so; an ended order has no shell. Both exit 4."""
+    order = int(renter("deploy", renter.server(), *USD).out)
+    renter("cancel", order)
+    assert renter("cancel", order, "--json", fails=4).error["code"] == "order_ended"
+    assert "clore orders" in renter("ssh", order, fails=4).err
+
+
+@pytest.mark.parametrize(
+    "content", ["{bad", "[1]", '{"contexts": 5, "api_key": 7}', '{"base_url": "nowhere"}']
+)
+def test_a_config_file_that_is_no_use(nobody: Clore, content: str) -> None:
+    """It is named, with what to do; nothing ends in a traceback over it or overwrites it."""
+    user = nobody.with_(CLORE_BASE_URL="")
+    user.home.mkdir()
+    file = user.home / "config.json"
+    file.write_text(content)
+    if content in ("{bad", "[1]"):
+        for words in (("wallets",), ("config", "show"), ("config", "set", "api_key", "abcdef")):
+            error = user(*words, "--json", fails=2).error
+            assert error["code"] == "config"
+            assert str(file) in error["message"]
+    else:
+        user("config", "show")
+        if "nowhere" in content:
+            assert "not a base URL" in user("wallets", fails=2).err
+    assert file.read_text() == content
+
+
+def test_settings_that_are_no_use(nobody: Clore) -> None:
+    """A bad address, pace or context is exit 2 and names itself."""
+    assert "not a base URL" in nobody("wallets", fails=2, CLORE_BASE_URL="nowhere").err
+    pace = nobody("wallets", fails=2, CLORE_REQUESTS_PER_SECOND="fast")
+    assert "requests_per_second" in pace.err
+    assert "no context 'prod'" in nobody("--context", "prod", "wallets", fails=2).err
+
+
+def test_a_home_that_cannot_be_written(renter: Renter, tmp_path: Path) -> None:
+    """Nothing is rented with a key that can't be kept; with a password it is, and can be used."""
+    (tmp_path / "file").write_text("")
+    lost = renter.with_(CLORE_HOME=str(tmp_path / "file" / "home"))
+    for words in (("deploy", "7", *USD), ("config", "set", "api_key", "abc"), ("sandbox", "up")):
+        assert str(tmp_path / "file") in lost(*words, fails=2).err
+    assert lost("sandbox", "status", fails=6)
+    assert renter.orders() == []
+    result = lost("deploy", renter.server(), *USD, "--ssh-password", "Secret123", "--wait")
+    assert renter.orders() == [int(result.out)]
+    assert "Can't be noted" in result.err
+    assert lost("ssh", result.out.strip(), "--json").data["port"]
+
+
+def test_no_ssh_programs(renter: Renter, tmp_path: Path) -> None:
+    """Without ssh-keygen or ssh it is said what to install, before anything is rented (exit 2)."""
+    bare = renter.with_(PATH=str(tmp_path))
+    assert "openssh-client" in bare("deploy", renter.server(), *USD, fails=2).err
+    assert "openssh-client" in bare("ssh", 1, fails=2).err
+    assert renter.orders() == []
+
+
+def test_the_sandbox_extra_is_not_installed(nobody: Clore, tmp_path: Path) -> None:
+    """`clore sandbox` and `clore demo` say what to install (exit 2 and 1), detached or not."""
+    (tmp_path / "asyncssh.py").write_text("raise ImportError('no', name='asyncssh')")
+    bare = nobody.with_(PYTHONPATH=str(tmp_path))
+    for words in (("up",), ("up", "--detach")):
+        assert "pip install 'clore-ai[sandbox]'" in bare("sandbox", *words, fails=2).err
+    assert "pip install 'clore-ai[sandbox]'" in bare("demo", fails=1).err
+
+
+def test_a_bug_is_one_sentence(nobody: Clore, tmp_path: Path) -> None:
+    """What nobody foresaw is said in one line; CLORE_DEBUG=1 shows the traceback."""
+    (tmp_path / "httpx.py").write_text("raise ZeroDivisionError('oh')")
+    broken = nobody.with_(PYTHONPATH=str(tmp_path))
+    error = broken("wallets", "--json", fails=1).error
+    assert error["code"] == "internal"
+    assert "ZeroDivisionError: oh" in error["message"]

@@ -1,0 +1,100 @@
+"""A real marketplace on loopback, and both clients against it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+from clients import Api
+
+from clore_sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+QUICK: dict[str, Any] = {"visibility_lag_s": 0.05, "boot_s": 0.1, "limits": False}
+
+
+@pytest.fixture(scope="session")
+def market() -> Iterator[Sandbox]:
+    """The sample fleet; renting starts nothing. Tests take accounts and servers of their own."""
+    with Sandbox(provision=False, **QUICK) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def reference_market() -> Iterator[Sandbox]:
+    """The same, in the words of 002 and 004."""
+    with Sandbox(provision=False, dialect="reference", **QUICK) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def own_market() -> Iterator[Callable[..., Sandbox]]:
+    """Makes marketplaces of the test's own."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(Sandbox(**{**QUICK, **options}))
+
+
+@pytest.fixture(scope="session")
+def real_market(inventory_file: Path) -> Iterator[Sandbox]:
+    """The 3,500 real servers."""
+    with Sandbox(provision=False, inventory=inventory_file, **QUICK) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which client."""
+    value: str = request.param
+    return value
+
+
+@pytest.fixture
+def api_of(kind: str) -> Iterator[Callable[..., Api]]:
+    """Makes clients of one kind, each with an account of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def make(market: Sandbox, **options: Any) -> Api:
+            api = Api(kind, market, **options)
+            stack.callback(api.shut)
+            return api
+
+        yield make
+
+
+@pytest.fixture
+def api(api_of: Callable[..., Api], market: Sandbox) -> Api:
+    """A client of the sample fleet."""
+    return api_of(market)
+
+
+_places: dict[str, Iterator[int]] = {}
+
+
+@pytest.fixture
+def server_of() -> Callable[[Sandbox], int]:
+    """A free server of a marketplace that no other test has; it takes little bitcoin."""
+    from clore_ai import CloreAI
+
+    def take(sandbox: Sandbox) -> int:
+        if sandbox.base_url not in _places:
+            with CloreAI(base_url=sandbox.base_url) as client:
+                fit = [
+                    s.id
+                    for s in client.marketplace()
+                    if 0 < (s.price_per_day("bitcoin") or 0) < 0.001 and not s.gigaspot
+                ]
+            _places[sandbox.base_url] = itertools.chain(fit)
+        return next(_places[sandbox.base_url])
+
+    return take
+
+
+@pytest.fixture
+def server(server_of: Callable[[Sandbox], int], market: Sandbox) -> int:
+    """A free server of the sample fleet."""
+    return server_of(market)

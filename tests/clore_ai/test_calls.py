@@ -1,0 +1,295 @@
+"""The ten calls and `wait_for_ssh` against a real marketplace: one body for both clients."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from clore_ai import MarketplaceServer, Order, Wallet
+from clore_ai.exceptions import (
+    AuthError,
+    CloreAPIError,
+    FieldError,
+    InvalidInputError,
+    NotFoundError,
+    WaitTimeout,
+)
+from clore_ai.models import SpotMarket
+
+
+def test_wallets(api):
+    """Three of them, as the service has them."""
+    found = api.wallets()
+    assert all(isinstance(w, Wallet) for w in found)
+    assert {w.name for w in found} == {"bitcoin", "CLORE-Blockchain", "USD-Blockchain"}
+    assert {w.name: w.balance for w in found}["bitcoin"] == 0.01
+
+
+def test_marketplace_filters_and_converts(api):
+    """004's filters; USD per hour; and nothing rented unless asked for."""
+    everything = api.marketplace(available_only=False)
+    free = api.marketplace()
+    assert len(everything) > len(free) > 50
+    assert all(isinstance(s, MarketplaceServer) and s.available for s in free)
+    cheap = api.marketplace("rtx 4090", 1, 8.0, 0.50)
+    assert cheap
+    for s in cheap:
+        assert s.matches_gpu("4090")
+        assert s.gpu_count >= 1
+        assert s.ram_gb >= 8
+        assert 0 < s.price_usd <= 0.50
+        assert s.price_usd_per_day == pytest.approx(s.price_usd * 24)
+
+
+def test_marketplace_needs_no_key(api_of, market):
+    """Everything else says what to do (004)."""
+    api = api_of(market, api_key=None)
+    assert api.marketplace()
+    with pytest.raises(AuthError, match="clore config set api_key"):
+        api.wallets()
+
+
+def test_the_whole_inventory(api_of, real_market, real_servers):
+    """3,500 of 3,500 through the client, in the service's order, each with a price or None."""
+    api = api_of(real_market)
+    found = api.marketplace(available_only=False)
+    assert [s.id for s in found] == [record["id"] for record in real_servers]
+    assert all(s.price_usd is None or s.price_usd > 0 for s in found)
+    free = api.marketplace(max_price_usd=1000)
+    assert 1_500 < len(free) <= 1_583
+    only = api.marketplace(gpu="4090", available_only=False)
+    assert len(only) == sum("4090" in record["specs"]["gpu"] for record in real_servers)
+
+
+def test_the_inventory_as_it_was_captured(api_of, own_market, inventory_file):
+    """Without USD in it, prices come from the spot market's rates, asked once."""
+    api = api_of(own_market(inventory=inventory_file, as_is=True, provision=False))
+    found = api.marketplace(max_price_usd=0.5)
+    assert len(found) > 1_000
+    assert len(api.marketplace()) == 1_583
+    assert len(api.entries("spot_marketplace")) == 1
+
+
+@pytest.mark.parametrize("call", ["marketplace", "rates"])
+def test_simultaneous_marketplace_calls_are_one_request(call, api_of, market, own_market, request):
+    """004's example: three filters in one gather; the rates behind them are read once, too."""
+    if call == "rates":
+        inventory = request.getfixturevalue("inventory_file")
+        api = api_of(own_market(inventory=inventory, as_is=True, provision=False))
+    else:
+        api = api_of(market)
+    api.fault("marketplace", "late", delay_s=0.5)
+    api.fault("spot_marketplace", "late", delay_s=0.5)
+    gpus = ("RTX 4090", "A100", "RTX 3090")
+    found = api.at_once(*(("marketplace", {"gpu": gpu}) for gpu in gpus))
+    for gpu, servers in zip(gpus, found):
+        assert all(s.matches_gpu(gpu) for s in servers)
+    assert found[0]
+    assert found[2]
+    assert len(api.entries("marketplace")) == 1
+    assert len(api.entries("spot_marketplace")) == (1 if call == "rates" else 0)
+    api.marketplace()
+    assert len(api.entries("marketplace")) == 2  # later calls ask anew
+
+
+def test_who_shares_a_request_shares_its_failure(api_of, market):
+    """An error reaches all who wait for that request; nobody waits forever."""
+    api = api_of(market, max_retries=0)
+    api.fault("marketplace", "html_502", times=None)
+    results = api.at_once(*[("marketplace", {})] * 3)
+    assert all(isinstance(r, CloreAPIError) and "502" in str(r) for r in results)
+
+
+def test_a_rental_from_start_to_end(api, server):
+    """From ``{"code":0}`` a real Order; cancelled, it is among the completed ones."""
+    order = api.rent(server, ports={"22": "tcp"}, env={"A": "b"})
+    assert isinstance(order, Order)
+    assert (order.server_id, order.currency, order.type) == (server, "bitcoin", "on-demand")
+    assert [o.id for o in api.my_orders()] == [order.id]
+    assert server not in [s.id for s in api.marketplace()]
+    assert api.cancel_order(order.id, issue="done") == {"code": 0}
+    assert api.my_orders() == []
+    (ended,) = api.my_orders(include_completed=True)
+    assert (ended.id, ended.active, ended.status) == (order.id, False, "expired")
+    assert len(api.entries("create_order")) == 1
+    assert [i.state for i in api.ledger.intents()] == ["created"]
+
+
+def test_the_reference_dialect_too(api_of, reference_market, server_of):
+    """Where the answer holds the order, it is taken from there (002, 004)."""
+    api, server = api_of(reference_market), server_of(reference_market)
+    order = api.rent(server, ports={"22": "tcp"})
+    assert order.server_id == server
+    assert [e.endpoint for e in api.entries()] == ["my_orders", "create_order"]
+    (listed,) = [o for o in wait_for_orders(api) if o.active]
+    assert listed.id == order.id
+    assert api.cancel_order(order.id)["code"] == 0
+    with pytest.raises(FieldError) as caught:
+        api.cancel_order(order.id)
+    assert caught.value.error == "order_not_active"
+
+
+def wait_for_orders(api):
+    """Once there are any."""
+    import time
+
+    deadline = time.monotonic() + 10
+    while not (found := api.my_orders()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.parametrize("dialect", ["live", "reference"])
+def test_wait_for_ssh(dialect, api_of, own_market, server_of):
+    """A real SSH server greets at the order's address, right after `create_order` came back."""
+    market = own_market(dialect=dialect, visibility_lag_s=0.5, boot_s=0.8)
+    api = api_of(market)
+    order = api.rent(server_of(market), ssh_password="Secret123", ports={"22": "tcp"})
+    ready = api.wait_for_ssh(order.id, timeout=20)
+    assert ready.id == order.id
+    assert ready.ssh_command == f"ssh root@{ready.ssh_host} -p {ready.ssh_port}"
+    greeting = subprocess.run(
+        ["ssh-keyscan", "-T", "5", "-p", str(ready.ssh_port), ready.ssh_host],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "ssh-ed25519" in greeting.stdout
+    api.cancel_order(order.id)
+
+
+def test_an_order_that_never_boots_is_given_up_in_time(api_of, own_market, server_of):
+    """WaitTimeout carries the order, which is still billed."""
+    market = own_market(boot_s=3600)
+    api = api_of(market)
+    order = api.rent(server_of(market), ports={"22": "tcp"})
+    with pytest.raises(WaitTimeout, match=f"clore cancel {order.id}") as caught:
+        api.wait_for_ssh(order.id, timeout=0.5)
+    assert caught.value.order.id == order.id
+
+
+def test_unknown_orders_and_servers(api):
+    """One sentence with the next step; nothing rented."""
+    with pytest.raises(NotFoundError, match="clore orders"):
+        api.wait_for_ssh(12345)
+    with pytest.raises(FieldError) as caught:
+        api.rent(987654321)
+    assert caught.value.error == "server-dont-exist"
+    with pytest.raises(FieldError):
+        api.cancel_order(12345)
+    with pytest.raises(FieldError, match="order_dont_exist"):
+        api.set_spot_price(12345, 0.1)
+    assert api.my_orders() == []
+
+
+@pytest.mark.parametrize("dialect", ["live", "reference"])
+def test_refusals(dialect, api_of, market, reference_market, server_of):
+    """The service's reason, whatever the HTTP status it comes with."""
+    market = market if dialect == "live" else reference_market
+    api, rival, server = api_of(market), api_of(market), server_of(market)
+    theirs = rival.rent(server)
+    with pytest.raises(FieldError, match="take another server") as caught:
+        api.rent(server)
+    assert caught.value.error == "server-already-rented"
+    assert caught.value.status == 200
+    with pytest.raises(FieldError, match="allowed_coins") as caught:
+        api.rent(server_of(market), currency="dogecoin")
+    assert caught.value.error == "currency-not-allowed"
+    assert caught.value.status == (500 if dialect == "live" else 200)
+    other = market.create_account({"bitcoin": 0})
+    poor = api_of(market, api_key=other)
+    with pytest.raises(FieldError, match="clore wallets") as caught:
+        poor.rent(server_of(market))
+    assert caught.value.error == "not_enough_balance"
+    with pytest.raises(FieldError, match="you_dont_own_this_order"):
+        api.cancel_order(theirs.id)
+    assert api.my_orders() == []
+    assert [i.state for i in api.ledger.intents()] == ["refused", "refused"]
+
+
+def test_a_wrong_key(api_of, market):
+    """AuthError with code 3; the key is not repeated."""
+    api = api_of(market, api_key="wrong-key-wrong-key")
+    for call in (api.wallets, api.my_orders, lambda: api.rent(1), lambda: api.cancel_order(1)):
+        with pytest.raises(AuthError) as caught:
+            call()
+        assert caught.value.code == 3
+        assert "wrong-key" not in str(caught.value)
+
+
+def test_spot_market(api, server):
+    """Offers, terms and rates; a bid that can't be placed is a clear refusal."""
+    market = api.spot_marketplace(server)
+    assert isinstance(market, SpotMarket)
+    assert market.currency_rates_in_usd["bitcoin"] > 1000
+    assert market.server.min_pricing is not None
+
+
+def test_hosting_without_servers(api):
+    """Who hosts nothing has no servers, and no config of any."""
+    assert api.my_servers() == []
+    with pytest.raises(FieldError, match="clore servers"):
+        api.server_config("MyGPU")
+    with pytest.raises(FieldError, match="server_dont_exist"):
+        api.set_server_settings("MyGPU", mrl=96)
+    with pytest.raises(FieldError, match="server_dont_exist"):
+        api.set_server_settings("MyGPU", True, 96, 0.0001, 0.00000113)
+
+
+def test_what_is_refused_here_never_arrives(api, server):
+    """Both logins, two http ports: not a single request."""
+    for wrong in ({"ssh_key": "ssh-rsa AAAA"}, {"ports": {"1": "http", "2": "http"}}):
+        with pytest.raises(InvalidInputError):
+            api.rent(server, **wrong)
+    assert api.entries() == []
+
+
+def test_a_race_for_one_server_has_one_winner(api, server):
+    """Of four calls at once one gets the order, the others a refusal."""
+    order = {"server_id": server, "image": "i", "type": "on-demand", "currency": "bitcoin"}
+    results = api.at_once(*[("create_order", order)] * 4)
+    won = [r for r in results if isinstance(r, Order)]
+    lost = [r for r in results if isinstance(r, FieldError)]
+    assert (len(won), len(lost)) == (1, 3)
+    assert sum(e.order is not None for e in api.entries("create_order")) == 1
+
+
+def test_one_client_ref_at_once_is_one_order(api, server):
+    """All four get the same order, and one request rented it."""
+    order = {"server_id": server, "image": "i", "type": "on-demand", "currency": "bitcoin"}
+    results = api.at_once(*[("create_order", {**order, "client_ref": "job"})] * 4)
+    assert len({r.id for r in results}) == 1
+    assert len(api.entries("create_order")) == 1
+
+
+def test_orders_on_many_servers_at_once(api, server_of, market):
+    """Each call gets the order of its own server."""
+    servers = [server_of(market) for _ in range(4)]
+    calls = [
+        (
+            "create_order",
+            {"server_id": s, "image": "i", "type": "on-demand", "currency": "bitcoin"},
+        )
+        for s in servers
+    ]
+    results = api.at_once(*calls)
+    assert [r.server_id for r in results] == servers
+    assert len({r.id for r in results}) == 4
+
+
+def test_the_strict_limit_is_never_met(api_of, own_market):
+    """Paced calls, from many threads or one gather: not one refusal by the 1/s limit."""
+    api = api_of(own_market(limits=True, provision=False), paced=True)
+    results = api.at_once(*[("wallets", {})] * 5)
+    assert all(len(r) == 3 for r in results)
+    assert [e.code for e in api.entries()] == [0] * 5
+
+
+def test_close_can_be_repeated(api):
+    """And what comes after it is an error, not a hang."""
+    api.close()
+    api.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        api.wallets()
