@@ -2,6 +2,7 @@
 # need.sh COMMAND:PACKAGE … makes sure that each command is there, installing Debian's package
 # where it can (as root, or with sudo that asks no password), and says what to type where it cannot.
 set -eu
+PATH=$PATH:/usr/sbin:/sbin
 missing=
 for pair in "$@"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 && continue

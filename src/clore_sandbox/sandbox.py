@@ -81,8 +81,8 @@ class Sandbox:
         time_scale: Market seconds per second: limits, billing, lags all run by the market's clock.
         limits: Whether the service's rate limits bite.
         provision: Whether renting starts anything; without, orders have no ports.
-        provisioner: How an order's room is fenced in: `process` not at all, `bwrap` by namespaces.
-            See docs/sandbox.md, Isolation.
+        provisioner: How an order's room is fenced in: `process` not at all, `bwrap` by namespaces,
+            `docker` by a container of the order's image. See docs/sandbox.md, Isolation.
         balances: The first account's coins; default `DEFAULT_BALANCES`.
         work_dir: Where the orders' rooms lie; default beside `db`, else a temporary folder.
     """

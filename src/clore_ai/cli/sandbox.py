@@ -55,8 +55,8 @@ def command() -> None:
 @click.option("--no-limits", is_flag=True, help="No rate limits.")
 @click.option(
     "--provisioner",
-    type=click.Choice(["process", "bwrap"]),
-    help="How orders are fenced in: not at all (the default), or by namespaces.",
+    type=click.Choice(["process", "bwrap", "docker"]),
+    help="How orders are fenced in: not at all (the default), by namespaces, by containers.",
 )
 @click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
 @_output.json_option

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Gpus", "Kind", "Nothing", "Ports", "Provisioner", "RoomPlan"]
 
-#: How a room is fenced in: not at all, or by namespaces.
-Kind = Literal["process", "bwrap"]
-KINDS: tuple[Kind, ...] = ("process", "bwrap")
+#: How a room is fenced in: not at all, by namespaces, by a container of the order's image.
+Kind = Literal["process", "bwrap", "docker"]
+KINDS: tuple[Kind, ...] = ("process", "bwrap", "docker")
 
 
 @dataclass(frozen=True)

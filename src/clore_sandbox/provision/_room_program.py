@@ -268,6 +268,14 @@ def _hide() -> None:
         ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
+def _name_the_user(home: str) -> None:
+    """An image of a single program need not know its user; sftp-server and ssh insist on one."""
+    with contextlib.suppress(OSError):
+        os.makedirs("/etc", exist_ok=True)  # noqa: PTH103 - pathlib is half the start
+        with open("/etc/passwd", "x", encoding="utf-8") as file:  # noqa: PTH123 - likewise
+            file.write(f"root:x:0:0:root:{home}:/bin/sh\n")
+
+
 def main(where: str) -> None:
     """Serve the marketplace at the other end of `where`."""
     if where.isdigit():
@@ -279,7 +287,8 @@ def main(where: str) -> None:
     _hide()
     os.umask(0o022)
     has = [path for path in _LOOKED_FOR if os.access(path, os.X_OK)]
-    home = "/root" if os.path.isdir("/root") else "/"  # noqa: PTH112 - pathlib is half the start
+    home = "/root" if os.path.isdir("/root") else "/"  # noqa: PTH112 - likewise
+    _name_the_user(home)
     room = Room(control)
     room.say(has=has, home=home)
     room.serve()

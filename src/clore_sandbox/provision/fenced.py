@@ -109,16 +109,15 @@ class Fenced:
     # -- the Interior ------------------------------------------------------------------------------
 
     async def start(
-        self, argv: Sequence[str], env: Mapping[str, str], stdio: tuple[int, int, int]
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdio: tuple[int, int, int],
+        *,
+        folder: Optional[str] = None,
     ) -> _Process:
-        """Start a process in the home folder on these descriptors."""
-        return await self.start_in(self.shell.home, argv, env, stdio)
-
-    async def start_in(
-        self, folder: str, argv: Sequence[str], env: Mapping[str, str], stdio: tuple[int, int, int]
-    ) -> _Process:
-        """Start a process in any folder."""
-        answer = await self._ask(_start(argv, env, folder, None), stdio)
+        """Start a process on these descriptors."""
+        answer = await self._ask(_start(argv, env, folder or self.shell.home, None), stdio)
         _close(answer.descriptors)
         return _started(answer)
 
@@ -188,7 +187,12 @@ class Fenced:
 
     async def _socket(self, family: int) -> socket.socket:
         answer = await self._ask({"do": "socket", "family": int(family)})
-        sock = socket.socket(fileno=_only(answer.descriptors))
+        descriptor = _only(answer.descriptors)
+        try:
+            sock = socket.socket(fileno=descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
         sock.setblocking(False)
         return sock
 

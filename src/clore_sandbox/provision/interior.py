@@ -79,9 +79,14 @@ class Interior(Protocol):
         ...
 
     async def start(
-        self, argv: Sequence[str], env: Mapping[str, str], stdio: tuple[int, int, int]
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdio: tuple[int, int, int],
+        *,
+        folder: Optional[str] = None,
     ) -> Running:
-        """Start a process in the home folder on these descriptors, which the caller closes."""
+        """Start a process on these descriptors, which the caller closes; in the home folder."""
         ...
 
     async def start_on_terminal(

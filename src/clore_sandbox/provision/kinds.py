@@ -38,6 +38,15 @@ def _builder(kind: Kind, folder: Path, state: str) -> Builder:
         from clore_sandbox.provision.bwrap import BwrapBuilder  # noqa: PLC0415
 
         return BwrapBuilder(folder, state=state)
+    if kind == "docker":
+        try:
+            from clore_sandbox.provision.docker import DockerBuilder  # noqa: PLC0415
+        except ImportError as exc:
+            raise CannotIsolate(
+                f"the docker provisioner needs the library {exc.name}:"
+                " pip install 'clore-ai[sandbox,docker]'"
+            ) from exc
+        return DockerBuilder(folder, state=state)
     from clore_sandbox.provision.process import ProcessBuilder  # noqa: PLC0415
 
     return ProcessBuilder(state=state)
@@ -50,7 +59,7 @@ def open_to_others(folder: Path, state: str) -> Path:
     """
     if os.geteuid() != 0 or all(p.stat().st_mode & _OTHERS_MAY_PASS for p in folder.parents):
         return folder
-    place = Path(tempfile.gettempdir(), f"clore-sandbox-{state}").resolve()
+    place = Path(tempfile.gettempdir(), f"clore-rooms-{state}").resolve()
     with contextlib.suppress(FileExistsError):
         place.mkdir(mode=0o711)
     found = place.lstat()

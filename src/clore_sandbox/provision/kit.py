@@ -22,11 +22,12 @@ from clore_sandbox.provision.interior import CannotIsolate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-__all__ = ["AT", "TOOLS", "Kit", "make_kit", "sftp_server"]
+__all__ = ["AT", "RUN", "TOOLS", "Kit", "make_kit", "sftp_server"]
 
-#: Where a room sees the kit, and in it the order's own tools.
+#: Where a room sees the kit, and in it the order's own tools and its way to the marketplace.
 AT = "/opt/clore-sandbox"
 TOOLS = f"{AT}/bin"
+RUN = f"{AT}/run"
 
 _FIRST = "_room_program.py"
 _PROGRAMS = (_FIRST, "_nvidia_smi_program.py")
@@ -102,7 +103,8 @@ def make_kit(folder: Path) -> Kit:
     shutil.rmtree(folder, ignore_errors=True)
     libraries = folder / "lib"
     libraries.mkdir(parents=True)
-    (folder / "bin").mkdir()
+    for mounted_over in ("bin", "run"):
+        (folder / mounted_over).mkdir()
     programs = [str(Path(__file__).with_name(name)) for name in _PROGRAMS]
     try:
         probe = subprocess.run(  # noqa: S603 - our own interpreter and text

@@ -40,20 +40,21 @@ class _Here:
         self._folder = folder
         self._children: set[Child] = set()
 
-    def _start(
-        self, argv: Sequence[str], env: Mapping[str, str], stdio: tuple[int, int, int]
+    async def start(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdio: tuple[int, int, int],
+        *,
+        folder: Optional[str] = None,
     ) -> Child:
+        """Start a process of the marketplace's own."""
         stdin, stdout, stderr = stdio
-        child = Child(argv, env=env, cwd=self.shell.home, stdin=stdin, stdout=stdout, stderr=stderr)
+        cwd = folder or self.shell.home
+        child = Child(argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
         self._children.add(child)
         child.exited.add_done_callback(lambda _: self._children.discard(child))
         return child
-
-    async def start(
-        self, argv: Sequence[str], env: Mapping[str, str], stdio: tuple[int, int, int]
-    ) -> Child:
-        """Start a process of the marketplace's own."""
-        return self._start(argv, env, stdio)
 
     async def start_on_terminal(
         self, argv: Sequence[str], env: Mapping[str, str], size: Size
@@ -69,7 +70,8 @@ class _Here:
             attach = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', tty]
             null = os.open(os.devnull, os.O_RDWR)
             try:
-                child = self._start([*attach, *argv], {**env, "SSH_TTY": tty}, (null, null, null))
+                words, given = [*attach, *argv], {**env, "SSH_TTY": tty}
+                child = await self.start(words, given, (null, null, null))
             finally:
                 os.close(null)
         except BaseException:
@@ -143,18 +145,29 @@ class ProcessBuilder:
         await asyncio.to_thread(end_processes, rooms)
 
 
-async def run_detached(interior: Interior, argv: Sequence[str], log: int) -> None:
+async def run_detached(
+    interior: Interior, argv: Sequence[str], log: int, *, folder: Optional[str] = None
+) -> None:
     """Start what nobody waits for, its output to `log`."""
     null = os.open(os.devnull, os.O_RDONLY)
     try:
-        await interior.start(argv, interior.shell.env, (null, log, log))
+        await interior.start(argv, interior.shell.env, (null, log, log), folder=folder)
     finally:
         os.close(null)
 
 
-def surroundings(plan: RoomPlan, *, home: str, shell: str, path: str) -> dict[str, str]:
-    """The environment of a room's sessions."""
-    env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+def surroundings(
+    plan: RoomPlan,
+    *,
+    home: str,
+    shell: str,
+    path: str,
+    image: Optional[Mapping[str, str]] = None,
+) -> dict[str, str]:
+    """The environment of a room's sessions; `image` is what an image of its own brings."""
+    env = dict(image or {})
+    if image is None:
+        env |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     env |= {"HOME": home, "USER": USER, "LOGNAME": USER, "SHELL": shell, "PATH": path}
     return {**env, **plan.env}
 

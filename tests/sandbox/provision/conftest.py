@@ -1,5 +1,10 @@
 """One test body for every kind of room; a kind that cannot run here is skipped and says why."""
 
+import itertools
+import os
+from contextlib import ExitStack
+
+import engine
 import pytest
 
 from clore_sandbox import Sandbox
@@ -10,17 +15,23 @@ from clore_sandbox.provision import KINDS
 def cannot():
     """Kind → why this machine cannot build such rooms; None where it can."""
     known = {"process": None}
+    with ExitStack() as stack:
 
-    def ask(kind):
-        if kind not in known:
-            try:
-                Sandbox(provisioner=kind).start().stop()
-                known[kind] = None
-            except RuntimeError as exc:
-                known[kind] = str(exc.__cause__)
-        return known[kind]
+        def ask(kind):
+            if kind not in known:
+                try:
+                    if kind == "docker":
+                        os.environ["DOCKER_HOST"] = stack.enter_context(engine.engine())
+                        stack.callback(os.environ.pop, "DOCKER_HOST")
+                    Sandbox(provisioner=kind).start().stop()
+                    known[kind] = None
+                except engine.Cannot as exc:
+                    known[kind] = str(exc)
+                except RuntimeError as exc:
+                    known[kind] = str(exc.__cause__)
+            return known[kind]
 
-    return ask
+        yield ask
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -35,3 +46,12 @@ def kind(request, cannot):
 def quick(quick, kind):
     """Marketplaces whose rooms are of the kind."""
     return {**quick, "provisioner": kind}
+
+
+_naps = itertools.count(3600)
+
+
+@pytest.fixture
+def nap():
+    """A command line that nobody else on this machine runs now."""
+    return f"sleep {next(_naps)}.{os.getpid()}"

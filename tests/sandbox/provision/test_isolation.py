@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -34,16 +36,14 @@ def python(shell, code):
     return shell.run("python3 -", input=code.encode())
 
 
-def test_processes_of_others_are_neither_seen_nor_killed(rented, wait):
-    _, one = rented(command="sleep 3401.5")
+def test_processes_of_others_are_neither_seen_nor_killed(rented, wait, nap):
+    _, one = rented(command=nap)
     _, two = rented()
-    (pid,) = wait(lambda: host_pids("sleep 3401.5"))
-    wait(
-        lambda: "sleep 3401.5" in one.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout.decode()
-    )
-    assert "3401" not in two.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout.decode()
+    (pid,) = wait(lambda: host_pids(nap))
+    wait(lambda: nap in one.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout.decode())
+    assert nap not in two.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").stdout.decode()
     two.run(f"kill -9 {pid}; kill -9 -1")
-    assert host_pids("sleep 3401.5") == [pid]
+    assert host_pids(nap) == [pid]
     assert two.run("echo alive").stdout == b"alive\n"
 
 
@@ -154,11 +154,11 @@ def test_there_is_nothing_to_gain_by_executing_a_file(rented, kind):
         assert status["NoNewPrivs"] == "1"
 
 
-def test_an_orders_root_is_not_the_machines(rented, kind, wait):
+def test_an_orders_root_is_not_the_machines(rented, kind, wait, nap):
     if kind == "docker":
         pytest.skip("as the engine has it: dockerd's userns-remap decides")
-    rented(command="sleep 3402.5")
-    (pid,) = wait(lambda: host_pids("sleep 3402.5"))
+    rented(command=nap)
+    (pid,) = wait(lambda: host_pids(nap))
     uid = Path(f"/proc/{pid}").stat().st_uid
     assert uid != 0
     assert os.getuid() in (0, uid)
@@ -245,6 +245,8 @@ def test_a_link_on_the_way_of_the_http_port_is_cut_with_the_order(renter, shell_
         ports={"22": "tcp", "9000": "tcp"},
         command="""python3 -c "
 import socket
+import subprocess
+import sys
 s = socket.create_server(('127.0.0.1', 9000)); c, _ = s.accept(); c.sendall(b'on'); c.recv(9)" """,
     )
     public = int(dict(pair.split(":") for pair in order["tcp_ports"])["9000"])
@@ -259,3 +261,57 @@ s = socket.create_server(('127.0.0.1', 9000)); c, _ = s.accept(); c.sendall(b'on
     with closing(wait(connect)) as sock:
         renter.cancel(order)
         assert sock.recv(1) == b""
+
+
+NOBODY = 65534
+AS_A_USER = """
+import sys, time
+sys.path[:0] = sys.argv[1:]
+import httpx
+from clore_sandbox import Sandbox
+with Sandbox(provisioner="bwrap", visibility_lag_s=0, boot_s=0.01, limits=False) as market:
+    with httpx.Client(base_url=market.base_url, headers={"auth": market.api_key}) as http:
+        server = next(s for s in http.get("/marketplace").json()["servers"]
+                      if not s["rented"] and s["price"]["on_demand"].get("bitcoin", 1) < 0.001)
+        command = "(id -u; cat /proc/self/uid_map; mount -o remount,rw /usr || echo no) > made"
+        http.post("/create_order", json={
+            "renting_server": server["id"], "image": "x", "type": "on-demand",
+            "currency": "bitcoin", "ports": {"22": "tcp"}, "command": command})
+        while True:
+            for made in market._market.provisioner._folder.glob("*/home/made"):
+                if made.read_text().endswith("no\\n"):
+                    print(made.read_text())
+                    sys.exit()
+            time.sleep(0.02)
+"""
+
+
+def test_a_plain_user_can_do_it(tmp_path, kind):
+    """Without root: the machine's own Python, where the tests' lies out of a user's reach."""
+    if kind != "bwrap" or os.getuid() != 0:
+        pytest.skip("everything here runs as a plain user already, or not by bubblewrap")
+    packages = [path for path in sys.path if path.endswith(("site-packages", "src"))]
+    why = "none is there"
+    for python in (sys.executable, "/usr/bin/python3"):
+        try:
+            done = subprocess.run(
+                [python, "-B", "-c", AS_A_USER, *packages],
+                user=NOBODY,
+                group=NOBODY,
+                extra_groups=(),
+                cwd="/",
+                env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+        except OSError as exc:
+            why = str(exc)
+            continue
+        if done.returncode == 0:
+            uid, inside, outside, count, refused = done.stdout.split()
+            assert (uid, inside, count, refused) == ("0", "0", "1", "no")
+            assert int(outside) == NOBODY
+            return
+        why = done.stderr[-300:]
+    pytest.skip(f"no Python here that a plain user can run this with: {why}")

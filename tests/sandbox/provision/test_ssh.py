@@ -300,12 +300,12 @@ class TestTerminal:
         terminal.type("\x04")
         assert terminal.process.wait(10) == 0
 
-    def test_hanging_up_ends_what_runs_in_it(self, terminal, wait):
+    def test_hanging_up_ends_what_runs_in_it(self, terminal, wait, nap):
         terminal.expect("# ")
-        terminal.type("sleep 4711.25\n")
-        wait(lambda: running("sleep 4711.25"))
+        terminal.type(f"{nap}\n")
+        wait(lambda: running(nap))
         terminal.process.kill()
-        wait(lambda: not running("sleep 4711.25"))
+        wait(lambda: not running(nap))
 
 
 def running(command):
