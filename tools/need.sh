@@ -3,7 +3,7 @@
 # where it can (as root, or with sudo that asks no password), and says what to type where it cannot.
 set -eu
 # Debian keeps the programs of PostgreSQL's server out of the path.
-PATH="$PATH:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')"
+PATH="$PATH:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')"
 missing=
 for pair in "$@"; do
     command -v "${pair%%:*}" >/dev/null 2>&1 && continue

@@ -94,6 +94,7 @@ class Rooms:
                     password=None,
                     public_key=None,
                     command=as_text(job.get("command")) or None,
+                    image=as_text(job.get("image")) or "",
                     gpus=_gpus(record),
                 )
             )
@@ -175,6 +176,7 @@ def _plan(order: Order, record: Mapping[str, object], trouble: Optional[str]) ->
         password=order.ask.ssh_password,
         public_key=order.ask.ssh_key,
         command=order.ask.command,
+        image=order.ask.image,
         gpus=_gpus(record),
         ssh_answers=trouble != "no_ssh",
         lets_in=trouble != "refuses_key",

@@ -39,8 +39,8 @@ from clore_sandbox.journal import Journal
 from clore_sandbox.limits import Limits
 from clore_sandbox.market import Market
 from clore_sandbox.messages import Setup, Step
-from clore_sandbox.provision import Nothing
-from clore_sandbox.provision.process import ProcessProvisioner
+from clore_sandbox.provision import KINDS, Nothing
+from clore_sandbox.provision.kinds import make_rooms
 from clore_sandbox.shared_market import KeptMarket
 from clore_sandbox.store import Store, is_postgres
 from clore_sandbox.timetable import Timetable
@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from clore_sandbox.control import Amount
-    from clore_sandbox.provision import Provisioner
+    from clore_sandbox.provision import Kind, Provisioner
     from clore_sandbox.shapes import Dialect
     from clore_sandbox.store import Tx
 
@@ -90,6 +90,8 @@ class Sandbox(Controls):
         limits: Whether the service's rate limits bite.
         control_key: The key of `/control` (see control/http.py); None draws one.
         provision: Whether renting starts anything; without, orders have no ports.
+        provisioner: How an order's room is fenced in: `process` not at all, `bwrap` by namespaces,
+            `docker` by a container of the order's image. See docs/sandbox.md, Isolation.
         balances: The first account's coins; default `DEFAULT_BALANCES`.
         alive: Whether simulated renters and hosts rent, bid, reprice and leave, drawn by `seed`.
         host_servers: How many servers the first account hosts: `MyGPU`, `MyGPU-2` …
@@ -113,6 +115,7 @@ class Sandbox(Controls):
         time_scale: float = 1.0,
         limits: bool = True,
         provision: bool = True,
+        provisioner: Kind = "process",
         balances: Optional[Mapping[str, Amount]] = None,
         alive: bool = False,
         host_servers: int = 0,
@@ -122,6 +125,8 @@ class Sandbox(Controls):
     ) -> None:
         if dialect not in ("live", "reference"):
             raise ValueError(f"dialect is live or reference, not {dialect!r}")
+        if provisioner not in KINDS:
+            raise ValueError(f"provisioner is {', '.join(KINDS)}, not {provisioner!r}")
         if visibility_lag_s < 0 or boot_s < 0:
             raise ValueError("visibility_lag_s and boot_s must not be negative")
         if workers < 1:
@@ -149,6 +154,7 @@ class Sandbox(Controls):
         self._time_scale = time_scale
         self._limits = Limits() if limits else None
         self._provision = provision
+        self._provisioner_kind: Kind = provisioner
         self._work_dir = work_dir
         self._workers = workers
         self._crew: Optional[Crew] = None
@@ -327,8 +333,12 @@ class Sandbox(Controls):
             folder = Path(tempfile.gettempdir(), f"clore-sandbox-{known['state']}")
         if folder is None:
             folder = self._own_folder = Path(tempfile.mkdtemp(prefix="clore-sandbox-"))
-        return ProcessProvisioner(
-            folder.resolve(), state=known["state"], host=self.host, host_key=known["host_key"]
+        return make_rooms(
+            self._provisioner_kind,
+            folder.resolve(),
+            state=known["state"],
+            host=self.host,
+            host_key=known["host_key"],
         )
 
     def stop(self) -> None:

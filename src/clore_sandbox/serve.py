@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 from clore_sandbox import daemon
+from clore_sandbox.provision import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     add("--alive", action="store_true", help="simulated renters and hosts, drawn by --seed")
     add("--host-servers", type=int, default=0, metavar="N", help="that the key's account hosts")
     add("--no-limits", action="store_true", help="no rate limits")
+    add("--provisioner", choices=KINDS, default="process", help="how rooms are fenced in")
     add("--state-dir", type=Path, metavar="DIR", help="where status and down find it")
     add(
         "--json",
@@ -115,6 +117,7 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         host_servers=options.host_servers,
         limits=not options.no_limits,
         workers=options.workers,
+        provisioner=options.provisioner,
     )
 
 

@@ -133,17 +133,23 @@ def wait():
 
 
 @pytest.fixture(scope="module")
-def market():
+def quick():
+    """The options of the tests' marketplaces."""
+    return QUICK
+
+
+@pytest.fixture(scope="module")
+def market(quick):
     """One marketplace for a file's tests that do not mind each other."""
-    with Sandbox(**QUICK) as sandbox:
+    with Sandbox(**quick) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
-def own_market():
+def own_market(quick):
     """Makes marketplaces of a test's own."""
     with contextlib.ExitStack() as stack:
-        yield lambda **options: stack.enter_context(Sandbox(**{**QUICK, **options}))
+        yield lambda **options: stack.enter_context(Sandbox(**{**quick, **options}))
 
 
 @pytest.fixture

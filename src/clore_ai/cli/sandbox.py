@@ -56,6 +56,11 @@ def command() -> None:
 @click.option("--alive", is_flag=True, help="Simulated renters and hosts, drawn by --seed.")
 @click.option("--host-servers", type=click.IntRange(0), help="Servers your account hosts (0).")
 @click.option("--no-limits", is_flag=True, help="No rate limits.")
+@click.option(
+    "--provisioner",
+    type=click.Choice(["process", "bwrap", "docker"]),
+    help="How orders are fenced in: not at all (the default), by namespaces, by containers.",
+)
 @click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
 @_output.json_option
 @click.pass_context

@@ -8,12 +8,16 @@ business.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Protocol
+from typing import TYPE_CHECKING, Literal, Optional, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Gpus", "Nothing", "Ports", "Provisioner", "RoomPlan"]
+__all__ = ["KINDS", "Gpus", "Kind", "Nothing", "Ports", "Provisioner", "RoomPlan"]
+
+#: How a room is fenced in: not at all, by namespaces, by a container of the order's image.
+Kind = Literal["process", "bwrap", "docker"]
+KINDS: tuple[Kind, ...] = ("process", "bwrap", "docker")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class RoomPlan:
     gpus: Gpus
     ssh_answers: bool = True
     lets_in: bool = True
+    image: str = ""
 
 
 @dataclass(frozen=True)

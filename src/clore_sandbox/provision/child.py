@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Optional, Union
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Child", "read", "write_all"]
+__all__ = ["Child", "read", "resize", "write_all"]
 
 _CHUNK = 65_536
 
@@ -35,6 +38,8 @@ class Child:
         stdin: Union[int, None] = subprocess.DEVNULL,
         stdout: Union[int, None] = subprocess.DEVNULL,
         stderr: Union[int, None] = subprocess.DEVNULL,
+        pass_fds: Sequence[int] = (),
+        user: Optional[int] = None,
     ) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - running what the renter says is the purpose
             [*_default_signals(), *argv],
@@ -44,6 +49,10 @@ class Child:
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
+            pass_fds=pass_fds,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else (),
         )
         self.pid = self._process.pid
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -85,6 +94,11 @@ def _default_signals() -> list[str]:
         "os.execvp(sys.argv[1], sys.argv[1:])"
     )
     return [sys.executable, "-I", "-S", "-c", code]
+
+
+def resize(fd: int, columns: int, rows: int, x_pixels: int, y_pixels: int) -> None:
+    """Give a terminal a size."""
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, x_pixels, y_pixels))
 
 
 async def read(fd: int) -> bytes:

@@ -1,53 +1,56 @@
-"""The SSH front end of one room: who gets in, files, forwarding. Sessions are session.py's.
+"""The SSH front end of one room: who gets in. What they do there is session.py's and tunnels.py's.
 
-Promises: only `root` gets in, with the order's password or one of its keys. SFTP starts in the
-room's home. Port forwarding in both directions is allowed, as it is on a rented machine.
+Promises: only `root` gets in, with the order's password or one of its keys. Port forwarding in both
+directions is allowed, as it is on a rented machine.
 """
 
 from __future__ import annotations
 
 import hmac
-import os
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, cast
 
 import asyncssh
 
-from clore_sandbox.provision.session import Shell, Streams, serve_session
+from clore_sandbox.provision.interior import USER
+from clore_sandbox.provision.session import RoomSession
+from clore_sandbox.provision.tunnels import forward_in, listen_inside
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Awaitable
 
     from clore_sandbox.provision import RoomPlan
+    from clore_sandbox.provision.interior import Interior
 
 __all__ = ["Door", "open_door"]
-
-USER = "root"
 
 
 class _Guard(asyncssh.SSHServer):
     """One connection to a room."""
 
+    _connection: asyncssh.SSHServerConnection  # from connection_made on
+
     def __init__(
         self,
         plan: RoomPlan,
+        interior: Interior,
         keys: Optional[asyncssh.SSHAuthorizedKeys],
         guests: set[asyncssh.SSHServerConnection],
     ) -> None:
         self._plan = plan
+        self._interior = interior
         self._keys = keys
         self._guests = guests
-        self._connection: Optional[asyncssh.SSHServerConnection] = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
         self._guests.add(conn)
 
     def connection_lost(self, exc: Optional[Exception]) -> None:  # noqa: ARG002 - asyncssh's
-        if self._connection is not None:
-            self._guests.discard(self._connection)
+        self._guests.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
-        if username == USER and self._keys is not None and self._connection is not None:
+        if username == USER and self._keys is not None:
             self._connection.set_authorized_keys(self._keys)
         return True
 
@@ -64,35 +67,24 @@ class _Guard(asyncssh.SSHServer):
         # Offered even without a key: the client then says `Permission denied (publickey)`.
         return True
 
+    def session_requested(self) -> asyncssh.SSHServerSession[bytes]:
+        return RoomSession(self._interior)
+
     def connection_requested(
         self,
-        dest_host: str,  # noqa: ARG002 - asyncssh's
-        dest_port: int,  # noqa: ARG002
-        orig_host: str,  # noqa: ARG002
+        dest_host: str,
+        dest_port: int,
+        orig_host: str,  # noqa: ARG002 - asyncssh's
         orig_port: int,  # noqa: ARG002
-    ) -> bool:
-        return True
+    ) -> Awaitable[asyncssh.SSHTCPSession[bytes]]:
+        forwarder = forward_in(self._interior, dest_host, dest_port)
+        # As asyncssh's own forward_connection: it has a session's methods without being one.
+        return cast("Awaitable[asyncssh.SSHTCPSession[bytes]]", forwarder)
 
-    def server_requested(self, listen_host: str, listen_port: int) -> bool:  # noqa: ARG002 - asyncssh's
-        return True
-
-
-class _Files(asyncssh.SFTPServer):
-    """SFTP that starts in the room's home and says when it is done."""
-
-    def __init__(self, chan: asyncssh.SSHServerChannel[bytes], home: str) -> None:
-        super().__init__(chan)  # pyright: ignore[reportUnknownMemberType] - asyncssh leaves it open
-        self._channel = chan
-        self._home = os.fsencode(home)
-
-    def map_path(self, path: bytes) -> bytes:
-        if path == b"~" or path.startswith(b"~/"):
-            path = path[2:]
-        return os.path.join(self._home, path)  # noqa: PTH118 - bytes: names need not be UTF-8
-
-    def exit(self) -> None:
-        # asyncssh sends no exit status for SFTP, and `scp` then returns 1 after a correct copy.
-        self._channel.exit(0)
+    def server_requested(
+        self, listen_host: str, listen_port: int
+    ) -> Awaitable[asyncssh.SSHListener]:
+        return listen_inside(self._interior, self._connection, listen_host, listen_port)
 
 
 class Door:
@@ -113,7 +105,7 @@ class Door:
 
 
 async def open_door(
-    sock: socket.socket, plan: RoomPlan, shell: Shell, host_key: asyncssh.SSHKey
+    sock: socket.socket, plan: RoomPlan, interior: Interior, host_key: asyncssh.SSHKey
 ) -> Door:
     """Serve SSH for a room on a bound socket."""
     keys = None
@@ -123,24 +115,11 @@ async def open_door(
         except ValueError:
             # It looked like a key and is none: nobody gets in, as on the service.
             keys = None
-
-    def files(chan: asyncssh.SSHServerChannel[bytes]) -> asyncssh.SFTPServer:
-        return _Files(chan, shell.home)
-
-    async def session(
-        stdin: asyncssh.SSHReader[bytes],
-        stdout: asyncssh.SSHWriter[bytes],
-        stderr: asyncssh.SSHWriter[bytes],
-    ) -> None:
-        await serve_session(shell, Streams(stdin, stdout, stderr))
-
     guests: set[asyncssh.SSHServerConnection] = set()
     acceptor = await asyncssh.listen(
         sock=sock,
-        server_factory=lambda: _Guard(plan, keys, guests),
+        server_factory=lambda: _Guard(plan, interior, keys, guests),
         server_host_keys=[host_key],
-        session_factory=session,
-        sftp_factory=files,
         encoding=None,
         line_editor=False,
         agent_forwarding=False,

@@ -12,29 +12,44 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from clore_sandbox.provision import Gpus
 
 __all__ = ["install"]
 
 
-def install(folder: Path, gpus: Gpus) -> None:
-    """Put `nvidia-smi` into a folder that is on the room's PATH."""
+def install(
+    folder: Path,
+    gpus: Gpus,
+    *,
+    python: Sequence[str] = (sys.executable, "-I", "-S"),
+    env: Optional[Mapping[str, str]] = None,
+    seen_at: Optional[str] = None,
+) -> None:
+    """Put `nvidia-smi` into a folder that is on the room's PATH.
+
+    Args:
+        folder: Where it is written.
+        gpus: What it shows.
+        python: The interpreter as the room starts it, and `env` what that needs.
+        env: See `python`.
+        seen_at: The folder's path in the room, where that is another.
+    """
     data = {
         "names": list(gpus.names),
         "memory_mib": round(gpus.memory_gb * 1024),
         "power_limits_w": list(gpus.power_limits_w),
         "cuda": gpus.cuda_version,
     }
-    (folder / ".gpus.json").write_text(json.dumps(data), encoding="utf-8")
     program = Path(__file__).with_name("_nvidia_smi_program.py").read_text(encoding="utf-8")
-    (folder / ".nvidia-smi.py").write_text(program, encoding="utf-8")
-    launcher = folder / "nvidia-smi"
-    python = shlex.quote(sys.executable)
-    launcher.write_text(
-        f'#!/bin/sh\nexec {python} -I -S {shlex.quote(str(folder / ".nvidia-smi.py"))} "$@"\n',
-        encoding="utf-8",
-    )
-    launcher.chmod(0o700)
+    words = [*python, f"{seen_at or folder}/.nvidia-smi.py"]
+    given = "".join(f"{name}={shlex.quote(v)} " for name, v in (env or {}).items())
+    launcher = f'#!/bin/sh\nexec {"env " + given if given else ""}{shlex.join(words)} "$@"\n'
+    texts = ((".gpus.json", json.dumps(data)), (".nvidia-smi.py", program))
+    for name, text in (*texts, ("nvidia-smi", launcher)):
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755 if name == "nvidia-smi" else 0o644)

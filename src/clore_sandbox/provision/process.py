@@ -1,4 +1,4 @@
-"""The default provisioner: a room is a home folder and the processes that carry its marker.
+"""The default kind of room: a home folder, and the processes that carry its marker.
 
 Needs nothing but pip and runs as whoever runs the marketplace: it imitates a rented machine, it
 does not fence one in. Two rooms share the machine's ports, so two that both bind 8888 collide.
@@ -8,166 +8,132 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-import socket
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-import asyncssh
-
-from clore_sandbox.provision import Ports, RoomPlan, nvidia_smi
-from clore_sandbox.provision.child import Child
-from clore_sandbox.provision.door import USER, Door, open_door
-from clore_sandbox.provision.proxy import forward
-from clore_sandbox.provision.session import Shell
+from clore_sandbox.provision import nvidia_smi
+from clore_sandbox.provision.child import Child, resize
+from clore_sandbox.provision.interior import USER, Shell, Terminal
+from clore_sandbox.provision.sockets import dial, here, listen
 from clore_sandbox.provision.sweep import MARKER, end_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import socket
+    from collections.abc import Mapping, Sequence
 
-__all__ = ["ProcessProvisioner"]
+    from clore_sandbox.provision import RoomPlan
+    from clore_sandbox.provision.interior import Interior, Size
 
-SSH_PORT = 22
+__all__ = ["ProcessBuilder", "run_detached", "surroundings", "write_profile"]
+
 #: Nothing of the marketplace's own environment reaches a room but these: keys must not.
 _PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-@dataclass
-class _Room:
-    plan: RoomPlan
-    folder: Path
-    sockets: dict[int, socket.socket]
-    servers: list[asyncio.Server] = field(default_factory=list[asyncio.Server])
-    door: Optional[Door] = None
-    command: Optional[Child] = None
+class _Here:
+    """A room whose inside is the machine itself."""
 
-    @property
-    def home(self) -> Path:
-        return self.folder / "home"
-
-
-class ProcessProvisioner:
-    """Rooms under `folder`; `state` names this marketplace in the marker of their processes."""
-
-    def __init__(self, folder: Path, *, state: str, host: str, host_key: str) -> None:
+    def __init__(self, builder: ProcessBuilder, shell: Shell, marker: str, folder: Path) -> None:
+        self.shell = shell
+        self._builder = builder
+        self._marker = marker
         self._folder = folder
+        self._children: set[Child] = set()
+
+    async def start(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdio: tuple[int, int, int],
+        *,
+        folder: Optional[str] = None,
+    ) -> Child:
+        """Start a process of the marketplace's own."""
+        stdin, stdout, stderr = stdio
+        cwd = folder or self.shell.home
+        child = Child(argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
+        self._children.add(child)
+        child.exited.add_done_callback(lambda _: self._children.discard(child))
+        return child
+
+    async def start_on_terminal(
+        self, argv: Sequence[str], env: Mapping[str, str], size: Size
+    ) -> Terminal:
+        """Start a process on a terminal of the machine's."""
+        master, slave = os.openpty()
+        try:
+            tty = os.ttyname(slave)
+            resize(slave, *size)
+            os.set_blocking(master, False)
+            # The session's leader opens the terminal by name, which makes it its controlling one:
+            # no preexec function, which is not safe in a process that has threads.
+            attach = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', tty]
+            null = os.open(os.devnull, os.O_RDWR)
+            try:
+                words, given = [*attach, *argv], {**env, "SSH_TTY": tty}
+                child = await self.start(words, given, (null, null, null))
+            finally:
+                os.close(null)
+        except BaseException:
+            os.close(master)
+            os.close(slave)
+            raise
+        return Terminal(master, child, slave)
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """Connect from the machine."""
+        return await dial(here, host, port)
+
+    async def listen(self, host: str, port: int) -> list[socket.socket]:
+        """Bind on the machine."""
+        return await listen(here, host, port)
+
+    def meet(self, public_ports: frozenset[int]) -> None:
+        """A public port means the same here and there already."""
+
+    async def end(self) -> None:
+        """End every process that carries the marker."""
+        await self._builder.sweep(self._marker, self._folder)
+        await asyncio.gather(*(child.exited for child in self._children))
+
+
+class ProcessBuilder:
+    """`state` names this marketplace in the marker of its rooms' processes."""
+
+    def __init__(self, *, state: str) -> None:
         self._state = state
-        self._host = host
-        self._host_key = asyncssh.import_private_key(host_key)
-        self._rooms: dict[int, _Room] = {}
         self._sweeping: dict[str, Path] = {}
         self._sweep: Optional[asyncio.Task[None]] = None
 
     def _marker(self, order: int) -> str:
         return f"{self._state}:{order}"
 
-    def _room_folder(self, order: int) -> Path:
-        return self._folder / str(order)
-
-    async def open(self) -> None:
+    async def open(self, left: Mapping[int, Path]) -> None:
         """End the processes of rooms that a killed marketplace left behind."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        left = [int(entry.name) for entry in self._folder.iterdir() if entry.name.isdigit()]
         if left:
-            await asyncio.to_thread(
-                end_processes, {self._marker(order): self._room_folder(order) for order in left}
-            )
+            markers = {self._marker(order): folder for order, folder in left.items()}
+            await asyncio.to_thread(end_processes, markers)
 
-    async def reserve(self, plan: RoomPlan) -> Ports:
-        """Bind a random public port for each port of the order; bound, not listening: refused."""
-        sockets: dict[int, socket.socket] = {}
-        try:
-            for inner in plan.ports:
-                sockets[inner] = sock = socket.socket()
-                sock.bind((self._host, 0))
-        except OSError:
-            for sock in sockets.values():
-                sock.close()
-            raise
-        self._rooms[plan.order] = _Room(plan, self._room_folder(plan.order), sockets)
-        public = {inner: sock.getsockname()[1] for inner, sock in sockets.items()}
-        http = next(((i, public[i]) for i, kind in plan.ports.items() if kind == "http"), None)
-        tcp = {i: public[i] for i, kind in plan.ports.items() if kind == "tcp"}
-        # An address that listens everywhere is reached from here by loopback.
-        host = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host  # noqa: S104 - compared
-        return Ports(host, tcp, http)
+    async def prepare(self, plan: RoomPlan) -> None:
+        """Nothing takes long."""
 
-    async def boot(self, order: int) -> None:
-        """Furnish the room, open its ports, run its command."""
-        room = self._rooms.get(order)
-        if room is None:
-            return
-        shell = await asyncio.to_thread(self._furnish, room)
-        try:
-            await self._open_ports(room, shell)
-        except OSError:
-            # Its sockets were closed under it: the order was cancelled while it booted.
-            if self._rooms.get(order) is room:
-                raise
-        if self._rooms.get(order) is not room:
-            await self._clear(room)
-        elif room.plan.command:
-            self._run_command(room, shell, room.plan.command)
+    async def build(self, plan: RoomPlan, folder: Path) -> Interior:
+        """A home folder with its tools."""
+        marker = self._marker(plan.order)
+        shell = await asyncio.to_thread(_furnish, plan, folder, marker)
+        return _Here(self, shell, marker, folder)
 
-    async def _open_ports(self, room: _Room, shell: Shell) -> None:
-        for inner, sock in room.sockets.items():
-            http = room.plan.ports[inner] == "http"
-            if inner != SSH_PORT or http:
-                room.servers.append(await forward(sock, inner, http=http))
-            elif room.plan.ssh_answers:
-                room.door = await open_door(sock, room.plan, shell, self._host_key)
+    async def run_command(self, interior: Interior, plan: RoomPlan, log: int) -> None:
+        """The order's start-up command."""
+        if plan.command:
+            await run_detached(interior, interior.shell.argv(plan.command), log)
 
-    def _furnish(self, room: _Room) -> Shell:
-        tools = room.folder / "bin"
-        for folder in (room.home, tools):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        nvidia_smi.install(tools, room.plan.gpus)
-        shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
-        path = f"{tools}:{os.environ.get('PATH', os.defpath)}"
-        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        env |= {"HOME": str(room.home), "USER": USER, "LOGNAME": USER, "SHELL": shell, "PATH": path}
-        env |= room.plan.env
-        env[MARKER] = self._marker(room.plan.order)
-        # A login shell reads /etc/profile, which sets PATH anew on Debian.
-        profile = room.home / ".profile"
-        if not profile.exists():
-            profile.write_text(
-                f"PATH='{path}'\nexport PATH\nPS1='root@clore-{room.plan.order}:\\w# '\n",
-                encoding="utf-8",
-            )
-        return Shell(env, str(room.home))
+    async def close(self) -> None:
+        """Nothing is shared among rooms."""
 
-    def _run_command(self, room: _Room, shell: Shell, command: str) -> None:
-        log = os.open(room.folder / "command.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            room.command = Child(
-                shell.argv(command), env=shell.env, cwd=shell.home, stdout=log, stderr=log
-            )
-        finally:
-            os.close(log)
-
-    async def clear(self, order: int) -> None:
-        """Close the ports, end the processes, remove the folder."""
-        room = self._rooms.pop(order, None)
-        if room is not None:
-            await self._clear(room)
-
-    async def _clear(self, room: _Room) -> None:
-        if room.door is not None:
-            await room.door.close()
-        for server in room.servers:
-            server.close()
-        for sock in room.sockets.values():
-            sock.close()
-        await self._end_processes(room)
-        if room.command is not None:
-            await room.command.exited
-        await asyncio.to_thread(shutil.rmtree, room.folder, ignore_errors=True)
-
-    async def _end_processes(self, room: _Room) -> None:
-        """Sweep; rooms that are cleared at the same time share one reading of /proc."""
-        self._sweeping[self._marker(room.plan.order)] = room.folder
+    async def sweep(self, marker: str, folder: Path) -> None:
+        """End a room's processes; rooms ended at the same time share one reading of /proc."""
+        self._sweeping[marker] = folder
         if self._sweep is None:
             self._sweep = asyncio.ensure_future(self._sweep_all())
         await asyncio.shield(self._sweep)
@@ -178,10 +144,50 @@ class ProcessProvisioner:
         rooms, self._sweeping, self._sweep = self._sweeping, {}, None
         await asyncio.to_thread(end_processes, rooms)
 
-    async def close(self) -> None:
-        """Clear all rooms; their folders stay only in memory of nobody."""
-        await asyncio.gather(*(self.clear(order) for order in list(self._rooms)))
 
-    def rooms(self) -> Sequence[int]:
-        """The orders that have a room."""
-        return list(self._rooms)
+async def run_detached(
+    interior: Interior, argv: Sequence[str], log: int, *, folder: Optional[str] = None
+) -> None:
+    """Start what nobody waits for, its output to `log`."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    try:
+        await interior.start(argv, interior.shell.env, (null, log, log), folder=folder)
+    finally:
+        os.close(null)
+
+
+def surroundings(
+    plan: RoomPlan,
+    *,
+    home: str,
+    shell: str,
+    path: str,
+    image: Optional[Mapping[str, str]] = None,
+) -> dict[str, str]:
+    """The environment of a room's sessions; `image` is what an image of its own brings."""
+    env = dict(image or {})
+    if image is None:
+        env |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    env |= {"HOME": home, "USER": USER, "LOGNAME": USER, "SHELL": shell, "PATH": path}
+    return {**env, **plan.env}
+
+
+def write_profile(home: Path, plan: RoomPlan, path: str) -> None:
+    """What a login shell reads after /etc/profile, which sets PATH anew on Debian."""
+    profile = home / ".profile"
+    if not profile.exists():
+        profile.write_text(
+            f"PATH='{path}'\nexport PATH\nPS1='root@clore-{plan.order}:\\w# '\n", encoding="utf-8"
+        )
+
+
+def _furnish(plan: RoomPlan, folder: Path, marker: str) -> Shell:
+    home, tools = folder / "home", folder / "bin"
+    for each in (home, tools):
+        each.mkdir(parents=True, exist_ok=True, mode=0o700)
+    nvidia_smi.install(tools, plan.gpus)
+    shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
+    path = f"{tools}:{os.environ.get('PATH', os.defpath)}"
+    write_profile(home, plan, path)
+    env = surroundings(plan, home=str(home), shell=shell, path=path)
+    return Shell({**env, MARKER: marker}, str(home))

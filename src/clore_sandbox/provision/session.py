@@ -9,38 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
-import struct
-import termios
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, cast
+from typing import TYPE_CHECKING, cast
 
 import asyncssh
+from asyncssh.constants import EXTENDED_DATA_STDERR
+from asyncssh.stream import SSHServerStreamSession
 
-from clore_sandbox.provision.child import Child, read, write_all
+from clore_sandbox.provision.child import read, resize, write_all
+from clore_sandbox.provision.files import HomeFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Shell", "Streams", "serve_session"]
+    from asyncssh.channel import SSHChannel
+
+    from clore_sandbox.provision.interior import Interior, Running
+
+__all__ = ["RoomSession"]
 
 _CHUNK = 65_536
 _CANNOT_START = 127
-
-
-@dataclass(frozen=True)
-class Shell:
-    """What sessions of a room run, and in which surroundings."""
-
-    env: Mapping[str, str]
-    home: str
-
-    def argv(self, command: Optional[str]) -> list[str]:
-        """The login shell, or the user's shell with one command."""
-        path = self.env["SHELL"]
-        return [path, "-l"] if command is None else [path, "-c", command]
+_SFTP_VERSION = 3  # what OpenSSH speaks
 
 
 @dataclass(frozen=True)
@@ -57,17 +49,63 @@ class Streams:
         return cast("asyncssh.SSHServerChannel[bytes]", self.stdin.channel)
 
 
-async def serve_session(shell: Shell, streams: Streams) -> None:
+class RoomSession(SSHServerStreamSession[bytes]):
+    """One session channel: a shell, a command, or SFTP."""
+
+    def __init__(self, interior: Interior) -> None:
+        # asyncssh leaves the type of what its streams carry open.
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
+            self._serve, self._serve_home, sftp_version=_SFTP_VERSION
+        )
+        self._interior = interior
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """SFTP is the only one."""
+        return subsystem == "sftp"
+
+    def session_started(self) -> None:
+        """Begin to serve."""
+        chan, conn = self._chan, self._conn
+        if (
+            chan is None
+            or conn is None
+            or chan.get_subsystem() is None
+            or self._interior.shell.files is None
+        ):
+            super().session_started()
+        else:
+            # asyncssh would serve the marketplace's own files: these are the room's.
+            stderr = asyncssh.SSHWriter(self, chan, EXTENDED_DATA_STDERR)
+            streams = asyncssh.SSHReader(self, chan), asyncssh.SSHWriter(self, chan), stderr
+            conn.create_task(self._serve(*streams))
+
+    def _serve_home(self, chan: SSHChannel[bytes]) -> asyncssh.SFTPServer:
+        channel = cast("asyncssh.SSHServerChannel[bytes]", chan)
+        return HomeFiles(channel, self._interior.shell.home)
+
+    async def _serve(
+        self,
+        stdin: asyncssh.SSHReader[bytes],
+        stdout: asyncssh.SSHWriter[bytes],
+        stderr: asyncssh.SSHWriter[bytes],
+    ) -> None:
+        await _serve(self._interior, Streams(stdin, stdout, stderr))
+
+
+async def _serve(interior: Interior, streams: Streams) -> None:
     """Run what the session asks for, and exit the channel as it exited."""
-    channel = streams.channel
+    channel, shell = streams.channel, interior.shell
     env = {**channel.get_environment(), **shell.env}
-    argv = shell.argv(channel.get_command())
+    if channel.get_subsystem() is None:
+        argv = shell.argv(channel.get_command())
+    else:
+        argv = list(shell.files or ())
     terminal = channel.get_terminal_type()
     try:
         if terminal is None:
-            code = await _without_terminal(argv, env, streams)
+            code = await _without_terminal(interior, argv, env, streams)
         else:
-            code = await _with_terminal(argv, {**env, "TERM": terminal}, streams)
+            code = await _with_terminal(interior, argv, {**env, "TERM": terminal}, streams)
     except OSError as exc:
         # The home folder is gone, or the machine is out of processes or descriptors.
         with contextlib.suppress(OSError, asyncssh.Error):
@@ -79,25 +117,21 @@ async def serve_session(shell: Shell, streams: Streams) -> None:
         channel.exit(code)
 
 
-async def _without_terminal(argv: list[str], env: Mapping[str, str], streams: Streams) -> int:
+async def _without_terminal(
+    interior: Interior, argv: list[str], env: Mapping[str, str], streams: Streams
+) -> int:
     with contextlib.ExitStack() as ours:
         with contextlib.ExitStack() as theirs:
             stdin = _pipe(theirs, ours, write=True)
             stdout, stderr = _pipe(theirs, ours), _pipe(theirs, ours)
-            child = Child(
-                argv,
-                env=env,
-                cwd=env["HOME"],
-                stdin=stdin.theirs,
-                stdout=stdout.theirs,
-                stderr=stderr.theirs,
-            )
-        feed = asyncio.ensure_future(_feed(streams.stdin, stdin, child))
+            stdio = stdin.theirs, stdout.theirs, stderr.theirs
+            process = await interior.start(argv, env, stdio)
+        feed = asyncio.ensure_future(_feed(streams.stdin, stdin, process))
         try:
             await asyncio.gather(
                 _drain(stdout.ours, streams.stdout), _drain(stderr.ours, streams.stderr)
             )
-            return await child.exited
+            return await process.exited
         finally:
             await _cancelled(feed)
 
@@ -126,14 +160,14 @@ def _pipe(
     return pipe
 
 
-async def _feed(source: asyncssh.SSHReader[bytes], sink: _Pipe, child: Child) -> None:
+async def _feed(source: asyncssh.SSHReader[bytes], sink: _Pipe, process: Running) -> None:
     """The client's input to the process; its signals to the process's group."""
     with contextlib.suppress(OSError, asyncssh.Error):
         while True:
             try:
                 data = await source.read(_CHUNK)
             except asyncssh.SignalReceived as exc:
-                child.signal_group(exc.signal)
+                process.signal_group(exc.signal)
                 continue
             except (asyncssh.TerminalSizeChanged, asyncssh.BreakReceived):
                 continue
@@ -157,28 +191,21 @@ async def _cancelled(task: asyncio.Future[None]) -> None:
         await task
 
 
-def _resize(fd: int, columns: int, rows: int, x_pixels: int, y_pixels: int) -> None:
-    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, x_pixels, y_pixels))
-
-
-async def _with_terminal(argv: list[str], env: Mapping[str, str], streams: Streams) -> int:
-    master, slave = os.openpty()
+async def _with_terminal(
+    interior: Interior, argv: list[str], env: Mapping[str, str], streams: Streams
+) -> int:
+    size = streams.channel.get_terminal_size()
+    terminal = await interior.start_on_terminal(argv, env, size)
+    master, process = terminal.master, terminal.process
     try:
+        show = asyncio.ensure_future(_drain(master, streams.stdout))
+        feed = asyncio.ensure_future(_type(streams.stdin, master, process))
         try:
-            tty = os.ttyname(slave)
-            _resize(slave, *streams.channel.get_terminal_size())
-            os.set_blocking(master, False)
-            # The session's leader opens the terminal by name, which makes it its controlling one:
-            # no preexec function, which is not safe in a process that has threads.
-            attach = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', tty]
-            child = Child([*attach, *argv], env={**env, "SSH_TTY": tty}, cwd=env["HOME"])
-            # Our copy of the slave stays open until the child has its own, lest a first read
-            # finds the terminal hung up.
-            show = asyncio.ensure_future(_drain(master, streams.stdout))
-            feed = asyncio.ensure_future(_type(streams.stdin, master, child))
-            code = await child.exited
+            code = await process.exited
         finally:
-            os.close(slave)
+            # Held until now, lest a first read finds the terminal hung up.
+            if terminal.slave is not None:
+                os.close(terminal.slave)
         # What is left on the screen is still to be shown; a background job may hold the terminal.
         await asyncio.wait({show}, timeout=0.2)
         await _cancelled(show)
@@ -188,17 +215,17 @@ async def _with_terminal(argv: list[str], env: Mapping[str, str], streams: Strea
         os.close(master)
 
 
-async def _type(source: asyncssh.SSHReader[bytes], master: int, child: Child) -> None:
+async def _type(source: asyncssh.SSHReader[bytes], master: int, process: Running) -> None:
     """Keystrokes and window changes to the terminal; it hangs up when the client goes."""
     with contextlib.suppress(OSError, asyncssh.Error):
         while True:
             try:
                 data = await source.read(_CHUNK)
             except asyncssh.TerminalSizeChanged as exc:
-                _resize(master, exc.width, exc.height, exc.pixwidth, exc.pixheight)
+                resize(master, exc.width, exc.height, exc.pixwidth, exc.pixheight)
                 continue
             except asyncssh.SignalReceived as exc:
-                child.signal_group(exc.signal)
+                process.signal_group(exc.signal)
                 continue
             except asyncssh.BreakReceived:
                 continue
@@ -206,7 +233,7 @@ async def _type(source: asyncssh.SSHReader[bytes], master: int, child: Child) ->
                 break
             await write_all(master, data)
     if source.channel.is_closing():
-        child.signal_group("HUP")
+        process.signal_group("HUP")
     else:
         # Only the client's input has ended (`ssh -tt … </dev/null`): what a terminal calls that.
         with contextlib.suppress(OSError):

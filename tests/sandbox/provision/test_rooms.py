@@ -3,9 +3,9 @@
 import socket
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
+from served import serve
 
 
 def running(command):
@@ -14,28 +14,38 @@ def running(command):
 
 
 @pytest.mark.parametrize(
-    ("start", "left"),
+    "start",
     [
-        ("sleep 3301.5 &", "sleep 3301.5"),
-        ("nohup setsid sleep 3302.5 >/dev/null 2>&1 &", "sleep 3302.5"),
-        ("(setsid sh -c 'trap \"\" TERM HUP; sleep 3303.5' &) &", "sleep 3303.5"),
-        ("setsid env -i sleep 3304.5 &", "sleep 3304.5"),
+        "NAP &",
+        "nohup setsid NAP >/dev/null 2>&1 &",
+        "(setsid sh -c 'trap \"\" TERM HUP; NAP' &) &",
+        "setsid env -i NAP &",
     ],
     ids=["background", "nohup", "traps", "no environment"],
 )
-def test_cancelling_ends_every_process(renter, shell_of, wait, start, left):
-    order = renter.rent(command=start)
-    wait(lambda: running(left))
+def test_cancelling_ends_every_process(renter, wait, nap, start):
+    order = renter.rent(command=start.replace("NAP", nap))
+    wait(lambda: running(nap))
     renter.cancel(order)
-    assert not running(left)
+    assert not running(nap)
 
 
-def test_cancelling_ends_sessions_closes_ports_and_removes_the_folder(renter, shell_of, wait):
+def folders(market):
+    """What rooms have left on the machine."""
+    return list(market._market.provisioner._folder.glob("[0-9]*"))
+
+
+def test_cancelling_ends_sessions_closes_ports_and_removes_the_folder(
+    own_market, renter_of, shell_of, nap
+):
+    market = own_market()
+    renter = renter_of(market)
     order = renter.rent(ports={"22": "tcp", "8888": "http", "9000": "tcp"})
     shell = shell_of(order)
-    home = shell.run("pwd").stdout.decode().strip()
+    shell.run("mkdir -p ~/deep/er; touch ~/deep/er/file; chmod 0 ~/deep/er ~/deep")
+    assert folders(market)
     with subprocess.Popen(
-        shell.argv("echo on; sleep 3305.5"),
+        shell.argv(f"echo on; {nap}"),
         env=shell.env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -43,8 +53,8 @@ def test_cancelling_ends_sessions_closes_ports_and_removes_the_folder(renter, sh
         assert session.stdout.readline() == b"on\n"
         renter.cancel(order)
         assert session.wait(10) == 255
-    assert not running("sleep 3305.5")
-    assert not Path(home).exists()
+    assert not running(nap)
+    assert not folders(market)
     ports = [pair.partition(":")[2] for pair in order["tcp_ports"]]
     for port in [*ports, order["http_pub"].partition(":")[2]]:
         with pytest.raises(ConnectionRefusedError):
@@ -68,55 +78,56 @@ def test_cancelling_cuts_an_idle_tunnel(renter, shell_of, wait):
         assert tunnel.wait(10) == 255
 
 
-def test_a_stranger_who_stands_in_the_rooms_folder_is_left_alone(renter, shell_of):
+def test_a_stranger_who_stands_in_the_rooms_folder_is_left_alone(own_market, renter_of):
+    market = own_market()
+    renter = renter_of(market)
     order = renter.rent()
-    home = shell_of(order).run("pwd").stdout.decode().strip()
-    with subprocess.Popen(["sleep", "60"], cwd=home) as stranger:
+    with subprocess.Popen(["sleep", "60"], cwd=folders(market)[0]) as stranger:
         renter.cancel(order)
         assert stranger.poll() is None
         stranger.terminate()
 
 
-def test_an_order_that_runs_out_of_money_ends_its_processes(own_market, renter_of, wait):
+def test_an_order_that_runs_out_of_money_ends_its_processes(own_market, renter_of, wait, nap):
     market = own_market()
     renter = renter_of(market)
-    renter.rent(command="sleep 3306.5")
-    wait(lambda: running("sleep 3306.5"))
+    renter.rent(command=nap)
+    wait(lambda: running(nap))
     market.advance(3600 * 24 * 3000)
-    assert not running("sleep 3306.5")
+    assert not running(nap)
 
 
-def test_stopping_the_marketplace_ends_everything(renter_of, wait):
+def test_stopping_the_marketplace_ends_everything(quick, renter_of, wait, nap):
     from clore_sandbox import Sandbox
 
-    market = Sandbox(visibility_lag_s=0.05, boot_s=0.05, limits=False).start()
+    market = Sandbox(**quick).start()
     renter = renter_of(market)
-    order = renter.rent(command="setsid sleep 3307.5")
-    wait(lambda: running("sleep 3307.5"))
+    order = renter.rent(command=f"setsid {nap}")
+    wait(lambda: running(nap))
     market.stop()
     market.stop()
-    assert not running("sleep 3307.5")
+    assert not running(nap)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(order["tcp_ports"][0].partition(":")[2])), 2)
 
 
-def test_an_order_cancelled_while_it_boots_leaves_nothing(renter):
+def test_an_order_cancelled_while_it_boots_leaves_nothing(renter, nap):
     server = renter.free()[0]["id"]
     for _ in range(5):
-        renter.create(server, ports={"22": "tcp"}, command="sleep 3308.5")
+        renter.create(server, ports={"22": "tcp"}, command=nap)
         mine = None
         while not mine:
             mine = next((o for o in renter.orders() if o["si"] == server), None)
         renter.cancel(mine)
     time.sleep(0.3)  # longer than a boot takes
-    assert not running("sleep 3308.5")
+    assert not running(nap)
 
 
 def test_every_order_has_a_home_of_its_own(rented):
     (_, one), (_, two) = rented(), rented()
     one.run("echo secret > mine")
-    assert two.run("cat mine; pwd").stdout != one.run("pwd").stdout
-    assert two.run("cat mine").returncode == 1
+    assert one.run("cat ~/mine").stdout == b"secret\n"
+    assert two.run("cat ~/mine").returncode == 1
 
 
 @pytest.fixture
@@ -154,3 +165,27 @@ def test_nvidia_smi_refuses_as_the_real_one(rented):
     assert shell.run("nvidia-smi --query-gpu=name").returncode == 2
     assert shell.run("nvidia-smi --frobnicate").returncode == 2
     assert shell.run("nvidia-smi -i 99").returncode == 6
+
+
+def test_a_killed_marketplace_leaves_nothing_to_the_next_but_the_orders(
+    tmp_path, kind, renter_of, shell_of, wait, nap
+):
+    """Kill -9, and again on the same state: the order is up again, the old processes are not."""
+    other = f"{nap}0"
+    options = "--db", tmp_path / "market.db", "--provisioner", kind
+    with serve(*options) as market:
+        renter = renter_of(market)
+        shell = shell_of(renter.rent(command=f"setsid {nap}"))
+        shell.run(f"echo kept > file; setsid {other} >/dev/null 2>&1 &")
+        wait(lambda: running(nap) and running(other))
+        market.kill()
+    if kind != "process":  # what is fenced in ends with its marketplace
+        wait(lambda: not running(other) and not running(nap))
+    with serve(*options) as market:
+        renter = renter_of(market)
+        assert not running(other)
+        order = wait(lambda: next(iter(renter.orders()), None))
+        assert wait(lambda: shell_of(order).run("echo up").stdout) == b"up\n"
+        if kind != "docker":  # a container begins anew from its image
+            assert shell_of(order).run("cat file").stdout == b"kept\n"
+    assert not running(nap)

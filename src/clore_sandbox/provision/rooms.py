@@ -1,0 +1,190 @@
+"""The provisioner: public ports, the SSH front end and forwarders before rooms of one kind.
+
+Promises: a port that was handed out refuses connections until its room has booted, and again once
+it is cleared; clearing returns when nothing of the room is left, also of one that was booting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+from weakref import WeakValueDictionary
+
+import asyncssh
+
+from clore_sandbox.provision import Ports, RoomPlan
+from clore_sandbox.provision.door import Door, open_door
+from clore_sandbox.provision.proxy import Forward
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from clore_sandbox.provision.interior import Builder, Interior
+
+__all__ = ["Rooms"]
+
+log = logging.getLogger("clore_sandbox")
+
+SSH_PORT = 22
+
+
+@dataclass
+class _Room:
+    plan: RoomPlan
+    folder: Path
+    sockets: dict[int, socket.socket]
+    public: frozenset[int]
+    #: The order's: held while a room of it is built or ended, as they share a folder.
+    lock: asyncio.Lock
+    preparing: Optional[asyncio.Task[None]] = None
+    interior: Optional[Interior] = None
+    door: Optional[Door] = None
+    forwards: list[Forward] = field(default_factory=list[Forward])
+
+
+class Rooms:
+    """Rooms under `folder`, reached through `host`; all of them show the same SSH host key."""
+
+    def __init__(self, builder: Builder, folder: Path, *, host: str, host_key: str) -> None:
+        self._builder = builder
+        self._folder = folder
+        self._host = host
+        self._host_key = asyncssh.import_private_key(host_key)
+        self._rooms: dict[int, _Room] = {}
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        #: Folders of an earlier marketplace, until the order is taken up again.
+        self._left: dict[int, Path] = {}
+
+    async def open(self) -> None:
+        """Get ready; end what a killed marketplace of the same state left running.
+
+        The files of an order that is taken up again are still there, where its kind keeps any.
+
+        Raises:
+            CannotIsolate: This machine lacks what rooms of this kind need.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._left = {int(e.name): e for e in self._folder.iterdir() if e.name.isdigit()}
+        await self._builder.open(self._left)
+
+    async def reserve(self, plan: RoomPlan) -> Ports:
+        """Bind a random public port for each port of the order; bound, not listening: refused."""
+        sockets: dict[int, socket.socket] = {}
+        try:
+            for inner in plan.ports:
+                sockets[inner] = sock = socket.socket()
+                sock.bind((self._host, 0))
+        except OSError:
+            for sock in sockets.values():
+                sock.close()
+            raise
+        public = {inner: sock.getsockname()[1] for inner, sock in sockets.items()}
+        folder = self._left.pop(plan.order, self._folder / str(plan.order))
+        lock = self._locks.setdefault(plan.order, asyncio.Lock())
+        self._rooms[plan.order] = _Room(plan, folder, sockets, frozenset(public.values()), lock)
+        self._introduce()
+        http = next(((i, public[i]) for i, kind in plan.ports.items() if kind == "http"), None)
+        tcp = {i: public[i] for i, kind in plan.ports.items() if kind == "tcp"}
+        # An address that listens everywhere is reached from here by loopback.
+        host = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host  # noqa: S104 - compared
+        return Ports(host, tcp, http)
+
+    def _introduce(self) -> None:
+        """Every room's loopback leads to every public port, as the machine's own does."""
+        public = frozenset[int]().union(*(room.public for room in self._rooms.values()))
+        for room in self._rooms.values():
+            if room.interior is not None:
+                room.interior.meet(public)
+
+    async def boot(self, order: int) -> None:
+        """Build the room, open its ports, run its command. One that cannot be built stays shut."""
+        room = self._rooms.get(order)
+        if room is None or room.interior is not None or room.preparing is not None:
+            return
+        room.preparing = asyncio.ensure_future(self._builder.prepare(room.plan))
+        try:
+            await room.preparing
+            async with room.lock:
+                if self._rooms.get(order) is room:
+                    room.interior = await self._builder.build(room.plan, room.folder)
+                    self._introduce()
+                    await self._open_ports(room, room.interior)
+                    await self._run_command(room, room.interior)
+        except OSError as exc:
+            # The order stands, as on the service, where some never become reachable.
+            log.warning("order %d does not boot: %s", order, exc.strerror or exc)
+        except asyncio.CancelledError:
+            if not room.preparing.cancelled():
+                raise  # it was not clear() that gave it up
+        finally:
+            room.preparing = None
+
+    async def _open_ports(self, room: _Room, interior: Interior) -> None:
+        for inner, sock in room.sockets.items():
+            http = room.plan.ports[inner] == "http"
+            if inner != SSH_PORT or http:
+                forward = Forward(_dial(interior, inner), http=http)
+                await forward.open(sock)
+                room.forwards.append(forward)
+            elif room.plan.ssh_answers:
+                room.door = await open_door(sock, room.plan, interior, self._host_key)
+
+    async def _run_command(self, room: _Room, interior: Interior) -> None:
+        output = os.open(room.folder / "command.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            await self._builder.run_command(interior, room.plan, output)
+        finally:
+            os.close(output)
+
+    async def clear(self, order: int) -> None:
+        """Close the ports, end the processes, remove the folder."""
+        room = self._rooms.pop(order, None)
+        if room is None:
+            return
+        if room.preparing is not None:
+            room.preparing.cancel()
+        async with room.lock:
+            if room.door is not None:
+                await room.door.close()
+            for forward in room.forwards:
+                forward.close()
+            for sock in room.sockets.values():
+                sock.close()
+            self._introduce()
+            if room.interior is not None:
+                await room.interior.end()
+            await asyncio.to_thread(_remove, room.folder)
+
+    async def close(self) -> None:
+        """Clear all rooms, and what was left of orders that nobody took up."""
+        await asyncio.gather(*(self.clear(order) for order in list(self._rooms)))
+        for folder in self._left.values():
+            await asyncio.to_thread(_remove, folder)
+        await self._builder.close()
+
+    def rooms(self) -> Sequence[int]:
+        """The orders that have a room."""
+        return list(self._rooms)
+
+
+def _dial(interior: Interior, port: int) -> Callable[[], Awaitable[socket.socket]]:
+    return lambda: interior.dial("127.0.0.1", port)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a room's files, whatever modes their owner has left on them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        # Top down: a folder can be listed once it is open. Nobody is left inside to race with.
+        for at, folders, _ in os.walk(folder):
+            for name in folders:
+                path = Path(at, name)
+                if not path.is_symlink():
+                    path.chmod(0o700)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,57 @@
+"""One test body for every kind of room; a kind that cannot run here is skipped and says why."""
+
+import itertools
+import os
+from contextlib import ExitStack
+
+import engine
+import pytest
+
+from clore_sandbox import Sandbox
+from clore_sandbox.provision import KINDS
+
+
+@pytest.fixture(scope="session")
+def cannot():
+    """Kind → why this machine cannot build such rooms; None where it can."""
+    known = {"process": None}
+    with ExitStack() as stack:
+
+        def ask(kind):
+            if kind not in known:
+                try:
+                    if kind == "docker":
+                        os.environ["DOCKER_HOST"] = stack.enter_context(engine.engine())
+                        stack.callback(os.environ.pop, "DOCKER_HOST")
+                    Sandbox(provisioner=kind).start().stop()
+                    known[kind] = None
+                except engine.Cannot as exc:
+                    known[kind] = str(exc)
+                except RuntimeError as exc:
+                    known[kind] = str(exc.__cause__)
+            return known[kind]
+
+        yield ask
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request, cannot):
+    """How rooms are fenced in."""
+    if (why := cannot(request.param)) is not None:
+        pytest.skip(why)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def quick(quick, kind):
+    """Marketplaces whose rooms are of the kind."""
+    return {**quick, "provisioner": kind}
+
+
+_naps = itertools.count(3600)
+
+
+@pytest.fixture
+def nap():
+    """A command line that nobody else on this machine runs now."""
+    return f"sleep {next(_naps)}.{os.getpid()}"
