@@ -1,0 +1,120 @@
+"""Locks among processes, on files of the state folder. It may do no network I/O.
+
+The system frees such a lock when its holder ends, however that ends: after a kill -9 nobody waits.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from clore_ai.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+_TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+
+
+class FileLock:
+    """One holder at a time among all processes, threads and tasks of this machine.
+
+    Each object is a contender of its own: two of one path exclude each other in one thread too.
+    The file stays where it is; removing it would let two hold the lock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; never waits.
+
+        Raises:
+            ConfigError: the file can't be opened, or its file system has no locks.
+        """
+        return self._take(wait=False)
+
+    def acquire(self) -> None:
+        """Wait for the lock: only for what others hold for an instant.
+
+        Raises:
+            ConfigError: as in `try_acquire`.
+        """
+        self._take(wait=True)
+
+    def release(self) -> None:
+        """Free the lock; not held, nothing happens."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    @property
+    def file(self) -> int:
+        """The open file's descriptor, while the lock is held."""
+        if self._file is None:
+            raise ValueError(f"{self._path.name} is not held")
+        return self._file
+
+    def _take(self, *, wait: bool) -> bool:
+        if self._file is not None:
+            raise ValueError(f"{self._path.name} is held already")
+        try:
+            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as exc:
+            raise ConfigError(f"{self._path} can't be opened: {exc.strerror}.") from exc
+        try:
+            _lock(file, wait=wait)
+        except BaseException as exc:
+            os.close(file)
+            if not isinstance(exc, OSError):
+                raise
+            if not wait and exc.errno in _TAKEN:
+                return False
+            raise ConfigError(
+                f"{self._path.parent} is on a file system without locks ({exc.strerror}), so two "
+                "commands could rent at once; name a folder on a local disk with CLORE_HOME."
+            ) from exc
+        self._file = file
+        return True
+
+
+if sys.platform == "win32":  # pragma: no cover - not among the machines that run the tests
+    import msvcrt
+    import time
+
+    def _lock(file: int, *, wait: bool) -> None:
+        while True:
+            try:
+                os.lseek(file, 0, os.SEEK_SET)
+                msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+            except OSError as exc:
+                if not (wait and exc.errno in _TAKEN):
+                    raise
+                time.sleep(0.01)
+            else:
+                return
+
+else:
+    import fcntl
+
+    def _lock(file: int, *, wait: bool) -> None:
+        # Of the open file, not of the process as `lockf` has it: threads exclude each other too.
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
