@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from clore_ai import _wire
 from clore_ai._drive import AsyncDriver
 from clore_ai._flow import Flow, Rules, request
-from clore_ai.config import resolve
+from clore_ai.config import folder_of, resolve
+from clore_ai.ledger import Ledger, account_of
 from clore_ai.rate_limiter import RateLimiter
-from clore_ai.rental import cancel, check, create, hosting, pick, wait
+from clore_ai.rental import cancel, check, create, hosting, look, pick, wait
 from clore_ai.rental.session import Session
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from clore_ai.ledger import Ledger
     from clore_ai.models import (
         MarketplaceServer,
         MyServer,
@@ -48,6 +49,9 @@ class AsyncCloreAI:
         base_url: else ``CLORE_BASE_URL``, else the config file, else the real service.
         timeout: seconds that each attempt may wait for the network.
         max_retries: how often a call may be sent again.
+        state: a folder that keeps the ledger for later and for other processes; True for the
+            state folder of the command line (``CLORE_HOME``, ``~/.clore``). Without it the
+            ledger lasts as long as the client.
 
     Raises:
         ConfigError: the config file can't be read, or the base URL is none.
@@ -59,6 +63,8 @@ class AsyncCloreAI:
         base_url: str | None = None,
         timeout: float = 30.0,
         max_retries: int = 3,
+        *,
+        state: str | Path | bool | None = None,
     ) -> None:
         if max_retries < 0 or timeout <= 0:
             raise ValueError("max_retries must be 0 or more, timeout above 0")
@@ -68,7 +74,8 @@ class AsyncCloreAI:
         self.timeout = timeout
         self.max_retries = max_retries
         self.rate_limiter = RateLimiter.at_pace(settings.requests_per_second)
-        self._session = Session(Rules(bool(settings.api_key), max_retries))
+        ledger = Ledger(folder_of(state), account_of(settings.base_url, settings.api_key))
+        self._session = Session(Rules(bool(settings.api_key), max_retries), ledger)
         self._driver = AsyncDriver(settings, timeout, self.rate_limiter)
 
     def __repr__(self) -> str:
@@ -148,8 +155,8 @@ class AsyncCloreAI:
 
     async def my_orders(self, include_completed: bool = False) -> list[Order]:  # noqa: FBT001, FBT002 - 004's signature
         """The user's rentals; with `include_completed` also those that ended (004, my_orders)."""
-        call = _wire.my_orders(include_completed=include_completed)
-        return await self.drive(request(call, self._session.rules))
+        flow = look.orders(self._session, include_completed=include_completed)
+        return await self.drive(flow)
 
     async def create_order(
         self,
@@ -168,6 +175,9 @@ class AsyncCloreAI:
         autossh_entrypoint: str | bool | None = None,  # noqa: FBT001 - 004's signature; api.md: a bool too
         *,
         client_ref: str | None = None,
+        purpose: str | None = None,
+        lease_h: float | None = None,
+        max_cost_usd: float | None = None,
     ) -> Order:
         """Rent a server: one order, whatever happens to the answer, and the order itself back.
 
@@ -189,7 +199,11 @@ class AsyncCloreAI:
             spot_price: the bid, in `currency` per **day** for the whole server.
             required_price: the list price that you saw, in `currency` per **day**.
             autossh_entrypoint: a bool on the live service, a text in 004.
-            client_ref: your name for this rental; given twice, the same order comes back.
+            client_ref: your name for this rental; given twice, the same order comes back, with
+                `state` across processes and restarts, too.
+            purpose: what it is for, as the ledger shall say.
+            lease_h: hours after which ``clore reap`` ends it (with `state`); None for no end.
+            max_cost_usd: USD, fees in, that it may cost before ``clore reap`` ends it.
 
         Raises:
             InvalidInputError: the input is refused, here or there; nothing was rented.
@@ -213,7 +227,8 @@ class AsyncCloreAI:
             required_price=required_price,
             autossh_entrypoint=autossh_entrypoint,
         )
-        return await self.drive(create.create(self._session, body, client_ref))
+        terms = create.Terms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
+        return await self.drive(create.create(self._session, body, terms))
 
     async def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
         """End a rental; `issue` (up to 2,048 characters) tells the host why (004, cancel_order).

@@ -44,6 +44,13 @@ def state_folder() -> Path:
         raise ConfigError("There is no home folder; set CLORE_HOME to a folder.") from exc
 
 
+def folder_of(state: str | Path | bool | None) -> Path | None:  # noqa: FBT001 - True: the usual one
+    """The folder that a client's `state` names: a path, or True for `state_folder`."""
+    if state is None or state is False:
+        return None
+    return state_folder() if state is True else Path(state).expanduser()
+
+
 def config_file() -> Path:
     """The config file's path. It may not exist yet."""
     return state_folder() / "config.json"

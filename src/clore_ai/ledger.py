@@ -1,20 +1,62 @@
-"""The local record of what we asked for: every intent to rent, before it is sent.
+"""The local record: every intent to rent before it is sent, and what became of it.
 
-In memory: it lives as long as the client that holds it. It may do no network I/O.
+One SQLite file for all keys and marketplaces of a state folder, or memory where a client has
+none. Safe for threads and for many processes. It may do no network I/O; a write takes some
+milliseconds of disk.
+
+An intent goes from ``open`` to ``created``, ``refused`` or ``uncertain``; what is `uncertain` is
+settled by a later look at the orders (`clore_ai.rental.look`).
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import threading
-from dataclasses import dataclass, field
-from typing import Literal
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from clore_ai._database import Database
+from clore_ai._lock import FileLock
+from clore_ai.config import private_folder
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable
+    from pathlib import Path
 
 State = Literal["open", "created", "refused", "uncertain"]
+
+FILE = "ledger.sqlite"
+
+_STEPS = (
+    """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE intents (
+        id INTEGER PRIMARY KEY, account TEXT NOT NULL, server_id INTEGER NOT NULL,
+        type TEXT NOT NULL, currency TEXT NOT NULL, image TEXT NOT NULL, client_ref TEXT,
+        purpose TEXT, state TEXT NOT NULL, reason TEXT, opened_at REAL NOT NULL, posted_at REAL,
+        answered_at REAL, newest_id INTEGER, known_ids TEXT NOT NULL, order_id INTEGER, gpu TEXT,
+        price REAL, usd_per_coin REAL, creation_fee REAL, started_at REAL, lease_s REAL,
+        ends_at REAL, max_cost_usd REAL, spend REAL, seen_at REAL, ended_at REAL);
+    CREATE UNIQUE INDEX one_intent_an_order ON intents (account, order_id)
+        WHERE order_id IS NOT NULL;
+    CREATE UNIQUE INDEX one_intent_a_ref ON intents (account, client_ref)
+        WHERE client_ref IS NOT NULL AND state != 'refused';
+    CREATE TABLE balances (
+        account TEXT NOT NULL, coin TEXT NOT NULL, at REAL NOT NULL, balance REAL NOT NULL);
+    CREATE INDEX latest_balance ON balances (account, coin, at);
+    CREATE TABLE budgets (
+        account TEXT NOT NULL, unit TEXT NOT NULL, per TEXT NOT NULL, amount REAL NOT NULL,
+        PRIMARY KEY (account, unit, per))
+    """,
+)
 
 
 @dataclass
 class Intent:
-    """One wish to rent, and what became of it.
+    """One wish to rent, and what became of it. Times are unix seconds by the service's clock.
 
     `state`: ``open`` while it is on its way, ``created`` once the order is known, ``refused``
     when the service surely did nothing, ``uncertain`` when an order may exist unseen.
@@ -25,55 +67,263 @@ class Intent:
     currency: str
     image: str
     client_ref: str | None = None
+    purpose: str | None = None
+    """What it is for, in the user's words."""
+    lease_s: float | None = None
+    """How long it may run, in seconds; None for no end of its own."""
+    max_cost_usd: float | None = None
+    """What it may cost in all, in USD, fees in."""
+    price: float | None = None
+    """Coin per **day**, without the renter's fee."""
+    usd_per_coin: float | None = None
+    """At the time of rental; None where unknown."""
+    opened_at: float = 0.0
     posted_at: float | None = None
-    """Unix seconds by the local clock; None before the request was first sent."""
+    """None before the request was first sent."""
+    answered_at: float | None = None
+    """When the request was answered or given up; None where its process ended before."""
     state: State = "open"
+    reason: str | None = None
+    """Why it was refused, or how it ended."""
     order_id: int | None = None
+    newest_id: int | None = None
+    """The newest of all orders just before."""
     known_ids: frozenset[int] = field(default_factory=frozenset[int], repr=False)
-    """All orders just before, ended ones too: a new one is not among them."""
+    """The orders on this server just before, ended ones too: a new one is not among them."""
+    gpu: str | None = None
+    creation_fee: float | None = None
+    started_at: float | None = None
+    """`ct` of the order."""
+    ends_at: float | None = None
+    """When its lease is over."""
+    spend: float | None = None
+    """In the coin, without fees, as the service last said."""
+    seen_at: float | None = None
+    """When the service was last seen to list it."""
+    ended_at: float | None = None
+    """None while it runs, as far as is known."""
+    id: int | None = None
+    """Its row in the ledger."""
+
+    @property
+    def runs(self) -> bool:
+        """Is it, as far as is known, an order that is billed?"""
+        return self.state == "created" and self.ended_at is None
+
+
+_COLUMNS = [f.name for f in fields(Intent)]
+
+
+def account_of(base_url: str, api_key: str | None) -> str:
+    """A name for one key at one service, from which the key can't be read."""
+    return hashlib.sha256(f"{base_url}\n{api_key or ''}".encode()).hexdigest()[:16]
 
 
 class Ledger:
-    """All intents of one client, oldest first. Safe for threads."""
+    """The intents, balances and budgets of one account, in `folder` or in memory.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._intents: list[Intent] = []
+    All methods raise `ConfigError` where the file can't be read or written; before an order is
+    sent that means that nothing was rented.
+    """
+
+    def __init__(self, folder: Path | None = None, account: str = "") -> None:
+        self.folder = folder
+        self.account = account
+        self._database = Database(None if folder is None else folder / FILE, _STEPS)
+        self._threads = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    def close(self) -> None:
+        """Close the file; what was in memory stays until the ledger is gone."""
+        if self.folder is not None:
+            self._database.close()
+
+    def lock(self, name: str) -> FileLock | MemoryLock:
+        """A lock among all who use this ledger; to be taken with `try_acquire`."""
+        if self.folder is None:
+            with self._threads:
+                return MemoryLock(self._locks.setdefault(name, threading.Lock()))
+        digest = hashlib.sha256(f"{self.account}\n{name}".encode()).hexdigest()[:16]
+        self.intents(0)  # says in one sentence what is wrong with the folder
+        return FileLock(private_folder(self.folder / "locks") / digest)
 
     def open(self, intent: Intent) -> Intent | None:
         """Record an intent before anything is sent.
 
         Under a `client_ref` that is taken nothing is recorded, and the earlier intent returned:
-        of two threads with one `client_ref`, one rents.
+        of two with one `client_ref`, one rents.
         """
-        with self._lock:
-            earlier = self._by_ref(intent.client_ref)
+        row = {name: value for name, value in _row(intent).items() if name != "id"}
+        row["account"] = self.account
+        names = ", ".join(row)
+        marks = ", ".join("?" for _ in row)
+        with self._database.transaction() as db:
+            earlier = self._by_ref(db, intent.client_ref)
             if earlier is None:
-                self._intents.append(intent)
+                done = db.execute(
+                    f"INSERT INTO intents ({names}) VALUES ({marks})",  # noqa: S608 - our own names
+                    list(row.values()),
+                )
+                intent.id = done.lastrowid
             return earlier
 
-    def intents(self) -> list[Intent]:
-        """A copy of the list."""
-        with self._lock:
-            return list(self._intents)
+    def update(self, intent: Intent, **changes: Any) -> None:  # noqa: ANN401 - any field of Intent
+        """Set fields of an intent, on disk first; others stay as they are there."""
+        self.update_all([(intent, changes)])
+
+    def update_all(self, changed: Iterable[tuple[Intent, dict[str, Any]]]) -> None:
+        """As `update`, of several intents in one transaction."""
+        todo = [(intent, changes) for intent, changes in changed if changes]
+        if not todo:
+            return
+        with self._database.transaction() as db:
+            for intent, changes in todo:
+                _write(db, intent, changes)
+        for intent, changes in todo:
+            _set(intent, changes)
+
+    def claim(self, intent: Intent, order_id: int, changes: dict[str, Any]) -> bool:
+        """Say that this order is this intent's, with what else is known; False if it is another's.
+
+        A marketplace that was reset gives out its ids anew: an earlier order of the same id, but
+        another `started_at`, makes room.
+        """
+        started_at = changes.get("started_at", intent.started_at)
+        changes = {**changes, "order_id": order_id, "state": "created"}
+        with self._database.transaction() as db:
+            holder = self._select(db, "order_id = ?", order_id)
+            if holder and holder[0].id != intent.id:
+                if None in (started_at, holder[0].started_at) or (
+                    started_at == holder[0].started_at
+                ):
+                    return False
+                db.execute(
+                    "UPDATE intents SET order_id = NULL, ended_at = coalesce(ended_at, ?), "
+                    "reason = coalesce(reason, ?) WHERE id = ?",
+                    (started_at, f"order {order_id} of a service that was reset", holder[0].id),
+                )
+            _write(db, intent, changes)
+        _set(intent, changes)
+        return True
+
+    def reread(self, intent: Intent) -> Intent:
+        """The intent as it stands now; others may have changed it."""
+        with self._database.transaction(write=False) as db:
+            found = self._select(db, "id = ?", intent.id)
+        return found[0] if found else intent
+
+    def intents(self, limit: int = -1) -> list[Intent]:
+        """All of this account, oldest first."""
+        with self._database.transaction(write=False) as db:
+            return self._select(db, "1", limit=limit)
+
+    def running(self) -> list[Intent]:
+        """Those whose order is billed, as far as is known."""
+        with self._database.transaction(write=False) as db:
+            return self._select(db, "state = 'created' AND ended_at IS NULL")
 
     def unsettled(self) -> list[Intent]:
-        """Intents whose order may exist unseen: sent, and neither created nor refused."""
-        return [
-            i
-            for i in self.intents()
-            if i.posted_at is not None and i.state in ("open", "uncertain")
-        ]
+        """Those whose order may exist unseen: sent, and neither created nor refused."""
+        with self._database.transaction(write=False) as db:
+            return self._select(db, "posted_at IS NOT NULL AND state IN ('open', 'uncertain')")
+
+    def unsent(self) -> list[Intent]:
+        """Those that were recorded and, so far, not sent."""
+        with self._database.transaction(write=False) as db:
+            return self._select(db, "posted_at IS NULL AND state = 'open'")
 
     def by_ref(self, client_ref: str) -> Intent | None:
-        """The newest intent under `client_ref` that was not refused."""
-        with self._lock:
-            return self._by_ref(client_ref)
+        """The intent under `client_ref` that was not refused."""
+        with self._database.transaction(write=False) as db:
+            return self._by_ref(db, client_ref)
 
-    def _by_ref(self, client_ref: str | None) -> Intent | None:
-        found = (
-            i
-            for i in reversed(self._intents)
-            if i.client_ref == client_ref and i.state != "refused"
+    def by_order(self, order_id: int) -> Intent | None:
+        """The intent that `order_id` came of."""
+        with self._database.transaction(write=False) as db:
+            found = self._select(db, "order_id = ?", order_id)
+        return found[0] if found else None
+
+    def claimed(self) -> set[int]:
+        """The ids of all orders that have an intent."""
+        with self._database.transaction(write=False) as db:
+            rows = db.execute(
+                "SELECT order_id FROM intents WHERE account = ? AND order_id IS NOT NULL",
+                (self.account,),
+            )
+            return {row[0] for row in rows}
+
+    def damaged(self) -> str | None:
+        """Where a damaged ledger was moved to, until `mended` is called; None if none was."""
+        with self._database.transaction(write=False) as db:
+            row = db.execute("SELECT value FROM facts WHERE name = 'damaged'").fetchone()
+        return None if row is None else str(row[0])
+
+    def mended(self) -> None:
+        """Say that what the damaged ledger held was found again, as far as it can be."""
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM facts WHERE name = 'damaged'")
+
+    def _select(
+        self, db: sqlite3.Connection, where: str, *values: object, limit: int = -1
+    ) -> list[Intent]:
+        rows = db.execute(
+            f"SELECT * FROM intents WHERE account = ? AND ({where}) ORDER BY id LIMIT ?",  # noqa: S608 - our own words
+            (self.account, *values, limit),
         )
-        return None if client_ref is None else next(found, None)
+        return [_intent(row) for row in rows]
+
+    def _by_ref(self, db: sqlite3.Connection, client_ref: str | None) -> Intent | None:
+        if client_ref is None:
+            return None
+        found = self._select(db, "client_ref = ? AND state != 'refused'", client_ref)
+        return found[0] if found else None
+
+
+class MemoryLock:
+    """A lock among the threads and tasks of one client; as `FileLock`."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._held = False
+
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; never waits."""
+        self._held = self._lock.acquire(blocking=False)
+        return self._held
+
+    def release(self) -> None:
+        """Free the lock; not held, nothing happens."""
+        if self._held:
+            self._held = False
+            with suppress(RuntimeError):
+                self._lock.release()
+
+
+def _plain(value: object) -> object:
+    return (
+        json.dumps(sorted(cast("frozenset[int]", value))) if isinstance(value, frozenset) else value
+    )
+
+
+def _row(intent: Intent) -> dict[str, object]:
+    return {name: _plain(getattr(intent, name)) for name in _COLUMNS}
+
+
+def _write(db: sqlite3.Connection, intent: Intent, changes: dict[str, Any]) -> None:
+    row = {name: _plain(value) for name, value in changes.items()}
+    names = ", ".join(f"{name} = ?" for name in row)
+    db.execute(
+        f"UPDATE intents SET {names} WHERE id = ?",  # noqa: S608 - our own names
+        [*row.values(), intent.id],
+    )
+
+
+def _set(intent: Intent, changes: dict[str, Any]) -> None:
+    for name, value in changes.items():
+        setattr(intent, name, value)
+
+
+def _intent(row: sqlite3.Row) -> Intent:
+    values = {name: row[name] for name in _COLUMNS}
+    values["known_ids"] = frozenset(json.loads(values["known_ids"]))
+    return Intent(**values)

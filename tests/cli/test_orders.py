@@ -101,7 +101,7 @@ def test_secrets_are_never_printed(renter: Renter) -> None:
     key_files = [p for p in renter.home.rglob("*") if p.is_file()]
     for file in key_files:
         for secret in renter.secrets:
-            assert secret not in file.read_text("utf-8")
+            assert secret.encode() not in file.read_bytes()
 
 
 def test_a_script_is_not_asked(renter: Renter) -> None:

@@ -90,6 +90,13 @@ class Hand:
         finally:
             flow.close()
 
+    def until(self, flow: Flow[Any], kind: type) -> Any:
+        """Step a flow to its first step of a kind, which is left to be answered."""
+        step = next(flow)
+        while not isinstance(step, kind):
+            step = flow.send(self._perform(step))
+        return step
+
     def _perform(self, step: object) -> object:
         if isinstance(step, Send):
             self.sent.append(step.call)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _output, _state, _units
+from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -21,9 +22,7 @@ def command(order_id: int, issue: str | None, as_json: bool) -> None:  # noqa: F
 
     Billing of ORDER_ID stops within about a minute.
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
-
-    with CloreAI() as api:
+    with connect() as api:
         answer = _cancel(api, order_id, issue)
         _state.forget(api.base_url, order_id)
         _output.note(f"Cancelled: order {order_id}.", bold=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _output, _state, _units
+from clore_ai.cli._account import connect
 from clore_ai.config import state_folder
 
 if TYPE_CHECKING:
@@ -76,8 +77,6 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     The new order's id is all that goes to stdout. The plan for SERVER_ID, with the price in both
     units, fees and balance, goes to stderr; on a terminal it asks first, in a script it goes ahead.
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
-
     options["currency"] = _units.full(options["currency"])
     _bid(options)
     text, identity = _key(options)
@@ -98,7 +97,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     if options["wait"] and not has_ssh:
         raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
     _check(wishes)
-    with CloreAI() as api:
+    with connect() as api:
         plan = _plan(api, server_id, options)
         if options["kind"] == "on-demand":
             wishes["required_price"] = plan.cost.price_per_day

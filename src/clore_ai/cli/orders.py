@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _output, _units
+from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -24,9 +25,7 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
 
     What runs, what it costs without fees, how to reach it.
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
-
-    with CloreAI() as api:
+    with connect() as api:
         orders = api.my_orders(include_completed=completed)
         rates = _rates(api, orders)
     usd_h = {o.id: _usd_per_hour(o, rates) for o in orders}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import click
 
 from clore_ai.cli import _output, _units
+from clore_ai.cli._account import connect
 from clore_ai.cli._exit import Nothing
 
 if TYPE_CHECKING:
@@ -56,11 +57,10 @@ def command(
     Prices are on-demand, for the whole server, without the renter's fee; "-" is unknown. "Rel." is
     how reliable the host has been, "Max h" the longest rental, in hours.
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
     from clore_ai.rental import pick  # noqa: PLC0415 - likewise
 
     wanted = pick.Filter(gpu, min_gpu, min_ram, max_price, available_only=not rented_too)
-    with CloreAI() as api:
+    with connect() as api:
         found = api.drive(pick.marketplace(api.session, wanted))
     if found.unpriced:
         _output.note(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clore_ai.cli import _output, _units
+from clore_ai.cli._account import connect
 
 
 @click.command()
@@ -15,9 +16,7 @@ def command(name: str, as_json: bool) -> None:  # noqa: FBT001 - an option
 
     NAME is as `clore servers` shows it. Prices are per DAY, in the coin named.
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
-
-    with CloreAI() as api:
+    with connect() as api:
         config = api.server_config(name)
     if as_json:
         _output.data(config.model_dump())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clore_ai.cli import _output, _units
+from clore_ai.cli._account import connect
 
 
 @click.command()
@@ -14,9 +15,7 @@ def command(as_json: bool) -> None:  # noqa: FBT001 - an option
 
     Prices are per DAY, in the coin named.
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
-
-    with CloreAI() as api:
+    with connect() as api:
         servers = api.my_servers()
     if as_json:
         rows = [s.model_dump(exclude={"init_token"}) | {"status": s.status} for s in servers]

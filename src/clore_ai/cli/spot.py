@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clore_ai.cli import _output, _units
+from clore_ai.cli._account import connect
 from clore_ai.exceptions import NotFoundError
 
 
@@ -16,9 +17,7 @@ def command(server_id: int, as_json: bool) -> None:  # noqa: FBT001 - an option
 
     Bids on SERVER_ID are in coin per DAY, for the whole server.
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
-
-    with CloreAI() as api:
+    with connect() as api:
         market = api.spot_marketplace(server_id)
     if not market.offers and not (market.server and market.server.model_dump(exclude_none=True)):
         raise NotFoundError(f"There is no server {server_id}. List servers with: clore search")

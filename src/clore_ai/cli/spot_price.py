@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clore_ai.cli import _output, _units
+from clore_ai.cli._account import connect
 from clore_ai.exceptions import InvalidInputError
 
 
@@ -19,11 +20,10 @@ def command(order_id: int, price: float, yes: bool, as_json: bool) -> None:  # n
     PRICE is in the coin of ORDER_ID, per DAY, for the whole server. Raising is free; lowering goes
     in steps, once in 600 seconds.
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
     from clore_ai.models.server import USD  # noqa: PLC0415 - likewise
     from clore_ai.rental import pick, wait  # noqa: PLC0415 - likewise
 
-    with CloreAI() as api:
+    with connect() as api:
         order = api.drive(wait.find(api.session, order_id))
         if order.type == "on-demand":
             raise InvalidInputError(

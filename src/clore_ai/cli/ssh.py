@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clore_ai.cli import _output, _state
+from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -28,13 +29,12 @@ def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) ->
     The exit code of COMMAND on ORDER_ID is passed on. One argument is a shell line
     (clore ssh 7 -- 'cd work && ls'); several are quoted each (clore ssh 7 -- python -c 'print(1)').
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
     from clore_ai.rental import wait  # noqa: PLC0415 - likewise
 
     program = shutil.which("ssh")
     if program is None:
         raise click.UsageError("There is no ssh here. Install it: apt-get install openssh-client")
-    with CloreAI() as api:
+    with connect() as api:
         order = api.drive(wait.find(api.session, order_id))
         host = _host(api, order)
         arguments = [*options(api.base_url, order), f"{user}@{host}"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from clore_ai.cli import _output, _units
+from clore_ai.cli._account import connect
 
 
 @click.command()
@@ -14,9 +15,7 @@ def command(as_json: bool) -> None:  # noqa: FBT001 - an option
 
     Each is in its own coin.
     """
-    from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
-
-    with CloreAI() as api:
+    with connect() as api:
         wallets = api.wallets()
     if as_json:
         _output.data([w.model_dump() for w in wallets])

@@ -1,86 +1,177 @@
 """One order, exactly once, from an answer that holds no id (design, section 3; api.md, 3).
 
-``{"code":0}`` names no order, and a time-out or HTTP 500 may have created one. So:
+``{"code":0}`` names no order, and a time-out or HTTP 500 may have created one. So, with a lock on
+the server among all who share the ledger:
 
-1. the intent goes into the ledger; 2. the known orders are noted; 3. the order is sent, again
-only where the service surely did not act; 4. after anything else than a clean refusal, a new
-order on our server is looked for, for up to 30 s; 5. found: it is returned. Refused: the refusal
-is raised. Neither: `OrderUncertain`.
+1. the intent goes into the ledger, on disk; 2. the known orders are noted, and the intents of
+earlier requests for this server settled; 3. the order is sent, again only where the service surely
+did not act; 4. after anything else than a clean refusal, a new order on our server is looked for,
+for up to 30 s; 5. found: it is returned. Refused: the refusal is raised. Neither:
+`OrderUncertain`, and the intent stays open until a later look settles it.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, Sleep, answer, clock, request
 from clore_ai._json import as_dict
 from clore_ai._parse import model
-from clore_ai.exceptions import CloreAPIError, OrderUncertain, ResponseError
+from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain, ResponseError
 from clore_ai.ledger import Intent
 from clore_ai.models import Order
+from clore_ai.rental.look import NOTHING_CAME_AFTER_S, facts, match, on_server, orders
 
 if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
-CLOCK_SKEW_S = 300.0
-"""How far the service's clock (`ct`) may be behind ours where ids do not decide."""
+LOCK_DEADLINE_S = 120.0
+"""How long another command of the same user may be busy with the same server."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 
 
-def create(session: Session, body: dict[str, Any], client_ref: str | None = None) -> Flow[Order]:
-    """The order made from `body`, or the one that `client_ref` made before.
+@dataclass(frozen=True)
+class Terms:
+    """What the user says of a rental beyond what the service is told; see `Intent`."""
+
+    client_ref: str | None = None
+    purpose: str | None = None
+    lease_s: float | None = None
+    max_cost_usd: float | None = None
+    usd_per_coin: float | None = None
+
+
+def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Flow[Order]:
+    """The order made from `body`, or the one that `terms.client_ref` made before.
 
     Raises:
         CloreAPIError: a refusal; nothing was rented.
         OrderUncertain: an order may exist; it carries the intent.
+        ConfigError: the ledger can't be written; nothing was rented.
     """
+    with ExitStack() as locks:
+        if terms.client_ref is not None:
+            yield from _hold(session, locks, f"ref {terms.client_ref}")
+            earlier = session.ledger.by_ref(terms.client_ref)
+            if earlier is not None:
+                with ExitStack() as others:
+                    order = yield from _again(session, others, earlier)
+                if order is not None:
+                    return order
+        yield from _hold(session, locks, on_server(body["renting_server"]))
+        return (yield from _rent(session, body, terms))
+
+
+def _hold(session: Session, locks: ExitStack, name: str) -> Flow[None]:
+    """Take a lock, waiting for whoever has it; it is freed with `locks`."""
+    lock = session.ledger.lock(name)
+    start = (yield from clock()).mono
+    while not lock.try_acquire():
+        if (yield from clock()).mono - start > LOCK_DEADLINE_S:
+            raise ConfigError(
+                f"Another command of yours has been busy renting ({name}) for "
+                f"{LOCK_DEADLINE_S:.0f} s; nothing was rented. Look for it, end it, and try again."
+            )
+        yield Sleep(_FIRST_PAUSE_S)
+    locks.callback(lock.release)
+
+
+def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
     intent = Intent(
-        body["renting_server"], body["type"], body["currency"], body["image"], client_ref
+        body["renting_server"],
+        body["type"],
+        body["currency"],
+        body["image"],
+        client_ref=terms.client_ref,
+        purpose=terms.purpose,
+        lease_s=terms.lease_s,
+        max_cost_usd=terms.max_cost_usd,
+        price=body.get("spotprice", body.get("required_price")),
+        usd_per_coin=terms.usd_per_coin,
+        opened_at=(yield from clock()).wall,
     )
-    while (earlier := session.ledger.open(intent)) is not None:
-        if earlier.state != "open":
-            return (yield from _again(session, earlier))
-        yield Sleep(_FIRST_PAUSE_S)  # another thread or task is renting it just now
+    session.ledger.open(intent)
     try:
-        return (yield from _create(session, intent, body))
+        return (yield from _send(session, intent, body))
     finally:
         if intent.state == "open":  # stopped in mid-course, by Ctrl-C say
-            intent.state = "refused" if intent.posted_at is None else "uncertain"
+            if intent.posted_at is None:
+                _write(session, intent, state="refused", reason="stopped before it was sent")
+            else:
+                why = "stopped before its order was known"
+                _write(session, intent, state="uncertain", reason=why)
 
 
-def _create(session: Session, intent: Intent, body: dict[str, Any]) -> Flow[Order]:
-    # With those that ended: one that was rented and cancelled minutes ago is not ours either.
-    before = yield from request(_wire.my_orders(include_completed=True), session.rules)
-    intent.known_ids = frozenset(order.id for order in before)
-    intent.posted_at = (yield from clock()).wall
+def _write(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: ANN401 - fields of Intent
+    """Note what became of an intent that was sent: the order matters more than its record."""
+    try:
+        session.ledger.update(intent, **changes)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        for name, value in changes.items():
+            setattr(intent, name, value)
+
+
+def _send(session: Session, intent: Intent, body: dict[str, Any]) -> Flow[Order]:
+    before = yield from _before(session, intent)
+    session.ledger.update(
+        intent,
+        newest_id=max((order.id for order in before), default=None),
+        known_ids=frozenset(o.id for o in before if o.server_id in (None, intent.server_id)),
+        posted_at=(yield from clock()).wall,
+    )
     failure: CloreAPIError | None = None
     sent: dict[str, Any] = {}
     try:
         sent = yield from answer(_wire.create_order(body), session.rules)
     except CloreAPIError as exc:
         if not exc.maybe_acted:
-            intent.state = "refused"
+            _write(session, intent, state="refused", reason=exc.error or str(exc))
             raise
         failure = exc
-    order = _told(intent, sent)
+    _write(session, intent, answered_at=(yield from clock()).wall)
+    order = yield from _told(session, intent, sent)
     if order is None:
         order = yield from _look(session, intent, session.look_for_s)
     if order is not None:
         return order
-    intent.state = "uncertain"
+    if intent.order_id is not None:
+        _write(session, intent, state="created", order_id=intent.order_id)
+    else:
+        _write(session, intent, state="uncertain", reason=_reason(failure))
     raise OrderUncertain(_uncertain(intent, failure), intent) from failure
 
 
-def _told(intent: Intent, sent: dict[str, Any]) -> Order | None:
+def _before(session: Session, intent: Intent) -> Flow[list[Order]]:
+    """All orders, ended ones too: one that was cancelled minutes ago is not ours either.
+
+    An order of an earlier request for this server may still be about to show up; it is waited
+    for, or it would be taken for ours.
+    """
+    while True:
+        rows = yield from orders(session, include_completed=True, holding=intent.server_id)
+        now = (yield from clock()).wall
+        if not any(
+            i.server_id == intent.server_id
+            and now - (i.answered_at or i.posted_at or now) < session.look_for_s
+            for i in session.ledger.unsettled()
+        ):
+            return rows
+        yield Sleep(_LONGEST_PAUSE_S)
+
+
+def _told(session: Session, intent: Intent, sent: dict[str, Any]) -> Flow[Order | None]:
     """The order where the answer holds it, as 002 (`order_id`) and 004 (`order`) have it."""
     full = as_dict(sent.get("order"))
     order_id = sent.get("order_id")
     if full is not None:
         with suppress(ResponseError):
-            return _settle(intent, model(Order, full))
-    if isinstance(order_id, int):
+            order = model(Order, full)
+            return (yield from _claim(session, intent, order))
+    if isinstance(order_id, int) and not isinstance(order_id, bool):
         intent.order_id = order_id
     return None
 
@@ -97,57 +188,63 @@ def _look(session: Session, intent: Intent, for_s: float) -> Flow[Order | None]:
             rows = yield from request(_wire.my_orders(include_completed=last), session.rules)
         except CloreAPIError:
             rows = []  # the order, not this request, is what matters: look on until the deadline
-        order = _match(session, intent, rows)
+        order = match(intent, rows, _claimed(session, intent))
         if order is not None:
-            return _settle(intent, order)
+            claimed = yield from _claim(session, intent, order)
+            if claimed is not None:
+                return claimed
         if last:
             return None
         yield Sleep(pause)
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
-def _match(session: Session, intent: Intent, orders: list[Order]) -> Order | None:
-    claimed = {i.order_id for i in session.ledger.intents() if i is not intent}
-    for order in sorted(orders, key=lambda o: o.id):
-        if intent.order_id is not None:
-            if order.id == intent.order_id:
-                return order
-        elif (
-            order.server_id == intent.server_id
-            and order.id not in intent.known_ids
-            and order.id not in claimed
-            and _is_new(order, intent)
-        ):
-            return order
-    return None
+def _claimed(session: Session, intent: Intent) -> set[int]:
+    try:
+        return session.ledger.claimed() - {intent.order_id or 0}
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return set()
 
 
-def _is_new(order: Order, intent: Intent) -> bool:
-    """Was it made after the request was sent? Ids ascend; clocks can differ."""
-    if order.ct is None or order.id > max(intent.known_ids, default=order.id):
-        return True
-    return order.ct >= (intent.posted_at or 0) - CLOCK_SKEW_S
+def _claim(session: Session, intent: Intent, order: Order) -> Flow[Order | None]:
+    """The order, once it is known to be ours; None where another intent has it."""
+    now = (yield from clock()).wall
+    try:
+        mine = session.ledger.claim(intent, order.id, facts(intent, order, now))
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        intent.order_id, intent.state, mine = order.id, "created", True
+    return order if mine else None
 
 
-def _settle(intent: Intent, order: Order) -> Order:
-    intent.order_id, intent.state = order.id, "created"
-    return order
+def _again(session: Session, locks: ExitStack, earlier: Intent) -> Flow[Order | None]:
+    """The order that an earlier call with the same `client_ref` made, in whatever state it is.
 
-
-def _again(session: Session, intent: Intent) -> Flow[Order]:
-    """The order that an earlier call with the same `client_ref` made, in whatever state it is."""
-    rows = yield from request(_wire.my_orders(include_completed=True), session.rules)
-    order = _match(session, intent, rows)
+    None where surely nothing came of that call: then it is rented now.
+    """
+    yield from _hold(session, locks, on_server(earlier.server_id))
+    rows = yield from orders(session, include_completed=True, holding=earlier.server_id)
+    intent = session.ledger.by_ref(earlier.client_ref or "")
+    if intent is None:  # that look has settled it: refused
+        return None
+    order = match(intent, rows, _claimed(session, intent))
     if order is not None:
-        return _settle(intent, order)
-    order = yield from _look(session, intent, session.look_for_s)
+        return (yield from _claim(session, intent, order))
+    sent_at = intent.answered_at or intent.posted_at or 0.0
+    if (yield from clock()).wall - sent_at < NOTHING_CAME_AFTER_S:
+        order = yield from _look(session, intent, session.look_for_s)
     if order is None:
         raise OrderUncertain(_uncertain(intent, None), intent)
     return order
 
 
+def _reason(failure: CloreAPIError | None) -> str:
+    return "no order showed up" if failure is None else failure.error or type(failure).__name__
+
+
 def _uncertain(intent: Intent, failure: CloreAPIError | None) -> str:
-    why = f" (no usable answer: {failure.error or type(failure).__name__})" if failure else ""
+    why = f" (no usable answer: {_reason(failure)})" if failure else ""
     if intent.order_id is not None:
         return (
             f"Order {intent.order_id} on server {intent.server_id} was created, but is not among "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from clore_ai._flow import Rules
-from clore_ai.ledger import Ledger
+from clore_ai.ledger import Intent, Ledger
 
 RATES_KEPT_S = 300.0
 
@@ -22,3 +22,12 @@ class Session:
     """USD for one coin, as last read from `spot_marketplace`."""
     rates_read_at: float | None = None
     """On the clock that never jumps."""
+    found: list[Intent] = field(default_factory=list[Intent])
+    """Intents whose order a later look has found: their own command had been stopped."""
+    trouble: list[str] = field(default_factory=list[str])
+    """What the ledger could not keep after money was spent, a sentence each."""
+
+    def note_trouble(self, sentence: str) -> None:
+        """Keep a sentence for whoever shows it to the user, once."""
+        if sentence not in self.trouble:
+            self.trouble.append(sentence)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_ai import _wire
-from clore_ai._flow import Flow, Instant, Sleep, clock, probe, request
+from clore_ai._flow import Flow, Instant, Sleep, clock, probe
 from clore_ai.exceptions import (
     CloreAPIError,
     InvalidInputError,
@@ -15,6 +14,7 @@ from clore_ai.exceptions import (
     TransportError,
     WaitTimeout,
 )
+from clore_ai.rental.look import orders
 
 if TYPE_CHECKING:
     from clore_ai.models import Order
@@ -71,18 +71,17 @@ def find(session: Session, order_id: int, *, include_completed: bool = False) ->
     Raises:
         NotFoundError: it is not in the list.
     """
-    call = _wire.my_orders(include_completed=include_completed)
-    orders = yield from request(call, session.rules)
-    for order in orders:
+    rows = yield from orders(session, include_completed=include_completed)
+    for order in rows:
         if order.id == order_id:
             return order
-    active = ", ".join(str(o.id) for o in orders if o.active) or "none"
+    active = ", ".join(str(o.id) for o in rows if o.active) or "none"
     raise NotFoundError(f"You have no order {order_id} (active: {active}). See: clore orders")
 
 
 def _first(session: Session, order_id: int, start: float) -> Flow[tuple[Order, Instant]]:
     """The order; one that this client just made may take a while to be listed (api.md, 3)."""
-    made = any(intent.order_id == order_id for intent in session.ledger.intents())
+    made = session.ledger.by_order(order_id) is not None
     while True:
         try:
             return (yield from _check(session, order_id, None))

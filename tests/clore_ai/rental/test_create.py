@@ -17,8 +17,9 @@ from clore_ai.exceptions import (
     ResponseError,
     TransportError,
 )
-from clore_ai.rental import check
-from clore_ai.rental.create import create
+from clore_ai.rental import check, look
+from clore_ai.rental.create import Terms, create
+from clore_ai.rental.look import NOTHING_CAME_AFTER_S
 from clore_ai.rental.session import Session
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def rent(service: Service, session: Optional[Session] = None, ref: Optional[str]
     """The hand that played it, and what came of it."""
     hand = Hand(service)
     session = session or Session()
-    flow = create(session, BODY, ref)
+    flow = create(session, BODY, Terms(ref))
     return hand, session, hand.play(flow)
 
 
@@ -146,7 +147,7 @@ def test_lost_and_nothing_shows_up_is_uncertain(lost):
     assert hand.paths.count("create_order") == 1
     assert 28 <= hand.now <= 32
     (intent,) = session.ledger.intents()
-    assert error.intent is intent
+    assert error.intent == intent
     assert (intent.state, intent.server_id) == ("uncertain", 5)
     assert session.ledger.unsettled() == [intent]
     assert isinstance(error.__cause__, CloreAPIError)
@@ -348,10 +349,9 @@ def test_two_at_once_under_one_client_ref_rent_once():
     """The second waits for the first, and takes no older order of the server for it."""
     service = Service(before=[row(3, ct=WALL - 3600)], after=lambda _now: [row(9)])
     session, hand = Session(), Hand(service)
-    first, second = create(session, BODY, "job-1"), create(session, BODY, "job-1")
-    sent = next(first)
-    assert isinstance(sent, Send)  # the first's request is on its way
-    assert isinstance(next(second), Sleep)
+    first, second = create(session, BODY, Terms("job-1")), create(session, BODY, Terms("job-1"))
+    sent = hand.until(first, Send)  # the first's request is on its way
+    hand.until(second, Sleep)
     assert hand.play(_go_on(first, hand.answers(sent.call, 0))).id == 9
     assert hand.play(_go_on(second, None)).id == 9
     assert service.created == 1
@@ -361,15 +361,86 @@ def test_two_at_once_under_one_client_ref_rent_once():
 def test_the_second_goes_on_alone_when_the_first_is_refused():
     """A refused intent holds nobody up."""
     session, service = Session(), Service(after=lambda _now: [row(9)])
-    first, second = create(session, BODY, "job-1"), create(session, BODY, "job-1")
-    next(first)
-    assert isinstance(next(second), Sleep)
+    hand = Hand(service)
+    first, second = create(session, BODY, Terms("job-1")), create(session, BODY, Terms("job-1"))
+    hand.until(first, Send)
+    hand.until(second, Sleep)
     first.close()
-    assert Hand(service).play(_go_on(second, None)).id == 9
+    assert hand.play(_go_on(second, None)).id == 9
+
+
+def test_two_at_once_on_one_server_take_turns():
+    """Of two rentals of one server, neither claims the other's order."""
+    session, hand = Session(), Hand(Service())
+    first, second = create(session, BODY), create(session, BODY)
+    hand.until(first, Send)
+    hand.until(second, Sleep)
+    other = create(session, {**BODY, "renting_server": 6})
+    assert isinstance(hand.until(other, Send), Send)  # another server is nobody's business
+    for flow in (first, second, other):
+        flow.close()
+    assert [i.state for i in session.ledger.intents()] == ["refused", "refused"]
+
+
+def test_an_order_of_an_earlier_request_is_not_claimed():
+    """The order of a lost request that shows up late goes to that request, not to the next."""
+    session = Session(look_for_s=1)
+    uncertain(Service(post=cut()), session)
+    session.look_for_s = 30
+    late = Service()
+    late.after = lambda now: [row(8)] * (now > 4) + [row(9, ct=WALL + 8)] * (late.created > 1)
+    late.created = 1  # that lost request
+    assert rent(late, session)[2].id == 9
+    assert [(i.state, i.order_id) for i in session.ledger.intents()] == [
+        ("created", 8),
+        ("created", 9),
+    ]
+
+
+def test_a_later_order_made_elsewhere_is_not_claimed():
+    """An order on the same server, made long after the lost request, is somebody else's wish."""
+    session = Session(look_for_s=1)
+    uncertain(Service(post=cut()), session)
+    rows = [row(9, ct=WALL + 3600)]
+    Hand(lambda _call, _now: ok(orders=rows)).play(look.orders(session))
+    assert [(i.state, i.order_id) for i in session.ledger.intents()] == [("uncertain", None)]
+
+
+def test_what_is_uncertain_is_settled_by_a_later_look():
+    """Any look at the orders finds it; with the ended ones too, long after, nothing came of it."""
+    found, nothing = Session(look_for_s=1), Session(look_for_s=1)
+    for session in (found, nothing):
+        uncertain(Service(post=cut()), session)
+    Hand(lambda _call, _now: ok(orders=[row(9)])).play(look.orders(found))
+    assert [(i.state, i.order_id) for i in found.ledger.intents()] == [("created", 9)]
+    assert [i.order_id for i in found.found] == [9]
+    later = Hand(lambda _call, _now: ok(orders=[]), now=NOTHING_CAME_AFTER_S + 60)
+    later.play(look.orders(nothing))
+    assert [i.state for i in nothing.ledger.intents()] == ["uncertain"]
+    later.play(look.orders(nothing, include_completed=True))
+    assert [(i.state, i.reason) for i in nothing.ledger.intents()] == [
+        ("refused", "no order came of it")
+    ]
+
+
+def test_what_is_spent_comes_from_the_service():
+    """A look keeps `spend`, the lease's end, and when and that it ended."""
+    session = Session()
+    rent(Service(after=lambda _now: [row(9)]), session)
+    session.ledger.update(session.ledger.running()[0], lease_s=3600.0, ends_at=None)
+    rows = [row(9, spend=0.5, creation_fee=0.1)]
+    Hand(lambda _call, _now: ok(orders=rows)).play(look.orders(session))
+    (intent,) = session.ledger.running()
+    assert (intent.spend, intent.creation_fee, intent.ends_at) == (0.5, 0.1, WALL + 3600)
+    rows = [row(9, spend=0.7, expired=True, order_end=WALL + 99)]
+    Hand(lambda _call, _now: ok(orders=rows)).play(look.orders(session, include_completed=True))
+    assert session.ledger.running() == []
+    (intent,) = session.ledger.intents()
+    assert (intent.spend, intent.ended_at) == (0.7, WALL + 99)
 
 
 def _go_on(flow: Flow[Any], answer: object) -> Flow[Any]:
-    """A flow that was stepped once by hand and waits for `answer`."""
+    """A flow that was stepped by hand and waits for `answer`."""
     try:
         step = flow.send(answer)
         while True:

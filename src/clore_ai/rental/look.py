@@ -1,0 +1,191 @@
+"""The user's orders, and what the ledger learns from them.
+
+Every look at `my_orders` brings the ledger up to date: what was spent, what ended, and, of the
+intents whose order may exist unseen, which order is theirs. The rule: an order on the intent's
+server that was not there before, made not before the request was sent and not long after it was
+answered (design, 3). An intent that another process is still busy with is left to it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clore_ai import _wire
+from clore_ai._flow import Flow, clock, request
+from clore_ai.exceptions import ConfigError
+from clore_ai.ledger import Intent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from clore_ai.models import Order
+    from clore_ai.rental.session import Session
+
+CLOCK_SKEW_S = 300.0
+"""How far the service's clock (`ct`) and ours may differ."""
+NOTHING_CAME_AFTER_S = 120.0
+"""A new order is listed 20 s after the request at the latest (api.md, 3); then none came of it."""
+_SEEN_EVERY_S = 60.0
+
+
+def orders(
+    session: Session, *, include_completed: bool = False, holding: int | None = None
+) -> Flow[list[Order]]:
+    """The user's orders; those that ended too with `include_completed`.
+
+    `holding`: the server whose lock the caller has.
+
+    Raises:
+        CloreAPIError: as the service's answer says. What is wrong with the ledger's file is kept
+            in `session.trouble` instead: the orders can be seen and cancelled all the same.
+    """
+    call = _wire.my_orders(include_completed=include_completed)
+    rows = yield from request(call, session.rules)
+    now = (yield from clock()).wall
+    try:
+        observe(session, rows, now, complete=include_completed, holding=holding)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return rows
+
+
+def observe(
+    session: Session,
+    rows: list[Order],
+    now: float,
+    *,
+    complete: bool,
+    holding: int | None = None,
+) -> None:
+    """Bring the ledger up to date with `rows`; `complete`: they hold the ended ones, too.
+
+    Intents that are settled by it are added to `session.found`.
+
+    Raises:
+        ConfigError: the ledger can't be read or written.
+    """
+    ledger = session.ledger
+    by_id = {order.id: order for order in rows}
+    changes: list[tuple[Intent, dict[str, Any]]] = []
+    for intent in ledger.running():
+        order = by_id.get(intent.order_id or 0)
+        if order is not None:
+            changes.append((intent, facts(intent, order, now)))
+        elif complete and now - (intent.seen_at or intent.opened_at) > NOTHING_CAME_AFTER_S:
+            changes.append((intent, {"ended_at": now, "reason": "no longer listed"}))
+    ledger.update_all(changes)
+    for intent in [*ledger.unsent(), *ledger.unsettled()]:
+        _settle(session, intent, rows, now, complete=complete, held=holding == intent.server_id)
+    if complete and ledger.damaged() is not None:
+        _rebuild(session, rows, now)
+
+
+def _settle(
+    session: Session, intent: Intent, rows: list[Order], now: float, *, complete: bool, held: bool
+) -> None:
+    ledger = session.ledger
+    lock = ledger.lock(on_server(intent.server_id))
+    if not held and not lock.try_acquire():
+        return  # whoever rents it is looking, too
+    try:
+        fresh = ledger.reread(intent)
+        if fresh.state not in ("open", "uncertain"):
+            return
+        if fresh.posted_at is None:
+            ledger.update(fresh, state="refused", reason="stopped before it was sent")
+            return
+        order = match(fresh, rows, ledger.claimed())
+        if order is not None and ledger.claim(fresh, order.id, facts(fresh, order, now)):
+            session.found.append(fresh)
+        elif complete and now - (fresh.answered_at or fresh.posted_at) > NOTHING_CAME_AFTER_S:
+            ledger.update(fresh, state="refused", reason="no order came of it")
+        elif fresh.state == "open":
+            ledger.update(fresh, state="uncertain", reason="stopped before its order was known")
+    finally:
+        lock.release()
+
+
+def on_server(server_id: int) -> str:
+    """The name of the lock that whoever rents this server holds meanwhile."""
+    return f"server {server_id}"
+
+
+def match(intent: Intent, rows: Iterable[Order], claimed: set[int]) -> Order | None:
+    """The order that came of an intent, among `rows`; None while there is none."""
+    for order in sorted(rows, key=lambda o: o.id):
+        if intent.order_id is not None:
+            if order.id == intent.order_id:
+                return order
+        elif (
+            order.server_id == intent.server_id
+            and order.id not in intent.known_ids
+            and order.id not in claimed
+            and _in_time(order, intent)
+        ):
+            return order
+    return None
+
+
+def _in_time(order: Order, intent: Intent) -> bool:
+    """Was it made between the sending and soon after the answer? Ids ascend; clocks can differ."""
+    if order.ct is None:
+        return True
+    posted_at = intent.posted_at or 0.0
+    if order.ct > (intent.answered_at or posted_at + CLOCK_SKEW_S) + CLOCK_SKEW_S:
+        return False
+    newer = intent.newest_id is not None and order.id > intent.newest_id
+    return newer or order.ct >= posted_at - CLOCK_SKEW_S
+
+
+def facts(intent: Intent, order: Order, now: float) -> dict[str, Any]:
+    """What `order` tells of the intent that it came of, as far as it is news."""
+    started_at = order.ct or intent.started_at or intent.posted_at or now
+    ends_at = None if intent.lease_s is None else started_at + intent.lease_s
+    usd = order.price_usd_per_day
+    found: dict[str, Any] = {
+        "gpu": order.gpu_model,
+        "price": order.price,
+        "usd_per_coin": usd / order.price if usd and order.price else None,
+        "creation_fee": order.creation_fee,
+        "started_at": started_at,
+        "spend": order.spend,
+    }
+    if intent.ends_at is None:
+        found["ends_at"] = ends_at
+    if not order.active and intent.ended_at is None:
+        found["ended_at"] = order.order_end or now
+        found["reason"] = intent.reason or "ended"
+    if intent.usd_per_coin is not None:
+        del found["usd_per_coin"]  # as it was at the time of rental
+    news = {k: v for k, v in found.items() if v is not None and v != getattr(intent, k)}
+    if news or now - (intent.seen_at or 0) > _SEEN_EVERY_S:
+        news["seen_at"] = now
+    return news
+
+
+def _rebuild(session: Session, rows: list[Order], now: float) -> None:
+    """After the ledger was lost: a row for each order that the service lists, without a lease."""
+    ledger = session.ledger
+    claimed = ledger.claimed()
+    for order in rows:
+        if order.id in claimed:
+            continue
+        adopt(session, order, now)
+    ledger.mended()
+
+
+def adopt(session: Session, order: Order, now: float) -> Intent:
+    """Take an order that was rented elsewhere into the ledger, without a lease."""
+    intent = Intent(
+        order.server_id or 0,
+        order.type or "on-demand",
+        order.currency or "",
+        order.image or "",
+        opened_at=order.ct or now,
+        posted_at=order.ct or now,
+        answered_at=order.ct or now,
+        state="uncertain",
+    )
+    session.ledger.open(intent)
+    session.ledger.claim(intent, order.id, facts(intent, order, now))
+    return intent
