@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export CLORE_INVENTORY ?= $(abspath $(firstword $(wildcard ../shared/data/marketplace-*.json)))
 export CLORE_DOCUMENTS ?= $(abspath $(firstword $(wildcard ../shared/documents)))
 
-.PHONY: demo test lint types tests bench lock clean help
+.PHONY: demo test lint types tests soak bench lock clean help
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -34,6 +34,11 @@ tests: $(READY)  ## The test-suite; ARGS="-k name" narrows it
 	@sh tools/need.sh ssh:openssh-client scp:openssh-client sftp:openssh-client rsync:rsync tmux:tmux curl:curl ps:procps
 	@sh tools/need.sh bwrap:bubblewrap setpriv:util-linux python3:python3 /usr/lib/openssh/sftp-server:openssh-sftp-server || echo "The tests that need them are skipped." >&2
 	@$(BIN)/pytest -n 4 $(ARGS)
+
+soak: $(READY)  ## 20,000 random schedules of faults and stops (half an hour)
+	@sh tools/need.sh ssh:openssh-client
+	@for first in 0 2000 4000 6000 8000 10000 12000 14000 16000 18000; do \
+	  $(BIN)/python -m tests.schedules --runs 2000 --seed $$first $(ARGS) || exit 1; done
 
 bench: $(READY)  ## The figures, side by side with PyPI's clore-ai 0.1.1
 	@sh tools/need.sh ssh:openssh-client

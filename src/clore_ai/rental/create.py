@@ -3,9 +3,9 @@
 ``{"code":0}`` names no order, and a time-out or HTTP 500 may have created one. So, with a lock on
 the server among all who share the ledger:
 
-1. the intent goes into the ledger, on disk; 2. the known orders are noted, and the intents of
-earlier requests for this server settled; 3. the order is sent, again only where the service surely
-did not act; 4. after anything else than a clean refusal, a new order on our server is looked for,
+1. the known orders are noted, and the intents of earlier requests for this server settled; 2. the
+intent goes into the ledger, on disk; 3. the order is sent, again only where the service surely did
+not act; 4. after anything else than a clean refusal, a new order on our server is looked for,
 for up to 30 s; 5. found: it is returned. Refused: the refusal is raised. Neither:
 `OrderUncertain`, and the intent stays open until a later look settles it.
 """
@@ -23,7 +23,8 @@ from clore_ai._parse import model
 from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain, ResponseError
 from clore_ai.ledger import Intent
 from clore_ai.models import Order
-from clore_ai.rental.look import NOTHING_CAME_AFTER_S, facts, match, on_server, orders
+from clore_ai.rental import look
+from clore_ai.rental.look import facts, match, on_server, orders
 
 if TYPE_CHECKING:
     from clore_ai.rental.session import Session
@@ -80,8 +81,11 @@ def _hold(session: Session, locks: ExitStack, name: str) -> Flow[None]:
 
 
 def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
+    server_id = body["renting_server"]
+    before = yield from _before(session, server_id)
+    now = (yield from clock()).wall
     intent = Intent(
-        body["renting_server"],
+        server_id,
         body["type"],
         body["currency"],
         body["image"],
@@ -91,18 +95,18 @@ def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
         max_cost_usd=terms.max_cost_usd,
         price=body.get("spotprice", body.get("required_price")),
         usd_per_coin=terms.usd_per_coin,
-        opened_at=(yield from clock()).wall,
+        opened_at=now,
+        posted_at=now,
+        newest_id=max((order.id for order in before), default=None),
+        known_ids=frozenset(o.id for o in before if o.server_id in (None, server_id)),
     )
     session.ledger.open(intent)
     try:
         return (yield from _send(session, intent, body))
     finally:
         if intent.state == "open":  # stopped in mid-course, by Ctrl-C say
-            if intent.posted_at is None:
-                _write(session, intent, state="refused", reason="stopped before it was sent")
-            else:
-                why = "stopped before its order was known"
-                _write(session, intent, state="uncertain", reason=why)
+            why = "stopped before its order was known"
+            _write(session, intent, state="uncertain", reason=why)
 
 
 def _write(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: ANN401 - fields of Intent
@@ -116,13 +120,6 @@ def _write(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: A
 
 
 def _send(session: Session, intent: Intent, body: dict[str, Any]) -> Flow[Order]:
-    before = yield from _before(session, intent)
-    session.ledger.update(
-        intent,
-        newest_id=max((order.id for order in before), default=None),
-        known_ids=frozenset(o.id for o in before if o.server_id in (None, intent.server_id)),
-        posted_at=(yield from clock()).wall,
-    )
     failure: CloreAPIError | None = None
     sent: dict[str, Any] = {}
     try:
@@ -145,17 +142,17 @@ def _send(session: Session, intent: Intent, body: dict[str, Any]) -> Flow[Order]
     raise OrderUncertain(_uncertain(intent, failure), intent) from failure
 
 
-def _before(session: Session, intent: Intent) -> Flow[list[Order]]:
+def _before(session: Session, server_id: int) -> Flow[list[Order]]:
     """All orders, ended ones too: one that was cancelled minutes ago is not ours either.
 
     An order of an earlier request for this server may still be about to show up; it is waited
     for, or it would be taken for ours.
     """
     while True:
-        rows = yield from orders(session, include_completed=True, holding=intent.server_id)
+        rows = yield from orders(session, include_completed=True, holding=server_id)
         now = (yield from clock()).wall
         if not any(
-            i.server_id == intent.server_id
+            i.server_id == server_id
             and now - (i.answered_at or i.posted_at or now) < session.look_for_s
             for i in session.ledger.unsettled()
         ):
@@ -232,7 +229,7 @@ def _again(session: Session, locks: ExitStack, earlier: Intent) -> Flow[Order | 
     if order is not None:
         return (yield from _claim(session, intent, order))
     sent_at = intent.answered_at or intent.posted_at or 0.0
-    if (yield from clock()).wall - sent_at < NOTHING_CAME_AFTER_S:
+    if (yield from clock()).wall - sent_at < look.NOTHING_CAME_AFTER_S:
         order = yield from _look(session, intent, session.look_for_s)
     if order is None:
         raise OrderUncertain(_uncertain(intent, None), intent)

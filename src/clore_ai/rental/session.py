@@ -8,6 +8,8 @@ from clore_ai._flow import Rules
 from clore_ai.ledger import Intent, Ledger
 
 RATES_KEPT_S = 300.0
+LOOK_FOR_S = 30.0
+"""How long a new order may take to show up in `my_orders` (design, 3)."""
 
 
 @dataclass
@@ -16,8 +18,8 @@ class Session:
 
     rules: Rules = field(default_factory=Rules)
     ledger: Ledger = field(default_factory=Ledger)
-    look_for_s: float = 30.0
-    """How long a new order may take to show up in `my_orders` (design, 3)."""
+    look_for_s: float = field(default_factory=lambda: LOOK_FOR_S)
+    """As `LOOK_FOR_S`."""
     rates: dict[str, float] = field(default_factory=dict[str, float])
     """USD for one coin, as last read from `spot_marketplace`."""
     rates_read_at: float | None = None

@@ -264,7 +264,7 @@ def test_trouble_before_sending_rents_nothing():
     with pytest.raises(DBError):
         hand.play(create(session, BODY))
     assert "create_order" not in hand.paths
-    assert session.ledger.intents()[0].state == "refused"
+    assert session.ledger.intents() == []
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt(), SystemExit(), GeneratorExit()])
@@ -299,8 +299,7 @@ def test_stopped_before_sending_leaves_nothing_open():
     session = Session()
     with pytest.raises(KeyboardInterrupt):
         Hand([KeyboardInterrupt()]).play(create(session, BODY))
-    assert session.ledger.unsettled() == []
-    assert session.ledger.intents()[0].state == "refused"
+    assert session.ledger.intents() == []
 
 
 def test_a_client_ref_given_twice_is_one_order():
@@ -379,7 +378,7 @@ def test_two_at_once_on_one_server_take_turns():
     assert isinstance(hand.until(other, Send), Send)  # another server is nobody's business
     for flow in (first, second, other):
         flow.close()
-    assert [i.state for i in session.ledger.intents()] == ["refused", "refused"]
+    assert session.ledger.intents() == []
 
 
 def test_an_order_of_an_earlier_request_is_not_claimed():

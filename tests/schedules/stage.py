@@ -1,0 +1,98 @@
+"""The marketplace that schedules run against: a process of its own, and what it knows."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SERVERS = 240
+
+
+class Market:
+    """Its controls, and each account's orders as they really are."""
+
+    def __init__(self, line: str) -> None:
+        told = json.loads(line)
+        self.base_url: str = told["base_url"]
+        self._control_url, self._control_key = told["control_url"], told["control_key"]
+        self.servers: list[int] = []
+
+    def control(self, name: str, method: str = "POST", **fields: Any) -> Any:
+        """One control's answer."""
+        body = json.dumps(fields).encode() if method == "POST" else None
+        return _ask(f"{self._control_url}/{name}", method, self._control_key, body)
+
+    def account(self, key: str) -> None:
+        """A new account, rich enough."""
+        self.control("create_account", api_key=key, balances={"bitcoin": 100})
+
+    def fault(self, key: str, fault: dict[str, Any]) -> int:
+        """Have it misbehave for this account; the fault's number."""
+        number: int = self.control("fault", key=key, **fault)["id"]
+        return number
+
+    def mend(self, number: int) -> None:
+        """Take a fault back that may be used up."""
+        with contextlib.suppress(urllib.error.HTTPError):
+            self.control("remove_fault", fault_id=number)
+
+    def orders(self, key: str) -> list[dict[str, Any]]:
+        """All orders of an account, ended ones too."""
+        url = f"{self.base_url}/my_orders?return_completed=true"
+        answer: dict[str, Any] = _ask(url, "GET", key)
+        rows: list[dict[str, Any]] = answer["orders"]
+        return rows
+
+    def cancel(self, key: str, order: int) -> None:
+        """Give a server back."""
+        body = json.dumps({"id": order}).encode()
+        _ask(f"{self.base_url}/cancel_order", "POST", key, body)
+
+    def marketplace(self) -> list[dict[str, Any]]:
+        """The servers."""
+        servers: list[dict[str, Any]] = _ask(f"{self.base_url}/marketplace", "GET", "")["servers"]
+        return servers
+
+
+def _ask(url: str, method: str, key: str, body: bytes | None = None) -> Any:
+    headers = {"auth": key, "content-type": "application/json"}
+    request = urllib.request.Request(url, body, headers, method=method)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+@contextlib.contextmanager
+def market(folder: Path) -> Iterator[Market]:
+    """A marketplace of cheap servers that take bitcoin, listed after 50 ms, booted after 100."""
+    from clore_sandbox.fleet import sample_fleet
+
+    cheap = {"bitcoin": 0.0005}
+    fleet = [
+        {**record, "price": {"on_demand": cheap, "spot": cheap}, "allowed_coins": ["bitcoin"],
+         "rented": False, "gigaspot": False}
+        for record in sample_fleet(1, SERVERS)
+    ]  # fmt: skip
+    inventory = folder / "inventory.json"
+    inventory.write_text(json.dumps({"servers": fleet, "my_servers": [], "code": 0}))
+    words = [sys.executable, "-m", "clore_sandbox", "--json", "--no-limits", "--lag", "0.05"]
+    words += ["--boot", "0.1", "--inventory", str(inventory)]
+    env = {**os.environ, "CLORE_SANDBOX_API_KEY": "key-of-nobody"}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout is not None
+        try:
+            found = Market(process.stdout.readline())
+            found.servers = [record["id"] for record in found.marketplace()]
+            yield found
+        finally:
+            process.terminate()
+            process.wait(30)
