@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict
 from statistics import median
 
-from clore_sandbox.week import Week, simulate
+from clore_sandbox.alive.week import Week, simulate
 
 MOST_SECONDS = 30
 

@@ -19,8 +19,8 @@ from clore_sandbox.values import JsonObject, as_int, as_object, as_text
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from clore_sandbox.books.orders import Trouble
     from clore_sandbox.market import Market
-    from clore_sandbox.orders import Trouble
     from clore_sandbox.shapes import Dialect
 
 __all__ = ["ENDPOINTS", "Outcome", "Request"]

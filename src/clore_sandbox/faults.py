@@ -13,9 +13,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Optional, Union, cast, get_args
 
+from clore_sandbox.books.orders import Trouble
 from clore_sandbox.endpoints import ENDPOINTS
 from clore_sandbox.journal import shown_key
-from clore_sandbox.orders import Trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,14 +9,14 @@ import asyncio
 from typing import TYPE_CHECKING, Optional, cast
 
 from clore_sandbox.http import TRANSPORT, cut
-from clore_sandbox.messages import HttpAnswer, HttpRequest
+from clore_sandbox.workers.messages import HttpAnswer, HttpRequest
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from clore_sandbox.link import Link
+    from clore_sandbox.workers.link import Link
 
 __all__ = ["answer", "forward"]
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, Protocol, cast
+from typing import TYPE_CHECKING, Optional, Protocol
 
 from clore_sandbox import books
-from clore_sandbox.messages import Admit
 
 if TYPE_CHECKING:
-    from clore_sandbox.limits import Limits
-    from clore_sandbox.link import Link
     from clore_sandbox.market import Market
+    from clore_sandbox.rules.limits import Limits
 
-__all__ = ["Gate", "Pace", "Windows", "WorkersWindows"]
+__all__ = ["Gate", "Pace", "Windows"]
 
 
 class Pace(Protocol):
@@ -32,17 +30,6 @@ class Windows:
     async def admit(self, account: int, endpoint: str, now_ms: int) -> bool:
         """See `Pace`."""
         return self._limits is None or self._limits.admit(account, endpoint, now_ms)
-
-
-class WorkersWindows:
-    """A worker's: kept by the marketplace's own process, so that all workers share them."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    async def admit(self, account: int, endpoint: str, now_ms: int) -> bool:
-        """See `Pace`."""
-        return cast("bool", await self._link.ask(Admit(account, endpoint, now_ms)))
 
 
 class Gate:

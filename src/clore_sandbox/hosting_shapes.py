@@ -15,7 +15,7 @@ from clore_sandbox.money import COINS, to_wire
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.hosting import Settings
+    from clore_sandbox.rules.hosting import Settings
     from clore_sandbox.shapes import Dialect
     from clore_sandbox.values import JsonObject
 

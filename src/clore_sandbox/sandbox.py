@@ -22,29 +22,30 @@ from typing import TYPE_CHECKING, Literal, Optional, TypeVar, Union
 import asyncssh
 import uvloop
 
-from clore_sandbox import books, hosting_books, orders
-from clore_sandbox.alive_crowd import Crowd
+from clore_sandbox import books
+from clore_sandbox.alive.crowd import Crowd
 from clore_sandbox.app import Api, make_app
-from clore_sandbox.clock import Clock
+from clore_sandbox.books import hosts, orders
+from clore_sandbox.books.turns import Effects
 from clore_sandbox.control import Control, amounts
 from clore_sandbox.control.handle import Controls
 from clore_sandbox.control.http import ControlApi
-from clore_sandbox.crew import Crew
 from clore_sandbox.faults import Faults
 from clore_sandbox.fleet import sample_server
 from clore_sandbox.gate import Gate, Windows
 from clore_sandbox.http import HttpFront, listen
 from clore_sandbox.inventory import load
 from clore_sandbox.journal import Journal
-from clore_sandbox.limits import Limits
 from clore_sandbox.market import Market
-from clore_sandbox.messages import Setup, Step
+from clore_sandbox.market.clock import Clock
+from clore_sandbox.market.timetable import Timetable
 from clore_sandbox.provision import KINDS, Nothing
 from clore_sandbox.provision.kinds import make_rooms
-from clore_sandbox.shared_market import KeptMarket
+from clore_sandbox.rules.limits import Limits
 from clore_sandbox.store import Store, is_postgres
-from clore_sandbox.timetable import Timetable
-from clore_sandbox.turns import Effects
+from clore_sandbox.workers.crew import Crew
+from clore_sandbox.workers.messages import Setup, Step
+from clore_sandbox.workers.shared_market import KeptMarket
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
@@ -294,7 +295,7 @@ class Sandbox(Controls):
         known = {row["name"]: row["value"] for row in tx.all("SELECT name, value FROM meta")}
         if "state" not in known:
             # Before anybody hosts: an account's server gets a number that no other has.
-            hosting_books.fill(tx, self._inventory.records)
+            hosts.fill(tx, self._inventory.records)
             known["state"] = uuid.uuid4().hex
             known["host_key"] = _new_host_key()
             known["api_key"] = self._first_account(tx, self._wanted_key)
@@ -319,7 +320,7 @@ class Sandbox(Controls):
         account = books.account_of(tx, made) or 0
         for number in range(self._host_servers):
             name = "MyGPU" if number == 0 else f"MyGPU-{number + 1}"
-            hosting_books.add(tx, account, name, sample_server(number), effects=Effects())
+            hosts.add(tx, account, name, sample_server(number), effects=Effects())
         return made
 
     def _provisioner(self, known: Mapping[str, str]) -> Provisioner:

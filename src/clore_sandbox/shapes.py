@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Literal
 
-from clore_sandbox.auction import worth
 from clore_sandbox.money import COINS, to_wire
+from clore_sandbox.rules.auction import worth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from clore_sandbox.orders import Order
+    from clore_sandbox.books.orders import Order
     from clore_sandbox.values import JsonObject
 
 __all__ = ["Dialect", "offer_rows", "order_row", "wallet_rows"]

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clore_sandbox.auction import (
+from clore_sandbox.money import COINS, to_units
+from clore_sandbox.rules import TRANSITIONS
+from clore_sandbox.rules.auction import (
     Contender,
     Offer,
     fixed_rates,
@@ -13,8 +15,6 @@ from clore_sandbox.auction import (
     winner,
     worth,
 )
-from clore_sandbox.money import COINS, to_units
-from clore_sandbox.rules import TRANSITIONS
 
 RATES = fixed_rates({"bitcoin": 90_000.0, "CLORE-Blockchain": 0.01, "USD-Blockchain": 1.0})
 NOTHING = dict.fromkeys(COINS, 0)

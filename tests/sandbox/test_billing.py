@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clore_sandbox.billing import TICK_MS, Bill, creation_fee, settle
 from clore_sandbox.money import from_units, to_units, to_wire
+from clore_sandbox.rules.billing import TICK_MS, Bill, creation_fee, settle
 
 HOUR_MS = 3_600_000
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from clore_sandbox.clock import MAX_SPEED, Clock
-from clore_sandbox.timetable import Timetable
+from clore_sandbox.market.clock import MAX_SPEED, Clock
+from clore_sandbox.market.timetable import Timetable
 
 
 class World:

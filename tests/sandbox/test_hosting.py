@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from clore_sandbox.hosting import applied, read_settings, settings_of
 from clore_sandbox.money import to_units
-from clore_sandbox.reputation import rated, reliability
 from clore_sandbox.rules import Refusal
+from clore_sandbox.rules.hosting import applied, read_settings, settings_of
+from clore_sandbox.rules.reputation import rated, reliability
 
 OLD = {"name": "MyGPU", "availability": True, "mrl": 96, "on_demand": 0.0001, "spot": 0.00000113}
 COINS = ("bitcoin", "CLORE-Blockchain", "USD-Blockchain")

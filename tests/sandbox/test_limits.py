@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clore_sandbox.limits import Limits
+from clore_sandbox.rules.limits import Limits
 
 
 def test_less_than_a_second_after_the_last_accepted_call_is_refused():

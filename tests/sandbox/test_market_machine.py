@@ -22,10 +22,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from clore_sandbox import auction, books, hosting_books, orders, turns
+from clore_sandbox import books
 from clore_sandbox.ask import OrderAsk
+from clore_sandbox.books import hosts, orders, turns
 from clore_sandbox.money import COINS, to_units
-from clore_sandbox.rules import Refusal
+from clore_sandbox.rules import Refusal, auction
 from clore_sandbox.store import AlreadyThere, Store
 
 RATES = {"bitcoin": 90_000.0, "CLORE-Blockchain": 0.01, "USD-Blockchain": 1.0}
@@ -61,7 +62,7 @@ class Market(RuleBasedStateMachine):
                 },
             }
             for name in ("one", "two"):
-                hosting_books.add(tx, accounts[0], name, record, effects=turns.Effects())
+                hosts.add(tx, accounts[0], name, record, effects=turns.Effects())
             servers = [row["id"] for row in tx.all("SELECT id FROM servers ORDER BY id")]
             return accounts[0], accounts[1:], servers
 
@@ -143,16 +144,14 @@ class Market(RuleBasedStateMachine):
             f"enabled-{coin}": on,
         }
         self.act(
-            lambda tx, now: hosting_books.set_settings(
+            lambda tx, now: hosts.set_settings(
                 tx, self.host, ("one", "two")[server], body, rates=RATES, **now
             )
         )
 
     @rule(server=st.integers(0, 1), online=st.booleans())
     def host_comes_or_goes(self, server, online):
-        self.act(
-            lambda tx, now: hosting_books.set_online(tx, self.servers[server], online=online, **now)
-        )
+        self.act(lambda tx, now: hosts.set_online(tx, self.servers[server], online=online, **now))
 
     @rule(server=st.integers(0, 1), taken=st.booleans())
     def outsider(self, server, taken):

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from clore_sandbox import schema
-from clore_sandbox.store import AlreadyThere, Store
+from clore_sandbox.store import AlreadyThere, Store, schema
 
 TABLE = "CREATE TABLE things (name TEXT PRIMARY KEY, worth BIGINT)"
 

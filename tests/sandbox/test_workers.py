@@ -259,7 +259,7 @@ def test_what_a_dying_worker_had_decided_is_carried_out(own_crew, renter_of, wai
 
 
 def test_a_worker_that_hangs_is_replaced(own_crew, renter_of, wait, monkeypatch):
-    monkeypatch.setattr("clore_sandbox.crew._ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("clore_sandbox.workers.crew._ANSWER_TIMEOUT_S", 0.5)
     market = own_crew(provision=False)
     before = pids(market)
     hanging = min(before)

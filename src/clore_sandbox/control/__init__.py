@@ -19,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Union
 
-from clore_sandbox import books, hosting_books
-from clore_sandbox.control import state
+from clore_sandbox import books
+from clore_sandbox.books import hosts, state
 from clore_sandbox.fleet import sample_server
 from clore_sandbox.journal import shown_key
 from clore_sandbox.money import COINS, from_units, to_units
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
 
-    from clore_sandbox.clock import Clock
+    from clore_sandbox.books.turns import Effects
     from clore_sandbox.faults import Fault, FaultKind, Faults
     from clore_sandbox.journal import Entry, Journal
-    from clore_sandbox.limits import Limits
     from clore_sandbox.market import Market
+    from clore_sandbox.market.clock import Clock
+    from clore_sandbox.rules.limits import Limits
     from clore_sandbox.store import Tx
-    from clore_sandbox.turns import Effects
     from clore_sandbox.values import JsonObject
 
 __all__ = ["Account", "Amount", "ClockState", "Conflict", "Control", "amounts"]
@@ -251,9 +251,7 @@ class Control:
         def work(tx: Tx, effects: Effects) -> Optional[int]:
             account = self._account(tx, owner_key)
             try:
-                return hosting_books.add(
-                    tx, account, name, fields, connected=connected, effects=effects
-                )
+                return hosts.add(tx, account, name, fields, connected=connected, effects=effects)
             except ValueError as exc:
                 raise Conflict(str(exc)) from exc
 
@@ -262,9 +260,7 @@ class Control:
     async def connect_server(self, owner_key: Optional[str] = None, name: str = "MyGPU") -> int:
         """The machine of a server that was added unconnected connects; its number."""
         return await self._market.act(
-            lambda tx, effects: hosting_books.connect(
-                tx, self._account(tx, owner_key), name, effects
-            )
+            lambda tx, effects: hosts.connect(tx, self._account(tx, owner_key), name, effects)
         )
 
     async def set_background_job(
@@ -279,7 +275,7 @@ class Control:
         """What a host's server does while nobody rents it."""
         job: dict[str, object] = {"image": image, "command": command, "env": dict(env or {})}
         await self._market.store.run(
-            lambda tx: hosting_books.set_job(tx, self._account(tx, owner_key), name, job)
+            lambda tx: hosts.set_job(tx, self._account(tx, owner_key), name, job)
         )
         await self._market.keep_jobs()
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
-from clore_sandbox.clock import MAX_SPEED
 from clore_sandbox.endpoints import ENDPOINTS
 from clore_sandbox.faults import ORDER_KINDS, REQUEST_KINDS
+from clore_sandbox.market.clock import MAX_SPEED
 from clore_sandbox.money import COINS
 
 if TYPE_CHECKING:

@@ -11,27 +11,28 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, TypeVar, Union
 
-from clore_sandbox import auction, books, hosting_books, orders, rules, turns
-from clore_sandbox.alive_crowd import LOOK_MS, STEP_MS
-from clore_sandbox.billing import TICK_MS
-from clore_sandbox.control import state
-from clore_sandbox.listing import Listing
-from clore_sandbox.rooms import Rooms
+from clore_sandbox import books, rules
+from clore_sandbox.alive.crowd import LOOK_MS, STEP_MS
+from clore_sandbox.books import hosts, orders, state, turns
+from clore_sandbox.books.turns import Effects, Terms
+from clore_sandbox.market.listing import Listing
+from clore_sandbox.market.rooms import Rooms
+from clore_sandbox.rules import auction
+from clore_sandbox.rules.billing import TICK_MS
 from clore_sandbox.store import AlreadyThere
-from clore_sandbox.turns import Effects, Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from clore_sandbox.alive_crowd import Crowd
+    from clore_sandbox.alive.crowd import Crowd
     from clore_sandbox.ask import OrderAsk
-    from clore_sandbox.clock import Clock
+    from clore_sandbox.books.orders import Delays, Order, Trouble
     from clore_sandbox.hosting_shapes import Hosted
     from clore_sandbox.inventory import Inventory
-    from clore_sandbox.orders import Delays, Order, Trouble
+    from clore_sandbox.market.clock import Clock
+    from clore_sandbox.market.timetable import Timetable
     from clore_sandbox.provision import Provisioner
     from clore_sandbox.store import Store, Tx
-    from clore_sandbox.timetable import Timetable
     from clore_sandbox.values import JsonObject
 
 __all__ = ["After", "Auction", "Market", "Seen"]
@@ -111,7 +112,7 @@ class Market:
 
     async def open(self) -> None:
         """Read the state, take up the orders that run, and begin to bill."""
-        await self.store.run(lambda tx: hosting_books.fill(tx, self._inventory.records))
+        await self.store.run(lambda tx: hosts.fill(tx, self._inventory.records))
         await self.rooms.provisioner.open()
         await self._come_alive()
         await self.reload()
@@ -193,7 +194,7 @@ class Market:
         """Have hosts' own jobs run where nobody rents, and nowhere else."""
         # One after the other, so that what was read last is what is done last.
         async with self._jobs:
-            jobs = await self.store.run(hosting_books.jobs)
+            jobs = await self.store.run(hosts.jobs)
             self._any_jobs = bool(jobs)
             here = [(server, job) for server, job, runs in jobs if runs]
             keeping = self.rooms.keep_jobs(
@@ -266,7 +267,7 @@ class Market:
         """Change what a host asks for a server, or be refused."""
         now = self.clock.now_ms()
         return await self.act(
-            lambda tx, effects: hosting_books.set_settings(
+            lambda tx, effects: hosts.set_settings(
                 tx,
                 account,
                 name,
@@ -283,7 +284,7 @@ class Market:
         """A host goes offline (its rooms with it) or comes back."""
         now = self.clock.now_ms()
         await self.act(
-            lambda tx, effects: hosting_books.set_online(
+            lambda tx, effects: hosts.set_online(
                 tx, server, online=online, now_ms=now, terms=self.terms, effects=effects
             ),
             wait=True,
@@ -309,7 +310,7 @@ class Market:
         """Orders, hosts and accounts gone, servers as in the inventory; then `make_account`."""
 
         def write(tx: Tx) -> None:
-            hosting_books.fill(tx, self._inventory.records)
+            hosts.fill(tx, self._inventory.records)
             make_account(tx)
 
         await self.replace(write, now_ms=None)
@@ -379,7 +380,7 @@ class Market:
 
         def work(tx: Tx, effects: Effects) -> list[Hosted]:
             turns.settle(tx, now, self.terms, effects, account=account)
-            return hosting_books.of_account(tx, account)
+            return hosts.of_account(tx, account)
 
         return await self.act(work)
 

@@ -13,18 +13,18 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from clore_sandbox import orders
+from clore_sandbox.books import orders
 from clore_sandbox.market import Market
-from clore_sandbox.messages import Follow
+from clore_sandbox.workers.messages import Follow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from clore_sandbox.link import Link
+    from clore_sandbox.books.orders import Order
+    from clore_sandbox.books.turns import Effects
     from clore_sandbox.market import After
-    from clore_sandbox.orders import Order
     from clore_sandbox.store import Tx
-    from clore_sandbox.turns import Effects
+    from clore_sandbox.workers.link import Link
 
 __all__ = ["KeptMarket", "SharedMarket", "WorkersMarket"]
 

@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Optional, Protocol, TypeVar, Union
 
-from clore_sandbox.schema import migrate
+from clore_sandbox.store.schema import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -170,14 +170,14 @@ class Store:
         """
         self._reading: Optional[_Line] = None
         if isinstance(db, str) and is_postgres(db):
-            from clore_sandbox.postgres_driver import (  # noqa: PLC0415 - an extra of its own
+            from clore_sandbox.store.postgres_driver import (  # noqa: PLC0415 - an extra of its own
                 PostgresDriver,
             )
 
             self._writing = _Line([PostgresDriver(db, "claim" if claim else "work")])
             self._reading = _Line([PostgresDriver(db, "read")])
         else:
-            from clore_sandbox.sqlite_driver import SqliteDriver  # noqa: PLC0415 - as the other
+            from clore_sandbox.store.sqlite_driver import SqliteDriver  # noqa: PLC0415 - as the other
 
             self._writing = _Line([SqliteDriver(None if db is None else Path(db))])
         try:

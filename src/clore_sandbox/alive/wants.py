@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Union
 
-from clore_sandbox.auction import max_step
 from clore_sandbox.money import COINS
+from clore_sandbox.rules.auction import max_step
 
 if TYPE_CHECKING:
     import random

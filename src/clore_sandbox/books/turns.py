@@ -11,10 +11,11 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
 
-from clore_sandbox import auction, billing, books, reputation, rules
-from clore_sandbox.auction import Contender, Rates
+from clore_sandbox import books, rules
 from clore_sandbox.inventory import spot_prices
-from clore_sandbox.schema import MARKETPLACE
+from clore_sandbox.rules import auction, billing, reputation
+from clore_sandbox.rules.auction import Contender, Rates
+from clore_sandbox.store.schema import MARKETPLACE
 
 if TYPE_CHECKING:
     from clore_sandbox.store import Row, Tx

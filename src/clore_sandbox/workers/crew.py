@@ -18,8 +18,8 @@ import time
 from typing import TYPE_CHECKING, Optional
 
 from clore_sandbox import forward
-from clore_sandbox.link import Failed, Gone, Link, connect
-from clore_sandbox.messages import (
+from clore_sandbox.workers.link import Failed, Gone, Link, connect
+from clore_sandbox.workers.messages import (
     Admit,
     Follow,
     HttpAnswer,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from clore_sandbox.gate import Pace
     from clore_sandbox.journal import Journal
     from clore_sandbox.market import After
-    from clore_sandbox.shared_market import KeptMarket
+    from clore_sandbox.workers.shared_market import KeptMarket
 
 __all__ = ["Crew"]
 
@@ -112,7 +112,7 @@ class Crew:
         with theirs:
             numbers = (theirs.fileno(), self._sockets[place].fileno())
             process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own module; it starts at once
-                [sys.executable, "-m", "clore_sandbox.worker", *map(str, numbers)],
+                [sys.executable, "-m", "clore_sandbox.workers.worker", *map(str, numbers)],
                 pass_fds=numbers,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

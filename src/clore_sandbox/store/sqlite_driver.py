@@ -74,7 +74,7 @@ class SqliteDriver:
     def carry_out(self, work: Callable[[Tx], T]) -> T:
         """One transaction; nobody else can be in one."""
         connection = self._connection
-        assert connection is not None  # noqa: S101 - store.py opens it first
+        assert connection is not None  # noqa: S101 - `Store` opens it first
         connection.execute("BEGIN IMMEDIATE")
         try:
             outcome = work(_Tx(connection))

@@ -9,9 +9,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Optional
 
-from clore_sandbox import billing
 from clore_sandbox.money import COINS, MAX_UNITS
-from clore_sandbox.schema import FIRST_ACCOUNT, FIRST_ORDER, FIRST_SERVER, MARKETPLACE
+from clore_sandbox.rules import billing
+from clore_sandbox.store.schema import FIRST_ACCOUNT, FIRST_ORDER, FIRST_SERVER, MARKETPLACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, Optional
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from clore_sandbox.clock import Clock
+    from clore_sandbox.market.clock import Clock
 
 __all__ = ["InAJump", "Timetable"]
 

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Union, cast
 
-from clore_sandbox import orders
-from clore_sandbox.schema import STEPS
+from clore_sandbox.books import orders
+from clore_sandbox.store.schema import STEPS
 from clore_sandbox.values import as_int, as_list, as_object, as_text
 
 if TYPE_CHECKING:

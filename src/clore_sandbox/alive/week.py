@@ -1,6 +1,6 @@
 """A living market without anybody looking on: simulated days in seconds, and whether they add up.
 
-    >>> from clore_sandbox.week import simulate
+    >>> from clore_sandbox.alive.week import simulate
     >>> simulate(days=7, servers=500, renters=100).balanced
     True
 
@@ -13,14 +13,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clore_sandbox import auction, turns
-from clore_sandbox.alive_crowd import STEP_MS, Crowd
+from clore_sandbox.alive.crowd import STEP_MS, Crowd
+from clore_sandbox.books import turns
+from clore_sandbox.books.hosts import fill
 from clore_sandbox.fleet import sample_fleet
-from clore_sandbox.hosting_books import fill
 from clore_sandbox.money import COINS
 from clore_sandbox.rates import RATES_2026
-from clore_sandbox.schema import MARKETPLACE
+from clore_sandbox.rules import auction
 from clore_sandbox.store import Store
+from clore_sandbox.store.schema import MARKETPLACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Rows, values and statements in PostgreSQL, as store.py promises them of every database."""
+"""Rows, values and statements in PostgreSQL, as the package promises them of every database."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _numbered(sql: str) -> bytes:
 
 
 class PostgresTx:
-    """One transaction: the calls of store.py's `Tx`.
+    """One transaction: the calls of `store.Tx`.
 
     Args:
         connection: In a transaction that has begun.

@@ -10,17 +10,19 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Union
 
-from clore_sandbox import auction, billing, books, rules, turns
+from clore_sandbox import books, rules
 from clore_sandbox.ask import OrderAsk
+from clore_sandbox.books import turns
+from clore_sandbox.books.turns import Delays
 from clore_sandbox.inventory import max_rental_ms, on_demand_prices
-from clore_sandbox.schema import MARKETPLACE
-from clore_sandbox.turns import Delays
+from clore_sandbox.rules import auction, billing
+from clore_sandbox.store.schema import MARKETPLACE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from clore_sandbox.books.turns import Effects, Terms
     from clore_sandbox.store import Row, Tx
-    from clore_sandbox.turns import Effects, Terms
 
 __all__ = [
     "Connection",

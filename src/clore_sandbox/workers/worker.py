@@ -1,4 +1,4 @@
-"""One worker of a marketplace: `python -m clore_sandbox.worker LINK SOCKET`, started by crew.py.
+"""One worker: `python -m clore_sandbox.workers.worker LINK SOCKET`, started by crew.py.
 
 Promises: it answers on the socket as the marketplace would; it ends when it is told to, and at once
 when the marketplace's process is gone, whatever became of that.
@@ -11,24 +11,24 @@ import logging
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, cast
 
 import uvloop
 
 from clore_sandbox import forward
 from clore_sandbox.app import Api, make_app
-from clore_sandbox.clock import Clock
 from clore_sandbox.faults import Faults
-from clore_sandbox.gate import Gate, Windows, WorkersWindows
+from clore_sandbox.gate import Gate, Windows
 from clore_sandbox.http import HttpFront
 from clore_sandbox.inventory import Inventory
 from clore_sandbox.journal import LONGEST_ANSWER, Journal
-from clore_sandbox.link import Link, connect
-from clore_sandbox.messages import Note, Reload, Setup, Show, Step, Stop
+from clore_sandbox.market.clock import Clock
+from clore_sandbox.market.timetable import Timetable
 from clore_sandbox.provision import Nothing
-from clore_sandbox.shared_market import WorkersMarket
 from clore_sandbox.store import Store
-from clore_sandbox.timetable import Timetable
+from clore_sandbox.workers.link import Link, connect
+from clore_sandbox.workers.messages import Admit, Note, Reload, Setup, Show, Step, Stop
+from clore_sandbox.workers.shared_market import WorkersMarket
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -68,6 +68,17 @@ class _Notes(Journal):
             self._kept = []
 
 
+class _Windows:
+    """Kept by the marketplace's own process, so that all workers share them."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    async def admit(self, account: int, endpoint: str, now_ms: int) -> bool:
+        """See `Pace`."""
+        return cast("bool", await self._link.ask(Admit(account, endpoint, now_ms)))
+
+
 class _Service:
     """What this process serves: the API, as far as it can be answered here."""
 
@@ -85,7 +96,7 @@ class _Service:
             delays=setup.delays,
         )
         self._market.link = link
-        pace = WorkersWindows(link) if setup.limited else Windows(None)
+        pace = _Windows(link) if setup.limited else Windows(None)
         self.notes = _Notes(link)
         # No fault is ever added here: while one waits, the keeper answers.
         api = Api(self._market, Faults(), self.notes, setup.dialect, Gate(self._market, pace))

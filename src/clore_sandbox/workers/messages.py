@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
-    from clore_sandbox.clock import Course
+    from clore_sandbox.books.turns import Delays
     from clore_sandbox.journal import Entry
     from clore_sandbox.market import After
+    from clore_sandbox.market.clock import Course
     from clore_sandbox.shapes import Dialect
-    from clore_sandbox.turns import Delays
 
 __all__ = [
     "Admit",

@@ -9,17 +9,18 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Optional
 
-from clore_sandbox import books, hosting, reputation, turns
+from clore_sandbox import books
+from clore_sandbox.books import turns
 from clore_sandbox.hosting_shapes import Hosted
-from clore_sandbox.rules import Refusal
+from clore_sandbox.rules import Refusal, hosting, reputation
 from clore_sandbox.values import JsonObject, as_number, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from clore_sandbox.hosting import Settings
+    from clore_sandbox.books.turns import Effects, Terms
+    from clore_sandbox.rules.hosting import Settings
     from clore_sandbox.store import Row, Tx
-    from clore_sandbox.turns import Effects, Terms
 
 __all__ = [
     "add",

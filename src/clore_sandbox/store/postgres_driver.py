@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, Optional, TypeVar
 import psycopg
 from psycopg import errors
 
-from clore_sandbox.postgres_tx import Carefully, PostgresTx, adapt
+from clore_sandbox.store.postgres_tx import Carefully, PostgresTx, adapt
 
 if TYPE_CHECKING:
     from collections.abc import Callable

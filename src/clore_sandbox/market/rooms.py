@@ -10,7 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Optional
 
-from clore_sandbox import orders
+from clore_sandbox.books import orders
 from clore_sandbox.inventory import gpu_names
 from clore_sandbox.provision import Gpus, RoomPlan
 from clore_sandbox.values import as_list, as_number, as_object, as_text
@@ -18,11 +18,11 @@ from clore_sandbox.values import as_list, as_number, as_object, as_text
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
-    from clore_sandbox.clock import Clock
-    from clore_sandbox.orders import Order
+    from clore_sandbox.books.orders import Order
+    from clore_sandbox.market.clock import Clock
+    from clore_sandbox.market.timetable import Timetable
     from clore_sandbox.provision import Provisioner
     from clore_sandbox.store import Store
-    from clore_sandbox.timetable import Timetable
     from clore_sandbox.values import JsonObject
 
 __all__ = ["Rooms"]

@@ -12,19 +12,21 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from clore_sandbox import alive, books, hosting, hosting_books, orders, turns
-from clore_sandbox.alive import Mine, Stall
+from clore_sandbox import books
+from clore_sandbox.alive import wants
+from clore_sandbox.alive.wants import Mine, Stall
 from clore_sandbox.ask import OrderAsk
+from clore_sandbox.books import hosts, orders, turns
 from clore_sandbox.inventory import on_demand_prices
 from clore_sandbox.money import COINS, MAX_UNITS
-from clore_sandbox.rules import Refusal, allowed_prices, is_on_gigaspot
+from clore_sandbox.rules import Refusal, allowed_prices, hosting, is_on_gigaspot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.alive import Action, Renter
+    from clore_sandbox.alive.wants import Action, Renter
+    from clore_sandbox.books.turns import Effects, Terms
     from clore_sandbox.store import Row, Tx
-    from clore_sandbox.turns import Effects, Terms
     from clore_sandbox.values import JsonObject
 
 __all__ = ["LOOK_MS", "STEP_MS", "Crowd"]
@@ -75,7 +77,7 @@ class Crowd:
             key = books.create_account(tx, None, {}, label=_LABEL)
             known.append(books.account_of(tx, key) or 0)
         self.accounts = known
-        self._renters = [alive.draw_renter(self._draw, account) for account in known]
+        self._renters = [wants.draw_renter(self._draw, account) for account in known]
         self._looks = {
             r.account: now_ms + round(self._draw.random() * r.looks_every_ms) for r in self._renters
         }
@@ -116,7 +118,7 @@ class Crowd:
             self._looks[renter.account] = now_ms + round(
                 self._draw.expovariate(1 / renter.looks_every_ms)
             )
-            acts = alive.renter_acts(
+            acts = wants.renter_acts(
                 self._draw,
                 renter,
                 mine=_orders_of(tx, renter.account),
@@ -158,7 +160,7 @@ class Crowd:
         acts: list[Action] = []
         for row in there:
             if row["id"] in self._first:
-                acts += alive.host_acts(
+                acts += wants.host_acts(
                     self._draw,
                     server=row["id"],
                     online=bool(row["online"]),
@@ -181,14 +183,14 @@ class Crowd:
         """Do it, as a request would be done; a refusal is counted and no more."""
         account = renter.account if renter is not None else 0
         outcome: object = None
-        if isinstance(act, alive.Want):
+        if isinstance(act, wants.Want):
             ask = OrderAsk(
                 act.server, act.coin, _IMAGE, "on-demand" if act.bid is None else "spot", act.bid
             )
             outcome = orders.create(
                 tx, ask, account=account, now_ms=now_ms, terms=terms, trouble=None, effects=effects
             )
-        elif isinstance(act, alive.Leave):
+        elif isinstance(act, wants.Leave):
             outcome = orders.cancel(
                 tx,
                 act.order,
@@ -198,7 +200,7 @@ class Crowd:
                 terms=terms,
                 effects=effects,
             )
-        elif isinstance(act, alive.Bid):
+        elif isinstance(act, wants.Bid):
             outcome = orders.set_price(
                 tx,
                 act.order,
@@ -208,14 +210,14 @@ class Crowd:
                 terms=terms,
                 effects=effects,
             )
-        elif isinstance(act, alive.TopUp):
+        elif isinstance(act, wants.TopUp):
             units = min(act.units, MAX_UNITS // 100)
             books.top_up(tx, act.account, act.coin, units)
             self.put_in[act.coin] += units
-        elif isinstance(act, alive.Reprice):
+        elif isinstance(act, wants.Reprice):
             self._reprice(tx, act, now_ms, terms, effects)
-        elif isinstance(act, alive.Switch):
-            hosting_books.set_online(
+        elif isinstance(act, wants.Switch):
+            hosts.set_online(
                 tx, act.server, online=act.online, now_ms=now_ms, terms=terms, effects=effects
             )
         else:
@@ -224,7 +226,7 @@ class Crowd:
         self.count[outcome.error if isinstance(outcome, Refusal) else kind] += 1
 
     def _reprice(
-        self, tx: Tx, act: alive.Reprice, now_ms: int, terms: Terms, effects: Effects
+        self, tx: Tx, act: wants.Reprice, now_ms: int, terms: Terms, effects: Effects
     ) -> None:
         row = tx.one("SELECT hidden, record FROM servers WHERE id = ?", act.server)
         if row is None:
@@ -233,18 +235,18 @@ class Crowd:
         known = hosting.settings_of(record, available=not row["hidden"])
 
         def moved(prices: Mapping[str, int]) -> dict[str, int]:
-            return {coin: alive.rounded(price * act.factor) for coin, price in prices.items()}
+            return {coin: wants.rounded(price * act.factor) for coin, price in prices.items()}
 
         settings = replace(
             known,
             on_demand=moved(known.on_demand),
             spot=moved(known.spot),
             usd={
-                coin: (alive.rounded(demand * act.factor), alive.rounded(spot * act.factor))
+                coin: (wants.rounded(demand * act.factor), wants.rounded(spot * act.factor))
                 for coin, (demand, spot) in known.usd.items()
             },
         )
-        hosting_books.put(
+        hosts.put(
             tx,
             act.server,
             record,
