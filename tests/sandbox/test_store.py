@@ -1,5 +1,6 @@
 """The books, one body of tests over both databases: all or nothing, one after the other."""
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -45,6 +46,41 @@ def test_rows_answer_to_names_and_numbers(store):
     assert (row["name"], row[1], list(row.keys())) == ("a", 2**63 - 1, ["name", "worth"])
     assert dict(row) == {"name": "a", "worth": 2**63 - 1}
     assert store.call(lambda tx: tx.one("SELECT name FROM things WHERE worth = 1")) is None
+
+
+def test_a_job_that_is_given_up_in_the_line_is_not_done_and_the_line_goes_on(store):
+    """As where a server that stops cancels what it was answering."""
+    go = threading.Event()
+
+    async def give_up():
+        store.submit(lambda _: go.wait())
+        waiting = asyncio.ensure_future(store.run(put("given up")))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        go.set()
+        return await asyncio.wait_for(store.run(names), 10)
+
+    assert asyncio.run(give_up()) == []
+
+
+def test_a_job_that_is_given_up_while_it_is_done_is_done(store):
+    begun, go = threading.Event(), threading.Event()
+
+    def slow(tx):
+        begun.set()
+        go.wait()
+        put("done")(tx)
+
+    async def give_up():
+        waiting = asyncio.ensure_future(store.run(slow))
+        await asyncio.to_thread(begun.wait)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        go.set()
+        return await asyncio.wait_for(store.run(names), 10)
+
+    assert asyncio.run(give_up()) == ["done"]
 
 
 def test_numbers_are_whole_and_none_is_0(store):

@@ -96,6 +96,9 @@ class _Job(Generic[T]):
         self.result: Future[T] = Future()
 
     def carry_out(self, driver: Driver) -> None:
+        # Whoever waited for it has given up: it is not begun, and once begun it is not given up.
+        if not self.result.set_running_or_notify_cancel():
+            return
         try:
             outcome = driver.carry_out(self.work)
         except BaseException as exc:  # noqa: BLE001 - whatever it is belongs to the caller
