@@ -77,7 +77,10 @@ class Api:
         fault = self.faults.for_request(call.endpoint, call.key)
         answer = await self._answer(call, fault)
         body = answer.to_bytes() if answer is not None else b""
+        # Before it is late: who has given up waiting may look at what has happened.
         call.note(answer, body, fault)
+        if fault is not None and fault.kind == "late":
+            await asyncio.sleep(fault.delay_s)
         if answer is None:
             await cut(scope, receive)
             return
@@ -102,8 +105,6 @@ class Api:
             return None
         if kind == "act_then_500":
             return answers.BROKEN
-        if fault is not None and kind == "late":
-            await asyncio.sleep(fault.delay_s)
         if fault is not None and kind in BODY_KINDS:
             return self._worsened(answer, fault)
         return answer
@@ -153,7 +154,7 @@ class _Call:
             query=self._http.query_params,
             body=self._body or {},
             gzip=self.gzip,
-            trouble=lambda: api.faults.for_order(self.key),
+            draw_trouble=lambda: api.faults.for_order(self.key),
         )
         self._outcome = await call(request)
         return self._outcome.answer
@@ -181,6 +182,7 @@ class _Call:
         """Write the journal's entry; an answer of None is a cut connection."""
         outcome = self._outcome
         readable = answer is not None and "content-encoding" not in answer.headers
+        whole = fault is None or fault.kind != "truncated_json"
         self._api.journal.write(
             Entry(
                 time=self._arrived_ms / 1000,
@@ -190,7 +192,7 @@ class _Call:
                 query=self._http.url.query,
                 body=without_secrets(self._body) if self._body is not None else None,
                 status=answer.status if answer is not None else None,
-                code=answer.code if answer is not None else None,
+                code=answer.code if answer is not None and whole else None,
                 error=answer.error if answer is not None else None,
                 acted=outcome is not None and outcome.answer.code == answers.NORMAL,
                 order=outcome.order if outcome is not None else None,

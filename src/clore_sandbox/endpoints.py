@@ -36,7 +36,7 @@ class Request:
     query: Mapping[str, str]
     body: JsonObject
     gzip: bool
-    trouble: Callable[[], Optional[Trouble]]
+    draw_trouble: Callable[[], Optional[Trouble]]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ async def _create_order(request: Request) -> Outcome:
         return Outcome(BAD_INPUT)
     if request.dialect == "live" and trips_the_service(ask):
         return Outcome(BROKEN)
-    outcome = await request.market.create_order(request.account, ask, request.trouble())
+    outcome = await request.market.create_order(request.account, ask, request.draw_trouble)
     if isinstance(outcome, Refusal):
         return Outcome(refused(outcome))
     if request.dialect == "live":

@@ -12,6 +12,10 @@ def server(renter):
     return renter.free()[0]["id"]
 
 
+def body_of(server):
+    return {"renting_server": server, "image": "i", "type": "on-demand", "currency": "bitcoin"}
+
+
 def creations(market):
     return [e.order for e in market.journal() if e.order is not None]
 
@@ -71,6 +75,25 @@ def test_late_answers_have_acted(market, renter, server):
     assert time.monotonic() - started >= 0.3
 
 
+def test_the_journal_knows_before_a_late_answer_comes(market, renter, server, wait):
+    """A client that gives up must be able to look whether it was acted on."""
+    before = creations(market)
+    market.fault("create_order", "late", delay_s=5)
+    with pytest.raises(httpx.ReadTimeout):
+        renter.http.post("/create_order", json=body_of(server), timeout=0.2)
+    wait(lambda: len(creations(market)) == len(before) + 1, timeout_s=4)
+    entry = market.journal("create_order")[-1]
+    assert (entry.acted, entry.status, entry.fault) == (True, 200, "late")
+
+
+def test_half_an_answer_has_no_code(market, renter, server):
+    renter.create(server)
+    market.fault("create_order", "truncated_json")
+    assert renter.create(server).text == '{"status":"error","error":"se'
+    entry = market.journal("create_order")[-1]
+    assert (entry.code, entry.acted) == (None, False)
+
+
 def test_broken_bodies(market, renter):
     market.fault("my_orders", "truncated_json")
     market.fault("wallets", "missing_fields")
@@ -124,6 +147,14 @@ class TestOrderFaults:
                 None,
             )
         )
+
+    def test_a_refusal_uses_none_up(self, one, wait):
+        market, renter = one
+        market.fault("create_order", "never_boots")
+        assert renter.create(5).json()["error"] == "server-dont-exist"
+        assert [fault.happened for fault in market.faults()] == [0]
+        self.shown(renter, wait, deployed=False)
+        assert market.faults() == []
 
     def test_never_boots(self, one, wait, shell_of):
         market, renter = one

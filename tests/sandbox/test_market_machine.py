@@ -100,11 +100,7 @@ class Market(RuleBasedStateMachine):
             "on-demand" if share is None else "spot",
             None if share is None else to_units(PRICES[coin] * share),
         )
-        made = self.act(
-            lambda tx, now: orders.create(
-                tx, ask, account=self.renters[renter], trouble=None, **now
-            )
-        )
+        made = self.act(lambda tx, now: orders.create(tx, ask, account=self.renters[renter], **now))
         if not isinstance(made, Refusal):
             assert share is not None or made.running
 
@@ -277,7 +273,7 @@ class Trader:
         price = None if share is None else to_units(PRICES[coin] * share)
         kind = "on-demand" if share is None else "spot"
         ask = OrderAsk(self.draw.choice(self.machine.servers), coin, "image", kind, price)
-        self.act(lambda tx, now: orders.create(tx, ask, account=self.me, trouble=None, **now))
+        self.act(lambda tx, now: orders.create(tx, ask, account=self.me, **now))
 
     def change(self):
         mine = "SELECT id, price FROM orders WHERE account = ? AND ended_ms IS NULL"

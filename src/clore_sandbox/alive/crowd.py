@@ -188,7 +188,7 @@ class Crowd:
                 act.server, act.coin, _IMAGE, "on-demand" if act.bid is None else "spot", act.bid
             )
             outcome = orders.create(
-                tx, ask, account=account, now_ms=now_ms, terms=terms, trouble=None, effects=effects
+                tx, ask, account=account, now_ms=now_ms, terms=terms, effects=effects
             )
         elif isinstance(act, wants.Leave):
             outcome = orders.cancel(

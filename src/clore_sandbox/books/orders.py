@@ -19,7 +19,7 @@ from clore_sandbox.rules import auction, billing
 from clore_sandbox.store.schema import MARKETPLACE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from clore_sandbox.books.turns import Effects, Terms
     from clore_sandbox.store import Row, Tx
@@ -154,10 +154,12 @@ def create(
     account: int,
     now_ms: int,
     terms: Terms,
-    trouble: Optional[Trouble],
     effects: Effects,
+    draw_trouble: Callable[[], Optional[Trouble]] = lambda: None,
 ) -> Union[Order, rules.Refusal]:
     """Rent a server or bid for it, or say why not.
+
+    `draw_trouble` is asked once there will be an order, so that none is used up by a refusal.
 
     The unique row of a running order is the claim: `AlreadyThere` is raised, and so everything
     rolled back, where somebody else got in between.
@@ -188,6 +190,7 @@ def create(
     if refusal is not None or server is None:
         return refusal or rules.Refusal("server-dont-exist")
     books.pay(tx, account, ask.coin, {MARKETPLACE: entry_fee})
+    trouble = draw_trouble()
     number = books.next_number(tx, "order")
     values: Mapping[str, Union[int, str, None]] = {
         "id": number,

@@ -7,6 +7,7 @@ store, never the other way: what boots or ends is decided in a transaction and t
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, TypeVar, Union
@@ -204,10 +205,10 @@ class Market:
                 await asyncio.wait(keeping)
 
     async def create_order(
-        self, account: int, ask: OrderAsk, trouble: Optional[Trouble]
+        self, account: int, ask: OrderAsk, draw_trouble: Callable[[], Optional[Trouble]]
     ) -> Union[Order, rules.Refusal]:
-        """Rent or bid, or be refused."""
-        now = self.clock.now_ms()
+        """Rent or bid, or be refused; `draw_trouble` is asked at most once, from any thread."""
+        now, once = self.clock.now_ms(), functools.cache(draw_trouble)
         try:
             return await self.act(
                 lambda tx, effects: orders.create(
@@ -216,8 +217,9 @@ class Market:
                     account=account,
                     now_ms=now,
                     terms=self.terms,
-                    trouble=trouble,
                     effects=effects,
+                    # The database may ask for the transaction again; the trouble is the same.
+                    draw_trouble=once,
                 ),
                 wait=True,
             )
