@@ -80,7 +80,10 @@ class Api:
         # Before it is late: who has given up waiting may look at what has happened.
         call.note(answer, body, fault)
         if fault is not None and fault.kind == "late":
-            await asyncio.sleep(fault.delay_s)
+            try:
+                await asyncio.sleep(fault.delay_s)
+            except asyncio.CancelledError:  # the marketplace stops: nobody is answered any more
+                answer = None
         if answer is None:
             await cut(scope, receive)
             return

@@ -7,6 +7,7 @@ envelope too, never a page or plain text.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Optional
 
@@ -130,4 +131,8 @@ class HttpFront:
         self._ticks.cancel()
         await asyncio.gather(self._ticks, return_exceptions=True)
         self._ticks = None
-        await self._server.shutdown(sockets=[self._sock])
+        # Closed here, it would go on listening in a process that was forked meanwhile.
+        with self._sock.dup() as listener:
+            await self._server.shutdown(sockets=[self._sock])
+            with contextlib.suppress(OSError):  # it has ended already: another worker's was first
+                listener.shutdown(socket.SHUT_RDWR)

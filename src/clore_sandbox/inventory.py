@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 __all__ = ["BadInventory", "Inventory", "gpu_names", "load", "on_demand_prices", "spot_prices"]
 
 _COUNT = re.compile(r"(\d+)x ")
+#: Databases hold 64-bit integers.
+_MOST_ID = 2**63
+#: Ten years: what is longer is no rental, and its end no time that a calendar has.
+_MOST_HOURS = 87_600
 
 
 class BadInventory(ValueError):  # noqa: N818 - read as a sentence where it is raised
@@ -77,6 +81,8 @@ def _checked(value: object, name: str) -> JsonObject:
     number = as_int(record.get("id")) if record is not None else None
     if record is None or number is None:
         raise BadInventory(f"{name}: a server is not an object with an id")
+    if abs(number) >= _MOST_ID:
+        raise BadInventory(f"{name}: no server has the id {number}")
     record["id"] = number
     return record
 
@@ -163,4 +169,4 @@ def _prices(record: Mapping[str, object], kind: str) -> dict[str, int]:
 def max_rental_ms(record: Mapping[str, object]) -> int:
     """`mrl` is hours here and the longest a rental may last (api.md section 2)."""
     hours: Optional[int] = as_int(record.get("mrl"))
-    return (hours if hours is not None and hours > 0 else 1) * 3_600_000
+    return (min(hours, _MOST_HOURS) if hours is not None and hours > 0 else 1) * 3_600_000

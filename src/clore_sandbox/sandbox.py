@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import shutil
 import tempfile
@@ -19,27 +20,25 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Optional, TypeVar, Union
 
-import asyncssh
 import uvloop
 
-from clore_sandbox import books
+from clore_sandbox import options
 from clore_sandbox.alive.crowd import Crowd
 from clore_sandbox.app import Api, make_app
-from clore_sandbox.books import hosts, orders
-from clore_sandbox.books.turns import Effects
+from clore_sandbox.books import orders
 from clore_sandbox.control import Control, amounts
 from clore_sandbox.control.handle import Controls
 from clore_sandbox.control.http import ControlApi
 from clore_sandbox.faults import Faults
-from clore_sandbox.fleet import sample_server
 from clore_sandbox.gate import Gate, Windows
 from clore_sandbox.http import HttpFront, listen
 from clore_sandbox.inventory import load
 from clore_sandbox.journal import Journal
 from clore_sandbox.market import Market
-from clore_sandbox.market.clock import Clock
+from clore_sandbox.market.clock import Clock, checked_speed
 from clore_sandbox.market.timetable import Timetable
-from clore_sandbox.provision import KINDS, Nothing
+from clore_sandbox.opening import DEFAULT_BALANCES, Opening, note_time
+from clore_sandbox.provision import Nothing
 from clore_sandbox.provision.kinds import make_rooms
 from clore_sandbox.rules.limits import Limits
 from clore_sandbox.store import Store, is_postgres
@@ -54,20 +53,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from clore_sandbox.control import Amount
+    from clore_sandbox.opening import Opened
     from clore_sandbox.provision import Kind, Provisioner
     from clore_sandbox.shapes import Dialect
-    from clore_sandbox.store import Tx
 
 __all__ = ["DEFAULT_BALANCES", "Sandbox"]
 
 T = TypeVar("T")
 
-#: Enough to rent a 4090 for a week or two in any of the coins.
-DEFAULT_BALANCES: Mapping[str, float] = {
-    "bitcoin": 0.01,
-    "CLORE-Blockchain": 10_000,
-    "USD-Blockchain": 100,
-}
 _START_TIMEOUT_S = 30
 
 
@@ -124,26 +117,27 @@ class Sandbox(Controls):
         control_key: Optional[str] = None,
         workers: int = 1,
     ) -> None:
-        if dialect not in ("live", "reference"):
-            raise ValueError(f"dialect is live or reference, not {dialect!r}")
-        if provisioner not in KINDS:
-            raise ValueError(f"provisioner is {', '.join(KINDS)}, not {provisioner!r}")
-        if visibility_lag_s < 0 or boot_s < 0:
-            raise ValueError("visibility_lag_s and boot_s must not be negative")
-        if workers < 1:
-            raise ValueError(f"workers must be 1 or more, not {workers}")
-        if workers > 1 and not is_postgres(db):
-            raise ValueError(
-                "several workers need db=postgresql://…: SQLite's books are one process's"
-            )
+        options.check(
+            dialect=dialect,
+            provisioner=provisioner,
+            port=port,
+            delays_s=(visibility_lag_s, boot_s),
+            host_servers=host_servers,
+            workers=workers,
+            db=db,
+        )
         self.host = host
         self.instance = uuid.uuid4().hex
         self._port = port
         self._inventory = load(inventory, as_is=as_is, seed=seed)
         self._dialect: Dialect = dialect
         self._db = db if db is None or is_postgres(db) else Path(db)
-        self._wanted_key = api_key
-        self._balances = amounts(DEFAULT_BALANCES if balances is None else balances)
+        self._opening = Opening(
+            api_key,
+            amounts(DEFAULT_BALANCES if balances is None else balances),
+            host_servers,
+            self._inventory.records,
+        )
         self.control_key = control_key or secrets.token_urlsafe(24)
         self._delays = orders.Delays(
             visible_ms=round(visibility_lag_s * 1000),
@@ -151,8 +145,7 @@ class Sandbox(Controls):
             booted_ms=round((visibility_lag_s + boot_s) * 1000),
         )
         self._alive, self._seed = alive, seed
-        self._host_servers = host_servers
-        self._time_scale = time_scale
+        self._time_scale = checked_speed(time_scale)
         self._limits = Limits() if limits else None
         self._provision = provision
         self._provisioner_kind: Kind = provisioner
@@ -163,11 +156,19 @@ class Sandbox(Controls):
         self._journal = Journal()
         self._thread: Optional[threading.Thread] = None
         self._api_key: Optional[str] = None
+        self._running: Optional[Control] = None
+        self._process = os.getpid()
 
     # -- running it ----------------------------------------------------------------------------
 
     def start(self) -> Self:
-        """Start, and return once it answers."""
+        """Start, and return once it answers.
+
+        Raises:
+            OSError: The port, the file or the database cannot be had.
+            ValueError: An option is no use.
+            RuntimeError: It did not start, for the reason it gives.
+        """
         if self._thread is not None:
             raise RuntimeError("this marketplace runs already")
         try:
@@ -186,11 +187,22 @@ class Sandbox(Controls):
         self._thread = threading.Thread(
             target=self._run, args=(started,), name="clore-sandbox", daemon=True
         )
+        self._process = os.getpid()
         self._thread.start()
-        if not started.wait(_START_TIMEOUT_S) or self._failure is not None:
-            failure, self._thread = self._failure, None
-            raise RuntimeError("the marketplace did not start") from failure
+        if not started.wait(_START_TIMEOUT_S):
+            raise RuntimeError(f"the marketplace did not start within {_START_TIMEOUT_S} s")
+        self._raise_failure()
         return self
+
+    def _raise_failure(self) -> None:
+        failure = self._failure
+        if failure is None:
+            return
+        self._thread = None
+        # These say what is wrong to whoever wants it to run; others are faults of ours.
+        if isinstance(failure, (OSError, RuntimeError, ValueError)):
+            raise failure
+        raise RuntimeError("the marketplace failed") from failure
 
     def _run(self, started: threading.Event) -> None:
         loop = uvloop.new_event_loop()
@@ -214,16 +226,16 @@ class Sandbox(Controls):
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._clock = Clock(self._time_scale)
-        known = await self._store.run(self._open_books)
-        self._api_key = known["api_key"]
-        self._clock.jump(max(0, int(known["clock_ms"]) - self._clock.now_ms()) / 1000)
+        opened = await self._store.run(self._opening.open)
+        self._api_key = opened.api_key
+        self._clock.jump_to(opened.clock_ms)
         timetable = Timetable(self._clock)
         market = KeptMarket if self._workers > 1 else Market
         self._market = market(
             self._store,
             self._clock,
             timetable,
-            provisioner=self._provisioner(known),
+            provisioner=self._provisioner(opened),
             inventory=self._inventory,
             delays=self._delays,
         )
@@ -231,16 +243,16 @@ class Sandbox(Controls):
         pace = Windows(self._limits)
         gate = Gate(self._market, pace)
         api = Api(self._market, self._faults, self._journal, self._dialect, gate)
-        self._control = Control(
+        control = self._running = Control(
             self._market,
             faults=self._faults,
             journal=self._journal,
             limits=self._limits,
-            api_key=self.api_key,
-            first_account=self._first_account,
+            api_key=opened.api_key,
+            first_account=self._opening.first_account,
             balances=amounts(DEFAULT_BALANCES),
         )
-        app = make_app(api, ControlApi(self._control, self.control_key, self.instance))
+        app = make_app(api, ControlApi(control, self.control_key, self.instance))
         front: Union[HttpFront, Crew] = HttpFront(app, self._sockets[0])
         if isinstance(self._market, KeptMarket):
             front = self._crew = Crew(
@@ -261,8 +273,8 @@ class Sandbox(Controls):
         finally:
             await front.close()
             await self._market.close()
-            now = str(self._clock.now_ms())
-            await self._store.run(lambda tx: _put(tx, "clock_ms", now))
+            now_ms = self._clock.now_ms()
+            await self._store.run(lambda tx: note_time(tx, now_ms))
         if front.failed.done():
             await front.failed
 
@@ -275,6 +287,17 @@ class Sandbox(Controls):
             limited=self._limits is not None,
             step=Step(self._clock.course(), bool(self._faults.waiting())),
         )
+
+    @property
+    def _control(self) -> Control:
+        if self._thread is None or self._running is None:
+            raise RuntimeError("this marketplace does not run: start it first")
+        if self._process != os.getpid():
+            raise RuntimeError(
+                f"this marketplace runs in process {self._process}; from another one its controls "
+                f"are at {self.control_url}"
+            )
+        return self._running
 
     def _do(self, work: Coroutine[object, object, T]) -> T:
         crew = self._crew
@@ -290,40 +313,11 @@ class Sandbox(Controls):
 
         return super()._do(in_step())
 
-    def _open_books(self, tx: Tx) -> dict[str, str]:
-        """The first account, and what names this state; made when the state is new."""
-        known = {row["name"]: row["value"] for row in tx.all("SELECT name, value FROM meta")}
-        if "state" not in known:
-            # Before anybody hosts: an account's server gets a number that no other has.
-            hosts.fill(tx, self._inventory.records)
-            known["state"] = uuid.uuid4().hex
-            known["host_key"] = _new_host_key()
-            known["api_key"] = self._first_account(tx, self._wanted_key)
-            known["clock_ms"] = "0"
-        elif self._wanted_key is not None:
-            if books.account_of(tx, self._wanted_key) is None:
-                books.create_account(tx, self._wanted_key, self._balances)
-            known["api_key"] = self._wanted_key
-        # A marketplace that was killed could not note its time; its orders did.
-        latest = tx.number("SELECT MAX(due_ms) - 60000 FROM orders WHERE billed = 1")
-        known["clock_ms"] = str(max(int(known["clock_ms"]), latest))
-        for name, value in known.items():
-            _put(tx, name, value)
-        return known
-
     def _crowd(self) -> Crowd:
         renters = max(10, len(self._inventory.records) // 5)
         return Crowd(self._seed, renters, self._inventory.rates)
 
-    def _first_account(self, tx: Tx, key: Optional[str]) -> str:
-        made = books.create_account(tx, key, self._balances)
-        account = books.account_of(tx, made) or 0
-        for number in range(self._host_servers):
-            name = "MyGPU" if number == 0 else f"MyGPU-{number + 1}"
-            hosts.add(tx, account, name, sample_server(number), effects=Effects())
-        return made
-
-    def _provisioner(self, known: Mapping[str, str]) -> Provisioner:
+    def _provisioner(self, opened: Opened) -> Provisioner:
         if not self._provision:
             return Nothing()
         folder = self._work_dir
@@ -331,28 +325,28 @@ class Sandbox(Controls):
             folder = self._db.with_name(self._db.name + ".rooms")
         if folder is None and self._db is not None:
             # Found again by whoever next serves this database on this machine.
-            folder = Path(tempfile.gettempdir(), f"clore-sandbox-{known['state']}")
+            folder = Path(tempfile.gettempdir(), f"clore-sandbox-{opened.state}")
         if folder is None:
             folder = self._own_folder = Path(tempfile.mkdtemp(prefix="clore-sandbox-"))
         return make_rooms(
             self._provisioner_kind,
             folder.resolve(),
-            state=known["state"],
+            state=opened.state,
             host=self.host,
-            host_key=known["host_key"],
+            host_key=opened.host_key,
         )
 
     def stop(self) -> None:
         """End every order's processes and stop answering; the state in `db` stays."""
         thread = self._thread
-        if thread is None:
+        # Where a process was forked, it is its parent's to stop.
+        if thread is None or self._process != os.getpid():
             return
         with contextlib.suppress(RuntimeError):  # its loop has ended already, by a failure
             self._loop.call_soon_threadsafe(self._stopping.set)
         thread.join()
         self._thread = None
-        if self._failure is not None:
-            raise RuntimeError("the marketplace failed") from self._failure
+        self._raise_failure()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -417,17 +411,3 @@ def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
-
-
-def _new_host_key() -> str:
-    # asyncssh leaves its keyword arguments untyped.
-    key = asyncssh.generate_private_key("ssh-ed25519")  # pyright: ignore[reportUnknownMemberType]
-    return key.export_private_key().decode()
-
-
-def _put(tx: Tx, name: str, value: str) -> None:
-    tx.do(
-        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        name,
-        value,
-    )

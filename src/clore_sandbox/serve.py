@@ -92,7 +92,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"clore sandbox: {exc}", file=sys.stderr)  # noqa: T201 - this is a command
         return _USAGE_ERROR
     except (OSError, RuntimeError) as exc:
-        print(f"clore sandbox: {exc.__cause__ or exc}", file=sys.stderr)  # noqa: T201
+        print(f"clore sandbox: {exc}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

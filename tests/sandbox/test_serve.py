@@ -98,8 +98,8 @@ def test_a_living_market_with_servers_of_ones_own():
     ("options", "status", "words"),
     [
         (["--inventory", "/nothing/there.json"], 2, "cannot read"),
-        (["--port", "1", "--host", "192.0.2.1"], 1, "assign"),
-        (["--time-scale", "0"], 1, "time_scale"),
+        (["--port", "1", "--host", "192.0.2.1"], 1, "can't listen on 192.0.2.1:1: "),
+        (["--time-scale", "0"], 2, "time_scale"),
         (["--boot", "-1"], 2, "boot_s"),
         (["--colour"], 2, "--colour"),
         (["--db", "/nothing/there/market.db"], 1, "No such file"),

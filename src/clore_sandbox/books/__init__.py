@@ -51,8 +51,13 @@ def next_number(tx: Tx, kind: str) -> int:
 def create_account(
     tx: Tx, api_key: Optional[str], balances: Mapping[str, int], *, label: Optional[str] = None
 ) -> str:
-    """A new account with these units per coin; its key. The key is drawn where none is given."""
-    key = api_key or secrets.token_urlsafe(24)
+    """A new account with these units per coin; its key, drawn where none is given.
+
+    ValueError for a key that no header can carry.
+    """
+    key = secrets.token_urlsafe(24) if api_key is None else api_key
+    if not (key.isascii() and key.isprintable() and key.strip() == key != ""):
+        raise ValueError("a key is printable ASCII, without spaces around it")
     number = next_number(tx, "account")
     tx.do(
         "INSERT INTO accounts (id, api_key, label) VALUES (?, ?, ?)",

@@ -252,7 +252,7 @@ def fill(tx: Tx, records: Iterable[Mapping[str, object]]) -> None:
             " VALUES (?, ?, ?, 1, ?, ?)",
             server,
             position,
-            owner if isinstance(owner, int) else 0,
+            owner if isinstance(owner, int) and abs(owner) < 2**63 else 0,
             int(bool(record.get("rented"))),
             json.dumps(record),
         )

@@ -182,10 +182,6 @@ class Control:
     ) -> str:
         """A new account; its key."""
         units = self._balances if balances is None else amounts(balances)
-        if api_key is not None and not (
-            api_key.isascii() and api_key.isprintable() and api_key.strip() == api_key != ""
-        ):
-            raise ValueError("a key is printable ASCII, without spaces around it")
         try:
             return await self._market.store.run(lambda tx: books.create_account(tx, api_key, units))
         except AlreadyThere as exc:

@@ -23,10 +23,16 @@ T = TypeVar("T")
 
 
 class Controls:
-    """The methods; whoever inherits sets `_loop` and `_control` before they are called."""
+    """The methods; whoever inherits sets `_loop` and says which `_control` it is.
+
+    RuntimeError, from each of them, where no marketplace runs.
+    """
 
     _loop: asyncio.AbstractEventLoop
-    _control: Control
+
+    @property
+    def _control(self) -> Control:
+        raise NotImplementedError
 
     def _do(self, work: Coroutine[object, object, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()

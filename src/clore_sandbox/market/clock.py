@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Optional
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MAX_SPEED", "Clock", "Course"]
+__all__ = ["MAX_SPEED", "Clock", "Course", "checked_speed"]
 
 #: A day in less than a tenth of a second; faster, and it is the machine's own speed one would see.
 MAX_SPEED = 1_000_000.0
@@ -53,7 +53,7 @@ class Clock:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._speed = self._initial_speed = _checked(speed)
+        self._speed = self._initial_speed = checked_speed(speed)
         self._frozen = False
         self._wall = wall
         self._monotonic = monotonic
@@ -102,7 +102,7 @@ class Clock:
 
     def set_speed(self, speed: float) -> None:
         """From now on `speed` market seconds pass in a second; a frozen clock stays frozen."""
-        speed = _checked(speed)
+        speed = checked_speed(speed)
         with self._lock:
             self._rebase()
             self._speed = speed
@@ -170,7 +170,8 @@ class Clock:
             return None if self._frozen else left / self._speed
 
 
-def _checked(speed: float) -> float:
+def checked_speed(speed: float) -> float:
+    """The speed as it is; ValueError where no clock goes like that."""
     if not 0 < speed <= MAX_SPEED:
         raise ValueError(f"time_scale must be above 0 and at most {MAX_SPEED:.0f}, not {speed}")
     return float(speed)

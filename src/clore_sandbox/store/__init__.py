@@ -161,7 +161,8 @@ class Store:
 
     Raises:
         ModuleNotFoundError: PostgreSQL is asked for and its driver is not installed.
-        RuntimeError: Another marketplace uses this database (see `claim`).
+        OSError: The file cannot be written, or the database does not answer.
+        RuntimeError: Another marketplace uses this database (see `claim`), or something else.
     """
 
     def __init__(self, db: Union[Path, str, None] = None, *, claim: bool = True) -> None:
@@ -185,9 +186,13 @@ class Store:
             self._writing = _Line([SqliteDriver(None if db is None else Path(db))])
         try:
             self.call(migrate)
-        except BaseException:
+        except Exception as exc:
             self.close()
-            raise
+            # Never the URL: it may hold a password.
+            where = "this database" if isinstance(db, str) else str(db)
+            raise RuntimeError(
+                f"{where} has tables that are no marketplace's ({exc}); name an empty one"
+            ) from exc
 
     def submit(self, work: Callable[[Tx], T]) -> Future[T]:
         """Queue a transaction."""

@@ -62,12 +62,14 @@ class SqliteDriver:
             RuntimeError: Another marketplace has it open.
         """
         if self._path is not None:
-            os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
             self._lock = _claim(self._path)
         connection = sqlite3.connect(self._path or ":memory:", isolation_level=None)
         self._connection = connection
         connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.DatabaseError as exc:
+            raise OSError(f"cannot keep the state in {self._path}: {exc}") from exc
         # Safe against a crash of the process, which is what a sandbox meets.
         connection.execute("PRAGMA synchronous = NORMAL")
 
@@ -90,12 +92,19 @@ class SqliteDriver:
         if self._connection is not None:
             self._connection.close()
         if self._lock is not None:
+            # Closed alone, it would be kept by a process that was forked meanwhile.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
+            self._lock = None
 
 
 def _claim(path: Path) -> int:
     """A lock beside the file: SQLite's own are let go whenever the file itself is closed once."""
-    lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as exc:
+        raise OSError(f"cannot keep the state in {path}: {exc.strerror}") from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,0 +1,97 @@
+"""A marketplace's books as it opens: what a new state begins with, and where an old one goes on."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+import asyncssh
+
+from clore_sandbox import books
+from clore_sandbox.books import hosts
+from clore_sandbox.books.turns import Effects
+from clore_sandbox.fleet import sample_server
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clore_sandbox.store import Tx
+    from clore_sandbox.values import JsonObject
+
+__all__ = ["DEFAULT_BALANCES", "Opened", "Opening", "note_time"]
+
+#: Enough to rent a 4090 for a week or two in any of the coins.
+DEFAULT_BALANCES: Mapping[str, float] = {
+    "bitcoin": 0.01,
+    "CLORE-Blockchain": 10_000,
+    "USD-Blockchain": 100,
+}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What names a state: its mark on processes, its SSH host key, its first account's API key."""
+
+    state: str
+    host_key: str
+    api_key: str
+    clock_ms: int
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What is wanted of the state. `balances` are units, `records` the inventory's servers."""
+
+    api_key: Optional[str]
+    balances: Mapping[str, int]
+    host_servers: int
+    records: Sequence[JsonObject]
+
+    def open(self, tx: Tx) -> Opened:
+        """Take up the state there is, or make one."""
+        known = {row["name"]: row["value"] for row in tx.all("SELECT name, value FROM meta")}
+        if "state" not in known:
+            # Before anybody hosts: an account's server gets a number that no other has.
+            hosts.fill(tx, self.records)
+            known["state"] = uuid.uuid4().hex
+            known["host_key"] = _new_host_key()
+            known["api_key"] = self.first_account(tx, self.api_key)
+        elif self.api_key is not None:
+            if books.account_of(tx, self.api_key) is None:
+                books.create_account(tx, self.api_key, self.balances)
+            known["api_key"] = self.api_key
+        # A marketplace that was killed could not note its time; its orders did.
+        latest = tx.number("SELECT MAX(due_ms) - 60000 FROM orders WHERE billed = 1")
+        known["clock_ms"] = str(max(int(known.get("clock_ms", 0)), latest))
+        for name, value in known.items():
+            _put(tx, name, value)
+        return Opened(known["state"], known["host_key"], known["api_key"], int(known["clock_ms"]))
+
+    def first_account(self, tx: Tx, key: Optional[str]) -> str:
+        """Make the first account with the servers it hosts; its key."""
+        made = books.create_account(tx, key, self.balances)
+        account = books.account_of(tx, made) or 0
+        for number in range(self.host_servers):
+            name = "MyGPU" if number == 0 else f"MyGPU-{number + 1}"
+            hosts.add(tx, account, name, sample_server(number), effects=Effects())
+        return made
+
+
+def note_time(tx: Tx, now_ms: int) -> None:
+    """Write down market time, for whoever opens the state next."""
+    _put(tx, "clock_ms", str(now_ms))
+
+
+def _new_host_key() -> str:
+    # asyncssh leaves its keyword arguments untyped.
+    key = asyncssh.generate_private_key("ssh-ed25519")  # pyright: ignore[reportUnknownMemberType]
+    return key.export_private_key().decode()
+
+
+def _put(tx: Tx, name: str, value: str) -> None:
+    tx.do(
+        "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        name,
+        value,
+    )
