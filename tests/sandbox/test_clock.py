@@ -162,3 +162,42 @@ class TestJumpsOfTheTimetable:
 
         assert self.run(world, fill) == [("next", 20_000), ("jumped", 100_000)]
         assert "could not do what was due" in caplog.text
+
+
+def test_while_it_is_held_nothing_is_under_way_and_nothing_begins(world):
+    """Another state is put in: what was begun for the old one enters nothing for the new one."""
+    done = []
+
+    async def main():
+        clock = world.clock()
+        table = Timetable(clock)
+        begun, go, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def slow():
+            begun.set()
+            await go.wait()
+            table.at(clock.now_ms(), again)
+
+        async def again():
+            done.append("of the old state")
+
+        async def new():
+            done.append("of the new state")
+            ended.set()
+
+        table.start()
+        table.at(clock.now_ms(), slow)
+        await begun.wait()
+        asyncio.get_running_loop().call_soon(go.set)
+        async with table.held():
+            table.clear()
+            table.at(clock.now_ms(), new)
+            clock.jump(1)
+            for _ in range(20):  # more turns of the loop than beginning it takes
+                await asyncio.sleep(0)
+            assert done == []
+        await ended.wait()
+        await table.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+    assert done == ["of the new state"]

@@ -16,6 +16,7 @@ from clore_sandbox import books, rules
 from clore_sandbox.alive.crowd import LOOK_MS, STEP_MS
 from clore_sandbox.books import hosts, orders, state, turns
 from clore_sandbox.books.turns import Effects, Terms
+from clore_sandbox.market.after import After, what_follows
 from clore_sandbox.market.listing import Listing
 from clore_sandbox.market.rooms import Rooms
 from clore_sandbox.rules import auction
@@ -58,27 +59,6 @@ class Auction:
     online: bool
     available: bool
     offers: list[Order]
-
-
-@dataclass(frozen=True)
-class After:
-    """What is to follow a transaction, as it left the store.
-
-    `moment` orders transactions of several processes; a single one does without.
-    """
-
-    clear: list[int]
-    boot: list[Order]
-    rented: dict[int, bool]
-    shown: dict[int, tuple[JsonObject, bool]]
-    hosts: Optional[dict[int, list[int]]]
-    moment: int = 0
-
-    @property
-    def nothing(self) -> bool:
-        """Whether all stays as it is."""
-        rest = self.rented or self.shown or self.hosts is not None
-        return not (self.clear or self.boot or rest)
 
 
 class Market:
@@ -328,14 +308,15 @@ class Market:
             write(tx)
             return gone
 
-        gone = await self.store.run(work)
-        self.timetable.clear()
-        self.rooms.simulated.clear()
-        await asyncio.gather(*self.rooms.follow(gone, []))
-        self.clock.set_to(now_ms)
-        await self._come_alive()
-        await self.reload()
-        await self._go_on(await self.store.run(orders.running))
+        async with self.timetable.held():
+            gone = await self.store.run(work)
+            self.timetable.clear()
+            self.rooms.simulated.clear()
+            await asyncio.gather(*self.rooms.follow(gone, []))
+            self.clock.set_to(now_ms)
+            await self._come_alive()
+            await self.reload()
+            await self._go_on(await self.store.run(orders.running))
 
     # -- reading it ----------------------------------------------------------------------------
 
@@ -400,7 +381,7 @@ class Market:
             self._hosts = after.hosts
 
     def _after(self, tx: Tx, effects: Effects) -> After:
-        return _after(tx, effects)
+        return what_follows(tx, effects)
 
     async def _host_dies(self, server: int) -> None:
         await self.set_online(server, online=False)
@@ -453,40 +434,3 @@ def _crowd_step(
     crowd: Crowd, now_ms: int, elapsed_ms: int, terms: Terms
 ) -> Callable[[Tx, Effects], None]:
     return lambda tx, effects: crowd.step(tx, now_ms, elapsed_ms, terms, effects)
-
-
-def _after(tx: Tx, effects: Effects) -> After:
-    """What follows from the effects, as the store has it at the end of the transaction."""
-    boot = orders.load(tx, sorted(order for order, boots in effects.boots.items() if boots))
-    offline = (
-        {row["id"] for row in tx.all("SELECT id FROM servers WHERE online = 0")} if boot else ()
-    )
-    rented: dict[int, bool] = {}
-    shown: dict[int, tuple[JsonObject, bool]] = {}
-    for server in effects.servers:
-        rented[server] = bool(tx.number(_RENTED, server))
-    for server in effects.records:
-        row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
-        if row is not None:
-            shown[server] = json.loads(row["record"]), bool(row["online"] and not row["hidden"])
-    hosts: Optional[dict[int, list[int]]] = None
-    if effects.hosts:
-        hosts = {}
-        for row in tx.all("SELECT account, server FROM hosted ORDER BY position"):
-            if row["server"] is not None:
-                hosts.setdefault(row["account"], []).append(row["server"])
-    return After(
-        clear=[order for order, boots in effects.boots.items() if not boots],
-        boot=[order for order in boot if order.running and order.server not in offline],
-        rented=rented,
-        shown=shown,
-        hosts=hosts,
-    )
-
-
-#: Whether a server is rented, as `marketplace` shows it: on demand. A server on which a spot order
-#: runs can still be rented on demand (api.md section 5), so it is on offer.
-_RENTED = (
-    "SELECT COUNT(*) FROM servers WHERE id = ? AND (taken = 1 OR EXISTS (SELECT 1 FROM orders"
-    " WHERE server = servers.id AND running = 1 AND type = 'on-demand'))"
-)

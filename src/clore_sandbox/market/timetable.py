@@ -7,6 +7,7 @@ time, so that a day that is jumped over is like a day that passed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Optional
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from clore_sandbox.market.clock import Clock
 
@@ -48,7 +49,8 @@ class Timetable:
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._runner: Optional[asyncio.Task[None]] = None
-        self._jumping = asyncio.Lock()
+        self._alone = asyncio.Lock()
+        self._jumping = self._held = False
         loop = asyncio.get_running_loop()
 
         def wake() -> None:
@@ -60,7 +62,23 @@ class Timetable:
     @property
     def jumps(self) -> bool:
         """Whether a jump is on its way."""
-        return self._jumping.locked()
+        return self._jumping
+
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncGenerator[None, None]:
+        """In here nothing is under way and nothing is begun: for putting in another state.
+
+        What was begun for the old one is done before, so that it cannot meet the new one, nor
+        enter itself anew for a state in which somebody else has.
+        """
+        async with self._alone:
+            self._held = True
+            try:
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+                yield
+            finally:
+                self._held = False
+                self._changed.set()
 
     def start(self) -> None:
         """Begin to keep time."""
@@ -77,9 +95,10 @@ class Timetable:
         while True:
             self._changed.clear()
             now = self._clock.now_ms()
-            while self._heap and self._heap[0].due_ms <= now:
+            while self._heap and not self._held and self._heap[0].due_ms <= now:
                 self._begin(heapq.heappop(self._heap))
-            wait = self._clock.world_seconds_until(self._heap[0].due_ms) if self._heap else None
+            idle = self._held or not self._heap
+            wait = None if idle else self._clock.world_seconds_until(self._heap[0].due_ms)
             if wait is not None:
                 # A hair longer, so that a rounded-down sleep does not spin.
                 wait = min(wait + 0.001, _LONGEST_WAIT_S)
@@ -106,26 +125,32 @@ class Timetable:
         Raises:
             ValueError: `seconds` is negative, or no time the calendar has.
         """
-        async with self._jumping:
-            target = self._clock.after(seconds)
-            begun: list[asyncio.Task[None]] = []
-            passed_over: list[_Entry] = []
-            while self._heap and self._heap[0].due_ms <= target:
-                entry = heapq.heappop(self._heap)
-                if entry.in_a_jump == "pass_over":
-                    passed_over.append(entry)
-                    continue
-                self._clock.jump_to(entry.due_ms)
-                task = self._begin(entry)
-                if entry.in_a_jump == "wait":
-                    await task
-                else:
-                    begun.append(task)
-                    await asyncio.sleep(0)  # so that it sees the time at which it is due
-            self._clock.jump_to(target)
-            begun += [self._begin(entry) for entry in passed_over]
-            if begun:
-                await asyncio.wait(begun)
+        async with self._alone:
+            self._jumping = True
+            try:
+                await self._jump(self._clock.after(seconds))
+            finally:
+                self._jumping = False
+
+    async def _jump(self, target: int) -> None:
+        begun: list[asyncio.Task[None]] = []
+        passed_over: list[_Entry] = []
+        while self._heap and self._heap[0].due_ms <= target:
+            entry = heapq.heappop(self._heap)
+            if entry.in_a_jump == "pass_over":
+                passed_over.append(entry)
+                continue
+            self._clock.jump_to(entry.due_ms)
+            task = self._begin(entry)
+            if entry.in_a_jump == "wait":
+                await task
+            else:
+                begun.append(task)
+                await asyncio.sleep(0)  # so that it sees the time at which it is due
+        self._clock.jump_to(target)
+        begun += [self._begin(entry) for entry in passed_over]
+        if begun:
+            await asyncio.wait(begun)
 
     def clear(self) -> None:
         """Forget what is not due yet."""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.gate import Pace
     from clore_sandbox.journal import Journal
-    from clore_sandbox.market import After
+    from clore_sandbox.market.after import After
     from clore_sandbox.workers.shared_market import KeptMarket
 
 __all__ = ["Crew"]

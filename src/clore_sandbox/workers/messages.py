@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 if TYPE_CHECKING:
     from clore_sandbox.books.turns import Delays
     from clore_sandbox.journal import Entry
-    from clore_sandbox.market import After
+    from clore_sandbox.market.after import After
     from clore_sandbox.market.clock import Course
     from clore_sandbox.shapes import Dialect
 

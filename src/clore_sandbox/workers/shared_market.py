@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.books.orders import Order
     from clore_sandbox.books.turns import Effects
-    from clore_sandbox.market import After
+    from clore_sandbox.market.after import After
     from clore_sandbox.store import Tx
     from clore_sandbox.workers.link import Link
 

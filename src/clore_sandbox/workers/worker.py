@@ -107,7 +107,9 @@ class _Service:
 
     async def open(self) -> None:
         """Read the market and begin to answer."""
-        await self._market.open()
+        # A change that comes while it reads must not be overtaken by what it has read.
+        async with self._turn:
+            await self._market.open()
         await self._front.open()
 
     async def close(self) -> None:

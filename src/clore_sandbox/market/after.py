@@ -1,0 +1,75 @@
+"""What is to follow a transaction outside of the store: rooms, the listing, hosts' own lists."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Optional
+
+from clore_sandbox.books import orders
+
+if TYPE_CHECKING:
+    from clore_sandbox.books.orders import Order
+    from clore_sandbox.books.turns import Effects
+    from clore_sandbox.store import Tx
+    from clore_sandbox.values import JsonObject
+
+__all__ = ["After", "what_follows"]
+
+
+@dataclass(frozen=True)
+class After:
+    """What is to follow a transaction, as it left the store.
+
+    `moment` orders transactions of several processes; a single one does without.
+    """
+
+    clear: list[int]
+    boot: list[Order]
+    rented: dict[int, bool]
+    shown: dict[int, tuple[JsonObject, bool]]
+    hosts: Optional[dict[int, list[int]]]
+    moment: int = 0
+
+    @property
+    def nothing(self) -> bool:
+        """Whether all stays as it is."""
+        rest = self.rented or self.shown or self.hosts is not None
+        return not (self.clear or self.boot or rest)
+
+
+def what_follows(tx: Tx, effects: Effects) -> After:
+    """What follows from the effects, as the store has it at the end of the transaction."""
+    boot = orders.load(tx, sorted(order for order, boots in effects.boots.items() if boots))
+    offline = (
+        {row["id"] for row in tx.all("SELECT id FROM servers WHERE online = 0")} if boot else ()
+    )
+    rented: dict[int, bool] = {}
+    shown: dict[int, tuple[JsonObject, bool]] = {}
+    for server in effects.servers:
+        rented[server] = bool(tx.number(_RENTED, server))
+    for server in effects.records:
+        row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
+        if row is not None:
+            shown[server] = json.loads(row["record"]), bool(row["online"] and not row["hidden"])
+    hosts: Optional[dict[int, list[int]]] = None
+    if effects.hosts:
+        hosts = {}
+        for row in tx.all("SELECT account, server FROM hosted ORDER BY position"):
+            if row["server"] is not None:
+                hosts.setdefault(row["account"], []).append(row["server"])
+    return After(
+        clear=[order for order, boots in effects.boots.items() if not boots],
+        boot=[order for order in boot if order.running and order.server not in offline],
+        rented=rented,
+        shown=shown,
+        hosts=hosts,
+    )
+
+
+#: Whether a server is rented, as `marketplace` shows it: on demand. A server on which a spot order
+#: runs can still be rented on demand (api.md section 5), so it is on offer.
+_RENTED = (
+    "SELECT COUNT(*) FROM servers WHERE id = ? AND (taken = 1 OR EXISTS (SELECT 1 FROM orders"
+    " WHERE server = servers.id AND running = 1 AND type = 'on-demand'))"
+)
