@@ -10,6 +10,8 @@ All methods may be called from any thread; those that change the market return w
 from __future__ import annotations
 
 import asyncio
+import atexit
+import concurrent.futures.thread  # noqa: F401 # pyright: ignore[reportUnusedImport] - see `_stop_all`
 import contextlib
 import os
 import secrets
@@ -17,6 +19,7 @@ import shutil
 import tempfile
 import threading
 import uuid
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Optional, TypeVar, Union
 
@@ -62,6 +65,21 @@ __all__ = ["DEFAULT_BALANCES", "Sandbox"]
 T = TypeVar("T")
 
 _START_TIMEOUT_S = 30
+
+
+#: For a program that ends without stopping them: what runs for their orders is to end with it.
+_RUNNING: weakref.WeakSet[Sandbox] = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    for sandbox in list(_RUNNING):
+        with contextlib.suppress(Exception):  # there is nobody left to hear of it
+            sandbox.stop()
+
+
+# An end of the threading module, which comes before that of the executors that stopping needs;
+# `atexit` comes after. The last one registered is called first.
+getattr(threading, "_register_atexit", atexit.register)(_stop_all)
 
 
 class Sandbox(Controls):
@@ -181,13 +199,16 @@ class Sandbox(Controls):
         except BaseException:
             self._close_sockets()
             raise
+        #: Where rooms lie: for this run alone, or for all that serve this database.
         self._own_folder: Optional[Path] = None
+        self._made_folder: Optional[Path] = None
         started = threading.Event()
         self._failure: Optional[BaseException] = None
         self._thread = threading.Thread(
             target=self._run, args=(started,), name="clore-sandbox", daemon=True
         )
         self._process = os.getpid()
+        _RUNNING.add(self)
         self._thread.start()
         if not started.wait(_START_TIMEOUT_S):
             raise RuntimeError(f"the marketplace did not start within {_START_TIMEOUT_S} s")
@@ -216,6 +237,9 @@ class Sandbox(Controls):
         self._store.close()
         if self._own_folder is not None:
             shutil.rmtree(self._own_folder, ignore_errors=True)
+        if self._made_folder is not None:
+            with contextlib.suppress(OSError):  # somebody's room is in it, for the next to take up
+                self._made_folder.rmdir()
         started.set()
 
     def _close_sockets(self) -> None:
@@ -326,6 +350,7 @@ class Sandbox(Controls):
         if folder is None and self._db is not None:
             # Found again by whoever next serves this database on this machine.
             folder = Path(tempfile.gettempdir(), f"clore-sandbox-{opened.state}")
+        self._made_folder = folder if self._work_dir is None else None
         if folder is None:
             folder = self._own_folder = Path(tempfile.mkdtemp(prefix="clore-sandbox-"))
         return make_rooms(

@@ -4,6 +4,8 @@ import json
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, contextmanager
@@ -112,6 +114,44 @@ def test_a_forked_process_keeps_neither_the_port_nor_the_file(tmp_path):
             socket.create_connection(("127.0.0.1", port), timeout=5)
         with Sandbox(**options, port=port) as again:
             assert again.api_key == sandbox.api_key
+
+
+NEVER_STOPPED = """
+import httpx, sys, time
+from clore_sandbox import Sandbox
+sandbox = Sandbox(limits=False, visibility_lag_s=0, boot_s=0).start()
+client = httpx.Client(base_url=sandbox.base_url, headers={"auth": sandbox.api_key}, timeout=20)
+for server in client.get("/marketplace").json()["servers"]:
+    order = {"renting_server": server["id"], "image": "i", "type": "on-demand",
+             "currency": "bitcoin", "ports": {}, "command": "echo $$ > pid; exec sleep 600"}
+    if client.post("/create_order", json=order).json() == {"code": 0}:
+        break
+folder = sandbox._own_folder
+while not (found := [p.read_text() for p in folder.rglob("pid") if p.read_text().strip()]):
+    time.sleep(0.01)
+print(found[0].strip(), folder)
+raise LookupError("the script fails")
+"""
+
+
+def test_a_program_that_ends_without_stopping_it_leaves_no_process_and_no_folder():
+    done = subprocess.run(
+        [sys.executable, "-c", NEVER_STOPPED],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stderr.strip().endswith("LookupError: the script fails")
+    pid, folder = done.stdout.split()
+    assert not Path("/proc", pid).exists()
+    assert not Path(folder).exists()
+
+
+def test_the_folder_beside_a_database_goes_when_no_room_is_left_in_it(tmp_path):
+    with Sandbox(db=tmp_path / "market.db"):
+        assert (tmp_path / "market.db.rooms").is_dir()
+    assert not (tmp_path / "market.db.rooms").exists()
 
 
 def damaged(folder):
