@@ -112,6 +112,32 @@ def test_what_one_worker_did_every_other_one_shows(crew, clients, renter_of):
         assert crew.wallet(key)["bitcoin"] < 1
 
 
+def test_by_the_books_no_order_begins_before_the_one_before_it_ended(own_crew, clients):
+    """However long a request stood in line, its time is that of its turn."""
+    market = own_crew(provision=False, dialect="reference")
+    mine = clients(market)
+    order = {"currency": "bitcoin", "image": "a", "type": "on-demand"}
+    records = mine[0].get("/marketplace").json()["servers"]
+    order["renting_server"] = next(
+        r["id"] for r in records if not r["rented"] and "bitcoin" in r["allowed_coins"]
+    )
+
+    def race(client):
+        for _ in range(20):
+            answer = client.post("/create_order", json=order).json()
+            if answer["code"] == 0:
+                assert client.post("/cancel_order", json={"id": answer["order_id"]}).json()
+
+    with ThreadPoolExecutor(len(mine)) as pool:
+        list(pool.map(race, mine))
+    rows = market._store.call(
+        lambda tx: tx.all("SELECT created_ms, ended_ms FROM orders ORDER BY id")
+    )
+    times = [(row["created_ms"], row["ended_ms"]) for row in rows]
+    assert len(times) > 10
+    assert [pair for pair in zip(times, times[1:]) if pair[0][1] > pair[1][0]] == []
+
+
 def test_a_cancel_ends_the_room_whichever_worker_takes_it(crew, renter_of, clients, shell_of):
     renter = renter_of(crew, bitcoin=1)
     for client in clients(crew, renter.http.headers["auth"])[:6]:

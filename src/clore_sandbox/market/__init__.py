@@ -145,6 +145,10 @@ class Market:
     async def act(self, work: Callable[[Tx, Effects], T], *, wait: bool = False) -> T:
         """Carry out a transaction and what follows from it.
 
+        Work that needs the time reads the clock itself, once it is its turn: what the books say
+        came later began later. With the time of the request, one order could begin before the end
+        of the one before it, where two workers wait for each other.
+
         With `wait`, rooms that end have ended and those that boot have their ports on return.
         """
 
@@ -188,14 +192,14 @@ class Market:
         self, account: int, ask: OrderAsk, draw_trouble: Callable[[], Optional[Trouble]]
     ) -> Union[Order, rules.Refusal]:
         """Rent or bid, or be refused; `draw_trouble` is asked at most once, from any thread."""
-        now, once = self.clock.now_ms(), functools.cache(draw_trouble)
+        once = functools.cache(draw_trouble)
         try:
             return await self.act(
                 lambda tx, effects: orders.create(
                     tx,
                     ask,
                     account=account,
-                    now_ms=now,
+                    now_ms=self.clock.now_ms(),
                     terms=self.terms,
                     effects=effects,
                     # The database may ask for the transaction again; the trouble is the same.
@@ -210,7 +214,6 @@ class Market:
         self, account: int, order: int, issue: Optional[str]
     ) -> Optional[rules.Refusal]:
         """End an order and everything that runs for it, or be refused."""
-        now = self.clock.now_ms()
         # The answer waits until nothing of the order runs: who has it may rely on it.
         return await self.act(
             lambda tx, effects: orders.cancel(
@@ -218,7 +221,7 @@ class Market:
                 order,
                 account=account,
                 issue=issue,
-                now_ms=now,
+                now_ms=self.clock.now_ms(),
                 terms=self.terms,
                 effects=effects,
             ),
@@ -229,14 +232,13 @@ class Market:
         self, account: int, order: int, desired: int
     ) -> Optional[rules.Refusal]:
         """Change a bid, in units per day, or be refused."""
-        now = self.clock.now_ms()
         return await self.act(
             lambda tx, effects: orders.set_price(
                 tx,
                 order,
                 desired,
                 account=account,
-                now_ms=now,
+                now_ms=self.clock.now_ms(),
                 terms=self.terms,
                 effects=effects,
             ),
@@ -247,7 +249,6 @@ class Market:
         self, account: int, name: str, body: JsonObject
     ) -> Optional[rules.Refusal]:
         """Change what a host asks for a server, or be refused."""
-        now = self.clock.now_ms()
         return await self.act(
             lambda tx, effects: hosts.set_settings(
                 tx,
@@ -255,7 +256,7 @@ class Market:
                 name,
                 body,
                 rates=self.rates,
-                now_ms=now,
+                now_ms=self.clock.now_ms(),
                 terms=self.terms,
                 effects=effects,
             ),
@@ -264,20 +265,28 @@ class Market:
 
     async def set_online(self, server: int, *, online: bool) -> None:
         """A host goes offline (its rooms with it) or comes back."""
-        now = self.clock.now_ms()
         await self.act(
             lambda tx, effects: hosts.set_online(
-                tx, server, online=online, now_ms=now, terms=self.terms, effects=effects
+                tx,
+                server,
+                online=online,
+                now_ms=self.clock.now_ms(),
+                terms=self.terms,
+                effects=effects,
             ),
             wait=True,
         )
 
     async def set_rented(self, server: int, *, rented: bool) -> None:
         """Somebody outside rents a server, or gives it back."""
-        now = self.clock.now_ms()
         await self.act(
             lambda tx, effects: turns.take(
-                tx, server, taken=rented, now_ms=now, terms=self.terms, effects=effects
+                tx,
+                server,
+                taken=rented,
+                now_ms=self.clock.now_ms(),
+                terms=self.terms,
+                effects=effects,
             ),
             wait=True,
         )
