@@ -179,7 +179,6 @@ def put(
     effects: Effects,
 ) -> None:
     """Put settings in force; orders on demand keep their price."""
-    turns.lock_server(tx, server)
     turns.settle(tx, now_ms, terms, effects, server=server)
     turns.write_record(tx, server, hosting.applied(settings, record, rates), effects)
     tx.do("UPDATE servers SET hidden = ? WHERE id = ?", int(not settings.available), server)
@@ -219,7 +218,6 @@ def set_online(
     tx: Tx, server: int, *, online: bool, now_ms: int, terms: Terms, effects: Effects
 ) -> None:
     """A host goes offline, or comes back; what runs there is billed only while it is online."""
-    turns.lock_server(tx, server)
     turns.settle(tx, now_ms, terms, effects, server=server)
     row = tx.one("SELECT online, since_ms, record FROM servers WHERE id = ?", server)
     if row is None or bool(row["online"]) == online:

@@ -27,7 +27,6 @@ __all__ = [
     "Terms",
     "end",
     "least_bids",
-    "lock_server",
     "pause",
     "reassign",
     "reprice",
@@ -67,28 +66,17 @@ class Effects:
     hosts: bool = False
 
 
-def lock_server(tx: Tx, server: int) -> bool:
-    """Have the server's orders to oneself until the transaction ends; False: no such server."""
-    return bool(tx.do("UPDATE servers SET position = position WHERE id = ?", server))
-
-
 def _due(
-    tx: Tx, now_ms: int, what: str, account: Optional[int], server: Optional[int], *, running: bool
+    tx: Tx, now_ms: int, what: str, account: Optional[int], server: Optional[int]
 ) -> list[Row]:
     """What is due of the open orders that this account and this server have to do with."""
-    due = (
-        f"SELECT {what} FROM orders WHERE ended_ms IS NULL AND due_ms <= ?"  # noqa: S608 - see callers
-        f" AND running = {int(running)}"
-    )
+    due = f"SELECT {what} FROM orders WHERE ended_ms IS NULL AND due_ms <= ?"  # noqa: S608 - see callers
     if account is None and server is None:
         return tx.all(due, now_ms)
-    rows: list[Row] = []
-    if server is not None:
-        rows += tx.all(f"{due} AND server = ?", now_ms, server)
-    if account is not None:
-        rows += tx.all(f"{due} AND account = ?", now_ms, account)
-        rows += tx.all(f"{due} AND host = ?", now_ms, account)
-    return rows
+    # Nothing equals NULL: of the two that is not given, nothing is due.
+    return tx.all(
+        f"{due} AND (server = ? OR account = ? OR host = ?)", now_ms, server, account, account
+    )
 
 
 def settle(
@@ -106,8 +94,10 @@ def settle(
     neither, everything. What takes an ended order's place does so at the time it ended, however
     late anybody looks; so what waits expires last of all.
     """
-    due = _due(tx, now_ms, "DISTINCT account, coin", account, server, running=True)
-    purses: set[tuple[int, str]] = {(row["account"], row["coin"]) for row in due}
+    due = _due(tx, now_ms, "DISTINCT account, coin, running", account, server)
+    if not due:
+        return
+    purses: set[tuple[int, str]] = {(row["account"], row["coin"]) for row in due if row["running"]}
     while purses:
         over = books.settle_wallets(tx, purses, now_ms)
         for row, bill in over:
@@ -117,8 +107,7 @@ def settle(
         for row, bill in sorted(over, key=lambda one: (one[1].ended_ms or 0, one[1].order)):
             if row["running"] and bill.ended_ms is not None:
                 purses |= reassign(tx, row["server"], bill.ended_ms, terms, effects)
-    waiting = _due(tx, now_ms, "*", account, server, running=False)
-    for row in {row["id"]: row for row in waiting}.values():
+    for row in [row for row in _due(tx, now_ms, "*", account, server) if not row["running"]]:
         if server is None and account is not None:
             # It may have had its turn before it expired: that is for its server to tell.
             settle(tx, now_ms, terms, effects, server=row["server"])
@@ -185,7 +174,6 @@ def reassign(
     An order that cannot pay its first minute ends, and the next one is named.
     """
     purses: set[tuple[int, str]] = set()
-    lock_server(tx, server)
     for row in _open_orders(tx, server):
         if not row["running"] and row["last_ms"] <= at_ms:
             end(tx, row, event="max_rental", now_ms=row["last_ms"], effects=effects)
@@ -275,7 +263,6 @@ def reprice(tx: Tx, row: Row, price: int, *, now_ms: int) -> None:
 
 def take(tx: Tx, server: int, *, taken: bool, now_ms: int, terms: Terms, effects: Effects) -> None:
     """Somebody outside rents a server, or gives it back; spot orders wait meanwhile."""
-    lock_server(tx, server)
     settle(tx, now_ms, terms, effects, server=server)
     tx.do("UPDATE servers SET taken = ? WHERE id = ?", int(taken), server)
     effects.servers.add(server)

@@ -41,9 +41,7 @@ class After:
 def what_follows(tx: Tx, effects: Effects) -> After:
     """What follows from the effects, as the store has it at the end of the transaction."""
     boot = orders.load(tx, sorted(order for order, boots in effects.boots.items() if boots))
-    offline = (
-        {row["id"] for row in tx.all("SELECT id FROM servers WHERE online = 0")} if boot else ()
-    )
+    offline = {order.server for order in boot if not tx.number(_ONLINE, order.server)}
     rented: dict[int, bool] = {}
     shown: dict[int, tuple[JsonObject, bool]] = {}
     for server in effects.servers:
@@ -67,6 +65,7 @@ def what_follows(tx: Tx, effects: Effects) -> After:
     )
 
 
+_ONLINE = "SELECT online FROM servers WHERE id = ?"
 #: Whether a server is rented, as `marketplace` shows it: on demand. A server on which a spot order
 #: runs can still be rented on demand (api.md section 5), so it is on offer.
 _RENTED = (
