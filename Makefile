@@ -42,6 +42,7 @@ soak: $(READY)  ## 20,000 random schedules of faults and stops (half an hour)
 
 bench: $(READY)  ## The figures, side by side with PyPI's clore-ai 0.1.1
 	@sh tools/need.sh ssh:openssh-client
+	@sh tools/need.sh wrk:wrk bwrap:bubblewrap setpriv:util-linux initdb:postgresql || echo "The figures that need them are not run." >&2
 	@$(BIN)/python -m bench $(ARGS)
 
 $(READY): pyproject.toml requirements/dev.txt

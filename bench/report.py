@@ -65,6 +65,17 @@ def milliseconds(seconds: list[float]) -> str:
     return f"{middle:.{digits}f} ms ({least:.{digits}f}-{most:.{digits}f})"
 
 
+def rates(per_second: list[float], unit: str) -> str:
+    """Median (least-most), in whole units."""
+    least, middle, most = (f(per_second) for f in (min, median, max))
+    return f"{middle:,.0f} {unit} ({least:,.0f}-{most:,.0f})"
+
+
+def not_run(what: str, why: Exception | str, target: str = "-") -> Row:
+    """A figure that this machine can't give; nothing is put in its place."""
+    return Row(what, "not run", target=target, notes=[f"not run: {why}."])
+
+
 def as_table(setting: Setting, rows: list[Row]) -> str:
     """Aligned columns, then the notes."""
     met = {True: "yes", False: "NO", None: "-"}

@@ -36,6 +36,9 @@ class Setting:
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="clore-bench-")
         self.folder = Path(self._folder.name)
+        self.inventory = self.captured or self.folder / "sample.json"
+        if self.captured is None:
+            self.inventory.write_text(json.dumps({"servers": _sample()}), "utf-8")
         self.body = self.folder / "marketplace.json"
         self.body.write_bytes(self._body())
         self.servers = len(json.loads(self.body.read_bytes())["servers"])
@@ -58,8 +61,7 @@ class Setting:
 
     def sandbox(self, **options: Any) -> Sandbox:  # noqa: ANN401 - Sandbox's own
         """A marketplace with the inventory; without rooms to rent unless `provision` is given."""
-        fleet = self.captured or {"servers": _sample()}
-        return Sandbox(**{"inventory": fleet, "provision": False, **options})
+        return Sandbox(**{"inventory": self.inventory, "provision": False, **options})
 
     def environ(self, sandbox: Sandbox | None = None, **more: str) -> dict[str, str]:
         """A plain environment; with a marketplace, its address and key."""

@@ -28,13 +28,21 @@ class Worker:
         Raises:
             RuntimeError: it failed, and says why; or it has ended, and stderr says why.
         """
+        self.tell(line)
+        return self.said()
+
+    def tell(self, line: object) -> None:
+        """Hand it a line that it does not answer."""
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
+
+    def said(self) -> Any:  # noqa: ANN401 - JSON
+        """What it says next; raises as `ask` does."""
+        assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"{self._process.args!r} ended before it answered {line!r}")
+            raise RuntimeError(f"{self._process.args!r} ended before it answered")
         value = json.loads(answer)
         if isinstance(value, dict) and "failed" in value:
             raise RuntimeError(value["failed"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.figures import gather, pace, parse, rent, search, start
+from bench.figures import gather, listing, pace, parse, race, rent, rooms, search, start, week
 
 if TYPE_CHECKING:
     from typing import Callable
@@ -19,4 +19,8 @@ FIGURES: dict[str, Callable[[Setting], list[Row]]] = {
     "pace": pace.measure,
     "gather": gather.measure,
     "rent": rent.measure,
+    "listing": listing.measure,
+    "rooms": rooms.measure,
+    "race": race.measure,
+    "week": week.measure,
 }

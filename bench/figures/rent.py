@@ -8,13 +8,13 @@ OpenSSH's login, and for the command line two starts of Python and the plan.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from typing import TYPE_CHECKING
 
 from bench.pairs import Pairs, in_turn
 from bench.report import Row, timed
+from bench.served import free_servers
 from bench.worker import worker
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def measure(setting: Setting) -> list[Row]:
     with setting.sandbox(
         limits=False, provision=True, visibility_lag_s=LAG_S, boot_s=BOOT_S, balances=BALANCES
     ) as sandbox:
-        server_id = _cheapest(setting)
+        server_id = free_servers(setting, 1)[0]
         env = setting.environ(sandbox)
         with worker(setting.places.ours, "rent", env, key) as sdk:
             by_sdk = in_turn(lambda: float(sdk.ask(server_id)), None, setting.runs)
@@ -58,18 +58,6 @@ def measure(setting: Setting) -> list[Row]:
 
 def _above(pairs: Pairs) -> Pairs:
     return Pairs([seconds - LAG_S - BOOT_S for seconds in pairs.a], [])
-
-
-def _cheapest(setting: Setting) -> int:
-    """A free server that takes bitcoin, the cheapest of those."""
-    free = [
-        (record["price"]["on_demand"]["bitcoin"], record["id"])
-        for record in json.loads(setting.body.read_bytes())["servers"]
-        if not record["rented"]
-        and "bitcoin" in (record.get("allowed_coins") or ())
-        and (record.get("price") or {}).get("on_demand", {}).get("bitcoin")
-    ]
-    return int(min(free)[1])
 
 
 def _by_cli(setting: Setting, sandbox: Sandbox, server_id: int) -> float:

@@ -1,22 +1,86 @@
 """`python -m bench` measures and prints; what it measures is nobody's business here."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_one_figure_from_end_to_end():
+def quick(*figures):
+    """The rows of these figures; how fast anything is means nothing here."""
+    words = [word for figure in figures for word in ("--only", figure)]
     done = subprocess.run(
-        [sys.executable, "-m", "bench", "--quick", "--json", "--only", "gather"],
+        [sys.executable, "-m", "bench", "--quick", "--json", *words],
         cwd=ROOT,
         check=False,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    (row,) = json.loads(done.stdout)["rows"]
+    return json.loads(done.stdout)["rows"]
+
+
+def test_one_figure_from_end_to_end():
+    (row,) = quick("gather")
     assert row["ours"] == "1 request"
     assert row["met"] is True
+
+
+def test_a_race_counts_what_the_books_say():
+    sqlite, postgres = quick("race")
+    assert "600 attempts" in sqlite["notes"][0]
+    assert "0 double rents" in sqlite["notes"][0]
+    assert ", 0 orders of which" in sqlite["notes"][0]
+    assert postgres["ours"] == "not run" or "0 double rents" in postgres["notes"][0]
+
+
+def test_a_week_balances():
+    (row,) = quick("week")
+    assert "the books balance" in row["notes"][0]
+
+
+@pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
+def test_the_listing_is_held_against_the_same_bytes():
+    rows = quick("listing")
+    assert {row["what"].split(", ")[0].split()[-1] for row in rows} == {"plain", "gzip"}
+    assert all(row["ours"].endswith(")") and row["theirs"].endswith(")") for row in rows)
+
+
+@pytest.fixture
+def of_bench(monkeypatch):
+    """Its modules, found as `python -m bench` finds them."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    from bench import memory
+    from bench.figures import race
+
+    return memory, race
+
+
+def test_an_order_that_begins_before_the_last_one_ended_is_a_double_rent(of_bench):
+    """Number, server, beginning, end; one at the same millisecond is none."""
+    _, race = of_bench
+    apart = [(1, 7, 0, 10), (2, 8, 5, 9), (3, 7, 10, 20), (4, 8, 9, None)]
+    assert race._doubles(apart) == 0
+    assert race._doubles([*apart, (5, 7, 19, 30)]) == 1
+    assert race._doubles([*apart, (5, 8, 30, 40)]) == 1
+
+
+def test_memory_is_that_of_a_process_and_all_below_it(of_bench):
+    memory, _ = of_bench
+    hold = "x = bytearray(50_000_000); print(1, flush=True); input()"
+    with subprocess.Popen(
+        ["sh", "-c", '"$0" -c "$1"; true', sys.executable, hold],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as shell:
+        assert shell.stdout.readline() == b"1\n"
+        held = memory.of_tree(shell.pid)
+        assert memory.of_tree(os.getpid()).processes > held.processes == 2
+        shell.stdin.close()
+    assert 50 < held.pss_mb <= held.rss_mb < 150

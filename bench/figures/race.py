@@ -1,0 +1,124 @@
+"""50 renters race for 10 servers: `create_order` + `cancel_order` pairs a second, over HTTP.
+
+Double rents are counted from the marketplace's books, whatever the renters believe: an order that
+began on a server before the one before it had ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from tools import own_postgres
+
+from bench.report import Row, not_run, rates
+from bench.served import COIN, HERE, free_servers, served
+from bench.worker import worker
+from clore_sandbox.store import Store
+
+if TYPE_CHECKING:
+    from bench.setting import Setting
+
+RENTERS, SERVERS, ATTEMPTS = 50, 10, 10_000
+LEAST_SQLITE, LEAST_POSTGRES = 500, 200
+
+
+@dataclass(frozen=True)
+class Raced:
+    """Pairs a second of each race, and what the books say of all of them."""
+
+    pairs_per_s: list[float]
+    attempts: int
+    orders: int
+    doubles: int
+    unaccounted: int
+    """Orders of which books, journal and renters don't all know."""
+
+
+def measure(setting: Setting) -> list[Row]:
+    """SQLite in a file and one process; PostgreSQL and two workers."""
+    rows = [
+        _row("SQLite, 1 process", _race(setting, str(setting.folder / "race.db")), LEAST_SQLITE)
+    ]
+    with contextlib.ExitStack() as stack:
+        name = "PostgreSQL, 2 workers"
+        try:
+            url = stack.enter_context(own_postgres.server())
+        except own_postgres.NotInstalled as exc:
+            return [*rows, not_run(_what(name), exc, f">= {LEAST_POSTGRES}/s, 0 double")]
+        rows.append(_row(name, _race(setting, url, workers=2), LEAST_POSTGRES))
+    rows[0].notes.append(
+        f"{RENTERS} connections, {SERVERS} servers drawn at random; a pair is an order made and "
+        "cancelled, refused attempts come on top; reference dialect, whose create_order returns "
+        "the id. No rooms, no limits. The renters are one process beside the marketplace's, on "
+        "the same cores."
+    )
+    return rows
+
+
+def _what(name: str) -> str:
+    return f"create + cancel, {name}"
+
+
+def _row(name: str, raced: Raced, least: int) -> Row:
+    note = (
+        f"{raced.attempts:,} attempts, {raced.orders:,} orders; {raced.doubles} double rents by "
+        f"the books, {raced.unaccounted} orders of which books, journal and renters don't all know."
+    )
+    return Row(
+        _what(name),
+        rates(raced.pairs_per_s, "pairs/s"),
+        target=f">= {least}/s, 0 double",
+        met=median(raced.pairs_per_s) >= least and raced.doubles == raced.unaccounted == 0,
+        notes=[note],
+    )
+
+
+def _race(setting: Setting, db: str, *, workers: int = 1) -> Raced:
+    """All the races over one database, then a look at its books."""
+    # As many attempts in all, however many races; one more race first, for the warmth.
+    each = 200 if setting.quick else -(-ATTEMPTS // setting.runs)
+    numbers = ",".join(map(str, free_servers(setting, SERVERS)))
+    options = {"db": db, "workers": workers, "dialect": "reference"}
+    with (
+        served(setting, accounts=RENTERS, **options) as market,
+        worker(HERE, "race", setting.environ(), numbers, COIN) as renters,
+    ):
+        renters.tell(json.dumps({"base_url": market.base_url, "keys": market.keys}))
+        races = [renters.ask(each) for _ in range(1 + setting.runs)]
+        noted = market.created()
+    books = _orders(db)
+    pairs = sum(race["pairs"] for race in races)
+    there = {number for number, *_ in books}
+    return Raced(
+        [race["pairs"] / race["seconds"] for race in races[1:]],
+        attempts=each * len(races),
+        orders=len(books),
+        doubles=_doubles(books),
+        unaccounted=len(there.symmetric_difference(noted)) + abs(len(books) - pairs),
+    )
+
+
+def _orders(db: str) -> list[tuple[int, int, int, int | None]]:
+    """Number, server, beginning and end of every order, oldest first."""
+    store = Store(db, claim=False)
+    try:
+        rows = store.call(
+            lambda tx: tx.all("SELECT id, server, created_ms, ended_ms FROM orders ORDER BY id")
+        )
+        return [(row["id"], row["server"], row["created_ms"], row["ended_ms"]) for row in rows]
+    finally:
+        store.close()
+
+
+def _doubles(books: list[tuple[int, int, int, int | None]]) -> int:
+    """How often an order began where another had not ended."""
+    by_server = sorted(books, key=lambda order: (order[1], order[0]))
+    return sum(
+        one[1] == other[1] and (one[3] is None or other[2] < one[3])
+        for one, other in itertools.pairwise(by_server)
+    )

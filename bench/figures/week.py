@@ -1,0 +1,41 @@
+"""A simulated week of the living market (`--alive`): 500 servers and 100 renters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.pairs import Pairs
+from bench.report import Row, timed
+from clore_sandbox.week import Week, simulate
+
+if TYPE_CHECKING:
+    from bench.setting import Setting
+
+AT_MOST_S = 30
+SERVERS, RENTERS = 500, 100
+# Half a minute each at the worst: every seed is a market of its own.
+MOST_WEEKS = 3
+
+
+def measure(setting: Setting) -> list[Row]:
+    """A few weeks, each of its own seed; quick: a day."""
+    days = 1 if setting.quick else 7
+    weeks: list[Week] = [
+        simulate(days=days, servers=SERVERS, renters=RENTERS, seed=seed)
+        for seed in range(min(setting.runs, MOST_WEEKS))
+    ]
+    what = f"{days} simulated days, {SERVERS} servers, {RENTERS} renters"
+    row = timed(what, Pairs([week.seconds for week in weeks], []), ours_at_most_s=AT_MOST_S)
+    balanced = all(week.balanced for week in weeks)
+    acts = sum(sum(week.count.values()) for week in weeks) // len(weeks)
+    books = "balance" if balanced else "do NOT balance"
+    notes = [f"the books {books}; {acts:,} acts a run, {len(weeks)} runs of a seed each."]
+    return [
+        Row(
+            what,
+            row.ours,
+            target=f"{row.target}, books balance",
+            met=bool(row.met) and balanced,
+            notes=notes,
+        )
+    ]

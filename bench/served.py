@@ -1,0 +1,63 @@
+"""A marketplace in a process of its own: who asks it does not share its interpreter."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.environment import Place
+from bench.worker import Worker, worker
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from bench.setting import Setting
+
+#: The marketplace needs what the development environment has.
+HERE = Place("here", Path(sys.executable))
+COIN = "bitcoin"
+
+
+@dataclass(frozen=True)
+class Served:
+    """Where it is, its process, and the keys of its accounts, which have money."""
+
+    base_url: str
+    pid: int
+    keys: list[str]
+    worker: Worker
+
+    def created(self) -> list[int]:
+        """The orders that it noted to have created, and answered so."""
+        numbers: list[int] = self.worker.ask("created")
+        return numbers
+
+
+@contextlib.contextmanager
+def served(setting: Setting, *, accounts: int = 1, **options: object) -> Generator[Served]:
+    """A running one with the fleet, without limits; stopped with the block.
+
+    Raises:
+        RuntimeError: it did not start; stderr says why.
+    """
+    settings = {"inventory": str(setting.inventory), "limits": False, "provision": False}
+    words = (json.dumps({**settings, **options}), accounts)
+    with worker(HERE, "served", dict(os.environ), *words) as process:
+        yield Served(worker=process, **process.said())
+
+
+def free_servers(setting: Setting, count: int) -> list[int]:
+    """The cheapest that are free and take COIN."""
+    free = [
+        (record["price"]["on_demand"][COIN], record["id"])
+        for record in json.loads(setting.body.read_bytes())["servers"]
+        if not record["rented"]
+        and COIN in (record.get("allowed_coins") or ())
+        and (record.get("price") or {}).get("on_demand", {}).get(COIN)
+    ]
+    return [number for _, number in sorted(free)[:count]]
