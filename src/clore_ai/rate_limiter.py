@@ -43,6 +43,8 @@ class RateLimiter:
         self._lock = threading.Lock()
         self._slots: list[float] = []  # reserved send times
         self._creates: list[float] = []  # those of create_order; the last past one is kept
+        self._overtaken = 0  # how many lost their time to a late request and may go first
+        self._first: list[float] = []  # the times that those have instead
         self._last_sent = float("-inf")
         self._not_before = float("-inf")
 
@@ -57,24 +59,31 @@ class RateLimiter:
     def reserve(self, *, is_create_order: bool = False) -> float:
         """Reserve the next free send time and return it, on the limiter's clock.
 
-        A `create_order` that waits out its longer delay does not hold up what fits before it.
+        A `create_order` that waits out its longer delay does not hold up what fits before it. Who
+        lost his time to a late request (see `confirm`) goes before all others, who wait as much
+        longer each: the queue shifts, and nobody goes to its end.
         """
         gap = self.min_interval * (1 + MARGIN)
+        spacing = self.create_order_delay * (1 + MARGIN)
         with self._lock:
             now = self._clock()
             self._slots = sorted(slot for slot in self._slots if slot > now - gap)
+            self._first = sorted(slot for slot in self._first if slot > now - gap)
             at = max(now, self._not_before, self._last_sent + gap)
             if is_create_order:
-                spacing = self.create_order_delay * (1 + MARGIN)
                 at = max([at, *(create + spacing for create in self._creates)])
-            for slot in self._slots:
+            for slot in self._first if self._overtaken else self._slots:
                 if slot >= at + gap:
                     break
                 at = max(at, slot + gap)
             self._slots.append(at)
+            if self._overtaken:
+                self._overtaken -= 1
+                self._first.append(at)
             if is_create_order:
-                past = [create for create in self._creates if create <= now]
-                self._creates = [c for c in self._creates if c > now] + past[-1:] + [at]
+                # All that may still be near to one to come, whichever is given up; and the last.
+                kept = [create for create in self._creates if create > now - spacing]
+                self._creates = sorted([*(kept or self._creates[-1:]), at])
             return at
 
     def confirm(self, at: float) -> bool:
@@ -82,19 +91,23 @@ class RateLimiter:
 
         It may not where a backoff began, or the request before went out much later than planned:
         the first on a connection opens it first, and the next would arrive too close behind it.
+        That one goes first when it reserves anew.
         """
         with self._lock:
-            if self._clock() >= self._not_before and (
-                at >= self._last_sent + self.min_interval * (1 + MARGIN / 2)
-            ):
-                return True
+            now = self._clock()
+            if now >= self._not_before:
+                if at >= self._last_sent + self.min_interval * (1 + MARGIN / 2):
+                    # It goes now, or later (`sent`): nobody is to think the way free meanwhile.
+                    self._last_sent = max(self._last_sent, now)
+                    return True
+                self._overtaken += 1
         self.give_up(at)
         return False
 
     def give_up(self, at: float) -> None:
         """Free a reserved time that nothing will be sent at, for whoever reserves next."""
         with self._lock:
-            for times in (self._slots, self._creates):
+            for times in (self._slots, self._creates, self._first):
                 if at in times:
                     times.remove(at)
 

@@ -117,6 +117,34 @@ def test_a_request_that_went_out_late_moves_the_next():
     assert pace.reserve() == pytest.approx(100.5 + GAP)
 
 
+def test_a_late_request_shifts_the_queue_and_sends_nobody_to_its_end():
+    """Each of those behind it waits as much longer, in the order in which they came."""
+    pace, clock = limiter()
+    times = [pace.reserve() for _ in range(4)]
+    assert pace.confirm(times[0])
+    clock.now += 0.5
+    pace.sent()
+    for number in (1, 2, 3):
+        clock.now = times[number]
+        assert not pace.confirm(times[number])
+        clock.now = again = pace.reserve()
+        assert again == pytest.approx(times[number] + 0.5)
+        assert pace.confirm(again)
+
+
+def test_a_create_order_given_up_leaves_the_one_before_it_in_mind():
+    """5 s from the last that was sent, whichever reserved times have been freed meanwhile."""
+    pace, clock = limiter()
+    pace.reserve(is_create_order=True)
+    sent = pace.reserve(is_create_order=True)
+    later = pace.reserve(is_create_order=True)
+    clock.now = sent + 0.5
+    last = pace.reserve(is_create_order=True)
+    pace.give_up(later)
+    pace.give_up(last)
+    assert pace.reserve(is_create_order=True) == pytest.approx(sent + 5 * GAP)
+
+
 def test_a_time_given_up_is_free_again():
     """Cancelled waits leave no ghosts behind which the next request stands."""
     pace, _ = limiter()
