@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 from dataclasses import asdict, dataclass, field
 from statistics import median
@@ -107,6 +108,9 @@ def conditions(setting: Setting) -> list[str]:
         f"{python}; both with the same httpx, pydantic, click and rich, each in a plain venv.",
         f"A fleet of {setting.servers:,} servers ({fleet}).",
     ]
+    if setting.busy is not None:
+        cores = os.cpu_count()
+        lines.append(f"Of {cores} cores, {setting.busy:.0%} was in others' use as it began.")
     if setting.servers != FLEET_OF_TARGETS:
         lines.append(f"The targets assume {FLEET_OF_TARGETS:,} servers: these say little of them.")
     if setting.quick:

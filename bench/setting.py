@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bench.environment import Place, Places
 
 FLEET_OF_TARGETS = 3_500
+_STAT = Path("/proc/stat")
 _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR")
 
 
@@ -32,6 +34,7 @@ class Setting:
         self.quick = quick
         captured = os.environ.get("CLORE_INVENTORY")
         self.captured = Path(captured) if captured else None
+        self.busy = _busy()
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="clore-bench-")
@@ -93,6 +96,22 @@ class Setting:
     def each(self) -> list[Place]:
         """Ours, then theirs where it is there."""
         return [place for place in (self.places.ours, self.places.theirs) if place]
+
+
+def _busy() -> float | None:
+    """The share of this machine's cores that others use, over half a second; Linux only."""
+    if not _STAT.exists():
+        return None
+    before, start = _idle_s(), time.monotonic()
+    time.sleep(0.5)
+    cores = os.cpu_count() or 1
+    return max(0.0, 1 - (_idle_s() - before) / (time.monotonic() - start) / cores)
+
+
+def _idle_s() -> float:
+    """What all cores together have idled so far."""
+    idle, waiting = map(int, _STAT.read_text().split("\n", 1)[0].split()[4:6])
+    return (idle + waiting) / os.sysconf("SC_CLK_TCK")
 
 
 def _sample() -> list[dict[str, object]]:

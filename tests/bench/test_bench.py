@@ -56,8 +56,9 @@ def test_the_listing_is_held_against_the_same_bytes():
 def of_bench(monkeypatch):
     """Its modules, found as `python -m bench` finds them."""
     monkeypatch.syspath_prepend(str(ROOT))
-    from bench import memory
     from bench.figures import race
+
+    from bench import memory
 
     return memory, race
 
