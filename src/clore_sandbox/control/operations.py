@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
-from clore_sandbox.endpoints import ENDPOINTS
-from clore_sandbox.faults import ORDER_KINDS, REQUEST_KINDS
+from clore_sandbox.control import schemas
 from clore_sandbox.market.clock import MAX_SPEED
 from clore_sandbox.money import COINS
 
@@ -37,91 +36,6 @@ class Operation:
     result: Mapping[str, JsonObject] = field(default_factory=dict[str, "JsonObject"])
     #: Longer than any body but a snapshot is.
     max_body: int = 1_000_000
-
-
-def _text(**more: object) -> JsonObject:
-    return {"type": "string", **more}
-
-
-def _optional(schema: JsonObject) -> JsonObject:
-    return {**schema, "type": [schema["type"], "null"]}
-
-
-_AMOUNT: JsonObject = {
-    "type": ["number", "string"],
-    "minimum": 0,
-    "maximum": 9_000_000,
-    "pattern": r"^[0-9]{1,7}(\.[0-9]{1,12})?$",
-    "description": "Coins, up to 12 digits behind the point; as a string exactly.",
-}
-_COINS: JsonObject = {
-    "type": "object",
-    "description": "Coins by wallet.",
-    "properties": dict.fromkeys(COINS, _AMOUNT),
-    "additionalProperties": False,
-}
-_KEY: JsonObject = _optional(_text(description="An account's API key; null: the first account's."))
-_WALLETS: JsonObject = {"type": "object", "additionalProperties": _text()}
-_NAME: JsonObject = _text(default="MyGPU", minLength=1, maxLength=200)
-_SERVER: JsonObject = {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}
-_FAULT_FIELDS: Mapping[str, JsonObject] = {
-    "endpoint": _text(
-        enum=["*", *dict.fromkeys(name for _, name in ENDPOINTS)],
-        description="The endpoint that misbehaves; `*` is any.",
-    ),
-    "kind": _text(enum=[*REQUEST_KINDS, *ORDER_KINDS]),
-    "times": {
-        "type": ["integer", "null"],
-        "minimum": 1,
-        "maximum": 1_000_000,
-        "default": 1,
-        "description": "How often; null: until it is taken back.",
-    },
-    "key": _optional(_text(description="Only for the account with this key.")),
-    "probability": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "default": 1},
-    "delay_s": {
-        "type": ["number", "null"],
-        "minimum": 0,
-        "maximum": 1_000_000,
-        "description": "How late, or how much later its host goes offline; 2 by default.",
-    },
-    "fields": {
-        "type": "array",
-        "items": _text(),
-        "default": [],
-        "description": "Which fields are missing or odd.",
-    },
-}
-_FAULT: JsonObject = {
-    "type": "object",
-    "required": ["id", "endpoint", "kind", "times", "key", "probability", "delay_s", "happened"],
-    "properties": {**_FAULT_FIELDS, "id": {"type": "integer"}, "happened": {"type": "integer"}},
-}
-_ENTRY: JsonObject = {
-    "type": "object",
-    "required": ["number", "time", "method", "endpoint", "status", "code", "acted", "order"],
-    "properties": {
-        "number": {"type": "integer"},
-        "time": {"type": "number", "description": "Market time, unix seconds."},
-        "method": _text(),
-        "endpoint": _text(),
-        "key": _optional(_text(description="The end of the key.")),
-        "query": _text(),
-        "body": {"type": ["object", "null"], "description": "Without secrets."},
-        "status": {"type": ["integer", "null"], "description": "null: no answer was sent."},
-        "code": {"type": ["integer", "null"]},
-        "error": _optional(_text()),
-        "answer": {"type": ["object", "string", "null"], "description": "Without secrets."},
-        "acted": {"type": "boolean", "description": "Whether the call was carried out."},
-        "order": {"type": ["integer", "null"], "description": "The order that was created."},
-        "fault": _optional(_text()),
-    },
-}
-_CLOCK: Mapping[str, JsonObject] = {
-    "now": {"type": "number", "description": "Market time, unix seconds."},
-    "speed": {"type": "number"},
-    "frozen": {"type": "boolean"},
-}
 
 
 async def _clock(control: Control, _: JsonObject) -> JsonObject:
@@ -272,7 +186,7 @@ async def _clear_journal(control: Control, _: JsonObject) -> JsonObject:
 
 
 _ALL = (
-    Operation("GET", "clock", "Market time, and how it passes", _clock, result=_CLOCK),
+    Operation("GET", "clock", "Market time, and how it passes", _clock, result=schemas.CLOCK),
     Operation(
         "POST",
         "speed",
@@ -280,7 +194,7 @@ _ALL = (
         _speed,
         {"factor": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_SPEED}},
         ("factor",),
-        _CLOCK,
+        schemas.CLOCK,
     ),
     Operation(
         "POST",
@@ -289,16 +203,16 @@ _ALL = (
         _jump,
         {"seconds": {"type": "number", "minimum": 0, "maximum": 10_000_000_000}},
         ("seconds",),
-        _CLOCK,
+        schemas.CLOCK,
     ),
-    Operation("POST", "freeze", "Have market time stand still", _freeze, result=_CLOCK),
-    Operation("POST", "unfreeze", "Have market time go on", _unfreeze, result=_CLOCK),
+    Operation("POST", "freeze", "Have market time stand still", _freeze, result=schemas.CLOCK),
+    Operation("POST", "unfreeze", "Have market time go on", _unfreeze, result=schemas.CLOCK),
     Operation(
         "POST",
         "fault",
         "Misbehave, once or with a probability",
         _fault,
-        _FAULT_FIELDS,
+        schemas.FAULT_FIELDS,
         ("endpoint", "kind"),
         {"id": {"type": "integer"}},
     ),
@@ -307,7 +221,7 @@ _ALL = (
         "faults",
         "The faults that wait",
         _faults,
-        result={"faults": {"type": "array", "items": _FAULT}},
+        result={"faults": {"type": "array", "items": schemas.FAULT}},
     ),
     Operation(
         "POST",
@@ -324,13 +238,13 @@ _ALL = (
         "A new account",
         _create_account,
         {
-            "balances": {**_COINS, "type": ["object", "null"]},
-            "api_key": _optional(
-                _text(pattern="^[!-~]([ -~]*[!-~])?$", description="null: one is drawn.")
+            "balances": {**schemas.COINS, "type": ["object", "null"]},
+            "api_key": schemas.optional(
+                schemas.text(pattern="^[!-~]([ -~]*[!-~])?$", description="null: one is drawn.")
             ),
         },
         (),
-        {"api_key": _text()},
+        {"api_key": schemas.text()},
     ),
     Operation(
         "GET",
@@ -343,7 +257,7 @@ _ALL = (
                 "items": {
                     "type": "object",
                     "required": ["key", "wallets"],
-                    "properties": {"key": _text(), "wallets": _WALLETS},
+                    "properties": {"key": schemas.text(), "wallets": schemas.WALLETS},
                 },
             }
         },
@@ -353,25 +267,25 @@ _ALL = (
         "wallet",
         "The exact coins of an account",
         _wallet,
-        {"key": _KEY},
+        {"key": schemas.KEY},
         (),
-        {"wallet": _WALLETS},
+        {"wallet": schemas.WALLETS},
     ),
     Operation(
         "POST",
         "top_up",
         "Add coins to an account",
         _top_up,
-        {"key": _KEY, "coin": _text(enum=list(COINS)), "amount": _AMOUNT},
+        {"key": schemas.KEY, "coin": schemas.text(enum=list(COINS)), "amount": schemas.AMOUNT},
         ("coin", "amount"),
-        {"wallet": _WALLETS},
+        {"wallet": schemas.WALLETS},
     ),
     Operation(
         "POST",
         "set_rented",
         "Somebody else rents a server, or gives it back",
         _set_rented,
-        {"server_id": _SERVER, "rented": {"type": "boolean"}},
+        {"server_id": schemas.SERVER, "rented": {"type": "boolean"}},
         ("server_id", "rented"),
     ),
     Operation(
@@ -379,7 +293,7 @@ _ALL = (
         "set_online",
         "A host goes offline, or comes back",
         _set_online,
-        {"server_id": _SERVER, "online": {"type": "boolean"}},
+        {"server_id": schemas.SERVER, "online": {"type": "boolean"}},
         ("server_id", "online"),
     ),
     Operation(
@@ -388,8 +302,8 @@ _ALL = (
         "Give an account a server to host",
         _add_server,
         {
-            "owner_key": _KEY,
-            "name": _NAME,
+            "owner_key": schemas.KEY,
+            "name": schemas.NAME,
             "record": {
                 "type": ["object", "null"],
                 "description": "Fields of a `marketplace` record in place of a sample 4090's.",
@@ -404,7 +318,7 @@ _ALL = (
         "connect_server",
         "The machine of a server connects",
         _connect_server,
-        {"owner_key": _KEY, "name": _NAME},
+        {"owner_key": schemas.KEY, "name": schemas.NAME},
         (),
         {"server_id": {"type": "integer"}},
     ),
@@ -414,11 +328,11 @@ _ALL = (
         "What a server does while nobody rents it",
         _set_background_job,
         {
-            "owner_key": _KEY,
-            "name": _NAME,
-            "image": _text(),
-            "command": _text(default=""),
-            "env": {"type": "object", "additionalProperties": _text(), "default": {}},
+            "owner_key": schemas.KEY,
+            "name": schemas.NAME,
+            "image": schemas.text(),
+            "command": schemas.text(default=""),
+            "env": {"type": "object", "additionalProperties": schemas.text(), "default": {}},
         },
         ("image",),
     ),
@@ -445,11 +359,11 @@ _ALL = (
         "Every request, its answer, and whether it acted",
         _journal,
         {
-            "endpoint": _text(description="Only of this endpoint."),
+            "endpoint": schemas.text(description="Only of this endpoint."),
             "after": {"type": "integer", "description": "Only what came after this number."},
         },
         (),
-        {"journal": {"type": "array", "items": _ENTRY}},
+        {"journal": {"type": "array", "items": schemas.ENTRY}},
     ),
     Operation("POST", "clear_journal", "Forget what has happened", _clear_journal),
 )
