@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.figures import gather, listing, pace, parse, race, rent, rooms, search, start, week
+from bench.figures import (
+    gather,
+    listing,
+    pace,
+    parse,
+    race,
+    rent,
+    rooms,
+    schedules,
+    search,
+    start,
+    week,
+)
 
 if TYPE_CHECKING:
     from typing import Callable
@@ -23,4 +35,5 @@ FIGURES: dict[str, Callable[[Setting], list[Row]]] = {
     "rooms": rooms.measure,
     "race": race.measure,
     "week": week.measure,
+    "schedules": schedules.measure,
 }

@@ -1,0 +1,140 @@
+"""Random schedules of faults and stops: orders that nobody knows of, and words that are not true.
+
+Ours plays them as its tests do (`tests.schedules`): sync, async and command line. 0.1.1 plays the
+same seeds with its blocking client; it has no ledger, so it knows what its caller was told.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.schedules.plan import draw
+from tests.schedules.stage import market
+
+from bench.report import Row
+
+if TYPE_CHECKING:
+    from tests.schedules.stage import Market
+
+    from bench.environment import Place
+    from bench.setting import Setting
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = ("double rents", "lost orders", "false failed")
+AT_ONCE = 6
+_KILL_A_STEP_S = 0.02
+"""When a schedule stops at a step, 0.1.1, whose steps can't be counted, is stopped about then."""
+
+
+def measure(setting: Setting) -> list[Row]:
+    """Both play the same seeds."""
+    runs = 20 if setting.quick else 200
+    ours = _ours(runs)
+    theirs = (
+        None if setting.places.theirs is None else _theirs(setting, setting.places.theirs, runs)
+    )
+    rows = []
+    for word in WORDS:
+        note = [] if theirs is None else [f"of {theirs['orders']} orders that 0.1.1 really made."]
+        rows.append(
+            Row(
+                f"{runs} schedules of faults and stops: {word}",
+                f"{ours[word]} of {ours['orders']} orders",
+                "-" if theirs is None else str(theirs[word]),
+                target="0",
+                met=ours[word] == 0,
+                notes=note if word == WORDS[0] else [],
+            )
+        )
+    return rows
+
+
+def _ours(runs: int) -> dict[str, Any]:
+    words = ["--runs", str(runs), "--at-once", str(AT_ONCE), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.schedules", *words],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if not done.stdout:
+        raise RuntimeError(done.stderr.strip()[-300:])
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def _theirs(setting: Setting, place: Place, runs: int) -> dict[str, int]:
+    with tempfile.TemporaryDirectory() as folder, market(Path(folder)) as place_to_rent:
+        plans = [_plan(seed, place_to_rent) for seed in range(runs)]
+        told = _play(setting, place, plans)
+        time.sleep(0.2)  # until the newest order is listed: the marketplace's lag
+        return _judge(plans, told, place_to_rent)
+
+
+def _plan(seed: int, place: Market) -> dict[str, Any]:
+    """One line for the worker; the account and its faults are there."""
+    plan = draw(seed)
+    key = f"schedule-{seed:09}"
+    place.account(key)
+    faults = [place.fault(key, fault) for fault in plan.faults]
+    stopped = plan.after_s if plan.after_s is not None else (plan.at_step or 0) * _KILL_A_STEP_S
+    return {
+        "seed": seed,
+        "faults": faults,
+        "key": key,
+        "base_url": place.base_url,
+        "server": place.servers[seed % len(place.servers)],
+        "kind": plan.kind,
+        "cancels": plan.cancels,
+        "stop": plan.stop,
+        "after_s": stopped,
+        "timeout_s": plan.timeout_s,
+    }
+
+
+def _play(setting: Setting, place: Place, plans: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    script = Path(__file__).parents[1] / "workers" / "schedules.py"
+    players = [
+        subprocess.Popen(
+            [str(place.python), str(script)],
+            env=setting.environ(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for _ in range(AT_ONCE)
+    ]
+    for number, player in enumerate(players):
+        assert player.stdin is not None
+        player.stdin.writelines(json.dumps(plan) + "\n" for plan in plans[number::AT_ONCE])
+        player.stdin.close()
+    told: dict[int, dict[str, Any]] = {}
+    for player in players:
+        assert player.stdout is not None
+        told |= {fact["seed"]: fact for fact in map(json.loads, player.stdout)}
+        player.wait()
+    return told
+
+
+def _judge(
+    plans: list[dict[str, Any]], told: dict[int, dict[str, Any]], place: Market
+) -> dict[str, int]:
+    found = dict.fromkeys(("orders", *WORDS), 0)
+    for plan in plans:
+        for number in plan["faults"]:
+            place.mend(number)
+        made = {row["id"] for row in place.orders(plan["key"])}
+        facts = told[plan["seed"]]
+        found["orders"] += len(made)
+        found["double rents"] += len(made) > 1
+        found["lost orders"] += bool(made - {facts.get("order")})
+        found["false failed"] += bool(made) and facts.get("create") == "failed"
+    return found
