@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Optional
 import orjson
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.routing import Mount
 
-from clore_sandbox import answers, oddities
+from clore_sandbox import answers, body, oddities
 from clore_sandbox.answers import Answer
 from clore_sandbox.endpoints import ENDPOINTS, Outcome, Request
 from clore_sandbox.faults import BODY_KINDS
@@ -75,11 +76,14 @@ class Api:
         http = HttpRequest(scope, receive)
         call = _Call(self, http)
         fault = self.faults.for_request(call.endpoint, call.key)
-        answer = await self._answer(call, fault)
+        try:
+            answer = await self._answer(call, fault)
+        except ClientDisconnect:
+            answer = None  # before its request was whole: nothing was done
         body = answer.to_bytes() if answer is not None else b""
         # Before it is late: who has given up waiting may look at what has happened.
         call.note(answer, body, fault)
-        if fault is not None and fault.kind == "late":
+        if answer is not None and fault is not None and fault.kind == "late":
             try:
                 await asyncio.sleep(fault.delay_s)
             except asyncio.CancelledError:  # the marketplace stops: nobody is answered any more
@@ -101,6 +105,8 @@ class Api:
             call.gzip = False
         try:
             answer = (await call.carry_out()).in_dialect(self.dialect)
+        except ClientDisconnect:
+            raise
         except Exception:
             log.exception("%s failed", call.endpoint)
             answer = answers.BROKEN.in_dialect(self.dialect)
@@ -116,10 +122,10 @@ class Api:
         raw = answer.to_bytes()
         if fault.kind == "truncated_json":
             return Answer(answer.status, raw[: len(raw) // 2])
-        body = as_object(orjson.loads(raw)) or {}
+        fields = as_object(orjson.loads(raw)) or {}
         if fault.kind == "missing_fields":
-            return Answer(answer.status, oddities.without(body, fault.fields))
-        return Answer(answer.status, oddities.odd(body, fault.fields, self.faults.draw))
+            return Answer(answer.status, oddities.without(fields, fault.fields))
+        return Answer(answer.status, oddities.odd(fields, fault.fields, self.faults.draw))
 
 
 class _Call:
@@ -128,8 +134,10 @@ class _Call:
     def __init__(self, api: Api, http: HttpRequest) -> None:
         self._api = api
         self._http = http
-        self.endpoint = http.url.path.removeprefix("/v1").removeprefix("/")
-        self.key = http.headers.get("auth")
+        # Not `http.url`, which a client's Host header is a part of.
+        self.endpoint = http.scope["path"].removeprefix("/v1").removeprefix("/")
+        # Sent twice, a header is one value (RFC 9110, 5.3), and that is nobody's key.
+        self.key = ", ".join(http.headers.getlist("auth")) or None
         self.gzip = "gzip" in http.headers.get("accept-encoding", "")
         self._arrived_ms = api.market.clock.now_ms()
         self._body: Optional[JsonObject] = None
@@ -164,24 +172,19 @@ class _Call:
 
     async def _read_body(self) -> Optional[Answer]:
         """Read the JSON object, if there is a body; `server_config` is a GET that has one."""
-        raw = bytearray()
-        size = 0
-        async for chunk in self._http.stream():
-            size += len(chunk)
-            # Read to the end all the same: a client that is still sending would not see the answer.
-            if size <= MAX_BODY:
-                raw += chunk
-        if size > MAX_BODY:
-            return answers.TOO_LARGE
-        if not raw.strip():
-            return None if self._http.method == "GET" else answers.BAD_INPUT
         try:
-            self._body = as_object(orjson.loads(raw))
+            raw = await body.read(self._http, MAX_BODY)
+            if raw.strip():
+                self._body = body.to_object(raw)
+            elif self._http.method != "GET":
+                return answers.BAD_INPUT
+        except body.TooLarge:
+            return answers.TOO_LARGE
         except ValueError:
-            self._body = None
-        return None if self._body is not None else answers.BAD_INPUT
+            return answers.BAD_INPUT
+        return None
 
-    def note(self, answer: Optional[Answer], body: bytes, fault: Optional[Fault]) -> None:
+    def note(self, answer: Optional[Answer], sent: bytes, fault: Optional[Fault]) -> None:
         """Write the journal's entry; an answer of None is a cut connection."""
         outcome = self._outcome
         readable = answer is not None and "content-encoding" not in answer.headers
@@ -192,7 +195,7 @@ class _Call:
                 method=self._http.method,
                 endpoint=self.endpoint,
                 key=shown_key(self.key),
-                query=self._http.url.query,
+                query=self._http.scope["query_string"].decode("latin-1"),
                 body=without_secrets(self._body) if self._body is not None else None,
                 status=answer.status if answer is not None else None,
                 code=answer.code if answer is not None and whole else None,
@@ -201,12 +204,12 @@ class _Call:
                 order=outcome.order if outcome is not None else None,
                 fault=fault.kind if fault is not None else None,
                 number=self._api.journal.number(),
-                sent=Sent(body if readable else None),
+                sent=Sent(sent if readable else None),
             )
         )
 
 
-def make_app(api: Api, control: ASGIApp) -> Starlette:
+def make_app(api: Api, control: ASGIApp) -> ASGIApp:
     """The API below `/v1`, the controls below `/control`, and the envelope everywhere else."""
 
     async def nowhere(request: HttpRequest, exc: Exception) -> Response:  # noqa: ARG001 - Starlette's
@@ -218,4 +221,4 @@ def make_app(api: Api, control: ASGIApp) -> Starlette:
         exception_handlers={HTTPException: nowhere},
     )
     app.router.redirect_slashes = False
-    return app
+    return body.HeardOut(app)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Optional, cast
 
-from clore_sandbox.http import TRANSPORT, cut
+from clore_sandbox.connection import TRANSPORT
+from clore_sandbox.http import cut
 from clore_sandbox.workers.messages import HttpAnswer, HttpRequest
 
 if TYPE_CHECKING:
@@ -20,19 +21,22 @@ if TYPE_CHECKING:
 
 __all__ = ["answer", "forward"]
 
-#: More than any body that is taken; what is longer is refused all the same.
-_LONGEST_BODY = 256 * 1024 * 1024
+#: More than any body that is taken, by a control and by the API; a longer one is refused all the
+#: same.
+_LONGEST_CONTROL = 256 * 1024 * 1024
+_LONGEST = 2 * 1024 * 1024
 
 
 async def forward(link: Link, scope: Scope, receive: Receive, send: Send) -> None:
     """Have the keeper answer (the worker's end)."""
     body = bytearray()
+    longest = _LONGEST_CONTROL if scope["path"].startswith("/control") else _LONGEST
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             return
-        if len(body) <= _LONGEST_BODY:
+        if len(body) <= longest:
             body += message.get("body", b"")
         more = message.get("more_body", False)
     request = HttpRequest(

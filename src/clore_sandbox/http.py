@@ -1,7 +1,6 @@
-"""The HTTP server beneath the app: its sockets, and uvicorn with two additions.
+"""The HTTP server beneath the app: its sockets, and uvicorn over connections of our own.
 
-The additions: the app may cut a connection (a fault it imitates), and what is not HTTP gets the
-envelope too, never a page or plain text.
+What a client may do on one is connection.py's; here the app may cut one (a fault it imitates).
 """
 
 from __future__ import annotations
@@ -12,35 +11,15 @@ import socket
 from typing import TYPE_CHECKING, Optional
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from clore_sandbox.answers import BAD_INPUT
+from clore_sandbox.connection import TRANSPORT, Connection, look_after
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope
 
-__all__ = ["TRANSPORT", "HttpFront", "cut", "listen"]
+__all__ = ["HttpFront", "cut", "listen"]
 
-#: Where an app finds its connection, among the scope's extensions.
-TRANSPORT = "clore_sandbox.transport"
 BACKLOG = 2048
-
-
-class _Protocol(HttpToolsProtocol):
-    """Gives each request a handle on its connection."""
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        # ASGI lets servers add keys of their own below `extensions`.
-        self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's; its words are not ours
-        body = BAD_INPUT.to_bytes()
-        self.transport.write(
-            b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            b"content-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
-        )
-        self.transport.close()
 
 
 async def cut(scope: Scope, receive: Receive) -> None:
@@ -97,11 +76,11 @@ class HttpFront:
 
     def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
         self._sock = sock
-        self._ticks: Optional[asyncio.Task[None]] = None
+        self._ticks: Optional[asyncio.Future[tuple[None, None]]] = None
         config = uvicorn.Config(
             # Both call it an ASGI app; their types for its messages differ.
             app,  # pyright: ignore[reportArgumentType]
-            http=_Protocol,
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -121,8 +100,10 @@ class HttpFront:
         self._server.config.load()
         self._server.lifespan = self._server.config.lifespan_class(self._server.config)
         await self._server.startup(sockets=[self._sock])
-        # Refreshes the date header, among other things.
-        self._ticks = asyncio.ensure_future(self._server.main_loop())
+        self._ticks = asyncio.gather(
+            self._server.main_loop(),  # refreshes the date header, among other things
+            look_after(self._server.server_state.connections),
+        )
 
     async def close(self) -> None:
         """Answer what has begun, for a second at most, and close the socket."""

@@ -8,13 +8,14 @@ stop it and everything that runs for its orders. With `--state-dir` it can be fo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import resource
 import shlex
 import signal
 import sys
 import threading
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "parser"]
 
 _USAGE_ERROR = 2
+_FILES = 20_000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,8 +80,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         signal.signal(number, stop)
     if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    _open_more_files()
     try:
-        with ExitStack() as stack:
+        with contextlib.ExitStack() as stack:
             if options.state_dir is not None:
                 stack.enter_context(daemon.claim(options.state_dir))
             sandbox = stack.enter_context(_sandbox(options))
@@ -95,6 +98,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"clore sandbox: {exc}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
+
+
+def _open_more_files() -> None:
+    """As many connections as the system allows; shells begin with 256 or 1,024 files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS has another limit besides
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _sandbox(options: argparse.Namespace) -> Sandbox:

@@ -13,18 +13,18 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-import orjson
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from clore_sandbox import body
 from clore_sandbox.answers import BAD_ENDPOINT, BAD_KEY, BROKEN, INVALID_INPUT, SEE_ERROR, Answer
 from clore_sandbox.answers import success as answer_with
 from clore_sandbox.control import Conflict
 from clore_sandbox.control.check import check_fields, from_query
 from clore_sandbox.control.operations import OPERATIONS
 from clore_sandbox.http import cut
-from clore_sandbox.values import as_int, as_list, as_object
+from clore_sandbox.values import as_int, as_list
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["ControlApi"]
 
 log = logging.getLogger("clore_sandbox")
-
-
-class _TooLarge(ValueError):  # noqa: N818 - a state of the body, and said in words
-    """A body beyond what the operation takes."""
 
 
 @dataclass
@@ -66,7 +62,7 @@ class ControlApi:
         await response(scope, receive, send)
 
     async def _answer(self, http: HttpRequest) -> Answer:
-        name = http.url.path.removeprefix("/control").removeprefix("/")
+        name = http.scope["path"].removeprefix("/control").removeprefix("/")
         if name in _OPEN:
             return _OPEN[name](self) if http.method == "GET" else _other_method(name, "GET")
         operation = OPERATIONS.get(name)
@@ -88,7 +84,7 @@ class ControlApi:
         try:
             given = await _given(http, operation)
             return answer_with(**await operation.call(self.control, given))
-        except _TooLarge as exc:
+        except body.TooLarge as exc:
             return _refused(413, INVALID_INPUT, exc)
         except Conflict as exc:
             return _refused(409, SEE_ERROR, exc)
@@ -116,8 +112,8 @@ _OPEN = {"health": ControlApi.health, "openapi.json": ControlApi.describe}
 
 
 def _other_method(name: str, method: str) -> Answer:
-    body: JsonObject = {"error": f"{name} is a {method}", "code": 4}
-    return Answer(405, body, headers={"allow": method})
+    fields: JsonObject = {"error": f"{name} is a {method}", "code": 4}
+    return Answer(405, fields, headers={"allow": method})
 
 
 def _refused(status: int, code: int, exc: Exception) -> Answer:
@@ -126,12 +122,12 @@ def _refused(status: int, code: int, exc: Exception) -> Answer:
 
 async def _given(http: HttpRequest, operation: Operation) -> JsonObject:
     """The parameters: of a GET in the query, of a POST in a JSON body."""
-    raw = await _body(http, operation.max_body)
+    raw = await body.read(http, operation.max_body)
     if operation.method == "GET":
         known = operation.params
         given = {n: from_query(t, known.get(n, {"type": ""})) for n, t in http.query_params.items()}
     else:
-        given = _object(raw)
+        given = body.to_object(raw) if raw.strip() else {}
     check_fields(given, operation.params, operation.name)
     missing = [name for name in operation.required if name not in given]
     if missing:
@@ -143,26 +139,3 @@ def _whole(value: object, schema: JsonObject) -> object:
     """5.0 as 5 where a whole number is meant."""
     whole = as_int(value) if "integer" in (as_list(schema["type"]) or [schema["type"]]) else None
     return value if whole is None else whole
-
-
-def _object(raw: bytes) -> JsonObject:
-    try:
-        given = as_object(orjson.loads(raw)) if raw.strip() else {}
-    except ValueError as exc:
-        raise ValueError(f"the body is not JSON: {exc}") from exc
-    if given is None:
-        raise ValueError("the body must be a JSON object")
-    return given
-
-
-async def _body(http: HttpRequest, longest: int) -> bytes:
-    raw = bytearray()
-    size = 0
-    async for chunk in http.stream():
-        size += len(chunk)
-        # Read to the end all the same: a client that is still sending would not see the answer.
-        if size <= longest:
-            raw += chunk
-    if size > longest:
-        raise _TooLarge(f"a body of more than {longest} bytes")
-    return bytes(raw)
