@@ -357,6 +357,7 @@ class Sandbox(Controls):
             self._provisioner_kind,
             folder.resolve(),
             state=opened.state,
+            keep=self._own_folder is None,
             host=self.host,
             host_key=opened.host_key,
         )

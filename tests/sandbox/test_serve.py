@@ -176,7 +176,7 @@ def test_a_process_id_that_is_anothers_is_never_signalled(tmp_path, market):
 
 
 def test_a_killed_server_leaves_its_orders_to_the_next(tmp_path, renter_of, shell_of, wait):
-    """Kill -9, and again on the same state: old processes are gone, the order is up again."""
+    """Kill -9: its processes end; and again on the same state: the order is up again."""
     db = tmp_path / "market.db"
     with serve(*QUICK, "--db", str(db)) as server:
         first = renter_of(Remote(server.stdout.readline()))
@@ -185,7 +185,6 @@ def test_a_killed_server_leaves_its_orders_to_the_next(tmp_path, renter_of, shel
         wait(lambda: running("sleep 4455.5") and running("sleep 4466.5"))
         server.kill()
         server.wait()
-    assert running("sleep 4466.5")
     with serve(*QUICK, "--db", str(db)) as server:
         again = renter_of(Remote(server.stdout.readline()))
         assert again.http.headers["auth"] == first.http.headers["auth"]

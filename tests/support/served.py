@@ -21,11 +21,11 @@ class Remote:
 
 
 @contextlib.contextmanager
-def serve(*options):
-    """A quick one with these options; stopped at the end, if it runs still."""
+def serve(*options, **kwargs):
+    """A quick one with these options (Popen's by name); stopped at the end, if it runs still."""
     words = [sys.executable, "-m", "clore_sandbox", "--json", "--lag", "0", "--boot", "0"]
     with subprocess.Popen(
-        [*words, "--no-limits", *map(str, options)], stdout=subprocess.PIPE
+        [*words, "--no-limits", *map(str, options)], stdout=subprocess.PIPE, **kwargs
     ) as process:
         yield Remote(process, process.stdout.readline())
         if process.poll() is None:

@@ -21,15 +21,20 @@ __all__ = ["make_rooms"]
 _OTHERS_MAY_PASS = 0o001
 
 
-def make_rooms(kind: Kind, folder: Path, *, state: str, host: str, host_key: str) -> Rooms:
+def make_rooms(
+    kind: Kind, folder: Path, *, state: str, keep: bool, host: str, host_key: str
+) -> Rooms:
     """A provisioner; whether this machine can do it is found out when it opens.
+
+    With `keep` the orders' files outlive a marketplace that is killed.
 
     Raises:
         CannotIsolate: The place where the rooms would lie is somebody else's.
     """
     if kind == "bwrap":
         folder = open_to_others(folder, state)
-    return Rooms(_builder(kind, folder, state), folder, host=host, host_key=host_key)
+    builder = _builder(kind, folder, state)
+    return Rooms(builder, folder, state=state, keep=keep, host=host, host_key=host_key)
 
 
 def _builder(kind: Kind, folder: Path, state: str) -> Builder:

@@ -21,6 +21,7 @@ import asyncssh
 from clore_sandbox.provision import Ports, RoomPlan
 from clore_sandbox.provision.door import Door, open_door
 from clore_sandbox.provision.proxy import Forward
+from clore_sandbox.provision.watch import Watch, earlier_ended
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -49,12 +50,19 @@ class _Room:
 
 
 class Rooms:
-    """Rooms under `folder`, reached through `host`; all of them show the same SSH host key."""
+    """Rooms under `folder`, reached through `host`; all of them show the same SSH host key.
 
-    def __init__(self, builder: Builder, folder: Path, *, host: str, host_key: str) -> None:
+    `state` names the marketplace; `keep` says that the folder is there for the next one.
+    """
+
+    def __init__(
+        self, builder: Builder, folder: Path, *, state: str, keep: bool, host: str, host_key: str
+    ) -> None:
         self._builder = builder
         self._folder = folder
         self._host = host
+        self._state, self._keep = state, keep
+        self._watch: Optional[Watch] = None
         self._host_key = asyncssh.import_private_key(host_key)
         self._rooms: dict[int, _Room] = {}
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
@@ -70,6 +78,7 @@ class Rooms:
             CannotIsolate: This machine lacks what rooms of this kind need.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        await asyncio.to_thread(earlier_ended, self._folder)
         self._left = {int(e.name): e for e in self._folder.iterdir() if e.name.isdigit()}
         await self._builder.open(self._left)
 
@@ -112,6 +121,8 @@ class Rooms:
             await room.preparing
             async with room.lock:
                 if self._rooms.get(order) is room:
+                    if self._watch is None:
+                        self._watch = Watch(self._folder, state=self._state, keep=self._keep)
                     room.interior = await self._builder.build(room.plan, room.folder)
                     self._introduce()
                     await self._open_ports(room, room.interior)
@@ -166,6 +177,8 @@ class Rooms:
         await asyncio.gather(*(self.clear(order) for order in list(self._rooms)))
         for folder in self._left.values():
             await asyncio.to_thread(_remove, folder)
+        if self._watch is not None:
+            await self._watch.end()
         await self._builder.close()
 
     def rooms(self) -> Sequence[int]:

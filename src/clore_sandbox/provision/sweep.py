@@ -5,12 +5,17 @@ What stays is the environment it was started with: the marker in it names the or
 `/proc` shows it, elsewhere `ps` does. A process that wiped its environment is still found below
 one that is found, or (Linux) where it sits in the order's folder and init has adopted it.
 Somebody's own shell that merely stands in that folder has a living parent and is left alone.
+
+Started as a program (see watch.py) it waits for its parent's end, and then sweeps for all orders.
+It imports the standard library only.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,10 +35,11 @@ _PROC = Path("/proc")
 _INIT = 1
 #: New processes can appear while a sweep reads; each round finds fewer.
 _ROUNDS = 50
+_LOOK_EVERY_S = 2.0
 
 
 def find_processes(rooms: Mapping[str, Path]) -> set[int]:
-    """Process ids of these rooms: marker → folder."""
+    """Process ids of these rooms: marker → folder. `<state>:` is the marker of all its orders."""
     found, parents = _read_proc(rooms) if sys.platform == "linux" else _read_ps(rooms)
     children: dict[int, list[int]] = {}
     for pid, parent in parents.items():
@@ -71,7 +77,7 @@ def _kill(pids: Iterable[int]) -> None:
 
 
 def _read_proc(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
-    marks = {f"{MARKER}={marker}\0".encode() for marker in rooms}
+    marks = [_mark(marker) for marker in rooms]
     prefix = f"{MARKER}=".encode()
     folders = [str(folder) for folder in rooms.values()]
     found: set[int] = set()
@@ -102,6 +108,10 @@ def _read_proc(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
     return found, parents
 
 
+def _mark(marker: str) -> bytes:
+    return f"{MARKER}={marker}".encode() + (b"" if marker.endswith(":") else b"\0")
+
+
 def _sits_in(cwd: str, folders: list[str]) -> bool:
     return any(cwd == folder or cwd.startswith(folder + "/") for folder in folders)
 
@@ -112,7 +122,7 @@ def _read_ps(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
         capture_output=True,
         check=False,
     ).stdout
-    marks = {f"{MARKER}={marker}".encode() for marker in rooms}
+    marks = [_mark(marker) for marker in rooms]
     found: set[int] = set()
     parents: dict[int, int] = {}
     for line in listing.splitlines():
@@ -121,6 +131,27 @@ def _read_ps(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
             continue
         pid = int(words[0])
         parents[pid] = int(words[1])
-        if not marks.isdisjoint(words[3:]):
+        if any((word + b"\0").startswith(mark) for word in words[3:] for mark in marks):
             found.add(pid)
     return found, parents
+
+
+def _watch(pipe: int, state: str, folder: Path, *, keep: bool) -> None:
+    """Wait until the parent is gone, unless it says that it needs no watch any more."""
+    parent = os.getppid()
+    # A process that the parent has forked may hold the pipe open, and outlive it.
+    while os.getppid() == parent:
+        if select.select([pipe], [], [], _LOOK_EVERY_S)[0]:
+            if os.read(pipe, 1):
+                return
+            break
+    for _ in range(2):
+        end_processes({f"{state}:": folder})
+        # What was being started as the parent died has its marker by then.
+        time.sleep(0.1)
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _watch(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), keep=sys.argv[4] == "keep")

@@ -1,8 +1,12 @@
 """What a rental starts ends with it: processes, ports, folders; and what nvidia-smi says."""
 
+import os
+import signal
 import socket
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from served import serve
@@ -179,8 +183,7 @@ def test_a_killed_marketplace_leaves_nothing_to_the_next_but_the_orders(
         shell.run(f"echo kept > file; setsid {other} >/dev/null 2>&1 &")
         wait(lambda: running(nap) and running(other))
         market.kill()
-    if kind != "process":  # what is fenced in ends with its marketplace
-        wait(lambda: not running(other) and not running(nap))
+    wait(lambda: not running(other) and not running(nap))
     with serve(*options) as market:
         renter = renter_of(market)
         assert not running(other)
@@ -189,3 +192,25 @@ def test_a_killed_marketplace_leaves_nothing_to_the_next_but_the_orders(
         if kind != "docker":  # a container begins anew from its image
             assert shell_of(order).run("cat file").stdout == b"kept\n"
     assert not running(nap)
+
+
+@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+def test_a_killed_marketplace_takes_its_orders_with_it(kind, renter_of, shell_of, wait, nap, group):
+    """Kill -9, nobody starts another one, and soon no process and no folder of it is left."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)  # where other users' rooms can lie
+        _killed_with_its_orders(Path(folder), kind, renter_of, shell_of, wait, nap, group)
+
+
+def _killed_with_its_orders(folder, kind, renter_of, shell_of, wait, nap, group):
+    options = {"env": {**os.environ, "TMPDIR": str(folder)}, "start_new_session": group}
+    with serve("--provisioner", kind, **options) as market:
+        order = renter_of(market).rent(command=f"setsid {nap} & setsid env -i {nap}0")
+        shell_of(order).run(f"setsid {nap}1 >/dev/null 2>&1 & setsid env -i {nap}2 >&- 2>&- &")
+        naps = [nap, f"{nap}0", f"{nap}1", f"{nap}2"]
+        wait(lambda: all(running(each) for each in naps))
+        if group:
+            os.killpg(market.process.pid, signal.SIGKILL)
+        market.kill()
+        wait(lambda: not any(running(each) for each in naps), timeout_s=10)
+        wait(lambda: not any(folder.glob("clore-*/*")), timeout_s=10)
