@@ -43,6 +43,7 @@ from clore_sandbox.market.timetable import Timetable
 from clore_sandbox.opening import DEFAULT_BALANCES, Opening, note_time
 from clore_sandbox.provision import Nothing
 from clore_sandbox.provision.kinds import make_rooms
+from clore_sandbox.provision.place import Place, check_public_host, read_ports
 from clore_sandbox.rules.limits import Limits
 from clore_sandbox.store import Store, is_postgres
 from clore_sandbox.workers.crew import Crew
@@ -89,6 +90,10 @@ class Sandbox(Controls):
         host: Address to listen on, for the API and for the orders' ports. 127.0.0.1 unless you
             know who can reach another one: renting runs commands as this user.
         port: 0 takes any free one.
+        public_host: The name by which clients reach the orders' ports, where that is not `host`:
+            what `pub_cluster` and `http_pub` say. Bind with `host` what it leads to.
+        ports: First and last of the orders' public ports, so that a firewall or a container can
+            let them through; None takes any free ones.
         inventory: A captured `marketplace` body, or the path of one; None is the sample fleet.
         as_is: Leave a captured body as it is, without USD prices and `gpu_array` of today.
         dialect: `live` answers as the service does, `reference` as documents 002 and 004 say.
@@ -116,6 +121,8 @@ class Sandbox(Controls):
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        public_host: Optional[str] = None,
+        ports: Optional[tuple[int, int]] = None,
         inventory: Union[str, Path, Mapping[str, object], None] = None,
         as_is: bool = False,
         dialect: Literal["live", "reference"] = "live",
@@ -145,6 +152,11 @@ class Sandbox(Controls):
             db=db,
         )
         self.host = host
+        self._place = Place(
+            host,
+            None if public_host is None else check_public_host(public_host),
+            None if ports is None else read_ports(ports),
+        )
         self.instance = uuid.uuid4().hex
         self._port = port
         self._inventory = load(inventory, as_is=as_is, seed=seed)
@@ -358,7 +370,7 @@ class Sandbox(Controls):
             folder.resolve(),
             state=opened.state,
             keep=self._own_folder is None,
-            host=self.host,
+            place=self._place,
             host_key=opened.host_key,
         )
 

@@ -43,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
     add = options.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     add("--port", type=int, default=0, help="0, the default, takes any free one")
+    add("--public-host", metavar="NAME", help="that leads clients to the orders' ports")
+    add("--ports", type=_ports, metavar="A-B", help="range of the orders' ports (default: any)")
     add("--inventory", type=Path, metavar="FILE", help="a captured marketplace body")
     add("--as-is", action="store_true", help="leave the captured body as it is")
     add("--dialect", choices=("live", "reference"), default="live")
@@ -65,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
         help="print one line of JSON once it answers: base_url, api_key, …",
     )
     return options
+
+
+def _ports(text: str) -> tuple[int, int]:
+    first, dash, last = text.partition("-")
+    if not (dash and first.isdecimal() and last.isdecimal()):
+        raise argparse.ArgumentTypeError(f"a range is like 20000-20100, not {text!r}")
+    return int(first), int(last)
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
@@ -115,6 +124,8 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
     return Sandbox(
         host=options.host,
         port=options.port,
+        public_host=options.public_host,
+        ports=options.ports,
         inventory=options.inventory,
         as_is=options.as_is,
         dialect=options.dialect,

@@ -13,7 +13,7 @@ import pytest
 from click import Context, Group, Option
 
 from clore_ai.cli import cli
-from clore_sandbox import Sandbox
+from clore_sandbox import Sandbox, serve
 
 from . import write_cli
 
@@ -128,6 +128,19 @@ def test_help_texts_are_the_commands_own() -> None:
     """docs/cli.md holds each `--help` as it is; `python -m tests.docs.write_cli` writes it anew."""
     page = write_cli.PAGE.read_text("utf-8")
     assert page == write_cli.written(page)
+
+
+def test_every_option_of_the_marketplace_is_documented() -> None:
+    """The table of docs/sandbox.md has a line for each option of `clore sandbox up`, and no other.
+
+    And `up` offers what `python -m clore_sandbox` does.
+    """
+    up = cli.get_command(Context(cli), "sandbox").get_command(Context(cli), "up")
+    options = [p.opts[0] for p in up.params if isinstance(p, Option)]
+    page = (ROOT / "docs" / "sandbox.md").read_text("utf-8")
+    assert sorted(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == sorted(options)
+    served = {word for action in serve.parser()._actions for word in action.option_strings}
+    assert served - {"-h", "--help", "--state-dir"} == set(options) - {"--detach"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ This file and nothing else of the client knows `clore_sandbox`.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _CAPTURED = click.Path(path_type=Path, dir_okay=False, exists=True)
-_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _range(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is None or re.fullmatch(r"[0-9]{1,5}-[0-9]{1,5}", value):
+        return value
+    raise click.BadParameter(f"a range is like 20000-20100, not {value!r}.")
 
 
 @click.group()
@@ -32,7 +38,15 @@ def command() -> None:
 
 
 @command.command("up")
+@click.option("--host", help="Address to listen on; 127.0.0.1, this machine only, by default.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0, the default: any free.")
+@click.option("--public-host", metavar="NAME", help="Host that orders show, if it is another.")
+@click.option(
+    "--ports",
+    metavar="A-B",
+    callback=_range,
+    help="Range of the orders' ports; any free by default.",
+)
 @click.option(
     "--inventory", type=_CAPTURED, help="A captured marketplace body; else a sample fleet."
 )
@@ -44,7 +58,10 @@ def command() -> None:
     show_default=True,
     help="As the service answers, or as its documents say.",
 )
-@click.option("--db", type=_FILE, help="Keep the state in this SQLite file.")
+@click.option(
+    "--db", metavar="FILE|URL", help="Keep the state in this SQLite file, or at postgresql://…"
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes (1); more with postgresql://.")
 @click.option("--api-key", help="The account's key (CLORE_SANDBOX_API_KEY); else a random one.")
 @click.option("--control-key", help="Of /control (CLORE_SANDBOX_CONTROL_KEY); else a random one.")
 @click.option("--seed", type=int, help="Of the sample fleet.")

@@ -136,9 +136,9 @@ class Rooms:
         plan = _plan(order, record, trouble)
         try:
             ports = await self.provisioner.reserve(plan)
-        except OSError:
+        except OSError as exc:
             # The order stands, as on the service, where some never become reachable.
-            log.exception("no ports for order %d", order.id)
+            log.warning("no ports for order %d: %s", order.id, exc.strerror or exc)
             return
         where = orders.Connection(ports.host, dict(ports.tcp), ports.http)
         if plan.ports:

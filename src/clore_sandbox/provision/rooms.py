@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import shutil
-import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
@@ -24,9 +23,11 @@ from clore_sandbox.provision.proxy import Forward
 from clore_sandbox.provision.watch import Watch, earlier_ended
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Awaitable, Callable, Sequence
 
     from clore_sandbox.provision.interior import Builder, Interior
+    from clore_sandbox.provision.place import Place
 
 __all__ = ["Rooms"]
 
@@ -50,17 +51,17 @@ class _Room:
 
 
 class Rooms:
-    """Rooms under `folder`, reached through `host`; all of them show the same SSH host key.
+    """Rooms under `folder`, reached at `place`; all of them show the same SSH host key.
 
     `state` names the marketplace; `keep` says that the folder is there for the next one.
     """
 
     def __init__(
-        self, builder: Builder, folder: Path, *, state: str, keep: bool, host: str, host_key: str
+        self, builder: Builder, folder: Path, *, state: str, keep: bool, place: Place, host_key: str
     ) -> None:
         self._builder = builder
         self._folder = folder
-        self._host = host
+        self._place = place
         self._state, self._keep = state, keep
         self._watch: Optional[Watch] = None
         self._host_key = asyncssh.import_private_key(host_key)
@@ -83,12 +84,11 @@ class Rooms:
         await self._builder.open(self._left)
 
     async def reserve(self, plan: RoomPlan) -> Ports:
-        """Bind a random public port for each port of the order; bound, not listening: refused."""
+        """Bind a free public port for each port of the order; bound, not listening: refused."""
         sockets: dict[int, socket.socket] = {}
         try:
             for inner in plan.ports:
-                sockets[inner] = sock = socket.socket()
-                sock.bind((self._host, 0))
+                sockets[inner] = self._place.bind()
         except OSError:
             for sock in sockets.values():
                 sock.close()
@@ -100,9 +100,7 @@ class Rooms:
         self._introduce()
         http = next(((i, public[i]) for i, kind in plan.ports.items() if kind == "http"), None)
         tcp = {i: public[i] for i, kind in plan.ports.items() if kind == "tcp"}
-        # An address that listens everywhere is reached from here by loopback.
-        host = "127.0.0.1" if self._host in ("0.0.0.0", "::") else self._host  # noqa: S104 - compared
-        return Ports(host, tcp, http)
+        return Ports(self._place.shown, tcp, http)
 
     def _introduce(self) -> None:
         """Every room's loopback leads to every public port, as the machine's own does."""
