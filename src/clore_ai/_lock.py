@@ -79,7 +79,10 @@ class FileLock:
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as exc:
-            raise ConfigError(f"{self._path} can't be opened: {exc.strerror}.") from exc
+            raise ConfigError(
+                f"{self._path} can't be opened ({exc.strerror}); name another folder with "
+                "CLORE_HOME."
+            ) from exc
         try:
             _lock(file, wait=wait)
         except BaseException as exc:

@@ -1,21 +1,29 @@
-"""One pace for one key: reserve a send time under a short lock, then sleep (004, Rate Limiter).
+"""One pace for one key: wait for the turn, then send (004, Rate Limiter).
 
-The lock is never held across a wait, so one limiter serves threads and tasks alike. The service
-counts arrivals (api.md, 1), and requests travel at uneven speed, so the spacing keeps a margin.
+Whose turn it is, and when, is in `_pace`; here is the waiting. Nothing is locked across a wait, so
+one limiter serves threads and tasks alike, and with a file of the state folder all processes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
+import os
+import secrets
 import time
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from clore_ai import _pace
+from clore_ai._kept import File, Kept, Memory
+from clore_ai.exceptions import ConfigError
 
-MARGIN = 0.08
-"""Share of the interval kept in reserve: 0.93 of the allowed rate, 80 ms for uneven travel."""
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+    from typing import Callable
+
+# Process ids alone are not unique: containers that share a folder may each have a process 1.
+_HERE = secrets.token_hex(4)
 
 
 class RateLimiter:
@@ -24,8 +32,11 @@ class RateLimiter:
     - `min_interval`: seconds between any two requests (1 / `requests_per_second`).
     - `create_order_delay`: seconds between two `create_order` calls.
 
-    Each is stretched by `MARGIN`. After code 5 the client calls `set_backoff`: nothing is sent
-    before it is over. 0 for both means no pacing, for a marketplace without limits.
+    Each is stretched by `_pace.MARGIN`. After code 5 the client calls `set_backoff`: nothing is
+    sent before it is over. 0 for both means no pacing, for a marketplace without limits.
+
+    `shared`: a file for all processes of this machine that use one key, in a folder that is
+    there. Where it can't be written, `wait` and `set_backoff` raise ConfigError.
     """
 
     def __init__(
@@ -33,114 +44,84 @@ class RateLimiter:
         requests_per_second: float = 1.0,
         create_order_delay: float = 5.0,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        shared: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,  # that of the whole machine, since its start
     ) -> None:
         if requests_per_second <= 0 or create_order_delay < 0:
             raise ValueError("requests_per_second must be above 0, create_order_delay not below")
         self.min_interval = 1.0 / requests_per_second
         self.create_order_delay = create_order_delay
         self._clock = clock
-        self._lock = threading.Lock()
-        self._slots: list[float] = []  # reserved send times
-        self._creates: list[float] = []  # those of create_order; the last past one is kept
-        self._overtaken = 0  # how many lost their time to a late request and may go first
-        self._first: list[float] = []  # the times that those have instead
-        self._last_sent = float("-inf")
-        self._not_before = float("-inf")
+        self._kept: Kept[_pace.Pace] = Memory(_pace.Pace())
+        if shared is not None:
+            self._kept = File(shared, lambda data: _pace.load(data, clock()), _pace.dump)
 
     @classmethod
-    def at_pace(cls, requests_per_second: float) -> RateLimiter:
+    def at_pace(cls, requests_per_second: float, *, shared: Path | None = None) -> RateLimiter:
         """The service's two delays at this pace; above 1 a second both shrink alike.
 
         The service allows 1: who sets more has a marketplace that allows it, `create_order` too.
         """
-        return cls(requests_per_second, 5.0 / max(1.0, requests_per_second))
+        return cls(requests_per_second, 5.0 / max(1.0, requests_per_second), shared=shared)
 
-    def reserve(self, *, is_create_order: bool = False) -> float:
-        """Reserve the next free send time and return it, on the limiter's clock.
+    def wait(
+        self,
+        is_create_order: bool = False,  # noqa: FBT001, FBT002 - 0.1.1's signature
+        *,
+        within_s: float = float("inf"),
+    ) -> None:
+        """Block until the next request may be sent.
 
-        A `create_order` that waits out its longer delay does not hold up what fits before it. Who
-        lost his time to a late request (see `confirm`) goes before all others, who wait as much
-        longer each: the queue shifts, and nobody goes to its end.
+        Raises:
+            TimeoutError: it may not within `within_s` seconds.
         """
-        gap = self.min_interval * (1 + MARGIN)
-        spacing = self.create_order_delay * (1 + MARGIN)
-        with self._lock:
-            now = self._clock()
-            self._slots = sorted(slot for slot in self._slots if slot > now - gap)
-            self._first = sorted(slot for slot in self._first if slot > now - gap)
-            at = max(now, self._not_before, self._last_sent + gap)
-            if is_create_order:
-                at = max([at, *(create + spacing for create in self._creates)])
-            for slot in self._first if self._overtaken else self._slots:
-                if slot >= at + gap:
-                    break
-                at = max(at, slot + gap)
-            self._slots.append(at)
-            if self._overtaken:
-                self._overtaken -= 1
-                self._first.append(at)
-            if is_create_order:
-                # All that may still be near to one to come, whichever is given up; and the last.
-                kept = [create for create in self._creates if create > now - spacing]
-                self._creates = sorted([*(kept or self._creates[-1:]), at])
-            return at
+        with closing(self._pauses(is_create_order, within_s)) as pauses:
+            for pause_s in pauses:
+                time.sleep(pause_s)
 
-    def confirm(self, at: float) -> bool:
-        """Once `at` has come: may the request go out? If not, the time is given up; reserve anew.
+    async def wait_async(
+        self,
+        is_create_order: bool = False,  # noqa: FBT001, FBT002 - likewise
+        *,
+        within_s: float = float("inf"),
+    ) -> None:
+        """As `wait`, without blocking the event loop."""
+        with closing(self._pauses(is_create_order, within_s)) as pauses:
+            for pause_s in pauses:
+                await asyncio.sleep(pause_s)
 
-        It may not where a backoff began, or the request before went out much later than planned:
-        the first on a connection opens it first, and the next would arrive too close behind it.
-        That one goes first when it reserves anew.
-        """
-        with self._lock:
-            now = self._clock()
-            if now >= self._not_before:
-                if at >= self._last_sent + self.min_interval * (1 + MARGIN / 2):
-                    # It goes now, or later (`sent`): nobody is to think the way free meanwhile.
-                    self._last_sent = max(self._last_sent, now)
-                    return True
-                self._overtaken += 1
-        self.give_up(at)
-        return False
-
-    def give_up(self, at: float) -> None:
-        """Free a reserved time that nothing will be sent at, for whoever reserves next."""
-        with self._lock:
-            for times in (self._slots, self._creates, self._first):
-                if at in times:
-                    times.remove(at)
-
-    def sent(self) -> None:
-        """Say that a request went out just now."""
-        with self._lock:
-            self._last_sent = self._clock()
+    def sent(self, *, is_create_order: bool = False) -> None:
+        """Say that a request went out just now: the first on a connection goes late."""
+        # What went out can't fail any more, least of all an order; `wait` has noted it too.
+        with suppress(ConfigError), self._kept.open() as pace:
+            pace.went(self._clock(), is_create_order=is_create_order)
 
     def set_backoff(self, seconds: float = 2.0) -> None:
         """Send nothing for `seconds` from now."""
-        with self._lock:
-            self._not_before = max(self._not_before, self._clock() + seconds)
+        with self._kept.open() as pace:
+            pace.hold(self._clock() + seconds)
 
-    def wait(self, is_create_order: bool = False) -> None:  # noqa: FBT001, FBT002 - 0.1.1's signature
-        """Block until the next request may be sent."""
-        while True:
-            at = self.reserve(is_create_order=is_create_order)
-            try:
-                time.sleep(max(0.0, at - self._clock()))
-            except BaseException:  # Ctrl-C
-                self.give_up(at)
-                raise
-            if self.confirm(at):
-                return
+    def _pauses(self, is_create_order: bool, within_s: float) -> Generator[float, None, None]:  # noqa: FBT001 - as above
+        """How long to sleep, again and again, until it is this one's turn."""
+        until = self._clock() + within_s
+        holder = f"{os.getpid()}-{_HERE}"
+        with self._kept.open() as pace:
+            ticket = pace.take(holder, is_create_order=is_create_order)
+            pause_s = self._look(pace, ticket)
+        gone = not pause_s
+        try:
+            while not gone:
+                if self._clock() + pause_s > until:
+                    raise TimeoutError(f"its turn did not come within {within_s:g} s")
+                yield pause_s
+                with self._kept.open() as pace:
+                    pause_s = self._look(pace, ticket)
+                gone = not pause_s
+        finally:
+            if not gone:  # Ctrl-C, a cancelled task, or too late
+                with suppress(ConfigError), self._kept.open() as pace:
+                    pace.leave(ticket)
 
-    async def wait_async(self, is_create_order: bool = False) -> None:  # noqa: FBT001, FBT002 - likewise
-        """Wait until the next request may be sent, without blocking the event loop."""
-        while True:
-            at = self.reserve(is_create_order=is_create_order)
-            try:
-                await asyncio.sleep(max(0.0, at - self._clock()))
-            except BaseException:  # cancelled
-                self.give_up(at)
-                raise
-            if self.confirm(at):
-                return
+    def _look(self, pace: _pace.Pace, ticket: _pace.Ticket) -> float:
+        gaps = _pace.Gaps(self.min_interval, self.create_order_delay)
+        return pace.look(ticket, gaps, self._clock())

@@ -1,0 +1,95 @@
+"""Where a small state is kept: in memory, or in a file that all processes of this machine share.
+
+Both give it for an instant, to one at a time. May do no network I/O.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Callable, Generic, TypeVar, Union
+
+from clore_ai._lock import FileLock
+from clore_ai.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+T = TypeVar("T")
+
+
+class Memory(Generic[T]):
+    """It lives as long as this object."""
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def open(self) -> Generator[T, None, None]:
+        """The state; what is changed in it stays."""
+        with self._lock:
+            yield self._value
+
+
+class File(Generic[T]):
+    """One JSON value in a file of mode 0600, in a folder that is there.
+
+    `load` makes the state of it, and is given None where the file is new or damaged.
+    """
+
+    def __init__(
+        self, path: Path, load: Callable[[object], T], dump: Callable[[T], object]
+    ) -> None:
+        self._path, self._load, self._dump = path, load, dump
+
+    @contextmanager
+    def open(self) -> Generator[T, None, None]:
+        """The state; what is changed in it is written at the end.
+
+        Raises:
+            ConfigError: the file can't be read or written.
+        """
+        with FileLock(self._path) as lock:
+            try:
+                before = _read(lock.file)
+            except OSError as exc:
+                raise self._unusable(exc) from exc
+            try:
+                value: object = json.loads(before)
+            except (ValueError, RecursionError):
+                value = None
+            state = self._load(value)
+            yield state
+            after = json.dumps(self._dump(state)).encode()
+            try:
+                if after != before:
+                    _write(lock.file, after)
+            except OSError as exc:
+                raise self._unusable(exc) from exc
+
+    def _unusable(self, exc: OSError) -> ConfigError:
+        return ConfigError(
+            f"{self._path} can't be read or written ({exc.strerror}); name another folder with "
+            "CLORE_HOME."
+        )
+
+
+Kept = Union[Memory[T], File[T]]
+
+
+def _read(file: int) -> bytes:
+    os.lseek(file, 0, os.SEEK_SET)
+    return b"".join(iter(lambda: os.read(file, 1 << 16), b""))
+
+
+def _write(file: int, content: bytes) -> None:
+    """In place: the lock is on this very file. Who is killed here leaves a damaged one."""
+    os.lseek(file, 0, os.SEEK_SET)
+    if os.write(file, content) < len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    os.ftruncate(file, len(content))
