@@ -29,7 +29,7 @@ def theirs(wish: str) -> int:
 def ours(wish: str) -> int:
     """Our flow, its one request answered at once."""
     # 0.1.1 has none of these.
-    from clore_ai._flow import Flow, Send, Shared  # noqa: PLC0415
+    from clore_ai._flow import Clock, Flow, Instant, Send, Shared, Turn  # noqa: PLC0415
     from clore_ai._wire import Reply  # noqa: PLC0415
     from clore_ai.rental.pick import Filter, marketplace  # noqa: PLC0415
     from clore_ai.rental.session import Session  # noqa: PLC0415
@@ -40,6 +40,10 @@ def ours(wish: str) -> int:
             while True:
                 if isinstance(step, Shared):
                     step = flow.send(perform(step.make()))
+                elif isinstance(step, Turn):
+                    step = next(flow)
+                elif isinstance(step, Clock):
+                    step = flow.send(Instant(time.time(), time.monotonic()))
                 elif isinstance(step, Send):
                     step = flow.send(Reply(200, "application/json", BODY))
                 else:

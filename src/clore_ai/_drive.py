@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import httpx
 
-from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Step
+from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Step, Turn
 from clore_ai._version import __version__
 from clore_ai._wire import Call, Reply
 from clore_ai.exceptions import ConfigError, TransportError
@@ -57,14 +57,21 @@ def _tls() -> ssl.SSLContext:
 
 
 def _request(
-    client: httpx.Client | httpx.AsyncClient, base_url: str, call: Call[Any], trace: object
+    client: httpx.Client | httpx.AsyncClient, base_url: str, step: Send, trace: object
 ) -> httpx.Request:
+    call = step.call
+    timeouts = client.timeout.as_dict()
     return client.build_request(
         call.method,
         f"{base_url}/{call.path}",
         params=call.params,
         json=call.body,
-        extensions={"trace": trace, "timeout": client.timeout.as_dict()},
+        extensions={
+            "trace": trace,
+            "timeout": {
+                phase: min(s or step.within_s, step.within_s) for phase, s in timeouts.items()
+            },
+        },
     )
 
 
@@ -123,8 +130,10 @@ class Driver:
 
     def _perform(self, step: Step) -> object:
         if isinstance(step, Send):
-            return self._send(step.call)
-        if isinstance(step, Sleep):
+            return self._send(step)
+        if isinstance(step, Turn):
+            self._limiter.wait(step.is_create_order, within_s=step.within_s)
+        elif isinstance(step, Sleep):
             time.sleep(step.seconds)
         elif isinstance(step, Clock):
             return Instant(time.time(), time.monotonic())
@@ -136,15 +145,15 @@ class Driver:
             return self._share(step)
         return None
 
-    def _send(self, call: Call[Any]) -> Reply:
-        self._limiter.wait(call.is_create_order)
+    def _send(self, step: Send) -> Reply:
+        call = step.call
 
         def trace(event: str, _info: dict[str, Any]) -> None:
             if event.endswith(_SENT):
-                self._limiter.sent()
+                self._limiter.sent(is_create_order=call.is_create_order)
 
         try:
-            request = _request(self._client, self._settings.base_url, call, trace)
+            request = _request(self._client, self._settings.base_url, step, trace)
             return _reply(self._client.send(request))
         except _FAILURES as exc:
             _no_answer(call, self._settings.base_url, exc)
@@ -210,8 +219,10 @@ class AsyncDriver:
 
     async def _perform(self, step: Step) -> object:
         if isinstance(step, Send):
-            return await self._send(step.call)
-        if isinstance(step, Sleep):
+            return await self._send(step)
+        if isinstance(step, Turn):
+            await self._limiter.wait_async(step.is_create_order, within_s=step.within_s)
+        elif isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
         elif isinstance(step, Clock):
             return Instant(time.time(), time.monotonic())
@@ -223,15 +234,15 @@ class AsyncDriver:
             return await self._share(step)
         return None
 
-    async def _send(self, call: Call[Any]) -> Reply:
-        await self._limiter.wait_async(call.is_create_order)
+    async def _send(self, step: Send) -> Reply:
+        call = step.call
 
         async def trace(event: str, _info: dict[str, Any]) -> None:
             if event.endswith(_SENT):
-                self._limiter.sent()
+                self._limiter.sent(is_create_order=call.is_create_order)
 
         try:
-            request = _request(self._client, self._settings.base_url, call, trace)
+            request = _request(self._client, self._settings.base_url, step, trace)
             return _reply(await self._client.send(request))
         except _FAILURES as exc:
             _no_answer(call, self._settings.base_url, exc)

@@ -5,15 +5,19 @@ may wait, send or read a clock. The rule for sending again is written once, in `
 *could the service have acted?*
 
 - Code 5 and a connection that never opened: surely not. Any call is sent again, at most
-  `max_retries` times, after 1 s, 2 s, 4 s … (004, Rate Limiter).
+  `max_retries` times, after 1 s, 2 s, 4 s … (004, Rate Limiter), each up to half as long again,
+  so that those who failed together do not come back together.
 - A cut connection, a time-out, code 1, a 5xx: perhaps. Only a repeatable call is sent again.
 - Everything else is the caller's to know: it is raised at once.
+- All of it is over `deadline_s` after the call's first turn: then its last error is raised. Before
+  that turn nothing went wrong, and how long it takes is up to who else asks with this key.
 """
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, NoReturn, TypeVar, Union
 
 from clore_ai import _wire
 from clore_ai.exceptions import AuthError, CloreAPIError, RateLimitError, TransportError
@@ -24,13 +28,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST_BACKOFF_S = 1.0
+JITTER = 0.5
+"""By what share of itself a wait may be longer; never shorter: code 5 wants its second."""
+DEADLINE_S = 120.0
+_FOREVER = float("inf")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Wait until the pace allows the next request; `TimeoutError` if not within `within_s`."""
+
+    is_create_order: bool
+    within_s: float = _FOREVER
 
 
 @dataclass(frozen=True)
 class Send:
-    """Send one request when the pace allows. Answered by a `Reply`, or by `TransportError`."""
+    """Send one request, its turn having come. Answered by a `Reply`, or by `TransportError`.
+
+    `within_s` shortens the time-out of the attempt.
+    """
 
     call: Call[Any]
+    within_s: float = _FOREVER
 
 
 @dataclass(frozen=True)
@@ -77,16 +97,21 @@ class Shared(Generic[T]):
     make: Callable[[], Flow[T]]
 
 
-Step = Union[Send, Backoff, Sleep, Clock, Probe, Shared[Any]]
+Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Shared[Any]]
 Flow = Generator[Step, Any, T]
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What a client was told: is there a key, and how often may a call be sent again."""
+    """What a client was told: is there a key, how often and how long may a call be sent again.
+
+    `chance`: a number from 0 to 1, for the waits.
+    """
 
     has_key: bool = True
     max_retries: int = 3
+    deadline_s: float = DEADLINE_S
+    chance: Callable[[], float] = random.random
 
 
 def request(call: Call[T], rules: Rules) -> Flow[T]:
@@ -111,24 +136,58 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
         )
     backoff_s = FIRST_BACKOFF_S
     lost = False
+    failure: CloreAPIError | None = None
+    until = _FOREVER
     for left in range(rules.max_retries, -1, -1):
+        now = yield from _turn(call, rules, until, failure)
+        if failure is None:
+            until = now + rules.deadline_s
         try:
-            reply: Reply = yield Send(call)
+            reply: Reply = yield Send(call, until - now)
             return _wire.decipher(call, reply)
-        except RateLimitError:
-            if not left:
-                raise
-            yield Backoff(backoff_s)
         except CloreAPIError as exc:
             if lost and call.already is not None and exc.error == call.already:
                 return {"code": 0}
             lost = lost or exc.maybe_acted
-            again = call.repeatable if exc.maybe_acted else isinstance(exc, TransportError)
-            if not (left and again):
+            if not (left and _again(call, exc)):
                 raise
-            yield Sleep(backoff_s)
+            failure = exc
+        wait_s = backoff_s * (1 + JITTER * rules.chance())
+        if (yield from clock()).mono + wait_s >= until:
+            _give_up(failure, rules)
+        yield Backoff(wait_s) if isinstance(failure, RateLimitError) else Sleep(wait_s)
         backoff_s *= 2
     raise AssertionError("max_retries is below 0")  # pragma: no cover - the clients refuse it
+
+
+def _again(call: Call[Any], exc: CloreAPIError) -> bool:
+    """May the call be sent again, and is it worth it?"""
+    if exc.maybe_acted:
+        return call.repeatable
+    return isinstance(exc, (RateLimitError, TransportError))
+
+
+def _turn(
+    call: Call[Any], rules: Rules, until: float, failure: CloreAPIError | None
+) -> Flow[float]:
+    """When the call's turn came, on the clock that never jumps."""
+    if failure is None:
+        yield Turn(call.is_create_order)
+        return (yield from clock()).mono
+    now = (yield from clock()).mono
+    try:
+        yield Turn(call.is_create_order, until - now)
+    except TimeoutError:
+        _give_up(failure, rules)
+    return (yield from clock()).mono
+
+
+def _give_up(failure: CloreAPIError, rules: Rules) -> NoReturn:
+    failure.args = (
+        f"{failure} Not tried again: the {rules.deadline_s:g} s for one call are over.",
+        *failure.args[1:],
+    )
+    raise failure
 
 
 def clock() -> Flow[Instant]:

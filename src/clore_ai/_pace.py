@@ -101,12 +101,14 @@ class Pace:
         self.not_before = max(self.not_before, until)
 
     def _next(self, gaps: Gaps) -> float:
-        """From when on a request may go: half the margin may be used to make up for a late one."""
-        return max(
-            self.not_before,
-            self.due + gaps.any_s * (1 + MARGIN),
-            self.sent + gaps.any_s * (1 + MARGIN / 2),
-        )
+        """From when on a request may go.
+
+        Half the margin may be used to make up for one that went late; later, it is kept whole.
+        """
+        at = self.due + gaps.any_s * (1 + MARGIN)
+        if at < self.sent + gaps.any_s * (1 + MARGIN / 2):
+            at = self.sent + gaps.any_s * (1 + MARGIN)
+        return max(at, self.not_before)
 
     def _turns(self, gaps: Gaps, now: float) -> Iterator[tuple[Ticket, float]]:
         """All who wait, in the order in which they may go, and when, if the first goes at once.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from clore_ai import _wire
 from clore_ai._drive import Driver
-from clore_ai._flow import Flow, Rules, request
+from clore_ai._flow import DEADLINE_S, Flow, Rules, request
 from clore_ai.config import folder_of, resolve
 from clore_ai.ledger import Ledger, account_of
 from clore_ai.rate_limiter import RateLimiter
@@ -38,7 +38,8 @@ class CloreAI:
     One object serves any number of threads; requests are paced and sent again by these rules:
 
     - 1 request a second, `create_order` once in 5 s: see `rate_limiter`.
-    - Code 5 (HTTP 429): after 1 s, 2 s, 4 s …, at most `max_retries` times.
+    - Code 5 (HTTP 429): after 1 s, 2 s, 4 s …, each up to half as long again by chance, at most
+      `max_retries` times, and no more once `deadline` is over.
     - No connection, or an answer lost: likewise, but a call that spends money (`create_order`,
       `set_spot_price`) only where the service surely did not act.
     - A lost `create_order` is never sent again: its order is looked for instead.
@@ -51,6 +52,8 @@ class CloreAI:
         state: a folder that keeps the ledger for later and for other processes; True for the
             state folder of the command line (``CLORE_HOME``, ``~/.clore``). Without it the
             ledger lasts as long as the client.
+        deadline: seconds for all attempts and waits of one call together, from its first turn on;
+            then its last error is raised. None: no end. The look for an order goes on for its 30 s.
 
     Raises:
         ConfigError: the config file can't be read, or the base URL is none.
@@ -64,17 +67,19 @@ class CloreAI:
         max_retries: int = 3,
         *,
         state: str | Path | bool | None = None,
+        deadline: float | None = DEADLINE_S,
     ) -> None:
-        if max_retries < 0 or timeout <= 0:
-            raise ValueError("max_retries must be 0 or more, timeout above 0")
+        if max_retries < 0 or timeout <= 0 or (deadline is not None and deadline <= 0):
+            raise ValueError("max_retries must be 0 or more, timeout and deadline above 0")
         settings = resolve(api_key, base_url)
         self.api_key = settings.api_key
         self.base_url = settings.base_url
         self.timeout = timeout
         self.max_retries = max_retries
         self.rate_limiter = RateLimiter.at_pace(settings.requests_per_second)
+        deadline_s = float("inf") if deadline is None else deadline
         ledger = Ledger(folder_of(state), account_of(settings.base_url, settings.api_key))
-        self._session = Session(Rules(bool(settings.api_key), max_retries), ledger)
+        self._session = Session(Rules(bool(settings.api_key), max_retries, deadline_s), ledger)
         self._driver = Driver(settings, timeout, self.rate_limiter)
 
     def __repr__(self) -> str:

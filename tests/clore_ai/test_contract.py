@@ -133,7 +133,7 @@ def test_both_constructors_are_alike():
     """Parameters, and what they refuse."""
     assert inspect.signature(CloreAI) == inspect.signature(AsyncCloreAI)
     for client in BOTH:
-        for wrong in ({"max_retries": -1}, {"timeout": 0}):
+        for wrong in ({"max_retries": -1}, {"timeout": 0}, {"deadline": 0}):
             with pytest.raises(ValueError, match="max_retries must be 0 or more"):
                 client("k", **wrong)
 

@@ -193,6 +193,38 @@ def test_a_time_out_says_so(api_of, market):
     assert caught.value.__cause__ is not None
 
 
+def test_a_deadline_is_for_all_attempts(api_of, market):
+    """`deadline` shortens an attempt, and ends the tries; the last error says so."""
+    api = api_of(market, timeout=60, deadline=0.4)
+    api.fault("wallets", "late", delay_s=1, times=4)
+    with pytest.raises(
+        TransportError, match=r"no answer in time\. Not tried again: the 0\.4 s for"
+    ):
+        api.wallets()
+    until(lambda: api.entries("wallets"))  # written once the late answer was given up
+    assert len(api.entries("wallets")) == 1
+
+
+def test_a_deadline_ends_the_wait_for_another_turn(api_of, market):
+    """Others with this key may hold it up."""
+    api = api_of(market, deadline=3)
+    api.rate_limiter.min_interval = 60
+    api.fault("wallets", "500")
+    with pytest.raises(DBError, match=r"Not tried again: the 3 s for one call are over"):
+        api.wallets()
+    assert len(api.entries("wallets")) == 1
+
+
+def test_a_deadline_does_not_cut_the_look_for_an_order(api_of, own_market, server_of):
+    """Money may be spent: what was created is found, however long it takes to show up."""
+    market = own_market(provision=False, visibility_lag_s=1)
+    api = api_of(market, deadline=0.3)
+    api.fault("create_order", "act_then_500")
+    server = server_of(market)
+    assert api.rent(server).server_id == server
+    assert len(created(api)) == 1
+
+
 def test_connection_refused(api_of, market, server):
     """Nothing listens: surely nothing was done, and the message names the address."""
     with socket.socket() as free:

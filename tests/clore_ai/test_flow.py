@@ -22,6 +22,9 @@ from clore_ai.exceptions import (
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 CDN = b"error code: 1010"
 
+EVEN = Rules(chance=lambda: 0.0)
+"""No chance in the waits."""
+
 CALLS = {
     "wallets": _wire.wallets,
     "cancel_order": lambda: _wire.cancel_order(38),
@@ -88,7 +91,7 @@ def test_what_is_sent_again_and_what_is_raised(came, name):
     answered, again, error, code, maybe_acted = TABLE[came]
     hand = Hand(lambda _call, _now: answered)
     with pytest.raises(CloreAPIError) as caught:
-        hand.play(answer(CALLS[name](), Rules(max_retries=3)))
+        hand.play(answer(CALLS[name](), EVEN))
     assert type(caught.value) is error
     assert caught.value.code == code
     assert caught.value.maybe_acted is maybe_acted
@@ -103,14 +106,14 @@ def test_what_is_sent_again_and_what_is_raised(came, name):
 def test_a_success_is_code_0_whatever_the_status(status):
     """The JSON and its code come first, the HTTP status second (api.md, 1)."""
     hand = Hand([reply({"code": 0, "x": 1}, status)])
-    assert hand.play(answer(CALLS["create_order"](), Rules())) == {"code": 0, "x": 1}
+    assert hand.play(answer(CALLS["create_order"](), EVEN)) == {"code": 0, "x": 1}
 
 
 @pytest.mark.parametrize("trouble", ["code 5, 429", "connection refused"])
 def test_any_call_goes_through_once_the_trouble_is_over(trouble):
     """What was surely not acted on is sent again, also a call that spends money."""
     hand = Hand([TABLE[trouble][0]] * 2 + [ok()])
-    assert hand.play(answer(CALLS["create_order"](), Rules())) == {"code": 0}
+    assert hand.play(answer(CALLS["create_order"](), EVEN)) == {"code": 0}
     assert len(hand.sent) == 3
     assert hand.waits == [1, 2]
 
@@ -118,7 +121,7 @@ def test_any_call_goes_through_once_the_trouble_is_over(trouble):
 def test_the_waits_double_across_kinds_of_trouble():
     """1 s, 2 s, 4 s counts tries, not kinds of trouble."""
     hand = Hand([refused(), reply({"code": 5}, 429), cut(), ok(wallets=[])])
-    assert hand.play(request(_wire.wallets(), Rules())) == []
+    assert hand.play(request(_wire.wallets(), EVEN)) == []
     assert hand.slept == [1, 4]
     assert hand.backoffs == [2]
 
@@ -130,6 +133,58 @@ def test_max_retries_counts_what_is_sent_again(retries):
     with pytest.raises(TransportError):
         hand.play(answer(_wire.wallets(), Rules(max_retries=retries)))
     assert len(hand.sent) == retries + 1
+
+
+@pytest.mark.parametrize("trouble", ["code 5, 429", "connection refused"])
+@pytest.mark.parametrize(("chance", "longer"), [(0.0, 1.0), (0.4, 1.2), (1.0, 1.5)])
+def test_chance_makes_waits_longer_never_shorter(trouble, chance, longer):
+    """By up to a half: who failed together comes back apart, and code 5 has its second."""
+    hand = Hand(lambda _call, _now: TABLE[trouble][0])
+    with pytest.raises(CloreAPIError):
+        hand.play(answer(_wire.wallets(), Rules(chance=lambda: chance)))
+    assert hand.waits == pytest.approx([longer, 2 * longer, 4 * longer])
+
+
+def test_by_default_the_waits_differ():
+    """Two clients do not wait alike."""
+    hands = [Hand(lambda _call, _now: refused()) for _ in range(2)]
+    for hand in hands:
+        with pytest.raises(TransportError):
+            hand.play(answer(_wire.wallets(), Rules()))
+    assert hands[0].waits != hands[1].waits
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize(("deadline_s", "sent"), [(0.5, 1), (1.0, 1), (1.5, 2), (5, 3), (8, 4)])
+def test_no_wait_ends_after_the_deadline(name, deadline_s, sent):
+    """The last error is raised at once, and says so; not after a wait that is in vain."""
+    hand = Hand(lambda _call, _now: refused())
+    rules = Rules(deadline_s=deadline_s, chance=lambda: 0.0)
+    with pytest.raises(TransportError) as caught:
+        hand.play(answer(CALLS[name](), rules))
+    assert len(hand.sent) == sent
+    assert hand.now <= deadline_s
+    over = f"refused Not tried again: the {deadline_s:g} s for one call are over."
+    assert str(caught.value) == ("refused" if sent == 4 else over)
+    assert caught.value.maybe_acted is False
+
+
+def test_the_attempts_and_turns_count_too():
+    """An attempt may take what is left, and a turn that would come later is not waited for."""
+    within: list[float] = []
+
+    def slow(_call: object, _now: float) -> TransportError:
+        hand.now += 30
+        within.append(hand.within_s)
+        return cut()
+
+    hand = Hand(slow)
+    hand.turn_s = 3
+    with pytest.raises(TransportError, match=r"^cut Not tried again: the 68 s"):
+        hand.play(answer(_wire.wallets(), Rules(deadline_s=68, chance=lambda: 0.0)))
+    # The first turn comes after 3 s, the second after 30 s, 1 s and 3 s more; the third 1 s late.
+    assert within == [68, 68 - 34]
+    assert hand.now == 3 + 68
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_a_request_that_goes_late_moves_all_others_along():
     queue.pace.went(queue.now, is_create_order=False)
     queue.run()
     assert queue.order() == [first, *rest]
-    assert queue.times()[1] == pytest.approx(100.5 + 1 + MARGIN / 2)
+    assert queue.times()[1] == pytest.approx(100.5 + GAP)
     assert all(b - a >= 1 + MARGIN / 2 - 1e-9 for a, b in zip(queue.times()[1:], queue.times()[2:]))
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable, Optional, Union
 
-from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep
+from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Turn
 from clore_ai._wire import Call, Reply
 from clore_ai.exceptions import TransportError
 
@@ -47,12 +47,15 @@ class Hand:
     """Performs a flow's steps: time passes only when the flow sleeps.
 
     `answers`: what to answer requests with, in turn; or a service, asked with the call and the
-    seconds since the start. `probes`: what each probe finds, in turn; nothing after the last.
+    seconds since the start. `turn_s`: how long each turn takes to come. `within_s`: how long
+    the last request might have taken. `probes`: what each probe finds, in turn; nothing after.
     """
 
     answers: Union[Iterable[Answer], Service] = ()
     probes: Iterable[bool] = ()
     now: float = 0.0
+    turn_s: float = 0.0
+    within_s: float = 0.0
     sent: list[Call[Any]] = field(default_factory=list)
     slept: list[float] = field(default_factory=list)
     backoffs: list[float] = field(default_factory=list)
@@ -100,6 +103,7 @@ class Hand:
     def _perform(self, step: object) -> object:
         if isinstance(step, Send):
             self.sent.append(step.call)
+            self.within_s = step.within_s
             answer = self.answers(step.call, self.now)
             if isinstance(answer, BaseException):
                 raise answer
@@ -110,6 +114,11 @@ class Hand:
         elif isinstance(step, Backoff):
             self.backoffs.append(step.seconds)
             self.now += step.seconds
+        elif isinstance(step, Turn):
+            if self.turn_s > step.within_s:
+                self.now += step.within_s
+                raise TimeoutError
+            self.now += self.turn_s
         elif isinstance(step, Clock):
             return Instant(WALL + self.now, self.now)
         elif isinstance(step, Probe):

@@ -21,7 +21,7 @@ from clore_client import CloreClient
 
 def blocking() -> None:
     """004's examples, typed."""
-    with CloreAI(api_key="k", base_url=None, timeout=30.0, max_retries=3) as client:
+    with CloreAI(api_key="k", base_url=None, timeout=30.0, max_retries=3, deadline=9) as client:
         wallets: list[Wallet] = client.wallets()
         servers: list[MarketplaceServer] = client.marketplace(gpu="RTX 4090", max_price_usd=0.5)
         first: Server = servers[0]
