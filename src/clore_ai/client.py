@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from clore_ai import _wire
 from clore_ai._drive import Driver
 from clore_ai._flow import DEADLINE_S, Flow, Rules, request
+from clore_ai.bids import Bids, lowering_every_s
 from clore_ai.config import folder_of, resolve
 from clore_ai.ledger import Ledger, account_of
 from clore_ai.rate_limiter import RateLimiter
-from clore_ai.rental import cancel, check, create, hosting, look, pick, wait
+from clore_ai.rental import cancel, check, create, hosting, look, pick, spot, wait
 from clore_ai.rental.session import Session
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class CloreAI:
         deadline_s = float("inf") if deadline is None else deadline
         ledger = Ledger(folder_of(state), account_of(settings.base_url, settings.api_key))
         self._session = Session(Rules(bool(settings.api_key), max_retries, deadline_s), ledger)
+        self._session.bids = Bids(every_s=lowering_every_s(settings.requests_per_second))
         self._driver = Driver(settings, timeout, self.rate_limiter)
 
     def __repr__(self) -> str:
@@ -251,10 +253,13 @@ class CloreAI:
     def set_spot_price(self, order_id: int, price: float) -> dict[str, Any]:
         """Change a spot bid to `price`, in the order's coin per **day** (004, set_spot_price).
 
+        Raising is free. A bid that this client lowered is not lowered again within 600 s: the
+        service would refuse it, so nothing is sent.
+
         Raises:
             FieldError: e.g. ``can_lower_every_600_seconds`` or ``exceeded_max_step``.
         """
-        return self.drive(request(_wire.set_spot_price(order_id, price), self._session.rules))
+        return self.drive(spot.set_price(self._session, order_id, price))
 
     def set_server_settings(
         self,

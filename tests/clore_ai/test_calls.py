@@ -227,6 +227,24 @@ def test_spot_market(api, server):
     assert market.server.min_pricing is not None
 
 
+def test_a_bid_is_lowered_once(api, server):
+    """The marketplace is asked for the first two and the raise; the rest it would refuse."""
+    coin = "bitcoin"
+    least = api.spot_marketplace(server).server.min_pricing[coin]
+    order = api.rent(server, type="spot", currency=coin, spot_price=round(least + 5e-6, 8))
+    bids = [round(least + n * 1e-7, 8) for n in (45, 40, 39, 60, 59)]
+    for bid, taken in zip(bids, (True, False, False, True, False)):
+        if taken:
+            assert api.set_spot_price(order.id, bid)["code"] == 0
+            continue
+        with pytest.raises(FieldError) as caught:
+            api.set_spot_price(order.id, bid)
+        assert caught.value.error == "can_lower_every_600_seconds"
+        assert 500 <= caught.value.response["time_to_lowering"] <= 600
+    sent = [entry.body["desired_price"] for entry in api.entries("set_spot_price")]
+    assert sent == [bids[0], bids[1], bids[3]]  # the first refusal is the service's, and teaches
+
+
 def test_hosting_without_servers(api):
     """Who hosts nothing has no servers, and no config of any."""
     assert api.my_servers() == []
