@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bench.figures import (
     gather,
     listing,
+    one_pace,
     pace,
     parse,
     race,
@@ -29,6 +30,7 @@ FIGURES: dict[str, Callable[[Setting], list[Row]]] = {
     "search": search.measure,
     "parse": parse.measure,
     "pace": pace.measure,
+    "one_pace": one_pace.measure,
     "gather": gather.measure,
     "rent": rent.measure,
     "listing": listing.measure,
