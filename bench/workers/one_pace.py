@@ -15,7 +15,7 @@ from pathlib import Path
 
 from clore_ai import CloreAI, CloreAPIError, RateLimiter
 
-FILE, CALLS = Path(sys.argv[1]), sys.argv[2]
+FILE, CALLS = Path(sys.argv[1]), sys.argv[2]  # the calls' is a state folder
 
 
 def ready() -> None:
@@ -25,8 +25,7 @@ def ready() -> None:
 def calls() -> None:
     waits: list[float] = []
     failed = 0
-    with CloreAI() as client:
-        client.rate_limiter = client._driver._limiter = RateLimiter(shared=FILE)  # noqa: SLF001 - the pace alone is measured
+    with CloreAI(state=FILE) as client:
         ready()
         sys.stdin.readline()
         for _ in range(int(CALLS)):

@@ -8,11 +8,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import platform
+import re
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Callable, Generic, TypeVar, Union
 
 from clore_ai._lock import FileLock
+from clore_ai.config import private_folder
 from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -20,6 +23,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+
+
+def file_of(folder: Path | None, what: str, account: str) -> Path | None:
+    """Where a state folder keeps what the processes of this machine share of an account.
+
+    The machine is in the name: a home may be on several, and each has a clock of its own.
+    """
+    machine = re.sub(r"[^\w.-]", "_", platform.node())
+    return folder and folder / "shared" / f"{what}-{account}-{machine}.json"
 
 
 class Memory(Generic[T]):
@@ -37,7 +49,7 @@ class Memory(Generic[T]):
 
 
 class File(Generic[T]):
-    """One JSON value in a file of mode 0600, in a folder that is there.
+    """One JSON value in a file of mode 0600; its folder is made where it is not there.
 
     `load` makes the state of it, and is given None where the file is new or damaged.
     """
@@ -54,6 +66,12 @@ class File(Generic[T]):
         Raises:
             ConfigError: the file can't be read or written.
         """
+        try:
+            for folder in (self._path.parent.parent, self._path.parent):
+                if not folder.is_dir():
+                    private_folder(folder)
+        except OSError as exc:
+            raise self._unusable(exc) from exc
         with FileLock(self._path) as lock:
             try:
                 before = _read(lock.file)

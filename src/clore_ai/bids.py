@@ -36,7 +36,7 @@ class Bids:
     """By order. `every_s`: how often the service lets a bid be lowered; 0: this is not watched."""
 
     shared: Path | None = None
-    """A file in a folder that is there."""
+    """A file for all processes of this machine that use one key."""
     every_s: float = LOWERING_S
     _kept: Kept[dict[int, Bid]] = field(init=False, repr=False)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from clore_ai import _wire
 from clore_ai._drive import Driver
 from clore_ai._flow import DEADLINE_S, Flow, Rules, request
+from clore_ai._kept import file_of
 from clore_ai.bids import Bids, lowering_every_s
 from clore_ai.config import folder_of, resolve
 from clore_ai.ledger import Ledger, account_of
@@ -50,9 +51,9 @@ class CloreAI:
         base_url: else ``CLORE_BASE_URL``, else the config file, else the real service.
         timeout: seconds that each attempt may wait for the network.
         max_retries: how often a call may be sent again.
-        state: a folder that keeps the ledger for later and for other processes; True for the
-            state folder of the command line (``CLORE_HOME``, ``~/.clore``). Without it the
-            ledger lasts as long as the client.
+        state: a folder that keeps the ledger for later and for other processes, and the pace of
+            all of them; True for the state folder of the command line (``CLORE_HOME``,
+            ``~/.clore``). Without it both last as long as the client.
         deadline: seconds for all attempts and waits of one call together, from its first turn on;
             then its last error is raised. None: no end. The look for an order goes on for its 30 s.
 
@@ -77,11 +78,13 @@ class CloreAI:
         self.base_url = settings.base_url
         self.timeout = timeout
         self.max_retries = max_retries
-        self.rate_limiter = RateLimiter.at_pace(settings.requests_per_second)
         deadline_s = float("inf") if deadline is None else deadline
-        ledger = Ledger(folder_of(state), account_of(settings.base_url, settings.api_key))
-        self._session = Session(Rules(bool(settings.api_key), max_retries, deadline_s), ledger)
-        self._session.bids = Bids(every_s=lowering_every_s(settings.requests_per_second))
+        folder, rate = folder_of(state), settings.requests_per_second
+        account = account_of(settings.base_url, settings.api_key)
+        self.rate_limiter = RateLimiter.at_pace(rate, shared=file_of(folder, "pace", account))
+        bids = Bids(file_of(folder, "bids", account), lowering_every_s(rate))
+        rules = Rules(bool(settings.api_key), max_retries, deadline_s)
+        self._session = Session(rules, Ledger(folder, account), bids)
         self._driver = Driver(settings, timeout, self.rate_limiter)
 
     def __repr__(self) -> str:

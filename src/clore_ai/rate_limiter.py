@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from clore_ai import _pace
 from clore_ai._kept import File, Kept, Memory
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
     from typing import Callable
+
+T = TypeVar("T")
 
 # Process ids alone are not unique: containers that share a folder may each have a process 1.
 _HERE = secrets.token_hex(4)
@@ -35,8 +37,9 @@ class RateLimiter:
     Each is stretched by `_pace.MARGIN`. After code 5 the client calls `set_backoff`: nothing is
     sent before it is over. 0 for both means no pacing, for a marketplace without limits.
 
-    `shared`: a file for all processes of this machine that use one key, in a folder that is
-    there. Where it can't be written, `wait` and `set_backoff` raise ConfigError.
+    `shared`: a file for all processes of this machine that use one key. Where it can't be written,
+    `wait` and `set_backoff` raise ConfigError; but where `alone` is set, that is told why, and this
+    process goes on at a pace of its own: what runs and is paid for can still be cancelled.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class RateLimiter:
             raise ValueError("requests_per_second must be above 0, create_order_delay not below")
         self.min_interval = 1.0 / requests_per_second
         self.create_order_delay = create_order_delay
+        self.alone: Callable[[str], None] | None = None
         self._clock = clock
         self._kept: Kept[_pace.Pace] = Memory(_pace.Pace())
         if shared is not None:
@@ -93,34 +97,42 @@ class RateLimiter:
     def sent(self, *, is_create_order: bool = False) -> None:
         """Say that a request went out just now: the first on a connection goes late."""
         # What went out can't fail any more, least of all an order; `wait` has noted it too.
-        with suppress(ConfigError), self._kept.open() as pace:
-            pace.went(self._clock(), is_create_order=is_create_order)
+        with suppress(ConfigError):
+            self._with(lambda pace: pace.went(self._clock(), is_create_order=is_create_order))
 
     def set_backoff(self, seconds: float = 2.0) -> None:
         """Send nothing for `seconds` from now."""
-        with self._kept.open() as pace:
-            pace.hold(self._clock() + seconds)
+        self._with(lambda pace: pace.hold(self._clock() + seconds))
 
     def _pauses(self, is_create_order: bool, within_s: float) -> Generator[float, None, None]:  # noqa: FBT001 - as above
         """How long to sleep, again and again, until it is this one's turn."""
         until = self._clock() + within_s
         holder = f"{os.getpid()}-{_HERE}"
-        with self._kept.open() as pace:
-            ticket = pace.take(holder, is_create_order=is_create_order)
-            pause_s = self._look(pace, ticket)
+        ticket = self._with(lambda pace: pace.take(holder, is_create_order=is_create_order))
+        pause_s = self._with(lambda pace: self._look(pace, ticket))
         gone = not pause_s
         try:
             while not gone:
                 if self._clock() + pause_s > until:
                     raise TimeoutError(f"its turn did not come within {within_s:g} s")
                 yield pause_s
-                with self._kept.open() as pace:
-                    pause_s = self._look(pace, ticket)
+                pause_s = self._with(lambda pace: self._look(pace, ticket))
                 gone = not pause_s
         finally:
             if not gone:  # Ctrl-C, a cancelled task, or too late
-                with suppress(ConfigError), self._kept.open() as pace:
-                    pace.leave(ticket)
+                with suppress(ConfigError):
+                    self._with(lambda pace: pace.leave(ticket))
+
+    def _with(self, do: Callable[[_pace.Pace], T]) -> T:
+        try:
+            with self._kept.open() as pace:
+                return do(pace)
+        except ConfigError as exc:
+            if self.alone is None:
+                raise
+            self.alone(f"{exc} Until then this command does not share its pace.")
+            self._kept = Memory(_pace.load(None, self._clock()))
+            return self._with(do)
 
     def _look(self, pace: _pace.Pace, ticket: _pace.Ticket) -> float:
         gaps = _pace.Gaps(self.min_interval, self.create_order_delay)

@@ -248,7 +248,9 @@ def test_a_home_that_cannot_be_written(renter: Renter, tmp_path: Path) -> None:
     words = ("deploy", renter.server(), *USD, "--ssh-password", "Secret123")
     assert str(tmp_path / "file") in lost(*words, fails=2).err
     assert renter.orders() == [running]
-    assert str(running) in lost("orders").out
+    seen = lost("orders")
+    assert str(running) in seen.out
+    assert "does not share its pace" in seen.err
     lost("cancel", running)
     assert lost("orders", "--json").data == []
 

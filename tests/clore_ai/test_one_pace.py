@@ -30,13 +30,11 @@ RATE = TIME_SCALE / 2
 
 CALLS = """
 import sys
-from pathlib import Path
 from clore_ai import CloreAI
 from clore_ai.exceptions import FieldError
-from clore_ai.rate_limiter import RateLimiter
-url, key, path, rate, name = sys.argv[1:]
-client = CloreAI(key, url, max_retries=0)
-client.rate_limiter = client._driver._limiter = RateLimiter.at_pace(float(rate), shared=Path(path))
+url, key, folder, interval, name = sys.argv[1:]
+client = CloreAI(key, url, max_retries=0, state=folder)
+client.rate_limiter.min_interval = float(interval)
 print("ready", flush=True)
 sys.stdin.readline()
 for _ in range(6):
@@ -95,7 +93,7 @@ def start(stack: ExitStack, code: str, *arguments: object) -> subprocess.Popen[s
 def test_four_processes_are_never_refused_and_take_turns(strict, tmp_path):
     """Nobody is passed by another more than twice in a row."""
     with ExitStack() as stack:
-        common = (strict.base_url, strict.api_key, tmp_path / "pace", RATE)
+        common = (strict.base_url, strict.api_key, tmp_path / "home", 1 / RATE)
         processes = [start(stack, CALLS, *common, name) for name in "abcd"]
         for process in processes:
             assert process.stdin is not None

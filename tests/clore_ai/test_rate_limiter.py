@@ -113,20 +113,37 @@ def test_a_damaged_file_is_begun_anew(tmp_path):
         assert path.read_bytes().startswith(b'{"waiting": []')
 
 
-@pytest.mark.parametrize("what", ["a file for a folder", "a folder", "no folder"])
+@pytest.mark.parametrize("what", ["a file for a folder", "a folder"])
 def test_a_file_that_cannot_be_written_is_an_error(tmp_path, what):
     """Never unpaced in silence: one sentence that names CLORE_HOME."""
     (tmp_path / "file").touch()
     path = {
         "a file for a folder": tmp_path / "file" / "pace",
         "a folder": tmp_path,
-        "no folder": tmp_path / "none" / "pace",
     }[what]
     pace = RateLimiter(shared=path)
     for call in (pace.wait, pace.set_backoff):
         with pytest.raises(ConfigError, match=r"^\S+ can't be .*CLORE_HOME\.$"):
             call()
     pace.sent()  # what went out can't fail any more
+
+    told: list[str] = []
+    alone = RateLimiter(requests_per_second=10, shared=path)
+    alone.alone = told.append
+    start = time.monotonic()
+    alone.wait()
+    alone.wait()
+    assert time.monotonic() - start > 0.19  # as if one had gone just before
+    (why,) = told
+    assert "CLORE_HOME" in why
+
+
+def test_a_folder_is_made_and_one_that_is_there_left_alone(tmp_path):
+    """0700 where it is ours."""
+    tmp_path.chmod(0o755)
+    RateLimiter(requests_per_second=100, shared=tmp_path / "home" / "shared" / "pace").wait()
+    modes = [(tmp_path / path).stat().st_mode & 0o777 for path in (".", "home", "home/shared")]
+    assert modes == [0o755, 0o700, 0o700]
 
 
 FULL = """

@@ -23,6 +23,7 @@ def connect() -> Generator[CloreAI]:
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
 
     with CloreAI(state=True) as api:
+        api.rate_limiter.alone = api.session.note_trouble
         try:
             yield api
         finally:

@@ -137,7 +137,8 @@ def test_a_damaged_file_is_not_believed(tmp_path: Path, damage: bytes):
 
 def test_a_file_that_cannot_be_written_stops_it_before_it_is_sent(tmp_path: Path):
     """One sentence that names CLORE_HOME."""
-    hand = Bidding(Session(bids=Bids(tmp_path / "none" / "bids")))
+    (tmp_path / "file").touch()
+    hand = Bidding(Session(bids=Bids(tmp_path / "file" / "bids")))
     with pytest.raises(ConfigError, match="CLORE_HOME"):
         hand.bid(2.0)
     assert hand.sent == []
