@@ -51,7 +51,7 @@ class Memory(Generic[T]):
 class File(Generic[T]):
     """One JSON value in a file of mode 0600; its folder is made where it is not there.
 
-    `load` makes the state of it, and is given None where the file is new or damaged.
+    `load` makes the state of it, and is given None where the file is new, {} where it is damaged.
     """
 
     def __init__(
@@ -78,9 +78,9 @@ class File(Generic[T]):
             except OSError as exc:
                 raise self._unusable(exc) from exc
             try:
-                value: object = json.loads(before)
+                value: object = json.loads(before) if before else None
             except (ValueError, RecursionError):
-                value = None
+                value = {}
             state = self._load(value)
             yield state
             after = json.dumps(self._dump(state)).encode()

@@ -136,11 +136,13 @@ def dump(pace: Pace) -> dict[str, Any]:
 
 
 def load(data: object, now: float) -> Pace:
-    """What `dump` made.
+    """What `dump` made; None: nothing yet.
 
     Of what is damaged, or from before the machine was started anew, nothing is believed: as if
     one had been sent just now.
     """
+    if data is None:
+        return Pace()
     fields = as_dict(data) or {}
     try:
         pace = Pace(

@@ -131,7 +131,7 @@ class RateLimiter:
             if self.alone is None:
                 raise
             self.alone(f"{exc} Until then this command does not share its pace.")
-            self._kept = Memory(_pace.load(None, self._clock()))
+            self._kept = Memory(_pace.load({}, self._clock()))
             return self._with(do)
 
     def _look(self, pace: _pace.Pace, ticket: _pace.Ticket) -> float:

@@ -243,6 +243,7 @@ def test_what_is_written_can_be_read():
         queue.take("ab"[n % 2], create=n == 3)
     assert load(json.loads(json.dumps(dump(queue.pace))), 100.0) == queue.pace
     assert load(json.loads(json.dumps(dump(Pace()))), 100.0) == Pace()
+    assert load(None, 100.0) == Pace()
 
 
 def fields(**changed: object) -> dict[str, object]:
@@ -252,7 +253,6 @@ def fields(**changed: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     "data",
     [
-        None,
         [],
         {},
         {"waiting": []},
