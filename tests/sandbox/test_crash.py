@@ -164,7 +164,7 @@ def test_killed_under_load_the_books_balance(kept, wait):
         store = Store(db)
         orders = check_books(store)
         store.close()
-        assert not any(map(alive, workers))
+        wait(lambda gone=workers: not any(map(alive, gone)))
         # What was answered for is there.
         assert len(orders) >= seen + len(answered)
         seen = len(orders)
@@ -185,8 +185,7 @@ def test_killed_it_leaves_live_orders_to_the_next_and_ends_the_rest(
         workers = children(server.pid)
         server.kill()
         server.wait()
-    # What runs in rooms has outlived it, as it would outlive any kill -9.
-    assert running(loose)
+    wait(lambda: not any(map(running, (live, over, loose))))
     wait(lambda: not any(alive(pid) for pid in workers if "worker" in command_of(pid)))
     store = Store(kept[1])
     end = "UPDATE orders SET running = 0, billed = 0, ended_ms = ?, reason = 'cancelled'"
