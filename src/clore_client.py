@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from clore_ai import _wire
 from clore_ai._flow import answer
 from clore_ai._json import as_dict, as_list
+from clore_ai._secrets import hide
 from clore_ai.client import CloreAI
 from clore_ai.exceptions import CloreAPIError as _Error
 from clore_ai.exceptions import OrderUncertain
@@ -72,6 +73,7 @@ class CloreClient:
     ERROR_CODES = CloreAPIError.ERROR_CODES
 
     def __init__(self, api_key: str | None = None) -> None:
+        api_key = hide(api_key)
         changed = self.BASE_URL if self.BASE_URL != CloreClient.BASE_URL else None
         self._api = CloreAI(api_key, changed)
         self.api_key = self._api.api_key
@@ -112,6 +114,8 @@ class CloreClient:
             ValueError: a spot order without `spotprice`.
             CloreAPIError: refused. With code -1 an order may exist: look at `get_orders`.
         """
+        ssh_password, ssh_key = hide(ssh_password), hide(ssh_key)
+        jupyter_token, env, command = hide(jupyter_token), hide(env), hide(command)
         if order_type == "spot" and spotprice is None:
             raise ValueError("spotprice is required for spot orders")
         try:

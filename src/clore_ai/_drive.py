@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import httpx
 
 from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Step, Turn
+from clore_ai._secrets import MASK, SecretBytes
+from clore_ai._trace import Exchange
 from clore_ai._version import __version__
 from clore_ai._wire import Call, Reply
 from clore_ai.exceptions import ConfigError, TransportError
@@ -44,9 +46,12 @@ _SENT = "send_request_headers.complete"
 _NO_GREETING = (OSError, ValueError, OverflowError)
 
 
-def _headers(settings: Settings) -> dict[str, str]:
-    return {"User-Agent": USER_AGENT, "Accept": "application/json"} | (
-        {"auth": settings.api_key} if settings.api_key else {}
+_SHORT_KEY = 12
+
+
+def _headers(settings: Settings) -> dict[bytes, bytes]:
+    return {b"User-Agent": USER_AGENT.encode(), b"Accept": b"application/json"} | (
+        {b"auth": SecretBytes(settings.api_key.encode())} if settings.api_key else {}
     )
 
 
@@ -75,13 +80,37 @@ def _request(
     )
 
 
-def _reply(response: httpx.Response) -> Reply:
-    kind = response.headers.get("content-type", "")
-    return Reply(response.status_code, kind, response.content, response.headers.get("location"))
+def _exchange(settings: Settings, step: Send) -> Exchange:
+    exchange = Exchange(step.call, settings.base_url, settings.api_key is not None, step.tries)
+    exchange.sent()
+    return exchange
 
 
-def _no_answer(call: Call[Any], base_url: str, exc: Exception) -> NoReturn:
+def _reply(response: httpx.Response, settings: Settings) -> Reply:
+    kind, content = response.headers.get("content-type", ""), response.content
+    key = (settings.api_key or "").encode()
+    if len(key) >= _SHORT_KEY:  # an error page may quote the request; a short one may be a number
+        content = content.replace(key, MASK.encode())
+    return Reply(response.status_code, kind, content, response.headers.get("location"))
+
+
+def _bare(exc: BaseException) -> BaseException:
+    """The error without the frames it came through: those of httpx hold the key's header."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [exc]
+    while left:
+        error = left.pop()
+        if error is not None and id(error) not in seen:
+            seen.add(id(error))
+            error.__traceback__ = None
+            left += [error.__cause__, error.__context__]
+    return exc
+
+
+def _no_answer(call: Call[Any], base_url: str, exc: BaseException) -> NoReturn:
     """Turn httpx's error into ours, which knows whether the request may have arrived."""
+    if not isinstance(exc, _FAILURES):
+        raise exc
     if isinstance(exc, _UNUSABLE):
         raise ConfigError(f"{call.path}: {base_url} can't be used: {exc}") from exc
     never = isinstance(exc, _NEVER_ARRIVED)
@@ -152,11 +181,15 @@ class Driver:
             if event.endswith(_SENT):
                 self._limiter.sent(is_create_order=call.is_create_order)
 
+        exchange, start = _exchange(self._settings, step), time.monotonic()
         try:
             request = _request(self._client, self._settings.base_url, step, trace)
-            return _reply(self._client.send(request))
-        except _FAILURES as exc:
-            _no_answer(call, self._settings.base_url, exc)
+            reply = _reply(self._client.send(request), self._settings)
+        except BaseException as exc:  # noqa: BLE001 - raised again, bare
+            exchange.failed(exc, time.monotonic() - start)
+            _no_answer(call, self._settings.base_url, _bare(exc))
+        exchange.answered(reply, time.monotonic() - start)
+        return reply
 
     def _share(self, step: Shared[T]) -> T:
         with self._lock:
@@ -241,11 +274,15 @@ class AsyncDriver:
             if event.endswith(_SENT):
                 self._limiter.sent(is_create_order=call.is_create_order)
 
+        exchange, start = _exchange(self._settings, step), time.monotonic()
         try:
             request = _request(self._client, self._settings.base_url, step, trace)
-            return _reply(await self._client.send(request))
-        except _FAILURES as exc:
-            _no_answer(call, self._settings.base_url, exc)
+            reply = _reply(await self._client.send(request), self._settings)
+        except BaseException as exc:  # noqa: BLE001 - raised again, bare
+            exchange.failed(exc, time.monotonic() - start)
+            _no_answer(call, self._settings.base_url, _bare(exc))
+        exchange.answered(reply, time.monotonic() - start)
+        return reply
 
     async def _share(self, step: Shared[T]) -> T:
         task = self._running.get(step.key)

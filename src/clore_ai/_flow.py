@@ -51,6 +51,8 @@ class Send:
 
     call: Call[Any]
     within_s: float = _FOREVER
+    tries: int = 1
+    """With this one."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
         if failure is None:
             until = now + rules.deadline_s
         try:
-            reply: Reply = yield Send(call, until - now)
+            reply: Reply = yield Send(call, until - now, rules.max_retries - left + 1)
             return _wire.decipher(call, reply)
         except CloreAPIError as exc:
             if lost and call.already is not None and exc.error == call.already:

@@ -5,11 +5,13 @@ Pure: nothing here waits, sends or reads a clock. Follows api.md, sections 1 and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
 
 from clore_ai._json import as_dict, as_list
 from clore_ai._parse import model, models, read_json
+from clore_ai._secrets import conceal, masked, scrub, scrub_json, texts
 from clore_ai.exceptions import (
     ERROR_MAP,
     AuthError,
@@ -32,6 +34,7 @@ _SERVER_ERROR = 500
 _RATE_LIMITED = 429
 _CODE_RATE_LIMITED = 5
 _CODE_FIELD = 6
+_LONGEST_PAGE = 10_000
 
 HINTS = {
     "server-dont-exist": "no such server; list them with `clore search`",
@@ -64,7 +67,7 @@ class Reply:
 
     status: int
     content_type: str
-    content: bytes
+    content: bytes = field(repr=False)
     location: str | None = None
 
 
@@ -169,18 +172,19 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
     Raises:
         CloreAPIError: the subclass for the code; `ResponseError` where there is none.
     """
-    try:
-        body = as_dict(read_json(reply.content)) or {}
-    except (ValueError, RecursionError):
-        raise _not_json(call, reply) from None
+    body = _body(call, reply)
+    if body is None:
+        raise _not_json(call, reply)
     code: object = body.get("code")
     if isinstance(code, bool) or not isinstance(code, int):
         if reply.status == _RATE_LIMITED:
             code = _CODE_RATE_LIMITED
         else:
-            raise _not_json(call, reply, "an answer without a `code`")
+            raise _not_json(call, reply, "an answer without a `code`", body)
     if code == 0:
         return body
+    if body.get("error") not in HINTS:  # it may quote what was sent
+        body = scrub_json(body, texts(call.body))
     error = ERROR_MAP.get(code, CloreAPIError)
     raise error(
         _say(call, code, body),
@@ -189,6 +193,16 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
         status=reply.status,
         maybe_acted=code == 1 or code not in ERROR_MAP,
     )
+
+
+def _body(call: Call[Any], reply: Reply) -> Body | None:
+    """The answer, its secrets concealed; None where it is not JSON."""
+    try:
+        body = as_dict(read_json(reply.content)) or {}
+        # What needs no key holds no secrets, and is megabytes.
+        return conceal(body) if call.needs_key else body
+    except (ValueError, RecursionError):
+        return None
 
 
 def _say(call: Call[Any], code: int, body: Body) -> str:
@@ -208,10 +222,15 @@ def _say(call: Call[Any], code: int, body: Body) -> str:
     }.get(code, f"{call.path}: error code {code}{tail}.")
 
 
-def _not_json(call: Call[Any], reply: Reply, what: str | None = None) -> CloreAPIError:
+def _not_json(
+    call: Call[Any], reply: Reply, what: str | None = None, body: Body | None = None
+) -> CloreAPIError:
     """The error for an answer that the service itself would not send."""
-    text = " ".join(reply.content[:200].decode("utf-8", "replace").split())[:80]
-    if not text.isprintable() or "\ufffd" in text:  # a damaged compressed body, say
+    text = reply.content[:_LONGEST_PAGE].decode("utf-8", "replace")
+    text = " ".join(scrub(text, texts(call.body)).split())[:80]
+    if text.startswith(("{", "[")):  # it may hold secrets, which only JSON that is whole names
+        text = json.dumps(masked(body))[:80] if body else f"{len(reply.content)} bytes of JSON"
+    elif not text.isprintable() or "\ufffd" in text:  # a damaged compressed body, say
         text = f"{len(reply.content)} bytes that are no text"
     status = reply.status
     if status == _RATE_LIMITED:

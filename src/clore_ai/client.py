@@ -8,6 +8,7 @@ from clore_ai import _wire
 from clore_ai._drive import Driver
 from clore_ai._flow import DEADLINE_S, Flow, Rules, request
 from clore_ai._kept import file_of
+from clore_ai._secrets import hide
 from clore_ai.bids import Bids, lowering_every_s
 from clore_ai.config import folder_of, resolve
 from clore_ai.ledger import Ledger, account_of
@@ -71,6 +72,7 @@ class CloreAI:
         state: str | Path | bool | None = None,
         deadline: float | None = DEADLINE_S,
     ) -> None:
+        api_key = hide(api_key)
         if max_retries < 0 or timeout <= 0 or (deadline is not None and deadline <= 0):
             raise ValueError("max_retries must be 0 or more, timeout and deadline above 0")
         settings = resolve(api_key, base_url)
@@ -221,6 +223,8 @@ class CloreAI:
             RateLimitError: still refused after `max_retries` waits; nothing was rented.
             OrderUncertain: an order may exist; look at `my_orders` before trying again.
         """
+        ssh_password, ssh_key = hide(ssh_password), hide(ssh_key)
+        jupyter_token, env, command = hide(jupyter_token), hide(env), hide(command)
         body = check.order_body(
             server_id=server_id,
             image=image,

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clore_ai._json import as_dict
+from clore_ai._secrets import conceal, hide
 from clore_ai.exceptions import ConfigError
 
 DEFAULT_BASE_URL = "https://api.clore.ai/v1"
@@ -62,9 +63,11 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings
     Raises:
         ConfigError: the file is needed but can't be read, or a setting is no use.
     """
+    api_key = hide(api_key)
     key, source = _given(api_key), "the argument"
     if not key:
         key, source = _given(os.environ.get("CLORE_API_KEY")), "CLORE_API_KEY"
+    key = hide(key)
     url = _given(base_url) or _given(os.environ.get("CLORE_BASE_URL"))
     rate: object = os.environ.get("CLORE_REQUESTS_PER_SECOND")
     try:
@@ -74,7 +77,7 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings
             raise
         values = {}
     if not key and values.get("api_key"):
-        key, source = str(values["api_key"]), str(config_file())
+        key, source = hide(str(values["api_key"])), str(config_file())
     url = url or values.get("base_url") or DEFAULT_BASE_URL
     rate = rate or values.get("requests_per_second") or 1
     key = _clean_key(key, source)
@@ -97,14 +100,14 @@ def load() -> dict[str, Any]:
     except ConfigError:
         return {}
     try:
-        content = as_dict(json.loads(path.read_text("utf-8")))
+        content = conceal(as_dict(json.loads(path.read_text("utf-8"))))
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as exc:
         raise ConfigError(
             f"{path} is not valid JSON ({exc}). Mend it, or move it away and run: "
             "clore config set api_key"
-        ) from exc
+        ) from exc.with_traceback(None)  # its frames hold the file's text
     except OSError as exc:
         raise ConfigError(f"{path} can't be read: {exc.strerror}.") from exc
     if content is None:
@@ -143,6 +146,8 @@ def store(key: str, value: str | None, context: str | None = None) -> Path:
     """
     if key not in SETTINGS or (context and key == "context"):
         raise ConfigError(f"There is no setting {key!r}. Settings: {', '.join(SETTINGS)}.")
+    if key in SECRETS:
+        value = hide(value)
     if value is not None:
         checks = {"base_url": _clean_url, "requests_per_second": _clean_rate}
         if key in checks:
@@ -202,7 +207,7 @@ def _clean_key(key: str | None, source: str | None) -> str | None:
     """A key that fits in a header, without the white space that pasting leaves around it."""
     if key is None:
         return None
-    key = key.strip()
+    key = hide(key.strip())
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError(
             f"The API key from {source} holds characters that no key has; paste it again, alone."

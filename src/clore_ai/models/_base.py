@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from clore_ai._json import as_list
+from clore_ai._secrets import conceal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _COUNT = re.compile(r"\s*(\d{1,4})\s*x\s", re.IGNORECASE)
 
@@ -18,8 +22,17 @@ class Model(BaseModel):
     """The base of every model: fields that the service adds later stay readable as attributes."""
 
     model_config = ConfigDict(
-        extra="allow", populate_by_name=True, coerce_numbers_to_str=True, protected_namespaces=()
+        extra="allow",
+        populate_by_name=True,
+        coerce_numbers_to_str=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,
     )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """What the `repr` shows: of fields that the service adds later, no secret either."""
+        for name, value in super().__repr_args__():
+            yield name, value if name is None else conceal({name: value})[name]
 
 
 def flat_gpus(gpu_array: object) -> list[str]:

@@ -9,6 +9,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
+from clore_ai._secrets import hide
 from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -65,9 +66,9 @@ def order_body(
     _env(env)
     given = {
         "ports": checked_ports or None,
-        "env": dict(env) if env else None,
+        "env": hide(dict(env)) if env else None,
         "ssh_password": ssh_password,
-        "ssh_key": ssh_key.strip() if ssh_key else None,
+        "ssh_key": hide(ssh_key.strip()) if ssh_key else None,
         "jupyter_token": jupyter_token,
         "command": command,
         "spotprice": spot_price,
@@ -100,7 +101,7 @@ def _login(ssh_password: str | None, ssh_key: str | None) -> None:
     _length("ssh_password", ssh_password, MAX_SSH_PASSWORD)
     if ssh_key is None:
         return
-    key = ssh_key.strip()
+    key = hide(ssh_key.strip())
     if "PRIVATE KEY" in key:
         _refuse(
             "ssh_key is a private key; never send it. Give the public one, "
@@ -108,7 +109,7 @@ def _login(ssh_password: str | None, ssh_key: str | None) -> None:
         )
     if "\n" not in key and (key.startswith(("/", "~", ".")) or re.fullmatch(r"\S+", key)):
         _refuse(
-            f"ssh_key is not a public key ({key[:40]!r}); give its content, "
+            "ssh_key is not a public key; give its content, "
             'e.g. Path("~/.ssh/id_ed25519.pub").expanduser().read_text()'
         )
     if not _KEY.fullmatch(key):
@@ -132,7 +133,7 @@ def _ports(ports: Mapping[str, str] | None) -> dict[str, str]:
 def _env(env: Mapping[str, str] | None) -> None:
     for name, value in (env or {}).items():
         if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers without types
-            _refuse(f"env {name} must be a text, not {value!r}")
+            _refuse(f"env {name} must be a text, not {type(value).__name__}")
         if not name or "=" in name or "\0" in name + value:
             _refuse(f"env {name!r} is not a name")
         _length(f"env name {name[:20]}…", name, MAX_ENV_KEY)
