@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from clore_ai.exceptions import ConfigError
 DEFAULT_BASE_URL = "https://api.clore.ai/v1"
 SETTINGS = ("api_key", "base_url", "context", "requests_per_second")
 SECRETS = ("api_key",)
+_PASSWORD = re.compile(r"//[^/]*@")
 
 
 @dataclass(frozen=True)
@@ -219,12 +221,12 @@ def _clean_url(url: str) -> str:
     try:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        usable = usable and not (parts.query or parts.fragment)
+        usable = usable and not (parts.query or parts.fragment or "@" in parts.netloc)
     except ValueError:  # a port or an IPv6 address that is none
         usable = False
     if not usable:
         raise ConfigError(
-            f"{url!r} is not a base URL; it looks like {DEFAULT_BASE_URL} "
+            f"{_PASSWORD.sub('//***@', url)!r} is not a base URL; it looks like {DEFAULT_BASE_URL} "
             "(argument base_url, CLORE_BASE_URL, or: clore config set base_url URL)."
         )
     return url.strip().rstrip("/")

@@ -22,7 +22,7 @@ USD = (*DEPLOY, "USD-Blockchain")
         (("--port", "22:udp"), "write PORT:tcp or PORT:http"),
         (("--port", "99999:tcp"), "from 1 to 65535"),
         (("--port", "80:http", "--port", "81:http"), "only one http port"),
-        (("--env", "FOO"), "--env FOO=1"),
+        (("--env", "FOO"), "write KEY=VALUE"),
         (("--env", "A=b&c"), "encode the value"),
         (("--ssh-key", "/home/me/.ssh/id_ed25519.pub"), "--ssh-key-file FILE"),
         (("--ssh-key", "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0"), "is a private key"),

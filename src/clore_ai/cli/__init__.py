@@ -67,6 +67,7 @@ class LazyGroup(click.Group):
             return None
         module = COMMANDS[cmd_name][0]
         command: click.Command = import_module(f"{__name__}.{module}").command
+        _everywhere(command)
         return command
 
     def resolve_command(
@@ -87,16 +88,55 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(f"{name:13}", line) for name, _, line in rows])
 
 
+def _turn_on(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's signature
+    if value:
+        # In the environment, so that commands which this one starts (the demo's) show it too.
+        os.environ[f"CLORE_{str(parameter.name).upper()}"] = "1"
+        _show()
+
+
+def _show() -> None:
+    from clore_ai.cli import _debug  # noqa: PLC0415 - not for --help
+
+    _debug.start()
+
+
+def _flags(*, hidden: bool) -> list[click.Parameter]:
+    told = {
+        "--debug": "Each request and answer on stderr, secrets masked (CLORE_DEBUG=1).",
+        "--curl": "Each request on stderr as a curl line, with $CLORE_API_KEY (CLORE_CURL=1).",
+    }
+    return [
+        click.Option(
+            [name], is_flag=True, expose_value=False, hidden=hidden, help=line, callback=_turn_on
+        )
+        for name, line in told.items()
+    ]
+
+
+def _everywhere(command: click.Command) -> None:
+    """Take ``--debug`` and ``--curl`` after the command's name too, where they are often typed."""
+    if not any("--debug" in parameter.opts for parameter in command.params):
+        command.params += _flags(hidden=True)
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _everywhere(below)
+
+
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="clore")
 @click.option("--context", metavar="NAME", help="Use these settings of the config file.")
 @click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR=1.")
 def cli(context: str | None, no_color: bool) -> None:  # noqa: FBT001 - an option
     """Rent GPUs on Clore.ai, work on them over SSH, and stop paying."""
+    _show()
     if context:
         _use_context(context)
     if no_color:
         os.environ["NO_COLOR"] = "1"
+
+
+cli.params += _flags(hidden=False)
 
 
 def _use_context(name: str) -> None:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from clore_ai import exceptions as e
+from clore_ai.cli import _debug
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,12 +106,18 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
         _drop_output()  # it may be what failed, as on a full disk
         where = f"{exc.filename}: " if exc.filename else ""
         return _tell(as_json, "system", 1, f"{where}{exc.strerror or exc}.")
-    except Exception as exc:
-        if os.environ.get("CLORE_DEBUG"):
-            raise
-        what = f"{type(exc).__name__}: {exc}. With CLORE_DEBUG=1 it shows where."
-        return _tell(as_json, "internal", 1, f"This is a bug in clore, please report it. {what}")
+    except Exception as exc:  # noqa: BLE001 - what nobody foresaw
+        return _tell_bug(as_json, exc)
     return result if isinstance(result, int) else 0
+
+
+def _tell_bug(as_json: bool, exc: Exception) -> int:  # noqa: FBT001 - private
+    what = f"{type(exc).__name__}: {exc}."
+    if _debug.wanted("debug"):
+        click.echo(_debug.clean(traceback.format_exc()), err=True, nl=False)
+    else:
+        what += " With --debug it shows where."
+    return _tell(as_json, "internal", 1, f"This is a bug in clore, please report it. {what}")
 
 
 def _unread() -> int:
@@ -175,6 +183,7 @@ def _whose_key() -> str:
 
 
 def _tell(as_json: bool, code: str, status: int, message: str, **facts: object) -> int:  # noqa: FBT001 - private
+    message = _debug.clean(message)
     if as_json:
         known = {name: value for name, value in facts.items() if value is not None}
         click.echo(

@@ -30,6 +30,26 @@ def note(message: str, *, bold: bool = False) -> None:
     click.echo(click.style(message, bold=True) if bold else message, err=True, color=colour())
 
 
+def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001 - click's signature
+    """A secret as given; of ``-`` what is typed unseen, or a line of stdin.
+
+    So it need not stand in the process list.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if value != "-":
+        return value
+    option = parameter.opts[0]
+    if sys.stdin.isatty():
+        value = str(click.prompt(option, hide_input=True, err=True))
+    else:
+        value = sys.stdin.readline().rstrip("\r\n")
+    if not value:
+        raise click.UsageError(f"No value for {option}.")
+    return value
+
+
 def ask(question: str, otherwise: str) -> None:
     """Ask before something that costs money, on a terminal only; a script has decided already.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -52,7 +53,11 @@ class _Plan:
 @click.option(
     "--currency", required=True, help="bitcoin, CLORE-Blockchain or USD-Blockchain; the coin paid."
 )
-@click.option("--ssh-password", help="Password for SSH, up to 32 characters.")
+@click.option(
+    "--ssh-password",
+    callback=_output.typed,
+    help="Password for SSH, up to 32 characters; - asks for it.",
+)
 @click.option("--ssh-key", help="Public key for SSH: its text.")
 @click.option(
     "--ssh-key-file",
@@ -61,8 +66,14 @@ class _Plan:
 )
 @click.option("--port", "ports", multiple=True, metavar="PORT:KIND",
               help="22:tcp or 8888:http; repeatable. Default: 22:tcp.")  # fmt: skip
-@click.option("--env", multiple=True, metavar="KEY=VALUE", help="Repeatable.")
-@click.option("--jupyter-token", help="Token for Jupyter, up to 32 characters.")
+@click.option(
+    "--env", multiple=True, metavar="KEY=VALUE", help="Repeatable; KEY alone is taken from yours."
+)
+@click.option(
+    "--jupyter-token",
+    callback=_output.typed,
+    help="Token for Jupyter, up to 32 characters; - asks for it.",
+)
 @click.option("--command", "startup", help="Command run at start-up.")
 @click.option("--spot-price", type=float, help="Your bid, in the coin per DAY, whole server.")
 @click.option("--wait", is_flag=True, help="Wait until SSH answers.")
@@ -188,11 +199,15 @@ def _ports(pairs: tuple[str, ...]) -> dict[str, str]:
 
 def _env(pairs: tuple[str, ...]) -> dict[str, str]:
     env: dict[str, str] = {}
-    for pair in pairs:
+    for number, pair in enumerate(pairs, 1):
         name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f"--env {name!r}: write KEY=VALUE, e.g. --env {name or 'KEY'}=1")
-        env[name] = value
+        if not name or not (equals or name in os.environ):
+            # Not quoted: what stands there may be the secret itself.
+            raise click.UsageError(
+                f"--env number {number}: write KEY=VALUE, e.g. --env EPOCHS=1, or KEY alone for "
+                "one that your environment holds."
+            )
+        env[name] = value if equals else os.environ[name]
     return env
 
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._secrets import without
 from clore_ai.cli import _output, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import Order
-
-SECRETS = {"ssh_password", "ssh_key", "jupyter_token", "env", "command"}
 
 
 @click.command()
@@ -82,7 +81,8 @@ def _both(per_h: float | None) -> tuple[str, str]:
 
 def row(order: Order, usd_per_hour: float | None) -> dict[str, Any]:
     """An order for ``--json``: without its secrets, with what is derived."""
-    return order.model_dump(exclude=SECRETS) | {
+    shown: dict[str, Any] = without(order.model_dump())
+    return shown | {
         "active": order.active,
         "ssh_host": order.ssh_host,
         "ssh_port": order.ssh_port,
