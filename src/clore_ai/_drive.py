@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import httpx
 
 from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Step, Turn
-from clore_ai._secrets import MASK, SecretBytes
+from clore_ai._secrets import MASK, SecretBytes, forms
 from clore_ai._trace import Exchange
 from clore_ai._version import __version__
 from clore_ai._wire import Call, Reply
@@ -88,9 +88,10 @@ def _exchange(settings: Settings, step: Send) -> Exchange:
 
 def _reply(response: httpx.Response, settings: Settings) -> Reply:
     kind, content = response.headers.get("content-type", ""), response.content
-    key = (settings.api_key or "").encode()
-    if len(key) >= _SHORT_KEY:  # an error page may quote the request; a short one may be a number
-        content = content.replace(key, MASK.encode())
+    # An error page may quote the request. A short key may be a number, or a word.
+    if settings.api_key is not None and len(settings.api_key) >= _SHORT_KEY:
+        for form in forms(settings.api_key):
+            content = content.replace(form.encode(), MASK.encode())
     return Reply(response.status_code, kind, content, response.headers.get("location"))
 
 

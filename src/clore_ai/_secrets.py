@@ -93,15 +93,16 @@ def texts(value: object) -> set[str]:
     return found
 
 
+def forms(secret: str) -> set[str]:
+    """A secret in plain, as in JSON, in a `repr`, in a URL."""
+    quoted = (json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(str(secret)))
+    return {str(secret), quote(secret, safe=""), quote_plus(secret), *(q[1:-1] for q in quoted)}
+
+
 def scrub(text: str, secrets: Iterable[str]) -> str:
     """`text` without these secrets, also as they stand in JSON, a `repr` and a URL."""
-    forms: set[str] = set()
-    for secret in secrets:
-        if len(secret) >= _TOO_SHORT:
-            dumped = (json.dumps(secret), json.dumps(secret, ensure_ascii=False))
-            inner = {form[1:-1] for form in (*dumped, repr(str(secret)))}
-            forms |= {str(secret), quote(secret, safe=""), quote_plus(secret), *inner}
-    for form in sorted(forms, key=len, reverse=True):  # one may be a part of another
+    found = {form for secret in secrets if len(secret) >= _TOO_SHORT for form in forms(secret)}
+    for form in sorted(found, key=len, reverse=True):  # one may be a part of another
         text = text.replace(form, MASK)
     return text
 

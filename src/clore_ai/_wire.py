@@ -199,8 +199,8 @@ def _body(call: Call[Any], reply: Reply) -> Body | None:
     """The answer, its secrets concealed; None where it is not JSON."""
     try:
         body = as_dict(read_json(reply.content)) or {}
-        # What needs no key holds no secrets, and is megabytes.
-        return conceal(body) if call.needs_key else body
+        # A success of what needs no key holds no secrets, and is megabytes.
+        return conceal(body) if call.needs_key or body.get("code") != 0 else body
     except (ValueError, RecursionError):
         return None
 

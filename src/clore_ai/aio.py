@@ -91,7 +91,8 @@ class AsyncCloreAI:
         self._driver = AsyncDriver(settings, timeout, self.rate_limiter)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
+        # A traceback may show one whose making failed.
+        return f"{type(self).__name__}(base_url={vars(self).get('base_url')!r})"
 
     async def __aenter__(self) -> Self:
         return self

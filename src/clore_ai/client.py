@@ -90,7 +90,8 @@ class CloreAI:
         self._driver = Driver(settings, timeout, self.rate_limiter)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
+        # A traceback may show one whose making failed.
+        return f"{type(self).__name__}(base_url={vars(self).get('base_url')!r})"
 
     def __enter__(self) -> Self:
         return self
