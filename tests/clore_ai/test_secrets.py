@@ -59,6 +59,11 @@ CALLS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLORE_REQUESTS_PER_SECOND", "1000")
+
+
 @pytest.fixture
 def heard() -> Iterator[io.StringIO]:
     """All that any logger says at DEBUG."""
@@ -76,14 +81,15 @@ def heard() -> Iterator[io.StringIO]:
     root.removeHandler(handler)
 
 
-def attempt(call: Callable[[], Any]) -> BaseException | None:
+def attempt(call: Callable[[], Any], *, draw: bool = True) -> BaseException | None:
     """Make a call; no part of its result or of its failure shows a secret."""
     try:
         result = call()
     except Exception as exc:  # noqa: BLE001 - whatever it is
         for text in told(exc):
             clean(text, SECRETS.values(), type(exc).__name__)
-        _drawn(exc)
+        if draw:
+            _drawn(exc)
         return exc
     clean(repr(result), SECRETS.values(), "a result's repr")
     return None
@@ -116,9 +122,10 @@ def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException |
             return getattr(client, name)(**words)
 
     def one(name: str, words: dict[str, Any]) -> BaseException | None:
+        draw = name == "create_order"  # a tenth of a second, and the rest passes the same frames
         if kind == "sync":
-            return attempt(lambda: blocking(name, words))
-        return attempt(lambda: asyncio.run(asynchronous(name, words)))
+            return attempt(lambda: blocking(name, words), draw=draw)
+        return attempt(lambda: asyncio.run(asynchronous(name, words)), draw=draw)
 
     assert set(CALLS) == _methods()
     return [one(name, words) for name, words in CALLS.items()]
@@ -159,7 +166,7 @@ def test_a_host_that_tells_all(
     clean(heard.getvalue(), SECRETS.values(), "a log")
 
 
-@pytest.mark.parametrize("cut", [1, 40, 200, 500])
+@pytest.mark.parametrize("cut", [1, 200])
 def test_half_an_answer(kind: str, cut: int, heard: io.StringIO) -> None:
     """JSON that ends in mid-course names no secrets any more; none of it is shown."""
     whole = everything(SECRETS)

@@ -43,15 +43,12 @@ def clean(shown: str | bytes, secrets: Iterable[str], where: str) -> None:
             assert at < 0, f"{where} shows {secret!r}: {text[max(0, at - 200) : at + 80]!r}"
 
 
-def clean_files(folder: Path, secrets: Iterable[str], *, but: Callable[[Path], bool]) -> int:
-    """Fail if a file holds a secret, or is named by one. Returns how many were read."""
-    read = 0
+def clean_files(folder: Path, secrets: Iterable[str], *, but: Callable[[Path], bool]) -> None:
+    """Fail if a file holds a secret, or is named by one."""
     for path in folder.rglob("*"):
         if path.is_file() and not but(path):
             clean(str(path.relative_to(folder)), secrets, "a file's name")
             clean(path.read_bytes(), secrets, str(path))
-            read += 1
-    return read
 
 
 def told(exc: BaseException) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clore_ai._secrets import without
 from clore_ai.cli._exit import Declined, colour
 
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ _GAP = 2
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
-def data(value: object) -> None:
-    """One JSON value on stdout."""
+def data(value: object, *, secrets: bool = False) -> None:
+    """One JSON value on stdout; what is named like a secret is left out unless it was asked for."""
+    if not secrets:
+        value = without(value)
     click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
 
 

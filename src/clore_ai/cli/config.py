@@ -70,7 +70,7 @@ def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:  # 
         raise NotFoundError(f"{key} is not set. Set it with: clore config set {key}")
     value = values[key] if reveal else _masked(key, values[key])
     if as_json:
-        _output.data({key: value})
+        _output.data({key: value}, secrets=True)
     else:
         click.echo(value)
 
@@ -92,7 +92,7 @@ def show(as_json: bool) -> None:  # noqa: FBT001 - an option
             for name, values in contexts.items()
         }
     if as_json:
-        _output.data(shown)
+        _output.data(shown, secrets=True)
     else:
         rows = [[k, str(v)] for k, v in shown.items() if k != "contexts"]
         rows += [

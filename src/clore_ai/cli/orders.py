@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai._secrets import without
 from clore_ai.cli import _output, _units
 from clore_ai.cli._account import connect
 
@@ -80,9 +79,8 @@ def _both(per_h: float | None) -> tuple[str, str]:
 
 
 def row(order: Order, usd_per_hour: float | None) -> dict[str, Any]:
-    """An order for ``--json``: without its secrets, with what is derived."""
-    shown: dict[str, Any] = without(order.model_dump())
-    return shown | {
+    """An order for ``--json``, with what is derived."""
+    return order.model_dump() | {
         "active": order.active,
         "ssh_host": order.ssh_host,
         "ssh_port": order.ssh_port,

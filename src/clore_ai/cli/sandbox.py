@@ -114,7 +114,7 @@ def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> No
     except RuntimeError as exc:
         raise CloreAPIError(str(exc)) from exc
     if as_json:
-        _output.data(_place(running))
+        _output.data(_place(running), secrets=True)
         return
     click.echo(exports(running.environment))
     _output.note(
@@ -137,7 +137,7 @@ def status(as_json: bool) -> None:  # noqa: FBT001 - an option
     if running is None:
         raise Nothing("No marketplace runs. Start one with: clore sandbox up --detach")
     if as_json:
-        _output.data({**_place(running), "pid": running.pid})
+        _output.data({**_place(running), "pid": running.pid}, secrets=True)
         return
     click.echo(exports(running.environment))
     _output.note(f"Runs at {running.base_url} (process {running.pid}).")

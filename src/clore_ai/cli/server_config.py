@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from clore_ai._secrets import without
 from clore_ai.cli import _output, _units
 from clore_ai.cli._account import connect
 
@@ -20,7 +19,7 @@ def command(name: str, as_json: bool) -> None:  # noqa: FBT001 - an option
     with connect() as api:
         config = api.server_config(name)
     if as_json:
-        _output.data(without(config.model_dump()))
+        _output.data(config.model_dump())
         return
 
     def per_day(prices: dict[str, float] | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from clore_ai._secrets import without
 from clore_ai.cli import _output, _units
 from clore_ai.cli._account import connect
 
@@ -19,7 +18,7 @@ def command(as_json: bool) -> None:  # noqa: FBT001 - an option
     with connect() as api:
         servers = api.my_servers()
     if as_json:
-        _output.data([without(s.model_dump()) | {"status": s.status} for s in servers])
+        _output.data([s.model_dump() | {"status": s.status} for s in servers])
         return
     if not servers:
         _output.note("You host no servers.")

@@ -44,7 +44,7 @@ def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) ->
         _output.data({
             "order_id": order.id, "host": host, "port": order.ssh_port, "user": user,
             "command": ["ssh", *arguments],
-        })  # fmt: skip
+        }, secrets=True)  # fmt: skip
         return
     # Replaced by ssh, so its terminal, signals and exit code are the user's own.
     os.execv(program, ["ssh", *arguments])  # noqa: S606 - no shell, on purpose

@@ -1,0 +1,261 @@
+"""Every command with --debug --curl shows no secret: not on its streams, in files or processes."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from typing import TYPE_CHECKING, Any, Callable
+
+import click
+import pytest
+from leaks import Watch, answering, clean, clean_files, everything, page
+
+from clore_ai import CloreAI
+from clore_ai.cli import SECTIONS, cli
+
+from .driver import CLORE, DEPLOY, Clore, Renter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SECRETS = {
+    "key": 'Ke7+/="%s-of-an-account',
+    "control": "cO9+/=%-of-the-controls",
+    "password": "pA5+/=%é-of-an-order",
+    "token": "tO3+/=%'-of-jupyter",
+    "env": 'eN1+/=%"é\\-of-a-variable',
+}
+ALL = tuple(SECRETS.values())
+UNNAMED = "sEcret-without-a-name"
+STDIN = f"{SECRETS['password']}\n{SECRETS['token']}\n"
+RENT = (
+    *DEPLOY, "USD-Blockchain", "--ssh-password", "-", "--jupyter-token", "-", "--env", "OF_MINE",
+    "--command", 'echo "$OF_MINE" > mine',
+)  # fmt: skip
+
+# Every command, as it is typed when all is well; ORDER and SERVER are there. A new one needs a
+# line here. None: in a test of its own below.
+CASES: dict[str, list[tuple[str, ...]] | None] = {
+    "search": [("--limit", "2"), ("--json", "--limit", "1")],
+    "deploy": [("SERVER", *RENT), ("SERVER", *RENT, "--json", "--dry-run"), ("OTHER", *RENT)],
+    "orders": [(), ("--completed", "--json")],
+    "ssh": [("ORDER", "--json"), ("ORDER", "--", "true")],
+    "cancel": [("ORDER", "--json", "--issue", "slow")],
+    "wallets": [(), ("--json",)],
+    "spot": [("SERVER",), ("SERVER", "--json")],
+    "spot-price": [("ORDER", "3"), ("ORDER", "3", "--json")],
+    "servers": [(), ("--json",)],
+    "server-config": [("mine",), ("mine", "--json")],
+    "config set": [("api_key",), ("api_key", "--json")],
+    "config get": [("api_key",), ("api_key", "--json")],
+    "config show": [(), ("--json",)],
+    "sandbox up": None,
+    "sandbox status": None,
+    "sandbox down": None,
+    "demo": None,
+}
+CALLING = [name for name, cases in CASES.items() if cases and not name.startswith("config")]
+
+
+def leaves(command: click.Command, name: str) -> Iterator[str]:
+    if isinstance(command, click.Group):
+        for word, below in command.commands.items():
+            yield from leaves(below, f"{name} {word}")
+    else:
+        yield name
+
+
+def test_every_command_has_a_case() -> None:
+    """A new command without one fails here."""
+    found: set[str] = set()
+    for name, _, _ in (row for rows in SECTIONS.values() for row in rows):
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        found |= set(leaves(command, name))
+    assert found == set(CASES)
+
+
+def run(user: Clore, *words: str, stdin: str = STDIN, stdout: bool = True, **env: str) -> str:
+    """Run a command, both flags on; nothing of it shows a secret. Its stderr."""
+    with subprocess.Popen(
+        [*CLORE, *words], env={**user.env, **env}, text=True, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        watch = Watch(process.pid)
+        out, err = process.communicate(stdin, timeout=60)
+        lines = watch.stop()
+    line = shlex.join(words)
+    clean(err, ALL, f"stderr of {line}")
+    if stdout:
+        clean(out, ALL, f"stdout of {line}")
+    assert "Traceback" not in err
+    assert lines
+    for command in lines:
+        clean(command, ALL, f"a process of {line}")
+    return err
+
+
+def flagged(words: tuple[str, ...], number: int) -> list[str]:
+    """The command with both flags: before its name, after it, one there and one here."""
+    first = [["--debug", "--curl"], [], ["--debug"]][number % 3]
+    last = [flag for flag in ("--debug", "--curl") if flag not in first]
+    at = 1 + (words[0] in ("config", "sandbox"))
+    return [*first, *words[:at], *last, *words[at:]]
+
+
+def filled(words: tuple[str, ...], order: int, servers: list[int]) -> tuple[str, ...]:
+    names = {"ORDER": str(order), "SERVER": str(servers[0]), "OTHER": str(servers[-1])}
+    return tuple(names.get(word, word) for word in words)
+
+
+def in_private(path: Path) -> bool:
+    return path.name == "config.json" or path.parent.name in ("ssh", "sandbox")
+
+
+@pytest.fixture
+def user(renter: Renter) -> Renter:
+    """A renter whose key is as odd as can be, with a variable that is a secret."""
+    key = f"{SECRETS['key']}-{renter.key[-12:]}"
+    renter.market.create_account({"bitcoin": 1, "USD-Blockchain": 1_000}, api_key=key)
+    renter.key = key
+    renter.env |= {"CLORE_API_KEY": key, "OF_MINE": SECRETS["env"], "PYTHONUTF8": "1"}
+    return renter
+
+
+@pytest.fixture
+def order(user: Renter) -> int:
+    """An order of theirs with every secret an order can have."""
+    with CloreAI(user.key, user.market.base_url) as api:
+        api.rate_limiter.min_interval = api.rate_limiter.create_order_delay = 0
+        made = api.create_order(
+            user.server(), "img", "on-demand", "USD-Blockchain", SECRETS["password"],
+            ports={"22": "tcp"}, env={"OF_MINE": SECRETS["env"]}, jupyter_token=SECRETS["token"],
+        )  # fmt: skip
+    return made.id
+
+
+@pytest.mark.parametrize("name", CALLING)
+def test_when_all_is_well(user: Renter, order: int, name: str) -> None:
+    """Every command against the marketplace; once more after answers were lost and refused."""
+    servers = [user.server(), user.server()]
+    cases = CASES[name]
+    assert cases
+    for number, words in enumerate(cases):
+        err = run(user, *flagged((name, *filled(words, order, servers)), number))
+        assert "curl -sS" in err
+        assert "< GET /v1/" in err
+    for endpoint in ("marketplace", "wallets", "my_orders", "my_servers", "server_config"):
+        user.fault(endpoint, "act_then_cut")
+    user.fault("create_order", "act_then_500")
+    user.fault("cancel_order", "500")
+    run(user, *flagged((name, *filled(cases[0], order, servers)), 1))
+    clean_files(user.home, ALL, but=in_private)
+
+
+@pytest.mark.parametrize("name", CALLING)
+def test_when_it_is_not(user: Renter, name: str) -> None:
+    """A refused key, a page that quotes header and body, a host that answers with every secret."""
+    cases = CASES[name]
+    assert cases
+    words = filled(cases[-1], 7, [user.server()])
+    unknown = f"{SECRETS['key']}-unknown"
+    assert name == "search" or "401" in run(
+        user, *flagged((name, *words), 2), CLORE_API_KEY=unknown
+    )
+    answers: list[Callable[[str], Any]] = [page, everything(SECRETS)]
+    for number, answer in enumerate(answers):
+        with answering(answer) as base_url:
+            err = run(user, *flagged((name, *words), number), CLORE_BASE_URL=base_url)
+        assert "(try 1)" in err
+
+
+def test_settings(user: Renter) -> None:
+    """A key is set, read back and shown; --reveal asks for it by name. Only its file holds it."""
+    bare = user.with_(CLORE_API_KEY="")
+    for name in ("config set", "config get", "config show"):
+        for number, words in enumerate(CASES[name] or ()):
+            run(bare, *flagged((*name.split(), *words), number), stdin=f"{SECRETS['key']}\n")
+    assert bare("config", "get", "api_key", "--reveal", "--debug").out == f"{SECRETS['key']}\n"
+    assert SECRETS["key"].encode() not in b"".join(
+        path.read_bytes() for path in bare.home.rglob("*") if path.name != "config.json"
+    )
+    text = (bare.home / "config.json").read_text()
+    (bare.home / "config.json").write_text(text.rstrip()[:-1])
+    for name in ("wallets", "config show", "config set api_key"):
+        run(bare, *flagged(tuple(name.split()), 0), stdin=f"{SECRETS['key']}\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--env", UNNAMED),
+        ("--env", f"A={SECRETS['env']}&"),
+        ("--ssh-password", SECRETS["password"] * 3),
+        ("--jupyter-token", SECRETS["token"] * 3),
+        ("--ssh-key", SECRETS["token"]),
+        ("--ssh-password", SECRETS["password"], "--ssh-key", "ssh-ed25519 AAAA"),
+        (f"--ssh-password={SECRETS['password']}", "--port", SECRETS["password"]),
+    ],
+    ids=str,
+)
+def test_what_was_typed_is_not_quoted(nobody: Clore, words: tuple[str, ...]) -> None:
+    """A usage error names the option, never what stood after it."""
+    nobody.secrets = [*ALL, UNNAMED]
+    assert nobody("deploy", "7", *DEPLOY, "bitcoin", *words, "--debug", fails=2).err
+
+
+def test_a_bug(user: Renter, tmp_path: Path) -> None:
+    """The traceback that --debug and CLORE_DEBUG=1 show is scrubbed, the one sentence too."""
+    (tmp_path / "httpx.py").write_text(
+        "import os, sys\nraise ZeroDivisionError(os.environ['CLORE_API_KEY'], sys.argv)"
+    )
+    broken = user.with_(PYTHONPATH=str(tmp_path))
+    words = ("deploy", "7", *DEPLOY, "bitcoin", "--ssh-password", SECRETS["password"])
+    for more, env, shown in (
+        (["--debug"], {}, True),
+        ([], {"CLORE_DEBUG": "1"}, True),
+        ([], {}, 0),
+    ):
+        done = subprocess.run(
+            [*CLORE, *words, *more], env={**broken.env, **env}, capture_output=True, text=True,
+            check=False, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert ("Traceback" in done.stderr) == shown
+        assert "ZeroDivisionError" in done.stderr.splitlines()[-1]
+        clean(done.stdout + done.stderr, ALL, "a bug")
+
+
+def test_the_local_marketplace(local: Clore) -> None:
+    """Its keys are what `up` and `status` are asked for, on stdout; they are nowhere else."""
+    keys = {
+        "CLORE_SANDBOX_API_KEY": SECRETS["key"],
+        "CLORE_SANDBOX_CONTROL_KEY": SECRETS["control"],
+    }
+    run(local, *flagged(("sandbox", "up", "--detach"), 0), stdout=False, **keys)
+    assert "runs already" in run(local, *flagged(("sandbox", "up"), 1), **keys)
+    run(local, *flagged(("sandbox", "status"), 2), stdout=False)
+    run(local, *flagged(("sandbox", "down"), 0))
+    assert "No marketplace" in run(local, *flagged(("sandbox", "status"), 1))
+    clean_files(local.home, ALL, but=in_private)
+
+
+def test_the_demo(local: Clore) -> None:
+    """All that it starts shows its requests too, and none of its secrets."""
+    err = run(local, "demo", "--debug", "--curl", CLORE_SANDBOX_API_KEY=SECRETS["key"])
+    assert "POST /v1/create_order" in err
+    assert "$CLORE_API_KEY" in err
+
+
+def test_the_curl_lines_work_as_they_stand(user: Renter, order: int) -> None:
+    """What --curl prints of a GET and of a POST, pasted into a shell that knows the key."""
+    env = {"PATH": user.env["PATH"], "CLORE_API_KEY": user.key}
+    for words, path, code in (("orders",), "my_orders", 0), (("cancel", str(order)), "cancel", 6):
+        err = run(user, *words, "--curl")
+        assert "< GET" not in err
+        lines = [line for line in err.splitlines() if f"/{path}" in line and "curl -sS" in line]
+        done = subprocess.run(
+            ["sh", "-c", lines[0]], env=env, capture_output=True, text=True, check=True, timeout=20
+        )
+        assert f'"code":{code}' in done.stdout.replace(" ", "")
