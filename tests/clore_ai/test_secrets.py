@@ -11,6 +11,7 @@ import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any, Callable
 
+import httpx
 import pytest
 from leaks import answering, clean, everything, page, refusal, told
 from rich.console import Console
@@ -186,7 +187,15 @@ def test_no_answer(kind: str, market: Sandbox, heard: io.StringIO) -> None:
     market.fault("spot_marketplace", "late", key=KEY, delay_s=2.0)
     failures = every_call(kind, market.base_url, timeout=0.5)
     assert sum(isinstance(f, TransportError) for f in failures) >= 4
-    assert all(isinstance(f, TransportError) for f in every_call(kind, "http://127.0.0.1:9/v1"))
+    nobody = every_call(kind, "http://127.0.0.1:9/v1")
+    assert all(isinstance(f, TransportError) for f in nobody)
+    for failure in (*failures, *nobody):
+        if isinstance(failure, TransportError):
+            cause: BaseException | None = failure.__cause__
+            assert isinstance(cause, httpx.HTTPError)
+            while cause is not None:
+                assert cause.__traceback__ is None
+                cause = cause.__cause__ or cause.__context__
     assert "no answer in" in heard.getvalue()
     clean(heard.getvalue(), SECRETS.values(), "a log")
 
@@ -247,6 +256,14 @@ def test_what_a_secret_is() -> None:
     # What is too short stands in ordinary words.
     assert scrub("in a tin", ["in", "t"]) == "in a tin"
     assert scrub('x"yz x%22yz x\\"yz', ['x"yz']) == "*** *** ***"
+
+
+def test_the_header_as_libraries_show_it(kind: str) -> None:
+    """What httpx passes on to those below it, and they may log, is masked there too."""
+    client = CloreAI(KEY) if kind == "sync" else AsyncCloreAI(KEY)
+    headers = dict(client._driver._client.headers.raw)
+    assert headers[b"auth"] == KEY.encode()
+    clean(repr(headers), [KEY], "httpx")
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
