@@ -129,7 +129,7 @@ class AsyncCloreAI:
         Raises:
             AuthError: no key, or an unknown one.
         """
-        return await self.drive(request(_wire.wallets(), self._session.rules))
+        return await self.drive(look.wallets(self._session))
 
     async def marketplace(
         self,

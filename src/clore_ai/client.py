@@ -128,7 +128,7 @@ class CloreAI:
         Raises:
             AuthError: no key, or an unknown one.
         """
-        return self.drive(request(_wire.wallets(), self._session.rules))
+        return self.drive(look.wallets(self._session))
 
     def marketplace(
         self,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -51,6 +52,7 @@ _STEPS = (
         account TEXT NOT NULL, unit TEXT NOT NULL, per TEXT NOT NULL, amount REAL NOT NULL,
         PRIMARY KEY (account, unit, per))
     """,
+    "ALTER TABLE intents ADD COLUMN untold INTEGER NOT NULL DEFAULT 0",
 )
 
 
@@ -102,6 +104,9 @@ class Intent:
     """When the service was last seen to list it."""
     ended_at: float | None = None
     """None while it runs, as far as is known."""
+    untold: bool = False
+    """Whoever rented it may not know its order: a later look found it, or the command that made
+    it has not said so yet. False again once it was shown, or the user said to keep it."""
     id: int | None = None
     """Its row in the ledger."""
 
@@ -112,6 +117,15 @@ class Intent:
 
 
 _COLUMNS = [f.name for f in fields(Intent)]
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What a wallet held at a moment."""
+
+    coin: str
+    at: float
+    balance: float
 
 
 def account_of(base_url: str, api_key: str | None) -> str:
@@ -137,6 +151,10 @@ class Ledger:
         """Close the file; what was in memory stays until the ledger is gone."""
         if self.folder is not None:
             self._database.close()
+
+    def begun(self) -> bool:
+        """Is there a record yet? Asking makes no file, and never fails."""
+        return self.folder is None or os.path.lexists(self.folder / FILE)
 
     def lock(self, name: str) -> FileLock | MemoryLock:
         """A lock among all who use this ledger; to be taken with `try_acquire`."""
@@ -232,6 +250,10 @@ class Ledger:
         with self._database.transaction(write=False) as db:
             return self._select(db, "posted_at IS NULL AND state = 'open'")
 
+    def untold(self) -> list[Intent]:
+        """Those that run, and whose order the user may not know of."""
+        return [intent for intent in self.running() if intent.untold]
+
     def by_ref(self, client_ref: str) -> Intent | None:
         """The intent under `client_ref` that was not refused."""
         with self._database.transaction(write=False) as db:
@@ -255,13 +277,43 @@ class Ledger:
     def damaged(self) -> str | None:
         """Where a damaged ledger was moved to, until `mended` is called; None if none was."""
         with self._database.transaction(write=False) as db:
-            row = db.execute("SELECT value FROM facts WHERE name = 'damaged'").fetchone()
+            row = db.execute(
+                "SELECT value FROM facts WHERE name = 'damaged' AND NOT EXISTS "
+                "(SELECT 1 FROM facts WHERE name = ?)",
+                (f"mended {self.account}",),
+            ).fetchone()
         return None if row is None else str(row[0])
 
     def mended(self) -> None:
-        """Say that what the damaged ledger held was found again, as far as it can be."""
+        """Say that what it held of this account was found again, as far as it can be."""
         with self._database.transaction() as db:
-            db.execute("DELETE FROM facts WHERE name = 'damaged'")
+            db.execute("INSERT OR IGNORE INTO facts VALUES (?, '')", (f"mended {self.account}",))
+
+    def note_balances(self, balances: dict[str, float], at: float) -> None:
+        """What the wallets hold, by coin; of a balance that stays, the first and the last look."""
+        with self._database.transaction() as db:
+            for coin, balance in balances.items():
+                last = db.execute(
+                    "SELECT rowid, balance FROM balances WHERE account = ? AND coin = ? "
+                    "ORDER BY rowid DESC LIMIT 2",
+                    (self.account, coin),
+                ).fetchall()
+                if [row["balance"] for row in last] == [balance, balance]:
+                    db.execute("UPDATE balances SET at = ? WHERE rowid = ?", (at, last[0]["rowid"]))
+                else:
+                    db.execute(
+                        "INSERT INTO balances VALUES (?, ?, ?, ?)",
+                        (self.account, coin, at, balance),
+                    )
+
+    def balances(self) -> list[Balance]:
+        """All that were noted, oldest first."""
+        with self._database.transaction(write=False) as db:
+            rows = db.execute(
+                "SELECT coin, at, balance FROM balances WHERE account = ? ORDER BY rowid",
+                (self.account,),
+            )
+            return [Balance(*row) for row in rows]
 
     def _select(
         self, db: sqlite3.Connection, where: str, *values: object, limit: int = -1
@@ -326,4 +378,5 @@ def _set(intent: Intent, changes: dict[str, Any]) -> None:
 def _intent(row: sqlite3.Row) -> Intent:
     values = {name: row[name] for name in _COLUMNS}
     values["known_ids"] = frozenset(json.loads(values["known_ids"]))
+    values["untold"] = bool(values["untold"])
     return Intent(**values)

@@ -22,7 +22,7 @@ def command(order_id: int, issue: str | None, as_json: bool) -> None:  # noqa: F
 
     Billing of ORDER_ID stops within about a minute.
     """
-    with connect() as api:
+    with connect(ask=False) as api:  # they know which order they mean
         answer = _cancel(api, order_id, issue)
         _state.forget(api.base_url, order_id)
         _output.note(f"Cancelled: order {order_id}.", bold=True)

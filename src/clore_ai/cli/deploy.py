@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,6 +80,9 @@ class _Plan:
 @click.option("--wait", is_flag=True, help="Wait until SSH answers.")
 @click.option("--wait-timeout", type=click.FloatRange(1), default=480, show_default=True,
               help="Seconds for --wait; then exit 8.")  # fmt: skip
+@click.option("--ref", metavar="NAME",
+              help="A name for this rental: given again, the same order comes back.")  # fmt: skip
+@click.option("--purpose", metavar="TEXT", help="What it is for; `clore ledger` adds up by it.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
 @_output.json_option
@@ -104,25 +108,20 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         "command": options["startup"],
         "spot_price": options["spot_price"],
     }
-    has_ssh = wishes["ports"].get("22") == "tcp"
-    if options["wait"] and not has_ssh:
+    if options["wait"] and wishes["ports"].get("22") != "tcp":
         raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
     _check(wishes)
     with connect() as api:
-        plan = _plan(api, server_id, options)
-        if options["kind"] == "on-demand":
-            wishes["required_price"] = plan.cost.price_per_day
-        _show(plan, options["kind"], options["image"])
-        if options["dry_run"]:
-            if options["as_json"]:
-                _output.data(_plan_row(plan))
+        order, plan = _earlier(api, options["ref"]), None
+        if order is None:
+            plan = _agree(api, server_id, wishes, options)
+            order = None if plan is None else _create(api, wishes, plan, options)
+        if order is None or options["dry_run"]:
             return
-        if not options["yes"]:
-            _output.ask("Rent it?", "nothing was rented")
-        order = _create(api, server_id, wishes)
         # From here on money is spent: whatever happens, the user learns the order's id.
         try:
-            _keep(api, order, identity)
+            if plan is not None or not _state.known(api.base_url, order):
+                _keep(api, order, identity)
             if not options["as_json"]:
                 click.echo(order.id)
                 sys.stdout.flush()
@@ -131,12 +130,37 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
                 order = api.wait_for_ssh(order.id, options["wait_timeout"])
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_goes_on(order.id)) from None
+    _finish(order, plan, options)
+
+
+def _finish(order: Order, plan: _Plan | None, options: dict[str, Any]) -> None:
+    """What to do with it, and its row with --json."""
     if options["as_json"]:
         from clore_ai.cli.orders import row  # noqa: PLC0415 - not for --help
 
-        _output.data(row(order, plan.cost.price_usd_per_hour))
-    shell = f"Shell: clore ssh {order.id}   " if has_ssh else ""
+        usd_h = order.price_usd_per_hour if plan is None else plan.cost.price_usd_per_hour
+        _output.data(row(order, usd_h))
+    if not order.active:
+        return
+    shell = f"Shell: clore ssh {order.id}   " if _ports(options["ports"]).get("22") == "tcp" else ""
     _output.note(f"{shell}Stop paying: clore cancel {order.id}")
+
+
+def _agree(
+    api: CloreAI, server_id: int, wishes: dict[str, Any], options: dict[str, Any]
+) -> _Plan | None:
+    """Show the plan, and ask where somebody is there; None for a dry run."""
+    plan = _plan(api, server_id, options)
+    if options["kind"] == "on-demand":
+        wishes["required_price"] = plan.cost.price_per_day
+    _show(plan, options["kind"], options["image"])
+    if options["dry_run"]:
+        if options["as_json"]:
+            _output.data(_plan_row(plan))
+        return None
+    if not options["yes"]:
+        _output.ask("Rent it?", "nothing was rented")
+    return plan
 
 
 def _bid(options: dict[str, Any]) -> None:
@@ -306,21 +330,45 @@ def _plan_row(plan: _Plan) -> dict[str, Any]:
     }
 
 
-def _create(api: CloreAI, server_id: int, wishes: dict[str, Any]) -> Order:
+def _earlier(api: CloreAI, ref: str | None) -> Order | None:
+    """The order that `--ref` made before, told; None where there is none."""
+    from clore_ai.rental import create  # noqa: PLC0415 - not for --help
+
+    if ref is None:
+        return None
+    with ExitStack() as locks:
+        order = api.drive(create.earlier(api.session, ref, locks))
+    if order is not None:
+        ended = "" if order.active else " It has ended; for a new one, give another --ref."
+        _output.note(
+            f"The same as before: --ref {ref} is order {order.id} on server {order.server_id}; "
+            f"nothing was rented now.{ended}"
+        )
+    return order
+
+
+def _create(api: CloreAI, wishes: dict[str, Any], plan: _Plan, options: dict[str, Any]) -> Order:
+    from clore_ai.rental import check, create, recover  # noqa: PLC0415 - not for --help
+
+    terms = create.Terms(
+        options["ref"], options["purpose"], usd_per_coin=plan.cost.usd_per_coin, untold=True
+    )
+    last = max((i.id or 0 for i in api.ledger.intents()), default=0)
     _output.note("Renting…")
     try:
-        order = api.create_order(**wishes)
+        order = api.drive(create.create(api.session, check.order_body(**wishes), terms))
     except KeyboardInterrupt:
-        made = [i.order_id for i in api.ledger.intents() if i.state == "created"]
-        if made:
-            raise KeyboardInterrupt(_goes_on(made[0])) from None
-        if not api.ledger.unsettled():
+        mine = next((i for i in api.ledger.intents() if (i.id or 0) > last), None)
+        if mine is not None and mine.state == "created":
+            raise KeyboardInterrupt(_goes_on(mine.order_id)) from None
+        if mine is None or mine.state == "refused":
             raise KeyboardInterrupt("Interrupted; nothing was rented.") from None
         raise KeyboardInterrupt(
-            f"Interrupted while renting server {server_id}: an order may exist and be billed. "
-            "Look now with: clore orders"
+            f"Interrupted while renting server {plan.server.id}: an order may exist and be "
+            "billed. Look now with: clore orders"
         ) from None
-    _output.note(f"Rented: order {order.id} on server {server_id}.", bold=True)
+    _output.note(f"Rented: order {order.id} on server {order.server_id}.", bold=True)
+    recover.told(api.session, order.id)
     return order
 
 

@@ -43,6 +43,8 @@ class Terms:
     lease_s: float | None = None
     max_cost_usd: float | None = None
     usd_per_coin: float | None = None
+    untold: bool = False
+    """The caller says itself when the user knows the order (`recover.told`)."""
 
 
 def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Flow[Order]:
@@ -55,15 +57,29 @@ def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Fl
     """
     with ExitStack() as locks:
         if terms.client_ref is not None:
-            yield from _hold(session, locks, f"ref {terms.client_ref}")
-            earlier = session.ledger.by_ref(terms.client_ref)
-            if earlier is not None:
-                with ExitStack() as others:
-                    order = yield from _again(session, others, earlier)
-                if order is not None:
-                    return order
+            order = yield from earlier(session, terms.client_ref, locks)
+            if order is not None:
+                return order
         yield from _hold(session, locks, on_server(body["renting_server"]))
         return (yield from _rent(session, body, terms))
+
+
+def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order | None]:
+    """The order that was made under `client_ref`, which is held with `locks`; None if none was.
+
+    Raises:
+        OrderUncertain: one may have been made; it carries the intent.
+        CloreAPIError, ConfigError: the service or the ledger can't be asked.
+    """
+    yield from _hold(session, locks, f"ref {client_ref}")
+    intent = session.ledger.by_ref(client_ref)
+    if intent is None:
+        return None
+    with ExitStack() as others:
+        order = yield from _again(session, others, intent)
+    if order is not None:
+        _write(session, intent, untold=False)
+    return order
 
 
 def _hold(session: Session, locks: ExitStack, name: str) -> Flow[None]:
@@ -95,6 +111,7 @@ def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
         max_cost_usd=terms.max_cost_usd,
         price=body.get("spotprice", body.get("required_price")),
         usd_per_coin=terms.usd_per_coin,
+        untold=terms.untold,
         opened_at=now,
         posted_at=now,
         newest_id=max((order.id for order in before), default=None),
@@ -250,6 +267,6 @@ def _uncertain(intent: Intent, failure: CloreAPIError | None) -> str:
         )
     return (
         f"It is not known whether server {intent.server_id} was rented{why}: no order for it "
-        "showed up. Look at your orders before you try again (clore orders), and cancel it if "
-        "it appears."
+        "showed up. Look at your orders before you try again: clore orders settles it. If it "
+        "appears and you do not want it, cancel it."
     )

@@ -18,7 +18,7 @@ from clore_ai.ledger import Intent
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from clore_ai.models import Order
+    from clore_ai.models import Order, Wallet
     from clore_ai.rental.session import Session
 
 CLOCK_SKEW_S = 300.0
@@ -47,6 +47,22 @@ def orders(
     except ConfigError as exc:
         session.note_trouble(str(exc))
     return rows
+
+
+def wallets(session: Session) -> Flow[list[Wallet]]:
+    """The account's wallets; what they hold is noted in the ledger.
+
+    Raises:
+        CloreAPIError: as in `orders`, and what is wrong with the ledger is kept likewise.
+    """
+    found = yield from request(_wire.wallets(), session.rules)
+    now = (yield from clock()).wall
+    try:
+        known = {wallet.name: wallet.balance for wallet in found if wallet.balance is not None}
+        session.ledger.note_balances(known, now)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return found
 
 
 def observe(
@@ -95,7 +111,9 @@ def _settle(
             ledger.update(fresh, state="refused", reason="stopped before it was sent")
             return
         order = match(fresh, rows, ledger.claimed())
-        if order is not None and ledger.claim(fresh, order.id, facts(fresh, order, now)):
+        if order is not None and ledger.claim(
+            fresh, order.id, {**facts(fresh, order, now), "untold": True}
+        ):
             session.found.append(fresh)
         elif complete and now - (fresh.answered_at or fresh.posted_at) > NOTHING_CAME_AFTER_S:
             ledger.update(fresh, state="refused", reason="no order came of it")
@@ -166,21 +184,26 @@ def facts(intent: Intent, order: Order, now: float) -> dict[str, Any]:
 def _rebuild(session: Session, rows: list[Order], now: float) -> None:
     """After the ledger was lost: a row for each order that the service lists, without a lease."""
     ledger = session.ledger
+    aside = ledger.damaged()
     claimed = ledger.claimed()
-    for order in rows:
-        if order.id in claimed:
-            continue
+    lost = [order for order in rows if order.id not in claimed]
+    for order in lost:
         adopt(session, order, now)
     ledger.mended()
+    session.note_trouble(
+        f"The ledger was damaged: it is kept as {aside}, and was rebuilt from your orders "
+        f"({len(lost)}). Their refs and purposes, leases and budgets are lost: set those anew."
+    )
 
 
-def adopt(session: Session, order: Order, now: float) -> Intent:
-    """Take an order that was rented elsewhere into the ledger, without a lease."""
+def adopt(session: Session, order: Order, now: float, *, lease_s: float | None = None) -> Intent:
+    """Take an order that was rented elsewhere into the ledger; `lease_s` from its start."""
     intent = Intent(
         order.server_id or 0,
         order.type or "on-demand",
         order.currency or "",
         order.image or "",
+        lease_s=lease_s,
         opened_at=order.ct or now,
         posted_at=order.ct or now,
         answered_at=order.ct or now,

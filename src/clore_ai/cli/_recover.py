@@ -1,0 +1,95 @@
+"""Orders of commands that were stopped: told in a line each, and on a terminal asked about."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from clore_ai.cli import _output, _state, _units
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.ledger import Intent
+
+_ANSWERS = {"k": "keep", "c": "cancel", "l": "later"}
+
+
+def recover(api: CloreAI, *, ask: bool) -> None:
+    """Look for what earlier commands left, where they left anything; this never fails."""
+    from clore_ai.rental.recover import recover as look  # noqa: PLC0415 - not for --help
+
+    if not api.session.rules.has_key:
+        return
+    left = api.drive(look(api.session))
+    for intent in left.unknown:
+        _output.note(
+            f"Not known yet: whether server {intent.server_id} was rented by the command that was "
+            f"stopped at {_clock(intent.posted_at)}. To see and settle it: clore orders"
+        )
+    for intent in left.found:
+        _tell(api, intent, ask=ask and sys.stdin.isatty() and sys.stderr.isatty())
+
+
+def _tell(api: CloreAI, intent: Intent, *, ask: bool) -> None:
+    what = ", ".join(
+        text
+        for text in (
+            f"server {intent.server_id}",
+            _units.gpu(intent.gpu) if intent.gpu else "",
+            f"ref {intent.client_ref}" if intent.client_ref else "",
+            intent.purpose or "",
+        )
+        if text
+    )
+    said = (
+        f"Found order {intent.order_id} ({what}): it runs and is billed; the command that rented "
+        f"it at {_clock(intent.posted_at)} was stopped."
+    )
+    if ask:
+        _output.note(said, bold=True)
+        _do(api, intent, _answer())
+    else:
+        _output.note(
+            f"{said} Keep it: clore orphans --adopt {intent.order_id}   "
+            f"Stop paying: clore cancel {intent.order_id}"
+        )
+
+
+def _answer() -> str:
+    try:
+        answer: str = click.prompt(
+            "[k]eep it, [c]ancel it, or decide [l]ater?",
+            type=click.Choice([*_ANSWERS, *_ANSWERS.values()]),
+            default="later",
+            show_choices=False,
+            err=True,
+        )
+    except click.Abort:
+        click.echo(err=True)
+        return "later"
+    return _ANSWERS.get(answer, answer)
+
+
+def _do(api: CloreAI, intent: Intent, answer: str) -> None:
+    from clore_ai.exceptions import CloreAPIError  # noqa: PLC0415 - not for --help
+    from clore_ai.rental.recover import told  # noqa: PLC0415 - likewise
+
+    order_id = intent.order_id or 0
+    try:
+        if answer == "cancel":
+            api.cancel_order(order_id)
+            _state.forget(api.base_url, order_id)
+            _output.note(f"Cancelled: order {order_id}.", bold=True)
+        if answer in ("cancel", "keep"):
+            told(api.session, order_id)
+    except CloreAPIError as exc:
+        _output.note(f"Order {order_id} stays as it is: {exc}")
+
+
+def _clock(at: float | None) -> str:
+    """The time of day, with the date where it was another day; in the user's own zone."""
+    then, now = time.localtime(at), time.localtime()
+    return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)

@@ -1,0 +1,76 @@
+"""What a stopped command left behind: found by one look at the orders, and told until it was heard.
+
+A command can be killed between any two steps. What it wrote before tells the next one where to
+look; an order whose user may not know it is `Intent.untold` until it was shown, kept, or has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from clore_ai.exceptions import CloreAPIError, ConfigError
+from clore_ai.rental.look import on_server, orders
+
+if TYPE_CHECKING:
+    from clore_ai._flow import Flow
+    from clore_ai.ledger import Intent, Ledger
+    from clore_ai.rental.session import Session
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What earlier commands left."""
+
+    found: list[Intent] = field(default_factory=list["Intent"])
+    """Their orders run and are billed, and the user may not know."""
+    unknown: list[Intent] = field(default_factory=list["Intent"])
+    """An order may have come of them; it is not known yet."""
+
+
+def recover(session: Session) -> Flow[Leftovers]:
+    """Settle what no command is busy with any more: at most one request, sent once.
+
+    Never fails: what is wrong with the ledger is in `session.trouble`, and what the network
+    leaves open stays open until the next look.
+    """
+    ledger = session.ledger
+    try:
+        if not ledger.begun():
+            return Leftovers()
+        if ledger.damaged() is not None or _left(ledger):
+            once = replace(session, rules=replace(session.rules, max_retries=0))
+            try:
+                yield from orders(once, include_completed=True)
+            except ConfigError:
+                raise
+            except CloreAPIError:
+                pass  # the command itself will say what is wrong, if it needs the service
+        found = [i for i in ledger.untold() if _free(ledger, i)]
+        return Leftovers(found, [i for i in _left(ledger) if i.posted_at is not None])
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return Leftovers()
+
+
+def told(session: Session, order_id: int) -> None:
+    """The user knows of this order: it is not told again."""
+    try:
+        intent = session.ledger.by_order(order_id)
+        if intent is not None and intent.untold:
+            session.ledger.update(intent, untold=False)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+
+
+def _left(ledger: Ledger) -> list[Intent]:
+    """Intents that are neither sent and settled, nor in the hands of a command that runs."""
+    return [i for i in (*ledger.unsent(), *ledger.unsettled()) if _free(ledger, i)]
+
+
+def _free(ledger: Ledger, intent: Intent) -> bool:
+    lock = ledger.lock(on_server(intent.server_id))
+    try:
+        return lock.try_acquire()
+    finally:
+        lock.release()

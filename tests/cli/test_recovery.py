@@ -1,0 +1,187 @@
+"""After a kill -9 at any point the next command finds the order, says so, and asks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Callable
+
+import pytest
+
+from .driver import DEPLOY, Renter, Terminal, until
+
+if TYPE_CHECKING:
+    from clore_ai.ledger import Intent
+
+USD = (*DEPLOY, "USD-Blockchain")
+
+# `clore`, killed by the kernel just before or just after its nth write to the ledger.
+_KILLED = """
+import contextlib, os, signal, sys
+from clore_ai import _database
+from clore_ai.cli import main
+nth, when = int(sys.argv.pop(1)), sys.argv.pop(1)
+real, writes = _database.Database.transaction, 0
+
+@contextlib.contextmanager
+def transaction(self, *, write=True):
+    global writes
+    writes += write
+    if write and writes == nth and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    with real(self, write=write) as db:
+        yield db
+    if write and writes == nth and when == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+_database.Database.transaction = transaction
+main()
+"""
+
+
+def killed(renter: Renter, nth: int, when: str, *words: object) -> str:
+    """What it had said until then, all of it where it came to its end."""
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(nth), when, *map(str, words)],
+        env=renter.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode in (-9, 0), done
+    return done.stderr
+
+
+def intents(renter: Renter) -> list[Intent]:
+    from clore_ai.ledger import Ledger, account_of
+
+    return Ledger(renter.home, account_of(renter.market.base_url, renter.key)).intents()
+
+
+def lost(renter: Renter) -> int:
+    """An order whose command was killed while it was sent."""
+    renter.fault("create_order", "late", delay_s=20)
+    process = renter.start("deploy", renter.server(), *USD)
+    (row,) = until(lambda: renter("orders", "--json").data, "the order")
+    process.kill()
+    process.communicate()
+    return int(row["id"])
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("nth", [1, 2, 3, 4, 5, 6])
+def test_killed_at_any_write(renter: Renter, nth: int, when: str) -> None:
+    """The order, if there is one, is told of by the next command; if none, nothing is claimed."""
+    server = renter.server()
+    seen = killed(renter, nth, when, "deploy", server, *USD)
+    if not renter.orders():
+        assert "Found" not in renter("wallets").err
+        return
+    (order,) = renter.orders()
+    if f"Rented: order {order}" in seen:
+        assert len(renter("wallets").err.splitlines()) <= 1
+        return
+    for _ in range(2):  # until it is answered, since a line is easily missed
+        said = until(lambda: [x for x in renter("wallets").err.splitlines() if "Found" in x])
+        assert len(said) == 1
+        assert f"Found order {order} (server {server}" in said[0]
+        assert f"clore orphans --adopt {order}" in said[0]
+        assert f"clore cancel {order}" in said[0]
+    renter("cancel", order)
+    assert renter("wallets").err == ""
+    assert renter.orders() == [order]
+
+
+def test_the_same_ref_after_a_kill_is_the_same_order(renter: Renter) -> None:
+    """Typed again as it was, the command prints the id of the order that the killed one made."""
+    server = renter.server()
+    words = ("deploy", server, *USD, "--ref", "run 7", "--purpose", "training")
+    killed(renter, 2, "before", *words)
+    again = renter(*words)
+    assert renter.orders() == [int(again.out)]
+    assert f"--ref run 7 is order {again.out.strip()} on server {server}" in again.err
+    assert "Found" not in renter("orders").err
+    (intent,) = intents(renter)
+    assert (intent.purpose, intent.client_ref, intent.untold) == ("training", "run 7", False)
+
+    # On another server, as a dry run, and once it has ended: still no second order.
+    elsewhere = renter("deploy", renter.server(), *USD, "--ref", "run 7")
+    assert elsewhere.out == again.out
+    assert renter("deploy", server, *USD, "--ref", "run 7", "--dry-run").out == ""
+    renter("cancel", again.out.strip())
+    ended = renter("deploy", server, *USD, "--ref", "run 7")
+    assert ended.out == again.out
+    assert "It has ended; for a new one, give another --ref." in ended.err
+    assert len(renter.orders()) == 1
+    assert len(renter.requests("create_order")) == 1
+
+
+def test_a_ref_that_was_refused_can_be_tried_again(renter: Renter) -> None:
+    """A refusal made no order, so the name is free."""
+    server = renter.server()
+    renter.fault("create_order", "rate_limited", times=None)
+    renter("deploy", server, *USD, "--ref", "a", fails=5, timeout=90)
+    assert renter.orders() == []
+    for fault in renter.market.faults():
+        if fault.key == renter.key:
+            renter.market.remove_fault(fault.id)
+    assert int(renter("deploy", server, *USD, "--ref", "a").out) == renter.orders()[0]
+    renter("cancel", renter.orders()[0])
+
+
+def test_no_network_while_recovering(renter: Renter) -> None:
+    """What the recovery can't learn it leaves for later; the command itself goes its way."""
+    order = lost(renter)
+    renter.fault("my_orders", "500", times=1)
+    for _ in range(2):
+        said = renter("wallets", "--json")
+        assert "Not known yet: whether server" in said.err
+        assert said.data
+        renter.fault("my_orders", "cut_before", times=1)
+    renter("orders")  # takes that fault, sends again, and finds it
+    assert f"Found order {order}" in renter("wallets").err
+    renter("cancel", order)
+
+
+def test_nothing_is_asked_of_the_service_without_need(renter: Renter) -> None:
+    """A command looks at the orders first only where an earlier one left something open."""
+    renter("wallets")
+    order = renter.rent()
+    before = len(renter.requests("my_orders"))
+    renter("wallets")
+    renter("search", "--limit", 1)
+    assert len(renter.requests("my_orders")) == before
+    renter("cancel", order)
+
+
+@pytest.mark.parametrize(
+    ("keys", "after", "runs"),
+    [
+        (["k", "Enter"], "", True),
+        (["c", "Enter"], "Cancelled: order", False),
+        (["Enter"], "", True),
+        (["C-c"], "", True),
+    ],
+)
+def test_on_a_terminal_it_asks(
+    renter: Renter,
+    terminal: Callable[..., Terminal],
+    keys: list[str],
+    after: str,
+    runs: bool,
+) -> None:
+    """Keep, cancel, or later, which is the default and Ctrl-C; then the command goes on."""
+    order = lost(renter)
+    screen = terminal(renter, 130)
+    screen.start("clore wallets")
+    text = screen.wait("[later]:")
+    assert f"Found order {order}" in text
+    screen.keys(*keys)
+    text = screen.wait("end=0")
+    assert after in text
+    assert "Deposit" in text
+    assert ([o["id"] for o in renter("orders", "--json").data] == [order]) == runs
+    later = keys in (["Enter"], ["C-c"])
+    assert ("Found" in renter("wallets").err) == later
+    if runs:
+        renter("cancel", order)
