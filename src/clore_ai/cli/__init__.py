@@ -26,6 +26,10 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("cancel", "cancel", "Cancel an order and say what it cost."),
         ("wallets", "wallets", "Show wallet balances."),
     ],
+    "Keep track": [
+        ("ledger", "ledger", "Show what was rented, for how long, and what it cost."),
+        ("orphans", "orphans", "Show orders that the ledger does not know, and the reverse."),
+    ],
     "Spot": [
         ("spot", "spot", "Show the spot market of a server."),
         ("spot-price", "spot_price", "Change the bid of a spot order."),

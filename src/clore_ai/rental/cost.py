@@ -76,5 +76,10 @@ def spent(order: Order) -> float | None:
     """
     if order.spend is None:
         return None
-    share = FEE_SHARE["spot" if order.type == "spot" else "on-demand"]
-    return order.spend * (1 + share) + (order.creation_fee or 0)
+    return order.spend + fees(order.type, order.spend, order.creation_fee)
+
+
+def fees(type: str | None, spend: float, creation_fee: float | None) -> float:  # noqa: A002 - 004's word
+    """What came on top of `spend`, in the same coin: the renter's fee, and what is asked once."""
+    share = FEE_SHARE["spot" if type == "spot" else "on-demand"]
+    return spend * share + (creation_fee or 0.0)

@@ -1,0 +1,51 @@
+"""Dates as a user types them, and the days of a period; in the user's own time zone."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_AGO = re.compile(r"(?P<count>\d{1,6})(?P<unit>[hdw])")
+_HOURS = {"h": 1, "d": 24, "w": 168}
+
+
+def moment(text: str, now: float, *, end: bool = False) -> float:
+    """``2026-05-01`` or ``7d`` (``12h``, ``2w``) ago, in unix seconds; with `end`, a day's end.
+
+    Raises:
+        BadParameter: it is neither.
+    """
+    ago = _AGO.fullmatch(text.strip().lower())
+    if ago:
+        return now - int(ago["count"]) * _HOURS[ago["unit"]] * 3600
+    try:
+        day = date.fromisoformat(text.strip())
+        return _midnight(day + timedelta(days=end))
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"{text!r} is no date; write 2026-05-01, or 7d for the last seven days (12h, 2w)."
+        ) from None
+
+
+def days(begin: float, end: float) -> Iterator[tuple[str, float, float]]:
+    """Each day that the time touches: its date, begin and end in unix seconds."""
+    day = datetime.fromtimestamp(begin).astimezone().date()
+    while (first := _midnight(day)) <= end:
+        following = day + timedelta(days=1)
+        yield day.isoformat(), first, _midnight(following)
+        day = following
+
+
+def shown(at: float) -> str:
+    """``2026-05-01 12:03``."""
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def _midnight(day: date) -> float:
+    return datetime.combine(day, time()).astimezone().timestamp()
