@@ -169,9 +169,11 @@ def _own_folder(folder: Path) -> None:
             )
         private_folder(folder)
     except OSError as exc:
+        why = exc.strerror
+        if isinstance(exc, FileExistsError):
+            why = "it is a file" if folder.exists() else "it is a link that leads nowhere"
         raise ConfigError(
-            f"The state folder {folder} can't be used ({exc.strerror}); name another with "
-            "CLORE_HOME."
+            f"The state folder {folder} can't be used ({why}); name another with CLORE_HOME."
         ) from exc
 
 

@@ -80,7 +80,7 @@ class FileLock:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as exc:
             raise ConfigError(
-                f"{self._path} can't be opened ({exc.strerror}); name another folder with "
+                f"{self._path} can't be opened ({exc.strerror}); name a folder of your own with "
                 "CLORE_HOME."
             ) from exc
         try:

@@ -65,6 +65,14 @@ def own_key_file() -> Path:
     return state_folder() / "ssh" / "id_ed25519"
 
 
+def has_own_key() -> bool:
+    """Is it there, and can it be seen?"""
+    try:
+        return own_key_file().is_file()
+    except OSError:  # the state folder is closed to this user
+        return False
+
+
 def folder_for(name: str) -> Path:
     """A folder in the state folder, made where it is not there.
 
@@ -94,13 +102,15 @@ def own_key() -> tuple[str, Path]:
         ConfigError: the state folder can't be written.
     """
     path = own_key_file()
-    if not path.with_suffix(".pub").is_file() or not path.is_file():
-        try:
+    try:
+        there = path.with_suffix(".pub").is_file() and path.is_file()
+        if not there:
             private_folder(state_folder())
             private_folder(path.parent)
             path.unlink(missing_ok=True)
-        except OSError as exc:
-            raise ConfigError(_unwritable(exc)) from exc
+    except OSError as exc:
+        raise ConfigError(_unwritable(exc)) from exc
+    if not there:
         try:
             subprocess.run(  # noqa: S603 - fixed arguments
                 ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "clore", "-f", str(path)],  # noqa: S607 - the user's own

@@ -65,7 +65,6 @@ def options(base_url: str, order: Order) -> list[str]:
             _output.note(f"The host key can't be kept in {folder}: {exc.strerror}.")
             known_hosts = Path(os.devnull)
     identity = _state.identity_of(base_url, order.id)
-    own = _state.own_key_file()
     chosen = [
         "-p", str(order.ssh_port),
         "-o", f'UserKnownHostsFile="{_plain(known_hosts)}"',
@@ -75,9 +74,9 @@ def options(base_url: str, order: Order) -> list[str]:
     ]  # fmt: skip
     if identity is not None:
         chosen += [*_identity(identity), "-o", "IdentitiesOnly=yes"]
-    elif own.is_file():
+    elif _state.has_own_key():
         # Rented with a password, elsewhere, or by a `deploy` that was interrupted: it may fit.
-        chosen += _identity(own)
+        chosen += _identity(_state.own_key_file())
     return chosen
 
 

@@ -1,0 +1,235 @@
+"""A state folder that is no use: one sentence, exit 2, nothing rented; the rest works as ever."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from .driver import CLORE, DEPLOY, Renter, Result
+
+WORDS = (*DEPLOY, "USD-Blockchain", "--ssh-password", "Passw0rd")
+_NO_LOCKS = """
+import errno, fcntl
+def flock(file, how):
+    raise OSError(errno.ENOLCK, "No locks available")
+fcntl.flock = flock
+"""
+
+Run = Callable[..., Result]
+# What is wrong, and what makes a run of `clore` in which it is so.
+Case = Callable[[Renter, Path], Run]
+
+
+def _in(renter: Renter, home: Path, *before: str, **env: str) -> Run:
+    """Runs `clore` with this state folder, behind other words of a command line."""
+
+    def run(*args: object, fails: int = 0) -> Result:
+        done = subprocess.run(
+            [*before, *CLORE, *map(str, args)],
+            env={**renter.env, "CLORE_HOME": str(home), **env},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        result = Result(done.returncode, done.stdout, done.stderr)
+        renter.check(result.out + result.err)
+        assert result.code == fails, result
+        return result
+
+    return run
+
+
+def _bwrap(*words: str) -> list[str]:
+    program = shutil.which("bwrap")
+    command = [str(program), "--dev-bind", "/", "/", *words, "--"]
+    if not program or subprocess.run([*command, "true"], capture_output=True).returncode:
+        pytest.skip("mounts need bwrap and namespaces")
+    return command
+
+
+def _plainly() -> list[str]:
+    """As a user to whom permissions apply: root gives up its capabilities."""
+    if os.geteuid() != 0:
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("to test permissions as root needs setpriv")
+    return ["setpriv", "--securebits", "+noroot", "--inh-caps", "-all", "--bounding-set", "-all"]
+
+
+def read_only_mount(renter: Renter, home: Path) -> Run:
+    home.mkdir()
+    return _in(renter, home, *_bwrap("--ro-bind", str(home), str(home)))
+
+
+def read_only_mount_with_a_ledger(renter: Renter, home: Path) -> Run:
+    _in(renter, home)("wallets")
+    return _in(renter, home, *_bwrap("--ro-bind", str(home), str(home)))
+
+
+def read_only_mode(renter: Renter, home: Path) -> Run:
+    home.mkdir(mode=0o500)
+    return _in(renter, home, *_plainly())
+
+
+def full(renter: Renter, home: Path) -> Run:
+    home.mkdir()
+    fill = ["sh", "-c", f'head -c 4096 /dev/zero > {home}/other; exec "$@"', "sh"]
+    return _in(renter, home, *_bwrap("--size", "4096", "--tmpfs", str(home)), *fill)
+
+
+def without_locks(renter: Renter, home: Path) -> Run:
+    """As NFS without its lock daemon. Simulated: the call fails in the child as it does there."""
+    folder = home.with_name("site")
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_NO_LOCKS)
+    return _in(renter, home, PYTHONPATH=str(folder))
+
+
+def of_another_user(renter: Renter, home: Path) -> Run:
+    if os.geteuid() != 0:
+        return _in(renter, Path("/usr/share"))
+    home.mkdir(mode=0o755)
+    os.chown(home, 1234, 1234)
+    return _in(renter, home)
+
+
+def closed_by_another_user(renter: Renter, home: Path) -> Run:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make one")
+    home.mkdir(mode=0o700)
+    os.chown(home, 1234, 1234)
+    return _in(renter, home, *_plainly())
+
+
+def newer(renter: Renter, home: Path) -> Run:
+    _in(renter, home)("wallets")
+    with sqlite3.connect(home / "ledger.sqlite") as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    return _in(renter, home)
+
+
+def a_file(renter: Renter, home: Path) -> Run:
+    home.write_text("")
+    return _in(renter, home)
+
+
+def in_a_file(renter: Renter, home: Path) -> Run:
+    home.write_text("")
+    return _in(renter, home / "below")
+
+
+def dangling(renter: Renter, home: Path) -> Run:
+    home.symlink_to(home.with_name("nowhere"))
+    return _in(renter, home)
+
+
+@pytest.mark.parametrize(
+    ("case", "said"),
+    [
+        (read_only_mount, "Read-only file system"),
+        (read_only_mount_with_a_ledger, "Read-only file system"),
+        (read_only_mode, "Permission denied"),
+        (full, "make room on its disk"),
+        (without_locks, "file system without locks"),
+        (of_another_user, "belongs to another user"),
+        (closed_by_another_user, "belongs to another user"),
+        (newer, "was written by a newer clore"),
+        (a_file, "is a file"),
+        (in_a_file, "Not a directory"),
+        (dangling, "leads nowhere"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_nothing_is_rented_and_all_else_works(
+    renter: Renter, tmp_path: Path, case: Case, said: str
+) -> None:
+    """deploy: exit 2 and one sentence with a way out. orders, ssh, cancel: as ever."""
+    order = renter.rent()
+    run = case(renter, tmp_path / "other")
+    free = renter.server()
+    for more in ((), ("--ref", "a")):
+        refused = run("deploy", free, *WORDS, *more, "--json", fails=2)
+        assert refused.out == ""
+        message = refused.err.splitlines()[-1]
+        assert said in message, refused
+        assert "CLORE_HOME" in message, refused
+    run("deploy", free, *WORDS[:-2], fails=2)  # with a key of its own, to be kept there
+    for words in (("ledger", "--offline"), ("orphans",)):
+        assert "CLORE_HOME" in run(*words, fails=2).err
+    assert renter.orders() == [order]
+
+    listed = run("orders", "--json")
+    assert [o["id"] for o in listed.data] == [order]
+    assert len(listed.err.splitlines()) <= 1
+    assert run("wallets", "--json").data
+    assert run("ssh", order, "--json").data["order_id"] == order
+    assert f"Cancelled: order {order}." in run("cancel", order).err
+
+
+@pytest.mark.parametrize("pages", [4, 10, 14, 16, 18, 20, 22, 24, 40])
+def test_a_disk_that_fills_up_meanwhile(renter: Renter, tmp_path: Path, pages: int) -> None:
+    """Wherever it runs full: either nothing is rented, or the order's id is on stdout."""
+    home = tmp_path / "other"
+    home.mkdir()
+    size = str(pages * 4096)
+    run = [*_bwrap("--size", size, "--tmpfs", str(home)), *CLORE]
+    done = subprocess.run(
+        [*run, "deploy", str(renter.server()), *WORDS],
+        env={**renter.env, "CLORE_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    renter.check(done.stdout + done.stderr)
+    if done.returncode:
+        assert (done.returncode, renter.orders()) == (2, []), done
+        assert "make room on its disk" in done.stderr
+    else:
+        assert renter.orders() == [int(done.stdout)]
+        renter("cancel", int(done.stdout))
+
+
+@pytest.mark.parametrize("how", ["noise", "cut", "empty"])
+def test_a_damaged_ledger_is_kept_aside_and_rebuilt(renter: Renter, how: str) -> None:
+    """The next command says where it is; what runs is in the new one, and nothing is an orphan."""
+    order = renter.rent("--purpose", "training")
+    path = renter.home / "ledger.sqlite"
+    if how == "noise":
+        path.write_bytes(os.urandom(20_000))
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:5000])
+    else:
+        with path.open("r+b") as file:
+            file.seek(100)
+            file.write(bytes(3000))
+    before = path.read_bytes()
+    said = renter("wallets").err
+    aside = renter.home / "ledger.damaged-1.sqlite"
+    assert f"The ledger was damaged: it is kept as {aside}, and was rebuilt" in said
+    assert aside.read_bytes() == before
+    assert renter("wallets").err == ""
+    assert renter("orphans", "--check").out == ""
+    (row,) = renter("ledger", "--json").data["orders"]
+    assert (row["order_id"], row["state"]) == (order, "running")
+    renter("cancel", order)
+
+
+def test_a_damaged_ledger_and_no_network(renter: Renter) -> None:
+    """The next command that reaches the service rebuilds it, each account its own part."""
+    order = renter.rent()
+    key = renter.market.create_account({"bitcoin": 1, "USD-Blockchain": 1})
+    (renter.home / "ledger.sqlite").write_bytes(b"no database" * 100)
+    renter.fault("my_orders", "500", times=1)
+    assert "rebuilt" not in renter("wallets").err
+    assert "rebuilt from your orders (0)" in renter.with_(CLORE_API_KEY=key)("wallets").err
+    assert "rebuilt from your orders (1)" in renter("wallets").err
+    assert renter("orphans", "--check").out == ""
+    renter("cancel", order)
