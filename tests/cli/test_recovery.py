@@ -96,7 +96,8 @@ def test_the_same_ref_after_a_kill_is_the_same_order(renter: Renter) -> None:
     """Typed again as it was, the command prints the id of the order that the killed one made."""
     server = renter.server()
     words = ("deploy", server, *USD, "--ref", "run 7", "--purpose", "training")
-    killed(renter, 2, "before", *words)
+    killed(renter, 3, "before", *words)
+    assert len(renter.orders()) == 1
     again = renter(*words)
     assert renter.orders() == [int(again.out)]
     assert f"--ref run 7 is order {again.out.strip()} on server {server}" in again.err
