@@ -21,6 +21,7 @@ import httpx
 
 from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Step, Turn
 from clore_ai._secrets import MASK, SecretBytes, forms
+from clore_ai._service_clock import ServiceClock
 from clore_ai._trace import Exchange
 from clore_ai._version import __version__
 from clore_ai._wire import Call, Reply
@@ -86,8 +87,15 @@ def _exchange(settings: Settings, step: Send) -> Exchange:
     return exchange
 
 
-def _reply(response: httpx.Response, settings: Settings) -> Reply:
+def _local_time() -> Instant:
+    return Instant(time.time(), time.monotonic())
+
+
+def _reply(response: httpx.Response, settings: Settings, clock: ServiceClock) -> Reply:
     kind, content = response.headers.get("content-type", ""), response.content
+    # Neither a page of somebody in between nor what a cache had kept tells the service's time.
+    if "date" in response.headers and "json" in kind and "age" not in response.headers:
+        clock.told(response.headers["date"], _local_time(), response.elapsed.total_seconds())
     # An error page may quote the request. A short key may be a number, or a word.
     if settings.api_key is not None and len(settings.api_key) >= _SHORT_KEY:
         for form in forms(settings.api_key):
@@ -131,6 +139,7 @@ class Driver:
     def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
         self._settings = settings
         self._limiter = limiter
+        self._clock = ServiceClock()
         self._client = httpx.Client(headers=_headers(settings), timeout=timeout_s, verify=_tls())
         # 001's client has no close(), and 004's examples do not call it.
         weakref.finalize(self, self._client.close)
@@ -166,7 +175,7 @@ class Driver:
         elif isinstance(step, Sleep):
             time.sleep(step.seconds)
         elif isinstance(step, Clock):
-            return Instant(time.time(), time.monotonic())
+            return self._clock.now(_local_time())
         elif isinstance(step, Backoff):
             self._limiter.set_backoff(step.seconds)
         elif isinstance(step, Probe):
@@ -185,7 +194,7 @@ class Driver:
         exchange, start = _exchange(self._settings, step), time.monotonic()
         try:
             request = _request(self._client, self._settings.base_url, step, trace)
-            reply = _reply(self._client.send(request), self._settings)
+            reply = _reply(self._client.send(request), self._settings, self._clock)
         except BaseException as exc:  # noqa: BLE001 - raised again, bare
             exchange.failed(exc, time.monotonic() - start)
             _no_answer(call, self._settings.base_url, _bare(exc))
@@ -225,6 +234,7 @@ class AsyncDriver:
     def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
         self._settings = settings
         self._limiter = limiter
+        self._clock = ServiceClock()
         self._client = httpx.AsyncClient(
             headers=_headers(settings), timeout=timeout_s, verify=_tls()
         )
@@ -259,7 +269,7 @@ class AsyncDriver:
         elif isinstance(step, Sleep):
             await asyncio.sleep(step.seconds)
         elif isinstance(step, Clock):
-            return Instant(time.time(), time.monotonic())
+            return self._clock.now(_local_time())
         elif isinstance(step, Backoff):
             self._limiter.set_backoff(step.seconds)
         elif isinstance(step, Probe):
@@ -278,7 +288,7 @@ class AsyncDriver:
         exchange, start = _exchange(self._settings, step), time.monotonic()
         try:
             request = _request(self._client, self._settings.base_url, step, trace)
-            reply = _reply(await self._client.send(request), self._settings)
+            reply = _reply(await self._client.send(request), self._settings, self._clock)
         except BaseException as exc:  # noqa: BLE001 - raised again, bare
             exchange.failed(exc, time.monotonic() - start)
             _no_answer(call, self._settings.base_url, _bare(exc))

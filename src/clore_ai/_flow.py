@@ -76,10 +76,14 @@ class Clock:
 
 @dataclass(frozen=True)
 class Instant:
-    """`wall`: unix seconds. `mono`: seconds that never jump, for deadlines."""
+    """`wall`: unix seconds by the service's clock. `mono`: seconds that never jump, for deadlines.
+
+    `ahead_s`: how far the service's clock is ahead of this machine's, as far as is known.
+    """
 
     wall: float
     mono: float
+    ahead_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from starlette.routing import Mount
 
 from clore_sandbox import answers, body, oddities
 from clore_sandbox.answers import Answer
+from clore_sandbox.dates import Dated
 from clore_sandbox.endpoints import ENDPOINTS, Outcome, Request
 from clore_sandbox.faults import BODY_KINDS
 from clore_sandbox.http import cut
@@ -221,4 +222,4 @@ def make_app(api: Api, control: ASGIApp) -> ASGIApp:
         exception_handlers={HTTPException: nowhere},
     )
     app.router.redirect_slashes = False
-    return body.HeardOut(app)
+    return Dated(body.HeardOut(app), api.market.clock)

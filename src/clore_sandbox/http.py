@@ -86,6 +86,7 @@ class HttpFront:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,  # the app's own: see dates.py
             proxy_headers=False,
             backlog=BACKLOG,
             # Cut what is still being answered rather than wait for it.
@@ -101,7 +102,7 @@ class HttpFront:
         self._server.lifespan = self._server.config.lifespan_class(self._server.config)
         await self._server.startup(sockets=[self._sock])
         self._ticks = asyncio.gather(
-            self._server.main_loop(),  # refreshes the date header, among other things
+            self._server.main_loop(),  # keeps uvicorn's own state fresh
             look_after(self._server.server_state.connections),
         )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from clore_ai.cli import _output, _recover
+from clore_ai.cli import _output, _recover, _units
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from clore_ai.client import CloreAI
+
+_CLOCK_OFF_S = 300.0
 
 
 @contextmanager
@@ -32,3 +34,16 @@ def connect(*, ask: bool = True) -> Generator[CloreAI]:
         finally:
             for sentence in api.session.trouble:
                 _output.note(sentence)
+            _warn(api)
+
+
+def _warn(api: CloreAI) -> None:
+    """One line each of what may cost money unseen; nothing is asked of the service for it."""
+    from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+
+    now = api.drive(clock())
+    if abs(now.ahead_s) > _CLOCK_OFF_S:
+        off = f"{_units.duration(abs(now.ahead_s))} {'behind' if now.ahead_s > 0 else 'ahead of'}"
+        _output.note(
+            f"This machine's clock is {off} the service's, by which leases are counted; set it."
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,9 +22,12 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
 
     What runs, what it costs without fees, how to reach it.
     """
+    from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+
     with connect() as api:
         orders = api.my_orders(include_completed=completed)
         rates = _rates(api, orders)
+        now = api.drive(clock()).wall
     usd_h = {o.id: _usd_per_hour(o, rates) for o in orders}
     if as_json:
         _output.data([row(o, usd_h[o.id]) for o in orders])
@@ -33,7 +35,6 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
     if not orders:
         _output.note("No orders." if completed else "No active orders (ended ones: --completed).")
         return
-    now = time.time()
     _output.table(
         [">ID", ">Server", "GPU", "Type", "Status", ">Price/day", ">$/h", ">$/day", ">Spent",
          "Coin", ">Time", "SSH"],
