@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.exceptions import (
         AuthError,
+        BudgetError,
         CloreAPIError,
         ConfigError,
         DBError,
@@ -53,6 +54,7 @@ __all__ = [
     "APIResponse",
     "AsyncCloreAI",
     "AuthError",
+    "BudgetError",
     "CloreAI",
     "CloreAPIError",
     "ConfigError",

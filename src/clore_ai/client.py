@@ -221,6 +221,7 @@ class CloreAI:
             InvalidInputError: the input is refused, here or there; nothing was rented.
             AuthError: no key, or an unknown one.
             FieldError: refused, e.g. ``server-already-rented``; nothing was rented.
+            BudgetError: over a budget of the ledger (``clore budget``); nothing was rented.
             RateLimitError: still refused after `max_retries` waits; nothing was rented.
             OrderUncertain: an order may exist; look at `my_orders` before trying again.
         """
@@ -241,6 +242,7 @@ class CloreAI:
             required_price=required_price,
             autossh_entrypoint=autossh_entrypoint,
         )
+        check.limits(lease_h, max_cost_usd)
         terms = create.Terms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
         return self.drive(create.create(self._session, body, terms))
 

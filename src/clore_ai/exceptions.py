@@ -11,6 +11,7 @@ CloreAPIError
 ├── TransportError         no answer: `maybe_acted` says whether the request may have been acted on
 ├── NotFoundError          an order or a server that is not in the service's lists
 ├── ConfigError            a config file or setting that cannot be used
+├── BudgetError            over a budget or a limit, so nothing was rented; carries `standing`
 ├── OrderEnded             an order that ended while it was waited for; carries `order`
 ├── WaitTimeout            what was waited for did not come in time; carries `order`
 └── OrderUncertain         an order that may exist and be billed; carries `intent`
@@ -23,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clore_ai.ledger import Intent
     from clore_ai.models import Order
+    from clore_ai.rental.budget import Standing
 
 __all__ = [
     "ERROR_MAP",
     "AuthError",
+    "BudgetError",
     "CloreAPIError",
     "ConfigError",
     "DBError",
@@ -110,6 +113,21 @@ class NotFoundError(CloreAPIError):
 
 class ConfigError(CloreAPIError):
     """A config file or a setting that cannot be used; the message names it."""
+
+
+class BudgetError(CloreAPIError):
+    """It would cost more than a budget or a limit allows, or that can't be told. Nothing was done.
+
+    `standing` is how the budget stood, None where it was a limit of the order's own; `wanted` what
+    was wanted of it, in its unit.
+    """
+
+    def __init__(
+        self, message: str, *, standing: Standing | None = None, wanted: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.standing = standing
+        self.wanted = wanted
 
 
 class OrderEnded(CloreAPIError):  # noqa: N818 - what happened, as 004's users would say it

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 State = Literal["open", "created", "refused", "uncertain"]
+Per = Literal["day", "month"]
+
+USD_VALUE = "USD"
+"""The unit of a budget over all coins, by what they are worth; others are a coin's name."""
 
 FILE = "ledger.sqlite"
 
@@ -39,7 +43,7 @@ _STEPS = (
         type TEXT NOT NULL, currency TEXT NOT NULL, image TEXT NOT NULL, client_ref TEXT,
         purpose TEXT, state TEXT NOT NULL, reason TEXT, opened_at REAL NOT NULL, posted_at REAL,
         answered_at REAL, newest_id INTEGER, known_ids TEXT NOT NULL, order_id INTEGER, gpu TEXT,
-        price REAL, usd_per_coin REAL, creation_fee REAL, started_at REAL, lease_s REAL,
+        price REAL, usd_per_coin REAL, creation_fee REAL, started_at REAL, mrl_s REAL, lease_s REAL,
         ends_at REAL, max_cost_usd REAL, spend REAL, seen_at REAL, ended_at REAL);
     CREATE UNIQUE INDEX one_intent_an_order ON intents (account, order_id)
         WHERE order_id IS NOT NULL;
@@ -96,6 +100,8 @@ class Intent:
     creation_fee: float | None = None
     started_at: float | None = None
     """`ct` of the order."""
+    mrl_s: float | None = None
+    """The longest that the service lets it run, in seconds."""
     ends_at: float | None = None
     """When its lease is over."""
     spend: float | None = None
@@ -114,6 +120,15 @@ class Intent:
     def runs(self) -> bool:
         """Is it, as far as is known, an order that is billed?"""
         return self.state == "created" and self.ended_at is None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """At most `amount`, in `unit`, a calendar day or month of UTC."""
+
+    unit: str
+    per: Per
+    amount: float
 
 
 _COLUMNS = [f.name for f in fields(Intent)]
@@ -253,6 +268,37 @@ class Ledger:
     def untold(self) -> list[Intent]:
         """Those that run, and whose order the user may not know of."""
         return [intent for intent in self.running() if intent.untold]
+
+    def since(self, start: float) -> list[Intent]:
+        """Those that may have cost something since `start`: neither refused nor ended before."""
+        with self._database.transaction(write=False) as db:
+            where = "state != 'refused' AND (ended_at IS NULL OR ended_at >= ?)"
+            return self._select(db, where, start)
+
+    def budgets(self) -> list[Budget]:
+        """What may be spent; none means without limit."""
+        with self._database.transaction(write=False) as db:
+            rows = db.execute(
+                "SELECT unit, per, amount FROM budgets WHERE account = ? ORDER BY unit, per",
+                (self.account,),
+            )
+            return [Budget(*row) for row in rows]
+
+    def set_budget(self, budget: Budget) -> None:
+        """Set a budget in place of that of the same unit and period, if any."""
+        with self._database.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?)",
+                (self.account, budget.unit, budget.per, budget.amount),
+            )
+
+    def unset_budget(self, budget: Budget) -> None:
+        """Lift the budget of this unit and period."""
+        with self._database.transaction() as db:
+            db.execute(
+                "DELETE FROM budgets WHERE account = ? AND unit = ? AND per = ?",
+                (self.account, budget.unit, budget.per),
+            )
 
     def by_ref(self, client_ref: str) -> Intent | None:
         """The intent under `client_ref` that was not refused."""

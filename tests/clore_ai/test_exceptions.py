@@ -10,9 +10,10 @@ import pytest
 import clore_ai
 import clore_client
 from clore_ai import exceptions
-from clore_ai.exceptions import CloreAPIError, OrderEnded, OrderUncertain, WaitTimeout
-from clore_ai.ledger import Intent
+from clore_ai.exceptions import BudgetError, CloreAPIError, OrderEnded, OrderUncertain, WaitTimeout
+from clore_ai.ledger import Budget, Intent
 from clore_ai.models import Order
+from clore_ai.rental.budget import Standing
 
 ORDER = Order(id=7, server_id=5, ssh_password="p")
 INTENT = Intent(5, "on-demand", "bitcoin", "i", known_ids=frozenset({1}))
@@ -24,8 +25,9 @@ EXAMPLES = [
         for kind in vars(exceptions).values()
         if isinstance(kind, type)
         and issubclass(kind, CloreAPIError)
-        and kind not in (OrderEnded, WaitTimeout, OrderUncertain)
+        and kind not in (BudgetError, OrderEnded, WaitTimeout, OrderUncertain)
     ),
+    BudgetError("m", standing=Standing(Budget("USD", "day", 5), 0.0, 1.0, 2.0), wanted=3.0),
     OrderEnded("m", ORDER),
     WaitTimeout("m", ORDER),
     OrderUncertain("m", INTENT),

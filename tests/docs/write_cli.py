@@ -14,7 +14,11 @@ from clore_ai.cli import COMMANDS, cli
 
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 _BLOCK = re.compile(r"<!-- help: clore ?(?P<words>[\w -]*?) -->\n```text\n.*?\n```", re.DOTALL)
-GROUPS = {"config": ["set", "get", "show"], "sandbox": ["up", "status", "down"]}
+GROUPS = {
+    "budget": ["set", "unset"],
+    "config": ["set", "get", "show"],
+    "sandbox": ["up", "status", "down"],
+}
 
 
 def every_command() -> list[list[str]]:

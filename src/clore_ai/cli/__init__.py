@@ -29,6 +29,7 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     "Keep track": [
         ("ledger", "ledger", "Show what was rented, for how long, and what it cost."),
         ("orphans", "orphans", "Show orders that the ledger does not know, and the reverse."),
+        ("budget", "budget", "Show what may be spent, and what is left of it."),
     ],
     "Spot": [
         ("spot", "spot", "Show the spot market of a server."),

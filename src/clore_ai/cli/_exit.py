@@ -1,7 +1,7 @@
 """Exit codes, and errors in one sentence: what failed, with which id, what to type next.
 
 0 done · 1 API or network · 2 usage · 3 key · 4 not found · 5 rate limited · 6 nothing matched ·
-7 balance · 8 timed out · 9 order uncertain (money may be spent) · 130 Ctrl-C.
+7 balance or budget · 8 timed out · 9 order uncertain (money may be spent) · 130 Ctrl-C.
 With ``--json`` an error is one JSON object on stderr: `code` (stable), `message`, `exit`, and
 where known `error` (the service's reason), `api_code`, `order_id`, `server_id`.
 """
@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import traceback
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,6 +35,7 @@ _BY_REASON = {
     "not_enough_balance": ("balance", 7),
 }
 _BY_CLASS: list[tuple[type[Exception], str, int]] = [
+    (e.BudgetError, "budget", 7),
     (e.OrderUncertain, "order_uncertain", 9),
     (e.WaitTimeout, "timed_out", 8),
     (e.OrderEnded, "order_ended", 4),
@@ -152,6 +154,14 @@ def _tell_error(as_json: bool, exc: e.CloreAPIError) -> int:  # noqa: FBT001 - p
         facts |= {"order_id": order.id, "server_id": order.server_id}
     if isinstance(exc, e.OrderUncertain):
         facts["server_id"] = exc.intent.server_id
+    standing = getattr(exc, "standing", None)
+    if standing is not None:
+        facts |= {
+            "budget": asdict(standing.budget),
+            "spent": standing.spent,
+            "committed": standing.committed,
+            "wanted": getattr(exc, "wanted", None),
+        }
     message = str(exc)
     if isinstance(exc, e.AuthError):
         message = _NO_KEY if exc.status is None else message + _whose_key()

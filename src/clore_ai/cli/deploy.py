@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _state, _units
+from clore_ai.cli import _limits, _output, _state, _units
 from clore_ai.cli._account import connect
 from clore_ai.config import state_folder
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import MarketplaceServer, Order, Wallet
     from clore_ai.rental.cost import Cost
+    from clore_ai.rental.lease import Settled
 
 
 _WORTH_SAYING = 0.97
@@ -31,6 +32,7 @@ class _Plan:
     server: MarketplaceServer
     cost: Cost
     balance: float | None
+    end: Settled
 
     @property
     def lasts_h(self) -> float | None:
@@ -77,6 +79,7 @@ class _Plan:
 )
 @click.option("--command", "startup", help="Command run at start-up.")
 @click.option("--spot-price", type=float, help="Your bid, in the coin per DAY, whole server.")
+@_limits.options
 @click.option("--wait", is_flag=True, help="Wait until SSH answers.")
 @click.option("--wait-timeout", type=click.FloatRange(1), default=480, show_default=True,
               help="Seconds for --wait; then exit 8.")  # fmt: skip
@@ -153,7 +156,8 @@ def _agree(
     plan = _plan(api, server_id, options)
     if options["kind"] == "on-demand":
         wishes["required_price"] = plan.cost.price_per_day
-    _show(plan, options["kind"], options["image"])
+    _show(plan, options["kind"], options["image"], _limits.line(api, plan.end, plan.cost.coin))
+    _limits.check(api, plan.server, options["kind"], plan.cost, plan.end.lease_s)
     if options["dry_run"]:
         if options["as_json"]:
             _output.data(_plan_row(plan))
@@ -240,6 +244,7 @@ def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> _Plan:
 
     Raises:
         NotFoundError, FieldError: with the reasons that the service would give.
+        InvalidInputError, BudgetError: its end contradicts itself, or its limit.
     """
     from clore_ai.exceptions import FieldError, NotFoundError  # noqa: PLC0415 - not for --help
     from clore_ai.rental import pick  # noqa: PLC0415 - likewise
@@ -265,14 +270,15 @@ def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> _Plan:
             6,
             {"code": 6, "error": "currency-not-allowed"},
         )
-    return _Plan(server, terms, _balance(api.wallets(), coin))
+    end = _limits.settle(terms, server.mrl, options)
+    return _Plan(server, terms, _balance(api.wallets(), coin), end)
 
 
 def _balance(wallets: list[Wallet], coin: str) -> float | None:
     return next((w.balance for w in wallets if w.name == coin), None)
 
 
-def _show(plan: _Plan, kind: str, image: str) -> None:
+def _show(plan: _Plan, kind: str, image: str, end: str) -> None:
     s, c = plan.server, plan.cost
     per_h, total_h = c.price_usd_per_hour, c.total_usd_per_hour
     fee = (
@@ -294,6 +300,7 @@ def _show(plan: _Plan, kind: str, image: str) -> None:
         (price, f"{_units.usd_h(per_h)} = {_units.usd_day(per_h)} = {listed}"),
         ("with fee", f"{_units.usd_h(total_h)} = {_units.usd_day(total_h)} = {total}"),
         ("once", fee),
+        ("ends", end),
         ("balance", f"{_units.coin(plan.balance)} {c.coin}{lasts}"),
     ):
         _output.note(f"  {name:9} {value}")
@@ -325,6 +332,9 @@ def _plan_row(plan: _Plan) -> dict[str, Any]:
         "price_usd_per_hour": c.price_usd_per_hour,
         "total_usd_per_hour": c.total_usd_per_hour,
         "total_usd_per_day": c.total_usd_per_day,
+        "lease_hours": None if plan.end.lease_s is None else plan.end.lease_s / 3600,
+        "at_most": plan.end.at_most,
+        "at_most_usd": plan.end.at_most_usd,
         "balance": plan.balance,
         "lasts_hours": plan.lasts_h,
     }
@@ -351,7 +361,12 @@ def _create(api: CloreAI, wishes: dict[str, Any], plan: _Plan, options: dict[str
     from clore_ai.rental import check, create, recover  # noqa: PLC0415 - not for --help
 
     terms = create.Terms(
-        options["ref"], options["purpose"], usd_per_coin=plan.cost.usd_per_coin, untold=True
+        options["ref"],
+        options["purpose"],
+        lease_s=plan.end.lease_s,
+        max_cost_usd=options["max_cost"],
+        usd_per_coin=plan.cost.usd_per_coin,
+        untold=True,
     )
     last = max((i.id or 0 for i in api.ledger.intents()), default=0)
     _output.note("Renting…")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._secrets import hide
@@ -82,6 +83,13 @@ def order_body(
         "type": type,
     }
     return body | {name: value for name, value in given.items() if value is not None}
+
+
+def limits(lease_h: float | None, max_cost_usd: float | None) -> None:
+    """A lease and a limit of cost, where given, are numbers above 0."""
+    for name, value in (("lease_h", lease_h), ("max_cost_usd", max_cost_usd)):
+        if value is not None and not 0 < value < inf:
+            _refuse(f"{name} must be a number above 0, not {value!r}; leave it out for no limit.")
 
 
 def issue(text: str | None) -> None:

@@ -23,7 +23,7 @@ from clore_ai._parse import model
 from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain, ResponseError
 from clore_ai.ledger import Intent
 from clore_ai.models import Order
-from clore_ai.rental import look
+from clore_ai.rental import afford, look
 from clore_ai.rental.look import facts, match, on_server, orders
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Fl
 
     Raises:
         CloreAPIError: a refusal; nothing was rented.
+        BudgetError: it would go over a budget; nothing was rented.
         OrderUncertain: an order may exist; it carries the intent.
         ConfigError: the ledger can't be written; nothing was rented.
     """
@@ -97,6 +98,7 @@ def _hold(session: Session, locks: ExitStack, name: str) -> Flow[None]:
 
 
 def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
+    price = yield from afford.price(session, body, terms.usd_per_coin, terms.max_cost_usd)
     server_id = body["renting_server"]
     before = yield from _before(session, server_id)
     now = (yield from clock()).wall
@@ -109,8 +111,8 @@ def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
         purpose=terms.purpose,
         lease_s=terms.lease_s,
         max_cost_usd=terms.max_cost_usd,
-        price=body.get("spotprice", body.get("required_price")),
-        usd_per_coin=terms.usd_per_coin,
+        price=price.per_day,
+        usd_per_coin=price.usd_per_coin,
         untold=terms.untold,
         opened_at=now,
         posted_at=now,
@@ -119,11 +121,21 @@ def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
     )
     session.ledger.open(intent)
     try:
+        _afford(session, intent, now)
         return (yield from _send(session, intent, body))
     finally:
         if intent.state == "open":  # stopped in mid-course, by Ctrl-C say
             why = "stopped before its order was known"
             _write(session, intent, state="uncertain", reason=why)
+
+
+def _afford(session: Session, intent: Intent, now: float) -> None:
+    """Only once it is written: of two that rent at once, one sees the other."""
+    try:
+        afford.check(session, intent, now)
+    except CloreAPIError as exc:
+        _write(session, intent, state="refused", reason=type(exc).__name__)
+        raise
 
 
 def _write(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: ANN401 - fields of Intent

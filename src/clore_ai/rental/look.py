@@ -166,6 +166,7 @@ def facts(intent: Intent, order: Order, now: float) -> dict[str, Any]:
         "usd_per_coin": usd / order.price if usd and order.price else None,
         "creation_fee": order.creation_fee,
         "started_at": started_at,
+        "mrl_s": order.mrl,
         "spend": order.spend,
     }
     if intent.ends_at is None:

@@ -68,6 +68,7 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
         rates = {**(yield from currency_rates(session, records[0].get("id"))), **rates}
         for server in servers:
             server.use_rates(rates)
+    session.worth.update(rates)
     limit = wanted.max_price_usd
     if limit is None:
         return Selection(servers, 0, len(records))

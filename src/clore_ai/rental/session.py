@@ -26,6 +26,8 @@ class Session:
     """USD for one coin, as last read from `spot_marketplace`."""
     rates_read_at: float | None = None
     """On the clock that never jumps."""
+    worth: dict[str, float] = field(default_factory=dict[str, float])
+    """USD for one coin, as the marketplace last seen implied it."""
     found: list[Intent] = field(default_factory=list[Intent])
     """Intents whose order a later look has found: their own command had been stopped."""
     trouble: list[str] = field(default_factory=list[str])
