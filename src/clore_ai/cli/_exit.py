@@ -96,7 +96,7 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
     except click.ClickException as exc:
         return _tell(as_json, "usage", USAGE, _usage(exc))
     except e.CloreAPIError as exc:
-        return _tell_error(as_json, exc)
+        return tell(as_json, exc)
     except BrokenPipeError:
         return _unread()
     except SystemExit as exc:
@@ -144,7 +144,8 @@ def _usage(exc: click.ClickException) -> str:
     )
 
 
-def _tell_error(as_json: bool, exc: e.CloreAPIError) -> int:  # noqa: FBT001 - private
+def tell(as_json: bool, exc: e.CloreAPIError) -> int:  # noqa: FBT001 - as the commands have it
+    """Say what failed on stderr; its exit code."""
     code, status = _BY_REASON.get(exc.error or "") or next(
         (code, status) for kind, code, status in _BY_CLASS if isinstance(exc, kind)
     )

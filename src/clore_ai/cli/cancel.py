@@ -1,4 +1,4 @@
-"""`clore cancel` (004, CLI Reference)."""
+"""`clore cancel` (004, CLI Reference): done when the orders are gone."""
 
 from __future__ import annotations
 
@@ -6,74 +6,136 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _state, _units
+from clore_ai.cli import _exit, _output, _state, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clore_ai.client import CloreAI
+    from clore_ai.exceptions import CloreAPIError
+    from clore_ai.rental.cancel import Cancelling
+
+_SAID = {
+    "you_dont_own_this_order": "You have no order {0}. See: clore orders",
+    "order_not_active": (
+        "Order {0} has already ended. What it cost: clore orders --completed"
+    ),
+}  # fmt: skip
 
 
 @click.command()
-@click.argument("order_id", type=int)
-@click.option("--issue", help="What was wrong with the server, for its host (2,048 characters).")
+@click.argument("order_ids", type=int, nargs=-1, metavar="[ORDER_ID]...")
+@click.option("--all", "everything", is_flag=True, help="All orders that run.")
+@click.option("--issue", metavar="TEXT",
+              help="What was wrong with the server, for its host (2,048 characters).")  # fmt: skip
+@click.option("--wait-timeout", type=click.FloatRange(1), default=60, show_default=True,
+              help="Seconds until they must be gone; then exit 8.")  # fmt: skip
+@click.option("-y", "--yes", is_flag=True, help="Don't ask, with --all on a terminal.")
 @_output.json_option
-def command(order_id: int, issue: str | None, as_json: bool) -> None:  # noqa: FBT001 - an option
+def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
     """Cancel an order and say what it cost.
 
-    Billing of ORDER_ID stops within about a minute.
+    Done when ORDER_ID is gone from the orders that run. Of several, one that fails does not stop
+    the others; the exit code is the worst.
     """
+    everything: bool = options["everything"]
+    if everything == bool(order_ids):
+        raise click.UsageError("Give the ids of the orders to cancel, or --all, not both.")
+    from clore_ai.rental import check  # noqa: PLC0415 - not for --help
+
+    check.issue(options["issue"])
     with connect(ask=False) as api:  # they know which order they mean
-        answer = _cancel(api, order_id, issue)
-        _state.forget(api.base_url, order_id)
-        _output.note(f"Cancelled: order {order_id}.", bold=True)
-        spent = _spent(api, order_id)
-    if as_json:
-        _output.data(answer | spent)
-    elif spent:
-        _output.note(
-            f"It ran {_units.duration(spent['seconds'])} and cost {_units.coin(spent['total'])} "
-            f"{spent['currency']}: {_units.coin(spent['spend'])} for the time, the rest fees."
-        )
+        ids = _running(api, yes=options["yes"]) if everything else list(dict.fromkeys(order_ids))
+        done = end(api, ids, options["issue"], options["wait_timeout"])
+    if len(ids) == 1 and not everything:
+        (one,) = done
+        if one.error is not None:
+            raise one.error
+        if options["as_json"]:
+            _output.data({"code": 0, **row(one)})
+        return 0
+    if options["as_json"]:
+        _output.data([row(each) for each in done])
+    errors = [each.error for each in done if each.error is not None]
+    return max((_exit.tell(options["as_json"], error) for error in errors), default=0)
 
 
-def _cancel(api: CloreAI, order_id: int, issue: str | None) -> dict[str, Any]:
+def _running(api: CloreAI, *, yes: bool) -> list[int]:
+    ids = [order.id for order in api.my_orders() if order.active]
+    if not ids:
+        _output.note("No active orders.")
+    elif not yes:
+        listed = ", ".join(map(str, ids))
+        _output.ask(f"Cancel all {len(ids)} orders ({listed})?", "nothing was cancelled")
+    return ids
+
+
+def end(api: CloreAI, ids: Sequence[int], issue: str | None, timeout_s: float) -> list[Cancelling]:
+    """Cancel these orders and say what each cost; what became of each.
+
+    Raises:
+        KeyboardInterrupt: saying which of them may still run.
+    """
+    from clore_ai.rental import cancel  # noqa: PLC0415 - not for --help
+
+    todo = [cancel.Cancelling(order_id) for order_id in ids]
+    try:
+        api.drive(cancel.until_gone(api.session, todo, issue, timeout_s))
+    except KeyboardInterrupt:
+        left = " ".join(str(each.order_id) for each in todo if not each.done)
+        if not left:
+            raise
+        raise KeyboardInterrupt(
+            f"Interrupted. Not seen to end, and maybe billed: {left}. "
+            f"Look with: clore orders. Try again with: clore cancel {left}"
+        ) from None
+    for each in todo:
+        each.error = _plain(each.order_id, each.error)
+        if each.gone or getattr(each.error, "error", None) == "order_not_active":
+            _state.forget(api.base_url, each.order_id)
+        if each.gone:
+            _output.note(f"Cancelled: order {each.order_id}.{_bill(each)}", bold=True)
+    return todo
+
+
+def _plain(order_id: int, error: CloreAPIError | None) -> CloreAPIError | None:
+    """A refusal in words that name the order and the next step."""
     from clore_ai.exceptions import FieldError  # noqa: PLC0415 - not for --help
 
-    try:
-        return api.cancel_order(order_id, issue)
-    except FieldError as exc:
-        said = {
-            "you_dont_own_this_order": f"You have no order {order_id}. See: clore orders",
-            "order_not_active": f"Order {order_id} has already ended. "
-            "What it cost: clore orders --completed",
-        }.get(exc.error or "")
-        if said is None:
-            raise
-        if exc.error == "order_not_active":
-            _state.forget(api.base_url, order_id)
-        raise FieldError(said, exc.code, exc.response, status=exc.status) from exc
+    said = _SAID.get(error.error or "") if error is not None else None
+    if error is None or said is None:
+        return error
+    plain = FieldError(said.format(order_id), error.code, error.response, status=error.status)
+    plain.__cause__ = error
+    return plain
 
 
-def _spent(api: CloreAI, order_id: int) -> dict[str, Any]:
-    """What the order cost, as far as the service tells; a failure here undoes no cancel."""
-    from clore_ai.exceptions import CloreAPIError  # noqa: PLC0415 - not for --help
-    from clore_ai.rental import wait  # noqa: PLC0415 - likewise
-    from clore_ai.rental.cost import spent  # noqa: PLC0415 - likewise
+def _bill(each: Cancelling) -> str:
+    spent = row(each)
+    if spent.get("total") is None:
+        return " What it cost is not known."
+    return (
+        f" It ran {_units.duration(spent['seconds'])} and cost {_units.coin(spent['total'])} "
+        f"{spent['currency']}: {_units.coin(spent['spend'])} for the time, the rest fees."
+    )
 
-    try:
-        order = api.drive(wait.find(api.session, order_id, include_completed=True))
-    except CloreAPIError as exc:
-        _output.note(f"What it cost is not known: {exc}")
-        return {}
-    total = spent(order)
-    if total is None:
-        return {}
-    return {
-        "order_id": order_id,
-        "spend": order.spend,
-        "total": total,
-        "currency": order.currency,
-        "seconds": None
-        if order.order_end is None or order.ct is None
-        else order.order_end - order.ct,
-    }
+
+def row(each: Cancelling) -> dict[str, Any]:
+    """What became of an order, for ``--json``; `total` is in `currency`, fees in."""
+    from clore_ai.rental.cost import spent  # noqa: PLC0415 - not for --help
+
+    order = each.order
+    total = spent(order) if order is not None else None
+    found: dict[str, Any] = {"order_id": each.order_id, "cancelled": each.gone}
+    if each.error is not None:
+        found["error"] = each.error.error or str(each.error)
+    if order is not None and total is not None:
+        ended = order.order_end is not None and order.ct is not None
+        found |= {
+            "spend": order.spend,
+            "total": total,
+            "currency": order.currency,
+            "seconds": (order.order_end or 0) - (order.ct or 0) if ended else None,
+        }
+    return found

@@ -1,15 +1,25 @@
-"""Stop paying: cancel an order, also when the answer gets lost."""
+"""Stop paying: cancel an order, also when the answer gets lost, and see that it is gone."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clore_ai import _wire
-from clore_ai._flow import Flow, request
+from clore_ai._flow import Flow, Sleep, clock, request
+from clore_ai.exceptions import CloreAPIError, WaitTimeout
+from clore_ai.models import Order
 from clore_ai.rental import check
+from clore_ai.rental.look import orders
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clore_ai.rental.session import Session
+
+GONE_DEADLINE_S = 60.0
+"""Billing stops within about a minute of a cancel, and the order may linger (api.md, 3-4)."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 3.0
 
 
 def cancel(session: Session, order_id: int, issue: str | None = None) -> Flow[dict[str, Any]]:
@@ -21,3 +31,93 @@ def cancel(session: Session, order_id: int, issue: str | None = None) -> Flow[di
     """
     check.issue(issue)
     return (yield from request(_wire.cancel_order(order_id, issue), session.rules))
+
+
+@dataclass
+class Cancelling:
+    """One order on its way out; may be read at any time, also after the flow was stopped."""
+
+    order_id: int
+    agreed: bool = False
+    """The service said that it will end."""
+    gone: bool = False
+    """It was seen to have ended, or is no longer listed."""
+    order: Order | None = None
+    """As last listed."""
+    error: CloreAPIError | None = None
+    """Why it may not be gone; a lost answer is asked for again, and cleared by a good one."""
+
+    @property
+    def done(self) -> bool:
+        """Gone, or surely refused."""
+        return self.gone or (self.error is not None and not self.error.maybe_acted)
+
+
+def until_gone(
+    session: Session,
+    todo: Sequence[Cancelling],
+    issue: str | None = None,
+    timeout_s: float = GONE_DEADLINE_S,
+) -> Flow[None]:
+    """Cancel all of `todo`, and look until each is gone; what became of it stands in each.
+
+    One that is refused does not stop the others. At the deadline `error` is `WaitTimeout`, with
+    the order, which may still be billed.
+
+    Raises:
+        InvalidInputError: `issue` is too long; nothing was sent.
+    """
+    check.issue(issue)
+    start = (yield from clock()).mono
+    pause = _FIRST_PAUSE_S
+    while True:
+        for each in todo:
+            if not (each.done or each.agreed):
+                yield from _ask(session, each, issue)
+        if not all(each.done for each in todo):
+            yield from _look(session, [each for each in todo if not each.done])
+        left = [each for each in todo if not each.done]
+        if not left:
+            return
+        if (yield from clock()).mono - start + pause > timeout_s:
+            for each in left:
+                each.error = _late(each, timeout_s)
+            return
+        yield Sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+
+
+def _ask(session: Session, each: Cancelling, issue: str | None) -> Flow[None]:
+    lost = each.error is not None
+    try:
+        yield from cancel(session, each.order_id, issue)
+    except CloreAPIError as exc:
+        if not (lost and exc.error == "order_not_active"):  # else the lost one had ended it
+            each.error = exc
+            return
+    each.agreed, each.error = True, None
+
+
+def _look(session: Session, waiting: list[Cancelling]) -> Flow[None]:
+    try:
+        rows = yield from orders(session, include_completed=True)
+    except CloreAPIError:
+        return  # looked again, until the deadline
+    by_id = {order.id: order for order in rows}
+    for each in waiting:
+        each.order = by_id.get(each.order_id, each.order)
+        listed = each.order_id in by_id
+        each.gone = not by_id[each.order_id].active if listed else each.agreed
+        if each.gone:
+            each.error = None
+
+
+def _late(each: Cancelling, timeout_s: float) -> WaitTimeout:
+    why = "" if each.error is None else f" (last: {each.error})"
+    late = WaitTimeout(
+        f"Order {each.order_id} was not seen to end within {timeout_s:.0f} s{why}. It may still be "
+        f"billed: look with clore orders, and try again with: clore cancel {each.order_id}",
+        each.order or Order.model_validate({"id": each.order_id}),
+    )
+    late.__cause__ = each.error
+    return late

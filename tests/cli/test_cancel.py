@@ -1,0 +1,83 @@
+"""`clore cancel`: done when the orders are gone, and it says so."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from .driver import DEPLOY, Renter, interrupt, until
+
+USD = (*DEPLOY, "USD-Blockchain")
+
+
+@pytest.fixture
+def three(renter: Renter) -> list[int]:
+    return [int(renter("deploy", renter.server(), *USD).out) for _ in range(3)]
+
+
+def test_several(renter: Renter, three: list[int]) -> None:
+    """Each is told with its bill; of an unknown one it is said so; the exit code is the worst."""
+    first, second, third = three
+    done = renter("cancel", first, 1, second, "--json", fails=4)
+    assert [(r["order_id"], r["cancelled"]) for r in done.data] == [
+        (first, True),
+        (1, False),
+        (second, True),
+    ]
+    assert all(r["total"] >= r["spend"] for r in done.data if r["cancelled"])
+    assert done.error["message"] == "You have no order 1. See: clore orders"
+    assert [o["id"] for o in renter("orders", "--json").data] == [third]
+    said = renter("cancel", third, third).err
+    assert said.count(f"Cancelled: order {third}.") == 1
+
+
+def test_all(renter: Renter, three: list[int]) -> None:
+    """A script that says --all is not asked; with nothing there, nothing is done."""
+    said = renter("cancel", "--all", stdin="n\n").err
+    assert [f"Cancelled: order {order}." in said for order in three] == [True] * 3
+    assert renter("orders", "--json").data == []
+    assert "No active orders." in renter("cancel", "--all").err
+    assert renter("cancel", "--all", "--json").data == []
+
+
+def test_wrong_usage(renter: Renter) -> None:
+    """Ids or --all; an issue within the limit, checked before anything is sent."""
+    for words in ((), ("7", "--all"), ("7", "--issue", "x" * 2049), ("seven",)):
+        renter("cancel", *words, fails=2)
+    assert renter.requests("cancel_order") == []
+    assert renter.requests("my_orders") == []
+
+
+def test_the_issue_reaches_the_host(renter: Renter, three: list[int]) -> None:
+    """With every order that is cancelled."""
+    renter("cancel", *three, "--issue", "no GPU")
+    sent = [e.body["issue"] for e in renter.requests("cancel_order") if e.body]
+    assert sent == ["no GPU"] * 3
+
+
+def test_still_there_at_the_deadline(renter: Renter) -> None:
+    """Exit 8, and what to do; the order is still known."""
+    order = int(renter("deploy", renter.server(), *USD).out)
+    renter.fault("cancel_order", "500", times=None)
+    late = renter("cancel", order, "--wait-timeout", "1", "--json", fails=8)
+    renter.market.clear_faults()
+    assert late.error["order_id"] == order
+    assert f"try again with: clore cancel {order}" in late.error["message"]
+    renter("cancel", order)
+
+
+def test_ctrl_c_says_what_still_runs(renter: Renter, three: list[int]) -> None:
+    """Those not seen to end, by their ids. Exit 130."""
+    renter.fault("my_orders", "late", delay_s=30)
+    process = renter.start("cancel", *three[:2], "--json")
+    until(lambda: len(renter.requests("cancel_order")) == 2, "both cancels")
+    time.sleep(0.3)  # it now waits for the late answer
+    interrupt(process)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    message = json.loads(err.splitlines()[-1])["message"]
+    assert f"clore cancel {three[0]} {three[1]}" in message
+    renter.market.clear_faults()
+    renter("cancel", three[2])
