@@ -123,6 +123,15 @@ class Intent:
 
 
 @dataclass(frozen=True)
+class Balance:
+    """What a wallet held at a moment."""
+
+    coin: str
+    at: float
+    balance: float
+
+
+@dataclass(frozen=True)
 class Budget:
     """At most `amount`, in `unit`, a calendar day or month of UTC."""
 
@@ -334,6 +343,32 @@ class Ledger:
         """Say that what it held of this account was found again, as far as it can be."""
         with self._database.transaction() as db:
             db.execute("INSERT OR IGNORE INTO facts VALUES (?, '')", (f"mended {self.account}",))
+
+    def note_balances(self, balances: dict[str, float], at: float) -> None:
+        """What the wallets hold, by coin; of a balance that stays, the first and the last look."""
+        with self._database.transaction() as db:
+            for coin, balance in balances.items():
+                last = db.execute(
+                    "SELECT rowid, balance FROM balances WHERE account = ? AND coin = ? "
+                    "ORDER BY rowid DESC LIMIT 2",
+                    (self.account, coin),
+                ).fetchall()
+                if [row["balance"] for row in last] == [balance, balance]:
+                    db.execute("UPDATE balances SET at = ? WHERE rowid = ?", (at, last[0]["rowid"]))
+                else:
+                    db.execute(
+                        "INSERT INTO balances VALUES (?, ?, ?, ?)",
+                        (self.account, coin, at, balance),
+                    )
+
+    def balances(self) -> list[Balance]:
+        """All that were noted, oldest first."""
+        with self._database.transaction(write=False) as db:
+            rows = db.execute(
+                "SELECT coin, at, balance FROM balances WHERE account = ? ORDER BY rowid",
+                (self.account,),
+            )
+            return [Balance(*row) for row in rows]
 
     def note_balances(self, balances: dict[str, float], at: float) -> None:
         """What the wallets hold, by coin; of a balance that stays, the first and the last look."""

@@ -30,6 +30,8 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("ledger", "ledger", "Show what was rented, for how long, and what it cost."),
         ("orphans", "orphans", "Show orders that the ledger does not know, and the reverse."),
         ("budget", "budget", "Show what may be spent, and what is left of it."),
+        ("lease", "lease", "Show when your orders end, and change it."),
+        ("reap", "reap", "Cancel the orders that are over."),
     ],
     "Spot": [
         ("spot", "spot", "Show the spot market of a server."),

@@ -40,6 +40,8 @@ def connect(*, ask: bool = True) -> Generator[CloreAI]:
 def _warn(api: CloreAI) -> None:
     """One line each of what may cost money unseen; nothing is asked of the service for it."""
     from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+    from clore_ai.exceptions import ConfigError  # noqa: PLC0415 - likewise
+    from clore_ai.rental import warn  # noqa: PLC0415 - likewise
 
     now = api.drive(clock())
     if abs(now.ahead_s) > _CLOCK_OFF_S:
@@ -47,3 +49,13 @@ def _warn(api: CloreAI) -> None:
         _output.note(
             f"This machine's clock is {off} the service's, by which leases are counted; set it."
         )
+    if api.api_key is None or not api.ledger.begun():
+        return
+    try:
+        running, balances = api.ledger.running(), api.ledger.balances()
+    except ConfigError:
+        return  # said already, by whatever needed the ledger
+    latest = {b.coin: (b.at, b.balance) for b in balances}
+    for line in (warn.of_leases(running, now.wall), warn.of_wallets(running, latest, now.wall)):
+        if line is not None:
+            _output.note(line)

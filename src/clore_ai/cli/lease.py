@@ -1,0 +1,107 @@
+"""`clore lease`: when orders end, and another end for one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import _output, _units
+from clore_ai.cli._account import connect
+
+if TYPE_CHECKING:
+    from clore_ai.ledger import Intent
+
+
+@click.group(invoke_without_command=True)
+@_output.json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Show when your orders end, and change it.
+
+    The service does not know leases: `clore reap` cancels what is past its own.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import look  # noqa: PLC0415 - likewise
+
+    with connect() as api:
+        rows = api.drive(look.orders(api.session, include_completed=True))
+        now = api.drive(clock()).wall
+        kept = {i.order_id: i for i in api.ledger.running()}
+    orders = [order for order in rows if order.active]
+    if as_json:
+        _output.data([_row(order.id, kept.get(order.id), now) for order in orders])
+    elif not orders:
+        _output.note("No active orders.")
+    else:
+        _output.table(
+            [">ID", ">Server", "Ends", ">Left", ">At most $"],
+            [
+                [str(order.id), str(order.server_id or "-"), *_cells(kept.get(order.id), now)]
+                for order in orders
+            ],
+        )
+
+
+@command.command()
+@click.argument("order_id", type=int)
+@click.argument("length")
+@_output.json_option
+def extend(order_id: int, length: str, as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Let an order run longer.
+
+    By LENGTH (90m, 6h, 2d) from the end of the lease of ORDER_ID, or from now where that is past.
+    """
+    _change(order_id, length, more=True, as_json=as_json)
+
+
+@command.command("set")
+@click.argument("order_id", type=int)
+@click.argument("length")
+@_output.json_option
+def set_(order_id: int, length: str, as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Let an order end in a time from now, or never.
+
+    LENGTH is 90m, 6h, 2d or none; ORDER_ID may have been rented elsewhere.
+    """
+    _change(order_id, length, more=False, as_json=as_json)
+
+
+def _change(order_id: int, length: str, *, more: bool, as_json: bool) -> None:
+    from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import extend, lease  # noqa: PLC0415 - likewise
+
+    lease_s = lease.read(length)
+    if more and lease_s is None:
+        raise click.UsageError(f"For no end: clore lease set {order_id} none")
+    with connect() as api:
+        intent = api.drive(extend.change(api.session, order_id, lease_s, more=more))
+        now = api.drive(clock()).wall
+    if as_json:
+        _output.data(_row(order_id, intent, now))
+        return
+    end, left, _ = _cells(intent, now)
+    end = "has no end of its own" if intent.ends_at is None else f"ends at {end}, in {left}"
+    _output.note(f"Order {order_id} {end}.")
+
+
+def _cells(intent: Intent | None, now: float) -> tuple[str, str, str]:
+    from clore_ai.rental.lease import moment  # noqa: PLC0415 - not for --help
+
+    most = "-" if intent is None or intent.max_cost_usd is None else f"{intent.max_cost_usd:.2f}"
+    if intent is None or intent.ends_at is None:
+        return "-", "-", most
+    left = intent.ends_at - now
+    return moment(intent.ends_at), _units.duration(left) if left > 0 else "over", most
+
+
+def _row(order_id: int, intent: Intent | None, now: float) -> dict[str, Any]:
+    ends_at = None if intent is None else intent.ends_at
+    return {
+        "order_id": order_id,
+        "ends_at": ends_at,
+        "left_s": None if ends_at is None else ends_at - now,
+        "max_cost_usd": None if intent is None else intent.max_cost_usd,
+    }
