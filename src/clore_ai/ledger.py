@@ -44,7 +44,8 @@ _STEPS = (
         purpose TEXT, state TEXT NOT NULL, reason TEXT, opened_at REAL NOT NULL, posted_at REAL,
         answered_at REAL, newest_id INTEGER, known_ids TEXT NOT NULL, order_id INTEGER, gpu TEXT,
         price REAL, usd_per_coin REAL, creation_fee REAL, started_at REAL, mrl_s REAL, lease_s REAL,
-        ends_at REAL, max_cost_usd REAL, spend REAL, seen_at REAL, ended_at REAL);
+        ends_at REAL, max_cost_usd REAL, spend REAL, seen_at REAL, ended_at REAL,
+        untold INTEGER NOT NULL DEFAULT 0);
     CREATE UNIQUE INDEX one_intent_an_order ON intents (account, order_id)
         WHERE order_id IS NOT NULL;
     CREATE UNIQUE INDEX one_intent_a_ref ON intents (account, client_ref)
@@ -56,7 +57,6 @@ _STEPS = (
         account TEXT NOT NULL, unit TEXT NOT NULL, per TEXT NOT NULL, amount REAL NOT NULL,
         PRIMARY KEY (account, unit, per))
     """,
-    "ALTER TABLE intents ADD COLUMN untold INTEGER NOT NULL DEFAULT 0",
 )
 
 
@@ -141,15 +141,6 @@ class Budget:
 
 
 _COLUMNS = [f.name for f in fields(Intent)]
-
-
-@dataclass(frozen=True)
-class Balance:
-    """What a wallet held at a moment."""
-
-    coin: str
-    at: float
-    balance: float
 
 
 def account_of(base_url: str, api_key: str | None) -> str:
@@ -343,32 +334,6 @@ class Ledger:
         """Say that what it held of this account was found again, as far as it can be."""
         with self._database.transaction() as db:
             db.execute("INSERT OR IGNORE INTO facts VALUES (?, '')", (f"mended {self.account}",))
-
-    def note_balances(self, balances: dict[str, float], at: float) -> None:
-        """What the wallets hold, by coin; of a balance that stays, the first and the last look."""
-        with self._database.transaction() as db:
-            for coin, balance in balances.items():
-                last = db.execute(
-                    "SELECT rowid, balance FROM balances WHERE account = ? AND coin = ? "
-                    "ORDER BY rowid DESC LIMIT 2",
-                    (self.account, coin),
-                ).fetchall()
-                if [row["balance"] for row in last] == [balance, balance]:
-                    db.execute("UPDATE balances SET at = ? WHERE rowid = ?", (at, last[0]["rowid"]))
-                else:
-                    db.execute(
-                        "INSERT INTO balances VALUES (?, ?, ?, ?)",
-                        (self.account, coin, at, balance),
-                    )
-
-    def balances(self) -> list[Balance]:
-        """All that were noted, oldest first."""
-        with self._database.transaction(write=False) as db:
-            rows = db.execute(
-                "SELECT coin, at, balance FROM balances WHERE account = ? ORDER BY rowid",
-                (self.account,),
-            )
-            return [Balance(*row) for row in rows]
 
     def note_balances(self, balances: dict[str, float], at: float) -> None:
         """What the wallets hold, by coin; of a balance that stays, the first and the last look."""

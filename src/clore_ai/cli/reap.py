@@ -33,7 +33,7 @@ def command(every: float | None, dry_run: bool, as_json: bool) -> int:  # noqa: 
     Over is what is past its lease, or has cost what --max-cost allowed; time and cost are the
     service's. Without --every the exit code is the worst of the cancels.
     """
-    with connect() as api:
+    with connect(ask=False) as api:
         if every is not None:
             _loop(api, every, dry_run=dry_run, as_json=as_json)
             return 0
