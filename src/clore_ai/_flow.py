@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST_BACKOFF_S = 1.0
+_REFUSED = 6
+"""The code whose reason is in `error` (api.md, 1)."""
 JITTER = 0.5
 """By what share of itself a wait may be longer; never shorter: code 5 wants its second."""
 DEADLINE_S = 120.0
@@ -152,8 +154,11 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
             reply: Reply = yield Send(call, until - now, rules.max_retries - left + 1)
             return _wire.decipher(call, reply)
         except CloreAPIError as exc:
-            if lost and call.already is not None and exc.error == call.already:
-                return {"code": 0}
+            if lost and call.already is not None:
+                if exc.error == call.already:
+                    return {"code": 0}
+                # A refusal that came without its reason may be that one: no answer to go by.
+                exc.maybe_acted = exc.maybe_acted or (exc.code == _REFUSED and exc.error is None)
             lost = lost or exc.maybe_acted
             if not (left and _again(call, exc)):
                 raise

@@ -226,6 +226,20 @@ def test_a_repeated_cancel_that_finds_the_order_ended_has_succeeded():
         Hand([refused(), ended]).play(answer(_wire.cancel_order(38), Rules()))
 
 
+def test_a_refusal_without_a_reason_after_a_lost_answer_is_no_refusal():
+    """The reason may have been that it has ended: it is asked again, and otherwise left open."""
+    ended = reply({"code": 6, "error": "order_not_active"})
+    bare = reply({"code": 6})
+    cancel = _wire.cancel_order(38)
+    assert Hand([cut(), bare, ended]).play(answer(cancel, Rules())) == {"code": 0}
+    with pytest.raises(FieldError) as caught:
+        Hand([cut(), bare]).play(answer(cancel, Rules(max_retries=1)))
+    assert caught.value.maybe_acted
+    with pytest.raises(FieldError) as caught:
+        Hand([bare]).play(answer(cancel, Rules()))
+    assert not caught.value.maybe_acted
+
+
 @pytest.mark.parametrize(
     "make",
     [
