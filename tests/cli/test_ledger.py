@@ -118,7 +118,7 @@ def test_the_ledger_without_the_service(renter: Renter) -> None:
     assert said.data["orders"][0]["order_id"] == order
     assert said.err.startswith("As last seen")
     assert "clore config set api_key" in renter.with_(CLORE_API_KEY="")("ledger", fails=3).err
-    renter("cancel", order)
+    assert f"{order}" in renter("cancel", order, "--wait-timeout", 1, fails=8).err
 
 
 def test_a_wallet_that_lost_more_than_the_orders(renter: Renter) -> None:

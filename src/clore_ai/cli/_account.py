@@ -25,14 +25,19 @@ def connect(*, ask: bool = True) -> Generator[CloreAI]:
         ConfigError: the config file can't be read, or the base URL is none.
     """
     from clore_ai.client import CloreAI  # noqa: PLC0415 - not for --help
+    from clore_ai.exceptions import ConfigError  # noqa: PLC0415 - likewise
 
+    unshared: list[str] = []  # said where nothing else says what is wrong with the folder
     with CloreAI(state=True) as api:
-        api.rate_limiter.alone = api.session.note_trouble
+        api.rate_limiter.alone = unshared.append
         try:
             _recover.recover(api, ask=ask)
             yield api
+        except ConfigError:
+            unshared.clear()
+            raise
         finally:
-            for sentence in api.session.trouble:
+            for sentence in api.session.trouble or unshared[:1]:
                 _output.note(sentence)
             _warn(api)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _TICK_S = 60.0
 """Billing goes by ticks of about a minute (api.md, 4)."""
 _ROUNDING = 1e-8
+_RESOLUTION_S = 3.0
+"""An order's start is in whole seconds, and the service's time is known to about two."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +175,11 @@ def wallets(balances: Sequence[Balance], bills: Sequence[Bill]) -> list[Wallet]:
         first, last = looks[0], looks[-1]
         if last.at <= first.at:
             continue
+        since = first.at - _RESOLUTION_S
         parts = [
             part
             for each in bills
-            if each.intent.currency == coin and (part := _by_our_clock(each, first.at, last.at))
+            if each.intent.currency == coin and (part := within(each, since, last.at))
         ]
         found.append(
             Wallet(
@@ -189,13 +192,6 @@ def wallets(balances: Sequence[Balance], bills: Sequence[Bill]) -> list[Wallet]:
             )
         )
     return found
-
-
-def _by_our_clock(each: Bill, begin: float, end: float) -> Bill | None:
-    """As `within`, for an order whose times are the service's: it may be ahead, or behind."""
-    intent = each.intent
-    ahead = 0.0 if intent.posted_at is None else each.begin - intent.posted_at
-    return within(each, begin + ahead, end + ahead)
 
 
 def _tick(part: Bill) -> float:
