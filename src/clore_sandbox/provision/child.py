@@ -42,7 +42,7 @@ class Child:
         user: Optional[int] = None,
     ) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - running what the renter says is the purpose
-            [*_default_signals(), *argv],
+            [*_default_signals(user), *argv],
             env=dict(env),
             cwd=cwd,
             stdin=stdin,
@@ -77,7 +77,7 @@ class Child:
                 os.killpg(self.pid, number)
 
 
-def _default_signals() -> list[str]:
+def _default_signals(user: Optional[int]) -> list[str]:
     """Words before argv that give a child the default SIGINT and SIGQUIT.
 
     A server started in the background by a shell without job control inherits them ignored, exec
@@ -88,6 +88,8 @@ def _default_signals() -> list[str]:
     ignored = [s for s in (signal.SIGINT, signal.SIGQUIT) if signal.getsignal(s) == signal.SIG_IGN]
     if not ignored:
         return []
+    if user is not None:  # who may not be able to enter the folder that this Python is in
+        return ["/usr/bin/env", "--default-signal"]
     code = (
         "import os,signal,sys\n"
         f"for s in {[int(s) for s in ignored]}: signal.signal(s, signal.SIG_DFL)\n"
