@@ -250,7 +250,7 @@ def test_a_home_that_cannot_be_written(renter: Renter, tmp_path: Path) -> None:
     assert renter.orders() == [running]
     seen = lost("orders")
     assert str(running) in seen.out
-    assert "does not share its pace" in seen.err
+    assert "CLORE_HOME" in seen.err
     lost("cancel", running)
     assert lost("orders", "--json").data == []
 
