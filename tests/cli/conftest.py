@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 from typing import TYPE_CHECKING, Any, Callable
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from clore_sandbox import Sandbox
-from clore_sandbox.fleet import sample_fleet
 
-from .driver import Clore, Renter, Terminal
+from .driver import FLEET, Clore, Renter, Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,19 +20,13 @@ if TYPE_CHECKING:
 _KEPT = ("PATH", "LANG", "TMPDIR")
 
 
-SERVERS = 1_000
-"""So many that one process can run every test of this folder, each with servers of its own."""
-
-
 @pytest.fixture(scope="session")
-def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def market() -> Iterator[Sandbox]:
     """Tests share it: each has its own account and servers, and faults of that account only."""
-    fleet = tmp_path_factory.mktemp("fleet") / "fleet.json"
-    fleet.write_text(json.dumps({"servers": sample_fleet(0, SERVERS), "code": 0}), "utf-8")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # As in the workers of xdist; the shells rented here would inherit it, and Ctrl-C not work.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    with Sandbox(inventory=fleet, limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
+    with Sandbox(inventory=FLEET, limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
         yield sandbox
 
 

@@ -14,12 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
+from clore_sandbox.fleet import sample_fleet
+
 if TYPE_CHECKING:
     from clore_sandbox import Entry, Sandbox
 
 T = TypeVar("T")
 
 CLORE = [sys.executable, "-m", "clore_ai"]
+FLEET: dict[str, Any] = {"servers": sample_fleet(0, 1_000)}
+"""So many servers that one process can run every test here, each with servers of its own."""
 DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--currency")
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from clore_sandbox import Sandbox
 
-from .driver import DEPLOY, Renter, until
+from .driver import DEPLOY, FLEET, Renter, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +115,10 @@ def test_a_new_marketplace_gives_the_same_ids_again(renter: Renter) -> None:
 
     Whether clore rented it or it is only found in the list.
     """
-    with Sandbox(limits=False, visibility_lag_s=0.1, boot_s=0.1) as first:
+    options: dict[str, Any] = {
+        "inventory": FLEET, "limits": False, "visibility_lag_s": 0.1, "boot_s": 0.1
+    }  # fmt: skip
+    with Sandbox(**options) as first:
         port = first.port
         user = renter.with_(CLORE_BASE_URL=first.base_url, CLORE_API_KEY=first.api_key)
         user.key = first.api_key
@@ -123,7 +126,7 @@ def test_a_new_marketplace_gives_the_same_ids_again(renter: Renter) -> None:
         user("ssh", order, "--", "true")
         old = (user.home / "ssh" / "id_ed25519.pub").read_text()
     for by_clore in (True, False):
-        with Sandbox(port=port, limits=False, visibility_lag_s=0.1, boot_s=0.1) as next_one:
+        with Sandbox(port=port, **options) as next_one:
             user.env["CLORE_API_KEY"] = user.key = next_one.api_key
             if by_clore:
                 assert user.rent() == order
