@@ -85,7 +85,7 @@ class Intent:
     """At the time of rental; None where unknown."""
     opened_at: float = 0.0
     posted_at: float | None = None
-    """None before the request was first sent."""
+    """Just before the request was first sent."""
     answered_at: float | None = None
     """When the request was answered or given up; None where its process ended before."""
     state: State = "open"
@@ -259,11 +259,6 @@ class Ledger:
         """Those whose order may exist unseen: sent, and neither created nor refused."""
         with self._database.transaction(write=False) as db:
             return self._select(db, "posted_at IS NOT NULL AND state IN ('open', 'uncertain')")
-
-    def unsent(self) -> list[Intent]:
-        """Those that were recorded and, so far, not sent."""
-        with self._database.transaction(write=False) as db:
-            return self._select(db, "posted_at IS NULL AND state = 'open'")
 
     def untold(self) -> list[Intent]:
         """Those that run, and whose order the user may not know of."""

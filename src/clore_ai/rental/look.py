@@ -90,7 +90,7 @@ def observe(
         elif complete and now - (intent.seen_at or intent.opened_at) > NOTHING_CAME_AFTER_S:
             changes.append((intent, {"ended_at": now, "reason": "no longer listed"}))
     ledger.update_all(changes)
-    for intent in [*ledger.unsent(), *ledger.unsettled()]:
+    for intent in ledger.unsettled():
         _settle(session, intent, rows, now, complete=complete, held=holding == intent.server_id)
     if complete and ledger.damaged() is not None:
         _rebuild(session, rows, now)
@@ -107,15 +107,14 @@ def _settle(
         fresh = ledger.reread(intent)
         if fresh.state not in ("open", "uncertain"):
             return
-        if fresh.posted_at is None:
-            ledger.update(fresh, state="refused", reason="stopped before it was sent")
-            return
         order = match(fresh, rows, ledger.claimed())
         if order is not None and ledger.claim(
             fresh, order.id, {**facts(fresh, order, now), "untold": True}
         ):
             session.found.append(fresh)
-        elif complete and now - (fresh.answered_at or fresh.posted_at) > NOTHING_CAME_AFTER_S:
+        elif (
+            complete and now - (fresh.answered_at or fresh.posted_at or 0.0) > NOTHING_CAME_AFTER_S
+        ):
             ledger.update(fresh, state="refused", reason="no order came of it")
         elif fresh.state == "open":
             ledger.update(fresh, state="uncertain", reason="stopped before its order was known")

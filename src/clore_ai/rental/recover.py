@@ -64,8 +64,8 @@ def told(session: Session, order_id: int) -> None:
 
 
 def _left(ledger: Ledger) -> list[Intent]:
-    """Intents that are neither sent and settled, nor in the hands of a command that runs."""
-    return [i for i in (*ledger.unsent(), *ledger.unsettled()) if _free(ledger, i)]
+    """Intents that are not settled, and not in the hands of a command that runs."""
+    return [i for i in ledger.unsettled() if _free(ledger, i)]
 
 
 def _free(ledger: Ledger, intent: Intent) -> bool:
