@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
@@ -23,9 +22,6 @@ _KEPT = ("PATH", "LANG", "TMPDIR")
 @pytest.fixture(scope="session")
 def market() -> Iterator[Sandbox]:
     """Tests share it: each has its own account and servers, and faults of that account only."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        # As in the workers of xdist; the shells rented here would inherit it, and Ctrl-C not work.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     with Sandbox(inventory=FLEET, limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
         yield sandbox
 

@@ -206,7 +206,7 @@ def run_cli(words: list[object], folder: Path) -> tuple[int, str, str]:
     from clore_ai.cli import cli as clore
 
     os.environ["CLORE_HOME"] = str(folder)
-    names = [folder.with_suffix(f".{name}") for name in ("out", "err")]
+    names = [folder.with_suffix(f".{os.getpid()}.{name}") for name in ("out", "err")]
     for number, name in zip((1, 2), names):
         file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
