@@ -11,9 +11,13 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
+from forks import Forks
+
+from clore_ai.cli import COMMANDS
 from clore_sandbox.fleet import sample_fleet
 
 if TYPE_CHECKING:
@@ -25,6 +29,17 @@ CLORE = [sys.executable, "-m", "clore_ai"]
 FLEET: dict[str, Any] = {"servers": sample_fleet(0, 1_000)}
 """So many servers that one process can run every test here, each with servers of its own."""
 DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--currency")
+
+
+def forks(before: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Forks:
+    """Where commands are forked: with all of them imported, and what they import when they run."""
+    commands = (f"clore_ai.cli.{module}" for module, _ in COMMANDS.values())
+    later = ("anyio._backends._asyncio", "clore_ai.client", "difflib", "httpcore", "rich.table")
+    warm = ("clore_ai._drive:_tls",)
+    return Forks("clore_ai.cli:main", (*commands, *later, *warm), before, env)
+
+
+shared_forks = lru_cache(maxsize=1)(forks)
 
 
 def until(condition: Callable[[], T], what: str = "it", timeout_s: float = 20.0) -> T:
@@ -64,18 +79,26 @@ class Clore:
     secrets: list[str] = field(default_factory=list)
 
     def __call__(
-        self, *args: object, stdin: str = "", timeout: float = 60, fails: int = 0, **env: str
+        self,
+        *args: object,
+        stdin: str = "",
+        timeout: float = 60,
+        fails: int = 0,
+        process: Forks | None = None,
+        **env: str,
     ) -> Result:
-        """Run it to its end. `fails` is the exit code that it must have."""
-        done = subprocess.run(
-            [*CLORE, *map(str, args)],
-            env={**self.env, **env},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        """Run it to its end. `fails` is the exit code that it must have.
+
+        It is a fork of `process`, or of one that all tests share.
+        """
+        words, env = list(map(str, args)), {**self.env, **env}
+        if any(name.startswith("PYTHON") for name in env):
+            done = subprocess.run(
+                [*CLORE, *words], env=env, input=stdin, capture_output=True, text=True,
+                timeout=timeout, check=False,
+            )  # fmt: skip
+        else:
+            done = (process or shared_forks()).run(["clore", *words], env, stdin, timeout)
         result = Result(done.returncode, done.stdout, done.stderr)
         self.check(result.out + result.err)
         assert result.code == fails, result

@@ -13,7 +13,7 @@ from leaks import Watch, answering, clean, clean_files, everything, page
 from clore_ai import CloreAI
 from clore_ai.cli import SECTIONS, cli
 
-from .driver import CLORE, DEPLOY, Clore, Renter
+from .driver import CLORE, DEPLOY, Clore, Renter, shared_forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ CASES: dict[str, list[tuple[str, ...]] | None] = {
     "deploy": [("SERVER", *RENT), ("SERVER", *RENT, "--json", "--dry-run"), ("OTHER", *RENT)],
     "orders": [(), ("--completed", "--json")],
     "ssh": [("ORDER", "--json"), ("ORDER", "--", "true")],
-    "cancel": [("ORDER", "--json", "--issue", "slow")],
+    "cancel": [("ORDER", "--json", "--issue", "slow", "--wait-timeout", "5")],
     "wallets": [(), ("--json",)],
     "ledger": [(), ("--json",), ("--csv", "--by", "gpu")],
     "orphans": [(), ("--json", "--adopt", "all")],
@@ -87,22 +87,26 @@ def test_every_command_has_a_case() -> None:
 
 def run(user: Clore, *words: str, stdin: str = STDIN, stdout: bool = True, **env: str) -> str:
     """Run a command, both flags on; nothing of it shows a secret. Its stderr."""
-    with subprocess.Popen(
-        [*CLORE, *words], env={**user.env, **env}, text=True, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    ) as process:  # fmt: skip
-        watch = Watch(process.pid)
-        out, err = process.communicate(stdin, timeout=60)
-        lines = watch.stop()
+    return watched(user, *words, stdin=stdin, stdout=stdout, **env)[0]
+
+
+def watched(
+    user: Clore, *words: str, stdin: str = STDIN, stdout: bool = True, **env: str
+) -> tuple[str, set[bytes]]:
+    """Its stderr, and the command lines of all that it ran."""
+    watches: list[Watch] = []
+    done = shared_forks().run(
+        ["clore", *words], {**user.env, **env}, stdin, 60, lambda pid: watches.append(Watch(pid))
+    )
+    out, err, lines = done.stdout, done.stderr, watches[0].stop()
     line = shlex.join(words)
     clean(err, ALL, f"stderr of {line}")
     if stdout:
         clean(out, ALL, f"stdout of {line}")
     assert "Traceback" not in err
-    assert lines
     for command in lines:
         clean(command, ALL, f"a process of {line}")
-    return err
+    return err, lines
 
 
 def flagged(words: tuple[str, ...], number: int) -> list[str]:
@@ -128,7 +132,7 @@ def user(renter: Renter) -> Renter:
     key = f"{SECRETS['key']}-{renter.key[-12:]}"
     renter.market.create_account({"bitcoin": 1, "USD-Blockchain": 1_000}, api_key=key)
     renter.key = key
-    renter.env |= {"CLORE_API_KEY": key, "OF_MINE": SECRETS["env"], "PYTHONUTF8": "1"}
+    renter.env |= {"CLORE_API_KEY": key, "OF_MINE": SECRETS["env"]}
     return renter
 
 
@@ -258,7 +262,9 @@ def test_the_local_marketplace(local: Clore) -> None:
 
 def test_the_demo(local: Clore) -> None:
     """All that it starts shows its requests too, and none of its secrets."""
-    err = run(local, "demo", "--debug", "--curl", CLORE_SANDBOX_API_KEY=SECRETS["key"])
+    err, lines = watched(local, "demo", "--debug", "--curl", CLORE_SANDBOX_API_KEY=SECRETS["key"])
+    for program in (b"clore_sandbox", b"deploy", b"ssh"):
+        assert any(program in line for line in lines), "nobody watched"
     assert "POST /v1/create_order" in err
     assert "$CLORE_API_KEY" in err
 

@@ -11,7 +11,7 @@ from typing import Callable
 
 import pytest
 
-from .driver import CLORE, DEPLOY, Renter, Result
+from .driver import CLORE, DEPLOY, Renter, Result, forks
 
 WORDS = (*DEPLOY, "USD-Blockchain", "--ssh-password", "Passw0rd")
 _NO_LOCKS = """
@@ -28,20 +28,11 @@ Case = Callable[[Renter, Path], Run]
 
 def _in(renter: Renter, home: Path, *before: str, **env: str) -> Run:
     """Runs `clore` with this state folder, behind other words of a command line."""
+    process = forks(before, {**os.environ, **env}) if before or env else None
+    user = renter.with_(CLORE_HOME=str(home))
 
     def run(*args: object, fails: int = 0) -> Result:
-        done = subprocess.run(
-            [*before, *CLORE, *map(str, args)],
-            env={**renter.env, "CLORE_HOME": str(home), **env},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        result = Result(done.returncode, done.stdout, done.stderr)
-        renter.check(result.out + result.err)
-        assert result.code == fails, result
-        return result
+        return user(*args, fails=fails, process=process)
 
     return run
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -66,11 +67,14 @@ def test_ctrl_c_reaches_shells_of_a_server_started_in_the_background(renter_of, 
         server.terminate()
 
 
-def test_ctrl_c_reaches_shells_inside_a_process_that_ignores_it(renter_of, shell_of, wait):
+@pytest.mark.parametrize("kind", ["process", "bwrap"])
+def test_ctrl_c_reaches_shells_inside_a_process_that_ignores_it(renter_of, shell_of, kind):
+    if kind == "bwrap" and shutil.which("bwrap") is None:
+        pytest.skip("needs bwrap")
     code = (
         "import signal, sys, json; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
         "from clore_sandbox import Sandbox\n"
-        "with Sandbox(visibility_lag_s=0, boot_s=0, limits=False) as s:\n"
+        f"with Sandbox(provisioner={kind!r}, visibility_lag_s=0, boot_s=0, limits=False) as s:\n"
         "    print(json.dumps({'base_url': s.base_url, 'api_key': s.api_key}), flush=True)\n"
         "    sys.stdin.read()\n"
     )

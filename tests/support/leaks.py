@@ -83,7 +83,7 @@ class Watch:
         self._thread.start()
 
     def _look(self) -> None:
-        while not self._over.wait(0.005):
+        while not self._over.wait(0.01):
             left = [self._pid]
             while left:
                 folder = Path(f"/proc/{left.pop()}")

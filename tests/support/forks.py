@@ -1,0 +1,218 @@
+"""Runs a Python program in forks of one process that has imported it already.
+
+A command's start is mostly imports; a test-suite that starts a thousand commands pays for them
+once. All else is as with a process of its own: arguments, environment, folder, descriptors, and
+the exit status. Run as a program it is the process that forks.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import gc
+import io
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Callable
+
+_DESCRIPTORS = 4
+"""stdin, stdout, stderr, and where the exit status is told."""
+
+
+class Forks:
+    """Starts the forking process, in which each fork runs `function` (``module:name``).
+
+    `first`: what is imported before, or called once, where it is written likewise. `before`: words
+    before the command line of that process, e.g. of a sandbox around it and all forks.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        first: tuple[str, ...],
+        before: tuple[str, ...] = (),
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self._ours, theirs = socket.socketpair()
+        with theirs:
+            process = subprocess.Popen(
+                [*before, sys.executable, __file__, str(theirs.fileno()), function, *first],
+                pass_fds=[theirs.fileno()],
+                env=env,
+            )
+        # What it has forked goes on.
+        self.close = weakref.finalize(self, _end, self._ours, process)
+
+    def run(
+        self,
+        words: list[str],
+        env: dict[str, str],
+        stdin: str,
+        timeout: float,
+        started: Callable[[int], object] = lambda _pid: None,
+    ) -> subprocess.CompletedProcess[str]:
+        """As `subprocess.run` with pipes and text; `started` is told the process's number."""
+        ours, theirs = socket.socketpair()
+        pipes = [os.pipe() for _ in range(3)]
+        ends = [pipes[0][0], pipes[1][1], pipes[2][1], theirs.fileno()]
+        message = json.dumps({"argv": words, "env": env, "cwd": str(Path.cwd())}).encode()
+        head = len(message).to_bytes(8, "big")
+        socket.send_fds(self._ours, [head], ends)
+        self._ours.sendall(message)
+        theirs.close()
+        for end in ends[:3]:
+            os.close(end)
+        said: list[bytes] = [b"", b""]
+        with ours:
+            threads = [
+                threading.Thread(target=_write, args=(pipes[0][1], stdin.encode())),
+                *(threading.Thread(target=_read, args=(pipes[n][0], said, n - 1)) for n in (1, 2)),
+            ]
+            for thread in threads:
+                thread.start()
+            pid = int.from_bytes(ours.recv(8), "big")
+            started(pid)
+            ours.settimeout(timeout)
+            try:
+                status = int.from_bytes(ours.recv(8), "big", signed=True)
+            except socket.timeout:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(words, timeout) from None
+            for thread in threads:
+                thread.join()
+        out, err = (text.decode().replace("\r\n", "\n") for text in said)
+        return subprocess.CompletedProcess(words, status, out, err)
+
+
+def _end(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    ours.close()
+    process.wait()
+
+
+def _write(end: int, data: bytes) -> None:
+    with suppress(BrokenPipeError), open(end, "wb") as pipe:
+        pipe.write(data)
+
+
+def _read(end: int, said: list[bytes], place: int) -> None:
+    with open(end, "rb") as pipe:
+        said[place] = pipe.read()
+
+
+def _serve(control: socket.socket, function: Callable[[], object]) -> None:
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    running: dict[int, socket.socket] = {}
+    while True:
+        ready, _, _ = select.select([control, woken], [], [])
+        if woken in ready:
+            os.read(woken, 4096)
+            _tell(running)
+        if control in ready:
+            head, descriptors = _receive(control)
+            if not head:
+                return
+            task = json.loads(_exactly(control, int.from_bytes(head, "big")))
+            pid = os.fork()
+            if pid == 0:
+                signal.set_wakeup_fd(-1)
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _become(task, descriptors, function)
+            teller = socket.socket(fileno=descriptors.pop())
+            for descriptor in descriptors:
+                os.close(descriptor)
+            with suppress(BrokenPipeError):
+                teller.sendall(pid.to_bytes(8, "big"))
+            running[pid] = teller
+
+
+def _receive(control: socket.socket) -> tuple[bytes, array.array[int]]:
+    descriptors = array.array("i")
+    size = socket.CMSG_LEN(_DESCRIPTORS * descriptors.itemsize)
+    head, ancillary, _, _ = control.recvmsg(8, size)
+    for _, _, data in ancillary:
+        descriptors.frombytes(data)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+    return head, descriptors
+
+
+def _exactly(control: socket.socket, size: int) -> bytes:
+    parts = b""
+    while len(parts) < size:
+        parts += control.recv(size - len(parts))
+    return parts
+
+
+def _tell(running: dict[int, socket.socket]) -> None:
+    with suppress(ChildProcessError):
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            with running.pop(pid) as teller, suppress(BrokenPipeError):
+                code = os.waitstatus_to_exitcode(status)
+                teller.sendall(code.to_bytes(8, "big", signed=True))
+
+
+def _become(
+    task: dict[str, Any], descriptors: array.array[int], function: Callable[[], object]
+) -> None:
+    """The program, in the child; never returns."""
+    code = 1
+    try:
+        for number, descriptor in enumerate(descriptors[:3]):
+            os.dup2(descriptor, number)
+        os.closerange(3, max(descriptors) + 1)
+        os.chdir(task["cwd"])
+        os.environ.clear()
+        os.environ.update(task["env"])
+        sys.argv = task["argv"]
+        sys.stdin, sys.stdout, sys.stderr = (_stream(n) for n in range(3))
+        try:
+            function()
+            code = 0
+        except SystemExit as exc:
+            code = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
+        except BaseException:  # noqa: BLE001 - as the interpreter does
+            sys.excepthook(*sys.exc_info())
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+    finally:
+        os._exit(code)
+
+
+def _stream(number: int) -> io.TextIOWrapper:
+    binary = open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115 - stays open
+    errors = "backslashreplace" if number == 2 else "strict"
+    return io.TextIOWrapper(
+        binary, "utf-8", errors, line_buffering=number == 2, write_through=number == 2
+    )
+
+
+if __name__ == "__main__":
+    _module, _, _name = sys.argv[2].partition(":")
+    for _each in sys.argv[3:]:
+        _imported, _, _call = _each.partition(":")
+        _found = import_module(_imported)
+        if _call:
+            getattr(_found, _call)()
+    gc.collect()
+    gc.freeze()
+    with socket.socket(fileno=int(sys.argv[1])) as _control:
+        _control.set_inheritable(False)
+        _serve(_control, getattr(import_module(_module), _name))
