@@ -11,11 +11,13 @@ import os
 import re
 import subprocess
 import sys
+from functools import lru_cache
 from typing import Any
 
 import httpx
 import places
 import pytest
+from forks import Forks
 
 from clore_sandbox import Sandbox
 from clore_sandbox.fleet import sample_fleet
@@ -69,6 +71,17 @@ def prepared(sandbox: Sandbox) -> dict[str, Any]:
     return state
 
 
+@lru_cache(maxsize=1)
+def _forks() -> Forks:
+    return Forks("forks:script", ("clore_ai.client", "clore_ai.aio", "httpcore", "requests"))
+
+
+def _succeeded(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
 class World:
     """A marketplace, what points programs at it, and a way back to its first state."""
 
@@ -100,21 +113,22 @@ class World:
 
     def run(self, *words: Any) -> subprocess.CompletedProcess[str]:
         """A program to its end; it must succeed, without a traceback."""
-        done = subprocess.run(
-            [str(w) for w in words],
-            env=self.environment,
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            timeout=60,
+        return _succeeded(
+            subprocess.run(
+                [str(w) for w in words],
+                env=self.environment,
+                cwd=self.folder,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
 
     def python(self, text: str, name: str = "example.py") -> str:
-        """What a Python program prints."""
-        return self.run(sys.executable, self.write(name, text)).stdout
+        """What a Python program prints, in a fork of a process that has imported the SDK."""
+        words = [str(self.write(name, text))]
+        done = _forks().run(words, self.environment, "", 60, cwd=self.folder)
+        return _succeeded(done).stdout
 
     def until(self, text: str, last: str) -> str:
         """What a Python program that goes on for ever prints until a line of `last` comes."""

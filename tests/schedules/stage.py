@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
-import urllib.error
-import urllib.request
+import time
+from http import HTTPStatus
+from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +45,7 @@ class Market:
 
     def mend(self, number: int) -> None:
         """Take a fault back that may be used up."""
-        with contextlib.suppress(urllib.error.HTTPError):
+        with contextlib.suppress(OSError):
             self.control("remove_fault", fault_id=number)
 
     def orders(self, key: str) -> list[dict[str, Any]]:
@@ -65,10 +67,35 @@ class Market:
 
 
 def _ask(url: str, method: str, key: str, body: bytes | None = None) -> Any:
+    """The answer, over a connection of this process that is kept while it is in use.
+
+    Raises:
+        OSError: there is none, or its HTTP status is that of an error.
+    """
+    place = urlsplit(url)
     headers = {"auth": key, "content-type": "application/json"}
-    request = urllib.request.Request(url, body, headers, method=method)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+    connection = _connection(place.netloc, os.getpid())
+    connection.request(method, url, body, headers)
+    answer = connection.getresponse()
+    content = answer.read()
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        raise OSError(f"{url}: {answer.status} {content[:200]!r}")
+    return json.loads(content)
+
+
+def _connection(place: str, pid: int) -> HTTPConnection:
+    """One that is not about to be closed for having been idle."""
+    kept = _KEPT.get((place, pid))
+    connection, used = kept or (HTTPConnection(place, timeout=60), 0.0)
+    now = time.monotonic()
+    if now - used > _IDLE_S:
+        connection.close()
+    _KEPT[place, pid] = connection, now
+    return connection
+
+
+_IDLE_S = 1.0
+_KEPT: dict[tuple[str, int], tuple[HTTPConnection, float]] = {}
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import gc
 import io
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -60,12 +61,13 @@ class Forks:
         stdin: str,
         timeout: float,
         started: Callable[[int], object] = lambda _pid: None,
+        cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """As `subprocess.run` with pipes and text; `started` is told the process's number."""
         ours, theirs = socket.socketpair()
         pipes = [os.pipe() for _ in range(3)]
         ends = [pipes[0][0], pipes[1][1], pipes[2][1], theirs.fileno()]
-        message = json.dumps({"argv": words, "env": env, "cwd": str(Path.cwd())}).encode()
+        message = json.dumps({"argv": words, "env": env, "cwd": str(cwd or Path.cwd())}).encode()
         head = len(message).to_bytes(8, "big")
         socket.send_fds(self._ours, [head], ends)
         self._ours.sendall(message)
@@ -202,6 +204,12 @@ def _stream(number: int) -> io.TextIOWrapper:
     return io.TextIOWrapper(
         binary, "utf-8", errors, line_buffering=number == 2, write_through=number == 2
     )
+
+
+def script() -> None:
+    """Run a Python program, the first word of its command line."""
+    sys.path.insert(0, str(Path(sys.argv[0]).parent))
+    runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":
