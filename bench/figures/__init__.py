@@ -11,6 +11,7 @@ from bench.figures import (
     pace,
     parse,
     race,
+    ready,
     rent,
     rooms,
     schedules,
@@ -36,6 +37,7 @@ FIGURES: dict[str, Callable[[Setting], list[Row]]] = {
     "listing": listing.measure,
     "rooms": rooms.measure,
     "race": race.measure,
+    "ready": ready.measure,
     "week": week.measure,
     "schedules": schedules.measure,
 }

@@ -19,7 +19,20 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import httpx
 
-from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Step, Turn
+from clore_ai import _programs
+from clore_ai._flow import (
+    Backoff,
+    Clock,
+    Exec,
+    Flow,
+    Instant,
+    Probe,
+    Send,
+    Shared,
+    Sleep,
+    Step,
+    Turn,
+)
 from clore_ai._secrets import MASK, SecretBytes, forms
 from clore_ai._service_clock import ServiceClock
 from clore_ai._trace import Exchange
@@ -180,6 +193,8 @@ class Driver:
             self._limiter.set_backoff(step.seconds)
         elif isinstance(step, Probe):
             return _greets(step)
+        elif isinstance(step, Exec):
+            return _programs.run(step)
         else:
             return self._share(step)
         return None
@@ -274,6 +289,8 @@ class AsyncDriver:
             self._limiter.set_backoff(step.seconds)
         elif isinstance(step, Probe):
             return await _greets_async(step)
+        elif isinstance(step, Exec):
+            return await _programs.run_async(step)
         else:
             return await self._share(step)
         return None

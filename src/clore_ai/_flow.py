@@ -98,6 +98,30 @@ class Probe:
 
 
 @dataclass(frozen=True)
+class Exec:
+    """Run a program of this machine to its end: ssh, rsync. Answered by a `Done`, however it ended.
+
+    It is ended with all that it started when `within_s` is over, or when the flow is.
+    """
+
+    words: tuple[str, ...]
+    stdin: bytes = b""
+    within_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a program ended, and what it said. `code`: None where it was ended for taking too long.
+
+    A program that is not here: `code` 127, as in a shell. What a signal ended: its negative.
+    """
+
+    code: int | None
+    out: bytes
+    err: bytes
+
+
+@dataclass(frozen=True)
 class Shared(Generic[T]):
     """The result of `make()`; whoever asks for the same `key` meanwhile gets the same result."""
 
@@ -105,7 +129,7 @@ class Shared(Generic[T]):
     make: Callable[[], Flow[T]]
 
 
-Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Shared[Any]]
+Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Exec, Shared[Any]]
 Flow = Generator[Step, Any, T]
 
 

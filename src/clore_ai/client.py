@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clore_ai import _wire
+from clore_ai._access import Access
 from clore_ai._drive import Driver
 from clore_ai._flow import DEADLINE_S, Flow, Rules, request
 from clore_ai._kept import file_of
 from clore_ai._secrets import hide
 from clore_ai.bids import Bids, lowering_every_s
-from clore_ai.config import folder_of, resolve
+from clore_ai.config import folder_of, resolve, state_folder
 from clore_ai.ledger import Ledger, account_of
 from clore_ai.rate_limiter import RateLimiter
 from clore_ai.rental import cancel, check, create, hosting, look, pick, spot, wait
@@ -86,7 +87,8 @@ class CloreAI:
         self.rate_limiter = RateLimiter.at_pace(rate, shared=file_of(folder, "pace", account))
         bids = Bids(file_of(folder, "bids", account), lowering_every_s(rate))
         rules = Rules(bool(settings.api_key), max_retries, deadline_s)
-        self._session = Session(rules, Ledger(folder, account), bids)
+        access = Access(folder or state_folder(), settings.base_url)
+        self._session = Session(rules, Ledger(folder, account), bids, access)
         self._driver = Driver(settings, timeout, self.rate_limiter)
 
     def __repr__(self) -> str:

@@ -188,6 +188,26 @@ def private_folder(path: Path) -> Path:
     return path
 
 
+def folder_for(name: str) -> Path:
+    """A folder in the state folder, made where it is not there.
+
+    Raises:
+        ConfigError: it can't be made.
+    """
+    home = state_folder()
+    try:
+        return private_folder(private_folder(home) / name)
+    except OSError as exc:
+        raise ConfigError(unwritable(home, exc)) from exc
+
+
+def unwritable(home: Path, exc: OSError) -> str:
+    """A sentence on a state folder that can't be written."""
+    return (
+        f"The state folder {home} can't be written ({exc.strerror}); name another with CLORE_HOME."
+    )
+
+
 def write_private(path: Path, text: str) -> None:
     """Replace `path` in one step by a file that only the user can read."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

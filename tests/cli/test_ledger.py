@@ -24,8 +24,12 @@ def elsewhere(renter: Renter) -> int:
     head = {"auth": renter.key}
     answer = httpx.post(f"{renter.market.base_url}/create_order", headers=head, json=wish)
     assert answer.json() == {"code": 0}
-    rows = until(lambda: renter("orphans", "--json").data, "the order")
-    return int(rows[-1]["order_id"])
+
+    def found() -> list[int]:
+        rows = renter("orphans", "--json").data
+        return [row["order_id"] for row in rows if row["server_id"] == wish["renting_server"]]
+
+    return int(until(found, "the order")[0])
 
 
 def test_what_was_rented_and_what_it_cost(renter: Renter) -> None:

@@ -153,25 +153,6 @@ def test_the_session_wide_one_is_shared(run):
     assert "4 passed" in done.stdout, done.stdout
 
 
-def test_ready_in_no_time(run):
-    """0.3 s is promised; this allows for a busy machine."""
-    done = run(
-        """
-        import pytest
-
-        @pytest.mark.parametrize("number", range(5))
-        def test_it(clore_sandbox, number): ...
-        """,
-        *ARGUMENTS,
-        "--durations=0",
-        "-vv",
-    )
-    setups = sorted(
-        float(line.split("s")[0]) for line in done.stdout.splitlines() if "s setup" in line
-    )
-    assert setups[2] < 0.3, done.stdout
-
-
 def test_a_run_that_asks_for_none_imports_nothing_of_it(run):
     done = run(
         """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli import _output, _state, _units
+from clore_ai.cli import _output, _units
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -81,7 +81,7 @@ def _do(api: CloreAI, intent: Intent, answer: str) -> None:
     try:
         if answer == "cancel":
             api.cancel_order(order_id)
-            _state.forget(api.base_url, order_id)
+            api.session.access.forget(order_id)
             _output.note(f"Cancelled: order {order_id}.", bold=True)
         if answer in ("cancel", "keep"):
             told(api.session, order_id)

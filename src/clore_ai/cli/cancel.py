@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _exit, _output, _state, _units
+from clore_ai.cli import _exit, _output, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def end(api: CloreAI, ids: Sequence[int], issue: str | None, timeout_s: float) -
     for each in todo:
         each.error = _plain(each.order_id, each.error)
         if each.gone or getattr(each.error, "error", None) == "order_not_active":
-            _state.forget(api.base_url, each.order_id)
+            api.session.access.forget(each.order_id)
         if each.gone:
             _output.note(f"Cancelled: order {each.order_id}.{_bill(each)}", bold=True)
     return todo

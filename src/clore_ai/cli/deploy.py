@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _limits, _output, _state, _units
+from clore_ai import _access
+from clore_ai.cli import _limits, _output, _units
 from clore_ai.cli._account import connect
 from clore_ai.config import state_folder
 
@@ -123,7 +124,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
             return
         # From here on money is spent: whatever happens, the user learns the order's id.
         try:
-            if plan is not None or not _state.known(api.base_url, order):
+            if plan is not None or not api.session.access.known(order):
                 _keep(api, order, identity)
             if not options["as_json"]:
                 click.echo(order.id)
@@ -200,7 +201,7 @@ def _key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
         names = " and ".join("--" + n.replace("_", "-") for n in given)
         raise click.UsageError(f"Give only one of {names}: an order has one way in.")
     if options["ssh_key_file"] is not None:
-        return _state.key_file(options["ssh_key_file"])
+        return _access.key_file(options["ssh_key_file"])
     if options["ssh_key"] is not None:
         if len(options["ssh_key"].split()) == 1:  # a path most likely; a key has two words or three
             raise click.UsageError(
@@ -210,7 +211,7 @@ def _key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
         return options["ssh_key"], None
     if options["ssh_password"] is not None:
         return None, None
-    return _state.own_key()
+    return _access.own_key(state_folder())
 
 
 def _ports(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -396,7 +397,7 @@ def _goes_on(order_id: int | None) -> str:
 
 def _keep(api: CloreAI, order: Order, identity: Path | None) -> None:
     try:
-        _state.remember(api.base_url, order, identity)
+        api.session.access.remember(order, identity)
     except OSError as exc:
         key = "" if identity is None else f"; its key is {identity}"
         _output.note(f"Can't be noted in {state_folder()}: {exc.strerror}{key}.")

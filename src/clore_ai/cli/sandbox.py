@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _output
-from clore_ai.cli._state import folder_for
-from clore_ai.config import state_folder
+from clore_ai.config import folder_for, state_folder
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:

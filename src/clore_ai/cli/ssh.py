@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli import _output, _state
+from clore_ai.cli import _output
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -37,57 +36,17 @@ def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) ->
     with connect() as api:
         order = api.drive(wait.find(api.session, order_id))
         host = _host(api, order)
-        arguments = [*options(api.base_url, order), f"{user}@{host}"]
-    if remote:
-        arguments += ["--", remote[0] if len(remote) == 1 else shlex.join(remote)]
+        target = api.session.access.target(order, host, user, _output.note)
+    line = None if not remote else remote[0] if len(remote) == 1 else shlex.join(remote)
+    words = target.ssh(line)
     if as_json:
         _output.data({
             "order_id": order.id, "host": host, "port": order.ssh_port, "user": user,
-            "command": ["ssh", *arguments],
+            "command": words,
         }, secrets=True)  # fmt: skip
         return
     # Replaced by ssh, so its terminal, signals and exit code are the user's own.
-    os.execv(program, ["ssh", *arguments])  # noqa: S606 - no shell, on purpose
-
-
-def options(base_url: str, order: Order) -> list[str]:
-    """OpenSSH's options for an order: its port, its own known_hosts, its key where it is ours.
-
-    Hosts and ports are used again by other renters' containers, so an order's host key is kept
-    with the order, never in the user's known_hosts.
-    """
-    folder = _state.order_folder(base_url, order.id)
-    known_hosts = folder / "known_hosts"
-    if not _state.known(base_url, order):
-        try:
-            _state.remember(base_url, order, None)
-        except OSError as exc:
-            _output.note(f"The host key can't be kept in {folder}: {exc.strerror}.")
-            known_hosts = Path(os.devnull)
-    identity = _state.identity_of(base_url, order.id)
-    chosen = [
-        "-p", str(order.ssh_port),
-        "-o", f'UserKnownHostsFile="{_plain(known_hosts)}"',
-        "-o", "StrictHostKeyChecking=accept-new",
-        "-o", "LogLevel=ERROR",
-        "-o", "ServerAliveInterval=15",
-    ]  # fmt: skip
-    if identity is not None:
-        chosen += [*_identity(identity), "-o", "IdentitiesOnly=yes"]
-    elif _state.has_own_key():
-        # Rented with a password, elsewhere, or by a `deploy` that was interrupted: it may fit.
-        chosen += _identity(_state.own_key_file())
-    return chosen
-
-
-def _identity(path: Path) -> list[str]:
-    # Not -i, which looks for the file before it expands tokens.
-    return ["-o", f'IdentityFile="{_plain(path)}"']
-
-
-def _plain(path: Path) -> str:
-    """A path in which OpenSSH sees no token to expand."""
-    return str(path).replace("%", "%%")
+    os.execv(program, words)  # noqa: S606 - no shell, on purpose
 
 
 def _host(api: CloreAI, order: Order) -> str:

@@ -1,11 +1,13 @@
-"""What the flows of one client share: its rules, its ledger, its bids, and what coins are worth."""
+"""What the flows of one client share: its rules, its ledger, its bids, its ways into orders."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from clore_ai._access import Access
 from clore_ai._flow import Rules
 from clore_ai.bids import Bids
+from clore_ai.config import DEFAULT_BASE_URL, state_folder
 from clore_ai.ledger import Intent, Ledger
 
 RATES_KEPT_S = 300.0
@@ -20,6 +22,7 @@ class Session:
     rules: Rules = field(default_factory=Rules)
     ledger: Ledger = field(default_factory=Ledger)
     bids: Bids = field(default_factory=Bids)
+    access: Access = field(default_factory=lambda: Access(state_folder(), DEFAULT_BASE_URL))
     look_for_s: float = field(default_factory=lambda: LOOK_FOR_S)
     """As `LOOK_FOR_S`."""
     rates: dict[str, float] = field(default_factory=dict[str, float])

@@ -1,0 +1,222 @@
+"""How to get into an order: its host key and the private key that opens it, in the state folder.
+
+The user's own OpenSSH does the rest; `Target.ssh` is how it must be called.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+from urllib.parse import urlsplit
+
+from clore_ai.config import private_folder, unwritable, write_private
+from clore_ai.exceptions import ConfigError, InvalidInputError
+
+if TYPE_CHECKING:
+    from clore_ai.models import Order
+
+USER = "root"
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an order's SSH is, and what OpenSSH must be told to get in."""
+
+    order_id: int
+    host: str
+    port: int
+    options: tuple[str, ...] = ()
+    """OpenSSH's, as ``-o`` pairs that ssh, scp and sftp all take; the port is not among them."""
+    user: str = USER
+
+    @property
+    def address(self) -> str:
+        """``root@HOST``."""
+        return f"{self.user}@{self.host}"
+
+    def ssh(self, command: str | None = None, *more: str) -> tuple[str, ...]:
+        """The command line of ssh: a shell, or one `command` (a line for the shell there).
+
+        `more`: options, before the address.
+        """
+        words = ("ssh", "-p", str(self.port), *self.options, *more, self.address)
+        return words if command is None else (*words, "--", command)
+
+
+class Access:
+    """What is kept of the orders of one marketplace; ids of two marketplaces never meet.
+
+    Args:
+        home: the state folder; made when something is kept.
+        base_url: of the marketplace.
+    """
+
+    def __init__(self, home: Path, base_url: str) -> None:
+        self.home = home
+        self._place = re.sub(r"[^\w.-]", "_", urlsplit(base_url).netloc)
+
+    def folder(self, order_id: int) -> Path:
+        """Where the files of one order are."""
+        return self.home / "orders" / self._place / str(order_id)
+
+    def remember(self, order: Order, identity: Path | None) -> None:
+        """Begin a new order's folder, with the private key that opens it, where there is one.
+
+        Raises:
+            OSError: the state folder can't be written.
+        """
+        folder = self.folder(order.id)
+        shutil.rmtree(folder, ignore_errors=True)  # an id that a local marketplace gave out before
+        for part in (*reversed(folder.relative_to(self.home).parents), folder):
+            private_folder(self.home / part)
+        write_private(folder / "created", f"{order.ct or ''}\n")
+        if identity is not None:
+            write_private(folder / "identity", f"{identity}\n")
+
+    def known(self, order: Order) -> bool:
+        """Is this order's folder there, and not that of an earlier order with the same id?"""
+        try:
+            created = (self.folder(order.id) / "created").read_text("utf-8").strip()
+        except OSError:
+            return False
+        return not created or order.ct is None or float(created) == order.ct
+
+    def forget(self, order_id: int) -> None:
+        """Remove an ended order's files."""
+        shutil.rmtree(self.folder(order_id), ignore_errors=True)
+
+    def identity(self, order_id: int) -> Path | None:
+        """The private key that opens an order, if it was rented with one of ours."""
+        try:
+            text = (self.folder(order_id) / "identity").read_text("utf-8").strip()
+        except OSError:
+            return None
+        return Path(text) if Path(text).is_file() else None
+
+    def target(
+        self,
+        order: Order,
+        host: str | None = None,
+        user: str = USER,
+        tell: Callable[[str], object] = lambda _said: None,
+    ) -> Target:
+        """How to get in, at `host` or the first that the service names.
+
+        Hosts and ports are used again by other renters' containers, so an order's host key is
+        kept with the order, never in the user's known_hosts. Where that can't be written, it is
+        kept nowhere, and `tell` is told so.
+
+        Raises:
+            InvalidInputError: the order has no SSH address (yet).
+        """
+        host = host or order.ssh_host
+        if host is None or order.ssh_port is None:
+            raise InvalidInputError(f"Order {order.id} has no SSH address (yet).", 2)
+        folder = self.folder(order.id)
+        known_hosts = folder / "known_hosts"
+        if not self.known(order):
+            try:
+                self.remember(order, None)
+            except OSError as exc:
+                tell(f"The host key can't be kept in {folder}: {exc.strerror}.")
+                known_hosts = Path(os.devnull)
+        identity = self.identity(order.id)
+        options = [
+            "-o", f'UserKnownHostsFile="{_plain(known_hosts)}"',
+            "-o", "StrictHostKeyChecking=accept-new",
+            "-o", "LogLevel=ERROR",
+            "-o", "ServerAliveInterval=15",
+        ]  # fmt: skip
+        if identity is not None:
+            options += [*_identity(identity), "-o", "IdentitiesOnly=yes"]
+        elif has_own_key(self.home):
+            # Rented with a password, elsewhere, or by a `deploy` that was interrupted: it may fit.
+            options += _identity(own_key_file(self.home))
+        return Target(order.id, host, order.ssh_port, tuple(options), user)
+
+
+def _identity(path: Path) -> list[str]:
+    # Not -i, which looks for the file before it expands tokens.
+    return ["-o", f'IdentityFile="{_plain(path)}"']
+
+
+def _plain(path: Path) -> str:
+    """A path in which OpenSSH sees no token to expand."""
+    return str(path).replace("%", "%%")
+
+
+def own_key_file(home: Path) -> Path:
+    """Where the private key that orders get when none is named is, or will be."""
+    return home / "ssh" / "id_ed25519"
+
+
+def has_own_key(home: Path) -> bool:
+    """Is it there, and can it be seen?"""
+    try:
+        return own_key_file(home).is_file()
+    except OSError:  # the state folder is closed to this user
+        return False
+
+
+def own_key(home: Path) -> tuple[str, Path]:
+    """The public key and the private key's file that orders get when none is named.
+
+    Made once, with `ssh-keygen`, in the state folder.
+
+    Raises:
+        InvalidInputError: there is no ssh-keygen here, or it failed.
+        ConfigError: the state folder can't be written.
+    """
+    path = own_key_file(home)
+    try:
+        there = path.with_suffix(".pub").is_file() and path.is_file()
+        if not there:
+            private_folder(home)
+            private_folder(path.parent)
+            path.unlink(missing_ok=True)
+    except OSError as exc:
+        raise ConfigError(unwritable(home, exc)) from exc
+    if not there:
+        try:
+            subprocess.run(  # noqa: S603 - fixed arguments
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "clore", "-f", str(path)],  # noqa: S607 - the user's own
+                check=True,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+            )
+        except FileNotFoundError as exc:
+            raise InvalidInputError(
+                "There is no ssh-keygen here to make a key with. Install openssh-client, "
+                "or give --ssh-password or --ssh-key-file.",
+                2,
+            ) from exc
+        except subprocess.CalledProcessError as exc:
+            said = " ".join(exc.stderr.decode("utf-8", "replace").split())
+            raise InvalidInputError(
+                f"ssh-keygen could not make {path} ({said}); "
+                "give --ssh-key-file or --ssh-password.",
+                2,
+            ) from exc
+    return path.with_suffix(".pub").read_text("utf-8").strip(), path
+
+
+def key_file(path: Path) -> tuple[str, Path | None]:
+    """A public key and its private file, from the path of either.
+
+    Raises:
+        InvalidInputError: it is no public key, and there is none beside it.
+    """
+    public = path if path.suffix == ".pub" else Path(f"{path}.pub")
+    try:
+        text = public.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidInputError(
+            f"No public key at {public}; give the file whose name ends in .pub.", 2
+        ) from exc
+    private = public.with_suffix("")
+    return text, private.absolute() if private.is_file() else None

@@ -1,0 +1,120 @@
+"""Runs programs of this machine for flows: the step `Exec`, blocking and in an event loop.
+
+Each has a process group of its own, so that Ctrl-C on the terminal is ours to handle, and ends
+with all that it started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from typing import TYPE_CHECKING, Callable
+
+from clore_ai._flow import Done
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import FrameType
+
+    from clore_ai._flow import Exec
+
+_NOT_HERE = 127
+
+
+def run(step: Exec) -> Done:
+    """Run it in the calling thread."""
+    with _held() as pressed:
+        try:
+            process = subprocess.Popen(  # noqa: S603 - the flow's words, no shell
+                step.words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            pressed()
+            return _not_here(step, exc)
+    with process:
+        try:
+            pressed()
+            out, err = process.communicate(step.stdin, step.within_s)
+        except subprocess.TimeoutExpired:
+            _end(process.pid)
+            out, err = process.communicate()
+            return Done(None, out, err)
+        except BaseException:
+            _end(process.pid)
+            raise
+    return Done(process.returncode, out, err)
+
+
+@contextlib.contextmanager
+def _held() -> Generator[Callable[[], None]]:
+    """Ctrl-C in the block takes effect when the yielded function is called, which must be.
+
+    A program that is half started could not be found to be ended.
+    """
+    came: list[FrameType | None] = []
+    before = signal.getsignal(signal.SIGINT)
+    mine = threading.current_thread() is threading.main_thread() and callable(before)
+
+    def deliver() -> None:
+        if came and callable(before):
+            before(signal.SIGINT, came[0])
+
+    if mine:
+        signal.signal(signal.SIGINT, lambda _number, frame: came.append(frame))
+    try:
+        yield deliver
+    finally:
+        if mine:
+            signal.signal(signal.SIGINT, before)
+
+
+async def run_async(step: Exec) -> Done:
+    """Run it beside the event loop's other tasks."""
+    pipe = asyncio.subprocess.PIPE
+    # Shielded: cancelled in the midst of it, asyncio would end the program alone, and wait for
+    # what that has started.
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *step.words, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+        )
+    )
+    try:
+        process = await asyncio.shield(starting)
+    except OSError as exc:
+        return _not_here(step, exc)
+    except BaseException:
+        await _stopped(await starting)
+        raise
+    talk = asyncio.ensure_future(process.communicate(step.stdin))
+    try:
+        out, err = await asyncio.wait_for(asyncio.shield(talk), step.within_s)
+    except asyncio.TimeoutError:
+        _end(process.pid)
+        return Done(None, *(await talk))
+    except BaseException:
+        _end(process.pid)
+        await talk
+        raise
+    return Done(process.returncode, out, err)
+
+
+async def _stopped(process: asyncio.subprocess.Process) -> None:
+    _end(process.pid)
+    await process.communicate()
+
+
+def _not_here(step: Exec, exc: OSError) -> Done:
+    return Done(_NOT_HERE, b"", f"{step.words[0]}: {exc.strerror}".encode())
+
+
+def _end(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
