@@ -56,7 +56,7 @@ def free_servers(setting: Setting, count: int) -> list[int]:
     free = [
         (record["price"]["on_demand"][COIN], record["id"])
         for record in json.loads(setting.body.read_bytes())["servers"]
-        if not record["rented"]
+        if not (record["rented"] or record.get("gigaspot"))
         and COIN in (record.get("allowed_coins") or ())
         and (record.get("price") or {}).get("on_demand", {}).get(COIN)
     ]

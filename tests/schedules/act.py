@@ -187,13 +187,13 @@ def cli(plan: Plan, server: int, folder: Path, report: Report) -> None:
         words += ["--wait", "--wait-timeout", BOOT_S]
     code, out, err = run_cli(words, folder)
     meant = {0: "done", 1: "failed", 8: "timed out", 9: "uncertain", 130: "stopped"}
-    report(create=meant.get(code, "failed"), error=err[-400:], exit=code)
+    created = meant.get(code, "failed")
     if code == 1 and "acted on" in err:
-        report(create="open")
+        created = "open"
     order = json.loads(out)["id"] if code == 0 and out.startswith("{") else None
+    report(create=created, error=err[-400:], exit=code, order=order)  # at once: a kill may follow
     if order is None:
         return
-    report(order=order)
     if plan.cancels:
         code, _, err = run_cli(["cancel", order], folder)
         report(cancel={0: "done", 1: "open", 8: "open", 130: "stopped"}.get(code, "failed"))

@@ -78,11 +78,20 @@ def engine():
 
 
 def _start(folder, host):
-    words = ["dockerd", "--host", host, "--data-root", folder / "data", "--exec-root"]
+    words = [
+        shutil.which("dockerd", path=_PATH),
+        "--host",
+        host,
+        "--data-root",
+        folder / "data",
+        "--exec-root",
+    ]
     words += [folder / "exec", "--pidfile", folder / "pid", "--bridge=none"]
     words += ["--iptables=false", "--ip6tables=false"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            words, stdout=log, stderr=log, start_new_session=True, env={**os.environ, "PATH": _PATH}
+        )
     deadline = time.monotonic() + _STARTS_WITHIN_S
     while not _answers(host):
         if process.poll() is not None or time.monotonic() > deadline:
