@@ -49,6 +49,8 @@ if TYPE_CHECKING:
         Wallet,
     )
     from clore_ai.rate_limiter import RateLimiter
+    from clore_ai.rental.fallback import Fallback
+    from clore_ai.rental.flight import SpotEvent, SpotReport
 
 __all__ = [
     "APIResponse",
@@ -59,6 +61,7 @@ __all__ = [
     "CloreAPIError",
     "ConfigError",
     "DBError",
+    "Fallback",
     "FieldError",
     "InvalidEndpointError",
     "InvalidInputError",
@@ -73,15 +76,24 @@ __all__ = [
     "ResponseError",
     "Server",
     "ServerConfig",
+    "SpotEvent",
     "SpotMarket",
     "SpotOffer",
+    "SpotReport",
     "TransportError",
     "WaitTimeout",
     "Wallet",
     "__version__",
 ]
 
-_MODULES = {"AsyncCloreAI": "aio", "CloreAI": "client", "RateLimiter": "rate_limiter"}
+_MODULES = {
+    "AsyncCloreAI": "aio",
+    "CloreAI": "client",
+    "Fallback": "rental.fallback",
+    "RateLimiter": "rate_limiter",
+    "SpotEvent": "rental.flight",
+    "SpotReport": "rental.flight",
+}
 _MODELS = {
     "APIResponse",
     "MarketplaceServer",

@@ -12,8 +12,9 @@ import platform
 import re
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Callable, Generic, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, Union
 
+from clore_ai._json import as_dict
 from clore_ai._lock import FileLock
 from clore_ai.config import private_folder
 from clore_ai.exceptions import ConfigError
@@ -111,3 +112,12 @@ def _write(file: int, content: bytes) -> None:
     if os.write(file, content) < len(content):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     os.ftruncate(file, len(content))
+
+
+def records(path: Path | None) -> Kept[dict[str, Any]]:
+    """Records by name, in memory or in a file."""
+    if path is None:
+        return Memory({})
+    return File(
+        path, lambda kept: {k: v for k, v in (as_dict(kept) or {}).items() if as_dict(v)}, dict
+    )

@@ -8,16 +8,17 @@ from clore_ai import _wire
 from clore_ai._access import Access
 from clore_ai._drive import Driver
 from clore_ai._flow import DEADLINE_S, Flow, Rules, request
-from clore_ai._kept import file_of
+from clore_ai._kept import file_of, records
 from clore_ai._secrets import hide
 from clore_ai.bids import Bids, lowering_every_s
 from clore_ai.config import folder_of, resolve, state_folder
 from clore_ai.ledger import Ledger, account_of
 from clore_ai.rate_limiter import RateLimiter
-from clore_ai.rental import cancel, check, create, hosting, look, pick, spot, wait
+from clore_ai.rental import cancel, check, create, flight, hosting, look, pick, pilot, spot, wait
 from clore_ai.rental.session import Session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         SpotMarket,
         Wallet,
     )
+    from clore_ai.rental.fallback import Fallback
+    from clore_ai.rental.flight import SpotEvent, SpotReport
 
 T = TypeVar("T")
 
@@ -86,9 +89,10 @@ class CloreAI:
         account = account_of(settings.base_url, settings.api_key)
         self.rate_limiter = RateLimiter.at_pace(rate, shared=file_of(folder, "pace", account))
         bids = Bids(file_of(folder, "bids", account), lowering_every_s(rate))
+        pilots = records(file_of(folder, "pilots", account))
         rules = Rules(bool(settings.api_key), max_retries, deadline_s)
         access = Access(folder or state_folder(), settings.base_url)
-        self._session = Session(rules, Ledger(folder, account), bids, access)
+        self._session = Session(rules, Ledger(folder, account), bids, access, pilots=pilots)
         self._driver = Driver(settings, timeout, self.rate_limiter)
 
     def __repr__(self) -> str:
@@ -272,6 +276,48 @@ class CloreAI:
             FieldError: e.g. ``can_lower_every_600_seconds`` or ``exceeded_max_step``.
         """
         return self.drive(spot.set_price(self._session, order_id, price))
+
+    def spot_auto(
+        self,
+        order_id: int,
+        *,
+        max_usd_per_hour: float | None = None,
+        max_per_day: float | None = None,
+        every_s: float = flight.EVERY_S,
+        for_s: float | None = None,
+        headroom: float = 0.0,
+        fallback: Fallback | None = None,
+        on_event: Callable[[SpotEvent], object] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> SpotReport:
+        """Hold a spot order at the lowest bid that wins, until it ends; what came of it.
+
+        Raises the bid at the first look that shows it outbid, up to the limit, and lowers it as far
+        and as often as the service lets (`max_step`, 600 s). Ended by Ctrl-C or a cancelled task,
+        the order goes on at its last bid.
+
+        Args:
+            order_id: a spot order of the user's.
+            max_usd_per_hour: the limit, in USD per **hour** for the whole server, without fees.
+            max_per_day: or the limit in the order's coin per **day**.
+            every_s: seconds from look to look; a look is one request.
+            for_s: seconds after which it returns; None for as long as the order is there.
+            headroom: a share (0.05 is 5 %) by which to stay above the highest rival: it costs more,
+                and is outbid less often.
+            fallback: what to rent instead when the order has not run for a while.
+            on_event: called with each event, in this thread.
+            stop: asked once a second; true ends it.
+
+        Raises:
+            NotFoundError, OrderEnded: there is no such order, or it runs no more.
+            InvalidInputError: it is no spot order, or an argument is out of range.
+            BudgetError: at the limit it would go over a budget of the ledger.
+            ConfigError: another command steers this order already.
+        """
+        wishes = flight.Wishes(max_usd_per_hour, max_per_day, every_s, for_s, headroom, fallback)
+        steered = flight.Flight(order_id, wishes)
+        steered.tell, steered.stop = on_event or steered.tell, stop or steered.stop
+        return self.drive(pilot.fly(self._session, steered))
 
     def set_server_settings(
         self,

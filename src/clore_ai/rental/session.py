@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from clore_ai._access import Access
 from clore_ai._flow import Rules
+from clore_ai._kept import Kept, records
 from clore_ai.bids import Bids
 from clore_ai.config import DEFAULT_BASE_URL, state_folder
 from clore_ai.ledger import Intent, Ledger
@@ -35,6 +37,8 @@ class Session:
     """Intents whose order a later look has found: their own command had been stopped."""
     trouble: list[str] = field(default_factory=list[str])
     """What the ledger could not keep after money was spent, a sentence each."""
+    pilots: Kept[dict[str, Any]] = field(default_factory=lambda: records(None))
+    """What is known of the spot orders that are steered (`autobid`), by id."""
 
     def note_trouble(self, sentence: str) -> None:
         """Keep a sentence for whoever shows it to the user, once."""
