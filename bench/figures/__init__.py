@@ -16,6 +16,7 @@ from bench.figures import (
     rooms,
     schedules,
     search,
+    spot,
     start,
     week,
 )
@@ -39,5 +40,6 @@ FIGURES: dict[str, Callable[[Setting], list[Row]]] = {
     "race": race.measure,
     "ready": ready.measure,
     "week": week.measure,
+    "spot": spot.measure,
     "schedules": schedules.measure,
 }

@@ -45,6 +45,13 @@ def test_a_week_balances():
     assert "the books balance" in row["notes"][0]
 
 
+def test_the_autopilot_is_held_against_others():
+    held, price, roomy = quick("spot")
+    assert held["met"] is price["met"] is True
+    assert "all-knowing $" in price["notes"][0]
+    assert roomy["met"] is None
+
+
 @pytest.mark.skipif(shutil.which("wrk") is None, reason="needs wrk")
 def test_the_listing_is_held_against_the_same_bytes():
     rows = quick("listing")

@@ -50,9 +50,12 @@ class Crowd:
         seed: Draws who they are and what they do.
         renters: How many renters there are.
         rates: USD per coin.
+        spots: The share of renters who bid; the others rent on demand.
     """
 
-    def __init__(self, seed: int, renters: int, rates: Mapping[str, float]) -> None:
+    def __init__(
+        self, seed: int, renters: int, rates: Mapping[str, float], *, spots: float = wants.SPOTS
+    ) -> None:
         self.accounts: list[int] = []
         #: What happened, by kind; refusals by their `error`.
         self.count: Counter[str] = Counter()
@@ -60,6 +63,7 @@ class Crowd:
         self.put_in: Counter[str] = Counter()
         self._draw = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._size = renters
+        self._spots = spots
         self._rates = rates
         self._renters: list[Renter] = []
         self._looks: dict[int, int] = {}
@@ -77,7 +81,7 @@ class Crowd:
             key = books.create_account(tx, None, {}, label=_LABEL)
             known.append(books.account_of(tx, key) or 0)
         self.accounts = known
-        self._renters = [wants.draw_renter(self._draw, account) for account in known]
+        self._renters = [wants.draw_renter(self._draw, account, self._spots) for account in known]
         self._looks = {
             r.account: now_ms + round(self._draw.random() * r.looks_every_ms) for r in self._renters
         }

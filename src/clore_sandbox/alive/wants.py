@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "SPOTS",
     "Action",
     "Bid",
     "Leave",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 HOUR_MS = 3_600_000
+#: The share of renters who bid: most who watch the market do.
+SPOTS = 0.6
 #: Servers that a renter looks at each time, and how many days' price it tops its wallet up by.
 _LOOKS_AT = 8
 _WORTH_OF_DAYS = 3
@@ -142,15 +145,15 @@ class Take:
 Action = Union[Want, Leave, Bid, TopUp, Reprice, Switch, Take]
 
 
-def draw_renter(draw: random.Random, account: int) -> Renter:
-    """One renter."""
+def draw_renter(draw: random.Random, account: int, spots: float = SPOTS) -> Renter:
+    """One renter; `spots` is how likely it is to be one who bids."""
     return Renter(
         account=account,
         coin=draw.choice(COINS),
         orders=draw.choice((1, 1, 1, 2, 3, 6)),
         patience_ms=round(draw.lognormvariate(2.0, 1.0) * HOUR_MS),
         looks_every_ms=round(draw.uniform(0.1, 1.5) * HOUR_MS),
-        spot=draw.random() < 0.6,  # noqa: PLR2004 - most who watch the market bid
+        spot=draw.random() < spots,
         bids=draw.uniform(0.5, 1.1),
         complains=draw.choice((0.0, 0.02, 0.1)),
     )

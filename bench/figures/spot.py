@@ -1,0 +1,74 @@
+"""The spot autopilot in a week of the living market, beside two others (see `bench.bidders`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.bidders import add_up, judge
+from bench.bidding import simulate
+from bench.report import Row
+
+if TYPE_CHECKING:
+    from bench.bidders import Sums
+    from bench.setting import Setting
+
+HELD_AT_LEAST, PRICE_AT_MOST = 0.99, 1.10
+SERVERS, RENTERS, ORDERS = 40, 32, 8
+# Every seed is a market of its own.
+MOST_WEEKS = 3
+HEADROOM = 0.15
+
+
+def measure(setting: Setting) -> list[Row]:
+    """Some weeks, each of its own seed; quick: some hours."""
+    days = 0.2 if setting.quick else 7
+    weeks = min(setting.runs, MOST_WEEKS)
+    plain, roomy = (_play(days, weeks, headroom) for headroom in (0.0, HEADROOM))
+    what = f"spot autopilot, {days:g} simulated days, {plain.orders} orders"
+    return [
+        Row(
+            f"{what}: time held, of what could be",
+            f"{plain.held:.2%} (worst {plain.worst_held:.2%})",
+            target=f">= {HELD_AT_LEAST:.0%}",
+            met=plain.held >= HELD_AT_LEAST,
+            notes=[_history(plain)],
+        ),
+        Row(
+            f"{what}: mean price, of the best there was",
+            f"{plain.price:.4f}",
+            target=f"<= {PRICE_AT_MOST}",
+            met=plain.price <= PRICE_AT_MOST,
+            notes=[_prices(plain)],
+        ),
+        Row(
+            f"the same with a headroom of {HEADROOM:.0%}: mean price",
+            f"{roomy.price:.4f}",
+            notes=[f"{_history(roomy)} {_prices(roomy)}"],
+        ),
+    ]
+
+
+def _play(days: float, weeks: int, headroom: float) -> Sums:
+    outcomes = [
+        judge(course)
+        for seed in range(weeks)
+        for course in simulate(
+            days=days, servers=SERVERS, renters=RENTERS, ours=ORDERS, seed=seed, headroom=headroom
+        )
+    ]
+    return add_up(outcomes)
+
+
+def _history(sums: Sums) -> str:
+    return (
+        f"outbid {sums.outbids} times, {sums.unavoidable} of them beyond the limit, by "
+        f"{sums.rivals} orders of others; contested {sums.contested:.0%} of the time that could "
+        f"be held, at {sums.contested_price:.4f} of the best price then."
+    )
+
+
+def _prices(sums: Sums) -> str:
+    return (
+        f"${sums.ours:.4f}/h while held; all-knowing ${sums.knowing:.4f}/h, fixed at the limit "
+        f"${sums.fixed:.4f}/h, on demand ${sums.on_demand:.4f}/h."
+    )
