@@ -160,6 +160,8 @@ class Sums:
 
     orders: int
     rivals: int
+    possible: float
+    """The share of the time in which the limit allows to hold."""
     held: float
     """Of the time that the all-knowing bidder holds, the share that ours did."""
     worst_held: float
@@ -200,6 +202,7 @@ def add_up(outcomes: Sequence[Outcome]) -> Sums:
     return Sums(
         len(outcomes),
         sum(len(o.course.rivals) for o in outcomes),
+        knowing / sum(o.course.end_ms - BEGIN_MS for o in outcomes),
         sum(o.ours.ms for o in outcomes) / knowing if knowing else 1.0,
         min((o.held for o in outcomes if o.knowing.ms >= 3_600_000), default=1.0),
         usd_per_hour(lambda o: (o.ours.paid, o.ours.ms)),

@@ -43,7 +43,7 @@ def measure(setting: Setting) -> list[Row]:
         Row(
             f"the same with a headroom of {HEADROOM:.0%}: mean price",
             f"{roomy.price:.4f}",
-            notes=[f"{_history(roomy)} {_prices(roomy)}"],
+            notes=[f"held {roomy.held:.2%}; {_history(roomy)} {_prices(roomy)}"],
         ),
     ]
 
@@ -61,7 +61,8 @@ def _play(days: float, weeks: int, headroom: float) -> Sums:
 
 def _history(sums: Sums) -> str:
     return (
-        f"outbid {sums.outbids} times, {sums.unavoidable} of them beyond the limit, by "
+        f"the limit allows to hold {sums.possible:.0%} of the time; outbid {sums.outbids} times, "
+        f"{sums.unavoidable} of them beyond the limit, by "
         f"{sums.rivals} orders of others; contested {sums.contested:.0%} of the time that could "
         f"be held, at {sums.contested_price:.4f} of the best price then."
     )
