@@ -98,3 +98,32 @@ def server_of() -> Callable[[Sandbox], int]:
 def server(server_of: Callable[[Sandbox], int], market: Sandbox) -> int:
     """A free server of the sample fleet."""
     return server_of(market)
+
+
+@pytest.fixture
+def place(own_market: Callable[..., Sandbox]) -> Sandbox:
+    """A marketplace of the test's own: its clock is jumped, its servers are rented."""
+    return own_market(provision=False)
+
+
+@pytest.fixture
+def spot_server(place: Sandbox) -> tuple[int, float]:
+    """A free server with its least bid in USD."""
+    probe, coin = Api("sync", place), "USD-Blockchain"
+    try:
+        fits = [
+            (s.id, s.price_per_day(coin, "spot"))
+            for s in probe.marketplace()
+            if s.price_per_day(coin) and s.price_per_day(coin, "spot") and (s.mrl or 0) > 48
+        ]
+    finally:
+        probe.shut()
+    return next((server, price) for server, price in fits if price > 1)
+
+
+@pytest.fixture
+def rival(place: Sandbox) -> Iterator[Api]:
+    """Somebody else."""
+    other = Api("sync", place)
+    yield other
+    other.shut()

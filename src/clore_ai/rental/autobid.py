@@ -325,7 +325,7 @@ class Autobid:
             return Decision("hold", standing, needs=needs)
         # Above all that can be beaten.
         target = max([least, *(price for price in above if price <= seen.limit)])
-        if seen.rivals:
+        if target > least:
             target = min(up(target * (1 + self.headroom)), max(target, down(seen.limit)))
         if seen.bid < target and (not seen.active or self.headroom):
             return Decision("raise", standing, target, needs)

@@ -8,6 +8,7 @@ one. The old order is cancelled only when the new one exists.
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,12 +16,13 @@ from clore_ai import _wire
 from clore_ai._flow import Flow, clock, request
 from clore_ai._secrets import hide
 from clore_ai.exceptions import BudgetError, FieldError, InvalidInputError
-from clore_ai.rental import autobid, cancel, check, create, pick, recover
+from clore_ai.rental import autobid, cancel, check, create, pick
 from clore_ai.rental.cost import fees
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clore_ai.exceptions import CloreAPIError
     from clore_ai.ledger import Intent
     from clore_ai.models import MarketplaceServer, Order, SpotMarket
     from clore_ai.rental.session import Session
@@ -91,48 +93,59 @@ class Fallback:
 
 @dataclass(frozen=True)
 class Moved:
-    """The new order, or why there is none. `left`: the old order was seen to end."""
+    """The new order, or why there is none."""
 
     order: Order | None
     why: str
-    left: bool = False
 
 
-def move(session: Session, order: Order, fallback: Fallback, limit: float) -> Flow[Moved]:
-    """Rent instead of `order`, then cancel it. `limit`: the most to bid, coin per **day**.
+def rent(session: Session, order: Order, fallback: Fallback, limit: float) -> Flow[Moved]:
+    """Rent instead of `order`, once. `limit`: the most to bid, coin per **day**.
 
     Raises:
         OrderUncertain: an order may exist; `order` goes on. The next call finds it.
         CloreAPIError: the service can't be asked.
     """
-    find = _same_server if fallback.to == "on-demand" else _other_server
-    wishes, why = yield from find(session, order, fallback, limit)
-    now = (yield from clock()).wall
-    for body, rate in wishes[:_TRIES]:
-        terms = _terms(session.ledger.by_order(order.id), order, rate, now)
-        if terms is None:
-            return Moved(None, "Its lease is over, or what it may cost is spent.")
-        try:
-            new = yield from create.create(session, body, terms)
-        except (FieldError, BudgetError) as exc:
-            why = f"Not rented: {exc}"
-            continue
-        recover.told(session, new.id)
-        todo = [cancel.Cancelling(order.id)]
-        yield from cancel.until_gone(session, todo)
-        (old,) = todo
-        said = f"order {new.id} on server {new.server_id}, {new.type}"
-        if not old.gone:
-            said += f". Order {order.id} may go on: {old.error}"
-        return Moved(new, said, old.gone)
-    return Moved(None, why)
+    with ExitStack() as locks:
+        new = yield from create.earlier(session, _ref(order), locks)
+    if new is not None and not new.active:
+        return Moved(None, f"It was rented instead before, as order {new.id}, which has ended.")
+    if new is None:
+        find = _same_server if fallback.to == "on-demand" else _other_server
+        wishes, why = yield from find(session, order, fallback, limit)
+        for body, rate in wishes[:_TRIES]:
+            now = (yield from clock()).wall
+            terms = _terms(session.ledger.by_order(order.id), order, rate, now)
+            if terms is None:
+                return Moved(None, "Its lease is over, or what it may cost is spent.")
+            try:
+                new = yield from create.create(session, body, terms)
+                break
+            except (FieldError, BudgetError) as exc:
+                why = f"Not rented: {exc}"
+        if new is None:
+            return Moved(None, why)
+    return Moved(new, f"order {new.id} on server {new.server_id}, {new.type}")
+
+
+def leave(session: Session, order: Order) -> Flow[CloreAPIError | None]:
+    """Cancel the old order, the new one being there; why it may go on, None where it ended."""
+    todo = [cancel.Cancelling(order.id)]
+    yield from cancel.until_gone(session, todo)
+    (old,) = todo
+    return None if old.gone else old.error
+
+
+def _ref(order: Order) -> str:
+    """The name of what is rented instead; ids of a service that was reset come again."""
+    return f"instead of order {order.id} of {int(order.ct or 0)}"
 
 
 def _terms(
     intent: Intent | None, order: Order, rate: float | None, now: float
 ) -> create.Terms | None:
     """What is left of the old order's; None where nothing is."""
-    ref = f"instead of order {order.id} of {int(order.ct or 0)}"
+    ref = _ref(order)
     if intent is None:
         return create.Terms(ref, usd_per_coin=rate, untold=True)
     lease_s = None if intent.ends_at is None else intent.ends_at - now

@@ -168,10 +168,11 @@ class Flight:
         return None if per_day is None or self.rate is None else per_day * self.rate / 24
 
     def say(self, event: Kind, at: float, message: str, new_order_id: int | None = None) -> None:
-        """Tell an event, unless it was the last one told."""
-        if event not in ("raised", "lowered", "rented") and f"{event} {message}" == self.last:
-            return
-        self.last = f"{event} {message}"
+        """Tell an event; how the order stands, and what is wrong, only where that is new."""
+        if event not in ("raised", "lowered", "rented"):
+            if f"{event} {message}" == self.last:
+                return
+            self.last = f"{event} {message}"
         bid = self.auto.bid
         self.tell(
             SpotEvent(event, self.order_id, at, bid, self.usd_per_hour(bid), message, new_order_id)

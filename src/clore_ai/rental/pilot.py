@@ -26,9 +26,9 @@ from clore_ai.exceptions import (
     TransportError,
 )
 from clore_ai.models.server import USD
-from clore_ai.rental import afford, autobid, pick, spot, wait
+from clore_ai.rental import afford, autobid, pick, recover, spot, wait
 from clore_ai.rental.autobid import Autobid, Decision, limit_per_day
-from clore_ai.rental.fallback import Moved, move
+from clore_ai.rental.fallback import Moved, leave, rent
 from clore_ai.rental.look import orders
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ _SLICE_S = 1.0
 _ORDERS_EVERY_S = 600.0
 _LISTED_EVERY_S = 3600.0
 _BIDS_A_LOOK = 3
+_FRESH_S = 120.0
+"""So young, an order counts from its start: a minute is paid before the first look."""
 _GONE = ("order_dont_exist", "order_not_active", "you_dont_own_this_order")
 _KNOWN = ("can_lower_every_600_seconds", "exceeded_max_step", "amount_too_low")
 
@@ -71,7 +73,8 @@ def fly(session: Session, flight: Flight) -> Flow[SpotReport]:
                 f"Another command of yours steers order {flight.order_id} already; end that first."
             )
         try:
-            yield from _take_up(session, flight)
+            if flight.order is None:
+                yield from prepare(session, flight)
             ended = yield from _steer(session, flight, start)
         finally:
             _keep(session, flight)
@@ -84,7 +87,12 @@ def fly(session: Session, flight: Flight) -> Flow[SpotReport]:
         flight.over, flight.moved_from = False, before
 
 
-def _take_up(session: Session, flight: Flight) -> Flow[None]:
+def prepare(session: Session, flight: Flight) -> Flow[None]:
+    """Look at the order, its server and its budget; nothing is bid. `fly` does it where not done.
+
+    Raises:
+        CloreAPIError: as `fly`.
+    """
     order = yield from wait.find(session, flight.order_id, include_completed=True)
     if not order.active:
         raise OrderEnded(f"Order {order.id} has ended; it has no bid any more.", order)
@@ -104,7 +112,8 @@ def _take_up(session: Session, flight: Flight) -> Flow[None]:
     now = yield from clock()
     flight.auto.headroom, flight.ordered_at = flight.wishes.headroom, now.mono
     if flight.auto.spend_before is None:
-        flight.auto.spend_before = order.spend
+        fresh = order.ct is not None and now.wall - order.ct < _FRESH_S
+        flight.auto.spend_before = 0.0 if fresh else order.spend
     yield from _list(session, flight)
     market: SpotMarket = yield from request(_wire.spot_marketplace(order.server_id), session.rules)
     flight.auto.bid = order.price if flight.auto.bid is None else flight.auto.bid
@@ -117,7 +126,6 @@ def _take_up(session: Session, flight: Flight) -> Flow[None]:
     intent = session.ledger.by_order(order.id)
     if intent is not None and flight.limit > (intent.price or 0.0):
         afford.check(session, replace(intent, price=flight.limit), now.wall, was=intent)
-    flight.say("begins", now.wall, f"order {order.id} on server {order.server_id} is steered")
 
 
 def _limit(flight: Flight, market: SpotMarket) -> bool:
@@ -163,6 +171,8 @@ def _pass(exc: CloreAPIError) -> None:
 
 
 def _steer(session: Session, flight: Flight, start: float) -> Flow[Reason]:
+    server = flight.order and flight.order.server_id
+    flight.say("begins", (yield from clock()).wall, f"server {server}")
     while True:
         try:
             moved = yield from _once(session, flight)
@@ -177,10 +187,10 @@ def _steer(session: Session, flight: Flight, start: float) -> Flow[Reason]:
             break
     if not (flight.over and flight.order is not None and not flight.order.active):
         try:
-            yield from _ask(session, flight)
+            yield from settle(session, flight)
         except CloreAPIError as exc:
             _pass(exc)  # then the report goes by the last answer
-    flight.say("ends", (yield from clock()).wall, f"ended: {ended}")
+    flight.say("ends", (yield from clock()).wall, ended)
     return ended
 
 
@@ -199,7 +209,7 @@ def _pause(flight: Flight, start: float) -> Flow[Reason | None]:
     return "stopped"
 
 
-def _ask(session: Session, flight: Flight) -> Flow[None]:
+def settle(session: Session, flight: Flight) -> Flow[None]:
     """Look at the order itself: what it spent, and whether there is still one."""
     rows = yield from orders(session, include_completed=True)
     now = yield from clock()
@@ -220,7 +230,7 @@ def _once(session: Session, flight: Flight) -> Flow[Moved | None]:
     _limit(flight, market)
     seen = autobid.look(market, order.id, flight.coin, flight.limit, now.wall)
     if seen is None or now.mono - flight.ordered_at >= _ORDERS_EVERY_S:
-        yield from _ask(session, flight)
+        yield from settle(session, flight)
         if flight.over:
             return None
     if seen is None:
@@ -248,7 +258,7 @@ def _bid(session: Session, flight: Flight, decision: Decision) -> Flow[None]:
             now = (yield from clock()).wall
             again = auto.refused(exc.response, price, now)
             if exc.error in _GONE:
-                yield from _ask(session, flight)
+                yield from settle(session, flight)
             elif exc.error not in _KNOWN:
                 flight.say("trouble", now, f"{exc} Going on.")
             if not again:
@@ -272,12 +282,16 @@ def _fall_back(session: Session, flight: Flight, now: float) -> Flow[Moved | Non
     if now - since < fallback.after_s:
         return None
     flight.tried_at = now
-    moved = yield from move(session, flight.order, fallback, flight.limit)
+    moved = yield from rent(session, flight.order, fallback, flight.limit)
     if moved.order is None:
         flight.say("trouble", now, f"{moved.why} Going on with the bid.")
         return None
     flight.new_order = moved.order
     flight.say("rented", now, moved.why, moved.order.id)
+    recover.told(session, moved.order.id)
+    error = yield from leave(session, flight.order)
+    if error is not None:
+        flight.say("trouble", now, f"Order {flight.order_id} may go on: {error}")
     return moved
 
 

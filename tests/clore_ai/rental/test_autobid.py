@@ -73,6 +73,8 @@ def test_rivals_in_other_coins_are_outbid_by_their_worth():
     assert found.rivals[0].above == pytest.approx(9.2092)
     found = look(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 9.205, T)
     assert found.rivals[0].above == 9.205
+    found = look(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 9.2, T)
+    assert found.rivals[0].above > 9.2  # can't be beaten
 
 
 def test_a_bid_below_its_least_is_no_rival():
@@ -200,6 +202,8 @@ def test_headroom_keeps_a_distance_and_not_without_rivals():
     assert auto.see(seen(8.5, bid=5.2)).price == 9.0
     assert Autobid(headroom=0.1, step=1e-9).see(seen(bid=1.0, active=True)).price is None
     assert Autobid().see(seen(5.0, bid=5.2, active=True)).action == "hold"
+    beaten = Autobid(headroom=0.1).see(seen(12.0, bid=1.0))  # nobody there that can be beaten
+    assert (beaten.standing, beaten.price) == ("beaten", None)
 
 
 def test_what_no_bid_can_help_is_not_bid_for():
@@ -336,6 +340,7 @@ def _runs_if_it_can(rivals, bid, coin, limit, minimum):
 
 def test_amounts_of_the_wire_are_ticks():
     """What is bid arrives as it is meant: 8 decimals, exactly."""
+    assert (down(1 / 3), up(1 / 3), up(0.5)) == (0.33333333, 0.33333334, 0.5)
     for price in (up(1 / 3), down(0.000012345678), up(447.848000001)):
         assert to_wire(to_units(price)) == price
         assert to_units(price) % (UNITS_PER_COIN // 10**8) == 0
