@@ -50,7 +50,25 @@ CASES: dict[str, list[tuple[str, ...]] | None] = {
     "lease extend": [("ORDER", "1h"), ("ORDER", "1h", "--json")],
     "lease set": [("ORDER", "2h"), ("ORDER", "none", "--json")],
     "reap": [("--dry-run",), ("--json",)],
-    "spot": [("SERVER",), ("SERVER", "--json")],
+    "spot show": [("SERVER",), ("SERVER", "--json")],
+    "spot auto": [
+        ("ORDER", "--max", "1/h", "--once", "--yes", "--json"),
+        (
+            "ORDER",
+            "--max",
+            "1/h",
+            "--once",
+            "--yes",
+            "--fallback",
+            "server",
+            "--env",
+            "OF_MINE",
+            "--ssh-password",
+            "-",
+            "--jupyter-token",
+            "-",
+        ),
+    ],
     "spot-price": [("ORDER", "3"), ("ORDER", "3", "--json")],
     "servers": [(), ("--json",)],
     "server-config": [("mine",), ("mine", "--json")],
@@ -113,7 +131,7 @@ def flagged(words: tuple[str, ...], number: int) -> list[str]:
     """The command with both flags: before its name, after it, one there and one here."""
     first = [["--debug", "--curl"], [], ["--debug"]][number % 3]
     last = [flag for flag in ("--debug", "--curl") if flag not in first]
-    at = 1 + (words[0] in ("config", "sandbox", "budget", "lease"))
+    at = 1 + (words[0] in ("config", "sandbox", "budget", "lease", "spot"))
     return [*first, *words[:at], *last, *words[at:]]
 
 

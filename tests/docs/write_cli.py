@@ -17,6 +17,7 @@ _BLOCK = re.compile(r"<!-- help: clore ?(?P<words>[\w -]*?) -->\n```text\n.*?\n`
 GROUPS = {
     "budget": ["set", "unset"],
     "lease": ["extend", "set"],
+    "spot": ["auto", "show"],
     "config": ["set", "get", "show"],
     "sandbox": ["up", "status", "down"],
 }

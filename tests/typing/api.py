@@ -8,11 +8,14 @@ from clore_ai import (
     AsyncCloreAI,
     CloreAI,
     CloreAPIError,
+    Fallback,
     MarketplaceServer,
     Order,
     Server,
     ServerConfig,
+    SpotEvent,
     SpotMarket,
+    SpotReport,
     Wallet,
 )
 from clore_ai.exceptions import AuthError, FieldError
@@ -45,6 +48,24 @@ async def awaiting() -> None:
         order: Order = await client.wait_for_ssh(servers[0].id, timeout=60)
         command: str | None = order.ssh_command
         print(command)
+
+
+def told(event: SpotEvent) -> None:
+    """What a callback gets."""
+    per_hour: float | None = event.usd_per_hour
+    print(event.event, event.order_id, per_hour, event.message)
+
+
+async def bidding() -> None:
+    """A spot order that is steered, by both clients."""
+    instead = Fallback("on-demand", after_s=600, max_usd_per_hour=0.6, ssh_password="p")
+    report: SpotReport = CloreAI().spot_auto(
+        6, max_usd_per_hour=0.4, every_s=20, for_s=3600, fallback=instead, on_event=told
+    )
+    report = await AsyncCloreAI().spot_auto(6, max_per_day=0.0001, headroom=0.05, stop=lambda: True)
+    saved: float | None = report.saved_usd
+    order: Order | None = report.new_order
+    print(saved, order, report.held_share)
 
 
 def errors() -> None:

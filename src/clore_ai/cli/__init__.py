@@ -34,7 +34,7 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("reap", "reap", "Cancel the orders that are over."),
     ],
     "Spot": [
-        ("spot", "spot", "Show the spot market of a server."),
+        ("spot", "spot", "Show the spot market of a server, or keep a bid at its lowest."),
         ("spot-price", "spot_price", "Change the bid of a spot order."),
     ],
     "Host": [

@@ -98,7 +98,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     """
     options["currency"] = _units.full(options["currency"])
     _bid(options)
-    text, identity = _key(options)
+    text, identity = key(options)
     wishes: dict[str, Any] = {
         "server_id": server_id,
         "image": options["image"],
@@ -106,8 +106,8 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         "currency": options["currency"],
         "ssh_password": options["ssh_password"],
         "ssh_key": text,
-        "ports": _ports(options["ports"]),
-        "env": _env(options["env"]) or None,
+        "ports": ports(options["ports"]),
+        "env": env(options["env"]) or None,
         "jupyter_token": options["jupyter_token"],
         "command": options["startup"],
         "spot_price": options["spot_price"],
@@ -146,7 +146,7 @@ def _finish(order: Order, plan: _Plan | None, options: dict[str, Any]) -> None:
         _output.data(row(order, usd_h))
     if not order.active:
         return
-    shell = f"Shell: clore ssh {order.id}   " if _ports(options["ports"]).get("22") == "tcp" else ""
+    shell = f"Shell: clore ssh {order.id}   " if ports(options["ports"]).get("22") == "tcp" else ""
     _output.note(f"{shell}Stop paying: clore cancel {order.id}")
 
 
@@ -194,7 +194,7 @@ def _check(wishes: dict[str, Any]) -> None:
         raise InvalidInputError(said, exc.code) from exc
 
 
-def _key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
+def key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
     """The public key to send, and the private key's file, if known."""
     given = [n for n in ("ssh_password", "ssh_key", "ssh_key_file") if options[n] is not None]
     if len(given) > 1:
@@ -214,20 +214,22 @@ def _key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
     return _access.own_key(state_folder())
 
 
-def _ports(pairs: tuple[str, ...]) -> dict[str, str]:
-    ports: dict[str, str] = {}
+def ports(pairs: tuple[str, ...]) -> dict[str, str]:
+    """``22:tcp`` and the like, as the order has them."""
+    found: dict[str, str] = {}
     for pair in pairs or ("22:tcp",):
         port, colon, kind = pair.partition(":")
         if not colon or kind not in ("tcp", "http") or not port.isdigit():
             raise click.UsageError(f"--port {pair!r}: write PORT:tcp or PORT:http, e.g. 22:tcp.")
-        if port in ports:
+        if port in found:
             raise click.UsageError(f"--port {port} is given twice.")
-        ports[port] = kind
-    return ports
+        found[port] = kind
+    return found
 
 
-def _env(pairs: tuple[str, ...]) -> dict[str, str]:
-    env: dict[str, str] = {}
+def env(pairs: tuple[str, ...]) -> dict[str, str]:
+    """``KEY=VALUE``; KEY alone is taken from this environment."""
+    found: dict[str, str] = {}
     for number, pair in enumerate(pairs, 1):
         name, equals, value = pair.partition("=")
         if not name or not (equals or name in os.environ):
@@ -236,8 +238,8 @@ def _env(pairs: tuple[str, ...]) -> dict[str, str]:
                 f"--env number {number}: write KEY=VALUE, e.g. --env EPOCHS=1, or KEY alone for "
                 "one that your environment holds."
             )
-        env[name] = value if equals else os.environ[name]
-    return env
+        found[name] = value if equals else os.environ[name]
+    return found
 
 
 def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> _Plan:

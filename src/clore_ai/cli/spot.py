@@ -1,4 +1,4 @@
-"""`clore spot` (004, CLI Reference)."""
+"""`clore spot` (004, CLI Reference), and what keeps a bid."""
 
 from __future__ import annotations
 
@@ -6,13 +6,40 @@ import click
 
 from clore_ai.cli import _output, _units
 from clore_ai.cli._account import connect
+from clore_ai.cli.spot_auto import auto
 from clore_ai.exceptions import NotFoundError
 
 
-@click.command()
+class Spot(click.Group):
+    """A group of which 004's ``clore spot SERVER_ID`` is a command without a name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read ``SERVER_ID`` as ``show SERVER_ID``."""
+        words = [word for word in args if not word.startswith("-")]
+        if args and not {"-h", "--help"} & {*args} and (not words or words[0].isdigit()):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A number is a server's."""
+        return super().get_command(ctx, "show" if cmd_name.isdigit() else cmd_name)
+
+
+@click.group(cls=Spot, subcommand_metavar="SERVER_ID | COMMAND [ARGS]...")
+def command() -> None:
+    """Show the spot market of a server, or keep a bid at its lowest.
+
+    With the number of a server alone, as `clore spot 24003`, the market is shown.
+    """
+
+
+command.add_command(auto)
+
+
+@command.command()
 @click.argument("server_id", type=int)
 @_output.json_option
-def command(server_id: int, as_json: bool) -> None:  # noqa: FBT001 - an option
+def show(server_id: int, as_json: bool) -> None:  # noqa: FBT001 - an option
     """Show the spot market of a server.
 
     Bids on SERVER_ID are in coin per DAY, for the whole server.
