@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from clore_ai import _wire
-from clore_ai._access import Access
 from clore_ai._drive import AsyncDriver
 from clore_ai._flow import DEADLINE_S, Flow, Rules, request
-from clore_ai._kept import file_of, records
 from clore_ai._secrets import hide
-from clore_ai.bids import Bids, lowering_every_s
-from clore_ai.config import folder_of, resolve, state_folder
-from clore_ai.ledger import Ledger, account_of
+from clore_ai.config import folder_of, resolve
 from clore_ai.rate_limiter import RateLimiter
 from clore_ai.rental import cancel, check, create, flight, hosting, look, pick, pilot, spot, wait
-from clore_ai.rental.session import Session
+from clore_ai.rental.session import Session, opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +20,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from clore_ai.ledger import Ledger
     from clore_ai.models import (
         MarketplaceServer,
         MyServer,
@@ -86,14 +83,9 @@ class AsyncCloreAI:
         self.timeout = timeout
         self.max_retries = max_retries
         deadline_s = float("inf") if deadline is None else deadline
-        folder, rate = folder_of(state), settings.requests_per_second
-        account = account_of(settings.base_url, settings.api_key)
-        self.rate_limiter = RateLimiter.at_pace(rate, shared=file_of(folder, "pace", account))
-        bids = Bids(file_of(folder, "bids", account), lowering_every_s(rate))
-        pilots = records(file_of(folder, "pilots", account))
         rules = Rules(bool(settings.api_key), max_retries, deadline_s)
-        access = Access(folder or state_folder(), settings.base_url)
-        self._session = Session(rules, Ledger(folder, account), bids, access, pilots=pilots)
+        self._session, pace = opened(settings, folder_of(state), rules)
+        self.rate_limiter = RateLimiter.at_pace(settings.requests_per_second, shared=pace)
         self._driver = AsyncDriver(settings, timeout, self.rate_limiter)
 
     def __repr__(self) -> str:

@@ -55,6 +55,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "cancel_order": {"order_id": 7, "issue": "slow"},
     "spot_marketplace": {"server_id": 7},
     "set_spot_price": {"order_id": 7, "price": 2.0},
+    "spot_auto": {"order_id": 7, "max_per_day": 2.0, "for_s": 0.01},
     "set_server_settings": {"name": "mine", "availability": True},
     "wait_for_ssh": {"order_id": 7, "timeout": 0.1},
 }

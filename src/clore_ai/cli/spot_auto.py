@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _state, _units
+from clore_ai.cli import _output, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def run(
     def tell(event: SpotEvent) -> None:
         _tell(flight, event, as_json=options["as_json"])
         if event.event == "rented" and flight.new_order is not None:
-            _state.remember(api.base_url, flight.new_order, identity)
+            api.session.access.remember(flight.new_order, identity)
 
     flight.tell = tell
     try:

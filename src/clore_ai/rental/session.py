@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clore_ai._access import Access
 from clore_ai._flow import Rules
-from clore_ai._kept import Kept, records
-from clore_ai.bids import Bids
+from clore_ai._kept import Kept, file_of, records
+from clore_ai.bids import Bids, lowering_every_s
 from clore_ai.config import DEFAULT_BASE_URL, state_folder
-from clore_ai.ledger import Intent, Ledger
+from clore_ai.ledger import Intent, Ledger, account_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clore_ai.config import Settings
 
 RATES_KEPT_S = 300.0
 LOOK_FOR_S = 30.0
@@ -44,3 +49,24 @@ class Session:
         """Keep a sentence for whoever shows it to the user, once."""
         if sentence not in self.trouble:
             self.trouble.append(sentence)
+
+
+def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Session, Path | None]:
+    """A client's session, and where its pace is kept.
+
+    With the state `folder` they outlast the client, and other processes share them; without it
+    both live as long as the client.
+    """
+    account = account_of(settings.base_url, settings.api_key)
+
+    def file(what: str) -> Path | None:
+        return file_of(folder, what, account)
+
+    session = Session(
+        rules,
+        Ledger(folder, account),
+        Bids(file("bids"), lowering_every_s(settings.requests_per_second)),
+        Access(folder or state_folder(), settings.base_url),
+        pilots=records(file("pilots")),
+    )
+    return session, file("pace")
