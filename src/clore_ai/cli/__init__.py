@@ -20,6 +20,7 @@ from clore_ai._version import __version__
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     "Rent": [
         ("search", "search", "Search the GPU marketplace."),
+        ("rent", "rent", "Rent the best server that fits, and see that it works."),
         ("deploy", "deploy", "Rent a server: create a new order."),
         ("orders", "orders", "List your orders."),
         ("ssh", "ssh", "Open a shell on an order, or run one command there."),

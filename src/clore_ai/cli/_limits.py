@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import MarketplaceServer, OrderType
     from clore_ai.rental.cost import Cost
-    from clore_ai.rental.lease import Settled
+    from clore_ai.rental.lease import Limits, Settled
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,18 +45,24 @@ def options(command: F) -> F:
     return command
 
 
-def settle(cost: Cost, mrl_h: float | None, given: dict[str, Any]) -> Settled:
-    """The lease that the options come to; see `lease.settle`."""
+def read(given: dict[str, Any]) -> Limits:
+    """What the options say of its end."""
     from clore_ai.rental import lease  # noqa: PLC0415 - not for --help
 
     text = given["lease"]
-    limits = lease.Limits(
+    return lease.Limits(
         None if text is None else lease.read(text),
         text is not None,
         given["max_hours"],
         given["max_cost"],
     )
-    return lease.settle(limits, cost, mrl_h)
+
+
+def settle(cost: Cost, mrl_h: float | None, given: dict[str, Any]) -> Settled:
+    """The lease that the options come to; see `lease.settle`."""
+    from clore_ai.rental import lease  # noqa: PLC0415 - not for --help
+
+    return lease.settle(read(given), cost, mrl_h)
 
 
 def check(

@@ -27,6 +27,18 @@ def read_usd_per_hour(text: str) -> float:
     return amount / 24 if (found["unit"] or "h").lower().startswith("d") else amount
 
 
+def read_share(text: str) -> float:
+    """``0.98`` or ``98%`` as a share: the type of an option."""
+    number = text.strip()
+    try:
+        share = float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise click.BadParameter(f"{text!r} is not a share; write 0.98 or 98%.")
+    return share
+
+
 def usd_h(per_hour: float | None) -> str:
     """``$0.3250/h``, or ``-`` where unknown."""
     return "-" if per_hour is None else f"${per_hour:.4f}/h"

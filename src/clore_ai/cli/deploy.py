@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai import _access
-from clore_ai.cli import _limits, _output, _units
+from clore_ai.cli import _limits, _order, _output, _units
 from clore_ai.cli._account import connect
 from clore_ai.config import state_folder
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clore_ai.client import CloreAI
     from clore_ai.models import MarketplaceServer, Order, Wallet
     from clore_ai.rental.cost import Cost
@@ -57,28 +55,7 @@ class _Plan:
 @click.option(
     "--currency", required=True, help="bitcoin, CLORE-Blockchain or USD-Blockchain; the coin paid."
 )
-@click.option(
-    "--ssh-password",
-    callback=_output.typed,
-    help="Password for SSH, up to 32 characters; - asks for it.",
-)
-@click.option("--ssh-key", help="Public key for SSH: its text.")
-@click.option(
-    "--ssh-key-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Public key for SSH: its file. Without any, clore makes and uses a key of its own.",
-)
-@click.option("--port", "ports", multiple=True, metavar="PORT:KIND",
-              help="22:tcp or 8888:http; repeatable. Default: 22:tcp.")  # fmt: skip
-@click.option(
-    "--env", multiple=True, metavar="KEY=VALUE", help="Repeatable; KEY alone is taken from yours."
-)
-@click.option(
-    "--jupyter-token",
-    callback=_output.typed,
-    help="Token for Jupyter, up to 32 characters; - asks for it.",
-)
-@click.option("--command", "startup", help="Command run at start-up.")
+@_order.options
 @click.option("--spot-price", type=float, help="Your bid, in the coin per DAY, whole server.")
 @_limits.options
 @click.option("--wait", is_flag=True, help="Wait until SSH answers.")
@@ -98,7 +75,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     """
     options["currency"] = _units.full(options["currency"])
     _bid(options)
-    text, identity = key(options)
+    text, identity = _order.key(options)
     wishes: dict[str, Any] = {
         "server_id": server_id,
         "image": options["image"],
@@ -106,8 +83,8 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         "currency": options["currency"],
         "ssh_password": options["ssh_password"],
         "ssh_key": text,
-        "ports": ports(options["ports"]),
-        "env": env(options["env"]) or None,
+        "ports": _order.ports(options["ports"]),
+        "env": _order.env(options["env"]) or None,
         "jupyter_token": options["jupyter_token"],
         "command": options["startup"],
         "spot_price": options["spot_price"],
@@ -146,7 +123,11 @@ def _finish(order: Order, plan: _Plan | None, options: dict[str, Any]) -> None:
         _output.data(row(order, usd_h))
     if not order.active:
         return
-    shell = f"Shell: clore ssh {order.id}   " if ports(options["ports"]).get("22") == "tcp" else ""
+    shell = (
+        f"Shell: clore ssh {order.id}   "
+        if _order.ports(options["ports"]).get("22") == "tcp"
+        else ""
+    )
     _output.note(f"{shell}Stop paying: clore cancel {order.id}")
 
 
@@ -180,66 +161,10 @@ def _bid(options: dict[str, Any]) -> None:
 
 def _check(wishes: dict[str, Any]) -> None:
     """Refuse what the service would, before anything is sent, in the words of the options."""
-    from clore_ai.exceptions import InvalidInputError  # noqa: PLC0415 - not for --help
-    from clore_ai.rental import check  # noqa: PLC0415 - likewise
+    from clore_ai.rental import check  # noqa: PLC0415 - not for --help
 
-    try:
+    with _order.in_options():
         check.order_body(**wishes)
-    except InvalidInputError as exc:
-        said = re.sub(
-            r"\b(ssh_key|ssh_password|jupyter_token|spot_price)\b",
-            lambda name: "--" + name[0].replace("_", "-"),
-            str(exc),
-        )
-        raise InvalidInputError(said, exc.code) from exc
-
-
-def key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
-    """The public key to send, and the private key's file, if known."""
-    given = [n for n in ("ssh_password", "ssh_key", "ssh_key_file") if options[n] is not None]
-    if len(given) > 1:
-        names = " and ".join("--" + n.replace("_", "-") for n in given)
-        raise click.UsageError(f"Give only one of {names}: an order has one way in.")
-    if options["ssh_key_file"] is not None:
-        return _access.key_file(options["ssh_key_file"])
-    if options["ssh_key"] is not None:
-        if len(options["ssh_key"].split()) == 1:  # a path most likely; a key has two words or three
-            raise click.UsageError(
-                "--ssh-key takes the text of a public key (ssh-ed25519 AAAA…); for a file give "
-                "--ssh-key-file FILE instead."
-            )
-        return options["ssh_key"], None
-    if options["ssh_password"] is not None:
-        return None, None
-    return _access.own_key(state_folder())
-
-
-def ports(pairs: tuple[str, ...]) -> dict[str, str]:
-    """``22:tcp`` and the like, as the order has them."""
-    found: dict[str, str] = {}
-    for pair in pairs or ("22:tcp",):
-        port, colon, kind = pair.partition(":")
-        if not colon or kind not in ("tcp", "http") or not port.isdigit():
-            raise click.UsageError(f"--port {pair!r}: write PORT:tcp or PORT:http, e.g. 22:tcp.")
-        if port in found:
-            raise click.UsageError(f"--port {port} is given twice.")
-        found[port] = kind
-    return found
-
-
-def env(pairs: tuple[str, ...]) -> dict[str, str]:
-    """``KEY=VALUE``; KEY alone is taken from this environment."""
-    found: dict[str, str] = {}
-    for number, pair in enumerate(pairs, 1):
-        name, equals, value = pair.partition("=")
-        if not name or not (equals or name in os.environ):
-            # Not quoted: what stands there may be the secret itself.
-            raise click.UsageError(
-                f"--env number {number}: write KEY=VALUE, e.g. --env EPOCHS=1, or KEY alone for "
-                "one that your environment holds."
-            )
-        found[name] = value if equals else os.environ[name]
-    return found
 
 
 def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> _Plan:

@@ -186,11 +186,11 @@ def _fallback(options: dict[str, Any]) -> tuple[Fallback | None, Path | None]:
         return None, None
     from pathlib import Path  # noqa: PLC0415 - not for --help
 
-    from clore_ai.cli import deploy  # noqa: PLC0415 - likewise
+    from clore_ai.cli import _order  # noqa: PLC0415 - likewise
     from clore_ai.rental.fallback import Fallback  # noqa: PLC0415 - likewise
 
     file = options["ssh_key_file"]
-    key, identity = deploy.key({**options, "ssh_key_file": None if file is None else Path(file)})
+    key, identity = _order.key({**options, "ssh_key_file": None if file is None else Path(file)})
     fallback = Fallback(
         options["fallback"],
         options["patience"],
@@ -198,8 +198,8 @@ def _fallback(options: dict[str, Any]) -> tuple[Fallback | None, Path | None]:
         options["image"],
         options["ssh_password"],
         key,
-        deploy.ports(options["ports"]),
-        deploy.env(options["env"]) or None,
+        _order.ports(options["ports"]),
+        _order.env(options["env"]) or None,
         options["jupyter_token"],
         options["startup"],
     )

@@ -6,11 +6,12 @@ what costs time. Prices: design as in api.md, 2-3; USD per hour is the price per
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from math import isfinite
 from statistics import median
-from typing import Any
+from typing import Any, Callable
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, Shared, clock, request
@@ -23,20 +24,41 @@ from clore_ai.rental.session import RATES_KEPT_S, Session
 
 Record = dict[str, Any]
 
+Condition = Callable[[Record], bool]
+
+_DISK = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(GB|TB)\s*$", re.IGNORECASE)
+_NEARLY = 0.95
 _CONVERTED = (("bitcoin", "on_demand_btc"), ("CLORE-Blockchain", "on_demand_clore"))
 
 
 @dataclass(frozen=True)
 class Filter:
-    """What 004's `marketplace()` filters by. `max_price_usd` is USD per hour, inclusive."""
+    """What servers must be like; the first five are those of 004's `marketplace()`.
+
+    All bounds are inclusive; what a record does not say does not meet one.
+    """
 
     gpu: str | None = None
     min_gpu_count: int | None = None
     min_ram_gb: float | None = None
     max_price_usd: float | None = None
+    """USD per **hour**, whole server, without the renter's fee."""
     available_only: bool = True
     id: int | None = None
     """One server only."""
+    gpu_count: int | None = None
+    """Exactly so many GPUs."""
+    min_vram_gb: float | None = None
+    """GB of one GPU. A card that reports a little less than its name says (31 of 32) will do."""
+    min_disk_gb: float | None = None
+    min_down_mbps: float | None = None
+    """Mbit/s, as the service measured it."""
+    min_reliability: float | None = None
+    """0-1."""
+    countries: tuple[str, ...] = ()
+    """ISO codes of two letters, any of them."""
+    min_cuda: str | None = None
+    """E.g. ``"12.4"``."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +78,31 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
     Where prices can't be converted from the answer itself and there is a key, the coins' rates
     are read from `spot_marketplace`, once in five minutes.
     """
+    records = yield from everything(session)
+    must = [holds for _, holds in conditions(wanted)]
+    fitting = [r for r in records if all(holds(r) for holds in must)]
+    servers = yield from priced(session, records, fitting)
+    limit = wanted.max_price_usd
+    if limit is None:
+        return Selection(servers, 0, len(records))
+    prices = [(s, s.price_usd) for s in servers]
+    cheap = [s for s, price in prices if price is not None and price <= limit]
+    return Selection(cheap, sum(price is None for _, price in prices), len(records))
+
+
+def everything(session: Session) -> Flow[list[Record]]:
+    """All raw records. One request, shared with whoever asks at the same time."""
     records: list[Record] = yield Shared(
         "marketplace", lambda: request(_wire.marketplace(), session.rules)
     )
-    servers = models(MarketplaceServer, [r for r in records if fits(r, wanted)])
+    return records
+
+
+def priced(
+    session: Session, records: list[Record], fitting: list[Record]
+) -> Flow[list[MarketplaceServer]]:
+    """Models of those that are `fitting` among `records`, which know what the coins are worth."""
+    servers = models(MarketplaceServer, fitting)
     rates = implied_rates(records)
     for server in servers:
         server.use_rates(rates)
@@ -69,12 +112,7 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
         for server in servers:
             server.use_rates(rates)
     session.worth.update(rates)
-    limit = wanted.max_price_usd
-    if limit is None:
-        return Selection(servers, 0, len(records))
-    priced = [(s, s.price_usd) for s in servers]
-    cheap = [s for s, price in priced if price is not None and price <= limit]
-    return Selection(cheap, sum(price is None for _, price in priced), len(records))
+    return servers
 
 
 def currency_rates(session: Session, server_id: object) -> Flow[dict[str, float]]:
@@ -96,18 +134,59 @@ def currency_rates(session: Session, server_id: object) -> Flow[dict[str, float]
 
 def fits(record: Record, wanted: Filter) -> bool:
     """Does a raw record fit, its price aside?"""
-    if wanted.id is not None and record.get("id") != wanted.id:
-        return False
-    if wanted.available_only and record.get("rented"):
-        return False
-    specs = as_dict(record.get("specs")) or {}
-    gpus, gpu = record.get("gpu_array"), specs.get("gpu")
-    if wanted.gpu and not matches_gpu(wanted.gpu, gpus, gpu):
-        return False
-    if wanted.min_gpu_count and count_gpus(gpus, gpu) < wanted.min_gpu_count:
-        return False
-    ram = as_number(specs.get("ram"))
-    return not wanted.min_ram_gb or (ram is not None and ram >= wanted.min_ram_gb)
+    return all(holds(record) for _, holds in conditions(wanted))
+
+
+def conditions(wanted: Filter) -> list[tuple[str, Condition]]:
+    """What a raw record must meet, price aside: each condition by its field's name in `Filter`."""
+    return [(name, make(wanted)) for name, make in _CONDITIONS if getattr(wanted, name)]
+
+
+def _specs(record: Record) -> dict[str, Any]:
+    return as_dict(record.get("specs")) or {}
+
+
+def _at_least(value: object, bound: float | None) -> bool:
+    number = as_number(value)
+    return number is not None and number >= (bound or 0)
+
+
+def _gpus(record: Record) -> int:
+    return count_gpus(record.get("gpu_array"), _specs(record).get("gpu"))
+
+
+def _net(record: Record) -> dict[str, Any]:
+    return as_dict(_specs(record).get("net")) or {}
+
+
+def disk_gb(specs_disk: object) -> float | None:
+    """The size that ends ``"NAME 96.86GB"``; None where there is none."""
+    found = _DISK.search(specs_disk) if isinstance(specs_disk, str) else None
+    return float(found[1]) * (1000 if found[2].upper() == "TB" else 1) if found else None
+
+
+def version(text: object) -> tuple[int, ...]:
+    """``"12.4"`` as (12, 4), to be compared; empty for what is none."""
+    return tuple(map(int, re.findall(r"[0-9]{1,4}", str(text)))) if text else ()
+
+
+_CONDITIONS: tuple[tuple[str, Callable[[Filter], Condition]], ...] = (
+    ("id", lambda w: lambda r: r.get("id") == w.id),
+    ("available_only", lambda _: lambda r: not r.get("rented")),
+    ("gpu", lambda w: lambda r: matches_gpu(w.gpu or "", r.get("gpu_array"), _specs(r).get("gpu"))),
+    ("min_gpu_count", lambda w: lambda r: _gpus(r) >= (w.min_gpu_count or 0)),
+    ("gpu_count", lambda w: lambda r: _gpus(r) == w.gpu_count),
+    (
+        "min_vram_gb",
+        lambda w: lambda r: _at_least(_specs(r).get("gpuram"), (w.min_vram_gb or 0) * _NEARLY),
+    ),
+    ("min_ram_gb", lambda w: lambda r: _at_least(_specs(r).get("ram"), w.min_ram_gb)),
+    ("min_disk_gb", lambda w: lambda r: _at_least(disk_gb(_specs(r).get("disk")), w.min_disk_gb)),
+    ("min_down_mbps", lambda w: lambda r: _at_least(_net(r).get("down"), w.min_down_mbps)),
+    ("min_reliability", lambda w: lambda r: _at_least(r.get("reliability"), w.min_reliability)),
+    ("countries", lambda w: lambda r: str(_net(r).get("cc")).upper() in w.countries),
+    ("min_cuda", lambda w: lambda r: version(r.get("cuda_version")) >= version(w.min_cuda)),
+)
 
 
 def implied_rates(records: list[Record]) -> dict[str, float]:

@@ -1,0 +1,151 @@
+"""What to rent, as `clore rent`, `run` and `watch` take it: one set of options, one `Wish`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+import click
+
+from clore_ai.cli import _limits, _order, _units
+
+if TYPE_CHECKING:
+    from clore_ai.rental.wish import Wish
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+IMAGE = "cloreai/ubuntu22.04-cuda12"
+
+_SERVER = (
+    click.option("--gpu", help='GPU model, or a part of it, e.g. "RTX 4090".'),
+    click.option("--gpus", type=click.IntRange(1), metavar="N", help="Exactly so many GPUs."),
+    click.option("--min-vram", type=click.FloatRange(0), metavar="GB",
+                 help="Memory of one GPU, in GB."),
+    click.option("--min-ram", type=click.FloatRange(0), metavar="GB", help="RAM, in GB."),
+    click.option("--min-disk", type=click.FloatRange(0), metavar="GB", help="Disk, in GB."),
+    click.option("--min-down", type=click.FloatRange(0), metavar="MBIT",
+                 help="Download, in Mbit/s."),
+    click.option("--min-reliability", type=_units.read_share, metavar="SHARE",
+                 help="How reliable the host has been: 0.98 or 98%."),
+    click.option("--country", "countries", multiple=True, metavar="CC",
+                 help="Two letters, e.g. SE; repeatable, any of them will do."),
+    click.option("--cuda", metavar="VERSION", help="CUDA of the host's driver, at least; 12.4."),
+    click.option("--max-price", type=_units.read_usd_per_hour, metavar="PRICE",
+                 help="Maximum price for the whole server in USD, fees out: 0.5 or 0.5/h per "
+                 "hour, 12/day per day."),
+)  # fmt: skip
+_PAY = (
+    click.option("--on-demand", "kind", flag_value="on-demand", default=True,
+                 help="At the list price (default)."),
+    click.option("--spot", "kind", flag_value="spot", help="At your own bid; may be outbid."),
+    click.option("--spot-price", type=float, metavar="PRICE",
+                 help="Your bid with --spot, in the coin per DAY, whole server."),
+    click.option("--currency", default="auto", show_default=True,
+                 help="The coin paid; auto: the cheapest that the server allows and the wallet "
+                 "covers."),
+    click.option("--sort", type=click.Choice(["price", "reliability", "gpu", "ram", "down"]),
+                 default="price", show_default=True,
+                 help="Which is the best: by real cost, fees in, or by what there is most of."),
+)  # fmt: skip
+_SURE = (
+    click.option("--verify", type=click.Choice(["none", "ssh", "gpu"]), default="gpu",
+                 show_default=True,
+                 help="When it counts as rented: at once, when SSH logs in, or when nvidia-smi "
+                 "shows the promised GPUs, and disk and network are there."),
+    click.option("--verify-cmd", metavar="CMD",
+                 help="A command of your own that must end with 0 there, besides."),
+    click.option("--attempts", type=click.IntRange(1), default=3, show_default=True,
+                 help="How many servers to try until one is good."),
+    click.option("--boot-timeout", type=click.FloatRange(1), default=480, show_default=True,
+                 metavar="SECONDS", help="How long each may take until it is good."),
+)  # fmt: skip
+_ON_IT = (
+    click.option("--image", default=IMAGE, show_default=True, help="Docker image."),
+    _order.port_option,
+    _order.env_option,
+    _order.key_file_option,
+)
+_BOOKS = (
+    _limits.options,
+    click.option("--ref", metavar="NAME",
+                 help="A name for this rental: given again, the same order comes back."),
+    click.option("--purpose", metavar="TEXT",
+                 help="What it is for; `clore ledger` adds up by it."),
+)  # fmt: skip
+
+
+def server_options(command: F) -> F:
+    """The options that say which server, for a command that looks for some."""
+    return _added(command, _SERVER)
+
+
+def options(command: F) -> F:
+    """All options of a `Wish`, for a command that rents; `read` makes it of them."""
+    return _added(command, (*_SERVER, *_PAY, *_SURE, *_ON_IT, *_BOOKS))
+
+
+def _added(command: F, all_of: tuple[Callable[[F], F], ...]) -> F:
+    for option in reversed(all_of):
+        command = option(command)
+    return command
+
+
+def read_filter(options: dict[str, Any]) -> Any:  # noqa: ANN401 - a Filter, imported late
+    """The `pick.Filter` of `server_options`."""
+    from clore_ai.rental import pick  # noqa: PLC0415 - not for --help
+
+    return pick.Filter(
+        gpu=options["gpu"],
+        gpu_count=options["gpus"],
+        min_vram_gb=options["min_vram"],
+        min_ram_gb=options["min_ram"],
+        min_disk_gb=options["min_disk"],
+        min_down_mbps=options["min_down"],
+        min_reliability=options["min_reliability"],
+        countries=options["countries"],
+        min_cuda=options["cuda"],
+        max_price_usd=options["max_price"],
+    )
+
+
+def read(options: dict[str, Any]) -> Wish:
+    """The wish of `options`; the way in is a key, the user's or the state folder's own.
+
+    Raises:
+        UsageError, InvalidInputError: it makes no sense, in the words of the options.
+    """
+    from clore_ai.rental import wish  # noqa: PLC0415 - not for --help
+
+    if options["kind"] == "spot" and options["spot_price"] is None:
+        raise click.UsageError(
+            "--spot needs --spot-price: your bid in the coin per DAY. See: clore spot SERVER_ID"
+        )
+    if options["kind"] != "spot" and options["spot_price"] is not None:
+        raise click.UsageError("--spot-price goes with --spot; leave it out, or add --spot.")
+    if options["kind"] == "spot" and options["currency"].lower() == wish.AUTO:
+        raise click.UsageError("--spot-price is in one coin: name it with --currency.")
+    text, identity = _order.key(options)
+    coin = options["currency"].strip()
+    with _order.in_options():
+        return wish.checked(
+            wish.Wish(
+                filter=read_filter(options),
+                type=options["kind"],
+                currency=wish.AUTO if coin.lower() == wish.AUTO else _units.full(coin),
+                spot_price=options["spot_price"],
+                sort=options["sort"],
+                image=options["image"],
+                ports=_order.ports(options["ports"]),
+                env=_order.env(options["env"]) or None,
+                ssh_key=text,
+                identity=identity,
+                jupyter_token=options.get("jupyter_token"),
+                command=options.get("startup"),
+                verify=options["verify"],
+                verify_command=options["verify_cmd"],
+                attempts=options["attempts"],
+                boot_deadline_s=options["boot_timeout"],
+                limits=_limits.read(options),
+                client_ref=options["ref"],
+                purpose=options["purpose"],
+            )
+        )

@@ -1,0 +1,136 @@
+"""What to rent, in words; `plan` turns it into offers, `rent` into an order.
+
+One `Wish` serves `rent`, `run` and `watch`, in the SDK and on the command line. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from clore_ai.exceptions import InvalidInputError
+from clore_ai.rental import check
+from clore_ai.rental.lease import Limits
+from clore_ai.rental.pick import Filter, version
+from clore_ai.rental.wait import BOOT_DEADLINE_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from clore_ai.models import OrderType
+
+Verify = Literal["none", "ssh", "gpu"]
+Sort = Literal["price", "reliability", "gpu", "ram", "down"]
+
+AUTO = "auto"
+"""As a currency: the cheapest coin that the server allows and the wallet covers."""
+DEFAULT_IMAGE = "cloreai/ubuntu22.04-cuda12"
+ATTEMPTS = 3
+SORTS: tuple[Sort, ...] = ("price", "reliability", "gpu", "ram", "down")
+VERIFIES: tuple[Verify, ...] = ("none", "ssh", "gpu")
+_SSH_PORT = {"22": "tcp"}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Which server, at what price, with what on it, and how sure to be of it.
+
+    Prices: `filter.max_price_usd` is USD per **hour** without the renter's fee, in whichever coin
+    is paid; `spot_price` is coin per **day**.
+    """
+
+    filter: Filter = field(default_factory=Filter)
+    type: OrderType = "on-demand"
+    currency: str = AUTO
+    """A coin by the service's name, or `AUTO`."""
+    spot_price: float | None = None
+    """The bid, in the coin per **day** for the whole server; with ``type="spot"`` only."""
+    sort: Sort = "price"
+    """Which offer is the best: the cheapest, fees in, unless said otherwise."""
+
+    image: str = DEFAULT_IMAGE
+    ports: Mapping[str, str] = field(default_factory=lambda: dict(_SSH_PORT))
+    env: Mapping[str, str] | None = field(default=None, repr=False)
+    ssh_key: str | None = field(default=None, repr=False)
+    """A public key's text; without, the state folder's own is used."""
+    identity: Path | None = None
+    """The file of the private key that goes with `ssh_key`, where it is here."""
+    jupyter_token: str | None = field(default=None, repr=False)
+    command: str | None = field(default=None, repr=False)
+    """Run at start-up."""
+
+    verify: Verify = "gpu"
+    """When it counts as rented: ``"none"`` as soon as the order is there, ``"ssh"`` when SSH logs
+    in, ``"gpu"`` when nvidia-smi shows the promised GPUs, and disk and network are there, too."""
+    verify_command: str | None = None
+    """A shell line that must end with 0 there, besides."""
+    attempts: int = ATTEMPTS
+    """How many orders may be made until one is good."""
+    boot_deadline_s: float = BOOT_DEADLINE_S
+    """How long each may take from its order to its verification."""
+
+    limits: Limits = field(default_factory=Limits)
+    client_ref: str | None = None
+    purpose: str | None = None
+
+    def but(self, **changes: Any) -> Wish:  # noqa: ANN401 - any field, or one of its filter
+        """The same with other fields; those of its `filter` may be named likewise."""
+        inner = {k: v for k, v in changes.items() if k in Filter.__dataclass_fields__}
+        outer = {k: v for k, v in changes.items() if k not in inner}
+        return replace(self, filter=replace(self.filter, **inner), **outer)
+
+    def body(self, server_id: int, coin: str, required_price: float | None) -> dict[str, Any]:
+        """The body of ``create_order`` for one server; see `check.order_body`."""
+        return check.order_body(
+            server_id=server_id,
+            image=self.image,
+            type=self.type,
+            currency=coin,
+            ssh_key=self.ssh_key,
+            ports=self.ports,
+            env=self.env,
+            jupyter_token=self.jupyter_token,
+            command=self.command,
+            spot_price=self.spot_price,
+            required_price=required_price if self.type == "on-demand" else None,
+        )
+
+
+def checked(wish: Wish) -> Wish:
+    """The wish, if it makes sense; before anything is asked of the service.
+
+    Raises:
+        InvalidInputError: what does not, and what to give instead.
+    """
+    wanted = wish.filter
+    for name, value in (
+        ("gpu_count", wanted.gpu_count),
+        ("attempts", wish.attempts),
+        ("boot_deadline", wish.boot_deadline_s),
+        ("max_price_usd", wanted.max_price_usd),
+    ):
+        if value is not None and not 0 < value < float("inf"):
+            _refuse(f"{name} must be a number above 0, not {value!r}")
+    if wanted.min_reliability is not None and not 0 <= wanted.min_reliability <= 1:
+        _refuse(f"min_reliability is a share from 0 to 1, not {wanted.min_reliability!r}")
+    for country in wanted.countries:
+        if not re.fullmatch(r"[A-Za-z]{2}", country):
+            _refuse(f"country is an ISO code of two letters, such as SE, not {country!r}")
+    if wanted.min_cuda is not None and not version(wanted.min_cuda):
+        _refuse(f"cuda is a version such as 12.4, not {wanted.min_cuda!r}")
+    if wish.verify not in VERIFIES or wish.sort not in SORTS:
+        _refuse(f"verify is one of {', '.join(VERIFIES)}; sort one of {', '.join(SORTS)}")
+    logs_in = wish.verify != "none" or wish.verify_command is not None
+    if logs_in and wish.ports.get("22") != "tcp":
+        _refuse('a server is verified over SSH: give port 22 as tcp, or verify="none"')
+    if wish.verify_command is not None and wish.verify == "none":
+        _refuse('a check of your own goes with verify="ssh" or "gpu", not "none"')
+    coin = "bitcoin" if wish.currency == AUTO else wish.currency
+    wish.body(0, coin, None)  # refuses what the service would
+    return wish.but(countries=tuple(c.upper() for c in wanted.countries))
+
+
+def _refuse(message: str) -> None:
+    raise InvalidInputError(message + ".", 2)
