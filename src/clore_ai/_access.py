@@ -53,16 +53,16 @@ class Access:
 
     Args:
         home: the state folder; made when something is kept.
-        base_url: of the marketplace.
+        base_url: of the marketplace; `place` is its name in files.
     """
 
     def __init__(self, home: Path, base_url: str) -> None:
         self.home = home
-        self._place = re.sub(r"[^\w.-]", "_", urlsplit(base_url).netloc)
+        self.place = re.sub(r"[^\w.-]", "_", urlsplit(base_url).netloc)
 
     def folder(self, order_id: int) -> Path:
         """Where the files of one order are."""
-        return self.home / "orders" / self._place / str(order_id)
+        return self.home / "orders" / self.place / str(order_id)
 
     def remember(self, order: Order, identity: Path | None) -> None:
         """Begin a new order's folder, with the private key that opens it, where there is one.

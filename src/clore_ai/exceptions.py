@@ -10,6 +10,8 @@ CloreAPIError
 ├── ResponseError          an answer that is not what the service is known to send
 ├── TransportError         no answer: `maybe_acted` says whether the request may have been acted on
 ├── NotFoundError          an order or a server that is not in the service's lists
+│   └── NoOffer            no server meets a wish; carries `lack`
+├── RentFailed             no server that was tried turned out good; carries `attempts`
 ├── ConfigError            a config file or setting that cannot be used
 ├── BudgetError            over a budget or a limit, so nothing was rented; carries `standing`
 ├── OrderEnded             an order that ended while it was waited for; carries `order`
@@ -22,9 +24,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clore_ai.ledger import Intent
     from clore_ai.models import Order
     from clore_ai.rental.budget import Standing
+    from clore_ai.rental.lack import Lack
+    from clore_ai.rental.rent import Event
 
 __all__ = [
     "ERROR_MAP",
@@ -36,10 +42,12 @@ __all__ = [
     "FieldError",
     "InvalidEndpointError",
     "InvalidInputError",
+    "NoOffer",
     "NotFoundError",
     "OrderEnded",
     "OrderUncertain",
     "RateLimitError",
+    "RentFailed",
     "ResponseError",
     "TransportError",
     "WaitTimeout",
@@ -109,6 +117,31 @@ class TransportError(CloreAPIError):
 
 class NotFoundError(CloreAPIError):
     """The service's lists hold no such order or server."""
+
+
+class NoOffer(NotFoundError):  # noqa: N818 - what happened
+    """No server meets the wish. `lack` says which condition left how many, and what would match."""
+
+    def __init__(self, message: str, lack: Lack) -> None:
+        super().__init__(message)
+        self.lack = lack
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.lack), self.__dict__
+
+
+class RentFailed(CloreAPIError):  # noqa: N818 - what happened
+    """No server that was tried turned out good; nothing of it runs.
+
+    `attempts` are the events of `rental.rent`: what was tried, and the reason of each failure.
+    """
+
+    def __init__(self, message: str, attempts: Sequence[Event]) -> None:
+        super().__init__(message)
+        self.attempts = tuple(attempts)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.attempts), self.__dict__
 
 
 class ConfigError(CloreAPIError):

@@ -39,6 +39,8 @@ _BY_CLASS: list[tuple[type[Exception], str, int]] = [
     (e.OrderUncertain, "order_uncertain", 9),
     (e.WaitTimeout, "timed_out", 8),
     (e.OrderEnded, "order_ended", 4),
+    (e.NoOffer, "nothing_matched", 6),
+    (e.RentFailed, "none_good", 1),
     (e.NotFoundError, "not_found", 4),
     (e.ConfigError, "config", USAGE),
     (e.InvalidInputError, "invalid_input", USAGE),
@@ -163,6 +165,14 @@ def tell(as_json: bool, exc: e.CloreAPIError) -> int:  # noqa: FBT001 - as the c
             "committed": standing.committed,
             "wanted": getattr(exc, "wanted", None),
         }
+    if isinstance(exc, e.NoOffer):
+        facts["lack"] = asdict(exc.lack)
+    if isinstance(exc, e.RentFailed):
+        facts["attempts"] = [
+            {"server_id": a.server_id, "order_id": a.order_id, "what": a.what, "reason": a.reason}
+            for a in exc.attempts
+            if a.what in ("failed", "lost")
+        ]
     message = str(exc)
     if isinstance(exc, e.AuthError):
         message = _NO_KEY if exc.status is None else message + _whose_key()

@@ -72,24 +72,29 @@ def ask(question: str, otherwise: str) -> None:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], *, spare: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    spare: Sequence[str] = (),
+    err: bool = False,
 ) -> None:
     """Rows under `columns`; a ``>`` before a column's name aligns it right.
 
     On a terminal a table, without the `spare` columns that its width has no room for (the first
-    named go first); in a pipe one line a row with tabs between, a header first.
+    named go first); in a pipe one line a row with tabs between, a header first. With `err` on
+    stderr, where it is no data.
     """
     names = [c.lstrip(">") for c in columns]
-    if not sys.stdout.isatty():
+    if not (sys.stderr if err else sys.stdout).isatty():
         for row in (names, *rows):
-            click.echo("\t".join(cell.replace("\t", " ") for cell in row))
+            click.echo("\t".join(cell.replace("\t", " ") for cell in row), err=err)
         return
     from rich.cells import cell_len  # noqa: PLC0415 - 30 ms that a pipe does not need
     from rich.console import Console  # noqa: PLC0415 - likewise
     from rich.table import Table  # noqa: PLC0415 - likewise
     from rich.text import Text  # noqa: PLC0415 - likewise
 
-    console = Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+    console = Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False, stderr=err)
     width = {
         name: _GAP + max(map(cell_len, (name, *(row[i] for row in rows))))
         for i, name in enumerate(names)

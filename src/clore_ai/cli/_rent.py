@@ -3,47 +3,82 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli import _output, _units
+from clore_ai.cli import _limits, _output, _plans, _units
+from clore_ai.cli._wish import IN_OPTIONS
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
+    from clore_ai.models import Order
     from clore_ai.rental.plan import Offer
     from clore_ai.rental.rent import Event, Rented
+    from clore_ai.rental.verify import Seen
     from clore_ai.rental.wish import Wish
 
 
-def rent(api: CloreAI, wish: Wish, *, yes: bool, top: int = 3) -> Rented:
-    """Show the plan, ask unless `yes`, rent, and tell each step. The order's id is on stderr.
+def rent(api: CloreAI, wish: Wish, *, yes: bool, top: int | None = None) -> Rented:
+    """Show the plan, ask unless `yes`, rent, and tell each step on stderr.
+
+    With `client_ref` the order of the same name comes back, where there is one: verified, without
+    a question, or as it is where it has ended.
 
     Raises:
         UsageError: there is nobody to ask, and no `yes`.
         Declined: the answer is No.
-        NotFoundError: none fits, or none was good; nothing runs.
+        NoOffer, RentFailed, OrderUncertain …: as `rental.rent.rent`, in the words of the options.
+        KeyboardInterrupt: saying what became of the order, if there was one.
     """
-    from clore_ai.rental import rent as flows  # noqa: PLC0415 - not for --help
-
-    offers = api.drive(flows.find(api.session, wish))
-    show(offers[:top])
+    order = earlier(api, wish.client_ref)
+    if order is not None:
+        return go(api, wish, [])
+    offers = find(api, wish)
+    show(api, wish, offers, top)
     agree(yes=yes)
-    return api.drive(flows.rent(api.session, wish, tell, offers))
+    return go(api, wish, offers)
 
 
-def show(offers: list[Offer]) -> None:
-    """The best offers, the first of which is tried first."""
-    for offer in offers:
-        s, usd = offer.server, offer.effective_usd_per_hour
-        _output.note(
-            f"  server {s.id}: {_units.gpu(s.gpu_model)}, {_units.usd_h(usd)} = "
-            f"{_units.usd_day(usd)}"
+def find(api: CloreAI, wish: Wish) -> list[Offer]:
+    """The offers, the best first, of which the first fits in the budgets.
+
+    Raises:
+        NoOffer: there is none, in the words of the options.
+        BudgetError: over a budget.
+    """
+    from clore_ai.exceptions import NoOffer  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import lack  # noqa: PLC0415 - likewise
+    from clore_ai.rental import rent as flows  # noqa: PLC0415 - likewise
+
+    try:
+        return api.drive(flows.find(api.session, wish))
+    except NoOffer as exc:
+        raise NoOffer(lack.sentence(exc.lack, IN_OPTIONS), exc.lack) from exc
+
+
+def show(api: CloreAI, wish: Wish, offers: list[Offer], top: int | None) -> None:
+    """The plan for the best offer and what comes after it; with `top` so many as a table first.
+
+    Raises:
+        BudgetError: it does not fit in a budget.
+    """
+    best = offers[0]
+    if top is not None:
+        _table(offers[:top])
+    _plans.show(best, wish.type, wish.image, _limits.line(api, best.end, best.cost.coin))
+    then = offers[1 : wish.attempts]
+    if then:
+        listed = ", ".join(
+            f"{o.server.id} ({_units.usd_h(o.cost.total_usd_per_hour)})" for o in then
         )
+        _output.note(f"  {'else':9} {listed}, fees in; {len(offers)} servers fit")
+    _limits.check(api, best.server, wish.type, best.cost, best.end.lease_s)
 
 
 def agree(*, yes: bool) -> None:
-    """Ask before money is spent; without a terminal that takes `yes`."""
+    """Ask before money is spent; where nobody can be asked that takes `yes`."""
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -51,6 +86,134 @@ def agree(*, yes: bool) -> None:
     _output.ask("Rent it?", "nothing was rented")
 
 
-def tell(event: Event) -> None:
-    """One step of `rent.rent`, in a line."""
-    _output.note(f"{event.what}: server {event.server_id} order {event.order_id}")
+def earlier(api: CloreAI, ref: str | None) -> Order | None:
+    """The order that `--ref` made before, told; None where there is none."""
+    from clore_ai.rental import create  # noqa: PLC0415 - not for --help
+
+    if ref is None:
+        return None
+    with ExitStack() as locks:
+        order = api.drive(create.earlier(api.session, ref, locks))
+    if order is not None:
+        ended = "" if order.active else " It has ended; for a new one, give another --ref."
+        _output.note(
+            f"The same as before: --ref {ref} is order {order.id} on server {order.server_id}; "
+            f"nothing was rented now.{ended}"
+        )
+    return order
+
+
+def go(api: CloreAI, wish: Wish, offers: list[Offer]) -> Rented:
+    """Try the offers in turn, telling each step; see `rent`."""
+    from clore_ai.rental import rent as flows  # noqa: PLC0415 - not for --help
+
+    teller = _Teller(wish, {o.server.id: o for o in offers})
+    newest = max((i.id or 0 for i in api.ledger.intents()), default=0)
+    try:
+        return api.drive(flows.rent(api.session, wish, teller, offers))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_interrupted(api, teller.last, newest)) from None
+
+
+def _interrupted(api: CloreAI, last: Event | None, newest: int) -> str:
+    """What a Ctrl-C left behind."""
+    if last is not None and last.order_id is not None:
+        if last.what == "cancelled":
+            return f"Interrupted. Order {last.order_id} was cancelled; nothing runs."
+        return _plans.goes_on(last.order_id)
+    mine = [i for i in api.ledger.intents() if (i.id or 0) > newest and i.state != "refused"]
+    for intent in mine:
+        if intent.runs:
+            return _plans.goes_on(intent.order_id)
+        if intent.state != "created":
+            return (
+                f"Interrupted while renting server {intent.server_id}: an order may exist and be "
+                "billed. Look now with: clore orders"
+            )
+    return "Interrupted; nothing was rented."
+
+
+class _Teller:
+    """Says each event in a line; `last` is the last."""
+
+    def __init__(self, wish: Wish, offers: dict[int, Offer]) -> None:
+        self._wish, self._offers = wish, offers
+        self.last: Event | None = None
+
+    def __call__(self, event: Event) -> None:
+        self.last = event
+        said = self._line(event)
+        if said is not None:
+            _output.note(said, bold=event.what == "rented")
+
+    def _line(self, event: Event) -> str | None:
+        order, server = event.order_id, event.server_id
+        if event.what == "trying":
+            offer = self._offers.get(server)
+            price = "" if offer is None else f" ({_units.usd_h(offer.cost.total_usd_per_hour)})"
+            return f"Renting server {server}{price}…"
+        if event.what == "created":
+            wait = " Waiting for SSH (real machines take 1-6 minutes)…"
+            waits = "" if self._wish.verify == "none" else wait
+            return f"Order {order} on server {server} is made, and billed from now on.{waits}"
+        if event.what == "up":
+            return f"SSH logs in after {_units.duration(event.seconds)}{_found(event.seen)}"
+        if event.what == "failed":
+            tries = f" (attempt {event.attempt} of {self._wish.attempts})"
+            return f"Order {order} on server {server} is no good: {event.reason}{tries}."
+        return {
+            "lost": f"Server {server} is lost ({event.reason}); nothing was rented.",
+            "rented": f"Rented: order {order} on server {server}.",
+            "cancelling": f"Cancelling order {order}…",
+            "cancelled": f"Cancelled: order {order}.",
+            "uncancelled": f"Order {order} was not seen to end: clore cancel {order}",
+        }.get(event.what)
+
+
+def _found(seen: Seen | None) -> str:
+    if seen is None or not seen.gpus:
+        return "."
+    counted = {name: seen.gpus.count(name) for name in seen.gpus}
+    parts = [f"{count}x {_units.gpu(name)}" for name, count in counted.items()]
+    parts.append(f"driver {seen.driver}")
+    if seen.cuda:
+        parts.append(f"CUDA {seen.cuda}")
+    if seen.disk_mb_s:
+        parts.append(f"disk {seen.disk_mb_s:.0f} MB/s")
+    if seen.mbit_s:
+        parts.append(f"network over {seen.mbit_s:.0f} Mbit/s")
+    return f": {', '.join(parts)}."
+
+
+def _table(offers: list[Offer]) -> None:
+    _output.table(
+        [">Server", "GPU", ">VRAM", ">RAM", "Where", ">Rel.", ">Down", "Coin", ">$/h", ">$/day",
+         ">With fees $/h"],
+        [
+            [
+                str(o.server.id),
+                _units.gpu(o.server.gpu_model),
+                "-" if o.server.vram_gb is None else f"{o.server.vram_gb:.0f}G",
+                "-" if o.server.ram_gb is None else f"{o.server.ram_gb:.0f}G",
+                o.server.location or "-",
+                "-" if o.server.reliability is None else f"{o.server.reliability:.0%}",
+                _down(o),
+                _units.SHORT.get(o.cost.coin, o.cost.coin),
+                _number(o.cost.price_usd_per_hour, 4),
+                _number(o.cost.price_usd_per_hour and o.cost.price_usd_per_hour * 24, 2),
+                _number(o.effective_usd_per_hour, 4),
+            ]
+            for o in offers
+        ],
+        spare=["Down", "VRAM", "Where", "RAM", "Coin"],
+        err=True,
+    )  # fmt: skip
+
+
+def _down(offer: Offer) -> str:
+    net = offer.server.specs.net if offer.server.specs else None
+    return "-" if net is None or net.down is None else f"{net.down:.0f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

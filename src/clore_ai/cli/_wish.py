@@ -15,6 +15,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 IMAGE = "cloreai/ubuntu22.04-cuda12"
 
+IN_OPTIONS = {
+    "gpu": "--gpu",
+    "gpu_count": "--gpus",
+    "min_vram_gb": "--min-vram",
+    "min_ram_gb": "--min-ram",
+    "min_disk_gb": "--min-disk",
+    "min_down_mbps": "--min-down",
+    "min_reliability": "--min-reliability",
+    "countries": "--country",
+    "min_cuda": "--cuda",
+    "max_price_usd": "--max-price",
+    "currency": "--currency",
+    "spot_price": "--spot-price",
+    "limits": "--lease, --max-hours and --max-cost",
+    "hosts": "host memory (clore hosts)",
+}
+"""What a wish's conditions are called here."""
+
 _SERVER = (
     click.option("--gpu", help='GPU model, or a part of it, e.g. "RTX 4090".'),
     click.option("--gpus", type=click.IntRange(1), metavar="N", help="Exactly so many GPUs."),

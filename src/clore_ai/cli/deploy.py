@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _limits, _order, _output, _units
+from clore_ai.cli import _limits, _order, _output, _plans, _rent, _units
 from clore_ai.cli._account import connect
 from clore_ai.config import state_folder
 
@@ -17,29 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clore_ai.client import CloreAI
-    from clore_ai.models import MarketplaceServer, Order, Wallet
-    from clore_ai.rental.cost import Cost
-    from clore_ai.rental.lease import Settled
-
-
-_WORTH_SAYING = 0.97
-"""Another coin is mentioned where it costs less than this share of the one asked for."""
-
-
-@dataclass(frozen=True)
-class _Plan:
-    server: MarketplaceServer
-    cost: Cost
-    balance: float | None
-    end: Settled
-
-    @property
-    def lasts_h(self) -> float | None:
-        """How long the wallet lasts, in hours."""
-        if self.balance is None or not self.cost.total_per_day:
-            return None
-        left = self.balance - (self.cost.creation_fee or 0)
-        return max(0.0, left / self.cost.total_per_day * 24)
+    from clore_ai.models import Order, Wallet
+    from clore_ai.rental.plan import Offer
 
 
 @click.command()
@@ -93,7 +70,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
     _check(wishes)
     with connect() as api:
-        order, plan = _earlier(api, options["ref"]), None
+        order, plan = _rent.earlier(api, options["ref"]), None
         if order is None:
             plan = _agree(api, server_id, wishes, options)
             order = None if plan is None else _create(api, wishes, plan, options)
@@ -110,11 +87,11 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
                 _output.note("Waiting for SSH (real machines take 1-6 minutes)…")
                 order = api.wait_for_ssh(order.id, options["wait_timeout"])
         except KeyboardInterrupt:
-            raise KeyboardInterrupt(_goes_on(order.id)) from None
+            raise KeyboardInterrupt(_plans.goes_on(order.id)) from None
     _finish(order, plan, options)
 
 
-def _finish(order: Order, plan: _Plan | None, options: dict[str, Any]) -> None:
+def _finish(order: Order, plan: Offer | None, options: dict[str, Any]) -> None:
     """What to do with it, and its row with --json."""
     if options["as_json"]:
         from clore_ai.cli.orders import row  # noqa: PLC0415 - not for --help
@@ -133,16 +110,18 @@ def _finish(order: Order, plan: _Plan | None, options: dict[str, Any]) -> None:
 
 def _agree(
     api: CloreAI, server_id: int, wishes: dict[str, Any], options: dict[str, Any]
-) -> _Plan | None:
+) -> Offer | None:
     """Show the plan, and ask where somebody is there; None for a dry run."""
     plan = _plan(api, server_id, options)
     if options["kind"] == "on-demand":
         wishes["required_price"] = plan.cost.price_per_day
-    _show(plan, options["kind"], options["image"], _limits.line(api, plan.end, plan.cost.coin))
+    _plans.show(
+        plan, options["kind"], options["image"], _limits.line(api, plan.end, plan.cost.coin)
+    )
     _limits.check(api, plan.server, options["kind"], plan.cost, plan.end.lease_s)
     if options["dry_run"]:
         if options["as_json"]:
-            _output.data(_plan_row(plan))
+            _output.data(_plans.row(plan))
         return None
     if not options["yes"]:
         _output.ask("Rent it?", "nothing was rented")
@@ -167,7 +146,7 @@ def _check(wishes: dict[str, Any]) -> None:
         check.order_body(**wishes)
 
 
-def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> _Plan:
+def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer:
     """The server and what it costs, or why it can't be rented.
 
     Raises:
@@ -177,6 +156,7 @@ def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> _Plan:
     from clore_ai.exceptions import FieldError, NotFoundError  # noqa: PLC0415 - not for --help
     from clore_ai.rental import pick  # noqa: PLC0415 - likewise
     from clore_ai.rental.cost import cost  # noqa: PLC0415 - likewise
+    from clore_ai.rental.plan import Offer  # noqa: PLC0415 - likewise
 
     everything = pick.Filter(available_only=False, id=server_id)
     found = api.drive(pick.marketplace(api.session, everything)).servers
@@ -199,93 +179,14 @@ def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> _Plan:
             {"code": 6, "error": "currency-not-allowed"},
         )
     end = _limits.settle(terms, server.mrl, options)
-    return _Plan(server, terms, _balance(api.wallets(), coin), end)
+    return Offer(server, terms, end, _balance(api.wallets(), coin))
 
 
 def _balance(wallets: list[Wallet], coin: str) -> float | None:
     return next((w.balance for w in wallets if w.name == coin), None)
 
 
-def _show(plan: _Plan, kind: str, image: str, end: str) -> None:
-    s, c = plan.server, plan.cost
-    per_h, total_h = c.price_usd_per_hour, c.total_usd_per_hour
-    fee = (
-        f"a creation fee may come on top; it is not known for {c.coin}"
-        if c.creation_fee is None
-        else f"{_units.coin(c.creation_fee)} {c.coin} creation fee"
-    )
-    where = f"{s.location or '?'}, reliability " + (
-        "-" if s.reliability is None else f"{s.reliability:.0%}"
-    )
-    lasts = "" if plan.lasts_h is None else f", lasts {_units.duration(plan.lasts_h * 3600)}"
-    price = "bid" if kind == "spot" else "price"
-    listed = f"{_units.coin(c.price_per_day)} {c.coin}/day"
-    total = f"{_units.coin(c.total_per_day)} {c.coin}/day"
-    for name, value in (
-        ("server", f"{s.id} ({where}, at most {s.mrl or '?'} h)"),
-        ("GPUs", f"{s.gpu_model} ({_units.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
-        ("image", f"{image}, {kind}"),
-        (price, f"{_units.usd_h(per_h)} = {_units.usd_day(per_h)} = {listed}"),
-        ("with fee", f"{_units.usd_h(total_h)} = {_units.usd_day(total_h)} = {total}"),
-        ("once", fee),
-        ("ends", end),
-        ("balance", f"{_units.coin(plan.balance)} {c.coin}{lasts}"),
-    ):
-        _output.note(f"  {name:9} {value}")
-    cheaper = _cheaper(plan) if kind == "on-demand" else None
-    if cheaper:
-        _output.note(cheaper, bold=True)
-
-
-def _cheaper(plan: _Plan) -> str | None:
-    """A word on the coin that costs less: those of one server can differ a lot (api.md, 3)."""
-    prices = plan.server.usd_per_day("on-demand")
-    coin = min(prices, key=lambda c: prices[c], default=None)
-    paid = prices.get(plan.cost.coin)
-    if coin is None or paid is None or prices[coin] > paid * _WORTH_SAYING:
-        return None
-    per_h = prices[coin] / 24
-    return f"  It costs less in {coin}: {_units.usd_h(per_h)} = {_units.usd_day(per_h)}."
-
-
-def _plan_row(plan: _Plan) -> dict[str, Any]:
-    c = plan.cost
-    return {
-        "server_id": plan.server.id,
-        "gpu": plan.server.gpu_model,
-        "currency": c.coin,
-        "price_per_day": c.price_per_day,
-        "fee_per_day": c.fee_per_day,
-        "creation_fee": c.creation_fee,
-        "price_usd_per_hour": c.price_usd_per_hour,
-        "total_usd_per_hour": c.total_usd_per_hour,
-        "total_usd_per_day": c.total_usd_per_day,
-        "lease_hours": None if plan.end.lease_s is None else plan.end.lease_s / 3600,
-        "at_most": plan.end.at_most,
-        "at_most_usd": plan.end.at_most_usd,
-        "balance": plan.balance,
-        "lasts_hours": plan.lasts_h,
-    }
-
-
-def _earlier(api: CloreAI, ref: str | None) -> Order | None:
-    """The order that `--ref` made before, told; None where there is none."""
-    from clore_ai.rental import create  # noqa: PLC0415 - not for --help
-
-    if ref is None:
-        return None
-    with ExitStack() as locks:
-        order = api.drive(create.earlier(api.session, ref, locks))
-    if order is not None:
-        ended = "" if order.active else " It has ended; for a new one, give another --ref."
-        _output.note(
-            f"The same as before: --ref {ref} is order {order.id} on server {order.server_id}; "
-            f"nothing was rented now.{ended}"
-        )
-    return order
-
-
-def _create(api: CloreAI, wishes: dict[str, Any], plan: _Plan, options: dict[str, Any]) -> Order:
+def _create(api: CloreAI, wishes: dict[str, Any], plan: Offer, options: dict[str, Any]) -> Order:
     from clore_ai.rental import check, create, recover  # noqa: PLC0415 - not for --help
 
     terms = create.Terms(
@@ -303,7 +204,7 @@ def _create(api: CloreAI, wishes: dict[str, Any], plan: _Plan, options: dict[str
     except KeyboardInterrupt:
         mine = next((i for i in api.ledger.intents() if (i.id or 0) > last), None)
         if mine is not None and mine.state == "created":
-            raise KeyboardInterrupt(_goes_on(mine.order_id)) from None
+            raise KeyboardInterrupt(_plans.goes_on(mine.order_id)) from None
         if mine is None or mine.state == "refused":
             raise KeyboardInterrupt("Interrupted; nothing was rented.") from None
         raise KeyboardInterrupt(
@@ -313,13 +214,6 @@ def _create(api: CloreAI, wishes: dict[str, Any], plan: _Plan, options: dict[str
     _output.note(f"Rented: order {order.id} on server {order.server_id}.", bold=True)
     recover.told(api.session, order.id)
     return order
-
-
-def _goes_on(order_id: int | None) -> str:
-    return (
-        f"Interrupted. Order {order_id} goes on and is billed. Stop it with: "
-        f"clore cancel {order_id}"
-    )
 
 
 def _keep(api: CloreAI, order: Order, identity: Path | None) -> None:

@@ -2,23 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _rent, _wish
+from clore_ai.cli import _output, _plans, _rent, _wish
 from clore_ai.cli._account import connect
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.rental.rent import Rented
+    from clore_ai.rental.wish import Wish
 
 
 @click.command()
 @_wish.options
-@click.option("--top", type=click.IntRange(1), default=3, show_default=True, metavar="N",
-              help="How many of the best offers the plan shows.")  # fmt: skip
+@click.option("--command", "startup", help="Command run at start-up.")
+@click.option("--jupyter-token", callback=_output.typed,
+              help="Token for Jupyter, up to 32 characters; - asks for it.")  # fmt: skip
+@click.option("--top", type=click.IntRange(1), metavar="N",
+              help="Show the N best offers in the plan.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where there is no terminal.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
 @_output.json_option
-def command(**options: Any) -> None:  # noqa: ANN401 - click's options
-    """Rent the best server that fits, and see that it works."""
+def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read below
+    """Rent the best server that fits, and see that it works.
+
+    Best is what really costs least, fees in. It counts as rented when SSH logs in and nvidia-smi
+    shows the promised GPUs; else it is cancelled and the next one tried. The order's id is all that
+    goes to stdout.
+    """
     wish = _wish.read(options)
     with connect() as api:
+        if options["dry_run"]:
+            _show(api, wish, options)
+            return
         rented = _rent.rent(api, wish, yes=options["yes"], top=options["top"])
-    click.echo(rented.order.id)
+    try:
+        _tell(rented, as_json=options["as_json"])
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_plans.goes_on(rented.order.id)) from None
+
+
+def _show(api: CloreAI, wish: Wish, options: dict[str, Any]) -> None:
+    offers = _rent.find(api, wish)
+    _rent.show(api, wish, offers, options["top"])
+    if options["as_json"]:
+        _output.data([_plans.row(offer) for offer in offers[: options["top"] or wish.attempts]])
+
+
+def _tell(rented: Rented, *, as_json: bool) -> None:
+    """The id, or the row with --json, and what to do with it."""
+    order = rented.order
+    if as_json:
+        from clore_ai.cli.orders import row  # noqa: PLC0415 - not for --help
+
+        offer = rented.offer
+        usd_h = order.price_usd_per_hour if offer is None else offer.cost.price_usd_per_hour
+        _output.data(row(order, usd_h))
+    else:
+        click.echo(order.id)
+        sys.stdout.flush()
+    if order.active:
+        shell = f"Shell: clore ssh {order.id}   " if order.ssh_port or rented.target else ""
+        _output.note(f"{shell}Stop paying: clore cancel {order.id}")

@@ -225,6 +225,13 @@ def _look(session: Session, intent: Intent, for_s: float) -> Flow[Order | None]:
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
+def settle(session: Session, intent: Intent) -> Flow[Order | None]:
+    """The order that came of an intent which was stopped in mid-course; None if none shows up."""
+    with ExitStack() as locks:
+        yield from _hold(session, locks, on_server(intent.server_id))
+        return (yield from _look(session, intent, session.look_for_s))
+
+
 def _claimed(session: Session, intent: Intent) -> set[int]:
     try:
         return session.ledger.claimed() - {intent.order_id or 0}

@@ -1,9 +1,9 @@
-"""Which servers meet a wish, at what cost, the best first; and, where none does, why. Pure.
+"""Which servers meet a wish, at what cost, the best first. Pure; `lack` says why none does.
 
-The order: what an hour really costs, fees in and the creation fee spread over the lease; at the
-same cost the more reliable host. In each server the coin is taken that costs least among those
-that it allows and the wallet covers: the creation fee and the first hour (or the whole lease,
-where it is shorter).
+The order: what an hour really costs, fees in and the creation fee spread over the lease, dearer by
+what is held against the host (`hosts`); at the same cost the more reliable host. In each server the
+coin is taken that costs least among those that it allows and the wallet covers: the creation fee
+and the first hour (or the whole lease, where it is shorter).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clore_ai.exceptions import BudgetError
+from clore_ai.hosts import Opinion
 from clore_ai.rental import lease
 from clore_ai.rental.cost import Cost, cost
 from clore_ai.rental.wish import AUTO
@@ -35,6 +36,8 @@ class Offer:
     end: lease.Settled
     balance: float | None
     """What the wallet of its coin holds; None where not known."""
+    dearer: float = 1.0
+    """By what factor it is ranked as if it cost more; see `hosts`."""
 
     @property
     def effective_usd_per_hour(self) -> float | None:
@@ -58,13 +61,16 @@ class Offer:
 
 
 def offers(
-    servers: Iterable[MarketplaceServer], wish: Wish, balances: Mapping[str, float] | None
+    servers: Iterable[MarketplaceServer],
+    wish: Wish,
+    balances: Mapping[str, float] | None = None,
+    opinion: Opinion | None = None,
 ) -> list[Offer]:
-    """The servers as they would be rented, the best first; who can't be paid is left out.
+    """The servers as they would be rented, the best first; who can't be is left out.
 
-    `balances`: what each wallet holds; None where that is not known.
+    `balances`: what each wallet holds; None where that is not known. `opinion`: of hosts.
     """
-    found = (_offer(server, wish, balances) for server in servers)
+    found = (_offer(server, wish, balances, opinion or Opinion()) for server in servers)
     return sorted((o for o in found if o is not None), key=lambda o: rank(o, wish))
 
 
@@ -72,7 +78,8 @@ def rank(offer: Offer, wish: Wish) -> tuple[float, ...]:
     """The smaller, the better."""
     server = offer.server
     usd = offer.effective_usd_per_hour
-    by_cost = (_INF if usd is None else usd, offer.effective_per_hour, -(server.reliability or 0))
+    in_usd = _INF if usd is None else usd * offer.dearer
+    by_cost = (in_usd, offer.effective_per_hour * offer.dearer, -(server.reliability or 0))
     first = {
         "price": 0.0,
         "reliability": -(server.reliability or 0),
@@ -84,30 +91,41 @@ def rank(offer: Offer, wish: Wish) -> tuple[float, ...]:
 
 
 def _offer(
-    server: MarketplaceServer, wish: Wish, balances: Mapping[str, float] | None
+    server: MarketplaceServer, wish: Wish, balances: Mapping[str, float] | None, opinion: Opinion
 ) -> Offer | None:
+    if server.gigaspot or opinion.bars(server.id, server.owner) is not None:
+        return None
     tier = server.price and (
         server.price.on_demand if wish.type == "on-demand" else server.price.spot
     )
     coins = (tier.coins() if tier else []) if wish.currency == AUTO else [wish.currency]
-    made = [o for coin in coins if (o := _in_coin(server, coin, wish, balances)) is not None]
+    dearer = opinion.dearer(server.id, server.owner)
+    made = [o for c in coins if (o := _in_coin(server, c, wish, balances, dearer)) is not None]
     return min(made, key=lambda o: rank(o, wish), default=None)
 
 
 def _in_coin(
-    server: MarketplaceServer, coin: str, wish: Wish, balances: Mapping[str, float] | None
+    server: MarketplaceServer,
+    coin: str,
+    wish: Wish,
+    balances: Mapping[str, float] | None,
+    dearer: float,
 ) -> Offer | None:
+    listed = server.price_per_day(coin, wish.type)
     terms = cost(server, coin, wish.type, wish.spot_price)
-    if terms is None:
+    if terms is None or (listed or 0) > terms.price_per_day:  # a bid that is too low
         return None
-    most = wish.filter.max_price_usd
+    most, limits = wish.filter.max_price_usd, wish.limits
     if most is not None and (terms.price_usd_per_hour is None or terms.price_usd_per_hour > most):
         return None
+    if limits.given and server.mrl and (limits.lease_s or 0) > server.mrl * _HOUR_S:
+        return None  # it would end before the lease does
     try:
-        end = lease.settle(wish.limits, terms, server.mrl)
+        end = lease.settle(limits, terms, server.mrl)
     except BudgetError:
         return None
-    offer = Offer(server, terms, end, None if balances is None else balances.get(coin, 0.0))
+    balance = None if balances is None else balances.get(coin, 0.0)
+    offer = Offer(server, terms, end, balance, dearer)
     return offer if covers(offer) else None
 
 

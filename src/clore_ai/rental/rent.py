@@ -1,44 +1,103 @@
 """Rent what was wished for, and count it as rented only when it works.
 
-The best offer is rented, with its price locked; when it does not turn out good in time it is
-cancelled, the host noted, and the next one taken.
+The best offer is rented, with its price locked. Within the boot deadline SSH must log in, at any of
+the order's hosts, and what is there must be what was promised (`verify`); else it is cancelled with
+the reason as its issue, the reason is kept in the ledger and held against the host, and the next
+offer is taken. These do not count as attempts, since nothing was rented: an offer that another
+renter took, whose price went up, or that its host closed.
+
+Never are two orders in the air: as long as one may exist that is not known, or may still be
+billed, no other is made. Whatever stops it, also Ctrl-C, the order that is not handed over yet is
+cancelled; where that fails too, the ledger has it, and the error or the last event says its id.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Literal
 
 from clore_ai._access import own_key
-from clore_ai.exceptions import NotFoundError
-from clore_ai.rental import create, look, pick, plan, wait
+from clore_ai._flow import Exec, Sleep, clock
+from clore_ai.exceptions import (
+    BudgetError,
+    ConfigError,
+    DBError,
+    FieldError,
+    InvalidInputError,
+    NoOffer,
+    OrderEnded,
+    OrderUncertain,
+    RateLimitError,
+    RentFailed,
+    ResponseError,
+    TransportError,
+    WaitTimeout,
+)
+from clore_ai.hosts import Opinion, Sight
+from clore_ai.rental import (
+    cancel,
+    check,
+    cost,
+    create,
+    lack,
+    look,
+    pick,
+    plan,
+    recover,
+    verify,
+    wait,
+)
 from clore_ai.rental import wish as wishes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clore_ai._access import Target
-    from clore_ai._flow import Flow
+    from clore_ai._flow import Done, Flow
     from clore_ai.models import Order
     from clore_ai.rental.plan import Offer
     from clore_ai.rental.session import Session
+    from clore_ai.rental.verify import Seen
     from clore_ai.rental.wish import Wish
 
-What = Literal["trying", "lost", "created", "up", "rented", "failed", "cancelled", "uncancelled"]
+What = Literal[
+    "trying", "lost", "created", "up", "rented", "failed", "cancelling", "cancelled", "uncancelled"
+]
+
+LOST = (
+    "server-already-rented",
+    "server-offline",
+    "server-dont-exist",
+    "too_low_price",
+    "machine-is-on-gigaspot",
+    "currency-not-allowed",
+    "cant_rent_from_yourself",
+    "you_already_have_spot_order",
+)
+"""Refusals that are about this one offer; nothing was rented."""
+_PAUSE_S = 1.0
+_ISSUE = "It did not work: "
 
 
 @dataclass(frozen=True)
 class Event:
     """One thing that happened on the way.
 
-    `what`: ``trying`` an offer; ``lost`` it to another renter (nothing was rented); ``created``
-    its order, which is billed from here on; ``up``: SSH logs in; ``rented``: it is good;
-    ``failed``: it is not, for this `reason`; ``cancelled``; ``uncancelled``: it may still run.
+    `what`: ``trying`` an offer; ``lost`` it (nothing was rented, it is no attempt); ``created`` its
+    order, which is billed from here on; ``up``: SSH logs in; ``rented``: it is good; ``failed``: it
+    is not, for this `reason`; ``cancelling`` it; ``cancelled``; ``uncancelled``: it may still run.
     """
 
     what: What
     attempt: int
+    """From 1 on."""
     server_id: int
     order_id: int | None = None
     reason: str | None = None
+    seconds: float | None = None
+    """Since the order was made."""
+    seen: Seen | None = None
 
 
 Tell = Callable[[Event], object]
@@ -50,9 +109,29 @@ class Rented:
 
     order: Order
     target: Target | None
-    """None where it was not waited for (`verify` is ``"none"``)."""
+    """None where it was not waited for (`verify` is ``"none"``), or has ended."""
     offer: Offer | None
     """As it was chosen; None where an earlier order came back (`client_ref`)."""
+    seen: Seen | None = None
+    """What the verification found."""
+
+
+@dataclass
+class _Course:
+    """One run of `rent`: what is to be known across its attempts."""
+
+    session: Session
+    wish: Wish
+    tell: Tell
+    events: list[Event] = field(default_factory=list["Event"])
+    attempt: int = 1
+    spent_usd: float = 0.0
+
+    def say(self, what: What, server_id: int, order: Order | None = None, **more: object) -> None:
+        order_id = None if order is None else order.id
+        event = Event(what, self.attempt, server_id, order_id, **more)  # type: ignore[arg-type]
+        self.events.append(event)
+        self.tell(event)
 
 
 def rent(
@@ -70,38 +149,39 @@ def rent(
         choice: offers to be tried in this order, as `find` gave them; None: `find` them now.
 
     Raises:
-        NotFoundError: no server fits, or none was good in `attempts`; nothing is left running.
-        BudgetError, InvalidInputError, AuthError: nothing is left running.
+        NoOffer: no server fits; nothing was rented.
+        RentFailed: none was good in as many attempts, or all were lost; nothing of it runs.
+        BudgetError, InvalidInputError, AuthError: nothing of it runs.
         OrderUncertain: an order may exist; none other was rented after it.
+        WaitTimeout: an order that was no good was not seen to end; none other was rented after it.
     """
     wish = with_key(session, wish)
+    if wish.verify != "none":
+        yield from _have_ssh()
+    course = _Course(session, wish, tell)
+    earlier = yield from _earlier(course)
+    if earlier is not None:
+        if not earlier.active:
+            return Rented(earlier, None, None)
+        good = yield from _see_to(course, earlier, None)
+        if good is not None:
+            return good
     for offer in choice if choice is not None else (yield from find(session, wish)):
-        body = wish.body(offer.server.id, offer.cost.coin, offer.cost.price_per_day)
-        terms = create.Terms(
-            wish.client_ref,
-            wish.purpose,
-            offer.end.lease_s,
-            wish.limits.max_cost_usd,
-            offer.cost.usd_per_coin,
-            untold=True,
-        )
-        tell(Event("trying", 1, offer.server.id))
-        order = yield from create.create(session, body, terms)
-        tell(Event("created", 1, offer.server.id, order.id))
-        session.access.remember(order, wish.identity)
-        if wish.verify == "none":
-            return Rented(order, None, offer)
-        order = yield from wait.until_ssh(session, order.id, wish.boot_deadline_s)
-        tell(Event("rented", 1, offer.server.id, order.id))
-        return Rented(order, session.access.target(order), offer)
-    raise NotFoundError("No server fits.")
+        if course.attempt > wish.attempts:
+            break
+        order = yield from _create(course, offer)
+        if order is not None:
+            good = yield from _see_to(course, order, offer)
+            if good is not None:
+                return good
+    raise RentFailed(_none_good(course), course.events)
 
 
 def with_key(session: Session, wish: Wish) -> Wish:
     """The wish with a way in: the state folder's own key where it names none.
 
     Raises:
-        InvalidInputError, ConfigError: that key can't be made.
+        InvalidInputError, ConfigError: it makes no sense, or that key can't be made.
     """
     wish = wishes.checked(wish)
     if wish.ssh_key is not None:
@@ -111,16 +191,281 @@ def with_key(session: Session, wish: Wish) -> Wish:
 
 
 def find(session: Session, wish: Wish) -> Flow[list[Offer]]:
-    """The offers that meet the wish, the best first, with what the wallets hold.
+    """The offers that meet the wish, the best first, by what the wallets hold.
 
     Raises:
-        NotFoundError: there is none.
+        NoOffer: there is none.
     """
+    wish = wishes.checked(wish)
     records = yield from pick.everything(session)
-    fitting = [r for r in records if pick.fits(r, wish.filter)]
-    servers = yield from pick.priced(session, records, fitting)
+    servers = yield from pick.priced(
+        session, records, [r for r in records if pick.fits(r, wish.filter)]
+    )
     balances = {w.name: w.balance or 0.0 for w in (yield from look.wallets(session))}
-    found = plan.offers(servers, wish, balances)
+    opinion = yield from _opinion(session)
+    found = plan.offers(servers, wish, balances, opinion)
     if not found:
-        raise NotFoundError("No server fits.")
+        everyone = yield from pick.priced(session, records, records)
+        why = lack.lack(records, everyone, wish, balances, opinion)
+        raise NoOffer(lack.sentence(why, wishes.PARAMETERS), why)
     return found
+
+
+def _opinion(session: Session) -> Flow[Opinion]:
+    now = (yield from clock()).wall
+    try:
+        return session.hosts.opinion(now)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return Opinion()
+
+
+def _have_ssh() -> Flow[None]:
+    done: Done = yield Exec(("ssh", "-V"), b"", 10.0)
+    if done.code == verify.NOT_HERE:
+        raise InvalidInputError(
+            "There is no ssh here to verify a server with. Install openssh-client, or give "
+            'verify="none".',
+            2,
+        )
+
+
+def _earlier(course: _Course) -> Flow[Order | None]:
+    """The order that the wish's `client_ref` made before."""
+    if course.wish.client_ref is None:
+        return None
+    with ExitStack() as locks:
+        return (yield from create.earlier(course.session, course.wish.client_ref, locks))
+
+
+def _create(course: _Course, offer: Offer) -> Flow[Order | None]:
+    """The order of an offer; None where it is lost, and nothing was rented."""
+    session, wish, server_id = course.session, course.wish, offer.server.id
+    body = wish.body(server_id, offer.cost.coin, offer.cost.price_per_day)
+    most = wish.limits.max_cost_usd
+    if most is not None:
+        most -= course.spent_usd
+        if most <= 0:
+            raise BudgetError(
+                f"The attempts so far have cost the {wish.limits.max_cost_usd:g} USD."
+            )
+    terms = create.Terms(
+        wish.client_ref,
+        wish.purpose,
+        offer.end.lease_s,
+        most,
+        offer.cost.usd_per_coin,
+        untold=True,
+    )
+    course.say("trying", server_id)
+    newest = max((i.id or 0 for i in session.ledger.intents()), default=0)
+    try:
+        order = yield from create.create(session, body, terms)
+    except FieldError as exc:
+        if exc.maybe_acted or exc.error not in LOST:
+            raise
+        course.say("lost", server_id, reason=exc.error)
+        return None
+    except (GeneratorExit, OrderUncertain):
+        raise
+    except BaseException:
+        yield from _stopped_in_create(course, newest, server_id)
+        raise
+    course.say("created", server_id, order)
+    return order
+
+
+def _stopped_in_create(course: _Course, newest: int, server_id: int) -> Flow[None]:
+    """What was sent may have been acted on: look for its order, and cancel it."""
+    session = course.session
+    mine = [i for i in session.ledger.intents() if (i.id or 0) > newest]
+    for intent in mine:
+        if intent.server_id != server_id or intent.state == "refused":
+            continue
+        order_id = intent.order_id
+        if order_id is None:
+            order = yield from create.settle(session, intent)
+            order_id = None if order is None else order.id
+        if order_id is not None:
+            order = yield from wait.find(session, order_id, include_completed=True)
+            yield from _cancel(course, order, "stopped")
+
+
+def _see_to(course: _Course, order: Order, offer: Offer | None) -> Flow[Rented | None]:
+    """The order once it is good; None when it was not, and is cancelled and noted."""
+    session, wish = course.session, course.wish
+    try:
+        _remember(session, order, wish.identity)
+        if wish.verify == "none":
+            good: Rented | str = Rented(order, None, offer)
+        else:
+            good = yield from _verify(course, order, offer)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        yield from _cancel(course, order, "stopped")
+        raise
+    if isinstance(good, str):
+        course.say("failed", order.server_id or 0, order, reason=good)
+        yield from _cancel(course, order, good)
+        course.attempt += 1
+        return None
+    course.say("rented", order.server_id or 0, good.order, seen=good.seen)
+    recover.told(session, order.id)
+    return good
+
+
+def _remember(session: Session, order: Order, identity: Path | None) -> None:
+    if session.access.known(order) and session.access.identity(order.id) is not None:
+        return
+    try:
+        session.access.remember(order, identity)
+    except OSError as exc:
+        session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}.")
+
+
+@dataclass(frozen=True)
+class _Bad:
+    """Why an order is no good."""
+
+    why: str
+    hosts: bool = True
+    """Is it the host's fault? What the network here, or the user, may be to blame for is not."""
+
+
+@dataclass(frozen=True)
+class _In:
+    """An order that SSH logs in to."""
+
+    order: Order
+    target: Target
+    seen: Seen
+
+
+def _verify(course: _Course, order: Order, offer: Offer | None) -> Flow[Rented | str]:
+    """The good order, or why it is none; what that says of its host is noted."""
+    wish = course.wish
+    begun = (yield from clock()).mono
+    until = begun + wish.boot_deadline_s
+    promised = verify.promise(order if offer is None else offer.server)
+    found = yield from _log_in(course, order, promised, until)
+    if isinstance(found, _Bad):
+        if found.hosts:
+            yield from _note(course, order, offer, found.why)
+        return found.why
+    order, seen = found.order, found.seen
+    up_after = (yield from clock()).mono - begun
+    course.say("up", order.server_id or 0, order, seconds=up_after, seen=seen)
+    why = "; ".join(seen.faults) or None
+    yield from _note(course, order, offer, why, seen, up_after)
+    if why is not None:
+        return why
+    if wish.verify_command is not None:
+        left = max(1.0, until - (yield from clock()).mono)
+        # Not held against the host: the check may be what is wrong.
+        unhappy = yield from verify.own_check(found.target, wish.verify_command, left)
+        if unhappy is not None:
+            return unhappy
+    return Rented(order, found.target, offer, seen)
+
+
+def _log_in(
+    course: _Course, order: Order, promised: verify.Promise, until: float
+) -> Flow[_In | _Bad]:
+    """Try all hosts of the order until SSH logs in at one, or the deadline."""
+    session, wish = course.session, course.wish
+    bad = _Bad(f"no SSH in {wish.boot_deadline_s:.0f} s")
+    while (left := until - (yield from clock()).mono) > 0:
+        try:
+            order = yield from wait.until_ssh(session, order.id, left)
+        except OrderEnded:
+            return _Bad("it ended by itself")
+        except WaitTimeout as exc:
+            return _Bad("its host is offline") if exc.order.online is False else bad
+        except (DBError, RateLimitError, ResponseError, TransportError) as exc:
+            bad = _Bad(f"the service could not be asked ({exc})", hosts=False)
+            yield Sleep(_PAUSE_S)
+            continue
+        for host in order.ssh_hosts:
+            within = max(1.0, until - (yield from clock()).mono)
+            target = session.access.target(order, host)
+            seen = yield from verify.look(target, wish.verify, promised, within)
+            if not isinstance(seen, str):
+                return _In(order, target, seen)
+            bad = _Bad(seen)
+        yield Sleep(_PAUSE_S)
+    return bad
+
+
+def _note(
+    course: _Course,
+    order: Order,
+    offer: Offer | None,
+    why: str | None,
+    seen: Seen | None = None,
+    boot_s: float | None = None,
+) -> Flow[None]:
+    """Keep what was seen of the host; that it can't be kept stops nothing."""
+    if order.server_id is None:
+        return
+    sight = Sight(
+        order.server_id,
+        order.owner if offer is None else offer.server.owner,
+        (yield from clock()).wall,
+        why is None,
+        why,
+        boot_s,
+        None if seen is None else seen.mbit_s,
+        None if seen is None else seen.disk_mb_s,
+    )
+    try:
+        course.session.hosts.note(sight)
+    except ConfigError as exc:
+        course.session.note_trouble(str(exc))
+
+
+def _cancel(course: _Course, order: Order, reason: str) -> Flow[None]:
+    """End an order and see that it is gone; its reason goes to the service and the ledger.
+
+    Raises:
+        CloreAPIError: it may still be billed; carries the order where it is `WaitTimeout`.
+    """
+    session, server_id = course.session, order.server_id or 0
+    course.say("cancelling", server_id, order, reason=reason)
+    intent = None
+    try:
+        intent = session.ledger.by_order(order.id)
+        if intent is not None:
+            # Its ref is free for the next attempt; this one is not what it shall stand for.
+            session.ledger.update(intent, reason=reason, client_ref=None)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    each = cancel.Cancelling(order.id)
+    try:
+        yield from cancel.until_gone(session, [each], (_ISSUE + reason)[: check.MAX_ISSUE])
+    finally:
+        if not each.gone:
+            course.say("uncancelled", server_id, order)
+    if each.error is not None and each.error.error != "order_not_active":
+        raise each.error
+    ended = each.order or order
+    total = cost.spent(ended)
+    usd = (intent.usd_per_coin if intent is not None else None) or 0.0
+    course.spent_usd += (total or 0.0) * usd
+    session.access.forget(order.id)
+    course.say("cancelled", server_id, ended)
+
+
+def _none_good(course: _Course) -> str:
+    failed = [e for e in course.events if e.what == "failed"]
+    lost = [e for e in course.events if e.what == "lost"]
+    if not failed:
+        return (
+            f"All {len(lost)} offers that fit were gone before they could be rented; nothing was "
+            "rented. Try again."
+        )
+    told = "; ".join(f"server {e.server_id}: {e.reason}" for e in failed)
+    text = f"None of {len(failed)} tried was good ({told}). Nothing of it runs."
+    if all((e.reason or "").startswith("no SSH") for e in failed):
+        text += " Where no server ever answers, look whether your network lets you out to any port."
+    return text

@@ -1,4 +1,4 @@
-"""What the flows of one client share: its rules, its ledger, its bids, its ways into orders."""
+"""What the flows of one client share: its rules, its ledger, its ways into orders, its memory."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from clore_ai._flow import Rules
 from clore_ai._kept import Kept, file_of, records
 from clore_ai.bids import Bids, lowering_every_s
 from clore_ai.config import DEFAULT_BASE_URL, state_folder
+from clore_ai.hosts import Hosts
 from clore_ai.ledger import Intent, Ledger, account_of
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Session:
     ledger: Ledger = field(default_factory=Ledger)
     bids: Bids = field(default_factory=Bids)
     access: Access = field(default_factory=lambda: Access(state_folder(), DEFAULT_BASE_URL))
+    hosts: Hosts = field(default_factory=Hosts)
     look_for_s: float = field(default_factory=lambda: LOOK_FOR_S)
     """As `LOOK_FOR_S`."""
     rates: dict[str, float] = field(default_factory=dict[str, float])
@@ -62,11 +64,13 @@ def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Sessi
     def file(what: str) -> Path | None:
         return file_of(folder, what, account)
 
+    access = Access(folder or state_folder(), settings.base_url)
     session = Session(
         rules,
         Ledger(folder, account),
         Bids(file("bids"), lowering_every_s(settings.requests_per_second)),
-        Access(folder or state_folder(), settings.base_url),
+        access,
+        Hosts(folder, access.place),
         pilots=records(file("pilots")),
     )
     return session, file("pace")

@@ -30,6 +30,8 @@ DEFAULT_IMAGE = "cloreai/ubuntu22.04-cuda12"
 ATTEMPTS = 3
 SORTS: tuple[Sort, ...] = ("price", "reliability", "gpu", "ram", "down")
 VERIFIES: tuple[Verify, ...] = ("none", "ssh", "gpu")
+PARAMETERS = {"gpu_count": "gpus", "countries": "country", "min_cuda": "cuda"}
+"""The fields of `Filter` that `client.rent` names otherwise."""
 _SSH_PORT = {"22": "tcp"}
 
 

@@ -1,0 +1,85 @@
+"""What an order would cost, until when, from which wallet: shown before money is spent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clore_ai.cli import _output, _units
+
+if TYPE_CHECKING:
+    from clore_ai.rental.plan import Offer
+
+_WORTH_SAYING = 0.97
+"""Another coin is mentioned where it costs less than this share of the one asked for."""
+
+
+def show(plan: Offer, kind: str, image: str, end: str) -> None:
+    """The plan of one server, on stderr; `end` in words."""
+    s, c = plan.server, plan.cost
+    per_h, total_h = c.price_usd_per_hour, c.total_usd_per_hour
+    fee = (
+        f"a creation fee may come on top; it is not known for {c.coin}"
+        if c.creation_fee is None
+        else f"{_units.coin(c.creation_fee)} {c.coin} creation fee"
+    )
+    where = f"{s.location or '?'}, reliability " + (
+        "-" if s.reliability is None else f"{s.reliability:.0%}"
+    )
+    lasts = "" if plan.lasts_h is None else f", lasts {_units.duration(plan.lasts_h * 3600)}"
+    price = "bid" if kind == "spot" else "price"
+    listed = f"{_units.coin(c.price_per_day)} {c.coin}/day"
+    total = f"{_units.coin(c.total_per_day)} {c.coin}/day"
+    for name, value in (
+        ("server", f"{s.id} ({where}, at most {s.mrl or '?'} h)"),
+        ("GPUs", f"{s.gpu_model} ({_units.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
+        ("image", f"{image}, {kind}"),
+        (price, f"{_units.usd_h(per_h)} = {_units.usd_day(per_h)} = {listed}"),
+        ("with fee", f"{_units.usd_h(total_h)} = {_units.usd_day(total_h)} = {total}"),
+        ("once", fee),
+        ("ends", end),
+        ("balance", f"{_units.coin(plan.balance)} {c.coin}{lasts}"),
+    ):
+        _output.note(f"  {name:9} {value}")
+    cheaper = _cheaper(plan) if kind == "on-demand" else None
+    if cheaper:
+        _output.note(cheaper, bold=True)
+
+
+def _cheaper(plan: Offer) -> str | None:
+    """A word on the coin that costs less: those of one server can differ a lot (api.md, 3)."""
+    prices = plan.server.usd_per_day("on-demand")
+    coin = min(prices, key=lambda c: prices[c], default=None)
+    paid = prices.get(plan.cost.coin)
+    if coin is None or paid is None or prices[coin] > paid * _WORTH_SAYING:
+        return None
+    per_h = prices[coin] / 24
+    return f"  It costs less in {coin}: {_units.usd_h(per_h)} = {_units.usd_day(per_h)}."
+
+
+def row(plan: Offer) -> dict[str, Any]:
+    """The same for ``--json``."""
+    c = plan.cost
+    return {
+        "server_id": plan.server.id,
+        "gpu": plan.server.gpu_model,
+        "currency": c.coin,
+        "price_per_day": c.price_per_day,
+        "fee_per_day": c.fee_per_day,
+        "creation_fee": c.creation_fee,
+        "price_usd_per_hour": c.price_usd_per_hour,
+        "total_usd_per_hour": c.total_usd_per_hour,
+        "total_usd_per_day": c.total_usd_per_day,
+        "lease_hours": None if plan.end.lease_s is None else plan.end.lease_s / 3600,
+        "at_most": plan.end.at_most,
+        "at_most_usd": plan.end.at_most_usd,
+        "balance": plan.balance,
+        "lasts_hours": plan.lasts_h,
+    }
+
+
+def goes_on(order_id: int | None) -> str:
+    """What to say to a Ctrl-C once an order runs."""
+    return (
+        f"Interrupted. Order {order_id} goes on and is billed. Stop it with: "
+        f"clore cancel {order_id}"
+    )

@@ -1,0 +1,214 @@
+"""Does a rented machine work, and is it what was promised? By one look over SSH.
+
+`ask` is what is run there and `judge` what is made of the answer. Pure, but for `look`, which is a
+flow. What a promise may differ in: nvidia-smi's names have more words than the marketplace's
+(``NVIDIA GeForce RTX 4090`` for `` RTX 4090``), and a card shows a little less memory than its
+name says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from clore_ai._flow import Done, Exec, Flow, clock
+from clore_ai.models._base import count_gpus, flat_gpus
+from clore_ai.rental.pick import version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clore_ai._access import Target
+    from clore_ai.models import MarketplaceServer, Order
+    from clore_ai.rental.wish import Verify
+
+SSH_FAILED = 255
+"""ssh's own exit code; every other is the remote command's."""
+NOT_HERE = 127
+LOGIN_S = 20.0
+"""How long one login may take, with what is run there."""
+SPEED_BYTES = 1_000_000
+_NEARLY = 0.9
+_MAKERS = {"nvidia", "geforce", "amd", "tesla", "quadro", "gpu", "graphics"}
+_COLUMNS, _DF_FREE = 3, 3
+_MARK = "clore-verify:"
+# Not shared with a master connection: that would keep stderr open. Nothing may ask.
+_ALONE = (
+    "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no",
+    "-o", "ControlPath=none", "-o", "ClearAllForwardings=yes", "-T",
+)  # fmt: skip
+_SCRIPT = f"""
+echo {_MARK}gpus
+nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits 2>&1
+echo {_MARK}gpus-code $?
+echo {_MARK}cuda
+nvidia-smi 2>&1 | grep -o 'CUDA Version: *[0-9.]*'
+echo {_MARK}disk
+file=$(mktemp) && dd if=/dev/zero of="$file" bs=1048576 count=16 conv=fsync 2>&1
+echo {_MARK}disk-code $?
+rm -f "$file"
+echo {_MARK}free
+df -Pk "${{TMPDIR:-/tmp}}" 2>/dev/null | tail -n 1
+echo {_MARK}end
+"""
+_HELLO = f"echo {_MARK}end\n"
+_SPEED = f"head -c {SPEED_BYTES} /dev/zero"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """What the marketplace says of a server's GPUs."""
+
+    count: int = 0
+    """0 where it does not say: then any GPU will do."""
+    names: tuple[str, ...] = ()
+    memory_gb: float | None = None
+    """Of one."""
+    cuda: str | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was found there."""
+
+    gpus: tuple[str, ...] = ()
+    memory_gb: tuple[float, ...] = ()
+    driver: str | None = None
+    cuda: str | None = None
+    disk_free_gb: float | None = None
+    disk_mb_s: float | None = None
+    """Writing 16 MB, to the disk."""
+    mbit_s: float | None = None
+    """From there to here over SSH, login and all: it is at least this fast."""
+    faults: tuple[str, ...] = ()
+    """What is not as promised, a clause each; none: it is good."""
+
+
+def promise(of: MarketplaceServer | Order) -> Promise:
+    """What the record of a server, or of an order, promises."""
+    specs = of.specs
+    gpu = specs.gpu if specs else None
+    names = flat_gpus(of.gpu_array) or ([re.sub(r"^\s*\d+x\s*", "", gpu)] if gpu else [])
+    return Promise(
+        count_gpus(of.gpu_array, gpu),
+        tuple(dict.fromkeys(n for n in names if "mixed" not in n.lower())),
+        specs.gpuram if specs else None,
+        of.cuda_version,
+    )
+
+
+def look(target: Target, how: Verify, promised: Promise, within_s: float) -> Flow[Seen | str]:
+    """What is found at `target`; a clause where SSH does not log in (yet)."""
+    script = _SCRIPT if how == "gpu" else _HELLO
+    words = target.ssh("sh -s", *_ALONE)
+    done: Done = yield Exec(words, script.encode(), min(LOGIN_S, within_s))
+    text = done.out.decode("utf-8", "replace")
+    if done.code != 0 or f"{_MARK}end" not in text:
+        return _why(done)
+    if how != "gpu":
+        return Seen()
+    begun = (yield from clock()).mono
+    bulk: Done = yield Exec(target.ssh(_SPEED, *_ALONE), b"", min(LOGIN_S, within_s))
+    took = (yield from clock()).mono - begun
+    return judge(text, promised, len(bulk.out), took)
+
+
+def own_check(target: Target, command: str, within_s: float) -> Flow[str | None]:
+    """Run the user's own check; None where it is content, else a clause."""
+    done: Done = yield Exec(target.ssh(command, *_ALONE), b"", within_s)
+    if done.code == 0:
+        return None
+    said = _last_line(done.err) or _last_line(done.out)
+    how = "did not end in time" if done.code is None else f"ended with {done.code}"
+    return f"your own check {how}" + (f" ({said})" if said else "")
+
+
+def judge(text: str, promised: Promise, arrived: int, took_s: float) -> Seen:
+    """What the script's output, and the bytes that came over, say."""
+    parts = _parts(text)
+    rows = [[cell.strip() for cell in line.split(",")] for line in parts["gpus"].splitlines()]
+    ran = parts["gpus-code"].split()[:1] == ["0"]
+    gpus = [row for row in rows if len(row) == _COLUMNS] if ran else []
+    shown = Seen(
+        tuple(row[0] for row in gpus),
+        tuple(_number(row[1]) / 1024 for row in gpus),
+        gpus[0][2] if gpus else None,
+        next(iter(re.findall(r"[0-9.]+", parts["cuda"])), None),
+        _free_gb(parts["free"]),
+        _written_mb_s(parts["disk"]),
+        arrived * 8 / 1e6 / took_s if took_s > 0 and arrived >= SPEED_BYTES else None,
+    )
+    faults = list(_gpu_faults(shown, promised, parts["gpus"] if not gpus else ""))
+    if parts["disk-code"].split()[:1] != ["0"]:
+        faults.append(f"its disk can't be written ({_last_line(parts['disk'].encode())})")
+    if shown.mbit_s is None:
+        faults.append(f"its network broke off after {arrived} of {SPEED_BYTES} bytes")
+    return replace(shown, faults=tuple(faults))
+
+
+def _gpu_faults(shown: Seen, promised: Promise, said: str) -> Iterator[str]:
+    if not shown.gpus:
+        why = _last_line(said.encode()) or "no answer"
+        yield f"nvidia-smi shows no GPU ({why})"
+        return
+    if len(shown.gpus) < promised.count:
+        yield f"nvidia-smi shows {len(shown.gpus)} of {promised.count} GPUs"
+    for name in promised.names:
+        if not any(_words(name) <= _words(seen) for seen in shown.gpus):
+            yield f"nvidia-smi shows {', '.join(dict.fromkeys(shown.gpus))}, not {name}"
+    least = min(shown.memory_gb)
+    if promised.memory_gb and 0 < least < promised.memory_gb * _NEARLY:
+        yield f"a GPU has {least:.0f} GB of {promised.memory_gb:.0f} GB"
+    if shown.cuda and promised.cuda and version(shown.cuda) < version(promised.cuda):
+        yield f"its driver is for CUDA {shown.cuda}, not {promised.cuda}"
+
+
+def _parts(text: str) -> dict[str, str]:
+    """The output by its marks; a mark's own line holds the code that it tells."""
+    found = dict.fromkeys(("gpus", "gpus-code", "cuda", "disk", "disk-code", "free"), "")
+    for part in text.split(_MARK)[1:]:
+        name, _, rest = part.partition("\n")
+        word, _, code = name.partition(" ")
+        found[word] = code or rest
+    return found
+
+
+def _words(name: str) -> set[str]:
+    words = re.split(r"[\s_/()-]+", name.lower())
+    return {word for word in words if word} - _MAKERS
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # "[N/A]"
+        return 0.0
+
+
+def _free_gb(line: str) -> float | None:
+    cells = line.split()
+    return _number(cells[3]) * 1024 / 1e9 if len(cells) > _DF_FREE else None
+
+
+def _written_mb_s(text: str) -> float | None:
+    """From dd's ``16777216 bytes (17 MB, 16 MiB) copied, 0.0102 s, 1.6 GB/s``."""
+    found = re.search(r"([0-9]+) bytes.*?([0-9.]+(?:e-?[0-9]+)?) s", text)
+    seconds = _number(found[2]) if found else 0.0
+    return int(found[1]) / 1e6 / seconds if found and seconds > 0 else None
+
+
+def _why(done: Done) -> str:
+    """Why SSH did not log in, or did not do what it was told."""
+    said = _last_line(done.err)
+    if done.code is None:
+        return "SSH logs in, but does not answer"
+    if "ermission denied" in said:
+        return "SSH refuses the key"
+    return said or f"SSH ended with {done.code}"
+
+
+def _last_line(raw: bytes) -> str:
+    lines = [line.strip() for line in raw.decode("utf-8", "replace").splitlines()]
+    text = next((line for line in reversed(lines) if line), "")
+    return "".join(c for c in text if c.isprintable())[:200]
