@@ -29,10 +29,12 @@ if TYPE_CHECKING:
         FieldError,
         InvalidEndpointError,
         InvalidInputError,
+        NoOffer,
         NotFoundError,
         OrderEnded,
         OrderUncertain,
         RateLimitError,
+        RentFailed,
         ResponseError,
         TransportError,
         WaitTimeout,
@@ -51,10 +53,12 @@ if TYPE_CHECKING:
     from clore_ai.rate_limiter import RateLimiter
     from clore_ai.rental.fallback import Fallback
     from clore_ai.rental.flight import SpotEvent, SpotReport
+    from clore_ai.rentals import AsyncRental, Rental
 
 __all__ = [
     "APIResponse",
     "AsyncCloreAI",
+    "AsyncRental",
     "AuthError",
     "BudgetError",
     "CloreAI",
@@ -67,12 +71,15 @@ __all__ = [
     "InvalidInputError",
     "MarketplaceServer",
     "MyServer",
+    "NoOffer",
     "NotFoundError",
     "Order",
     "OrderEnded",
     "OrderUncertain",
     "RateLimitError",
     "RateLimiter",
+    "RentFailed",
+    "Rental",
     "ResponseError",
     "Server",
     "ServerConfig",
@@ -88,9 +95,11 @@ __all__ = [
 
 _MODULES = {
     "AsyncCloreAI": "aio",
+    "AsyncRental": "rentals",
     "CloreAI": "client",
     "Fallback": "rental.fallback",
     "RateLimiter": "rate_limiter",
+    "Rental": "rentals",
     "SpotEvent": "rental.flight",
     "SpotReport": "rental.flight",
 }

@@ -10,11 +10,25 @@ from clore_ai._flow import DEADLINE_S, Flow, Rules, request
 from clore_ai._secrets import hide
 from clore_ai.config import folder_of, resolve
 from clore_ai.rate_limiter import RateLimiter
-from clore_ai.rental import cancel, check, create, flight, hosting, look, pick, pilot, spot, wait
+from clore_ai.rental import (
+    cancel,
+    check,
+    create,
+    flight,
+    hosting,
+    look,
+    pick,
+    pilot,
+    spot,
+    wait,
+    wish,
+)
 from clore_ai.rental.session import Session, opened
+from clore_ai.rental.wish import ATTEMPTS, AUTO, DEFAULT_IMAGE
+from clore_ai.rentals import Rental
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -32,6 +46,8 @@ if TYPE_CHECKING:
     )
     from clore_ai.rental.fallback import Fallback
     from clore_ai.rental.flight import SpotEvent, SpotReport
+    from clore_ai.rental.rent import Event
+    from clore_ai.rental.wish import Sort, Verify
 
 T = TypeVar("T")
 
@@ -243,6 +259,128 @@ class CloreAI:
         check.limits(lease_h, max_cost_usd)
         terms = create.Terms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
         return self.drive(create.create(self._session, body, terms))
+
+    def rent(
+        self,
+        gpu: str | None = None,
+        *,
+        gpus: int | None = None,
+        min_vram_gb: float | None = None,
+        min_ram_gb: float | None = None,
+        min_disk_gb: float | None = None,
+        min_down_mbps: float | None = None,
+        min_reliability: float | None = None,
+        country: str | Sequence[str] = (),
+        cuda: str | None = None,
+        max_price_usd: float | None = None,
+        type: OrderType = "on-demand",  # noqa: A002 - 004's word
+        spot_price: float | None = None,
+        currency: str = AUTO,
+        sort: Sort = "price",
+        image: str = DEFAULT_IMAGE,
+        ports: dict[str, str] | None = None,
+        env: dict[str, str] | None = None,
+        ssh_key: str | None = None,
+        identity: Path | None = None,
+        jupyter_token: str | None = None,
+        command: str | None = None,
+        verify: Verify = "gpu",
+        verify_command: str | None = None,
+        attempts: int = ATTEMPTS,
+        boot_deadline: float = wait.BOOT_DEADLINE_S,
+        lease_h: float | None = None,
+        max_hours: float | None = None,
+        max_cost_usd: float | None = None,
+        client_ref: str | None = None,
+        purpose: str | None = None,
+        tell: Callable[[Event], object] | None = None,
+    ) -> Rental:
+        """The best server that fits, rented and verified, for as long as a ``with`` block lasts.
+
+        Nothing is asked of the service before the block is entered. Leaving it cancels the order,
+        whatever the way out. Best is what really costs least, fees in; a server that does not turn
+        out good within `boot_deadline` is cancelled, held against its host, and the next is taken.
+
+        Args:
+            gpu: a part of the GPU's name, e.g. ``"RTX 4090"``; case does not matter.
+            gpus: exactly so many GPUs; any number without.
+            min_vram_gb: GB of one GPU; a card that shows a little less than its name says will do.
+            min_ram_gb: GB.
+            min_disk_gb: GB.
+            min_down_mbps: Mbit/s, as the service measured it.
+            min_reliability: 0-1.
+            country: an ISO code of two letters, or several, any of which will do.
+            cuda: the host's driver is for this version of CUDA at least, e.g. ``"12.4"``.
+            max_price_usd: USD per **hour** for the whole server, without the renter's fee.
+            type: ``"on-demand"`` or ``"spot"``.
+            spot_price: the bid, in `currency` per **day** for the whole server.
+            currency: a coin by the service's name, or ``"auto"``: the cheapest that the server
+                allows and the wallet covers (the creation fee and the first hour).
+            sort: what makes an offer the best: ``"price"``, ``"reliability"``, ``"gpu"``,
+                ``"ram"``, ``"down"``.
+            image: Docker image; the service does not check that it exists.
+            ports: port 22 without; one http port at most.
+            env: values up to 1,536 characters, without ``&``.
+            ssh_key: a public key's text; without, the state folder's own, made once.
+            identity: the private key's file that goes with `ssh_key`; else ssh's own settings.
+            jupyter_token: up to 32 characters.
+            command: run at start-up.
+            verify: it counts as rented ``"none"``: as soon as the order is there; ``"ssh"``: when
+                SSH logs in; ``"gpu"``: when nvidia-smi shows the promised GPUs, and disk and
+                network are there, too.
+            verify_command: a shell line of your own that must end with 0 there, besides.
+            attempts: how many servers to rent until one is good.
+            boot_deadline: seconds that each may take.
+            lease_h: hours after which ``clore reap`` ends it (with `state`); 24 without, or less
+                by the limits below.
+            max_hours: the longest that the lease may be.
+            max_cost_usd: USD that it may cost in all, fees and failed attempts in.
+            client_ref: your name for this rental; given twice, the same order comes back.
+            purpose: what it is for, as the ledger shall say.
+            tell: is told each event on the way, see `clore_ai.rental.rent.Event`.
+
+        On entering it raises:
+            NoOffer: no server fits; carries which condition left how many, and what would match.
+            RentFailed: none that was tried was good; carries each reason. Nothing of it runs.
+            BudgetError: over a budget or `max_cost_usd`; nothing runs.
+            OrderUncertain: an order may exist; none other was rented after it.
+            WaitTimeout: an order that was no good was not seen to end; carries it.
+
+        Raises:
+            InvalidInputError: the input makes no sense; nothing was sent.
+        """
+        env, jupyter_token, command = hide(env), hide(jupyter_token), hide(command)
+        wanted = wish.of(
+            gpu=gpu,
+            gpu_count=gpus,
+            min_vram_gb=min_vram_gb,
+            min_ram_gb=min_ram_gb,
+            min_disk_gb=min_disk_gb,
+            min_down_mbps=min_down_mbps,
+            min_reliability=min_reliability,
+            countries=(country,) if isinstance(country, str) else tuple(country),
+            min_cuda=cuda,
+            max_price_usd=max_price_usd,
+            type=type,
+            spot_price=spot_price,
+            currency=currency,
+            sort=sort,
+            image=image,
+            ports=ports,
+            env=env,
+            ssh_key=hide(ssh_key),
+            identity=identity,
+            jupyter_token=jupyter_token,
+            command=command,
+            verify=verify,
+            verify_command=verify_command,
+            attempts=attempts,
+            boot_deadline_s=boot_deadline,
+            limits=wish.limits(lease_h, max_hours, max_cost_usd),
+            client_ref=client_ref,
+            purpose=purpose,
+        )
+        return Rental(self._driver, self._session, wanted, tell)
 
     def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
         """End a rental; `issue` (up to 2,048 characters) tells the host why (004, cancel_order).

@@ -165,7 +165,7 @@ class Hosts:
                 "WHERE place = ? ORDER BY at, rowid",
                 (self.place,),
             )
-            return [Sight(**{**dict(row), "good": bool(row["good"])}) for row in rows]
+            return [Sight(*row[:3], bool(row[3]), *row[4:]) for row in map(tuple, rows)]
 
     def blocks(self) -> list[Block]:
         """Whom the user blocked."""
@@ -229,7 +229,7 @@ def think(sights: Iterable[Sight], blocks: Iterable[Block], now: float) -> Opini
     bad: set[int | None] = {
         o for o, failing in owners.items() if len(failing) >= _OWNER_FROM and o not in good
     }
-    said = {(b.kind, b.id): b.note or "blocked by you" for b in blocks}
+    said: dict[tuple[Kind, int], str] = {(b.kind, b.id): b.note or "blocked by you" for b in blocks}
     return Opinion(said, dict(counting), bad)
 
 

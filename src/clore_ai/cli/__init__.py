@@ -33,6 +33,7 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("budget", "budget", "Show what may be spent, and what is left of it."),
         ("lease", "lease", "Show when your orders end, and change it."),
         ("reap", "reap", "Cancel the orders that are over."),
+        ("hosts", "hosts", "Show what was seen of the hosts that you rented."),
     ],
     "Spot": [
         ("spot", "spot", "Show the spot market of a server, or keep a bid at its lowest."),
@@ -54,8 +55,7 @@ EPILOG = """\b
 A first session:
   clore config set api_key
   clore search --gpu "RTX 4090" --max-price 0.5/h
-  clore deploy 12345 --image cloreai/ubuntu22.04-cuda12 \\
-      --type on-demand --currency bitcoin --wait
+  clore rent --gpu "RTX 4090" --max-price 0.5/h --max-cost 5
   clore ssh 678 -- nvidia-smi
   clore cancel 678
 \b

@@ -9,6 +9,7 @@ name says.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ _MAKERS = {"nvidia", "geforce", "amd", "tesla", "quadro", "gpu", "graphics"}
 _COLUMNS, _DF_FREE = 3, 3
 _MARK = "clore-verify:"
 # Not shared with a master connection: that would keep stderr open. Nothing may ask.
-_ALONE = (
+ALONE = (
     "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no",
     "-o", "ControlPath=none", "-o", "ClearAllForwardings=yes", "-T",
 )  # fmt: skip
@@ -101,7 +102,7 @@ def promise(of: MarketplaceServer | Order) -> Promise:
 def look(target: Target, how: Verify, promised: Promise, within_s: float) -> Flow[Seen | str]:
     """What is found at `target`; a clause where SSH does not log in (yet)."""
     script = _SCRIPT if how == "gpu" else _HELLO
-    words = target.ssh("sh -s", *_ALONE)
+    words = target.ssh("sh -s", *ALONE)
     done: Done = yield Exec(words, script.encode(), min(LOGIN_S, within_s))
     text = done.out.decode("utf-8", "replace")
     if done.code != 0 or f"{_MARK}end" not in text:
@@ -109,17 +110,17 @@ def look(target: Target, how: Verify, promised: Promise, within_s: float) -> Flo
     if how != "gpu":
         return Seen()
     begun = (yield from clock()).mono
-    bulk: Done = yield Exec(target.ssh(_SPEED, *_ALONE), b"", min(LOGIN_S, within_s))
+    bulk: Done = yield Exec(target.ssh(_SPEED, *ALONE), b"", min(LOGIN_S, within_s))
     took = (yield from clock()).mono - begun
     return judge(text, promised, len(bulk.out), took)
 
 
 def own_check(target: Target, command: str, within_s: float) -> Flow[str | None]:
     """Run the user's own check; None where it is content, else a clause."""
-    done: Done = yield Exec(target.ssh(command, *_ALONE), b"", within_s)
+    done: Done = yield Exec(target.ssh(command, *ALONE), b"", within_s)
     if done.code == 0:
         return None
-    said = _last_line(done.err) or _last_line(done.out)
+    said = last_line(done.err) or last_line(done.out)
     how = "did not end in time" if done.code is None else f"ended with {done.code}"
     return f"your own check {how}" + (f" ({said})" if said else "")
 
@@ -141,7 +142,7 @@ def judge(text: str, promised: Promise, arrived: int, took_s: float) -> Seen:
     )
     faults = list(_gpu_faults(shown, promised, parts["gpus"] if not gpus else ""))
     if parts["disk-code"].split()[:1] != ["0"]:
-        faults.append(f"its disk can't be written ({_last_line(parts['disk'].encode())})")
+        faults.append(f"its disk can't be written ({last_line(parts['disk'].encode())})")
     if shown.mbit_s is None:
         faults.append(f"its network broke off after {arrived} of {SPEED_BYTES} bytes")
     return replace(shown, faults=tuple(faults))
@@ -149,7 +150,7 @@ def judge(text: str, promised: Promise, arrived: int, took_s: float) -> Seen:
 
 def _gpu_faults(shown: Seen, promised: Promise, said: str) -> Iterator[str]:
     if not shown.gpus:
-        why = _last_line(said.encode()) or "no answer"
+        why = last_line(said.encode()) or "no answer"
         yield f"nvidia-smi shows no GPU ({why})"
         return
     if len(shown.gpus) < promised.count:
@@ -166,7 +167,7 @@ def _gpu_faults(shown: Seen, promised: Promise, said: str) -> Iterator[str]:
 
 def _parts(text: str) -> dict[str, str]:
     """The output by its marks; a mark's own line holds the code that it tells."""
-    found = dict.fromkeys(("gpus", "gpus-code", "cuda", "disk", "disk-code", "free"), "")
+    found: dict[str, str] = defaultdict(str)
     for part in text.split(_MARK)[1:]:
         name, _, rest = part.partition("\n")
         word, _, code = name.partition(" ")
@@ -200,7 +201,7 @@ def _written_mb_s(text: str) -> float | None:
 
 def _why(done: Done) -> str:
     """Why SSH did not log in, or did not do what it was told."""
-    said = _last_line(done.err)
+    said = last_line(done.err)
     if done.code is None:
         return "SSH logs in, but does not answer"
     if "ermission denied" in said:
@@ -208,7 +209,8 @@ def _why(done: Done) -> str:
     return said or f"SSH ended with {done.code}"
 
 
-def _last_line(raw: bytes) -> str:
+def last_line(raw: bytes) -> str:
+    """The last line that says something, cut to what a sentence can hold."""
     lines = [line.strip() for line in raw.decode("utf-8", "replace").splitlines()]
     text = next((line for line in reversed(lines) if line), "")
     return "".join(c for c in text if c.isprintable())[:200]

@@ -100,6 +100,29 @@ class Wish:
         )
 
 
+def of(**words: Any) -> Wish:  # noqa: ANN401 - fields of `Wish` and `Filter`
+    """A wish of its fields and those of its filter; None for `ports` is the usual.
+
+    Raises:
+        InvalidInputError: it makes no sense.
+    """
+    if words.get("ports") is None:
+        words.pop("ports", None)
+    return checked(Wish().but(**words))
+
+
+def limits(lease_h: float | None, max_hours: float | None, max_cost_usd: float | None) -> Limits:
+    """What is said of the order's end, in hours and USD.
+
+    Raises:
+        InvalidInputError: one is no number above 0.
+    """
+    check.limits(lease_h, max_cost_usd)
+    check.limits(max_hours, None)
+    lease_s = None if lease_h is None else lease_h * 3600
+    return Limits(lease_s, lease_h is not None, max_hours, max_cost_usd)
+
+
 def checked(wish: Wish) -> Wish:
     """The wish, if it makes sense; before anything is asked of the service.
 
