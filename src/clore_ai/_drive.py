@@ -165,15 +165,19 @@ class Driver:
 
     def run(self, flow: Flow[T]) -> T:
         """Perform the flow's steps and return its result."""
+        answer: object = None
+        failure: BaseException | None = None
         try:
-            step = next(flow)
             while True:
                 try:
+                    step = flow.send(answer) if failure is None else flow.throw(failure)
+                    answer = failure = None
                     answer = self._perform(step)
-                except BaseException as exc:  # noqa: BLE001 - the flow cleans up, then re-raises
-                    step = flow.throw(exc)
-                else:
-                    step = flow.send(answer)
+                except BaseException as exc:
+                    # Ctrl-C may come between two steps, too: the flow cleans up, then re-raises.
+                    if getattr(flow, "gi_frame", None) is None:
+                        raise
+                    answer, failure = None, exc
         except StopIteration as stop:
             result: T = stop.value
             return result

@@ -61,8 +61,13 @@ class _Tunnel:
     """One ssh that forwards one port."""
 
     def __init__(self, target: Target, remote: int, local: int | None) -> None:
-        self.port = local or _free_port()
         self._what = f"port {remote} of order {target.order_id}"
+        try:
+            self.port = _free_port(local or 0)
+        except (OSError, OverflowError) as exc:
+            raise TransportError(
+                f"There is no way to {self._what}: port {local} here is taken, or none."
+            ) from exc
         words = target.ssh(
             None,
             *_options(),
@@ -95,17 +100,17 @@ class _Tunnel:
         """Whether it is; where it is not and there is no other try left, that is raised."""
         if self._up or not last:
             return self._up
-        self.end()
-        said = (
-            self._process.stderr.read().decode("utf-8", "replace") if self._process.stderr else ""
-        )
-        why = " ".join(said.split()) or "no answer in time"
+        said = self.end()
+        why = " ".join(said.decode("utf-8", "replace").split()) or "no answer in time"
         raise TransportError(f"There is no way to {self._what}: {why}")
 
-    def end(self) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+    def end(self) -> bytes:
+        """End it, and all that it started; what it said."""
+        if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
-        self._process.wait()
+        if self._process.stderr is None or self._process.stderr.closed:
+            return b""
+        return self._process.communicate()[1]
 
 
 def _options() -> tuple[str, ...]:
@@ -115,8 +120,9 @@ def _options() -> tuple[str, ...]:
     return (*options, "-o", "ExitOnForwardFailure=yes")
 
 
-def _free_port() -> int:
+def _free_port(wanted: int) -> int:
+    """`wanted`, or any of those that are free for 0; it may be taken the next instant."""
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
+        sock.bind(("127.0.0.1", wanted))
         port: int = sock.getsockname()[1]
         return port

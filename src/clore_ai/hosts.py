@@ -165,7 +165,10 @@ class Hosts:
                 "WHERE place = ? ORDER BY at, rowid",
                 (self.place,),
             )
-            return [Sight(*row[:3], bool(row[3]), *row[4:]) for row in map(tuple, rows)]
+            return [
+                Sight(r[0], r[1], r[2], bool(r[3]), r[4], boot_s=r[5], mbit_s=r[6], disk_mb_s=r[7])
+                for r in rows
+            ]
 
     def blocks(self) -> list[Block]:
         """Whom the user blocked."""

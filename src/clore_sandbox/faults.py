@@ -41,6 +41,7 @@ OrderFaultKind = Literal[
     "never_boots",  # deploying for ever
     "no_ssh",  # deployed, and the SSH port refuses
     "refuses_key",  # deployed, and nobody gets in
+    "fewer_gpus",  # deployed, and its last GPU is missing
     "host_dies",  # deployed, and its host goes offline delay_s (market time) later
 ]
 FaultKind = Union[RequestFaultKind, OrderFaultKind]

@@ -34,10 +34,21 @@ RENT = (
     "--command", 'echo "$OF_MINE" > mine',
 )  # fmt: skip
 
+# Servers that no test asks for by their number: they cost too much.
+WISH = (
+    "--gpu", "RTX 4090", "--gpus", "8", "--jupyter-token", "-", "--env", "OF_MINE",
+    "--command", 'echo "$OF_MINE" > mine',
+)  # fmt: skip
+
 # Every command, as it is typed when all is well; ORDER and SERVER are there. A new one needs a
 # line here. None: in a test of its own below.
 CASES: dict[str, list[tuple[str, ...]] | None] = {
     "search": [("--limit", "2"), ("--json", "--limit", "1")],
+    "rent": [
+        (*WISH, "--yes"),
+        (*WISH, "--dry-run", "--json", "--top", "2"),
+        (*WISH, "--yes", "--json", "--verify-cmd", "true"),
+    ],
     "deploy": [("SERVER", *RENT), ("SERVER", *RENT, "--json", "--dry-run"), ("OTHER", *RENT)],
     "orders": [(), ("--completed", "--json")],
     "ssh": [("ORDER", "--json"), ("ORDER", "--", "true")],
@@ -69,6 +80,11 @@ CASES: dict[str, list[tuple[str, ...]] | None] = {
             "-",
         ),
     ],
+    "hosts list": [(), ("--json",)],
+    "hosts block": [("7", "owner:8", "--note", "slow"), ("9", "--json")],
+    "hosts allow": [("7",), ("9", "--json")],
+    "hosts import": [("-",), ("-", "--json")],
+    "hosts export": [(), ("--json",)],
     "spot-price": [("ORDER", "3"), ("ORDER", "3", "--json")],
     "servers": [(), ("--json",)],
     "server-config": [("mine",), ("mine", "--json")],
@@ -81,7 +97,9 @@ CASES: dict[str, list[tuple[str, ...]] | None] = {
     "demo": None,
 }
 CALLING = [
-    name for name, cases in CASES.items() if cases and not name.startswith(("config", "budget"))
+    name
+    for name, cases in CASES.items()
+    if cases and not name.startswith(("config", "budget", "hosts"))
 ]
 
 
@@ -131,7 +149,8 @@ def flagged(words: tuple[str, ...], number: int) -> list[str]:
     """The command with both flags: before its name, after it, one there and one here."""
     first = [["--debug", "--curl"], [], ["--debug"]][number % 3]
     last = [flag for flag in ("--debug", "--curl") if flag not in first]
-    at = 1 + (words[0] in ("config", "sandbox", "budget", "lease", "spot"))
+    groups = ("budget", "config", "hosts", "lease", "sandbox", "spot")
+    at = 1 + (words[0] in groups)
     return [*first, *words[:at], *last, *words[at:]]
 
 
@@ -211,6 +230,9 @@ def test_settings(user: Renter) -> None:
     for name in ("config set", "config get", "config show", "budget set", "budget unset"):
         for number, words in enumerate(CASES[name] or ()):
             run(bare, *flagged((*name.split(), *words), number), stdin=f"{SECRETS['key']}\n")
+    for name in (n for n in CASES if n.startswith("hosts")):
+        for number, words in enumerate(CASES[name] or ()):
+            run(bare, *flagged((*name.split(), *words), number), stdin="12  # slow\n")
     assert bare("config", "get", "api_key", "--reveal", "--debug").out == f"{SECRETS['key']}\n"
     assert SECRETS["key"].encode() not in b"".join(
         path.read_bytes()

@@ -10,10 +10,20 @@ import pytest
 import clore_ai
 import clore_client
 from clore_ai import exceptions
-from clore_ai.exceptions import BudgetError, CloreAPIError, OrderEnded, OrderUncertain, WaitTimeout
+from clore_ai.exceptions import (
+    BudgetError,
+    CloreAPIError,
+    NoOffer,
+    OrderEnded,
+    OrderUncertain,
+    RentFailed,
+    WaitTimeout,
+)
 from clore_ai.ledger import Budget, Intent
 from clore_ai.models import Order
 from clore_ai.rental.budget import Standing
+from clore_ai.rental.lack import Lack, Without
+from clore_ai.rental.rent import Event
 
 ORDER = Order(id=7, server_id=5, ssh_password="p")
 INTENT = Intent(5, "on-demand", "bitcoin", "i", known_ids=frozenset({1}))
@@ -25,10 +35,12 @@ EXAMPLES = [
         for kind in vars(exceptions).values()
         if isinstance(kind, type)
         and issubclass(kind, CloreAPIError)
-        and kind not in (BudgetError, OrderEnded, WaitTimeout, OrderUncertain)
+        and kind not in (BudgetError, NoOffer, OrderEnded, OrderUncertain, RentFailed, WaitTimeout)
     ),
     BudgetError("m", standing=Standing(Budget("USD", "day", 5), 0.0, 1.0, 2.0), wanted=3.0),
+    NoOffer("m", Lack(3, (("gpu", 0),), (Without(("gpu",), 2, 0.5),))),
     OrderEnded("m", ORDER),
+    RentFailed("m", [Event("failed", 1, 5, 7, "no SSH")]),
     WaitTimeout("m", ORDER),
     OrderUncertain("m", INTENT),
     clore_client.CloreAPIError(BODY),

@@ -16,6 +16,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 _BLOCK = re.compile(r"<!-- help: clore ?(?P<words>[\w -]*?) -->\n```text\n.*?\n```", re.DOTALL)
 GROUPS = {
     "budget": ["set", "unset"],
+    "hosts": ["list", "block", "allow", "import", "export"],
     "lease": ["extend", "set"],
     "spot": ["auto", "show"],
     "config": ["set", "get", "show"],

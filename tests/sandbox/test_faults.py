@@ -178,6 +178,20 @@ class TestOrderFaults:
         denied = wait(lambda: (d := shell.run("true")) and (d if b"denied" in d.stderr else None))
         assert denied.returncode == 255
 
+    def test_fewer_gpus(self, one, wait, shell_of):
+        market, renter = one
+        market.fault("create_order", "fewer_gpus")
+        order = self.shown(renter, wait)
+        shell = shell_of(order)
+        listed = wait(
+            lambda: (d := shell.run("nvidia-smi -L")) and (d if d.returncode != 255 else None)
+        )
+        lines = listed.stdout.decode().splitlines()
+        if (count := len(order["gpu_array"]) - 1) == 0:
+            assert (listed.returncode, lines) == (6, ["No devices were found"])
+        else:
+            assert len(lines) == count
+
     def test_host_dies(self, one, wait, shell_of):
         market, renter = one
         market.fault("create_order", "host_dies", delay_s=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import itertools
 import threading
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from clore_ai import AsyncCloreAI, CloreAI
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from clore_sandbox import Entry, Sandbox
 
 _numbers = itertools.count(1)
@@ -98,7 +101,52 @@ class Api:
         order = {"image": "i", "type": "on-demand", "currency": "bitcoin", "ssh_password": "p"}
         return self.create_order(server_id, **{**order, **changes})
 
+    def renting(self, *args: Any, **kwargs: Any) -> Renting:
+        """What `rent` gives; it blocks, too."""
+        return Renting(self.client.rent(*args, **kwargs), self._loop)
+
     def shut(self) -> None:
         self.close()
         if self._loop is not None:
             self._loop.close()
+
+
+class Renting:
+    """A `Rental`, or an `AsyncRental` in a loop of its own, for a ``with`` block."""
+
+    def __init__(self, rental: Any, loop: Loop | None) -> None:
+        self.rental, self._loop = rental, loop
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.rental, name)
+        if self._loop is None or not inspect.iscoroutinefunction(value):
+            return value
+        loop = self._loop
+        return lambda *args, **kwargs: loop.run(value(*args, **kwargs))
+
+    def __enter__(self) -> Self:
+        if self._loop is None:
+            self.rental.__enter__()
+        else:
+            self._loop.run(self.rental.__aenter__())
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._loop is None:
+            self.rental.__exit__(*exc)
+        else:
+            self._loop.run(self.rental.__aexit__(*exc))
+
+    @contextlib.contextmanager
+    def forward(self, *args: Any) -> Any:
+        """The local port."""
+        way = self.rental.forward(*args)
+        if self._loop is None:
+            with way as port:
+                yield port
+        else:
+            port = self._loop.run(way.__aenter__())
+            try:
+                yield port
+            finally:
+                self._loop.run(way.__aexit__(None, None, None))

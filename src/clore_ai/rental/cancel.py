@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from clore_ai.rental.session import Session
 
-GONE_DEADLINE_S = 60.0
-"""Billing stops within about a minute of a cancel, and the order may linger (api.md, 3-4)."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 3.0
 
 
@@ -57,17 +55,18 @@ def until_gone(
     session: Session,
     todo: Sequence[Cancelling],
     issue: str | None = None,
-    timeout_s: float = GONE_DEADLINE_S,
+    timeout_s: float | None = None,
 ) -> Flow[None]:
     """Cancel all of `todo`, and look until each is gone; what became of it stands in each.
 
-    One that is refused does not stop the others. At the deadline `error` is `WaitTimeout`, with
-    the order, which may still be billed.
+    One that is refused does not stop the others. At the deadline (`session.gone_for_s` without
+    `timeout_s`) `error` is `WaitTimeout`, with the order, which may still be billed.
 
     Raises:
         InvalidInputError: `issue` is too long; nothing was sent.
     """
     check.issue(issue)
+    timeout_s = session.gone_for_s if timeout_s is None else timeout_s
     start = (yield from clock()).mono
     pause = _FIRST_PAUSE_S
     while True:

@@ -171,7 +171,7 @@ def rent(
             break
         order = yield from _create(course, offer)
         if order is not None:
-            good = yield from _see_to(course, order, offer)
+            good = yield from _see_to(course, order, offer, new=True)
             if good is not None:
                 return good
     raise RentFailed(_none_good(course), course.events)
@@ -271,7 +271,6 @@ def _create(course: _Course, offer: Offer) -> Flow[Order | None]:
     except BaseException:
         yield from _stopped_in_create(course, newest, server_id)
         raise
-    course.say("created", server_id, order)
     return order
 
 
@@ -291,10 +290,14 @@ def _stopped_in_create(course: _Course, newest: int, server_id: int) -> Flow[Non
             yield from _cancel(course, order, "stopped")
 
 
-def _see_to(course: _Course, order: Order, offer: Offer | None) -> Flow[Rented | None]:
+def _see_to(
+    course: _Course, order: Order, offer: Offer | None, *, new: bool = False
+) -> Flow[Rented | None]:
     """The order once it is good; None when it was not, and is cancelled and noted."""
     session, wish = course.session, course.wish
     try:
+        if new:
+            course.say("created", order.server_id or 0, order)
         _remember(session, order, wish.identity)
         if wish.verify == "none":
             good: Rented | str = Rented(order, None, offer)

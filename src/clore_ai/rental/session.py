@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from clore_ai.config import Settings
 
 RATES_KEPT_S = 300.0
+GONE_FOR_S = 60.0
+"""Billing stops within about a minute of a cancel, and the order may linger (api.md, 3-4)."""
 LOOK_FOR_S = 30.0
 """How long a new order may take to show up in `my_orders` (design, 3)."""
 
@@ -34,6 +36,8 @@ class Session:
     hosts: Hosts = field(default_factory=Hosts)
     look_for_s: float = field(default_factory=lambda: LOOK_FOR_S)
     """As `LOOK_FOR_S`."""
+    gone_for_s: float = field(default_factory=lambda: GONE_FOR_S)
+    """As `GONE_FOR_S`."""
     rates: dict[str, float] = field(default_factory=dict[str, float])
     """USD for one coin, as last read from `spot_marketplace`."""
     rates_read_at: float | None = None

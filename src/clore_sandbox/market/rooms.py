@@ -177,15 +177,16 @@ def _plan(order: Order, record: Mapping[str, object], trouble: Optional[str]) ->
         public_key=order.ask.ssh_key,
         command=order.ask.command,
         image=order.ask.image,
-        gpus=_gpus(record),
+        gpus=_gpus(record, missing=int(trouble == "fewer_gpus")),
         ssh_answers=trouble != "no_ssh",
         lets_in=trouble != "refuses_key",
     )
 
 
-def _gpus(record: Mapping[str, object]) -> Gpus:
+def _gpus(record: Mapping[str, object], missing: int = 0) -> Gpus:
     specs = as_object(record.get("specs")) or {}
-    names = tuple(gpu_names(record))
+    promised = tuple(gpu_names(record))
+    names = promised[: len(promised) - missing]
     limits = [as_number(limit) for limit in as_list(specs.get("pl")) or []]
     # len(pl) need not be the GPU count (api.md section 3).
     watts = [float(limit) for limit in limits if limit is not None] or [250.0]

@@ -10,6 +10,7 @@ from typing import TypedDict
 
 DRIVER = "550.54.15"
 _INVALID_ARGUMENT = 2
+_NO_DEVICES = 6
 _IDLE_TEMPERATURE_C = 34
 _IDLE_POWER_W = 21.5
 
@@ -166,11 +167,14 @@ def _answer(data: _Data, options: dict[str, str]) -> int:
         sys.stdout.write("nvidia-smi (simulated): [-L] [-i N] [--query-gpu=FIELDS --format=csv]\n")
         return 0
     shown = list(range(len(data["names"])))
+    if not shown:
+        sys.stdout.write("No devices were found\n")
+        return _NO_DEVICES
     chosen = options.get("-i", options.get("--id"))
     if chosen is not None:
         if not chosen.isdigit() or int(chosen) >= len(data["names"]):
             sys.stdout.write("No devices were found\n")
-            return 6
+            return _NO_DEVICES
         index = int(chosen)
         shown = [index]
     if "-L" in options or "--list-gpus" in options:
