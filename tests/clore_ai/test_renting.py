@@ -139,10 +139,13 @@ def test_verify_ssh_does_not_mind_missing_gpus_and_none_does_not_wait(api):
 
 
 def test_a_host_that_dies_while_it_boots_is_given_up(api):
-    api.fault("create_order", "host_dies", delay_s=0)
-    with contextlib.ExitStack() as stack:
-        rental = stack.enter_context(api.renting("RTX 4090", **SOON))
-        assert rental.exec("true").code == 0
+    fault = api.market.fault("create_order", "host_dies", delay_s=0, times=2, key=api.key)
+    with pytest.raises(RentFailed) as caught:
+        api.renting("RTX 4090", attempts=2, **SOON).start()
+    reasons = {e.reason for e in caught.value.attempts if e.what == "failed"}
+    assert reasons <= {"its host is offline", "no SSH in 2 s"}
+    assert fault not in [f.id for f in api.market.faults()]
+    assert running(api) == []
 
 
 def test_after_so_many_attempts_it_says_what_was_tried(api):
