@@ -3,7 +3,7 @@
 The program is written into the room together with its data, so that it starts fast and does not
 depend on where this package lies. It answers the plain table, `-L`, `-i N`, and
 `--query-gpu=… --format=csv[,noheader][,nounits]`; an unknown field is refused in the real one's
-words. The GPUs idle for ever: no load is simulated.
+words. Use, temperature, power and memory follow what runs in the room (Linux; elsewhere they idle).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ def install(
     python: Sequence[str] = (sys.executable, "-I", "-S"),
     env: Optional[Mapping[str, str]] = None,
     seen_at: Optional[str] = None,
+    marker: str = "",
 ) -> None:
     """Put `nvidia-smi` into a folder that is on the room's PATH.
 
@@ -38,12 +39,15 @@ def install(
         python: The interpreter as the room starts it, and `env` what that needs.
         env: See `python`.
         seen_at: The folder's path in the room, where that is another.
+        marker: ``NAME=VALUE`` of the environment by which the room's processes are known, where
+            it sees others too.
     """
     data = {
         "names": list(gpus.names),
         "memory_mib": round(gpus.memory_gb * 1024),
         "power_limits_w": list(gpus.power_limits_w),
         "cuda": gpus.cuda_version,
+        "marker": marker,
     }
     program = Path(__file__).with_name("_nvidia_smi_program.py").read_text(encoding="utf-8")
     words = [*python, f"{seen_at or folder}/.nvidia-smi.py"]

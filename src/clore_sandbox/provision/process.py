@@ -185,7 +185,7 @@ def _furnish(plan: RoomPlan, folder: Path, marker: str) -> Shell:
     home, tools = folder / "home", folder / "bin"
     for each in (home, tools):
         each.mkdir(parents=True, exist_ok=True, mode=0o700)
-    nvidia_smi.install(tools, plan.gpus)
+    nvidia_smi.install(tools, plan.gpus, marker=f"{MARKER}={marker}")
     shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
     path = f"{tools}:{os.environ.get('PATH', os.defpath)}"
     write_profile(home, plan, path)

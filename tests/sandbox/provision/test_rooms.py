@@ -160,6 +160,24 @@ def test_nvidia_smi_shows_the_rented_gpus(four_gpus):
     assert headed.stdout.decode() == f"index, memory.total [MiB]\n1, {memory} MiB\n"
 
 
+def test_the_gpus_are_as_busy_as_the_room(rented):
+    """What computes shows, what waits does not, and another room's work is not this one's."""
+    (_, shell), (_, other) = rented(), rented()
+    ask = "nvidia-smi --query-gpu=utilization.gpu,temperature.gpu --format=csv,noheader,nounits"
+
+    def use(room):
+        return {tuple(map(int, row.split(b","))) for row in room.run(ask).stdout.splitlines()}
+
+    shell.run("sleep 600 >/dev/null 2>&1 &")
+    assert use(shell) == {(0, 34)}
+    job = shell.run("while :; do :; done >/dev/null 2>&1 & echo $!").stdout.decode().strip()
+    assert use(shell) == {(100, 72)}
+    assert b"100%" in shell.run("nvidia-smi").stdout
+    assert use(other) == {(0, 34)}
+    shell.run(f"kill {job}")
+    assert use(shell) == {(0, 34)}
+
+
 def test_nvidia_smi_refuses_as_the_real_one(rented):
     _, shell = rented()
     unknown = shell.run("nvidia-smi --query-gpu=name,colour --format=csv")
