@@ -21,6 +21,7 @@ from clore_ai.rental import (
     pilot,
     spot,
     wait,
+    watch,
     wish,
 )
 from clore_ai.rental.session import Session, opened
@@ -28,7 +29,7 @@ from clore_ai.rental.wish import ATTEMPTS, AUTO, DEFAULT_IMAGE
 from clore_ai.rentals import AsyncRental
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -167,6 +168,45 @@ class AsyncCloreAI:
         """
         wanted = pick.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd, available_only)
         return (await self.drive(pick.marketplace(self._session, wanted))).servers
+
+    async def watch(
+        self,
+        gpu: str | None = None,
+        min_gpu_count: int | None = None,
+        min_ram_gb: float | None = None,
+        max_price_usd: float | None = None,
+        *,
+        every: float = watch.EVERY_S,
+        timeout: float | None = None,
+    ) -> AsyncIterator[MarketplaceServer]:
+        """Free servers as they turn up, the cheapest of each look first.
+
+        Those that are there at the start come first. One comes again when it was away meanwhile,
+        or fell in price by 1 %. To rent one exactly as it was seen, give its price to
+        `create_order` as `required_price`. All watches of a client, with `state` of all processes
+        of a key, share one request a look; what passes (network, service) is looked over again.
+
+        Args:
+            gpu: as in `marketplace`, as the next three.
+            min_gpu_count: GPUs a server.
+            min_ram_gb: GB.
+            max_price_usd: USD per **hour**.
+            every: seconds between two looks.
+            timeout: seconds until it ends; None for never.
+
+        Raises:
+            AuthError: the key is refused.
+            ValueError: `every` or `timeout` is not above 0.
+        """
+        if every <= 0 or (timeout is not None and timeout <= 0):
+            raise ValueError("every and timeout must be above 0")
+        wanted = pick.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd)
+        state = watch.Watching([watch.Watch(wanted)], every, timeout or float("inf"))
+        while (events := await self.drive(watch.step(self._session, state))) is not None:
+            for event in events:
+                if isinstance(event, watch.Found):
+                    for server in event.servers:
+                        yield server
 
     async def my_servers(self) -> list[MyServer]:
         """The servers that the user hosts; unconnected ones have no `id` (004, my_servers)."""

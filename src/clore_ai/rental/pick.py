@@ -78,7 +78,11 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
     Where prices can't be converted from the answer itself and there is a key, the coins' rates
     are read from `spot_marketplace`, once in five minutes.
     """
-    records = yield from everything(session)
+    return (yield from select(session, (yield from everything(session)), wanted))
+
+
+def select(session: Session, records: list[Record], wanted: Filter) -> Flow[Selection]:
+    """Those of `records` that fit; see `marketplace`."""
     must = [holds for _, holds in conditions(wanted)]
     fitting = [r for r in records if all(holds(r) for holds in must)]
     servers = yield from priced(session, records, fitting)

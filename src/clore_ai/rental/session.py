@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clore_ai._access import Access
 from clore_ai._flow import Rules
 from clore_ai._kept import Kept, file_of, records
+from clore_ai._market_file import MarketFile
 from clore_ai.bids import Bids, lowering_every_s
 from clore_ai.config import DEFAULT_BASE_URL, state_folder
 from clore_ai.hosts import Hosts
@@ -34,6 +35,8 @@ class Session:
     bids: Bids = field(default_factory=Bids)
     access: Access = field(default_factory=lambda: Access(state_folder(), DEFAULT_BASE_URL))
     hosts: Hosts = field(default_factory=Hosts)
+    market: MarketFile = field(default_factory=MarketFile)
+    """As last read for a watch, by any process that shares the state folder."""
     look_for_s: float = field(default_factory=lambda: LOOK_FOR_S)
     """As `LOOK_FOR_S`."""
     gone_for_s: float = field(default_factory=lambda: GONE_FOR_S)
@@ -75,6 +78,7 @@ def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Sessi
         Bids(file("bids"), lowering_every_s(settings.requests_per_second)),
         access,
         Hosts(folder, access.place),
+        MarketFile(file("market")),
         pilots=records(file("pilots")),
     )
     return session, file("pace")

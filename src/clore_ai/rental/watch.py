@@ -1,0 +1,262 @@
+"""Watch the marketplace: what fits and was not there before, for any number of watches at once.
+
+A `Watch` is a state: what fits now goes in, what is new comes out; it asks nobody. `step` is one
+look for all watches of a client, and one request for all processes that share its state folder:
+who is due first asks, the others read what it got (`session.market`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Union
+
+from clore_ai._flow import Flow, Sleep, clock
+from clore_ai.exceptions import (
+    AuthError,
+    CloreAPIError,
+    ConfigError,
+    DBError,
+    RateLimitError,
+    RentFailed,
+    ResponseError,
+    TransportError,
+)
+from clore_ai.rental import look, pick, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from clore_ai._market_file import Market
+    from clore_ai.models import MarketplaceServer
+    from clore_ai.rental.plan import Offer
+    from clore_ai.rental.session import Session
+    from clore_ai.rental.wish import Wish
+
+EVERY_S = 60.0
+"""001 asks for polls a minute or more apart."""
+CHEAPER_BY = 0.01
+"""An offer that was told is told again where its price fell by this share: rates move by less."""
+_OTHERS_ASK_S = 20.0
+"""How long another process may hold the lock: after that it is stopped, or out of the network."""
+_PAUSE_S = 0.1
+_INF = float("inf")
+_PASSES = (DBError, RateLimitError, ResponseError, TransportError)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Offers of one watch that are new, came back, or fell in price; the cheapest first."""
+
+    watch: str
+    servers: tuple[MarketplaceServer, ...]
+    at: float
+    """Unix seconds by the service's clock; so everywhere below."""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Offers that were told and fit no more: rented by somebody, dearer, or off the market."""
+
+    watch: str
+    ids: tuple[int, ...]
+    at: float
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A look failed; the next may not. The same trouble is told once."""
+
+    message: str
+    at: float
+
+
+Event = Union[Found, Gone, Trouble]
+
+
+@dataclass
+class Watch:
+    """One wish, and the offers that were told of it."""
+
+    wanted: pick.Filter
+    name: str = ""
+    told: dict[int, float] = field(default_factory=dict[int, float])
+    """By server: the lowest price at which it was told, USD per hour; infinite where unknown."""
+    wish: Wish | None = None
+    """What shall be rented: then only what can be is an offer."""
+    fits: list[MarketplaceServer] = field(default_factory=list["MarketplaceServer"])
+    """As last seen."""
+
+    def feed(self, servers: Iterable[MarketplaceServer], at: float) -> list[Event]:
+        """All that fit now; the events that come of it."""
+        self.fits = list(servers)
+        fits = {server.id: server for server in self.fits}
+        gone = tuple(sorted(set(self.told) - set(fits)))
+        for server_id in gone:
+            del self.told[server_id]
+        new = sorted((s for s in fits.values() if self._is_new(s)), key=_by_price)
+        self.told.update({server.id: _price(server) for server in new})
+        events: list[Event] = []
+        if gone:
+            events.append(Gone(self.name, gone, at))
+        if new:
+            events.append(Found(self.name, tuple(new), at))
+        return events
+
+    def _is_new(self, server: MarketplaceServer) -> bool:
+        told = self.told.get(server.id)
+        return told is None or _price(server) < told * (1 - CHEAPER_BY)
+
+
+@dataclass
+class Watching:
+    """Some watches and their common rhythm."""
+
+    watches: Sequence[Watch]
+    every_s: float = EVERY_S
+    for_s: float = _INF
+    """Seconds from the first look on."""
+    due: float | None = None
+    """When to look next, on the clock that never jumps; None: now."""
+    until: float | None = None
+    looks: int = 0
+    """How many have succeeded."""
+    failure: CloreAPIError | None = None
+    """Of the last look, if it failed."""
+
+
+def step(session: Session, state: Watching) -> Flow[list[Event] | None]:
+    """Wait until the next look is due, and look; None when the time is over.
+
+    What passes (the network, the service, its limits) is told as `Trouble`, and looked again.
+
+    Raises:
+        AuthError: the key is refused.
+        ConfigError: the base URL can't be used.
+    """
+    now = yield from clock()
+    if state.until is None:
+        state.until = now.mono + state.for_s
+    due = now.mono if state.due is None else state.due
+    if due > now.mono:
+        yield Sleep(max(0.0, min(due, state.until) - now.mono))
+    if state.due is not None and due >= state.until:
+        return None
+    try:
+        market = yield from shared(session, state.every_s)
+        events: list[Event] = []
+        if market.records:  # none at all is a fault of the service, not a market without servers
+            for watch in state.watches:
+                found = yield from _fitting(session, market.records, watch)
+                events += watch.feed(found, (yield from clock()).wall)
+    except (AuthError, ConfigError):
+        raise
+    except CloreAPIError as exc:
+        return (yield from _failed(state, exc))
+    state.due, state.failure = market.mono + state.every_s, None
+    state.looks += 1
+    return events
+
+
+def _fitting(
+    session: Session, records: list[pick.Record], watch: Watch
+) -> Flow[list[MarketplaceServer]]:
+    if watch.wish is None:
+        return (yield from pick.select(session, records, watch.wanted)).servers
+    fitting = [record for record in records if pick.fits(record, watch.wanted)]
+    servers = yield from pick.priced(session, records, fitting)
+    return [offer.server for offer in plan.offers(servers, watch.wish, None)]
+
+
+def choose(session: Session, watch: Watch) -> Flow[list[Offer]]:
+    """What fits of one watch, as it was last seen and can be paid; for `rent.rent`.
+
+    Raises:
+        CloreAPIError: the wallets can't be read.
+    """
+    if watch.wish is None:
+        raise ValueError(f"{watch.name or 'the watch'} has nothing to rent")
+    balances = {w.name: w.balance or 0.0 for w in (yield from look.wallets(session))}
+    now = (yield from clock()).wall
+    try:
+        opinion = session.hosts.opinion(now)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        opinion = None
+    return plan.offers(watch.fits, watch.wish, balances, opinion)
+
+
+def newest_intent(session: Session) -> int:
+    """For `came_to_nothing`, before it is tried."""
+    return max((intent.id or 0 for intent in session.ledger.intents()), default=0)
+
+
+def came_to_nothing(session: Session, exc: CloreAPIError, newest: int) -> bool:
+    """Did an attempt to rent fail so that another may be made: nothing runs, and it may pass?
+
+    `newest`: of the intents before it.
+    """
+    if isinstance(exc, RentFailed):
+        return True
+    if not isinstance(exc, _PASSES):
+        return False
+    later = (i for i in session.ledger.intents() if (i.id or 0) > newest)
+    return all(intent.state == "refused" for intent in later)
+
+
+def _failed(state: Watching, failure: CloreAPIError) -> Flow[list[Event]]:
+    now = yield from clock()
+    state.due = now.mono + state.every_s
+    known, state.failure = state.failure, failure
+    return [] if str(known) == str(failure) else [Trouble(str(failure), now.wall)]
+
+
+def shared(session: Session, most_s: float) -> Flow[Market]:
+    """The marketplace, not as old as `most_s`: as somebody else has just read it, or read now.
+
+    Raises:
+        CloreAPIError: it can't be read.
+    """
+    start = (yield from clock()).mono
+    while True:
+        now = yield from clock()
+        kept = session.market.newest(now, most_s)
+        if kept is not None:
+            return kept
+        try:
+            lock = session.market.lock()
+            mine = lock.try_acquire()
+        except (ConfigError, OSError) as exc:
+            session.note_trouble(_alone(exc))
+            return (yield from _ask(session))
+        if mine:
+            try:
+                kept = session.market.newest((yield from clock()), most_s)
+                return kept or (yield from _ask(session))
+            finally:
+                lock.release()
+        if now.mono - start > _OTHERS_ASK_S:
+            return (yield from _ask(session))
+        yield Sleep(_PAUSE_S)
+
+
+def _ask(session: Session) -> Flow[Market]:
+    records = yield from pick.everything(session)
+    now = yield from clock()
+    try:
+        return session.market.put(records, now)
+    except OSError as exc:
+        session.note_trouble(_alone(exc))
+        return session.market.alone(records, now)
+
+
+def _alone(exc: Exception) -> str:
+    said = (exc.strerror if isinstance(exc, OSError) else None) or exc
+    return f"The marketplace is not shared with your other watches: {said}"
+
+
+def _price(server: MarketplaceServer) -> float:
+    return _INF if server.price_usd is None else server.price_usd
+
+
+def _by_price(server: MarketplaceServer) -> tuple[float, int]:
+    return _price(server), server.id
