@@ -26,6 +26,8 @@ from clore_ai._flow import (
     Exec,
     Flow,
     Instant,
+    Post,
+    Posted,
     Probe,
     Send,
     Shared,
@@ -61,6 +63,7 @@ _NO_GREETING = (OSError, ValueError, OverflowError)
 
 
 _SHORT_KEY = 12
+_JSON = {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
 
 
 def _headers(settings: Settings) -> dict[bytes, bytes]:
@@ -129,6 +132,15 @@ def _bare(exc: BaseException) -> BaseException:
     return exc
 
 
+def _why(exc: BaseException) -> str:
+    """Why no answer came, without the address: it may be a secret."""
+    if isinstance(exc, httpx.TimeoutException):
+        return "no answer in time"
+    if isinstance(exc, _UNUSABLE):
+        return "it is no usable address"
+    return "it can't be reached" if isinstance(exc, _NEVER_ARRIVED) else "the connection was cut"
+
+
 def _no_answer(call: Call[Any], base_url: str, exc: BaseException) -> NoReturn:
     """Turn httpx's error into ours, which knows whether the request may have arrived."""
     if not isinstance(exc, _FAILURES):
@@ -184,7 +196,7 @@ class Driver:
         finally:
             flow.close()
 
-    def _perform(self, step: Step) -> object:
+    def _perform(self, step: Step) -> object:  # noqa: PLR0911 - one a kind of step
         if isinstance(step, Send):
             return self._send(step)
         if isinstance(step, Turn):
@@ -199,6 +211,8 @@ class Driver:
             return _greets(step)
         elif isinstance(step, Exec):
             return _programs.run(step)
+        elif isinstance(step, Post):
+            return _posted(step)
         else:
             return self._share(step)
         return None
@@ -280,7 +294,7 @@ class AsyncDriver:
         finally:
             flow.close()
 
-    async def _perform(self, step: Step) -> object:
+    async def _perform(self, step: Step) -> object:  # noqa: PLR0911 - one a kind of step
         if isinstance(step, Send):
             return await self._send(step)
         if isinstance(step, Turn):
@@ -295,6 +309,8 @@ class AsyncDriver:
             return await _greets_async(step)
         elif isinstance(step, Exec):
             return await _programs.run_async(step)
+        elif isinstance(step, Post):
+            return await _posted_async(step)
         else:
             return await self._share(step)
         return None
@@ -330,6 +346,22 @@ class AsyncDriver:
         self._running.pop(key, None)
         if not done.cancelled():
             done.exception()  # seen, also when nobody waits any more
+
+
+def _posted(step: Post) -> Posted:
+    try:
+        with httpx.Client(headers=_JSON, timeout=step.within_s, verify=_tls()) as client:
+            return Posted(client.post(step.url, content=step.body).status_code)
+    except _FAILURES as exc:
+        return Posted(None, _why(exc))
+
+
+async def _posted_async(step: Post) -> Posted:
+    try:
+        async with httpx.AsyncClient(headers=_JSON, timeout=step.within_s, verify=_tls()) as client:
+            return Posted((await client.post(step.url, content=step.body)).status_code)
+    except _FAILURES as exc:
+        return Posted(None, _why(exc))
 
 
 def _greets(step: Probe) -> bool:

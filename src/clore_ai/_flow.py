@@ -16,7 +16,7 @@ may wait, send or read a clock. The rule for sending again is written once, in `
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, NoReturn, TypeVar, Union
 
 from clore_ai import _wire
@@ -122,6 +122,24 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Post:
+    """Send JSON to an address of the user's, once and without the key. Answered by a `Posted`."""
+
+    url: str = field(repr=False)
+    """Whoever knows it may be allowed to write there: never to be shown."""
+    body: bytes
+    within_s: float = 20.0
+
+
+@dataclass(frozen=True)
+class Posted:
+    """The HTTP status that came back, or why none did."""
+
+    status: int | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Shared(Generic[T]):
     """The result of `make()`; whoever asks for the same `key` meanwhile gets the same result."""
 
@@ -129,7 +147,7 @@ class Shared(Generic[T]):
     make: Callable[[], Flow[T]]
 
 
-Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Exec, Shared[Any]]
+Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Exec, Post, Shared[Any]]
 Flow = Generator[Step, Any, T]
 
 

@@ -1,19 +1,21 @@
-"""The step `Exec`: programs of this machine, to their end, by both drivers."""
+"""The steps `Exec` and `Post`: programs of this machine, and others' addresses, by both drivers."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from leaks import answering
 
 from clore_ai import AsyncCloreAI, CloreAI
-from clore_ai._flow import Done, Exec, Flow
+from clore_ai._flow import Done, Exec, Flow, Post, Posted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,3 +115,38 @@ def test_ctrl_c_ends_it_and_the_flow_cleans_up(kind: str, home: Path, tmp_path: 
 
 def _running() -> str:
     return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+# -- the step `Post` ---------------------------------------------------------------------------
+
+
+def sent(step: Post) -> Flow[Posted]:
+    posted: Posted = yield step
+    return posted
+
+
+def test_what_is_posted_goes_without_the_key(drive: Any) -> None:
+    """As it is, as JSON; the answer's status comes back, whatever it is."""
+    got: list[str] = []
+
+    def answer(what: str) -> tuple[int, str, str]:
+        got.append(what)
+        return 418, "text/plain", "no"
+
+    with answering(answer) as address:
+        assert drive(sent(Post(f"{address}/hook", b'{"a": 1}'))) == Posted(418)
+    (what,) = got
+    assert what.startswith("/v1/hook ")
+    assert what.endswith('{"a": 1}')
+    assert "application/json" in what
+    assert "'auth'" not in what.lower()
+
+
+def test_why_nothing_came_back_names_no_address(drive: Any) -> None:
+    """Nobody there, no name, no answer in time: a few words."""
+    assert drive(sent(Post("http://127.0.0.1:9/x", b""))) == Posted(None, "it can't be reached")
+    assert drive(sent(Post("http://a b/x", b""))).status is None
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/x"
+        assert drive(sent(Post(url, b"", 0.3))) == Posted(None, "no answer in time")
+    assert "secret" not in repr(Post("http://h/secret", b""))
