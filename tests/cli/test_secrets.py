@@ -49,6 +49,7 @@ CASES: dict[str, list[tuple[str, ...]] | None] = {
         (*WISH, "--dry-run", "--json", "--top", "2"),
         (*WISH, "--yes", "--json", "--verify-cmd", "true"),
     ],
+    "watch": [("--gpu", "RTX 4090", "--once", "--json", "--notify-cmd", "true")],
     "deploy": [("SERVER", *RENT), ("SERVER", *RENT, "--json", "--dry-run"), ("OTHER", *RENT)],
     "orders": [(), ("--completed", "--json")],
     "ssh": [("ORDER", "--json"), ("ORDER", "--", "true")],
@@ -213,7 +214,7 @@ def test_when_it_is_not(user: Renter, name: str) -> None:
     # These ask the service only about orders of the ledger, and here there are none.
     asks = not name.startswith(("lease", "reap"))
     assert (
-        name == "search"
+        name in ("search", "watch")
         or not asks
         or "401" in run(user, *flagged((*name.split(), *words), 2), CLORE_API_KEY=unknown)
     )

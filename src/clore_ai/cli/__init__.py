@@ -21,6 +21,7 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     "Rent": [
         ("search", "search", "Search the GPU marketplace."),
         ("rent", "rent", "Rent the best server that fits, and see that it works."),
+        ("watch", "watch", "Wait for an offer and say so, or rent it."),
         ("deploy", "deploy", "Rent a server: create a new order."),
         ("orders", "orders", "List your orders."),
         ("ssh", "ssh", "Open a shell on an order, or run one command there."),

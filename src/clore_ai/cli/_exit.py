@@ -66,6 +66,12 @@ class Nothing(click.ClickException):
     exit_code = 6
 
 
+class Late(click.ClickException):
+    """What was waited for did not come in the time given."""
+
+    exit_code = 8
+
+
 class Declined(click.ClickException):
     """The user answered No."""
 
@@ -93,6 +99,8 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
         return _tell(as_json, "interrupted", INTERRUPTED, message)
     except Nothing as exc:
         return _tell(as_json, "nothing_matched", exc.exit_code, exc.message)
+    except Late as exc:
+        return _tell(as_json, "timed_out", exc.exit_code, exc.message)
     except Declined as exc:
         return _tell(as_json, "declined", exc.exit_code, exc.message)
     except click.ClickException as exc:

@@ -72,7 +72,7 @@ def command(
     servers = sorted(found.servers, key=_ORDER[sort])
     shown = servers[:limit]
     if as_json:
-        _output.data([_row(s) for s in shown])
+        _output.data([row(s) for s in shown])
     else:
         _print(shown)
     unknown = sum(s.price_usd is None for s in servers)
@@ -143,7 +143,8 @@ def _net(s: MarketplaceServer) -> str:
     return f"{net.down:.0f}/{net.up:.0f}"
 
 
-def _row(s: MarketplaceServer) -> dict[str, Any]:
+def row(s: MarketplaceServer) -> dict[str, Any]:
+    """A server for ``--json``, with what is derived."""
     price = s.price.model_dump(by_alias=True, exclude_none=True) if s.price else None
     specs = s.specs.model_dump(exclude_none=True) if s.specs else None
     return {

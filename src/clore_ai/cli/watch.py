@@ -1,0 +1,266 @@
+"""`clore watch`: wait for an offer, and say so or rent it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai._secrets import without
+from clore_ai.cli import _notify, _output, _units, _watches, _wish
+from clore_ai.cli._account import connect
+from clore_ai.cli._exit import Late, Nothing
+
+if TYPE_CHECKING:
+    from clore_ai.cli._watches import Asked
+    from clore_ai.client import CloreAI
+    from clore_ai.models import MarketplaceServer
+    from clore_ai.rental.rent import Rented
+    from clore_ai.rental.watch import Event, Watching
+
+_LINES = 5
+"""Offers of one look that are shown in a line each; the rest is counted."""
+_ROWS = 20
+"""Likewise with --json."""
+
+
+@click.command()
+@_wish.options
+@click.option("--rent", is_flag=True, help="Rent the best that fits, once; then end.")
+@click.option("--first", is_flag=True, help="End with the first offer.")
+@click.option("--once", is_flag=True, help="Look once; exit 6 where nothing fits.")
+@click.option("--every", type=click.FloatRange(1), default=60, show_default=True,
+              metavar="SECONDS", help="From one look to the next.")  # fmt: skip
+@click.option("--for", "length", metavar="LENGTH",
+              help="How long: 90m, 6h, 2d; exit 8 where nothing came.")  # fmt: skip
+@click.option("--notify-cmd", metavar="CMD",
+              help="Run it in a shell for each event, with its JSON on stdin.")  # fmt: skip
+@click.option("--webhook", metavar="URL", callback=_output.typed,
+              help="POST each event there as JSON; - asks for the address.")  # fmt: skip
+@click.option("--file", "path", type=click.Path(path_type=Path, dir_okay=False),
+              help="Watches: a [[watch]] table each, its keys as the options.")  # fmt: skip
+@click.option("-y", "--yes", is_flag=True, help="Don't ask before --rent.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout, a line an event.")
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
+    """Wait for an offer and say so, or rent it.
+
+    An offer is told when it turns up, comes back, or falls in price. However many watches, in
+    however many processes of one key, a look is one request.
+    """
+    from clore_ai.rental import lease  # noqa: PLC0415 - not for --help
+
+    as_json: bool = options["as_json"]
+    if options["once"] and options["length"] is not None:
+        raise click.UsageError("--once looks once, --for for a time; give one of them.")
+    for_s = None if options["length"] is None else lease.read(options["length"])
+    if options["path"] is None:
+        asked = [_watches.asked(options["gpu"] or "any GPU", options)]
+    else:
+        asked = _watches.read(options["path"], ctx.command, options)
+    renting = [each for each in asked if each.watch.wish is not None]
+    if renting:
+        _agree(renting, yes=options["yes"])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with connect(ask=False) as api:
+        loop = _Loop(api, asked, as_json=as_json)
+        loop.run(options["every"], for_s, once=options["once"], first=options["first"])
+
+
+def _agree(renting: list[Asked], *, yes: bool) -> None:
+    for each in renting:
+        wish = each.watch.wish
+        limit = None if wish is None else wish.filter.max_price_usd
+        price = (
+            "at any price"
+            if limit is None
+            else f"up to {_units.usd_h(limit)} = {_units.usd_day(limit)}"
+        )
+        said = f"rented as soon as it is there, {price}, plus fees."
+        _output.note(f"  {each.watch.name}: {said}")
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError("Nobody can be asked here; add --yes to rent without asking.")
+    _output.ask("Rent what comes?", "nothing was rented")
+
+
+class _Loop:
+    """Looks until there is nothing more to wait for."""
+
+    def __init__(self, api: CloreAI, asked: list[Asked], *, as_json: bool) -> None:
+        self.api = api
+        self.asked = asked
+        self.by_name = {each.watch.name: each for each in asked}
+        self.as_json = as_json
+        self.once = False
+        self.found = False
+        self.missed: dict[str, str] = {}
+
+    def run(self, every_s: float, for_s: float | None, *, once: bool, first: bool) -> None:
+        """Look; see `command`.
+
+        Raises:
+            Nothing: `once`, and nothing was found.
+            Late: the time is over, and nothing was found.
+            CloreAPIError: no look succeeded.
+            KeyboardInterrupt: saying so.
+        """
+        from clore_ai.rental import watch  # noqa: PLC0415 - not for --help
+
+        self.once = once
+        watches = [each.watch for each in self.asked]
+        state = watch.Watching(watches, every_s, float("inf") if for_s is None else for_s)
+        if not once:
+            _output.note(f"Looking every {every_s:g} s; stop with Ctrl-C.")
+        try:
+            self._earlier()
+            while not self._over(first=first):
+                events = self.api.drive(watch.step(self.api.session, state))
+                if events is None:
+                    break
+                for event in events:
+                    self._tell(event)
+                for each in self.asked:
+                    if each.watch.wish is not None and each.watch.fits and not each.rented:
+                        self._rent(each)
+                if once:
+                    break
+        except KeyboardInterrupt as exc:
+            raise KeyboardInterrupt(str(exc) or self._stopped()) from None
+        self._end(state, once=once, for_s=for_s)
+
+    def _earlier(self) -> None:
+        """What `--ref` names and is there already is not rented again."""
+        from clore_ai.cli import _rent  # noqa: PLC0415 - not for --help
+
+        for each in self.asked:
+            wish = each.watch.wish
+            if wish is not None and _rent.earlier(self.api, wish.client_ref) is not None:
+                each.rented = self.found = True
+                self._rented(each, _rent.go(self.api, wish, []))
+
+    def _over(self, *, first: bool) -> bool:
+        rent_only = all(each.watch.wish is not None for each in self.asked)
+        if rent_only:
+            return all(each.rented for each in self.asked)
+        return first and self.found
+
+    def _end(self, state: Watching, *, once: bool, for_s: float | None) -> None:
+        if self.found:
+            return
+        if state.failure is not None and (once or not state.looks):
+            raise state.failure
+        why = "".join(f" {name}: {reason}" for name, reason in self.missed.items())
+        if once:
+            raise Nothing(f"Nothing fits now.{why} What there is: clore search")
+        what = "Nothing was rented" if why else "No offer came"
+        raise Late(f"{what} in {_units.duration(for_s)}.{why} Watch longer, or ask for less.")
+
+    def _stopped(self) -> str:
+        if any(each.watch.wish is not None and not each.rented for each in self.asked):
+            return "Stopped watching; nothing was rented."
+        return "Stopped watching."
+
+    # -- events --------------------------------------------------------------------------------
+
+    def _tell(self, event: Event) -> None:
+        from clore_ai.rental import watch  # noqa: PLC0415 - not for --help
+
+        if isinstance(event, watch.Trouble):
+            if not self.once:
+                _output.note(f"{event.message} Watching on.")
+            self._line({"event": "trouble", "message": event.message, "at": event.at})
+        elif isinstance(event, watch.Gone):
+            self._line({"event": "gone", "watch": event.watch, "at": event.at,
+                        "server_ids": list(event.ids)})  # fmt: skip
+        else:
+            self._offers(event)
+
+    def _offers(self, event: Any) -> None:  # noqa: ANN401 - a Found, imported late
+        from clore_ai.cli.search import row  # noqa: PLC0415 - not for --help
+
+        asked = self.by_name[event.watch]
+        renting = asked.watch.wish is not None
+        self.found = self.found or not renting
+        rows = [row(server) for server in event.servers[:_ROWS]]
+        more = len(event.servers) - len(rows)
+        facts = {"event": "offer", "watch": event.watch, "at": event.at, "offer": rows[0],
+                 "offers": rows, "more": more}  # fmt: skip
+        self._line(facts)
+        if not self.as_json:
+            for server in event.servers[:_LINES]:
+                # What is rented is what stdout is for then.
+                click.echo(_offer(server, event, self.asked), err=renting)
+            if len(event.servers) > _LINES:
+                _output.note(f"… and {len(event.servers) - _LINES} more that fit, dearer ones.")
+        if not renting:
+            _notify.notify(self.api, facts, asked.notify_cmd, asked.webhook)
+
+    def _now(self) -> float:
+        from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+
+        return self.api.drive(clock()).wall
+
+    def _line(self, event: dict[str, Any]) -> None:
+        if self.as_json:
+            click.echo(json.dumps(without(event), default=str))
+            sys.stdout.flush()
+
+    # -- renting -------------------------------------------------------------------------------
+
+    def _rent(self, asked: Asked) -> None:
+        """Try what fits; the loss of a race, and what passes, goes on waiting."""
+        from clore_ai.cli import _rent  # noqa: PLC0415 - not for --help
+        from clore_ai.exceptions import CloreAPIError  # noqa: PLC0415 - likewise
+        from clore_ai.rental import watch  # noqa: PLC0415 - likewise
+
+        session, wish = self.api.session, asked.watch.wish
+        newest = watch.newest_intent(session)
+        try:
+            offers = self.api.drive(watch.choose(session, asked.watch))
+            if wish is not None and offers:
+                done = _rent.go(self.api, wish, offers)
+                asked.rented = self.found = True
+                self._rented(asked, done)
+                return
+            why = "What fits can't be paid (clore wallets), or its hosts are blocked."
+        except CloreAPIError as exc:
+            if not watch.came_to_nothing(session, exc, newest):
+                raise
+            why = str(exc)
+        if self.missed.get(asked.watch.name) != why:
+            _output.note(f"{asked.watch.name}: {why} Watching on.")
+            self._line({"event": "missed", "watch": asked.watch.name, "at": self._now(),
+                        "message": why})  # fmt: skip
+        self.missed[asked.watch.name] = why
+
+    def _rented(self, asked: Asked, done: Rented) -> None:
+        from clore_ai.cli.orders import row  # noqa: PLC0415 - not for --help
+
+        order = done.order
+        if not self.as_json:
+            click.echo(order.id)
+            sys.stdout.flush()
+        facts = {"event": "rented", "watch": asked.watch.name, "at": self._now(),
+                 "order_id": order.id, "server_id": order.server_id,
+                 "order": row(order, order.price_usd_per_hour)}  # fmt: skip
+        self._line(facts)
+        _output.note(f"Shell: clore ssh {order.id}   Stop paying: clore cancel {order.id}")
+        _notify.notify(self.api, facts, asked.notify_cmd, asked.webhook)
+
+
+def _offer(server: MarketplaceServer, event: Any, asked: list[Asked]) -> str:  # noqa: ANN401 - a Found
+    name = f"{event.watch}: " if len(asked) > 1 else ""
+    facts = (
+        f"server {server.id}: {_units.gpu(server.gpu_model)}",
+        f"{_units.usd_h(server.price_usd)} = {_units.usd_day(server.price_usd)}",
+        server.location,
+        None if server.reliability is None else f"reliability {server.reliability:.0%}",
+    )
+    return f"{time.strftime('%H:%M:%S')}  {name}{', '.join(f for f in facts if f)}"
