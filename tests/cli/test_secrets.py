@@ -50,6 +50,7 @@ CASES: dict[str, list[tuple[str, ...]] | None] = {
         (*WISH, "--yes", "--json", "--verify-cmd", "true"),
     ],
     "watch": [("--gpu", "RTX 4090", "--once", "--json", "--notify-cmd", "true")],
+    "monitor": [("--once", "--no-gpu"), ("--once", "--json")],
     "deploy": [("SERVER", *RENT), ("SERVER", *RENT, "--json", "--dry-run"), ("OTHER", *RENT)],
     "orders": [(), ("--completed", "--json")],
     "ssh": [("ORDER", "--json"), ("ORDER", "--", "true")],

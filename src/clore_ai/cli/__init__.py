@@ -24,6 +24,7 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("watch", "watch", "Wait for an offer and say so, or rent it."),
         ("deploy", "deploy", "Rent a server: create a new order."),
         ("orders", "orders", "List your orders."),
+        ("monitor", "monitor", "Watch your orders: their state, host, cost, and GPUs."),
         ("ssh", "ssh", "Open a shell on an order, or run one command there."),
         ("cancel", "cancel", "Cancel an order and say what it cost."),
         ("wallets", "wallets", "Show wallet balances."),

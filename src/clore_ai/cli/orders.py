@@ -26,9 +26,9 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
 
     with connect() as api:
         orders = api.my_orders(include_completed=completed)
-        rates = _rates(api, orders)
+        rates = rates_of(api, orders)
         now = api.drive(clock()).wall
-    usd_h = {o.id: _usd_per_hour(o, rates) for o in orders}
+    usd_h = {o.id: usd_per_hour(o, rates) for o in orders}
     if as_json:
         _output.data([row(o, usd_h[o.id]) for o in orders])
         return
@@ -60,7 +60,7 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
         _output.note("Open a shell: clore ssh ID. Stop paying: clore cancel ID")
 
 
-def _rates(api: CloreAI, orders: list[Order]) -> dict[str, float]:
+def rates_of(api: CloreAI, orders: list[Order]) -> dict[str, float]:
     """USD a coin, asked for only where an order that runs is paid in a coin of unknown worth."""
     from clore_ai.rental import pick  # noqa: PLC0415 - not for --help
 
@@ -68,7 +68,8 @@ def _rates(api: CloreAI, orders: list[Order]) -> dict[str, float]:
     return api.drive(pick.currency_rates(api.session, unknown[0].server_id)) if unknown else {}
 
 
-def _usd_per_hour(order: Order, rates: dict[str, float]) -> float | None:
+def usd_per_hour(order: Order, rates: dict[str, float]) -> float | None:
+    """What an order costs, USD per hour without fees; None where unknown."""
     rate = rates.get(order.currency or "")
     if order.price_usd_per_hour is not None or order.price is None or rate is None:
         return order.price_usd_per_hour

@@ -1,0 +1,166 @@
+"""What the GPUs of orders do, read over one kept SSH connection each: the user's own ssh.
+
+A thread an order reads what a loop there prints; a connection that ends is opened again, at the
+order's next host. What is read lies in a queue until it is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clore_ai.rental.monitor import Gpu, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_ai._access import Target
+
+_QUERY = (
+    "nvidia-smi --query-gpu=index,utilization.gpu,temperature.gpu,memory.used,memory.total "
+    "--format=csv,noheader,nounits"
+)
+_OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
+# It ends with the connection: what waits for the end of its input then ends the loop.
+_LOOP = (
+    "exec 3<&0; {{ cat <&3; kill $$; }} >/dev/null 2>&1 & "
+    "while :; do {query} || exit $?; echo; sleep {every_s:g}; done"
+)
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_NOT_HERE = 127
+_LONGEST_WHY = 200
+
+
+@dataclass(frozen=True)
+class Report:
+    """`gpus` of one reading, or `why` the connection is down; at a time that never jumps."""
+
+    order_id: int
+    mono: float
+    gpus: tuple[Gpu, ...] = ()
+    why: str = ""
+
+
+class Feeds:
+    """The connections; to be closed."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._feeds: dict[int, _Feed] = {}
+        self._out: queue.SimpleQueue[Report] = queue.SimpleQueue()
+
+    def follow(self, order_id: int, targets: Sequence[Target]) -> None:
+        """Keep a connection to this order, at any of its `targets`; none: end it."""
+        known = self._feeds.get(order_id)
+        if known is not None and (not targets or known.targets != tuple(targets)):
+            self._feeds.pop(order_id).stop()
+            known = None
+        if known is None and targets:
+            self._feeds[order_id] = _Feed(order_id, tuple(targets), self._every_s, self._out)
+
+    def only(self, order_ids: Sequence[int]) -> None:
+        """End the connections to all others."""
+        for order_id in set(self._feeds) - set(order_ids):
+            self.follow(order_id, ())
+
+    def reports(self, within_s: float) -> list[Report]:
+        """What came since the last call; waits `within_s` for the first."""
+        found: list[Report] = []
+        with contextlib.suppress(queue.Empty):
+            found.append(self._out.get(timeout=within_s))
+            while True:
+                found.append(self._out.get_nowait())
+        return found
+
+    def close(self) -> None:
+        """End all connections."""
+        for feed in self._feeds.values():
+            feed.end()
+        self.only(())
+
+
+class _Feed:
+    def __init__(
+        self,
+        order_id: int,
+        targets: tuple[Target, ...],
+        every_s: float,
+        out: queue.SimpleQueue[Report],
+    ) -> None:
+        self.targets = targets
+        self._order_id = order_id
+        self._line = _LOOP.format(query=_QUERY, every_s=every_s)
+        self._out = out
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
+
+    def stop(self) -> None:
+        self.end()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause_s, turn = _FIRST_PAUSE_S, 0
+        while not self._over.is_set():
+            target = self.targets[turn % len(self.targets)]
+            read, why = self._connect(target)
+            if self._over.is_set():
+                return
+            pause_s = _FIRST_PAUSE_S if read else min(pause_s * 2, _LONGEST_PAUSE_S)
+            turn += not read
+            self._out.put(Report(self._order_id, time.monotonic(), why=why))
+            self._over.wait(pause_s)
+
+    def _connect(self, target: Target) -> tuple[bool, str]:
+        """Read until the connection ends; was there anything, and why did it end?"""
+        with self._lock:
+            if self._over.is_set():
+                return False, ""
+            try:
+                process = self._process = subprocess.Popen(  # noqa: S603 - ssh, no shell here
+                    target.ssh(self._line, *_OPTIONS),
+                    stdin=subprocess.PIPE,  # open as long as this process lives
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    encoding="utf-8",
+                    errors="replace",
+                    start_new_session=True,
+                )
+            except OSError as exc:
+                return False, f"ssh: {exc.strerror}"
+        with process:
+            read, said = self._read(process)
+        if process.returncode == _NOT_HERE:
+            return read, "there is no nvidia-smi"
+        return read, said or f"ssh ended with {process.returncode}"
+
+    def _read(self, process: subprocess.Popen[str]) -> tuple[bool, str]:
+        read, said = False, ""
+        gpus: list[Gpu] = []
+        for line in process.stdout or ():
+            gpu = reading(line)
+            if gpu is not None:
+                gpus.append(gpu)
+            elif line.strip():
+                said = line.strip()[:_LONGEST_WHY]
+            elif gpus:
+                self._out.put(Report(self._order_id, time.monotonic(), tuple(gpus)))
+                read, gpus, said = True, [], ""
+        return read, said

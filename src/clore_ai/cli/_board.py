@@ -1,0 +1,196 @@
+"""The view of `clore monitor`: a table that stays in place on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import _output, _units
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+
+    from rich.live import Live
+    from typing_extensions import Self
+
+    from clore_ai.rental.monitor import Seen
+
+Row = dict[str, str]
+
+_RIGHT = {"ID", "Server", "$/h", "$/day", "Spent", "Lease", "Use", "Temp", "VRAM"}
+_SPARE = ("VRAM", "Address", "Server", "Coin", "Host")
+"""Columns that go first where there is no room."""
+_NONE = "No active orders; new ones will show up here."
+
+
+def row(seen: Seen, usd_h: float | None, now: float) -> Row:
+    """One order in words."""
+    order = seen.order
+    use, heat = seen.use_percent, seen.temperature_c
+    state = order.status or "-"
+    return {
+        "ID": str(order.id),
+        "Server": str(order.server_id or "-"),
+        "GPU": _units.gpu(order.gpu_model),
+        "State": state,
+        "Host": "offline" if seen.lost else "online" if order.online else "-",
+        "$/h": "-" if usd_h is None else f"{usd_h:.4f}",
+        "$/day": "-" if usd_h is None else f"{usd_h * 24:.2f}",
+        "Spent": _units.coin(order.spend),
+        "Coin": _units.SHORT.get(order.currency or "", order.currency or "-"),
+        "Lease": _left(seen, now),
+        "Use": "-" if use is None else f"{use:.0f}%",
+        "Temp": "-" if heat is None else f"{heat:.0f}°C",
+        "VRAM": _memory(seen),
+        "SSH": _ssh(seen),
+        "Address": f"{order.ssh_host}:{order.ssh_port}" if order.ssh_port else "-",
+    }
+
+
+def facts(seen: Seen, usd_h: float | None, now: float) -> dict[str, Any]:
+    """One order for ``--json``."""
+    order = seen.order
+    return {
+        "order_id": order.id,
+        "server_id": order.server_id,
+        "gpu": order.gpu_model,
+        "status": order.status,
+        "host_online": order.online,
+        "ssh": seen.ssh or ("connecting" if order.ssh_port else None),
+        "ssh_error": seen.why or None,
+        "ssh_command": order.ssh_command,
+        "price_usd_per_hour": usd_h,
+        "price_usd_per_day": None if usd_h is None else usd_h * 24,
+        "spend": order.spend,
+        "currency": order.currency,
+        "lease_ends_at": seen.ends_at,
+        "lease_left_s": None if seen.ends_at is None else seen.ends_at - now,
+        "idle_s": seen.idle_s,
+        "gpus": [asdict(gpu) for gpu in seen.gpus],
+    }
+
+
+def _left(seen: Seen, now: float) -> str:
+    if seen.ends_at is None:
+        return "-"
+    left = seen.ends_at - now
+    return _units.duration(left) if left > 0 else "over"
+
+
+def _memory(seen: Seen) -> str:
+    used = [g.memory_used_mib for g in seen.gpus if g.memory_used_mib is not None]
+    return f"{sum(used) / 1024:.1f}G" if used else "-"
+
+
+def _ssh(seen: Seen) -> str:
+    if seen.order.ssh_port is None:
+        return "-"
+    if seen.why:
+        why = seen.why.rpartition(": ")[2].partition(" (")[0].rstrip(".")
+        return f"{seen.ssh or 'no'}: {why}"
+    return seen.ssh or "connecting"
+
+
+class Board:
+    """Where the rows are shown; a context manager."""
+
+    def __init__(self, *, live: bool) -> None:
+        self._wanted = live
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop(leave=True)
+
+    @contextmanager
+    def away(self) -> Generator[None]:
+        """The table is off the terminal in the block, so that others can write there."""
+        self._stop(leave=False)
+        try:
+            yield
+        finally:
+            self._start()
+
+    def _start(self) -> None:
+        if not self._wanted:
+            return
+        from rich.console import Console  # noqa: PLC0415 - not for --help
+        from rich.live import Live  # noqa: PLC0415 - likewise
+
+        console = Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+        self._live = Live(
+            console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._live.start()
+
+    def _stop(self, *, leave: bool) -> None:
+        if self._live is not None:
+            self._live.transient = not leave
+            self._live.stop()
+            self._live = None
+
+    def say(self, sentence: str) -> None:
+        """Something that happened: above the table, or on stderr."""
+        line = f"{time.strftime('%H:%M:%S')}  {sentence}"
+        if self._live is not None:
+            self._live.console.print(line, markup=False, soft_wrap=True)
+        else:
+            _output.note(line)
+
+    def draw(self, rows: list[Row]) -> None:
+        """Bring the table up to date, on a terminal."""
+        if self._live is not None:
+            from rich.text import Text  # noqa: PLC0415 - loaded with the table
+
+            table = _table(rows, self._live.console.width) if rows else Text(_NONE)
+            self._live.update(table, refresh=True)
+
+    def show(self, rows: list[Row]) -> None:
+        """The state of a look: the table, or a line an order on stdout."""
+        if self._live is not None:
+            self.draw(rows)
+            return
+        if not rows:
+            _output.note("No active orders.")
+        for each in rows:
+            click.echo(
+                f"{time.strftime('%H:%M:%S')}  order {each['ID']}: server {each['Server']}, "
+                f"{each['GPU']}, {each['State']}, host {each['Host']}, SSH {each['SSH']} "
+                f"({each['Address']}), "
+                f"${each['$/h']}/h = ${each['$/day']}/day, spent {each['Spent']} {each['Coin']}, "
+                f"lease {each['Lease']}, GPU {each['Use']} {each['Temp']}"
+            )
+
+
+def _table(rows: list[Row], room: int) -> Any:  # noqa: ANN401 - rich's
+    from rich.cells import cell_len  # noqa: PLC0415 - not for a pipe
+    from rich.table import Table  # noqa: PLC0415 - likewise
+    from rich.text import Text  # noqa: PLC0415 - likewise
+
+    names = list(rows[0])
+    width = {n: 2 + max(cell_len(n), *(cell_len(each[n]) for each in rows)) for n in names}
+    for name in _SPARE:
+        if sum(width.values()) > room:
+            width.pop(name)
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in width:
+        right = name in _RIGHT
+        table.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for each in rows:
+        hurt = each["Host"] == "offline" or each["Lease"] == "over"
+        table.add_row(*(Text(each[name]) for name in width), style="red" if hurt else None)
+    return table

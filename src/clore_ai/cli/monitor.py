@@ -1,0 +1,238 @@
+"""`clore monitor` (001, Monitor My Orders): a live view of orders, and what happens to them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai._secrets import without
+from clore_ai.cli import _board, _output
+from clore_ai.cli._account import connect
+
+if TYPE_CHECKING:
+    from clore_ai._gpus import Feeds
+    from clore_ai.client import CloreAI
+    from clore_ai.rental.monitor import Event, Monitor
+
+_READ_EVERY_S = 5.0
+_TICK_S = 0.5
+_WALLETS_EVERY_S = 300.0
+_CANCEL_WITHIN_S = 60.0
+
+
+@click.command()
+@click.argument("order_ids", type=int, nargs=-1, metavar="[ORDER_ID]...")
+@click.option("--every", type=click.FloatRange(1), default=30, show_default=True,
+              metavar="SECONDS",
+              help="From one look at the orders to the next; GPUs are read every 5 s.")  # fmt: skip
+@click.option("--idle-cancel", metavar="LENGTH",
+              help="Cancel what has idled so long (30m, 2h), after a warning.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Look once, GPUs too, and end.")
+@click.option("--no-gpu", is_flag=True, help="Open no SSH connections.")
+@click.option("--json", "as_json", is_flag=True,
+              help="JSON on stdout: a line an event, and one a look.")  # fmt: skip
+def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
+    """Watch your orders: their state, host, cost, and GPUs.
+
+    All of them, or each ORDER_ID until they have ended. It tells of a host or a connection that is
+    lost, of GPUs that idle, a lease near its end, a dry wallet. Ctrl-C leaves the orders running.
+    """
+    from clore_ai._gpus import Feeds  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import lease, monitor  # noqa: PLC0415 - likewise
+
+    idle_s = None if options["idle_cancel"] is None else lease.read(options["idle_cancel"])
+    if idle_s is not None and options["no_gpu"]:
+        raise click.UsageError("--idle-cancel reads the GPUs over SSH; leave out --no-gpu.")
+    if not options["no_gpu"] and shutil.which("ssh") is None:
+        raise click.UsageError(
+            "There is no ssh here. Install it (apt-get install openssh-client), or add --no-gpu."
+        )
+    ids = frozenset(order_ids) or None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with connect(ask=False) as api:
+        feeds = None if options["no_gpu"] else Feeds(min(_READ_EVERY_S, options["every"]))
+        loop = _Loop(api, monitor.Monitor(ids, idle_s), feeds, as_json=options["as_json"])
+        try:
+            loop.run(options["every"], once=options["once"])
+        except KeyboardInterrupt as exc:
+            _output.note(str(exc) or loop.left())
+        finally:
+            if feeds is not None:
+                feeds.close()
+    return 0
+
+
+class _Loop:
+    """Looks at the orders now and then, and at what their GPUs say all the time."""
+
+    def __init__(
+        self, api: CloreAI, monitor: Monitor, feeds: Feeds | None, *, as_json: bool
+    ) -> None:
+        self.api, self.monitor, self.feeds, self.as_json = api, monitor, feeds, as_json
+        self.board = _board.Board(live=not as_json and sys.stdout.isatty())
+        self.usd_h: dict[int, float | None] = {}
+        self.looked = False
+        self.trouble = ""
+        self.wallets_due = 0.0
+        self.idle_said: set[int] = set()
+
+    def run(self, every_s: float, *, once: bool) -> None:
+        """Go on until all orders that were named have ended; with `once`, look once."""
+        with self.board:
+            due = 0.0
+            while True:
+                if time.monotonic() >= due:
+                    due = time.monotonic() + every_s
+                    self._look(once=once)
+                    self._cancel()
+                    if once:
+                        self._wait_for_gpus()
+                    self._show()
+                    if once or (self.looked and self.monitor.ids and not self.monitor.seen):
+                        return
+                self._drain(min(_TICK_S, max(0.05, due - time.monotonic())))
+                self._cancel()
+                self.board.draw(self._rows())
+
+    def left(self) -> str:
+        """What Ctrl-C leaves behind."""
+        running = " ".join(map(str, self.monitor.seen))
+        if not running:
+            return "Stopped."
+        return (
+            f"Stopped looking. Your orders go on and are billed: {running}. "
+            f"Stop paying: clore cancel {running}"
+        )
+
+    # -- what comes in -------------------------------------------------------------------------
+
+    def _look(self, *, once: bool) -> None:
+        from clore_ai.cli import orders  # noqa: PLC0415 - not for --help
+        from clore_ai.exceptions import AuthError, CloreAPIError  # noqa: PLC0415 - likewise
+        from clore_ai.rental import monitor  # noqa: PLC0415 - likewise
+
+        wallets = time.monotonic() >= self.wallets_due
+        try:
+            events = self.api.drive(monitor.poll(self.api.session, self.monitor, wallets=wallets))
+        except AuthError:
+            raise
+        except CloreAPIError as exc:
+            if once:
+                raise
+            if str(exc) != self.trouble:
+                self._line({"event": "trouble", "message": str(exc)})
+                self.board.say(f"{exc} Going on.")
+            self.trouble = str(exc)
+            return
+        self.trouble = ""
+        if wallets:
+            self.wallets_due = time.monotonic() + _WALLETS_EVERY_S
+        if not self.looked:
+            self._known()
+        self.looked = True
+        self._tell(events)
+        seen = [each.order for each in self.monitor.seen.values()]
+        rates = orders.rates_of(self.api, seen)
+        self.usd_h = {order.id: orders.usd_per_hour(order, rates) for order in seen}
+        self._follow()
+
+    def _known(self) -> None:
+        """Of the orders that were named, each must be there.
+
+        Raises:
+            NotFoundError: one is not, or has ended.
+        """
+        from clore_ai.exceptions import NotFoundError  # noqa: PLC0415 - not for --help
+
+        missing = sorted((self.monitor.ids or frozenset()) - set(self.monitor.seen))
+        if missing:
+            raise NotFoundError(
+                f"No order {', '.join(map(str, missing))} of yours runs. See: clore orders"
+            )
+
+    def _follow(self) -> None:
+        if self.feeds is None:
+            return
+        self.feeds.only(list(self.monitor.seen))
+        for order_id, seen in self.monitor.seen.items():
+            order, access = seen.order, self.api.session.access
+            hosts = order.ssh_hosts if order.ssh_port is not None else []
+            targets = [access.target(order, host, tell=self.board.say) for host in hosts]
+            self.feeds.follow(order_id, targets)
+
+    def _drain(self, within_s: float) -> None:
+        if self.feeds is None:
+            time.sleep(within_s)
+            return
+        for report in self.feeds.reports(within_s):
+            if report.gpus:
+                self._tell(self.monitor.feed_gpus(report.order_id, report.gpus, report.mono))
+            else:
+                self._tell(
+                    self.monitor.feed_ssh(report.order_id, report.mono, up=False, why=report.why)
+                )
+
+    def _wait_for_gpus(self) -> None:
+        """One reading of each order that can be read, or why there is none; 15 s at most."""
+        until = time.monotonic() + 15.0
+        while time.monotonic() < until and any(
+            not each.gpus and not each.why and each.order.ssh_port is not None and self.feeds
+            for each in self.monitor.seen.values()
+        ):
+            self._drain(_TICK_S)
+
+    def _cancel(self) -> None:
+        """End what idled too long; what can't be ended now is tried again at the next look."""
+        from clore_ai.cli import cancel  # noqa: PLC0415 - not for --help
+
+        over = [order_id for order_id in self.monitor.over if order_id not in self.idle_said]
+        if not over:
+            return
+        with self.board.away():
+            ended = cancel.end(self.api, over, None, _CANCEL_WITHIN_S)
+        for done in ended:
+            row = cancel.row(done)
+            if done.gone:
+                self.idle_said.add(done.order_id)
+            elif done.error is not None:
+                self.board.say(str(done.error))
+            self._line({"event": "cancelled" if done.gone else "failed", **row})
+
+    # -- what goes out -------------------------------------------------------------------------
+
+    def _tell(self, events: list[Event]) -> None:
+        for event in events:
+            self._line({"event": event.what, "order_id": event.order_id, "message": event.message})
+            self.board.say(event.message)
+
+    def _rows(self) -> list[_board.Row]:
+        now = self._now()
+        return [
+            _board.row(seen, self.usd_h.get(order_id), now)
+            for order_id, seen in self.monitor.seen.items()
+        ]
+
+    def _show(self) -> None:
+        rows = self._rows()
+        if self.as_json:
+            states = [_board.facts(seen, self.usd_h.get(order_id), self._now())
+                      for order_id, seen in self.monitor.seen.items()]  # fmt: skip
+            self._line({"event": "status", "orders": states})
+        else:
+            self.board.show(rows)
+
+    def _now(self) -> float:
+        from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+
+        return self.api.drive(clock()).wall
+
+    def _line(self, event: dict[str, Any]) -> None:
+        if self.as_json:
+            click.echo(json.dumps(without({**event, "at": self._now()}), default=str))
+            sys.stdout.flush()

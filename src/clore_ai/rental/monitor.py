@@ -1,0 +1,309 @@
+"""Watch orders: what happens to them and to what pays them, and which of them idle.
+
+A `Monitor` is a state: lists of orders, wallets, readings of GPUs and news of connections go in,
+events come out; it asks nobody and has no clock (`poll` asks for it). What is not known is never
+held against an order: only readings that follow each other closely count as time in which its
+GPUs idled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from clore_ai._flow import Flow, clock
+from clore_ai.exceptions import CloreAPIError, ConfigError
+from clore_ai.rental import lease, look, warn
+from clore_ai.rental.cost import fees, spent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from clore_ai._flow import Instant
+    from clore_ai.ledger import Intent
+    from clore_ai.models import Order
+    from clore_ai.rental.session import Session
+
+IDLE_PERCENT = 5.0
+"""A GPU that is used no more than this idles."""
+GAP_S = 60.0
+"""Readings further apart than this tell nothing of the time between."""
+WARN_SHARE = 0.8
+"""Of the time after which an idle order is cancelled: then it is warned of."""
+IDLE_TOLD_S = 1800.0
+"""Where nothing is cancelled, an order that has idled so long is told of."""
+SSH_LOST_S = 15.0
+"""A connection that comes back sooner was not lost."""
+WALLET_NEAR_S = 3600.0
+_DAY_S = 86_400.0
+
+What = Literal["order", "state", "host_lost", "host_back", "ssh_up", "ssh_lost", "idle", "busy",
+               "idle_over", "lease_near", "wallet_dry", "wallet_ok", "ended"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One line of `nvidia-smi`; None for what it does not say."""
+
+    index: int
+    use_percent: float | None
+    temperature_c: float | None
+    memory_used_mib: float | None = None
+    memory_total_mib: float | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened, in a sentence."""
+
+    what: What
+    order_id: int | None
+    message: str
+
+
+@dataclass
+class Seen:
+    """One order as it was last seen."""
+
+    order: Order
+    ends_at: float | None = None
+    """Of its lease, unix seconds."""
+    gpus: Sequence[Gpu] = ()
+    read_at: float | None = None
+    """When `gpus` were read, on the clock that never jumps."""
+    ssh: Literal["", "up", "down"] = ""
+    why: str = ""
+    """Why it is down."""
+    down_at: float | None = None
+    idle_s: float = 0.0
+    """How long all GPUs have idled, as far as readings say."""
+    warned: bool = False
+    over: bool = False
+    near: bool = False
+    lost: bool = False
+
+    @property
+    def use_percent(self) -> float | None:
+        """Of the busiest GPU."""
+        return max((g.use_percent for g in self.gpus if g.use_percent is not None), default=None)
+
+    @property
+    def temperature_c(self) -> float | None:
+        """Of the hottest GPU."""
+        known = (g.temperature_c for g in self.gpus if g.temperature_c is not None)
+        return max(known, default=None)
+
+
+def reading(line: str) -> Gpu | None:
+    """``0, 57, 63, 1024, 24576``: index, use, temperature, memory; None for any other line."""
+    cells = [cell.strip() for cell in line.split(",")]
+    if len(cells) != 5 or not (cells[0].isascii() and cells[0].isdigit()):  # noqa: PLR2004 - see above
+        return None
+    return Gpu(int(cells[0]), *(_number(cell) for cell in cells[1:]))
+
+
+def _number(cell: str) -> float | None:
+    """None for ``[N/A]`` and the like."""
+    return float(cell) if cell.isascii() and cell.replace(".", "", 1).isdigit() else None
+
+
+@dataclass
+class Monitor:
+    """Some orders, or all. `idle_limit_s`: cancel what idles so long; None: never."""
+
+    ids: frozenset[int] | None = None
+    idle_limit_s: float | None = None
+    seen: dict[int, Seen] = field(default_factory=dict[int, Seen])
+    dry: set[str] = field(default_factory=set[str])
+    """Coins whose wallet is told to run dry."""
+
+    def feed_orders(
+        self, rows: Iterable[Order], intents: Mapping[int, Intent], now: Instant
+    ) -> list[Event]:
+        """The user's orders, ended ones too."""
+        events: list[Event] = []
+        listed = {o.id: o for o in rows if self.ids is None or o.id in self.ids}
+        for order_id in [i for i in self.seen if i not in listed or not listed[i].active]:
+            last = self.seen.pop(order_id).order
+            events.append(_ended(listed.get(order_id, last)))
+        for order in listed.values():
+            if order.active:
+                events += self._order(order, intents.get(order.id), now)
+        return events
+
+    def _order(self, order: Order, intent: Intent | None, now: Instant) -> list[Event]:
+        events: list[Event] = []
+        seen = self.seen.get(order.id)
+        if seen is None:
+            seen = self.seen[order.id] = Seen(order)
+            where = f"on server {order.server_id}, {order.status or 'state unknown'}"
+            events.append(Event("order", order.id, f"Order {order.id} {where}."))
+        elif order.status != seen.order.status:
+            said = f"Order {order.id} is {order.status}; it was {seen.order.status}."
+            events.append(Event("state", order.id, said))
+        seen.order = order
+        if (order.online is False) != seen.lost:
+            seen.lost = not seen.lost
+            events.append(_host(order, lost=seen.lost))
+        seen.ends_at = None if intent is None else intent.ends_at
+        near = intent is not None and lease.is_near(intent, now.wall)
+        if near and not seen.near and seen.ends_at is not None:
+            events.append(_near(order.id, seen.ends_at - now.wall))
+        seen.near = near
+        return events
+
+    def feed_wallets(
+        self,
+        balances: Mapping[str, float],
+        rows: Iterable[Order],
+        running: Iterable[Intent],
+        now: Instant,
+    ) -> list[Event]:
+        """What each wallet holds, the orders that it pays, and what the ledger knows of them."""
+        events: list[Event] = []
+        orders, kept = [o for o in rows if o.active], list(running)
+        for coin, balance in sorted(balances.items()):
+            left = left_s(coin, balance, orders)
+            paid = [intent for intent in kept if intent.currency == coin]
+            soon = left is not None and left < WALLET_NEAR_S
+            early = left is not None and warn.runs_dry(paid, now.wall, balance) is not None
+            if left is not None and (soon or early) and coin not in self.dry:
+                self.dry.add(coin)
+                said = f"The {coin} wallet is empty in about {lease.words(max(60.0, left))}"
+                events.append(Event("wallet_dry", None, f"{said}. Top up, or cancel in time."))
+            elif not (soon or early) and coin in self.dry:
+                self.dry.discard(coin)
+                events.append(Event("wallet_ok", None, f"The {coin} wallet suffices again."))
+        return events
+
+    def feed_gpus(self, order_id: int, gpus: Sequence[Gpu], mono: float) -> list[Event]:
+        """One reading of all GPUs of an order; at a time of the clock that never jumps."""
+        seen = self.seen.get(order_id)
+        if seen is None or not gpus:
+            return []
+        events = self.feed_ssh(order_id, mono, up=True)
+        idled, before = _idles(seen.gpus), seen.read_at
+        seen.gpus, seen.read_at = gpus, mono
+        if not _idles(gpus):
+            warned, seen.idle_s, seen.warned = seen.warned, 0.0, False
+            if warned:
+                events.append(Event("busy", order_id, f"Order {order_id} is busy again."))
+            return events
+        if idled and before is not None and 0 <= mono - before <= GAP_S:
+            seen.idle_s += mono - before
+        return events + self._idle(seen)
+
+    def _idle(self, seen: Seen) -> list[Event]:
+        order_id, idled = seen.order.id, _words(seen.idle_s)
+        limit = self.idle_limit_s
+        if not seen.warned and seen.idle_s >= (
+            IDLE_TOLD_S if limit is None else limit * WARN_SHARE
+        ):
+            seen.warned = True
+            if limit is None:
+                then = f"and is billed. Stop paying: clore cancel {order_id}"
+            else:
+                left = _words(max(1.0, limit - seen.idle_s))
+                then = f"and will be cancelled in {left}, unless its GPUs get to work."
+            return [Event("idle", order_id, f"Order {order_id} has idled for {idled} {then}")]
+        if limit is not None and seen.warned and not seen.over and seen.idle_s >= limit:
+            seen.over = True
+            said = f"Order {order_id} has idled for {idled}: cancelling it."
+            return [Event("idle_over", order_id, said)]
+        return []
+
+    def feed_ssh(self, order_id: int, mono: float, *, up: bool, why: str = "") -> list[Event]:
+        """The connection to an order came up, or went down; call again while it stays down."""
+        seen = self.seen.get(order_id)
+        if seen is None:
+            return []
+        was, seen.why = seen.ssh, why
+        if up:
+            lost = was == "down" and seen.down_at is None
+            seen.ssh, seen.down_at = "up", None
+            if not was or lost:
+                return [Event("ssh_up", order_id, f"SSH of order {order_id} is up.")]
+            return []
+        if was == "up":
+            seen.ssh, seen.down_at = "down", mono
+            seen.gpus, seen.read_at = (), None
+        elif seen.down_at is not None and mono - seen.down_at >= SSH_LOST_S:
+            seen.down_at = None
+            said = f"SSH of order {order_id} is lost{f': {why}' if why else ''}."
+            return [Event("ssh_lost", order_id, f"{said} Trying again.")]
+        return []
+
+    @property
+    def over(self) -> list[int]:
+        """Orders that idled too long: to be cancelled until they are gone."""
+        return [order_id for order_id, seen in self.seen.items() if seen.over]
+
+
+def left_s(coin: str, balance: float, orders: Iterable[Order]) -> float | None:
+    """How long a wallet pays these orders, fees in; None where nothing is paid from it."""
+    a_day = sum(
+        order.price + fees(order.type, order.price, None)
+        for order in orders
+        if order.currency == coin and order.price
+    )
+    return balance / a_day * _DAY_S if a_day > 0 else None
+
+
+def _idles(gpus: Sequence[Gpu]) -> bool:
+    """Do all GPUs idle, as far as all say?"""
+    return bool(gpus) and all(
+        g.use_percent is not None and g.use_percent <= IDLE_PERCENT for g in gpus
+    )
+
+
+def _ended(order: Order) -> Event:
+    total = spent(order)
+    cost = "" if total is None else f" It cost {total:.8g} {order.currency}, fees in."
+    return Event("ended", order.id, f"Order {order.id} has ended.{cost}")
+
+
+def _host(order: Order, *, lost: bool) -> Event:
+    if lost:
+        said = f"The host of order {order.id} (server {order.server_id}) has gone offline."
+        return Event("host_lost", order.id, f"{said} Stop paying: clore cancel {order.id}")
+    return Event("host_back", order.id, f"The host of order {order.id} is online again.")
+
+
+def _near(order_id: int, left: float) -> Event:
+    if left <= 0:
+        said = f"Order {order_id} is past its lease, and billed: clore reap ends it."
+    else:
+        said = (
+            f"The lease of order {order_id} ends in {_words(left)}; keep it: "
+            f"clore lease extend {order_id} 6h"
+        )
+    return Event("lease_near", order_id, said)
+
+
+def _words(seconds: float) -> str:
+    return lease.words(seconds) if seconds >= 60 else f"{seconds:.0f}s"  # noqa: PLR2004 - a minute
+
+
+def poll(session: Session, monitor: Monitor, *, wallets: bool) -> Flow[list[Event]]:
+    """Look at the orders, and at the `wallets` where that is due; what happened since.
+
+    Raises:
+        CloreAPIError: the service can't be asked; nothing is known to have happened.
+    """
+    rows = yield from look.orders(session, include_completed=True)
+    kept: list[Intent] = []
+    try:
+        kept = session.ledger.running()
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    now = yield from clock()
+    by_order = {intent.order_id: intent for intent in kept if intent.order_id is not None}
+    events = monitor.feed_orders(rows, by_order, now)
+    if wallets and any(order.active for order in rows):
+        try:
+            found = yield from look.wallets(session)
+        except CloreAPIError:
+            return events  # at the next look
+        balances = {w.name: w.balance for w in found if w.balance is not None}
+        events += monitor.feed_wallets(balances, rows, kept, (yield from clock()))
+    return events
