@@ -18,6 +18,7 @@ from bench.figures import (
     search,
     spot,
     start,
+    watch,
     week,
 )
 
@@ -38,6 +39,7 @@ FIGURES: dict[str, Callable[[Setting], list[Row]]] = {
     "listing": listing.measure,
     "rooms": rooms.measure,
     "race": race.measure,
+    "watch": watch.measure,
     "ready": ready.measure,
     "week": week.measure,
     "spot": spot.measure,

@@ -1,0 +1,74 @@
+"""Twenty watches at once: requests a poll, counted by the marketplace's journal.
+
+In one process, with a watch each in a thread of one client; and in as many processes of one key,
+which share the state folder.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report import Row
+from clore_ai import CloreAI
+
+if TYPE_CHECKING:
+    from bench.setting import Setting
+    from clore_sandbox import Sandbox
+
+WATCHES = 20
+PROCESSES = 5
+EVERY_S = 2.0
+POLLS = 5
+WORKER = Path(__file__).parents[1] / "workers" / "watch.py"
+
+
+def measure(setting: Setting) -> list[Row]:
+    """The threads of one process, then several processes."""
+    polls = 2 if setting.quick else POLLS
+    return [_threads(setting, polls), _processes(setting, polls)]
+
+
+def _threads(setting: Setting, polls: int) -> Row:
+    with setting.sandbox() as sandbox, CloreAI(sandbox.api_key, sandbox.base_url) as client:
+
+        def one(number: int) -> None:
+            limit = 0.05 * (number + 1)
+            for _ in client.watch(max_price_usd=limit, every=EVERY_S, timeout=_lasts_s(polls)):
+                pass
+
+        threads = [threading.Thread(target=one, args=(n,)) for n in range(WATCHES)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return _row(f"{WATCHES} watches of one client", sandbox)
+
+
+def _processes(setting: Setting, polls: int) -> Row:
+    words = [str(setting.places.ours.python), str(WORKER), str(setting.folder / "watches")]
+    words += [str(WATCHES // PROCESSES), str(EVERY_S), str(_lasts_s(polls))]
+    with setting.sandbox() as sandbox:
+        running = [subprocess.Popen(words, env=setting.environ(sandbox)) for _ in range(PROCESSES)]
+        if any(process.wait() for process in running):
+            raise RuntimeError(f"{WORKER.name} failed")
+        return _row(f"{WATCHES} watches in {PROCESSES} processes of one key", sandbox)
+
+
+def _lasts_s(polls: int) -> float:
+    return EVERY_S * (polls - 0.5)
+
+
+def _row(what: str, sandbox: Sandbox) -> Row:
+    """Requests by the time from the first to the last, which are a poll apart."""
+    times = [entry.time for entry in sandbox.journal("marketplace")]
+    polls = round((times[-1] - times[0]) / EVERY_S) + 1
+    return Row(
+        what,
+        f"{len(times)} requests in {polls} polls, {len(times) / polls:.2f} a poll",
+        target="1 a poll",
+        met=len(times) <= polls,
+        notes=[f"a poll in {EVERY_S:g} s, at the service's own pace; counted by the journal."],
+    )
