@@ -376,7 +376,7 @@ class CloreAI:
             max_cost_usd: USD that it may cost in all, fees and failed attempts in.
             client_ref: your name for this rental; given twice, the same order comes back.
             purpose: what it is for, as the ledger shall say.
-            tell: is told each event on the way, see `clore_ai.rental.rent.Event`.
+            tell: is told each event on the way, see `clore_ai.rental.attempt.Event`.
 
         On entering it raises:
             NoOffer: no server fits; carries which condition left how many, and what would match.

@@ -22,6 +22,28 @@ from clore_ai.exceptions import AuthError, FieldError
 from clore_client import CloreClient
 
 
+def renting() -> None:
+    """What is rented for a block."""
+    with CloreAI() as client, client.rent("RTX 4090", gpus=2, country=["SE", "NO"]) as rental:
+        order: Order = rental.order
+        order_id: int | None = rental.order_id
+        line: str = rental.ssh_command
+        code: int = rental.exec("true", timeout=5).code
+        with rental.forward(8888) as port:
+            local: int = port
+    print(order, order_id, line, code, local)
+
+
+async def renting_async() -> None:
+    """The same with await."""
+    async with AsyncCloreAI() as client, client.rent("RTX 4090", currency="auto") as rental:
+        out: str = (await rental.exec("true")).stdout
+        await rental.put("here", "there")
+        async with rental.forward(8888) as port:
+            local: int = port
+    print(out, local)
+
+
 def blocking() -> None:
     """004's examples, typed."""
     with CloreAI(api_key="k", base_url=None, timeout=30.0, max_retries=3, deadline=9) as client:

@@ -14,27 +14,20 @@ cancelled; where that fails too, the ledger has it, and the error or the last ev
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable, Literal
+from typing import TYPE_CHECKING
 
 from clore_ai._access import own_key
-from clore_ai._flow import Exec, Sleep, clock
+from clore_ai._flow import Exec, clock
 from clore_ai.exceptions import (
     BudgetError,
     ConfigError,
-    DBError,
     FieldError,
     InvalidInputError,
     NoOffer,
-    OrderEnded,
     OrderUncertain,
-    RateLimitError,
     RentFailed,
-    ResponseError,
-    TransportError,
-    WaitTimeout,
 )
-from clore_ai.hosts import Opinion, Sight
+from clore_ai.hosts import Opinion
 from clore_ai.rental import (
     cancel,
     check,
@@ -49,21 +42,18 @@ from clore_ai.rental import (
     wait,
 )
 from clore_ai.rental import wish as wishes
+from clore_ai.rental.attempt import Course, Event, Rented, Tell, verified
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clore_ai._access import Target
     from clore_ai._flow import Done, Flow
     from clore_ai.models import Order
     from clore_ai.rental.plan import Offer
     from clore_ai.rental.session import Session
-    from clore_ai.rental.verify import Seen
     from clore_ai.rental.wish import Wish
 
-What = Literal[
-    "trying", "lost", "created", "up", "rented", "failed", "cancelling", "cancelled", "uncancelled"
-]
+__all__ = ["LOST", "Event", "Rented", "Tell", "find", "rent", "with_key"]
 
 LOST = (
     "server-already-rented",
@@ -76,62 +66,7 @@ LOST = (
     "you_already_have_spot_order",
 )
 """Refusals that are about this one offer; nothing was rented."""
-_PAUSE_S = 1.0
 _ISSUE = "It did not work: "
-
-
-@dataclass(frozen=True)
-class Event:
-    """One thing that happened on the way.
-
-    `what`: ``trying`` an offer; ``lost`` it (nothing was rented, it is no attempt); ``created`` its
-    order, which is billed from here on; ``up``: SSH logs in; ``rented``: it is good; ``failed``: it
-    is not, for this `reason`; ``cancelling`` it; ``cancelled``; ``uncancelled``: it may still run.
-    """
-
-    what: What
-    attempt: int
-    """From 1 on."""
-    server_id: int
-    order_id: int | None = None
-    reason: str | None = None
-    seconds: float | None = None
-    """Since the order was made."""
-    seen: Seen | None = None
-
-
-Tell = Callable[[Event], object]
-
-
-@dataclass(frozen=True)
-class Rented:
-    """An order that is good, and how to get in."""
-
-    order: Order
-    target: Target | None
-    """None where it was not waited for (`verify` is ``"none"``), or has ended."""
-    offer: Offer | None
-    """As it was chosen; None where an earlier order came back (`client_ref`)."""
-    seen: Seen | None = None
-    """What the verification found."""
-
-
-@dataclass
-class _Course:
-    """One run of `rent`: what is to be known across its attempts."""
-
-    session: Session
-    wish: Wish
-    tell: Tell
-    events: list[Event] = field(default_factory=list["Event"])
-    attempt: int = 1
-    spent_usd: float = 0.0
-
-    def say(self, what: What, server_id: int, order: Order | None = None, **more: object) -> None:
-        order_id = None if order is None else order.id
-        event = Event(what, self.attempt, server_id, order_id, **more)  # type: ignore[arg-type]
-        self.events.append(event)
-        self.tell(event)
 
 
 def rent(
@@ -158,7 +93,7 @@ def rent(
     wish = with_key(session, wish)
     if wish.verify != "none":
         yield from _have_ssh()
-    course = _Course(session, wish, tell)
+    course = Course(session, wish, tell)
     earlier = yield from _earlier(course)
     if earlier is not None:
         if not earlier.active:
@@ -230,7 +165,7 @@ def _have_ssh() -> Flow[None]:
         )
 
 
-def _earlier(course: _Course) -> Flow[Order | None]:
+def _earlier(course: Course) -> Flow[Order | None]:
     """The order that the wish's `client_ref` made before."""
     if course.wish.client_ref is None:
         return None
@@ -238,7 +173,7 @@ def _earlier(course: _Course) -> Flow[Order | None]:
         return (yield from create.earlier(course.session, course.wish.client_ref, locks))
 
 
-def _create(course: _Course, offer: Offer) -> Flow[Order | None]:
+def _create(course: Course, offer: Offer) -> Flow[Order | None]:
     """The order of an offer; None where it is lost, and nothing was rented."""
     session, wish, server_id = course.session, course.wish, offer.server.id
     body = wish.body(server_id, offer.cost.coin, offer.cost.price_per_day)
@@ -274,7 +209,7 @@ def _create(course: _Course, offer: Offer) -> Flow[Order | None]:
     return order
 
 
-def _stopped_in_create(course: _Course, newest: int, server_id: int) -> Flow[None]:
+def _stopped_in_create(course: Course, newest: int, server_id: int) -> Flow[None]:
     """What was sent may have been acted on: look for its order, and cancel it."""
     session = course.session
     mine = [i for i in session.ledger.intents() if (i.id or 0) > newest]
@@ -291,7 +226,7 @@ def _stopped_in_create(course: _Course, newest: int, server_id: int) -> Flow[Non
 
 
 def _see_to(
-    course: _Course, order: Order, offer: Offer | None, *, new: bool = False
+    course: Course, order: Order, offer: Offer | None, *, new: bool = False
 ) -> Flow[Rented | None]:
     """The order once it is good; None when it was not, and is cancelled and noted."""
     session, wish = course.session, course.wish
@@ -302,7 +237,7 @@ def _see_to(
         if wish.verify == "none":
             good: Rented | str = Rented(order, None, offer)
         else:
-            good = yield from _verify(course, order, offer)
+            good = yield from verified(course, order, offer)
     except GeneratorExit:
         raise
     except BaseException:
@@ -327,107 +262,7 @@ def _remember(session: Session, order: Order, identity: Path | None) -> None:
         session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}.")
 
 
-@dataclass(frozen=True)
-class _Bad:
-    """Why an order is no good."""
-
-    why: str
-    hosts: bool = True
-    """Is it the host's fault? What the network here, or the user, may be to blame for is not."""
-
-
-@dataclass(frozen=True)
-class _In:
-    """An order that SSH logs in to."""
-
-    order: Order
-    target: Target
-    seen: Seen
-
-
-def _verify(course: _Course, order: Order, offer: Offer | None) -> Flow[Rented | str]:
-    """The good order, or why it is none; what that says of its host is noted."""
-    wish = course.wish
-    begun = (yield from clock()).mono
-    until = begun + wish.boot_deadline_s
-    promised = verify.promise(order if offer is None else offer.server)
-    found = yield from _log_in(course, order, promised, until)
-    if isinstance(found, _Bad):
-        if found.hosts:
-            yield from _note(course, order, offer, found.why)
-        return found.why
-    order, seen = found.order, found.seen
-    up_after = (yield from clock()).mono - begun
-    course.say("up", order.server_id or 0, order, seconds=up_after, seen=seen)
-    why = "; ".join(seen.faults) or None
-    yield from _note(course, order, offer, why, seen, up_after)
-    if why is not None:
-        return why
-    if wish.verify_command is not None:
-        left = max(1.0, until - (yield from clock()).mono)
-        # Not held against the host: the check may be what is wrong.
-        unhappy = yield from verify.own_check(found.target, wish.verify_command, left)
-        if unhappy is not None:
-            return unhappy
-    return Rented(order, found.target, offer, seen)
-
-
-def _log_in(
-    course: _Course, order: Order, promised: verify.Promise, until: float
-) -> Flow[_In | _Bad]:
-    """Try all hosts of the order until SSH logs in at one, or the deadline."""
-    session, wish = course.session, course.wish
-    bad = _Bad(f"no SSH in {wish.boot_deadline_s:.0f} s")
-    while (left := until - (yield from clock()).mono) > 0:
-        try:
-            order = yield from wait.until_ssh(session, order.id, left)
-        except OrderEnded:
-            return _Bad("it ended by itself")
-        except WaitTimeout as exc:
-            return _Bad("its host is offline") if exc.order.online is False else bad
-        except (DBError, RateLimitError, ResponseError, TransportError) as exc:
-            bad = _Bad(f"the service could not be asked ({exc})", hosts=False)
-            yield Sleep(_PAUSE_S)
-            continue
-        for host in order.ssh_hosts:
-            within = max(1.0, until - (yield from clock()).mono)
-            target = session.access.target(order, host)
-            seen = yield from verify.look(target, wish.verify, promised, within)
-            if not isinstance(seen, str):
-                return _In(order, target, seen)
-            bad = _Bad(seen)
-        yield Sleep(_PAUSE_S)
-    return bad
-
-
-def _note(
-    course: _Course,
-    order: Order,
-    offer: Offer | None,
-    why: str | None,
-    seen: Seen | None = None,
-    boot_s: float | None = None,
-) -> Flow[None]:
-    """Keep what was seen of the host; that it can't be kept stops nothing."""
-    if order.server_id is None:
-        return
-    sight = Sight(
-        order.server_id,
-        order.owner if offer is None else offer.server.owner,
-        (yield from clock()).wall,
-        why is None,
-        why,
-        boot_s,
-        None if seen is None else seen.mbit_s,
-        None if seen is None else seen.disk_mb_s,
-    )
-    try:
-        course.session.hosts.note(sight)
-    except ConfigError as exc:
-        course.session.note_trouble(str(exc))
-
-
-def _cancel(course: _Course, order: Order, reason: str) -> Flow[None]:
+def _cancel(course: Course, order: Order, reason: str) -> Flow[None]:
     """End an order and see that it is gone; its reason goes to the service and the ledger.
 
     Raises:
@@ -459,7 +294,7 @@ def _cancel(course: _Course, order: Order, reason: str) -> Flow[None]:
     course.say("cancelled", server_id, ended)
 
 
-def _none_good(course: _Course) -> str:
+def _none_good(course: Course) -> str:
     failed = [e for e in course.events if e.what == "failed"]
     lost = [e for e in course.events if e.what == "lost"]
     if not failed:

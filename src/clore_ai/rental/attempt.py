@@ -1,0 +1,193 @@
+"""One order on its way to be good: what is told of it, and how it is verified.
+
+Within the boot deadline SSH must log in, at any of the order's hosts, and what is there must be
+what was promised (`verify`). What that says of the host is noted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable, Literal
+
+from clore_ai._flow import Sleep, clock
+from clore_ai.exceptions import (
+    ConfigError,
+    DBError,
+    OrderEnded,
+    RateLimitError,
+    ResponseError,
+    TransportError,
+    WaitTimeout,
+)
+from clore_ai.hosts import Sight
+from clore_ai.rental import verify, wait
+
+if TYPE_CHECKING:
+    from clore_ai._access import Target
+    from clore_ai._flow import Flow
+    from clore_ai.models import Order
+    from clore_ai.rental.plan import Offer
+    from clore_ai.rental.session import Session
+    from clore_ai.rental.verify import Seen
+    from clore_ai.rental.wish import Wish
+
+_PAUSE_S = 1.0
+
+What = Literal[
+    "trying", "lost", "created", "up", "rented", "failed", "cancelling", "cancelled", "uncancelled"
+]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened on the way.
+
+    `what`: ``trying`` an offer; ``lost`` it (nothing was rented, it is no attempt); ``created`` its
+    order, which is billed from here on; ``up``: SSH logs in; ``rented``: it is good; ``failed``: it
+    is not, for this `reason`; ``cancelling`` it; ``cancelled``; ``uncancelled``: it may still run.
+    """
+
+    what: What
+    attempt: int
+    """From 1 on."""
+    server_id: int
+    order_id: int | None = None
+    reason: str | None = None
+    seconds: float | None = None
+    """Since the order was made."""
+    seen: Seen | None = None
+
+
+Tell = Callable[[Event], object]
+
+
+@dataclass(frozen=True)
+class Rented:
+    """An order that is good, and how to get in."""
+
+    order: Order
+    target: Target | None
+    """None where it was not waited for (`verify` is ``"none"``), or has ended."""
+    offer: Offer | None
+    """As it was chosen; None where an earlier order came back (`client_ref`)."""
+    seen: Seen | None = None
+    """What the verification found."""
+
+
+@dataclass
+class Course:
+    """One run of `rent`: what is to be known across its attempts."""
+
+    session: Session
+    wish: Wish
+    tell: Tell
+    events: list[Event] = field(default_factory=list["Event"])
+    attempt: int = 1
+    spent_usd: float = 0.0
+
+    def say(self, what: What, server_id: int, order: Order | None = None, **more: object) -> None:
+        """Tell of an event, and keep it."""
+        order_id = None if order is None else order.id
+        event = Event(what, self.attempt, server_id, order_id, **more)  # type: ignore[arg-type]
+        self.events.append(event)
+        self.tell(event)
+
+
+@dataclass(frozen=True)
+class _Bad:
+    """Why an order is no good."""
+
+    why: str
+    hosts: bool = True
+    """Is it the host's fault? What the network here, or the user, may be to blame for is not."""
+
+
+@dataclass(frozen=True)
+class _In:
+    """An order that SSH logs in to."""
+
+    order: Order
+    target: Target
+    seen: Seen
+
+
+def verified(course: Course, order: Order, offer: Offer | None) -> Flow[Rented | str]:
+    """The good order, or why it is none; what that says of its host is noted."""
+    wish = course.wish
+    begun = (yield from clock()).mono
+    until = begun + wish.boot_deadline_s
+    promised = verify.promise(order if offer is None else offer.server)
+    found = yield from _log_in(course, order, promised, until)
+    if isinstance(found, _Bad):
+        if found.hosts:
+            yield from _note(course, order, offer, found.why)
+        return found.why
+    order, seen = found.order, found.seen
+    up_after = (yield from clock()).mono - begun
+    course.say("up", order.server_id or 0, order, seconds=up_after, seen=seen)
+    why = "; ".join(seen.faults) or None
+    yield from _note(course, order, offer, why, seen, up_after)
+    if why is not None:
+        return why
+    if wish.verify_command is not None:
+        left = max(1.0, until - (yield from clock()).mono)
+        # Not held against the host: the check may be what is wrong.
+        unhappy = yield from verify.own_check(found.target, wish.verify_command, left)
+        if unhappy is not None:
+            return unhappy
+    return Rented(order, found.target, offer, seen)
+
+
+def _log_in(
+    course: Course, order: Order, promised: verify.Promise, until: float
+) -> Flow[_In | _Bad]:
+    """Try all hosts of the order until SSH logs in at one, or the deadline."""
+    session, wish = course.session, course.wish
+    bad = _Bad(f"no SSH in {wish.boot_deadline_s:.0f} s")
+    while (left := until - (yield from clock()).mono) > 0:
+        try:
+            order = yield from wait.until_ssh(session, order.id, left)
+        except OrderEnded:
+            return _Bad("it ended by itself")
+        except WaitTimeout as exc:
+            return _Bad("its host is offline") if exc.order.online is False else bad
+        except (DBError, RateLimitError, ResponseError, TransportError) as exc:
+            bad = _Bad(f"the service could not be asked ({exc})", hosts=False)
+            yield Sleep(_PAUSE_S)
+            continue
+        for host in order.ssh_hosts:
+            within = max(1.0, until - (yield from clock()).mono)
+            target = session.access.target(order, host)
+            seen = yield from verify.look(target, wish.verify, promised, within)
+            if not isinstance(seen, str):
+                return _In(order, target, seen)
+            bad = _Bad(seen)
+        yield Sleep(_PAUSE_S)
+    return bad
+
+
+def _note(
+    course: Course,
+    order: Order,
+    offer: Offer | None,
+    why: str | None,
+    seen: Seen | None = None,
+    boot_s: float | None = None,
+) -> Flow[None]:
+    """Keep what was seen of the host; that it can't be kept stops nothing."""
+    if order.server_id is None:
+        return
+    sight = Sight(
+        order.server_id,
+        order.owner if offer is None else offer.server.owner,
+        (yield from clock()).wall,
+        why is None,
+        why,
+        boot_s,
+        None if seen is None else seen.mbit_s,
+        None if seen is None else seen.disk_mb_s,
+    )
+    try:
+        course.session.hosts.note(sight)
+    except ConfigError as exc:
+        course.session.note_trouble(str(exc))
