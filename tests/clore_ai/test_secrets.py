@@ -57,6 +57,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "set_spot_price": {"order_id": 7, "price": 2.0},
     "spot_auto": {"order_id": 7, "max_per_day": 2.0, "for_s": 0.01},
     "set_server_settings": {"name": "mine", "availability": True},
+    "rent": {"gpu": "RTX", "env": {"OF_MINE": SECRETS["env"]}, "jupyter_token": SECRETS["token"]},
     "wait_for_ssh": {"order_id": 7, "timeout": 0.1},
 }
 
@@ -115,13 +116,21 @@ def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException |
         async with AsyncCloreAI(KEY, base_url, max_retries=0, **options) as client:
             client.session.look_for_s = 0.1
             clean(repr(client), [KEY], "a client")
-            return await getattr(client, name)(**words)
+            made = getattr(client, name)(**words)
+            if name == "rent":
+                async with made as rental:
+                    return rental
+            return await made
 
     def blocking(name: str, words: dict[str, Any]) -> Any:
         with CloreAI(KEY, base_url, max_retries=0, **options) as client:
             client.session.look_for_s = 0.1
             clean(repr(vars(client)), [KEY], "a client")
-            return getattr(client, name)(**words)
+            made = getattr(client, name)(**words)
+            if name == "rent":
+                with made as rental:
+                    return rental
+            return made
 
     def one(name: str, words: dict[str, Any]) -> BaseException | None:
         draw = name == "create_order"  # a tenth of a second, and the rest passes the same frames
@@ -134,7 +143,8 @@ def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException |
 
 
 def _methods() -> set[str]:
-    plain = {"close", "drive", "session", "ledger"}
+    # A watch looks over what fails, see below; the others ask nothing.
+    plain = {"close", "drive", "session", "ledger", "watch"}
     return {name for name in vars(CloreAI) if not name.startswith("_")} - plain
 
 
@@ -165,6 +175,29 @@ def test_a_host_that_tells_all(
         failures = every_call(kind, base_url)
     assert any(failures)
     assert "< POST /v1/create_order" in heard.getvalue()
+    clean(heard.getvalue(), SECRETS.values(), "a log")
+
+
+@pytest.mark.parametrize("answer", [page, refusal, everything(SECRETS)], ids=["page", "6", "all"])
+def test_a_watch_of_such_a_host(
+    kind: str, answer: Callable[[str], tuple[int, str, str]], heard: io.StringIO
+) -> None:
+    """It goes on, and what it gives and logs shows nothing either."""
+
+    async def asynchronous(base_url: str) -> list[Any]:
+        async with AsyncCloreAI(KEY, base_url, max_retries=0) as client:
+            return [server async for server in client.watch("RTX", every=0.1, timeout=0.3)]
+
+    def blocking(base_url: str) -> list[Any]:
+        with CloreAI(KEY, base_url, max_retries=0) as client:
+            return list(client.watch("RTX", every=0.1, timeout=0.3))
+
+    with answering(answer) as base_url:
+        if kind == "sync":
+            attempt(lambda: blocking(base_url))
+        else:
+            attempt(lambda: asyncio.run(asynchronous(base_url)))
+    assert "< GET /v1/marketplace" in heard.getvalue()
     clean(heard.getvalue(), SECRETS.values(), "a log")
 
 
