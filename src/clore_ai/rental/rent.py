@@ -131,7 +131,15 @@ def find(session: Session, wish: Wish) -> Flow[list[Offer]]:
     Raises:
         NoOffer: there is none.
     """
-    wish = wishes.checked(wish)
+    # Raised here, where no frame holds the service's raw records.
+    found, why = yield from _offers(session, wishes.checked(wish))
+    if why is not None:
+        raise NoOffer(lack.sentence(why, wishes.PARAMETERS), why)
+    return found
+
+
+def _offers(session: Session, wish: Wish) -> Flow[tuple[list[Offer], lack.Lack | None]]:
+    """The offers; or why there is none."""
     records = yield from pick.everything(session)
     servers = yield from pick.priced(
         session, records, [r for r in records if pick.fits(r, wish.filter)]
@@ -139,11 +147,10 @@ def find(session: Session, wish: Wish) -> Flow[list[Offer]]:
     balances = {w.name: w.balance or 0.0 for w in (yield from look.wallets(session))}
     opinion = yield from _opinion(session)
     found = plan.offers(servers, wish, balances, opinion)
-    if not found:
-        everyone = yield from pick.priced(session, records, records)
-        why = lack.lack(records, everyone, wish, balances, opinion)
-        raise NoOffer(lack.sentence(why, wishes.PARAMETERS), why)
-    return found
+    if found:
+        return found, None
+    everyone = yield from pick.priced(session, records, records)
+    return [], lack.lack(records, everyone, wish, balances, opinion)
 
 
 def _opinion(session: Session) -> Flow[Opinion]:
