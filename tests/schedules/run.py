@@ -86,12 +86,16 @@ def _acting(plan: Plan, server: int, home: Path, path: Path) -> Callable[[], Non
 
 
 def _fork(work: Callable[[], None]) -> int:
+    # Held while Python puts itself in order after the fork: it would be left half done.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
     if child:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return child
     code = 1
     try:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         work()
         code = 0
     except KeyboardInterrupt:
