@@ -163,6 +163,7 @@ class Driver:
 
     def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
         self._settings = settings
+        self._timeout_s = timeout_s
         self._limiter = limiter
         self._clock = ServiceClock()
         self._client = httpx.Client(headers=_headers(settings), timeout=timeout_s, verify=_tls())
@@ -174,6 +175,10 @@ class Driver:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def beside(self) -> AsyncDriver:
+        """One for the running event loop, with the same settings and at one pace with this."""
+        return AsyncDriver(self._settings, self._timeout_s, self._limiter)
 
     def run(self, flow: Flow[T]) -> T:
         """Perform the flow's steps and return its result."""

@@ -107,6 +107,8 @@ class Exec:
     words: tuple[str, ...]
     stdin: bytes = b""
     within_s: float = 60.0
+    folder: str | None = None
+    """Where it runs; None for where this process is."""
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ def run(step: Exec) -> Done:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
+                cwd=step.folder,
                 start_new_session=True,
             )
         except OSError as exc:
@@ -83,7 +84,12 @@ async def run_async(step: Exec) -> Done:
     # what that has started.
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
-            *step.words, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            *step.words,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            cwd=step.folder,
+            start_new_session=True,
         )
     )
     try:

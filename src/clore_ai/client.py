@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clore_ai import _wire
+from clore_ai import _wire, jobs
 from clore_ai._drive import Driver
 from clore_ai._flow import DEADLINE_S, Flow, Rules, request
 from clore_ai._secrets import hide
 from clore_ai.config import folder_of, resolve
+from clore_ai.jobs.engine import Engine
+from clore_ai.ledger import Ledger, account_of
 from clore_ai.rate_limiter import RateLimiter
 from clore_ai.rental import (
     cancel,
@@ -29,13 +33,12 @@ from clore_ai.rental.wish import ATTEMPTS, AUTO, DEFAULT_IMAGE
 from clore_ai.rentals import Rental
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from clore_ai.ledger import Ledger
+    from clore_ai.jobs import Job
     from clore_ai.models import (
         MarketplaceServer,
         MyServer,
@@ -136,6 +139,19 @@ class CloreAI:
     def drive(self, flow: Flow[T]) -> T:
         """Run a flow of `clore_ai.rental` and return its result."""
         return self._driver.run(flow)
+
+    def in_loop(self, work: Callable[[Engine], Awaitable[T]]) -> T:
+        """The result of what watches a job (`clore_ai.jobs`), in an event loop."""
+
+        async def watch() -> T:
+            driver = self._driver.beside()
+            try:
+                account = account_of(self.base_url, self.api_key)
+                return await work(Engine(self._session, driver, account))
+            finally:
+                await driver.close()
+
+        return asyncio.run(watch())
 
     def wallets(self) -> list[Wallet]:
         """The account's wallets. `balance` is in the wallet's own coin, or None (004, wallets).
@@ -526,3 +542,40 @@ class CloreAI:
             WaitTimeout: no answer; carries the order, which is still billed.
         """
         return self.drive(wait.until_ssh(self._session, order_id, timeout))
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        order_id: int,
+        *,
+        folder: str | Path = ".",
+        outputs: Sequence[str] = (),
+        env: dict[str, str] | None = None,
+        setup: str | None = None,
+        cancel: bool = False,
+        on_output: Callable[[bytes], object] | None = None,
+    ) -> Job:
+        """Run a command on an order: upload a folder, run, stream, fetch; the job's record.
+
+        `code` in it is the command's own exit code. A dropped connection does not end the job, and
+        is made again. The jobs' records and logs are in the state folder (docs/run.md).
+
+        Args:
+            command: one text is a line for the shell there; of several each is quoted.
+            order_id: where; its SSH is waited for.
+            folder: the working folder; what git ignores, or a ``.cloreignore``, stays here.
+            outputs: folders or files in it that come back while it runs and at the end.
+            env: variables; in no record, and on no command line.
+            setup: a line to run before, or a file of requirements (``….txt``).
+            cancel: cancel the order in the end, whichever way it ends.
+            on_output: takes what the job writes, as it comes; standard output and errors in one.
+
+        Raises:
+            InvalidInputError: it can't be run so; nothing was sent.
+            CloreAPIError: it could not be done; `state` of the record says how far it came.
+        """
+        words = [command] if isinstance(command, str) else command
+        spec = jobs.checked(words, Path(folder), outputs, hide(env), setup)
+        return self.in_loop(
+            lambda engine: jobs.run(engine, spec, order_id, cancels=cancel, show=on_output)
+        )

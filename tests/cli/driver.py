@@ -117,9 +117,8 @@ class Clore:
         return subprocess.Popen(
             [*CLORE, *map(str, args)],
             env=env,
-            text=True,
             start_new_session=True,
-            **{**pipes, **options},
+            **{"text": True, **pipes, **options},
         )
 
     def with_(self, **env: str) -> Clore:

@@ -93,6 +93,11 @@ CASES: dict[str, list[tuple[str, ...]] | None] = {
     "config set": [("api_key",), ("api_key", "--json")],
     "config get": [("api_key",), ("api_key", "--json")],
     "config show": [(), ("--json",)],
+    "run": None,
+    "jobs": None,
+    "logs": None,
+    "attach": None,
+    "stop": None,
     "sandbox up": None,
     "sandbox status": None,
     "sandbox down": None,
@@ -300,6 +305,37 @@ def test_the_local_marketplace(local: Clore) -> None:
     run(local, *flagged(("sandbox", "down"), 0))
     assert "No marketplace" in run(local, *flagged(("sandbox", "status"), 1))
     clean_files(local.home, ALL, but=in_private)
+
+
+def test_jobs(user: Renter, order: int, tmp_path: Path) -> None:
+    """Variables of a job go through SSH's own stream; no record, log or process shows them."""
+    with CloreAI(user.key, user.market.base_url) as api:
+        api.rate_limiter.min_interval = 0
+        api.cancel_order(order)  # it has a password
+    mine = str(user.rent())
+    file = tmp_path / "variables"
+    file.write_text(f"OF_FILE='{SECRETS['token']}'\n")
+    folder = tmp_path / "w"
+    folder.mkdir()
+    words = ("run", "--order", mine, "--folder", str(folder), "--env", "OF_MINE",
+             "--env-file", str(file), "--output", "o")  # fmt: skip
+    script = (
+        'mkdir o; echo "$OF_MINE$OF_FILE" > mine; echo ${#OF_MINE}; '
+        "until [ -e go ]; do sleep .1; done"
+    )
+    for number, line in enumerate((
+        (*words, "--detach", "--", script), ("jobs",), ("jobs", "--json"), ("logs", "1"),
+        ("stop", "1"), (*words, "--", "cat go; exit 3"), ("attach", "2"), ("logs", "2", "--json"),
+    )):  # fmt: skip
+        first, last = line, ()
+        if "--" in line:
+            first, last = line[: line.index("--")], line[line.index("--") :]
+        err = run(user, *flagged(first, number), *last)
+        assert "Error: " not in err
+    assert "run" in err or user("logs", "1").out == f"{len(SECRETS['env'])}\n"
+    clean_files(user.home, ALL, but=in_private)
+    unknown = f"{SECRETS['key']}-unknown"
+    assert "401" in run(user, *flagged(words, 0), "--", "true", CLORE_API_KEY=unknown)
 
 
 def test_the_demo(local: Clore) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from http import HTTPStatus
 from http.client import HTTPConnection
@@ -67,14 +68,14 @@ class Market:
 
 
 def _ask(url: str, method: str, key: str, body: bytes | None = None) -> Any:
-    """The answer, over a connection of this process that is kept while it is in use.
+    """The answer, over a connection of this thread that is kept while it is in use.
 
     Raises:
         OSError: there is none, or its HTTP status is that of an error.
     """
     place = urlsplit(url)
     headers = {"auth": key, "content-type": "application/json"}
-    connection = _connection(place.netloc, os.getpid())
+    connection = _connection(place.netloc, (os.getpid(), threading.get_ident()))
     connection.request(method, url, body, headers)
     answer = connection.getresponse()
     content = answer.read()
@@ -83,19 +84,19 @@ def _ask(url: str, method: str, key: str, body: bytes | None = None) -> Any:
     return json.loads(content)
 
 
-def _connection(place: str, pid: int) -> HTTPConnection:
+def _connection(place: str, mine: tuple[int, int]) -> HTTPConnection:
     """One that is not about to be closed for having been idle."""
-    kept = _KEPT.get((place, pid))
+    kept = _KEPT.get((place, mine))
     connection, used = kept or (HTTPConnection(place, timeout=60), 0.0)
     now = time.monotonic()
     if now - used > _IDLE_S:
         connection.close()
-    _KEPT[place, pid] = connection, now
+    _KEPT[place, mine] = connection, now
     return connection
 
 
 _IDLE_S = 1.0
-_KEPT: dict[tuple[str, int], tuple[HTTPConnection, float]] = {}
+_KEPT: dict[tuple[str, tuple[int, int]], tuple[HTTPConnection, float]] = {}
 
 
 @contextlib.contextmanager

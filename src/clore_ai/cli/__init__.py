@@ -29,6 +29,13 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
         ("cancel", "cancel", "Cancel an order and say what it cost."),
         ("wallets", "wallets", "Show wallet balances."),
     ],
+    "Run": [
+        ("run", "run", "Run a command on a rented machine, and bring the results back."),
+        ("jobs", "jobs", "List your jobs, those that run and those that are over."),
+        ("logs", "logs", "Show what a job has written so far."),
+        ("attach", "attach", "See a job through that nobody watches."),
+        ("stop", "stop", "End a job, and see to its outputs and its machine."),
+    ],
     "Keep track": [
         ("ledger", "ledger", "Show what was rented, for how long, and what it cost."),
         ("orphans", "orphans", "Show orders that the ledger does not know, and the reverse."),

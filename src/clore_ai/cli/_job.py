@@ -1,0 +1,367 @@
+"""What `clore run`, `attach` and `stop` share: a job watched from a terminal, and its end.
+
+Ctrl-C once asks on a terminal whether the job is to go on; without one, or the second time, the job
+is stopped. Then, as without any Ctrl-C, its machine is cancelled where that is this job's to do,
+which a further Ctrl-C does not break off. A terminal that is closed leaves the job running.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import _output, _units
+from clore_ai.cli._exit import INTERRUPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from clore_ai.client import CloreAI
+    from clore_ai.jobs import Ending, Job, Jobs, Watch
+    from clore_ai.jobs.engine import Engine
+
+NOT_FOUND, HUNG_UP, LOST = 127, 129, 1
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ANSWERS = {"k": "detach", "keep": "detach", "c": "stop", "cancel": "stop"}
+
+
+def interrupt_by_any() -> None:
+    """Until there is a job, SIGTERM and SIGHUP are as Ctrl-C: what is being rented is cancelled."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.default_int_handler)
+
+
+@dataclass
+class Console:
+    """Where the output goes, and where Ctrl-C comes from."""
+
+    to_stderr: bool = False
+    asking: bool = False
+    interrupted: bool = False
+    hung_up: bool = False
+    _ending: bool = False
+    _may_show: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._may_show.set()
+
+    @property
+    def somebody(self) -> bool:
+        """Is there a terminal to ask on?"""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
+    def show(self, piece: bytes) -> None:
+        """Write it, after the question that stands there."""
+        self._may_show.wait()
+        stream = sys.stderr if self.to_stderr else sys.stdout
+        left = memoryview(piece)
+        while left:
+            left = left[os.write(stream.fileno(), left) :]
+
+    @contextlib.contextmanager
+    def hold(self) -> Generator[None]:
+        """Nothing is broken off in this block: money. Ctrl-C is `on`'s, or said to take a moment.
+
+        It stays so after the block: what follows is the end of the command.
+        """
+        self._held()
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+
+    def _held(self) -> None:
+        for number in _SIGNALS:
+            signal.signal(number, self._later)
+
+    def _later(self, number: int, _frame: object) -> None:
+        self.interrupted = True
+        self.hung_up |= number == signal.SIGHUP
+        if self._ending:
+            with contextlib.suppress(OSError):
+                os.write(2, b"Ending; a few seconds more.\n")
+
+    @contextlib.contextmanager
+    def on(self, watch: Watch) -> Generator[None]:
+        """Ctrl-C and the rest are the job's in this block."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, self._pressed, watch)
+        loop.add_signal_handler(signal.SIGTERM, self._told_to_end, watch)
+        loop.add_signal_handler(signal.SIGHUP, self._closed, watch)
+        if self.interrupted:  # before there was a loop
+            self._want(watch, "detach" if self.hung_up else "stop")
+        try:
+            yield
+        finally:
+            self._ending = True
+            self._asked(loop)
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+            self._held()
+
+    def _pressed(self, watch: Watch) -> None:
+        if watch.wishes.wanted == "stop":
+            self._note("Not waiting for the job.")
+            watch.wishes.want("abandon")
+        elif watch.wishes.wanted == "watch":
+            self.interrupted = True
+            if self.somebody and not self.asking:
+                self._ask(watch)
+            else:
+                self._want(watch, "stop")
+
+    def _told_to_end(self, watch: Watch) -> None:
+        self.interrupted = True
+        self._want(watch, "stop")
+
+    def _closed(self, watch: Watch) -> None:
+        self.hung_up = True
+        self._want(watch, "detach")
+
+    def _ask(self, watch: Watch) -> None:
+        self.asking = True
+        self._may_show.clear()
+        end = "cancel the machine" if watch.job.cancels else "stop the job"
+        self._note(f"\nThe job goes on. [k]eep it running, or [c]ancel: {end}? Ctrl-C cancels too:")
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._answer, watch)
+
+    def _answer(self, watch: Watch) -> None:
+        line = os.read(sys.stdin.fileno(), 4096).decode("utf-8", "replace")
+        wanted = _ANSWERS.get(line.strip().lower())
+        if wanted is not None:
+            self._want(watch, wanted)
+        elif not line:  # the end of the input: nobody is there
+            self._want(watch, "detach")
+        else:
+            self._note("Type k to keep the job running, c to cancel:")
+
+    def _want(self, watch: Watch, what: str) -> None:
+        self._asked(asyncio.get_running_loop())
+        if what == "stop":
+            self._note("Stopping the job…")
+            watch.wishes.want("stop")
+        else:
+            watch.wishes.want("detach")
+
+    def _asked(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self.asking:
+            self.asking = False
+            loop.remove_reader(sys.stdin.fileno())
+        self._may_show.set()
+
+    def _note(self, said: str) -> None:
+        with contextlib.suppress(OSError):  # a terminal that is gone
+            _output.note(said)
+
+
+def watched(
+    api: CloreAI,
+    jobs: Jobs,
+    job: Job,
+    console: Console,
+    *,
+    stop: bool = False,
+    **more: Any,  # noqa: ANN401 - Watch's
+) -> Ending:
+    """Watch it, with its output on stdout; the caller holds its lock.
+
+    `stop`: end it at once. `more`: of `Watch`.
+    """
+    from clore_ai.jobs import Output, Watch  # noqa: PLC0415 - not for --help
+
+    async def work(engine: Engine) -> Ending:
+        def tell(said: str) -> None:
+            with contextlib.suppress(OSError):
+                _output.note(said)
+
+        with Output(jobs.log(job.id), console.show, tell) as output:
+            watch = Watch(engine, jobs, job, output, tell=tell, **more)
+            if stop:
+                watch.wishes.want("stop")
+            with console.on(watch):
+                return await watch.run()
+
+    sys.stdout.flush()
+    return api.in_loop(work)
+
+
+def see_through(
+    api: CloreAI,
+    jobs: Jobs,
+    job: Job,
+    console: Console,
+    *,
+    stop: bool = False,
+    **more: Any,  # noqa: ANN401 - Watch's
+) -> int:
+    """Watch it to its end, or with `stop` end it, and see to its machine; the exit code.
+
+    The caller holds its lock. What can't be done leaves no machine behind that is not told of.
+    """
+    if job.over and job.fetched:
+        _output.note(f"Job {job.id} is over already ({job.state}).")
+        return job.code or 0
+    with console.hold():
+        return _through(api, jobs, job, console, stop=stop, **more)
+
+
+def _through(
+    api: CloreAI,
+    jobs: Jobs,
+    job: Job,
+    console: Console,
+    *,
+    stop: bool,
+    **more: Any,  # noqa: ANN401 - Watch's
+) -> int:
+    if job.state == "new" and "line" not in more:
+        _output.note(f"Job {job.id} was not started: the clore that began it was stopped.")
+        return close(api, jobs, job) or LOST
+    try:
+        jobs.save(job)
+        ending = watched(api, jobs, job, console, stop=stop, **more)
+    except BaseException:
+        if job.over and not job.fetched:
+            _output.note(
+                f"Job {job.id} ended with {job.code}, and its outputs are not all here: order "
+                f"{job.order_id} stays, and is billed. Try again: clore attach {job.id}   "
+                f"Do without: clore cancel {job.order_id}",
+                bold=True,
+            )
+        elif job.state == "running":
+            _left(job)
+        else:
+            close(api, jobs, job)
+        raise
+    return finish(api, jobs, job, ending, console)
+
+
+def finish(api: CloreAI, jobs: Jobs, job: Job, ending: Ending, console: Console) -> int:
+    """Say how it ended, cancel its machine where that is to be; the exit code."""
+    if ending == "detached":
+        _left(job)
+        if console.hung_up:
+            return HUNG_UP
+        return INTERRUPTED if console.interrupted else 0
+    span = _units.duration((job.ended_at or job.begun_at) - job.begun_at)
+    if ending == "stopped":
+        _output.note(f"Job {job.id} was stopped after {span}.")
+    elif ending == "lost":
+        back = f" What came back before is in {job.folder}." if job.outputs else ""
+        _output.note(f"Job {job.id} is lost with its machine, after {span}.{back}")
+    else:
+        _output.note(f"Job {job.id} ended with {job.code} after {span}.")
+        if job.code == NOT_FOUND:
+            _output.note(
+                f"127 is a shell's word for a command that is not there: is {job.command[0]!r} in "
+                "the image, or to be installed with --setup?"
+            )
+    code = close(api, jobs, job, lost=ending == "lost")
+    if ending == "stopped":
+        return INTERRUPTED if console.interrupted else code
+    if ending == "lost":
+        return code or LOST
+    return code or job.code or 0
+
+
+def close(api: CloreAI, jobs: Jobs, job: Job, *, lost: bool = False) -> int:
+    """Cancel the machine, or say that it stays; 0, or the exit code where it is not gone."""
+    from clore_ai.cli import _exit  # noqa: PLC0415 - not for --help
+    from clore_ai.cli.cancel import end  # noqa: PLC0415 - likewise
+
+    if not job.cancels:
+        stays = "may still be billed" if lost else "stays, and is billed"
+        _output.note(f"Order {job.order_id} {stays}. Stop paying: clore cancel {job.order_id}")
+        return 0
+    (done,) = end(api, [job.order_id], None, 60)
+    if done.error is None or getattr(done.error, "error", None) == "order_not_active":
+        job.cancelled = True
+        jobs.save(job)
+        return 0
+    return _exit.tell(False, done.error)
+
+
+def _left(job: Job) -> None:
+    with contextlib.suppress(OSError):
+        _output.note(
+            f"Job {job.id} goes on; order {job.order_id} is billed, also when the job has ended. "
+            f"Watch: clore logs {job.id} -f   See it through: clore attach {job.id}   "
+            f"Stop both: clore stop {job.id}"
+            if job.cancels
+            else f"Job {job.id} goes on on order {job.order_id}. Watch: clore logs {job.id} -f   "
+            f"See it through: clore attach {job.id}   Stop it: clore stop {job.id}"
+        )
+
+
+def jobs_of(api: CloreAI) -> Jobs:
+    """The jobs of the account."""
+    from clore_ai import jobs  # noqa: PLC0415 - not for --help
+    from clore_ai.ledger import account_of  # noqa: PLC0415 - likewise
+
+    return jobs.Jobs(api.session.access.home, account_of(api.base_url, api.api_key))
+
+
+def row(job: Job, state: str | None = None) -> dict[str, Any]:
+    """A job for ``--json``."""
+    ended = job.ended_at
+    return {
+        "id": job.id,
+        "order_id": job.order_id,
+        "state": state or job.state,
+        "exit": job.code,
+        "argv": job.command,
+        "folder": job.folder,
+        "outputs": job.outputs,
+        "fetched": job.fetched,
+        "begun_at": job.begun_at,
+        "ended_at": ended,
+        "seconds": None if ended is None else ended - job.begun_at,
+        "cancels": job.cancels,
+        "cancelled": job.cancelled,
+    }
+
+
+@contextlib.contextmanager
+def held(jobs: Jobs, job: Job) -> Generator[None]:
+    """Nobody else watches it in this block.
+
+    Raises:
+        UsageError: somebody does.
+    """
+    lock = jobs.lock(job.id)
+    if not lock.try_acquire():
+        raise click.UsageError(
+            f"Job {job.id} is being watched by another clore already. Look on with: "
+            f"clore logs {job.id} -f. See: clore jobs"
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def programs() -> None:
+    """Refuse where ssh is missing; say what is slower without rsync.
+
+    Raises:
+        UsageError: there is no ssh.
+    """
+    import shutil  # noqa: PLC0415 - not for --help
+
+    if shutil.which("ssh") is None:
+        raise click.UsageError("There is no ssh here. Install it: apt-get install openssh-client")
+    if shutil.which("rsync") is None:
+        if shutil.which("tar") is None:
+            raise click.UsageError(
+                "There is no rsync here, and no tar. Install: apt-get install rsync"
+            )
+        _output.note("There is no rsync here; tar does it, slower. Install: apt-get install rsync")

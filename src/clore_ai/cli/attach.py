@@ -1,0 +1,30 @@
+"""`clore attach`: see a job through that nobody watches."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import _job, _output
+from clore_ai.cli._account import connect
+
+
+@click.command()
+@click.argument("job_id", type=int)
+@_output.json_option
+def command(job_id: int, as_json: bool) -> int:  # noqa: FBT001 - an option
+    """See a job through that nobody watches.
+
+    Shows the output of JOB_ID from where that stopped, fetches, and ends as run does: for a job
+    that was detached, or whose clore was stopped. The exit code is the job's own.
+    """
+    _job.programs()
+    console = _job.Console(to_stderr=as_json)
+    with connect(ask=False) as api:
+        kept = _job.jobs_of(api)
+        job = kept.get(job_id)
+        with _job.held(kept, job):
+            job = kept.get(job_id)
+            code = _job.see_through(api, kept, job, console)
+    if as_json:
+        _output.data(_job.row(job))
+    return code

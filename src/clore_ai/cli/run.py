@@ -1,0 +1,126 @@
+"""`clore run`: one command from a folder here to its results."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from clore_ai.cli import _job, _job_file, _job_options, _output, _rent, _wish
+from clore_ai.cli._account import connect
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.jobs import Job, Jobs
+    from clore_ai.models import Order
+    from clore_ai.rental.wish import Wish
+
+_MACHINES = 3
+"""So many are rented at most, one after the other, for a job whose host is lost."""
+
+
+def _of_a_machine() -> set[str]:
+    """The names of the options that say what to rent."""
+    bare = _wish.options(lambda: None)
+    found: list[click.Parameter] = getattr(bare, "__click_params__", [])
+    return {str(each.name) for each in found} - {"env"}
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@_job_file.option
+@_wish.options
+@click.option(
+    "--order",
+    "order_id",
+    type=click.IntRange(1),
+    metavar="ID",
+    help="Rent nothing: run it on this order, which stays afterwards.",
+)
+@_job_options.options
+@click.option("--keep", is_flag=True, help="Keep the machine afterwards, until its lease ends.")
+@click.option("--cancel", "cancels", is_flag=True, help="Cancel the order of --order afterwards.")
+@click.option(
+    "--retry-on-host-loss",
+    "retries",
+    is_flag=True,
+    help="Where the machine is lost, begin again on a new one, with the outputs so far.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where there is no terminal.")
+@_output.json_option
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND...")
+def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
+    """Run a command on a rented machine, and bring the results back.
+
+    Rents the best server that fits, uploads the working folder without what git ignores, runs
+    COMMAND there, shows what it writes, fetches --output, cancels the machine, says what it cost,
+    and exits with the command's own code. A dropped connection does not end it. One argument is a
+    shell line; several are quoted each. All options may stand in clore.toml.
+    """
+    _job.interrupt_by_any()
+    words = words or _job_file.words()
+    _job.programs()
+    _fit(options)
+    spec = _job_options.read(words, options)
+    more = {
+        "lost_after_s": _job_options.lost_after_s(options), "fetch_every_s": options["fetch_every"]
+    }  # fmt: skip
+    # --env is the job's: it goes through SSH, not through the service.
+    wish = None if options["order_id"] else _wish.read({**options, "env": ()})
+    console = _job.Console(to_stderr=options["as_json"])
+    job: Job | None = None
+    code = 0
+    with connect(ask=False) as api:
+        kept = _job.jobs_of(api)
+        for left in range(_MACHINES - 1, -1, -1):
+            # Before money is spent: a state folder that is no use is found out now.
+            cancels = options["cancels"] if wish is None else not options["keep"]
+            job = kept.add(spec.record(options["order_id"] or 0, cancels=cancels, **more))
+            with _job.held(kept, job):
+                order = None if wish is None else _rented(api, kept, job, wish, yes=options["yes"])
+                code = _job.see_through(
+                    api, kept, job, console,
+                    line=spec.line, env=spec.env, upload=not options["no_upload"],
+                    resend=left < _MACHINES - 1, forwards=spec.forwards,
+                    detach=options["detach"], order=order,
+                )  # fmt: skip
+            if not (options["retries"] and left and job.state == "lost" and job.cancelled):
+                break
+            if console.interrupted:
+                break
+            _output.note("The job begins again, on another machine.")
+            wish = wish and replace(wish, client_ref=None)
+            options["yes"] = True  # it is the same wish
+    if options["as_json"] and job is not None:
+        _output.data(_job.row(job))
+    return code
+
+
+def _fit(options: dict[str, Any]) -> None:
+    """Refuse what contradicts itself."""
+    context = click.get_current_context()
+    if options["order_id"] is None:
+        if options["cancels"]:
+            raise click.UsageError("--cancel goes with --order; what is rented here is cancelled.")
+        return
+    if options["retries"]:
+        raise click.UsageError("--retry-on-host-loss rents anew; it does not go with --order.")
+    if options["keep"] and options["cancels"]:
+        raise click.UsageError("--keep and --cancel contradict each other.")
+    for name in sorted(_of_a_machine()):
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            word = next(p.opts[0] for p in context.command.params if p.name == name)
+            raise click.UsageError(f"{word} is for a machine to rent; it does not go with --order.")
+
+
+def _rented(api: CloreAI, kept: Jobs, job: Job, wish: Wish, *, yes: bool) -> Order:
+    """A machine for it; where there is none, the job never was."""
+    _job.interrupt_by_any()
+    try:
+        order = _rent.rent(api, wish, yes=yes).order
+    except BaseException:
+        kept.drop(job)
+        raise
+    job.order_id = order.id
+    return order

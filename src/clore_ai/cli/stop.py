@@ -1,0 +1,37 @@
+"""`clore stop`: end a job."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import _job, _output
+from clore_ai.cli._account import connect
+
+
+@click.command()
+@click.argument("job_id", type=int)
+@_output.json_option
+def command(job_id: int, as_json: bool) -> int:  # noqa: FBT001 - an option
+    """End a job, and see to its outputs and its machine.
+
+    Outputs are fetched, and the machine is cancelled where run would have. The processes of JOB_ID
+    are told to end, and killed 10 s later. Where a clore watches it, that one does the rest.
+    """
+    from clore_ai.jobs.look import told_to_stop  # noqa: PLC0415 - not for --help
+
+    code = 0
+    with connect(ask=False) as api:
+        kept = _job.jobs_of(api)
+        job = kept.get(job_id)
+        if job.over and job.fetched:
+            _output.note(f"Job {job.id} is over already ({job.state}).")
+        elif kept.watched(job_id):
+            api.in_loop(lambda engine: told_to_stop(engine, kept, job))
+            _output.note(f"Job {job.id} was told to stop; the clore that watches it does the rest.")
+        else:
+            with _job.held(kept, job):
+                job = kept.get(job_id)
+                code = _job.see_through(api, kept, job, _job.Console(to_stderr=True), stop=True)
+    if as_json:
+        _output.data(_job.row(job))
+    return code

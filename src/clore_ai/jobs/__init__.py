@@ -1,0 +1,164 @@
+"""Jobs on rented machines: upload, start, stream, fetch, end. Written once, in asyncio.
+
+Concurrent by nature (the output streams while files are fetched), so it stands above the flows;
+the command line and both clients run it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+from clore_ai.exceptions import InvalidInputError
+from clore_ai.jobs import remote
+from clore_ai.jobs.output import Output
+from clore_ai.jobs.record import Job, Jobs
+from clore_ai.jobs.watch import Ending, Watch
+from clore_ai.rental import cancel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clore_ai.jobs.engine import Engine
+
+__all__ = ["Ending", "Job", "Jobs", "Output", "Spec", "Watch", "run"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What to run, and with what. `checked` makes one.
+
+    `command`: one word is a line for the shell there, several are quoted each. `folder`: the
+    working folder. `outputs`: below it. `setup`: a line that runs before.
+    """
+
+    command: list[str]
+    folder: Path
+    outputs: list[str] = field(default_factory=list[str])
+    env: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    setup: str | None = None
+    forwards: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """What the shell there is given."""
+        return remote.with_setup(remote.line_of(self.command), self.setup)
+
+    def record(self, order_id: int, *, cancels: bool, **more: float) -> dict[str, object]:
+        """The fields of its `Job`; `more`: those with a default."""
+        return {
+            **more,
+            "order_id": order_id,
+            "command": self.command,
+            "folder": str(self.folder),
+            "work": remote.work_folder(self.folder.name),
+            "outputs": self.outputs,
+            "cancels": cancels,
+        }
+
+
+def checked(
+    command: Sequence[str],
+    folder: Path,
+    outputs: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    setup: str | None = None,
+    forwards: Sequence[str] = (),
+) -> Spec:
+    """What a job is made of, looked at before a machine is rented for it.
+
+    Raises:
+        InvalidInputError: it can't be run so; nothing was sent.
+    """
+    if not any(word.strip() for word in command):
+        raise InvalidInputError("There is no command to run; give one: clore run -- python x.py")
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise InvalidInputError(f"The working folder {folder} is not there, or is no folder.")
+    for name, value in (env or {}).items():
+        if not name.isidentifier() or not name.isascii() or "\0" in value:
+            raise InvalidInputError(f"{name!r} can't name a variable, or its value is odd.")
+    return Spec(
+        list(command),
+        folder,
+        [_output(folder, each) for each in outputs],
+        dict(env or {}),
+        _setup(folder, setup),
+        tuple(_forward(each) for each in forwards),
+    )
+
+
+def _output(folder: Path, given: str) -> str:
+    """Below the folder, there as here; it can be written here."""
+    path = os.path.normpath(given)
+    if Path(path).is_absolute():
+        path = os.path.relpath(path, folder)
+    if path == os.curdir or Path(path).parts[0] == os.pardir or "\n" in path or not given:
+        raise InvalidInputError(
+            f"The output {given!r} can't be reached: name a folder inside the working folder "
+            f"{folder}, e.g. results; the job writes it there, and it comes back here."
+        )
+    place = folder / path
+    while not (place.exists() or place.is_symlink()):
+        place = place.parent
+    inner = place != folder / path
+    if inner and not place.is_dir():
+        raise InvalidInputError(f"The output {given!r} can't be written: {place} is no folder.")
+    if not os.access(place, os.W_OK):
+        raise InvalidInputError(f"The output {given!r} can't be written: {place} is closed to you.")
+    return path
+
+
+def _setup(folder: Path, given: str | None) -> str | None:
+    """A line, or the file of requirements that it names."""
+    if given is None or not given.endswith(".txt") or len(given.split()) != 1:
+        return given
+    if not (folder / given).is_file():
+        raise InvalidInputError(f"--setup {given}: there is no such file in {folder}.")
+    return f"python3 -m pip install -q -r {remote.quoted(given)}"
+
+
+def _forward(given: str) -> str:
+    """``6006`` or ``8080:6006`` (here:there) as ssh's ``-L`` has it."""
+    here, _, there = given.partition(":")
+    ports = [here, there or here]
+    if not all(port.isdigit() and 0 < int(port) < 1 << 16 for port in ports):
+        raise InvalidInputError(
+            f"--forward {given!r}: write PORT, or PORT_HERE:PORT_THERE, e.g. 6006."
+        )
+    return f"127.0.0.1:{ports[0]}:127.0.0.1:{ports[1]}"
+
+
+async def run(
+    engine: Engine,
+    spec: Spec,
+    order_id: int,
+    *,
+    cancels: bool = False,
+    show: Callable[[bytes], object] | None = None,
+    tell: Callable[[str], object] = lambda _said: None,
+) -> Job:
+    """Run a job on an order to its end; the record of it.
+
+    With `cancels` the order is cancelled then, on every way out.
+
+    Raises:
+        CloreAPIError: it could not be done.
+    """
+    jobs = Jobs(engine.session.access.home, engine.account)
+    job = jobs.add(spec.record(order_id, cancels=cancels))
+    try:
+        with jobs.lock(job.id), Output(jobs.log(job.id), show, tell) as output:
+            watch = Watch(
+                engine, jobs, job, output, spec.line, spec.env, forwards=spec.forwards, tell=tell
+            )
+            await watch.run()
+    finally:
+        if cancels:
+            going = cancel.Cancelling(order_id)
+            await engine.drive(cancel.until_gone(engine.session, [going]))
+            if going.error is not None:
+                tell(str(going.error))
+    return job

@@ -1,0 +1,30 @@
+"""Runs flows in the event loop of a job that is watched, at the pace of its client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from clore_ai._drive import AsyncDriver
+    from clore_ai._flow import Flow
+    from clore_ai.rental.session import Session
+
+T = TypeVar("T")
+
+
+class Engine:
+    """What `jobs` needs of a client, whichever of the two it is.
+
+    Args:
+        session: the client's.
+        driver: of the running event loop.
+        account: whose jobs these are.
+    """
+
+    def __init__(self, session: Session, driver: AsyncDriver, account: str) -> None:
+        self.session, self.account = session, account
+        self._driver = driver
+
+    async def drive(self, flow: Flow[T]) -> T:
+        """A flow's result."""
+        return await self._driver.run(flow)

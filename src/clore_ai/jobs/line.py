@@ -1,0 +1,218 @@
+"""One machine's SSH: a connection that is kept, and the programs that go over it.
+
+The user's own OpenSSH does it, with a control master of ours, which has a process group of its own:
+Ctrl-C on the terminal is not for it. Whoever finds it gone connects by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clore_ai import _programs
+from clore_ai._flow import Done, Exec
+from clore_ai.config import private_folder
+from clore_ai.exceptions import CloreAPIError
+
+if TYPE_CHECKING:
+    from clore_ai._access import Target
+
+OPEN_WITHIN_S = 30.0
+_LONGEST_PATH = 80
+"""A socket's path holds 104 characters at most (macOS), and ssh adds 17 while it makes one."""
+_SSH_FAILED = 255
+_POLL_S = 0.01
+_QUICK = (
+    "-o", "BatchMode=yes",
+    "-o", "ConnectTimeout=10",
+    "-o", "ServerAliveInterval=5",
+    "-o", "ServerAliveCountMax=3",
+    "-o", "ControlMaster=no",
+)  # fmt: skip
+
+
+class Lost(Exception):  # noqa: N818 - what happened
+    """The connection is gone; what was asked for last may have been done."""
+
+
+class NoWayInError(CloreAPIError):
+    """The machine's SSH answers, and lets us not in."""
+
+
+class Line:
+    """The connection to one machine. One object a connection: after `Lost` open another.
+
+    Args:
+        target: where it is.
+        home: the state folder, for the socket.
+        forwards: ``-L`` of ssh: ports of this machine that lead there.
+    """
+
+    def __init__(self, target: Target, home: Path, forwards: tuple[str, ...] = ()) -> None:
+        self._home, self._forwards = home, forwards
+        self._target = target
+        self._folder: Path | None = None
+        self._master: asyncio.subprocess.Process | None = None
+        self._said = b""
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def up(self) -> bool:
+        """Does the kept connection live, as far as is known?"""
+        return self._master is not None and self._master.returncode is None
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            Lost: it can't be reached, at least not now.
+            NoWayInError: it takes no key of ours.
+        """
+        self._folder = _socket_folder(self._home)
+        path = self._folder / "s"
+        options = (*_QUICK, "-o", f"ControlPath={path}", *self._target.options)
+        self._target = replace(self._target, options=options)
+        forwards = [word for each in self._forwards for word in ("-L", each)]
+        words = self._target.ssh(None, "-N", *forwards)
+        words = (words[0], "-o", "ControlMaster=yes", *words[1:])
+        try:
+            self._master = await asyncio.create_subprocess_exec(
+                *words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as exc:
+            self._remove()
+            raise CloreAPIError(f"ssh can't be started: {exc.strerror}.") from exc
+        self._reading = asyncio.ensure_future(self._listen(self._master))
+        deadline = asyncio.get_running_loop().time() + OPEN_WITHIN_S
+        try:
+            # ssh says nothing when it is ready: its socket is looked for.
+            while not path.exists() and self.up and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_S)
+            await self._check(path)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def lives(self) -> bool:
+        """Does the kept connection answer?"""
+        if not self.up:
+            return False
+        done = await _programs.run_async(Exec(self._target.ssh("true"), b"", OPEN_WITHIN_S))
+        return done.code == 0 and self.up
+
+    async def run(self, script: str, within_s: float = 60.0) -> Done:
+        """Run a script there, given on stdin: no command line of either machine shows it.
+
+        Raises:
+            Lost: the connection is gone, or took longer.
+        """
+        return await self.fed("sh -s", script.encode(), within_s)
+
+    async def fed(self, line: str, stdin: bytes, within_s: float = 60.0) -> Done:
+        """Run a line of the shell there, with `stdin`.
+
+        Raises:
+            Lost: likewise.
+        """
+        done = await _programs.run_async(Exec(self._target.ssh(line), stdin, within_s))
+        if done.code == _SSH_FAILED or done.code is None:
+            why = f"no answer in {within_s:.0f} s" if done.code is None else "it was cut"
+            raise Lost(_text(done.err) or why)
+        return done
+
+    async def start(self, script: str) -> asyncio.subprocess.Process:
+        """Start a script there, its output and errors for the caller to read."""
+        return await asyncio.create_subprocess_exec(
+            *self._target.ssh(f"exec sh -c {shlex.quote(script)}"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+            limit=1 << 20,
+        )
+
+    @property
+    def shell(self) -> str:
+        """The remote shell, as rsync's ``-e`` takes it."""
+        words = self._target.ssh()
+        return shlex.join(words[:-1])
+
+    @property
+    def address(self) -> str:
+        """As rsync takes it."""
+        return self._target.address
+
+    def words(self, line: str) -> tuple[str, ...]:
+        """The command line that runs a line of the shell there."""
+        return self._target.ssh(line)
+
+    async def close(self) -> None:
+        """Leave; what runs there goes on."""
+        if self._master is not None and self._master.returncode is None:
+            end(self._master)
+            await self._master.wait()
+        if self._reading is not None:
+            await asyncio.wait([self._reading], timeout=1)
+            self._reading.cancel()
+        self._remove()
+
+    def _remove(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _check(self, path: Path) -> None:
+        if not self.up and self._reading is not None:
+            await self._reading
+            raise self._refused()
+        if not path.exists():  # noqa: ASYNC240 - in memory
+            raise Lost(f"no answer in {OPEN_WITHIN_S:.0f} s")
+
+    async def _listen(self, master: asyncio.subprocess.Process) -> None:
+        if master.stderr is not None:
+            while piece := await master.stderr.read(4096):
+                self._said = (self._said + piece)[-4096:]
+
+    def _refused(self) -> Exception:
+        said = _text(self._said)
+        if "Permission denied" in said or "authentication" in said.lower():
+            return NoWayInError(
+                f"Order {self._target.order_id} lets nobody in with the key that is kept for it "
+                f"({said}). Rent with a key, not a password."
+            )
+        if "HOST IDENTIFICATION HAS CHANGED" in said or "verification failed" in said:
+            return NoWayInError(
+                f"The host key of order {self._target.order_id} is not the one seen before; nobody "
+                "went in. Is it still the same machine?"
+            )
+        return Lost(said or "ssh ended")
+
+
+def end(process: asyncio.subprocess.Process) -> None:
+    """End a program with all that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGTERM)
+
+
+def _socket_folder(home: Path) -> Path:
+    """A folder for one socket, only the user's; in the state folder where its path is short."""
+    if len(str(home)) + len("/line/12345678/s") <= _LONGEST_PATH:
+        with contextlib.suppress(OSError):
+            place = private_folder(private_folder(home) / "line")
+            return Path(tempfile.mkdtemp(prefix="", dir=place))
+    return Path(tempfile.mkdtemp(prefix="clore-"))
+
+
+def _text(said: bytes) -> str:
+    return " ".join(said.decode("utf-8", "replace").split())

@@ -1,0 +1,180 @@
+"""A look at jobs without watching them: how they stand, what they wrote. Nothing is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Callable
+
+from clore_ai.exceptions import CloreAPIError, OrderEnded
+from clore_ai.jobs import remote
+from clore_ai.jobs.line import Line, Lost
+from clore_ai.rental import wait
+from clore_ai.rental.look import orders
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clore_ai.jobs.engine import Engine
+    from clore_ai.jobs.record import Job, Jobs
+    from clore_ai.models import Order
+
+_WITHIN_S = 8.0
+_POLL_S = 0.2
+_TRIES, _PAUSE_S = 5, 1.0
+_CHUNK = 1 << 20
+
+
+async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
+    """By number, how each of these stands, asked of the service and of the machines at once.
+
+    `running`, `done` (its end was not seen to yet), `died`, `gone` (its order has ended), `unknown`
+    (the machine does not answer) or `new` (it was not started).
+    """
+    if not running:
+        return {}
+    rows = await engine.drive(orders(engine.session, include_completed=True))
+    by_id = {order.id: order for order in rows}
+
+    async def one(job: Job) -> str:
+        order = by_id.get(job.order_id)
+        if order is None or not order.active:
+            return "gone"
+        if job.state == "new":
+            return "new"
+        try:
+            word = await asyncio.wait_for(_standing(engine, jobs, job, order), _WITHIN_S)
+        except (asyncio.TimeoutError, CloreAPIError, Lost):
+            return "unknown"
+        return {"ended": "done", "runs": "running"}.get(word.what, "died")
+
+    return dict(zip((job.id for job in running), await asyncio.gather(*map(one, running))))
+
+
+async def _standing(engine: Engine, jobs: Jobs, job: Job, order: Order) -> remote.Word:
+    line = Line(engine.session.access.target(order), jobs.home)
+    await line.open()
+    try:
+        far = 1 << 60  # nothing of the output
+        done = await line.run(remote.follow(job.name, far, wait=False))
+    finally:
+        await line.close()
+    said = [word for each in done.err.splitlines() if (word := remote.word(each)) is not None]
+    if not said:
+        raise Lost("no word of the job")
+    return said[-1]
+
+
+async def told_to_stop(engine: Engine, jobs: Jobs, job: Job) -> None:
+    """End its processes there; done too when whoever watches it has seen its end.
+
+    Raises:
+        CloreAPIError: the order is no more, or could not be reached.
+    """
+    order = await engine.drive(wait.find(engine.session, job.order_id))
+    line = Line(engine.session.access.target(order), engine.session.access.home)
+
+    async def tell() -> None:
+        await line.open()
+        await line.run(remote.stop(job.name))
+
+    async def seen() -> None:  # its watcher may take the machine away under us
+        while not jobs.get(job.id).over:  # noqa: ASYNC110 - another process sets it
+            await asyncio.sleep(_POLL_S)
+
+    tasks = {asyncio.ensure_future(tell()), asyncio.ensure_future(seen())}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except Lost as exc:
+        if not jobs.get(job.id).over:
+            raise CloreAPIError(f"Order {order.id} can't be reached ({exc}); try again.") from exc
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await line.close()
+
+
+async def read(
+    engine: Engine, jobs: Jobs, job: Job, show: Callable[[bytes], object], *, follow: bool
+) -> None:
+    """Hand on what it wrote, from the beginning; with `follow` to its end.
+
+    Raises:
+        OSError: `show` takes no more.
+        CloreAPIError: it can't be read.
+    """
+    log = jobs.log(job.id)
+    if job.state == "new" or job.over:
+        _rest(log, 0, show)
+        return
+    size = 0
+    while jobs.watched(job.id):  # its log grows as it is seen
+        job = jobs.get(job.id)
+        size = _rest(log, size, show)
+        if not follow or job.over:
+            return
+        await asyncio.sleep(_POLL_S)
+    await _from_machine(engine, jobs, job, size, show, follow=follow)
+
+
+async def _from_machine(
+    engine: Engine,
+    jobs: Jobs,
+    job: Job,
+    size: int,
+    show: Callable[[bytes], object],
+    *,
+    follow: bool,
+) -> None:
+    tries = 0
+    while True:
+        order = await engine.drive(wait.find(engine.session, job.order_id, include_completed=True))
+        if not order.active:
+            _rest(jobs.log(job.id), size, show)
+            raise OrderEnded(
+                f"Order {order.id} has ended; what was seen of job {job.id} until then is shown.",
+                order,
+            )
+        line = Line(engine.session.access.target(order), jobs.home)
+        before = size
+        try:
+            await line.open()
+            process = await line.start(remote.follow(job.name, size, wait=follow))
+            words = asyncio.ensure_future(_all(process.stderr))
+            while process.stdout and (piece := await process.stdout.read(_CHUNK)):
+                show(piece)
+                size += len(piece)
+            said = [word for each in (await words).splitlines() if (word := remote.word(each))]
+            if said and (said[-1].size or 0) <= size and said[-1].what != "alive":
+                return
+        except Lost as exc:
+            tries = tries + 1 if size == before else 0
+            if tries >= _TRIES:
+                raise CloreAPIError(f"Order {order.id} can't be reached now ({exc}).") from exc
+        finally:
+            with suppress(OSError):
+                await line.close()
+        await asyncio.sleep(_PAUSE_S)
+
+
+async def _all(stream: asyncio.StreamReader | None) -> bytes:
+    return b"" if stream is None else await stream.read()
+
+
+def _rest(log: Path, size: int, show: Callable[[bytes], object]) -> int:
+    """Show a file from `size` on; how far that is."""
+    try:
+        file = os.open(log, os.O_RDONLY)
+    except FileNotFoundError:
+        return size
+    try:
+        while piece := os.pread(file, _CHUNK, size):
+            show(piece)
+            size += len(piece)
+    finally:
+        os.close(file)
+    return size

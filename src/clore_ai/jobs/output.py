@@ -1,0 +1,83 @@
+"""Where a job's output goes: to its log in the state folder, and to whoever looks on.
+
+`size` counts what was taken: the next connection goes on from there, so that nothing is lost or
+doubled. A place that takes no more (a full disk, a reader who left) is told of once, and done
+without; where it was the log, nothing can go on from it later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Callable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from typing_extensions import Self
+
+
+class Output:
+    """Appends to `log`, and hands on to `show`, which may block and may raise `OSError`.
+
+    Args:
+        log: kept private; what it holds already is the beginning.
+        show: None: nobody looks on.
+        tell: is told in a sentence where either takes no more.
+    """
+
+    def __init__(
+        self,
+        log: Path,
+        show: Callable[[bytes], object] | None = None,
+        tell: Callable[[str], object] = lambda _said: None,
+    ) -> None:
+        self._show, self._tell, self._log = show, tell, log
+        self._file: int | None = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self.size = os.fstat(self._file).st_size
+        self.unseen = False
+        """Was some of it not shown?"""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the log."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    async def take(self, piece: bytes) -> None:
+        """Keep it and show it."""
+        self._keep(piece)
+        self.size += len(piece)
+        if self._show is not None:
+            loop = asyncio.get_running_loop()
+            # Shielded: a stop while it is being written must not write it again.
+            showing = loop.run_in_executor(None, self._show, piece)
+            try:
+                await asyncio.shield(showing)
+            except asyncio.CancelledError:
+                await asyncio.wait({showing}, timeout=1)
+                raise
+            except OSError as exc:
+                self._show, self.unseen = None, True
+                if not isinstance(exc, BrokenPipeError):
+                    self._tell(
+                        f"The output can't be written here ({exc.strerror}); the job goes on, and "
+                        f"its output is kept in {self._log}."
+                    )
+
+    def _keep(self, piece: bytes) -> None:
+        if self._file is None:
+            return
+        left = memoryview(piece)
+        try:
+            while left:
+                left = left[os.write(self._file, left) :]
+        except OSError as exc:
+            self.close()
+            self._tell(f"{self._log} can't be written ({exc.strerror}); the job goes on.")

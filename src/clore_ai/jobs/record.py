@@ -1,0 +1,156 @@
+"""What is kept of each job: one folder a job in the state folder, ``jobs/NUMBER``.
+
+`job.json` says what and where, `log` holds what it wrote, as far as it was seen here, and `lock` is
+held by whoever watches it: that one alone writes the two. No variable of ``--env`` is in any of it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import time
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Literal
+
+from clore_ai._json import as_dict
+from clore_ai._lock import FileLock
+from clore_ai.config import private_folder, unwritable, write_private
+from clore_ai.exceptions import ConfigError, NotFoundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+State = Literal["new", "running", "ended", "stopped", "lost"]
+_OVER = ("ended", "stopped", "lost")
+
+
+@dataclass
+class Job:
+    """One job. Times are unix seconds of this machine.
+
+    `state`: `new` until it was started there; `ended` by itself with `code`; `stopped` by the
+    user; `lost` with its machine. `cancels`: its machine is cancelled when it is over.
+    """
+
+    id: int
+    name: str
+    """Of its folder there."""
+    account: str
+    order_id: int
+    """0 while there is none."""
+    command: list[str]
+    folder: str
+    work: str
+    """The working folder there, below the home folder."""
+    outputs: list[str] = field(default_factory=list[str])
+    cancels: bool = False
+    lost_after_s: float = 300.0
+    fetch_every_s: float = 10.0
+    state: State = "new"
+    code: int | None = None
+    begun_at: float = field(default_factory=time.time)
+    ended_at: float | None = None
+    fetched: bool = True
+    """Are its outputs here, as they were at its end?"""
+    cancelled: bool = False
+    """Was its machine seen to end?"""
+
+    @property
+    def over(self) -> bool:
+        """Has it come to an end, as far as is known here?"""
+        return self.state in _OVER
+
+
+class Jobs:
+    """The jobs in a state folder.
+
+    All methods raise `ConfigError` where it can't be read or written.
+    """
+
+    def __init__(self, home: Path, account: str) -> None:
+        self.home, self.account = home, account
+        self._folder = home / "jobs"
+
+    def add(self, job_of: dict[str, object]) -> Job:
+        """A new job with these fields, and the next free number."""
+        try:
+            private_folder(self.home)
+            private_folder(self._folder)
+            number = max(self._numbers(), default=0) + 1
+            while True:
+                try:
+                    (self._folder / str(number)).mkdir(mode=0o700)
+                    break
+                except FileExistsError:
+                    number += 1
+        except OSError as exc:
+            raise ConfigError(unwritable(self.home, exc)) from exc
+        name = f"{number}-{secrets.token_hex(4)}"
+        job = Job(**{**job_of, "id": number, "name": name, "account": self.account})  # type: ignore[arg-type]
+        self.save(job)
+        return job
+
+    def save(self, job: Job) -> None:
+        """Write what is known of it."""
+        try:
+            write_private(self.folder(job.id) / "job.json", json.dumps(asdict(job)) + "\n")
+        except OSError as exc:
+            raise ConfigError(unwritable(self.home, exc)) from exc
+
+    def drop(self, job: Job) -> None:
+        """Forget one that came to nothing."""
+        shutil.rmtree(self.folder(job.id), ignore_errors=True)
+
+    def get(self, number: int) -> Job:
+        """One job.
+
+        Raises:
+            NotFoundError: there is none with this number, of this account.
+        """
+        job = self._read(number)
+        if job is None or job.account != self.account:
+            known = ", ".join(str(each.id) for each in self.all()[-5:]) or "none"
+            raise NotFoundError(f"There is no job {number} (latest: {known}). See: clore jobs")
+        return job
+
+    def all(self) -> list[Job]:
+        """The account's jobs, oldest first."""
+        found = [self._read(number) for number in sorted(self._numbers())]
+        return [job for job in found if job is not None and job.account == self.account]
+
+    def folder(self, number: int) -> Path:
+        """Where one job is kept."""
+        return self._folder / str(number)
+
+    def log(self, number: int) -> Path:
+        """What it wrote; may not be there yet."""
+        return self.folder(number) / "log"
+
+    def lock(self, number: int) -> FileLock:
+        """Held by whoever watches it."""
+        return FileLock(self.folder(number) / "lock")
+
+    def watched(self, number: int) -> bool:
+        """Does a process watch it?"""
+        lock = self.lock(number)
+        free = lock.try_acquire()
+        if free:
+            lock.release()
+        return not free
+
+    def _numbers(self) -> list[int]:
+        try:
+            return [int(each.name) for each in self._folder.iterdir() if each.name.isdigit()]
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise ConfigError(f"{self._folder} can't be read: {exc.strerror}.") from exc
+
+    def _read(self, number: int) -> Job | None:
+        try:
+            found = as_dict(json.loads((self.folder(number) / "job.json").read_text("utf-8")))
+            known = {each.name for each in fields(Job)}
+            return Job(**{k: v for k, v in (found or {}).items() if k in known})
+        except (OSError, ValueError, TypeError):  # being made just now, or damaged
+            return None

@@ -1,0 +1,240 @@
+"""What runs on the machine: small scripts for any POSIX shell, and what they answer. Pure.
+
+A job's folder there is ``~/.clore/jobs/NAME``, for its user only: `line` is what to run, `env` its
+variables (removed as soon as they are read), `out` what it writes, standard output and errors in
+the order in which they are written, `pid` the runner, `group` all of its processes, `code` how it
+ended. The runner
+is in tmux, else in a session of its own: no connection's end reaches it.
+
+`code` is written before the job starts and overwritten in place: that needs no room on a disk that
+the job has filled.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STOP_GRACE_S = 10
+"""How long a job that is told to stop may take before it is killed."""
+STOPPED = 143
+"""The code of a job that ended by SIGTERM, as shells count."""
+_MARK = "clore:"
+_NOT_WORD = re.compile(r"[^A-Za-z0-9_.-]+")
+
+_RUNNER = """\
+trap : HUP INT QUIT TERM
+cd "$(dirname "$0")" || exit
+J=$PWD
+printf '%-8s\\n' running > code || exit
+group=$$  # as it is in tmux and with setsid
+[ -r /proc/$$/stat ] && read -r _ _ _ _ group _ < /proc/$$/stat
+echo "$group" > group
+echo $$ > pid.part && mv pid.part pid || exit
+. ./env
+rm -f env
+shell=sh
+command -v bash > /dev/null 2>&1 && shell=bash
+if cd "$HOME/@work@" 2> "$J/out"; then
+  # In a shell of its own: what this one says of a job that was killed is not the job's output.
+  sh -c 'exec "$1" -c "$(cat "$2/line")" < /dev/null > "$2/out" 2>&1' sh "$shell" "$J"
+  code=$?
+else
+  code=1
+fi
+printf '%-8s\\n' "$code" 1<> "$J/code"
+"""
+
+_START = """\
+main() {
+umask 077
+J="$HOME/.clore/jobs/@name@"
+mkdir -p "$J" && cd "$J" || exit 1
+if mkdir started 2> /dev/null; then
+  { printf %s @line@ > line && printf %s @env@ > env && printf %s @runner@ > runner && : > out; } ||
+    { rmdir started; exit 1; }
+  if command -v tmux > /dev/null 2>&1 &&
+    tmux -L clore-@name@ -f /dev/null new-session -d -s job "exec sh '$J/runner'"
+  then :
+  elif command -v setsid > /dev/null 2>&1; then
+    setsid sh "$J/runner" < /dev/null > /dev/null 2>&1 &
+  else
+    nohup sh "$J/runner" < /dev/null > /dev/null 2>&1 &
+  fi
+fi
+n=0
+until [ -s pid ]; do
+  n=$((n + 1))
+  [ "$n" -le 200 ] || { echo "the job did not start" >&2; exit 1; }
+  sleep 0.05 2> /dev/null || sleep 1
+done
+}
+main
+"""
+
+# The code is read before the size: where it is there, that size is the last.
+_FOLLOW = """\
+main() {
+cd "$HOME/.clore/jobs/@name@" 2> /dev/null || { echo "@mark@ missing" >&2; exit 0; }
+o=@offset@ n=0 r=0
+while :; do
+  c=; [ -f code ] && read -r c < code
+  s=$(($(wc -c < out)))
+  if [ "$s" -gt "$o" ]; then
+    tail -c +$((o + 1)) out | head -c $((s - o)) || exit 1
+    o=$s n=0
+    continue
+  fi
+  case $c in
+    [0-9]*) echo "@mark@ ended $c $s" >&2; exit 0 ;;
+  esac
+  if ! kill -0 "$(cat pid)" 2> /dev/null; then
+    r=$((r + 1))
+    [ "$r" -lt 3 ] || { echo "@mark@ died $s" >&2; exit 0; }
+  fi
+  [ @wait@ = yes ] || { echo "@mark@ runs $s" >&2; exit 0; }
+  n=$((n + 1))
+  if [ "$n" -lt 20 ]; then z=0.05; else z=0.2; fi
+  sleep "$z" 2> /dev/null || sleep 1
+  [ $((n % 25)) != 0 ] || echo "@mark@ alive" >&2 || exit 1
+done
+}
+main < /dev/null
+"""
+
+_STOP = """\
+main() {
+cd "$HOME/.clore/jobs/@name@" 2> /dev/null || exit 0
+p=$(cat pid 2> /dev/null) || exit 0
+n=0
+while kill -0 "$p" 2> /dev/null; do
+  read -r c < code
+  case $c in
+    [0-9]*) exit 0 ;;
+  esac
+  if [ "$n" = 0 ]; then kill -TERM "-$(cat group)"; fi
+  if [ "$n" -ge @grace@ ]; then
+    kill -KILL "-$(cat group)"
+    printf '%-8s\\n' 137 1<> code
+    exit 0
+  fi
+  n=$((n + 1))
+  sleep 0.1 2> /dev/null || { sleep 1; n=$((n + 9)); }
+done
+}
+main < /dev/null
+"""
+
+_LOOK = """\
+umask 077
+mkdir -p "$HOME/@work@" || exit 1
+for tool in rsync tar; do
+  command -v "$tool" > /dev/null 2>&1 && echo "@mark@ $tool"
+done
+echo "@mark@ here"
+"""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """Which of the programs that copy files are there."""
+
+    rsync: bool
+    tar: bool
+
+
+@dataclass(frozen=True)
+class Word:
+    """What the follower says beside the output: `what`, and a code or a size where there is one.
+
+    `alive`; `runs SIZE` and `died SIZE` (its processes are gone and left no code); `missing`: there
+    is no such job; `ended CODE SIZE`.
+    """
+
+    what: str
+    code: int | None = None
+    size: int | None = None
+
+
+def work_folder(local_name: str) -> str:
+    """Where a local folder of this name lies there, below the home folder."""
+    return f"work/{_NOT_WORD.sub('_', local_name).strip('.') or 'folder'}"
+
+
+def line_of(words: Sequence[str]) -> str:
+    """One word is a line for the shell; several are quoted each, as with `clore ssh`."""
+    return words[0] if len(words) == 1 else shlex.join(words)
+
+
+def with_setup(line: str, setup: str | None) -> str:
+    """What is run: `setup` first, in the same shell; where that fails, its code and no more."""
+    if setup is None:
+        return f"{line}\n"
+    return f"( {setup}\n) || {{ code=$?; echo 'clore: --setup failed' >&2; exit $code; }}\n{line}\n"
+
+
+def look(work: str) -> str:
+    """Makes the work folder, and answers `tools`."""
+    return _filled(_LOOK, work=work)
+
+
+def tools(said: bytes) -> Tools | None:
+    """What `look` found; None where the answer is not whole."""
+    words = {line.split()[-1] for line in said.decode("utf-8", "replace").splitlines() if line}
+    return Tools("rsync" in words, "tar" in words) if "here" in words else None
+
+
+def start(name: str, work: str, line: str, env: Mapping[str, str]) -> str:
+    """Starts the job, once however often it is run; done when the job runs."""
+    # What it writes shall be seen at once: to a file, Python keeps back some kilobytes.
+    exports = {"PYTHONUNBUFFERED": "1", **env}
+    variables = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in exports.items())
+    runner = _RUNNER.replace("@work@", work)
+    return _filled(
+        _START,
+        name=name,
+        line=shlex.quote(line),
+        env=shlex.quote(variables),
+        runner=shlex.quote(runner),
+    )
+
+
+def follow(name: str, offset: int, *, wait: bool = True) -> str:
+    """Writes what the job wrote from `offset` on, to its end (`wait`) or as far as it is."""
+    return _filled(_FOLLOW, name=name, offset=str(offset), wait="yes" if wait else "no")
+
+
+def stop(name: str) -> str:
+    """Ends the job: SIGTERM to all of its processes, SIGKILL after `STOP_GRACE_S`."""
+    return _filled(_STOP, name=name, grace=str(STOP_GRACE_S * 10))
+
+
+def word(line: bytes) -> Word | None:
+    """What one line of the follower's standard errors says; None where another wrote it."""
+    parts = line.decode("utf-8", "replace").split()
+    if len(parts) < 2 or parts[0] != _MARK:  # noqa: PLR2004 - the mark and a word
+        return None
+    numbers = [int(part) for part in parts[2:] if part.isdigit()]
+    if parts[1] == "ended" and len(numbers) == 2:  # noqa: PLR2004 - code and size
+        return Word("ended", numbers[0], numbers[1])
+    return Word(parts[1], None, numbers[-1] if numbers else None)
+
+
+def remove(paths: Sequence[bytes]) -> bytes:
+    """What `xargs -0 rm` is fed."""
+    return b"".join(b"./" + path + b"\0" for path in paths)
+
+
+def _filled(script: str, **values: str) -> str:
+    values["mark"] = _MARK
+    return re.sub(r"@(\w+)@", lambda found: values.get(found[1], found[0]), script)
+
+
+def quoted(text: str) -> str:
+    """One word for the shell."""
+    return shlex.quote(text)

@@ -1,0 +1,419 @@
+"""Watches one job on its machine to its end, whatever befalls the connection.
+
+The machine runs the job by itself. Each step here may be broken off and done again: connecting,
+uploading (only what changed), starting (once, however often it is asked for), reading the output
+from the byte on that is here already, fetching. So there is one answer to a lost connection, a
+laptop that slept and another Wi-Fi: connect again and go on. Only a machine that the service no
+longer lists, or that does not answer for `lost_after_s` while the service does, counts as lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable, Literal, TypeVar
+
+from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded, TransportError
+from clore_ai.jobs import folder, remote
+from clore_ai.jobs.copy import Copier, CopyError
+from clore_ai.jobs.line import Line, Lost, end
+from clore_ai.rental import wait
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from pathlib import Path
+
+    from clore_ai.jobs.engine import Engine
+    from clore_ai.jobs.output import Output
+    from clore_ai.jobs.record import Job, Jobs, State
+    from clore_ai.models import Order
+
+
+T = TypeVar("T")
+
+_BUSY_SHARE = 10
+"""A pause between two fetches is so many times as long as one takes, at least."""
+_SILENT_S = 30.0
+"""The follower says that it is there every 5 s or so."""
+_TRIES = 5
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_LAST_FETCH_S = 60.0
+_CHUNK = 1 << 20
+
+Ending = Literal["ended", "stopped", "detached", "lost"]
+
+
+@dataclass
+class Wishes:
+    """What the user may ask of a job that is being watched; safe from any task of the loop."""
+
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    wanted: Literal["watch", "detach", "stop", "abandon"] = "watch"
+
+    def want(self, what: Literal["detach", "stop", "abandon"]) -> None:
+        """`stop` ends the job, and fetches what there is; `abandon` does neither."""
+        self.wanted = what
+        self.changed.set()
+
+
+@dataclass
+class Watch:
+    """One job being watched.
+
+    Args:
+        engine: runs flows.
+        jobs, job: the record, whose lock the caller holds.
+        output: takes what the job writes.
+        line: what is run, and `env`: its variables; None where it was started before.
+        tell: is told in a sentence what people may want to know.
+    """
+
+    engine: Engine
+    jobs: Jobs
+    job: Job
+    output: Output
+    line: str | None = None
+    env: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    upload: bool = True
+    resend: bool = False
+    """Bring the outputs fetched before along: the machine is a new one."""
+    forwards: tuple[str, ...] = ()
+    detach: bool = False
+    """Leave as soon as it runs."""
+    tell: Callable[[str], object] = lambda _said: None
+    wishes: Wishes = field(default_factory=Wishes)
+    order: Order | None = None
+    """As last seen, with the host first that answered; None: it is looked up."""
+    _line: Line | None = None
+    _tools: remote.Tools | None = None
+    _trouble: str = ""
+    _begun: bool = False
+    """May it run there?"""
+    _fresh: bool = False
+    """Was its machine just rented?"""
+
+    async def run(self) -> Ending:
+        """See it to its end, or to what the user wants instead; the record says the rest.
+
+        Raises:
+            CloreAPIError: it can't be done: no way in, no room, nothing to copy with …
+        """
+        self._begun = self.job.state == "running"
+        self._fresh = self.order is not None
+        main = asyncio.ensure_future(self._through())
+        asked = asyncio.ensure_future(self._asked())
+        try:
+            while True:
+                await asyncio.wait({main, asked}, return_when=asyncio.FIRST_COMPLETED)
+                if main.done():
+                    return main.result()
+                if self.wishes.wanted == "detach" and self.job.state == "new":
+                    self.detach = True  # once it runs
+                    asked = asyncio.ensure_future(self._asked("detach"))
+                    continue
+                await _cancelled(main)
+                return await self._as_asked()
+        finally:
+            await _cancelled(asked)
+            await _cancelled(main)
+            if self._line is not None:
+                await asyncio.shield(self._line.close())
+
+    async def _asked(self, before: str = "watch") -> None:
+        while self.wishes.wanted == before:
+            self.wishes.changed.clear()
+            await self.wishes.changed.wait()
+
+    async def _as_asked(self) -> Ending:
+        if self.wishes.wanted == "detach":
+            return "detached"
+        if self.wishes.wanted == "stop" and self._begun:
+            ending = asyncio.ensure_future(self._stopped())
+            abandoned = asyncio.ensure_future(self._asked("stop"))
+            await asyncio.wait({ending, abandoned}, return_when=asyncio.FIRST_COMPLETED)
+            for each in (ending, abandoned):
+                await _cancelled(each)
+        self._over("stopped", self.job.code)
+        return "stopped"
+
+    async def _stopped(self) -> None:
+        """Tell it to end, read its last words, fetch; as far as that goes within a minute."""
+
+        async def to_its_end() -> None:
+            await self._there(lambda line: line.run(remote.stop(self.job.name)))
+            word = await self._there(self._follow)
+            self.job.code = word.code
+            await self._last_fetch()
+
+        try:
+            await asyncio.wait_for(to_its_end(), remote.STOP_GRACE_S + _LAST_FETCH_S)
+        except (asyncio.TimeoutError, CloreAPIError) as exc:
+            why = str(exc) or "no answer in time"
+            self.tell(f"The job could not be stopped tidily: {why}")
+
+    async def _through(self) -> Ending:
+        try:
+            if self.job.state == "new":
+                if self.upload:
+                    await self._there(self._upload)
+                await self._there(self._start)
+            if self.detach:
+                return "detached"
+            fetching = asyncio.ensure_future(self._fetch_now_and_then())
+            try:
+                word = await self._there(self._follow)
+            finally:
+                await _cancelled(fetching)
+            ended = word.what == "ended"
+            self._over("ended" if ended else "lost", word.code, fetched=not self.job.outputs)
+            if not ended:
+                self.tell(
+                    "The job's processes are gone, and left no exit code: the machine was started "
+                    "anew, or ran out of memory."
+                )
+            await self._last_fetch()
+        except OrderEnded as exc:
+            if not (self._begun or self._fresh):
+                self._over("lost", None)
+                raise
+            self.tell(str(exc))
+            self._over(self.job.state if self.job.over else "lost", self.job.code,
+                       fetched=not self.job.outputs)  # fmt: skip
+            return "lost"
+        return "ended" if ended else "lost"
+
+    def _over(self, state: State, code: int | None,
+              *, fetched: bool | None = None) -> None:  # fmt: skip
+        if self.job.ended_at is None:
+            self.job.ended_at = time.time()
+        self.job.state, self.job.code = state, code
+        if fetched is not None:
+            self.job.fetched = fetched
+        self.jobs.save(self.job)
+
+    async def _last_fetch(self) -> None:
+        if self.job.outputs:
+            self.job.fetched = False
+            missing = await self._there(self._fetch)
+            for each in missing:
+                self.tell(f"There is no {each} there: nothing of it was fetched.")
+            self.job.fetched = True
+            self.jobs.save(self.job)
+
+    async def _there(self, work: Callable[[Line], Awaitable[T]]) -> T:
+        """The result of what is done over the connection, begun again whenever that is lost."""
+        while True:
+            line = await self._connected()
+            try:
+                return await work(line)
+            except Lost as exc:
+                self._trouble = str(exc)
+                if line.up:
+                    await line.close()
+
+    async def _connected(self) -> Line:
+        """A connection that lives, as far as is known.
+
+        Raises:
+            OrderEnded: the machine is lost.
+            NoWayInError: it lets nobody in.
+        """
+        if self._line is not None and self._line.up:
+            return self._line
+        again = self._line is not None
+        if self._line is not None:
+            await self._line.close()
+        pause, tries, since, told = _FIRST_PAUSE_S, 0, time.monotonic(), False
+        while True:
+            tries += 1
+            order = self.order or await self._first_look()
+            self.order = order
+            target = self.engine.session.access.target(order, tell=self.tell)
+            line = Line(target, self.jobs.home, self.forwards)
+            try:
+                await line.open()
+            except Lost as exc:
+                self._trouble = str(exc)
+            else:
+                if told:
+                    self.tell("Connected again.")
+                self._line = line
+                return line
+            if again and not told and tries > 1:
+                told = True
+                self.tell(f"The connection is lost ({self._trouble}); the job goes on. Trying on…")
+            if not await self._is_there(order):
+                since = time.monotonic()  # nothing can be said of the machine
+            waited = time.monotonic() - since
+            if tries >= _TRIES and waited > self.job.lost_after_s:
+                raise OrderEnded(
+                    f"Order {order.id} has not answered on SSH for {waited:.0f} s, and the service "
+                    f"does: its host is gone ({self._trouble}).",
+                    order,
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _first_look(self) -> Order:
+        session = self.engine.session
+        if self.job.state == "new":
+            return await self.engine.drive(wait.until_ssh(session, self.job.order_id))
+        while True:
+            try:
+                order = await self.engine.drive(
+                    wait.find(session, self.job.order_id, include_completed=True)
+                )
+            except TransportError as exc:
+                self.tell(f"The service does not answer ({exc}). Trying on…")
+                await asyncio.sleep(_LONGEST_PAUSE_S)
+                continue
+            if not order.active:
+                raise OrderEnded(f"Order {order.id} on server {order.server_id} has ended.", order)
+            return order
+
+    async def _is_there(self, order: Order) -> bool:
+        """Does the service say that the order runs? False where it says nothing.
+
+        Raises:
+            OrderEnded: it has ended.
+        """
+        try:
+            found = await self.engine.drive(
+                wait.find(self.engine.session, order.id, include_completed=True)
+            )
+        except NotFoundError:
+            raise OrderEnded(f"Order {order.id} is gone from your orders.", order) from None
+        except CloreAPIError:
+            return False
+        if not found.active:
+            raise OrderEnded(f"Order {order.id} on server {order.server_id} has ended.", found)
+        if found.ssh_port is not None and found.ssh_hosts:  # it may have come up anew elsewhere
+            self.order = found
+        return True
+
+    async def _copier(self, line: Line) -> Copier:
+        if self._tools is None:
+            done = await line.run(remote.look(self.job.work))
+            self._tools = remote.tools(done.out)
+            if self._tools is None:
+                said = " ".join(done.err.decode("utf-8", "replace").split())
+                raise CopyError(f"The machine has no working folder for us: {said}")
+        return Copier(line, self._tools, self._folder, self.job.work)
+
+    @property
+    def _folder(self) -> Path:
+        from pathlib import Path  # noqa: PLC0415
+
+        return Path(self.job.folder)
+
+    async def _upload(self, line: Line) -> None:
+        outputs = tuple(self.job.outputs)
+        paths = folder.files(self._folder, () if self.resend else outputs)
+        if self.resend:
+            paths = sorted({*paths, *folder.below(self._folder, outputs)})
+        copier = await self._copier(line)
+        access = self.engine.session.access
+        sent = access.folder(self.job.order_id) / folder.list_name(self._folder)
+        count = await copier.upload(paths, sent)
+        self.tell(f"Uploaded the working folder: {count} files, what changed of them.")
+
+    async def _start(self, line: Line) -> None:
+        self._begun = True
+        done = await line.run(
+            remote.start(self.job.name, self.job.work, self.line or "true", self.env)
+        )
+        if done.code != 0:
+            said = " ".join(done.err.decode("utf-8", "replace").split())
+            raise CopyError(f"The job could not be started there: {said or f'exit {done.code}'}")
+        self.job.state = "running"
+        self.jobs.save(self.job)
+
+    async def _follow(self, line: Line) -> remote.Word:
+        """Hand on its output from where that is here, to its end."""
+        process = await line.start(remote.follow(self.job.name, self.output.size))
+        said = _Said()
+        words = asyncio.ensure_future(said.read(process.stderr))
+        try:
+            while process.stdout is not None:
+                piece = await _within(process.stdout.read(_CHUNK), said)
+                if not piece:
+                    break
+                await self.output.take(piece)
+            await words
+            await process.wait()
+        finally:
+            end(process)
+            await _cancelled(words)
+        last = said.last
+        if last is None or (last.size or 0) > self.output.size:
+            raise Lost(said.other or "the connection was cut")
+        return last
+
+    async def _fetch(self, line: Line) -> list[str]:
+        return await (await self._copier(line)).fetch(self.job.outputs)
+
+    async def _fetch_now_and_then(self) -> None:
+        """While it runs; what goes wrong is for the last fetch to say, but a full disk at once."""
+        told = False
+        pause = self.job.fetch_every_s
+        while self.job.outputs:
+            await asyncio.sleep(pause)
+            line, began = self._line, time.monotonic()
+            if line is None or not line.up:
+                continue
+            try:
+                await self._fetch(line)
+            except CopyError as exc:
+                if not told:
+                    self.tell(f"{exc} The job goes on; it is tried again.")
+                told = True
+            except Lost:
+                pass
+            else:
+                told = False
+            pause = max(self.job.fetch_every_s, _BUSY_SHARE * (time.monotonic() - began))
+
+
+class _Said:
+    """What the follower says beside the output, and when it last said anything."""
+
+    def __init__(self) -> None:
+        self.last: remote.Word | None = None
+        self.other = ""
+        self.at = time.monotonic()
+
+    async def read(self, stream: asyncio.StreamReader | None) -> None:
+        while stream is not None and (line := await stream.readline()):
+            self.at = time.monotonic()
+            word = remote.word(line)
+            if word is None:
+                self.other = line.decode("utf-8", "replace").strip()
+            elif word.what != "alive":
+                self.last = word
+
+
+async def _within(reading: Awaitable[bytes], said: _Said) -> bytes:
+    """What is read; the follower must say something every now and then.
+
+    Raises:
+        Lost: it did not.
+    """
+    task = asyncio.ensure_future(reading)
+    try:
+        while True:
+            done, _ = await asyncio.wait({task}, timeout=_SILENT_S)
+            if done:
+                return task.result()
+            if time.monotonic() - said.at > _SILENT_S:
+                raise Lost(f"nothing was heard for {_SILENT_S:.0f} s")
+    finally:
+        await _cancelled(task)
+
+
+async def _cancelled(task: asyncio.Future[T]) -> None:
+    if not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await task

@@ -1,0 +1,142 @@
+"""`clore run` with a machine of its own: rented, verified, used, cancelled; or another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING, Callable
+
+import pytest
+
+from clore_sandbox import Sandbox
+
+from .driver import FLEET, interrupt, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .driver import Renter
+
+WISH = ("--gpu", "RTX", "--max-price", "5/h", "--currency", "USD", "--yes")
+
+
+@pytest.fixture(scope="module")
+def market() -> Iterator[Sandbox]:
+    """Of this module alone: what is rented here is any server that fits."""
+    with Sandbox(inventory=FLEET, limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def take() -> Callable[[], int]:
+    """Nobody asks for a server of their own here."""
+    return lambda: pytest.fail("any server may be rented here")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "w"
+    made.mkdir()
+    return made
+
+
+def running(renter: Renter) -> list[int]:
+    return [row["id"] for row in renter("orders", "--json").data]
+
+
+def test_rents_runs_fetches_cancels(renter: Renter, folder: Path) -> None:
+    """All in one: output, results, cost, the job's own code; nothing runs on."""
+    (folder / "x").write_text("1\n")
+    script = "nvidia-smi -L | cut -c1-6; cat x; mkdir o; echo 2 > o/y; exit 4"
+    done = renter("run", *WISH, "--folder", folder, "--output", "o", "--", script, fails=4)
+    assert done.out == "GPU 0:\n1\n"
+    assert (folder / "o" / "y").read_text() == "2\n"
+    assert "Rented: order" in done.err
+    assert "It ran" in done.err
+    assert "cost" in done.err
+    assert running(renter) == []
+    (job,) = renter("jobs", "--json").data
+    assert (job["state"], job["exit"], job["cancels"], job["cancelled"]) == ("ended", 4, True, True)
+
+
+def test_keep_leaves_the_machine_with_a_lease(renter: Renter, folder: Path) -> None:
+    """It is used again by --order, uploads only what changed, and stays until it is cancelled."""
+    renter("run", *WISH, "--keep", "--lease", "2h", "--folder", folder, "--", "echo 1 > kept")
+    (order,) = running(renter)
+    (lease,) = renter("lease", "--json").data
+    assert 6_000 < lease["left_s"] <= 7_200
+    assert renter("run", "--order", order, "--folder", folder, "--", "cat kept").out == "1\n"
+    renter("run", "--order", order, "--cancel", "--folder", folder, "--", "true")
+    assert running(renter) == []
+
+
+def test_what_contradicts_itself_is_refused(renter: Renter, folder: Path) -> None:
+    """Nothing is rented, and no job is left."""
+    for words, said in (
+        (("--order", 7, "--gpu", "RTX"), "--gpu is for a machine to rent"),
+        (("--order", 7, "--image", "x"), "--image is for a machine to rent"),
+        (("--order", 7, "--retry-on-host-loss"), "does not go with --order"),
+        (("--order", 7, "--keep", "--cancel"), "contradict each other"),
+        (("--gpu", "RTX", "--yes", "--cancel"), "--cancel goes with --order"),
+        (("--gpu", "RTX", "--currency", "USD"), "add --yes"),
+    ):
+        assert said in renter("run", "--folder", folder, *words, "--", "true", fails=2).err
+    assert renter("run", "--gpu", "NoSuch", "--yes", "--", "true", fails=6).err
+    assert renter.orders() == []
+    assert renter("jobs", "--json").data == []
+
+
+def test_a_state_folder_that_is_no_use_costs_nothing(renter: Renter, folder: Path) -> None:
+    """It is found out before anything is rented."""
+    renter.home.mkdir(mode=0o700, exist_ok=True)
+    (renter.home / "jobs").write_text("in the way")
+    done = renter("run", *WISH, "--folder", folder, "--", "true", fails=2)
+    assert "can't be written" in done.err
+    assert renter.orders() == []
+
+
+def test_a_lost_host_is_made_up_for(renter: Renter, folder: Path) -> None:
+    """A new machine is rented, with the outputs that had come back; the old one goes."""
+    renter.fault("create_order", "host_dies", delay_s=12.0)
+    script = (
+        "mkdir -p o; if [ -e o/half ]; then echo again; cat o/half; echo 2 > o/whole; exit 4; fi; "
+        "echo 1 > o/half; echo first; sleep 600"
+    )
+    done = renter(
+        "run", *WISH, "--retry-on-host-loss", "--lost-after", "0.05m", "--folder", folder,
+        "--output", "o", "--fetch-every", 0.2, "--", script, fails=4, timeout=110,
+    )  # fmt: skip
+    assert done.out == "first\nagain\n1\n"
+    assert (folder / "o" / "whole").read_text() == "2\n"
+    assert len(renter.orders()) == 2
+    assert running(renter) == []
+    states = [job["state"] for job in renter("jobs", "--json").data]
+    assert states == ["lost", "ended"]
+
+
+@pytest.mark.parametrize("after_s", [0.8, 1.6, 2.4])
+def test_ctrl_c_at_any_moment_leaves_nothing(renter: Renter, folder: Path, after_s: float) -> None:
+    """While it looks, rents, verifies, uploads or runs: exit 130, nothing is billed."""
+    process = renter.start("run", *WISH, "--folder", folder, "--", "sleep 600")
+    with process:
+        time.sleep(after_s)
+        interrupt(process)
+        _, err = process.communicate(timeout=60)
+    # CPython ends by the signal itself where it came in a class that is made from a text.
+    assert process.returncode in (130, -signal.SIGINT), err
+    assert "Traceback" not in err
+    until(lambda: running(renter) == [], "an end")
+
+
+def test_a_job_that_was_killed_is_ended_by_stop(renter: Renter, folder: Path) -> None:
+    """After a kill -9 of clore `clore jobs` knows the job, `clore stop` ends it and its machine."""
+    process = renter.start("run", *WISH, "--folder", folder, "--", "echo up; sleep 600")
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        os.kill(process.pid, signal.SIGKILL)
+    assert renter("jobs", "--json").data[0]["state"] == "running"
+    renter("stop", 1)
+    assert running(renter) == []

@@ -1,0 +1,54 @@
+"""Random `clore run`s under faults and stops: no unknown machine, wrong code or wrong output.
+
+``python -m tests.run_schedules --runs 500`` plays more, ``--runs 1 --seed N`` one again.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.schedules.plan import READ_FAULTS
+
+from .plan import CREATE_FAULTS, STOPS, draw
+from .run import VERDICTS
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNS = 40
+
+
+def test_everything_is_drawn() -> None:
+    """What 500 seeds draw leaves out no fault and no stop, nor a cut or a lost host with any."""
+    plans = [draw(seed) for seed in range(500)]
+    met = {(fault["endpoint"], fault["kind"]) for plan in plans for fault in plan.faults}
+    assert met >= {("create_order", kind) for kind in (*CREATE_FAULTS, "host_dies")}
+    for endpoint in ("my_orders", "cancel_order"):
+        assert met >= {(endpoint, kind) for kind in READ_FAULTS}
+    assert {(p.stop, p.loses_host, bool(p.cuts_s)) for p in plans} >= {
+        (stop, lost, cut)
+        for stop in (*STOPS, None)
+        for lost in (True, False)
+        for cut in (True, False)
+    }
+
+
+@pytest.mark.timeout(400)
+def test_random_schedules() -> None:
+    """All verdicts are clean, and output was seen."""
+    words = ["--runs", str(RUNS), "--at-once", "4", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.run_schedules", *words],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout, done.stderr
+    found = json.loads(done.stdout)
+    assert {kind: found[kind] for kind in VERDICTS} == dict.fromkeys(VERDICTS, 0), found["wrong"]
+    assert found["runs"] == RUNS
+    assert found["lines"] > RUNS
