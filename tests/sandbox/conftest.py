@@ -18,7 +18,7 @@ QUICK = {"visibility_lag_s": 0.05, "boot_s": 0.05, "limits": False}
 ORDER = {"image": "cloreai/ubuntu22.04-cuda12", "type": "on-demand", "currency": "bitcoin"}
 
 
-def wait_until(condition, timeout_s=30.0, every_s=0.01):
+def wait_until(condition, timeout_s=60.0, every_s=0.01):
     """The condition's first true value."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
