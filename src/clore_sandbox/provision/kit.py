@@ -123,6 +123,11 @@ def make_kit(folder: Path) -> Kit:
     shutil.copy2(Path(__file__).with_name(_FIRST), folder / _FIRST)
     loader = next((file for file in shared if file.name.startswith("ld-")), None)
     server = sftp_server()
+    if loader is not None:
+        # By the names that they are asked for: mapped is libz.so.1.2.13, asked for is libz.so.1.
+        extensions = [Path(file) for file in parts["mapped"] if ".so" in Path(file).name]
+        for program in (Path(parts["executable"]), *extensions):
+            shared += _needed(loader, program)
     if server is not None and loader is not None:
         shutil.copy2(server, folder / "sftp-server")
         shared += _needed(loader, server)
