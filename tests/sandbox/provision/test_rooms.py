@@ -230,5 +230,5 @@ def _killed_with_its_orders(folder, kind, renter_of, shell_of, wait, nap, group)
         if group:
             os.killpg(market.process.pid, signal.SIGKILL)
         market.kill()
-        wait(lambda: not any(running(each) for each in naps), timeout_s=10)
-        wait(lambda: not any(folder.glob("clore-*/*")), timeout_s=10)
+        wait(lambda: not any(running(each) for each in naps), timeout_s=30)
+        wait(lambda: not any(folder.glob("clore-*/*")), timeout_s=30)
