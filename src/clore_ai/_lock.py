@@ -55,7 +55,11 @@ class FileLock:
             self._file = None
 
     def __enter__(self) -> Self:
-        self.acquire()
+        try:
+            self.acquire()
+        except BaseException:  # Ctrl-C may come when it is held already
+            self.release()
+            raise
         return self
 
     def __exit__(
@@ -83,10 +87,11 @@ class FileLock:
                 f"{self._path} can't be opened ({exc.strerror}); name a folder of your own with "
                 "CLORE_HOME."
             ) from exc
+        self._file = file  # before it is locked: Ctrl-C could come between, and nobody let go of it
         try:
             _lock(file, wait=wait)
         except BaseException as exc:
-            os.close(file)
+            self.release()
             if not isinstance(exc, OSError):
                 raise
             if not wait and exc.errno in _TAKEN:
@@ -95,7 +100,6 @@ class FileLock:
                 f"{self._path.parent} is on a file system without locks ({exc.strerror}), so two "
                 "commands could rent at once; name a folder on a local disk with CLORE_HOME."
             ) from exc
-        self._file = file
         return True
 
 
