@@ -73,15 +73,15 @@ def heard() -> Iterator[io.StringIO]:
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
-    curl = logging.getLogger("clore_ai.curl")
-    root, before = logging.getLogger(), logging.getLogger().level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    curl.setLevel(logging.DEBUG)
+    # Each by name: a command that ran in this process has set the SDK's own.
+    before = {log: log.level for log in map(logging.getLogger, ("", "clore_ai", "clore_ai.curl"))}
+    logging.getLogger().addHandler(handler)
+    for log in before:
+        log.setLevel(logging.DEBUG)
     yield text
-    curl.setLevel(logging.WARNING)
-    root.setLevel(before)
-    root.removeHandler(handler)
+    for log, level in before.items():
+        log.setLevel(level)
+    logging.getLogger().removeHandler(handler)
 
 
 def attempt(call: Callable[[], Any], *, draw: bool = True) -> BaseException | None:
