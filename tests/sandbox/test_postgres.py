@@ -1,6 +1,7 @@
 """What only PostgreSQL does: several processes, transactions undone, connections lost."""
 
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -21,6 +22,26 @@ def stores(postgres_db):
     yield first, second
     second.close()
     first.close()
+
+
+@pytest.fixture
+def bytes_db(postgres_server):
+    """The URL of a database as `initdb` makes it where no LANG is set."""
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        kind = "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+        admin.execute(f"CREATE DATABASE bytes {kind}")
+        yield urlsplit(postgres_server)._replace(path="/bytes").geturl()
+        admin.execute("DROP DATABASE bytes")
+
+
+def test_a_database_without_an_encoding_holds_text(bytes_db):
+    for _ in range(2):  # to the second one it is not new
+        store = Store(bytes_db)
+        store.call(lambda tx: tx.do("INSERT INTO meta VALUES (?, ?)", "naïve", "é"))
+        row = store.call(lambda tx: tx.one("SELECT value FROM meta WHERE name = ?", "naïve"))
+        assert row["value"] == "é"
+        store.call(lambda tx: tx.do("DELETE FROM meta WHERE name = ?", "naïve"))
+        store.close()
 
 
 def count(tx):

@@ -87,7 +87,10 @@ class PostgresDriver:
             RuntimeError: Another marketplace serves it.
         """
         try:
-            connection = psycopg.connect(self._url, autocommit=True, connect_timeout=10)
+            # A database made under LANG=C keeps bytes, of which psycopg would make no text.
+            connection = psycopg.connect(
+                self._url, autocommit=True, connect_timeout=10, client_encoding="utf8"
+            )
         except psycopg.Error as exc:
             raise OSError(f"cannot use the database: {exc}") from exc
         self._connection = connection
