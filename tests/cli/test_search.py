@@ -54,6 +54,15 @@ def test_filters_and_sorting(renter: Renter) -> None:
     assert any(not s["available"] for s in renter("search", "--all", "--json").data)
 
 
+def test_a_gpu_as_people_type_it(renter: Renter) -> None:
+    """Without spaces it is found; misspelt, the nearest are named."""
+    spaced = renter("search", "--gpu", "RTX 4090", "--all", "--json")
+    assert renter("search", "--gpu", "rtx4090", "--all", "--json").data == spaced.data
+    typo = renter("search", "--gpu", "RTZ 4090", fails=6)
+    assert "No server has the GPU 'RTZ 4090'" in typo.err
+    assert "near it: RTX 4090" in typo.err
+
+
 def test_servers_without_a_known_price_are_counted(nobody: Clore, tmp_path: Path) -> None:
     """A price that is not known is "-", never 0; a price filter drops it and says how many."""
     server = {

@@ -72,8 +72,9 @@ def full(coin: str) -> str:
 
 def gpu(model: str | None) -> str:
     """``8x RTX 3090``: a GPU without its maker's words."""
-    words = (model or "-").replace("NVIDIA ", "").replace("GeForce ", "")
-    return " ".join(words.split())
+    from clore_ai.models._base import short_gpu  # noqa: PLC0415 - not for --help
+
+    return short_gpu(model or "-")
 
 
 def duration(span: timedelta | float | None) -> str:

@@ -97,6 +97,9 @@ def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, 
     ]
     free = "" if not wanted.available_only else " free"
     what = f" ({', '.join(asked)})" if asked else ""
+    if found.near:
+        near = ", ".join(found.near)
+        return f"No server has the GPU {wanted.gpu!r}, of {found.seen}; near it: {near}."
     return (
         f"No{free} server fits{what}, of {found.seen}. Try fewer conditions"
         + ("" if not wanted.available_only else ", or --all to see rented ones")

@@ -61,11 +61,29 @@ def count_gpus(gpu_array: object, gpu: object) -> int:
 
 
 def matches_gpu(wanted: str, gpu_array: object, gpu: object) -> bool:
-    """Is `wanted` a part of `specs.gpu` or of a name in `gpu_array`, whatever the case?"""
-    needle = " ".join(wanted.lower().split())
-    if isinstance(gpu, str) and needle in gpu.lower():
+    """Is `wanted` a part of `specs.gpu` or of a name in `gpu_array`, whatever case and spaces?"""
+    needle = _joined(wanted)
+    if isinstance(gpu, str) and needle in _joined(gpu):
         return True
-    return any(needle in name.lower() for name in flat_gpus(gpu_array))
+    return any(needle in _joined(name) for name in flat_gpus(gpu_array))
+
+
+def _joined(name: str) -> str:
+    return "".join(name.lower().split())
+
+
+def short_gpu(model: str) -> str:
+    """``8x RTX 3090``: a GPU without its maker's words."""
+    return " ".join(model.replace("NVIDIA ", "").replace("GeForce ", "").split())
+
+
+def near_gpus(wanted: str, models: Iterable[str | None]) -> list[str]:
+    """The models most like what was wanted, in short and without their number; at most three."""
+    from difflib import get_close_matches  # noqa: PLC0415 - 4 ms that only a typo needs
+
+    names = {short_gpu(_COUNT.sub("", model)) for model in models if model}
+    by_key = {_joined(name): name for name in sorted(names)}
+    return [by_key[key] for key in get_close_matches(_joined(wanted), by_key)]
 
 
 def describe_gpu(gpu_array: list[Any] | None, gpu: str | None) -> str | None:

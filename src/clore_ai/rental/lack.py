@@ -44,6 +44,8 @@ class Lack:
     """Each condition, and how many servers were left after it and those before it."""
     without: tuple[Without, ...]
     """The fewest conditions (one, else two) without which something matches, the most first."""
+    near: tuple[str, ...] = ()
+    """Where no server at all has the GPU: those that are named most like it."""
 
 
 def lack(
@@ -72,6 +74,7 @@ def lack(
         )
 
     steps = tuple((name, len(left(names[i + 1 :]))) for i, name in enumerate(names))
+    near = pick.near(list(records), wish.filter.gpu)
     for size in (1, 2):
         found = [
             Without(dropped, len(offers), offers[0].effective_usd_per_hour)
@@ -79,8 +82,9 @@ def lack(
             if (offers := left(dropped))
         ]
         if found:
-            return Lack(len(records), steps, tuple(sorted(found, key=lambda w: -w.servers)))
-    return Lack(len(records), steps, ())
+            without = tuple(sorted(found, key=lambda w: -w.servers))
+            return Lack(len(records), steps, without, near)
+    return Lack(len(records), steps, (), near)
 
 
 def _names(wish: Wish) -> list[str]:
@@ -130,6 +134,8 @@ def sentence(lacking: Lack, names: Mapping[str, str]) -> str:
         if count == 0:
             break
     text = f"No server fits, of {lacking.seen} (left after each: {', '.join(told)})."
+    if lacking.near:
+        text += f" No GPU is named so; near it: {', '.join(lacking.near)}."
     for each in lacking.without[:_SHOWN]:
         dropped = " and ".join(words.get(name, name) for name in each.names)
         price = each.from_usd_per_hour

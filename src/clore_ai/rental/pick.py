@@ -15,11 +15,11 @@ from typing import Any, Callable
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, Shared, clock, request
-from clore_ai._json import as_dict, as_number
+from clore_ai._json import as_dict, as_list, as_number
 from clore_ai._parse import models
 from clore_ai.exceptions import CloreAPIError
 from clore_ai.models import MarketplaceServer, SpotMarket
-from clore_ai.models._base import count_gpus, matches_gpu
+from clore_ai.models._base import count_gpus, describe_gpu, matches_gpu, near_gpus
 from clore_ai.rental.session import RATES_KEPT_S, Session
 
 Record = dict[str, Any]
@@ -70,6 +70,8 @@ class Selection:
     """How many more fit but were left out: a price was asked for and theirs is unknown."""
     seen: int
     """How many servers the marketplace holds."""
+    near: tuple[str, ...] = ()
+    """Where no server at all has the GPU: those that are named most like it."""
 
 
 def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
@@ -87,6 +89,8 @@ def select(session: Session, records: list[Record], wanted: Filter) -> Flow[Sele
     fitting = [r for r in records if all(holds(r) for holds in must)]
     servers = yield from priced(session, records, fitting)
     limit = wanted.max_price_usd
+    if not servers:
+        return Selection([], 0, len(records), near(records, wanted.gpu))
     if limit is None:
         return Selection(servers, 0, len(records))
     prices = [(s, s.price_usd) for s in servers]
@@ -144,6 +148,15 @@ def fits(record: Record, wanted: Filter) -> bool:
 def conditions(wanted: Filter) -> list[tuple[str, Condition]]:
     """What a raw record must meet, price aside: each condition by its field's name in `Filter`."""
     return [(name, make(wanted)) for name, make in _CONDITIONS if getattr(wanted, name)]
+
+
+def near(records: list[Record], gpu: str | None) -> tuple[str, ...]:
+    """The GPUs that are named most like `gpu`, where no record has that one."""
+    names = [(r.get("gpu_array"), _specs(r).get("gpu")) for r in records]
+    if gpu is None or any(matches_gpu(gpu, *each) for each in names):
+        return ()
+    models = (describe_gpu(as_list(array), str(name or "")) for array, name in names)
+    return tuple(near_gpus(gpu, models))
 
 
 def _specs(record: Record) -> dict[str, Any]:

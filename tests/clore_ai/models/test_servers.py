@@ -67,6 +67,7 @@ def test_the_real_fleet_is_as_known(real_servers):
     known = {1: 932, 2: 582, 8: 529, 6: 363, 4: 316, 5: 189, 3: 180, 12: 148, 7: 124, 10: 67}
     assert {n: counts.count(n) for n in known} == known
     assert sum(s.gpu_model.endswith("RTX 4090") for s in found if s.matches_gpu("rtx 4090")) == 786
+    assert all(s.matches_gpu("RTX4090") == s.matches_gpu("rtx 4090") for s in found)
 
 
 def test_002s_server():

@@ -176,6 +176,13 @@ def test_the_condition_that_is_to_blame_is_named_with_what_would_match():
     )
 
 
+def test_a_gpu_that_nobody_has_is_told_with_those_named_like_it():
+    found = lacking([record(1)], of(gpu="RTZ 4090"))
+    assert found.near == ("RTX 4090",)
+    assert "No GPU is named so; near it: RTX 4090." in lack.sentence(found, {})
+    assert lacking([record(1)], of(gpu="RTX 4090", min_ram_gb=512)).near == ()
+
+
 def test_two_conditions_are_to_blame_where_none_is_alone():
     found = lacking([record(1)], of(min_ram_gb=512, min_disk_gb=9000))
     assert [w.names for w in found.without] == [("min_ram_gb", "min_disk_gb")]
