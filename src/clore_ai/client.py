@@ -330,6 +330,7 @@ class CloreAI:
         max_price_usd: float | None = None,
         type: OrderType = "on-demand",  # noqa: A002 - 004's word
         spot_price: float | None = None,
+        max_bid_usd: float | None = None,
         currency: str = AUTO,
         sort: Sort = "price",
         image: str = DEFAULT_IMAGE,
@@ -369,6 +370,9 @@ class CloreAI:
             max_price_usd: USD per **hour** for the whole server, without the renter's fee.
             type: ``"on-demand"`` or ``"spot"``.
             spot_price: the bid, in `currency` per **day** for the whole server.
+            max_bid_usd: or, with ``"spot"``, the most to bid, USD per **hour** without the fee: it
+                is rented at the lowest bid that wins, and held there while it boots. After that
+                `spot_auto` holds it.
             currency: a coin by the service's name, or ``"auto"``: the cheapest that the server
                 allows and the wallet covers (the creation fee and the first hour).
             sort: what makes an offer the best: ``"price"``, ``"reliability"``, ``"gpu"``,
@@ -418,6 +422,7 @@ class CloreAI:
             max_price_usd=max_price_usd,
             type=type,
             spot_price=spot_price,
+            max_bid_usd=max_bid_usd,
             currency=currency,
             sort=sort,
             image=image,

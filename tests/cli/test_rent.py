@@ -97,7 +97,16 @@ def test_no_match_names_the_option_and_what_would_match(user: Renter) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--spot",), "--spot needs --spot-price"),
+        (("--spot",), "--spot needs --max-bid, the most to bid in USD: 0.4/h"),
+        (("--spot",), "or --spot-price: your bid in the coin per DAY"),
+        (("--max-bid", "0.4/h"), "--max-bid goes with --spot"),
+        (("--on-demand", "--max-bid", "0.4/h"), "--max-bid goes with --spot"),
+        (("--spot", "--max-bid", "1", "--spot-price", "1"), "give one of them"),
+        (("--spot", "--max-bid", "0"), "'0' is not above 0"),
+        (("--spot", "--max-bid", "-1"), "write 0.4/h or 9.6/day"),
+        (("--spot", "--max-bid", "3/week"), "write 0.4/h or 9.6/day"),
+        (("--spot", "--max-bid", "0.0001 BTC/day"), "A bid in a coin is --spot-price"),
+        (("--detach",), "--detach goes with --spot --max-bid"),
         (("--spot-price", "1"), "--spot-price goes with --spot"),
         (("--spot", "--spot-price", "1"), "name it with --currency"),
         (("--country", "Sweden"), "two letters"),
@@ -117,6 +126,59 @@ def test_bad_input_is_one_sentence(user: Renter, words: tuple[str, ...], says: s
     done = user(*RENT, "--yes", *words, fails=2)
     assert says in done.err
     assert done.err.count("Error:") == 1
+    assert user.requests("create_order") == []
+
+
+def spot(words: tuple[str, ...]) -> tuple[str, ...]:
+    return (*RENT, "--spot", *words, "--verify", "ssh", "--yes")
+
+
+def test_by_spot_it_is_rented_and_its_bid_held_until_ctrl_c(user: Renter) -> None:
+    """The order goes on at its last bid; one JSON line an event, exit 130."""
+    process = user.start(*spot(("--max-bid", "2/h", "--json")))
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    assert (first["event"], first["order"]["type"]) == ("order", "spot")
+    order, (sent,) = first["order_id"], user.requests("create_order")
+    assert sent.body is not None
+    assert "required_price" not in sent.body
+    assert first["order"]["price"] == sent.body["spotprice"]
+    assert json.loads(process.stdout.readline())["event"] == "begins"
+    assert json.loads(process.stdout.readline())["event"] == "runs"
+    interrupt(process)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    user.check(out + err)
+    assert json.loads(out.splitlines()[-1])["event"] == "report"
+    assert f"Order {order} goes on; while it runs it is billed at $" in err
+    assert f"clore cancel {order}" in err
+    assert active(user) == [order]
+
+
+def test_by_spot_and_detached_it_says_what_holds_the_bid(user: Renter) -> None:
+    """The plan names the limit; the id is all that goes to stdout."""
+    done = user(*spot(("--max-bid", "48/day", "--detach")))
+    assert active(user) == [int(done.out)]
+    assert "at most   $2.0000/h = $48.00/day without fee" in done.err
+    assert "at a bid of $" in done.err
+    assert f"hold it with: clore spot auto {done.out.strip()} --max 2/h" in done.err
+    rows = user(*spot(("--max-bid", "2/h", "--dry-run", "--json"))).data
+    assert 0 < rows[0]["price_usd_per_hour"] <= 2
+
+
+def test_by_spot_below_what_anybody_asks_it_says_the_lowest(user: Renter) -> None:
+    done = user(
+        *spot(
+            (
+                "--max-bid",
+                "0.000001/h",
+            )
+        ),
+        fails=6,
+    )
+    assert "--max-bid: 0)" in done.err
+    assert "Without --max-bid: " in done.err
+    assert "from $" in done.err
     assert user.requests("create_order") == []
 
 

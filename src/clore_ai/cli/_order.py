@@ -17,7 +17,7 @@ from clore_ai.config import state_folder
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_NAMES = re.compile(r"\b(ssh_key|ssh_password|jupyter_token|spot_price)\b")
+_NAMES = re.compile(r"\b(ssh_key|ssh_password|jupyter_token|spot_price)\b|\bmax_bid(?=_usd\b)")
 F = TypeVar("F", bound=Callable[..., Any])
 
 

@@ -13,8 +13,8 @@ _WORTH_SAYING = 0.97
 """Another coin is mentioned where it costs less than this share of the one asked for."""
 
 
-def show(plan: Offer, kind: str, image: str, end: str) -> None:
-    """The plan of one server, on stderr; `end` in words."""
+def show(plan: Offer, kind: str, image: str, end: str, most: float | None = None) -> None:
+    """The plan of one server, on stderr; `end` in words; `most`: to bid, in USD per hour."""
     s, c = plan.server, plan.cost
     per_h, total_h = c.price_usd_per_hour, c.total_usd_per_hour
     fee = (
@@ -29,16 +29,24 @@ def show(plan: Offer, kind: str, image: str, end: str) -> None:
     price = "bid" if kind == "spot" else "price"
     listed = f"{_units.coin(c.price_per_day)} {c.coin}/day"
     total = f"{_units.coin(c.total_per_day)} {c.coin}/day"
+    limit = (
+        None
+        if most is None
+        else f"{_units.usd_h(most)} = {_units.usd_day(most)} without fee, where others bid more"
+    )
     for name, value in (
         ("server", f"{s.id} ({where}, at most {s.mrl or '?'} h)"),
         ("GPUs", f"{s.gpu_model} ({_units.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
         ("image", f"{image}, {kind}"),
         (price, f"{_units.usd_h(per_h)} = {_units.usd_day(per_h)} = {listed}"),
         ("with fee", f"{_units.usd_h(total_h)} = {_units.usd_day(total_h)} = {total}"),
+        ("at most", limit),
         ("once", fee),
         ("ends", end),
         ("balance", f"{_units.coin(plan.balance)} {c.coin}{lasts}"),
     ):
+        if value is None:
+            continue
         _output.note(f"  {name:9} {value}")
     cheaper = _cheaper(plan) if kind == "on-demand" else None
     if cheaper:
@@ -75,6 +83,11 @@ def row(plan: Offer) -> dict[str, Any]:
         "balance": plan.balance,
         "lasts_hours": plan.lasts_h,
     }
+
+
+def hold(order_id: int, most: float | None) -> str:
+    """What keeps the bid of an order that was rented below a limit, in USD per hour."""
+    return f"Nothing raises its bid now; hold it with: clore spot auto {order_id} --max {most:g}/h"
 
 
 def goes_on(order_id: int | None) -> str:

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     from clore_ai.rental.wish import Wish
 
 
-def rent(api: CloreAI, wish: Wish, *, yes: bool, top: int | None = None) -> Rented:
+def rent(
+    api: CloreAI, wish: Wish, *, yes: bool, top: int | None = None, holds: bool = False
+) -> Rented:
     """Show the plan, ask unless `yes`, rent, and tell each step on stderr.
+
+    `holds`: the caller steers the bid of what is rented.
 
     With `client_ref` the order of the same name comes back, where there is one: verified, without
     a question, or as it is where it has ended.
@@ -34,11 +38,11 @@ def rent(api: CloreAI, wish: Wish, *, yes: bool, top: int | None = None) -> Rent
     """
     order = earlier(api, wish.client_ref)
     if order is not None:
-        return go(api, wish, [])
+        return go(api, wish, [], holds=holds)
     offers = find(api, wish)
     show(api, wish, offers, top)
     agree(yes=yes)
-    return go(api, wish, offers)
+    return go(api, wish, offers, holds=holds)
 
 
 def find(api: CloreAI, wish: Wish) -> list[Offer]:
@@ -64,17 +68,21 @@ def show(api: CloreAI, wish: Wish, offers: list[Offer], top: int | None) -> None
     Raises:
         BudgetError: it does not fit in a budget.
     """
+    from clore_ai.rental import plan  # noqa: PLC0415 - not for --help
+
     best = offers[0]
     if top is not None:
         _table(offers[:top])
-    _plans.show(best, wish.type, wish.image, _limits.line(api, best.end, best.cost.coin))
+    most = wish.most_usd_per_hour if wish.max_bid_usd is not None else None
+    _plans.show(best, wish.type, wish.image, _limits.line(api, best.end, best.cost.coin), most)
     then = offers[1 : wish.attempts]
     if then:
         listed = ", ".join(
             f"{o.server.id} ({_units.usd_h(o.cost.total_usd_per_hour)})" for o in then
         )
         _output.note(f"  {'else':9} {listed}, fees in; {len(offers)} servers fit")
-    _limits.check(api, best.server, wish.type, best.cost, best.end.lease_s)
+    dearest = plan.at_most(best.cost, wish)
+    _limits.check(api, best.server, wish.type, dearest, best.end.lease_s)
 
 
 def agree(*, yes: bool) -> None:
@@ -103,16 +111,19 @@ def earlier(api: CloreAI, ref: str | None) -> Order | None:
     return order
 
 
-def go(api: CloreAI, wish: Wish, offers: list[Offer]) -> Rented:
+def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) -> Rented:
     """Try the offers in turn, telling each step; see `rent`."""
     from clore_ai.rental import rent as flows  # noqa: PLC0415 - not for --help
 
     teller = _Teller(wish, {o.server.id: o for o in offers})
     newest = max((i.id or 0 for i in api.ledger.intents()), default=0)
     try:
-        return api.drive(flows.rent(api.session, wish, teller, offers))
+        rented = api.drive(flows.rent(api.session, wish, teller, offers))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_interrupted(api, teller.last, newest)) from None
+    if wish.max_bid_usd is not None and not holds and rented.order.active:
+        _output.note(_plans.hold(rented.order.id, wish.most_usd_per_hour))
+    return rented
 
 
 def _interrupted(api: CloreAI, last: Event | None, newest: int) -> str:
@@ -149,9 +160,7 @@ class _Teller:
     def _line(self, event: Event) -> str | None:
         order, server = event.order_id, event.server_id
         if event.what == "trying":
-            offer = self._offers.get(server)
-            price = "" if offer is None else f" ({_units.usd_h(offer.cost.total_usd_per_hour)})"
-            return f"Renting server {server}{price}…"
+            return f"Renting server {server}{self._price(event)}…"
         if event.what == "created":
             wait = " Waiting for SSH (real machines take 1-6 minutes)…"
             waits = "" if self._wish.verify == "none" else wait
@@ -161,6 +170,8 @@ class _Teller:
         if event.what == "failed":
             tries = f" (attempt {event.attempt} of {self._wish.attempts})"
             return f"Order {order} on server {server} is no good: {event.reason}{tries}."
+        if event.what == "raised":
+            return f"Outbid: the bid of order {order} is {_units.usd_h(event.usd_per_hour)} now."
         return {
             "lost": f"Server {server} is lost ({event.reason}); nothing was rented.",
             "rented": f"Rented: order {order} on server {server}.",
@@ -168,6 +179,12 @@ class _Teller:
             "cancelled": f"Cancelled: order {order}.",
             "uncancelled": f"Order {order} was not seen to end: clore cancel {order}",
         }.get(event.what)
+
+    def _price(self, event: Event) -> str:
+        if self._wish.max_bid_usd is not None:
+            return f" at a bid of {_units.usd_h(event.usd_per_hour)}"
+        offer = self._offers.get(event.server_id)
+        return "" if offer is None else f" ({_units.usd_h(offer.cost.total_usd_per_hour)})"
 
 
 def _found(seen: Seen | None) -> str:

@@ -28,10 +28,25 @@ IN_OPTIONS = {
     "max_price_usd": "--max-price",
     "currency": "--currency",
     "spot_price": "--spot-price",
+    "max_bid_usd": "--max-bid",
     "limits": "--lease, --max-hours and --max-cost",
     "hosts": "host memory (clore hosts)",
 }
 """What a wish's conditions are called here."""
+
+
+def _most(text: str) -> float:
+    """``0.4/h`` as USD per hour, above 0."""
+    try:
+        amount = _units.read_usd_per_hour(text)
+    except click.BadParameter:
+        raise click.BadParameter(
+            f"{text!r} is no limit in USD; write 0.4/h or 9.6/day. A bid in a coin is --spot-price."
+        ) from None
+    if not 0 < amount < float("inf"):
+        raise click.BadParameter(f"{text!r} is not above 0.")
+    return amount
+
 
 _SERVER = (
     click.option("--gpu", help='GPU model, or a part of it, e.g. "RTX 4090".'),
@@ -55,6 +70,9 @@ _PAY = (
     click.option("--on-demand", "kind", flag_value="on-demand", default=True,
                  help="At the list price (default)."),
     click.option("--spot", "kind", flag_value="spot", help="At your own bid; may be outbid."),
+    click.option("--max-bid", type=_most, metavar="PRICE",
+                 help="With --spot: rent at the lowest bid that wins, at most this, in USD: 0.4/h "
+                 "or 9.6/day, fees out."),
     click.option("--spot-price", type=float, metavar="PRICE",
                  help="Your bid with --spot, in the coin per DAY, whole server."),
     click.option("--currency", default="auto", show_default=True,
@@ -133,14 +151,7 @@ def read(options: dict[str, Any]) -> Wish:
     """
     from clore_ai.rental import wish  # noqa: PLC0415 - not for --help
 
-    if options["kind"] == "spot" and options["spot_price"] is None:
-        raise click.UsageError(
-            "--spot needs --spot-price: your bid in the coin per DAY. See: clore spot SERVER_ID"
-        )
-    if options["kind"] != "spot" and options["spot_price"] is not None:
-        raise click.UsageError("--spot-price goes with --spot; leave it out, or add --spot.")
-    if options["kind"] == "spot" and options["currency"].lower() == wish.AUTO:
-        raise click.UsageError("--spot-price is in one coin: name it with --currency.")
+    _fit(options)
     text, identity = _order.key(options)
     coin = options["currency"].strip()
     with _order.in_options():
@@ -150,6 +161,7 @@ def read(options: dict[str, Any]) -> Wish:
                 type=options["kind"],
                 currency=wish.AUTO if coin.lower() == wish.AUTO else _units.full(coin),
                 spot_price=options["spot_price"],
+                max_bid_usd=options["max_bid"],
                 sort=options["sort"],
                 image=options["image"],
                 ports=_order.ports(options["ports"]),
@@ -167,3 +179,24 @@ def read(options: dict[str, Any]) -> Wish:
                 purpose=options["purpose"],
             )
         )
+
+
+def _fit(options: dict[str, Any]) -> None:
+    """Refuse bids that contradict the rest, or are missing."""
+    bid, most = options["spot_price"], options["max_bid"]
+    if options["kind"] != "spot":
+        for name, value in (("--max-bid", most), ("--spot-price", bid)):
+            if value is not None:
+                raise click.UsageError(f"{name} goes with --spot; leave it out, or add --spot.")
+        return
+    if bid is None and most is None:
+        raise click.UsageError(
+            "--spot needs --max-bid, the most to bid in USD: 0.4/h (the lowest bid that wins is "
+            "found for you), or --spot-price: your bid in the coin per DAY."
+        )
+    if bid is not None and most is not None:
+        raise click.UsageError(
+            "--max-bid finds the lowest bid that wins, --spot-price is your own: give one of them."
+        )
+    if bid is not None and options["currency"].lower() == "auto":
+        raise click.UsageError("--spot-price is in one coin: name it with --currency.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _plans, _rent, _wish
+from clore_ai._secrets import without
+from clore_ai.cli import _output, _plans, _rent, _wish, spot_auto
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 @click.option("--top", type=click.IntRange(1), metavar="N",
               help="Show the N best offers in the plan.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where there is no terminal.")
+@click.option("--detach", is_flag=True,
+              help="With --max-bid: leave once it is rented, its bid as it is.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
 @_output.json_option
 def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read below
@@ -31,18 +35,24 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
 
     Best is what really costs least, fees in. It counts as rented when SSH logs in and nvidia-smi
     shows the promised GPUs; else it is cancelled and the next one tried. The order's id is all that
-    goes to stdout.
+    goes to stdout. With --max-bid its bid is then kept at the lowest that wins, as by
+    `clore spot auto`, until Ctrl-C.
     """
     wish = _wish.read(options)
+    holds = wish.max_bid_usd is not None and not options["detach"]
+    if options["detach"] and wish.max_bid_usd is None:
+        raise click.UsageError("--detach goes with --spot --max-bid: without, nothing is held.")
     with connect() as api:
         if options["dry_run"]:
             _show(api, wish, options)
             return
-        rented = _rent.rent(api, wish, yes=options["yes"], top=options["top"])
-    try:
-        _tell(rented, as_json=options["as_json"])
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(_plans.goes_on(rented.order.id)) from None
+        rented = _rent.rent(api, wish, yes=options["yes"], top=options["top"], holds=holds)
+        try:
+            _tell(rented, as_json=options["as_json"], holds=holds)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_plans.goes_on(rented.order.id)) from None
+        if holds and rented.order.active:
+            spot_auto.hold(api, rented.order.id, wish.most_usd_per_hour, options["as_json"])
 
 
 def _show(api: CloreAI, wish: Wish, options: dict[str, Any]) -> None:
@@ -52,15 +62,22 @@ def _show(api: CloreAI, wish: Wish, options: dict[str, Any]) -> None:
         _output.data([_plans.row(offer) for offer in offers[: options["top"] or wish.attempts]])
 
 
-def _tell(rented: Rented, *, as_json: bool) -> None:
-    """The id, or the row with --json, and what to do with it."""
+def _tell(rented: Rented, *, as_json: bool, holds: bool) -> None:
+    """The id, or the row with --json, and what to do with it; `holds`: more lines follow."""
     order = rented.order
     if as_json:
         from clore_ai.cli.orders import row  # noqa: PLC0415 - not for --help
 
         offer = rented.offer
         usd_h = order.price_usd_per_hour if offer is None else offer.cost.price_usd_per_hour
-        _output.data(row(order, usd_h))
+        facts = without(row(order, usd_h))
+        if holds:
+            click.echo(
+                json.dumps({"event": "order", "order_id": order.id, "order": facts}, default=str)
+            )
+        else:
+            _output.data(facts)
+        sys.stdout.flush()
     else:
         click.echo(order.id)
         sys.stdout.flush()

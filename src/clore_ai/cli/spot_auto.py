@@ -108,6 +108,17 @@ def auto(order_id: int, **options: Any) -> None:  # noqa: ANN401 - click's optio
         run(api, order_id, options, fallback, identity)
 
 
+def hold(api: CloreAI, order_id: int, most: float | None, as_json: bool) -> None:  # noqa: FBT001 - an option
+    """Steer an order that was just rented, below `most` USD per hour; without a question.
+
+    Raises:
+        KeyboardInterrupt: saying which order goes on, and at which bid.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    options = {"most": ("", most), "every": 20, "for_s": None, "headroom": 0, "once": False}
+    run(api, order_id, {**options, "yes": True, "as_json": as_json})
+
+
 def run(
     api: CloreAI,
     order_id: int,

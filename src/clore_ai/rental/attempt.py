@@ -20,12 +20,13 @@ from clore_ai.exceptions import (
     WaitTimeout,
 )
 from clore_ai.hosts import Sight
-from clore_ai.rental import verify, wait
+from clore_ai.rental import auction, verify, wait
 
 if TYPE_CHECKING:
     from clore_ai._access import Target
     from clore_ai._flow import Flow
     from clore_ai.models import Order
+    from clore_ai.rental.flight import SpotEvent
     from clore_ai.rental.plan import Offer
     from clore_ai.rental.session import Session
     from clore_ai.rental.verify import Seen
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 _PAUSE_S = 1.0
 
 What = Literal[
-    "trying", "lost", "created", "up", "rented", "failed", "cancelling", "cancelled", "uncancelled"
-]
+    "trying", "lost", "created", "raised", "up", "rented", "failed", "cancelling", "cancelled",
+    "uncancelled",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Event:
     """One thing that happened on the way.
 
     `what`: ``trying`` an offer; ``lost`` it (nothing was rented, it is no attempt); ``created`` its
-    order, which is billed from here on; ``up``: SSH logs in; ``rented``: it is good; ``failed``: it
-    is not, for this `reason`; ``cancelling`` it; ``cancelled``; ``uncancelled``: it may still run.
+    order, which is billed from here on; ``raised``: it was outbid, and its bid is another; ``up``:
+    SSH logs in; ``rented``: it is good; ``failed``: it is not, for this `reason`; ``cancelling``
+    it; ``cancelled``; ``uncancelled``: it may still run.
     """
 
     what: What
@@ -55,6 +58,8 @@ class Event:
     reason: str | None = None
     seconds: float | None = None
     """Since the order was made."""
+    usd_per_hour: float | None = None
+    """The price that is tried, or the bid that was set, without the fee; None where unknown."""
     seen: Seen | None = None
 
 
@@ -115,9 +120,13 @@ def verified(course: Course, order: Order, offer: Offer | None) -> Flow[Rented |
     """The good order, or why it is none; what that says of its host is noted."""
     wish = course.wish
     begun = (yield from clock()).mono
+    hold = None
+    if wish.max_bid_usd is not None:
+        hold = auction.Hold(order, offer, wish)
+        hold.flight.tell = lambda event: _raised(course, order, event)
     until = begun + wish.boot_deadline_s
     promised = verify.promise(order if offer is None else offer.server)
-    found = yield from _log_in(course, order, promised, until)
+    found = yield from _log_in(course, order, promised, until, hold)
     if isinstance(found, _Bad):
         if found.hosts:
             yield from _note(course, order, offer, found.why)
@@ -138,18 +147,33 @@ def verified(course: Course, order: Order, offer: Offer | None) -> Flow[Rented |
     return Rented(order, found.target, offer, seen)
 
 
+def _raised(course: Course, order: Order, event: SpotEvent) -> None:
+    if event.event == "raised":
+        course.say("raised", order.server_id or 0, order, usd_per_hour=event.usd_per_hour)
+
+
 def _log_in(
-    course: Course, order: Order, promised: verify.Promise, until: float
+    course: Course,
+    order: Order,
+    promised: verify.Promise,
+    until: float,
+    hold: auction.Hold | None,
 ) -> Flow[_In | _Bad]:
     """Try all hosts of the order until SSH logs in at one, or the deadline."""
     session, wish = course.session, course.wish
     bad = _Bad(f"no SSH in {wish.boot_deadline_s:.0f} s")
     while (left := until - (yield from clock()).mono) > 0:
         try:
-            order = yield from wait.until_ssh(session, order.id, left)
+            outbid = None if hold is None else (yield from hold.look(session))
+            if outbid is not None:
+                return _Bad(outbid, hosts=False)
+            within = left if hold is None else min(left, hold.every_s)
+            order = yield from wait.until_ssh(session, order.id, within)
         except OrderEnded:
             return _Bad("it ended by itself")
         except WaitTimeout as exc:
+            if hold is not None and (yield from clock()).mono < until:
+                continue
             return _Bad("its host is offline") if exc.order.online is False else bad
         except (DBError, RateLimitError, ResponseError, TransportError) as exc:
             bad = _Bad(f"the service could not be asked ({exc})", hosts=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 _NOTHING = {"countries": (), "available_only": False}
 _SHOWN = 3
-OF_PLAN = ("currency", "spot_price", "max_price_usd", "limits", "balance", "hosts")
+OF_PLAN = ("currency", "spot_price", "max_price_usd", "max_bid_usd", "limits", "balance", "hosts")
 """What `plan` leaves servers out for; the rest are the fields of `pick.Filter`."""
+BIDS = "bids"
+"""What `auction` leaves them out for: others bid more than the limit."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,24 @@ def lack(
     return Lack(len(records), steps, (), near)
 
 
+def outbid(lacking: Lack, beyond: Sequence[plan.Offer]) -> Lack:
+    """As `lacking`, where servers would do but for what others bid on them.
+
+    `beyond`: those that could be had for more than the limit.
+    """
+    usd = [o.effective_usd_per_hour for o in beyond if o.effective_usd_per_hour is not None]
+    dearer = Without(("max_bid_usd",), len(beyond), min(usd, default=None))
+    without = (dearer,) if beyond else ()
+    return replace(lacking, steps=(*lacking.steps, (BIDS, 0)), without=without)
+
+
 def _names(wish: Wish) -> list[str]:
     asked = [name for name, _ in pick.conditions(wish.filter)]
     given = {
         "currency": wish.currency != AUTO and wish.spot_price is None,
         "spot_price": wish.spot_price is not None,
         "max_price_usd": wish.filter.max_price_usd is not None,
+        "max_bid_usd": wish.max_bid_usd is not None,
         "limits": wish.limits != Limits(),
         "balance": True,
         "hosts": True,
@@ -108,10 +122,13 @@ def _eased(wish: Wish, gone: set[str]) -> Wish:
         eased = eased.but(currency=AUTO)
     if "spot_price" in gone:
         eased = eased.but(spot_price=None)
+    if "max_bid_usd" in gone:
+        eased = eased.but(max_bid_usd=None)
     return eased.but(limits=Limits()) if "limits" in gone else eased
 
 
 _WORDS = {
+    BIDS: "bids of others",
     "available_only": "free",
     "balance": "what the wallets hold",
     "hosts": "host memory",

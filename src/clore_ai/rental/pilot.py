@@ -222,6 +222,18 @@ def settle(session: Session, flight: Flight) -> Flow[None]:
 
 def _once(session: Session, flight: Flight) -> Flow[Moved | None]:
     """One look, and what follows from it."""
+    yield from _list(session, flight)
+    if (yield from look(session, flight)) is None:
+        return None
+    return (yield from _fall_back(session, flight, (yield from clock()).wall))
+
+
+def look(session: Session, flight: Flight) -> Flow[Decision | None]:
+    """Look at the auction, and bid as it takes; None where the order is not among the bids.
+
+    Raises:
+        CloreAPIError: the service can't be asked, or does not let the bid be set.
+    """
     order = flight.order
     if order is None or order.server_id is None:
         raise NotFoundError(f"You have no order {flight.order_id}. See: clore orders")
@@ -236,12 +248,11 @@ def _once(session: Session, flight: Flight) -> Flow[Moved | None]:
     if seen is None:
         flight.say("waits", now.wall, "it is not among the bids of its server (yet)")
         return None
-    yield from _list(session, flight)
     flight.asked = None  # what was sent before shows in this look
     decision = flight.auto.see(seen, flight.on_demand)
     flight.say(decision.standing, now.wall, _SAID[decision.standing])
     yield from _bid(session, flight, decision)
-    return (yield from _fall_back(session, flight, now.wall))
+    return decision
 
 
 def _bid(session: Session, flight: Flight, decision: Decision) -> Flow[None]:

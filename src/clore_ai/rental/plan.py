@@ -8,13 +8,13 @@ and the first hour (or the whole lease, where it is shorter).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clore_ai.exceptions import BudgetError
 from clore_ai.hosts import Opinion
 from clore_ai.rental import lease
-from clore_ai.rental.cost import Cost, cost
+from clore_ai.rental.cost import FEE_SHARE, Cost, cost
 from clore_ai.rental.wish import AUTO
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
 _INF = float("inf")
+_ROUNDING = 1e-9
+"""By what share a price may be above its limit for having been converted there and back."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Offer:
     """What the wallet of its coin holds; None where not known."""
     dearer: float = 1.0
     """By what factor it is ranked as if it cost more; see `hosts`."""
+    looked_at: float | None = None
+    """When its auction showed that this bid wins, on the clock that never jumps; see `auction`."""
 
     @property
     def effective_usd_per_hour(self) -> float | None:
@@ -115,18 +119,39 @@ def _in_coin(
     terms = cost(server, coin, wish.type, wish.spot_price)
     if terms is None or (listed or 0) > terms.price_per_day:  # a bid that is too low
         return None
-    most, limits = wish.filter.max_price_usd, wish.limits
-    if most is not None and (terms.price_usd_per_hour is None or terms.price_usd_per_hour > most):
+    balance = None if balances is None else balances.get(coin, 0.0)
+    return at(server, terms, wish, balance, dearer)
+
+
+def at(
+    server: MarketplaceServer, terms: Cost, wish: Wish, balance: float | None, dearer: float
+) -> Offer | None:
+    """A server at these terms; None where the wish forbids them, or the wallet does not cover them.
+
+    Without a price in the wish, a spot order is one at the least that the host asks.
+    """
+    most, limits, usd_h = wish.most_usd_per_hour, wish.limits, terms.price_usd_per_hour
+    if most is not None and (usd_h is None or usd_h > most * (1 + _ROUNDING)):
         return None
+    if terms.price_per_day <= 0:
+        return None  # nothing can be bid, or promised, for it
     if limits.given and server.mrl and (limits.lease_s or 0) > server.mrl * _HOUR_S:
         return None  # it would end before the lease does
     try:
-        end = lease.settle(limits, terms, server.mrl)
+        end = lease.settle(limits, at_most(terms, wish), server.mrl)
     except BudgetError:
         return None
-    balance = None if balances is None else balances.get(coin, 0.0)
     offer = Offer(server, terms, end, balance, dearer)
     return offer if covers(offer) else None
+
+
+def at_most(terms: Cost, wish: Wish) -> Cost:
+    """The terms at the highest bid that the wish allows; as they are where it names none."""
+    most, rate = wish.most_usd_per_hour, terms.usd_per_coin
+    if wish.max_bid_usd is None or most is None or not rate:
+        return terms
+    price = most * 24 / rate
+    return replace(terms, price_per_day=price, fee_per_day=price * FEE_SHARE["spot"])
 
 
 def covers(offer: Offer) -> bool:

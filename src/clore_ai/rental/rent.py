@@ -4,7 +4,7 @@ The best offer is rented, with its price locked. Within the boot deadline SSH mu
 the order's hosts, and what is there must be what was promised (`verify`); else it is cancelled with
 the reason as its issue, the reason is kept in the ledger and held against the host, and the next
 offer is taken. These do not count as attempts, since nothing was rented: an offer that another
-renter took, whose price went up, or that its host closed.
+renter took, whose price went up, on which others bid more than the limit, or that its host closed.
 
 Never are two orders in the air: as long as one may exist that is not known, or may still be
 billed, no other is made. Whatever stops it, also Ctrl-C, the order that is not handed over yet is
@@ -23,19 +23,17 @@ from clore_ai.exceptions import (
     ConfigError,
     FieldError,
     InvalidInputError,
-    NoOffer,
     OrderUncertain,
     RentFailed,
 )
-from clore_ai.hosts import Opinion
+from clore_ai.ledger import Intent
 from clore_ai.rental import (
+    afford,
+    auction,
     cancel,
     check,
     cost,
     create,
-    lack,
-    look,
-    pick,
     plan,
     recover,
     verify,
@@ -43,6 +41,7 @@ from clore_ai.rental import (
 )
 from clore_ai.rental import wish as wishes
 from clore_ai.rental.attempt import Course, Event, Rented, Tell, verified
+from clore_ai.rental.choose import find
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,6 +65,7 @@ LOST = (
     "you_already_have_spot_order",
 )
 """Refusals that are about this one offer; nothing was rented."""
+OUTBID = "more is bid there than the limit"
 _ISSUE = "It did not work: "
 
 
@@ -104,9 +104,10 @@ def rent(
     for offer in choice if choice is not None else (yield from find(session, wish)):
         if course.attempt > wish.attempts:
             break
-        order = yield from _create(course, offer)
+        now = yield from _now(course, offer)
+        order = None if now is None else (yield from _create(course, now))
         if order is not None:
-            good = yield from _see_to(course, order, offer, new=True)
+            good = yield from _see_to(course, order, now, new=True)
             if good is not None:
                 return good
     raise RentFailed(_none_good(course), course.events)
@@ -125,43 +126,6 @@ def with_key(session: Session, wish: Wish) -> Wish:
     return wish.but(ssh_key=text, identity=identity)
 
 
-def find(session: Session, wish: Wish) -> Flow[list[Offer]]:
-    """The offers that meet the wish, the best first, by what the wallets hold.
-
-    Raises:
-        NoOffer: there is none.
-    """
-    # Raised here, where no frame holds the service's raw records.
-    found, why = yield from _offers(session, wishes.checked(wish))
-    if why is not None:
-        raise NoOffer(lack.sentence(why, wishes.PARAMETERS), why)
-    return found
-
-
-def _offers(session: Session, wish: Wish) -> Flow[tuple[list[Offer], lack.Lack | None]]:
-    """The offers; or why there is none."""
-    records = yield from pick.everything(session)
-    servers = yield from pick.priced(
-        session, records, [r for r in records if pick.fits(r, wish.filter)]
-    )
-    balances = {w.name: w.balance or 0.0 for w in (yield from look.wallets(session))}
-    opinion = yield from _opinion(session)
-    found = plan.offers(servers, wish, balances, opinion)
-    if found:
-        return found, None
-    everyone = yield from pick.priced(session, records, records)
-    return [], lack.lack(records, everyone, wish, balances, opinion)
-
-
-def _opinion(session: Session) -> Flow[Opinion]:
-    now = (yield from clock()).wall
-    try:
-        return session.hosts.opinion(now)
-    except ConfigError as exc:
-        session.note_trouble(str(exc))
-        return Opinion()
-
-
 def _have_ssh() -> Flow[None]:
     done: Done = yield Exec(("ssh", "-V"), b"", 10.0)
     if done.code == verify.NOT_HERE:
@@ -178,6 +142,26 @@ def _earlier(course: Course) -> Flow[Order | None]:
         return None
     with ExitStack() as locks:
         return (yield from create.earlier(course.session, course.wish.client_ref, locks))
+
+
+def _now(course: Course, offer: Offer) -> Flow[Offer | None]:
+    """The offer as it is to be had now; None where that is not so any more.
+
+    Raises:
+        BudgetError: it would go over a budget at the highest bid that the wish allows.
+    """
+    session, wish = course.session, course.wish
+    if wish.max_bid_usd is None:
+        return offer
+    now = yield from auction.current(session, wish, offer)
+    if now is None:
+        course.say("lost", offer.server.id, reason=OUTBID)
+        return None
+    most = plan.at_most(now.cost, wish)
+    dearest = Intent(now.server.id, wish.type, most.coin, wish.image, lease_s=now.end.lease_s)
+    dearest.price, dearest.usd_per_coin = most.price_per_day, most.usd_per_coin
+    afford.check(session, dearest, (yield from clock()).wall)
+    return now
 
 
 def _create(course: Course, offer: Offer) -> Flow[Order | None]:
@@ -199,7 +183,7 @@ def _create(course: Course, offer: Offer) -> Flow[Order | None]:
         offer.cost.usd_per_coin,
         untold=True,
     )
-    course.say("trying", server_id)
+    course.say("trying", server_id, usd_per_hour=offer.cost.price_usd_per_hour)
     newest = max((i.id or 0 for i in session.ledger.intents()), default=0)
     try:
         order = yield from create.create(session, body, terms)

@@ -21,7 +21,8 @@ from clore_ai.exceptions import (
     ResponseError,
     TransportError,
 )
-from clore_ai.rental import look, pick, plan
+from clore_ai.rental import pick, plan
+from clore_ai.rental.choose import among as choose_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -175,14 +176,7 @@ def choose(session: Session, watch: Watch) -> Flow[list[Offer]]:
     """
     if watch.wish is None:
         raise ValueError(f"{watch.name or 'the watch'} has nothing to rent")
-    balances = {w.name: w.balance or 0.0 for w in (yield from look.wallets(session))}
-    now = (yield from clock()).wall
-    try:
-        opinion = session.hosts.opinion(now)
-    except ConfigError as exc:
-        session.note_trouble(str(exc))
-        opinion = None
-    return plan.offers(watch.fits, watch.wish, balances, opinion)
+    return (yield from choose_among(session, watch.fits, watch.wish))
 
 
 def newest_intent(session: Session) -> int:

@@ -39,8 +39,8 @@ _SSH_PORT = {"22": "tcp"}
 class Wish:
     """Which server, at what price, with what on it, and how sure to be of it.
 
-    Prices: `filter.max_price_usd` is USD per **hour** without the renter's fee, in whichever coin
-    is paid; `spot_price` is coin per **day**.
+    Prices: `filter.max_price_usd` and `max_bid_usd` are USD per **hour** without the renter's fee,
+    in whichever coin is paid; `spot_price` is coin per **day**.
     """
 
     filter: Filter = field(default_factory=Filter)
@@ -49,6 +49,8 @@ class Wish:
     """A coin by the service's name, or `AUTO`."""
     spot_price: float | None = None
     """The bid, in the coin per **day** for the whole server; with ``type="spot"`` only."""
+    max_bid_usd: float | None = None
+    """Or the most to bid, USD per **hour**: it is rented at the lowest bid that wins."""
     sort: Sort = "price"
     """Which offer is the best: the cheapest, fees in, unless said otherwise."""
 
@@ -83,8 +85,17 @@ class Wish:
         outer = {k: v for k, v in changes.items() if k not in inner}
         return replace(self, filter=replace(self.filter, **inner), **outer)
 
-    def body(self, server_id: int, coin: str, required_price: float | None) -> dict[str, Any]:
-        """The body of ``create_order`` for one server; see `check.order_body`."""
+    @property
+    def most_usd_per_hour(self) -> float | None:
+        """The most that the price, or the bid, may be: USD per **hour** without the fee."""
+        given = (self.filter.max_price_usd, self.max_bid_usd)
+        return min((limit for limit in given if limit is not None), default=None)
+
+    def body(self, server_id: int, coin: str, price: float | None) -> dict[str, Any]:
+        """The body of ``create_order`` for one server; see `check.order_body`.
+
+        `price`: the bid, or the list price that was seen; coin per **day**.
+        """
         return check.order_body(
             server_id=server_id,
             image=self.image,
@@ -95,8 +106,8 @@ class Wish:
             env=self.env,
             jupyter_token=self.jupyter_token,
             command=self.command,
-            spot_price=self.spot_price,
-            required_price=required_price if self.type == "on-demand" else None,
+            spot_price=price if self.type == "spot" else None,
+            required_price=price if self.type == "on-demand" else None,
         )
 
 
@@ -135,6 +146,8 @@ def checked(wish: Wish) -> Wish:
         ("attempts", wish.attempts),
         ("boot_deadline", wish.boot_deadline_s),
         ("max_price_usd", wanted.max_price_usd),
+        ("max_bid_usd", wish.max_bid_usd),
+        ("spot_price", wish.spot_price),
     ):
         if value is not None and not 0 < value < float("inf"):
             _refuse(f"{name} must be a number above 0, not {value!r}")
@@ -152,9 +165,22 @@ def checked(wish: Wish) -> Wish:
         _refuse('a server is verified over SSH: give port 22 as tcp, or verify="none"')
     if wish.verify_command is not None and wish.verify == "none":
         _refuse('a check of your own goes with verify="ssh" or "gpu", not "none"')
+    _one_bid(wish)
     coin = "bitcoin" if wish.currency == AUTO else wish.currency
-    wish.body(0, coin, None)  # refuses what the service would
+    wish.body(0, coin, 1.0)  # refuses what the service would
     return wish.but(countries=tuple(c.upper() for c in wanted.countries))
+
+
+def _one_bid(wish: Wish) -> None:
+    bids = {"spot_price": wish.spot_price, "max_bid_usd": wish.max_bid_usd}
+    given = [name for name, bid in bids.items() if bid is not None]
+    if wish.type == "on-demand" and given:
+        _refuse(f'{given[0]} goes with type="spot"')
+    if wish.type == "spot" and len(given) != 1:
+        _refuse(
+            'type="spot" needs spot_price, your bid in coin per day, or max_bid_usd, the most to '
+            "bid in USD per hour; one of them"
+        )
 
 
 def _refuse(message: str) -> None:
