@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from clore_ai.rate_limiter import RateLimiter
     from clore_ai.rental.fallback import Fallback
     from clore_ai.rental.flight import SpotEvent, SpotReport
+    from clore_ai.rental.overview import OrdersView
     from clore_ai.rentals import AsyncRental, Rental
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "Order",
     "OrderEnded",
     "OrderUncertain",
+    "OrdersView",
     "RateLimitError",
     "RateLimiter",
     "RentFailed",
@@ -98,6 +100,7 @@ _MODULES = {
     "AsyncRental": "rentals",
     "CloreAI": "client",
     "Fallback": "rental.fallback",
+    "OrdersView": "rental.overview",
     "RateLimiter": "rate_limiter",
     "Rental": "rentals",
     "SpotEvent": "rental.flight",

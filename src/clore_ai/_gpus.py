@@ -13,13 +13,13 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clore_ai.rental.monitor import Gpu, reading
+from clore_ai.rental.monitor import Gpu, Monitor, reading
+from clore_ai.rental.overview import READ_EVERY_S, Report, Watching
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
     from clore_ai._access import Target
 
@@ -38,14 +38,26 @@ _NOT_HERE = 127
 _LONGEST_WHY = 200
 
 
-@dataclass(frozen=True)
-class Report:
-    """`gpus` of one reading, or `why` the connection is down; at a time that never jumps."""
+@contextlib.contextmanager
+def watching(
+    order_ids: Sequence[int], every_s: float, for_s: float | None, *, gpus: bool
+) -> Generator[Watching]:
+    """What `overview.step` needs to watch orders; with `gpus` the connections are open meanwhile.
 
-    order_id: int
-    mono: float
-    gpus: tuple[Gpu, ...] = ()
-    why: str = ""
+    Raises:
+        ValueError: a time is not above 0.
+    """
+    if every_s <= 0 or (for_s is not None and for_s <= 0):
+        raise ValueError("every and timeout must be above 0")
+    state = Watching(Monitor(frozenset(order_ids) or None), every_s, for_s or float("inf"))
+    if not gpus:
+        yield state
+        return
+    feeds = state.readings = Feeds(min(READ_EVERY_S, every_s))
+    try:
+        yield state
+    finally:
+        feeds.close()
 
 
 class Feeds:
@@ -74,7 +86,7 @@ class Feeds:
         """What came since the last call; waits `within_s` for the first."""
         found: list[Report] = []
         with contextlib.suppress(queue.Empty):
-            found.append(self._out.get(timeout=within_s))
+            found.append(self._out.get(block=within_s > 0, timeout=within_s))
             while True:
                 found.append(self._out.get_nowait())
         return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from clore_ai import _wire, jobs
 from clore_ai._drive import Driver
 from clore_ai._flow import DEADLINE_S, Flow, Rules, request
+from clore_ai._gpus import watching
 from clore_ai._secrets import hide
 from clore_ai.config import folder_of, resolve
 from clore_ai.jobs.engine import Engine
@@ -21,6 +22,7 @@ from clore_ai.rental import (
     flight,
     hosting,
     look,
+    overview,
     pick,
     pilot,
     spot,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     )
     from clore_ai.rental.fallback import Fallback
     from clore_ai.rental.flight import SpotEvent, SpotReport
+    from clore_ai.rental.overview import OrdersView
     from clore_ai.rental.rent import Event
     from clore_ai.rental.wish import Sort, Verify
 
@@ -221,6 +224,39 @@ class CloreAI:
             for event in events:
                 if isinstance(event, watch.Found):
                     yield from event.servers
+
+    def monitor(
+        self,
+        order_ids: Sequence[int] = (),
+        *,
+        every: float = overview.EVERY_S,
+        timeout: float | None = None,
+        gpus: bool = True,
+    ) -> Iterator[OrdersView]:
+        """Views of your orders as they change: state, host, SSH, lease, GPU use and temperature.
+
+        One comes with each look at the service, and one whenever the GPUs have news in between;
+        `events` says what happened, in sentences. Trouble of the network or the service is such an
+        event, and passes. GPUs are read every 5 s over one SSH connection an order, with your own
+        ssh; an order that can't be read says `why`. Leaving the loop leaves the orders running.
+
+        Args:
+            order_ids: these, until all have ended; none: all there are, ended by `timeout` only.
+            every: seconds from one look at the orders to the next.
+            timeout: seconds until it ends; None for never.
+            gpus: read them; False opens no SSH connections.
+
+        Raises:
+            NotFoundError: one of `order_ids` is not yours, or has ended.
+            AuthError: the key is refused.
+            ValueError: `every` or `timeout` is not above 0.
+        """
+        with watching(order_ids, every, timeout, gpus=gpus) as state:
+            while not state.over:
+                view = self.drive(overview.step(self._session, state))
+                if view is None:
+                    return
+                yield view
 
     def my_servers(self) -> list[MyServer]:
         """The servers that the user hosts; unconnected ones have no `id` (004, my_servers)."""

@@ -115,7 +115,7 @@ def public(client: type) -> set[str]:
 def test_both_clients_have_the_same_methods():
     """Every public name of one is one of the other, the documented ten among them."""
     assert public(CloreAI) == public(AsyncCloreAI)
-    assert public(CloreAI) >= {*CALLS, "close", "wait_for_ssh", "ledger"}
+    assert public(CloreAI) >= {*CALLS, "close", "wait_for_ssh", "ledger", "watch", "monitor"}
 
 
 @pytest.mark.parametrize("name", sorted(public(CloreAI)))

@@ -143,9 +143,10 @@ def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException |
 
 
 def _methods() -> set[str]:
-    # A watch looks over what fails, see below; a job waits for SSH, see the command line's tests;
-    # the others ask nothing.
-    plain = {"close", "drive", "in_loop", "ledger", "run", "session", "watch"}
+    # A watch and a monitor look over what fails, see below; a job waits for SSH, see the command
+    # line's tests; the others ask nothing.
+    plain = {"close", "drive", "in_loop", "ledger", "run", "session", "watch",
+             "monitor"}  # fmt: skip
     return {name for name in vars(CloreAI) if not name.startswith("_")} - plain
 
 
@@ -180,25 +181,30 @@ def test_a_host_that_tells_all(
 
 
 @pytest.mark.parametrize("answer", [page, refusal, everything(SECRETS)], ids=["page", "6", "all"])
+@pytest.mark.parametrize(("name", "asks"), [("watch", "marketplace"), ("monitor", "my_orders")])
 def test_a_watch_of_such_a_host(
-    kind: str, answer: Callable[[str], tuple[int, str, str]], heard: io.StringIO
+    kind: str,
+    answer: Callable[[str], tuple[int, str, str]],
+    heard: io.StringIO,
+    name: str,
+    asks: str,
 ) -> None:
     """It goes on, and what it gives and logs shows nothing either."""
 
     async def asynchronous(base_url: str) -> list[Any]:
         async with AsyncCloreAI(KEY, base_url, max_retries=0) as client:
-            return [server async for server in client.watch("RTX", every=0.1, timeout=0.3)]
+            return [each async for each in getattr(client, name)(every=0.1, timeout=0.3)]
 
     def blocking(base_url: str) -> list[Any]:
         with CloreAI(KEY, base_url, max_retries=0) as client:
-            return list(client.watch("RTX", every=0.1, timeout=0.3))
+            return list(getattr(client, name)(every=0.1, timeout=0.3))
 
     with answering(answer) as base_url:
         if kind == "sync":
             attempt(lambda: blocking(base_url))
         else:
             attempt(lambda: asyncio.run(asynchronous(base_url)))
-    assert "< GET /v1/marketplace" in heard.getvalue()
+    assert f"< GET /v1/{asks}" in heard.getvalue()
     clean(heard.getvalue(), SECRETS.values(), "a log")
 
 

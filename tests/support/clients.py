@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from clore_ai import AsyncCloreAI, CloreAI
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from typing_extensions import Self
 
     from clore_sandbox import Entry, Sandbox
@@ -100,6 +102,27 @@ class Api:
         """An on-demand order in bitcoin."""
         order = {"image": "i", "type": "on-demand", "currency": "bitcoin", "ssh_password": "p"}
         return self.create_order(server_id, **{**order, **changes})
+
+    @contextlib.contextmanager
+    def stream(self, name: str, **options: Any) -> Iterator[Iterator[Any]]:
+        """What an iterator of the client gives, as it comes; it is closed with the block."""
+        made = getattr(self.client, name)(**options)
+        if self._loop is None:
+            with contextlib.closing(made):
+                yield made
+            return
+        loop, over = self._loop, object()
+
+        async def following() -> Any:
+            try:
+                return await made.__anext__()
+            except StopAsyncIteration:
+                return over
+
+        try:
+            yield iter(lambda: loop.run(following()), over)
+        finally:
+            loop.run(made.aclose())
 
     def renting(self, *args: Any, **kwargs: Any) -> Renting:
         """What `rent` gives; it blocks, too."""

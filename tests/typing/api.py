@@ -11,6 +11,7 @@ from clore_ai import (
     Fallback,
     MarketplaceServer,
     Order,
+    OrdersView,
     Server,
     ServerConfig,
     SpotEvent,
@@ -88,6 +89,17 @@ async def bidding() -> None:
     saved: float | None = report.saved_usd
     order: Order | None = report.new_order
     print(saved, order, report.held_share)
+
+
+async def monitoring() -> None:
+    """Orders from look to look, by both clients."""
+    for view in CloreAI().monitor([6], every=10, timeout=60, gpus=False):
+        at: float = view.at
+        use: list[float | None] = [each.use_percent for each in view.orders]
+        print(at, use, [event.message for event in view.events])
+    async for later in AsyncCloreAI().monitor():
+        one: OrdersView = later
+        print(one.looked)
 
 
 def errors() -> None:

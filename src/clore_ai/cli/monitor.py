@@ -16,13 +16,14 @@ from clore_ai.cli import _board, _output
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from clore_ai._gpus import Feeds
     from clore_ai.client import CloreAI
     from clore_ai.rental.monitor import Event, Monitor
+    from clore_ai.rental.overview import Watching
 
-_READ_EVERY_S = 5.0
 _TICK_S = 0.5
-_WALLETS_EVERY_S = 300.0
 _CANCEL_WITHIN_S = 60.0
 
 
@@ -44,7 +45,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     lost, of GPUs that idle, a lease near its end, a dry wallet. Ctrl-C leaves the orders running.
     """
     from clore_ai._gpus import Feeds  # noqa: PLC0415 - not for --help
-    from clore_ai.rental import lease, monitor  # noqa: PLC0415 - likewise
+    from clore_ai.rental import lease, monitor, overview  # noqa: PLC0415 - likewise
 
     idle_s = None if options["idle_cancel"] is None else lease.read(options["idle_cancel"])
     if idle_s is not None and options["no_gpu"]:
@@ -56,7 +57,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     ids = frozenset(order_ids) or None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with connect(ask=False) as api:
-        feeds = None if options["no_gpu"] else Feeds(min(_READ_EVERY_S, options["every"]))
+        feeds = None if options["no_gpu"] else Feeds(min(overview.READ_EVERY_S, options["every"]))
         loop = _Loop(api, monitor.Monitor(ids, idle_s), feeds, as_json=options["as_json"])
         try:
             loop.run(options["every"], once=options["once"])
@@ -77,28 +78,31 @@ class _Loop:
         self.api, self.monitor, self.feeds, self.as_json = api, monitor, feeds, as_json
         self.board = _board.Board(live=not as_json and sys.stdout.isatty())
         self.usd_h: dict[int, float | None] = {}
-        self.looked = False
-        self.trouble = ""
-        self.wallets_due = 0.0
         self.idle_said: set[int] = set()
 
     def run(self, every_s: float, *, once: bool) -> None:
         """Go on until all orders that were named have ended; with `once`, look once."""
+        from clore_ai.rental import overview  # noqa: PLC0415 - not for --help
+
+        state = overview.Watching(self.monitor, every_s, readings=self.feeds, tell=self.board.say)
         with self.board:
-            due = 0.0
             while True:
-                if time.monotonic() >= due:
-                    due = time.monotonic() + every_s
-                    self._look(once=once)
-                    self._cancel()
-                    if once:
-                        self._wait_for_gpus()
-                    self._show()
-                    if once or (self.looked and self.monitor.ids and not self.monitor.seen):
-                        return
-                self._drain(min(_TICK_S, max(0.05, due - time.monotonic())))
+                view = self.api.drive(overview.step(self.api.session, state, _TICK_S))
+                if view is None or (once and state.failure is not None):
+                    break
+                self._tell(view.events)
+                if view.looked:
+                    self._worth()
                 self._cancel()
+                if once:
+                    self._wait_for_gpus(state)
+                if view.looked:
+                    self._show()
+                if once or state.over:
+                    return
                 self.board.draw(self._rows())
+        if state.failure is not None:
+            raise state.failure
 
     def left(self) -> str:
         """What Ctrl-C leaves behind."""
@@ -112,80 +116,25 @@ class _Loop:
 
     # -- what comes in -------------------------------------------------------------------------
 
-    def _look(self, *, once: bool) -> None:
+    def _worth(self) -> None:
         from clore_ai.cli import orders  # noqa: PLC0415 - not for --help
-        from clore_ai.exceptions import AuthError, CloreAPIError  # noqa: PLC0415 - likewise
-        from clore_ai.rental import monitor  # noqa: PLC0415 - likewise
 
-        wallets = time.monotonic() >= self.wallets_due
-        try:
-            events = self.api.drive(monitor.poll(self.api.session, self.monitor, wallets=wallets))
-        except AuthError:
-            raise
-        except CloreAPIError as exc:
-            if once:
-                raise
-            if str(exc) != self.trouble:
-                self._line({"event": "trouble", "message": str(exc)})
-                self.board.say(f"{exc} Going on.")
-            self.trouble = str(exc)
-            return
-        self.trouble = ""
-        if wallets:
-            self.wallets_due = time.monotonic() + _WALLETS_EVERY_S
-        if not self.looked:
-            self._known()
-        self.looked = True
-        self._tell(events)
         seen = [each.order for each in self.monitor.seen.values()]
         rates = orders.rates_of(self.api, seen)
         self.usd_h = {order.id: orders.usd_per_hour(order, rates) for order in seen}
-        self._follow()
 
-    def _known(self) -> None:
-        """Of the orders that were named, each must be there.
-
-        Raises:
-            NotFoundError: one is not, or has ended.
-        """
-        from clore_ai.exceptions import NotFoundError  # noqa: PLC0415 - not for --help
-
-        missing = sorted((self.monitor.ids or frozenset()) - set(self.monitor.seen))
-        if missing:
-            raise NotFoundError(
-                f"No order {', '.join(map(str, missing))} of yours runs. See: clore orders"
-            )
-
-    def _follow(self) -> None:
-        if self.feeds is None:
-            return
-        self.feeds.only(list(self.monitor.seen))
-        for order_id, seen in self.monitor.seen.items():
-            order, access = seen.order, self.api.session.access
-            hosts = order.ssh_hosts if order.ssh_port is not None else []
-            targets = [access.target(order, host, tell=self.board.say) for host in hosts]
-            self.feeds.follow(order_id, targets)
-
-    def _drain(self, within_s: float) -> None:
-        if self.feeds is None:
-            time.sleep(within_s)
-            return
-        for report in self.feeds.reports(within_s):
-            if report.gpus:
-                self._tell(self.monitor.feed_gpus(report.order_id, report.gpus, report.mono))
-            else:
-                self._tell(
-                    self.monitor.feed_ssh(report.order_id, report.mono, up=False, why=report.why)
-                )
-
-    def _wait_for_gpus(self) -> None:
+    def _wait_for_gpus(self, state: Watching) -> None:
         """One reading of each order that can be read, or why there is none; 15 s at most."""
+        from clore_ai.rental import overview  # noqa: PLC0415 - not for --help
+
+        state.due = float("inf")
         until = time.monotonic() + 15.0
         while time.monotonic() < until and any(
             not each.gpus and not each.why and each.order.ssh_port is not None and self.feeds
             for each in self.monitor.seen.values()
         ):
-            self._drain(_TICK_S)
+            view = self.api.drive(overview.step(self.api.session, state, _TICK_S))
+            self._tell(view.events if view else ())
 
     def _cancel(self) -> None:
         """End what idled too long; what can't be ended now is tried again at the next look."""
@@ -206,7 +155,7 @@ class _Loop:
 
     # -- what goes out -------------------------------------------------------------------------
 
-    def _tell(self, events: list[Event]) -> None:
+    def _tell(self, events: Sequence[Event]) -> None:
         for event in events:
             self._line({"event": event.what, "order_id": event.order_id, "message": event.message})
             self.board.say(event.message)

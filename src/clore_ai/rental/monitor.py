@@ -38,7 +38,8 @@ WALLET_NEAR_S = 3600.0
 _DAY_S = 86_400.0
 
 What = Literal["order", "state", "host_lost", "host_back", "ssh_up", "ssh_lost", "idle", "busy",
-               "idle_over", "lease_near", "wallet_dry", "wallet_ok", "ended"]  # fmt: skip
+               "idle_over", "lease_near", "wallet_dry", "wallet_ok", "ended",
+               "trouble"]  # fmt: skip
 
 
 @dataclass(frozen=True)
