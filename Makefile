@@ -35,11 +35,12 @@ tests: $(READY)  ## The test-suite; ARGS="-k name" narrows it
 	@sh tools/need.sh bwrap:bubblewrap setpriv:util-linux python3:python3 /usr/lib/openssh/sftp-server:openssh-sftp-server || echo "The tests that need them are skipped." >&2
 	@$(BIN)/pytest -n 6 $(ARGS)
 
-soak: $(READY)  ## 20,000 random schedules of faults and stops, 500 of clore run (an hour)
+soak: $(READY)  ## 20,000 random schedules of faults and stops, 500 of clore run, 35,000 Ctrl-C (an hour)
 	@sh tools/need.sh ssh:openssh-client rsync:rsync
 	@for first in 0 2000 4000 6000 8000 10000 12000 14000 16000 18000; do \
 	  $(BIN)/python -m tests.schedules --runs 2000 --seed $$first $(ARGS) || exit 1; done
 	@$(BIN)/python -m tests.run_schedules --runs 500
+	@$(BIN)/python -m tests.interrupts --rounds 5000
 
 bench: $(READY)  ## The figures, side by side with PyPI's clore-ai 0.1.1
 	@sh tools/need.sh ssh:openssh-client

@@ -13,6 +13,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+from clore_ai._interrupts import deferred
 from clore_ai._lock import FileLock
 from clore_ai.config import private_folder
 from clore_ai.exceptions import ConfigError
@@ -48,7 +49,7 @@ class Database:
         Raises:
             ConfigError: the file can't be read or written; nothing of the block was kept.
         """
-        with self._lock:
+        with deferred(), self._lock:
             try:
                 connection = self._open()
                 connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
@@ -87,7 +88,7 @@ class Database:
     def _open_file(self, path: Path) -> sqlite3.Connection:
         _own_folder(path.parent)
         # One at a time: of two that find the file damaged, one moves it away.
-        with FileLock(path.with_suffix(".lock")):
+        with FileLock(path.with_suffix(".lock")).held():
             aside: str | None = None
             try:
                 connection = self._sound(path)

@@ -1,6 +1,7 @@
 """Where a small state is kept: in memory, or in a file that all processes of this machine share.
 
-Both give it for an instant, to one at a time. May do no network I/O.
+Both give it for an instant, to one at a time; Ctrl-C takes effect before or after. May do no
+network I/O.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, Union
 
+from clore_ai._interrupts import deferred
 from clore_ai._json import as_dict
 from clore_ai._lock import FileLock
 from clore_ai.config import private_folder
@@ -45,7 +47,7 @@ class Memory(Generic[T]):
     @contextmanager
     def open(self) -> Generator[T, None, None]:
         """The state; what is changed in it stays."""
-        with self._lock:
+        with deferred(), self._lock:  # who has it does not wait
             yield self._value
 
 
@@ -73,9 +75,9 @@ class File(Generic[T]):
                     private_folder(folder)
         except OSError as exc:
             raise self._unusable(exc) from exc
-        with FileLock(self._path) as lock:
+        with FileLock(self._path).held() as file:
             try:
-                before = _read(lock.file)
+                before = _read(file)
             except OSError as exc:
                 raise self._unusable(exc) from exc
             try:
@@ -87,7 +89,7 @@ class File(Generic[T]):
             after = json.dumps(self._dump(state)).encode()
             try:
                 if after != before:
-                    _write(lock.file, after)
+                    _write(file, after)
             except OSError as exc:
                 raise self._unusable(exc) from exc
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import contextmanager
+from io import FileIO
 from typing import TYPE_CHECKING
 
+from clore_ai._interrupts import deferred, waiting
 from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
-    from types import TracebackType
-
-    from typing_extensions import Self
 
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
@@ -25,12 +26,15 @@ class FileLock:
     """One holder at a time among all processes, threads and tasks of this machine.
 
     Each object is a contender of its own: two of one path exclude each other in one thread too.
-    The file stays where it is; removing it would let two hold the lock.
+    The file stays where it is; removing it would let two hold the lock. Ctrl-C at any moment leaves
+    it free: at once where it was being taken, waited for, freed or `held`, else when the object is
+    no longer in use.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: int | None = None
+        # An object, not its number: it closes itself when nobody has it any more.
+        self._file: FileIO | None = None
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free; never waits.
@@ -40,56 +44,50 @@ class FileLock:
         """
         return self._take(wait=False)
 
-    def acquire(self) -> None:
-        """Wait for the lock: only for what others hold for an instant.
+    @contextmanager
+    def held(self) -> Generator[int]:
+        """The open file's descriptor, once the lock is free: for an instant's work.
+
+        Ctrl-C takes effect while it is waited for, or at the end.
 
         Raises:
             ConfigError: as in `try_acquire`.
         """
-        self._take(wait=True)
+        with deferred():
+            self._take(wait=True)
+            try:
+                yield self.file
+            finally:
+                self.release()
 
     def release(self) -> None:
         """Free the lock; not held, nothing happens."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.acquire()
-        except BaseException:  # Ctrl-C may come when it is held already
-            self.release()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.release()
+        with deferred():
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     @property
     def file(self) -> int:
         """The open file's descriptor, while the lock is held."""
         if self._file is None:
             raise ValueError(f"{self._path.name} is not held")
-        return self._file
+        return self._file.fileno()
 
+    @deferred()
     def _take(self, *, wait: bool) -> bool:
         if self._file is not None:
             raise ValueError(f"{self._path.name} is held already")
         try:
-            file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            self._file = FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
         except OSError as exc:
             raise ConfigError(
                 f"{self._path} can't be opened ({exc.strerror}); name a folder of your own with "
                 "CLORE_HOME."
             ) from exc
-        self._file = file  # before it is locked: Ctrl-C could come between, and nobody let go of it
         try:
-            _lock(file, wait=wait)
+            with waiting():
+                _lock(self.file, wait=wait)
         except BaseException as exc:
             self.release()
             if not isinstance(exc, OSError):

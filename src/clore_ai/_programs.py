@@ -11,70 +11,44 @@ import contextlib
 import os
 import signal
 import subprocess
-import threading
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 from clore_ai._flow import Done
+from clore_ai._interrupts import deferred, waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-    from types import FrameType
-
     from clore_ai._flow import Exec
 
 _NOT_HERE = 127
 
 
+@deferred()  # a program that is half started could not be found to be ended
 def run(step: Exec) -> Done:
     """Run it in the calling thread."""
-    with _held() as pressed:
-        try:
-            process = subprocess.Popen(  # noqa: S603 - the flow's words, no shell
-                step.words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                cwd=step.folder,
-                start_new_session=True,
-            )
-        except OSError as exc:
-            pressed()
-            return _not_here(step, exc)
+    try:
+        process = subprocess.Popen(  # noqa: S603 - the flow's words, no shell
+            step.words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=step.folder,
+            start_new_session=True,
+        )
+    except OSError as exc:
+        return _not_here(step, exc)
     with process:
         try:
-            pressed()
-            out, err = process.communicate(step.stdin, step.within_s)
+            with waiting():
+                out, err = process.communicate(step.stdin, step.within_s)
         except subprocess.TimeoutExpired:
             _end(process.pid)
             out, err = process.communicate()
             return Done(None, out, err)
         except BaseException:
             _end(process.pid)
+            process.wait()  # `Popen` itself does not, after a Ctrl-C
             raise
     return Done(process.returncode, out, err)
-
-
-@contextlib.contextmanager
-def _held() -> Generator[Callable[[], None]]:
-    """Ctrl-C in the block takes effect when the yielded function is called, which must be.
-
-    A program that is half started could not be found to be ended.
-    """
-    came: list[FrameType | None] = []
-    before = signal.getsignal(signal.SIGINT)
-    mine = threading.current_thread() is threading.main_thread() and callable(before)
-
-    def deliver() -> None:
-        if came and callable(before):
-            before(signal.SIGINT, came[0])
-
-    if mine:
-        signal.signal(signal.SIGINT, lambda _number, frame: came.append(frame))
-    try:
-        yield deliver
-    finally:
-        if mine:
-            signal.signal(signal.SIGINT, before)
 
 
 async def run_async(step: Exec) -> Done:

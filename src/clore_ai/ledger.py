@@ -14,11 +14,11 @@ import hashlib
 import json
 import os
 import threading
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from clore_ai._database import Database
+from clore_ai._interrupts import deferred
 from clore_ai._lock import FileLock
 from clore_ai.config import private_folder
 
@@ -379,6 +379,7 @@ class MemoryLock:
         self._lock = lock
         self._held = False
 
+    @deferred()
     def try_acquire(self) -> bool:
         """Take the lock if it is free; never waits."""
         self._held = self._lock.acquire(blocking=False)
@@ -386,9 +387,9 @@ class MemoryLock:
 
     def release(self) -> None:
         """Free the lock; not held, nothing happens."""
-        if self._held:
-            self._held = False
-            with suppress(RuntimeError):
+        with deferred():
+            if self._held:
+                self._held = False
                 self._lock.release()
 
 

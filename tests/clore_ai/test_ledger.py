@@ -93,6 +93,7 @@ def test_only_the_user_can_read_it(tmp_path: Path) -> None:
         ledger.open(intent())
         lock = ledger.lock("server 5")
         assert lock.try_acquire()
+        lock.release()
     finally:
         os.umask(previous)
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in folder.rglob("*")}
@@ -222,3 +223,5 @@ def test_locks_by_name(ledger: Ledger) -> None:
     assert not ledger.lock("a").try_acquire()
     one.release()
     assert same.try_acquire()
+    same.release()
+    other.release()

@@ -180,9 +180,8 @@ def test_the_lock_is_never_held_across_a_wait(tmp_path):
     thread = threading.Thread(target=lambda: _swallow(pace))
     thread.start()
     for _ in range(50):
-        lock = FileLock(tmp_path / "p")
-        lock.acquire()
-        lock.release()
+        with FileLock(tmp_path / "p").held():
+            pass
     thread.join()
 
 

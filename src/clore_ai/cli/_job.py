@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from clore_ai.jobs.engine import Engine
 
 NOT_FOUND, HUNG_UP, LOST = 127, 129, 1
+_TAKES, _TAKE_AGAIN_S = 5, 0.02
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ANSWERS = {"k": "detach", "keep": "detach", "c": "stop", "cancel": "stop"}
 
@@ -337,16 +339,16 @@ def held(jobs: Jobs, job: Job) -> Generator[None]:
     Raises:
         UsageError: somebody does.
     """
-    lock = jobs.lock(job.id)
-    if not lock.try_acquire():
-        raise click.UsageError(
-            f"Job {job.id} is being watched by another clore already. Look on with: "
-            f"clore logs {job.id} -f. See: clore jobs"
-        )
-    try:
-        yield
-    finally:
-        lock.release()
+    for _ in range(_TAKES):  # who only looks has it for an instant
+        with jobs.hold(job.id) as mine:
+            if mine:
+                yield
+                return
+        time.sleep(_TAKE_AGAIN_S)
+    raise click.UsageError(
+        f"Job {job.id} is being watched by another clore already. Look on with: "
+        f"clore logs {job.id} -f. See: clore jobs"
+    )
 
 
 def programs() -> None:

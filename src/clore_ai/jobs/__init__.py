@@ -150,7 +150,7 @@ async def run(
     jobs = Jobs(engine.session.access.home, engine.account)
     job = jobs.add(spec.record(order_id, cancels=cancels))
     try:
-        with jobs.lock(job.id), Output(jobs.log(job.id), show, tell) as output:
+        with jobs.hold(job.id), Output(jobs.log(job.id), show, tell) as output:
             watch = Watch(
                 engine, jobs, job, output, spec.line, spec.env, forwards=spec.forwards, tell=tell
             )

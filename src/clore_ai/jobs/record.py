@@ -10,6 +10,7 @@ import json
 import secrets
 import shutil
 import time
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Literal
 
@@ -19,6 +20,7 @@ from clore_ai.config import private_folder, unwritable, write_private
 from clore_ai.exceptions import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from pathlib import Path
 
 State = Literal["new", "running", "ended", "stopped", "lost"]
@@ -127,17 +129,19 @@ class Jobs:
         """What it wrote; may not be there yet."""
         return self.folder(number) / "log"
 
-    def lock(self, number: int) -> FileLock:
-        """Held by whoever watches it."""
-        return FileLock(self.folder(number) / "lock")
+    @contextmanager
+    def hold(self, number: int) -> Generator[bool]:
+        """Is it this block's alone to watch? Not where somebody else watches it."""
+        lock = FileLock(self.folder(number) / "lock")
+        try:
+            yield lock.try_acquire()
+        finally:
+            lock.release()
 
     def watched(self, number: int) -> bool:
         """Does a process watch it?"""
-        lock = self.lock(number)
-        free = lock.try_acquire()
-        if free:
-            lock.release()
-        return not free
+        with self.hold(number) as mine:
+            return not mine
 
     def _numbers(self) -> list[int]:
         try:

@@ -86,6 +86,7 @@ def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order |
 def _hold(session: Session, locks: ExitStack, name: str) -> Flow[None]:
     """Take a lock, waiting for whoever has it; it is freed with `locks`."""
     lock = session.ledger.lock(name)
+    locks.callback(lock.release)
     start = (yield from clock()).mono
     while not lock.try_acquire():
         if (yield from clock()).mono - start > LOCK_DEADLINE_S:
@@ -94,7 +95,6 @@ def _hold(session: Session, locks: ExitStack, name: str) -> Flow[None]:
                 f"{LOCK_DEADLINE_S:.0f} s; nothing was rented. Look for it, end it, and try again."
             )
         yield Sleep(_FIRST_PAUSE_S)
-    locks.callback(lock.release)
 
 
 def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:

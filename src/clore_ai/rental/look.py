@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, clock, request
+from clore_ai._interrupts import deferred
 from clore_ai.exceptions import ConfigError
 from clore_ai.ledger import Intent
 
@@ -96,6 +97,7 @@ def observe(
         _rebuild(session, rows, now)
 
 
+@deferred()
 def _settle(
     session: Session, intent: Intent, rows: list[Order], now: float, *, complete: bool, held: bool
 ) -> None:

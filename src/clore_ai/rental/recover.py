@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from clore_ai._interrupts import deferred
 from clore_ai.exceptions import CloreAPIError, ConfigError
 from clore_ai.rental.look import on_server, orders
 
@@ -68,6 +69,7 @@ def _left(ledger: Ledger) -> list[Intent]:
     return [i for i in ledger.unsettled() if _free(ledger, i)]
 
 
+@deferred()
 def _free(ledger: Ledger, intent: Intent) -> bool:
     lock = ledger.lock(on_server(intent.server_id))
     try:

@@ -1,0 +1,82 @@
+"""Ctrl-C at random moments of whatever takes a lock: ``python -m tests.interrupts --rounds 20000``.
+
+Prints by kind how many rounds there were, and how many left something held, half done or hanging;
+exit 1 where one did.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from .uses import KINDS
+
+HANGS_AFTER_S = 15.0
+_LONGEST_S = {"program": 0.004}
+"""A use of it takes about so long, from its beginning on."""
+
+
+def shoot(kind: str, folder: Path, rounds: int, seed: int) -> tuple[int, str]:
+    """How many rounds were played, and what was wrong with the last: nothing, if all is well."""
+    dice = random.Random(seed)
+    words = [sys.executable, "-m", "tests.interrupts.uses", kind, str(folder), str(rounds)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        out = process.stdout.fileno()
+
+        def said() -> str:
+            if not select.select([out], [], [], HANGS_AFTER_S)[0]:
+                return "hangs"
+            return {b".": "", b"+": "", b"-": "left something held or half done"}.get(
+                os.read(out, 1), "ended"
+            )
+
+        try:
+            for number in range(rounds):
+                if wrong := said():
+                    return number, wrong
+                _pause(dice.random() * _LONGEST_S.get(kind, 0.0006))
+                process.send_signal(signal.SIGINT)
+                if wrong := said():
+                    return number + 1, wrong
+            return rounds, "" if process.wait(HANGS_AFTER_S) == 0 else "ended badly"
+        finally:
+            process.kill()
+
+
+def _pause(seconds: float) -> None:
+    """To the microsecond: a sleep takes 50 at least."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+
+def main() -> int:
+    """Shoot, print, and say by the exit code whether all is well."""
+    parser = argparse.ArgumentParser(prog="python -m tests.interrupts", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2000, help="of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("kinds", nargs="*", default=list(KINDS), metavar="KIND")
+    given = parser.parse_args()
+    worst = 0
+    for kind in given.kinds:
+        with tempfile.TemporaryDirectory() as folder:
+            began = time.monotonic()
+            played, wrong = shoot(kind, Path(folder), given.rounds, given.seed)
+            print(
+                f"{kind}: {played} rounds, {wrong or 'all well'}, {time.monotonic() - began:.1f} s"
+            )
+            worst |= bool(wrong)
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+"""Hundreds of Ctrl-C at random moments around a lock: all ended at once, and left it free.
+
+``python -m tests.interrupts --rounds 20000`` shoots more often.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .__main__ import shoot
+from .uses import KINDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ROUNDS = {"ledger": 60, "program": 15}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ctrl_c_leaves_nothing_held_or_half_done(kind: str, tmp_path: Path) -> None:
+    """While the interrupt is still being dealt with, what was used can be used again."""
+    rounds = ROUNDS.get(kind, 300)
+    assert shoot(kind, tmp_path, rounds, seed=0) == (rounds, "")
