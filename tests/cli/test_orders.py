@@ -59,14 +59,27 @@ def test_a_dry_run_rents_nothing(renter: Renter) -> None:
 def test_short_coin_names_and_a_cheaper_coin(renter: Renter) -> None:
     """Coins may be named as tables show them; the plan names the one that costs less."""
     server = renter.server()
-    said = {c: renter("deploy", server, *DEPLOY, c, "--dry-run").err for c in ("btc", "usd")}
-    prices = {c: float(text.split("price     $")[1].split("/h")[0]) for c, text in said.items()}
-    dear, cheap = sorted(prices, key=lambda c: -prices[c])
-    names = {"btc": "bitcoin", "usd": "USD-Blockchain"}
+    names = {"btc": "bitcoin", "clore": "CLORE-Blockchain", "usd": "USD-Blockchain"}
+    said = {c: renter("deploy", server, *DEPLOY, c, "--dry-run").err for c in names}
+    real: dict[str, float] = {}
+    for coin, name in names.items():
+        assert f" {name}/day" in said[coin]
+        plan = renter("deploy", server, *DEPLOY, coin, "--dry-run", "--json").data
+        once = (plan["creation_fee"] or 0) * plan["price_usd_per_hour"] / plan["price_per_day"] * 24
+        real[coin] = plan["total_usd_per_hour"] + once / plan["lease_hours"]
+    least = min(real, key=lambda coin: real[coin])
     for coin, text in said.items():
-        assert f" {names[coin]}/day" in text
-    if prices[dear] > prices[cheap] * 1.05:
-        assert "It costs less in" in said[dear]
+        assert (f"It costs less in {names[least]}" in text) == (real[least] < real[coin] * 0.97)
+    assert any("It costs less" in text for text in said.values())
+
+
+def test_a_bid_above_the_list_price_is_told(renter: Renter) -> None:
+    """Nobody needs to bid more than the machine costs for good."""
+    server = renter.server()
+    listed = renter("deploy", server, *DEPLOY, "usd", "--dry-run", "--json").data["price_per_day"]
+    spot = ("--image", "img", "--type", "spot", "--currency", "usd", "--dry-run", "--spot-price")
+    assert "On demand it costs less" in renter("deploy", server, *spot, listed * 2).err
+    assert "On demand" not in renter("deploy", server, *spot, listed * 0.9).err
 
 
 def test_orders_in_a_coin_show_usd(renter: Renter) -> None:

@@ -149,7 +149,7 @@ def _usage(exc: click.ClickException) -> str:
         return message
     return (
         message
-        + (" See: " if message.endswith(".") else "; see: ")
+        + (" See: " if message.endswith((".", "?", "?)")) else "; see: ")
         + (f"{exc.ctx.command_path} --help")
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clore_ai.cli import _output, _units
@@ -10,7 +11,8 @@ if TYPE_CHECKING:
     from clore_ai.rental.plan import Offer
 
 _WORTH_SAYING = 0.97
-"""Another coin is mentioned where it costs less than this share of the one asked for."""
+"""Another coin is mentioned where it costs less than this share of what was asked for."""
+_INF = float("inf")
 
 
 def show(plan: Offer, kind: str, image: str, end: str, most: float | None = None) -> None:
@@ -48,20 +50,24 @@ def show(plan: Offer, kind: str, image: str, end: str, most: float | None = None
         if value is None:
             continue
         _output.note(f"  {name:9} {value}")
-    cheaper = _cheaper(plan) if kind == "on-demand" else None
+    cheaper = _cheaper(plan, kind)
     if cheaper:
-        _output.note(cheaper, bold=True)
+        _output.note(f"  {cheaper}", bold=True)
 
 
-def _cheaper(plan: Offer) -> str | None:
-    """A word on the coin that costs less: those of one server can differ a lot (api.md, 3)."""
-    prices = plan.server.usd_per_day("on-demand")
-    coin = min(prices, key=lambda c: prices[c], default=None)
-    paid = prices.get(plan.cost.coin)
-    if coin is None or paid is None or prices[coin] > paid * _WORTH_SAYING:
+def _cheaper(plan: Offer, kind: str) -> str | None:
+    """A word on the coin that costs less on demand, fees in: they can differ a lot (api.md, 3)."""
+    from clore_ai.rental.cost import cost  # noqa: PLC0415 - not for --help
+
+    paid = plan.effective_usd_per_hour
+    listed = [cost(plan.server, coin) for coin in plan.server.usd_per_day("on-demand")]
+    others = [replace(plan, cost=terms) for terms in listed if terms is not None]
+    best = min(others, key=lambda o: o.effective_usd_per_hour or _INF, default=None)
+    least = None if best is None else best.effective_usd_per_hour
+    if best is None or paid is None or least is None or least > paid * _WORTH_SAYING:
         return None
-    per_h = prices[coin] / 24
-    return f"  It costs less in {coin}: {_units.usd_h(per_h)} = {_units.usd_day(per_h)}."
+    what = "On demand it costs less" if kind == "spot" else "It costs less"
+    return f"{what} in {best.cost.coin}: {_units.usd_h(least)} = {_units.usd_day(least)}, fees in."
 
 
 def row(plan: Offer) -> dict[str, Any]:
