@@ -8,39 +8,34 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from clore_ai import _wire, jobs
 from clore_ai._drive import Driver
-from clore_ai._flow import DEADLINE_S, Flow, Rules, request
+from clore_ai._facade import Facade
+from clore_ai._flow import Flow, request
 from clore_ai._gpus import watching
 from clore_ai._secrets import hide
-from clore_ai.config import folder_of, resolve
-from clore_ai.jobs.engine import Engine
-from clore_ai.ledger import Ledger, account_of
-from clore_ai.rate_limiter import RateLimiter
 from clore_ai.rental import (
     cancel,
     check,
     create,
-    flight,
     hosting,
     look,
+    options,
     overview,
     pick,
     pilot,
     spot,
     wait,
     watch,
-    wish,
 )
-from clore_ai.rental.session import Session, opened
-from clore_ai.rental.wish import ATTEMPTS, AUTO, DEFAULT_IMAGE
 from clore_ai.rentals import Rental
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
     from types import TracebackType
 
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
     from clore_ai.jobs import Job
+    from clore_ai.jobs.engine import Engine
     from clore_ai.models import (
         MarketplaceServer,
         MyServer,
@@ -50,16 +45,14 @@ if TYPE_CHECKING:
         SpotMarket,
         Wallet,
     )
-    from clore_ai.rental.fallback import Fallback
-    from clore_ai.rental.flight import SpotEvent, SpotReport
+    from clore_ai.rental.flight import SpotReport
     from clore_ai.rental.overview import OrdersView
     from clore_ai.rental.rent import Event
-    from clore_ai.rental.wish import Sort, Verify
 
 T = TypeVar("T")
 
 
-class CloreAI:
+class CloreAI(Facade[Driver]):
     """A client of the Clore.ai marketplace that blocks (004, `CloreAI`).
 
     One object serves any number of threads; requests are paced and sent again by these rules:
@@ -86,33 +79,7 @@ class CloreAI:
         ConfigError: the config file can't be read, or the base URL is none.
     """
 
-    def __init__(
-        self,
-        api_key: str | None = None,
-        base_url: str | None = None,
-        timeout: float = 30.0,
-        max_retries: int = 3,
-        *,
-        state: str | Path | bool | None = None,
-        deadline: float | None = DEADLINE_S,
-    ) -> None:
-        api_key = hide(api_key)
-        if max_retries < 0 or timeout <= 0 or (deadline is not None and deadline <= 0):
-            raise ValueError("max_retries must be 0 or more, timeout and deadline above 0")
-        settings = resolve(api_key, base_url)
-        self.api_key = settings.api_key
-        self.base_url = settings.base_url
-        self.timeout = timeout
-        self.max_retries = max_retries
-        deadline_s = float("inf") if deadline is None else deadline
-        rules = Rules(bool(settings.api_key), max_retries, deadline_s)
-        self._session, pace = opened(settings, folder_of(state), rules)
-        self.rate_limiter = RateLimiter.at_pace(settings.requests_per_second, shared=pace)
-        self._driver = Driver(settings, timeout, self.rate_limiter)
-
-    def __repr__(self) -> str:
-        # A traceback may show one whose making failed.
-        return f"{type(self).__name__}(base_url={vars(self).get('base_url')!r})"
+    _kind = Driver
 
     def __enter__(self) -> Self:
         return self
@@ -129,16 +96,6 @@ class CloreAI:
         """Close the HTTP connections."""
         self._driver.close()
 
-    @property
-    def session(self) -> Session:
-        """What this client's flows share."""
-        return self._session
-
-    @property
-    def ledger(self) -> Ledger:
-        """What this client tried to rent, and what became of it."""
-        return self._session.ledger
-
     def drive(self, flow: Flow[T]) -> T:
         """Run a flow of `clore_ai.rental` and return its result."""
         return self._driver.run(flow)
@@ -149,8 +106,7 @@ class CloreAI:
         async def watch() -> T:
             driver = self._driver.beside()
             try:
-                account = account_of(self.base_url, self.api_key)
-                return await work(Engine(self._session, driver, account))
+                return await work(self._engine(driver))
             finally:
                 await driver.close()
 
@@ -216,10 +172,8 @@ class CloreAI:
             AuthError: the key is refused.
             ValueError: `every` or `timeout` is not above 0.
         """
-        if every <= 0 or (timeout is not None and timeout <= 0):
-            raise ValueError("every and timeout must be above 0")
         wanted = pick.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd)
-        state = watch.Watching([watch.Watch(wanted)], every, timeout or float("inf"))
+        state = watch.Watching.of(wanted, every, timeout)
         while (events := self.drive(watch.step(self._session, state))) is not None:
             for event in events:
                 if isinstance(event, watch.Found):
@@ -333,59 +287,22 @@ class CloreAI:
         ssh_password, ssh_key = hide(ssh_password), hide(ssh_key)
         jupyter_token, env, command = hide(jupyter_token), hide(env), hide(command)
         body = check.order_body(
-            server_id=server_id,
-            image=image,
-            type=type,
-            currency=currency,
-            ssh_password=ssh_password,
-            ssh_key=ssh_key,
-            ports=ports,
-            env=env,
-            jupyter_token=jupyter_token,
-            command=command,
-            spot_price=spot_price,
-            required_price=required_price,
-            autossh_entrypoint=autossh_entrypoint,
-        )
+            server_id=server_id, image=image, type=type, currency=currency,
+            ssh_password=ssh_password, ssh_key=ssh_key, ports=ports, env=env,
+            jupyter_token=jupyter_token, command=command, spot_price=spot_price,
+            required_price=required_price, autossh_entrypoint=autossh_entrypoint,
+        )  # fmt: skip
         check.limits(lease_h, max_cost_usd)
         terms = create.Terms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
         return self.drive(create.create(self._session, body, terms))
 
+    @options.told(options.RentOptions)
     def rent(
         self,
         gpu: str | None = None,
         *,
-        gpus: int | None = None,
-        min_vram_gb: float | None = None,
-        min_ram_gb: float | None = None,
-        min_disk_gb: float | None = None,
-        min_down_mbps: float | None = None,
-        min_reliability: float | None = None,
-        country: str | Sequence[str] = (),
-        cuda: str | None = None,
-        max_price_usd: float | None = None,
-        type: OrderType = "on-demand",  # noqa: A002 - 004's word
-        spot_price: float | None = None,
-        max_bid_usd: float | None = None,
-        currency: str = AUTO,
-        sort: Sort = "price",
-        image: str = DEFAULT_IMAGE,
-        ports: dict[str, str] | None = None,
-        env: dict[str, str] | None = None,
-        ssh_key: str | None = None,
-        identity: Path | None = None,
-        jupyter_token: str | None = None,
-        command: str | None = None,
-        verify: Verify = "gpu",
-        verify_command: str | None = None,
-        attempts: int = ATTEMPTS,
-        boot_deadline: float = wait.BOOT_DEADLINE_S,
-        lease_h: float | None = None,
-        max_hours: float | None = None,
-        max_cost_usd: float | None = None,
-        client_ref: str | None = None,
-        purpose: str | None = None,
         tell: Callable[[Event], object] | None = None,
+        **given: Unpack[options.RentOptions],
     ) -> Rental:
         """The best server that fits, rented and verified, for as long as a ``with`` block lasts.
 
@@ -395,44 +312,8 @@ class CloreAI:
 
         Args:
             gpu: a part of the GPU's name, e.g. ``"RTX 4090"``; case does not matter.
-            gpus: exactly so many GPUs; any number without.
-            min_vram_gb: GB of one GPU; a card that shows a little less than its name says will do.
-            min_ram_gb: GB.
-            min_disk_gb: GB.
-            min_down_mbps: Mbit/s, as the service measured it.
-            min_reliability: 0-1.
-            country: an ISO code of two letters, or several, any of which will do.
-            cuda: the host's driver is for this version of CUDA at least, e.g. ``"12.4"``.
-            max_price_usd: USD per **hour** for the whole server, without the renter's fee.
-            type: ``"on-demand"`` or ``"spot"``.
-            spot_price: the bid, in `currency` per **day** for the whole server.
-            max_bid_usd: or, with ``"spot"``, the most to bid, USD per **hour** without the fee: it
-                is rented at the lowest bid that wins, and held there while it boots. After that
-                `spot_auto` holds it.
-            currency: a coin by the service's name, or ``"auto"``: the cheapest that the server
-                allows and the wallet covers (the creation fee and the first hour).
-            sort: what makes an offer the best: ``"price"``, ``"reliability"``, ``"gpu"``,
-                ``"ram"``, ``"down"``.
-            image: Docker image; the service does not check that it exists.
-            ports: port 22 without; one http port at most.
-            env: values up to 1,536 characters, without ``&``.
-            ssh_key: a public key's text; without, the state folder's own, made once.
-            identity: the private key's file that goes with `ssh_key`; else ssh's own settings.
-            jupyter_token: up to 32 characters.
-            command: run at start-up.
-            verify: it counts as rented ``"none"``: as soon as the order is there; ``"ssh"``: when
-                SSH logs in; ``"gpu"``: when nvidia-smi shows the promised GPUs, and disk and
-                network are there, too.
-            verify_command: a shell line of your own that must end with 0 there, besides.
-            attempts: how many servers to rent until one is good.
-            boot_deadline: seconds that each may take.
-            lease_h: hours after which ``clore reap`` ends it (with `state`); 24 without, or less
-                by the limits below.
-            max_hours: the longest that the lease may be.
-            max_cost_usd: USD that it may cost in all, fees and failed attempts in.
-            client_ref: your name for this rental; given twice, the same order comes back.
-            purpose: what it is for, as the ledger shall say.
             tell: is told each event on the way, see `clore_ai.rental.attempt.Event`.
+            given: see `RentOptions`.
 
         On entering it raises:
             NoOffer: no server fits; carries which condition left how many, and what would match.
@@ -444,39 +325,7 @@ class CloreAI:
         Raises:
             InvalidInputError: the input makes no sense; nothing was sent.
         """
-        env, jupyter_token, command = hide(env), hide(jupyter_token), hide(command)
-        wanted = wish.of(
-            gpu=gpu,
-            gpu_count=gpus,
-            min_vram_gb=min_vram_gb,
-            min_ram_gb=min_ram_gb,
-            min_disk_gb=min_disk_gb,
-            min_down_mbps=min_down_mbps,
-            min_reliability=min_reliability,
-            countries=(country,) if isinstance(country, str) else tuple(country),
-            min_cuda=cuda,
-            max_price_usd=max_price_usd,
-            type=type,
-            spot_price=spot_price,
-            max_bid_usd=max_bid_usd,
-            currency=currency,
-            sort=sort,
-            image=image,
-            ports=ports,
-            env=env,
-            ssh_key=hide(ssh_key),
-            identity=identity,
-            jupyter_token=jupyter_token,
-            command=command,
-            verify=verify,
-            verify_command=verify_command,
-            attempts=attempts,
-            boot_deadline_s=boot_deadline,
-            limits=wish.limits(lease_h, max_hours, max_cost_usd),
-            client_ref=client_ref,
-            purpose=purpose,
-        )
-        return Rental(self._driver, self._session, wanted, tell)
+        return Rental(self._driver, self._session, options.wished(gpu, given), tell)
 
     def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
         """End a rental; `issue` (up to 2,048 characters) tells the host why (004, cancel_order).
@@ -503,19 +352,8 @@ class CloreAI:
         """
         return self.drive(spot.set_price(self._session, order_id, price))
 
-    def spot_auto(
-        self,
-        order_id: int,
-        *,
-        max_usd_per_hour: float | None = None,
-        max_per_day: float | None = None,
-        every_s: float = flight.EVERY_S,
-        for_s: float | None = None,
-        headroom: float = 0.0,
-        fallback: Fallback | None = None,
-        on_event: Callable[[SpotEvent], object] | None = None,
-        stop: Callable[[], bool] | None = None,
-    ) -> SpotReport:
+    @options.told(options.SpotOptions)
+    def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:
         """Hold a spot order at the lowest bid that wins, until it ends; what came of it.
 
         Raises the bid at the first look that shows it outbid, up to the limit, and lowers it as far
@@ -524,15 +362,7 @@ class CloreAI:
 
         Args:
             order_id: a spot order of the user's.
-            max_usd_per_hour: the limit, in USD per **hour** for the whole server, without fees.
-            max_per_day: or the limit in the order's coin per **day**.
-            every_s: seconds from look to look; a look is one request.
-            for_s: seconds after which it returns; None for as long as the order is there.
-            headroom: a share (0.05 is 5 %) by which to stay above the highest rival: it costs more,
-                and is outbid less often.
-            fallback: what to rent instead when the order has not run for a while.
-            on_event: called with each event, in this thread.
-            stop: asked once a second; true ends it.
+            given: the limit, and how to steer: see `SpotOptions`.
 
         Raises:
             NotFoundError, OrderEnded: there is no such order, or it runs no more.
@@ -540,10 +370,7 @@ class CloreAI:
             BudgetError: at the limit it would go over a budget of the ledger.
             ConfigError: another command steers this order already.
         """
-        wishes = flight.Wishes(max_usd_per_hour, max_per_day, every_s, for_s, headroom, fallback)
-        steered = flight.Flight(order_id, wishes)
-        steered.tell, steered.stop = on_event or steered.tell, stop or steered.stop
-        return self.drive(pilot.fly(self._session, steered))
+        return self.drive(pilot.fly(self._session, options.steered(order_id, given)))
 
     def set_server_settings(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from clore_ai import _tunnel
+from clore_ai._drive import AsyncDriver, Driver
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.rental import inside, rent
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from clore_ai._access import Target
-    from clore_ai._drive import AsyncDriver, Driver
     from clore_ai._flow import Flow
     from clore_ai.models import Order
     from clore_ai.rental.inside import Result
@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
     from clore_ai.rental.wish import Wish
 
+D = TypeVar("D")
 
-class _Held:
-    """What both kinds know of their order."""
 
-    def __init__(self, session: Session, wish: Wish, tell: Tell | None) -> None:
-        self._session, self._wish, self._tell = session, wish, tell
+class _Held(Generic[D]):
+    """What both kinds know of their order; each has a driver of its own kind."""
+
+    def __init__(self, driver: D, session: Session, wish: Wish, tell: Tell | None = None) -> None:
+        self._driver, self._session, self._wish, self._tell = driver, session, wish, tell
         self._rented: Rented | None = None
         self.events: list[Event] = []
         """All that happened on the way: each attempt, and why it was no good."""
@@ -77,18 +79,12 @@ class _Held:
         return rented.target or self._session.access.target(rented.order)
 
 
-class Rental(_Held):
+class Rental(_Held[Driver]):
     """A machine for as long as a ``with`` block lasts; made by `CloreAI.rent`.
 
     Entering rents and verifies it, leaving cancels it, whatever the way out. `start` and `cancel`
     do the same without a block.
     """
-
-    def __init__(
-        self, driver: Driver, session: Session, wish: Wish, tell: Tell | None = None
-    ) -> None:
-        super().__init__(session, wish, tell)
-        self._driver = driver
 
     def __enter__(self) -> Self:
         return self.start()
@@ -171,22 +167,12 @@ class Rental(_Held):
             self._driver.run(inside.finish(self._session, self._rented.order))
 
 
-class AsyncRental(_Held):
+class AsyncRental(_Held[AsyncDriver]):
     """A machine for as long as an ``async with`` block lasts; made by `AsyncCloreAI.rent`.
 
     Entering rents and verifies it, leaving cancels it, whatever the way out. `start` and `cancel`
     do the same without a block.
     """
-
-    def __init__(
-        self,
-        driver: AsyncDriver,
-        session: Session,
-        wish: Wish,
-        tell: Tell | None = None,
-    ) -> None:
-        super().__init__(session, wish, tell)
-        self._driver = driver
 
     async def __aenter__(self) -> Self:
         return await self.start()

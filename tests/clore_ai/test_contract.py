@@ -15,6 +15,7 @@ from pydantic import BaseModel
 import clore_ai
 import clore_ai.models
 from clore_ai import AsyncCloreAI, CloreAI
+from clore_ai.rental import options
 
 CALLS = (
     "wallets",
@@ -109,7 +110,7 @@ def test_return_types_are_004s(name):
 
 
 def public(client: type) -> set[str]:
-    return {name for name in vars(client) if not name.startswith("_")}
+    return {name for name in dir(client) if not name.startswith("_")}
 
 
 def test_both_clients_have_the_same_methods():
@@ -130,6 +131,19 @@ def test_both_clients_say_the_same(name):
         assert mine.parameters == theirs.parameters
         # `rent` gives each kind's own.
         assert str(theirs.return_annotation).replace("Async", "") == mine.return_annotation
+
+
+@pytest.mark.parametrize(
+    ("name", "taken"), [("rent", options.RentOptions), ("spot_auto", options.SpotOptions)]
+)
+def test_options_are_checked_and_told(name, taken):
+    """Each stands in `help` with what it means; another is refused as Python does it."""
+    for client in BOTH:
+        said = inspect.getdoc(getattr(client, name))
+        meant = re.findall(r"^    (\w+): .", said.partition("\nOptions:\n")[2], re.MULTILINE)
+        assert meant == list(taken.__annotations__)
+    with CloreAI("k") as client, pytest.raises(TypeError, match=rf"{name}\(\) got an unexpected"):
+        getattr(client, name)(7, no_such_option=1)
 
 
 def test_both_constructors_are_alike():

@@ -147,7 +147,7 @@ def _methods() -> set[str]:
     # line's tests; the others ask nothing.
     plain = {"close", "drive", "in_loop", "ledger", "run", "session", "watch",
              "monitor"}  # fmt: skip
-    return {name for name in vars(CloreAI) if not name.startswith("_")} - plain
+    return {name for name in dir(CloreAI) if not name.startswith("_")} - plain
 
 
 def test_against_the_marketplace(

@@ -35,6 +35,13 @@ def renting() -> None:
     print(order, order_id, line, code, local)
 
 
+def refused(client: CloreAI) -> None:
+    """What is no option, or of another type, is found before it runs."""
+    client.rent("RTX 4090", gpuz=2)  # type: ignore[call-arg]
+    client.rent("RTX 4090", gpus="two")  # type: ignore[arg-type]
+    client.spot_auto(6, max_usd_per_hour="0.4")  # type: ignore[arg-type]
+
+
 async def renting_async() -> None:
     """The same with await."""
     async with AsyncCloreAI() as client, client.rent("RTX 4090", currency="auto") as rental:

@@ -124,6 +124,17 @@ class Watching:
     failure: CloreAPIError | None = None
     """Of the last look, if it failed."""
 
+    @classmethod
+    def of(cls, wanted: pick.Filter, every_s: float, for_s: float | None) -> Watching:
+        """One watch; `for_s`: None for ever.
+
+        Raises:
+            ValueError: a time is not above 0.
+        """
+        if every_s <= 0 or (for_s is not None and for_s <= 0):
+            raise ValueError("every and timeout must be above 0")
+        return cls([Watch(wanted)], every_s, for_s or _INF)
+
 
 def step(session: Session, state: Watching) -> Flow[list[Event] | None]:
     """Wait until the next look is due, and look; None when the time is over.

@@ -1,0 +1,183 @@
+"""What `client.rent` and `client.spot_auto` take, each said once for both clients. Pure.
+
+The options are typed dictionaries, so that callers are checked; `told` puts what they mean into the
+docstring of a method that takes them, where `help` shows it.
+"""
+
+from __future__ import annotations
+
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar
+
+from clore_ai._secrets import hide
+from clore_ai.rental import flight, wish
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from clore_ai.models import OrderType
+    from clore_ai.rental.fallback import Fallback
+    from clore_ai.rental.flight import Flight, SpotEvent
+    from clore_ai.rental.wish import Sort, Verify, Wish
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_NAMES = {
+    "gpus": "gpu_count", "cuda": "min_cuda", "boot_deadline": "boot_deadline_s",
+    "country": "countries",
+}  # fmt: skip
+"""What `Wish` and its filter call an option."""
+_SECRETS = ("env", "jupyter_token", "command", "ssh_key")
+
+
+class RentOptions(TypedDict, total=False):
+    """What to rent, how to pay for it, and how sure to be of it.
+
+    gpus: exactly so many GPUs; any number without.
+    min_vram_gb: GB of one GPU; a card that shows a little less than its name says will do.
+    min_ram_gb: GB.
+    min_disk_gb: GB.
+    min_down_mbps: Mbit/s, as the service measured it.
+    min_reliability: 0-1.
+    country: an ISO code of two letters, or several, any of which will do.
+    cuda: the host's driver is for this version of CUDA at least, e.g. ``"12.4"``.
+    max_price_usd: USD per **hour** for the whole server, without the renter's fee.
+    type: ``"on-demand"``, the default, or ``"spot"``.
+    spot_price: the bid, in `currency` per **day** for the whole server.
+    max_bid_usd: or, with ``"spot"``, the most to bid, USD per **hour** without the fee: it is
+        rented at the lowest bid that wins, and held there while it boots. After that `spot_auto`
+        holds it.
+    currency: a coin by the service's name, or ``"auto"``, the default: the cheapest that the
+        server allows and the wallet covers (the creation fee and the first hour).
+    sort: what makes an offer the best: ``"price"``, the default, ``"reliability"``,
+        ``"gpu"``, ``"ram"``, ``"down"``.
+    image: Docker image; the service does not check that it exists.
+    ports: port 22 without; one http port at most.
+    env: values up to 1,536 characters, without ``&``.
+    ssh_key: a public key's text; without, the state folder's own, made once.
+    identity: the private key's file that goes with `ssh_key`; else ssh's own settings.
+    jupyter_token: up to 32 characters.
+    command: run at start-up.
+    verify: it counts as rented ``"none"``: as soon as the order is there; ``"ssh"``: when SSH logs
+        in; ``"gpu"``, the default: when nvidia-smi shows the promised GPUs, and disk and network
+        are there, too.
+    verify_command: a shell line of your own that must end with 0 there, besides.
+    attempts: how many servers to rent until one is good; 3 by default.
+    boot_deadline: seconds that each may take; 480 by default.
+    lease_h: hours after which ``clore reap`` ends it (with `state`); 24 without, or less by the
+        limits below.
+    max_hours: the longest that the lease may be.
+    max_cost_usd: USD that it may cost in all, fees and failed attempts in.
+    client_ref: your name for this rental; given twice, the same order comes back.
+    purpose: what it is for, as the ledger shall say.
+    """
+
+    gpus: int | None
+    min_vram_gb: float | None
+    min_ram_gb: float | None
+    min_disk_gb: float | None
+    min_down_mbps: float | None
+    min_reliability: float | None
+    country: str | Sequence[str]
+    cuda: str | None
+    max_price_usd: float | None
+    type: OrderType
+    spot_price: float | None
+    max_bid_usd: float | None
+    currency: str
+    sort: Sort
+    image: str
+    ports: dict[str, str] | None
+    env: dict[str, str] | None
+    ssh_key: str | None
+    identity: Path | None
+    jupyter_token: str | None
+    command: str | None
+    verify: Verify
+    verify_command: str | None
+    attempts: int
+    boot_deadline: float
+    lease_h: float | None
+    max_hours: float | None
+    max_cost_usd: float | None
+    client_ref: str | None
+    purpose: str | None
+
+
+class SpotOptions(TypedDict, total=False):
+    """How a spot order is steered. One of the two limits is to be given.
+
+    max_usd_per_hour: the limit, in USD per **hour** for the whole server, without fees.
+    max_per_day: or the limit in the order's coin per **day**.
+    every_s: seconds from look to look, 20 by default; a look is one request.
+    for_s: seconds after which it returns; without, for as long as the order is there.
+    headroom: a share (0.05 is 5 %) by which to stay above the highest rival: it costs more, and is
+        outbid less often.
+    fallback: what to rent instead when the order has not run for a while.
+    on_event: called with each event, in this thread.
+    stop: asked once a second; true ends it.
+    """
+
+    max_usd_per_hour: float | None
+    max_per_day: float | None
+    every_s: float
+    for_s: float | None
+    headroom: float
+    fallback: Fallback | None
+    on_event: Callable[[SpotEvent], object] | None
+    stop: Callable[[], bool] | None
+
+
+def told(options: type) -> Callable[[F], F]:
+    """Adds what `options` mean to a method's docstring."""
+
+    def add(method: F) -> F:
+        if method.__doc__:  # `python -OO` leaves none out of none
+            meaning = cleandoc(options.__doc__ or "").replace("\n", "\n    ")
+            method.__doc__ = f"{cleandoc(method.__doc__)}\n\nOptions:\n    {meaning}"
+        return method
+
+    return add
+
+
+def wished(gpu: str | None, given: RentOptions) -> Wish:
+    """What to rent; the secrets in `given` are hidden in place, so that no traceback shows them.
+
+    Raises:
+        InvalidInputError: it makes no sense.
+        TypeError: there is no such option.
+    """
+    _known("rent", RentOptions, given)
+    words: dict[str, Any] = given  # type: ignore[assignment] # read by name from here on
+    for name in _SECRETS:
+        words[name] = hide(words.get(name))
+    rest = dict(words)
+    limits = [rest.pop(name, None) for name in ("lease_h", "max_hours", "max_cost_usd")]
+    country = rest.get("country", ())
+    rest["country"] = (country,) if isinstance(country, str) else tuple(country)
+    named = {_NAMES.get(name, name): value for name, value in rest.items()}
+    return wish.of(gpu=gpu, limits=wish.limits(*limits), **named)
+
+
+def steered(order_id: int, given: SpotOptions) -> Flight:
+    """An order that is to be steered so.
+
+    Raises:
+        InvalidInputError: an argument is out of range.
+        TypeError: there is no such option.
+    """
+    _known("spot_auto", SpotOptions, given)
+    words: dict[str, Any] = dict(given)
+    on_event, stop = words.pop("on_event", None), words.pop("stop", None)
+    made = flight.Flight(order_id, flight.Wishes(**words))
+    made.tell, made.stop = on_event or made.tell, stop or made.stop
+    return made
+
+
+def _known(method: str, options: type, given: object) -> None:
+    """As Python refuses a keyword that a function does not take."""
+    names: Any = given
+    for name in names:
+        if name not in options.__annotations__:
+            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
