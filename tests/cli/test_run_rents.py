@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Callable
 
 import pytest
 
+from clore_ai.ledger import Ledger, account_of
+from clore_ai.rental.reap import cost_usd
 from clore_sandbox import Sandbox
 
 from .driver import FLEET, interrupt, until
@@ -139,4 +141,41 @@ def test_a_job_that_was_killed_is_ended_by_stop(renter: Renter, folder: Path) ->
         os.kill(process.pid, signal.SIGKILL)
     assert renter("jobs", "--json").data[0]["state"] == "running"
     renter("stop", 1)
+    assert running(renter) == []
+
+
+def test_max_cost_is_for_all_machines_of_a_job(renter: Renter, folder: Path) -> None:
+    """What a lost one cost, by the service, is taken off; where nothing is left it ends with 7."""
+    words = (
+        "run", *WISH, "--retry-on-host-loss", "--lost-after", "0.05m", "--folder", folder,
+        "--output", "seen", "--fetch-every", 0.2, "--",
+    )  # fmt: skip
+    script = "[ ! -e seen ] || exit 4; touch seen; echo up; sleep 600"
+    ledger = Ledger(renter.home, account_of(renter.market.base_url, renter.key))
+
+    def lost_after_two_hours(max_cost: float) -> tuple[int, str]:
+        (folder / "seen").unlink(missing_ok=True)
+        renter.fault("create_order", "host_dies", delay_s=7_200)
+        with renter.start(*words[:-1], "--max-cost", max_cost, *words[-1:], script) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            until((folder / "seen").exists, "the first fetch")
+            renter.market.jump(3 * 3_600)
+            _, err = process.communicate(timeout=100)
+        return process.returncode, err
+
+    code, err = lost_after_two_hours(20)
+    assert code == 4, err
+    first, last = sorted(ledger.intents(), key=lambda intent: intent.id or 0)
+    cost = cost_usd(first, {})
+    assert cost is not None
+    assert 0.01 < cost < 20
+    assert first.max_cost_usd == 20
+    assert last.max_cost_usd == pytest.approx(20 - cost)
+    assert f"It has cost ${cost:.4f} so far" in err
+
+    code, err = lost_after_two_hours(cost * 0.8)
+    assert code == 7
+    assert "does not begin again" in err
+    assert len(renter.orders()) == 3
     assert running(renter) == []

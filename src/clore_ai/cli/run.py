@@ -14,7 +14,8 @@ from clore_ai.cli._account import connect
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.jobs import Job, Jobs
-    from clore_ai.models import Order
+    from clore_ai.rental.lease import Limits
+    from clore_ai.rental.rent import Rented
     from clore_ai.rental.wish import Wish
 
 _MACHINES = 3
@@ -45,7 +46,8 @@ def _of_a_machine() -> set[str]:
     "--retry-on-host-loss",
     "retries",
     is_flag=True,
-    help="Where the machine is lost, begin again on a new one, with the outputs so far.",
+    help="Where the machine is lost, begin again on a new one, with the outputs so far; "
+    "--max-cost is for all of them.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where there is no terminal.")
 @_output.json_option
@@ -78,19 +80,19 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             cancels = options["cancels"] if wish is None else not options["keep"]
             job = kept.add(spec.record(options["order_id"] or 0, cancels=cancels, **more))
             with _job.held(kept, job):
-                order = None if wish is None else _rented(api, kept, job, wish, yes=options["yes"])
+                rented = None if wish is None else _rented(api, kept, job, wish, yes=options["yes"])
                 code = _job.see_through(
                     api, kept, job, console,
                     line=spec.line, env=spec.env, upload=not options["no_upload"],
                     resend=left < _MACHINES - 1, forwards=spec.forwards,
-                    detach=options["detach"], order=order,
+                    detach=options["detach"], order=rented and rented.order,
                 )  # fmt: skip
             if not (options["retries"] and left and job.state == "lost" and job.cancelled):
                 break
-            if console.interrupted:
+            if console.interrupted or wish is None or rented is None:
                 break
+            wish = replace(wish, client_ref=None, limits=_what_is_left(api, wish.limits, rented))
             _output.note("The job begins again, on another machine.")
-            wish = wish and replace(wish, client_ref=None)
             options["yes"] = True  # it is the same wish
     if options["as_json"] and job is not None:
         _output.data(_job.row(job))
@@ -114,13 +116,45 @@ def _fit(options: dict[str, Any]) -> None:
             raise click.UsageError(f"{word} is for a machine to rent; it does not go with --order.")
 
 
-def _rented(api: CloreAI, kept: Jobs, job: Job, wish: Wish, *, yes: bool) -> Order:
+def _what_is_left(api: CloreAI, limits: Limits, rented: Rented) -> Limits:
+    """For the next machine, once this one is lost: `--max-cost` is for all of a job's machines.
+
+    Raises:
+        BudgetError: nothing is left, or what was spent is not known.
+    """
+    from clore_ai.exceptions import BudgetError  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import reap  # noqa: PLC0415 - likewise
+
+    if limits.max_cost_usd is None:
+        return limits
+    intent = api.ledger.by_order(rented.order.id)
+    cost = None if intent is None else reap.cost_usd(intent, api.session.worth)
+    if cost is None:
+        raise BudgetError(
+            f"The job is lost, and does not begin again: what order {rented.order.id} cost is not "
+            "known, so --max-cost can't be kept. See: clore orders --completed"
+        )
+    spent = cost + rented.spent_usd
+    left = limits.max_cost_usd - spent
+    if left <= 0:
+        raise BudgetError(
+            f"The job is lost, and does not begin again: it has cost ${spent:.2f}, of --max-cost "
+            f"{limits.max_cost_usd:g}."
+        )
+    _output.note(f"It has cost ${spent:.4f} so far; ${left:.4f} of --max-cost is left.")
+    # A lease that was asked for may be too long for what is left: now it is only the longest.
+    hours = [limits.max_hours, limits.lease_s and limits.lease_s / 3600]
+    longest = min((h for h in hours if h), default=None)
+    return replace(limits, given=False, lease_s=None, max_hours=longest, max_cost_usd=left)
+
+
+def _rented(api: CloreAI, kept: Jobs, job: Job, wish: Wish, *, yes: bool) -> Rented:
     """A machine for it; where there is none, the job never was."""
     _job.interrupt_by_any()
     try:
-        order = _rent.rent(api, wish, yes=yes).order
+        rented = _rent.rent(api, wish, yes=yes)
     except BaseException:
         kept.drop(job)
         raise
-    job.order_id = order.id
-    return order
+    job.order_id = rented.order.id
+    return rented

@@ -77,6 +77,8 @@ class Rented:
     """As it was chosen; None where an earlier order came back (`client_ref`)."""
     seen: Seen | None = None
     """What the verification found."""
+    spent_usd: float = 0.0
+    """What the attempts before it cost."""
 
 
 @dataclass

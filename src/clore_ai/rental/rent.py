@@ -14,6 +14,7 @@ cancelled; where that fails too, the ledger has it, and the error or the last ev
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clore_ai._access import own_key
@@ -241,7 +242,7 @@ def _see_to(
         return None
     course.say("rented", order.server_id or 0, good.order, seen=good.seen)
     recover.told(session, order.id)
-    return good
+    return replace(good, spent_usd=course.spent_usd)
 
 
 def _remember(session: Session, order: Order, identity: Path | None) -> None:
