@@ -1,5 +1,6 @@
 """What only PostgreSQL does: several processes, transactions undone, connections lost."""
 
+import asyncio
 import threading
 from urllib.parse import urlsplit
 
@@ -167,3 +168,31 @@ def test_two_marketplaces_share_a_database_by_schemas(postgres_db, new_schema):
     assert two.call(lambda tx: tx.number("SELECT COUNT(*) FROM meta")) == 0
     two.close()
     one.close()
+
+
+def test_a_commit_that_fails_is_heard_of_by_all_and_not_tried_again(stores):
+    """It may have happened: done again, it could be there twice."""
+    store, begun = stores[0], []
+    store.call(
+        lambda tx: tx.do(
+            "CREATE TABLE parts (of TEXT REFERENCES things (name) DEFERRABLE INITIALLY DEFERRED)"
+        )
+    )
+
+    def of(name):
+        def work(tx):
+            begun.append(name)
+            return tx.do("INSERT INTO parts VALUES (?)", name)
+
+        return work
+
+    async def many():
+        return await asyncio.gather(
+            *(store.run(of(name)) for name in ("a", "nothing there", "a")), return_exceptions=True
+        )
+
+    assert [type(error) for error in asyncio.run(many())] == [
+        psycopg.errors.ForeignKeyViolation
+    ] * 3
+    assert begun == ["a", "nothing there", "a"]
+    assert store.call(lambda tx: tx.number("SELECT COUNT(*) FROM parts")) == 0

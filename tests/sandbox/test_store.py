@@ -83,6 +83,34 @@ def test_a_job_that_is_given_up_while_it_is_done_is_done(store):
     assert asyncio.run(give_up()) == ["done"]
 
 
+def test_what_comes_in_one_turn_of_the_loop_is_done_in_its_order(store):
+    async def many():
+        puts = [store.run(put(f"{number:03}")) for number in range(150)]
+        return await asyncio.gather(*puts, store.run(names))
+
+    *changed, found = asyncio.run(many())
+    assert changed == [1] * 150
+    assert found == [f"{number:03}" for number in range(150)]
+
+
+def test_one_that_raises_spoils_nothing_for_those_beside_it(store):
+    """They share a transaction; what it had done is undone, what they did is done once."""
+
+    def half(tx):
+        put("half")(tx)
+        raise LookupError("and now?")
+
+    async def many():
+        work = [put("a", 1), half, put("b", 2), put("a"), names]
+        return await asyncio.gather(*map(store.run, work), return_exceptions=True)
+
+    first, raised, second, taken, found = asyncio.run(many())
+    assert (first, second, found) == (1, 1, ["a", "b"])
+    assert isinstance(raised, LookupError)
+    assert isinstance(taken, AlreadyThere)
+    assert store.call(lambda tx: tx.number("SELECT worth FROM things WHERE name = 'a'")) == 1
+
+
 def test_numbers_are_whole_and_none_is_0(store):
     store.call(put("a", 5))
     store.call(put("b", 6))

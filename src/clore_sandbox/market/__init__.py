@@ -7,7 +7,6 @@ store, never the other way: what boots or ends is decided in a transaction and t
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, TypeVar, Union
@@ -192,7 +191,13 @@ class Market:
         self, account: int, ask: OrderAsk, draw_trouble: Callable[[], Optional[Trouble]]
     ) -> Union[Order, rules.Refusal]:
         """Rent or bid, or be refused; `draw_trouble` is asked at most once, from any thread."""
-        once = functools.cache(draw_trouble)
+        drawn: list[Optional[Trouble]] = []
+
+        def once() -> Optional[Trouble]:
+            if not drawn:
+                drawn.append(draw_trouble())
+            return drawn[0]
+
         try:
             return await self.act(
                 lambda tx, effects: orders.create(
