@@ -12,21 +12,17 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
+from urllib.parse import parse_qsl
 
 import orjson
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
-from starlette.routing import Mount
 
 from clore_sandbox import answers, body, oddities
 from clore_sandbox.answers import Answer
 from clore_sandbox.dates import Dated
 from clore_sandbox.endpoints import ENDPOINTS, Outcome, Request
 from clore_sandbox.faults import BODY_KINDS
-from clore_sandbox.http import cut
+from clore_sandbox.http import cut, reply
 from clore_sandbox.journal import Entry, Sent, shown_key, without_secrets
 from clore_sandbox.values import JsonObject, as_object
 
@@ -72,10 +68,7 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
-            return
-        http = HttpRequest(scope, receive)
-        call = _Call(self, http)
+        call = _Call(self, scope, receive)
         fault = self.faults.for_request(call.endpoint, call.key)
         try:
             answer = await self._answer(call, fault)
@@ -92,8 +85,7 @@ class Api:
         if answer is None:
             await cut(scope, receive)
             return
-        response = Response(body, answer.status, dict(answer.headers), answer.media_type)
-        await response(scope, receive, send)
+        await reply(send, answer, body)
 
     async def _answer(self, call: _Call, fault: Optional[Fault]) -> Optional[Answer]:
         """The answer, as the fault leaves it; None: cut the connection."""
@@ -132,14 +124,14 @@ class Api:
 class _Call:
     """One request on its way through the steps, and what the journal will say of it."""
 
-    def __init__(self, api: Api, http: HttpRequest) -> None:
+    def __init__(self, api: Api, scope: Scope, receive: Receive) -> None:
         self._api = api
-        self._http = http
-        # Not `http.url`, which a client's Host header is a part of.
-        self.endpoint = http.scope["path"].removeprefix("/v1").removeprefix("/")
+        self._scope = scope
+        self._receive = receive
+        self.endpoint: str = scope["path"].removeprefix("/v1/")
         # Sent twice, a header is one value (RFC 9110, 5.3), and that is nobody's key.
-        self.key = ", ".join(http.headers.getlist("auth")) or None
-        self.gzip = "gzip" in http.headers.get("accept-encoding", "")
+        self.key = _header(scope, b"auth") or None
+        self.gzip = "gzip" in _header(scope, b"accept-encoding")
         self._arrived_ms = api.market.clock.now_ms()
         self._body: Optional[JsonObject] = None
         self._outcome: Optional[Outcome] = None
@@ -147,7 +139,7 @@ class _Call:
     async def carry_out(self) -> Answer:
         """All the steps; the first that objects answers."""
         api = self._api
-        call = ENDPOINTS.get((self._http.method, self.endpoint))
+        call = ENDPOINTS.get((self._scope["method"], self.endpoint))
         if call is None:
             return answers.BAD_ENDPOINT
         account = 0 if self.key is None else await api.gate.account(self.key)
@@ -163,7 +155,7 @@ class _Call:
             market=api.market,
             dialect=api.dialect,
             account=account,
-            query=self._http.query_params,
+            query=dict(parse_qsl(self._scope["query_string"].decode("latin-1"), True)),
             body=self._body or {},
             gzip=self.gzip,
             draw_trouble=lambda: api.faults.for_order(self.key),
@@ -174,10 +166,10 @@ class _Call:
     async def _read_body(self) -> Optional[Answer]:
         """Read the JSON object, if there is a body; `server_config` is a GET that has one."""
         try:
-            raw = await body.read(self._http, MAX_BODY)
+            raw = await body.read(self._receive, MAX_BODY)
             if raw.strip():
                 self._body = body.to_object(raw)
-            elif self._http.method != "GET":
+            elif self._scope["method"] != "GET":
                 return answers.BAD_INPUT
         except body.TooLarge:
             return answers.TOO_LARGE
@@ -193,10 +185,10 @@ class _Call:
         self._api.journal.write(
             Entry(
                 time=self._arrived_ms / 1000,
-                method=self._http.method,
+                method=self._scope["method"],
                 endpoint=self.endpoint,
                 key=shown_key(self.key),
-                query=self._http.scope["query_string"].decode("latin-1"),
+                query=self._scope["query_string"].decode("latin-1"),
                 body=without_secrets(self._body) if self._body is not None else None,
                 status=answer.status if answer is not None else None,
                 code=answer.code if answer is not None and whole else None,
@@ -210,16 +202,22 @@ class _Call:
         )
 
 
+def _header(scope: Scope, name: bytes) -> str:
+    """A header's value; empty where it was not sent."""
+    return ", ".join([value.decode("latin-1") for key, value in scope["headers"] if key == name])
+
+
 def make_app(api: Api, control: ASGIApp) -> ASGIApp:
     """The API below `/v1`, the controls below `/control`, and the envelope everywhere else."""
+    nowhere = answers.BAD_ENDPOINT.in_dialect(api.dialect)
 
-    async def nowhere(request: HttpRequest, exc: Exception) -> Response:  # noqa: ARG001 - Starlette's
-        answer = answers.BAD_ENDPOINT.in_dialect(api.dialect)
-        return Response(answer.to_bytes(), answer.status, media_type=answer.media_type)
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if path.startswith("/v1/"):
+            await api(scope, receive, send)
+        elif path.startswith("/control/"):
+            await control(scope, receive, send)
+        else:
+            await reply(send, nowhere, nowhere.to_bytes())
 
-    app = Starlette(
-        routes=[Mount("/control", control), Mount("/v1", api)],
-        exception_handlers={HTTPException: nowhere},
-    )
-    app.router.redirect_slashes = False
     return Dated(body.HeardOut(app), api.market.clock)

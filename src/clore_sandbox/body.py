@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import orjson
+from starlette.requests import ClientDisconnect
 
 from clore_sandbox.values import as_list, as_object
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from collections.abc import Iterable
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from clore_sandbox.values import JsonObject
@@ -25,18 +27,23 @@ class TooLarge(ValueError):  # noqa: N818 - a state of the body, and said in wor
     """A body beyond what is taken."""
 
 
-async def read(http: Request, longest: int) -> bytes:
-    """The body.
+async def read(receive: Receive, longest: int) -> bytes:
+    """The body of a request.
 
     Raises:
         TooLarge: It has more than `longest` bytes; no more than that is kept of it.
         ClientDisconnect: The client is gone before its end.
     """
     raw = bytearray()
-    async for chunk in http.stream():
-        if len(raw) + len(chunk) > longest:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        raw += message.get("body", b"")
+        if len(raw) > longest:
             raise TooLarge(f"a body of more than {longest} bytes")
-        raw += chunk
+        more = message.get("more_body", False)
     return bytes(raw)
 
 
@@ -53,17 +60,24 @@ def to_object(raw: bytes) -> JsonObject:
     given = as_object(value)
     if given is None:
         raise ValueError("the body must be a JSON object")
-    level: list[object] = [given]
+    level = _inside(given.values())
     for _ in range(DEEPEST):
-        level = [inner for each in level for inner in _inside(each)]
         if not level:
             return given
+        level = [inner for each in level for inner in _inside(each)]
     raise ValueError(f"the body is nested more than {DEEPEST} levels deep")
 
 
-def _inside(value: object) -> list[object]:
-    fields = as_object(value)
-    return (as_list(value) or []) if fields is None else list(fields.values())
+def _inside(values: Iterable[object]) -> list[Iterable[object]]:
+    """The values of each object and each list among these."""
+    inside: list[Iterable[object]] = []
+    for value in values:
+        fields, items = as_object(value), as_list(value)
+        if fields is not None:
+            inside.append(fields.values())
+        elif items is not None:
+            inside.append(items)
+    return inside
 
 
 class HeardOut:

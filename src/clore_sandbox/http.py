@@ -15,11 +15,24 @@ import uvicorn
 from clore_sandbox.connection import TRANSPORT, Connection, look_after
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["HttpFront", "cut", "listen"]
+    from clore_sandbox.answers import Answer
+
+__all__ = ["HttpFront", "cut", "listen", "reply"]
 
 BACKLOG = 2048
+
+
+async def reply(send: Send, answer: Answer, body: bytes) -> None:
+    """Answer a request; `body` is what the answer's `to_bytes` gave."""
+    kind = answer.media_type
+    if kind.startswith("text/"):
+        kind += "; charset=utf-8"
+    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", kind.encode())]
+    headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def cut(scope: Scope, receive: Receive) -> None:

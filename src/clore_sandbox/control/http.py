@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Optional
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
 
 from clore_sandbox import body
 from clore_sandbox.answers import BAD_ENDPOINT, BAD_KEY, BROKEN, INVALID_INPUT, SEE_ERROR, Answer
@@ -23,7 +22,7 @@ from clore_sandbox.answers import success as answer_with
 from clore_sandbox.control import Conflict
 from clore_sandbox.control.check import check_fields, from_query
 from clore_sandbox.control.operations import OPERATIONS
-from clore_sandbox.http import cut
+from clore_sandbox.http import cut, reply
 from clore_sandbox.values import as_int, as_list
 
 if TYPE_CHECKING:
@@ -48,18 +47,13 @@ class ControlApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http":
-            return
         http = HttpRequest(scope, receive)
         try:
             answer = await self._answer(http)
         except ClientDisconnect:
             await cut(scope, receive)
             return
-        response = Response(
-            answer.to_bytes(), answer.status, dict(answer.headers), answer.media_type
-        )
-        await response(scope, receive, send)
+        await reply(send, answer, answer.to_bytes())
 
     async def _answer(self, http: HttpRequest) -> Answer:
         name = http.scope["path"].removeprefix("/control").removeprefix("/")
@@ -122,7 +116,7 @@ def _refused(status: int, code: int, exc: Exception) -> Answer:
 
 async def _given(http: HttpRequest, operation: Operation) -> JsonObject:
     """The parameters: of a GET in the query, of a POST in a JSON body."""
-    raw = await body.read(http, operation.max_body)
+    raw = await body.read(http.receive, operation.max_body)
     if operation.method == "GET":
         known = operation.params
         given = {n: from_query(t, known.get(n, {"type": ""})) for n, t in http.query_params.items()}
