@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal, NoReturn, Optional
 
 from clore_sandbox.money import to_units
@@ -53,7 +53,7 @@ class OrderAsk:
 
     def to_json(self) -> str:
         """For the store; secrets included, as the order must survive a restart."""
-        return json.dumps(asdict(self))
+        return json.dumps(vars(self))
 
     @classmethod
     def from_json(cls, text: str) -> OrderAsk:

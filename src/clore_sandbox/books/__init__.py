@@ -16,7 +16,7 @@ from clore_sandbox.store.schema import FIRST_ACCOUNT, FIRST_ORDER, FIRST_SERVER,
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from clore_sandbox.store import Row, Tx
+    from clore_sandbox.store import Row, Tx, Value
 
 __all__ = [
     "account_of",
@@ -42,10 +42,12 @@ _NUMBERED = {
 
 def next_number(tx: Tx, kind: str) -> int:
     """A number for a new account, order or server; two processes never get the same."""
-    if not tx.do("UPDATE counters SET value = value + 1 WHERE name = ?", kind):
+    number = tx.number("UPDATE counters SET value = value + 1 WHERE name = ? RETURNING value", kind)
+    if not number:
         highest, first = _NUMBERED[kind]
-        tx.do("INSERT INTO counters VALUES (?, ?)", kind, max(first, tx.number(highest) + 1))
-    return tx.number("SELECT value FROM counters WHERE name = ?", kind)
+        number = max(first, tx.number(highest) + 1)
+        tx.do("INSERT INTO counters VALUES (?, ?)", kind, number)
+    return number
 
 
 def create_account(
@@ -89,16 +91,23 @@ def balance(tx: Tx, account: int, coin: str) -> int:
 
 def top_up(tx: Tx, account: int, coin: str, units: int) -> None:
     """Add units that come from outside; ValueError where the wallet cannot hold them."""
+    _add(tx, coin, {account: units})
+
+
+def _add(tx: Tx, coin: str, shares: Mapping[int, int]) -> None:
+    values: list[Value] = []
+    # Always in the same order, so that two processes never wait for each other.
+    for account, units in sorted(shares.items()):
+        values += [account, coin, units]
+    marks = ", ".join(["(?, ?, ?)"] * len(shares))
     added = tx.do(
-        "INSERT INTO wallets (account, coin, amount) VALUES (?, ?, ?)"
+        f"INSERT INTO wallets (account, coin, amount) VALUES {marks}"  # noqa: S608 - no values
         " ON CONFLICT (account, coin) DO UPDATE SET amount = wallets.amount + excluded.amount"
         " WHERE wallets.amount <= ? - excluded.amount",
-        account,
-        coin,
-        units,
+        *values,
         MAX_UNITS,
     )
-    if not added:
+    if added < len(shares):
         raise ValueError("more than a wallet can hold")
 
 
@@ -116,10 +125,7 @@ def pay(tx: Tx, source: int, coin: str, shares: Mapping[int, int]) -> None:
     )
     if not paid:
         raise ValueError(f"account {source} cannot pay {total} units of {coin}")
-    # Always in the same order, so that two processes never wait for each other.
-    for target, units in sorted(shares.items()):
-        if units:
-            top_up(tx, target, coin, units)
+    _add(tx, coin, {target: units for target, units in shares.items() if units})
 
 
 def bill_of(row: Row) -> billing.Bill:
@@ -139,22 +145,23 @@ def bill_of(row: Row) -> billing.Bill:
     )
 
 
-def write_bill(tx: Tx, bill: billing.Bill) -> None:
-    """Note on the order how far it is billed; `pay` moves the money."""
-    tx.do(
-        "UPDATE orders SET price = ?, start_ms = ?, ticks = ?, base_spend = ?, base_fee = ?,"
-        " billed = ?, spend = ?, fee = ?, due_ms = ? WHERE id = ?",
-        bill.price,
-        bill.start_ms,
-        bill.ticks,
-        bill.base_spend,
-        bill.base_fee,
-        int(bill.billed),
-        bill.spend,
-        bill.fee,
-        bill.looked_at_ms,
-        bill.order,
-    )
+def write_bill(tx: Tx, bill: billing.Bill, **besides: Value) -> None:
+    """Note on the order how far it is billed, and these columns; `pay` moves the money."""
+    columns: dict[str, Value] = {
+        "price": bill.price,
+        "start_ms": bill.start_ms,
+        "ticks": bill.ticks,
+        "base_spend": bill.base_spend,
+        "base_fee": bill.base_fee,
+        "billed": int(bill.billed),
+        "spend": bill.spend,
+        "fee": bill.fee,
+        "due_ms": bill.looked_at_ms,
+        **besides,
+    }
+    changes = ", ".join(f"{name} = ?" for name in columns)
+    # The names are ours, not a client's.
+    tx.do(f"UPDATE orders SET {changes} WHERE id = ?", *columns.values(), bill.order)  # noqa: S608
 
 
 def settle_wallets(

@@ -6,6 +6,7 @@ about, so that it sees the market of this moment.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional, Union
@@ -117,34 +118,62 @@ class Order:
         )
 
 
-def _server_state(tx: Tx, ask: OrderAsk, account: int) -> Optional[rules.ServerState]:
-    row = tx.one(
-        "SELECT owner, online, taken, record, EXISTS (SELECT 1 FROM orders WHERE server ="
-        " servers.id AND running = 1 AND type = 'on-demand') AS busy FROM servers"
-        " WHERE id = ? AND hidden = 0",
-        ask.server,
+@dataclass(frozen=True)
+class _Offered:
+    """What a record says that counts for a rental; see `rules.ServerState`."""
+
+    gigaspot: bool
+    prices: Mapping[str, int]
+    max_rental_ms: int
+
+
+@functools.lru_cache(maxsize=1_000)
+def _offered(record: str, kind: str) -> _Offered:
+    """Read from a record as the store has it; the same few are asked about again and again."""
+    fields = json.loads(record)
+    return _Offered(
+        rules.is_on_gigaspot(fields),
+        turns.least_bids(fields)
+        if kind == "spot"
+        else rules.allowed_prices(on_demand_prices(fields), fields),
+        max_rental_ms(fields),
     )
+
+
+def _server_state(
+    tx: Tx, ask: OrderAsk, *, account: int, now_ms: int, terms: Terms, effects: Effects
+) -> Optional[rules.ServerState]:
+    """The server that is asked for, once it and the account are billed."""
+    asked = (now_ms, ask.server, account, account, ask.server)
+    row = tx.one(_STATE, *asked)
+    if row is not None and row["due"]:
+        turns.settle(tx, now_ms, terms, effects, account=account, server=ask.server)
+        row = tx.one(_STATE, *asked)
     if row is None:
         return None
-    record = json.loads(row["record"])
-    own = tx.number(
-        "SELECT COUNT(*) FROM orders WHERE account = ? AND server = ? AND type = 'spot'"
-        " AND ended_ms IS NULL",
-        account,
-        ask.server,
-    )
-    spot = ask.type == "spot"
+    offered = _offered(row["record"], ask.type)
     return rules.ServerState(
         owner=row["owner"],
         online=bool(row["online"]),
         rented=bool(row["taken"] or row["busy"]),
-        gigaspot=rules.is_on_gigaspot(record),
-        prices=turns.least_bids(record)
-        if spot
-        else rules.allowed_prices(on_demand_prices(record), record),
-        own_offer=own > 0,
-        max_rental_ms=max_rental_ms(record),
+        gigaspot=offered.gigaspot,
+        prices=offered.prices,
+        own_offer=ask.type == "spot" and tx.number(_OWN_OFFERS, account, ask.server) > 0,
+        max_rental_ms=offered.max_rental_ms,
     )
+
+
+_STATE = (
+    "SELECT owner, online, taken, record,"  # noqa: S608 - no values
+    " EXISTS (SELECT 1 FROM orders WHERE server = servers.id AND running = 1"
+    " AND type = 'on-demand') AS busy,"
+    f" EXISTS (SELECT 1 FROM orders WHERE {turns.DUE}) AS due"
+    " FROM servers WHERE id = ? AND hidden = 0"
+)
+_OWN_OFFERS = (
+    "SELECT COUNT(*) FROM orders WHERE account = ? AND server = ? AND type = 'spot'"
+    " AND ended_ms IS NULL"
+)
 
 
 def create(
@@ -167,9 +196,12 @@ def create(
     # A number that the database cannot hold is no server's either.
     if abs(ask.server) >= 2**63:
         return rules.Refusal("server-dont-exist")
-    turns.settle(tx, now_ms, terms, effects, account=account, server=ask.server)
-    server = _server_state(tx, ask, account)
-    listed = server.prices.get(ask.coin, 0) if server is not None else 0
+    server = _server_state(tx, ask, account=account, now_ms=now_ms, terms=terms, effects=effects)
+    refusal = rules.may_have(account, server)
+    # Before anything else is looked up: in a race it is what most are told.
+    if refusal is not None or server is None:
+        return refusal or rules.Refusal("server-dont-exist")
+    listed = server.prices.get(ask.coin, 0)
     price = listed if ask.type == "on-demand" else ask.spot_price or 0
     opening = billing.Bill(
         order=0,
@@ -177,7 +209,7 @@ def create(
         fee_ppm=billing.FEE_PPM[ask.type],
         start_ms=now_ms,
         # From its creation, also for a bid that waits: an offer does not stand for ever.
-        last_ms=now_ms + (server.max_rental_ms if server is not None else 0),
+        last_ms=now_ms + server.max_rental_ms,
     )
     entry_fee = billing.creation_fee(ask.coin)
     refusal = rules.may_rent(
@@ -187,8 +219,8 @@ def create(
         balance=books.balance(tx, account, ask.coin),
         first_cost=entry_fee + opening.cost(1),
     )
-    if refusal is not None or server is None:
-        return refusal or rules.Refusal("server-dont-exist")
+    if refusal is not None:
+        return refusal
     books.pay(tx, account, ask.coin, {MARKETPLACE: entry_fee})
     trouble = draw_trouble()
     number = books.next_number(tx, "order")
@@ -224,8 +256,11 @@ def create(
     return Order.from_row(_row(tx, number))
 
 
+_ORDER = "SELECT * FROM orders WHERE id = ?"
+
+
 def _row(tx: Tx, order: int) -> Row:
-    row = tx.one("SELECT * FROM orders WHERE id = ?", order)
+    row = tx.one(_ORDER, order)
     if row is None:
         raise LookupError(f"no order {order}")
     return row
@@ -233,11 +268,11 @@ def _row(tx: Tx, order: int) -> Row:
 
 def _open_row(tx: Tx, order: int, now_ms: int, terms: Terms, effects: Effects) -> Optional[Row]:
     """The order's row once its server and its renter are billed."""
-    row = tx.one("SELECT account, server FROM orders WHERE id = ?", order)
+    row = tx.one(_ORDER, order)
     if row is None:
         return None
-    turns.settle(tx, now_ms, terms, effects, account=row["account"], server=row["server"])
-    return _row(tx, order)
+    due = turns.settle(tx, now_ms, terms, effects, account=row["account"], server=row["server"])
+    return _row(tx, order) if due else row
 
 
 def cancel(

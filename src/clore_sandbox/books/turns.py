@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Optional
 
 from clore_sandbox import books, rules
 from clore_sandbox.inventory import spot_prices
-from clore_sandbox.rules import auction, billing, reputation
+from clore_sandbox.rules import auction, reputation
 from clore_sandbox.rules.auction import Contender, Rates
 from clore_sandbox.store.schema import MARKETPLACE
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clore_sandbox.values import JsonObject
 
 __all__ = [
+    "DUE",
     "Delays",
     "Effects",
     "Terms",
@@ -66,17 +67,20 @@ class Effects:
     hosts: bool = False
 
 
+#: Of the open orders, those that are due (time), on a server, and of an account as renter or host.
+DUE = "ended_ms IS NULL AND due_ms <= ? AND (server = ? OR account = ? OR host = ?)"
+
+
 def _due(
     tx: Tx, now_ms: int, what: str, account: Optional[int], server: Optional[int]
 ) -> list[Row]:
     """What is due of the open orders that this account and this server have to do with."""
-    due = f"SELECT {what} FROM orders WHERE ended_ms IS NULL AND due_ms <= ?"  # noqa: S608 - see callers
     if account is None and server is None:
-        return tx.all(due, now_ms)
+        sql = f"SELECT {what} FROM orders WHERE ended_ms IS NULL AND due_ms <= ?"  # noqa: S608 - see callers
+        return tx.all(sql, now_ms)
     # Nothing equals NULL: of the two that is not given, nothing is due.
-    return tx.all(
-        f"{due} AND (server = ? OR account = ? OR host = ?)", now_ms, server, account, account
-    )
+    sql = f"SELECT {what} FROM orders WHERE {DUE}"  # noqa: S608 - see callers
+    return tx.all(sql, now_ms, server, account, account)
 
 
 def settle(
@@ -87,16 +91,16 @@ def settle(
     *,
     account: Optional[int] = None,
     server: Optional[int] = None,
-) -> None:
+) -> bool:
     """Bill what is due up to now, end what ends over it, and start what takes its place.
 
-    With an account, what it pays and what it earns; with a server, what happens on it; with
-    neither, everything. What takes an ended order's place does so at the time it ended, however
-    late anybody looks; so what waits expires last of all.
+    Answers whether anything was due. With an account, what it pays and what it earns; with a
+    server, what happens on it; with neither, everything. What takes an ended order's place does so
+    at the time it ended, however late anybody looks; so what waits expires last of all.
     """
     due = _due(tx, now_ms, "DISTINCT account, coin, running", account, server)
     if not due:
-        return
+        return False
     purses: set[tuple[int, str]] = {(row["account"], row["coin"]) for row in due if row["running"]}
     while purses:
         over = books.settle_wallets(tx, purses, now_ms)
@@ -113,6 +117,7 @@ def settle(
             settle(tx, now_ms, terms, effects, server=row["server"])
         else:
             end(tx, row, event="max_rental", now_ms=row["last_ms"], effects=effects)
+    return True
 
 
 def _turn(row: Row, event: rules.Event, effects: Effects) -> rules.Turn:
@@ -173,29 +178,30 @@ def reassign(
 
     An order that cannot pay its first minute ends, and the next one is named.
     """
-    purses: set[tuple[int, str]] = set()
-    for row in _open_orders(tx, server):
+    rows = _open_orders(tx, server)
+    for number, row in list(rows.items()):
         if not row["running"] and row["last_ms"] <= at_ms:
             end(tx, row, event="max_rental", now_ms=row["last_ms"], effects=effects)
+            del rows[number]
     while True:
-        rows = {row["id"]: row for row in _open_orders(tx, server)}
         chosen = _named(tx, server, list(rows.values()), terms)
         running = next((row for row in rows.values() if row["running"]), None)
         if running is not None and running["id"] == chosen:
-            return purses
+            return set()
         if running is not None:
             _turn(running, "loses", effects)
-            tx.do("UPDATE orders SET running = 0 WHERE id = ?", running["id"])
-            books.write_bill(tx, books.bill_of(running).paused())
+            books.write_bill(tx, books.bill_of(running).paused(), running=0)
         if chosen is None:
-            return purses
+            return set()
         if _start(tx, rows[chosen], at_ms, terms, effects):
-            purses.add((rows[chosen]["account"], rows[chosen]["coin"]))
-            return purses
+            return {(rows[chosen]["account"], rows[chosen]["coin"])}
+        rows = _open_orders(tx, server)
 
 
-def _open_orders(tx: Tx, server: int) -> list[Row]:
-    return tx.all("SELECT * FROM orders WHERE server = ? AND ended_ms IS NULL ORDER BY id", server)
+def _open_orders(tx: Tx, server: int) -> dict[int, Row]:
+    """By their numbers."""
+    sql = "SELECT * FROM orders WHERE server = ? AND ended_ms IS NULL ORDER BY id"
+    return {row["id"]: row for row in tx.all(sql, server)}
 
 
 def _named(tx: Tx, server: int, rows: list[Row], terms: Terms) -> Optional[int]:
@@ -216,37 +222,37 @@ def _named(tx: Tx, server: int, rows: list[Row], terms: Terms) -> Optional[int]:
 
 def _start(tx: Tx, row: Row, at_ms: int, terms: Terms, effects: Effects) -> bool:
     """Have an order run from now on; False where it ended, as its wallet is empty."""
-    online = tx.number("SELECT online FROM servers WHERE id = ?", row["server"])
-    resumed = books.bill_of(row).resumed(at_ms)
+    there = tx.one(
+        "SELECT online, (SELECT amount FROM wallets WHERE account = ? AND coin = ?) AS amount"
+        " FROM servers WHERE id = ?",
+        *(row["account"], row["coin"], row["server"]),
+    )
+    bill = books.bill_of(row)
+    resumed = bill.resumed(at_ms)
     # Its next minute may be paid already, where it was outbid for seconds.
-    ticks = min(1, resumed.ticks_due(at_ms))
-    if books.balance(tx, row["account"], row["coin"]) < resumed.cost(ticks):
+    paid = resumed.paid(min(1, resumed.ticks_due(at_ms)))
+    shares = {row["host"]: paid.spend - row["spend"]}
+    shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + paid.fee - row["fee"]
+    if there is None or (there["amount"] or 0) < sum(shares.values()):
         end(tx, row, event="no_balance", now_ms=at_ms, effects=effects)
         return False
     _turn(row, "wins", effects)
-    tx.do(
-        "UPDATE orders SET running = 1, connected_ms = ?, booted_ms = ?, connection = NULL"
-        " WHERE id = ?",
-        at_ms + terms.delays.connected_ms,
-        at_ms + terms.delays.booted_ms,
-        row["id"],
+    books.write_bill(
+        tx,
+        paid if there["online"] else bill,
+        running=1,
+        connected_ms=at_ms + terms.delays.connected_ms,
+        booted_ms=at_ms + terms.delays.booted_ms,
+        connection=None,
     )
-    if online:
-        _pay_up(tx, row, resumed.paid(ticks))
+    if there["online"]:
+        books.pay(tx, row["account"], row["coin"], shares)
     return True
-
-
-def _pay_up(tx: Tx, row: Row, bill: billing.Bill) -> None:
-    """Take from the renter what the bill has grown by since `row` was read."""
-    books.write_bill(tx, bill)
-    shares = {row["host"]: bill.spend - row["spend"]}
-    shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + bill.fee - row["fee"]
-    books.pay(tx, row["account"], row["coin"], shares)
 
 
 def pause(tx: Tx, server: int, *, online: bool, now_ms: int) -> list[int]:
     """Stop or go on billing what runs on a server whose host left or is back; those orders."""
-    rows = [row for row in _open_orders(tx, server) if row["running"]]
+    rows = [row for row in _open_orders(tx, server).values() if row["running"]]
     for row in rows:
         bill = books.bill_of(row)
         if bill.billed != online:
@@ -256,9 +262,8 @@ def pause(tx: Tx, server: int, *, online: bool, now_ms: int) -> list[int]:
 
 def reprice(tx: Tx, row: Row, price: int, *, now_ms: int) -> None:
     """Change an offer's bid; the minute that is paid stays at the old one."""
-    books.write_bill(tx, books.bill_of(row).repriced(price))
-    if price < row["price"]:
-        tx.do("UPDATE orders SET lowered_ms = ? WHERE id = ?", now_ms, row["id"])
+    lowered_ms = now_ms if price < row["price"] else row["lowered_ms"]
+    books.write_bill(tx, books.bill_of(row).repriced(price), lowered_ms=lowered_ms)
 
 
 def take(tx: Tx, server: int, *, taken: bool, now_ms: int, terms: Terms, effects: Effects) -> None:

@@ -41,11 +41,14 @@ class After:
 def what_follows(tx: Tx, effects: Effects) -> After:
     """What follows from the effects, as the store has it at the end of the transaction."""
     boot = orders.load(tx, sorted(order for order, boots in effects.boots.items() if boots))
-    offline = {order.server for order in boot if not tx.number(_ONLINE, order.server)}
     rented: dict[int, bool] = {}
+    offline: set[int] = set()
     shown: dict[int, tuple[JsonObject, bool]] = {}
-    for server in effects.servers:
-        rented[server] = bool(tx.number(_RENTED, server))
+    for server in effects.servers | {order.server for order in boot}:
+        row = tx.one(_SEEN, server)
+        rented[server] = row is not None and bool(row["rented"])
+        if row is None or not row["online"]:
+            offline.add(server)
     for server in effects.records:
         row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
         if row is not None:
@@ -65,10 +68,9 @@ def what_follows(tx: Tx, effects: Effects) -> After:
     )
 
 
-_ONLINE = "SELECT online FROM servers WHERE id = ?"
 #: Whether a server is rented, as `marketplace` shows it: on demand. A server on which a spot order
 #: runs can still be rented on demand (api.md section 5), so it is on offer.
-_RENTED = (
-    "SELECT COUNT(*) FROM servers WHERE id = ? AND (taken = 1 OR EXISTS (SELECT 1 FROM orders"
-    " WHERE server = servers.id AND running = 1 AND type = 'on-demand'))"
+_SEEN = (
+    "SELECT online, taken = 1 OR EXISTS (SELECT 1 FROM orders WHERE server = servers.id"
+    " AND running = 1 AND type = 'on-demand') AS rented FROM servers WHERE id = ?"
 )

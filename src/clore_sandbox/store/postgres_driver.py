@@ -78,6 +78,7 @@ class PostgresDriver:
         self._begin = _BEGIN_READING if part == "read" else _BEGIN_WRITING
         self._claimed = False
         self._connection: Optional[psycopg.Connection[Any]] = None
+        self._columns: dict[str, dict[str, int]] = {}
 
     def open(self) -> None:
         """Connect.
@@ -134,7 +135,7 @@ class PostgresDriver:
             raise _Lost(psycopg.OperationalError("the connection was lost"))
         try:
             connection.execute(self._begin)
-            outcome = work(PostgresTx(connection, carefully=carefully))
+            outcome = work(PostgresTx(connection, self._columns, carefully=carefully))
         except BaseException as exc:
             with contextlib.suppress(psycopg.Error):
                 connection.execute("ROLLBACK")

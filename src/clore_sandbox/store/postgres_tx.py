@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Optional, Union
 
-from psycopg import Connection, Cursor, RawCursor, errors
+from psycopg import Connection, RawCursor, errors
 from psycopg.types.numeric import Int8Dumper, NumericLoader
 from psycopg.types.string import StrDumperUnknown
 
 from clore_sandbox.store import AlreadyThere
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from clore_sandbox.store import Row, Value
 
@@ -66,11 +66,6 @@ class _Row:
         return list(self._at)
 
 
-def _rows(cursor: Cursor[Any]) -> Callable[[Sequence[Any]], Row]:
-    at = {column.name: number for number, column in enumerate(cursor.description or ())}
-    return lambda values: _Row(at, values)
-
-
 @lru_cache(maxsize=1_000)
 def _numbered(sql: str) -> bytes:
     """With `$1`, `$2` and so on for each `?` outside of quoted text."""
@@ -90,23 +85,39 @@ class PostgresTx:
 
     Args:
         connection: In a transaction that has begun.
+        columns: Of this connection's queries, by their SQL: psycopg takes longer over a
+            description than over a row.
         carefully: Whether each change gets a savepoint.
     """
 
-    def __init__(self, connection: Connection[Any], *, carefully: bool) -> None:
-        self._cursor = RawCursor(connection, row_factory=_rows)
+    def __init__(
+        self, connection: Connection[Any], columns: dict[str, dict[str, int]], *, carefully: bool
+    ) -> None:
+        self._cursor = RawCursor(connection)
+        self._columns = columns
         self._carefully = carefully
 
-    def _execute(self, sql: str, values: Sequence[Value]) -> RawCursor[Row]:
+    def _execute(self, sql: str, values: Sequence[Value]) -> RawCursor[tuple[Any, ...]]:
         return self._cursor.execute(_numbered(sql), values or None)
+
+    def _at(self, sql: str) -> dict[str, int]:
+        """Where each column is, in the query that was just made."""
+        at = self._columns.get(sql)
+        if at is None:
+            names = [column.name for column in self._cursor.description or ()]
+            at = self._columns[sql] = {name: number for number, name in enumerate(names)}
+        return at
 
     def all(self, sql: str, *values: Value) -> list[Row]:
         """Every row of a query."""
-        return self._execute(sql, values).fetchall()
+        rows = self._execute(sql, values).fetchall()
+        at = self._at(sql)
+        return [_Row(at, row) for row in rows]
 
     def one(self, sql: str, *values: Value) -> Optional[Row]:
         """The first row of a query, or None."""
-        return self._execute(sql, values).fetchone()
+        row = self._execute(sql, values).fetchone()
+        return None if row is None else _Row(self._at(sql), row)
 
     def number(self, sql: str, *values: Value) -> int:
         """The single whole number of a query; 0 where there is none."""
