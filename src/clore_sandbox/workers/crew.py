@@ -146,8 +146,8 @@ class Crew:
 
     # -- what they are told --------------------------------------------------------------------
 
-    def _publish(self, after: After) -> list[asyncio.Future[object]]:
-        return self._ask_all(Show(after))
+    def _publish(self, changes: list[After]) -> list[asyncio.Future[object]]:
+        return self._ask_all(Show(changes))
 
     def _republish(self) -> list[asyncio.Future[object]]:
         return self._ask_all(Reload())

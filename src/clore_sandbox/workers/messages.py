@@ -48,9 +48,9 @@ class Setup:
 
 @dataclass(frozen=True)
 class Show:
-    """To a worker: what the listing shows from now on."""
+    """To a worker: what the listing shows from now on, by one change after the other."""
 
-    after: After
+    changes: list[After]
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,9 @@ class WorkersMarket(SharedMarket):
 class KeptMarket(SharedMarket):
     """The keeper's. `publish` and `republish` reach the workers."""
 
-    publish: Callable[[After], Iterable[asyncio.Future[object]]]
+    publish: Callable[[list[After]], Iterable[asyncio.Future[object]]]
     republish: Callable[[], Iterable[asyncio.Future[object]]]
+    _publishing: asyncio.Task[None]
 
     async def follow(self, after: After, *, wait: bool) -> None:
         """Do it: here, in every worker, and in the rooms."""
@@ -101,12 +102,30 @@ class KeptMarket(SharedMarket):
         self.show(after)
         # Rooms are the keeper's business alone.
         shown = replace(after, clear=[], boot=[])
-        publishing = [] if shown.nothing else list(self.publish(shown))
+        publishing = [] if shown.nothing else [self._published(shown)]
         rooms = self.follow_rooms(after)
         if publishing:
             await asyncio.wait(publishing)
         if wait and rooms:
             await asyncio.wait(rooms)
+
+    @cached_property
+    def _unpublished(self) -> list[After]:
+        return []
+
+    def _published(self, change: After) -> asyncio.Task[None]:
+        """Done once every worker shows it; what comes in one turn of the loop goes together."""
+        self._unpublished.append(change)
+        if len(self._unpublished) == 1:
+            self._publishing = asyncio.ensure_future(self._publish())
+        return self._publishing
+
+    async def _publish(self) -> None:
+        changes = self._unpublished.copy()
+        self._unpublished.clear()
+        showing = list(self.publish(changes))
+        if showing:
+            await asyncio.wait(showing)
 
     async def reload(self) -> None:
         """Build the listing from the store, here and in every worker."""

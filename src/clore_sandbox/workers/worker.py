@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-#: How long answers to GETs may wait to be noted together; the keeper gets them when it asks.
+#: How long what changed nothing may wait to be noted together; the keeper gets it when it asks.
 _NOTE_WITHIN_S = 0.05
 
 
@@ -56,8 +56,10 @@ class _Notes(Journal):
         if entry.sent.body is not None and len(entry.sent.body) > LONGEST_ANSWER:
             entry.sent.body = None
         self._kept.append(entry)
-        if entry.method != "GET":
+        if entry.acted and entry.method != "GET":
+            # Before it is answered: whatever then becomes of this process, it is in the journal.
             self.flush()
+            self._link.flush()
         elif len(self._kept) == 1:
             asyncio.get_running_loop().call_later(_NOTE_WITHIN_S, self.flush)
 
@@ -126,7 +128,8 @@ class _Service:
     async def show(self, message: Show) -> None:
         """Show what has changed."""
         async with self._turn:
-            self._market.show(self._market.news(message.after))
+            for after in message.changes:
+                self._market.show(self._market.news(after))
 
     async def reload(self) -> None:
         """Show another state."""
