@@ -1,15 +1,19 @@
 """The marketplace as last read, for whoever else asks soon: in memory, or in the state folder.
 
 So many watches, in as many processes of one key, cost one request a poll. Who wants a new one
-takes the lock and reads it for all. It may do no network I/O.
+takes the lock and reads it for all. One whose holder has been at it for long is passed over: it is
+stopped (Ctrl-Z), or out of the network; then there is another one. It may do no network I/O.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable
 
 from clore_ai._json import as_dict, as_list
 from clore_ai._lock import FileLock
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
 
 _SAME_CLOCK_S = 5.0
 _LONGEST_HEAD = 1_000
+LONGEST_S = 6.0
+"""How long whoever holds a lock may take, its turn in the pace included."""
+_LOCKS = 3
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class Market:
     """Seconds on the machine's clock that never jumps."""
     local: float
     """Unix seconds by this machine's clock."""
+    worked_out: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
+    """What a reader in this process has made of the records, for the next one."""
 
     def age_s(self, now: Instant) -> float:
         """Seconds since; infinite where the machine was started anew meanwhile."""
@@ -48,17 +57,28 @@ class MarketFile:
         self._lock = threading.Lock()
         self._newest: Market | None = None
 
-    def lock(self) -> FileLock | MemoryLock:
-        """For who is about to ask the service; to be taken without waiting.
+    def take(self, now: Instant) -> Callable[[], None] | None:
+        """The right to ask the service, where nobody else is about to; call it to give it back.
 
         Raises:
             ConfigError: the file can't be opened.
             OSError: its folder can't be made.
         """
         if self._path is None:
-            return MemoryLock(self._lock)
+            mine = MemoryLock(self._lock)
+            return mine.release if mine.try_acquire() else None
         private_folder(private_folder(self._path.parent.parent) / self._path.parent.name)
-        return FileLock(self._path.with_suffix(".lock"))
+        for number in range(_LOCKS):
+            path = self._path.with_suffix(f".lock{number or ''}")
+            lock = FileLock(path)
+            if lock.try_acquire():
+                with suppress(OSError):  # then it is not passed over
+                    os.ftruncate(lock.file, 0)
+                    os.write(lock.file, _head(now).encode())
+                return partial(_free, lock)
+            if not _held_s(path, now) > LONGEST_S:
+                break
+        return None
 
     def newest(self, now: Instant, most_s: float) -> Market | None:
         """The newest, if it is not as old as that."""
@@ -76,8 +96,7 @@ class MarketFile:
         """
         market = self.alone(records, now)
         if self._path is not None:
-            head = json.dumps({"mono": market.mono, "local": market.local})
-            write_private(self._path, f"{head}\n{json.dumps(records)}")
+            write_private(self._path, f"{_head(now)}\n{json.dumps(records)}")
         return market
 
     def alone(self, records: list[dict[str, Any]], now: Instant) -> Market:
@@ -101,6 +120,25 @@ class MarketFile:
         records = [record for each in listed if (record := as_dict(each)) is not None]
         self._newest = Market(records, mono, local)
         return self._newest
+
+
+def _head(now: Instant) -> str:
+    return json.dumps({"mono": now.mono, "local": now.wall - now.ahead_s})
+
+
+def _free(lock: FileLock) -> None:
+    with suppress(OSError):
+        os.ftruncate(lock.file, 0)  # the next holder's time is not this one's
+    lock.release()
+
+
+def _held_s(path: Path, now: Instant) -> float:
+    """For how long a lock has been held; 0 where its holder does not say."""
+    try:
+        head = json.loads(path.read_text("utf-8"))
+        return _age_s(float(head["mono"]), float(head["local"]), now)
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
 
 
 def _age_s(mono: float, local: float, now: Instant) -> float:

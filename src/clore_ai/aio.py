@@ -292,7 +292,7 @@ class AsyncCloreAI(Facade[AsyncDriver]):
     @options.told(options.RentOptions)
     def rent(
         self,
-        gpu: str | None = None,
+        gpu: str | Sequence[str] | None = None,
         *,
         tell: Callable[[Event], object] | None = None,
         **given: Unpack[options.RentOptions],
@@ -304,7 +304,7 @@ class AsyncCloreAI(Facade[AsyncDriver]):
         out good within `boot_deadline` is cancelled, held against its host, and the next is taken.
 
         Args:
-            gpu: a part of the GPU's name, e.g. ``"RTX 4090"``; case does not matter.
+            gpu: a part of the GPU's name, e.g. ``"RTX 4090"``, or several, any of which will do.
             tell: is told each event on the way, see `clore_ai.rental.attempt.Event`.
             given: see `RentOptions`.
 

@@ -299,7 +299,7 @@ class CloreAI(Facade[Driver]):
     @options.told(options.RentOptions)
     def rent(
         self,
-        gpu: str | None = None,
+        gpu: str | Sequence[str] | None = None,
         *,
         tell: Callable[[Event], object] | None = None,
         **given: Unpack[options.RentOptions],
@@ -311,7 +311,7 @@ class CloreAI(Facade[Driver]):
         out good within `boot_deadline` is cancelled, held against its host, and the next is taken.
 
         Args:
-            gpu: a part of the GPU's name, e.g. ``"RTX 4090"``; case does not matter.
+            gpu: a part of the GPU's name, e.g. ``"RTX 4090"``, or several, any of which will do.
             tell: is told each event on the way, see `clore_ai.rental.attempt.Event`.
             given: see `RentOptions`.
 

@@ -49,7 +49,9 @@ def _most(text: str) -> float:
 
 
 _SERVER = (
-    click.option("--gpu", help='GPU model, or a part of it, e.g. "RTX 4090".'),
+    click.option("--gpu", "gpu", multiple=True,
+                 help='GPU model, or a part of it, e.g. "RTX 4090"; repeatable, any of them will '
+                 "do."),
     click.option("--gpus", type=click.IntRange(1), metavar="N", help="Exactly so many GPUs."),
     click.option("--min-vram", type=click.FloatRange(0), metavar="GB",
                  help="Memory of one GPU, in GB."),
@@ -130,7 +132,7 @@ def read_filter(options: dict[str, Any]) -> Any:  # noqa: ANN401 - a Filter, imp
     from clore_ai.rental import pick  # noqa: PLC0415 - not for --help
 
     return pick.Filter(
-        gpu=options["gpu"],
+        gpu=options["gpu"] or None,
         gpu_count=options["gpus"],
         min_vram_gb=options["min_vram"],
         min_ram_gb=options["min_ram"],

@@ -60,7 +60,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - cl
         raise click.UsageError("--once looks once, --for for a time; give one of them.")
     for_s = None if options["length"] is None else lease.read(options["length"])
     if options["path"] is None:
-        asked = [_watches.asked(options["gpu"] or "any GPU", options)]
+        asked = [_watches.asked(" or ".join(options["gpu"]) or "any GPU", options)]
     else:
         asked = _watches.read(options["path"], ctx.command, options)
     renting = [each for each in asked if each.watch.wish is not None]

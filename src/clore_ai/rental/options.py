@@ -141,7 +141,7 @@ def told(options: type) -> Callable[[F], F]:
     return add
 
 
-def wished(gpu: str | None, given: RentOptions) -> Wish:
+def wished(gpu: str | Sequence[str] | None, given: RentOptions) -> Wish:
     """What to rent; the secrets in `given` are hidden in place, so that no traceback shows them.
 
     Raises:
@@ -157,6 +157,8 @@ def wished(gpu: str | None, given: RentOptions) -> Wish:
     country = rest.get("country", ())
     rest["country"] = (country,) if isinstance(country, str) else tuple(country)
     named = {_NAMES.get(name, name): value for name, value in rest.items()}
+    if gpu is not None and not isinstance(gpu, str):
+        gpu = tuple(gpu)
     return wish.of(gpu=gpu, limits=wish.limits(*limits), **named)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from statistics import median
 from typing import Any, Callable
@@ -38,7 +38,8 @@ class Filter:
     All bounds are inclusive; what a record does not say does not meet one.
     """
 
-    gpu: str | None = None
+    gpu: str | tuple[str, ...] | None = None
+    """A part of the GPU's name; or several, any of them."""
     min_gpu_count: int | None = None
     min_ram_gb: float | None = None
     max_price_usd: float | None = None
@@ -74,6 +75,45 @@ class Selection:
     """Where no server at all has the GPU: those that are named most like it."""
 
 
+@dataclass
+class Known:
+    """What was made of the records of one answer, for who selects among the same ones again."""
+
+    rates: dict[str, float] | None = None
+    _fitting: dict[Filter, list[Record]] = field(
+        default_factory=dict["Filter", "list[Record]"], repr=False
+    )
+    _prices: dict[int, float | None] = field(default_factory=dict[int, "float | None"], repr=False)
+    _models: dict[int, MarketplaceServer | None] = field(
+        default_factory=dict[int, "MarketplaceServer | None"], repr=False
+    )
+
+    def fitting(self, records: list[Record], wanted: Filter) -> list[Record]:
+        """Those of the records that fit, their prices aside."""
+        bare = replace(wanted, max_price_usd=None)
+        if bare not in self._fitting:
+            must = [holds for _, holds in conditions(bare)]
+            self._fitting[bare] = [r for r in records if all(holds(r) for holds in must)]
+        return self._fitting[bare]
+
+    def price_usd(self, server: MarketplaceServer) -> float | None:
+        """The `price_usd` of one of these models."""
+        if id(server) not in self._prices:
+            self._prices[id(server)] = server.price_usd
+        return self._prices[id(server)]
+
+    def models_of(self, records: list[Record]) -> list[MarketplaceServer]:
+        """The records' models; the same object for the same record. What is none is left out."""
+        new = [record for record in records if id(record) not in self._models]
+        if new:
+            made: list[MarketplaceServer | None] = list(models(MarketplaceServer, new))
+            if len(made) != len(new):  # some are none: which?
+                made = [next(iter(models(MarketplaceServer, [record])), None) for record in new]
+            self._models.update(zip(map(id, new), made))
+        found = (self._models[id(record)] for record in records)
+        return [server for server in found if server is not None]
+
+
 def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
     """The servers that fit. One request, shared with whoever asks at the same time.
 
@@ -83,17 +123,18 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
     return (yield from select(session, (yield from everything(session)), wanted))
 
 
-def select(session: Session, records: list[Record], wanted: Filter) -> Flow[Selection]:
-    """Those of `records` that fit; see `marketplace`."""
-    must = [holds for _, holds in conditions(wanted)]
-    fitting = [r for r in records if all(holds(r) for holds in must)]
-    servers = yield from priced(session, records, fitting)
+def select(
+    session: Session, records: list[Record], wanted: Filter, known: Known | None = None
+) -> Flow[Selection]:
+    """Those of `records` that fit; see `marketplace`. `known`: of the same records."""
+    known = known or Known()
+    servers = yield from priced(session, records, known.fitting(records, wanted), known)
     limit = wanted.max_price_usd
     if not servers:
         return Selection([], 0, len(records), near(records, wanted.gpu))
     if limit is None:
         return Selection(servers, 0, len(records))
-    prices = [(s, s.price_usd) for s in servers]
+    prices = [(s, known.price_usd(s)) for s in servers]
     cheap = [s for s, price in prices if price is not None and price <= limit]
     return Selection(cheap, sum(price is None for _, price in prices), len(records))
 
@@ -107,11 +148,14 @@ def everything(session: Session) -> Flow[list[Record]]:
 
 
 def priced(
-    session: Session, records: list[Record], fitting: list[Record]
+    session: Session, records: list[Record], fitting: list[Record], known: Known | None = None
 ) -> Flow[list[MarketplaceServer]]:
     """Models of those that are `fitting` among `records`, which know what the coins are worth."""
-    servers = models(MarketplaceServer, fitting)
-    rates = implied_rates(records)
+    known = known or Known()
+    if known.rates is None:
+        known.rates = implied_rates(records)
+    rates = known.rates
+    servers = known.models_of(fitting)
     for server in servers:
         server.use_rates(rates)
     # Where every coin's value is known, no price needs to be worked out to see that.
@@ -172,6 +216,14 @@ def _gpus(record: Record) -> int:
     return count_gpus(record.get("gpu_array"), _specs(record).get("gpu"))
 
 
+def _any_gpu(wanted: tuple[str, ...]) -> Condition:
+    def holds(record: Record) -> bool:
+        array, specs = record.get("gpu_array"), _specs(record).get("gpu")
+        return any(matches_gpu(name, array, specs) for name in wanted)
+
+    return holds
+
+
 def _net(record: Record) -> dict[str, Any]:
     return as_dict(_specs(record).get("net")) or {}
 
@@ -190,7 +242,7 @@ def version(text: object) -> tuple[int, ...]:
 _CONDITIONS: tuple[tuple[str, Callable[[Filter], Condition]], ...] = (
     ("id", lambda w: lambda r: r.get("id") == w.id),
     ("available_only", lambda _: lambda r: not r.get("rented")),
-    ("gpu", lambda w: lambda r: matches_gpu(w.gpu or "", r.get("gpu_array"), _specs(r).get("gpu"))),
+    ("gpu", lambda w: _any_gpu((w.gpu,) if isinstance(w.gpu, str) else w.gpu or ())),
     ("min_gpu_count", lambda w: lambda r: _gpus(r) >= (w.min_gpu_count or 0)),
     ("gpu_count", lambda w: lambda r: _gpus(r) == w.gpu_count),
     (

@@ -8,7 +8,7 @@ who is due first asks, the others read what it got (`session.market`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Callable, Union
 
 from clore_ai._flow import Flow, Sleep, clock
 from clore_ai.exceptions import (
@@ -38,7 +38,7 @@ EVERY_S = 60.0
 CHEAPER_BY = 0.01
 """An offer that was told is told again where its price fell by this share: rates move by less."""
 _OTHERS_ASK_S = 20.0
-"""How long another process may hold the lock: after that it is stopped, or out of the network."""
+"""How long it is waited for others at the most; see `MarketFile.take` for one that is stopped."""
 _PAUSE_S = 0.1
 _INF = float("inf")
 _PASSES = (DBError, RateLimitError, ResponseError, TransportError)
@@ -74,6 +74,13 @@ class Trouble:
 Event = Union[Found, Gone, Trouble]
 
 
+PriceOf = Callable[["MarketplaceServer"], "float | None"]
+
+
+def _price_usd(server: MarketplaceServer) -> float | None:
+    return server.price_usd
+
+
 @dataclass
 class Watch:
     """One wish, and the offers that were told of it."""
@@ -87,15 +94,24 @@ class Watch:
     fits: list[MarketplaceServer] = field(default_factory=list["MarketplaceServer"])
     """As last seen."""
 
-    def feed(self, servers: Iterable[MarketplaceServer], at: float) -> list[Event]:
+    def feed(
+        self, servers: Iterable[MarketplaceServer], at: float, price_usd: PriceOf = _price_usd
+    ) -> list[Event]:
         """All that fit now; the events that come of it."""
+
+        def price(server: MarketplaceServer) -> float:
+            usd = price_usd(server)
+            return _INF if usd is None else usd
+
         self.fits = list(servers)
         fits = {server.id: server for server in self.fits}
         gone = tuple(sorted(set(self.told) - set(fits)))
         for server_id in gone:
             del self.told[server_id]
-        new = sorted((s for s in fits.values() if self._is_new(s)), key=_by_price)
-        self.told.update({server.id: _price(server) for server in new})
+        new = sorted(
+            (s for s in fits.values() if self._is_new(s, price(s))), key=lambda s: (price(s), s.id)
+        )
+        self.told.update({server.id: price(server) for server in new})
         events: list[Event] = []
         if gone:
             events.append(Gone(self.name, gone, at))
@@ -103,9 +119,9 @@ class Watch:
             events.append(Found(self.name, tuple(new), at))
         return events
 
-    def _is_new(self, server: MarketplaceServer) -> bool:
+    def _is_new(self, server: MarketplaceServer, price: float) -> bool:
         told = self.told.get(server.id)
-        return told is None or _price(server) < told * (1 - CHEAPER_BY)
+        return told is None or price < told * (1 - CHEAPER_BY)
 
 
 @dataclass
@@ -158,8 +174,9 @@ def step(session: Session, state: Watching) -> Flow[list[Event] | None]:
         events: list[Event] = []
         if market.records:  # none at all is a fault of the service, not a market without servers
             for watch in state.watches:
-                found = yield from _fitting(session, market.records, watch)
-                events += watch.feed(found, (yield from clock()).wall)
+                found = yield from _fitting(session, market, watch)
+                at = (yield from clock()).wall
+                events += watch.feed(found, at, _known(market).price_usd)
     except (AuthError, ConfigError):
         raise
     except CloreAPIError as exc:
@@ -169,13 +186,18 @@ def step(session: Session, state: Watching) -> Flow[list[Event] | None]:
     return events
 
 
-def _fitting(
-    session: Session, records: list[pick.Record], watch: Watch
-) -> Flow[list[MarketplaceServer]]:
+def _known(market: Market) -> pick.Known:
+    """Whoever looks at the same answer, in this process, makes each model once."""
+    known: pick.Known = market.worked_out.setdefault("pick", pick.Known())
+    return known
+
+
+def _fitting(session: Session, market: Market, watch: Watch) -> Flow[list[MarketplaceServer]]:
+    known = _known(market)
     if watch.wish is None:
-        return (yield from pick.select(session, records, watch.wanted)).servers
-    fitting = [record for record in records if pick.fits(record, watch.wanted)]
-    servers = yield from pick.priced(session, records, fitting)
+        return (yield from pick.select(session, market.records, watch.wanted, known)).servers
+    fitting = known.fitting(market.records, watch.wanted)
+    servers = yield from pick.priced(session, market.records, fitting, known)
     return [offer.server for offer in plan.offers(servers, watch.wish, None)]
 
 
@@ -228,17 +250,16 @@ def shared(session: Session, most_s: float) -> Flow[Market]:
         if kept is not None:
             return kept
         try:
-            lock = session.market.lock()
-            mine = lock.try_acquire()
+            give_back = session.market.take(now)
         except (ConfigError, OSError) as exc:
             session.note_trouble(_alone(exc))
             return (yield from _ask(session))
-        if mine:
+        if give_back is not None:
             try:
                 kept = session.market.newest((yield from clock()), most_s)
                 return kept or (yield from _ask(session))
             finally:
-                lock.release()
+                give_back()
         if now.mono - start > _OTHERS_ASK_S:
             return (yield from _ask(session))
         yield Sleep(_PAUSE_S)
@@ -257,11 +278,3 @@ def _ask(session: Session) -> Flow[Market]:
 def _alone(exc: Exception) -> str:
     said = (exc.strerror if isinstance(exc, OSError) else None) or exc
     return f"The marketplace is not shared with your other watches: {said}"
-
-
-def _price(server: MarketplaceServer) -> float:
-    return _INF if server.price_usd is None else server.price_usd
-
-
-def _by_price(server: MarketplaceServer) -> tuple[float, int]:
-    return _price(server), server.id

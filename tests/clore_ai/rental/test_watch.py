@@ -11,12 +11,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from by_hand import Hand, cut, ok, reply
+from by_hand import WALL, Hand, cut, ok, reply
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clore_ai import AsyncCloreAI, AuthError, CloreAI
-from clore_ai._flow import Exec, Instant
+from clore_ai._flow import Exec, Instant, Rules
 from clore_ai._market_file import MarketFile
 from clore_ai._programs import run
 from clore_ai.exceptions import (
@@ -30,6 +30,7 @@ from clore_ai.ledger import Intent
 from clore_ai.models import MarketplaceServer
 from clore_ai.rental import pick, watch, wish
 from clore_ai.rental.session import Session
+from clore_sandbox.fleet import sample_fleet
 
 if TYPE_CHECKING:
     from clore_sandbox import Sandbox
@@ -106,6 +107,34 @@ def test_all_watches_share_a_look_and_keep_the_rhythm():
     assert hand.now == 150.0
 
 
+def test_looks_at_one_answer_make_each_model_once_and_see_the_same(records_of_all):
+    """However many watches there are: the same servers, as each alone would find them."""
+    session = Session(rules=Rules(has_key=False))
+    bounds = (0.05, 0.1, 0.4, None)
+    wishes = [pick.Filter(gpu=g, max_price_usd=m) for g in (None, "3090") for m in bounds]
+    watches = [watch.Watch(wanted, str(wanted)) for wanted in wishes]
+    hand = Hand(lambda _call, _now: ok(servers=records_of_all))
+    hand.play(watch.step(session, watch.Watching(watches, 60.0)))
+    alone = [hand.play(pick.select(session, records_of_all, w)).servers for w in wishes]
+    assert [[s.id for s in each.fits] for each in watches] == [[s.id for s in a] for a in alone]
+    assert len(alone[3]) > len(alone[0]) > 0
+    every = {s.id: s for s in watches[3].fits}
+    assert all(every[s.id] is s for each in watches for s in each.fits)
+
+
+@pytest.fixture(scope="module")
+def records_of_all():
+    return [json.loads(json.dumps(r)) for r in sample_fleet(0, 300)] + [{"no": "id"}]
+
+
+def test_any_of_several_gpus_will_do(records_of_all):
+    both = pick.Filter(gpu=("RTX 3090", "rtx 4090"))
+    found = [r["id"] for r in records_of_all if pick.fits(r, both)]
+    ones = [pick.Filter(gpu=name) for name in ("RTX 3090", "RTX 4090")]
+    assert found == [r["id"] for r in records_of_all if any(pick.fits(r, one) for one in ones)]
+    assert len(found) > 1
+
+
 def test_trouble_passes_is_told_once_and_an_empty_market_is_none():
     """A refused key and nothing else ends it."""
     bad = reply({"code": 1}, 500)
@@ -176,10 +205,9 @@ def test_when_another_may_be_rented(failure, state, goes_on):
 def test_the_file_is_believed_only_while_it_is_true(tmp_path):
     """Not too old, not of another start of the machine, not damaged; and private."""
     path = tmp_path / "home" / "shared" / "market-x.json"
-    lock = MarketFile(path).lock()
-    assert lock.try_acquire()
-    assert not MarketFile(path).lock().try_acquire()
-    lock.release()
+    give_back = MarketFile(path).take(Instant(1000.0, 50.0))
+    assert MarketFile(path).take(Instant(1000.0, 50.0)) is None
+    give_back()
     MarketFile(path).put([record(1)], Instant(1000.0, 50.0))
     assert path.stat().st_mode & 0o077 == 0
 
@@ -214,14 +242,20 @@ def test_a_younger_look_of_another_process_is_taken_and_its_rhythm_kept(tmp_path
 
 
 def test_a_stopped_neighbour_and_a_folder_that_cannot_be_written_stop_no_watch(tmp_path):
-    """Both are asked past; the folder is told of."""
+    """Both are asked past, the stopped one waited for once; the folder is told of."""
     path = tmp_path / "home" / "shared" / "market-x.json"
-    lock = MarketFile(path).lock()
-    assert lock.try_acquire()
+    give_back = MarketFile(path).take(Instant(WALL, 0.0))
     hand = Hand(lambda _call, _now: ok(servers=[record(1)]))
     assert hand.play(watch.shared(Session(market=MarketFile(path)), 60.0)).records == [record(1)]
-    assert 20 < hand.now < 21
-    lock.release()
+    assert 6 < hand.now < 7
+    hand.now = before = 100.0
+    assert hand.play(watch.shared(Session(market=MarketFile(path)), 60.0)).records == [record(1)]
+    assert hand.now == before
+    assert len(hand.sent) == 2
+    give_back()
+    later = MarketFile(path).take(Instant(WALL, 0.0))
+    assert MarketFile(path).take(Instant(WALL + 5, 5.0)) is None  # its time is its own
+    later()
     (tmp_path / "file").write_text("")
     session = Session(market=MarketFile(tmp_path / "file" / "shared" / "market-x.json"))
     assert hand.play(watch.shared(session, 60.0)).records == [record(1)]
