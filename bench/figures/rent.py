@@ -4,10 +4,15 @@ Measured is everything from the call (the command's start) to the end of `ssh �
 are the seconds that the marketplace takes by its own rule from the order's creation to SSH: the
 lag until it is seen, and the boot. What is left is ours: requests, looking and waiting too late,
 OpenSSH's login, and for the command line two starts of Python and the plan.
+
+And `clore rent … --yes`, from the start of the command to its end, its order verified. Subtracted
+is what its calls must wait for by the pace of the account (`bench.waits`), and as many plain logins
+by OpenSSH, one after the other, as its verification makes. Boot and lag are zero.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +20,9 @@ from typing import TYPE_CHECKING
 from bench.pairs import Pairs, in_turn
 from bench.report import Row, timed
 from bench.served import free_servers
+from bench.waits import CREATE_GAP_S, must_wait_s
 from bench.worker import worker
+from clore_ai.rental.verify import ALONE
 
 if TYPE_CHECKING:
     from bench.setting import Setting
@@ -24,6 +31,10 @@ if TYPE_CHECKING:
 OURS_AT_MOST_S = 0.5
 LAG_S, BOOT_S = 1.0, 1.5
 BALANCES = {"bitcoin": 1.0}
+RENT_AT_MOST_S = 1.5
+COINS = {"bitcoin": 1.0, "USD-Blockchain": 1_000.0, "CLORE-Blockchain": 100_000.0}
+LOGINS = 2
+"""That a verification makes."""
 IMAGE = "cloreai/ubuntu22.04-cuda12"
 # The marketplace has no limits here: what is measured is our time, not its pace.
 UNPACED = {"CLORE_REQUESTS_PER_SECOND": "1000000"}
@@ -53,7 +64,50 @@ def measure(setting: Setting) -> list[Row]:
     return [
         timed("deploy to SSH, SDK", _above(by_sdk), ours_at_most_s=OURS_AT_MOST_S, notes=[note]),
         timed("  the same, clore deploy + ssh", _above(by_cli), notes=[starts]),
+        *_verified(setting),
     ]
+
+
+def _verified(setting: Setting) -> list[Row]:
+    """`clore rent`, on demand and by spot, at the service's own pace."""
+    with setting.sandbox(
+        limits=not setting.quick, provision=True, visibility_lag_s=0.0, boot_s=0.0, balances=COINS
+    ) as sandbox:
+        words = ("rent", "--gpu", "RTX", "--yes")
+        on_demand = in_turn(lambda: _rented(setting, sandbox, *words), None, setting.runs)
+        words = (*words, "--spot", "--max-bid", "1/h", "--detach")
+        by_spot = in_turn(lambda: _rented(setting, sandbox, *words), None, setting.runs)
+    note = (
+        "verified: nvidia-smi, disk and network. A start of Python, the plan of the whole "
+        "marketplace and what the checks take there are in it; a create_order is sent at once."
+    )
+    looks = "at the lowest bid that wins; the auctions that it looks at are among its calls."
+    return [
+        timed("clore rent --gpu … --yes, above its calls and SSH", on_demand,
+              ours_at_most_s=RENT_AT_MOST_S, notes=[note]),
+        timed("  the same, --spot --max-bid 1/h", by_spot, notes=[looks]),
+    ]  # fmt: skip
+
+
+def _rented(setting: Setting, sandbox: Sandbox, *words: str) -> float:
+    """Seconds of one `clore rent`, less what it can't help."""
+    env = setting.environ(sandbox, **(UNPACED if setting.quick else {}))
+    if not setting.quick:
+        time.sleep(CREATE_GAP_S)  # the last one's calls are not this one's to wait for
+    sandbox.clear_journal()
+    start = time.perf_counter()
+    order_id = _clore(setting, env, *words)
+    took = time.perf_counter() - start - must_wait_s(sandbox)
+    ssh: list[str] = json.loads(_clore(setting, env, "ssh", order_id, "--json", "--", "true"))[
+        "command"
+    ]
+    alone = [ssh[0], *ALONE, *ssh[1:]]
+    start = time.perf_counter()
+    for _ in range(LOGINS):
+        subprocess.run(alone, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+    took -= time.perf_counter() - start
+    _clore(setting, env, "cancel", order_id)
+    return took
 
 
 def _above(pairs: Pairs) -> Pairs:
@@ -63,18 +117,19 @@ def _above(pairs: Pairs) -> Pairs:
 def _by_cli(setting: Setting, sandbox: Sandbox, server_id: int) -> float:
     """`clore deploy --wait`, then `clore ssh -- true`: the seconds of both."""
     env = {**setting.environ(sandbox), **UNPACED}
-
-    def clore(*words: object) -> str:
-        command = [str(setting.places.ours.clore), *map(str, words)]
-        done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"clore {words[0]} exited with {done.returncode}: {done.stderr}")
-        return done.stdout.strip()
-
     rental = ("--image", IMAGE, "--type", "on-demand", "--currency", "bitcoin", "--wait", "--yes")
     start = time.perf_counter()
-    order_id = clore("deploy", server_id, *rental)
-    clore("ssh", order_id, "--", "true")
+    order_id = _clore(setting, env, "deploy", server_id, *rental)
+    _clore(setting, env, "ssh", order_id, "--", "true")
     took = time.perf_counter() - start
-    clore("cancel", order_id)
+    _clore(setting, env, "cancel", order_id)
     return took
+
+
+def _clore(setting: Setting, env: dict[str, str], *words: object) -> str:
+    """What a command prints on stdout."""
+    command = [str(setting.places.ours.clore), *map(str, words)]
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"clore {words[0]} exited with {done.returncode}: {done.stderr}")
+    return done.stdout.strip()

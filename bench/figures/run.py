@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from bench.pairs import Pairs, in_turn
 from bench.report import Row, timed
+from bench.waits import CREATE_GAP_S, must_wait_s
 
 if TYPE_CHECKING:
     from bench.setting import Setting
@@ -31,7 +32,6 @@ FILES = 10_000
 SCHEDULES = 500
 ROOT = Path(__file__).resolve().parents[2]
 BALANCES = {"bitcoin": 1.0, "USD-Blockchain": 1_000.0, "CLORE-Blockchain": 100_000.0}
-_CREATE_GAP_S = 5.0
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -94,17 +94,11 @@ class _User:
     def added(self, *words: object) -> float:
         """Seconds of a run of `true`, less what its calls had to wait for."""
         self._sandbox.clear_journal()
-        time.sleep(_CREATE_GAP_S)  # the last run's calls are not this one's to wait for
+        time.sleep(CREATE_GAP_S)  # the last run's calls are not this one's to wait for
         start = time.perf_counter()
         self.clore("run", "--folder", self._folder, *words, "--", "true")
         took = time.perf_counter() - start
-        return took - self._must_wait_s()
-
-    def _must_wait_s(self) -> float:
-        """The pace: a second between any two calls, five between two of `create_order`."""
-        calls = [e.endpoint for e in self._sandbox.journal()]
-        creates = calls.count("create_order")
-        return float(max(0, len(calls) - 1)) + _CREATE_GAP_S * max(0, creates - 1)
+        return took - must_wait_s(self._sandbox)
 
     def stream(self, megabytes: int, runs: int) -> Pairs:
         order = self.order()

@@ -1,18 +1,23 @@
 """Twenty watches at once: requests a poll, counted by the marketplace's journal.
 
 In one process, with a watch each in a thread of one client; and in as many processes of one key,
-which share the state folder.
+which share the state folder. And what one such look costs a processor, the request aside.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report import Row
+from bench.pairs import Pairs
+from bench.report import Row, timed
 from clore_ai import CloreAI
+from clore_ai._flow import clock
+from clore_ai.rental import pick, watch
 
 if TYPE_CHECKING:
     from bench.setting import Setting
@@ -22,13 +27,33 @@ WATCHES = 20
 PROCESSES = 5
 EVERY_S = 2.0
 POLLS = 5
+NOBODY = "http://127.0.0.1:9/v1"
 WORKER = Path(__file__).parents[1] / "workers" / "watch.py"
 
 
 def measure(setting: Setting) -> list[Row]:
     """The threads of one process, then several processes."""
     polls = 2 if setting.quick else POLLS
-    return [_threads(setting, polls), _processes(setting, polls)]
+    return [_threads(setting, polls), _processes(setting, polls), _look(setting)]
+
+
+def _look(setting: Setting) -> Row:
+    """One look of all watches at a marketplace that has been read."""
+    records = json.loads(setting.body.read_bytes())["servers"]
+    limits = [0.05 * (number + 1) for number in range(WATCHES)]
+    took: list[float] = []
+    for _ in range(setting.runs):
+        with CloreAI("k", NOBODY) as client:
+            client.session.market.alone(records, client.drive(clock()))
+            watches = [watch.Watch(pick.Filter(max_price_usd=limit)) for limit in limits]
+            start = time.process_time()
+            client.drive(watch.step(client.session, watch.Watching(watches)))
+            took.append(time.process_time() - start)
+    return timed(
+        f"CPU of a look of {WATCHES} watches at {len(records)} servers",
+        Pairs(took, []),
+        notes=["each with another price, so that most servers fit some; in one process."],
+    )
 
 
 def _threads(setting: Setting, polls: int) -> Row:

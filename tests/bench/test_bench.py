@@ -40,6 +40,21 @@ def test_a_race_counts_what_the_books_say():
     assert postgres["ours"] == "not run" or "0 double rents" in postgres["notes"][0]
 
 
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs ssh")
+def test_what_renting_takes():
+    rows = [row["what"].strip() for row in quick("rent")]
+    assert rows[-2:] == [
+        "clore rent --gpu … --yes, above its calls and SSH",
+        "the same, --spot --max-bid 1/h",
+    ]
+
+
+def test_twenty_watches_and_what_a_look_of_them_costs():
+    threads, processes, look = quick("watch")
+    assert threads["met"] is processes["met"] is True
+    assert look["ours"].endswith(")")
+
+
 def test_a_week_balances():
     (row,) = quick("week")
     assert "the books balance" in row["notes"][0]
