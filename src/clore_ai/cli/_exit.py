@@ -78,6 +78,14 @@ class Declined(click.ClickException):
     exit_code = 1
 
 
+class _Never(click.UsageError):
+    """Is never raised."""
+
+
+# click 8.1, the last one for Python 3.9, shows the help by itself.
+_HELP_WANTED: type[click.UsageError] = getattr(click.exceptions, "NoArgsIsHelpError", _Never)
+
+
 def ending(secret: object) -> str:
     """How a secret ends, as far as that tells nothing: its last four of more than eight."""
     text = str(secret)
@@ -90,8 +98,8 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
     try:
         result: object = command.main(args=list(args), prog_name="clore", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.NoArgsIsHelpError as exc:
-        click.echo(exc.ctx.get_help(), err=True)
+    except _HELP_WANTED as exc:
+        click.echo(exc.ctx.get_help() if exc.ctx else "", err=True)
         return USAGE
     except (click.Abort, KeyboardInterrupt) as exc:
         # click makes an Abort of a Ctrl-C; what was being done then is in the cause.

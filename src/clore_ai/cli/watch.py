@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import MarketplaceServer
     from clore_ai.rental.rent import Rented
-    from clore_ai.rental.watch import Event, Watching
+    from clore_ai.rental.watch import Event, Watch, Watching
 
 _LINES = 5
 """Offers of one look that are shown in a line each; the rest is counted."""
@@ -75,13 +75,14 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - cl
 def _agree(renting: list[Asked], *, yes: bool) -> None:
     for each in renting:
         wish = each.watch.wish
-        limit = None if wish is None else wish.filter.max_price_usd
+        limit = None if wish is None else wish.most_usd_per_hour
         price = (
-            "at any price"
+            ("at any price" if wish is None or wish.spot_price is None else "at your bid")
             if limit is None
             else f"up to {_units.usd_h(limit)} = {_units.usd_day(limit)}"
         )
-        said = f"rented as soon as it is there, {price}, plus fees."
+        bid = "" if wish is None or wish.type == "on-demand" else " by spot"
+        said = f"rented{bid} as soon as it is there, {price}, plus fees."
         _output.note(f"  {each.watch.name}: {said}")
     if yes:
         return
@@ -196,7 +197,7 @@ class _Loop:
         if not self.as_json:
             for server in event.servers[:_LINES]:
                 # What is rented is what stdout is for then.
-                click.echo(_offer(server, event, self.asked), err=renting)
+                click.echo(_offer(server, event, asked.watch, self.asked), err=renting)
             if len(event.servers) > _LINES:
                 _output.note(f"… and {len(event.servers) - _LINES} more that fit, dearer ones.")
         if not renting:
@@ -255,11 +256,17 @@ class _Loop:
         _notify.notify(self.api, facts, asked.notify_cmd, asked.webhook)
 
 
-def _offer(server: MarketplaceServer, event: Any, asked: list[Asked]) -> str:  # noqa: ANN401 - a Found
+def _offer(
+    server: MarketplaceServer,
+    event: Any,  # noqa: ANN401 - a Found
+    watch: Watch,
+    asked: list[Asked],
+) -> str:
     name = f"{event.watch}: " if len(asked) > 1 else ""
+    price = watch.price_usd(server)
     facts = (
         f"server {server.id}: {_units.gpu(server.gpu_model)}",
-        f"{_units.usd_h(server.price_usd)} = {_units.usd_day(server.price_usd)}",
+        f"{_units.usd_h(price)} = {_units.usd_day(price)}",
         server.location,
         None if server.reliability is None else f"reliability {server.reliability:.0%}",
     )

@@ -8,7 +8,7 @@ who is due first asks, the others read what it got (`session.market`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable, Union
+from typing import TYPE_CHECKING, Union
 
 from clore_ai._flow import Flow, Sleep, clock
 from clore_ai.exceptions import (
@@ -74,13 +74,6 @@ class Trouble:
 Event = Union[Found, Gone, Trouble]
 
 
-PriceOf = Callable[["MarketplaceServer"], "float | None"]
-
-
-def _price_usd(server: MarketplaceServer) -> float | None:
-    return server.price_usd
-
-
 @dataclass
 class Watch:
     """One wish, and the offers that were told of it."""
@@ -94,10 +87,16 @@ class Watch:
     fits: list[MarketplaceServer] = field(default_factory=list["MarketplaceServer"])
     """As last seen."""
 
+    def price_usd(self, server: MarketplaceServer) -> float | None:
+        """What it is watched for, USD per **hour**: its price; for who bids, its lowest bid."""
+        spot = self.wish is not None and self.wish.type == "spot"
+        return server.spot_price_usd if spot else server.price_usd
+
     def feed(
-        self, servers: Iterable[MarketplaceServer], at: float, price_usd: PriceOf = _price_usd
+        self, servers: Iterable[MarketplaceServer], at: float, known: pick.Known | None = None
     ) -> list[Event]:
-        """All that fit now; the events that come of it."""
+        """All that fit now; the events that come of it. `known`: of what the servers are of."""
+        price_usd = self.price_usd if known is None or self.wish else known.price_usd
 
         def price(server: MarketplaceServer) -> float:
             usd = price_usd(server)
@@ -176,7 +175,7 @@ def step(session: Session, state: Watching) -> Flow[list[Event] | None]:
             for watch in state.watches:
                 found = yield from _fitting(session, market, watch)
                 at = (yield from clock()).wall
-                events += watch.feed(found, at, _known(market).price_usd)
+                events += watch.feed(found, at, _known(market))
     except (AuthError, ConfigError):
         raise
     except CloreAPIError as exc:
