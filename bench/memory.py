@@ -20,12 +20,13 @@ class Memory:
 
 def of_tree(pid: int) -> Memory:
     """Of this process and its descendants."""
-    tree = {pid} | _descendants(pid)
+    tree = {pid} | descendants(pid)
     parts = [part for part in map(_of_one, tree) if part is not None]
     return Memory(sum(pss for pss, _ in parts), sum(rss for _, rss in parts), len(parts))
 
 
-def _descendants(pid: int) -> set[int]:
+def descendants(pid: int) -> set[int]:
+    """The processes that this one has started, and those that they have."""
     children: dict[int, list[int]] = {}
     for place in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):

@@ -6,17 +6,16 @@ the server used says which of the two was the bottleneck.
 
 from __future__ import annotations
 
-import os
 import re
 import resource
 import shutil
 import subprocess
 import urllib.request
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+from bench import cpu
 from bench.report import Row, not_run, rates
 from bench.served import HERE, served
 from bench.worker import worker
@@ -29,7 +28,6 @@ CONNECTIONS, SECONDS = 8, 1
 # A second each, four sides a body: more of them say the same, later.
 MOST_PAIRS = 5
 _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -135,21 +133,15 @@ def _load(side: Side, encoding: str) -> None:
         "-H",
         f"accept-encoding: {encoding}",
     ]
-    before, by_wrk = _cpu_s(side.pid), _children_s()
+    before, by_wrk = cpu.of_one(side.pid), _children_s()
     done = subprocess.run([*words, side.url], check=False, capture_output=True, text=True)
-    used, by_wrk = _cpu_s(side.pid) - before, _children_s() - by_wrk
+    used, by_wrk = cpu.of_one(side.pid) - before, _children_s() - by_wrk
     rate = _RATE.search(done.stdout)
     if rate is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
         raise RuntimeError(f"wrk: {done.stdout}{done.stderr}")
     side.per_second.append(float(rate[1]))
     side.busy.append(used / SECONDS)
     side.wrk_busy.append(by_wrk / SECONDS)
-
-
-def _cpu_s(pid: int) -> float:
-    """What a process has used so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _children_s() -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from tools import own_postgres
 
+from bench import cpu
 from bench.report import Row, not_run, rates
 from bench.served import COIN, HERE, free_servers, served
 from bench.worker import worker
@@ -32,6 +33,9 @@ class Raced:
     """Pairs a second of each race, and what the books say of all of them."""
 
     pairs_per_s: list[float]
+    cpu_ms_a_pair: list[float]
+    """Of the marketplace's processes; what others do on this machine lengthens it less."""
+    refused_a_pair: float
     attempts: int
     orders: int
     doubles: int
@@ -65,9 +69,13 @@ def _what(name: str) -> str:
 
 
 def _row(name: str, raced: Raced, least: int) -> Row:
+    cpu_ms = raced.cpu_ms_a_pair
     note = (
-        f"{raced.attempts:,} attempts, {raced.orders:,} orders; {raced.doubles} double rents by "
-        f"the books, {raced.unaccounted} orders of which books, journal and renters don't all know."
+        f"the marketplace's processes used {median(cpu_ms):.1f} ms of CPU a pair "
+        f"({min(cpu_ms):.1f}-{max(cpu_ms):.1f}), {raced.refused_a_pair:.1f} refused attempts "
+        f"included; {raced.attempts:,} attempts, {raced.orders:,} orders; {raced.doubles} double "
+        f"rents by the books, {raced.unaccounted} orders of which books, journal and renters don't "
+        "all know."
     )
     return Row(
         _what(name),
@@ -89,13 +97,20 @@ def _race(setting: Setting, db: str, *, workers: int = 1) -> Raced:
         worker(HERE, "race", setting.environ(), numbers, COIN) as renters,
     ):
         renters.tell(json.dumps({"base_url": market.base_url, "keys": market.keys}))
-        races = [renters.ask(each) for _ in range(1 + setting.runs)]
+        races: list[dict[str, float]] = []
+        used: list[float] = []
+        for _ in range(1 + setting.runs):
+            before = cpu.of_tree(market.pid)
+            races.append(renters.ask(each))
+            used.append(cpu.of_tree(market.pid) - before)
         noted = market.created()
     books = _orders(db)
-    pairs = sum(race["pairs"] for race in races)
+    pairs = sum(int(race["pairs"]) for race in races)
     there = {number for number, *_ in books}
     return Raced(
         [race["pairs"] / race["seconds"] for race in races[1:]],
+        [1000 * s / race["pairs"] for s, race in zip(used[1:], races[1:])],
+        sum(race["refused"] for race in races) / sum(race["pairs"] for race in races),
         attempts=each * len(races),
         orders=len(books),
         doubles=_doubles(books),

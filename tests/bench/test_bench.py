@@ -80,14 +80,14 @@ def of_bench(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT))
     from bench.figures import race
 
-    from bench import memory
+    from bench import cpu, memory
 
-    return memory, race
+    return cpu, memory, race
 
 
 def test_an_order_that_begins_before_the_last_one_ended_is_a_double_rent(of_bench):
     """Number, server, beginning, end; one at the same millisecond is none."""
-    _, race = of_bench
+    *_, race = of_bench
     apart = [(1, 7, 0, 10), (2, 8, 5, 9), (3, 7, 10, 20), (4, 8, 9, None)]
     assert race._doubles(apart) == 0
     assert race._doubles([*apart, (5, 7, 19, 30)]) == 1
@@ -95,7 +95,7 @@ def test_an_order_that_begins_before_the_last_one_ended_is_a_double_rent(of_benc
 
 
 def test_memory_is_that_of_a_process_and_all_below_it(of_bench):
-    memory, _ = of_bench
+    _, memory, _ = of_bench
     hold = "x = bytearray(50_000_000); print(1, flush=True); input()"
     with subprocess.Popen(
         ["sh", "-c", '"$0" -c "$1"; true', sys.executable, hold],
@@ -107,3 +107,16 @@ def test_memory_is_that_of_a_process_and_all_below_it(of_bench):
         assert memory.of_tree(os.getpid()).processes > held.processes == 2
         shell.stdin.close()
     assert 50 < held.pss_mb <= held.rss_mb < 150
+
+
+def test_cpu_is_that_of_a_process_and_all_below_it(of_bench):
+    cpu, *_ = of_bench
+    burn = "import time\nwhile time.process_time() < 0.5: pass\nprint(1, flush=True); input()"
+    with subprocess.Popen(
+        ["sh", "-c", '"$0" -c "$1"; true', sys.executable, burn],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as shell:
+        assert shell.stdout.readline() == b"1\n"
+        assert cpu.of_one(shell.pid) < 0.4 < cpu.of_tree(shell.pid) < 2
+        shell.stdin.close()
