@@ -61,7 +61,7 @@ def nobody(tmp_path: Path) -> Clore:
 
 
 @pytest.fixture
-def renter(market: Sandbox, take: Callable[[], int], tmp_path: Path) -> Renter:
+def renter(market: Sandbox, take: Callable[[], int], tmp_path: Path) -> Iterator[Renter]:
     """A new account with money, and what points `clore` at it; the pace is lifted."""
     home = tmp_path / ".clore"
     coins = {"bitcoin": 1, "CLORE-Blockchain": 100_000, "USD-Blockchain": 1_000}
@@ -72,7 +72,9 @@ def renter(market: Sandbox, take: Callable[[], int], tmp_path: Path) -> Renter:
         CLORE_API_KEY=key,
         CLORE_REQUESTS_PER_SECOND="1000",
     )
-    return Renter(home, env, key, market=market, take=take)
+    yield Renter(home, env, key, market=market, take=take)
+    for mark in home.glob("jobs/*/follower"):  # whoever sees a job through in the background
+        mark.unlink(missing_ok=True)
 
 
 @pytest.fixture

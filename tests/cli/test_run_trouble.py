@@ -296,9 +296,10 @@ def test_ctrl_c_on_a_terminal_asks(
     if answer == "k":
         assert running == [order]
         assert "clore attach 1" in shown
-        assert renter("jobs", "--json").data[0]["state"] == "running"
+        assert renter("jobs", "--json").data[0]["state"] == "watched"
         go(renter, order)
-        assert renter("attach", 1, fails=5).out == "went\n"
+        until(lambda: renter("orders", "--json").data == [], "its end in the background", 40)
+        assert renter("logs", 1).out == "up\nwent\n"
     else:
         assert f"Cancelled: order {order}" in shown
     assert renter("orders", "--json").data == []
@@ -307,15 +308,16 @@ def test_ctrl_c_on_a_terminal_asks(
 def test_a_closed_terminal_leaves_the_job(
     renter: Renter, order: int, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """SIGHUP: the job goes on, known to `clore jobs`, and is seen through later."""
+    """SIGHUP: the job goes on, and is seen through in the background."""
     process = start("--cancel", "--", WAITING)
     assert first_line(process) == "up\n"
     process.send_signal(signal.SIGHUP)
     whole(process)
     assert process.returncode == 129
+    assert renter("jobs", "--json").data[0]["state"] == "watched"
     go(renter, order)
-    assert renter("attach", 1, fails=5).out == "went\n"
-    assert renter("orders", "--json").data == []
+    until(lambda: renter("orders", "--json").data == [], "its end in the background", 40)
+    assert renter("jobs", "--json").data[0]["exit"] == 5
 
 
 def test_a_killed_clore_leaves_a_job_that_is_known(
@@ -327,7 +329,6 @@ def test_a_killed_clore_leaves_a_job_that_is_known(
     process.kill()
     process.wait()
     go(renter, order)
-    until(lambda: renter("jobs", "--json").data[0]["state"] == "done")
     assert renter("attach", 1, fails=5).out == "went\n"
     assert renter("logs", 1).out == "up\nwent\n"
     assert renter("orders", "--json").data == []

@@ -19,18 +19,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _units
+from clore_ai.cli import _follow, _output, _units
 from clore_ai.cli._exit import INTERRUPTED
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from clore_ai.client import CloreAI
     from clore_ai.jobs import Ending, Job, Jobs, Watch
     from clore_ai.jobs.engine import Engine
 
 NOT_FOUND, HUNG_UP, LOST = 127, 129, 1
-_TAKES, _TAKE_AGAIN_S = 5, 0.02
+_LOOK_S = 0.2
+_LOOKS_S, _LEAVES_S = 0.2, 60.0
+"""Who only looks whether a job is watched has its lock for an instant; who leaves it may first have
+to cancel its machine."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ANSWERS = {"k": "detach", "keep": "detach", "c": "stop", "cancel": "stop"}
 
@@ -46,6 +50,8 @@ class Console:
     """Where the output goes, and where Ctrl-C comes from."""
 
     to_stderr: bool = False
+    background: Path | None = None
+    """Nobody looks on; it leaves the job to itself when it is told to end, or this file is gone."""
     asking: bool = False
     interrupted: bool = False
     hung_up: bool = False
@@ -54,6 +60,7 @@ class Console:
 
     def __post_init__(self) -> None:
         self._may_show.set()
+        self.hung_up = self.background is not None
 
     @property
     def somebody(self) -> bool:
@@ -101,17 +108,28 @@ class Console:
         loop.add_signal_handler(signal.SIGHUP, self._closed, watch)
         if self.interrupted:  # before there was a loop
             self._want(watch, "detach" if self.hung_up else "stop")
+        called_off = asyncio.ensure_future(self._called_off(watch))
         try:
             yield
         finally:
+            called_off.cancel()
             self._ending = True
             self._asked(loop)
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
             self._held()
 
+    async def _called_off(self, watch: Watch) -> None:
+        while self.background is not None:
+            if not self.background.exists():
+                watch.wishes.want("detach")
+                return
+            await asyncio.sleep(_LOOK_S)
+
     def _pressed(self, watch: Watch) -> None:
-        if watch.wishes.wanted == "stop":
+        if self.background is not None:
+            self._closed(watch)
+        elif watch.wishes.wanted == "stop":
             self._note("Not waiting for the job.")
             watch.wishes.want("abandon")
         elif watch.wishes.wanted == "watch":
@@ -122,6 +140,9 @@ class Console:
                 self._want(watch, "stop")
 
     def _told_to_end(self, watch: Watch) -> None:
+        if self.background is not None:
+            self._closed(watch)
+            return
         self.interrupted = True
         self._want(watch, "stop")
 
@@ -185,7 +206,8 @@ def watched(
             with contextlib.suppress(OSError):
                 _output.note(said)
 
-        with Output(jobs.log(job.id), console.show, tell) as output:
+        show = console.show if console.background is None else None
+        with Output(jobs.log(job.id), show, tell) as output:
             watch = Watch(engine, jobs, job, output, tell=tell, **more)
             if stop:
                 watch.wishes.want("stop")
@@ -209,7 +231,7 @@ def see_through(
 
     The caller holds its lock. What can't be done leaves no machine behind that is not told of.
     """
-    if job.over and job.fetched:
+    if job.over and not job.unsettled:
         _output.note(f"Job {job.id} is over already ({job.state}).")
         return job.code or 0
     with console.hold():
@@ -228,6 +250,8 @@ def _through(
     if job.state == "new" and "line" not in more:
         _output.note(f"Job {job.id} was not started: the clore that began it was stopped.")
         return close(api, jobs, job) or LOST
+    if job.over and (job.fetched or job.state != "ended"):  # its machine is all that is left
+        return close(api, jobs, job) or job.code or 0
     try:
         jobs.save(job)
         ending = watched(api, jobs, job, console, stop=stop, **more)
@@ -250,7 +274,8 @@ def _through(
 def finish(api: CloreAI, jobs: Jobs, job: Job, ending: Ending, console: Console) -> int:
     """Say how it ended, cancel its machine where that is to be; the exit code."""
     if ending == "detached":
-        _left(job)
+        if console.background is None:
+            _left(job, followed=_follow.start(jobs, job) is not None)
         if console.hung_up:
             return HUNG_UP
         return INTERRUPTED if console.interrupted else 0
@@ -280,6 +305,10 @@ def close(api: CloreAI, jobs: Jobs, job: Job, *, lost: bool = False) -> int:
     from clore_ai.cli import _exit  # noqa: PLC0415 - not for --help
     from clore_ai.cli.cancel import end  # noqa: PLC0415 - likewise
 
+    if not job.order_id:  # what was being rented is the ledger's to find
+        job.cancelled = True
+        jobs.save(job)
+        return 0
     if not job.cancels:
         stays = "may still be billed" if lost else "stays, and is billed"
         _output.note(f"Order {job.order_id} {stays}. Stop paying: clore cancel {job.order_id}")
@@ -292,14 +321,19 @@ def close(api: CloreAI, jobs: Jobs, job: Job, *, lost: bool = False) -> int:
     return _exit.tell(False, done.error)
 
 
-def _left(job: Job) -> None:
+def _left(job: Job, *, followed: bool = False) -> None:
+    end = f"its machine, order {job.order_id}, is cancelled" if job.cancels else "it is noted"
+    after = (
+        f"It is watched in the background: at its end its outputs are fetched, and {end}."
+        if followed
+        else f"Nobody watches it; order {job.order_id} is billed, also when the job has ended, "
+        "until clore jobs, reap or attach sees to it."
+        if job.cancels
+        else f"It runs on order {job.order_id}."
+    )
     with contextlib.suppress(OSError):
         _output.note(
-            f"Job {job.id} goes on; order {job.order_id} is billed, also when the job has ended. "
-            f"Watch: clore logs {job.id} -f   See it through: clore attach {job.id}   "
-            f"Stop both: clore stop {job.id}"
-            if job.cancels
-            else f"Job {job.id} goes on on order {job.order_id}. Watch: clore logs {job.id} -f   "
+            f"Job {job.id} goes on. {after} Watch: clore logs {job.id} -f   "
             f"See it through: clore attach {job.id}   Stop it: clore stop {job.id}"
         )
 
@@ -334,17 +368,21 @@ def row(job: Job, state: str | None = None) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def held(jobs: Jobs, job: Job) -> Generator[None]:
-    """Nobody else watches it in this block.
+    """Nobody else watches it in this block; who does so in the background leaves it to us.
 
     Raises:
-        UsageError: somebody does.
+        UsageError: somebody looks on.
     """
-    for _ in range(_TAKES):  # who only looks has it for an instant
+    until = time.monotonic() + _LOOKS_S
+    while time.monotonic() < until:
         with jobs.hold(job.id) as mine:
             if mine:
+                jobs.call_off(job.id)  # one that was killed
                 yield
                 return
-        time.sleep(_TAKE_AGAIN_S)
+        if jobs.call_off(job.id):
+            until = time.monotonic() + _LEAVES_S
+        time.sleep(_LOOK_S / 10)
     raise click.UsageError(
         f"Job {job.id} is being watched by another clore already. Look on with: "
         f"clore logs {job.id} -f. See: clore jobs"

@@ -30,7 +30,8 @@ _OPTIONS = (
                  help="A shell line to run first, or a requirements.txt to install."),
     click.option("--forward", "forwards", multiple=True, metavar="PORT",
                  help="Make a port of the job this machine's; HERE:THERE for another; repeatable."),
-    click.option("--detach", is_flag=True, help="Leave as soon as the job runs; see clore attach."),
+    click.option("--detach", is_flag=True, help="Leave as soon as the job runs; it is seen "
+                 "through in the background."),
     click.option("--lost-after", default="5m", show_default=True, metavar="LENGTH",
                  help="The machine is lost when its SSH has not answered for so long, while the "
                  "service does."),

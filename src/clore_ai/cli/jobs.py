@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli import _job, _output, _units
+from clore_ai.cli import _follow, _job, _output, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
     from clore_ai.jobs import Job, Jobs
 
 _SHOWN = 40
@@ -24,13 +23,15 @@ _SHOWN = 40
 def command(limit: int, as_json: bool) -> None:  # noqa: FBT001 - an option
     """List your jobs, those that run and those that are over.
 
-    "watched": a clore on this machine sees it through. "done": it has ended there, and nobody has
-    seen to its outputs and its machine yet: clore attach does.
+    "watched": a clore on this machine sees it through. "done", "died" and "gone": it has ended
+    there, or its order has, and nobody has seen to its outputs and its machine yet. Such ones, and
+    those that run and are not watched, are seen to from now on, in the background.
     """
     with connect(ask=False) as api:
         kept = _job.jobs_of(api)
         found = kept.all()[-limit:]
-        states = _states(api, kept, [job for job in found if not job.over])
+        states = _follow.states(api, kept, found)
+        _see_to(kept, found, states)
     if as_json:
         _output.data([_job.row(job, states.get(job.id)) for job in found])
         return
@@ -53,15 +54,12 @@ def command(limit: int, as_json: bool) -> None:  # noqa: FBT001 - an option
     )
 
 
-def _states(api: CloreAI, kept: Jobs, running: list[Job]) -> dict[int, str]:
-    """What those that are not over do now, as far as it can be told in some seconds."""
-    if not running:
-        return {}
-    from clore_ai.jobs.look import now  # noqa: PLC0415 - not for --help
-
-    watched = {job.id: "watched" for job in running if kept.watched(job.id)}
-    rest = [job for job in running if job.id not in watched]
-    return {**watched, **api.in_loop(lambda engine: now(engine, kept, rest))}
+def _see_to(kept: Jobs, found: list[Job], states: dict[int, str]) -> None:
+    """What nobody watches is watched again, in the background."""
+    for job in found:
+        if states.get(job.id) != "watched" and _follow.again(kept, job) is not None:
+            had = "had ended" if _follow.ended(job, states.get(job.id)) else "was not watched"
+            _output.note(f"Job {job.id} {had}; now it is seen to in the background.")
 
 
 def _short(job: Job) -> str:

@@ -1,4 +1,4 @@
-"""`clore reap`: cancel what is over, once or for as long as it runs."""
+"""`clore reap`: cancel what is over and see to jobs that nobody watches, once or in a loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _exit, _output, cancel
+from clore_ai.cli import _exit, _follow, _job, _output, cancel
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from clore_ai.rental.reap import Over
 
 _GONE_WITHIN_S = 60.0
+_FAILED = 1
 
 
 @click.command()
@@ -31,14 +32,16 @@ def command(every: float | None, dry_run: bool, as_json: bool) -> int:  # noqa: 
     """Cancel the orders that are over.
 
     Over is what is past its lease, or has cost what --max-cost allowed; time and cost are the
-    service's. Without --every the exit code is the worst of the cancels.
+    service's. Jobs that nobody watches are seen to as well: of those that have ended the outputs
+    are fetched and the machines cancelled, as run would have; those that run are watched from now
+    on. Without --every the exit code is the worst.
     """
     with connect(ask=False) as api:
         if every is not None:
             _loop(api, every, dry_run=dry_run, as_json=as_json)
             return 0
         events: list[dict[str, Any]] = []
-        status = _once(api, events.append, dry_run=dry_run, as_json=as_json)
+        status = _once(api, events.append, dry_run=dry_run, as_json=as_json, wait=True)
         if as_json:
             _output.data(events)
         elif not events:
@@ -47,7 +50,12 @@ def command(every: float | None, dry_run: bool, as_json: bool) -> int:  # noqa: 
 
 
 def _once(
-    api: CloreAI, tell: Callable[[dict[str, Any]], None], *, dry_run: bool, as_json: bool
+    api: CloreAI,
+    tell: Callable[[dict[str, Any]], None],
+    *,
+    dry_run: bool,
+    as_json: bool,
+    wait: bool = False,
 ) -> int:
     from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
     from clore_ai.rental import reap  # noqa: PLC0415 - likewise
@@ -69,6 +77,31 @@ def _once(
             if done.error is not None:
                 worst = max(worst, _exit.tell(as_json, done.error))
         tell(event)
+    return max(worst, _see_to_jobs(api, tell, dry_run=dry_run, wait=wait))
+
+
+def _see_to_jobs(
+    api: CloreAI, tell: Callable[[dict[str, Any]], None], *, dry_run: bool, wait: bool
+) -> int:
+    """Have the jobs that nobody watches seen through; with `wait`, those that have ended now."""
+    kept = _job.jobs_of(api)
+    left = [job for job in kept.all() if job.unsettled and not kept.watched(job.id)]
+    states = _follow.states(api, kept, left)
+    worst = 0
+    for job in left:
+        ended = _follow.ended(job, states.get(job.id))
+        follower = None if dry_run else _follow.again(kept, job)
+        if follower is None and not dry_run:
+            continue  # another was quicker
+        had = "has ended" if ended else "is not watched"
+        _output.note(f"Job {job.id} {had}{'' if dry_run else '; it is seen to'}.")
+        if follower is not None and ended and wait:
+            follower.wait()
+            job = kept.get(job.id)  # noqa: PLW2901 - as it is now
+            if job.unsettled:
+                worst = _FAILED
+                _output.note(f"Job {job.id} is not settled: see {kept.folder(job.id) / 'said'}")
+        tell({"event": "job", **_job.row(job, None if job.over else states.get(job.id))})
     return worst
 
 

@@ -157,4 +157,5 @@ def _rented(api: CloreAI, kept: Jobs, job: Job, wish: Wish, *, yes: bool) -> Ren
         kept.drop(job)
         raise
     job.order_id = rented.order.id
+    kept.save(job)
     return rented

@@ -15,7 +15,7 @@ def command(job_id: int, as_json: bool) -> int:  # noqa: FBT001 - an option
     """End a job, and see to its outputs and its machine.
 
     Outputs are fetched, and the machine is cancelled where run would have. The processes of JOB_ID
-    are told to end, and killed 10 s later. Where a clore watches it, that one does the rest.
+    are told to end, and killed 10 s later. Where a clore shows it, that one does the rest.
     """
     from clore_ai.jobs.look import told_to_stop  # noqa: PLC0415 - not for --help
 
@@ -23,9 +23,9 @@ def command(job_id: int, as_json: bool) -> int:  # noqa: FBT001 - an option
     with connect(ask=False) as api:
         kept = _job.jobs_of(api)
         job = kept.get(job_id)
-        if job.over and job.fetched:
+        if job.over and not job.unsettled:
             _output.note(f"Job {job.id} is over already ({job.state}).")
-        elif kept.watched(job_id):
+        elif kept.watched(job_id) and not kept.mark(job_id).exists():
             api.in_loop(lambda engine: told_to_stop(engine, kept, job))
             _output.note(f"Job {job.id} was told to stop; the clore that watches it does the rest.")
         else:

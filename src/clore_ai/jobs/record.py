@@ -1,7 +1,9 @@
 """What is kept of each job: one folder a job in the state folder, ``jobs/NUMBER``.
 
 `job.json` says what and where, `log` holds what it wrote, as far as it was seen here, and `lock` is
-held by whoever watches it: that one alone writes the two. No variable of ``--env`` is in any of it.
+held by whoever watches it: that one alone writes the two. `follower` is there where that is a
+process in the background, and `said` is what such had to say. No variable of ``--env`` is in any
+of it.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 State = Literal["new", "running", "ended", "stopped", "lost"]
 _OVER = ("ended", "stopped", "lost")
+_BEGINS_S = 10.0
+"""A job that is so young may not be held yet by the command that makes it."""
 
 
 @dataclass
@@ -63,6 +67,15 @@ class Job:
         """Has it come to an end, as far as is known here?"""
         return self.state in _OVER
 
+    @property
+    def unsettled(self) -> bool:
+        """Is anything left to do: to see its end, to fetch its outputs, to cancel its machine?"""
+        if self.state == "new":  # whoever began it was stopped; or has just begun
+            return self.cancels and not self.cancelled and time.time() - self.begun_at > _BEGINS_S
+        if self.cancels:
+            return not self.cancelled
+        return not self.over or (self.state == "ended" and not self.fetched)
+
 
 class Jobs:
     """The jobs in a state folder.
@@ -73,6 +86,7 @@ class Jobs:
     def __init__(self, home: Path, account: str) -> None:
         self.home, self.account = home, account
         self._folder = home / "jobs"
+        self._held: dict[int, FileLock] = {}
 
     def add(self, job_of: dict[str, object]) -> Job:
         """A new job with these fields, and the next free number."""
@@ -134,9 +148,34 @@ class Jobs:
         """Is it this block's alone to watch? Not where somebody else watches it."""
         lock = FileLock(self.folder(number) / "lock")
         try:
-            yield lock.try_acquire()
+            mine = lock.try_acquire()
+            if mine:
+                self._held[number] = lock
+            yield mine
         finally:
+            if self._held.get(number) is lock:
+                del self._held[number]
             lock.release()
+
+    def handed_over(self, number: int) -> int:
+        """The open file that is the lock, for the process that is to watch the job from now on.
+
+        Whoever holds it gives that process the file, and leaves `hold`.
+        """
+        write_private(self.mark(number), "")
+        return self._held[number].file
+
+    def mark(self, number: int) -> Path:
+        """It is there as long as the lock is held by a process that may be called off."""
+        return self.folder(number) / "follower"
+
+    def call_off(self, number: int) -> bool:
+        """Tell that process to leave, which takes a moment; False where there is none."""
+        try:
+            self.mark(number).unlink()
+        except OSError:
+            return False
+        return True
 
     def watched(self, number: int) -> bool:
         """Does a process watch it?"""
