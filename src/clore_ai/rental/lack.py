@@ -60,17 +60,19 @@ def lack(
     """Why none of `records`, of which `servers` are the models, meets `wish`."""
     models = {server.id: server for server in servers}
     names = _names(wish)
+    must = pick.conditions(wish.filter)
+    # Each condition is put to each record once, however many of them are dropped in turn.
+    unmet = [
+        (models[r["id"]], {name for name, holds in must if not holds(r)})
+        for r in records
+        if r.get("id") in models
+    ]
 
     def left(dropped: Iterable[str]) -> list[plan.Offer]:
         gone = set(dropped)
-        eased = _eased(wish, gone)
-        must = [holds for _, holds in pick.conditions(eased.filter)]
-        fitting = (
-            models[r["id"]] for r in records if r.get("id") in models and all(h(r) for h in must)
-        )
         return plan.offers(
-            fitting,
-            eased,
+            (server for server, conditions in unmet if conditions <= gone),
+            _eased(wish, gone),
             None if "balance" in gone else balances,
             Opinion() if "hosts" in gone else opinion,
         )
