@@ -6,7 +6,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-import asyncssh
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from clore_sandbox import books
 from clore_sandbox.books import hosts
@@ -84,9 +85,9 @@ def note_time(tx: Tx, now_ms: int) -> None:
 
 
 def _new_host_key() -> str:
-    # asyncssh leaves its keyword arguments untyped.
-    key = asyncssh.generate_private_key("ssh-ed25519")  # pyright: ignore[reportUnknownMemberType]
-    return key.export_private_key().decode()
+    # As asyncssh makes and writes one; importing that takes longer than all the rest of a start.
+    key = Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
 
 
 def _put(tx: Tx, name: str, value: str) -> None:

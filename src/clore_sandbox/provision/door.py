@@ -104,10 +104,8 @@ class Door:
         await self._acceptor.wait_closed()
 
 
-async def open_door(
-    sock: socket.socket, plan: RoomPlan, interior: Interior, host_key: asyncssh.SSHKey
-) -> Door:
-    """Serve SSH for a room on a bound socket."""
+async def open_door(sock: socket.socket, plan: RoomPlan, interior: Interior, host_key: str) -> Door:
+    """Serve SSH for a room on a bound socket; `host_key` is a private key as OpenSSH writes it."""
     keys = None
     if plan.public_key is not None and plan.lets_in:
         try:
@@ -119,7 +117,7 @@ async def open_door(
     acceptor = await asyncssh.listen(
         sock=sock,
         server_factory=lambda: _Guard(plan, interior, keys, guests),
-        server_host_keys=[host_key],
+        server_host_keys=[asyncssh.import_private_key(host_key)],
         encoding=None,
         line_editor=False,
         agent_forwarding=False,

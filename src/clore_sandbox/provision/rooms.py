@@ -15,10 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 from weakref import WeakValueDictionary
 
-import asyncssh
-
 from clore_sandbox.provision import Ports, RoomPlan
-from clore_sandbox.provision.door import Door, open_door
 from clore_sandbox.provision.proxy import Forward
 from clore_sandbox.provision.watch import Watch, earlier_ended
 
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
+    from clore_sandbox.provision.door import Door
     from clore_sandbox.provision.interior import Builder, Interior
     from clore_sandbox.provision.place import Place
 
@@ -64,7 +62,7 @@ class Rooms:
         self._place = place
         self._state, self._keep = state, keep
         self._watch: Optional[Watch] = None
-        self._host_key = asyncssh.import_private_key(host_key)
+        self._host_key = host_key
         self._rooms: dict[int, _Room] = {}
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         #: Folders of an earlier marketplace, until the order is taken up again.
@@ -142,6 +140,7 @@ class Rooms:
                 await forward.open(sock)
                 room.forwards.append(forward)
             elif room.plan.ssh_answers:
+                open_door = await asyncio.to_thread(_ssh)
                 room.door = await open_door(sock, room.plan, interior, self._host_key)
 
     async def _run_command(self, room: _Room, interior: Interior) -> None:
@@ -182,6 +181,13 @@ class Rooms:
     def rooms(self) -> Sequence[int]:
         """The orders that have a room."""
         return list(self._rooms)
+
+
+def _ssh() -> Callable[[socket.socket, RoomPlan, Interior, str], Awaitable[Door]]:
+    """The SSH front end, imported when the first room is opened: it doubles a start."""
+    from clore_sandbox.provision.door import open_door  # noqa: PLC0415 - see above
+
+    return open_door
 
 
 def _dial(interior: Interior, port: int) -> Callable[[], Awaitable[socket.socket]]:
