@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.schedules import report
 from tests.schedules.plan import draw
 from tests.schedules.stage import market
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.environment import Place
     from bench.setting import Setting
 
-ROOT = Path(__file__).resolve().parents[2]
 WORDS = ("double rents", "lost orders", "false failed")
 AT_ONCE = 6
 _KILL_A_STEP_S = 0.02
@@ -35,7 +34,7 @@ _KILL_A_STEP_S = 0.02
 def measure(setting: Setting) -> list[Row]:
     """Both play the same seeds."""
     runs = 20 if setting.quick else 200
-    ours = _ours(runs)
+    ours = report.found("tests.schedules", runs=runs, at_once=AT_ONCE)
     theirs = (
         None if setting.places.theirs is None else _theirs(setting, setting.places.theirs, runs)
     )
@@ -53,21 +52,6 @@ def measure(setting: Setting) -> list[Row]:
             )
         )
     return rows
-
-
-def _ours(runs: int) -> dict[str, Any]:
-    words = ["--runs", str(runs), "--at-once", str(AT_ONCE), "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.schedules", *words],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if not done.stdout:
-        raise RuntimeError(done.stderr.strip()[-300:])
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
 
 
 def _theirs(setting: Setting, place: Place, runs: int) -> dict[str, int]:

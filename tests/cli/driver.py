@@ -15,9 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from forks import Forks
+from forks import Forks, of_clore
 
-from clore_ai.cli import COMMANDS
 from clore_sandbox.fleet import sample_fleet
 
 if TYPE_CHECKING:
@@ -31,15 +30,10 @@ FLEET: dict[str, Any] = {"servers": sample_fleet(0, 1_000)}
 DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--currency")
 
 
-def forks(before: tuple[str, ...] = (), env: dict[str, str] | None = None) -> Forks:
-    """Where commands are forked: with all of them imported, and what they import when they run."""
-    commands = (f"clore_ai.cli.{module}" for module, _ in COMMANDS.values())
-    later = ("anyio._backends._asyncio", "clore_ai.client", "difflib", "httpcore", "rich.table")
-    warm = ("clore_ai._drive:_tls",)
-    return Forks("clore_ai.cli:main", (*commands, *later, *warm), before, env)
-
-
-shared_forks = lru_cache(maxsize=1)(forks)
+@lru_cache(maxsize=1)
+def shared_forks() -> Forks:
+    """Where the commands of all tests are forked."""
+    return of_clore()
 
 
 def until(condition: Callable[[], T], what: str = "it", timeout_s: float = 20.0) -> T:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
+from forks import of_clore
 
-from .driver import CLORE, DEPLOY, Renter, Result, forks
+from .driver import CLORE, DEPLOY, Renter, Result
 
 WORDS = (*DEPLOY, "USD-Blockchain", "--ssh-password", "Passw0rd")
 _NO_LOCKS = """
@@ -28,7 +29,7 @@ Case = Callable[[Renter, Path], Run]
 
 def _in(renter: Renter, home: Path, *before: str, **env: str) -> Run:
     """Runs `clore` with this state folder, behind other words of a command line."""
-    process = forks(before, {**os.environ, **env}) if before or env else None
+    process = of_clore(before=before, env={**os.environ, **env}) if before or env else None
     user = renter.with_(CLORE_HOME=str(home))
 
     def run(*args: object, fails: int = 0) -> Result:

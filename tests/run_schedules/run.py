@@ -25,15 +25,16 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai import CloreAI
 from clore_ai.exceptions import CloreAPIError
+from tests.schedules.report import ROOT, Judged
+from tests.support.forks import of_clore
 
 from .plan import Plan, draw
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from forks import Forks
-
     from tests.schedules.stage import Market
+    from tests.support.forks import Forks
 
 VERDICTS = ("unknown machines", "wrong codes", "wrong output", "broken")
 WITHIN_S = 150.0
@@ -49,11 +50,9 @@ _OF_STOPS = {"interrupt": (130,), "interrupt twice": (130,), "terminate": (130,)
 
 
 @dataclass
-class Verdict:
-    """What was wrong with one schedule; nothing, if all is well."""
+class Verdict(Judged):
+    """Of one run, with what it said and where it was."""
 
-    seed: int
-    wrong: list[str] = field(default_factory=list)
     code: int = 0
     lines: int = 0
     err: str = ""
@@ -234,13 +233,20 @@ def _see_through(
         if done.returncode != plan.code:
             verdict.wrong.append(f"wrong codes: attach ended with {done.returncode}")
     elif started and not plan.loses_host:
-        verdict.wrong.append(f"broken: attach: {done.stderr[-400:]}")
+        kind = _NOT_LOST if job["state"] == "lost" else "broken"
+        verdict.wrong.append(f"{kind}: attach: {done.stderr[-400:]}")
 
 
-def play_all(
-    seeds: Sequence[int], market: Market, folder: Path, at_once: int, forks: Sequence[Forks]
-) -> list[Verdict]:
-    """Schedules, so many at once; each of `forks` serves one at a time."""
+def shown(verdict: Verdict) -> str:
+    """The plan, and the end of what the command said."""
+    return f"{draw(verdict.seed)}\n  {verdict.err[-1500:]}"
+
+
+def play_all(seeds: Sequence[int], market: Market, folder: Path, at_once: int) -> list[Verdict]:
+    """Schedules, so many at once."""
+    # One process to fork from for each, as one serves one at a time.
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    forks = [of_clore("tests.run_schedules.act:main", env=env) for _ in range(at_once)]
 
     def share(number: int) -> list[Verdict]:
         found = []
@@ -253,16 +259,11 @@ def play_all(
 
     with ThreadPoolExecutor(at_once) as pool:
         verdicts = [verdict for some in pool.map(share, range(at_once)) for verdict in some]
+    for each in forks:
+        each.close()
     # A host that dies some seconds after one's order was made may be another's by then.
     dying = {server for v in verdicts if draw(v.seed).loses_host for server in v.servers}
     for verdict in verdicts:
         if dying & set(verdict.servers):
-            verdict.wrong = [what for what in verdict.wrong if what != _NOT_LOST]
+            verdict.wrong = [what for what in verdict.wrong if not what.startswith(_NOT_LOST)]
     return verdicts
-
-
-def count(verdicts: list[Verdict]) -> dict[str, int]:
-    """How many schedules went wrong, and in which way."""
-    return {
-        kind: sum(any(w.startswith(kind) for w in v.wrong) for v in verdicts) for kind in VERDICTS
-    }

@@ -5,19 +5,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
+from tests.schedules import report
 from tests.schedules.plan import READ_FAULTS
 
 from .plan import CREATE_FAULTS, STOPS, draw
 from .run import VERDICTS
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNS = 40
 
 
@@ -39,16 +34,7 @@ def test_everything_is_drawn() -> None:
 @pytest.mark.timeout(400)
 def test_random_schedules() -> None:
     """All verdicts are clean, and output was seen."""
-    words = ["--runs", str(RUNS), "--at-once", "4", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.run_schedules", *words],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout, done.stderr
-    found = json.loads(done.stdout)
+    found = report.found("tests.run_schedules", runs=RUNS, at_once=4)
     assert {kind: found[kind] for kind in VERDICTS} == dict.fromkeys(VERDICTS, 0), found["wrong"]
     assert found["runs"] == RUNS
     assert found["lines"] > RUNS

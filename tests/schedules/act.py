@@ -77,6 +77,10 @@ class Report:
     def __init__(self, path: Path) -> None:
         self.path, self.facts = path, {}
 
+    def read(self) -> dict[str, Any]:
+        """What is on disk."""
+        return json.loads(self.path.read_text()) if self.path.exists() else {}
+
     def __call__(self, **facts: Any) -> None:
         self.facts |= facts
         part = self.path.with_suffix(".part")
@@ -112,27 +116,27 @@ def fails(report: Report, step: str, exc: BaseException) -> None:
 
 def sync(plan: Plan, server: int, folder: Path, report: Report) -> None:
     """`CloreAI`: create, wait, cancel."""
-    client = CloreAI(timeout=plan.timeout_s, state=folder)
-    driver = client._driver
-    driver.__class__, driver.steps = _Driver, _Steps(plan)  # type: ignore[attr-defined]
-    step = "create"
-    try:
-        order = client.create_order(**wish(plan, server))
-        report(create="done", order=order.id)
-        if plan.waits:
-            step = "wait"
-            client.wait_for_ssh(order.id, BOOT_S)
-            report(wait="done")
-    except BaseException as exc:  # noqa: BLE001 - all are noted
-        fails(report, step, exc)
-        if step == "create" or not isinstance(exc, CloreAPIError):
-            return
-    if plan.cancels:
+    with CloreAI(timeout=plan.timeout_s, state=folder) as client:
+        driver = client._driver
+        driver.__class__, driver.steps = _Driver, _Steps(plan)  # type: ignore[attr-defined]
+        step = "create"
         try:
-            client.cancel_order(order.id)
-            report(cancel="done")
+            order = client.create_order(**wish(plan, server))
+            report(create="done", order=order.id)
+            if plan.waits:
+                step = "wait"
+                client.wait_for_ssh(order.id, BOOT_S)
+                report(wait="done")
         except BaseException as exc:  # noqa: BLE001 - all are noted
-            fails(report, "cancel", exc)
+            fails(report, step, exc)
+            if step == "create" or not isinstance(exc, CloreAPIError):
+                return
+        if plan.cancels:
+            try:
+                client.cancel_order(order.id)
+                report(cancel="done")
+            except BaseException as exc:  # noqa: BLE001 - all are noted
+                fails(report, "cancel", exc)
 
 
 def async_(plan: Plan, server: int, folder: Path, report: Report) -> None:

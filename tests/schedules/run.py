@@ -26,6 +26,7 @@ from clore_ai.exceptions import CloreAPIError
 
 from . import act
 from .plan import Plan, draw
+from .report import Judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,11 +39,9 @@ VERDICTS = ("double rents", "lost orders", "false failed", "false done", "broken
 
 
 @dataclass
-class Verdict:
-    """What was wrong with one schedule; nothing, if all is well."""
+class Verdict(Judged):
+    """Of one schedule, with what its actors learnt."""
 
-    seed: int
-    wrong: list[str] = field(default_factory=list)
     orders: int = 0
     reports: list[dict[str, Any]] = field(default_factory=list)
 
@@ -59,21 +58,24 @@ def play(plan: Plan, market: Market, folder: Path) -> Verdict:
         "CLORE_REQUESTS_PER_SECOND": "100000",
     }
     verdict, home = Verdict(plan.seed), folder / f"{plan.seed}"
-    paths = [folder / f"{plan.seed}-{n}.json" for n in range(plan.rivals)]
-    actors = [_fork(_acting(plan, server, home, path)) for path in paths]
-    if plan.stop in ("kill", "interrupt") and plan.after_s is not None:
-        time.sleep(plan.after_s)
-        os.kill(actors[0], signal.SIGKILL if plan.stop == "kill" else signal.SIGINT)
-    for actor in actors:
-        _reap(actor, verdict)
-    verdict.reports = [json.loads(p.read_text()) if p.exists() else {} for p in paths]
+    notes = [act.Report(folder / f"{plan.seed}-{n}.json") for n in range(plan.rivals)]
+    if _apart(plan):
+        actors = [_fork(_acting(plan, server, home, note)) for note in notes]
+        if plan.stop in ("kill", "interrupt") and plan.after_s is not None:
+            time.sleep(plan.after_s)
+            os.kill(actors[0], signal.SIGKILL if plan.stop == "kill" else signal.SIGINT)
+        for actor in actors:
+            _reap(actor, verdict)
+    else:
+        _do(_acting(plan, server, home, notes[0]), verdict)
+    verdict.reports = [note.read() for note in notes]
     _first_look(market, key, home, verdict, faults)
     if plan.again:
-        again = folder / f"{plan.seed}-again.json"
+        again = act.Report(folder / f"{plan.seed}-again.json")
         calm = Plan(**{**asdict(plan), "faults": (), "stop": None, "cancels": False, "face": "sync",
                        "waits": False})  # fmt: skip
-        _reap(_fork(_acting(calm, server, home, again)), verdict)
-        verdict.reports.append(json.loads(again.read_text()))
+        _do(_acting(calm, server, home, again), verdict)
+        verdict.reports.append(again.read())
     _judge(plan, market, key, home, verdict)
     for row in market.orders(key):
         if not row.get("expired"):
@@ -81,8 +83,36 @@ def play(plan: Plan, market: Market, folder: Path) -> Verdict:
     return verdict
 
 
-def _acting(plan: Plan, server: int, home: Path, path: Path) -> Callable[[], None]:
-    return lambda: act.ACTORS[plan.face](plan, server, home, act.Report(path))
+def _apart(plan: Plan) -> bool:
+    """Does it take a process of its own? Those that are killed do, and Ctrl-C at any instant."""
+    stopped_from_outside = plan.stop == "interrupt" and plan.after_s is not None
+    return plan.face == "cli" or plan.rivals > 1 or plan.stop == "kill" or stopped_from_outside
+
+
+def _acting(plan: Plan, server: int, home: Path, note: act.Report) -> Callable[[], None]:
+    return lambda: act.ACTORS[plan.face](plan, server, home, note)
+
+
+class _Hangs(BaseException):
+    """Nothing of the client's may take it for a failure."""
+
+
+def _do(work: Callable[[], None], verdict: Verdict) -> None:
+    """In this process, as most programs that rent go on after an error or a Ctrl-C."""
+
+    def over(*_: object) -> None:
+        raise _Hangs
+
+    signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST_S)
+    try:
+        work()
+    except KeyboardInterrupt:
+        pass  # outside of any step: before the first, or after the last
+    except _Hangs:
+        verdict.wrong.append("broken: hangs")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _fork(work: Callable[[], None]) -> int:
@@ -204,8 +234,6 @@ def _playing(seeds: Sequence[int], market: Market, folder: Path) -> Callable[[],
     return work
 
 
-def count(verdicts: list[Verdict]) -> dict[str, int]:
-    """How many schedules went wrong, and in which way."""
-    return {
-        kind: sum(any(w.startswith(kind) for w in v.wrong) for v in verdicts) for kind in VERDICTS
-    }
+def shown(verdict: Verdict) -> str:
+    """The plan, and what the actors learnt."""
+    return f"{draw(verdict.seed)}\n  {verdict.reports}"

@@ -5,17 +5,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
+from . import report
 from .plan import CREATE_FAULTS, FACES, ORDER_FAULTS, READ_FAULTS, STOPS, draw
 from .run import VERDICTS
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNS = 1000
 
 
@@ -41,16 +36,7 @@ def test_every_fault_meets_every_face_and_stop() -> None:
 @pytest.mark.parametrize("first", [0, RUNS])
 def test_random_schedules(first: int) -> None:
     """All verdicts are clean, and most schedules did rent something."""
-    words = ["--runs", str(RUNS), "--seed", str(first), "--at-once", "8", "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.schedules", *words],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout, done.stderr
-    found = json.loads(done.stdout)
+    found = report.found("tests.schedules", runs=RUNS, first=first, at_once=8)
     assert {kind: found[kind] for kind in VERDICTS} == dict.fromkeys(VERDICTS, 0), found["wrong"]
     assert found["runs"] == RUNS
     assert found["orders"] > RUNS / 3

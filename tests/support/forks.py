@@ -24,7 +24,10 @@ import weakref
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _DESCRIPTORS = 4
 """stdin, stdout, stderr, and where the exit status is told."""
@@ -206,6 +209,35 @@ def _stream(number: int) -> io.TextIOWrapper:
     )
 
 
+def of_clore(
+    function: str = "clore_ai.cli:main",
+    before: tuple[str, ...] = (),
+    env: dict[str, str] | None = None,
+) -> Forks:
+    """Forks that run `clore`, with all of it at hand."""
+    return Forks(function, of_clore_first(), before, env)
+
+
+def of_clore_first() -> tuple[str, ...]:
+    """What its commands import or read once when they run."""
+    from clore_ai.cli import COMMANDS
+
+    commands = (f"clore_ai.cli.{module}" for module, _ in COMMANDS.values())
+    later = ("anyio._backends._asyncio", "clore_ai.aio", "clore_ai.client", "clore_ai.jobs.look")
+    return (*commands, *later, "difflib", "httpcore", "rich.table", "clore_ai._drive:_tls")
+
+
+def warm(first: Iterable[str]) -> None:
+    """Import these modules and call these functions; what is there then is for all forks."""
+    for each in first:
+        module, _, name = each.partition(":")
+        found = import_module(module)
+        if name:
+            getattr(found, name)()
+    gc.collect()
+    gc.freeze()
+
+
 def script() -> None:
     """Run a Python program, the first word of its command line."""
     sys.path.insert(0, str(Path(sys.argv[0]).parent))
@@ -214,13 +246,7 @@ def script() -> None:
 
 if __name__ == "__main__":
     _module, _, _name = sys.argv[2].partition(":")
-    for _each in sys.argv[3:]:
-        _imported, _, _call = _each.partition(":")
-        _found = import_module(_imported)
-        if _call:
-            getattr(_found, _call)()
-    gc.collect()
-    gc.freeze()
+    warm(sys.argv[3:])
     with socket.socket(fileno=int(sys.argv[1])) as _control:
         _control.set_inheritable(False)
         _serve(_control, getattr(import_module(_module), _name))
