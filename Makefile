@@ -10,6 +10,9 @@ READY := $(VENV)/.ready
 export CLORE_INVENTORY ?= $(abspath $(firstword $(wildcard ../shared/data/marketplace-*.json)))
 export CLORE_DOCUMENTS ?= $(abspath $(firstword $(wildcard ../shared/documents)))
 
+# Hundreds of Python processes start in a test run: what they import is compiled once.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types tests soak bench lock clean help
 
 help:  ## Show the targets
@@ -33,7 +36,7 @@ types: $(READY)  ## mypy and pyright, both strict
 tests: $(READY)  ## The test-suite; ARGS="-k name" narrows it
 	@sh tools/need.sh ssh:openssh-client scp:openssh-client sftp:openssh-client rsync:rsync tmux:tmux curl:curl ps:procps
 	@sh tools/need.sh bwrap:bubblewrap setpriv:util-linux python3:python3 /usr/lib/openssh/sftp-server:openssh-sftp-server || echo "The tests that need them are skipped." >&2
-	@$(BIN)/pytest -n 6 $(ARGS)
+	@$(BIN)/pytest -n 4 $(ARGS)
 
 soak: $(READY)  ## 20,000 random schedules of faults and stops, 500 of clore run, 35,000 Ctrl-C (an hour)
 	@sh tools/need.sh ssh:openssh-client rsync:rsync

@@ -105,7 +105,9 @@ def _drawn(exc: BaseException) -> None:
         trace = trace.tb_next
     assert trace is not None
     console = Console(file=io.StringIO(), width=400)
-    console.print(Traceback.from_exception(type(exc), exc, trace, show_locals=True))
+    # One line of each frame's source: it is not what may hold a secret, and slow to colour.
+    drawn = Traceback.from_exception(type(exc), exc, trace, show_locals=True, extra_lines=0)
+    console.print(drawn)
     clean(console.file.getvalue(), SECRETS.values(), "rich")  # type: ignore[attr-defined]
 
 

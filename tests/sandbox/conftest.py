@@ -19,11 +19,12 @@ ORDER = {"image": "cloreai/ubuntu22.04-cuda12", "type": "on-demand", "currency":
 
 
 def wait_until(condition, timeout_s=60.0, every_s=0.01):
-    """The condition's first true value."""
+    """The condition's first true value; what is long in coming is looked at less often."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
         time.sleep(every_s)
+        every_s = min(every_s * 1.3, max(every_s, 0.1))
     return value
 
 
