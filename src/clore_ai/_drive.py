@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import platform
 import socket
+import ssl
 import threading
 import time
 import weakref
@@ -43,7 +44,6 @@ from clore_ai._wire import Call, Reply
 from clore_ai.exceptions import ConfigError, TransportError
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Coroutine
 
     from clore_ai.config import Settings
@@ -76,6 +76,12 @@ def _headers(settings: Settings) -> dict[bytes, bytes]:
 def _tls() -> ssl.SSLContext:
     """Who is trusted: reading that takes 40 ms, so all clients of a process share it."""
     return httpx.create_ssl_context()
+
+
+def _trust(settings: Settings) -> ssl.SSLContext:
+    """Who is trusted by this address: over plain HTTP, a local marketplace's, it is nobody."""
+    plain = settings.base_url.lower().startswith("http:")
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else _tls()
 
 
 def _request(
@@ -166,7 +172,9 @@ class Driver:
         self._timeout_s = timeout_s
         self._limiter = limiter
         self._clock = ServiceClock()
-        self._client = httpx.Client(headers=_headers(settings), timeout=timeout_s, verify=_tls())
+        self._client = httpx.Client(
+            headers=_headers(settings), timeout=timeout_s, verify=_trust(settings)
+        )
         # 001's client has no close(), and 004's examples do not call it.
         weakref.finalize(self, self._client.close)
         self._lock = threading.Lock()
@@ -274,7 +282,7 @@ class AsyncDriver:
         self._limiter = limiter
         self._clock = ServiceClock()
         self._client = httpx.AsyncClient(
-            headers=_headers(settings), timeout=timeout_s, verify=_tls()
+            headers=_headers(settings), timeout=timeout_s, verify=_trust(settings)
         )
         self._running: dict[str, asyncio.Task[Any]] = {}
 
