@@ -78,7 +78,7 @@ def lack(
         )
 
     steps = tuple((name, len(left(names[i + 1 :]))) for i, name in enumerate(names))
-    near = pick.near(list(records), wish.filter.gpu)
+    near = pick.near(list(records), wish.filter)
     for size in (1, 2):
         found = [
             Without(dropped, len(offers), offers[0].effective_usd_per_hour)

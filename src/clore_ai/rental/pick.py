@@ -131,7 +131,7 @@ def select(
     servers = yield from priced(session, records, known.fitting(records, wanted), known)
     limit = wanted.max_price_usd
     if not servers:
-        return Selection([], 0, len(records), near(records, wanted.gpu))
+        return Selection([], 0, len(records), near(records, wanted))
     if limit is None:
         return Selection(servers, 0, len(records))
     prices = [(s, known.price_usd(s)) for s in servers]
@@ -194,13 +194,14 @@ def conditions(wanted: Filter) -> list[tuple[str, Condition]]:
     return [(name, make(wanted)) for name, make in _CONDITIONS if getattr(wanted, name)]
 
 
-def near(records: list[Record], gpu: str | None) -> tuple[str, ...]:
-    """The GPUs that are named most like `gpu`, where no record has that one."""
-    names = [(r.get("gpu_array"), _specs(r).get("gpu")) for r in records]
-    if gpu is None or any(matches_gpu(gpu, *each) for each in names):
+def near(records: list[Record], wanted: Filter) -> tuple[str, ...]:
+    """The GPUs that are named most like the wanted ones, where no record has any of those."""
+    gpus = _wanted_gpus(wanted)
+    if not gpus or any(map(_any_gpu(gpus), records)):
         return ()
-    models = (describe_gpu(as_list(array), str(name or "")) for array, name in names)
-    return tuple(near_gpus(gpu, models))
+    specs = ((r.get("gpu_array"), _specs(r).get("gpu")) for r in records)
+    models = [describe_gpu(as_list(array), str(name or "")) for array, name in specs]
+    return tuple(dict.fromkeys(name for gpu in gpus for name in near_gpus(gpu, models)))
 
 
 def _specs(record: Record) -> dict[str, Any]:
@@ -214,6 +215,10 @@ def _at_least(value: object, bound: float | None) -> bool:
 
 def _gpus(record: Record) -> int:
     return count_gpus(record.get("gpu_array"), _specs(record).get("gpu"))
+
+
+def _wanted_gpus(wanted: Filter) -> tuple[str, ...]:
+    return (wanted.gpu,) if isinstance(wanted.gpu, str) else wanted.gpu or ()
 
 
 def _any_gpu(wanted: tuple[str, ...]) -> Condition:
@@ -242,7 +247,7 @@ def version(text: object) -> tuple[int, ...]:
 _CONDITIONS: tuple[tuple[str, Callable[[Filter], Condition]], ...] = (
     ("id", lambda w: lambda r: r.get("id") == w.id),
     ("available_only", lambda _: lambda r: not r.get("rented")),
-    ("gpu", lambda w: _any_gpu((w.gpu,) if isinstance(w.gpu, str) else w.gpu or ())),
+    ("gpu", lambda w: _any_gpu(_wanted_gpus(w))),
     ("min_gpu_count", lambda w: lambda r: _gpus(r) >= (w.min_gpu_count or 0)),
     ("gpu_count", lambda w: lambda r: _gpus(r) == w.gpu_count),
     (
