@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 OURS_AT_MOST_S = 0.5
 LAG_S, BOOT_S = 1.0, 1.5
 BALANCES = {"bitcoin": 1.0}
-RENT_AT_MOST_S = 1.5
 COINS = {"bitcoin": 1.0, "USD-Blockchain": 1_000.0, "CLORE-Blockchain": 100_000.0}
 LOGINS = 2
 """That a verification makes."""
@@ -84,7 +83,7 @@ def _verified(setting: Setting) -> list[Row]:
     looks = "at the lowest bid that wins; the auctions that it looks at are among its calls."
     return [
         timed("clore rent --gpu … --yes, above its calls and SSH", on_demand,
-              ours_at_most_s=RENT_AT_MOST_S, notes=[note]),
+              notes=[note]),
         timed("  the same, --spot --max-bid 1/h", by_spot, notes=[looks]),
     ]  # fmt: skip
 

@@ -205,6 +205,7 @@ def test_wrong_usage(nobody: Clore) -> None:
         (("--every", "0"), "--every"),
         (("--max-price", "cheap"), "0.5/h"),
         (("--rent",), "add --yes"),
+        (("--spot", "--max-bid", "0.4/h"), "--spot is how to rent: add --rent"),
     ):
         assert said in nobody("watch", *words, fails=2).err
 
@@ -231,6 +232,21 @@ def test_it_rents_what_comes_once_at_the_price_seen(alone: Renter) -> None:
     assert made.body["required_price"] > 0
     assert f"Rented: order {order} on server {servers[-1]}." in err
     alone("cancel", order)
+
+
+def test_by_spot_it_tells_the_lowest_bid_and_rents_at_the_one_that_wins(alone: Renter) -> None:
+    """Any of several GPUs; and what holds the bid from then on."""
+    words = ("--gpu", GPU, "--gpu", "no such GPU", "--rent", "--spot", "--max-bid", "2/h", "-y")
+    done = alone("watch", *words, "--verify", "ssh")
+    (order,) = alone("orders", "--json").data
+    assert done.out == f"{order['id']}\n"
+    assert order["type"] == "spot"
+    assert "rented by spot as soon as it is there, up to $2.0000/h = $48.00/day" in done.err
+    told = next(line for line in done.err.splitlines() if f"server {order['server_id']}: " in line)
+    per_hour = float(told.partition("$")[2].partition("/h")[0])
+    assert f"at a bid of ${per_hour:.4f}/h…" in done.err
+    assert f"clore spot auto {order['id']} --max 2/h" in done.err
+    alone("cancel", order["id"])
 
 
 def test_a_lost_race_goes_on_waiting(alone: Renter) -> None:

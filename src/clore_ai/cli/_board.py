@@ -154,10 +154,12 @@ class Board:
     def draw(self, rows: list[Row]) -> None:
         """Bring the table up to date, on a terminal."""
         if self._live is not None:
-            from rich.text import Text  # noqa: PLC0415 - loaded with the table
+            from rich.console import Group  # noqa: PLC0415 - loaded with the table
+            from rich.text import Text  # noqa: PLC0415 - likewise
 
             table = _table(rows, self._live.console.width) if rows else Text(_NONE)
-            self._live.update(table, refresh=True)
+            # A line for the ^C that a terminal shows: beside a full row it would take another.
+            self._live.update(Group(table, ""), refresh=True)
 
     def show(self, rows: list[Row]) -> None:
         """The state of a look: the table, or a line an order on stdout."""

@@ -39,6 +39,8 @@ def asked(name: str, options: dict[str, Any]) -> Asked:
     webhook: str | None = options["webhook"]
     if webhook is not None and not _is_address(webhook):
         raise click.UsageError("--webhook is no address; it looks like https://HOST/PATH.")
+    if not options["rent"] and options["kind"] == "spot":
+        raise click.UsageError("--spot is how to rent: add --rent, or leave it out.")
     # All options are read, also where nothing is rented: what makes no sense is said now.
     wish = _wish.read(options) if options["rent"] else None
     wanted = _wish.read_filter(options) if wish is None else wish.filter
