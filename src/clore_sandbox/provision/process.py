@@ -28,6 +28,8 @@ __all__ = ["ProcessBuilder", "run_detached", "surroundings", "write_profile"]
 
 #: Nothing of the marketplace's own environment reaches a room but these: keys must not.
 _PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+#: The end of a process that was killed is heard of by then, if the machine is not busy.
+_SWEPT_WITHIN_S = 0.2
 
 
 class _Here:
@@ -94,7 +96,13 @@ class _Here:
     async def end(self) -> None:
         """End every process that carries the marker."""
         await self._builder.sweep(self._marker, self._folder)
-        await asyncio.gather(*(child.exited for child in self._children))
+        while self._children:
+            waiting = [child.exited for child in self._children]
+            _, running = await asyncio.wait(waiting, timeout=_SWEPT_WITHIN_S)
+            if running:
+                # It was being replaced by another program when the sweep came by, and in that
+                # moment a process shows no environment.
+                await self._builder.sweep(self._marker, self._folder)
 
 
 class ProcessBuilder:
