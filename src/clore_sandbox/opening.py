@@ -15,10 +15,10 @@ from clore_sandbox.books.turns import Effects
 from clore_sandbox.fleet import sample_server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
+    from clore_sandbox.inventory import Inventory
     from clore_sandbox.store import Tx
-    from clore_sandbox.values import JsonObject
 
 __all__ = ["DEFAULT_BALANCES", "Opened", "Opening", "note_time"]
 
@@ -42,19 +42,19 @@ class Opened:
 
 @dataclass(frozen=True)
 class Opening:
-    """What is wanted of the state. `balances` are units, `records` the inventory's servers."""
+    """What is wanted of the state. `balances` are units."""
 
     api_key: Optional[str]
     balances: Mapping[str, int]
     host_servers: int
-    records: Sequence[JsonObject]
+    inventory: Inventory
 
     def open(self, tx: Tx) -> Opened:
         """Take up the state there is, or make one."""
         known = {row["name"]: row["value"] for row in tx.all("SELECT name, value FROM meta")}
         if "state" not in known:
             # Before anybody hosts: an account's server gets a number that no other has.
-            hosts.fill(tx, self.records)
+            hosts.fill(tx, self.inventory.records)
             known["state"] = uuid.uuid4().hex
             known["host_key"] = _new_host_key()
             known["api_key"] = self.first_account(tx, self.api_key)

@@ -166,7 +166,7 @@ class Sandbox(Controls):
             api_key,
             amounts(DEFAULT_BALANCES if balances is None else balances),
             host_servers,
-            self._inventory.records,
+            self._inventory,
         )
         self.control_key = control_key or secrets.token_urlsafe(24)
         self._delays = orders.Delays(

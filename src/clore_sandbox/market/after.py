@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
@@ -12,7 +11,6 @@ if TYPE_CHECKING:
     from clore_sandbox.books.orders import Order
     from clore_sandbox.books.turns import Effects
     from clore_sandbox.store import Tx
-    from clore_sandbox.values import JsonObject
 
 __all__ = ["After", "what_follows"]
 
@@ -21,13 +19,14 @@ __all__ = ["After", "what_follows"]
 class After:
     """What is to follow a transaction, as it left the store.
 
-    `moment` orders transactions of several processes; a single one does without.
+    `shown` holds servers' records, as JSON, and whether they are on offer. `moment` orders
+    transactions of several processes; a single one does without.
     """
 
     clear: list[int]
     boot: list[Order]
     rented: dict[int, bool]
-    shown: dict[int, tuple[JsonObject, bool]]
+    shown: dict[int, tuple[str, bool]]
     hosts: Optional[dict[int, list[int]]]
     moment: int = 0
 
@@ -43,7 +42,7 @@ def what_follows(tx: Tx, effects: Effects) -> After:
     boot = orders.load(tx, sorted(order for order, boots in effects.boots.items() if boots))
     rented: dict[int, bool] = {}
     offline: set[int] = set()
-    shown: dict[int, tuple[JsonObject, bool]] = {}
+    shown: dict[int, tuple[str, bool]] = {}
     for server in effects.servers | {order.server for order in boot}:
         row = tx.one(_SEEN, server)
         rented[server] = row is not None and bool(row["rented"])
@@ -52,7 +51,7 @@ def what_follows(tx: Tx, effects: Effects) -> After:
     for server in effects.records:
         row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
         if row is not None:
-            shown[server] = json.loads(row["record"]), bool(row["online"] and not row["hidden"])
+            shown[server] = row["record"], bool(row["online"] and not row["hidden"])
     hosts: Optional[dict[int, list[int]]] = None
     if effects.hosts:
         hosts = {}

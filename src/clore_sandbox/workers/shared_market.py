@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
 from clore_sandbox.books import orders
 from clore_sandbox.market import Market
@@ -36,6 +36,9 @@ _REMEMBERED = 100_000
 class SharedMarket(Market):
     """What both sides do: number what they do, and pass over what is late."""
 
+    #: Of the transaction that was last asked for it.
+    _moment: Optional[tuple[Tx, int]] = None
+
     @cached_property
     def _latest(self) -> dict[tuple[str, int], int]:
         """The moment of what was last done to a server or an order."""
@@ -43,7 +46,11 @@ class SharedMarket(Market):
 
     def _after(self, tx: Tx, effects: Effects) -> After:
         after = super()._after(tx, effects)
-        return after if after.nothing else replace(after, moment=tx.number(_MOMENT))
+        if after.nothing:
+            return after
+        if self._moment is None or self._moment[0] is not tx:
+            self._moment = tx, tx.number(_MOMENT)
+        return replace(after, moment=self._moment[1])
 
     def _late(self, after: After, kind: str, number: int = 0) -> bool:
         return self._latest.get((kind, number), 0) > after.moment

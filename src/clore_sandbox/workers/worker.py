@@ -94,7 +94,7 @@ class _Service:
             self._clock,
             Timetable(self._clock),
             provisioner=Nothing(),
-            inventory=Inventory([], setup.rates),
+            inventory=Inventory.of([], setup.rates),
             delays=setup.delays,
         )
         self._market.link = link
