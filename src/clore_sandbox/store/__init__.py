@@ -1,4 +1,4 @@
-"""The books: one transaction a request, in SQLite or in PostgreSQL.
+"""The books: all or nothing of what a request changes, in SQLite or in PostgreSQL.
 
 Promises: a function given to `run` or `call` sees all or nothing of every other one, whatever
 process it runs in; what it raises rolls back and comes out at the caller. It may be carried out
