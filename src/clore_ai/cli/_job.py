@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from clore_ai.jobs.engine import Engine
 
 NOT_FOUND, HUNG_UP, LOST = 127, 129, 1
+_GONE = "order_not_active", "order_dont_exist", "you_dont_own_this_order"
 _LOOK_S = 0.2
 _LOOKS_S, _LEAVES_S = 0.2, 60.0
 """Who only looks whether a job is watched has its lock for an instant; who leaves it may first have
@@ -251,7 +252,7 @@ def _through(
         _output.note(f"Job {job.id} was not started: the clore that began it was stopped.")
         return close(api, jobs, job) or LOST
     if job.over and (job.fetched or job.state != "ended"):  # its machine is all that is left
-        return close(api, jobs, job) or job.code or 0
+        return close(api, jobs, job, lost=job.state == "lost") or job.code or 0
     try:
         jobs.save(job)
         ending = watched(api, jobs, job, console, stop=stop, **more)
@@ -310,15 +311,39 @@ def close(api: CloreAI, jobs: Jobs, job: Job, *, lost: bool = False) -> int:
         jobs.save(job)
         return 0
     if not job.cancels:
-        stays = "may still be billed" if lost else "stays, and is billed"
-        _output.note(f"Order {job.order_id} {stays}. Stop paying: clore cancel {job.order_id}")
+        stays = "may still be billed" if lost else "goes on, and is billed"
+        _output.note(
+            f"Order {job.order_id} {stays}{_price(api, job.order_id)}. "
+            f"Stop paying: clore cancel {job.order_id}"
+        )
         return 0
     (done,) = end(api, [job.order_id], None, 60)
-    if done.error is None or getattr(done.error, "error", None) == "order_not_active":
+    if done.error is None or done.error.error in (_GONE if lost else _GONE[:1]):
         job.cancelled = True
         jobs.save(job)
         return 0
     return _exit.tell(False, done.error)
+
+
+def _price(api: CloreAI, order_id: int) -> str:
+    """``: $0.3000/h = $7.20/day = 7.2 USD/day, before fees``; as much as is known of it."""
+    from clore_ai.exceptions import CloreAPIError  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import wait  # noqa: PLC0415 - likewise
+
+    try:
+        intent = api.ledger.by_order(order_id)
+        order = intent or api.drive(wait.find(api.session, order_id))
+    except CloreAPIError:
+        return ""
+    if order.price is None or not order.currency:
+        return ""
+    coin = order.currency
+    rate = 1.0 if coin == "USD-Blockchain" else None if intent is None else intent.usd_per_coin
+    said = [f"{_units.coin(order.price)} {_units.SHORT.get(coin, coin)}/day"]
+    if rate is not None:
+        per_hour = order.price * rate / 24
+        said = [_units.usd_h(per_hour), _units.usd_day(per_hour), *said]
+    return f": {' = '.join(said)}, before fees"
 
 
 def _left(job: Job, *, followed: bool = False) -> None:

@@ -37,10 +37,13 @@ def _of_a_machine() -> set[str]:
     "order_id",
     type=click.IntRange(1),
     metavar="ID",
-    help="Rent nothing: run it on this order, which stays afterwards.",
+    help="Rent nothing: run it on this order, which goes on afterwards, and is billed, unless "
+    "you add --cancel.",
 )
 @_job_options.options
-@click.option("--keep", is_flag=True, help="Keep the machine afterwards, until its lease ends.")
+@click.option(
+    "--keep", is_flag=True, help="Keep the machine afterwards, and pay, until its lease ends."
+)
 @click.option("--cancel", "cancels", is_flag=True, help="Cancel the order of --order afterwards.")
 @click.option(
     "--retry-on-host-loss",

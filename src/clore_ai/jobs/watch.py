@@ -19,6 +19,7 @@ from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded, Transp
 from clore_ai.jobs import folder, remote
 from clore_ai.jobs.copy import Copier, CopyError
 from clore_ai.jobs.line import Line, Lost, end
+from clore_ai.models import Order
 from clore_ai.rental import wait
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from clore_ai.jobs.engine import Engine
     from clore_ai.jobs.output import Output
     from clore_ai.jobs.record import Job, Jobs, State
-    from clore_ai.models import Order
-
 
 T = TypeVar("T")
 
@@ -265,6 +264,11 @@ class Watch:
                 order = await self.engine.drive(
                     wait.find(session, self.job.order_id, include_completed=True)
                 )
+            except NotFoundError as exc:
+                if not self._begun:
+                    raise
+                gone = Order.model_validate({"id": self.job.order_id})
+                raise OrderEnded(f"{exc}", gone) from exc
             except TransportError as exc:
                 self.tell(f"The service does not answer ({exc}). Trying on…")
                 await asyncio.sleep(_LONGEST_PAUSE_S)
