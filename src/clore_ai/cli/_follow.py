@@ -81,12 +81,13 @@ def ended(job: Job, state: str | None) -> bool:
 def command(job_id: int, lock: int) -> int:
     """See a job through in the background; its lock is this open file, until we end."""
     from clore_ai.cli import _job  # noqa: PLC0415 - it starts us
+    from clore_ai.cli._console import Console  # noqa: PLC0415 - only here
     from clore_ai.client import CloreAI  # noqa: PLC0415 - slow
 
     os.set_inheritable(lock, False)
     with CloreAI(state=True) as api:  # what a command that was stopped left is not for us to tell
         jobs = _job.jobs_of(api)
-        console = _job.Console(background=jobs.mark(job_id))
+        console = Console(background=jobs.mark(job_id))
         try:
             return _job.see_through(api, jobs, jobs.get(job_id), console)
         finally:

@@ -116,7 +116,7 @@ def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) ->
     from clore_ai.rental import rent as flows  # noqa: PLC0415 - not for --help
 
     teller = _Teller(wish, {o.server.id: o for o in offers})
-    newest = max((i.id or 0 for i in api.ledger.intents()), default=0)
+    newest = newest_intent(api)
     try:
         rented = api.drive(flows.rent(api.session, wish, teller, offers))
     except KeyboardInterrupt:
@@ -132,6 +132,16 @@ def _interrupted(api: CloreAI, last: Event | None, newest: int) -> str:
         if last.what == "cancelled":
             return f"Interrupted. Order {last.order_id} was cancelled; nothing runs."
         return _plans.goes_on(last.order_id)
+    return left_behind(api, newest)
+
+
+def newest_intent(api: CloreAI) -> int:
+    """The number of the ledger's last intent; those of what is rented next are above it."""
+    return max((i.id or 0 for i in api.ledger.intents()), default=0)
+
+
+def left_behind(api: CloreAI, newest: int) -> str:
+    """What a Ctrl-C left of the intents after this one, in a sentence."""
     mine = [i for i in api.ledger.intents() if (i.id or 0) > newest and i.state != "refused"]
     for intent in mine:
         if intent.runs:

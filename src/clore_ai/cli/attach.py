@@ -6,6 +6,7 @@ import click
 
 from clore_ai.cli import _job, _output
 from clore_ai.cli._account import connect
+from clore_ai.cli._console import Console
 
 
 @click.command()
@@ -18,7 +19,7 @@ def command(job_id: int, as_json: bool) -> int:  # noqa: FBT001 - an option
     that was detached, or whose clore was stopped. The exit code is the job's own.
     """
     _job.programs()
-    console = _job.Console(to_stderr=as_json)
+    console = Console(to_stderr=as_json)
     with connect(ask=False) as api:
         kept = _job.jobs_of(api)
         job = kept.get(job_id)

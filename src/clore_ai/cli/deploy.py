@@ -197,20 +197,12 @@ def _create(api: CloreAI, wishes: dict[str, Any], plan: Offer, options: dict[str
         usd_per_coin=plan.cost.usd_per_coin,
         untold=True,
     )
-    last = max((i.id or 0 for i in api.ledger.intents()), default=0)
+    newest = _rent.newest_intent(api)
     _output.note("Renting…")
     try:
         order = api.drive(create.create(api.session, check.order_body(**wishes), terms))
     except KeyboardInterrupt:
-        mine = next((i for i in api.ledger.intents() if (i.id or 0) > last), None)
-        if mine is not None and mine.state == "created":
-            raise KeyboardInterrupt(_plans.goes_on(mine.order_id)) from None
-        if mine is None or mine.state == "refused":
-            raise KeyboardInterrupt("Interrupted; nothing was rented.") from None
-        raise KeyboardInterrupt(
-            f"Interrupted while renting server {plan.server.id}: an order may exist and be "
-            "billed. Look now with: clore orders"
-        ) from None
+        raise KeyboardInterrupt(_rent.left_behind(api, newest)) from None
     _output.note(f"Rented: order {order.id} on server {order.server_id}.", bold=True)
     recover.told(api.session, order.id)
     return order

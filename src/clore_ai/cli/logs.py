@@ -9,6 +9,7 @@ import click
 
 from clore_ai.cli import _job, _output
 from clore_ai.cli._account import connect
+from clore_ai.cli._console import Console
 
 if TYPE_CHECKING:
     from clore_ai.jobs import Job
@@ -27,7 +28,7 @@ def command(job_id: int, follow: bool, as_json: bool) -> None:  # noqa: FBT001 -
     from clore_ai.jobs.look import read  # noqa: PLC0415 - not for --help
 
     whole: list[bytes] = []
-    console = _job.Console()
+    console = Console()
     with connect(ask=False) as api:
         kept = _job.jobs_of(api)
         job = kept.get(job_id)

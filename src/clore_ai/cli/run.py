@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from clore_ai.cli import _job, _job_file, _job_options, _output, _rent, _wish
 from clore_ai.cli._account import connect
+from clore_ai.cli._console import Console, interrupt_by_any
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -63,7 +64,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     and exits with the command's own code. A dropped connection does not end it. One argument is a
     shell line; several are quoted each. All options may stand in clore.toml.
     """
-    _job.interrupt_by_any()
+    interrupt_by_any()
     words = words or _job_file.words()
     _job.programs()
     _fit(options)
@@ -73,7 +74,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     }  # fmt: skip
     # --env is the job's: it goes through SSH, not through the service.
     wish = None if options["order_id"] else _wish.read({**options, "env": ()})
-    console = _job.Console(to_stderr=options["as_json"])
+    console = Console(to_stderr=options["as_json"])
     job: Job | None = None
     code = 0
     with connect(ask=False) as api:
@@ -153,7 +154,7 @@ def _what_is_left(api: CloreAI, limits: Limits, rented: Rented) -> Limits:
 
 def _rented(api: CloreAI, kept: Jobs, job: Job, wish: Wish, *, yes: bool) -> Rented:
     """A machine for it; where there is none, the job never was."""
-    _job.interrupt_by_any()
+    interrupt_by_any()
     try:
         rented = _rent.rent(api, wish, yes=yes)
     except BaseException:

@@ -6,6 +6,7 @@ import click
 
 from clore_ai.cli import _job, _output
 from clore_ai.cli._account import connect
+from clore_ai.cli._console import Console
 
 
 @click.command()
@@ -31,7 +32,7 @@ def command(job_id: int, as_json: bool) -> int:  # noqa: FBT001 - an option
         else:
             with _job.held(kept, job):
                 job = kept.get(job_id)
-                code = _job.see_through(api, kept, job, _job.Console(to_stderr=True), stop=True)
+                code = _job.see_through(api, kept, job, Console(to_stderr=True), stop=True)
     if as_json:
         _output.data(_job.row(job))
     return code
