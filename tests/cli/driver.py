@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from forks import Forks, of_clore
+from forks import Fork, Forks, of_clore
 
 from clore_sandbox.fleet import sample_fleet
 
@@ -108,12 +108,8 @@ class Clore:
         """Run it beside the test, in a process group of its own."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         env = {**self.env, **options.pop("env", {})}
-        return subprocess.Popen(
-            [*CLORE, *map(str, args)],
-            env=env,
-            start_new_session=True,
-            **{"text": True, **pipes, **options},
-        )
+        options = {"start_new_session": True, "text": True, **pipes, **options}
+        return Fork(shared_forks(), ["clore", *map(str, args)], env=env, **options)
 
     def with_(self, **env: str) -> Clore:
         """The same user with other environment variables; an empty one is taken away."""

@@ -265,7 +265,7 @@ def test_no_ssh_programs(renter: Renter, tmp_path: Path) -> None:
 
 def test_the_sandbox_extra_is_not_installed(nobody: Clore, tmp_path: Path) -> None:
     """`clore sandbox` and `clore demo` say what to install (exit 2 and 1), detached or not."""
-    (tmp_path / "asyncssh.py").write_text("raise ImportError('no', name='asyncssh')")
+    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['asyncssh'] = None")
     bare = nobody.with_(PYTHONPATH=str(tmp_path))
     for words in (("up",), ("up", "--detach")):
         assert "pip install 'clore-ai[sandbox]'" in bare("sandbox", *words, fails=2).err

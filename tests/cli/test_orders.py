@@ -7,6 +7,7 @@ import signal
 import time
 
 import pytest
+from served import ssh_answers
 
 from .driver import DEPLOY, Renter, interrupt, until
 
@@ -152,7 +153,8 @@ def test_ctrl_c_while_renting(renter: Renter) -> None:
     assert "an order may exist and be billed" in error["message"]
     assert "clore orders" in error["message"]
     (row,) = renter("orders", "--json").data  # and there it is
-    # Its key is clore's own, so that it can be used all the same.
+    # Its key is clore's own, so that it can be used all the same, once it has booted.
+    until(lambda: ssh_answers(renter("orders", "--json").data[0]["ssh_port"]), "SSH")
     assert renter("ssh", row["id"], "--json").data["port"]
     renter("cancel", row["id"])
 

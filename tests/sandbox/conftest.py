@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import own_postgres
 import pytest
+from served import ssh_answers
 
 from clore_sandbox import Sandbox
 
@@ -73,7 +74,7 @@ class Renter:
         order = wait_until(deployed)
         ssh = dict(pair.split(":") for pair in order["tcp_ports"]).get("22")
         if ssh:
-            wait_until(lambda: answers(int(ssh)))
+            wait_until(lambda: ssh_answers(int(ssh)))
         return order
 
     def cancel(self, order):
@@ -82,14 +83,6 @@ class Renter:
 
     def close(self):
         self.http.close()
-
-
-def answers(port):
-    import socket
-
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as sock:
-        return sock.recv(4) == b"SSH-"
-    return False
 
 
 class Shell:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTORS = 4
 """stdin, stdout, stderr, and where the exit status is told."""
+_PIPES, _SESSION = 10, 21
+"""Where Popen's `_execute_child` is given the pipes, and `start_new_session`."""
 
 
 class Forks:
@@ -67,15 +69,10 @@ class Forks:
         cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """As `subprocess.run` with pipes and text; `started` is told the process's number."""
-        ours, theirs = socket.socketpair()
         pipes = [os.pipe() for _ in range(3)]
-        ends = [pipes[0][0], pipes[1][1], pipes[2][1], theirs.fileno()]
-        message = json.dumps({"argv": words, "env": env, "cwd": str(cwd or Path.cwd())}).encode()
-        head = len(message).to_bytes(8, "big")
-        socket.send_fds(self._ours, [head], ends)
-        self._ours.sendall(message)
-        theirs.close()
-        for end in ends[:3]:
+        ends = [pipes[0][0], pipes[1][1], pipes[2][1]]
+        ours = self.fork(ends, argv=words, env=env, cwd=str(cwd or Path.cwd()))
+        for end in ends:
             os.close(end)
         said: list[bytes] = [b"", b""]
         with ours:
@@ -97,6 +94,54 @@ class Forks:
                 thread.join()
         out, err = (text.decode().replace("\r\n", "\n") for text in said)
         return subprocess.CompletedProcess(words, status, out, err)
+
+    def fork(self, ends: list[int], **task: Any) -> socket.socket:
+        """A fork with these first three descriptors: tells its number, then how it ended."""
+        ours, theirs = socket.socketpair()
+        message = json.dumps(task).encode()
+        with theirs:
+            head = len(message).to_bytes(8, "big")
+            socket.send_fds(self._ours, [head], [*ends, theirs.fileno()])
+            self._ours.sendall(message)
+        return ours
+
+
+class Fork(subprocess.Popen):  # type: ignore[type-arg]
+    """A fork as a `subprocess.Popen`: pipes, `communicate`, signals. It is no child of ours."""
+
+    def __init__(self, forks: Forks, words: list[str], **options: Any) -> None:
+        self._forks = forks
+        super().__init__(words, **options)
+
+    def _execute_child(self, *given: Any) -> None:
+        """What Popen calls to start it: its own arguments, then both ends of each pipe."""
+        words, cwd, env, session = given[0], given[5], given[6], given[_SESSION]
+        pipes = given[_PIPES : _PIPES + 6]
+        ends = [own if own >= 0 else n for n, own in enumerate((pipes[0], pipes[3], pipes[5]))]
+        folder = str(cwd or Path.cwd())
+        self._told = self._forks.fork(ends, argv=words, env=env, cwd=folder, session=session)
+        self.pid = int.from_bytes(self._told.recv(8), "big")
+        self._child_created = True
+        self._close_pipe_fds(*pipes)
+
+    def _internal_poll(self, *_: object, **__: object) -> int | None:
+        return self._heard(0)
+
+    def _wait(self, timeout: float | None) -> int:
+        code = self._heard(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(self.args, timeout or 0)
+        return code
+
+    def _heard(self, timeout: float | None) -> int | None:
+        if self.returncode is None:
+            self._told.settimeout(timeout)
+            with suppress(BlockingIOError, TimeoutError):
+                status = self._told.recv(8)
+                assert status, "the process that forks is gone"
+                self.returncode = int.from_bytes(status, "big", signed=True)
+                self._told.close()
+        return self.returncode
 
 
 def _end(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
@@ -182,6 +227,8 @@ def _become(
             os.dup2(descriptor, number)
         os.closerange(3, max(descriptors) + 1)
         os.chdir(task["cwd"])
+        if task.get("session"):
+            os.setsid()
         os.environ.clear()
         os.environ.update(task["env"])
         sys.argv = task["argv"]

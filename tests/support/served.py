@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import subprocess
 import sys
 
@@ -31,3 +32,12 @@ def serve(*options, **kwargs):
         if process.poll() is None:
             process.terminate()
             assert process.wait(20) == 0
+
+
+def ssh_answers(port):
+    """Whether somebody speaks SSH on this port of loopback; no port, nobody."""
+    if port is None:
+        return False
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as sock:
+        return sock.recv(4) == b"SSH-"
+    return False

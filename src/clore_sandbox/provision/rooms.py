@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 from weakref import WeakValueDictionary
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from clore_sandbox.provision.place import Place
 
 __all__ = ["Rooms"]
+
+# It is imported late, see `_ssh`; that it is not installed is said at once.
+if find_spec("asyncssh") is None:
+    raise ModuleNotFoundError("No module named 'asyncssh'", name="asyncssh")
 
 log = logging.getLogger("clore_sandbox")
 
@@ -96,6 +101,7 @@ class Rooms:
         lock = self._locks.setdefault(plan.order, asyncio.Lock())
         self._rooms[plan.order] = _Room(plan, folder, sockets, frozenset(public.values()), lock)
         self._introduce()
+        asyncio.get_running_loop().run_in_executor(None, _ssh)  # while the machine boots
         http = next(((i, public[i]) for i, kind in plan.ports.items() if kind == "http"), None)
         tcp = {i: public[i] for i, kind in plan.ports.items() if kind == "tcp"}
         return Ports(self._place.shown, tcp, http)
@@ -184,7 +190,7 @@ class Rooms:
 
 
 def _ssh() -> Callable[[socket.socket, RoomPlan, Interior, str], Awaitable[Door]]:
-    """The SSH front end, imported when the first room is opened: it doubles a start."""
+    """The SSH front end, imported when the first machine is rented: it doubles a start."""
     from clore_sandbox.provision.door import open_door  # noqa: PLC0415 - see above
 
     return open_door
