@@ -21,7 +21,7 @@ from clore_ai.exceptions import OrderUncertain
 RENT = {"image": "i", "type": "on-demand", "currency": "bitcoin"}
 
 
-def until(condition: Any, timeout_s: float = 15) -> Any:
+def until(condition: Any, timeout_s: float = 60) -> Any:
     """The condition's first true value."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):

@@ -78,14 +78,16 @@ class Child:
 
 
 def _default_signals(user: Optional[int]) -> list[str]:
-    """Words before argv that give a child the default SIGINT and SIGQUIT.
+    """Words before argv that give a child the default SIGINT, SIGQUIT and SIGHUP.
 
-    A server started in the background by a shell without job control inherits them ignored, exec
-    keeps that, and Ctrl-C would die in every shell below it. The command line's server installs
+    A server started in the background by a shell without job control inherits them ignored, under
+    nohup the last of them, exec keeps that, and Ctrl-C would die in every shell below it, and what
+    runs in a terminal would outlive it. The command line's server installs
     handlers, which exec resets; where this runs inside somebody else's process, their signals are
     not ours to set, and a short Python sets them on the way.
     """
-    ignored = [s for s in (signal.SIGINT, signal.SIGQUIT) if signal.getsignal(s) == signal.SIG_IGN]
+    ours = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    ignored = [s for s in ours if signal.getsignal(s) == signal.SIG_IGN]
     if not ignored:
         return []
     if user is not None:  # who may not be able to enter the folder that this Python is in

@@ -300,12 +300,20 @@ class TestTerminal:
         terminal.type("\x04")
         assert terminal.process.wait(10) == 0
 
-    def test_hanging_up_ends_what_runs_in_it(self, terminal, wait, nap):
+    def test_hanging_up_ends_what_runs_in_it(self, under_nohup, terminal, wait, nap):
+        """Also where the marketplace was started under nohup."""
         terminal.expect("# ")
         terminal.type(f"{nap}\n")
         wait(lambda: running(nap))
         terminal.process.kill()
         wait(lambda: not running(nap))
+
+
+@pytest.fixture
+def under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def running(command):
