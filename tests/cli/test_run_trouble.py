@@ -90,12 +90,14 @@ def go(renter: Renter, order: int) -> None:
 
 
 class Relay:
-    """A TCP relay to an order's SSH, which can be cut and blocked as a Wi-Fi is."""
+    """A TCP relay to an order's SSH, which can be cut, blocked or go silent, as a Wi-Fi is."""
 
     def __init__(self, port: int) -> None:
         self._to = port
         self._open = True
-        self._pairs: list[socket.socket] = []
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        self._silent = 0
+        """So many of the pairs, the first, are silent: nothing passes, not even their end."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.refused = 0
@@ -110,21 +112,40 @@ class Relay:
                     near.close()
                     continue
                 far = socket.create_connection(("127.0.0.1", self._to))
-                self._pairs += [near, far]
+                self._pairs.append((near, far))
                 for a, b in ((near, far), (far, near)):
-                    threading.Thread(target=self._copy, args=(a, b), daemon=True).start()
+                    copy = threading.Thread(target=self._copy, args=(len(self._pairs), a, b))
+                    copy.daemon = True
+                    copy.start()
 
-    def _copy(self, a: socket.socket, b: socket.socket) -> None:
+    def _copy(self, number: int, a: socket.socket, b: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := a.recv(65536):
-                b.sendall(data)
+                if number > self._silent:
+                    b.sendall(data)
         for each in (a, b):
+            if number > self._silent:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def connections(self) -> int:
+        """How many were made."""
+        return len(self._pairs)
+
+    def go_silent(self) -> None:
+        """The connections of now say nothing any more, with no end; new ones are as ever.
+
+        The machine has given them up.
+        """
+        self._silent = len(self._pairs)
+        for _, far in self._pairs:
             with contextlib.suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                far.shutdown(socket.SHUT_RDWR)
 
     def block(self) -> None:
         self._open = False
-        for each in self._pairs:
+        for each in sum(self._pairs, ()):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
@@ -134,7 +155,7 @@ class Relay:
     def close(self) -> None:
         self.block()
         self._listener.close()
-        for each in self._pairs:
+        for each in sum(self._pairs, ()):
             each.close()
 
 
@@ -147,9 +168,9 @@ def relay(renter: Renter, order: int, tmp_path: Path) -> Iterator[Relay]:
     programs.mkdir()
     real = shutil.which("ssh")
     (programs / "ssh").write_text(
-        f'#!/bin/sh\nexec {real} -o ProxyCommand="nc -N 127.0.0.1 {made.port}" "$@"\n'
+        f'#!/bin/sh\nexec {real} $FIRST -o ProxyCommand="nc -N 127.0.0.1 {made.port}" "$@"\n'
         if shutil.which("nc")
-        else f"#!/bin/sh\nexec {real} -o ProxyCommand='bash -c \"exec 3<>/dev/tcp/127.0.0.1/"
+        else f"#!/bin/sh\nexec {real} $FIRST -o ProxyCommand='bash -c \"exec 3<>/dev/tcp/127.0.0.1/"
         f'{made.port}; cat <&3 & exec cat >&3"\' "$@"\n'
     )
     (programs / "ssh").chmod(0o700)
@@ -191,6 +212,49 @@ def test_another_wifi(
     assert process.returncode == 5
     assert "The connection is lost" in err
     assert "Connected again" in err
+
+
+KEPT_ALIVE_S = 1
+SSH_FIRST = f"-o ServerAliveInterval={KEPT_ALIVE_S} -o ServerAliveCountMax=2"
+"""Time is scaled: as shipped, ssh asks every 5 s, and gives up after three without an answer."""
+
+
+def test_a_connection_that_goes_silent(
+    renter: Renter, order: int, relay: Relay, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Another Wi-Fi, another address: the old connection has no end, and nobody says so."""
+    renter.env["FIRST"] = SSH_FIRST
+    process = start("--", COUNTER)
+    out = first_line(process)
+    for _ in range(2):
+        before = relay.connections
+        relay.go_silent()
+        until(lambda before=before: relay.connections > before, "another connection", 60)  # type: ignore[misc]
+    rest, err = whole(process)
+    assert out + rest == ALL_LINES, err
+    assert process.returncode == 5
+
+
+def test_a_sleep_longer_than_every_time_out(
+    renter: Renter, order: int, relay: Relay, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """The machine gave the connection up, the laptop does not know, the job has long ended."""
+    renter.env["FIRST"] = SSH_FIRST
+    home = Path(renter("ssh", order, "--", "pwd").out.strip())
+    process = start("--lost-after", "0.05m", "--", COUNTER)
+    out = first_line(process)
+    pids = [process.pid, *masters(renter.home)]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    relay.go_silent()
+    (code,) = home.glob(".clore/jobs/*/code")
+    until(lambda: code.read_text().strip() == "5", "the job's end", 60)
+    time.sleep(3 * KEPT_ALIVE_S + 1)  # longer than ssh waits, and than the machine may be silent
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    rest, err = whole(process)
+    assert out + rest == ALL_LINES, err
+    assert process.returncode == 5
 
 
 def test_a_laptop_that_sleeps(

@@ -30,6 +30,8 @@ _LONGEST_PATH = 80
 """A socket's path holds 104 characters at most (macOS), and ssh adds 17 while it makes one."""
 _SSH_FAILED = 255
 _POLL_S = 0.01
+_LEFT_S = 1.0
+"""What a program started, a ProxyCommand above all, may outlive it for ever, and hold its pipes."""
 _QUICK = (
     "-o", "BatchMode=yes",
     "-o", "ConnectTimeout=10",
@@ -160,12 +162,14 @@ class Line:
 
     async def close(self) -> None:
         """Leave; what runs there goes on."""
-        if self._master is not None and self._master.returncode is None:
-            end(self._master)
-            await self._master.wait()
-        if self._reading is not None:
-            await asyncio.wait([self._reading], timeout=1)
-            self._reading.cancel()
+        if self._master is not None and self._reading is not None:
+            if self.up or not self._reading.done():
+                end(self._master)
+            # Not for its exit: asyncio tells that when nobody holds its pipes any more.
+            await asyncio.wait([self._reading], timeout=_LEFT_S)
+            if not self._reading.done():
+                end(self._master, signal.SIGKILL)
+                self._reading.cancel()
         self._remove()
 
     def _remove(self) -> None:
@@ -174,7 +178,7 @@ class Line:
 
     async def _check(self, path: Path) -> None:
         if not self.up and self._reading is not None:
-            await self._reading
+            await asyncio.wait([self._reading], timeout=_LEFT_S)
             raise self._refused()
         if not path.exists():  # noqa: ASYNC240 - in memory
             raise Lost(f"no answer in {OPEN_WITHIN_S:.0f} s")
@@ -199,10 +203,10 @@ class Line:
         return Lost(said or "ssh ended")
 
 
-def end(process: asyncio.subprocess.Process) -> None:
+def end(process: asyncio.subprocess.Process, how: int = signal.SIGTERM) -> None:
     """End a program with all that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, how)
 
 
 def _socket_folder(home: Path) -> Path:

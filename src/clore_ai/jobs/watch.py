@@ -36,6 +36,7 @@ _BUSY_SHARE = 10
 """A pause between two fetches is so many times as long as one takes, at least."""
 _SILENT_S = 30.0
 """The follower says that it is there every 5 s or so."""
+_LAST_WORDS_S = 5.0
 _TRIES = 5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _LAST_FETCH_S = 60.0
@@ -345,8 +346,8 @@ class Watch:
                 if not piece:
                     break
                 await self.output.take(piece)
-            await words
-            await process.wait()
+            # A ProxyCommand that outlived it may hold the other pipe open.
+            await asyncio.wait({words}, timeout=_LAST_WORDS_S)
         finally:
             end(process)
             await _cancelled(words)
