@@ -235,3 +235,25 @@ def processes_with(mark: str) -> list[str]:
         if command and mark.encode() in command + environment and int(folder.name) != os.getpid():
             found.append(command.replace(b"\0", b" ").decode("utf-8", "replace"))
     return found
+
+
+def followers(renter: Renter) -> list[int]:
+    """The processes of this user's that see a job through in the background."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            if (
+                b"clore_ai.cli._follow" in (each / "cmdline").read_bytes()
+                and f"CLORE_HOME={renter.home}".encode() in (each / "environ").read_bytes()
+            ):
+                found.append(int(each.name))
+        except OSError:
+            continue
+    return found
+
+
+def killed(renter: Renter) -> None:
+    """Its follower, as with a laptop that is switched off; a copy of ssh may live on."""
+    (pid,) = followers(renter)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not followers(renter), "the end of the follower")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .driver import until
+from .driver import followers, killed, until
 
 if TYPE_CHECKING:
     from .driver import Renter
@@ -35,28 +35,6 @@ def order(renter: Renter, folder: Path) -> int:
 
 def go(renter: Renter, order: int) -> None:
     renter("ssh", order, "--", "touch work/w/go")
-
-
-def followers(renter: Renter) -> list[int]:
-    """The processes of this user's that see a job through in the background."""
-    found = []
-    for each in Path("/proc").glob("[0-9]*"):
-        try:
-            if (
-                b"clore_ai.cli._follow" in (each / "cmdline").read_bytes()
-                and f"CLORE_HOME={renter.home}".encode() in (each / "environ").read_bytes()
-            ):
-                found.append(int(each.name))
-        except OSError:
-            continue
-    return found
-
-
-def killed(renter: Renter) -> None:
-    """Its follower, as with a laptop that is switched off; a copy of ssh may live on."""
-    (pid,) = followers(renter)
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: not followers(renter), "the end of the follower")
 
 
 def catches(pid: int, number: int) -> bool:

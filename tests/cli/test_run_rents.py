@@ -13,7 +13,7 @@ from clore_ai.ledger import Ledger, account_of
 from clore_ai.rental.reap import cost_usd
 from clore_sandbox import Sandbox
 
-from .driver import FLEET, interrupt, until
+from .driver import FLEET, Clore, interrupt, killed, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,34 @@ def test_keep_leaves_the_machine_with_a_lease(renter: Renter, folder: Path) -> N
     assert 6_000 < lease["left_s"] <= 7_200
     assert renter("run", "--order", order, "--folder", folder, "--", "cat kept").out == "1\n"
     renter("run", "--order", order, "--cancel", "--folder", folder, "--", "true")
+    assert running(renter) == []
+
+
+def test_a_bid_is_held_while_somebody_watches(
+    renter: Renter, folder: Path, market: Sandbox
+) -> None:
+    """Outbid while nobody did, it is raised as soon as somebody does, below the limit."""
+    words = ("--gpu", "RTX", "--currency", "USD", "--spot", "--max-bid", "5/h", "--yes")
+    rented = renter("run", *words, "--detach", "--folder", folder, "--", "sleep 300")
+    assert "Nothing raises its bid" not in rented.err
+    killed(renter)
+    (order,) = renter("orders", "--json").data
+    key = market.create_account({"USD-Blockchain": 1_000})
+    home = renter.home.with_name(".rival")
+    rival = Clore(home, {**renter.env, "CLORE_API_KEY": key, "CLORE_HOME": str(home)}, key)
+    bid = order["price"] + 0.5
+    rival("deploy", order["server_id"], "--image", "img", "--type", "spot",
+          "--currency", "USD", "--spot-price", bid)  # fmt: skip
+    (stands,) = renter("orders", "--json").data
+    assert stands["status"] != "running"
+    watching = renter.start("attach", 1)
+    with watching:
+        until(lambda: renter("orders", "--json").data[0]["status"] == "running", "its turn", 60)
+        (again,) = renter("orders", "--json").data
+        assert bid < again["price"] < bid + 0.01
+        interrupt(watching)
+        said = watching.communicate("c\n", timeout=60)[1]
+    assert "The bid was raised to" in said
     assert running(renter) == []
 
 

@@ -69,11 +69,13 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     _job.programs()
     _fit(options)
     spec = _job_options.read(words, options)
-    more = {
-        "lost_after_s": _job_options.lost_after_s(options), "fetch_every_s": options["fetch_every"]
-    }  # fmt: skip
     # --env is the job's: it goes through SSH, not through the service.
     wish = None if options["order_id"] else _wish.read({**options, "env": ()})
+    more = {
+        "lost_after_s": _job_options.lost_after_s(options),
+        "fetch_every_s": options["fetch_every"],
+        "max_bid_usd": wish.most_usd_per_hour if wish and wish.max_bid_usd is not None else None,
+    }
     console = Console(to_stderr=options["as_json"])
     job: Job | None = None
     code = 0
@@ -156,7 +158,7 @@ def _rented(api: CloreAI, kept: Jobs, job: Job, wish: Wish, *, yes: bool) -> Ren
     """A machine for it; where there is none, the job never was."""
     interrupt_by_any()
     try:
-        rented = _rent.rent(api, wish, yes=yes)
+        rented = _rent.rent(api, wish, yes=yes, holds=True)
     except BaseException:
         kept.drop(job)
         raise

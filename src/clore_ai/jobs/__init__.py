@@ -46,7 +46,7 @@ class Spec:
         """What the shell there is given."""
         return remote.with_setup(remote.line_of(self.command), self.setup)
 
-    def record(self, order_id: int, *, cancels: bool, **more: float) -> dict[str, object]:
+    def record(self, order_id: int, *, cancels: bool, **more: float | None) -> dict[str, object]:
         """The fields of its `Job`; `more`: those with a default."""
         return {
             **more,

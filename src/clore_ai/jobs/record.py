@@ -53,6 +53,8 @@ class Job:
     cancels: bool = False
     lost_after_s: float = 300.0
     fetch_every_s: float = 10.0
+    max_bid_usd: float | None = None
+    """USD per **hour**, without fee: up to this its machine's spot bid is held; else it stays."""
     state: State = "new"
     code: int | None = None
     begun_at: float = field(default_factory=time.time)

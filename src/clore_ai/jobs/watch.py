@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Literal, TypeVar
 
 from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded, TransportError
-from clore_ai.jobs import folder, remote
+from clore_ai.jobs import bid, folder, remote
 from clore_ai.jobs.copy import Copier, CopyError
 from clore_ai.jobs.line import Line, Lost, end
 from clore_ai.models import Order
@@ -104,6 +104,7 @@ class Watch:
         self._fresh = self.order is not None
         main = asyncio.ensure_future(self._through())
         asked = asyncio.ensure_future(self._asked())
+        holding = asyncio.ensure_future(bid.hold(self.engine, self.job, self.tell))
         try:
             while True:
                 await asyncio.wait({main, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -118,6 +119,7 @@ class Watch:
         finally:
             await _cancelled(asked)
             await _cancelled(main)
+            await _cancelled(holding)
             if self._line is not None:
                 await asyncio.shield(self._line.close())
 
@@ -229,18 +231,14 @@ class Watch:
         while True:
             tries += 1
             order = self.order or await self._first_look()
-            self.order = order
-            target = self.engine.session.access.target(order, tell=self.tell)
-            line = Line(target, self.jobs.home, self.forwards)
             try:
-                await line.open()
+                self._line = await self._opened(order)
             except Lost as exc:
                 self._trouble = str(exc)
             else:
                 if told:
                     self.tell("Connected again.")
-                self._line = line
-                return line
+                return self._line
             if again and not told and tries > 1:
                 told = True
                 self.tell(f"The connection is lost ({self._trouble}); the job goes on. Trying on…")
@@ -255,6 +253,16 @@ class Watch:
                 )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _opened(self, order: Order) -> Line:
+        if order.ssh_port is None or not order.ssh_hosts:
+            raise Lost("it stands still, and has no SSH address")  # outbid, or not up again yet
+        self.order = order
+        line = Line(
+            self.engine.session.access.target(order, tell=self.tell), self.jobs.home, self.forwards
+        )
+        await line.open()
+        return line
 
     async def _first_look(self) -> Order:
         session = self.engine.session

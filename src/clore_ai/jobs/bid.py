@@ -1,0 +1,40 @@
+"""Holds the bid of a spot machine at the lowest that wins, as long as its job is watched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable
+
+from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded
+from clore_ai.rental import flight, pilot
+
+if TYPE_CHECKING:
+    from clore_ai.jobs.engine import Engine
+    from clore_ai.jobs.record import Job
+    from clore_ai.rental.flight import SpotEvent
+
+_WORDS = {
+    "outbid": "Outbid: the machine stands still, unbilled.",
+    "beaten": "Others bid more than your limit: the machine stands still, unbilled.",
+    "offline": "The machine's host is offline.",
+}
+
+
+async def hold(engine: Engine, job: Job, tell: Callable[[str], object]) -> None:
+    """See to the bid until the order ends, or this task is cancelled; then it stays as it is."""
+    if job.max_bid_usd is None:
+        return
+
+    def said(event: SpotEvent) -> None:
+        if event.event == "raised" and event.usd_per_hour is not None:
+            tell(f"The bid was raised to ${event.usd_per_hour:.4f}/h.")
+        elif event.event in _WORDS:
+            tell(_WORDS[event.event])
+
+    wishes = flight.Wishes(max_usd_per_hour=job.max_bid_usd)
+    # The job goes on whatever becomes of its bid.
+    try:
+        await engine.drive(pilot.fly(engine.session, flight.Flight(job.order_id, wishes, said)))
+    except (NotFoundError, OrderEnded):
+        pass  # as its watch finds out, too
+    except CloreAPIError as exc:
+        tell(f"Its bid stays as it is: {exc}")
