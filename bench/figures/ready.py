@@ -1,7 +1,8 @@
-"""How long a test waits for its marketplace: the set-up of the fixture `clore_sandbox`."""
+"""How long a test waits for its marketplace, and a newcomer for the end of `clore demo`."""
 
 from __future__ import annotations
 
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from bench.setting import Setting
 
 AT_MOST_S = 0.3
+DEMO_AT_MOST_S = 30.0
+DEMOS = 3
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -23,4 +26,17 @@ def measure(setting: Setting) -> list[Row]:
         with marketplace():
             seconds.append(time.perf_counter() - began)
     what = "a fresh marketplace for a test"
-    return [timed(what, Pairs(seconds[1:], []), ours_at_most_s=AT_MOST_S)]
+    demos = [_demo(setting) for _ in range(1 if setting.quick else DEMOS)]
+    return [
+        timed(what, Pairs(seconds[1:], []), ours_at_most_s=AT_MOST_S),
+        timed("clore demo", Pairs(demos, []), ours_at_most_s=DEMO_AT_MOST_S,
+              notes=["the paces of the service are in it."]),
+    ]  # fmt: skip
+
+
+def _demo(setting: Setting) -> float:
+    began = time.perf_counter()
+    subprocess.run(
+        [setting.places.ours.clore, "demo"], env=setting.environ(), check=True, capture_output=True
+    )
+    return time.perf_counter() - began

@@ -274,6 +274,7 @@ def _instead(flight: Flight, fallback: Fallback) -> str:
     return f"on demand on server {flight.order and flight.order.server_id}{most}, {after}"
 
 
+_TELLING = 10
 _WORDS = {
     "begins": "Looking at {0}",
     "runs": "Runs at {1}",
@@ -327,9 +328,11 @@ def _sum_up(report: SpotReport, *, as_json: bool) -> None:
         unknown = "; what on demand would have cost is not known" if saved is None else ""
         _output.note(f"{said}{unknown}.")
         return
-    less = "less" if saved >= 0 else "more"
+    less, part = "less" if saved >= 0 else "more", abs(saved) / report.on_demand
+    # Of some seconds a share says nothing: the service bills whole minutes.
+    shown = f" ({part:.0%})" if part < _TELLING else ""
     _output.note(
-        f"{said}: {_amount(report, abs(saved))} ({abs(saved) / report.on_demand:.0%}) {less} than "
+        f"{said}: {_amount(report, abs(saved))}{shown} {less} than "
         f"on demand for the same time, {_amount(report, report.on_demand)}.",
         bold=True,
     )
