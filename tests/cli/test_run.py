@@ -258,15 +258,18 @@ def test_bad_input_is_refused_before_anything_is_sent(
         assert said in renter("run", *words, fails=2).err
     assert renter.requests("my_orders") == []
     assert not (renter.home / "jobs").exists()
-    assert "have no order 7" in renter("run", "--order", 7, "--", "x", fails=4).err
+    unknown = renter("run", "--order", 7, "--", "x", fails=4).err
+    assert "have no order 7" in unknown
+    assert "billed" not in unknown
 
 
 def test_an_order_that_ended_is_said_to_have(renter: Renter, order: int, folder: Path) -> None:
-    """Nothing is uploaded; the job is not left as one that runs."""
+    """Nothing is uploaded; the job never was, and nothing is said to be billed."""
     renter("cancel", order)
-    assert "has ended" in run(renter, order, folder, "--", "true", fails=4).err
-    (job,) = renter("jobs", "--json").data
-    assert job["state"] == "lost"
+    said = run(renter, order, folder, "--", "true", fails=4).err
+    assert "has ended" in said
+    assert "billed" not in said
+    assert renter("jobs", "--json").data == []
 
 
 def test_a_command_that_is_not_there(renter: Renter, order: int, folder: Path) -> None:

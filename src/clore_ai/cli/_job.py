@@ -91,16 +91,21 @@ def _through(
     stop: bool,
     **more: Any,  # noqa: ANN401 - Watch's
 ) -> int:
+    from clore_ai.exceptions import NotFoundError, OrderEnded  # noqa: PLC0415 - not for --help
+
     if job.state == "new" and "line" not in more:
         _output.note(f"Job {job.id} was not started: the clore that began it was stopped.")
         return close(api, jobs, job) or LOST
     if job.over and (job.fetched or job.state != "ended"):  # its machine is all that is left
         return close(api, jobs, job, lost=job.state == "lost") or job.code or 0
+    watching = job.state == "running"
     try:
         jobs.save(job)
         ending = watched(api, jobs, job, console, stop=stop, **more)
-    except BaseException:
-        if job.over and not job.fetched:
+    except BaseException as exc:
+        if not watching and isinstance(exc, (NotFoundError, OrderEnded)):
+            jobs.drop(job)  # there is no such machine: the job never was
+        elif job.over and not job.fetched:
             _output.note(
                 f"Job {job.id} ended with {job.code}, and its outputs are not all here: order "
                 f"{job.order_id} stays, and is billed. Try again: clore attach {job.id}   "

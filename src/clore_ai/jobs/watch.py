@@ -330,7 +330,8 @@ class Watch:
         access = self.engine.session.access
         sent = access.folder(self.job.order_id) / folder.list_name(self._folder)
         count = await copier.upload(paths, sent)
-        self.tell(f"Uploaded the working folder: {count} files, what changed of them.")
+        files = "1 file" if count == 1 else f"{count} files"
+        self.tell(f"Uploaded the working folder: {files}, what changed of them.")
 
     async def _start(self, line: Line) -> None:
         self._begun = True
