@@ -123,13 +123,33 @@ def test_what_git_ignores_stays_here(renter: Renter, order: int, folder: Path) -
     }
 
 
+SECOND_NS = 1_700_000_000_000_000_000
+"""A moment, in nanoseconds: rsync tells files of one size apart by the second alone."""
+
+
+def test_the_last_word_within_a_second_comes_back(renter: Renter, order: int, folder: Path) -> None:
+    """A file of the same size, written again in the second in which it was fetched."""
+    script = (
+        "mkdir o; printf 1 > o/x; touch -d @1700000000.1 o/x; until [ -e go ]; do sleep 0.1; done;"
+        " printf 2 > o/x; touch -d @1700000000.9 o/x"
+    )
+    words = ("--folder", folder, "--output", "o", "--fetch-every", "0.1", "--", script)
+    with renter.start("run", "--order", order, *words) as process:
+        until((folder / "o" / "x").exists, "the first word", 60)
+        renter("ssh", order, "--", "touch work/work_here/go")
+        assert process.wait(60) == 0
+    assert (folder / "o" / "x").read_text() == "2"
+
+
 def test_a_second_run_uploads_what_changed(renter: Renter, order: int, folder: Path) -> None:
     """What is the same is not sent again; what was removed here is removed there, nothing else."""
     tree(folder, {"same": "1", "changed": "1", "gone/old": "1"})
+    os.utime(folder / "changed", ns=(SECOND_NS, SECOND_NS))
     (folder / "big").write_bytes(os.urandom(3_000_000))
     stamp = "stat -c %i same big > .seen; touch made; ls"
     run(renter, order, folder, "--", stamp)
     tree(folder, {"changed": "2"})
+    os.utime(folder / "changed", ns=(SECOND_NS + 9, SECOND_NS + 9))
     (folder / "gone" / "old").unlink()
     again = run(
         renter, order, folder, "--", "cat changed; stat -c %i same big | cmp - .seen; ls gone"

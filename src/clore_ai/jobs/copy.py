@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shlex
 import shutil
 import tarfile
@@ -35,6 +36,10 @@ AT_MOST_S = 6 * 3600.0
 """For one copy: a dead connection is noticed by ssh itself, much sooner."""
 _PARTIAL, _VANISHED, _NOT_HERE = 23, 24, 127
 _CHUNK = 1 << 18
+_SECOND_NS = 1_000_000_000
+_VERSION = re.compile(rb"rsync +version (\d+)\.(\d+)\.(\d+)")
+_COMPARES_NS = (3, 1, 3)
+_ANSWERS_WITHIN_S = 10.0
 _NO_ROOM = b"No space left on device", b"Disk quota exceeded"
 
 
@@ -80,13 +85,10 @@ class Copier:
             done = await self.line.fed(f"cd {self.work} && xargs -0 rm -f --", remove(gone))
             await self._check(done, "remove old files", there=True)
         if self.by_rsync:
-            words = (
-                "rsync", "-rlptDz", "--files-from=-", "--from0", "-e", self.line.shell, "./",
-                f"{self.line.address}:{self.work}/",
-            )  # fmt: skip
-            done = await self._rsync(words, b"\0".join(paths))
-            if done.code != _VANISHED:
-                await self._check(done, "upload the working folder", there=True)
+            await self._send(paths)
+            alike = [os.fsencode(path) for path in now if _alike(before.get(path), now[path])]
+            if alike:
+                await self._send(alike, "--ignore-times")
         else:
             self._need_tar()
             changed = [
@@ -96,6 +98,15 @@ class Copier:
         with suppress(OSError):  # then all of it goes next time
             write_private(sent, json.dumps(now))
         return len(now)
+
+    async def _send(self, paths: Sequence[bytes], *options: str) -> None:
+        words = (
+            "rsync", "-rlptDz", *options, "--files-from=-", "--from0", "-e", self.line.shell, "./",
+            f"{self.line.address}:{self.work}/",
+        )  # fmt: skip
+        done = await self._rsync(words, b"\0".join(paths))
+        if done.code != _VANISHED:
+            await self._check(done, "upload the working folder", there=True)
 
     async def fetch(self, outputs: Sequence[str]) -> list[str]:
         """Bring these folders or files back, as they are now; those that are not there (yet).
@@ -107,7 +118,8 @@ class Copier:
             self._need_tar()
             return await self._unpack(outputs)
         words = (
-            "rsync", "-rlptD", "--partial", "--files-from=-", "--from0", "-e", self.line.shell,
+            "rsync", "-rlptD", await _exactly(), "--partial",
+            "--files-from=-", "--from0", "-e", self.line.shell,
             f"{self.line.address}:{self.work}/", "./",
         )  # fmt: skip
         done = await self._rsync(words, b"\0".join(os.fsencode(each) for each in outputs))
@@ -221,6 +233,21 @@ class Copier:
         return await asyncio.create_subprocess_exec(
             *self.line.words(line), stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
+
+
+def _alike(before: list[int] | None, now: list[int]) -> bool:
+    """Would rsync take a changed file for the one that was sent? It looks at size and second."""
+    if before is None or before == now:
+        return False
+    return before[0] == now[0] and before[1] // _SECOND_NS == now[1] // _SECOND_NS
+
+
+async def _exactly() -> str:
+    """The option with which rsync sees a change within a second: the last one of a job counts."""
+    done = await _programs.run_async(Exec(("rsync", "--version"), b"", _ANSWERS_WITHIN_S))
+    found = _VERSION.search(done.out)
+    version = tuple(map(int, found.groups())) if found else ()
+    return "--modify-window=-1" if version >= _COMPARES_NS else "--ignore-times"
 
 
 def _missing(done: Done) -> list[str]:
