@@ -136,16 +136,3 @@ def test_a_follower_leaves_to_who_attaches_or_stops(
     assert f"Cancelled: order {order}" in done.err
     assert renter("jobs", "--json").data[0]["state"] == "stopped"
     assert followers(renter) == []
-
-
-def test_a_host_that_is_lost_under_a_follower(renter: Renter, folder: Path) -> None:
-    """It is noted, and the machine is cancelled, with nobody there."""
-    renter.fault("create_order", "host_dies", delay_s=7_200)
-    order = renter.rent()
-    words = ("--order", order, "--cancel", "--detach", "--folder", folder)
-    renter("run", *words, "--lost-after", "0.05m", "--", "sleep 600")
-    renter.market.jump(3 * 3_600)
-    until(lambda: renter("orders", "--json").data == [], "the order's end", 90)
-    until(lambda: not followers(renter), "the end of the follower")
-    (job,) = renter("jobs", "--json").data
-    assert (job["state"], job["cancelled"]) == ("lost", True)

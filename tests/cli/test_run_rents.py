@@ -13,7 +13,7 @@ from clore_ai.ledger import Ledger, account_of
 from clore_ai.rental.reap import cost_usd
 from clore_sandbox import Sandbox
 
-from .driver import FLEET, Clore, interrupt, killed, until
+from .driver import FLEET, Clore, followers, interrupt, killed, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,3 +207,15 @@ def test_max_cost_is_for_all_machines_of_a_job(renter: Renter, folder: Path) -> 
     assert "does not begin again" in err
     assert len(renter.orders()) == 3
     assert running(renter) == []
+
+
+def test_a_host_that_is_lost_under_a_follower(renter: Renter, folder: Path) -> None:
+    """It is noted, and the machine is cancelled, with nobody there."""
+    renter.fault("create_order", "host_dies", delay_s=7_200)
+    words = ("--verify", "ssh", "--detach", "--folder", folder, "--lost-after", "0.05m")
+    renter("run", *WISH, *words, "--", "sleep 600")
+    renter.market.jump(3 * 3_600)
+    until(lambda: renter("orders", "--json").data == [], "the order's end", 90)
+    until(lambda: not followers(renter), "the end of the follower")
+    (job,) = renter("jobs", "--json").data
+    assert (job["state"], job["cancelled"]) == ("lost", True)

@@ -221,14 +221,13 @@ def test_half_an_answer(kind: str, cut: int, heard: io.StringIO) -> None:
     clean(heard.getvalue(), SECRETS.values(), "a log")
 
 
-def test_no_answer(kind: str, market: Sandbox, heard: io.StringIO) -> None:
+def test_no_answer(kind: str, place: Sandbox, heard: io.StringIO) -> None:
     """Cut off, too late, or nobody there: httpx's own frames, which hold the key, are gone."""
-    with contextlib.suppress(ValueError):
-        market.create_account({"bitcoin": 1}, api_key=KEY)
+    place.create_account({"bitcoin": 1}, api_key=KEY)
     for endpoint in ("wallets", "my_orders", "my_servers"):
-        market.fault(endpoint, "cut_before", key=KEY)
-    market.fault("spot_marketplace", "late", key=KEY, delay_s=2.0)
-    failures = every_call(kind, market.base_url, timeout=0.5)
+        place.fault(endpoint, "cut_before", key=KEY)
+    place.fault("spot_marketplace", "late", key=KEY, delay_s=2.0)
+    failures = every_call(kind, place.base_url, timeout=0.5)
     assert sum(isinstance(f, TransportError) for f in failures) >= 4
     nobody = every_call(kind, "http://127.0.0.1:9/v1")
     assert all(isinstance(f, TransportError) for f in nobody)
