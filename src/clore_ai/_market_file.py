@@ -144,4 +144,6 @@ def _held_s(path: Path, now: Instant) -> float:
 def _age_s(mono: float, local: float, now: Instant) -> float:
     age = now.mono - mono
     by_wall = now.wall - now.ahead_s - local
-    return age if age >= 0 and abs(age - by_wall) <= _SAME_CLOCK_S else float("inf")
+    # It may have been written since `now` was.
+    same = age >= -_SAME_CLOCK_S and abs(age - by_wall) <= _SAME_CLOCK_S
+    return max(age, 0.0) if same else float("inf")

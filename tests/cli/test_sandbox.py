@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
@@ -61,6 +63,13 @@ def test_up_detached_status_down(local: Clore) -> None:
     local("sandbox", "status", fails=6)
 
 
+def _answers(port: int | None) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port or 0), timeout=5).close()
+        return True
+    return False
+
+
 def test_state_is_kept_in_a_file(local: Clore, tmp_path: Path) -> None:
     """With --db, orders, key and port choice outlive a restart; --port takes that port."""
     db = tmp_path / "market.db"
@@ -76,7 +85,7 @@ def test_state_is_kept_in_a_file(local: Clore, tmp_path: Path) -> None:
     second = local("sandbox", "up", "--detach", "--json", *words).data
     assert {**second, "control_key": ""} == {**first, "control_key": ""}  # new at each start
     assert [o["id"] for o in user("orders", "--json").data] == [order]
-    until(lambda: user("orders", "--json").data[0]["status"] == "running", "the order")
+    until(lambda: _answers(user("orders", "--json").data[0]["ssh_port"]), "its SSH", 60)
     assert user("ssh", order, "--", "echo back").out == "back\n"
     user("cancel", order)
 

@@ -163,13 +163,8 @@ class Line:
     async def close(self) -> None:
         """Leave; what runs there goes on."""
         if self._master is not None and self._reading is not None:
-            if self.up or not self._reading.done():
-                end(self._master)
-            # Not for its exit: asyncio tells that when nobody holds its pipes any more.
-            await asyncio.wait([self._reading], timeout=_LEFT_S)
-            if not self._reading.done():
-                end(self._master, signal.SIGKILL)
-                self._reading.cancel()
+            await gone(self._master)
+            self._reading.cancel()
         self._remove()
 
     def _remove(self) -> None:
@@ -207,6 +202,17 @@ def end(process: asyncio.subprocess.Process, how: int = signal.SIGTERM) -> None:
     """End a program with all that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, how)
+
+
+async def gone(process: asyncio.subprocess.Process) -> None:
+    """End a program, and all that it started and that holds its pipes, and see it gone."""
+    # asyncio tells of an end when nobody holds the pipes any more.
+    over = asyncio.ensure_future(process.wait())
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        if not over.done():
+            end(process, how)
+            await asyncio.wait({over}, timeout=_LEFT_S)
+    over.cancel()
 
 
 def _socket_folder(home: Path) -> Path:

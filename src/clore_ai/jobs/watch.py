@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Callable, Literal, TypeVar
 from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded, TransportError
 from clore_ai.jobs import bid, folder, remote
 from clore_ai.jobs.copy import Copier, CopyError
-from clore_ai.jobs.line import Line, Lost, end
+from clore_ai.jobs.line import Line, Lost, gone
 from clore_ai.models import Order
 from clore_ai.rental import wait
 
@@ -358,7 +358,7 @@ class Watch:
             # A ProxyCommand that outlived it may hold the other pipe open.
             await asyncio.wait({words}, timeout=_LAST_WORDS_S)
         finally:
-            end(process)
+            await gone(process)
             await _cancelled(words)
         last = said.last
         if last is None or (last.size or 0) > self.output.size:

@@ -207,6 +207,8 @@ def test_the_file_is_believed_only_while_it_is_true(tmp_path):
     path = tmp_path / "home" / "shared" / "market-x.json"
     give_back = MarketFile(path).take(Instant(1000.0, 50.0))
     assert MarketFile(path).take(Instant(1000.0, 50.0)) is None
+    # Who read the clock just before the holder did does not pass it over.
+    assert MarketFile(path).take(Instant(999.99, 49.99)) is None
     give_back()
     MarketFile(path).put([record(1)], Instant(1000.0, 50.0))
     assert path.stat().st_mode & 0o077 == 0
