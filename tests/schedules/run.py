@@ -65,7 +65,7 @@ def play(plan: Plan, market: Market, folder: Path) -> Verdict:
             time.sleep(plan.after_s)
             os.kill(actors[0], signal.SIGKILL if plan.stop == "kill" else signal.SIGINT)
         for actor in actors:
-            _reap(actor, verdict, presses=plan.stop == "interrupt")
+            _reap(actor, verdict)
     else:
         _do(_acting(plan, server, home, notes[0]), verdict)
     verdict.reports = [note.read() for note in notes]
@@ -137,16 +137,9 @@ def _fork(work: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def _reap(child: int, verdict: Verdict, *, presses: bool = False) -> None:
-    """See it end. `presses`: who pressed Ctrl-C and sees nothing happen presses it again.
-
-    Python swallows one that falls into a finalizer, and the program goes on as if there was none.
-    """
+def _reap(child: int, verdict: Verdict) -> None:
     deadline = time.monotonic() + LONGEST_S
     while True:
-        if presses and time.monotonic() > deadline - LONGEST_S / 2:
-            presses = False
-            os.kill(child, signal.SIGINT)
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             break
