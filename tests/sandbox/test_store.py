@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clore_sandbox.store import AlreadyThere, Store, schema
+from clore_sandbox.store import PATIENCE_S, AlreadyThere, Store, schema
 
 TABLE = "CREATE TABLE things (name TEXT PRIMARY KEY, worth BIGINT)"
 
@@ -91,6 +91,35 @@ def test_what_comes_in_one_turn_of_the_loop_is_done_in_its_order(store):
     *changed, found = asyncio.run(many())
     assert changed == [1] * 150
     assert found == [f"{number:03}" for number in range(150)]
+
+
+def test_what_is_early_goes_before_what_comes_in_the_same_turn(store):
+    def append(name):
+        sql = "INSERT INTO things SELECT CAST(? AS TEXT), COUNT(*) FROM things"
+        return lambda tx: tx.do(sql, name)
+
+    async def many():
+        late = store.run(append("late")), store.run(append("later"))
+        early = store.run(append("early"), early=True), store.run(append("soon"), early=True)
+        await asyncio.gather(*late, *early)
+
+    asyncio.run(many())
+    rows = store.call(lambda tx: tx.all("SELECT name FROM things ORDER BY worth"))
+    assert [row["name"] for row in rows] == ["early", "soon", "late", "later"]
+
+
+def test_a_loop_goes_on_where_its_jobs_take_long(store):
+    """It waits for them for a moment, and no longer."""
+    go = threading.Event()
+
+    async def meanwhile():
+        waiting = asyncio.ensure_future(store.run(lambda tx: go.wait(10) and names(tx)))
+        await asyncio.sleep(PATIENCE_S)
+        assert not waiting.done()
+        go.set()
+        return await asyncio.wait_for(waiting, 10)
+
+    assert asyncio.run(meanwhile()) == []
 
 
 def test_one_that_raises_spoils_nothing_for_those_beside_it(store):

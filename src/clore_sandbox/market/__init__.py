@@ -144,21 +144,24 @@ class Market:
 
     # -- changing it ---------------------------------------------------------------------------
 
-    async def act(self, work: Callable[[Tx, Effects], T], *, wait: bool = False) -> T:
+    async def act(
+        self, work: Callable[[Tx, Effects], T], *, wait: bool = False, early: bool = False
+    ) -> T:
         """Carry out a transaction and what follows from it.
 
         Work that needs the time reads the clock itself, once it is its turn: what the books say
         came later began later. With the time of the request, one order could begin before the end
         of the one before it, where two workers wait for each other.
 
-        With `wait`, rooms that end have ended and those that boot have their ports on return.
+        With `wait`, rooms that end have ended and those that boot have their ports on return. With
+        `early`, it is carried out before what comes at the same moment.
         """
 
         def whole(tx: Tx) -> tuple[T, After]:
             effects = Effects()
             return work(tx, effects), self._after(tx, effects)
 
-        value, after = await self.store.run(whole)
+        value, after = await self.store.run(whole, early=early)
         if not after.nothing:
             await self.follow(after, wait=wait)
         return value
@@ -234,6 +237,8 @@ class Market:
                 effects=effects,
             ),
             wait=True,
+            # Whoever asks for the server at the same moment finds it free.
+            early=True,
         )
 
     async def set_spot_price(

@@ -12,7 +12,9 @@ and was measured several times as fast as the async drivers.
 
 Jobs that come in one turn of an event loop share a transaction: one beginning, one commit, one
 change of threads for all of them. Where one of them raises, they are undone together and each is
-done again in a transaction of its own, so nobody meets what another has raised.
+done again in a transaction of its own, so nobody meets what another has raised. The loop waits for
+them, up to `PATIENCE_S`: the thread lets go of the interpreter at every statement, and would wait
+for the loop as often to get it back, which takes twice as long in all.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import contextlib
 import queue
 import threading
 from concurrent.futures import Future
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Optional, Protocol, TypeVar, Union, cast
 
@@ -37,6 +40,8 @@ Value = Union[int, float, str, None]
 
 #: Jobs in one transaction: a commit shared by so many costs each of them next to nothing.
 MOST_TOGETHER = 64
+#: How long a loop waits for its jobs before it goes on without them, to see them done later.
+PATIENCE_S = 0.05
 _POSTGRES = ("postgresql://", "postgres://")
 
 
@@ -101,10 +106,15 @@ class _Job(Generic[T]):
     """Work, and who waits for it: a task of `loop`, or where that is None a thread."""
 
     def __init__(
-        self, work: Callable[[Tx], T], loop: Optional[asyncio.AbstractEventLoop] = None
+        self,
+        work: Callable[[Tx], T],
+        loop: Optional[asyncio.AbstractEventLoop] = None,
+        *,
+        early: bool = False,
     ) -> None:
         self.work = work
         self.loop = loop
+        self.late = not early
         self.result: Union[Future[T], asyncio.Future[T]] = (
             Future() if loop is None else loop.create_future()
         )
@@ -177,13 +187,22 @@ def _tell_each(jobs: Sequence[_Job[Any]]) -> None:
         job.tell()
 
 
+class _Turn:
+    """Jobs that came together; `done` once all of them are."""
+
+    def __init__(self, *jobs: _Job[Any]) -> None:
+        self.jobs = [*jobs]
+        self.done = threading.Event()
+
+
 class _Line:
-    """Jobs, one after the other on a connection; those that wait together share a transaction."""
+    """Jobs, one after the other on a connection; those that come together share a transaction."""
 
     def __init__(self, driver: Driver) -> None:
         #: None: the end.
-        self._jobs: queue.SimpleQueue[Optional[list[_Job[Any]]]] = queue.SimpleQueue()
-        self._turn: list[_Job[Any]] = []
+        self._turns: queue.SimpleQueue[Optional[_Turn]] = queue.SimpleQueue()
+        #: What has come in this turn of a loop.
+        self._coming: Optional[_Turn] = None
         opened: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._serve, args=(driver, opened), name="clore-sandbox-store", daemon=True
@@ -199,40 +218,42 @@ class _Line:
             opened.set_exception(exc)
             return
         opened.set_result(None)
-        while (jobs := self._jobs.get()) is not None:
-            for first in range(0, len(jobs), MOST_TOGETHER):
-                together = jobs[first : first + MOST_TOGETHER]
+        while (turn := self._turns.get()) is not None:
+            for first in range(0, len(turn.jobs), MOST_TOGETHER):
+                together = turn.jobs[first : first + MOST_TOGETHER]
                 _carry_out(driver, together)
                 _tell(together)
                 # Until the next one comes, nothing may keep this one's result alive.
                 del together
-            del jobs
+            turn.done.set()
+            del turn
         driver.close()
 
     def submit(self, work: Callable[[Tx], T]) -> Future[T]:
         job = _Job(work)
-        self._jobs.put([job])
+        self._turns.put(_Turn(job))
         return cast("Future[T]", job.result)
 
-    def run(self, work: Callable[[Tx], T]) -> asyncio.Future[T]:
+    def run(self, work: Callable[[Tx], T], *, early: bool = False) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
-        job = _Job(work, loop)
-        turn = self._turn
-        if not turn or turn[0].loop is not loop:
-            turn = self._turn = []
-            # Handed over one by one, they would take the interpreter from the loop one by one.
+        job = _Job(work, loop, early=early)
+        turn = self._coming
+        if turn is None or turn.jobs[0].loop is not loop:
+            turn = self._coming = _Turn()
             loop.call_soon(self._hand_over, turn)
-        turn.append(job)
+        turn.jobs.append(job)
         return cast("asyncio.Future[T]", job.result)
 
-    def _hand_over(self, turn: list[_Job[Any]]) -> None:
+    def _hand_over(self, turn: _Turn) -> None:
         """What came in one turn of the loop."""
-        if self._turn is turn:
-            self._turn = []
-        self._jobs.put(turn)
+        if self._coming is turn:
+            self._coming = None
+        turn.jobs.sort(key=attrgetter("late"))
+        self._turns.put(turn)
+        turn.done.wait(PATIENCE_S)
 
     def close(self) -> None:
-        self._jobs.put(None)
+        self._turns.put(None)
         self._thread.join()
 
 
@@ -282,9 +303,9 @@ class Store:
         """Carry out a transaction from a thread that may wait."""
         return self.submit(work).result()
 
-    async def run(self, work: Callable[[Tx], T]) -> T:
-        """Carry out a transaction from the event loop."""
-        return await self._writing.run(work)
+    async def run(self, work: Callable[[Tx], T], *, early: bool = False) -> T:
+        """Carry out a transaction from the event loop; `early`, before others that come with it."""
+        return await self._writing.run(work, early=early)
 
     async def read(self, work: Callable[[Tx], T]) -> T:
         """Read the books of one moment, without waiting for whoever writes; it must not write."""
