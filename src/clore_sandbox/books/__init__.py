@@ -91,41 +91,44 @@ def balance(tx: Tx, account: int, coin: str) -> int:
 
 def top_up(tx: Tx, account: int, coin: str, units: int) -> None:
     """Add units that come from outside; ValueError where the wallet cannot hold them."""
-    _add(tx, coin, {account: units})
-
-
-def _add(tx: Tx, coin: str, shares: Mapping[int, int]) -> None:
-    values: list[Value] = []
-    # Always in the same order, so that two processes never wait for each other.
-    for account, units in sorted(shares.items()):
-        values += [account, coin, units]
-    marks = ", ".join(["(?, ?, ?)"] * len(shares))
-    added = tx.do(
-        f"INSERT INTO wallets (account, coin, amount) VALUES {marks}"  # noqa: S608 - no values
-        " ON CONFLICT (account, coin) DO UPDATE SET amount = wallets.amount + excluded.amount"
-        " WHERE wallets.amount <= ? - excluded.amount",
-        *values,
-        MAX_UNITS,
-    )
-    if added < len(shares):
+    if not _move(tx, coin, {account: units}):
         raise ValueError("more than a wallet can hold")
 
 
 def pay(tx: Tx, source: int, coin: str, shares: Mapping[int, int]) -> None:
-    """Pay each account its share; ValueError, and so a rolled back transaction, if it cannot."""
+    """Pay each account its share; ValueError, and nothing is paid, if it cannot."""
     total = sum(shares.values())
-    if total == 0:
-        return
-    paid = tx.do(
-        "UPDATE wallets SET amount = amount - ? WHERE account = ? AND coin = ? AND amount >= ?",
-        total,
-        source,
-        coin,
-        total,
-    )
-    if not paid:
+    if not _move(tx, coin, {**shares, source: shares.get(source, 0) - total}):
         raise ValueError(f"account {source} cannot pay {total} units of {coin}")
-    _add(tx, coin, {target: units for target, units in shares.items() if units})
+
+
+def _move(tx: Tx, coin: str, units: Mapping[int, int]) -> bool:
+    """Change these wallets, all of them or none; False where one would be empty or too full."""
+    changes = {account: by for account, by in units.items() if by}
+    if not changes:
+        return True
+    each = " OR ".join(["account = ? AND amount BETWEEN ? AND ?"] * len(changes))
+    sql = _MOVE.format(
+        cases=" WHEN ? THEN ?" * len(changes), each=each, marks=", ".join("?" * len(changes))
+    )
+    values: list[Value] = [value for change in changes.items() for value in change]
+    values += [coin, *changes, coin]
+    for account, by in changes.items():
+        values += [account, max(0, -by), min(MAX_UNITS, MAX_UNITS - by)]
+    values.append(len(changes))
+    if tx.do(sql, *values):
+        return True
+    # An account of a captured body has no wallet until it earns something.
+    made = [tx.do(_NEW_WALLET, account, coin) for account in changes]
+    return any(made) and bool(tx.do(sql, *values))
+
+
+_MOVE = (
+    "UPDATE wallets SET amount = amount + CASE account{cases} END"
+    " WHERE coin = ? AND account IN ({marks})"
+    " AND (SELECT COUNT(*) FROM wallets WHERE coin = ? AND ({each})) = ?"
+)
+_NEW_WALLET = "INSERT INTO wallets VALUES (?, ?, 0) ON CONFLICT (account, coin) DO NOTHING"
 
 
 def bill_of(row: Row) -> billing.Bill:

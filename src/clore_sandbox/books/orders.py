@@ -20,7 +20,7 @@ from clore_sandbox.rules import auction, billing
 from clore_sandbox.store.schema import MARKETPLACE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from clore_sandbox.books.turns import Effects, Terms
     from clore_sandbox.store import Row, Tx
@@ -33,7 +33,6 @@ __all__ = [
     "cancel",
     "connect",
     "create",
-    "load",
     "of_account",
     "offers",
     "running",
@@ -142,17 +141,17 @@ def _offered(record: str, kind: str) -> _Offered:
 
 def _server_state(
     tx: Tx, ask: OrderAsk, *, account: int, now_ms: int, terms: Terms, effects: Effects
-) -> Optional[rules.ServerState]:
-    """The server that is asked for, once it and the account are billed."""
-    asked = (now_ms, ask.server, account, account, ask.server)
+) -> tuple[Optional[rules.ServerState], int]:
+    """The server that is asked for and what is in the wallet, once both are billed."""
+    asked = (account, ask.coin, now_ms, ask.server, account, account, ask.server)
     row = tx.one(_STATE, *asked)
     if row is not None and row["due"]:
         turns.settle(tx, now_ms, terms, effects, account=account, server=ask.server)
         row = tx.one(_STATE, *asked)
     if row is None:
-        return None
+        return None, 0
     offered = _offered(row["record"], ask.type)
-    return rules.ServerState(
+    state = rules.ServerState(
         owner=row["owner"],
         online=bool(row["online"]),
         rented=bool(row["taken"] or row["busy"]),
@@ -161,10 +160,12 @@ def _server_state(
         own_offer=ask.type == "spot" and tx.number(_OWN_OFFERS, account, ask.server) > 0,
         max_rental_ms=offered.max_rental_ms,
     )
+    return state, row["balance"] or 0
 
 
 _STATE = (
     "SELECT owner, online, taken, record,"  # noqa: S608 - no values
+    " (SELECT amount FROM wallets WHERE account = ? AND coin = ?) AS balance,"
     " EXISTS (SELECT 1 FROM orders WHERE server = servers.id AND running = 1"
     " AND type = 'on-demand') AS busy,"
     f" EXISTS (SELECT 1 FROM orders WHERE {turns.DUE}) AS due"
@@ -196,7 +197,9 @@ def create(
     # A number that the database cannot hold is no server's either.
     if abs(ask.server) >= 2**63:
         return rules.Refusal("server-dont-exist")
-    server = _server_state(tx, ask, account=account, now_ms=now_ms, terms=terms, effects=effects)
+    server, balance = _server_state(
+        tx, ask, account=account, now_ms=now_ms, terms=terms, effects=effects
+    )
     refusal = rules.may_have(account, server)
     # Before anything else is looked up: in a race it is what most are told.
     if refusal is not None or server is None:
@@ -216,7 +219,7 @@ def create(
         ask,
         account=account,
         server=server,
-        balance=books.balance(tx, account, ask.coin),
+        balance=balance,
         first_cost=entry_fee + opening.cost(1),
     )
     if refusal is not None:
@@ -268,11 +271,18 @@ def _row(tx: Tx, order: int) -> Row:
 
 def _open_row(tx: Tx, order: int, now_ms: int, terms: Terms, effects: Effects) -> Optional[Row]:
     """The order's row once its server and its renter are billed."""
-    row = tx.one(_ORDER, order)
-    if row is None:
-        return None
-    due = turns.settle(tx, now_ms, terms, effects, account=row["account"], server=row["server"])
-    return _row(tx, order) if due else row
+    row = tx.one(_ORDER_AND_DUE, now_ms, order)
+    if row is None or not row["due"]:
+        return row
+    turns.settle(tx, now_ms, terms, effects, account=row["account"], server=row["server"])
+    return _row(tx, order)
+
+
+_ORDER_AND_DUE = (
+    "SELECT mine.*, EXISTS (SELECT 1 FROM orders WHERE ended_ms IS NULL AND due_ms <= ? AND"
+    " (server = mine.server OR account = mine.account OR host = mine.account)) AS due"
+    " FROM orders AS mine WHERE id = ?"
+)
 
 
 def cancel(
@@ -337,11 +347,6 @@ def offers(tx: Tx, server: int) -> list[Order]:
         server,
     )
     return [Order.from_row(row) for row in rows]
-
-
-def load(tx: Tx, numbers: Iterable[int]) -> list[Order]:
-    """These orders."""
-    return [Order.from_row(_row(tx, number)) for number in numbers]
 
 
 def of_account(tx: Tx, account: int, *, now_ms: int, completed: bool) -> list[Order]:

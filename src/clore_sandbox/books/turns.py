@@ -199,9 +199,16 @@ def reassign(
 
 
 def _open_orders(tx: Tx, server: int) -> dict[int, Row]:
-    """By their numbers."""
-    sql = "SELECT * FROM orders WHERE server = ? AND ended_ms IS NULL ORDER BY id"
-    return {row["id"]: row for row in tx.all(sql, server)}
+    """By their numbers; with whether the host is online and what is in the renter's wallet."""
+    return {row["id"]: row for row in tx.all(_OPEN, server)}
+
+
+_OPEN = (
+    "SELECT orders.*, servers.online AS host_online, wallets.amount AS balance FROM orders"
+    " LEFT JOIN servers ON servers.id = orders.server"
+    " LEFT JOIN wallets ON wallets.account = orders.account AND wallets.coin = orders.coin"
+    " WHERE server = ? AND ended_ms IS NULL ORDER BY orders.id"
+)
 
 
 def _named(tx: Tx, server: int, rows: list[Row], terms: Terms) -> Optional[int]:
@@ -221,31 +228,27 @@ def _named(tx: Tx, server: int, rows: list[Row], terms: Terms) -> Optional[int]:
 
 
 def _start(tx: Tx, row: Row, at_ms: int, terms: Terms, effects: Effects) -> bool:
-    """Have an order run from now on; False where it ended, as its wallet is empty."""
-    there = tx.one(
-        "SELECT online, (SELECT amount FROM wallets WHERE account = ? AND coin = ?) AS amount"
-        " FROM servers WHERE id = ?",
-        *(row["account"], row["coin"], row["server"]),
-    )
+    """Have an open order run from now on; False where it ended, as its wallet is empty."""
+    online = row["host_online"]
     bill = books.bill_of(row)
     resumed = bill.resumed(at_ms)
     # Its next minute may be paid already, where it was outbid for seconds.
     paid = resumed.paid(min(1, resumed.ticks_due(at_ms)))
     shares = {row["host"]: paid.spend - row["spend"]}
     shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + paid.fee - row["fee"]
-    if there is None or (there["amount"] or 0) < sum(shares.values()):
+    if online is None or (row["balance"] or 0) < sum(shares.values()):
         end(tx, row, event="no_balance", now_ms=at_ms, effects=effects)
         return False
     _turn(row, "wins", effects)
     books.write_bill(
         tx,
-        paid if there["online"] else bill,
+        paid if online else bill,
         running=1,
         connected_ms=at_ms + terms.delays.connected_ms,
         booted_ms=at_ms + terms.delays.booted_ms,
         connection=None,
     )
-    if there["online"]:
+    if online:
         books.pay(tx, row["account"], row["coin"], shares)
     return True
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from clore_sandbox.books import orders
+from clore_sandbox.books.orders import Order
 
 if TYPE_CHECKING:
-    from clore_sandbox.books.orders import Order
     from clore_sandbox.books.turns import Effects
     from clore_sandbox.store import Tx
 
@@ -39,15 +38,18 @@ class After:
 
 def what_follows(tx: Tx, effects: Effects) -> After:
     """What follows from the effects, as the store has it at the end of the transaction."""
-    boot = orders.load(tx, sorted(order for order, boots in effects.boots.items() if boots))
+    boot: list[Order] = []
     rented: dict[int, bool] = {}
-    offline: set[int] = set()
     shown: dict[int, tuple[str, bool]] = {}
-    for server in effects.servers | {order.server for order in boot}:
+    for number in sorted(order for order, boots in effects.boots.items() if boots):
+        row = tx.one(_BOOTING, number)
+        if row is not None:
+            rented[row["server"]] = bool(row["rented"])
+            if row["running"] and row["online"]:
+                boot.append(Order.from_row(row))
+    for server in effects.servers - rented.keys():
         row = tx.one(_SEEN, server)
         rented[server] = row is not None and bool(row["rented"])
-        if row is None or not row["online"]:
-            offline.add(server)
     for server in effects.records:
         row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
         if row is not None:
@@ -60,7 +62,7 @@ def what_follows(tx: Tx, effects: Effects) -> After:
                 hosts.setdefault(row["account"], []).append(row["server"])
     return After(
         clear=[order for order, boots in effects.boots.items() if not boots],
-        boot=[order for order in boot if order.running and order.server not in offline],
+        boot=boot,
         rented=rented,
         shown=shown,
         hosts=hosts,
@@ -69,7 +71,12 @@ def what_follows(tx: Tx, effects: Effects) -> After:
 
 #: Whether a server is rented, as `marketplace` shows it: on demand. A server on which a spot order
 #: runs can still be rented on demand (api.md section 5), so it is on offer.
-_SEEN = (
-    "SELECT online, taken = 1 OR EXISTS (SELECT 1 FROM orders WHERE server = servers.id"
-    " AND running = 1 AND type = 'on-demand') AS rented FROM servers WHERE id = ?"
+_RENTED = (
+    "taken = 1 OR EXISTS (SELECT 1 FROM orders WHERE server = servers.id"
+    " AND running = 1 AND type = 'on-demand') AS rented"
+)
+_SEEN = f"SELECT {_RENTED} FROM servers WHERE id = ?"  # noqa: S608 - no values
+_BOOTING = (
+    f"SELECT orders.*, online, {_RENTED} FROM orders"  # noqa: S608 - no values
+    " JOIN servers ON servers.id = orders.server WHERE orders.id = ?"
 )
