@@ -151,11 +151,12 @@ class _Call:
         refusal = await self._read_body()
         if refusal is not None:
             return refusal
+        query = self._scope["query_string"].decode("latin-1")
         request = Request(
             market=api.market,
             dialect=api.dialect,
             account=account,
-            query=dict(parse_qsl(self._scope["query_string"].decode("latin-1"), True)),
+            query=dict(parse_qsl(query, True)) if query else {},
             body=self._body or {},
             gzip=self.gzip,
             draw_trouble=lambda: api.faults.for_order(self.key),

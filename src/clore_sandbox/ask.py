@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn, Optional
 
+import orjson
+
 from clore_sandbox.money import to_units
 from clore_sandbox.values import JsonObject, as_int, as_number, as_object, as_text
 
@@ -53,12 +55,12 @@ class OrderAsk:
 
     def to_json(self) -> str:
         """For the store; secrets included, as the order must survive a restart."""
-        return json.dumps(vars(self))
+        return orjson.dumps(vars(self), option=orjson.OPT_NON_STR_KEYS).decode()
 
     @classmethod
     def from_json(cls, text: str) -> OrderAsk:
         """What `to_json` wrote."""
-        data = json.loads(text)
+        data = orjson.loads(text)
         data["ports"] = {int(port): kind for port, kind in data["ports"].items()}
         return cls(**data)
 

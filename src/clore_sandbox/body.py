@@ -92,7 +92,7 @@ class HeardOut:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        more = scope["type"] == "http" and all(name != b"expect" for name, _ in scope["headers"])
+        more = scope["type"] == "http" and b"expect" not in [name for name, _ in scope["headers"]]
 
         async def hear() -> Message:
             nonlocal more
