@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import httpx
 
-from clore_ai import _programs
+from clore_ai import _interrupts, _programs
 from clore_ai._flow import (
     Backoff,
     Clock,
@@ -58,6 +58,10 @@ _NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, h
 _UNUSABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 _SENT = "send_request_headers.complete"
+# What httpcore tells of a request while it waits for the network, and holds no lock.
+_WAITS = ("connect_tcp", "start_tls", "retry", "send_request_headers", "send_request_body",
+          "receive_response_headers", "receive_response_body")  # fmt: skip
+_WAIT_BEGINS = tuple(f".{name}.started" for name in _WAITS)
 # A host name that can't be one is a ValueError, a port over 65535 an OverflowError.
 _NO_GREETING = (OSError, ValueError, OverflowError)
 
@@ -101,6 +105,15 @@ def _request(
             },
         },
     )
+
+
+def _heard(event: str, _info: object) -> None:
+    """Let Ctrl-C in where httpcore waits for the network, and nowhere else.
+
+    It takes locks by `__enter__` methods in Python: a Ctrl-C that comes in one leaves the lock
+    taken, and whoever then closes the connections waits for ever.
+    """
+    _interrupts.let_in(now=event.endswith(_WAIT_BEGINS))
 
 
 def _exchange(settings: Settings, step: Send) -> Exchange:
@@ -176,13 +189,15 @@ class Driver:
             headers=_headers(settings), timeout=timeout_s, verify=_trust(settings)
         )
         # 001's client has no close(), and 004's examples do not call it.
-        weakref.finalize(self, self._client.close)
+        self._finalizer = weakref.finalize(self, self._client.close)
         self._lock = threading.Lock()
         self._running: dict[str, futures.Future[Any]] = {}
 
+    @_interrupts.deferred()
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        # Not left to the garbage collection: Python swallows a Ctrl-C that comes in a finalizer.
+        self._finalizer()
 
     def beside(self) -> AsyncDriver:
         """One for the running event loop, with the same settings and at one pace with this."""
@@ -233,14 +248,17 @@ class Driver:
     def _send(self, step: Send) -> Reply:
         call = step.call
 
-        def trace(event: str, _info: dict[str, Any]) -> None:
+        def trace(event: str, info: object) -> None:
             if event.endswith(_SENT):
                 self._limiter.sent(is_create_order=call.is_create_order)
+            _heard(event, info)
 
         exchange, start = _exchange(self._settings, step), time.monotonic()
         try:
             request = _request(self._client, self._settings.base_url, step, trace)
-            reply = _reply(self._client.send(request), self._settings, self._clock)
+            with _interrupts.deferred():
+                response = self._client.send(request)
+            reply = _reply(response, self._settings, self._clock)
         except BaseException as exc:  # noqa: BLE001 - raised again, bare
             exchange.failed(exc, time.monotonic() - start)
             _no_answer(call, self._settings.base_url, _bare(exc))
@@ -361,10 +379,12 @@ class AsyncDriver:
             done.exception()  # seen, also when nobody waits any more
 
 
+@_interrupts.deferred()
 def _posted(step: Post) -> Posted:
     try:
         with httpx.Client(headers=_JSON, timeout=step.within_s, verify=_tls()) as client:
-            return Posted(client.post(step.url, content=step.body).status_code)
+            heard = {"trace": _heard}
+            return Posted(client.post(step.url, content=step.body, extensions=heard).status_code)
     except _FAILURES as exc:
         return Posted(None, _why(exc))
 

@@ -109,3 +109,12 @@ def waiting() -> Generator[None]:
         yield
     finally:
         _gate.shut = was
+
+
+def let_in(*, now: bool) -> None:
+    """In a `deferred` block: whether what comes from here on takes effect at once.
+
+    For those who hear of a wait by its beginning and its end; `waiting` is for all others.
+    """
+    if _gate.inside and threading.current_thread() is threading.main_thread():
+        _gate.set(shut=not now)

@@ -15,7 +15,7 @@ from .uses import KINDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = {"ledger": 60, "program": 15}
+ROUNDS = {"ledger": 60, "program": 15, "request": 60}
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,12 +14,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
-from clore_ai import _programs
+from clore_ai import CloreAI, _programs
 from clore_ai._flow import Exec
 from clore_ai._kept import File, Memory
 from clore_ai._lock import FileLock
 from clore_ai.ledger import Intent, Ledger
 from clore_ai.rate_limiter import RateLimiter
+from clore_sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,6 +172,32 @@ class Program(Use):
         return False
 
 
+class Request(Use):
+    """A call to a marketplace in another thread, by a client of its own, which is closed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.market = Sandbox(provision=False, limits=False)
+        self.market.start()
+        os.environ["CLORE_REQUESTS_PER_SECOND"] = "100000"
+        self.client = self.new()
+
+    def new(self) -> CloreAI:
+        return CloreAI(self.market.api_key, base_url=self.market.base_url)
+
+    def once(self) -> None:
+        self.client.wallets()
+        with self.new() as client:
+            client.wallets()
+
+    def whole(self) -> bool:
+        """The client that was interrupted works, and can be closed."""
+        self.client.wallets()
+        self.client.close()
+        self.client = self.new()
+        return True
+
+
 def _command_lines() -> Iterator[bytes]:
     for each in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -181,7 +208,7 @@ def _command_lines() -> Iterator[bytes]:
 
 KINDS: dict[str, type[Use]] = {
     "file": InFile, "memory": InMemory, "thread": InThread, "pace": Pace, "loop": PaceInLoop,
-    "ledger": InLedger, "program": Program,
+    "ledger": InLedger, "program": Program, "request": Request,
 }  # fmt: skip
 
 
