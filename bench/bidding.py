@@ -154,7 +154,7 @@ def _close(tx: Tx, courses: list[Course], now_ms: int, terms: turns.Terms) -> No
     turns.settle(tx, now_ms, terms, turns.Effects())
     for course in courses:
         course.end_ms = now_ms
-        course.spend = orders.load(tx, [course.order])[0].spend
+        course.spend = tx.number("SELECT spend FROM orders WHERE id = ?", course.order)
 
 
 def _minute(
