@@ -22,6 +22,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 _OURS = ("CLORE_INVENTORY", "CLORE_DOCUMENTS")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is allowed to take minutes begins first, or the others would wait for it in the end."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
+
+
 def pytest_collection_finish() -> None:
     """The tests themselves are here to stay: nobody looks them through for garbage again."""
     gc.collect()

@@ -34,13 +34,18 @@ WORKER = Path(__file__).parents[1] / "workers" / "watch.py"
 def measure(setting: Setting) -> list[Row]:
     """The threads of one process, then several processes."""
     polls = 2 if setting.quick else POLLS
-    return [_threads(setting, polls), _processes(setting, polls), _look(setting)]
+    watches, processes = (4, 2) if setting.quick else (WATCHES, PROCESSES)
+    return [
+        _threads(setting, polls, watches),
+        _processes(setting, polls, watches, processes),
+        _look(setting, watches),
+    ]
 
 
-def _look(setting: Setting) -> Row:
+def _look(setting: Setting, count: int) -> Row:
     """One look of all watches at a marketplace that has been read."""
     records = json.loads(setting.body.read_bytes())["servers"]
-    limits = [0.05 * (number + 1) for number in range(WATCHES)]
+    limits = [0.05 * (number + 1) for number in range(count)]
     took: list[float] = []
     for _ in range(setting.runs):
         with CloreAI("k", NOBODY) as client:
@@ -50,13 +55,13 @@ def _look(setting: Setting) -> Row:
             client.drive(watch.step(client.session, watch.Watching(watches)))
             took.append(time.process_time() - start)
     return timed(
-        f"CPU of a look of {WATCHES} watches at {len(records)} servers",
+        f"CPU of a look of {count} watches at {len(records)} servers",
         Pairs(took, []),
         notes=["each with another price, so that most servers fit some; in one process."],
     )
 
 
-def _threads(setting: Setting, polls: int) -> Row:
+def _threads(setting: Setting, polls: int, watches: int) -> Row:
     with setting.sandbox() as sandbox, CloreAI(sandbox.api_key, sandbox.base_url) as client:
 
         def one(number: int) -> None:
@@ -64,22 +69,22 @@ def _threads(setting: Setting, polls: int) -> Row:
             for _ in client.watch(max_price_usd=limit, every=EVERY_S, timeout=_lasts_s(polls)):
                 pass
 
-        threads = [threading.Thread(target=one, args=(n,)) for n in range(WATCHES)]
+        threads = [threading.Thread(target=one, args=(n,)) for n in range(watches)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return _row(f"{WATCHES} watches of one client", sandbox)
+        return _row(f"{watches} watches of one client", sandbox)
 
 
-def _processes(setting: Setting, polls: int) -> Row:
+def _processes(setting: Setting, polls: int, watches: int, processes: int) -> Row:
     words = [str(setting.places.ours.python), str(WORKER), str(setting.folder / "watches")]
-    words += [str(WATCHES // PROCESSES), str(EVERY_S), str(_lasts_s(polls))]
+    words += [str(watches // processes), str(EVERY_S), str(_lasts_s(polls))]
     with setting.sandbox() as sandbox:
-        running = [subprocess.Popen(words, env=setting.environ(sandbox)) for _ in range(PROCESSES)]
+        running = [subprocess.Popen(words, env=setting.environ(sandbox)) for _ in range(processes)]
         if any(process.wait() for process in running):
             raise RuntimeError(f"{WORKER.name} failed")
-        return _row(f"{WATCHES} watches in {PROCESSES} processes of one key", sandbox)
+        return _row(f"{watches} watches in {processes} processes of one key", sandbox)
 
 
 def _lasts_s(polls: int) -> float:

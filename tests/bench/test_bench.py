@@ -34,7 +34,7 @@ def test_one_figure_from_end_to_end():
 
 def test_a_race_counts_what_the_books_say():
     sqlite, postgres = quick("race")
-    assert "600 attempts" in sqlite["notes"][0]
+    assert "400 attempts" in sqlite["notes"][0]
     assert "0 double rents" in sqlite["notes"][0]
     assert ", 0 orders of which" in sqlite["notes"][0]
     assert postgres["ours"] == "not run" or "0 double rents" in postgres["notes"][0]
