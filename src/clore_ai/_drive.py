@@ -59,8 +59,8 @@ _UNUSABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolErr
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 _SENT = "send_request_headers.complete"
 # What httpcore tells of a request while it waits for the network, and holds no lock.
-_WAITS = ("connect_tcp", "start_tls", "retry", "send_request_headers", "send_request_body",
-          "receive_response_headers", "receive_response_body")  # fmt: skip
+_WAITS = ("connect_tcp", "setup_socks5_connection", "start_tls", "retry", "send_request_headers",
+          "send_request_body", "receive_response_headers", "receive_response_body")  # fmt: skip
 _WAIT_BEGINS = tuple(f".{name}.started" for name in _WAITS)
 # A host name that can't be one is a ValueError, a port over 65535 an OverflowError.
 _NO_GREETING = (OSError, ValueError, OverflowError)
