@@ -13,16 +13,16 @@ import uuid
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable
 
 from forks import Fork, Forks, of_clore
+from waiting import until
 
 from clore_sandbox.fleet import sample_fleet
 
 if TYPE_CHECKING:
     from clore_sandbox import Entry, Sandbox
 
-T = TypeVar("T")
 
 CLORE = [sys.executable, "-m", "clore_ai"]
 FLEET: dict[str, Any] = {"servers": sample_fleet(0, 1_000)}
@@ -34,15 +34,6 @@ DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--cur
 def shared_forks() -> Forks:
     """Where the commands of all tests are forked."""
     return of_clore()
-
-
-def until(condition: Callable[[], T], what: str = "it", timeout_s: float = 20.0) -> T:
-    """The condition's first true value."""
-    deadline = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what}: not within {timeout_s} s"
-        time.sleep(0.02)
-    return value
 
 
 @dataclass(frozen=True)

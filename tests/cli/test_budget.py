@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from waiting import until
 
-from .driver import DEPLOY, Clore, Renter, until
+from .driver import DEPLOY, Clore, Renter
 
 USD = (*DEPLOY, "USD-Blockchain")
 

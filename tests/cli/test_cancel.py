@@ -6,8 +6,9 @@ import json
 import time
 
 import pytest
+from waiting import until
 
-from .driver import DEPLOY, Renter, interrupt, until
+from .driver import DEPLOY, Renter, interrupt
 
 USD = (*DEPLOY, "USD-Blockchain")
 

@@ -7,11 +7,12 @@ import signal
 from typing import TYPE_CHECKING, Callable
 
 import pytest
+from waiting import until
 
 from clore_sandbox import Sandbox
 
 from .conftest import environment
-from .driver import DEPLOY, Renter, until
+from .driver import DEPLOY, Renter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

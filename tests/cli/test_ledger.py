@@ -9,8 +9,9 @@ from typing import Any, Callable
 
 import httpx
 import pytest
+from waiting import until
 
-from .driver import DEPLOY, Renter, Terminal, until
+from .driver import DEPLOY, Renter, Terminal
 
 USD = (*DEPLOY, "USD-Blockchain")
 

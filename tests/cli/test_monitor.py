@@ -8,11 +8,12 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
+from waiting import until
 
 from clore_sandbox import Sandbox
 
 from .conftest import environment
-from .driver import DEPLOY, Clore, Renter, Terminal, interrupt, processes_with, until
+from .driver import DEPLOY, Clore, Renter, Terminal, interrupt, processes_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

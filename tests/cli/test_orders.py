@@ -8,8 +8,9 @@ import time
 
 import pytest
 from served import ssh_answers
+from waiting import until
 
-from .driver import DEPLOY, Renter, interrupt, until
+from .driver import DEPLOY, Renter, interrupt
 
 USD = (*DEPLOY, "USD-Blockchain")
 

@@ -7,8 +7,9 @@ import sys
 from typing import TYPE_CHECKING, Callable
 
 import pytest
+from waiting import until
 
-from .driver import DEPLOY, Renter, Terminal, until
+from .driver import DEPLOY, Renter, Terminal
 
 if TYPE_CHECKING:
     from clore_ai.ledger import Intent

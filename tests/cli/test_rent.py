@@ -8,10 +8,11 @@ import shutil
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
+from waiting import until
 
 from clore_sandbox import Sandbox
 
-from .driver import Renter, Terminal, interrupt, until
+from .driver import Renter, Terminal, interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

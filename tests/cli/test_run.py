@@ -12,8 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-
-from .driver import until
+from waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path

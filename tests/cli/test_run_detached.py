@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from waiting import until
 
-from .driver import followers, killed, until
+from .driver import followers, killed
 
 if TYPE_CHECKING:
     from .driver import Renter

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 import pytest
+from waiting import until
 
-from .driver import interrupt, until
+from .driver import interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 import pytest
+from waiting import until
 
-from .driver import CLORE, DEPLOY, Clore, Terminal, interrupt, processes_with, until
+from .driver import CLORE, DEPLOY, Clore, Terminal, interrupt, processes_with
 
 USD = (*DEPLOY, "USD-Blockchain")
 QUICK = ("--no-limits", "--lag", "0.1", "--boot", "0.1")

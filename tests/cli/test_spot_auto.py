@@ -7,8 +7,9 @@ import signal
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
+from waiting import until
 
-from .driver import Clore, Renter, Terminal, interrupt, until
+from .driver import Clore, Renter, Terminal, interrupt
 
 if TYPE_CHECKING:
     import subprocess

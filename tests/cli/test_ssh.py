@@ -8,10 +8,11 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from waiting import until
 
 from clore_sandbox import Sandbox
 
-from .driver import DEPLOY, FLEET, Renter, until
+from .driver import DEPLOY, FLEET, Renter
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable
 
 import pytest
+from waiting import until
 
-from .driver import DEPLOY, Clore, Renter, Terminal, until
+from .driver import DEPLOY, Clore, Renter, Terminal
 
 if TYPE_CHECKING:
     Open = Callable[..., Terminal]

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from leaks import answering
+from waiting import until
 
 from clore_sandbox import Sandbox
 
 from .conftest import environment
-from .driver import Clore, Renter, Terminal, interrupt, until
+from .driver import Clore, Renter, Terminal, interrupt
 
 if TYPE_CHECKING:
     import subprocess
