@@ -70,14 +70,15 @@ class Console:
 
         It stays so after the block: what follows is the end of the command.
         """
-        self._held()
+        self.take()
         try:
             yield
         finally:
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
 
-    def _held(self) -> None:
+    def take(self) -> None:
+        """From here on Ctrl-C is noted, for the job to come."""
         for number in _SIGNALS:
             signal.signal(number, self._later)
 
@@ -106,7 +107,7 @@ class Console:
             self._asked(loop)
             for number in _SIGNALS:
                 loop.remove_signal_handler(number)
-            self._held()
+            self.take()
 
     async def _called_off(self, watch: Watch) -> None:
         while self.background is not None:

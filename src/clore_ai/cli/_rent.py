@@ -140,6 +140,12 @@ def newest_intent(api: CloreAI) -> int:
     return max((i.id or 0 for i in api.ledger.intents()), default=0)
 
 
+def runs_since(api: CloreAI, newest: int) -> list[int]:
+    """The orders that run of the intents after this one."""
+    mine = [i for i in api.ledger.intents() if (i.id or 0) > newest and i.runs]
+    return [i.order_id for i in mine if i.order_id is not None]
+
+
 def left_behind(api: CloreAI, newest: int) -> str:
     """What a Ctrl-C left of the intents after this one, in a sentence."""
     mine = [i for i in api.ledger.intents() if (i.id or 0) > newest and i.state != "refused"]

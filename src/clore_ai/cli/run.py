@@ -86,7 +86,9 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             cancels = options["cancels"] if wish is None else not options["keep"]
             job = kept.add(spec.record(options["order_id"] or 0, cancels=cancels, **more))
             with _job.held(kept, job):
-                rented = None if wish is None else _rented(api, kept, job, wish, yes=options["yes"])
+                rented = None
+                if wish is not None:
+                    rented = _rented(api, kept, job, console, wish, yes=options["yes"])
                 code = _job.see_through(
                     api, kept, job, console,
                     line=spec.line, env=spec.env, upload=not options["no_upload"],
@@ -154,14 +156,29 @@ def _what_is_left(api: CloreAI, limits: Limits, rented: Rented) -> Limits:
     return replace(limits, given=False, lease_s=None, max_hours=longest, max_cost_usd=left)
 
 
-def _rented(api: CloreAI, kept: Jobs, job: Job, wish: Wish, *, yes: bool) -> Rented:
-    """A machine for it; where there is none, the job never was."""
+def _rented(
+    api: CloreAI, kept: Jobs, job: Job, console: Console, wish: Wish, *, yes: bool
+) -> Rented:
+    """A machine for it, and Ctrl-C is the console's; where there is none, the job never was.
+
+    What a Ctrl-C finds rented just now goes the way of a job's machine.
+    """
     interrupt_by_any()
+    newest = _rent.newest_intent(api)
     try:
         rented = _rent.rent(api, wish, yes=yes, holds=True)
-    except BaseException:
-        kept.drop(job)
+        job.order_id = rented.order.id
+        kept.save(job)
+        console.take()
+    except BaseException as exc:
+        console.take()
+        for order_id in _rent.runs_since(api, newest):
+            job.order_id = order_id
+            _job.close(api, kept, job)
+        if job.cancelled or not (job.order_id and job.cancels):
+            kept.drop(job)
+        if isinstance(exc, KeyboardInterrupt) and job.cancelled:
+            said = f"Interrupted. Order {job.order_id} was cancelled; nothing runs."
+            raise KeyboardInterrupt(said) from None
         raise
-    job.order_id = rented.order.id
-    kept.save(job)
     return rented

@@ -79,6 +79,7 @@ def _git(folder: Path, *words: str) -> bytes:
     done = subprocess.run(  # noqa: S603 - the user's own git, no shell
         ["git", "-c", "safe.directory=*", *words],  # noqa: S607 - likewise
         cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        start_new_session=True,  # Ctrl-C on the terminal is for the job, not for this
     )  # fmt: skip
     if done.returncode and not (done.returncode == _NOT_ROOT and words[0] == "rev-parse"):
         said = " ".join(done.stderr.decode("utf-8", "replace").split())

@@ -3,8 +3,8 @@
 A job's folder there is ``~/.clore/jobs/NAME``, for its user only: `line` is what to run, `env` its
 variables (removed as soon as they are read), `out` what it writes, standard output and errors in
 the order in which they are written, `pid` the runner, `group` all of its processes, `code` how it
-ended. The runner
-is in tmux, else in a session of its own: no connection's end reaches it.
+ended; `started` is whose start it is, `stop` that it shall not run. The runner is in tmux, else in
+a session of its own: no connection's end reaches it.
 
 `code` is written before the job starts and overwritten in place: that needs no room on a disk that
 the job has filled.
@@ -38,6 +38,7 @@ echo "$group" > group
 echo $$ > pid.part && mv pid.part pid || exit
 . ./env
 rm -f env
+[ ! -e stop ] || { printf '%-8s\n' @stopped@ 1<> code; exit; }
 shell=sh
 command -v bash > /dev/null 2>&1 && shell=bash
 if cd "$HOME/@work@" 2> "$J/out"; then
@@ -68,7 +69,7 @@ if mkdir started 2> /dev/null; then
   fi
 fi
 n=0
-until [ -s pid ]; do
+until [ -s pid ] || [ -e stop ]; do
   n=$((n + 1))
   [ "$n" -le 200 ] || { echo "the job did not start" >&2; exit 1; }
   sleep 0.05 2> /dev/null || sleep 1
@@ -107,10 +108,24 @@ done
 main < /dev/null
 """
 
+# Whoever stops it may overtake its start: either finds what the other has left, `stop` or `pid`.
 _STOP = """\
 main() {
-cd "$HOME/.clore/jobs/@name@" 2> /dev/null || exit 0
-p=$(cat pid 2> /dev/null) || exit 0
+umask 077
+J="$HOME/.clore/jobs/@name@"
+mkdir -p "$J" && cd "$J" || exit 0
+: > stop
+if mkdir started 2> /dev/null; then
+  : > out
+  printf '%-8s\n' @stopped@ > code
+  exit 0
+fi
+n=0
+until p=$(cat pid 2> /dev/null); do
+  n=$((n + 1))
+  [ "$n" -le 200 ] || exit 0
+  sleep 0.05 2> /dev/null || { sleep 1; n=$((n + 19)); }
+done
 n=0
 while kill -0 "$p" 2> /dev/null; do
   read -r c < code
@@ -194,7 +209,7 @@ def start(name: str, work: str, line: str, env: Mapping[str, str]) -> str:
     # What it writes shall be seen at once: to a file, Python keeps back some kilobytes.
     exports = {"PYTHONUNBUFFERED": "1", **env}
     variables = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in exports.items())
-    runner = _RUNNER.replace("@work@", work)
+    runner = _RUNNER.replace("@work@", work).replace("@stopped@", str(STOPPED))
     return _filled(
         _START,
         name=name,
@@ -210,8 +225,11 @@ def follow(name: str, offset: int, *, wait: bool = True) -> str:
 
 
 def stop(name: str) -> str:
-    """Ends the job: SIGTERM to all of its processes, SIGKILL after `STOP_GRACE_S`."""
-    return _filled(_STOP, name=name, grace=str(STOP_GRACE_S * 10))
+    """Ends the job: SIGTERM to all of its processes, SIGKILL after `STOP_GRACE_S`.
+
+    One that has not begun never will, and is as one that SIGTERM ended.
+    """
+    return _filled(_STOP, name=name, grace=str(STOP_GRACE_S * 10), stopped=str(STOPPED))
 
 
 def word(line: bytes) -> Word | None:
