@@ -63,6 +63,17 @@ def test_a_gpu_as_people_type_it(renter: Renter) -> None:
     assert "near it: RTX 4090" in typo.err
 
 
+def test_any_of_several_gpus(renter: Renter) -> None:
+    def ids(*names: str) -> list[int]:
+        gpus = [word for name in names for word in ("--gpu", name)]
+        return [s["id"] for s in renter("search", *gpus, "--limit", 1000, "--json").data]
+
+    both = ids("RTX 4090", "RTX 3090")
+    assert sorted(both) == sorted([*ids("RTX 4090"), *ids("RTX 3090")])
+    none = renter("search", "--gpu", "RTX 4090", "--gpu", "A100", "--max-price", 0.0001, fails=6)
+    assert "(GPU RTX 4090 or A100, up to" in none.err
+
+
 def test_servers_without_a_known_price_are_counted(nobody: Clore, tmp_path: Path) -> None:
     """A price that is not known is "-", never 0; a price filter drops it and says how many."""
     server = {

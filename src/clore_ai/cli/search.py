@@ -23,7 +23,9 @@ _ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
 
 
 @click.command()
-@click.option("--gpu", help='GPU model, or a part of it, e.g. "RTX 4090".')
+@click.option("--gpu", multiple=True,
+              help='GPU model, or a part of it, e.g. "RTX 4090"; repeatable, any of them will '
+              "do.")  # fmt: skip
 @click.option("--min-gpu", type=click.IntRange(1), help="Minimum GPU count.")
 @click.option("--min-ram", type=click.FloatRange(0), help="Minimum RAM in GB.")
 @click.option(
@@ -43,7 +45,7 @@ _ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
 @click.option("--all", "rented_too", is_flag=True, help="Rented servers too.")
 @_output.json_option
 def command(
-    gpu: str | None,
+    gpu: tuple[str, ...],
     min_gpu: int | None,
     min_ram: float | None,
     max_price: float | None,
@@ -59,7 +61,7 @@ def command(
     """
     from clore_ai.rental import pick  # noqa: PLC0415 - likewise
 
-    wanted = pick.Filter(gpu, min_gpu, min_ram, max_price, available_only=not rented_too)
+    wanted = pick.Filter(gpu or None, min_gpu, min_ram, max_price, available_only=not rented_too)
     with connect() as api:
         found = api.drive(pick.marketplace(api.session, wanted))
     if found.unpriced:
@@ -85,10 +87,11 @@ def command(
 
 
 def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, imported late
+    gpus = " or ".join(wanted.gpu or ())
     asked = [
         f"{name} {value}"
         for name, value in (
-            ("GPU", wanted.gpu),
+            ("GPU", gpus or None),
             ("at least GPUs", wanted.min_gpu_count),
             ("RAM from GB", wanted.min_ram_gb),
             ("up to", None if wanted.max_price_usd is None else _units.usd_h(wanted.max_price_usd)),
@@ -99,7 +102,7 @@ def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, 
     what = f" ({', '.join(asked)})" if asked else ""
     if found.near:
         near = ", ".join(found.near)
-        return f"No server has the GPU {wanted.gpu!r}, of {found.seen}; near it: {near}."
+        return f"No server has the GPU {gpus!r}, of {found.seen}; near it: {near}."
     return (
         f"No{free} server fits{what}, of {found.seen}. Try fewer conditions"
         + ("" if not wanted.available_only else ", or --all to see rented ones")
