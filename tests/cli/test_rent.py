@@ -64,6 +64,7 @@ def test_the_id_is_all_that_goes_to_stdout(user: Renter) -> None:
 
 def test_json(user: Renter) -> None:
     order = user(*RENT, "--yes", "--json", "--verify", "ssh").data
+    assert order["status"] == "running"
     assert order["active"]
     assert order["price_usd_per_hour"] > 0
 

@@ -146,7 +146,9 @@ def verified(course: Course, order: Order, offer: Offer | None) -> Flow[Rented |
         unhappy = yield from verify.own_check(found.target, wish.verify_command, left)
         if unhappy is not None:
             return unhappy
-    return Rented(order, found.target, offer, seen)
+    # The service may call it pending for a while yet, and SSH has logged in.
+    up = order.model_copy(update={"status": "running"})
+    return Rented(up, found.target, offer, seen)
 
 
 def _raised(course: Course, order: Order, event: SpotEvent) -> None:
