@@ -236,23 +236,35 @@ def test_a_connection_that_goes_silent(
     assert process.returncode == 5
 
 
-def test_a_sleep_longer_than_every_time_out(
-    renter: Renter, order: int, relay: Relay, start: Callable[..., subprocess.Popen[str]]
-) -> None:
-    """The machine gave the connection up, the laptop does not know, the job has long ended."""
-    renter.env["FIRST"] = SSH_FIRST
+@contextlib.contextmanager
+def asleep(
+    renter: Renter, order: int, start: Callable[..., subprocess.Popen[str]]
+) -> Iterator[tuple[subprocess.Popen[str], str, Callable[[], object]]]:
+    """A laptop that sleeps in the block: `clore run`, its first line, and a wait for the job's end.
+
+    All of it stops, and goes on after the block.
+    """
     home = Path(renter("ssh", order, "--", "pwd").out.strip())
     process = start("--lost-after", "0.05m", "--", COUNTER)
     out = first_line(process)
     pids = [process.pid, *masters(renter.home)]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
-    relay.go_silent()
     (code,) = home.glob(".clore/jobs/*/code")
-    until(lambda: code.read_text().strip() == "5", "the job's end", 60)
-    time.sleep(3 * KEPT_ALIVE_S + 1)  # longer than ssh waits, and than the machine may be silent
+    yield process, out, lambda: until(lambda: code.read_text().strip() == "5", "the job's end", 60)
     for pid in pids:
         os.kill(pid, signal.SIGCONT)
+
+
+def test_a_sleep_longer_than_every_time_out(
+    renter: Renter, order: int, relay: Relay, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """The machine gave the connection up, the laptop does not know, the job has long ended."""
+    renter.env["FIRST"] = SSH_FIRST
+    with asleep(renter, order, start) as (process, out, wait_for_the_job):
+        relay.go_silent()
+        wait_for_the_job()
+        time.sleep(3 * KEPT_ALIVE_S + 1)  # longer than ssh waits, and the machine may be silent
     rest, err = whole(process)
     assert out + rest == ALL_LINES, err
     assert process.returncode == 5
@@ -262,19 +274,11 @@ def test_a_laptop_that_sleeps(
     renter: Renter, order: int, relay: Relay, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
     """All of it stops while the job ends and the connection dies; it wakes and goes on."""
-    home = Path(renter("ssh", order, "--", "pwd").out.strip())
-    process = start("--lost-after", "0.05m", "--", COUNTER)
-    out = first_line(process)
-    pids = [process.pid, *masters(renter.home)]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    relay.block()
-    (code,) = home.glob(".clore/jobs/*/code")
-    until(lambda: code.read_text().strip() == "5", "the job's end", 60)
-    time.sleep(3.5)  # longer than the machine may be silent: sleep is not silence
-    relay.unblock()
-    for pid in pids:
-        os.kill(pid, signal.SIGCONT)
+    with asleep(renter, order, start) as (process, out, wait_for_the_job):
+        relay.block()
+        wait_for_the_job()
+        time.sleep(3.5)  # longer than the machine may be silent: sleep is not silence
+        relay.unblock()
     rest, err = whole(process)
     assert out + rest == ALL_LINES, err
     assert process.returncode == 5
