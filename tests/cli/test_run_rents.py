@@ -166,6 +166,25 @@ def test_ctrl_c_at_any_moment_leaves_nothing(renter: Renter, folder: Path, step:
     until(lambda: running(renter) == [], "an end")
 
 
+def test_ctrl_c_ends_no_order_of_another_command(renter: Renter, folder: Path) -> None:
+    """One that was rented with the same key since this one began to look."""
+    servers = FLEET["servers"]
+    # The dearest that takes USD: no test takes it by itself.
+    dear = max(
+        (s for s in servers if not s["rented"] and "USD-Blockchain" in s["allowed_coins"]),
+        key=lambda s: s["price"]["usd"]["on_demand_usd"],
+    )
+    renter.fault("marketplace", "late", delay_s=8)
+    process = renter.start("run", *WISH, "--folder", folder, "--", "sleep 600")
+    with process:
+        until(lambda: renter.requests("marketplace"), "its look")
+        other = renter.rent(server=dear["id"])
+        interrupt(process)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), err
+    assert running(renter) == [other]
+
+
 def test_a_job_that_was_killed_is_ended_by_stop(renter: Renter, folder: Path) -> None:
     """After a kill -9 of clore `clore jobs` knows the job, `clore stop` ends it and its machine."""
     process = renter.start("run", *WISH, "--folder", folder, "--", "echo up; sleep 600")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 import click
 
@@ -21,11 +21,17 @@ if TYPE_CHECKING:
 
 
 def rent(
-    api: CloreAI, wish: Wish, *, yes: bool, top: int | None = None, holds: bool = False
+    api: CloreAI,
+    wish: Wish,
+    *,
+    yes: bool,
+    top: int | None = None,
+    holds: bool = False,
+    hear: Callable[[Event], object] = lambda _event: None,
 ) -> Rented:
     """Show the plan, ask unless `yes`, rent, and tell each step on stderr.
 
-    `holds`: the caller steers the bid of what is rented.
+    `holds`: the caller steers the bid of what is rented. `hear` is told each step first.
 
     With `client_ref` the order of the same name comes back, where there is one: verified, without
     a question, or as it is where it has ended.
@@ -38,11 +44,11 @@ def rent(
     """
     order = earlier(api, wish.client_ref)
     if order is not None:
-        return go(api, wish, [], holds=holds)
+        return go(api, wish, [], holds=holds, hear=hear)
     offers = find(api, wish)
     show(api, wish, offers, top)
     agree(yes=yes)
-    return go(api, wish, offers, holds=holds)
+    return go(api, wish, offers, holds=holds, hear=hear)
 
 
 def find(api: CloreAI, wish: Wish) -> list[Offer]:
@@ -111,11 +117,18 @@ def earlier(api: CloreAI, ref: str | None) -> Order | None:
     return order
 
 
-def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) -> Rented:
+def go(
+    api: CloreAI,
+    wish: Wish,
+    offers: list[Offer],
+    *,
+    holds: bool = False,
+    hear: Callable[[Event], object] = lambda _event: None,
+) -> Rented:
     """Try the offers in turn, telling each step; see `rent`."""
     from clore_ai.rental import rent as flows  # noqa: PLC0415 - not for --help
 
-    teller = _Teller(wish, {o.server.id: o for o in offers})
+    teller = _Teller(wish, {o.server.id: o for o in offers}, hear)
     newest = newest_intent(api)
     try:
         rented = api.drive(flows.rent(api.session, wish, teller, offers))
@@ -140,12 +153,6 @@ def newest_intent(api: CloreAI) -> int:
     return max((i.id or 0 for i in api.ledger.intents()), default=0)
 
 
-def runs_since(api: CloreAI, newest: int) -> list[int]:
-    """The orders that run of the intents after this one."""
-    mine = [i for i in api.ledger.intents() if (i.id or 0) > newest and i.runs]
-    return [i.order_id for i in mine if i.order_id is not None]
-
-
 def left_behind(api: CloreAI, newest: int) -> str:
     """What a Ctrl-C left of the intents after this one, in a sentence."""
     mine = [i for i in api.ledger.intents() if (i.id or 0) > newest and i.state != "refused"]
@@ -163,11 +170,14 @@ def left_behind(api: CloreAI, newest: int) -> str:
 class _Teller:
     """Says each event in a line; `last` is the last."""
 
-    def __init__(self, wish: Wish, offers: dict[int, Offer]) -> None:
-        self._wish, self._offers = wish, offers
+    def __init__(
+        self, wish: Wish, offers: dict[int, Offer], hear: Callable[[Event], object]
+    ) -> None:
+        self._wish, self._offers, self._hear = wish, offers, hear
         self.last: Event | None = None
 
     def __call__(self, event: Event) -> None:
+        self._hear(event)
         self.last = event
         said = self._line(event)
         if said is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.jobs import Job, Jobs
     from clore_ai.rental.lease import Limits
-    from clore_ai.rental.rent import Rented
+    from clore_ai.rental.rent import Event, Rented
     from clore_ai.rental.wish import Wish
 
 _MACHINES = 3
@@ -164,16 +164,22 @@ def _rented(
     What a Ctrl-C finds rented just now goes the way of a job's machine.
     """
     interrupt_by_any()
-    newest = _rent.newest_intent(api)
+
+    def hear(event: Event) -> None:
+        # Only what was made here: another clore of the same account may be renting, too.
+        if event.what in ("created", "up", "rented"):
+            job.order_id = event.order_id or 0
+        elif event.what in ("failed", "cancelling", "cancelled"):
+            job.order_id = 0
+
     try:
-        rented = _rent.rent(api, wish, yes=yes, holds=True)
+        rented = _rent.rent(api, wish, yes=yes, holds=True, hear=hear)
         job.order_id = rented.order.id
         kept.save(job)
         console.take()
     except BaseException as exc:
         console.take()
-        for order_id in _rent.runs_since(api, newest):
-            job.order_id = order_id
+        if job.order_id and job.cancels:
             _job.close(api, kept, job)
         if job.cancelled or not (job.order_id and job.cancels):
             kept.drop(job)

@@ -91,16 +91,16 @@ def settle(
     *,
     account: Optional[int] = None,
     server: Optional[int] = None,
-) -> bool:
+) -> None:
     """Bill what is due up to now, end what ends over it, and start what takes its place.
 
-    Answers whether anything was due. With an account, what it pays and what it earns; with a
-    server, what happens on it; with neither, everything. What takes an ended order's place does so
-    at the time it ended, however late anybody looks; so what waits expires last of all.
+    With an account, what it pays and what it earns; with a server, what happens on it; with
+    neither, everything. What takes an ended order's place does so at the time it ended, however
+    late anybody looks; so what waits expires last of all.
     """
     due = _due(tx, now_ms, "DISTINCT account, coin, running", account, server)
     if not due:
-        return False
+        return
     purses: set[tuple[int, str]] = {(row["account"], row["coin"]) for row in due if row["running"]}
     while purses:
         over = books.settle_wallets(tx, purses, now_ms)
@@ -117,7 +117,6 @@ def settle(
             settle(tx, now_ms, terms, effects, server=row["server"])
         else:
             end(tx, row, event="max_rental", now_ms=row["last_ms"], effects=effects)
-    return True
 
 
 def _turn(row: Row, event: rules.Event, effects: Effects) -> rules.Turn:
