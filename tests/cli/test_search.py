@@ -72,6 +72,8 @@ def test_any_of_several_gpus(renter: Renter) -> None:
     assert sorted(both) == sorted([*ids("RTX 4090"), *ids("RTX 3090")])
     none = renter("search", "--gpu", "RTX 4090", "--gpu", "A100", "--max-price", 0.0001, fails=6)
     assert "(GPU RTX 4090 or A100, up to" in none.err
+    typos = renter("search", "--gpu", "RTZ 4090", "--gpu", "RTX 409x", fails=6)
+    assert "No server has the GPU 'RTZ 4090' or 'RTX 409x', of" in typos.err
 
 
 def test_servers_without_a_known_price_are_counted(nobody: Clore, tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, 
     what = f" ({', '.join(asked)})" if asked else ""
     if found.near:
         near = ", ".join(found.near)
-        return f"No server has the GPU {gpus!r}, of {found.seen}; near it: {near}."
+        named = " or ".join(map(repr, wanted.gpu))
+        return f"No server has the GPU {named}, of {found.seen}; near it: {near}."
     return (
         f"No{free} server fits{what}, of {found.seen}. Try fewer conditions"
         + ("" if not wanted.available_only else ", or --all to see rented ones")
