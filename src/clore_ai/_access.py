@@ -1,6 +1,6 @@
-"""How to get into an order: its host key and the private key that opens it, in the state folder.
+"""How to get into an order: its host key and the key that opens it, in the state folder.
 
-The user's own OpenSSH does the rest; `Target.ssh` is how it must be called.
+The user's own OpenSSH does the rest; `_ssh.target` says how it is called.
 """
 
 from __future__ import annotations
@@ -9,43 +9,19 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 from urllib.parse import urlsplit
 
+from clore_ai._ssh.target import USER, Target, options
 from clore_ai.config import private_folder, unwritable, write_private
 from clore_ai.exceptions import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
     from clore_ai.models import Order
 
-USER = "root"
-
-
-@dataclass(frozen=True)
-class Target:
-    """Where an order's SSH is, and what OpenSSH must be told to get in."""
-
-    order_id: int
-    host: str
-    port: int
-    options: tuple[str, ...] = ()
-    """OpenSSH's, as ``-o`` pairs that ssh, scp and sftp all take; the port is not among them."""
-    user: str = USER
-
-    @property
-    def address(self) -> str:
-        """``root@HOST``."""
-        return f"{self.user}@{self.host}"
-
-    def ssh(self, command: str | None = None, *more: str) -> tuple[str, ...]:
-        """The command line of ssh: a shell, or one `command` (a line for the shell there).
-
-        `more`: options, before the address.
-        """
-        words = ("ssh", "-p", str(self.port), *self.options, *more, self.address)
-        return words if command is None else (*words, "--", command)
+_KEY_WORDS = 2
+"""Of a public key, without its comment: the kind and the key."""
 
 
 class Access:
@@ -54,18 +30,25 @@ class Access:
     Args:
         home: the state folder; made when something is kept.
         base_url: of the marketplace; `place` is its name in files.
+        ssh_options: the user's own, for all connections.
     """
 
-    def __init__(self, home: Path, base_url: str) -> None:
-        self.home = home
+    def __init__(self, home: Path, base_url: str, ssh_options: tuple[str, ...] = ()) -> None:
+        self.home, self._ssh_options = home, ssh_options
         self.place = re.sub(r"[^\w.-]", "_", urlsplit(base_url).netloc)
 
     def folder(self, order_id: int) -> Path:
         """Where the files of one order are."""
         return self.home / "orders" / self.place / str(order_id)
 
-    def remember(self, order: Order, identity: Path | None) -> None:
-        """Begin a new order's folder, with the private key that opens it, where there is one.
+    def remember(self, order: Order, identity: Path | None, public: str | None = None) -> None:
+        """Begin a new order's folder, with the key that opens it.
+
+        Args:
+            order: a new one.
+            identity: the private key's file, if it is known.
+            public: the public key that the machine got. Its private key is looked for in the
+                user's ``~/.ssh`` and, when it is used, in the user's agent.
 
         Raises:
             OSError: the state folder can't be written.
@@ -75,6 +58,9 @@ class Access:
         for part in (*reversed(folder.relative_to(self.home).parents), folder):
             private_folder(self.home / part)
         write_private(folder / "created", f"{order.ct or ''}\n")
+        if identity is None and public is not None:
+            write_private(folder / "key.pub", f"{public.strip()}\n")
+            identity = _in_ssh_folder(public)
         if identity is not None:
             write_private(folder / "identity", f"{identity}\n")
 
@@ -91,12 +77,18 @@ class Access:
         shutil.rmtree(self.folder(order_id), ignore_errors=True)
 
     def identity(self, order_id: int) -> Path | None:
-        """The private key that opens an order, if it was rented with one of ours."""
+        """The key that opens an order, if it was rented from here with one.
+
+        A private key, or a public one whose private key the user's agent may hold.
+        """
+        folder = self.folder(order_id)
         try:
-            text = (self.folder(order_id) / "identity").read_text("utf-8").strip()
+            private = Path((folder / "identity").read_text("utf-8").strip())
+            if private.is_file():
+                return private
         except OSError:
-            return None
-        return Path(text) if Path(text).is_file() else None
+            pass
+        return folder / "key.pub" if (folder / "key.pub").is_file() else None
 
     def target(
         self,
@@ -126,28 +118,24 @@ class Access:
                 tell(f"The host key can't be kept in {folder}: {exc.strerror}.")
                 known_hosts = Path(os.devnull)
         identity = self.identity(order.id)
-        options = [
-            "-o", f'UserKnownHostsFile="{_plain(known_hosts)}"',
-            "-o", "StrictHostKeyChecking=accept-new",
-            "-o", "LogLevel=ERROR",
-            "-o", "ServerAliveInterval=15",
-        ]  # fmt: skip
-        if identity is not None:
-            options += [*_identity(identity), "-o", "IdentitiesOnly=yes"]
-        elif has_own_key(self.home):
+        if identity is None and has_own_key(self.home):
             # Rented with a password, elsewhere, or by a `deploy` that was interrupted: it may fit.
-            options += _identity(own_key_file(self.home))
-        return Target(order.id, host, order.ssh_port, tuple(options), user)
+            identity = own_key_file(self.home)
+        words = options(known_hosts, identity, self._ssh_options)
+        return Target(order.id, host, order.ssh_port, words, user)
 
 
-def _identity(path: Path) -> list[str]:
-    # Not -i, which looks for the file before it expands tokens.
-    return ["-o", f'IdentityFile="{_plain(path)}"']
-
-
-def _plain(path: Path) -> str:
-    """A path in which OpenSSH sees no token to expand."""
-    return str(path).replace("%", "%%")
+def _in_ssh_folder(public: str) -> Path | None:
+    """The private key in the user's ``~/.ssh`` that this public key belongs to."""
+    wanted = public.split()[:_KEY_WORDS]
+    try:
+        for file in sorted(Path.home().joinpath(".ssh").glob("*.pub")):
+            if file.read_text("utf-8", "replace").split()[:_KEY_WORDS] == wanted:
+                private = file.with_suffix("")
+                return private if private.is_file() else None
+    except (OSError, RuntimeError):  # no home folder, or it is closed
+        pass
+    return None
 
 
 def own_key_file(home: Path) -> Path:

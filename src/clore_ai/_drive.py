@@ -25,11 +25,13 @@ from clore_ai._flow import (
     Backoff,
     Clock,
     Exec,
+    Fetch,
     Flow,
     Instant,
     Post,
     Posted,
     Probe,
+    Put,
     Send,
     Shared,
     Sleep,
@@ -38,6 +40,7 @@ from clore_ai._flow import (
 )
 from clore_ai._secrets import MASK, SecretBytes, forms
 from clore_ai._service_clock import ServiceClock
+from clore_ai._ssh import files
 from clore_ai._trace import Exchange
 from clore_ai._version import __version__
 from clore_ai._wire import Call, Reply
@@ -239,6 +242,8 @@ class Driver:
             return _greets(step)
         elif isinstance(step, Exec):
             return _programs.run(step)
+        elif isinstance(step, (Fetch, Put)):
+            return files.perform(step)
         elif isinstance(step, Post):
             return _posted(step)
         else:
@@ -340,6 +345,8 @@ class AsyncDriver:
             return await _greets_async(step)
         elif isinstance(step, Exec):
             return await _programs.run_async(step)
+        elif isinstance(step, (Fetch, Put)):
+            return await _programs.in_thread(lambda stopped: files.perform(step, stopped))
         elif isinstance(step, Post):
             return await _posted_async(step)
         else:

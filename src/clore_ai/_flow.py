@@ -17,12 +17,24 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Generator, Generic, NoReturn, TypeVar, Union
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Generator,
+    Generic,
+    Iterable,
+    NoReturn,
+    TypeVar,
+    Union,
+)
 
 from clore_ai import _wire
 from clore_ai.exceptions import AuthError, CloreAPIError, RateLimitError, TransportError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clore_ai._wire import Body, Call, Reply
 
 T = TypeVar("T")
@@ -99,28 +111,59 @@ class Probe:
 
 @dataclass(frozen=True)
 class Exec:
-    """Run a program of this machine to its end: ssh, rsync. Answered by a `Done`, however it ended.
+    """Run a program of this machine to its end: ssh. Answered by a `Done`, however it ended.
 
     It is ended with all that it started when `within_s` is over, or when the flow is.
     """
 
     words: tuple[str, ...]
-    stdin: bytes = b""
+    stdin: Union[bytes, Iterable[bytes]] = b""
     within_s: float = 60.0
+    silent_s: float = _FOREVER
+    """How long nothing may move: no byte in, none out."""
     folder: str | None = None
     """Where it runs; None for where this process is."""
+    most: int = 1 << 24
+    """Bytes that it may write to its standard output; a program that writes more is ended."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a program ended, and what it said. `code`: None where it was ended for taking too long.
+    """How a program ended, and what it said. `code`: None if it took too long or wrote too much.
 
     A program that is not here: `code` 127, as in a shell. What a signal ended: its negative.
+    Of its standard errors the last 64 KiB are kept.
     """
 
     code: int | None
     out: bytes
     err: bytes
+    flooded: bool = False
+    """Was it ended because it wrote more than `Exec.most`?"""
+
+
+@dataclass(frozen=True)
+class Fetch:
+    """Bring a file or a folder's content back from a machine. Raises `TransportError` if it fails.
+
+    Answered by the reasons for which some of it was not taken, by name.
+    """
+
+    ssh: Callable[[str], tuple[str, ...]]
+    """The words that run a line of the shell there."""
+    remote: str
+    goal: Path
+    most: int
+    """Bytes that it may hold."""
+
+
+@dataclass(frozen=True)
+class Put:
+    """Bring a file or a folder's content to a machine. Raises `TransportError` if it fails."""
+
+    ssh: Callable[[str], tuple[str, ...]]
+    local: Path
+    remote: str
 
 
 @dataclass(frozen=True)
@@ -149,7 +192,7 @@ class Shared(Generic[T]):
     make: Callable[[], Flow[T]]
 
 
-Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Exec, Post, Shared[Any]]
+Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Exec, Fetch, Put, Post, Shared[Any]]
 Flow = Generator[Step, Any, T]
 
 

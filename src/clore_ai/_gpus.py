@@ -7,27 +7,27 @@ order's next host. What is read lies in a queue until it is asked for.
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
-import signal
 import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from clore_ai import _programs
+from clore_ai._ssh.target import ALONE
+from clore_ai._text import plain
 from clore_ai.rental.monitor import Gpu, Monitor, reading
 from clore_ai.rental.overview import READ_EVERY_S, Report, Watching
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from clore_ai._access import Target
+    from clore_ai._ssh.target import Target
 
 _QUERY = (
     "nvidia-smi --query-gpu=index,utilization.gpu,temperature.gpu,memory.used,memory.total "
     "--format=csv,noheader,nounits"
 )
-_OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
 # It ends with the connection: what waits for the end of its input then ends the loop.
 _LOOP = (
     "exec 3<&0; {{ cat <&3; kill $$; }} >/dev/null 2>&1 & "
@@ -35,7 +35,11 @@ _LOOP = (
 )
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _NOT_HERE = 127
-_LONGEST_WHY = 200
+_LONGEST_LINE = 4096
+_MOST_GPUS = 64
+_ENDS_WITHIN_S = 1.0
+_MOST_WAITING = 1000
+"""Reports that nobody has asked for yet."""
 
 
 @contextlib.contextmanager
@@ -112,7 +116,7 @@ class _Feed:
         self._out = out
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -120,12 +124,11 @@ class _Feed:
         self._over.set()
         with self._lock:
             if self._process is not None and self._process.poll() is None:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._process.pid, signal.SIGKILL)
+                _programs.kill(self._process.pid)
 
     def stop(self) -> None:
         self.end()
-        self._thread.join()
+        self._thread.join(2 * _ENDS_WITHIN_S)
 
     def _run(self) -> None:
         pause_s, turn = _FIRST_PAUSE_S, 0
@@ -145,34 +148,39 @@ class _Feed:
             if self._over.is_set():
                 return False, ""
             try:
-                process = self._process = subprocess.Popen(  # noqa: S603 - ssh, no shell here
-                    target.ssh(self._line, *_OPTIONS),
+                process = self._process = _programs.start(
+                    target.ssh(self._line, *ALONE),
                     stdin=subprocess.PIPE,  # open as long as this process lives
-                    stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
-                    text=True,
-                    encoding="utf-8",
-                    errors="replace",
-                    start_new_session=True,
                 )
             except OSError as exc:
                 return False, f"ssh: {exc.strerror}"
-        with process:
+        read, said = False, ""
+        try:
             read, said = self._read(process)
-        if process.returncode == _NOT_HERE:
+            code = process.wait(_ENDS_WITHIN_S) if process.stdout is not None else None
+        except subprocess.TimeoutExpired:
+            return read, "it sends something else than it was asked for"
+        finally:
+            _programs.end(process)
+        if code == _NOT_HERE:
             return read, "there is no nvidia-smi"
-        return read, said or f"ssh ended with {process.returncode}"
+        return read, said or f"ssh ended with {code}"
 
-    def _read(self, process: subprocess.Popen[str]) -> tuple[bool, str]:
+    def _read(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
         read, said = False, ""
         gpus: list[Gpu] = []
-        for line in process.stdout or ():
+        lines = iter(lambda: process.stdout and process.stdout.readline(_LONGEST_LINE), b"")
+        for raw in lines:
+            line = (raw or b"").decode("utf-8", "replace")
             gpu = reading(line)
             if gpu is not None:
                 gpus.append(gpu)
             elif line.strip():
-                said = line.strip()[:_LONGEST_WHY]
+                said = plain(line)
             elif gpus:
                 self._out.put(Report(self._order_id, time.monotonic(), tuple(gpus)))
                 read, gpus, said = True, [], ""
+            if len(gpus) > _MOST_GPUS or self._out.qsize() > _MOST_WAITING:
+                break
         return read, said

@@ -11,13 +11,15 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
+from clore_ai import _programs
+from clore_ai._ssh.target import FORWARDING
+from clore_ai._text import plain
 from clore_ai.exceptions import TransportError
-from clore_ai.rental.verify import ALONE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
-    from clore_ai._access import Target
+    from clore_ai._ssh.target import Target
 
 _UP_S = 20.0
 _PAUSE_S = 0.05
@@ -68,19 +70,11 @@ class _Tunnel:
             raise TransportError(
                 f"There is no way to {self._what}: port {local} here is taken, or none."
             ) from exc
-        words = target.ssh(
-            None,
-            *_options(),
-            *("-N", "-L", f"127.0.0.1:{self.port}:127.0.0.1:{remote}"),
-        )
+        forward = ("-L", f"127.0.0.1:{self.port}:127.0.0.1:{remote}")
         self._until = time.monotonic() + _UP_S
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own words, no shell
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                start_new_session=True,
+            self._process = _programs.start(
+                target.ssh(None, *FORWARDING, *forward), stdout=subprocess.DEVNULL
             )
         except OSError as exc:
             raise TransportError(
@@ -100,24 +94,22 @@ class _Tunnel:
         """Whether it is; where it is not and there is no other try left, that is raised."""
         if self._up or not last:
             return self._up
-        said = self.end()
-        why = " ".join(said.decode("utf-8", "replace").split()) or "no answer in time"
+        why = plain(self._said()) or "no answer in time"
         raise TransportError(f"There is no way to {self._what}: {why}")
 
-    def end(self) -> bytes:
-        """End it, and all that it started; what it said."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGTERM)
-        if self._process.stderr is None or self._process.stderr.closed:
+    def end(self) -> None:
+        """End it, and all that it started."""
+        _programs.end(self._process, signal.SIGTERM)
+
+    def _said(self) -> bytes:
+        """What it wrote so far."""
+        pipe = self._process.stderr
+        if pipe is None:  # pragma: no cover - it was asked for
             return b""
-        return self._process.communicate()[1]
-
-
-def _options() -> tuple[str, ...]:
-    options = list(ALONE)
-    clear = options.index("ClearAllForwardings=yes")
-    del options[clear - 1 : clear + 1]
-    return (*options, "-o", "ExitOnForwardFailure=yes")
+        os.set_blocking(pipe.fileno(), False)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(pipe.fileno(), 4096)
+        return b""
 
 
 def _free_port(wanted: int) -> int:

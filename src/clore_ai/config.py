@@ -15,15 +15,16 @@ import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 from urllib.parse import urlsplit
 
 from clore_ai._json import as_dict
 from clore_ai._secrets import conceal, hide
+from clore_ai._ssh.target import read_options
 from clore_ai.exceptions import ConfigError
 
 DEFAULT_BASE_URL = "https://api.clore.ai/v1"
-SETTINGS = ("api_key", "base_url", "context", "requests_per_second")
+SETTINGS = ("api_key", "base_url", "context", "requests_per_second", "ssh_options")
 SECRETS = ("api_key",)
 _PASSWORD = re.compile(r"//[^/]*@")
 
@@ -36,6 +37,8 @@ class Settings:
     api_key_source: str | None
     base_url: str
     requests_per_second: float
+    ssh_options: tuple[str, ...] = ()
+    """For all connections to rented machines, as ``-o`` pairs."""
 
 
 def state_folder() -> Path:
@@ -73,7 +76,7 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings
     url = _given(base_url) or _given(os.environ.get("CLORE_BASE_URL"))
     rate: object = os.environ.get("CLORE_REQUESTS_PER_SECOND")
     try:
-        values = {} if key and url and rate else in_force(load())
+        values = in_force(load())
     except ConfigError:
         if not (key and url):  # it may hold what is missing: don't guess
             raise
@@ -83,7 +86,13 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings
     url = url or values.get("base_url") or DEFAULT_BASE_URL
     rate = rate or values.get("requests_per_second") or 1
     key = _clean_key(key, source)
-    return Settings(key, source if key else None, _clean_url(str(url)), _clean_rate(str(rate)))
+    return Settings(
+        key,
+        source if key else None,
+        _clean_url(str(url)),
+        _clean_rate(str(rate)),
+        read_options(str(values.get("ssh_options") or "")),
+    )
 
 
 def _given(text: str | None) -> str | None:
@@ -151,7 +160,11 @@ def store(key: str, value: str | None, context: str | None = None) -> Path:
     if key in SECRETS:
         value = hide(value)
     if value is not None:
-        checks = {"base_url": _clean_url, "requests_per_second": _clean_rate}
+        checks: dict[str, Callable[[str], object]] = {
+            "base_url": _clean_url,
+            "requests_per_second": _clean_rate,
+            "ssh_options": read_options,
+        }
         if key in checks:
             checks[key](value)
         if key == "api_key":

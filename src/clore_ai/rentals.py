@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from clore_ai import _tunnel
 from clore_ai._drive import AsyncDriver, Driver
+from clore_ai._ssh.files import MOST_BYTES
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.rental import inside, rent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractAsyncContextManager, AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from clore_ai._access import Target
     from clore_ai._flow import Flow
+    from clore_ai._ssh.target import Target
     from clore_ai.models import Order
     from clore_ai.rental.inside import Result
     from clore_ai.rental.rent import Event, Rented, Tell
@@ -121,7 +123,7 @@ class Rental(_Held[Driver]):
         return self._driver.run(inside.run(self.order, target, command, timeout))
 
     def put(self, local: str | Path, remote: str) -> None:
-        """Bring a file, or a folder's content, to the machine; by rsync or, without it, by scp.
+        """Bring a file, or a folder's content, to the machine: what is not there already.
 
         Args:
             local: a file or a folder here.
@@ -133,17 +135,27 @@ class Rental(_Held[Driver]):
         """
         self._driver.run(inside.put(self._target(), local, remote))
 
-    def get(self, remote: str, local: str | Path) -> None:
-        """Fetch a file, or a folder's content, from the machine; by rsync or, without it, by scp.
+    def get(
+        self, remote: str, local: str | Path, *, max_bytes: int = MOST_BYTES
+    ) -> Mapping[str, str]:
+        """Fetch a file, or a folder's content, from the machine: what is not here already.
+
+        Only files, folders, and links that stay inside are taken, never a name that programs here
+        act on (``.git``, ``.envrc`` …), and nothing outside of `local` is written, whatever the
+        machine sends.
 
         Args:
             remote: a file or a folder on the machine.
             local: the file, or the folder that its content goes into; made where it is not there.
+            max_bytes: that it may hold.
+
+        Returns:
+            Why some of it was not taken, by name; empty where all is here.
 
         Raises:
             TransportError: it is not there, or did not arrive whole.
         """
-        self._driver.run(inside.get(self._target(), remote, local))
+        return self._driver.run(inside.get(self._target(), remote, local, max_bytes))
 
     def forward(self, remote: int, local: int | None = None) -> AbstractContextManager[int]:
         """A local port that leads to port `remote` of the machine while a ``with`` block lasts.
@@ -209,7 +221,7 @@ class AsyncRental(_Held[AsyncDriver]):
         return await self._driver.run(inside.run(self.order, target, command, timeout))
 
     async def put(self, local: str | Path, remote: str) -> None:
-        """Bring a file, or a folder's content, to the machine; by rsync or, without it, by scp.
+        """Bring a file, or a folder's content, to the machine: what is not there already.
 
         Args:
             local: a file or a folder here.
@@ -221,17 +233,27 @@ class AsyncRental(_Held[AsyncDriver]):
         """
         await self._driver.run(inside.put(self._target(), local, remote))
 
-    async def get(self, remote: str, local: str | Path) -> None:
-        """Fetch a file, or a folder's content, from the machine; by rsync or, without it, by scp.
+    async def get(
+        self, remote: str, local: str | Path, *, max_bytes: int = MOST_BYTES
+    ) -> Mapping[str, str]:
+        """Fetch a file, or a folder's content, from the machine: what is not here already.
+
+        Only files, folders, and links that stay inside are taken, never a name that programs here
+        act on (``.git``, ``.envrc`` …), and nothing outside of `local` is written, whatever the
+        machine sends.
 
         Args:
             remote: a file or a folder on the machine.
             local: the file, or the folder that its content goes into; made where it is not there.
+            max_bytes: that it may hold.
+
+        Returns:
+            Why some of it was not taken, by name; empty where all is here.
 
         Raises:
             TransportError: it is not there, or did not arrive whole.
         """
-        await self._driver.run(inside.get(self._target(), remote, local))
+        return await self._driver.run(inside.get(self._target(), remote, local, max_bytes))
 
     def forward(self, remote: int, local: int | None = None) -> AbstractAsyncContextManager[int]:
         """A local port that leads to port `remote` of the machine while a ``with`` block lasts.

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -294,27 +293,33 @@ def test_what_makes_no_sense_is_refused_before_anything_is_sent(api, words, says
     assert api.entries() == []
 
 
-def test_files_go_there_and_come_back(api, tmp_path, monkeypatch):
-    """Folders, files, odd names; by rsync, and by scp where there is none."""
+def test_files_go_there_and_come_back(api, tmp_path):
+    """Folders, files, odd names, modes; a second time only what changed."""
     home = tmp_path / "my files"
     (home / "sub").mkdir(parents=True)
+    (home / "empty").mkdir()
     (home / "sub" / "a b.txt").write_bytes(b"\0one")
     (home / "run.sh").write_text("#!/bin/sh\necho ran\n")
     (home / "run.sh").chmod(0o755)
+    back = tmp_path / "back"
     with api.renting("RTX 4090", verify="ssh") as rental:
-        for number, tool in enumerate(("rsync", "scp")):
-            if tool == "scp":
-                _without_rsync(tmp_path, monkeypatch)
-            rental.put(home, f"work {number}/in")
-            rental.put(home / "run.sh", f"work {number}/deep/er/go")
-            assert rental.exec(f"'work {number}/deep/er/go'").stdout == "ran\n"
-            rental.get(f"work {number}", tmp_path / f"back {number}")
-            back = tmp_path / f"back {number}"
-            assert (back / "in" / "sub" / "a b.txt").read_bytes() == b"\0one"
-            rental.get(f"work {number}/in/run.sh", tmp_path / f"one {number}" / "two")
-            assert (tmp_path / f"one {number}" / "two").stat().st_mode & 0o100
+        rental.put(home, "work 1/in")
+        rental.put(home / "run.sh", "work 1/deep/er/go")
+        assert rental.exec("'work 1/deep/er/go'").stdout == "ran\n"
+        assert rental.get("work 1", back) == {}
+        assert (back / "in" / "sub" / "a b.txt").read_bytes() == b"\0one"
+        assert (back / "in" / "empty").is_dir()
+        inode = (back / "in" / "run.sh").stat().st_ino
+        rental.exec("printf two > 'work 1/in/sub/a b.txt'")
+        rental.get("work 1", back)
+        assert (back / "in" / "sub" / "a b.txt").read_text() == "two"
+        assert (back / "in" / "run.sh").stat().st_ino == inode
+        rental.get("work 1/in/run.sh", tmp_path / "one" / "two")
+        assert (tmp_path / "one" / "two").stat().st_mode & 0o100
         with pytest.raises(TransportError, match="nothing is not on the machine"):
             rental.get("nothing", tmp_path / "x")
+        with pytest.raises(TransportError, match="1 file, 3 B, and 2 B are allowed"):
+            rental.get("work 1/in/sub", tmp_path / "small", max_bytes=2)
         with pytest.raises(FileNotFoundError):
             rental.put(tmp_path / "nowhere", "x")
 
@@ -356,15 +361,6 @@ def _read(url: str) -> bytes:
             return body
         time.sleep(0.05)
     raise AssertionError(url)
-
-
-def _without_rsync(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PATH that has ssh and scp, but no rsync."""
-    programs = folder / "programs"
-    programs.mkdir()
-    for name in ("ssh", "scp"):
-        (programs / name).symlink_to(shutil.which(name))
-    monkeypatch.setenv("PATH", os.fspath(programs))
 
 
 def _find(api: Api, gpu: str) -> Any:

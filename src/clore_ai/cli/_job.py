@@ -263,7 +263,7 @@ def held(jobs: Jobs, job: Job) -> Generator[None]:
 
 
 def programs() -> None:
-    """Refuse where ssh is missing; say what is slower without rsync.
+    """Refuse where ssh is missing.
 
     Raises:
         UsageError: there is no ssh.
@@ -272,9 +272,3 @@ def programs() -> None:
 
     if shutil.which("ssh") is None:
         raise click.UsageError("There is no ssh here. Install it: apt-get install openssh-client")
-    if shutil.which("rsync") is None:
-        if shutil.which("tar") is None:
-            raise click.UsageError(
-                "There is no rsync here, and no tar. Install: apt-get install rsync"
-            )
-        _output.note("There is no rsync here; tar does it, slower. Install: apt-get install rsync")

@@ -1,29 +1,30 @@
 """One machine's SSH: a connection that is kept, and the programs that go over it.
 
 The user's own OpenSSH does it, with a control master of ours, which has a process group of its own:
-Ctrl-C on the terminal is not for it. Whoever finds it gone connects by itself.
+Ctrl-C on the terminal is not for it. What finds it gone connects by itself. All waits are bounded:
+the machine's owner may answer nothing, or without end.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import shlex
 import shutil
-import signal
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clore_ai import _programs
 from clore_ai._flow import Done, Exec
+from clore_ai._ssh import listing
+from clore_ai._ssh.target import KEPT, plain_path
+from clore_ai._text import plain
 from clore_ai.config import private_folder
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:
-    from clore_ai._access import Target
+    from clore_ai._ssh.target import Target
 
 OPEN_WITHIN_S = 30.0
 _LONGEST_PATH = 80
@@ -31,18 +32,20 @@ _LONGEST_PATH = 80
 _SSH_FAILED = 255
 _POLL_S = 0.01
 _LEFT_S = 1.0
-"""What a program started, a ProxyCommand above all, may outlive it for ever, and hold its pipes."""
-_QUICK = (
-    "-o", "BatchMode=yes",
-    "-o", "ConnectTimeout=10",
-    "-o", "ServerAliveInterval=5",
-    "-o", "ServerAliveCountMax=3",
-    "-o", "ControlMaster=no",
-)  # fmt: skip
+_MOST_ANSWER = 1 << 20
+_MOST_NOISE = 1 << 22
+_CHUNK = 1 << 20
 
 
 class Lost(Exception):  # noqa: N818 - what happened
-    """The connection is gone; what was asked for last may have been done."""
+    """The connection is gone; what was asked for last may have been done.
+
+    `moved`: did something come of it before?
+    """
+
+    def __init__(self, message: str, *, moved: bool = False) -> None:
+        super().__init__(message)
+        self.moved = moved
 
 
 class NoWayInError(CloreAPIError):
@@ -61,6 +64,7 @@ class Line:
     def __init__(self, target: Target, home: Path, forwards: tuple[str, ...] = ()) -> None:
         self._home, self._forwards = home, forwards
         self._target = target
+        self._shared: tuple[str, ...] = ()
         self._folder: Path | None = None
         self._master: asyncio.subprocess.Process | None = None
         self._said = b""
@@ -80,18 +84,12 @@ class Line:
         """
         self._folder = _socket_folder(self._home)
         path = self._folder / "s"
-        options = (*_QUICK, "-o", f"ControlPath={path}", *self._target.options)
-        self._target = replace(self._target, options=options)
+        self._shared = self._target.sharing(path)
         forwards = [word for each in self._forwards for word in ("-L", each)]
-        words = self._target.ssh(None, "-N", *forwards)
-        words = (words[0], "-o", "ControlMaster=yes", *words[1:])
         try:
-            self._master = await asyncio.create_subprocess_exec(
-                *words,
-                stdin=asyncio.subprocess.DEVNULL,
+            self._master = await _programs.start_async(
+                self._target.ssh(None, *KEPT, "-o", f"ControlPath={plain_path(path)}", *forwards),
                 stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.PIPE,
-                start_new_session=True,
             )
         except OSError as exc:
             self._remove()
@@ -111,10 +109,10 @@ class Line:
         """Does the kept connection answer?"""
         if not self.up:
             return False
-        done = await _programs.run_async(Exec(self._target.ssh("true"), b"", OPEN_WITHIN_S))
+        done = await _programs.run_async(Exec(self.words("true"), b"", OPEN_WITHIN_S))
         return done.code == 0 and self.up
 
-    async def run(self, script: str, within_s: float = 60.0) -> Done:
+    async def run(self, script: str, within_s: float = 30.0) -> Done:
         """Run a script there, given on stdin: no command line of either machine shows it.
 
         Raises:
@@ -122,48 +120,36 @@ class Line:
         """
         return await self.fed("sh -s", script.encode(), within_s)
 
-    async def fed(self, line: str, stdin: bytes, within_s: float = 60.0) -> Done:
+    async def fed(self, line: str, stdin: bytes, within_s: float = 30.0) -> Done:
         """Run a line of the shell there, with `stdin`.
 
         Raises:
             Lost: likewise.
         """
-        done = await _programs.run_async(Exec(self._target.ssh(line), stdin, within_s))
+        step = Exec(self.words(line), stdin, within_s, most=_MOST_ANSWER)
+        done = await _programs.run_async(step)
+        if done.flooded:
+            raise Lost("it sends more than it was asked for")
         if done.code == _SSH_FAILED or done.code is None:
             why = f"no answer in {within_s:.0f} s" if done.code is None else "it was cut"
-            raise Lost(_text(done.err) or why)
+            raise Lost(plain(done.err) or why)
         return done
 
-    async def start(self, script: str) -> asyncio.subprocess.Process:
+    async def start(self, script: str) -> Running:
         """Start a script there, its output and errors for the caller to read."""
-        return await asyncio.create_subprocess_exec(
-            *self._target.ssh(f"exec sh -c {shlex.quote(script)}"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            limit=1 << 20,
-        )
-
-    @property
-    def shell(self) -> str:
-        """The remote shell, as rsync's ``-e`` takes it."""
-        words = self._target.ssh()
-        return shlex.join(words[:-1])
-
-    @property
-    def address(self) -> str:
-        """As rsync takes it."""
-        return self._target.address
+        mark = listing.new_mark()
+        script = f"printf '\\n%s\\n' {mark}\n{script}"
+        line = f"exec sh -c {shlex.quote(script)}"
+        return Running(await _programs.start_async(self.words(line)), mark)
 
     def words(self, line: str) -> tuple[str, ...]:
         """The command line that runs a line of the shell there."""
-        return self._target.ssh(line)
+        return self._target.ssh(line, *self._shared)
 
     async def close(self) -> None:
         """Leave; what runs there goes on."""
         if self._master is not None and self._reading is not None:
-            await gone(self._master)
+            await _programs.end_async(self._master)
             self._reading.cancel()
         self._remove()
 
@@ -184,7 +170,7 @@ class Line:
                 self._said = (self._said + piece)[-4096:]
 
     def _refused(self) -> Exception:
-        said = _text(self._said)
+        said = plain(self._said)
         if "Permission denied" in said or "authentication" in said.lower():
             return NoWayInError(
                 f"Order {self._target.order_id} lets nobody in with the key that is kept for it "
@@ -198,21 +184,39 @@ class Line:
         return Lost(said or "ssh ended")
 
 
-def end(process: asyncio.subprocess.Process, how: int = signal.SIGTERM) -> None:
-    """End a program with all that it started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, how)
+class Running:
+    """A script that runs there, and what it writes, without what a shell prints when it starts."""
 
+    def __init__(self, process: asyncio.subprocess.Process, mark: str) -> None:
+        self.errors = process.stderr
+        self._process, self._mark = process, mark
+        self._begun = False
 
-async def gone(process: asyncio.subprocess.Process) -> None:
-    """End a program, and all that it started and that holds its pipes, and see it gone."""
-    # asyncio tells of an end when nobody holds the pipes any more.
-    over = asyncio.ensure_future(process.wait())
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        if not over.done():
-            end(process, how)
-            await asyncio.wait({over}, timeout=_LEFT_S)
-    over.cancel()
+    async def read(self) -> bytes:
+        """The next piece of its output; empty at its end.
+
+        Raises:
+            Lost: it writes something else.
+        """
+        if self._process.stdout is None:
+            return b""
+        head = b""
+        while not self._begun:
+            piece = await self._process.stdout.read(_CHUNK)
+            head += piece
+            rest = listing.after(self._mark, head)
+            if rest is None and (not piece or len(head) > _MOST_NOISE):
+                if piece:
+                    raise Lost("it sends something else than it was asked for")
+                return b""
+            self._begun = rest is not None
+            if rest:
+                return rest
+        return await self._process.stdout.read(_CHUNK)
+
+    async def end(self) -> None:
+        """End it here; what it has started there may go on."""
+        await _programs.end_async(self._process)
 
 
 def _socket_folder(home: Path) -> Path:
@@ -222,7 +226,3 @@ def _socket_folder(home: Path) -> Path:
             place = private_folder(private_folder(home) / "line")
             return Path(tempfile.mkdtemp(prefix="", dir=place))
     return Path(tempfile.mkdtemp(prefix="clore-"))
-
-
-def _text(said: bytes) -> str:
-    return " ".join(said.decode("utf-8", "replace").split())

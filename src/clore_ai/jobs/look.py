@@ -24,6 +24,7 @@ _WITHIN_S = 8.0
 _POLL_S = 0.2
 _TRIES, _PAUSE_S = 5, 1.0
 _CHUNK = 1 << 20
+_LONGEST_LINE = 4096
 
 
 async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
@@ -143,13 +144,18 @@ async def _from_machine(
         before = size
         try:
             await line.open()
-            process = await line.start(remote.follow(job.name, size, wait=follow))
-            words = asyncio.ensure_future(_all(process.stderr))
-            while process.stdout and (piece := await process.stdout.read(_CHUNK)):
-                show(piece)
-                size += len(piece)
-            said = [word for each in (await words).splitlines() if (word := remote.word(each))]
-            if said and (said[-1].size or 0) <= size and said[-1].what != "alive":
+            running = await line.start(remote.follow(job.name, size, wait=follow))
+            words = asyncio.ensure_future(_last(running.errors))
+            try:
+                while piece := await running.read():
+                    show(piece)
+                    size += len(piece)
+                await asyncio.wait({words}, timeout=_PAUSE_S)
+            finally:
+                await running.end()
+            said = remote.word(words.result()) if words.done() else None
+            words.cancel()
+            if said is not None and (said.size or 0) <= size and said.what != "alive":
                 return
         except Lost as exc:
             tries = tries + 1 if size == before else 0
@@ -161,8 +167,12 @@ async def _from_machine(
         await asyncio.sleep(_PAUSE_S)
 
 
-async def _all(stream: asyncio.StreamReader | None) -> bytes:
-    return b"" if stream is None else await stream.read()
+async def _last(stream: asyncio.StreamReader | None) -> bytes:
+    """The last line that comes."""
+    end = b""
+    while stream is not None and (piece := await stream.read(_CHUNK)):
+        end = (end + piece)[-_LONGEST_LINE:]
+    return end.rstrip().rpartition(b"\n")[2]
 
 
 def _rest(log: Path, size: int, show: Callable[[bytes], object]) -> int:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clore_ai._json import as_dict
 from clore_ai._lock import FileLock
+from clore_ai._ssh.files import MOST_BYTES
 from clore_ai.config import private_folder, unwritable, write_private
 from clore_ai.exceptions import ConfigError, NotFoundError
 
@@ -53,6 +54,8 @@ class Job:
     cancels: bool = False
     lost_after_s: float = 300.0
     fetch_every_s: float = 10.0
+    max_output: int = MOST_BYTES
+    """Bytes that its outputs may hold in all."""
     max_bid_usd: float | None = None
     """USD per **hour**, without fee: up to this its machine's spot bid is held; else it stays."""
     state: State = "new"

@@ -55,7 +55,7 @@ _START = """\
 main() {
 umask 077
 J="$HOME/.clore/jobs/@name@"
-mkdir -p "$J" && cd "$J" || exit 1
+mkdir -p "$HOME/@work@" "$J" && cd "$J" || exit 1
 if mkdir started 2> /dev/null; then
   { printf %s @line@ > line && printf %s @env@ > env && printf %s @runner@ > runner && : > out; } ||
     { rmdir started; exit 1; }
@@ -145,23 +145,6 @@ done
 main < /dev/null
 """
 
-_LOOK = """\
-umask 077
-mkdir -p "$HOME/@work@" || exit 1
-for tool in rsync tar; do
-  command -v "$tool" > /dev/null 2>&1 && echo "@mark@ $tool"
-done
-echo "@mark@ here"
-"""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """Which of the programs that copy files are there."""
-
-    rsync: bool
-    tar: bool
-
 
 @dataclass(frozen=True)
 class Word:
@@ -193,17 +176,6 @@ def with_setup(line: str, setup: str | None) -> str:
     return f"( {setup}\n) || {{ code=$?; echo 'clore: --setup failed' >&2; exit $code; }}\n{line}\n"
 
 
-def look(work: str) -> str:
-    """Makes the work folder, and answers `tools`."""
-    return _filled(_LOOK, work=work)
-
-
-def tools(said: bytes) -> Tools | None:
-    """What `look` found; None where the answer is not whole."""
-    words = {line.split()[-1] for line in said.decode("utf-8", "replace").splitlines() if line}
-    return Tools("rsync" in words, "tar" in words) if "here" in words else None
-
-
 def start(name: str, work: str, line: str, env: Mapping[str, str]) -> str:
     """Starts the job, once however often it is run; done when the job runs."""
     # What it writes shall be seen at once: to a file, Python keeps back some kilobytes.
@@ -213,6 +185,7 @@ def start(name: str, work: str, line: str, env: Mapping[str, str]) -> str:
     return _filled(
         _START,
         name=name,
+        work=work,
         line=shlex.quote(line),
         env=shlex.quote(variables),
         runner=shlex.quote(runner),

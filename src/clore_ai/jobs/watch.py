@@ -13,19 +13,23 @@ import asyncio
 import contextlib
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Literal, TypeVar
 
+from clore_ai import _sizes
+from clore_ai._ssh.files import last_words
+from clore_ai._text import plain
 from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded, TransportError
 from clore_ai.jobs import bid, folder, remote
 from clore_ai.jobs.copy import Copier, CopyError
-from clore_ai.jobs.line import Line, Lost, gone
+from clore_ai.jobs.line import Line, Lost
 from clore_ai.models import Order
 from clore_ai.rental import wait
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
-    from pathlib import Path
 
+    from clore_ai._ssh.files import Fetched
     from clore_ai.jobs.engine import Engine
     from clore_ai.jobs.output import Output
     from clore_ai.jobs.record import Job, Jobs, State
@@ -38,9 +42,13 @@ _SILENT_S = 30.0
 """The follower says that it is there every 5 s or so."""
 _LAST_WORDS_S = 5.0
 _TRIES = 5
+_TOLD_AFTER_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
-_LAST_FETCH_S = 60.0
-_CHUNK = 1 << 20
+_ANSWERS_WITHIN_S, _LAST_OUTPUT_S, _LAST_FETCH_S = 5.0, 20.0, 60.0
+"""A machine that is to be cancelled has no longer than this to stop, to show and to send."""
+_CHUNK = 1 << 16
+_LONGEST_LINE = 4096
+_MOST_TOLD = 100
 
 Ending = Literal["ended", "stopped", "detached", "lost"]
 
@@ -87,8 +95,15 @@ class Watch:
     order: Order | None = None
     """As last seen, with the host first that answered; None: it is looked up."""
     _line: Line | None = None
-    _tools: remote.Tools | None = None
     _trouble: str = ""
+    _useful_at: float = 0.0
+    """When the machine last did something for the job, by the monotonic clock."""
+    _told: bool = False
+    """Does the user know that it does not?"""
+    _sent: tuple[int, int] | None = None
+    _came: tuple[int, int] = (0, 0)
+    """Files and bytes."""
+    _refused: set[str] = field(default_factory=set[str])
     _begun: bool = False
     """May it run there?"""
     _fresh: bool = False
@@ -102,6 +117,7 @@ class Watch:
         """
         self._begun = self.job.state == "running"
         self._fresh = self.order is not None
+        self._useful_at = time.monotonic()
         main = asyncio.ensure_future(self._through())
         asked = asyncio.ensure_future(self._asked())
         holding = asyncio.ensure_future(bid.hold(self.engine, self.job, self.tell))
@@ -143,17 +159,17 @@ class Watch:
     async def _stopped(self) -> None:
         """Tell it to end, read its last words, fetch; as far as that goes within a minute."""
 
-        async def to_its_end() -> None:
-            await self._there(lambda line: line.run(remote.stop(self.job.name)))
-            word = await self._there(self._follow)
-            self.job.code = word.code
-            await self._last_fetch()
+        async def code() -> None:
+            self.job.code = (await self._there(self._follow)).code
 
         try:
-            await asyncio.wait_for(to_its_end(), remote.STOP_GRACE_S + _LAST_FETCH_S)
+            stop = self._there(lambda line: line.run(remote.stop(self.job.name)))
+            await asyncio.wait_for(stop, remote.STOP_GRACE_S + _ANSWERS_WITHIN_S)
+            await asyncio.wait_for(code(), _LAST_OUTPUT_S)
+            await asyncio.wait_for(self._last_fetch(), _LAST_FETCH_S)
         except (asyncio.TimeoutError, CloreAPIError) as exc:
-            why = str(exc) or "no answer in time"
-            self.tell(f"The job could not be stopped tidily: {why}")
+            why = str(exc) or f"the machine did not answer in time ({self._trouble or 'silence'})"
+            self.tell(f"The job could not be stopped in order: {why}")
 
     async def _through(self) -> Ending:
         try:
@@ -198,61 +214,92 @@ class Watch:
     async def _last_fetch(self) -> None:
         if self.job.outputs:
             self.job.fetched = False
-            missing = await self._there(self._fetch)
-            for each in missing:
-                self.tell(f"There is no {each} there: nothing of it was fetched.")
+            found = await self._there(self._fetch)
+            for each in found.missing:
+                self.tell(
+                    f"{plain(each)} does not exist on the machine; nothing of it was fetched."
+                )
+            if found.over is not None:
+                raise CopyError(self._too_much(found))
             self.job.fetched = True
             self.jobs.save(self.job)
+        sent = [] if self._sent is None else [f"Sent: {_amount(self._sent)}."]
+        came = [f"Fetched: {_amount(self._came)}."] if self.job.outputs else []
+        if sent or came:
+            self.tell(" ".join((*sent, *came)))
+
+    def _too_much(self, found: Fetched) -> str:
+        files, size = found.over or (0, 0)
+        return (
+            f"The outputs on the machine are more than --max-output allows: {files:,} files, "
+            f"{_sizes.in_words(size)}, of {_sizes.in_words(self.job.max_output)} allowed. The "
+            f"small ones are here. Fetch the rest: clore attach {self.job.id} --max-output SIZE"
+        )
 
     async def _there(self, work: Callable[[Line], Awaitable[T]]) -> T:
-        """The result of what is done over the connection, begun again whenever that is lost."""
-        while True:
-            line = await self._connected()
-            try:
-                return await work(line)
-            except Lost as exc:
-                self._trouble = str(exc)
-                if line.up:
-                    await line.close()
-
-    async def _connected(self) -> Line:
-        """A connection that lives, as far as is known.
+        """The result of what is done over the connection, begun again whenever that is lost.
 
         Raises:
             OrderEnded: the machine is lost.
             NoWayInError: it lets nobody in.
         """
-        if self._line is not None and self._line.up:
-            return self._line
-        again = self._line is not None
-        if self._line is not None:
-            await self._line.close()
-        pause, tries, since, told = _FIRST_PAUSE_S, 0, time.monotonic(), False
+        pause, tries = _FIRST_PAUSE_S, 0
         while True:
             tries += 1
             order = self.order or await self._first_look()
             try:
-                self._line = await self._opened(order)
+                line = await self._connected(order)
+                result = await work(line)
             except Lost as exc:
                 self._trouble = str(exc)
+                if exc.moved:
+                    self._is_useful()
+                if self._line is not None:
+                    await self._line.close()
             else:
-                if told:
-                    self.tell("Connected again.")
-                return self._line
-            if again and not told and tries > 1:
-                told = True
-                self.tell(f"The connection is lost ({self._trouble}); the job goes on. Trying on…")
+                self._is_useful()
+                return result
+            if tries > 1 or time.monotonic() - self._useful_at > _TOLD_AFTER_S:
+                self._say_trouble(order)
             if not await self._is_there(order):
-                since = time.monotonic()  # nothing can be said of the machine
-            waited = time.monotonic() - since
-            if tries >= _TRIES and waited > self.job.lost_after_s:
+                self._useful_at = time.monotonic()  # nothing can be said of the machine
+            silent = time.monotonic() - self._useful_at
+            if tries >= _TRIES and silent > self.job.lost_after_s:
                 raise OrderEnded(
-                    f"Order {order.id} has not answered on SSH for {waited:.0f} s, and the service "
+                    f"Order {order.id} has not answered on SSH for {silent:.0f} s, and the service "
                     f"does: its host is gone ({self._trouble}).",
                     order,
                 )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    def _is_useful(self) -> None:
+        self._useful_at = time.monotonic()
+        if self._told:
+            self._told = False
+            self.tell("Connected again.")
+
+    def _say_trouble(self, order: Order) -> None:
+        if self._told:
+            return
+        self._told = True
+        if self._begun:
+            self.tell(f"The connection is lost ({self._trouble}); the job goes on. Trying on…")
+        else:
+            self.tell(f"Order {order.id} does not answer on SSH ({self._trouble}). Trying on…")
+
+    async def _connected(self, order: Order) -> Line:
+        """A connection that lives, as far as is known.
+
+        Raises:
+            Lost: there is none now.
+            NoWayInError: the machine lets nobody in.
+        """
+        if self._line is None or not self._line.up:
+            if self._line is not None:
+                await self._line.close()
+            self._line = await self._opened(order)
+        return self._line
 
     async def _opened(self, order: Order) -> Line:
         if order.ssh_port is None or not order.ssh_hosts:
@@ -306,32 +353,18 @@ class Watch:
             self.order = found
         return True
 
-    async def _copier(self, line: Line) -> Copier:
-        if self._tools is None:
-            done = await line.run(remote.look(self.job.work))
-            self._tools = remote.tools(done.out)
-            if self._tools is None:
-                said = " ".join(done.err.decode("utf-8", "replace").split())
-                raise CopyError(f"The machine has no working folder for us: {said}")
-        return Copier(line, self._tools, self._folder, self.job.work)
-
-    @property
-    def _folder(self) -> Path:
-        from pathlib import Path  # noqa: PLC0415
-
-        return Path(self.job.folder)
+    def _copier(self, line: Line) -> Copier:
+        return Copier(line, Path(self.job.folder), self.job.work)
 
     async def _upload(self, line: Line) -> None:
-        outputs = tuple(self.job.outputs)
-        paths = folder.files(self._folder, () if self.resend else outputs)
+        place, outputs = Path(self.job.folder), tuple(self.job.outputs)
+        paths = folder.files(place, () if self.resend else outputs)
         if self.resend:
-            paths = sorted({*paths, *folder.below(self._folder, outputs)})
-        copier = await self._copier(line)
-        access = self.engine.session.access
-        sent = access.folder(self.job.order_id) / folder.list_name(self._folder)
-        count = await copier.upload(paths, sent)
-        files = "1 file" if count == 1 else f"{count} files"
-        self.tell(f"Uploaded the working folder: {files}, what changed of them.")
+            paths = sorted({*paths, *folder.below(place, outputs)})
+        sent = self.engine.session.access.folder(self.job.order_id) / folder.list_name(place)
+        self._sent = await self._copier(line).upload(paths, sent)
+        whole = "1 file" if len(paths) == 1 else f"{len(paths):,} files"
+        self.tell(f"Uploaded {_amount(self._sent)}; the working folder has {whole} to send.")
 
     async def _start(self, line: Line) -> None:
         self._begun = True
@@ -339,34 +372,41 @@ class Watch:
             remote.start(self.job.name, self.job.work, self.line or "true", self.env)
         )
         if done.code != 0:
-            said = " ".join(done.err.decode("utf-8", "replace").split())
-            raise CopyError(f"The job could not be started there: {said or f'exit {done.code}'}")
+            said = last_words(done.err) or f"exit {done.code}"
+            raise CopyError(f"The job could not be started there: {said}")
         self.job.state = "running"
         self.jobs.save(self.job)
 
     async def _follow(self, line: Line) -> remote.Word:
         """Hand on its output from where that is here, to its end."""
-        process = await line.start(remote.follow(self.job.name, self.output.size))
+        running = await line.start(remote.follow(self.job.name, self.output.size))
         said = _Said()
-        words = asyncio.ensure_future(said.read(process.stderr))
+        words = asyncio.ensure_future(said.read(running.errors))
         try:
-            while process.stdout is not None:
-                piece = await _within(process.stdout.read(_CHUNK), said)
-                if not piece:
-                    break
+            while piece := await _within(running.read(), said):
+                self._is_useful()
                 await self.output.take(piece)
             # A ProxyCommand that outlived it may hold the other pipe open.
             await asyncio.wait({words}, timeout=_LAST_WORDS_S)
         finally:
-            await gone(process)
+            self._useful_at = max(self._useful_at, said.heard_at)
+            await running.end()
             await _cancelled(words)
         last = said.last
         if last is None or (last.size or 0) > self.output.size:
             raise Lost(said.other or "the connection was cut")
         return last
 
-    async def _fetch(self, line: Line) -> list[str]:
-        return await (await self._copier(line)).fetch(self.job.outputs)
+    async def _fetch(self, line: Line) -> Fetched:
+        found = await self._copier(line).fetch(self.job.outputs, self.job.max_output)
+        self._came = (self._came[0] + found.files, self._came[1] + found.size)
+        new = {name: why for name, why in found.refused.items() if name not in self._refused}
+        if new and len(self._refused) < _MOST_TOLD:
+            self._refused |= set(new)
+            some = [f"{name} ({why})" for name, why in list(new.items())[:3]]
+            more = f" and {len(new) - 3:,} more" if len(new) > 3 else ""  # noqa: PLR2004 - as above
+            self.tell(f"Not taken from the machine: {', '.join(some)}{more}.")
+        return found
 
     async def _fetch_now_and_then(self) -> None:
         """While it runs; what goes wrong is for the last fetch to say, but a full disk at once."""
@@ -378,15 +418,15 @@ class Watch:
             if line is None or not line.up:
                 continue
             try:
-                await self._fetch(line)
+                found = await self._fetch(line)
+                trouble = "" if found.over is None else self._too_much(found)
             except CopyError as exc:
-                if not told:
-                    self.tell(f"{exc} The job goes on; it is tried again.")
-                told = True
+                trouble = str(exc)
             except Lost:
-                pass
-            else:
-                told = False
+                continue
+            if trouble and not told:
+                self.tell(f"{trouble} The job goes on; the fetch is tried again.")
+            told = bool(trouble)
             pause = max(self.job.fetch_every_s, _BUSY_SHARE * (time.monotonic() - began))
 
 
@@ -396,16 +436,21 @@ class _Said:
     def __init__(self) -> None:
         self.last: remote.Word | None = None
         self.other = ""
-        self.at = time.monotonic()
+        self.at, self.heard_at = time.monotonic(), 0.0
 
     async def read(self, stream: asyncio.StreamReader | None) -> None:
-        while stream is not None and (line := await stream.readline()):
-            self.at = time.monotonic()
-            word = remote.word(line)
-            if word is None:
-                self.other = line.decode("utf-8", "replace").strip()
-            elif word.what != "alive":
-                self.last = word
+        rest = b""
+        while stream is not None and (piece := await stream.read(_CHUNK)):
+            *lines, rest = (rest + piece).split(b"\n")
+            rest = rest[-_LONGEST_LINE:]
+            for line in lines:
+                word = remote.word(line)
+                if word is None:
+                    self.other = plain(line)
+                    continue
+                self.at = self.heard_at = time.monotonic()
+                if word.what != "alive":
+                    self.last = word
 
 
 async def _within(reading: Awaitable[bytes], said: _Said) -> bytes:
@@ -424,6 +469,12 @@ async def _within(reading: Awaitable[bytes], said: _Said) -> bytes:
                 raise Lost(f"nothing was heard for {_SILENT_S:.0f} s")
     finally:
         await _cancelled(task)
+
+
+def _amount(count: tuple[int, int]) -> str:
+    """``12 files, 3.4 MB``."""
+    files, size = count
+    return f"{files:,} file{'' if files == 1 else 's'}, {_sizes.in_words(size)}"
 
 
 async def _cancelled(task: asyncio.Future[T]) -> None:

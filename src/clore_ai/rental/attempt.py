@@ -23,8 +23,8 @@ from clore_ai.hosts import Sight
 from clore_ai.rental import auction, verify, wait
 
 if TYPE_CHECKING:
-    from clore_ai._access import Target
     from clore_ai._flow import Flow
+    from clore_ai._ssh.target import Target
     from clore_ai.models import Order
     from clore_ai.rental.flight import SpotEvent
     from clore_ai.rental.plan import Offer

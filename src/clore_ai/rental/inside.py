@@ -5,26 +5,26 @@ A folder's content goes into the folder that is named; a file becomes the file t
 
 from __future__ import annotations
 
-import posixpath
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from clore_ai._flow import Exec
+from clore_ai._flow import Exec, Fetch, Put
+from clore_ai._ssh import listing
+from clore_ai._ssh.target import ALONE
 from clore_ai.exceptions import ConfigError, TransportError, WaitTimeout
 from clore_ai.rental import cancel, verify
 
 if TYPE_CHECKING:
-    from clore_ai._access import Target
+    from collections.abc import Mapping
+
     from clore_ai._flow import Done, Flow
+    from clore_ai._ssh.target import Target
     from clore_ai.models import Order
     from clore_ai.rental.session import Session
 
-COPY_S = 3600.0
-_ASK_S = 30.0
-_RSYNC_NOT_THERE = (12, 127)
-"""rsync's ends where there is none at one side: a protocol that nobody speaks, or the shell's."""
+MOST_OUTPUT = 1 << 28
+"""Bytes of standard output that one command may write: they are kept in memory."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,18 @@ def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Re
     Raises:
         WaitTimeout: it did not end in time; carries the order, which is still billed. What it
             started there may go on.
-        TransportError: there is no ssh here.
+        TransportError: there is no ssh here, or it wrote more than `MOST_OUTPUT`.
     """
-    done: Done = yield Exec(target.ssh(command, *verify.ALONE), b"", timeout_s)
+    mark = listing.new_mark()
+    line = f"printf '\\n%s\\n' {mark}\n{command}"
+    words = target.ssh(line, *ALONE)
+    done: Done = yield Exec(words, b"", timeout_s, most=MOST_OUTPUT)
+    if done.flooded:
+        raise TransportError(
+            f"The command on order {order.id} wrote more than {MOST_OUTPUT >> 20} MiB and was "
+            "ended; write to a file there and fetch that.",
+            maybe_acted=True,
+        )
     if done.code is None:
         raise WaitTimeout(
             f"The command on order {order.id} did not end within {timeout_s:g} s; what it started "
@@ -54,7 +63,9 @@ def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Re
         )
     if done.code == verify.NOT_HERE and done.err.startswith(b"ssh: No such file"):
         raise TransportError("There is no ssh here; install openssh-client.")
-    out, err = (text.decode("utf-8", "replace") for text in (done.out, done.err))
+    rest = listing.after(mark, done.out)  # without what a shell prints when it starts
+    said = done.out if rest is None else rest
+    out, err = (text.decode("utf-8", "replace") for text in (said, done.err))
     return Result(done.code, out, err)
 
 
@@ -68,40 +79,22 @@ def put(target: Target, local: str | Path, remote: str) -> Flow[None]:
     source = Path(local)
     if not source.exists():
         raise FileNotFoundError(f"{source} is not here, so it can't be brought to the machine.")
-    folder = remote if source.is_dir() else posixpath.dirname(remote)
-    if folder:
-        made: Done = yield _there(target, f"mkdir -p -- {shlex.quote(folder)}")
-        _must(made, f"{folder} can't be made on the machine")
-    there = remote.rstrip("/") + "/" if source.is_dir() else remote
-    slash = "/" if source.is_dir() else ""
-    yield from _copy(
-        target,
-        (f"{_here(source)}{slash}", _at(target, there)),
-        (f"{_here(source)}{slash and '/.'}", _at(target, there)),
-        f"{source} did not arrive on the machine",
-    )
+    yield Put(lambda line: target.ssh(line, *ALONE), source, remote)
 
 
-def get(target: Target, remote: str, local: str | Path) -> Flow[None]:
+def get(target: Target, remote: str, local: str | Path, most: int) -> Flow[Mapping[str, str]]:
     """Fetch a file or a folder; folders on the way are made.
+
+    Returns:
+        Why some of it was not taken, by name.
 
     Raises:
         TransportError: it did not arrive whole, or is not there; says why.
     """
-    what: Done = yield _there(
-        target, f'p={shlex.quote(remote)}; if [ -d "$p" ]; then echo folder; else [ -e "$p" ]; fi'
+    refused: Mapping[str, str] = yield Fetch(
+        lambda line: target.ssh(line, *ALONE), remote, Path(local), most
     )
-    _must(what, f"{remote} is not on the machine")
-    is_folder = what.out.strip() == b"folder"
-    goal = Path(local)
-    (goal if is_folder else goal.parent).mkdir(parents=True, exist_ok=True)
-    there, slash = remote.rstrip("/"), "/" if is_folder else ""
-    yield from _copy(
-        target,
-        (_at(target, f"{there}{slash}"), f"{_here(goal)}{slash}"),
-        (_at(target, f"{there}{slash and '/.'}"), f"{_here(goal)}{slash}"),
-        f"{remote} did not arrive here",
-    )
+    return refused
 
 
 def finish(session: Session, order: Order) -> Flow[None]:
@@ -128,39 +121,3 @@ def _forget_nothing(session: Session, order_id: int) -> None:
             session.ledger.update(intent, untold=True)
     except ConfigError as exc:
         session.note_trouble(str(exc))
-
-
-def _there(target: Target, command: str) -> Exec:
-    return Exec(target.ssh(command, *verify.ALONE), b"", _ASK_S)
-
-
-def _copy(
-    target: Target, by_rsync: tuple[str, str], by_scp: tuple[str, str], failed: str
-) -> Flow[None]:
-    """By rsync where both sides have it, which also brings only what changed; else by scp."""
-    shell = shlex.join(("ssh", "-p", str(target.port), *target.options, *verify.ALONE))
-    done: Done = yield Exec(("rsync", "-a", "-s", "-e", shell, "--", *by_rsync), b"", COPY_S)
-    if done.code in _RSYNC_NOT_THERE:
-        options: list[Any] = [*target.options, *verify.ALONE[:-1]]
-        done = yield Exec(
-            ("scp", "-r", "-p", "-q", "-P", str(target.port), *options, "--", *by_scp), b"", COPY_S
-        )
-    _must(done, failed)
-
-
-def _must(done: Done, failed: str) -> None:
-    if done.code != 0:
-        why = verify.last_line(done.err) or (
-            "it took too long" if done.code is None else f"it ended with {done.code}"
-        )
-        raise TransportError(f"{failed}: {why}.", maybe_acted=True)
-
-
-def _here(path: Path) -> str:
-    """A path that neither rsync nor scp takes for ``host:path`` or an option."""
-    return str(path.absolute())
-
-
-def _at(target: Target, path: str) -> str:
-    host = f"[{target.host}]" if ":" in target.host else target.host
-    return f"{target.user}@{host}:{path}"

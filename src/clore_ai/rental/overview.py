@@ -17,8 +17,8 @@ from clore_ai.rental.monitor import Event, Monitor, Seen, poll
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_ai._access import Target
     from clore_ai._flow import Instant
+    from clore_ai._ssh.target import Target
     from clore_ai.rental.monitor import Gpu
     from clore_ai.rental.session import Session
 

@@ -71,7 +71,7 @@ def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Sessi
     def file(what: str) -> Path | None:
         return file_of(folder, what, account)
 
-    access = Access(folder or state_folder(), settings.base_url)
+    access = Access(folder or state_folder(), settings.base_url, settings.ssh_options)
     session = Session(
         rules,
         Ledger(folder, account),

@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clore_ai._flow import Done, Exec, Flow, clock
+from clore_ai._ssh.target import ALONE
 from clore_ai.models._base import count_gpus, flat_gpus
 from clore_ai.rental.pick import version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clore_ai._access import Target
+    from clore_ai._ssh.target import Target
     from clore_ai.models import MarketplaceServer, Order
     from clore_ai.rental.wish import Verify
 
@@ -34,11 +35,6 @@ _NEARLY = 0.9
 _MAKERS = {"nvidia", "geforce", "amd", "tesla", "quadro", "gpu", "graphics"}
 _COLUMNS, _DF_FREE = 3, 3
 _MARK = "clore-verify:"
-# Not shared with a master connection: that would keep stderr open. Nothing may ask.
-ALONE = (
-    "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no",
-    "-o", "ControlPath=none", "-o", "ClearAllForwardings=yes", "-T",
-)  # fmt: skip
 _SCRIPT = f"""
 echo {_MARK}gpus
 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits 2>&1

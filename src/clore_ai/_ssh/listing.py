@@ -1,0 +1,189 @@
+"""Asks a machine which files it has: scripts for any POSIX shell, and what they answer. Pure.
+
+Every answer begins with a mark that is made anew for each question, so that what a shell's start-up
+files print is told apart from it, and so is a name that holds a newline. The answer is a
+stranger's: it only says what to ask for, and never where to write.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_S = 1_000_000_000
+_SETTLED_S = 2
+_TOOLS = (b"find", b"stat", b"xargs", b"tar")
+_ENTRY = re.compile(
+    rb"([0-9a-f]{1,8}) (\d{1,19}) (-?\d{1,12}) "
+    rb"[0-9-]{10,12} [0-9:]{8}(?:\.(\d{1,9}))? [^|\n]{1,8}\|(.+)",
+    re.DOTALL,
+)
+
+# find and stat are the same to this extent in GNU's coreutils and in busybox.
+_LIST = """\
+main() {
+LC_ALL=C TZ=UTC; export LC_ALL TZ
+printf '\\n%s\\n' @mark@
+for t in find stat xargs tar; do
+  command -v "$t" > /dev/null 2>&1 || echo "@mark@ lacks $t"
+done
+d=no
+if [ -d @place@ ]; then d=yes; cd @place@ || exit; set -- @names@
+else cd @parent@ || exit; set -- @name@; fi
+echo "@mark@ folder $d $(date +%s)"
+for f in "$@"; do
+  if [ -e "$f" ] || [ -h "$f" ]; then
+    find @follow@ "$f" -exec stat @follow@ -c '@mark@ %f %s %Y %y|%n' {} +
+  else
+    printf '@mark@ missing %s\\n' "$f"
+  fi
+done
+printf '%s\\n' '@mark@ end'
+}
+main < /dev/null
+"""
+
+_STAT = """\
+LC_ALL=C TZ=UTC; export LC_ALL TZ
+mkdir -p @place@ && cd @place@ || exit
+printf '\\n%s\\n' @mark@
+xargs -0 stat -c '@mark@ %f %s %Y %y|%n' 2> /dev/null
+printf '%s\\n' '@mark@ end'
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file there: where it is below the place that was asked about, and what it is."""
+
+    path: bytes
+    mode: int
+    size: int
+    mtime_ns: int
+
+    @property
+    def is_folder(self) -> bool:
+        """Is it a folder?"""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_file(self) -> bool:
+        """Is it a regular file?"""
+        return stat.S_ISREG(self.mode)
+
+    @property
+    def is_link(self) -> bool:
+        """Is it a symbolic link?"""
+        return stat.S_ISLNK(self.mode)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a machine says that it has."""
+
+    entries: tuple[Entry, ...]
+    missing: tuple[bytes, ...]
+    is_folder: bool
+    """Is the place that was asked about a folder?"""
+    now_s: int
+    """Unix seconds by the machine's clock; 0 if its files count parts of a second."""
+    lacks: tuple[str, ...]
+    """Programs that it needs and does not have."""
+
+    def may_still_change(self, entry: Entry) -> bool:
+        """May the file change again without a change of its size and time?
+
+        So it is on a machine that counts whole seconds, as long as the file's second lasts.
+        """
+        return 0 < self.now_s < entry.mtime_ns // _S + _SETTLED_S
+
+
+def new_mark() -> str:
+    """A word that nobody can know beforehand."""
+    return f"clore-{secrets.token_hex(12)}"
+
+
+def script(mark: str, place: str, names: Sequence[str], *, single: str = "") -> str:
+    """Lists `names` below the folder `place`, and all that is in them.
+
+    Args:
+        mark: begins each line of the answer.
+        place: words of the shell that name it, quoted; ``"$HOME/work/x"``.
+        names: paths below it, or ``.``.
+        single: also ask about `place` if it is a file, of this name in the folder that it is in; a
+            link is followed then.
+    """
+    return _filled(
+        _LIST,
+        mark=mark,
+        place=place,
+        names=" ".join(shlex.quote(_below(each)) for each in names),
+        parent=f'"$(dirname -- {place})"' if single else place,
+        name=shlex.quote(_below(single)) if single else "",
+        follow="-L" if single else "",
+    )
+
+
+def stat_script(mark: str, place: str) -> str:
+    """Lists the files whose names come on standard input, each ended by a NUL; makes the folder."""
+    return _filled(_STAT, mark=mark, place=place)
+
+
+def after(mark: str, answer: bytes) -> bytes | None:
+    """What follows the mark's line; None if there is none."""
+    _, found, rest = answer.partition(f"\n{mark}\n".encode())
+    return rest if found else None
+
+
+def read(mark: str, answer: bytes) -> Listing | None:
+    """What an answer says; None if it is not whole."""
+    rest = after(mark, answer)
+    lines = (b"\n" + (rest or b"")).split(f"\n{mark} ".encode())[1:]
+    if not lines or lines.pop().rstrip() != b"end":
+        return None
+    entries: dict[bytes, Entry] = {}
+    missing: list[bytes] = []
+    lacks: list[str] = []
+    is_folder, now_s = False, 0
+    for line in lines:
+        word, _, tail = line.partition(b" ")
+        if word == b"folder":
+            yes, _, clock = tail.partition(b" ")
+            is_folder, now_s = yes == b"yes", int(clock[:12]) if clock[:12].isdigit() else 0
+        elif word == b"missing":
+            missing.append(_path(tail))
+        elif word == b"lacks" and tail in _TOOLS:
+            lacks.append(tail.decode())
+        elif (entry := _entry(line)) is not None:
+            entries[entry.path] = entry
+    if any(each.mtime_ns % _S for each in entries.values()):
+        now_s = 0
+    return Listing(tuple(entries.values()), tuple(missing), is_folder, now_s, tuple(lacks))
+
+
+def _entry(line: bytes) -> Entry | None:
+    found = _ENTRY.fullmatch(line)
+    if found is None:
+        return None
+    mode, size, seconds, fraction, name = found.groups()
+    part = int((fraction or b"").ljust(9, b"0"))
+    return Entry(_path(name), int(mode, 16), int(size), int(seconds) * _S + part)
+
+
+def _path(name: bytes) -> bytes:
+    return name[2:] if name.startswith(b"./") else name
+
+
+def _below(name: str) -> str:
+    return name if name == "." else f"./{name}"
+
+
+def _filled(text: str, **values: str) -> str:
+    return re.sub(r"@(\w+)@", lambda found: values.get(found[1], found[0]), text)

@@ -1,0 +1,138 @@
+"""How OpenSSH is called: the only place that makes its options.
+
+A rented machine is a stranger's. So neither the user's nor the system's configuration counts
+(``-F none``): nothing in it was written with a stranger in mind. No agent, display, environment or
+credential goes along, no command runs here, and only the order's own key is offered. What the user
+wants all the same, a jump host above all, the setting `ssh_options` says.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clore_ai.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+USER = "root"
+
+_SAFE = (
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "ForwardX11Trusted=no",
+    "GSSAPIAuthentication=no",
+    "GSSAPIDelegateCredentials=no",
+    "HostbasedAuthentication=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "Tunnel=no",
+    "UpdateHostKeys=no",
+    "VerifyHostKeyDNS=no",
+    "StrictHostKeyChecking=accept-new",
+    "IdentitiesOnly=yes",
+    "LogLevel=ERROR",
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=3",
+)
+ALONE = (
+    "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no",
+    "-o", "ControlPath=none", "-o", "ClearAllForwardings=yes", "-T",
+)  # fmt: skip
+"""A connection of its own that asks nothing. A shared one would keep standard error open."""
+FORWARDING = (
+    "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no",
+    "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", "-T", "-N",
+)  # fmt: skip
+"""A connection for a forwarded port and nothing else."""
+KEPT = (
+    "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5",
+    "-o", "ControlMaster=yes", "-T", "-N",
+)  # fmt: skip
+"""The connection that others share; its socket is `sharing`'s."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where an order's SSH is, and what OpenSSH needs to get in."""
+
+    order_id: int
+    host: str
+    port: int
+    options: tuple[str, ...] = ()
+    """``-o`` pairs and ``-F``, as the other programs of OpenSSH take them, too."""
+    user: str = USER
+
+    @property
+    def address(self) -> str:
+        """``root@HOST``."""
+        return f"{self.user}@{self.host}"
+
+    def ssh(self, command: str | None = None, *more: str) -> tuple[str, ...]:
+        """The command line of ssh: a shell, or one `command` (a line for the shell there).
+
+        `more`: options, before the address.
+        """
+        # OpenSSH takes the first value that it sees.
+        words = ("ssh", "-p", str(self.port), *more, *self.options, "--", self.address)
+        return words if command is None else (*words, command)
+
+    def sharing(self, socket: Path) -> tuple[str, ...]:
+        """Options of a connection that goes over the one kept at `socket`."""
+        return (
+            "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no",
+            "-o", f"ControlPath={plain_path(socket)}", "-T",
+        )  # fmt: skip
+
+
+def options(
+    known_hosts: Path, identity: Path | None, wanted: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The options of every connection to one order.
+
+    Args:
+        known_hosts: where its host key is kept.
+        identity: the only key that is offered, private or public; None for none.
+        wanted: the user's own, which win.
+    """
+    # Not -i, which looks for the file before it expands tokens.
+    key = "none" if identity is None else f'"{plain_path(identity)}"'
+    ours = (
+        f'UserKnownHostsFile="{plain_path(known_hosts)}"',
+        f"GlobalKnownHostsFile={os.devnull}",
+        f"IdentityFile={key}",
+        *_SAFE,
+    )
+    return ("-F", "none", *wanted, *(word for each in ours for word in ("-o", each)))
+
+
+def plain_path(path: Path) -> str:
+    """A path in which OpenSSH sees no token to expand."""
+    return str(path).replace("%", "%%")
+
+
+def read_options(text: str) -> tuple[str, ...]:
+    """The setting `ssh_options` as ``-o`` pairs.
+
+    Raises:
+        ConfigError: it holds anything but ``-o NAME=VALUE``, ``-J HOST`` and ``-i FILE``.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as exc:
+        raise ConfigError(f"ssh_options can't be read ({exc}): {_FORM}") from exc
+    found: list[str] = []
+    while words:
+        word = words.pop(0)
+        flag, value = word[:2], word[2:] or (words.pop(0) if words else "")
+        names = {"-o": "", "-J": "ProxyJump=", "-i": "IdentityFile="}
+        if flag not in names or not value or (flag == "-o" and "=" not in value):
+            raise ConfigError(f"ssh_options can't hold {word!r}: {_FORM}")
+        found += ["-o", names[flag] + value]
+    return tuple(found)
+
+
+_FORM = "write -o NAME=VALUE, -J HOST or -i FILE, e.g. '-J me@bastion.example'."
