@@ -1,0 +1,94 @@
+"""A marketplace of machines that belong to an attacker, and the folder of a user who rents one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable
+
+import pytest
+from clients import Api, Renting
+from hostile import Machine, Market, tools
+
+from tests.cli.conftest import renter, take, terminal  # noqa: F401 - fixtures
+from tests.cli.driver import FLEET
+
+from .stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from clore_sandbox import Sandbox
+    from tests.cli.driver import Renter
+
+
+@pytest.fixture(scope="session")
+def market() -> Iterator[Sandbox]:
+    """Its orders lead to the machine that their image names."""
+    with Market(inventory=FLEET, limits=False, visibility_lag_s=0.05, boot_s=0.05) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a machine without rsync and tmux."""
+    return tools(tmp_path_factory.mktemp("bare") / "bin", "rsync", "tmux")
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of a machine without tmux, whose server would outlive the test."""
+    return tools(tmp_path_factory.mktemp("full") / "bin", "tmux")
+
+
+@pytest.fixture
+def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Machine]]:
+    """Makes machines: `build(programs, home="home", **env)`."""
+    made: list[Machine] = []
+
+    def make(path: Path, **more: str) -> Machine:
+        made.append(Machine(tmp_path_factory.mktemp("machine"), path, **more))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def machine(build: Callable[..., Machine], bare: Path) -> Machine:
+    """One without rsync."""
+    return build(bare)
+
+
+@pytest.fixture
+def order(renter: Renter, machine: Machine) -> int:  # noqa: F811 - the fixture
+    """An order that leads to `machine`."""
+    number = renter.rent("--image", machine.image)
+    machine.lines.clear()
+    machine.offered.clear()
+    return number
+
+
+@pytest.fixture
+def stage(renter: Renter, tmp_path: Path) -> Stage:  # noqa: F811 - the fixture
+    """The user's folders, as at first."""
+    made = Stage(renter, tmp_path)
+    made.reset()
+    return made
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which client of the SDK."""
+    return str(request.param)
+
+
+@pytest.fixture
+def rental(kind: str, stage: Stage, machine: Machine, market: Sandbox) -> Iterator[Renting]:
+    """`machine`, rented by the SDK."""
+    api = Api(kind, market, state=stage.renter.home)
+    try:
+        with api.renting(image=machine.image, verify="ssh", attempts=1) as rented:
+            yield rented
+    finally:
+        api.shut()

@@ -1,0 +1,349 @@
+"""Outputs that a machine's owner made with the machine's own programs, and what is made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+from hostile import honest
+from waiting import until
+
+from .stage import ONE_OUTPUT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clients import Renting
+    from hostile import Machine
+
+    from tests.cli.driver import Renter
+
+    from .stage import Stage
+
+RUNS_HERE = re.compile(r"\x1b|[\x80-\x9f\u202e]")
+OWNED = """
+mkdir -p results/d results/.git/hooks results/sub/.GIT results/set
+echo 1 > results/new
+ln -s ../../../victim results/above; ln -s /etc/passwd results/absolute
+ln -s {base}/victim results/victim; ln -s ../train.py results/beside; ln -s . results/loop
+ln -s d/../../.. results/d/chain; ln results/new results/twin; mkfifo results/fifo
+echo x > results/.git/hooks/post-checkout; echo x > results/.git/config; echo x > results/sub/.GIT/y
+echo x > results/set/uid; chmod 4777 results/set/uid; echo x > results/set/gid
+chmod 2777 results/set/gid; chmod 3777 results/set; chmod 666 results/new
+echo x > "results/$(printf '\\033]52;c;b3duZWQ=\\007')"
+"""
+AS_ROOT = "mknod results/null c 1 3; mknod results/disk b 8 0; chown -R 12345:12345 results\n"
+
+
+@pytest.fixture(params=["rsync", "tar"])
+def either(
+    request: pytest.FixtureRequest, build: Callable[..., Machine], bare: Path, full: Path
+) -> Machine:
+    """A machine with rsync, and one without."""
+    return build(full if request.param == "rsync" else bare)
+
+
+def test_outputs_of_odd_kinds_and_modes_stay_there(
+    stage: Stage, renter: Renter, either: Machine
+) -> None:
+    """Devices, FIFOs, links to outside, repositories, setuid, open modes, another's files.
+
+    What is honest among them arrives; the sentences on the rest hold no escape sequence.
+    """
+    order = renter.rent("--image", either.image)
+    script = OWNED.format(base=stage.base) + (AS_ROOT if os.geteuid() == 0 else "")
+    done = stage.renter.start(
+        "run", "--order", order, "--folder", stage.folder, "--output", "results", "--",
+        f"{script}exit 0",
+    )  # fmt: skip
+    out, err = done.communicate(timeout=60)
+    renter.check(out + err)
+    stage.untouched()
+    stage.tame()
+    assert (stage.results / "new").read_text() == "1\n"
+    assert (stage.results / "twin").read_text() == "1\n"
+    assert done.returncode in (0, 1), err
+    assert not RUNS_HERE.search(err)
+
+
+def test_get_takes_no_odd_kinds_and_modes(stage: Stage, machine: Machine, rental: Renting) -> None:
+    """The same of `rental.get`."""
+    from clore_ai.exceptions import CloreAPIError
+
+    script = OWNED.format(base=stage.base) + (AS_ROOT if os.geteuid() == 0 else "")
+    rental.exec(script)
+    try:
+        rental.get("results", stage.results)
+    except CloreAPIError as exc:
+        assert not RUNS_HERE.search(str(exc))  # noqa: PT017 - any clean end will do
+    stage.untouched()
+    stage.tame()
+    assert (stage.results / "new").read_text() == "1\n"
+
+
+def test_an_output_that_is_a_link_there(stage: Stage, renter: Renter, either: Machine) -> None:
+    """It becomes no link here, so that nothing that is fetched later goes through it."""
+    order = renter.rent("--image", either.image)
+    stage.results.joinpath("kept").unlink()
+    stage.results.rmdir()
+    for script in (
+        f"ln -s {stage.base}/victim results",
+        "rm results; mkdir results; echo owned > results/secret",
+    ):
+        done = stage.began(order, "--no-upload" if "rm" in script else "--yes", "--", script)
+        out, err = done.communicate(timeout=60)
+        renter.check(out + err)
+        stage.untouched()
+        assert not stage.results.is_symlink()
+
+
+def test_a_link_that_comes_first_and_a_file_through_it_later(
+    stage: Stage, renter: Renter, either: Machine
+) -> None:
+    """Two fetches of one run: what the first one left can't lead the second one outside."""
+    order = renter.rent("--image", either.image)
+    script = (
+        f"mkdir -p results; ln -s {stage.base}/victim results/l; ln -s ../train.py results/t; "
+        "echo 1 > results/new; until [ -e go ]; do sleep 0.05; done; rm results/l results/t; "
+        "mkdir results/l; echo owned > results/l/secret; echo owned > results/t"
+    )
+    process = stage.began(order, "--fetch-every", "0.1", "--", script)
+    until((stage.results / "new").exists, "the first fetch")
+    either.work.joinpath("go").touch()
+    out, err = process.communicate(timeout=60)
+    renter.check(out + err)
+    stage.untouched()
+    stage.tame()
+    assert (stage.results / "l" / "secret").read_text() == "owned\n"
+
+
+def test_an_output_that_becomes_a_link_here(
+    stage: Stage, renter: Renter, either: Machine
+) -> None:
+    """Another program here makes a link of a folder between two fetches: nothing goes through it.
+
+    Nor through a link of the user's own below the output.
+    """
+    order = renter.rent("--image", either.image)
+    stage.results.joinpath("mine").symlink_to("../../victim")
+    script = (
+        "mkdir -p results/d results/mine; echo 1 > results/d/new; "
+        "until [ -e go ]; do sleep 0.05; done; "
+        "echo owned > results/d/secret; echo owned > results/mine/secret"
+    )
+    process = stage.began(order, "--fetch-every", "0.1", "--", script)
+    until((stage.results / "d" / "new").exists, "the first fetch")
+    either.work.joinpath("results/pause").touch()
+    shutil.rmtree(stage.results / "d")
+    (stage.results / "d").symlink_to("../../victim")
+    either.work.joinpath("go").touch()
+    out, err = process.communicate(timeout=60)
+    renter.check(out + err)
+    stage.untouched()
+
+
+def test_an_output_that_is_a_link_here_from_the_start(
+    stage: Stage, renter: Renter, machine: Machine, order: int
+) -> None:
+    """A file that is a link here is replaced, and what it leads to stays as it is."""
+    (stage.results / "new").symlink_to("../train.py")
+    done = stage.began(order)
+    renter.check("".join(done.communicate(timeout=60)))
+    stage.untouched()
+    assert not (stage.results / "new").is_symlink()
+
+
+def slow(machine: Machine, first: int) -> None:
+    """Its tar sends so many bytes, then waits for `go` in the home folder."""
+    machine.program(
+        "tar",
+        'for word in "$@"; do case "$word" in --create|-c*|-[!-]*c*) own=1 ;; esac; done\n'
+        '[ "$own" ] || exec "$REAL" "$@"\n'
+        f'"$REAL" "$@" | {{ head -c {first}; : > "$HOME/half"; '
+        'until [ -e "$HOME/go" ]; do sleep 0.05; done; cat; }',
+    )
+
+
+BIG = 3_000_000
+
+
+def test_nobody_sees_half_a_file(stage: Stage, renter: Renter, machine: Machine, order: int) -> None:
+    """It is written beside and renamed: a reader sees the file of before, then the whole new one."""
+    slow(machine, 2_000_000)
+    (stage.results / "big").write_text("of before")
+    sizes: set[int] = set()
+    over = threading.Event()
+
+    def read() -> None:
+        while not over.wait(0.005):
+            sizes.add((stage.results / "big").stat().st_size)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        script = f"mkdir -p results; head -c {BIG} /dev/urandom > results/big"
+        process = stage.began(order, "--", script)
+        until((machine.home / "half").exists, "the half of it")
+        time.sleep(0.3)  # whatever is written of it is written by now
+        (machine.home / "go").touch()
+        out, err = process.communicate(timeout=60)
+    finally:
+        over.set()
+        reader.join()
+    renter.check(out + err)
+    assert process.returncode == 0, err
+    assert (stage.results / "big").stat().st_size == BIG
+    assert sizes <= {9, BIG}
+    left = {p.name for p in stage.results.rglob("*")} | {p.name for p in stage.folder.iterdir()}
+    assert left == {"big", "kept", "train.py", "results", ".envrc", ".git"}
+    stage.untouched()
+
+
+@pytest.mark.parametrize("how", ["cut", "killed"])
+def test_a_fetch_that_breaks_off_leaves_the_file_of_before(
+    stage: Stage, renter: Renter, machine: Machine, order: int, how: str
+) -> None:
+    """The connection is cut in the midst of it, or clore is killed: the user's file is whole."""
+    slow(machine, 2_000_000)
+    (stage.results / "big").write_text("of before")
+    script = f"mkdir -p results; head -c {BIG} /dev/urandom > results/big"
+    process = stage.began(order, "--", script)
+    until((machine.home / "half").exists, "the half of it")
+    time.sleep(0.3)
+    if how == "killed":
+        process.kill()
+    else:
+        machine.shut()
+        process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=90)
+    assert (stage.results / "big").read_bytes() == b"of before"
+    stage.untouched()
+
+
+def test_get_that_breaks_off_leaves_the_file_of_before(
+    stage: Stage, machine: Machine, rental: Renting
+) -> None:
+    """The same of `rental.get`, which says so."""
+    from clore_ai.exceptions import CloreAPIError
+
+    rental.exec(f"mkdir -p results; head -c {BIG} /dev/urandom > results/big")
+    slow(machine, 2_000_000)
+    (stage.results / "big").write_text("of before")
+
+    def cut() -> None:
+        with contextlib.suppress(AssertionError):
+            until((machine.home / "half").exists, "the half of it")
+        machine.shut()
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    try:
+        with pytest.raises(CloreAPIError):
+            rental.get("results", stage.results)
+    finally:
+        cutter.join()
+        machine.open()
+    assert (stage.results / "big").read_bytes() == b"of before"
+    stage.untouched()
+
+
+def test_more_than_was_allowed_is_said(
+    stage: Stage, renter: Renter, machine: Machine, order: int
+) -> None:
+    """--max-output: one sentence with the option's name and the next step; exit 1."""
+    script = "mkdir -p results; head -c 3000000 /dev/urandom > results/big"
+    done = stage.run(order, "--max-output", "1MB", "--", script, fails=1)
+    assert "--max-output" in done.err
+    assert not (stage.results / "big").exists()
+    again = stage.run(order, "--max-output", "4MB", "--no-upload", "--", "true")
+    assert "--max-output" not in again.err
+    assert (stage.results / "big").stat().st_size == 3_000_000
+    stage.untouched()
+
+
+@pytest.mark.parametrize("size", ["0", "-1MB", "1e400GB", "x", "1XB", ""])
+def test_a_bound_that_is_none(stage: Stage, size: str) -> None:
+    """A size is written as 20GB; anything else is a usage error that says so."""
+    said = stage.run(7, f"--max-output={size}", fails=2).err
+    assert "GB" in said
+    assert "No such option" not in said
+
+
+def test_a_repository_among_the_outputs_is_not_run(
+    stage: Stage, renter: Renter, either: Machine
+) -> None:
+    """An output with `core.fsmonitor`: the next `clore run` lists the folder, and runs nothing."""
+    order = renter.rent("--image", either.image)
+    run = f"touch {stage.base}/w-ran; false"
+    script = (
+        "for d in results results/sub; do mkdir -p $d/.git/objects $d/.git/refs/heads; "
+        "echo 'ref: refs/heads/main' > $d/.git/HEAD; "
+        f"printf '[core]\\n\\tfsmonitor = \"{run}\"\\n\\tpager = \"{run}\"\\n"
+        f"\\tsshCommand = \"{run}\"\\n\\thooksPath = \".\"\\n' > $d/.git/config; "
+        "echo x > $d/tracked; done"
+    )
+    stage.began(order, "--", script).communicate(timeout=60)
+    renter("run", "--order", order, "--folder", stage.folder, "--", "true")
+    renter("run", "--order", order, "--folder", stage.results, "--", "true")
+    assert not (stage.base / "w-ran").exists()
+    stage.tame()
+
+
+def test_what_a_link_leads_to_does_not_go_to_the_next_machine(
+    stage: Stage, renter: Renter, machine: Machine
+) -> None:
+    """--retry-on-host-loss brings the outputs along: never what a link among them leads to.
+
+    The owner made the output a link to `~/.ssh`, and is rented again.
+    """
+    shutil.rmtree(stage.results)
+    machine.shell = lambda _n, line: (
+        "sh", "-c", f'ln -sfn "{stage.base}/.ssh" work/w/results 2> /dev/null; exec sh -c "$1"',
+        "sh", line,
+    )  # fmt: skip
+    words = (
+        "run", "--gpu", "RTX 4090", "--image", machine.image, "--verify", "ssh", "--yes",
+        "--retry-on-host-loss", "--folder", stage.folder, "--output", "results",
+        "--fetch-every", "0.1", "--lost-after", "0.05m",
+    )  # fmt: skip
+    process = renter.start(*words, "--", "echo up; until [ -e stop ]; do sleep 0.1; done")
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        before = len(machine.lines)
+        until(lambda: len(machine.lines) >= before + 3 or stage.results.exists(), "a fetch", 10)
+        (first,) = renter.orders()
+        machine.shut()
+        renter("cancel", first)
+        until(lambda: len(renter.orders()) == 2, "another machine", 60)
+        shutil.rmtree(machine.home / "work")
+        machine.shell = honest
+        machine.open()
+        again = process.stdout.readline()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=90)
+    renter.check(err)
+    held = [p for p in machine.home.rglob("*") if p.is_file() and b"private key" in p.read_bytes()]
+    assert not held, f"{held[0]} holds the private key"
+    assert again == "up\n", err
+
+
+def test_a_job_with_one_output_is_told_of_what_came(
+    stage: Stage, renter: Renter, machine: Machine, order: int
+) -> None:
+    """The control of this file: an honest output comes, and nothing is said against it."""
+    done = stage.run(order, "--", ONE_OUTPUT)
+    assert (stage.results / "new").read_text() == "1\n"
+    assert "Error" not in done.err
+    stage.untouched()
+    stage.tame()
+
+
