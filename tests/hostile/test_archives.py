@@ -25,8 +25,12 @@ PLACES: dict[str, Callable[[Path], bytes]] = {
     "absolute": lambda base: member(f"{base}/victim/secret") + member(f"{base}/victim/x"),
     "out of the output": lambda _: member("results/../train.py") + member("results/../../x"),
     "by a dot more": lambda _: member("./results/./../train.py") + member("results/.././../x"),
-    "with more slashes": lambda base: member(f"//{base}/victim/x") + member("results//..//train.py"),
-    "a name that begins as the output": lambda _: member("results2") + member("results/../results2"),
+    "with more slashes": lambda base: (
+        member(f"//{base}/victim/x") + member("results//..//train.py")
+    ),
+    "a name that begins as the output": lambda _: (
+        member("results2") + member("results/../results2")
+    ),
     "the output's own place": lambda _: symlink("results", "../victim") + member("results/secret"),
     "a file for the output": lambda base: hard_link("results", f"{base}/victim/secret"),
     "the folder itself": lambda _: folder(".", 0o777) + folder("results/..", 0o777),

@@ -124,9 +124,7 @@ def test_a_link_that_comes_first_and_a_file_through_it_later(
     assert (stage.results / "l" / "secret").read_text() == "owned\n"
 
 
-def test_an_output_that_becomes_a_link_here(
-    stage: Stage, renter: Renter, either: Machine
-) -> None:
+def test_an_output_that_becomes_a_link_here(stage: Stage, renter: Renter, either: Machine) -> None:
     """Another program here makes a link of a folder between two fetches: nothing goes through it.
 
     Nor through a link of the user's own below the output.
@@ -174,7 +172,9 @@ def slow(machine: Machine, first: int) -> None:
 BIG = 3_000_000
 
 
-def test_nobody_sees_half_a_file(stage: Stage, renter: Renter, machine: Machine, order: int) -> None:
+def test_nobody_sees_half_a_file(
+    stage: Stage, renter: Renter, machine: Machine, order: int
+) -> None:
     """It is written beside and renamed: a reader sees the file of before, then the whole new one."""
     slow(machine, 2_000_000)
     (stage.results / "big").write_text("of before")
@@ -285,8 +285,8 @@ def test_a_repository_among_the_outputs_is_not_run(
     script = (
         "for d in results results/sub; do mkdir -p $d/.git/objects $d/.git/refs/heads; "
         "echo 'ref: refs/heads/main' > $d/.git/HEAD; "
-        f"printf '[core]\\n\\tfsmonitor = \"{run}\"\\n\\tpager = \"{run}\"\\n"
-        f"\\tsshCommand = \"{run}\"\\n\\thooksPath = \".\"\\n' > $d/.git/config; "
+        f'printf \'[core]\\n\\tfsmonitor = "{run}"\\n\\tpager = "{run}"\\n'
+        f'\\tsshCommand = "{run}"\\n\\thooksPath = "."\\n\' > $d/.git/config; '
         "echo x > $d/tracked; done"
     )
     stage.began(order, "--", script).communicate(timeout=60)
@@ -345,5 +345,3 @@ def test_a_job_with_one_output_is_told_of_what_came(
     assert "Error" not in done.err
     stage.untouched()
     stage.tame()
-
-

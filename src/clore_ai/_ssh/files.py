@@ -81,6 +81,8 @@ class Fetched:
     """Names that were asked for and are not there (yet)."""
     refused: dict[str, str] = field(default_factory=dict[str, str])
     """Why a file was not taken, by its name, both fit to print."""
+    unread: list[str] = field(default_factory=list[str])
+    """Names that the machine lists and did not send, fit to print."""
     over: tuple[int, int] | None = None
     """Files and bytes there, where they are more than was allowed; those beyond did not come."""
 
@@ -112,6 +114,8 @@ def perform(step: Fetch | Put, stopped: Stopped = lambda: False) -> dict[str, st
             f"{'' if files == 1 else 's'}, {_sizes.in_words(size)}, and "
             f"{_sizes.in_words(step.most)} are allowed (max_bytes)."
         )
+    if found.unread:
+        raise TransportError(f"{found.unread[0]} can't be read on the machine; the rest is here.")
     return found.refused
 
 
@@ -418,7 +422,7 @@ def _streamed(
     found.refused |= {plain(name): why for name, why in came.refused.items()}
     if found.over is None:
         left = (name for name in wanted if name not in came.came and name not in came.refused)
-        found.refused |= {plain(name): "it can't be read there" for name in left}
+        found.unread = [plain(name) for name in left]
 
 
 def _not_here(exc: OSError) -> CopyFailedError:

@@ -90,7 +90,9 @@ class Pulled:
         return b""
 
     def cut(self) -> bool:
-        """Did it end because the connection did?"""
+        """Did it end, and because the connection did?"""
+        if not self._over:
+            return False
         try:
             code = self._process.wait(_POLL_S * 10)
         except subprocess.TimeoutExpired:

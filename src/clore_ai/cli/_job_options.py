@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from clore_ai.jobs import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
+max_output = click.option(
+    "--max-output", metavar="SIZE",
+    help="What the outputs may hold in all, e.g. 200GB; more is not fetched. Default: 50GB.",
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTIONS = (
     click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=".",
@@ -24,6 +28,7 @@ _OPTIONS = (
                  "and at its end; repeatable."),
     click.option("--fetch-every", type=click.FloatRange(0.1), default=10, show_default=True,
                  metavar="SECONDS", help="How often --output is fetched while the job runs."),
+    max_output,
     click.option("--env-file", type=click.Path(path_type=Path, dir_okay=False),
                  help="Variables of the job, KEY=VALUE a line."),
     click.option("--setup", metavar="LINE|FILE",
@@ -71,6 +76,22 @@ def lost_after_s(given: dict[str, Any]) -> float:
         raise click.UsageError(
             f"--lost-after {given['lost_after']!r} is no time; write 5m, 1h or none."
         ) from None
+
+
+def max_output_bytes(given: dict[str, Any]) -> int | None:
+    """The option's bytes; None if it is not given."""
+    from clore_ai import _sizes  # noqa: PLC0415 - not for --help
+
+    text: str | None = given["max_output"]
+    if text is None:
+        return None
+    try:
+        size = _sizes.read(text)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise click.UsageError(f"--max-output {text!r} is no size; write it as 500MB or 20GB.")
+    return size
 
 
 def _env(options: dict[str, Any]) -> dict[str, str]:

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from clore_ai.cli import _job, _output
+from clore_ai.cli import _job, _job_options, _output
 from clore_ai.cli._account import connect
 from clore_ai.cli._console import Console
 
 
 @click.command()
 @click.argument("job_id", type=int)
+@_job_options.max_output
 @_output.json_option
-def command(job_id: int, as_json: bool) -> int:  # noqa: FBT001 - an option
+def command(job_id: int, as_json: bool, **options: Any) -> int:  # noqa: ANN401, FBT001 - options
     """See a job through that nobody watches.
 
     Shows the output of JOB_ID from where that stopped, fetches, and ends as run does: for a job
     that was detached, or whose clore was stopped. The exit code is the job's own.
     """
     _job.programs()
+    most = _job_options.max_output_bytes(options)
     console = Console(to_stderr=as_json)
     with connect(ask=False) as api:
         kept = _job.jobs_of(api)
         job = kept.get(job_id)
         with _job.held(kept, job):
             job = kept.get(job_id)
+            job.max_output = most or job.max_output
             code = _job.see_through(api, kept, job, console)
     if as_json:
         _output.data(_job.row(job))

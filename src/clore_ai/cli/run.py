@@ -64,6 +64,8 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     and exits with the command's own code. A dropped connection does not end it. One argument is a
     shell line; several are quoted each. All options may stand in clore.toml.
     """
+    from clore_ai._ssh.files import MOST_BYTES  # noqa: PLC0415 - not for --help
+
     interrupt_by_any()
     words = words or _job_file.words()
     _job.programs()
@@ -74,6 +76,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     more = {
         "lost_after_s": _job_options.lost_after_s(options),
         "fetch_every_s": options["fetch_every"],
+        "max_output": _job_options.max_output_bytes(options) or MOST_BYTES,
         "max_bid_usd": wish.most_usd_per_hour if wish and wish.max_bid_usd is not None else None,
     }
     console = Console(to_stderr=options["as_json"])

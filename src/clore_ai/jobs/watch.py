@@ -219,6 +219,10 @@ class Watch:
                 self.tell(
                     f"{plain(each)} does not exist on the machine; nothing of it was fetched."
                 )
+            if found.unread:  # it may have changed its name just then
+                found = await self._there(self._fetch)
+            if found.unread:
+                raise CopyError(f"The machine does not send {found.unread[0]}, which it lists.")
             if found.over is not None:
                 raise CopyError(self._too_much(found))
             self.job.fetched = True
