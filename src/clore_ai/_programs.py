@@ -87,16 +87,21 @@ def _leash() -> tuple[str, ...]:
 def end(process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> None:
     """End a program with all that it started, and leave its pipes, within about a second."""
     kill(process.pid, how)
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
+    leave(process)
     try:
         process.wait(_LEFT_S)
     except subprocess.TimeoutExpired:
         kill(process.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_LEFT_S)
+
+
+def leave(process: subprocess.Popen[bytes]) -> None:
+    """Close its pipes here."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def kill(group: int, how: int = signal.SIGKILL) -> None:
@@ -117,7 +122,9 @@ def run(step: Exec, stopped: Callable[[], bool] = lambda: False) -> Done:
         with waiting():
             code = talk.through(stopped)
     finally:
-        if not talk.over:
+        if talk.over:
+            leave(process)
+        else:
             end(process)
     return Done(code, bytes(talk.out), bytes(talk.err), talk.flooded)
 

@@ -9,16 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from leaks import answering
+from waiting import until
 
 from clore_ai import AsyncCloreAI, CloreAI
 from clore_ai._flow import Done, Exec, Flow, Post, Posted
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def one(step: Exec) -> Flow[Done]:
@@ -70,6 +69,65 @@ def test_one_that_takes_too_long_is_ended_with_all_that_it_started(drive: Any) -
     done = drive(one(Exec(("sh", "-c", f"echo begun; {mark} & {mark}"), within_s=0.5)))
     assert (done.code, done.out) == (None, b"begun\n")
     assert mark not in _running()
+
+
+def test_one_that_writes_without_end_is_ended(drive: Any) -> None:
+    """Its output is bounded, and so is what is kept of its errors."""
+    done = drive(one(Exec(("sh", "-c", "yes >&2 & exec yes"), most=100_000)))
+    assert (done.code, done.flooded, len(done.out)) == (None, True, 100_000)
+    assert len(done.err) <= 1 << 16
+
+
+def test_pipes_that_somebody_else_holds_are_not_waited_for(drive: Any) -> None:
+    """As a control master holds those of a client that was killed: here, one in another session."""
+    mark = f"sleep 63.{os.getpid()}"
+    began = time.monotonic()
+    try:
+        assert drive(one(Exec(("sh", "-c", f"setsid {mark} & echo out; exit 3")))).code == 3
+        line = f"setsid {mark} & echo out; exec sleep 600"
+        done = drive(one(Exec(("sh", "-c", line), within_s=0.5)))
+        assert (done.code, done.out) == (None, b"out\n")
+        assert time.monotonic() - began < 20
+    finally:
+        subprocess.run(["pkill", "-f", mark], check=False)
+
+
+def test_one_that_neither_reads_nor_writes_is_ended(drive: Any) -> None:
+    """`silent_s` is for what may take hours as long as something moves."""
+    pieces = (b"x" * 65536 for _ in range(1000))
+    done = drive(one(Exec(("sleep", "600"), pieces, silent_s=0.5)))
+    assert done.code is None
+    slow = "for i in 1 2 3 4; do echo $i; sleep 0.3; done"
+    assert drive(one(Exec(("sh", "-c", slow), silent_s=2))).code == 0
+
+
+_KILLED = """
+import asyncio, sys
+from clore_ai import _programs
+from clore_ai._flow import Exec
+say = 'echo $$ > "$1.part"; mv "$1.part" "$1"; exec sleep 64'
+words = ("sh", "-c", say, "sh", sys.argv[2])
+if sys.argv[1] == "sync":
+    _programs.run(Exec(words))
+else:
+    async def main():
+        await (await _programs.start_async(words)).wait()
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_no_program_outlives_a_kill(kind: str, tmp_path: Path) -> None:
+    """kill -9 of this process ends what it has started: no ssh stays, and no port with it."""
+    said = tmp_path / "pid"
+    words = [sys.executable, "-c", _KILLED, kind, str(said)]
+    with subprocess.Popen(words) as process:
+        until(said.exists, "the program", 30)
+        process.kill()
+        process.wait(30)
+    pid = int(said.read_text())
+    until(lambda: not Path(f"/proc/{pid}").exists(), "its end", 30)
 
 
 _STOPPED = """

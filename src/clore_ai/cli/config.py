@@ -13,6 +13,11 @@ from clore_ai.cli import _output
 from clore_ai.cli._exit import ending
 from clore_ai.exceptions import NotFoundError
 
+_STRANGERS = (
+    "These options go with every connection to a rented machine, which belongs to a stranger: its "
+    "owner can use an agent, a display or a tunnel that is forwarded, and reads variables that are "
+    "sent. Nothing else of your SSH configuration counts."
+)
 _context = click.option("--context", metavar="NAME", help="The settings under this name.")
 
 
@@ -20,7 +25,7 @@ _context = click.option("--context", metavar="NAME", help="The settings under th
 def command() -> None:
     """Read and write the settings.
 
-    They are: api_key, base_url, context, requests_per_second.
+    They are: api_key, base_url, context, requests_per_second, ssh_options.
     """
 
 
@@ -46,10 +51,34 @@ def set_(key: str, value: str | None, context: str | None, as_json: bool) -> Non
     value = (value or "").strip()
     if not value:
         raise click.UsageError(f"No value for {key}.")
+    if key == "ssh_options":
+        _check_ssh_options(value)
     path = config.store(key, value, context)
     if as_json:
         _output.data({"key": key, "file": str(path), "context": context})
     _output.note(f"Set {key}{f' of context {context}' if context else ''} in {path}.")
+    if key == "ssh_options":
+        _output.note(_STRANGERS)
+
+
+def _check_ssh_options(value: str) -> None:
+    """Let OpenSSH read them, where it is here.
+
+    Raises:
+        UsageError: it does not know one, or not its value.
+    """
+    import subprocess  # noqa: PLC0415 - only for this setting
+
+    from clore_ai._ssh.target import read_options  # noqa: PLC0415 - likewise
+    from clore_ai._text import plain  # noqa: PLC0415 - likewise
+
+    words = ("ssh", "-G", "-F", "none", *read_options(value), "--", "host")
+    try:
+        done = subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - it only prints
+    except OSError:
+        return
+    if done.returncode != 0:
+        raise click.UsageError(f"ssh does not take these ssh_options: {plain(done.stderr)}")
 
 
 @command.command("get")
