@@ -119,7 +119,7 @@ else:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_no_program_outlives_a_kill(kind: str, tmp_path: Path) -> None:
-    """kill -9 of this process ends what it has started: no ssh stays, and no port with it."""
+    """A killed process (-9) ends what it has started: no ssh stays, and no port with it."""
     said = tmp_path / "pid"
     words = [sys.executable, "-c", _KILLED, kind, str(said)]
     with subprocess.Popen(words) as process:
