@@ -1,8 +1,8 @@
-"""Which files of a folder go to the machine: all but what `.gitignore` and `.cloreignore` name.
+"""Which files of a folder go to the machine.
 
-Git itself reads both, nested ones and negations too, also where the folder is no repository. What
-git tracks goes even where a `.gitignore` names it, as git has it; a `.cloreignore` counts for all.
-``.git`` stays here.
+`git` says what is ignored, where it is installed; without it everything goes that has no ignore
+file. Whichever it was, each path is looked at here before it goes: only files and symbolic links,
+links as links and none followed on the way, nothing that is private by its name, no state folder.
 """
 
 from __future__ import annotations
@@ -10,112 +10,143 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
-import tempfile
-from pathlib import Path
+import stat
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
+from clore_ai._text import plain
 from clore_ai.exceptions import InvalidInputError
+from clore_ai.jobs import git, places, private
 
-IGNORES = (".gitignore", ".cloreignore")
-_NOT_ROOT = 128
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_IGNORES = (b".gitignore", b".cloreignore")
+_LEFT_OUT = [os.fsencode(each) for each in private.LEFT_OUT]
 
 
-def files(folder: Path, without: tuple[str, ...] = ()) -> list[bytes]:
+def files(folder: Path, without: Sequence[str] = (), home: Path | None = None) -> list[bytes]:
     """The files' paths below `folder`, sorted; symbolic links as they are, no folders.
 
     Args:
         folder: the working folder.
-        without: folders in it that stay here, e.g. what comes back from there.
+        without: folders and files in it that stay here, and are not looked into: what comes back
+            from the machine.
+        home: the state folder in use, where it is not the usual one.
 
     Raises:
         InvalidInputError: it can't be read, or there is something to ignore and no git.
     """
+    folder = folder.resolve()
+    shut = [os.fsencode(os.path.normpath(each)) for each in without]
+    takes = _Takes(folder, shut, home)
     try:
-        found = _by_git(folder) if shutil.which("git") else _walked(folder)
+        if shutil.which("git"):
+            found = [path for path in git.listed(folder, shut) if takes(path)]
+        else:
+            found = [path for path in _walked(folder, takes) if takes(path)]
     except OSError as exc:
         raise InvalidInputError(
             f"The working folder can't be read: {exc.filename}: {exc.strerror}."
         ) from exc
-    shut = [os.fsencode(os.path.normpath(each)) for each in without]
-    return sorted(
-        path for path in found if not any(path == s or path.startswith(s + b"/") for s in shut)
-    )
+    return sorted(found)
 
 
-def _by_git(folder: Path) -> set[bytes]:
-    inside = _git(folder, "rev-parse", "--is-inside-work-tree").strip() == b"true"
-    if inside:
-        return _listed(folder, ())
-    with tempfile.TemporaryDirectory(prefix="clore-git-") as empty:
-        _git(folder, "init", "-q", "--bare", empty)
-        return _listed(folder, (f"--git-dir={empty}", f"--work-tree={folder}"))
-
-
-def _listed(folder: Path, place: tuple[str, ...]) -> set[bytes]:
-    """What git tracks or would, without what a `.cloreignore` names."""
-    ours = ("-i", "--exclude-per-directory=.cloreignore")
-
-    def ls_files(*words: str) -> set[bytes]:
-        return set(_git(folder, *place, "ls-files", "-z", *words).split(b"\0"))
-
-    found = ls_files("-c", "-o", "--exclude-standard")
-    if any(os.path.basename(path) == b".cloreignore" for path in found):
-        found -= ls_files("-c", *ours) | ls_files("-o", *ours)
-    paths: set[bytes] = set()
-    base = os.fsencode(folder)
-    for path in found - {b""}:
-        whole = os.path.join(base, path)
-        if os.path.isdir(whole) and not os.path.islink(whole):  # another repository in this one
-            inner = _by_git(Path(os.fsdecode(whole)))
-            paths |= {os.path.join(path, below) for below in inner}
-        elif os.path.lexists(whole):  # else git tracks it, and it was removed
-            paths.add(path)
-    return paths
-
-
-def _git(folder: Path, *words: str) -> bytes:
-    # Not the variables of a hook or of another repository that this may be started from.
-    env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-    done = subprocess.run(  # noqa: S603 - the user's own git, no shell
-        ["git", "-c", "safe.directory=*", *words],  # noqa: S607 - likewise
-        cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False,
-        start_new_session=True,  # Ctrl-C on the terminal is for the job, not for this
-    )  # fmt: skip
-    if done.returncode and not (done.returncode == _NOT_ROOT and words[0] == "rev-parse"):
-        said = " ".join(done.stderr.decode("utf-8", "replace").split())
-        raise InvalidInputError(f"git can't list the files of {folder}: {said}")
-    return done.stdout
-
-
-def _walked(folder: Path) -> set[bytes]:
-    """Every file; there is no git here to read what is to be ignored."""
+def below(folder: Path, outputs: Sequence[str], home: Path | None = None) -> list[bytes]:
+    """All files of these folders, ignored ones too; nothing behind a link, and nothing private."""
+    folder = folder.resolve()
+    takes = _Takes(folder, (), home)
     found: set[bytes] = set()
-    base = os.fsencode(folder)
-    for place, folders, names in os.walk(base):
-        if b".git" in folders:
-            folders.remove(b".git")
-        for name in names:
-            if os.fsdecode(name) in IGNORES:
-                raise InvalidInputError(
-                    f"{os.fsdecode(os.path.join(place, name))} says what to leave out, and git, "
-                    "which reads it, is not here. Install it: apt-get install git"
-                )
-        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
-        found |= {os.path.relpath(os.path.join(place, name), base) for name in (*names, *links)}
-    return found
-
-
-def below(folder: Path, outputs: tuple[str, ...]) -> list[bytes]:
-    """All files of these folders, ignored ones too."""
-    base = os.fsencode(folder)
-    found: list[bytes] = []
     for each in outputs:
-        top = os.path.join(base, os.fsencode(os.path.normpath(each)))
-        if os.path.isfile(top):
-            found.append(os.path.relpath(top, base))
-        for place, _, names in os.walk(top):
-            found += [os.path.relpath(os.path.join(place, name), base) for name in names]
-    return found
+        top = os.fsencode(os.path.normpath(each))
+        found |= {path for path in (top, *_below(folder, top, takes)) if takes(path)}
+    return sorted(found)
+
+
+class _Takes:
+    """May this path go? Folders are looked at once."""
+
+    def __init__(self, folder: Path, shut: Sequence[bytes], home: Path | None) -> None:
+        self._base, self._name = os.fsencode(os.path.join(folder, "")), os.fsencode(folder.name)
+        self._shut = frozenset(shut)
+        self._homes = {places.same(each) for each in places.homes(home)} - {None}
+        self._open = {b"": True}
+
+    def __call__(self, path: bytes) -> bool:
+        if path[:1] == b"/" or b"//" in path:  # an index may hold any name
+            return False
+        above, _, name = path.rpartition(b"/")
+        if not self.enters(above) or self._private(above, name) or path in self._shut:
+            return False
+        try:
+            mode = os.lstat(self._base + path).st_mode
+        except OSError:  # git tracks it, and it was removed
+            return False
+        return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
+
+    def enters(self, place: bytes) -> bool:
+        """May files of this folder go?"""
+        unknown: list[bytes] = []
+        while place not in self._open:
+            unknown.append(place)
+            place = place.rpartition(b"/")[0]
+        known = self._open[place]
+        for each in reversed(unknown):
+            known = known and self._passes(each)
+            self._open[each] = known
+        return known
+
+    def _passes(self, place: bytes) -> bool:
+        above, _, name = place.rpartition(b"/")
+        if self._private(above, name) or place in self._shut:
+            return False
+        try:
+            found = os.lstat(self._base + place)
+        except OSError:
+            return False
+        return stat.S_ISDIR(found.st_mode) and (found.st_dev, found.st_ino) not in self._homes
+
+    def _private(self, above: bytes, name: bytes) -> bool:
+        """Is it so by its name, or no name?"""
+        if name in (b"", b".", b".."):
+            return True
+        return private.never(above.rpartition(b"/")[2] or self._name, name)
+
+
+def _walked(folder: Path, takes: _Takes) -> Iterator[bytes]:
+    """Every file; there is no git here to read what is to be ignored."""
+    for path in _below(folder, b"", takes):
+        parts = path.split(b"/")
+        if any(fnmatchcase(part, each) for part in parts for each in _LEFT_OUT):
+            continue
+        if parts[-1] in _IGNORES:
+            name = plain(os.fsdecode(os.path.join(os.fsencode(folder), path)))
+            raise InvalidInputError(
+                f"{name} says what to leave out, and git, which reads it, is not here. Install "
+                "it: apt-get install git"
+            )
+        yield path
+
+
+def _below(folder: Path, top: bytes, takes: _Takes) -> Iterator[bytes]:
+    """What is in this folder and all below it, but no folders; what can't be read is left out."""
+    base = os.fsencode(folder)
+    left = [top]
+    while left:
+        place = left.pop()
+        if not takes.enters(place):
+            continue
+        try:
+            entries = list(os.scandir(os.path.join(base, place)))
+        except PermissionError:
+            continue
+        for entry in entries:
+            path = os.path.join(place, entry.name)
+            if entry.is_dir(follow_symlinks=False):
+                left.append(path)
+            else:
+                yield path
 
 
 def list_name(folder: Path) -> str:

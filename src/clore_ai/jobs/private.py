@@ -1,0 +1,76 @@
+"""What is private by its name: what never goes to a machine, and what looks like a secret. Pure.
+
+The machine's owner reads all that goes there. What programs keep their keys, tokens and passwords
+in has known names, and never goes. Of other files the name is a guess: those are shown, and go if
+the user says so.
+"""
+
+from __future__ import annotations
+
+import re
+
+LEFT_OUT = (
+    ".venv", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints", "*.pyc", "*.pyo",
+    ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".tox", ".nox", ".DS_Store",
+)  # fmt: skip
+"""As in a ``.gitignore``: what is made anew there, or made for this machine."""
+
+_NEVER = frozenset(
+    b".git .ssh .aws .azure .gnupg .kube .oci .clore .netrc _netrc .pypirc .pgpass .my.cnf"
+    b" .git-credentials .vault-token .dockercfg .s3cfg .boto .kaggle .password-store .mozilla"
+    b" .thunderbird .electrum .bitcoin".split()
+)
+_NEVER_IN = frozenset(
+    tuple(pair.split(b"/"))
+    for pair in (
+        b".config/gh .config/glab-cli .config/hub .config/gcloud .config/rclone .config/op"
+        b" .config/google-chrome .config/chromium .docker/config.json .cargo/credentials"
+        b" .cargo/credentials.toml .gem/credentials .terraform.d/credentials.tfrc.json"
+        b" .huggingface/token huggingface/token huggingface/stored_tokens share/keyrings"
+    ).split()
+)
+
+_KEY_FILE = re.compile(
+    r"\.(pem|key|p12|pfx|p8|jks|keystore|kdbx|ppk|keytab|ovpn|tfstate|tfvars|env)(\.(bak|backup|old|orig))?$"
+    r"|^\.env"  # and .envrc, .env.local
+    r"|^id_(rsa|dsa|ecdsa|ed25519)"
+    r"|^id_[^.]+$"
+    r"|^\.(npmrc|[a-z]+_history)$"
+    r"|^(kaggle|auth)\.json$"
+    r"|^(wallet\.dat|rclone\.conf|kubeconfig)$"
+)
+_WORD = re.compile(
+    r"token(?!i[sz])"  # no tokenizer
+    r"|secret(?!ar)"  # no secretary
+    r"|credential|passwo?rd|passwd|passphrase|mnemonic"
+    r"|(api|access|private|secret|signing|encryption|deploy|ssh|master)[-_. ]?keys?(?![a-z])"
+    r"|service[-_]?account|firebase-adminsdk"
+)
+_NO_SECRET = re.compile(
+    r"(special|added|extra)_tokens"  # a tokenizer's
+    r"|\.(example|sample|template|tmpl|dist|pub|crt|cer)$"
+)
+_CODE_OR_DATA = re.compile(
+    r"\.(py|pyi|pyx|ipynb|js|mjs|cjs|ts|tsx|jsx|vue|go|rs|c|h|cc|cpp|cxx|hpp|cu|cuh|java|kt|scala"
+    r"|rb|php|lua|r|jl|swift|cs|proto|md|rst|html?|css|scss|svg|png|jpe?g|gif|webp|mp[34]|wav|flac"
+    r"|np[yz]|pt|pth|bin|safetensors|onnx|gguf|h5|hdf5|parquet|arrow|feather|tfrecord|so)$"
+)
+_SECRETS_FOLDER = re.compile(r"(^|/)\.?(secrets?|credentials|private_keys)/", re.IGNORECASE)
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def never(above: bytes, name: bytes) -> bool:
+    """May this never go, in a folder named `above`? Upper and lower case are one here."""
+    name = name.lower()
+    return name in _NEVER or (above.lower(), name) in _NEVER_IN
+
+
+def secret(path: str) -> bool:
+    """Does a file look like a secret by its name, or by a folder's that it is in?"""
+    name = _HUMP.sub("_", path.rpartition("/")[2]).lower()
+    if _NO_SECRET.search(name):
+        return False
+    if _KEY_FILE.search(name):
+        return True
+    guessed = _WORD.search(name) or _SECRETS_FOLDER.search(path)
+    return bool(guessed) and not _CODE_OR_DATA.search(name)
