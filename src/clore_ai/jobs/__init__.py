@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from clore_ai.exceptions import InvalidInputError
-from clore_ai.jobs import remote
+from clore_ai.jobs import private, remote
 from clore_ai.jobs.output import Output
 from clore_ai.jobs.record import Job, Jobs
 from clore_ai.jobs.watch import Ending, Watch
@@ -100,8 +100,19 @@ def _output(folder: Path, given: str) -> str:
             f"The output {given!r} can't be reached: name a folder inside the working folder "
             f"{folder}, e.g. results; the job writes it there, and it comes back here."
         )
-    place = folder / path
-    while not (place.exists() or place.is_symlink()):
+    place = folder
+    for part in Path(path).parts:
+        if private.never(os.fsencode(place.name), os.fsencode(part)):
+            raise InvalidInputError(
+                f"The output {given!r} can't be written: {part} is private. Name another."
+            )
+        place /= part
+        if place.is_symlink():
+            raise InvalidInputError(
+                f"The output {given!r} can't be written: {place} is a link, and nothing that comes "
+                "from a machine is written through one. Name the folder itself, or another."
+            )
+    while not place.exists():
         place = place.parent
     inner = place != folder / path
     if inner and not place.is_dir():

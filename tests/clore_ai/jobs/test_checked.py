@@ -1,0 +1,36 @@
+"""A job is looked at before a machine is rented for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clore_ai import jobs
+from clore_ai.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("to", "is a link"),
+        ("to/x", "is a link"),
+        ("nowhere", "is a link"),
+        ("a/to/x/y", "is a link"),
+        (".git/hooks", r"\.git is private"),
+        ("a/.SSH", r"\.SSH is private"),
+        (".config/gh", "gh is private"),
+    ],
+)
+def test_outputs_are_written_through_no_link(tmp_path: Path, output: str, said: str) -> None:
+    """A link may have come from a machine; and nothing from there belongs where keys are."""
+    place = tmp_path / "w"
+    (place / "a").mkdir(parents=True)
+    for link, target in (("to", tmp_path), ("nowhere", tmp_path / "no"), ("a/to", place)):
+        (place / link).symlink_to(target)
+    with pytest.raises(InvalidInputError, match=said):
+        jobs.checked(["true"], place, [output])
+    assert jobs.checked(["true"], place, ["a/results", "new/x"]).outputs == ["a/results", "new/x"]
