@@ -422,6 +422,9 @@ class CloreAI(Facade[Driver]):
         setup: str | None = None,
         cancel: bool = False,
         on_output: Callable[[bytes], object] | None = None,
+        send_secrets: Sequence[str] = (),
+        max_upload: str = jobs.MOST,
+        yes_really: bool = False,
     ) -> Job:
         """Run a command on an order: upload a folder, run, stream, fetch; the job's record.
 
@@ -437,13 +440,20 @@ class CloreAI(Facade[Driver]):
             setup: a line to run before, or a file of requirements (``….txt``).
             cancel: cancel the order in the end, whichever way it ends.
             on_output: takes what the job writes, as it comes; standard output and errors in one.
+            send_secrets: files that look like secrets and may be uploaded, or folders of such,
+                below the working folder.
+            max_upload: the most that may be uploaded, e.g. ``2GB``.
+            yes_really: `folder` may hold your home folder, or the state folder, which itself is
+                never uploaded.
 
         Raises:
-            InvalidInputError: it can't be run so; nothing was sent.
+            InvalidInputError: it can't be run so, or a secret or too much would be uploaded;
+                nothing was sent, and the order stays.
             CloreAPIError: it could not be done; `state` of the record says how far it came.
         """
         words = [command] if isinstance(command, str) else command
-        spec = jobs.checked(words, Path(folder), outputs, hide(env), setup)
+        consent = jobs.Consent.of(send_secrets, max_upload, really=yes_really)
+        spec = jobs.checked(words, Path(folder), outputs, hide(env), setup, consent=consent)
         return self.in_loop(
             lambda engine: jobs.run(engine, spec, order_id, cancels=cancel, show=on_output)
         )

@@ -16,6 +16,8 @@ import click
 from clore_ai._secrets import is_secret, scrub, texts
 
 _OFF = ("", "0")
+_NAMES_FILES = "--send-secret"
+"""Its value is the name of a file, which errors about it must show."""
 
 
 class _Stderr(logging.Handler):
@@ -48,9 +50,13 @@ def clean(text: str) -> str:
 
 def _typed(words: list[str]) -> set[str]:
     """What follows the options, and ``config set``, that take secrets."""
+    from clore_ai.config import SECRETS  # noqa: PLC0415 - only where something is wrong
+
     found: set[str] = set()
     for word, following in zip(words, [*words[1:], ""]):
         option, equals, value = word.partition("=")
+        if option == _NAMES_FILES or not (word.startswith("-") or word in SECRETS):
+            continue  # a folder's name may look like a secret's
         if is_secret(option.lstrip("-").replace("-", "_")):
             value = value if equals else following
             found |= {value, value.partition("=")[2]} if option == "--env" else {value}

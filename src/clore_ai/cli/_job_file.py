@@ -13,7 +13,7 @@ from clore_ai._json import as_dict, as_list
 
 NAME = "clore.toml"
 _COMMAND = "command"
-_NOT_IN_FILE = ("file", "as_json", "words", "folder")
+_NOT_IN_FILE = ("file", "as_json", "words", "folder", "yes_really", "send_secrets")
 
 
 def _read(ctx: click.Context, _option: click.Parameter, given: Path | None) -> Path | None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import click
 
+from clore_ai.cli import _units
+
 if TYPE_CHECKING:
     from clore_ai.jobs import Spec
 
@@ -19,10 +21,19 @@ max_output = click.option(
     help="What the outputs may hold in all, e.g. 200GB; more is not fetched. Default: 50GB.",
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MOST = "200MB"
+"""As in Python; it is written here for ``--help``, which imports no more than it needs."""
 _OPTIONS = (
     click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=".",
                  help="The working folder; default: this one."),
     click.option("--no-upload", is_flag=True, help="Upload nothing."),
+    click.option("--send-secret", "send_secrets", multiple=True, metavar="FILE",
+                 help="A file that looks like a secret and may be uploaded all the same, or a "
+                 "folder of such; repeatable."),
+    click.option("--max-upload", type=_units.read_size, default=_MOST, show_default=True,
+                 metavar="SIZE", help="Ask before more is uploaded."),
+    click.option("--yes-really", is_flag=True, help="Upload a folder that holds your home folder "
+                 "or the state folder; the state folder itself never goes."),
     click.option("--output", "outputs", multiple=True, metavar="DIR",
                  help="A folder or file in the working folder that comes back, while the job runs "
                  "and at its end; repeatable."),
@@ -58,9 +69,11 @@ def read(words: tuple[str, ...], given: dict[str, Any]) -> Spec:
     """
     from clore_ai import jobs  # noqa: PLC0415 - not for --help
 
+    consent = jobs.Consent(given["send_secrets"], given["max_upload"], given["yes_really"])
     spec = jobs.checked(
-        words, given["folder"], given["outputs"], _env(given), given["setup"], given["forwards"]
-    )
+        words, given["folder"], given["outputs"], _env(given), given["setup"], given["forwards"],
+        consent,
+    )  # fmt: skip
     _ports_are_free(spec)
     return spec
 

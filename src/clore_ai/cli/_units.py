@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clore_ai import _sizes
+
 if TYPE_CHECKING:
     from datetime import timedelta
 
@@ -37,6 +39,14 @@ def read_share(text: str) -> float:
     if not 0 <= share <= 1:
         raise click.BadParameter(f"{text!r} is not a share; write 0.98 or 98%.")
     return share
+
+
+def read_size(text: str) -> int:
+    """``500MB`` or ``2GB`` in bytes: the type of an option."""
+    try:
+        return _sizes.read(text)
+    except ValueError as exc:
+        raise click.BadParameter(f"{exc}.") from None
 
 
 def usd_h(per_hour: float | None) -> str:

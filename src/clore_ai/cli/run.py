@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from clore_ai.cli import _job, _job_file, _job_options, _output, _rent, _wish
+from clore_ai.cli import _job, _job_file, _job_options, _output, _rent, _upload, _wish
 from clore_ai.cli._account import connect
 from clore_ai.cli._console import Console, interrupt_by_any
 
@@ -84,6 +84,9 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     code = 0
     with connect(ask=False) as api:
         kept = _job.jobs_of(api)
+        upload = None
+        if not options["no_upload"]:
+            upload = _upload.agreed(spec, kept.home, yes=options["yes"], resends=options["retries"])
         for left in range(_MACHINES - 1, -1, -1):
             # Before money is spent: a state folder that is no use is found out now.
             cancels = options["cancels"] if wish is None else not options["keep"]
@@ -94,7 +97,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
                     rented = _rented(api, kept, job, console, wish, yes=options["yes"])
                 code = _job.see_through(
                     api, kept, job, console,
-                    line=spec.line, env=spec.env, upload=not options["no_upload"],
+                    line=spec.line, env=spec.env, upload=upload,
                     resend=left < _MACHINES - 1, forwards=spec.forwards,
                     detach=options["detach"], order=rented and rented.order,
                 )  # fmt: skip

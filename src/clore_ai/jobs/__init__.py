@@ -6,13 +6,15 @@ the command line and both clients run it.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from clore_ai.exceptions import InvalidInputError
-from clore_ai.jobs import private, remote
+from clore_ai.jobs import contents, private, remote
+from clore_ai.jobs.contents import MOST, Consent
 from clore_ai.jobs.output import Output
 from clore_ai.jobs.record import Job, Jobs
 from clore_ai.jobs.watch import Ending, Watch
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from clore_ai.jobs.engine import Engine
 
-__all__ = ["Ending", "Job", "Jobs", "Output", "Spec", "Watch", "run"]
+__all__ = ["MOST", "Consent", "Ending", "Job", "Jobs", "Output", "Spec", "Watch", "run"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Spec:
     env: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     setup: str | None = None
     forwards: tuple[str, ...] = ()
+    consent: Consent = field(default_factory=Consent)
+    """What may be uploaded beyond what is safe."""
 
     @property
     def line(self) -> str:
@@ -66,6 +70,7 @@ def checked(
     env: Mapping[str, str] | None = None,
     setup: str | None = None,
     forwards: Sequence[str] = (),
+    consent: Consent | None = None,
 ) -> Spec:
     """What a job is made of, looked at before a machine is rented for it.
 
@@ -87,6 +92,7 @@ def checked(
         dict(env or {}),
         _setup(folder, setup),
         tuple(_forward(each) for each in forwards),
+        consent or Consent(),
     )
 
 
@@ -153,18 +159,24 @@ async def run(
 ) -> Job:
     """Run a job on an order to its end; the record of it.
 
-    With `cancels` the order is cancelled then, on every way out.
+    With `cancels` the order is cancelled then, on every way out once the job has begun.
 
     Raises:
+        InvalidInputError: the folder may not be uploaded so; nothing was sent, the order stays.
         CloreAPIError: it could not be done.
     """
-    jobs = Jobs(engine.session.access.home, engine.account)
+    home = engine.session.access.home
+    upload = await asyncio.to_thread(
+        contents.allowed, spec.folder, spec.outputs, spec.consent, home
+    )
+    jobs = Jobs(home, engine.account)
     job = jobs.add(spec.record(order_id, cancels=cancels))
     try:
         with jobs.hold(job.id), Output(jobs.log(job.id), show, tell) as output:
             watch = Watch(
-                engine, jobs, job, output, spec.line, spec.env, forwards=spec.forwards, tell=tell
-            )
+                engine, jobs, job, output, spec.line, spec.env, upload,
+                forwards=spec.forwards, tell=tell,
+            )  # fmt: skip
             await watch.run()
     finally:
         if cancels:

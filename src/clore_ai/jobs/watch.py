@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Literal, TypeVar
 
-from clore_ai import _sizes
+from clore_ai import _programs, _sizes
 from clore_ai._ssh.files import last_words
 from clore_ai._text import plain
 from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded, TransportError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from clore_ai._ssh.files import Fetched
+    from clore_ai.jobs.contents import Upload
     from clore_ai.jobs.engine import Engine
     from clore_ai.jobs.output import Output
     from clore_ai.jobs.record import Job, Jobs, State
@@ -84,7 +85,8 @@ class Watch:
     output: Output
     line: str | None = None
     env: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    upload: bool = True
+    upload: Upload | None = None
+    """What goes there first; None: nothing."""
     resend: bool = False
     """Bring the outputs fetched before along: the machine is a new one."""
     forwards: tuple[str, ...] = ()
@@ -174,7 +176,7 @@ class Watch:
     async def _through(self) -> Ending:
         try:
             if self.job.state == "new":
-                if self.upload:
+                if self.upload is not None:
                     await self._there(self._upload)
                 await self._there(self._start)
             if self.detach:
@@ -361,11 +363,14 @@ class Watch:
         return Copier(line, Path(self.job.folder), self.job.work)
 
     async def _upload(self, line: Line) -> None:
-        place, outputs = Path(self.job.folder), tuple(self.job.outputs)
-        paths = folder.files(place, () if self.resend else outputs)
-        if self.resend:
-            paths = sorted({*paths, *folder.below(place, outputs)})
-        sent = self.engine.session.access.folder(self.job.order_id) / folder.list_name(place)
+        if self.upload is None:
+            return
+        listed = self.upload.paths
+        paths, stays = await _programs.in_thread(lambda _stop: listed(resend=self.resend))
+        if stays is not None:
+            self.tell(stays)
+        access = self.engine.session.access
+        sent = access.folder(self.job.order_id) / folder.list_name(Path(self.job.folder))
         self._sent = await self._copier(line).upload(paths, sent)
         whole = "1 file" if len(paths) == 1 else f"{len(paths):,} files"
         self.tell(f"Uploaded {_amount(self._sent)}; the working folder has {whole} to send.")
