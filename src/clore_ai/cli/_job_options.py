@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 max_output = click.option(
-    "--max-output", metavar="SIZE",
+    "--max-output", type=_units.read_size, metavar="SIZE",
     help="What the outputs may hold in all, e.g. 200GB; more is not fetched. Default: 50GB.",
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -89,22 +89,6 @@ def lost_after_s(given: dict[str, Any]) -> float:
         raise click.UsageError(
             f"--lost-after {given['lost_after']!r} is no time; write 5m, 1h or none."
         ) from None
-
-
-def max_output_bytes(given: dict[str, Any]) -> int | None:
-    """The option's bytes; None if it is not given."""
-    from clore_ai import _sizes  # noqa: PLC0415 - not for --help
-
-    text: str | None = given["max_output"]
-    if text is None:
-        return None
-    try:
-        size = _sizes.read(text)
-    except (ValueError, OverflowError):
-        size = 0
-    if size <= 0:
-        raise click.UsageError(f"--max-output {text!r} is no size; write it as 500MB or 20GB.")
-    return size
 
 
 def _env(options: dict[str, Any]) -> dict[str, str]:

@@ -44,9 +44,12 @@ def read_share(text: str) -> float:
 def read_size(text: str) -> int:
     """``500MB`` or ``2GB`` in bytes: the type of an option."""
     try:
-        return _sizes.read(text)
+        size = _sizes.read(text)
     except ValueError as exc:
         raise click.BadParameter(f"{exc}.") from None
+    if size <= 0:
+        raise click.BadParameter(f"{text!r} is no room at all; write 500MB or 2GB.")
+    return size
 
 
 def usd_h(per_hour: float | None) -> str:

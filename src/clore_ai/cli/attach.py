@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from clore_ai.cli import _job, _job_options, _output
@@ -15,21 +13,20 @@ from clore_ai.cli._console import Console
 @click.argument("job_id", type=int)
 @_job_options.max_output
 @_output.json_option
-def command(job_id: int, as_json: bool, **options: Any) -> int:  # noqa: ANN401, FBT001 - options
+def command(job_id: int, max_output: int | None, as_json: bool) -> int:  # noqa: FBT001 - options
     """See a job through that nobody watches.
 
     Shows the output of JOB_ID from where that stopped, fetches, and ends as run does: for a job
     that was detached, or whose clore was stopped. The exit code is the job's own.
     """
     _job.programs()
-    most = _job_options.max_output_bytes(options)
     console = Console(to_stderr=as_json)
     with connect(ask=False) as api:
         kept = _job.jobs_of(api)
         job = kept.get(job_id)
         with _job.held(kept, job):
             job = kept.get(job_id)
-            job.max_output = most or job.max_output
+            job.max_output = max_output or job.max_output
             code = _job.see_through(api, kept, job, console)
     if as_json:
         _output.data(_job.row(job))

@@ -76,7 +76,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     more = {
         "lost_after_s": _job_options.lost_after_s(options),
         "fetch_every_s": options["fetch_every"],
-        "max_output": _job_options.max_output_bytes(options) or MOST_BYTES,
+        "max_output": options["max_output"] or MOST_BYTES,
         "max_bid_usd": wish.most_usd_per_hour if wish and wish.max_bid_usd is not None else None,
     }
     console = Console(to_stderr=options["as_json"])
