@@ -393,42 +393,6 @@ def test_stop_of_a_watched_job_is_seen_by_its_watcher(
     assert f"Cancelled: order {order}" in err
 
 
-def test_a_job_file_holds_the_options_and_flags_win(
-    renter: Renter, order: int, folder: Path
-) -> None:
-    """clore.toml of this folder; --file names another; a wrong key is told the right one."""
-    tree(folder, {
-        "clore.toml": f'order = {order}\ncommand = ["sh", "-c", "echo $A $B $C; exit 4"]\n'
-        'setup = "C=never"\nenv = {A = "file", B = 2}\n',
-        "other.toml": f'order = {order}\ncommand = "echo other"\nno_upload = true\n',
-    })  # fmt: skip
-
-    def here(*words: object) -> tuple[int, str, str]:
-        process = renter.start("run", *words, cwd=folder)
-        out, err = process.communicate(timeout=60)
-        return process.returncode, out, err
-
-    assert here()[:2] == (4, "file 2\n")
-    assert here("--env", "A=flag")[:2] == (4, "flag\n")
-    assert here("--file", "other.toml")[:2] == (0, "other\n")
-    assert here("--", "echo typed")[:2] == (0, "typed\n")
-    for text, said in (
-        ("outputs = ['x']", "there is no option 'outputs'. Did you mean 'output'?"),
-        ("commnd = 'x'", "Did you mean 'command'?"),
-        ("zzz = 1", "It may hold: "),
-        ("detach = 'yes'", "detach is true or false"),
-        ("setup = ['a']", "setup can't be ['a']"),
-        ("command = 5", "command is a text or a list of texts"),
-        ("order = 'x'", "--order"),
-        ("= 1", "is not valid TOML"),
-    ):
-        tree(folder, {"clore.toml": text})
-        code, _, err = here()
-        assert code == 2, err
-        assert said in err
-    assert "no such file" in here("--file", "no.toml")[2]
-
-
 def test_logs_and_jobs_of_nobody(renter: Renter) -> None:
     """Where there is none yet, that is said."""
     assert "No jobs yet" in renter("jobs").err

@@ -1,8 +1,16 @@
-"""`clore.toml`: the options of `clore run` in a file of the working folder; flags win."""
+"""`clore.toml`: the options of `clore run` in a file of the working folder; flags win.
+
+The file of this folder may be a stranger's, as of a repository that was cloned: it is opened only
+where it is a regular file of the folder, is read up to a bound, and what it may say without being
+named with ``--file`` is `_job_file_trust`'s.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,17 +18,21 @@ from typing import Any
 import click
 
 from clore_ai._json import as_dict, as_list
+from clore_ai._text import plain
+from clore_ai.cli import _job_file_trust
 
 NAME = "clore.toml"
 _COMMAND = "command"
-_NOT_IN_FILE = ("file", "as_json", "words", "folder", "yes_really", "send_secrets")
+_LONGEST = 16 * 1024
+"""Bytes. Python's TOML parser takes 20 s for 64 kB of one dotted key, and 1 s for this."""
 
 
 def _read(ctx: click.Context, _option: click.Parameter, given: Path | None) -> Path | None:
     """Make the file's values the defaults of the command's options."""
     path = given or Path(NAME)
     try:
-        text = path.read_text("utf-8")
+        raw = _bytes(path, named=given is not None)
+        text = raw.decode("utf-8")
     except FileNotFoundError:
         if given is None:
             return None
@@ -28,29 +40,61 @@ def _read(ctx: click.Context, _option: click.Parameter, given: Path | None) -> P
     except (OSError, UnicodeDecodeError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8"
         raise click.UsageError(f"{path} can't be read: {why}.") from exc
+    if len(raw) > _LONGEST:
+        raise click.UsageError(f"{path} is over {_LONGEST // 1024} kB; a job file is shorter.")
     parser: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         content: dict[str, Any] = parser.loads(text)
-    except ValueError as exc:
-        raise click.UsageError(f"{path} is not valid TOML: {exc}.") from exc
-    ctx.default_map = {**(ctx.default_map or {}), **_values(ctx, path, content)}
+    except (ValueError, RecursionError) as exc:
+        why = "it is nested too deep" if isinstance(exc, RecursionError) else plain(str(exc))
+        raise click.UsageError(f"{path} is not valid TOML: {why}.") from exc
+    values, lines = _values(ctx, path, content)
+    ctx.default_map = {**(ctx.default_map or {}), **values}
+    if given is None:
+        ctx.meta[_job_file_trust.LINES] = lines
     return path
 
 
-def _values(ctx: click.Context, path: Path, content: dict[str, Any]) -> dict[str, Any]:
+def _bytes(path: Path, *, named: bool) -> bytes:
+    """The file's content, as far as one byte beyond the bound.
+
+    One that was named may be anything, as ``<(…)`` is; the folder's own is no FIFO or device to
+    wait for, and no link to a file that is not the folder's.
+    """
+    if named:
+        with path.open("rb") as file:
+            return file.read(_LONGEST + 1)
+    if path.is_symlink() and Path.cwd().resolve() not in Path(os.path.realpath(path)).parents:
+        raise click.UsageError(
+            f"{path} is a link out of this folder. If you trust it, name it: --file {path}."
+        )
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise click.UsageError(f"{path} is no regular file. Give another: --file FILE.")
+        return file.read(_LONGEST + 1)
+
+
+def _values(
+    ctx: click.Context, path: Path, content: dict[str, Any]
+) -> tuple[dict[str, Any], _job_file_trust.Lines]:
+    """The values by the options' names, and each as it stands in the file."""
     known = _known(ctx.command)
     found: dict[str, Any] = {}
+    lines: _job_file_trust.Lines = {}
     for key, value in content.items():
         if key == _COMMAND:
             ctx.meta[NAME] = _words(path, value)
+            lines[_job_file_trust.WORDS] = (key, value)
             continue
         option = known.get(key.replace("_", "-"))
         if option is None:
             raise click.UsageError(_unknown(path, key, [*known, _COMMAND]))
         if value is False and isinstance(option.flag_value, str):
             continue
-        found[str(option.name)] = _value(path, key, option, value)
-    return found
+        name = str(option.name)
+        found[name] = _value(path, key, option, value)
+        lines[name] = (key, found[name] if option.multiple else value)
+    return found, lines
 
 
 def _known(command: click.Command) -> dict[str, click.Option]:
@@ -58,7 +102,7 @@ def _known(command: click.Command) -> dict[str, click.Option]:
     return {
         word[2:]: option
         for option in command.params
-        if isinstance(option, click.Option) and option.name not in _NOT_IN_FILE
+        if isinstance(option, click.Option) and option.name not in _job_file_trust.NEVER
         for word in option.opts
         if word.startswith("--") and option.expose_value
     }
@@ -67,6 +111,7 @@ def _known(command: click.Command) -> dict[str, click.Option]:
 def _unknown(path: Path, key: str, known: list[str]) -> str:
     from difflib import get_close_matches  # noqa: PLC0415 - only for a typo
 
+    key = plain(key)
     near = get_close_matches(key.replace("_", "-"), known, 1, 0.5)
     hint = f" Did you mean {near[0]!r}?" if near else f" It may hold: {', '.join(sorted(known))}."
     return f"{path}: there is no option {key!r}.{hint}"
@@ -74,10 +119,10 @@ def _unknown(path: Path, key: str, known: list[str]) -> str:
 
 def _words(path: Path, value: object) -> tuple[str, ...]:
     if isinstance(value, str):
-        return (value,)
+        value = [value]
     words = [word for word in as_list(value) or [] if isinstance(word, str)]
     if words and words == value:
-        return tuple(words)
+        return tuple(_typed(path, _COMMAND, word) for word in words)
     raise click.UsageError(f'{path}: command is a text or a list of texts: ["python", "train.py"].')
 
 
@@ -97,9 +142,14 @@ def _value(path: Path, key: str, option: click.Option, value: object) -> object:
 
 
 def _typed(path: Path, key: str, value: object) -> str:
-    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
-        return str(value)
-    raise click.UsageError(f"{path}: {key} can't be {value!r}; write it as with --{key}.")
+    shown = "this"
+    with suppress(ValueError, RecursionError):  # thousands of digits; thousands of levels
+        shown = plain(repr(value))
+        # No command line can hold a NUL either.
+        typed = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        if typed and "\0" not in (text := str(value)):
+            return text
+    raise click.UsageError(f"{path}: {key} can't be {shown}; write it as with --{key}.")
 
 
 def words() -> tuple[str, ...]:

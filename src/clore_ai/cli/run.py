@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from clore_ai.cli import _job, _job_file, _job_options, _output, _rent, _upload, _wish
+from clore_ai.cli import (
+    _job,
+    _job_file,
+    _job_file_trust,
+    _job_options,
+    _output,
+    _rent,
+    _upload,
+    _wish,
+)
 from clore_ai.cli._account import connect
 from clore_ai.cli._console import Console, interrupt_by_any
 
@@ -67,6 +76,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     from clore_ai._ssh.files import MOST_BYTES  # noqa: PLC0415 - not for --help
 
     interrupt_by_any()
+    _job_file_trust.ask(options, typed=bool(words))
     words = words or _job_file.words()
     _job.programs()
     _fit(options)
