@@ -30,8 +30,10 @@ from clore_sandbox.alive.crowd import Crowd
 from clore_sandbox.app import Api, make_app
 from clore_sandbox.books import orders
 from clore_sandbox.control import Control, amounts
+from clore_sandbox.control.guard import Guesses, Names
 from clore_sandbox.control.handle import Controls
 from clore_sandbox.control.http import ControlApi
+from clore_sandbox.exposure import is_everywhere
 from clore_sandbox.faults import Faults
 from clore_sandbox.gate import Gate, Windows
 from clore_sandbox.http import HttpFront, listen
@@ -288,7 +290,9 @@ class Sandbox(Controls):
             first_account=self._opening.first_account,
             balances=amounts(DEFAULT_BALANCES),
         )
-        app = make_app(api, ControlApi(control, self.control_key, self.instance))
+        names = Names({self.host, self._place.shown}, everywhere=is_everywhere(self.host))
+        guesses = Guesses(self.control_key)
+        app = make_app(api, ControlApi(control, guesses, names, self.instance))
         front: Union[HttpFront, Crew] = HttpFront(app, self._sockets[0])
         if isinstance(self._market, KeptMarket):
             front = self._crew = Crew(

@@ -81,7 +81,7 @@ def answers(sock, count=None):
 
 
 def request(method, path, *headers, body=b"", key=KEY, last=True):
-    lines = [f"{method} {path} HTTP/1.1", "Host: x"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost"]
     lines += [f"auth: {key}"] if key else []
     lines += [f"Content-Length: {len(body)}"] if body else []
     lines += ["Connection: close"] if last else []
@@ -248,7 +248,7 @@ def test_an_odd_body_is_refused_in_the_envelope(server, endpoint, body):
 def test_the_controls_say_what_is_wrong(server, name, body):
     raw = request("POST", f"/control/{name}", body=body, key=server.control_key)
     ((status, answer),) = server.say(raw)
-    assert 400 <= status < 500, answer
+    assert status in (400, 404, 409), answer
     assert answer["code"] in (2, 6)
     assert answer["error"]
 

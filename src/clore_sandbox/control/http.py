@@ -3,15 +3,16 @@
     curl -H "auth: $CLORE_CONTROL_KEY" -d '{"seconds": 86400}' $CLORE_CONTROL_URL/jump
 
 The key is not an account's: a client under test must not be able to reach the controls by accident.
-Errors say why (`error`), unlike the service's. `health` and `openapi.json` need no key.
+Errors say why (`error`), unlike the service's. `health` and `openapi.json` need no key. What a page
+in a browser could do, and how fast keys may be guessed, is guard.py's.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from clore_sandbox.control import Control
+    from clore_sandbox.control.guard import Guesses, Names
     from clore_sandbox.control.operations import Operation
     from clore_sandbox.values import JsonObject
 
@@ -42,7 +44,8 @@ class ControlApi:
     """Everything below `/control`, as an ASGI app. `instance` names this marketplace."""
 
     control: Control
-    key: str
+    guesses: Guesses
+    names: Names
     instance: str
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,22 +53,24 @@ class ControlApi:
         http = HttpRequest(scope, receive)
         try:
             answer = await self._answer(http)
-        except ClientDisconnect:
+        except (ClientDisconnect, asyncio.CancelledError):  # the latter as the marketplace stops
             await cut(scope, receive)
             return
         await reply(send, answer, answer.to_bytes())
 
     async def _answer(self, http: HttpRequest) -> Answer:
         name = http.scope["path"].removeprefix("/control").removeprefix("/")
+        refusal = self.names.refusal(http.headers)
         if name in _OPEN:
-            return _OPEN[name](self) if http.method == "GET" else _other_method(name, "GET")
+            known = _OPEN[name](self) if http.method == "GET" else _other_method(name, "GET")
+            return refusal or known
         operation = OPERATIONS.get(name)
         if operation is None:
             return BAD_ENDPOINT
-        if not self._may(http.headers.get("auth")):
+        if not await self._may(http):
             return BAD_KEY
-        if http.method != operation.method:
-            return _other_method(name, operation.method)
+        if refusal is not None or http.method != operation.method:
+            return refusal or _other_method(name, operation.method)
         try:
             return await self._carry_out(http, operation)
         except ClientDisconnect:
@@ -73,6 +78,11 @@ class ControlApi:
         except Exception:
             log.exception("control %s failed", name)
             return BROKEN
+
+    async def _may(self, http: HttpRequest) -> bool:
+        key = http.headers.get("auth")
+        address = http.client.host if http.client is not None else ""
+        return key is not None and await self.guesses.right(key, address)
 
     async def _carry_out(self, http: HttpRequest, operation: Operation) -> Answer:
         try:
@@ -96,9 +106,6 @@ class ControlApi:
         from clore_sandbox.openapi import served  # noqa: PLC0415 - see above
 
         return Answer(200, served())
-
-    def _may(self, key: Optional[str]) -> bool:
-        return key is not None and secrets.compare_digest(key.encode(), self.key.encode())
 
 
 #: What needs no key.

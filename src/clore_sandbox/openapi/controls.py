@@ -27,6 +27,7 @@ def _responses(operation: Operation) -> JsonObject:
         "200": _answer("Done.", 0, **operation.result),
         "400": _answer("What was given is no use; nothing was changed.", 2, error=_TEXT),
         "401": {"$ref": "#/components/responses/BadKey"},
+        "403": _STRANGE,
     }
     if operation.method == "POST":
         responses["413"] = _answer("The body is too long.", 2, error=_TEXT)
@@ -38,6 +39,7 @@ def _responses(operation: Operation) -> JsonObject:
 
 
 _TEXT: JsonObject = {"type": "string"}
+_STRANGE = _answer("No Host that the controls answer to, or a page's Origin.", 6, error=_TEXT)
 
 
 def _operation(operation: Operation) -> JsonObject:
@@ -80,7 +82,7 @@ def paths() -> JsonObject:
             "tags": ["control"],
             "summary": "Which marketplace this is",
             "security": [],
-            "responses": {"200": _answer("It answers.", 0, instance=_TEXT)},
+            "responses": {"200": _answer("It answers.", 0, instance=_TEXT), "403": _STRANGE},
         }
     }
     found["/control/openapi.json"] = {
@@ -93,7 +95,8 @@ def paths() -> JsonObject:
                 "200": {
                     "description": "OpenAPI 3.1.",
                     "content": {"application/json": {"schema": {"type": "object"}}},
-                }
+                },
+                "403": _STRANGE,
             },
         }
     }

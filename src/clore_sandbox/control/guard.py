@@ -1,0 +1,129 @@
+"""Who may use `/control`: under which name, from which page, and how fast a key may be guessed.
+
+A page in a browser can point a name of its own at this machine (DNS rebinding) and is then of the
+same origin as the marketplace: its requests carry that name as `Host`. So only names by which the
+marketplace is known are answered to, and no request that a page of another origin made.
+
+The right key is answered at all times. A wrong one is, after a few, answered ever later; beside
+that, all of one address then take turns, so that many connections guess no faster than a few.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Optional
+
+from clore_sandbox.answers import SEE_ERROR, Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+__all__ = ["Guesses", "Names"]
+
+#: So many wrong keys of an address are mistakes; each one after them is answered later.
+_MISTAKES = 5
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 1.0
+#: How long a wrong key keeps the others of its address waiting.
+_TURN_S = 0.02
+_FORGET_S = 60.0
+_MOST_PEERS = 1_000
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
+_STRANGE_NAME = Answer(
+    403,
+    {
+        "error": "the controls don't answer to this Host; use the address that the marketplace "
+        "listens on, or give it the name with --public-host",
+        "code": SEE_ERROR,
+    },
+)
+_STRANGE_PAGE = Answer(
+    403, {"error": "the controls don't answer to pages of another origin", "code": SEE_ERROR}
+)
+
+
+class Names:
+    """The names and addresses by which the controls are asked.
+
+    Args:
+        given: where the marketplace listens, and what its orders show.
+        everywhere: it listens on all addresses: any of them will do, as none can be rebound.
+    """
+
+    def __init__(self, given: Collection[str], *, everywhere: bool) -> None:
+        self._names = {"127.0.0.1", "localhost", "[::1]"}
+        self._names |= {f"[{name}]" if ":" in name else name.lower() for name in given}
+        self._everywhere = everywhere
+
+    def refusal(self, headers: Mapping[str, str]) -> Optional[Answer]:
+        """What a request with these headers is answered with; None where nothing is wrong."""
+        host = headers.get("host", "")
+        found = _HOST.fullmatch(host)
+        if found is None or not self._known(found[1].lower()):
+            return _STRANGE_NAME
+        origin = headers.get("origin")
+        if origin is not None and origin.lower() != f"http://{host.lower()}":
+            return _STRANGE_PAGE
+        return None
+
+    def _known(self, name: str) -> bool:
+        if name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return self._everywhere
+
+
+@dataclass
+class _Peer:
+    """An address from which wrong keys came."""
+
+    wrong: int = 0
+    until_s: float = 0.0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Guesses:
+    """The key, and who has guessed it wrong."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key.encode()
+        self._peers: dict[str, _Peer] = {}
+
+    async def right(self, key: str, address: str) -> bool:
+        """Is it the key? Of one that is not, this is said ever later."""
+        now_s = asyncio.get_running_loop().time()
+        peer = self._peers.get(address)
+        if peer is not None and peer.until_s < now_s:
+            del self._peers[address]
+            peer = None
+        if peer is None or peer.wrong < _MISTAKES:
+            right = self._is(key)
+        else:
+            async with peer.turn:
+                right = self._is(key)
+                if not right:
+                    await asyncio.sleep(_TURN_S)
+        if right:
+            return True
+        peer = peer or self._new(address, now_s)
+        peer.wrong += 1
+        peer.until_s = now_s + _FORGET_S
+        late = peer.wrong - _MISTAKES
+        if late > 0:
+            await asyncio.sleep(min(_FIRST_DELAY_S * 2.0 ** min(late - 1, 10), _LONGEST_DELAY_S))
+        return False
+
+    def _is(self, key: str) -> bool:
+        return secrets.compare_digest(key.encode(), self._key)
+
+    def _new(self, address: str, now_s: float) -> _Peer:
+        if len(self._peers) >= _MOST_PEERS:
+            self._peers = {a: peer for a, peer in self._peers.items() if peer.until_s >= now_s}
+        return self._peers.setdefault(address, _Peer())
