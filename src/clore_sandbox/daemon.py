@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 from urllib.parse import urlsplit
 
 from clore_sandbox.values import as_object
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTROL_KEY_VARIABLE",
+    "DB_VARIABLE",
     "KEY_VARIABLE",
+    "SAID",
     "Running",
     "RunsAlready",
     "find",
@@ -42,12 +44,23 @@ __all__ = [
 #: Where keys are handed to the server: the command line is open to every user of the machine.
 KEY_VARIABLE = "CLORE_SANDBOX_API_KEY"
 CONTROL_KEY_VARIABLE = "CLORE_SANDBOX_CONTROL_KEY"
+#: Likewise: the URL of a database may hold a password.
+DB_VARIABLE = "CLORE_SANDBOX_DB"
 
+#: How a line begins that says why the server did not start.
+SAID = "clore sandbox: "
+
+_SECRETS = {
+    "--api-key": KEY_VARIABLE,
+    "--control-key": CONTROL_KEY_VARIABLE,
+    "--db": DB_VARIABLE,
+}
 _STATE = "sandbox.json"
 _LOCK = "sandbox.lock"
 _LOG = "sandbox.log"
 _ANSWER_TIMEOUT_S = 2.0
 _STOP_TIMEOUT_S = 15.0
+_LONGEST_ANSWER = 65_536
 
 
 class RunsAlready(RuntimeError):  # noqa: N818 - a state, and the message says what to do
@@ -89,11 +102,11 @@ def start_detached(state_dir: Path, options: list[str]) -> Running:
     _folder(state_dir)
     env = dict(os.environ)
     arguments = options
-    for option, variable in (("--api-key", KEY_VARIABLE), ("--control-key", CONTROL_KEY_VARIABLE)):
-        arguments, key = _without(option, arguments)
-        if key is not None:
-            env[variable] = key
-    with (state_dir / _LOG).open("w+", encoding="utf-8") as log:
+    for option, variable in _SECRETS.items():
+        arguments, secret = _without(option, arguments)
+        if secret is not None:
+            env[variable] = secret
+    with open(_private(state_dir / _LOG), "w+", encoding="utf-8") as log:
         process = subprocess.Popen(  # noqa: S603 - our own module
             [
                 sys.executable,
@@ -123,34 +136,42 @@ def start_detached(state_dir: Path, options: list[str]) -> Running:
             process.kill()
             process.wait()
             log.seek(0)
-            raise RuntimeError(log.read().strip() or "the marketplace did not start")
+            raise RuntimeError(_reason(log.read()))
     # It may outlive the caller; if it does not, the caller is to leave no zombie.
     threading.Thread(target=process.wait, daemon=True).start()
     return running
 
 
+def _reason(log: str) -> str:
+    """Why it did not start: its last word on that, without warnings before it."""
+    before, said, why = log.rpartition(SAID)
+    return (said + why if said else before + why).strip() or "the marketplace did not start"
+
+
 def find(state_dir: Path) -> Optional[Running]:
     """The marketplace of this folder, if it answers as itself."""
     try:
-        fields = json.loads((state_dir / _STATE).read_text(encoding="utf-8"))
+        fields: dict[str, Any] = json.loads((state_dir / _STATE).read_text(encoding="utf-8"))
         running = Running(**fields)
     except (OSError, ValueError, TypeError):
+        return None
+    known = isinstance(fields["pid"], int) and not isinstance(fields["pid"], bool)
+    if not known or not all(isinstance(fields[name], str) for name in fields if name != "pid"):
         return None
     return running if _answers(running) else None
 
 
 def _answers(running: Running) -> bool:
-    where = urlsplit(running.base_url)
-    connection = http.client.HTTPConnection(
-        where.hostname or "", where.port, timeout=_ANSWER_TIMEOUT_S
-    )
     try:
-        connection.request("GET", "/control/health")
-        body = as_object(json.loads(connection.getresponse().read()))
+        where = urlsplit(running.base_url)
+        connection = http.client.HTTPConnection(
+            where.hostname or "", where.port, timeout=_ANSWER_TIMEOUT_S
+        )
+        with contextlib.closing(connection):
+            connection.request("GET", "/control/health")
+            body = as_object(json.loads(connection.getresponse().read(_LONGEST_ANSWER)))
     except (OSError, ValueError, http.client.HTTPException):
         return False
-    finally:
-        connection.close()
     return body is not None and body.get("instance") == running.instance
 
 
@@ -195,6 +216,12 @@ def _without(option: str, words: list[str]) -> tuple[list[str], Optional[str]]:
 # -- the server's side -----------------------------------------------------------------------------
 
 
+def _private(path: Path) -> int:
+    """A new file of the user's own in place of any that is there, open."""
+    path.unlink(missing_ok=True)
+    return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+
+
 def _folder(state_dir: Path) -> None:
     state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -237,7 +264,7 @@ def write(state_dir: Path, sandbox: Sandbox) -> None:
         sandbox.instance,
     )
     draft = state_dir / f"{_STATE}.{os.getpid()}"
-    with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - the mode is set as it is made
+    with open(_private(draft), "w", encoding="utf-8") as file:
         json.dump(asdict(running), file)
     draft.replace(state_dir / _STATE)
 

@@ -18,6 +18,7 @@ _LONGEST_S = 365 * 86_400
 
 def check(
     *,
+    host: str,
     dialect: str,
     provisioner: str,
     port: int,
@@ -31,6 +32,8 @@ def check(
         raise ValueError(f"dialect is live or reference, not {dialect!r}")
     if provisioner not in KINDS:
         raise ValueError(f"provisioner is {', '.join(KINDS)}, not {provisioner!r}")
+    if not host.strip():
+        raise ValueError("host is the address to listen on, e.g. 127.0.0.1; it is empty")
     if not 0 <= port <= _HIGHEST_PORT:
         raise ValueError(f"port is 0 (any free one) to {_HIGHEST_PORT}, not {port}")
     if not all(0 <= delay_s <= _LONGEST_S for delay_s in delays_s):

@@ -145,6 +145,7 @@ class Sandbox(Controls):
         workers: int = 1,
     ) -> None:
         options.check(
+            host=host,
             dialect=dialect,
             provisioner=provisioner,
             port=port,
@@ -205,9 +206,12 @@ class Sandbox(Controls):
             raise RuntimeError("this marketplace runs already")
         try:
             self._sockets = listen(self.host, self._port, count=self._workers)
-        except OSError as exc:
-            reason = exc.strerror or str(exc)
-            raise OSError(exc.errno, f"can't listen on {self.host}:{self._port}: {reason}") from exc
+        except (OSError, TypeError, UnicodeError) as exc:  # an odd name can't be encoded
+            number, reason = getattr(exc, "errno", None), getattr(exc, "strerror", None)
+            if ":" in self.host:
+                reason = "only IPv4 addresses can be listened on"
+            said = f"can't listen on {self.host}:{self._port}: {reason or exc}"
+            raise OSError(number, said) from exc
         try:
             self._store = Store(self._db)
         except BaseException:
@@ -237,7 +241,7 @@ class Sandbox(Controls):
         # These say what is wrong to whoever wants it to run; others are faults of ours.
         if isinstance(failure, (OSError, RuntimeError, ValueError)):
             raise failure
-        raise RuntimeError("the marketplace failed") from failure
+        raise RuntimeError(f"the marketplace failed: {failure!r}") from failure
 
     def _run(self, started: threading.Event) -> None:
         loop = uvloop.new_event_loop()
@@ -264,7 +268,12 @@ class Sandbox(Controls):
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self._clock = Clock(self._time_scale)
-        opened = await self._store.run(self._opening.open)
+        try:
+            opened = await self._store.run(self._opening.open)
+        except (OSError, RuntimeError, ValueError):
+            raise
+        except Exception as exc:  # the database's own: its file is damaged
+            raise self._store.unusable(exc) from exc
         self._api_key = opened.api_key
         self._clock.jump_to(opened.clock_ms)
         timetable = Timetable(self._clock)

@@ -1,8 +1,9 @@
 """The marketplace in the foreground: `python -m clore_sandbox`, and what `clore sandbox up` runs.
 
-Promises: with `--json` stdout is one line, written once it answers; Ctrl-C, SIGTERM and SIGHUP
-stop it and everything that runs for its orders. With `--state-dir` it can be found again
-(daemon.py), and a second one over the same folder is refused.
+Promises: with `--json` stdout is one line, written once it answers; before it listens on another
+address than this machine's own, what that means is said on stderr; Ctrl-C, SIGTERM and SIGHUP stop
+it and everything that runs for its orders. With `--state-dir` it can be found again (daemon.py),
+and a second one over the same folder is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
-from clore_sandbox import daemon
+from clore_sandbox import daemon, exposure
 from clore_sandbox.provision import KINDS
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ def parser() -> argparse.ArgumentParser:
     add("--inventory", type=Path, metavar="FILE", help="a captured marketplace body")
     add("--as-is", action="store_true", help="leave the captured body as it is")
     add("--dialect", choices=("live", "reference"), default="live")
-    add("--db", metavar="PATH|URL", help="keep the state in this file, or postgresql://…")
+    add(
+        "--db", metavar="PATH|URL", help=f"a file, or postgresql://…; default: {daemon.DB_VARIABLE}"
+    )
     add("--workers", type=int, default=1, metavar="N", help="processes; with postgresql:// only")
     add("--api-key", metavar="KEY", help=f"default: {daemon.KEY_VARIABLE}, or a random one")
     add("--control-key", metavar="KEY", help=f"default: {daemon.CONTROL_KEY_VARIABLE}, or random")
@@ -90,6 +93,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
         signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     _open_more_files()
+    warned = exposure.warning(options.host, options.provisioner)
+    if warned is not None:
+        print(warned, file=sys.stderr, flush=True)  # noqa: T201 - this is a command
     try:
         with contextlib.ExitStack() as stack:
             if options.state_dir is not None:
@@ -101,12 +107,18 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
             _announce(sandbox, options)
             asked_to_stop.wait()
     except (ValueError, daemon.RunsAlready) as exc:
-        print(f"clore sandbox: {exc}", file=sys.stderr)  # noqa: T201 - this is a command
-        return _USAGE_ERROR
-    except (OSError, RuntimeError) as exc:
-        print(f"clore sandbox: {exc}", file=sys.stderr)  # noqa: T201
-        return 1
+        return _failed(str(exc), _USAGE_ERROR)
+    except OSError as exc:
+        where = f"{exc.filename}: " if exc.filename else ""
+        return _failed(where + (exc.strerror or str(exc)), 1)
+    except RuntimeError as exc:
+        return _failed(str(exc), 1)
     return 0
+
+
+def _failed(why: str, status: int) -> int:
+    print(f"{daemon.SAID}{' '.join(why.split())}", file=sys.stderr)  # noqa: T201 - this is a command
+    return status
 
 
 def _open_more_files() -> None:
@@ -129,7 +141,7 @@ def _sandbox(options: argparse.Namespace) -> Sandbox:
         inventory=options.inventory,
         as_is=options.as_is,
         dialect=options.dialect,
-        db=options.db,
+        db=os.environ.get(daemon.DB_VARIABLE) if options.db is None else options.db,
         api_key=options.api_key or os.environ.get(daemon.KEY_VARIABLE) or None,
         control_key=options.control_key or os.environ.get(daemon.CONTROL_KEY_VARIABLE) or None,
         seed=options.seed,

@@ -64,6 +64,18 @@ def test_up_detached_status_down(local: Clore) -> None:
     local("sandbox", "status", fails=6)
 
 
+def test_a_marketplace_for_others_is_warned_of(local: Clore, tmp_path: Path) -> None:
+    """What --host means is said where it starts in the background; what it prints is quoted."""
+    key = f"$(touch {tmp_path}/run)`touch {tmp_path}/run`';\"x"
+    words = ("--detach", "--host", "0.0.0.0", "--api-key", key)
+    up = local("sandbox", "up", *words, *QUICK)
+    assert "Warning: --host 0.0.0.0 opens the API, /control and the orders' ports" in up.err
+    assert "not fenced in" in up.err
+    line = 'eval "$(clore sandbox status 2>/dev/null)"; printf %s "$CLORE_API_KEY"'
+    assert shell(local, line) == key
+    assert not (tmp_path / "run").exists()
+
+
 def _answers(port: int | None) -> bool:
     with contextlib.suppress(OSError):
         socket.create_connection(("127.0.0.1", port or 0), timeout=5).close()

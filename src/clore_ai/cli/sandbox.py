@@ -106,6 +106,10 @@ def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> No
     if not detach:
         words += ["--state-dir", str(folder)] + (["--json"] if as_json else [])
         ctx.exit(serve.main(words))
+    # The server says so itself, but in the background nobody reads it.
+    warned = _part("exposure").warning(options["host"], options["provisioner"])
+    if warned is not None:
+        _output.note(warned)
     try:
         running = daemon.start_detached(folder, words)
     except daemon.RunsAlready as exc:

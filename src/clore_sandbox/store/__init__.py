@@ -261,9 +261,9 @@ class Store:
     """The database: a file, memory (`db` is None), or PostgreSQL (`db` begins `postgresql://`).
 
     Raises:
-        ModuleNotFoundError: PostgreSQL is asked for and its driver is not installed.
         OSError: The file cannot be written, or the database does not answer.
-        RuntimeError: Another marketplace uses this database (see `claim`), or something else.
+        RuntimeError: Another marketplace uses this database (see `claim`), or another program; or
+            PostgreSQL is asked for and its driver is not installed.
     """
 
     def __init__(self, db: Union[Path, str, None] = None, *, claim: bool = True) -> None:
@@ -274,10 +274,18 @@ class Store:
             claim: Be the one marketplace over this database; a worker of it passes False.
         """
         self._reading: Optional[_Line] = None
+        # Never the URL: it may hold a password.
+        self._where = "this database" if isinstance(db, str) else str(db)
         if isinstance(db, str) and is_postgres(db):
-            from clore_sandbox.store.postgres_driver import (  # noqa: PLC0415 - an extra of its own
-                PostgresDriver,
-            )
+            try:
+                from clore_sandbox.store.postgres_driver import (  # noqa: PLC0415 - its own extra
+                    PostgresDriver,
+                )
+            except ImportError as exc:
+                raise RuntimeError(
+                    "a PostgreSQL database needs the library psycopg:"
+                    " pip install 'clore-ai[sandbox,postgres]'"
+                ) from exc
 
             self._writing = _Line(PostgresDriver(db, "claim" if claim else "work"))
             self._reading = _Line(PostgresDriver(db, "read"))
@@ -289,11 +297,11 @@ class Store:
             self.call(migrate)
         except Exception as exc:
             self.close()
-            # Never the URL: it may hold a password.
-            where = "this database" if isinstance(db, str) else str(db)
-            raise RuntimeError(
-                f"{where} has tables that are no marketplace's ({exc}); name an empty one"
-            ) from exc
+            raise self.unusable(exc) from exc
+
+    def unusable(self, why: Exception) -> RuntimeError:
+        """What to raise where the books in it can't be read."""
+        return RuntimeError(f"{self._where} can't be used: {why}; name another with --db")
 
     def submit(self, work: Callable[[Tx], T]) -> Future[T]:
         """Queue a transaction."""

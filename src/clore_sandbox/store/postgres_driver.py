@@ -27,6 +27,7 @@ import psycopg
 from psycopg import errors
 
 from clore_sandbox.store.postgres_tx import Carefully, PostgresTx, adapt
+from clore_sandbox.store.schema import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +62,7 @@ _SETTINGS = """
     SET client_min_messages = warning;
     SET timezone = 'UTC'
 """
+_TABLES = b"SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
 
 
 class PostgresDriver:
@@ -89,18 +91,22 @@ class PostgresDriver:
         """
         try:
             # A database made under LANG=C keeps bytes, of which psycopg would make no text.
-            connection = psycopg.connect(
+            connection = self._connection = psycopg.connect(
                 self._url, autocommit=True, connect_timeout=10, client_encoding="utf8"
             )
+            adapt(connection)
+            connection.execute(_SETTINGS)
+            if self._part == "claim":
+                self._be_the_only_one(connection)
+                tables = connection.execute(_TABLES).fetchall()
+                check([name for (name,) in tables], "this database")
+            elif self._part == "work":
+                connection.execute(_ask("pg_advisory_lock_shared", _WORKING))
         except psycopg.Error as exc:
-            raise OSError(f"cannot use the database: {exc}") from exc
-        self._connection = connection
-        adapt(connection)
-        connection.execute(_SETTINGS)
-        if self._part == "claim":
-            self._be_the_only_one(connection)
-        elif self._part == "work":
-            connection.execute(_ask("pg_advisory_lock_shared", _WORKING))
+            # Of a URL that it can't read libpq shows the part with the password.
+            unread = isinstance(exc, psycopg.ProgrammingError) and exc.sqlstate is None
+            why = "its URL can't be read" if unread else " ".join(str(exc).split())
+            raise OSError(f"cannot use the database: {why}; look at --db") from exc
 
     def _be_the_only_one(self, connection: psycopg.Connection[Any]) -> None:
         _wait_for(connection, _SERVING)

@@ -10,9 +10,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from clore_sandbox.store import Tx
 
-__all__ = ["FIRST_ACCOUNT", "FIRST_ORDER", "FIRST_SERVER", "MARKETPLACE", "STEPS", "migrate"]
+__all__ = [
+    "FIRST_ACCOUNT",
+    "FIRST_ORDER",
+    "FIRST_SERVER",
+    "MARKETPLACE",
+    "STEPS",
+    "check",
+    "migrate",
+]
 
 #: The marketplace's own account: where fees go.
 MARKETPLACE = 0
@@ -118,10 +128,29 @@ _HOSTING = (
 STEPS = (("trade", _TRADE), ("auction", _AUCTION), ("hosting", _HOSTING))
 
 
+def check(tables: Collection[str], where: str) -> None:
+    """Refuse a database that another program uses; nothing was changed in it.
+
+    Raises:
+        RuntimeError: It holds tables, and not those of the first step.
+    """
+    if tables and not {"steps", "meta", "accounts"} <= set(tables):
+        raise RuntimeError(
+            f"{where} has tables that are no marketplace's ({', '.join(sorted(tables)[:3])}); "
+            "name an empty one with --db"
+        )
+
+
 def migrate(tx: Tx) -> None:
-    """Take the steps that this database has not seen, in one transaction."""
+    """Take the steps that this database has not seen, in one transaction.
+
+    Raises:
+        RuntimeError: It has seen steps that are not known here.
+    """
     tx.do("CREATE TABLE IF NOT EXISTS steps (name TEXT PRIMARY KEY)")
     taken = {row["name"] for row in tx.all("SELECT name FROM steps")}
+    if not taken <= {name for name, _ in STEPS}:
+        raise RuntimeError("it was made by a newer version")
     for name, statements in STEPS:
         if name not in taken:
             for statement in statements:

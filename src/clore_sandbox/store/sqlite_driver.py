@@ -6,12 +6,15 @@ marketplace's alone while it is open. A process that is killed leaves whole tran
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
+import stat
 from typing import TYPE_CHECKING, Optional, TypeVar
 
 from clore_sandbox.store import AlreadyThere
+from clore_sandbox.store.schema import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,20 +61,23 @@ class SqliteDriver:
         """Open or make the file.
 
         Raises:
-            OSError: It cannot be written there.
-            RuntimeError: Another marketplace has it open.
+            OSError: It cannot be written there, or is no database.
+            RuntimeError: Another marketplace has it open, or it is another program's.
         """
         if self._path is not None:
             self._lock = _claim(self._path)
-        connection = sqlite3.connect(self._path or ":memory:", isolation_level=None)
-        self._connection = connection
-        connection.row_factory = sqlite3.Row
         try:
+            connection = sqlite3.connect(self._path or ":memory:", isolation_level=None)
+            self._connection = connection
+            connection.row_factory = sqlite3.Row
+            # Before anything is set: it may be another program's.
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            check([row["name"] for row in tables], str(self._path))
             connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.DatabaseError as exc:
+            # Safe against a crash of the process, which is what a sandbox meets.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error as exc:
             raise OSError(f"cannot keep the state in {self._path}: {exc}") from exc
-        # Safe against a crash of the process, which is what a sandbox meets.
-        connection.execute("PRAGMA synchronous = NORMAL")
 
     def carry_out(self, work: Callable[[Tx], T]) -> T:
         """One transaction; nobody else can be in one."""
@@ -101,7 +107,7 @@ class SqliteDriver:
 def _claim(path: Path) -> int:
     """A lock beside the file: SQLite's own are let go whenever the file itself is closed once."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        _make(path)
         lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as exc:
         raise OSError(f"cannot keep the state in {path}: {exc.strerror}") from exc
@@ -111,3 +117,12 @@ def _claim(path: Path) -> int:
         os.close(lock)
         raise RuntimeError(f"another marketplace uses {path}") from None
     return lock
+
+
+def _make(path: Path) -> None:
+    """Make the file where it is not there, without waiting where it is a FIFO."""
+    file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
+    regular = stat.S_ISREG(os.fstat(file).st_mode)
+    os.close(file)
+    if not regular:
+        raise OSError(errno.EINVAL, "it is no regular file")

@@ -1,0 +1,251 @@
+"""What `python -m clore_sandbox` says before it opens a door, and where it can't open one."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from clore_sandbox import daemon
+
+SERVER = [sys.executable, "-m", "clore_sandbox", "--json"]
+SECRET = "sEcret-of-the-database"
+
+
+def fails(*options, **more):
+    """It does not start, and says why on the last line; (status, that line)."""
+    done = subprocess.run(
+        [*SERVER, *map(str, options)], capture_output=True, text=True, timeout=30, **more
+    )
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr.splitlines()[-1]
+
+
+@contextlib.contextmanager
+def serve(*options, **more):
+    """It, where it is, and what it said before."""
+    with subprocess.Popen(
+        [*SERVER, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
+    ) as server:
+        try:
+            yield server, json.loads(server.stdout.readline())
+        finally:
+            server.terminate()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "0", "::", "192.0.2.1"])
+def test_listening_for_others_says_what_it_means(host):
+    """Before it listens, and more so where orders are not fenced in; nothing of it on stdout."""
+    taken = socket.create_server(("", 0))
+    with taken:  # so that it is said, and nothing is opened
+        done = subprocess.run(
+            [*SERVER, "--host", host, "--port", str(taken.getsockname()[1])],
+            capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    warning, why = done.stderr.splitlines()
+    everybody = "other machines" if host == "192.0.2.1" else "every machine that reaches this one"
+    assert f"--host {host} opens the API, /control and the orders' ports to {everybody}" in warning
+    assert "not fenced in" in warning
+    assert "--provisioner bwrap or docker" in warning
+    assert f"can't listen on {host}:" in why
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])
+def test_this_machine_alone_needs_no_warning(host):
+    with serve("--host", host) as (server, _):
+        server.terminate()
+        assert (server.wait(15), server.stderr.read()) == (0, "")
+
+
+def test_a_marketplace_for_all_is_warned_of_in_the_background_too(tmp_path):
+    """The log has it, `clore sandbox up --detach` says it, and a failure is said without it."""
+    running = daemon.start_detached(tmp_path, ["--host", "0.0.0.0", "--provisioner", "process"])
+    try:
+        assert (tmp_path / "sandbox.log").read_text().startswith("Warning: --host 0.0.0.0 opens")
+    finally:
+        daemon.stop(tmp_path)
+    assert running.base_url.startswith("http://127.0.0.1:")
+    with pytest.raises(RuntimeError) as failure:
+        daemon.start_detached(tmp_path, ["--host", "0.0.0.0", "--db", "/nowhere/market.db"])
+    assert str(failure.value).startswith("clore sandbox: cannot keep the state in /nowhere")
+
+
+def other_program(folder):
+    with closing(sqlite3.connect(folder / "market.db")) as database:
+        database.execute("CREATE TABLE bookmarks (url)")
+        database.commit()
+    return "has tables that are no marketplace's (bookmarks)"
+
+
+def newer(folder):
+    with serve("--db", folder / "market.db") as (server, _):
+        server.terminate()
+        server.wait(15)
+    with closing(sqlite3.connect(folder / "market.db")) as database:
+        database.execute("INSERT INTO steps VALUES ('of next year')")
+        database.commit()
+    return "made by a newer version"
+
+
+def damaged(folder):
+    with serve("--db", folder / "market.db") as (server, _):
+        server.terminate()
+        server.wait(15)
+    file = folder / "market.db"
+    raw = bytearray(file.read_bytes())
+    for page in range(1, len(raw) // 4096):  # all but the first, which names the tables
+        raw[page * 4096 : page * 4096 + 64] = b"\xff" * 64
+    file.write_bytes(raw)
+    return "malformed"
+
+
+def text(folder):
+    (folder / "market.db").write_text("no database, but a text of some length" * 9)
+    return "file is not a database"
+
+
+def fifo(folder):
+    os.mkfifo(folder / "market.db")
+    return "no regular file"
+
+
+def loop(folder):
+    (folder / "market.db").symlink_to("market.db")
+    return "Too many levels of symbolic links"
+
+
+@pytest.mark.parametrize(
+    "make", [other_program, newer, damaged, text, fifo, loop], ids=lambda m: m.__name__
+)
+def test_a_file_that_keeps_no_state_is_a_sentence(tmp_path, make):
+    """Nothing of it is changed: it may be another program's."""
+    said = make(tmp_path)
+    file = tmp_path / "market.db"
+    before = file.read_bytes() if file.is_file() else None
+    status, why = fails("--db", file)
+    assert status == 1
+    assert said in why
+    assert str(file) in why
+    if before is not None:
+        assert file.read_bytes() == before
+
+
+def test_a_device_is_no_file_either(tmp_path):
+    assert "no regular file" in fails("--db", "/dev/null")[1]
+    assert not Path("/dev/null.lock").exists()
+    assert "Is a directory" in fails("--db", tmp_path)[1]
+    assert "Is a directory" in fails("--db", "", cwd=tmp_path)[1]
+
+
+@pytest.mark.parametrize(
+    ("rest", "said"),
+    [
+        ("@127.0.0.1:1/market", "Connection refused"),
+        ("@[::1", "its URL can't be read"),
+        ("@127.0.0.1:port/market", "invalid integer value"),
+        ("@127.0.0.1/market?colour=blue", "its URL can't be read"),
+        ("%zz@127.0.0.1/market", "its URL can't be read"),
+    ],
+)
+def test_a_database_that_does_not_answer_is_a_sentence(rest, said):
+    """One line, with the next step, and without the password."""
+    pytest.importorskip("psycopg")
+    status, why = fails("--db", f"postgresql://me:{SECRET}{rest}")
+    assert status == 1
+    assert said in why
+    assert "look at --db" in why
+    assert SECRET not in why
+
+
+def test_a_library_that_is_missing_is_named():
+    """Not a traceback: PostgreSQL's is an extra of its own."""
+    code = "import sys; sys.modules['psycopg'] = None\nfrom clore_sandbox.serve import main\n"
+    code += "sys.exit(main(['--db', 'postgresql://x']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "pip install 'clore-ai[sandbox,postgres]'" in line
+
+
+def test_a_schema_of_another_program_is_left_alone(postgres_db):
+    import psycopg
+
+    with psycopg.connect(postgres_db, autocommit=True) as database:
+        database.execute("CREATE TABLE bookmarks (url text)")
+        status, why = fails("--db", postgres_db)
+        assert (status, "no marketplace's (bookmarks)" in why) == (1, True)
+        tables = database.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
+        ).fetchall()
+    assert tables == [("bookmarks",)]
+    assert "cannot use the database" in fails("--db", f"{postgres_db}&user=nobody_here")[1]
+    assert "cannot use the database" in fails("--db", f"{postgres_db}&dbname=nothing_here")[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("::1", "only IPv4"), ("no such host", ""), ("\u00fc..b", ""), ("127.0.0.1:80", "only IPv4")],
+)
+def test_what_is_no_address_is_a_sentence(host, said):
+    status, why = fails("--host", host)
+    assert status == 1
+    assert f"can't listen on {host}:0: {said}" in why
+    assert fails("--host", "")[0] == 2
+
+
+def test_secrets_are_the_users_own(tmp_path):
+    """The password of a database is in no process list; files with keys are closed to others."""
+    with pytest.raises(RuntimeError) as failure:
+        daemon.start_detached(tmp_path / "a", ["--db", f"postgresql://me:{SECRET}@127.0.0.1:1/x"])
+    assert SECRET not in str(failure.value)
+    folder = tmp_path / "b"
+    folder.mkdir(mode=0o755)
+    (folder / "sandbox.log").write_text("")
+    (folder / "sandbox.log").chmod(0o666)
+    running = daemon.start_detached(folder, ["--db", str(tmp_path / "market.db")])
+    try:
+        assert "market.db" not in Path(f"/proc/{running.pid}/cmdline").read_text()
+        for file in (*folder.iterdir(), tmp_path / "market.db"):
+            assert file.stat().st_mode & 0o077 == 0, file
+    finally:
+        daemon.stop(folder)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("pid", "1"), ("base_url", 5), ("base_url", "http://[::1"), ("base_url", "http://h:99999/v1"),
+     ("api_key", None), ("control_key", ["k"])],
+)  # fmt: skip
+def test_a_note_with_odd_fields_is_no_marketplace(tmp_path, market, field, value):
+    fields = {"pid": os.getpid(), "base_url": market.base_url, "api_key": "k", "control_key": "c"}
+    fields |= {"control_url": market.control_url, "instance": market.instance}
+    (tmp_path / "sandbox.json").write_text(json.dumps(fields))
+    assert daemon.find(tmp_path) is not None
+    (tmp_path / "sandbox.json").write_text(json.dumps({**fields, field: value}))
+    assert daemon.find(tmp_path) is None
+
+
+def test_a_marketplace_that_keeps_guessers_waiting_stops():
+    """They are cut off, which is no fault of ours."""
+    with serve() as (server, place), contextlib.ExitStack() as stack:
+        port = int(place["control_url"].split(":")[2].split("/")[0])
+        guess = b"GET /control/clock HTTP/1.1\r\nHost: localhost\r\nauth: x\r\n\r\n"
+        sockets = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+            for _ in range(150)
+        ]
+        for sock in sockets:
+            sock.sendall(guess)
+        assert sockets[6].recv(12) == b"HTTP/1.1 401"
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(15) == 0
+        assert "xception" not in server.stderr.read()
