@@ -94,6 +94,8 @@ ASKED = {
     "order_id": "order = 7",
     "cancels": "cancel = true",
     "keep": "keep = true",
+    "max_output": 'max-output = "1TB"',
+    "max_upload": 'max-upload = "1TB"',
     "retries": "retry-on-host-loss = true",
     "detach": "detach = true",
     "forwards": 'forward = ["5432"]',
@@ -145,18 +147,17 @@ def test_yes_does_not_agree_to_a_machine_of_the_files_choice(
     assert "agree" not in here(renter, folder, "--order", 7, "--yes", fails=4).err
 
 
-def test_another_folder_is_not_the_files_to_use(
-    renter: Renter, folder: Path, tmp_path: Path
-) -> None:
+def test_another_folder_is_not_the_files_to_use(renter: Renter, folder: Path) -> None:
     """With --folder elsewhere, even the command of a file that nobody named is asked about."""
-    (folder / "clore.toml").write_text(RUNS)
-    (folder / "sub").mkdir()
-    done = here(renter, folder, *NONE, "--folder", "..", fails=2)
+    cwd = folder / "cwd"
+    (cwd / "sub").mkdir(parents=True)
+    (cwd / "clore.toml").write_text(RUNS)
+    done = here(renter, cwd, *NONE, "--folder", "..", fails=2)
     assert '\n  command = "true"   (' in done.err
-    (tmp_path / "clore.toml").write_text("keep = true\n")  # the one of --folder is not read
-    here(renter, folder, *NONE, "--folder", "..", "--file", "clore.toml", fails=6)
-    for inside in (folder, "sub"):
-        assert "agree" not in here(renter, folder, *NONE, "--folder", inside, fails=6).err
+    (folder / "clore.toml").write_text("keep = true\n")  # the one of --folder is not read
+    here(renter, cwd, *NONE, "--folder", "..", "--file", "clore.toml", fails=6)
+    for inside in (cwd, "sub"):
+        assert "agree" not in here(renter, cwd, *NONE, "--folder", inside, fails=6).err
 
 
 def test_a_named_file_may_say_anything_from_anywhere(renter: Renter, folder: Path) -> None:
