@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+from math import isfinite
 from typing import Any
+
+_DIGITS = re.compile(r"[0-9]{1,19}")
+LAST_ID = 2**63 - 1
+"""What SQLite can hold."""
 
 
 def as_dict(value: object) -> dict[str, Any] | None:
@@ -16,10 +23,37 @@ def as_list(value: object) -> list[Any] | None:
 
 
 def as_number(value: object) -> float | None:
-    """`value` as a float if it is a number; true and false are none."""
+    """`value` as a float if it is a number; true and false are none, nor is what has no end."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
-        return float(value)
+        number = float(value)
     except OverflowError:  # JSON's whole numbers have no end
         return None
+    return number if isfinite(number) else None
+
+
+def as_id(value: object) -> int | None:
+    """`value` if it can be the number of a record: whole, above 0, below 2**63; in digits, too."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 < value <= LAST_ID else None
+
+
+def written(value: object, *, indent: int | None = None) -> str:
+    """`value` as JSON in ASCII; a number that is none, or has no end, is null: JSON has no word."""
+    try:
+        return json.dumps(value, indent=indent, default=str, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, default=str)
+
+
+def _finite(value: object) -> object:
+    entries, items = as_dict(value), as_list(value)
+    if entries is not None:
+        return {name: _finite(inner) for name, inner in entries.items()}
+    if items is not None:
+        return [_finite(item) for item in items]
+    return None if isinstance(value, float) and not isfinite(value) else value

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from clore_ai._json import as_list
+from clore_ai._json import LAST_ID, as_id, as_list
 from clore_ai._secrets import conceal
 
 if TYPE_CHECKING:
@@ -16,15 +16,36 @@ if TYPE_CHECKING:
 _COUNT = re.compile(r"\s*(\d{1,4})\s*x\s", re.IGNORECASE)
 
 HOURS_PER_DAY = 24
+LAST_MOMENT = 1e11
+"""Unix seconds; what is later is milliseconds, or a joke."""
+
+
+def _id(value: object) -> int:
+    number = as_id(value)
+    if number is None:
+        raise ValueError("it is no id")
+    return number
+
+
+Id = Annotated[int, BeforeValidator(_id)]
+"""The number of a server, an order, an owner: see `as_id`."""
+Whole = Annotated[int, Field(ge=-LAST_ID, le=LAST_ID)]
+"""A whole number that floats and SQLite can take."""
+Moment = Annotated[float, Field(ge=0, lt=LAST_MOMENT)]
+"""Unix seconds that a calendar can show."""
 
 
 class Model(BaseModel):
-    """The base of every model: fields that the service adds later stay readable as attributes."""
+    """The base of every model: fields that the service adds later stay readable as attributes.
+
+    A number that is none, or has no end, counts as an odd value.
+    """
 
     model_config = ConfigDict(
         extra="allow",
         populate_by_name=True,
         coerce_numbers_to_str=True,
+        allow_inf_nan=False,
         protected_namespaces=(),
         hide_input_in_errors=True,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from clore_ai.models._base import Model
+from clore_ai.models._base import Model, Whole
 
 
 class Wallet(Model):
@@ -23,6 +23,6 @@ class Wallet(Model):
 class APIResponse(Model):
     """The envelope: an integer `code`, 0 on success, and whatever the call returns beside it."""
 
-    code: int
+    code: Whole
     message: str | None = None
     data: Any | None = None

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from clore_ai.models._base import Model, count_gpus, describe_gpu
+from clore_ai.models._base import Id, Model, Whole, count_gpus, describe_gpu
 from clore_ai.models.server import ServerSpecs
 
 
@@ -20,7 +20,7 @@ class CurrencyPricing(Model):
 class MyServer(Model):
     """A server the user hosts. One that never connected has `init_token`, no `id`, no `specs`."""
 
-    id: int | None = None
+    id: Id | None = None
     """None until the server has connected (api.md, 3; 004 has it always there)."""
     name: str | None = None
     connected: bool | None = None
@@ -63,7 +63,7 @@ class MyServer(Model):
 class BackgroundJob(Model):
     """What a server runs for its host while nobody rents it."""
 
-    times_updated: int | None = None
+    times_updated: Whole | None = None
     image: str | None = None
     command: str | None = Field(None, repr=False)
     env: dict[str, str] | None = Field(None, repr=False)
@@ -72,7 +72,7 @@ class BackgroundJob(Model):
 class ServerConfig(Model):
     """The settings of one hosted server."""
 
-    id: int | None = None
+    id: Id | None = None
     name: str | None = None
     connected: bool | None = None
     visibility: str | None = None
@@ -81,10 +81,10 @@ class ServerConfig(Model):
     spot_pricing: dict[str, float] | None = None
     """Lowest spot bid per **day**, by coin."""
     usd_pricing: dict[str, CurrencyPricing] | None = None
-    mrl: int | None = None
+    mrl: Whole | None = None
     """**Maximum** rental length in hours (api.md, 2)."""
     online: bool | None = None
-    rental_status: int | None = None
+    rental_status: Whole | None = None
     allowed_coins: list[str] | None = None
     gpu_array: list[Any] | None = None
     specs: ServerSpecs | None = None

@@ -8,20 +8,29 @@ live service has no `status` and no `type`; both are derived.
 from __future__ import annotations
 
 import re
+import shlex
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator, model_validator
 
 from clore_ai._json import as_dict, as_list, as_number
-from clore_ai.models._base import HOURS_PER_DAY, Model, count_gpus, describe_gpu
+from clore_ai.models._address import as_host, as_port, as_web_address
+from clore_ai.models._base import (
+    HOURS_PER_DAY,
+    LAST_MOMENT,
+    Id,
+    Model,
+    Moment,
+    Whole,
+    count_gpus,
+    describe_gpu,
+)
 from clore_ai.models.server import USD, ServerSpecs
 
 _DEPLOYED = 2
-_SSH = re.compile(r"(?:\S+@)?(?P<host>[\w.:-]+?)\s+-p\s*(?P<port>\d+)")
-_URL = re.compile(r"\w+://(?P<host>[^/:]+):(?P<port>\d+)")
-_PORT = re.compile(r"[0-9]{1,5}")
-_MAX_PORT = 65535
+_SSH = re.compile(r"(?:\S+@)?(?P<host>[\w.:-]+?)\s+-p\s*(?P<port>[0-9]+)")
+_URL = re.compile(r"\w+://(?P<host>[^/:]+):(?P<port>[0-9]+)")
 _LOOPBACK = re.compile(r"^(https?://)?(127\.|localhost|\[::1\])")
 _ENDED = {"expired", "completed", "terminated", "cancelled", "canceled", "ended"}
 
@@ -29,8 +38,8 @@ _ENDED = {"expired", "completed", "terminated", "cancelled", "canceled", "ended"
 class Order(Model):
     """One rental. `price` is per **day** in `currency`; `mrl` is in seconds."""
 
-    id: int = Field(validation_alias=AliasChoices("id", "order_id"))
-    server_id: int | None = Field(
+    id: Id = Field(validation_alias=AliasChoices("id", "order_id"))
+    server_id: Id | None = Field(
         None, validation_alias=AliasChoices("server_id", "renting_server", "si")
     )
     type: str | None = None
@@ -50,6 +59,7 @@ class Order(Model):
     http_port: int | None = None
     """The inner port behind `http_url`."""
     http_pub: str | None = None
+    """``host[:port][/path]``; None where the service sends anything else."""
     env: dict[str, str] | None = Field(None, repr=False)
     ssh_password: str | None = Field(None, repr=False)
     ssh_key: str | None = Field(None, repr=False)
@@ -63,23 +73,26 @@ class Order(Model):
     fee: Any | None = None
     creation_fee: float | None = None
     """In `currency`, once."""
-    ct: float | None = None
+    ct: Moment | None = None
     """When it was created, unix seconds by the service's clock."""
-    order_end: float | None = None
+    order_end: Moment | None = None
     """When it ended, unix seconds."""
     expired: bool | None = None
     """May be missing on an active order."""
     online: bool | None = None
     """The **host**'s state, also after the order ended; not the container's."""
-    mon_container: int | None = None
+    mon_container: Whole | None = None
     """0 or 1: deploying; 2: deployed."""
     specs: ServerSpecs | None = None
     gpu_array: list[Any] | None = None
     cuda_version: str | None = None
-    owner: int | None = None
+    owner: Whole | None = None
     reliability: float | None = None
     ssh_hosts: list[str] = Field(default_factory=list[str])
-    """Every public host name, in the service's order; which one works varies, so try all."""
+    """Every public host name, in the service's order; which one works varies, so try all.
+
+    What is no host name or address (`-oProxyCommand=…`) is left out, here and in `pub_cluster`.
+    """
 
     @model_validator(mode="before")
     @classmethod
@@ -112,7 +125,7 @@ class Order(Model):
         """``ssh root@HOST -p PORT``, to be typed; None while there is no connection."""
         if self.ssh_host is None or self.ssh_port is None:
             return None
-        return f"ssh root@{self.ssh_host} -p {self.ssh_port}"
+        return shlex.join(("ssh", f"root@{self.ssh_host}", "-p", str(self.ssh_port)))
 
     @property
     def http_url(self) -> str | None:
@@ -163,10 +176,12 @@ def _normal(raw: dict[str, Any]) -> dict[str, Any]:
     """The same order with 004's names and types; unknown fields stay."""
     row = dict(raw)
     _connect(row)
-    created = next((n for n in (as_number(row.get(k)) for k in ("ct", "created")) if n), None)
+    times = (as_number(row.get(name)) for name in ("ct", "created"))
+    created = next((n for n in times if n and 0 < n < LAST_MOMENT), None)
     if created is not None:
-        row["ct"] = created
         row["created_at"] = row.get("created_at") or _iso(created)
+    if created is not None or isinstance(row.get("ct"), (int, float)):
+        row["ct"] = created
     if not row.get("type") and ("spot" in row or "si" in row):
         row["type"] = "spot" if row.get("spot") else "on-demand"
     if not row.get("status"):
@@ -174,12 +189,9 @@ def _normal(raw: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _iso(unix_s: float) -> str | None:
-    """ISO 8601, UTC; None for what is no time in the calendar."""
-    try:
-        moment = datetime.fromtimestamp(unix_s, timezone.utc)
-    except (OverflowError, OSError, ValueError):
-        return None
+def _iso(unix_s: float) -> str:
+    """ISO 8601, UTC."""
+    moment = datetime.fromtimestamp(unix_s, timezone.utc)
     return moment.isoformat().replace("+00:00", "Z")
 
 
@@ -188,23 +200,24 @@ def _connect(row: dict[str, Any]) -> None:
     hosts = row.get("pub_cluster")
     listed = as_list(hosts)
     given = listed if listed is not None else [hosts]
-    names = [name for h in given if isinstance(h, str) and (name := h.strip())]
+    names = [name for h in given if (name := as_host(h))]
     ports = _ports(row.get("tcp_ports"))
     links = as_dict(row.get("connection")) or {}
     for inner, text in _links(links):
         found = _SSH.search(text) or _URL.search(text)
-        if found is None:
+        name = None if found is None else as_host(found["host"])
+        if found is None or name is None:
             continue
         if not text.startswith("http"):
             ports = {**_ports({inner: found["port"]}), **ports}
-        if found["host"] not in names:
-            names.append(found["host"])
-    if isinstance(links.get("jupyter"), str) and not row.get("http_pub"):
-        row["http_pub"] = links["jupyter"]
-    row["ssh_hosts"] = row.get("ssh_hosts") or names
+        if name not in names:
+            names.append(name)
+    listed = as_list(row.get("ssh_hosts"))
+    row["http_pub"] = as_web_address(row.get("http_pub")) or as_web_address(links.get("jupyter"))
+    row["ssh_hosts"] = [name for h in listed or () if (name := as_host(h))] or names
     row["pub_cluster"] = names[0] if names else None
     row["tcp_ports"] = ports or None
-    row["http_port"] = row.get("http_port") or None
+    row["http_port"] = as_port(row.get("http_port"))
 
 
 def _links(links: dict[str, Any]) -> list[tuple[str, str]]:
@@ -220,9 +233,9 @@ def _ports(raw: object) -> dict[str, int]:
         inner, _, outer = str(item).partition(":")
         pairs.append((inner, outer))
     return {
-        inner.strip(): int(outer)
+        str(port): public
         for inner, outer in pairs
-        if _PORT.fullmatch(outer.strip()) and 0 < int(outer) <= _MAX_PORT
+        if (port := as_port(inner)) and (public := as_port(outer))
     }
 
 

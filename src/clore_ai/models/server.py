@@ -15,7 +15,9 @@ from pydantic import Field, PrivateAttr
 from clore_ai._json import as_number
 from clore_ai.models._base import (
     HOURS_PER_DAY,
+    Id,
     Model,
+    Whole,
     count_gpus,
     describe_gpu,
     flat_gpus,
@@ -63,10 +65,10 @@ class ServerSpecs(Model):
     gpuram: float | None = None
     """GB of one GPU."""
     net: NetworkSpecs | None = None
-    backend_version: int | None = None
-    pcie_rev: int | None = None
-    pcie_width: int | None = None
-    xfs: int | None = None
+    backend_version: Whole | None = None
+    pcie_rev: Whole | None = None
+    pcie_width: Whole | None = None
+    xfs: Whole | None = None
     pl: list[Any] | None = None
     """Power limits in W; the length need not be the GPU count."""
     stock_pl: list[Any] | None = None
@@ -121,15 +123,15 @@ class ServerRating(Model):
 
     avg: float | None = None
     """0-5; 0 with `cnt` 0 means unrated."""
-    cnt: int | None = None
+    cnt: Whole | None = None
 
 
 class MarketplaceServer(Model):
     """A server listing (004, `MarketplaceServer`)."""
 
-    id: int
-    owner: int | None = None
-    mrl: int | None = None
+    id: Id
+    owner: Whole | None = None
+    mrl: Whole | None = None
     """**Maximum** rental length in hours (api.md, 2; 004 says minimum and is wrong)."""
     price: ServerPrice | None = None
     """Per **day**. For hours see `price_usd`."""

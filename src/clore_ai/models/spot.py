@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from pydantic import AliasChoices, Field
 
-from clore_ai.models._base import Model
+from clore_ai.models._base import Id, Model, Whole
 
 
 class SpotOffer(Model):
     """One bid. 004's `order_id` and `price` are the service's `offer_id` and `bid`."""
 
-    order_id: int | None = Field(None, validation_alias=AliasChoices("order_id", "offer_id"))
+    order_id: Id | None = Field(None, validation_alias=AliasChoices("order_id", "offer_id"))
     """What `set_spot_price` takes, for one's own offers."""
     price: float | None = Field(None, validation_alias=AliasChoices("price", "bid"))
     """In `currency` per **day**."""
-    server_id: int | None = None
+    server_id: Id | None = None
     active: bool | None = None
     """Does it run? An offer that is outbid waits, unbilled."""
     my: bool | None = None
@@ -37,7 +37,7 @@ class SpotServerInfo(Model):
 
     min_pricing: dict[str, float] | None = None
     """Lowest bid per **day**, by coin."""
-    mrl: int | None = None
+    mrl: Whole | None = None
     """**Maximum** rental length in seconds here (api.md, 2)."""
     visibility: str | None = None
     online: bool | None = None
