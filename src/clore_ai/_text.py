@@ -12,7 +12,7 @@ import re
 
 LONGEST = 200
 """Characters that a sentence or a table's cell has room for."""
-_CUT = "…"
+_CUT, _UNKNOWN = "…", "\ufffd"
 _UNFIT = re.compile(
     r"[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e"
@@ -32,10 +32,30 @@ def plain(text: str | bytes, most: int = LONGEST, *, lines: bool = False) -> str
     """
     if isinstance(text, bytes):
         text = text[: 4 * most + 4].decode("utf-8", "replace")
-    if not (text.isascii() and text.isprintable()):
-        text = _UNFIT.sub(_spaces, text)
-    if not lines:
-        text = " ".join(text.split())
+    text = _fit(text)
+    return _cut(text if lines else " ".join(text.split()), most)
+
+
+def one_line(text: str, most: int) -> str:
+    """As `plain`, with its spaces kept: where they are data, or ours."""
+    return _cut(_fit(text).replace("\n", " "), most)
+
+
+def _fit(text: str) -> str:
+    if text.isprintable() and text.isascii():
+        return text
+    text = _UNFIT.sub(_spaces, text)
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    """A character that is not assigned, or private, may be anything in a font."""
+    if character.isprintable() or character == "\n":
+        return character
+    return " " if character.isspace() else _UNKNOWN
+
+
+def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: max(most - 1, 0)] + _CUT
 
 

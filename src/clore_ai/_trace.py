@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 
 from clore_ai._parse import read_json
 from clore_ai._secrets import masked, scrub, texts
+from clore_ai._text import plain
 from clore_ai._version import __version__
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Exchange:
         if _log.isEnabledFor(logging.DEBUG):
             why = scrub(f"{type(exc).__name__}: {exc}", texts(self.call.body)).rstrip(": ")
             head = f"no answer in {seconds * 1000:.0f} ms (try {self.tries})"
-            _log.debug("< %s %s, %s", self._what(), head, why)
+            _log.debug("< %s %s, %s", self._what(), head, plain(why))
 
     def curl(self) -> str:
         """The same request for a shell."""
@@ -93,5 +94,4 @@ def _shown(reply: Reply, secrets: set[str]) -> str:
         if text.startswith(("{", "[")):  # its secrets can't be told from the rest
             return "broken JSON"
         text, longest = ascii(text), _PAGE_LONGEST
-    text = scrub(text, secrets)
-    return text if len(text) <= longest else f"{text[:longest]}…"
+    return plain(scrub(text, secrets), longest)

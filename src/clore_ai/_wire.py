@@ -6,12 +6,15 @@ Pure: nothing here waits, sends or reads a clock. Follows api.md, sections 1 and
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
 
-from clore_ai._json import as_dict, as_list
+from clore_ai._clean import clean, may_be_unfit
+from clore_ai._json import as_dict, as_id, as_list
 from clore_ai._parse import model, models, read_json
 from clore_ai._secrets import conceal, masked, scrub, scrub_json, texts
+from clore_ai._text import plain
 from clore_ai.exceptions import (
     ERROR_MAP,
     AuthError,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Body = dict[str, Any]
+_log = logging.getLogger("clore_ai")
 
 _OK = 200
 _REDIRECT = 300
@@ -101,7 +105,12 @@ def wallets() -> Call[list[Wallet]]:
 
 def marketplace() -> Call[list[Body]]:
     """``GET marketplace``: the raw records; it takes no filters and needs no key."""
-    return Call("GET", "marketplace", lambda b: _list(b, "servers", "marketplace"), needs_key=False)
+    return Call(
+        "GET",
+        "marketplace",
+        lambda b: _with_ids(_list(b, "servers", "marketplace")),
+        needs_key=False,
+    )
 
 
 def my_servers() -> Call[list[MyServer]]:
@@ -183,8 +192,6 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
             raise _not_json(call, reply, "an answer without a `code`", body)
     if code == 0:
         return body
-    if body.get("error") not in HINTS:  # it may quote what was sent
-        body = scrub_json(body, texts(call.body))
     error = ERROR_MAP.get(code, CloreAPIError)
     raise error(
         _say(call, code, body),
@@ -196,13 +203,22 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
 
 
 def _body(call: Call[Any], reply: Reply) -> Body | None:
-    """The answer, its secrets concealed; None where it is not JSON."""
+    """The answer, fit to print and its secrets concealed; None where it is not JSON."""
     try:
         body = as_dict(read_json(reply.content)) or {}
+        refused = body.get("code") != 0
+        if refused and not _is_known(body.get("error")):  # it may quote what was sent
+            body = scrub_json(body, texts(call.body))
+        if may_be_unfit(reply.content):
+            body = clean(body)
         # A success of what needs no key holds no secrets, and is megabytes.
-        return conceal(body) if call.needs_key or body.get("code") != 0 else body
+        return conceal(body) if call.needs_key or refused else body
     except (ValueError, RecursionError):
         return None
+
+
+def _is_known(reason: object) -> bool:
+    return isinstance(reason, str) and reason in HINTS
 
 
 def _say(call: Call[Any], code: int, body: Body) -> str:
@@ -242,7 +258,7 @@ def _not_json(
             f"{call.path}: no such endpoint (HTTP 404); check the base URL.", 4, status=status
         )
     if _REDIRECT <= status < 400:  # noqa: PLR2004 - never followed: the key would go along
-        where = f" to {reply.location}" if reply.location else ""
+        where = f" to {plain(reply.location)}" if reply.location else ""
         message = f"{call.path}: redirected{where}, which is not followed; check the base URL."
         return ResponseError(message, status=status)
     what = what or ("an answer that is not JSON" if text else "an empty answer")
@@ -254,6 +270,19 @@ def _not_json(
         # What stopped at a proxy with 4xx was not acted on; a 5xx or a damaged 2xx may have been.
         maybe_acted=status >= _SERVER_ERROR or _OK <= status < _REDIRECT,
     )
+
+
+def _with_ids(records: list[Body]) -> list[Body]:
+    """The records that have an id; one in digits is a number from here on."""
+    found: list[Body] = []
+    for record in records:
+        number = as_id(record.get("id"))
+        if number is None:
+            said = plain(repr(record.get("id")), 40)
+            _log.warning("Left out a server that has no usable id, but %s.", said)
+        else:
+            found.append(record if number is record["id"] else {**record, "id": number})
+    return found
 
 
 def _list(body: Body, key: str, path: str) -> list[Body]:

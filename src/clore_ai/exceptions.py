@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clore_ai._text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -54,12 +56,16 @@ __all__ = [
 ]
 
 
+_LONGEST = 2_000
+"""Characters of a message, whatever it quotes."""
+
+
 class CloreAPIError(Exception):
-    """What failed, with which id, and what to do next.
+    """What failed, with which id, and what to do next; on one line, and fit to print.
 
     Attributes:
         code: the service's code (1-6), or None where no answer carried one.
-        response: the service's answer as it came, or None.
+        response: the service's answer, its texts fit to print, or None.
         error: the service's reason, such as ``"server-already-rented"``, or None (api.md, 1).
         status: the HTTP status, or None where nothing was answered.
         maybe_acted: True where the service may have done what was asked in spite of the error.
@@ -74,7 +80,7 @@ class CloreAPIError(Exception):
         status: int | None = None,
         maybe_acted: bool = False,
     ) -> None:
-        super().__init__(message)
+        super().__init__(one_line(message, _LONGEST))
         self.code = code
         self.response = response
         self.status = status
