@@ -11,7 +11,8 @@ import queue
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import IO, TYPE_CHECKING
 
 from clore_ai import _programs
 from clore_ai._ssh.target import ALONE
@@ -35,11 +36,8 @@ _LOOP = (
 )
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 _NOT_HERE = 127
-_LONGEST_LINE = 4096
-_MOST_GPUS = 64
+_LONGEST_LINE, _MOST_GPUS, _SOONEST_S = 1_000, 64, 0.2
 _ENDS_WITHIN_S = 1.0
-_MOST_WAITING = 1000
-"""Reports that nobody has asked for yet."""
 
 
 @contextlib.contextmanager
@@ -170,17 +168,23 @@ class _Feed:
     def _read(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
         read, said = False, ""
         gpus: list[Gpu] = []
-        lines = iter(lambda: process.stdout and process.stdout.readline(_LONGEST_LINE), b"")
-        for raw in lines:
-            line = (raw or b"").decode("utf-8", "replace")
+        put_at = 0.0
+        # The machine may write without end: long lines, many, and fast.
+        for raw in iter(partial(_line, process.stdout), b""):
+            line = raw.decode("utf-8", "replace")
             gpu = reading(line)
             if gpu is not None:
-                gpus.append(gpu)
+                gpus = [*gpus, gpu][:_MOST_GPUS]
             elif line.strip():
                 said = plain(line)
             elif gpus:
-                self._out.put(Report(self._order_id, time.monotonic(), tuple(gpus)))
+                now = time.monotonic()
+                if now - put_at >= _SOONEST_S:
+                    self._out.put(Report(self._order_id, now, tuple(gpus)))
+                    put_at = now
                 read, gpus, said = True, [], ""
-            if len(gpus) > _MOST_GPUS or self._out.qsize() > _MOST_WAITING:
-                break
         return read, said
+
+
+def _line(out: IO[bytes] | None) -> bytes:
+    return out.readline(_LONGEST_LINE) if out is not None else b""

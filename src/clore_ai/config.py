@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +174,7 @@ def store(key: str, value: str | None, context: str | None = None) -> Path:
     if key == "context" and value is not None and value not in _contexts(content):
         raise ConfigError(
             f"There is no context {value!r} yet; make it with: "
-            f"clore config set --context {value} api_key"
+            f"clore config set --context {shlex.quote(value)} api_key"
         )
     target = content
     if context:

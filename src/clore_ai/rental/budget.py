@@ -9,6 +9,7 @@ rental or the period ends, whichever comes first. Pure.
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
@@ -156,7 +157,7 @@ def check(
         names = " and ".join(sorted({b.unit for b in budgets}))
         raise BudgetError(
             f"Your budget is in {names} alone, so nothing can be paid in {new.currency}; set one "
-            f"for it with: clore budget set AMOUNT/day --currency {new.currency}"
+            f"for it with: clore budget set AMOUNT/day --currency {shlex.quote(new.currency)}"
         )
     refused: list[tuple[float, BudgetError]] = []
     for budget in covering:
@@ -208,7 +209,7 @@ def _over(standing: Standing, wanted: float, fits_s: float, *, extend: bool) -> 
 
 
 def _coin(budget: Budget) -> str:
-    return "" if budget.unit == USD_VALUE else f" --currency {budget.unit}"
+    return "" if budget.unit == USD_VALUE else f" --currency {shlex.quote(budget.unit)}"
 
 
 def shown(budget: Budget) -> str:

@@ -8,6 +8,7 @@ GPUs idled.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -36,6 +37,7 @@ SSH_LOST_S = 15.0
 """A connection that comes back sooner was not lost."""
 WALLET_NEAR_S = 3600.0
 _DAY_S = 86_400.0
+_INDEX, _NUMBER = re.compile(r"[0-9]{1,4}"), re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 
 What = Literal["order", "state", "host_lost", "host_back", "ssh_up", "ssh_lost", "idle", "busy",
                "idle_over", "lease_near", "wallet_dry", "wallet_ok", "ended",
@@ -98,14 +100,14 @@ class Seen:
 def reading(line: str) -> Gpu | None:
     """``0, 57, 63, 1024, 24576``: index, use, temperature, memory; None for any other line."""
     cells = [cell.strip() for cell in line.split(",")]
-    if len(cells) != 5 or not (cells[0].isascii() and cells[0].isdigit()):  # noqa: PLR2004 - see above
+    if len(cells) != 5 or not _INDEX.fullmatch(cells[0]):  # noqa: PLR2004 - see above
         return None
     return Gpu(int(cells[0]), *(_number(cell) for cell in cells[1:]))
 
 
 def _number(cell: str) -> float | None:
     """None for ``[N/A]`` and the like."""
-    return float(cell) if cell.isascii() and cell.replace(".", "", 1).isdigit() else None
+    return float(cell) if _NUMBER.fullmatch(cell) else None
 
 
 @dataclass

@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from clore_ai._flow import Done, Exec, Flow, clock
 from clore_ai._ssh.target import ALONE
+from clore_ai._text import plain
 from clore_ai.models._base import count_gpus, flat_gpus
 from clore_ai.rental.pick import version
 
@@ -34,7 +36,12 @@ SPEED_BYTES = 1_000_000
 _NEARLY = 0.9
 _MAKERS = {"nvidia", "geforce", "amd", "tesla", "quadro", "gpu", "graphics"}
 _COLUMNS, _DF_FREE = 3, 3
+_LONGEST_PART, _LONGEST_NAME, _MOST_GPUS = 10_000, 80, 64
+"""What is read of an answer, however long it is."""
 _MARK = "clore-verify:"
+_WRITTEN = re.compile(r"\b([0-9]{1,15}) bytes.*?([0-9.]{1,20}(?:e-?[0-9]{1,3})?) s")
+_LONGEST_DD = 500
+"""Such a search takes the square of the length, and the text is the machine's."""
 _SCRIPT = f"""
 echo {_MARK}gpus
 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits 2>&1
@@ -124,14 +131,15 @@ def own_check(target: Target, command: str, within_s: float) -> Flow[str | None]
 def judge(text: str, promised: Promise, arrived: int, took_s: float) -> Seen:
     """What the script's output, and the bytes that came over, say."""
     parts = _parts(text)
-    rows = [[cell.strip() for cell in line.split(",")] for line in parts["gpus"].splitlines()]
+    lines = parts["gpus"].splitlines()[:_MOST_GPUS]
+    rows = [[plain(cell, _LONGEST_NAME) for cell in line.split(",")] for line in lines]
     ran = parts["gpus-code"].split()[:1] == ["0"]
     gpus = [row for row in rows if len(row) == _COLUMNS] if ran else []
     shown = Seen(
         tuple(row[0] for row in gpus),
         tuple(_number(row[1]) / 1024 for row in gpus),
         gpus[0][2] if gpus else None,
-        next(iter(re.findall(r"[0-9.]+", parts["cuda"])), None),
+        next(iter(re.findall(r"[0-9.]{1,20}", parts["cuda"])), None),
         _free_gb(parts["free"]),
         _written_mb_s(parts["disk"]),
         arrived * 8 / 1e6 / took_s if took_s > 0 and arrived >= SPEED_BYTES else None,
@@ -153,7 +161,7 @@ def _gpu_faults(shown: Seen, promised: Promise, said: str) -> Iterator[str]:
         yield f"nvidia-smi shows {len(shown.gpus)} of {promised.count} GPUs"
     for name in promised.names:
         if not any(_words(name) <= _words(seen) for seen in shown.gpus):
-            yield f"nvidia-smi shows {', '.join(dict.fromkeys(shown.gpus))}, not {name}"
+            yield f"nvidia-smi shows {plain(', '.join(dict.fromkeys(shown.gpus)))}, not {name}"
     least = min(shown.memory_gb)
     if promised.memory_gb and 0 < least < promised.memory_gb * _NEARLY:
         yield f"a GPU has {least:.0f} GB of {promised.memory_gb:.0f} GB"
@@ -167,7 +175,7 @@ def _parts(text: str) -> dict[str, str]:
     for part in text.split(_MARK)[1:]:
         name, _, rest = part.partition("\n")
         word, _, code = name.partition(" ")
-        found[word] = code or rest
+        found[word] = (code or rest)[:_LONGEST_PART]
     return found
 
 
@@ -178,9 +186,10 @@ def _words(name: str) -> set[str]:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:  # "[N/A]"
         return 0.0
+    return number if isfinite(number) else 0.0
 
 
 def _free_gb(line: str) -> float | None:
@@ -190,7 +199,7 @@ def _free_gb(line: str) -> float | None:
 
 def _written_mb_s(text: str) -> float | None:
     """From dd's ``16777216 bytes (17 MB, 16 MiB) copied, 0.0102 s, 1.6 GB/s``."""
-    found = re.search(r"([0-9]+) bytes.*?([0-9.]+(?:e-?[0-9]+)?) s", text)
+    found = _WRITTEN.search(text[-_LONGEST_DD:])
     seconds = _number(found[2]) if found else 0.0
     return int(found[1]) / 1e6 / seconds if found and seconds > 0 else None
 
@@ -207,6 +216,5 @@ def _why(done: Done) -> str:
 
 def last_line(raw: bytes) -> str:
     """The last line that says something, cut to what a sentence can hold."""
-    lines = [line.strip() for line in raw.decode("utf-8", "replace").splitlines()]
-    text = next((line for line in reversed(lines) if line), "")
-    return "".join(c for c in text if c.isprintable())[:200]
+    lines = raw[-_LONGEST_PART:].splitlines()
+    return next((line for each in reversed(lines) if (line := plain(each))), "")
