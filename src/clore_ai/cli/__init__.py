@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import Callable, NoReturn
 
 import click
 
@@ -170,7 +170,8 @@ def _use_context(name: str) -> None:
 def _open_streams() -> None:
     """Give a closed stdin, stdout or stderr (``>&-``) a place to go to.
 
-    Also, a file or a connection must not get its number: what is printed would go there.
+    Also, a file or a connection must not get its number: what is printed would go there. A letter
+    that stdout's encoding lacks, as in the name of a GPU, is a question mark, and ends no command.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -179,6 +180,9 @@ def _open_streams() -> None:
                 os.dup2(null, number)
                 os.close(null)
             setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+    reconfigure: Callable[..., None] | None = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")
 
 
 def main() -> NoReturn:

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from clore_ai._text import LONGEST, one_line
 from clore_ai.cli import _output, _units
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from clore_ai.rental.monitor import Seen
 
 Row = dict[str, str]
+_LONGEST = 1_000
 
 _RIGHT = {"ID", "Server", "$/h", "$/day", "Spent", "Lease", "Use", "Temp", "VRAM"}
 _SPARE = ("VRAM", "Address", "Server", "Coin", "Host")
@@ -34,7 +34,7 @@ def row(seen: Seen, usd_h: float | None, now: float) -> Row:
     order = seen.order
     use, heat = seen.use_percent, seen.temperature_c
     state = order.status or "-"
-    return {
+    cells = {
         "ID": str(order.id),
         "Server": str(order.server_id or "-"),
         "GPU": _units.gpu(order.gpu_model),
@@ -49,8 +49,9 @@ def row(seen: Seen, usd_h: float | None, now: float) -> Row:
         "Temp": "-" if heat is None else f"{heat:.0f}°C",
         "VRAM": _memory(seen),
         "SSH": _ssh(seen),
-        "Address": f"{order.ssh_host}:{order.ssh_port}" if order.ssh_port else "-",
+        "Address": _units.address(order),
     }
+    return {name: one_line(cell, LONGEST) for name, cell in cells.items()}
 
 
 def facts(seen: Seen, usd_h: float | None, now: float) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def facts(seen: Seen, usd_h: float | None, now: float) -> dict[str, Any]:
         "gpu": order.gpu_model,
         "status": order.status,
         "host_online": order.online,
-        "ssh": seen.ssh or ("connecting" if order.ssh_port else None),
+        "ssh": seen.ssh or ("connecting" if order.ssh_command else None),
         "ssh_error": seen.why or None,
         "ssh_command": order.ssh_command,
         "price_usd_per_hour": usd_h,
@@ -89,7 +90,7 @@ def _memory(seen: Seen) -> str:
 
 
 def _ssh(seen: Seen) -> str:
-    if seen.order.ssh_port is None:
+    if seen.order.ssh_command is None:
         return "-"
     if seen.why:
         why = seen.why.rpartition(": ")[2].partition(" (")[0].rstrip(".")
@@ -145,7 +146,7 @@ class Board:
 
     def say(self, sentence: str) -> None:
         """Something that happened: above the table, or on stderr."""
-        line = f"{time.strftime('%H:%M:%S')}  {sentence}"
+        line = one_line(f"{time.strftime('%H:%M:%S')}  {sentence}", _LONGEST)
         if self._live is not None:
             self._live.console.print(line, markup=False, soft_wrap=True)
         else:
@@ -169,7 +170,7 @@ class Board:
         if not rows:
             _output.note("No active orders.")
         for each in rows:
-            click.echo(
+            _output.line(
                 f"{time.strftime('%H:%M:%S')}  order {each['ID']}: server {each['Server']}, "
                 f"{each['GPU']}, {each['State']}, host {each['Host']}, SSH {each['SSH']} "
                 f"({each['Address']}), "

@@ -144,7 +144,8 @@ class Console:
         self.asking = True
         self._may_show.clear()
         end = "cancel the machine" if watch.job.cancels else "stop the job"
-        self._note(f"\nThe job goes on. [k]eep it running, or [c]ancel: {end}? Ctrl-C cancels too:")
+        self._note("")  # below the ^C
+        self._note(f"The job goes on. [k]eep it running, or [c]ancel: {end}? Ctrl-C cancels too:")
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._answer, watch)
 
     def _answer(self, watch: Watch) -> None:

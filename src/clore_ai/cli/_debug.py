@@ -14,10 +14,13 @@ import sys
 import click
 
 from clore_ai._secrets import is_secret, scrub, texts
+from clore_ai._text import plain
 
 _OFF = ("", "0")
 _NAMES_FILES = "--send-secret"
 """Its value is the name of a file, which errors about it must show."""
+_LONGEST = 100_000
+"""Of a line; one of ``--curl`` must stay whole."""
 
 
 class _Stderr(logging.Handler):
@@ -25,7 +28,7 @@ class _Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):
-            click.echo(self.format(record), err=True)
+            click.echo(plain(self.format(record), _LONGEST, lines=True), err=True)
 
 
 _HANDLER = _Stderr()

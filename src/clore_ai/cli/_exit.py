@@ -8,7 +8,6 @@ where known `error` (the service's reason), `api_code`, `order_id`, `server_id`.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai import exceptions as e
+from clore_ai._json import written
+from clore_ai._text import one_line, plain
 from clore_ai.cli import _debug
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 USAGE, INTERRUPTED = 2, 130
 _SHORT_SECRET = 8
+_LONGEST, _LONGEST_TRACEBACK = 10_000, 100_000
 
 _BY_REASON = {
     "server-dont-exist": ("not_found", 4),
@@ -134,7 +136,8 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
 def _tell_bug(as_json: bool, exc: Exception) -> int:  # noqa: FBT001 - private
     what = f"{type(exc).__name__}: {exc}."
     if _debug.wanted("debug"):
-        click.echo(_debug.clean(traceback.format_exc()), err=True, nl=False)
+        text = plain(_debug.clean(traceback.format_exc()), _LONGEST_TRACEBACK, lines=True)
+        click.echo(text, err=True, nl=False)
     else:
         what += " With --debug it shows where."
     return _tell(as_json, "internal", 1, f"This is a bug in clore, please report it. {what}")
@@ -220,12 +223,10 @@ def _whose_key() -> str:
 
 
 def _tell(as_json: bool, code: str, status: int, message: str, **facts: object) -> int:  # noqa: FBT001 - private
-    message = _debug.clean(message)
+    message = one_line(_debug.clean(message), _LONGEST)
     if as_json:
         known = {name: value for name, value in facts.items() if value is not None}
-        click.echo(
-            json.dumps({"code": code, "message": message, "exit": status, **known}), err=True
-        )
+        click.echo(written({"code": code, "message": message, "exit": status, **known}), err=True)
     else:
         # What the user chose is no error.
         prefix = "" if code in ("interrupted", "declined") else "Error: "

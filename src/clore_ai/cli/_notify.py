@@ -5,11 +5,12 @@ What goes wrong there is one sentence, and ends nothing.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from clore_ai._json import written
 from clore_ai._secrets import without
+from clore_ai._text import LONGEST, one_line
 from clore_ai.cli import _output
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
 
 _WITHIN_S = 30.0
+_LONGEST_BODY = 64_000
+"""Characters; beyond, an offer's fields that hold fields (its specs, its prices) are left out."""
+_ALL_OF_IT, _FIELDS_OF_OFFERS = 16, 3
 
 
 def notify(api: CloreAI, event: dict[str, Any], command: str | None, webhook: str | None) -> None:
     """Run `command` with the event as JSON on stdin, and send it to `webhook`."""
-    body = json.dumps(without(event), default=str)
+    body = _body(without(event))
     if command is not None:
         done = api.drive(_run(command, event, body))
         if done.code != 0:
@@ -31,6 +35,17 @@ def notify(api: CloreAI, event: dict[str, Any], command: str | None, webhook: st
         if posted.status is None or not 200 <= posted.status < 300:  # noqa: PLR2004 - HTTP's success
             why = posted.why or f"it answered with HTTP {posted.status}"
             _output.note(f"--webhook at {urlsplit(webhook).hostname}: {why}. Watching on.")
+
+
+def _body(event: object) -> str:
+    """The event in JSON, short enough for any receiver, whatever a host has put into its record."""
+    from clore_ai._clean import rebuilt  # noqa: PLC0415 - not for --help
+
+    def brief(deepest: int) -> str:
+        return written(rebuilt(event, lambda text: one_line(text, LONGEST), deepest))
+
+    body = brief(_ALL_OF_IT)
+    return body if len(body) <= _LONGEST_BODY else brief(_FIELDS_OF_OFFERS)
 
 
 def _run(command: str, event: dict[str, Any], body: str) -> Flow[Done]:
@@ -45,7 +60,9 @@ def _run(command: str, event: dict[str, Any], body: str) -> Flow[Done]:
         "CLORE_GPU": offer.get("gpu"),
         "CLORE_PRICE_USD_PER_HOUR": offer.get("price_usd_per_hour"),
     }
-    variables = [f"{name}={value}" for name, value in known.items() if value is not None]
+    # The system refuses to start a program with one of 128 KB, or with a NUL.
+    short = {name: one_line(str(v), LONGEST) for name, v in known.items() if v is not None}
+    variables = [f"{name}={value}" for name, value in short.items()]
     words = ("env", *variables, "sh", "-c", command)
     done: Done = yield Exec(words, f"{body}\n".encode(), _WITHIN_S)
     return done
@@ -61,5 +78,7 @@ def _post(webhook: str, body: str) -> Flow[Posted]:
 def _ended(done: Done) -> str:
     if done.code is None:
         return f"was not done within {_WITHIN_S:.0f} s and was stopped"
-    said = done.err.decode("utf-8", "replace").strip().splitlines()
-    return f"ended with {done.code}" + (f": {said[-1][:200]}" if said else "")
+    from clore_ai.rental.verify import last_line  # noqa: PLC0415 - not for --help
+
+    said = last_line(done.err)
+    return f"ended with {done.code}" + (f": {said}" if said else "")

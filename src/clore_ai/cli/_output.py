@@ -1,20 +1,27 @@
-"""Printing: data on stdout, everything else on stderr; tables on a terminal, lines in a pipe."""
+"""Printing: data on stdout, everything else on stderr; tables on a terminal, lines in a pipe.
+
+Everything that a command prints goes through here or `_exit`, where whatever it quotes of a host or
+a machine is made fit to print once more; but for what a job writes, which is raw.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._json import written
 from clore_ai._secrets import without
+from clore_ai._text import LONGEST, one_line
 from clore_ai.cli._exit import Declined, colour
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_LONGEST = 10_000
+"""Characters of a line."""
 _GAP = 2
 """Blanks after a column."""
 
@@ -25,12 +32,25 @@ def data(value: object, *, secrets: bool = False) -> None:
     """One JSON value on stdout; what is named like a secret is left out unless it was asked for."""
     if not secrets:
         value = without(value)
-    click.echo(json.dumps(value, indent=2 if sys.stdout.isatty() else None, default=str))
+    click.echo(written(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def event(value: dict[str, Any]) -> None:
+    """One JSON value on a line of stdout, at once, without what is named like a secret."""
+    click.echo(written(without(value)))
+    sys.stdout.flush()
+
+
+def line(text: object, *, err: bool = False) -> None:
+    """A line of data on stdout, at once; with `err` on stderr, where it is none."""
+    click.echo(one_line(str(text), _LONGEST), err=err)
+    sys.stdout.flush()
 
 
 def note(message: str, *, bold: bool = False) -> None:
     """A line for people, on stderr."""
-    click.echo(click.style(message, bold=True) if bold else message, err=True, color=colour())
+    text = one_line(message, _LONGEST)
+    click.echo(click.style(text, bold=True) if bold else text, err=True, color=colour())
 
 
 def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001 - click's signature
@@ -63,7 +83,7 @@ def ask(question: str, otherwise: str) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return
     try:
-        agreed = click.confirm(question, default=False, err=True)
+        agreed = click.confirm(one_line(question, _LONGEST), default=False, err=True)
     except click.Abort:
         click.echo(err=True)
         raise click.Abort(f"Interrupted; {otherwise}.") from None
@@ -85,9 +105,10 @@ def table(
     stderr, where it is no data.
     """
     names = [c.lstrip(">") for c in columns]
+    cells = [[one_line(cell, LONGEST) for cell in row] for row in rows]
     if not (sys.stderr if err else sys.stdout).isatty():
-        for row in (names, *rows):
-            click.echo("\t".join(cell.replace("\t", " ") for cell in row), err=err)
+        for row in (names, *cells):
+            click.echo("\t".join(row), err=err)
         return
     from rich.cells import cell_len  # noqa: PLC0415 - 30 ms that a pipe does not need
     from rich.console import Console  # noqa: PLC0415 - likewise
@@ -96,7 +117,7 @@ def table(
 
     console = Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False, stderr=err)
     width = {
-        name: _GAP + max(map(cell_len, (name, *(row[i] for row in rows))))
+        name: _GAP + max(map(cell_len, (name, *(row[i] for row in cells))))
         for i, name in enumerate(names)
     }
     left_out: list[str] = []
@@ -112,7 +133,7 @@ def table(
         drawn.add_column(
             names[i], justify="right" if right else "left", no_wrap=right, overflow="fold"
         )
-    for row in rows:
+    for row in cells:
         drawn.add_row(*(Text(row[i]) for i in kept))
     console.print(drawn)
     if left_out:

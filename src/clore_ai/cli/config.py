@@ -101,7 +101,7 @@ def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:  # 
     if as_json:
         _output.data({key: value}, secrets=True)
     else:
-        click.echo(value)
+        _output.line(value)
 
 
 @command.command("show")

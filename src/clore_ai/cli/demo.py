@@ -120,7 +120,8 @@ class _Session:
 
     def say(self, *words: str) -> None:
         """Show a command."""
-        _output.note(f"\n$ clore {shlex.join(words)}", bold=True)
+        _output.note("")
+        _output.note(f"$ clore {shlex.join(words)}", bold=True)
 
     def say_comment(self, text: str) -> None:
         """Show a line that is no command."""

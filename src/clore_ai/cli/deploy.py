@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -81,8 +80,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
             if plan is not None or not api.session.access.known(order):
                 _keep(api, order, identity)
             if not options["as_json"]:
-                click.echo(order.id)
-                sys.stdout.flush()
+                _output.line(order.id)
             if options["wait"]:
                 _output.note("Waiting for SSH (real machines take 1-6 minutes)…")
                 order = api.wait_for_ssh(order.id, options["wait_timeout"])

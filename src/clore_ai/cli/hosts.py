@@ -107,10 +107,10 @@ def export(as_json: bool) -> None:  # noqa: FBT001 - an option
         _output.data([asdict(each) for each in blocks])
         return
     for each in blocks:
-        click.echo(str(each))
+        _output.line(each)
     for record in _records(memory):
         if record.counting and ("server", record.server_id) not in [(b.kind, b.id) for b in blocks]:
-            click.echo(f"# {record.server_id}  # {record.reason}")
+            _output.line(f"# {record.server_id}  # {record.reason}")
 
 
 def _read(words: Sequence[str]) -> list[Block]:

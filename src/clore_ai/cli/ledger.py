@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._text import one_line
 from clore_ai.cli import _output, _period, _units
 from clore_ai.cli._account import connect
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from clore_ai.ledger import Intent
     from clore_ai.rental.bill import Bill, Sum, Wallet
 
+_LONGEST = 4_000
 _COLUMNS = (
     "order_id", "server_id", "gpu", "type", "purpose", "ref", "start", "end", "seconds", "spend",
     "fees", "total", "currency", "usd", "state", "reason", "seen_at",
@@ -183,8 +185,20 @@ def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
     text = io.StringIO()
     out = csv.DictWriter(text, columns, lineterminator="\n")
     out.writeheader()
-    out.writerows(rows)
+    out.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
     click.echo(text.getvalue(), nl=False)
+
+
+def _cell(name: str, value: object) -> object:
+    """A text on one line; one of the service's that a spreadsheet would take for a formula is not.
+
+    What the user wrote (`purpose`, `ref`) stays as it is written.
+    """
+    if not isinstance(value, str):
+        return value
+    text = one_line(value, _LONGEST)
+    is_formula = len(text) > 1 and text[0] in "=+-@" and name not in ("purpose", "ref")
+    return f"'{text}" if is_formula else text
 
 
 def _table(bills: list[Bill]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import sys
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai._secrets import without
 from clore_ai.cli import _board, _output
 from clore_ai.cli._account import connect
 
@@ -130,7 +128,7 @@ class _Loop:
         state.due = float("inf")
         until = time.monotonic() + 15.0
         while time.monotonic() < until and any(
-            not each.gpus and not each.why and each.order.ssh_port is not None and self.feeds
+            not each.gpus and not each.why and each.order.ssh_command is not None and self.feeds
             for each in self.monitor.seen.values()
         ):
             view = self.api.drive(overview.step(self.api.session, state, _TICK_S))
@@ -183,5 +181,4 @@ class _Loop:
 
     def _line(self, event: dict[str, Any]) -> None:
         if self.as_json:
-            click.echo(json.dumps(without({**event, "at": self._now()}), default=str))
-            sys.stdout.flush()
+            _output.event({**event, "at": self._now()})

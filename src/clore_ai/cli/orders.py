@@ -50,7 +50,7 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
                 _units.coin(o.spend),
                 _units.SHORT.get(o.currency or "", o.currency or "-"),
                 "-" if o.ct is None else _units.duration((o.order_end or now) - o.ct),
-                (f"{o.ssh_host}:{o.ssh_port}" if o.ssh_port else "-") if o.active else "-",
+                _units.address(o) if o.active else "-",
             ]
             for o in orders
         ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
 from typing import TYPE_CHECKING, Any
@@ -119,7 +118,7 @@ def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None
 
     def tell(event: dict[str, Any]) -> None:
         if as_json:
-            click.echo(json.dumps(event))
+            _output.event(event)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     said = ""

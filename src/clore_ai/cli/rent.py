@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai._secrets import without
 from clore_ai.cli import _output, _plans, _rent, _wish, spot_auto
 from clore_ai.cli._account import connect
 
@@ -70,17 +67,13 @@ def _tell(rented: Rented, *, as_json: bool, holds: bool) -> None:
 
         offer = rented.offer
         usd_h = order.price_usd_per_hour if offer is None else offer.cost.price_usd_per_hour
-        facts = without(row(order, usd_h))
+        facts = row(order, usd_h)
         if holds:
-            click.echo(
-                json.dumps({"event": "order", "order_id": order.id, "order": facts}, default=str)
-            )
+            _output.event({"event": "order", "order_id": order.id, "order": facts})
         else:
             _output.data(facts)
-        sys.stdout.flush()
     else:
-        click.echo(order.id)
-        sys.stdout.flush()
+        _output.line(order.id)
     if order.active:
         shell = f"Shell: clore ssh {order.id}   " if order.ssh_port or rented.target else ""
         _output.note(f"{shell}Stop paying: clore cancel {order.id}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import sys
@@ -294,10 +293,9 @@ _WORDS = {
 def _tell(flight: Flight, event: SpotEvent, *, as_json: bool) -> None:
     if as_json:
         row = {k: v for k, v in asdict(event).items() if v is not None}
-        click.echo(json.dumps({**row, "currency": flight.coin}))
+        _output.event({**row, "currency": flight.coin})
     elif event.new_order_id is not None:
-        click.echo(event.new_order_id)
-    sys.stdout.flush()
+        _output.line(event.new_order_id)
     said = _WORDS[event.event].format(event.message, _price(flight, event.bid), flight.coin)
     if said:
         _output.note(f"{time.strftime('%H:%M:%S', time.localtime())} {said}")
@@ -306,7 +304,7 @@ def _tell(flight: Flight, event: SpotEvent, *, as_json: bool) -> None:
 def _sum_up(report: SpotReport, *, as_json: bool) -> None:
     """What came of it, in the end and after one look."""
     if as_json:
-        click.echo(json.dumps({"event": "report", **row(report)}))
+        _output.event({"event": "report", **row(report)})
         return
     if report.moved_from is not None:
         _sum_up(report.moved_from, as_json=False)

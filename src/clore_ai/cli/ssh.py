@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli import _output
+from clore_ai.cli import _output, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _host(api: CloreAI, order: Order) -> str:
     host = api.drive(_flow.probe(order.ssh_hosts, order.ssh_port))
     if host is None:
         raise WaitTimeout(
-            f"SSH of order {order.id} does not answer yet at {order.ssh_host}:{order.ssh_port}; "
+            f"SSH of order {order.id} does not answer yet at {_units.address(order)}; "
             f"machines take 1-6 minutes. It is billed meanwhile: clore cancel {order.id}",
             order,
         )

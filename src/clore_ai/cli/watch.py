@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
@@ -11,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai._secrets import without
 from clore_ai.cli import _notify, _output, _units, _watches, _wish
 from clore_ai.cli._account import connect
 from clore_ai.cli._exit import Late, Nothing
@@ -197,7 +195,7 @@ class _Loop:
         if not self.as_json:
             for server in event.servers[:_LINES]:
                 # What is rented is what stdout is for then.
-                click.echo(_offer(server, event, asked.watch, self.asked), err=renting)
+                _output.line(_offer(server, event, asked.watch, self.asked), err=renting)
             if len(event.servers) > _LINES:
                 _output.note(f"… and {len(event.servers) - _LINES} more that fit, dearer ones.")
         if not renting:
@@ -210,8 +208,7 @@ class _Loop:
 
     def _line(self, event: dict[str, Any]) -> None:
         if self.as_json:
-            click.echo(json.dumps(without(event), default=str))
-            sys.stdout.flush()
+            _output.event(event)
 
     # -- renting -------------------------------------------------------------------------------
 
@@ -246,8 +243,7 @@ class _Loop:
 
         order = done.order
         if not self.as_json:
-            click.echo(order.id)
-            sys.stdout.flush()
+            _output.line(order.id)
         facts = {"event": "rented", "watch": asked.watch.name, "at": self._now(),
                  "order_id": order.id, "server_id": order.server_id,
                  "order": row(order, order.price_usd_per_hour)}  # fmt: skip
