@@ -23,7 +23,7 @@ _is_secret = lru_cache(maxsize=256)(_secrets.is_secret)
 
 
 def may_be_unfit(content: bytes) -> bool:
-    """Might JSON hold a text that `clean` would change? Mostly a look at the bytes says no.
+    """Might valid JSON hold a text that `clean` would change? Mostly a look at the bytes says no.
 
     So the megabytes of an ordinary marketplace are not walked through: 1 ms for 30.
     """

@@ -87,7 +87,7 @@ class Exchange:
 
 def _shown(reply: Reply, secrets: set[str]) -> str:
     try:
-        text = json.dumps(masked(read_json(reply.content)), ensure_ascii=False)
+        text = json.dumps(masked(read_json(reply.content)[0]), ensure_ascii=False)
         longest = _LONGEST
     except (ValueError, RecursionError):
         text = reply.content.decode("utf-8", "replace").strip()

@@ -10,7 +10,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
 
-from clore_ai._clean import clean, may_be_unfit
+from clore_ai._clean import clean
 from clore_ai._json import as_dict, as_id, as_list
 from clore_ai._parse import model, models, read_json
 from clore_ai._secrets import conceal, masked, scrub, scrub_json, texts
@@ -205,11 +205,12 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
 def _body(call: Call[Any], reply: Reply) -> Body | None:
     """The answer, fit to print and its secrets concealed; None where it is not JSON."""
     try:
-        body = as_dict(read_json(reply.content)) or {}
+        value, may_be_unfit = read_json(reply.content)
+        body = as_dict(value) or {}
         refused = body.get("code") != 0
         if refused and not _is_known(body.get("error")):  # it may quote what was sent
             body = scrub_json(body, texts(call.body))
-        if may_be_unfit(reply.content):
+        if may_be_unfit:
             body = clean(body)
         # A success of what needs no key holds no secrets, and is megabytes.
         return conceal(body) if call.needs_key or refused else body

@@ -56,7 +56,7 @@ __all__ = [
 ]
 
 
-_LONGEST = 2_000
+_LONGEST = 10_000
 """Characters of a message, whatever it quotes."""
 
 

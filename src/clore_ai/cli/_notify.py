@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from clore_ai._json import written
+from clore_ai._json import as_dict, as_list, written
 from clore_ai._secrets import without
 from clore_ai._text import LONGEST, one_line
 from clore_ai.cli import _output
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 _WITHIN_S = 30.0
 _LONGEST_BODY = 64_000
 """Characters; beyond, an offer's fields that hold fields (its specs, its prices) are left out."""
-_ALL_OF_IT, _FIELDS_OF_OFFERS = 16, 3
 
 
 def notify(api: CloreAI, event: dict[str, Any], command: str | None, webhook: str | None) -> None:
@@ -37,15 +36,27 @@ def notify(api: CloreAI, event: dict[str, Any], command: str | None, webhook: st
             _output.note(f"--webhook at {urlsplit(webhook).hostname}: {why}. Watching on.")
 
 
-def _body(event: object) -> str:
+def _body(event: dict[str, Any]) -> str:
     """The event in JSON, short enough for any receiver, whatever a host has put into its record."""
     from clore_ai._clean import rebuilt  # noqa: PLC0415 - not for --help
 
-    def brief(deepest: int) -> str:
-        return written(rebuilt(event, lambda text: one_line(text, LONGEST), deepest))
+    def brief(value: dict[str, Any]) -> str:
+        return written(rebuilt(value, lambda text: one_line(text, LONGEST)))
 
-    body = brief(_ALL_OF_IT)
-    return body if len(body) <= _LONGEST_BODY else brief(_FIELDS_OF_OFFERS)
+    body = brief(event)
+    if len(body) > _LONGEST_BODY:
+        body = brief({name: _flat(value) for name, value in event.items()})
+    return body
+
+
+def _flat(value: object) -> object:
+    """An offer, or each of a list, without its fields that hold fields."""
+    entries, items = as_dict(value), as_list(value)
+    if items is not None:
+        return [_flat(item) for item in items]
+    if entries is None:
+        return value
+    return {k: v for k, v in entries.items() if not isinstance(v, (dict, list))}
 
 
 def _run(command: str, event: dict[str, Any], body: str) -> Flow[Done]:

@@ -131,7 +131,7 @@ def own_check(target: Target, command: str, within_s: float) -> Flow[str | None]
 def judge(text: str, promised: Promise, arrived: int, took_s: float) -> Seen:
     """What the script's output, and the bytes that came over, say."""
     parts = _parts(text)
-    lines = parts["gpus"].splitlines()[:_MOST_GPUS]
+    lines = parts["gpus"].split("\n")[:_MOST_GPUS]
     rows = [[plain(cell, _LONGEST_NAME) for cell in line.split(",")] for line in lines]
     ran = parts["gpus-code"].split()[:1] == ["0"]
     gpus = [row for row in rows if len(row) == _COLUMNS] if ran else []
