@@ -147,6 +147,13 @@ def test_what_cant_be_checked_does_not_pass(kept, other, new, says):
         budget.check([kept], others, replace(wish(), **new), NOON, {})
 
 
+def test_a_coin_in_a_command_to_type_is_quoted():
+    """It is the service's word, and the line is to be pasted."""
+    paid = replace(wish(), currency="x; rm -rf ~")
+    with pytest.raises(BudgetError, match="--currency 'x; rm -rf ~'"):
+        budget.check([Budget("bitcoin", "day", 1)], [], paid, NOON, {})
+
+
 def test_known_rates_and_other_coins():
     """A coin's worth is the intent's, else that of today; a coin's budget is about that coin."""
     bitcoin = {"currency": "bitcoin", "price": 1e-4, "lease_s": 86_400.0}

@@ -51,6 +51,8 @@ def look(state: Monitor, *orders: Order, at: float = 0.0, **intents: Intent) -> 
         ("Unable to determine the device handle", None),
         ("No devices, were, found, at, all", None),
         ("0, 1, 2", None),
+        (f"{'9' * 5_000}, 1, 2, 3, 4", None),
+        (f"0, {'9' * 5_000}, 1e9, nan, inf", Gpu(0, None, None, None, None)),
     ],
 )
 def test_a_line_of_nvidia_smi(line, gpu):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from clore_ai.models import MarketplaceServer
-from clore_ai.rental.verify import SPEED_BYTES, Promise, judge, promise
+from clore_ai.rental.verify import SPEED_BYTES, Promise, judge, last_line, promise
 
 ONE = "NVIDIA GeForce RTX 3090, 24576, 550.54.15"
 DD = "16777216 bytes (17 MB, 16 MiB) copied, 0.02 s, 839 MB/s"
@@ -86,3 +88,47 @@ def test_mixed_gpus_are_counted_only():
     promised = promise(MarketplaceServer.model_validate(record))
     assert promised == Promise(2)
     assert seen(ONE, "NVIDIA GeForce RTX 4090, 24564, 550", promised=promised).faults == ()
+
+
+ODD = "\x1b]52;c;eA==\x07\x9b31m\u202e\u2028\x00"
+
+
+def test_what_a_machine_says_is_text():
+    """Names, numbers and errors are fit to print and of some length, however much it sends."""
+    many = [f"RTX{ODD}{number}, 24576{ODD}, {ODD}550" for number in range(5_000)]
+    found = seen(*many, f"{ODD}, nan, inf", cuda="9." * 50_000)
+    said = "; ".join(found.faults)
+    assert "nvidia-smi shows" in said
+    for text in (said, *found.gpus, found.driver, found.cuda):
+        assert text.isprintable()
+    assert len(said) < 1_000
+    assert len(found.gpus) <= 64
+    assert all(0 <= gb < float("inf") for gb in found.memory_gb)
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        f"{'9' * 5_000} bytes x, 1 s",
+        "1 bytes " * 50_000,
+        "1 bytes, 1e999 s",
+        f"1 bytes {'1' * 90_000}",
+    ],
+)
+def test_what_dd_says_without_end_is_read_at_once(disk):
+    """Neither a number of thousands of digits nor a line without an end holds the renter up."""
+    begun = time.monotonic()
+    found = seen(ONE, disk=disk)
+    assert found.disk_mb_s is None or found.disk_mb_s < float("inf")
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("lines", [1, 10_000])
+def test_the_last_line_is_one_line(lines):
+    """Of what the machine's own ssh or shell says in an error."""
+    said = last_line((f"noise{ODD}\n" * lines + f"why{ODD}\tnot\n \n").encode() + b"\xff\n")
+    assert said == "\ufffd"
+    assert last_line(f"a\nwhy{ODD}\tnot\n \n".encode()).isprintable()
+    assert last_line(b"x" * 1_000_000).startswith("xxx")
+    assert len(last_line(b"x" * 1_000_000)) <= 200
+    assert last_line(b"") == ""

@@ -1,0 +1,302 @@
+"""What hosts write into their records, and machines answer, is text on a user's terminal."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shlex
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from leaks import answering
+
+import clore_ai.cli
+from clore_ai.cli._units import exports
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .driver import Clore, Terminal
+
+EVIL = (
+    "\x1b[2J\x1b]52;c;ZXZpbA==\x07\x9b31m\x85\u202egnp\u2066\u200b\u2028\ufeff\x00\x7f\ud800"
+    "\r\nrow\ttwo\n=cmd $(touch pwned); `touch pwned` '\"" + "x" * 140_000
+)
+KEY = "a-key-of-this-test"
+GPU = "RTX 4090"
+
+
+def server(number: int, text: str) -> dict[str, Any]:
+    """A listing whose every text is `text`."""
+    return {
+        "id": number, "owner": 3, "mrl": 72, "rented": False, "reliability": 0.99,
+        "price": {"on_demand": {"bitcoin": 0.0001, "USD-Blockchain": 4.8, text: 1},
+                  "spot": {"bitcoin": 0.0001, "USD-Blockchain": 2.4, text: 1},
+                  "usd": {"on_demand_btc": 5.0, "on_demand_usd": 4.8}, text: text},
+        "specs": {"gpu": f"1x {GPU}{text}", "cpu": text, "cpus": text, "mb": text, "ram": 64.0,
+                  "disk": f"{text} 100GB", "gpuram": 24, "backend_version": text,
+                  "net": {"cc": text, "up": 9.0, "down": 9.0}, text: [text, {text: text}]},
+        "gpu_array": [[f" {GPU}{text}"]], "allowed_coins": ["bitcoin", "USD-Blockchain", text],
+        "cuda_version": text, "autoprice": text, text: text,
+    }  # fmt: skip
+
+
+def order(number: int, text: str) -> dict[str, Any]:
+    """An order that runs, likewise."""
+    return {
+        "id": number, "si": 7, "ct": time.time() - 600, "price": 2.0, "spend": 0.01,
+        "currency": text, "image": text, "status": text, "type": text, "mon_container": 2,
+        "online": True, "specs": {"gpu": text, "cpu": text, "net": {"cc": text}},
+        "gpu_array": [text],
+        "pub_cluster": [text, f"-o{text}"], "tcp_ports": ["22:1972", f"{text}:9"], "http_pub": text,
+        "created_at": text, "cuda_version": text, "fee": text, text: {text: text},
+    }  # fmt: skip
+
+
+def bodies(text: str) -> dict[str, dict[str, Any]]:
+    """What each endpoint answers; the last of each list is an honest one."""
+    mine = {"name": text, "connected": True, "online": True, "visibility": text,
+            "pricing": {text: 1.0}, "specs": {"gpu": text}, "allowed_coins": [text],
+            "spot_pricing": {text: 2.0}}  # fmt: skip
+    return {
+        "marketplace": {"servers": [server(8, text), server(10**30, text), server(9, "")]},
+        "my_orders": {"orders": [order(101, text), order(-1, text), order(102, "x")]},
+        "wallets": {"wallets": [{"name": text, "balance": 1.0, "deposit": text},
+                                {"name": "bitcoin", "balance": 1.0, "deposit": "bc1"}]},
+        "my_servers": {"servers": [{"id": 1, **mine}, {"id": 2, **mine, "name": "b"}]},
+        "server_config": {"config": {"id": 1, **mine, "background_job": {"image": text}}},
+        "spot_marketplace": {"market": {
+            "currency_rates_in_usd": {"bitcoin": 50_000, text: 1.0},
+            "offers": [{"offer_id": 1, "bid": 2.0, "currency": text}, {"offer_id": 2, "bid": 1.0}],
+            "server": {"min_pricing": {text: 1.0}, "visibility": text},
+        }},
+        "create_order": {"code": 6, "error": text},
+        "cancel_order": {"code": 6, "error": text},
+        "set_spot_price": {"code": 6, "error": text},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[str]:
+    """The address of a service that passes on whatever it was told."""
+    known = bodies(EVIL)
+
+    def answer(sent: str) -> tuple[int, str, str]:
+        path = sent.partition(" ")[0].partition("?")[0].rpartition("/")[2]
+        return 200, "application/json", json.dumps({"code": 0, **known[path]})
+
+    with answering(answer) as address:
+        yield address
+
+
+@pytest.fixture
+def user(nobody: Clore, hostile: str) -> Clore:
+    """Somebody whose service that is."""
+    return nobody.with_(CLORE_BASE_URL=hostile, CLORE_API_KEY=KEY, CLORE_REQUESTS_PER_SECOND="1000")
+
+
+def lines(text: str) -> list[str]:
+    """The lines, of which each can be printed."""
+    found = text.split("\n")
+    for line in found:
+        assert line.replace("\t", "").isprintable(), ascii(line)
+        assert len(line) < (400_000 if line.startswith(("{", "[{")) else 20_000)
+    return found[:-1]
+
+
+TABLES = {  # how many rows each has
+    "search": 2, "orders": 2, "wallets": 2, "servers": 2, "spot 7": 2, "orphans": 2, "lease": 2,
+    "server-config x": 10,
+}  # fmt: skip
+OTHERS = [
+    "monitor --once --no-gpu", "watch --once --gpu RTX", "search --gpu H999", "orders --completed",
+    "ledger", "ledger --csv", "ledger --by gpu", "budget",
+    "deploy 8 --dry-run --image i --type on-demand --currency bitcoin",
+    "deploy 8 --dry-run --image i --type on-demand --currency nonesuch",
+    "rent --dry-run --gpu RTX --top 5", "rent --dry-run --gpu H999",
+    "rent --dry-run --currency bitcoin", "cancel 101", "cancel --all", "ssh 101", "ssh 999",
+    "spot-price 101 3 -y", "lease set 101 2h", "rent --gpu RTX -y --verify none",
+    "orphans --adopt all", "hosts",
+]  # fmt: skip
+JSON = ["search", "orders", "wallets", "servers", "spot 7", "orphans", "lease", "hosts",
+        "server-config x", "ledger", "ssh 101", "cancel 101", "rent --dry-run --gpu RTX",
+        "watch --once --gpu RTX",
+        "monitor --once --no-gpu"]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", TABLES)
+def test_a_row_is_a_line(user: Clore, words: str) -> None:
+    """As many lines as records, as many columns in each, whatever stands in a field."""
+    done = user(*words.split())
+    head, *rows = lines(done.out)
+    assert len(rows) == TABLES[words]
+    assert {row.count("\t") for row in rows} == {head.count("\t")}
+    lines(done.err)
+
+
+@pytest.mark.parametrize("words", OTHERS)
+def test_every_command_prints_text(user: Clore, words: str, tmp_path: Path) -> None:
+    """A documented exit code, printable lines of some length, no bug."""
+    done = _any_end(user, *words.split())
+    lines(done.out)
+    lines(done.err)
+    assert done.code in (0, 1, 2, 4, 6, 7, 8, 9), done
+    assert "This is a bug" not in done.err
+    assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize("words", JSON)
+def test_json_holds_clean_text(user: Clore, words: str) -> None:
+    """On stdout as in a table; errors too, as one object on one line."""
+    done = _any_end(user, *words.split(), "--json")
+    for line in lines(done.out):
+        for text in _texts(json.loads(line)):
+            assert text.isprintable(), ascii(text)
+            assert len(text) < 10_000  # a sentence may quote two
+    for line in lines(done.err):
+        if line.startswith("{"):
+            assert all(text.isprintable() for text in _texts(json.loads(line)))
+
+
+def _any_end(user: Clore, *words: str) -> Any:
+    return user(*words, fails=None)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, dict):
+        yield from value
+        for inner in value.values():
+            yield from _texts(inner)
+
+
+def test_with_debug_too(user: Clore) -> None:
+    """What is shown of each answer is as fit as the rest."""
+    done = user("--debug", "orders")
+    assert "< GET /v1/my_orders" in done.err
+    lines(done.err)
+
+
+def test_an_order_whose_host_is_none_has_no_ssh_address(user: Clore) -> None:
+    """It is not tried, not shown, and not called."""
+    assert "Order 101 has no SSH address yet" in user("ssh", 101, fails=8).err
+    rows = [line.split("\t") for line in user("orders").out.splitlines()]
+    assert [row[rows[0].index("SSH")] for row in rows] == ["SSH", "-", "x:1972"]
+
+
+def test_on_a_terminal(user: Clore, terminal: Any) -> None:
+    """The table keeps its lines, and the screen stands."""
+    shell: Terminal = terminal(user, width=160)
+    screen = shell.run("echo before; clore search")
+    assert "before" in screen
+    rows = [line for line in screen.splitlines() if line.startswith((" 8 ", " 9 ", "8 ", "9 "))]
+    assert len(rows) == 2
+    assert "end=0" in screen
+
+
+def test_a_letter_that_the_terminal_lacks(nobody: Clore) -> None:
+    """It ends no search."""
+
+    def answer(_sent: str) -> tuple[int, str, str]:
+        return 200, "application/json", json.dumps({"code": 0, "servers": [server(8, "Ж 🚀")]})
+
+    with answering(answer) as address:
+        done = nobody.with_(CLORE_BASE_URL=address)("search", PYTHONIOENCODING="latin-1")
+    assert "RTX 4090? ?" in done.out
+
+
+def test_notifications_run(user: Clore, tmp_path: Path) -> None:
+    """A long, odd field keeps none from running; what gets there is text, and no command."""
+    got, env = tmp_path / "got", tmp_path / "env"
+    said: list[str] = []
+
+    def hook(sent: str) -> tuple[int, str, str]:
+        said.append(sent)
+        return 200, "text/plain", "ok"
+
+    with answering(hook) as address:
+        command = f"cd {shlex.quote(str(tmp_path))}; cat > {got}; env > {env}"
+        words = ("watch", "--gpu", GPU, "--once", "--notify-cmd", command)
+        done = user(*words, "--webhook", f"{address}/hook")
+    assert "Watching on" not in done.err
+    assert not list(tmp_path.rglob("pwned"))
+    gpu = next(line for line in lines(env.read_text()) if line.startswith("CLORE_GPU="))
+    assert gpu.startswith(f"CLORE_GPU=1x {GPU}")
+    assert "$(touch pwned); `touch pwned` '\"" in gpu
+    assert len(gpu) <= 220
+    event = json.loads(got.read_text())
+    assert all(text.isprintable() and len(text) <= 200 for text in _texts(event))
+    assert json.dumps(event) in said[0]
+
+
+def test_a_swollen_offer_is_told_in_short(nobody: Clore, tmp_path: Path) -> None:
+    """Fields without end reach no receiver; the server and its price do."""
+    swollen = {
+        **server(8, ""),
+        "specs": {"gpu": GPU, **{f"field {n}": "x" * 90 for n in range(9_000)}},
+    }
+
+    def answer(_sent: str) -> tuple[int, str, str]:
+        return 200, "application/json", json.dumps({"code": 0, "servers": [swollen]})
+
+    got = tmp_path / "got"
+    with answering(answer) as address:
+        user = nobody.with_(CLORE_BASE_URL=address)
+        user("watch", "--gpu", GPU, "--once", "--notify-cmd", f"cat > {got}")
+    assert got.stat().st_size < 64_000
+    offer = json.loads(got.read_text())["offer"]
+    assert (offer["id"], round(offer["price_usd_per_hour"], 9)) == (8, 0.2)
+
+
+def test_a_spreadsheet_sees_no_formula(user: Clore) -> None:
+    """In the CSV a text of the service's that begins as one is a text."""
+    from clore_ai.cli.ledger import _cell
+
+    assert _cell("gpu", "=cmd|' /C calc'!A0") == "'=cmd|' /C calc'!A0"
+    assert _cell("reason", "@x\ny") == "'@x y"
+    assert _cell("ref", "-x") == "-x"
+    assert _cell("key", "-") == "-"
+    assert _cell("spend", -1.5) == -1.5
+
+
+def test_what_a_shell_is_to_read_is_quoted() -> None:
+    """Whatever `clore sandbox status` prints, `eval` sets what it says."""
+    value = "x'; touch pwned; echo \"$(touch pwned)`touch pwned`\\ \n"
+    script = 'eval "$(cat)"; printf %s "$A"'
+    told = exports({"A": value, "B": "b"})
+    done = subprocess.run(
+        ["sh", "-c", script], input=told, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == value
+
+
+def test_nothing_is_printed_past_the_gate() -> None:
+    """Commands print by `_output`, errors by `_exit`; who prints only our own words is listed."""
+    own = {
+        "_output.py", "_exit.py", "_debug.py",
+        "_recover.py",  # the end of a line
+        "ledger.py",  # CSV, cell by cell
+        "sandbox.py",  # exports, quoted
+        "demo.py",  # what another clore has printed
+    }  # fmt: skip
+    past: list[str] = []
+    for path in sorted(Path(clore_ai.cli.__file__).parent.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                if name in (
+                    "print",
+                    "click.echo",
+                    "click.secho",
+                    "sys.stdout.write",
+                    "sys.stderr.write",
+                ):
+                    past.append(path.name)
+    assert set(past) <= own
