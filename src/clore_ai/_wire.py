@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
 
 from clore_ai._clean import clean
-from clore_ai._json import as_dict, as_id, as_list
+from clore_ai._json import LAST_ID, as_dict, as_id, as_list
 from clore_ai._parse import model, models, read_json
 from clore_ai._secrets import conceal, masked, scrub, scrub_json, texts
 from clore_ai._text import plain
@@ -275,6 +275,8 @@ def _not_json(
 
 def _with_ids(records: list[Body]) -> list[Body]:
     """The records that have an id; one in digits is a number from here on."""
+    if all(type(id_ := r.get("id")) is int and 0 < id_ <= LAST_ID for r in records):
+        return records  # thousands, and as good as always
     found: list[Body] = []
     for record in records:
         number = as_id(record.get("id"))
@@ -282,7 +284,7 @@ def _with_ids(records: list[Body]) -> list[Body]:
             said = plain(repr(record.get("id")), 40)
             _log.warning("Left out a server that has no usable id, but %s.", said)
         else:
-            found.append(record if number is record["id"] else {**record, "id": number})
+            found.append({**record, "id": number})
     return found
 
 
