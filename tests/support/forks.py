@@ -50,6 +50,7 @@ class Forks:
         env: dict[str, str] | None = None,
     ) -> None:
         self._ours, theirs = socket.socketpair()
+        self._asks = threading.Lock()
         with theirs:
             process = subprocess.Popen(
                 [*before, sys.executable, __file__, str(theirs.fileno()), function, *first],
@@ -99,7 +100,7 @@ class Forks:
         """A fork with these first three descriptors: tells its number, then how it ended."""
         ours, theirs = socket.socketpair()
         message = json.dumps(task).encode()
-        with theirs:
+        with theirs, self._asks:
             head = len(message).to_bytes(8, "big")
             socket.send_fds(self._ours, [head], [*ends, theirs.fileno()])
             self._ours.sendall(message)
