@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Callable
 
 import pytest
 from clients import Api, Renting
-from hostile import Machine, Market, tools
 
+from hostile import Machine, Market, tools
 from tests.cli.conftest import renter, take, terminal  # noqa: F401 - fixtures
 from tests.cli.driver import FLEET
 
@@ -58,6 +58,14 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ma
 def machine(build: Callable[..., Machine], bare: Path) -> Machine:
     """One without rsync."""
     return build(bare)
+
+
+@pytest.fixture(params=["rsync", "tar"])
+def either(
+    request: pytest.FixtureRequest, build: Callable[..., Machine], bare: Path, full: Path
+) -> Machine:
+    """A machine with rsync, and one without."""
+    return build(full if request.param == "rsync" else bare)
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import subprocess
+
     from tests.cli.driver import Renter, Result
 
 OUTPUT = "results"
@@ -117,6 +118,15 @@ class Stage:
                 path = here / name
                 found[str(path.relative_to(self.base))] = _seen(path)
         return found
+
+
+def resident_kb(pid: int) -> int:
+    """The most memory that a process has had; 0 where it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
 def _seen(path: Path) -> str:

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from archives import folder, gnu_name, hard_link, member, pax, raw_header, symlink
+
 from clore_ai.exceptions import CloreAPIError
+
+from .stage import resident_kb
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +83,7 @@ KINDS: dict[str, Callable[[Path], bytes]] = {
     "somebody's": lambda _: member("results/z", uid=12345, gid=12345, uname="daemon"),
     "a repository": lambda _: member("results/.git/config") + member("results/.git/hooks/x"),
     "a repository of odd case": lambda _: member("results/.GIT/config") + member("results/.Git/x"),
-    "a repository by short name": lambda _: member("results/git~1/config") + member("results/GIT~1"),
+    "a repository by short name": lambda _: member("results/git~1/x") + member("results/GIT~1"),
     "a repository with a tail": lambda _: member("results/.git./x") + member("results/.git /x"),
     "a repository deep in there": lambda _: member("results/a/b/.git/config"),
     "a file that names a repository": lambda _: member("results/.git", b"gitdir: /tmp/x\n"),
@@ -222,7 +225,7 @@ def test_an_archive_without_an_end_is_cut_off(
     process = stage.began(order, "--max-output", "1MB")
     most_kb, until = 0, time.monotonic() + 60
     while process.poll() is None and time.monotonic() < until:
-        most_kb = max(most_kb, _resident_kb(process.pid))
+        most_kb = max(most_kb, resident_kb(process.pid))
         time.sleep(0.05)
     ended = process.poll() is not None
     if not ended:
@@ -237,15 +240,6 @@ def test_an_archive_without_an_end_is_cut_off(
     stage.tame()
     size = sum(p.lstat().st_size for p in stage.results.rglob("*") if p.is_file())
     assert size <= 1_100_000
-
-
-def _resident_kb(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/status") as status:
-            lines = [line for line in status if line.startswith("VmHWM")]
-    except OSError:
-        return 0
-    return int(lines[0].split()[1]) if lines else 0
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,19 @@ import shutil
 import signal
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING
 
 import pytest
-from hostile import honest
 from waiting import until
+
+from hostile import honest
 
 from .stage import ONE_OUTPUT
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clients import Renting
-    from hostile import Machine
 
+    from hostile import Machine
     from tests.cli.driver import Renter
 
     from .stage import Stage
@@ -40,14 +39,6 @@ chmod 2777 results/set/gid; chmod 3777 results/set; chmod 666 results/new
 echo x > "results/$(printf '\\033]52;c;b3duZWQ=\\007')"
 """
 AS_ROOT = "mknod results/null c 1 3; mknod results/disk b 8 0; chown -R 12345:12345 results\n"
-
-
-@pytest.fixture(params=["rsync", "tar"])
-def either(
-    request: pytest.FixtureRequest, build: Callable[..., Machine], bare: Path, full: Path
-) -> Machine:
-    """A machine with rsync, and one without."""
-    return build(full if request.param == "rsync" else bare)
 
 
 def test_outputs_of_odd_kinds_and_modes_stay_there(
@@ -175,7 +166,7 @@ BIG = 3_000_000
 def test_nobody_sees_half_a_file(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """It is written beside and renamed: a reader sees the file of before, then the whole new one."""
+    """It is written beside and renamed: a reader sees the old file, then the whole new one."""
     slow(machine, 2_000_000)
     (stage.results / "big").write_text("of before")
     sizes: set[int] = set()

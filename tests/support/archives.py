@@ -42,7 +42,7 @@ def hard_link(name: str, link: str) -> bytes:
 
 
 def pax(said: bytes, *, everywhere: bool = False, **fields: str) -> bytes:
-    """A header of PAX for the member that follows, or for all: these fields, and `said` as it is."""
+    """A header of PAX for the next member, or for all: these fields, then `said` as it is."""
     text = b"".join(_record(k.replace("__", "."), v) for k, v in fields.items()) + said
     return _extra(b"g" if everywhere else b"x", text)
 

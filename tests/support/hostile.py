@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 import asyncssh
+from asyncssh.constants import EXTENDED_DATA_STDERR
 from clients import Loop
 
 from clore_sandbox import Sandbox
@@ -37,6 +38,7 @@ Shell = Callable[[int, str], "Sequence[str]"]
 SILENT = ("sleep", "1000000")
 _IMAGE = "hostile/machine:"
 _CHUNK = 65_536
+_ENDS_WITHIN_S = 5.0
 _SFTP = "/usr/lib/openssh/sftp-server"
 _OPEN_ENDED = shlex.quote(
     "import sys; data = sys.stdin.buffer.read(); end = -(-len(data.rstrip(bytes(1))) // 512) * 512;"
@@ -189,6 +191,7 @@ class Machine:
         """End all that runs on it."""
         self.shut()
         end_processes({self._mark: self.home})
+        self._loop.run(_over())
         self._loop.close()
 
     async def _listen(self) -> asyncssh.SSHAcceptor:
@@ -241,6 +244,16 @@ class Machine:
         return code if code >= 0 else 128 - code
 
 
+async def _over() -> None:
+    """Every session has seen its end."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    if left:
+        _, left = await asyncio.wait(left, timeout=_ENDS_WITHIN_S)
+    for each in left:
+        each.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+
+
 async def _feed(source: Any, sink: Any) -> None:
     """What the renter sends."""
     with contextlib.suppress(OSError, asyncssh.Error):
@@ -263,6 +276,20 @@ async def _drain(source: int, sink: Any) -> None:
                 await sink.drain()
     finally:
         pipe.close()
+
+
+class _Session(asyncssh.SSHServerProcess[bytes]):
+    """Its files are the machine's own server's: asyncssh would serve those of the tests."""
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        return subsystem == "sftp"
+
+    def session_started(self) -> None:
+        assert self._chan is not None
+        assert self._conn is not None
+        errors = asyncssh.SSHWriter(self, self._chan, EXTENDED_DATA_STDERR)
+        streams = asyncssh.SSHReader(self, self._chan), asyncssh.SSHWriter(self, self._chan)
+        self._conn.create_task(self._start_process(*streams, errors))  # type: ignore[arg-type]
 
 
 class _Guest(asyncssh.SSHServer):
@@ -298,7 +325,7 @@ class _Guest(asyncssh.SSHServer):
         if machine.most_sessions == machine._guests[self._connection]:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "open failed")
         machine._guests[self._connection] += 1
-        return asyncssh.SSHServerProcess(machine.serve, None, 3, allow_scp=False)
+        return _Session(machine.serve, None, 3, allow_scp=False)
 
 
 @contextlib.contextmanager
