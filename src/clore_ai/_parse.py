@@ -69,7 +69,7 @@ def models(kind: type[M], records: list[dict[str, Any]]) -> list[M]:
             try:
                 found.append(model(kind, record))
             except ResponseError as exc:
-                _log.warning("Left out a record: %s", exc)
+                _log.warning("left out a record: %s", exc)
         return found
 
 

@@ -282,7 +282,7 @@ def _with_ids(records: list[Body]) -> list[Body]:
         number = as_id(record.get("id"))
         if number is None:
             said = plain(repr(record.get("id")), 40)
-            _log.warning("Left out a server that has no usable id, but %s.", said)
+            _log.warning("left out a server that has no usable id, but %s", said)
         else:
             found.append({**record, "id": number})
     return found

@@ -148,7 +148,7 @@ def test_a_record_whose_number_is_none_is_left_out(
         for call, key in ((_wire.marketplace(), "servers"), (_wire.my_orders(), "orders")):
             found: list[Any] = call.parse({key: [{"id": number}, {"id": 5}, {"id": " 6"}]})
             assert [r["id"] if isinstance(r, dict) else r.id for r in found] == [5, 6]
-    assert sum("eft out a" in r.getMessage() for r in caplog.records) == 2
+    assert sum("left out a" in r.getMessage() for r in caplog.records) == 2
 
 
 @pytest.mark.parametrize("reason", [*ODD, ["\x1b"], {"\x1b": "\x9b"}])

@@ -21,6 +21,7 @@ _FILES = {
     "w/train.py": "print('mine')\n",
     "w/results/kept": "mine\n",
     "w/.envrc": "# mine\n",
+    "w/.cloreignore": ".envrc\n",
     "w/.git/HEAD": "ref: refs/heads/main\n",
     "w/.git/config": "[core]\n\tbare = false\n",
     "w/.git/objects/info/packs": "",

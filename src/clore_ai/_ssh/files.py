@@ -400,7 +400,12 @@ def _streamed(
     stopped: Stopped,
 ) -> None:
     mark = listing.new_mark()
-    line = f"cd {place} && printf '\\n%s\\n' {mark} && exec xargs -0 tar -c{follow}f -"
+    # GNU's tar reads a backslash in a name as an escape, unless an option that others lack says so.
+    line = (
+        f"cd {place} && printf '\\n%s\\n' {mark} || exit; raw=--no-unquote; "
+        "tar $raw --version > /dev/null 2>&1 || raw=; "
+        f"exec xargs -0 tar $raw -c{follow}f -"
+    )
     names = b"".join(b"./" + name + b"\0" for name in wanted)
     came = Received()
     with Pulled(ssh(f"exec sh -c {shlex.quote(line)}"), names, stopped) as pulled:

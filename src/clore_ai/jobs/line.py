@@ -138,7 +138,8 @@ class Line:
     async def start(self, script: str) -> Running:
         """Start a script there, its output and errors for the caller to read."""
         mark = listing.new_mark()
-        script = f"printf '\\n%s\\n' {mark}\n{script}"
+        # A line that a start-up file began on either stream ends here.
+        script = f"printf '\\n%s\\n' {mark}; echo >&2\n{script}"
         line = f"exec sh -c {shlex.quote(script)}"
         return Running(await _programs.start_async(self.words(line)), mark)
 

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Callable, Literal, TypeVar
 from clore_ai import _programs, _sizes
 from clore_ai._ssh.files import last_words
 from clore_ai._text import plain
-from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded, TransportError
+from clore_ai.exceptions import (
+    CloreAPIError,
+    NotFoundError,
+    OrderEnded,
+    TransportError,
+    WaitTimeout,
+)
 from clore_ai.jobs import bid, folder, remote
 from clore_ai.jobs.copy import Copier, CopyError
 from clore_ai.jobs.line import Line, Lost
@@ -149,6 +155,8 @@ class Watch:
     async def _as_asked(self) -> Ending:
         if self.wishes.wanted == "detach":
             return "detached"
+        if self.job.over:  # all that is left is to fetch
+            raise CopyError("The fetch of the outputs was broken off.")
         if self.wishes.wanted == "stop" and self._begun:
             ending = asyncio.ensure_future(self._stopped())
             abandoned = asyncio.ensure_future(self._asked("stop"))
@@ -168,6 +176,8 @@ class Watch:
             stop = self._there(lambda line: line.run(remote.stop(self.job.name)))
             await asyncio.wait_for(stop, remote.STOP_GRACE_S + _ANSWERS_WITHIN_S)
             await asyncio.wait_for(code(), _LAST_OUTPUT_S)
+            if self.job.outputs:
+                self.tell("Fetching the outputs, for a minute at most; Ctrl-C leaves them there.")
             await asyncio.wait_for(self._last_fetch(), _LAST_FETCH_S)
         except (asyncio.TimeoutError, CloreAPIError) as exc:
             why = str(exc) or f"the machine did not answer in time ({self._trouble or 'silence'})"
@@ -320,7 +330,7 @@ class Watch:
     async def _first_look(self) -> Order:
         session = self.engine.session
         if self.job.state == "new":
-            return await self.engine.drive(wait.until_ssh(session, self.job.order_id))
+            return await self._boots()
         while True:
             try:
                 order = await self.engine.drive(
@@ -338,6 +348,20 @@ class Watch:
             if not order.active:
                 raise OrderEnded(f"Order {order.id} on server {order.server_id} has ended.", order)
             return order
+
+    async def _boots(self) -> Order:
+        """The order, once SSH greets; the user hears of a wait."""
+        session, order_id = self.engine.session, self.job.order_id
+        begun = time.monotonic()
+        try:
+            return await self.engine.drive(wait.until_ssh(session, order_id, _TOLD_AFTER_S))
+        except WaitTimeout:
+            self.tell(
+                f"Order {order_id} does not answer on SSH yet; machines take 1-6 minutes to start. "
+                "Trying on…"
+            )
+        left = wait.BOOT_DEADLINE_S - (time.monotonic() - begun)
+        return await self.engine.drive(wait.until_ssh(session, order_id, left))
 
     async def _is_there(self, order: Order) -> bool:
         """Does the service say that the order runs? False where it says nothing.
