@@ -139,7 +139,7 @@ class Done:
     out: bytes
     err: bytes
     flooded: bool = False
-    """Was it ended because it wrote more than `Exec.most`?"""
+    """Was it ended because it wrote more than `Exec.most`? Then `out` is empty."""
 
 
 @dataclass(frozen=True)

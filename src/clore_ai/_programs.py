@@ -287,7 +287,8 @@ class _Talk:
         else:
             self.out += piece
             self.flooded = len(self.out) > self._most
-            del self.out[self._most :]
+            if self.flooded:
+                self.out.clear()
         return bool(piece)
 
 

@@ -42,7 +42,7 @@ MOST_BYTES = 50 * 1_000_000_000
 """Of all outputs of a job, unless the user says otherwise."""
 MOST_FILES = 1_000_000
 _LISTS_WITHIN_S, _LISTS_SILENT_S, _ASKS_WITHIN_S = 600.0, 60.0, 30.0
-_LONGEST_LISTING = 1 << 28
+_LONGEST_LISTING = 1 << 26
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _LITTLE_KB = 64
 

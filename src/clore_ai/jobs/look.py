@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Callable
 
 from clore_ai.exceptions import CloreAPIError, OrderEnded
 from clore_ai.jobs import remote
+from clore_ai.jobs.follow import Follower, Silent
 from clore_ai.jobs.line import Line, Lost
 from clore_ai.rental import wait
 from clore_ai.rental.look import orders
@@ -24,7 +25,6 @@ _WITHIN_S = 8.0
 _POLL_S = 0.2
 _TRIES, _PAUSE_S = 5, 1.0
 _CHUNK = 1 << 20
-_LONGEST_LINE = 4096
 
 
 async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
@@ -144,35 +144,24 @@ async def _from_machine(
         before = size
         try:
             await line.open()
-            running = await line.start(remote.follow(job.name, size, wait=follow))
-            words = asyncio.ensure_future(_last(running.errors))
+            follower = Follower(await line.start(remote.follow(job.name, size, wait=follow)))
             try:
-                while piece := await running.read():
+                while piece := await follower.read():
                     show(piece)
                     size += len(piece)
-                await asyncio.wait({words}, timeout=_PAUSE_S)
             finally:
-                await running.end()
-            said = remote.word(words.result()) if words.done() else None
-            words.cancel()
-            if said is not None and (said.size or 0) <= size and said.what != "alive":
+                await follower.end()
+            if follower.last is not None and (follower.last.size or 0) <= size:
                 return
+            raise Lost(follower.other or "the connection was cut")
         except Lost as exc:
             tries = tries + 1 if size == before else 0
-            if tries >= _TRIES:
+            if tries >= _TRIES or isinstance(exc, Silent):
                 raise CloreAPIError(f"Order {order.id} can't be reached now ({exc}).") from exc
         finally:
             with suppress(OSError):
                 await line.close()
         await asyncio.sleep(_PAUSE_S)
-
-
-async def _last(stream: asyncio.StreamReader | None) -> bytes:
-    """The last line that comes."""
-    end = b""
-    while stream is not None and (piece := await stream.read(_CHUNK)):
-        end = (end + piece)[-_LONGEST_LINE:]
-    return end.rstrip().rpartition(b"\n")[2]
 
 
 def _rest(log: Path, size: int, show: Callable[[bytes], object]) -> int:

@@ -28,6 +28,7 @@ from clore_ai.exceptions import (
 )
 from clore_ai.jobs import bid, folder, remote
 from clore_ai.jobs.copy import Copier, CopyError
+from clore_ai.jobs.follow import Follower
 from clore_ai.jobs.line import Line, Lost
 from clore_ai.models import Order
 from clore_ai.rental import wait
@@ -45,16 +46,11 @@ T = TypeVar("T")
 
 _BUSY_SHARE = 10
 """A pause between two fetches is so many times as long as one takes, at least."""
-_SILENT_S = 30.0
-"""The follower says that it is there every 5 s or so."""
-_LAST_WORDS_S = 5.0
 _TRIES = 5
 _TOLD_AFTER_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _ANSWERS_WITHIN_S, _LAST_OUTPUT_S, _LAST_FETCH_S = 5.0, 20.0, 60.0
 """A machine that is to be cancelled has no longer than this to stop, to show and to send."""
-_CHUNK = 1 << 16
-_LONGEST_LINE = 4096
 _MOST_TOLD = 100
 
 Ending = Literal["ended", "stopped", "detached", "lost"]
@@ -412,22 +408,18 @@ class Watch:
 
     async def _follow(self, line: Line) -> remote.Word:
         """Hand on its output from where that is here, to its end."""
-        running = await line.start(remote.follow(self.job.name, self.output.size))
-        said = _Said()
-        words = asyncio.ensure_future(said.read(running.errors))
+        script = remote.follow(self.job.name, self.output.size)
+        follower = Follower(await line.start(script))
         try:
-            while piece := await _within(running.read(), said):
+            while piece := await follower.read():
                 self._is_useful()
                 await self.output.take(piece)
-            # A ProxyCommand that outlived it may hold the other pipe open.
-            await asyncio.wait({words}, timeout=_LAST_WORDS_S)
         finally:
-            self._useful_at = max(self._useful_at, said.heard_at)
-            await running.end()
-            await _cancelled(words)
-        last = said.last
+            self._useful_at = max(self._useful_at, follower.heard_at)
+            await follower.end()
+        last = follower.last
         if last is None or (last.size or 0) > self.output.size:
-            raise Lost(said.other or "the connection was cut")
+            raise Lost(follower.other or "the connection was cut")
         return last
 
     async def _fetch(self, line: Line) -> Fetched:
@@ -461,47 +453,6 @@ class Watch:
                 self.tell(f"{trouble} The job goes on; the fetch is tried again.")
             told = bool(trouble)
             pause = max(self.job.fetch_every_s, _BUSY_SHARE * (time.monotonic() - began))
-
-
-class _Said:
-    """What the follower says beside the output, and when it last said anything."""
-
-    def __init__(self) -> None:
-        self.last: remote.Word | None = None
-        self.other = ""
-        self.at, self.heard_at = time.monotonic(), 0.0
-
-    async def read(self, stream: asyncio.StreamReader | None) -> None:
-        rest = b""
-        while stream is not None and (piece := await stream.read(_CHUNK)):
-            *lines, rest = (rest + piece).split(b"\n")
-            rest = rest[-_LONGEST_LINE:]
-            for line in lines:
-                word = remote.word(line)
-                if word is None:
-                    self.other = plain(line)
-                    continue
-                self.at = self.heard_at = time.monotonic()
-                if word.what != "alive":
-                    self.last = word
-
-
-async def _within(reading: Awaitable[bytes], said: _Said) -> bytes:
-    """What is read; the follower must say something every now and then.
-
-    Raises:
-        Lost: it did not.
-    """
-    task = asyncio.ensure_future(reading)
-    try:
-        while True:
-            done, _ = await asyncio.wait({task}, timeout=_SILENT_S)
-            if done:
-                return task.result()
-            if time.monotonic() - said.at > _SILENT_S:
-                raise Lost(f"nothing was heard for {_SILENT_S:.0f} s")
-    finally:
-        await _cancelled(task)
 
 
 def _amount(count: tuple[int, int]) -> str:

@@ -1,0 +1,86 @@
+"""What a job's follower on the machine says beside the output, and how long it may say nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from clore_ai._text import plain
+from clore_ai.jobs import remote
+from clore_ai.jobs.line import Lost
+
+if TYPE_CHECKING:
+    from clore_ai.jobs.line import Running
+
+SILENT_S = 30.0
+"""The follower says that it is there every 5 s or so."""
+_POLL_S, _LAST_WORDS_S = 1.0, 5.0
+_LONGEST_LINE, _CHUNK = 4096, 1 << 16
+
+
+class Silent(Lost):
+    """The connection stands, and the machine says nothing."""
+
+
+class Follower:
+    """The script `remote.follow` as it runs there: a job's output, and words beside it.
+
+    Args:
+        running: the script; to be ended by `end`.
+    """
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self.last: remote.Word | None = None
+        """The last word but ``alive``."""
+        self.other = ""
+        """The last line that is none of the script's."""
+        self.heard_at = 0.0
+        """When a word came last, by the monotonic clock."""
+        self._begun_at = time.monotonic()
+        self._words = asyncio.ensure_future(self._read_words(running.errors))
+
+    async def read(self) -> bytes:
+        """The next piece of the output; empty at its end, when the words have come too.
+
+        Raises:
+            Silent: neither output nor a word came for `SILENT_S`.
+            Lost: it writes something else.
+        """
+        reading = asyncio.ensure_future(self._running.read())
+        try:
+            while not reading.done():
+                await asyncio.wait({reading}, timeout=_POLL_S)
+                heard_at = max(self.heard_at, self._begun_at)
+                if not reading.done() and time.monotonic() - heard_at > SILENT_S:
+                    raise Silent(f"nothing was heard for {SILENT_S:.0f} s")
+            piece = reading.result()
+        finally:
+            reading.cancel()
+        if not piece:
+            # A ProxyCommand that outlived it may hold the other pipe open.
+            await asyncio.wait({self._words}, timeout=_LAST_WORDS_S)
+        return piece
+
+    async def end(self) -> None:
+        """End it here; the job goes on."""
+        await self._running.end()
+        self._words.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._words
+
+    async def _read_words(self, stream: asyncio.StreamReader | None) -> None:
+        rest = b""
+        while stream is not None and (piece := await stream.read(_CHUNK)):
+            *lines, rest = (rest + piece).split(b"\n")
+            rest = rest[-_LONGEST_LINE:]
+            for line in lines:
+                word = remote.word(line)
+                if word is None:
+                    self.other = plain(line) or self.other
+                    continue
+                self.heard_at = time.monotonic()
+                if word.what != "alive":
+                    self.last = word
