@@ -153,14 +153,17 @@ async def _from_machine(
                 await follower.end()
             if follower.last is not None and (follower.last.size or 0) <= size:
                 return
-            raise Lost(follower.other or "the connection was cut")
+            trouble = follower.other or "the connection was cut"
+        except Silent as exc:
+            tries, trouble = _TRIES, str(exc)
         except Lost as exc:
-            tries = tries + 1 if size == before else 0
-            if tries >= _TRIES or isinstance(exc, Silent):
-                raise CloreAPIError(f"Order {order.id} can't be reached now ({exc}).") from exc
+            trouble = str(exc)
         finally:
             with suppress(OSError):
                 await line.close()
+        tries = tries + 1 if size == before else 0
+        if tries >= _TRIES:
+            raise CloreAPIError(f"Order {order.id} can't be reached now ({trouble}).")
         await asyncio.sleep(_PAUSE_S)
 
 
