@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import httpx
 
 from clore_ai import _interrupts, _programs
+from clore_ai._bounds import Body, bounded, within
 from clore_ai._flow import (
     Backoff,
     Clock,
@@ -69,14 +70,18 @@ _WAIT_BEGINS = tuple(f".{name}.started" for name in _WAITS)
 _NO_GREETING = (OSError, ValueError, OverflowError)
 
 
+_IN_ALL = 4
+"""How many times its time-out, which is for each wait, a request may take."""
 _SHORT_KEY = 12
 _JSON = {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
 
 
 def _headers(settings: Settings) -> dict[bytes, bytes]:
-    return {b"User-Agent": USER_AGENT.encode(), b"Accept": b"application/json"} | (
-        {b"auth": SecretBytes(settings.api_key.encode())} if settings.api_key else {}
-    )
+    return {
+        b"User-Agent": USER_AGENT.encode(),
+        b"Accept": b"application/json",
+        b"Accept-Encoding": b"gzip",  # what `Body` unpacks
+    } | ({b"auth": SecretBytes(settings.api_key.encode())} if settings.api_key else {})
 
 
 @lru_cache(maxsize=1)
@@ -129,8 +134,12 @@ def _local_time() -> Instant:
     return Instant(time.time(), time.monotonic())
 
 
-def _reply(response: httpx.Response, settings: Settings, clock: ServiceClock) -> Reply:
-    kind, content = response.headers.get("content-type", ""), response.content
+def _body(response: httpx.Response) -> Body:
+    return Body(response.headers.get("content-encoding", ""))
+
+
+def _reply(response: httpx.Response, body: Body, settings: Settings, clock: ServiceClock) -> Reply:
+    kind, content = response.headers.get("content-type", ""), body.content
     # Neither a page of somebody in between nor what a cache had kept tells the service's time.
     if "date" in response.headers and "json" in kind and "age" not in response.headers:
         clock.told(response.headers["date"], _local_time(), response.elapsed.total_seconds())
@@ -138,7 +147,8 @@ def _reply(response: httpx.Response, settings: Settings, clock: ServiceClock) ->
     if settings.api_key is not None and len(settings.api_key) >= _SHORT_KEY:
         for form in forms(settings.api_key):
             content = content.replace(form.encode(), MASK.encode())
-    return Reply(response.status_code, kind, content, response.headers.get("location"))
+    where = response.headers.get("location")
+    return Reply(response.status_code, kind, content, where, whole=body.whole)
 
 
 def _bare(exc: BaseException) -> BaseException:
@@ -191,6 +201,7 @@ class Driver:
         self._client = httpx.Client(
             headers=_headers(settings), timeout=timeout_s, verify=_trust(settings)
         )
+        bounded(self._client)
         # 001's client has no close(), and 004's examples do not call it.
         self._finalizer = weakref.finalize(self, self._client.close)
         self._lock = threading.Lock()
@@ -261,9 +272,16 @@ class Driver:
         exchange, start = _exchange(self._settings, step), time.monotonic()
         try:
             request = _request(self._client, self._settings.base_url, step, trace)
-            with _interrupts.deferred():
-                response = self._client.send(request)
-            reply = _reply(response, self._settings, self._clock)
+            with _interrupts.deferred(), within(min(step.within_s, self._timeout_s * _IN_ALL)):
+                response = self._client.send(request, stream=True)
+                try:
+                    body = _body(response)
+                    for piece in response.iter_raw():
+                        if not body.add(piece):
+                            break
+                finally:
+                    response.close()
+            reply = _reply(response, body, self._settings, self._clock)
         except BaseException as exc:  # noqa: BLE001 - raised again, bare
             exchange.failed(exc, time.monotonic() - start)
             _no_answer(call, self._settings.base_url, _bare(exc))
@@ -302,11 +320,13 @@ class AsyncDriver:
 
     def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
         self._settings = settings
+        self._timeout_s = timeout_s
         self._limiter = limiter
         self._clock = ServiceClock()
         self._client = httpx.AsyncClient(
             headers=_headers(settings), timeout=timeout_s, verify=_trust(settings)
         )
+        bounded(self._client)
         self._running: dict[str, asyncio.Task[Any]] = {}
 
     async def close(self) -> None:
@@ -363,7 +383,18 @@ class AsyncDriver:
         exchange, start = _exchange(self._settings, step), time.monotonic()
         try:
             request = _request(self._client, self._settings.base_url, step, trace)
-            reply = _reply(await self._client.send(request), self._settings, self._clock)
+            with within(min(step.within_s, self._timeout_s * _IN_ALL)):
+                response = await self._client.send(request, stream=True)
+                pieces = response.aiter_raw()
+                try:
+                    body = _body(response)
+                    async for piece in pieces:
+                        if not body.add(piece):
+                            break
+                finally:
+                    await pieces.aclose()  # type: ignore[attr-defined]  # a generator
+                    await response.aclose()
+            reply = _reply(response, body, self._settings, self._clock)
         except BaseException as exc:  # noqa: BLE001 - raised again, bare
             exchange.failed(exc, time.monotonic() - start)
             _no_answer(call, self._settings.base_url, _bare(exc))
@@ -390,8 +421,14 @@ class AsyncDriver:
 def _posted(step: Post) -> Posted:
     try:
         with httpx.Client(headers=_JSON, timeout=step.within_s, verify=_tls()) as client:
+            bounded(client)
             heard = {"trace": _heard}
-            return Posted(client.post(step.url, content=step.body, extensions=heard).status_code)
+            # Of what it says to that, nothing is read.
+            with (
+                within(step.within_s),
+                client.stream("POST", step.url, content=step.body, extensions=heard) as response,
+            ):
+                return Posted(response.status_code)
     except _FAILURES as exc:
         return Posted(None, _why(exc))
 
@@ -399,7 +436,10 @@ def _posted(step: Post) -> Posted:
 async def _posted_async(step: Post) -> Posted:
     try:
         async with httpx.AsyncClient(headers=_JSON, timeout=step.within_s, verify=_tls()) as client:
-            return Posted((await client.post(step.url, content=step.body)).status_code)
+            bounded(client)
+            with within(step.within_s):
+                async with client.stream("POST", step.url, content=step.body) as response:
+                    return Posted(response.status_code)
     except _FAILURES as exc:
         return Posted(None, _why(exc))
 

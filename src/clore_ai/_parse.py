@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=BaseModel)
 _log = logging.getLogger("clore_ai")
+_MOST_VALUES = 8_000_000
+"""More than the longest answer that is read needs, and no more than a few seconds allow."""
 _MOST_DIGITS = 4_000
 """Python reads 4,300, and pydantic."""
 
@@ -38,9 +40,11 @@ def read_json(content: bytes) -> tuple[object, bool]:
     character, bytes that are no UTF-8, a number of thousands of digits (None).
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: it is not JSON, or holds too many values.
         RecursionError: it is far too deep.
     """
+    if content.count(b",") > _MOST_VALUES:
+        raise ValueError("too many values")
     with _no_collection():
         try:
             return from_json(content), may_be_unfit(content)

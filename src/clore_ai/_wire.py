@@ -38,7 +38,10 @@ _SERVER_ERROR = 500
 _RATE_LIMITED = 429
 _CODE_RATE_LIMITED = 5
 _CODE_FIELD = 6
+_HIGHEST_CODE = 9_999
+"""A number above it is no code: it may have thousands of digits."""
 _LONGEST_PAGE = 10_000
+_MOST_RECORDS = 200_000
 
 HINTS = {
     "server-dont-exist": "no such server; list them with `clore search`",
@@ -73,6 +76,8 @@ class Reply:
     content_type: str
     content: bytes = field(repr=False)
     location: str | None = None
+    whole: bool = True
+    """False where there was more than an answer may hold; the content is its beginning."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
     if body is None:
         raise _not_json(call, reply)
     code: object = body.get("code")
-    if isinstance(code, bool) or not isinstance(code, int):
+    if isinstance(code, bool) or not isinstance(code, int) or abs(code) > _HIGHEST_CODE:
         if reply.status == _RATE_LIMITED:
             code = _CODE_RATE_LIMITED
         else:
@@ -203,7 +208,9 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
 
 
 def _body(call: Call[Any], reply: Reply) -> Body | None:
-    """The answer, fit to print and its secrets concealed; None where it is not JSON."""
+    """The answer, fit to print and its secrets concealed; None where it is not JSON, or whole."""
+    if not reply.whole:
+        return None
     try:
         value, may_be_unfit = read_json(reply.content)
         body = as_dict(value) or {}
@@ -243,7 +250,9 @@ def _not_json(
     call: Call[Any], reply: Reply, what: str | None = None, body: Body | None = None
 ) -> CloreAPIError:
     """The error for an answer that the service itself would not send."""
-    text = reply.content[:_LONGEST_PAGE].decode("utf-8", "replace")
+    if not reply.whole:
+        what = f"an answer of more than {len(reply.content) >> 20} MiB"
+    text = reply.content[: _LONGEST_PAGE * reply.whole].decode("utf-8", "replace")
     text = " ".join(scrub(text, texts(call.body)).split())[:80]
     if text.startswith(("{", "[")):  # it may hold secrets, which only JSON that is whole names
         text = json.dumps(masked(body))[:80] if body else f"{len(reply.content)} bytes of JSON"
@@ -268,8 +277,9 @@ def _not_json(
     return ResponseError(
         f"{call.path}: {what} (HTTP {status}" + (f": {text!r}" if text else "") + ").",
         status=status,
-        # What stopped at a proxy with 4xx was not acted on; a 5xx or a damaged 2xx may have been.
-        maybe_acted=status >= _SERVER_ERROR or _OK <= status < _REDIRECT,
+        # What stopped at a proxy with 4xx was not acted on; a 5xx or a damaged 2xx may have been,
+        # and so may what the service answered to, in a form of its own.
+        maybe_acted=status >= _SERVER_ERROR or _OK <= status < _REDIRECT or "code" in (body or ()),
     )
 
 
@@ -292,6 +302,8 @@ def _list(body: Body, key: str, path: str) -> list[Body]:
     value = as_list(body.get(key))
     if value is None:
         raise ResponseError(f"{path}: the answer holds no list {key!r}.", 0, body)
+    if len(value) > _MOST_RECORDS:
+        raise ResponseError(f"{path}: the answer lists {len(value):,} {key}, which can't be.", 0)
     return [record for v in value if (record := as_dict(v)) is not None]
 
 

@@ -67,7 +67,7 @@ class AsyncCloreAI(Facade[AsyncDriver]):
     Args:
         api_key: else ``CLORE_API_KEY``, else the config file. Only `marketplace` works without.
         base_url: else ``CLORE_BASE_URL``, else the config file, else the real service.
-        timeout: seconds that each attempt may wait for the network.
+        timeout: seconds of each wait for the network; an attempt may take four times that in all.
         max_retries: how often a call may be sent again.
         state: a folder that keeps the ledger for later and for other processes, and the pace of
             all of them; True for the state folder of the command line (``CLORE_HOME``,

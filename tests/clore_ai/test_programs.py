@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from leaks import answering
 from waiting import until
+from wire import Wire
 
 from clore_ai import AsyncCloreAI, CloreAI
 from clore_ai._flow import Done, Exec, Flow, Post, Posted
@@ -208,3 +209,22 @@ def test_why_nothing_came_back_names_no_address(drive: Any) -> None:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/x"
         assert drive(sent(Post(url, b"", 0.3))) == Posted(None, "no answer in time")
     assert "secret" not in repr(Post("http://h/secret", b""))
+
+
+@pytest.mark.parametrize(
+    ("answer", "posted"),
+    [
+        ([b"HTTP/1.1 200 OK\r\n\r\n", *[b"a" * 65_536] * 10_000], Posted(200)),
+        ([b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"], Posted(200)),
+        ([b"HTTP/1.1 200 OK\r\nX: ", *[b"a"] * 1_000], Posted(None, "no answer in time")),
+    ],
+    ids=["endless", "a body that never comes", "dripped headers"],
+)
+def test_of_an_answer_to_what_is_posted_only_the_status_is_read(
+    drive: Any, answer: list[bytes], posted: Posted
+) -> None:
+    """Its receiver can neither fill the memory nor hold the watch up."""
+    with Wire(lambda *_: wire.drip(answer, 0.001 if len(answer) > 1_001 else 0.05)) as wire:
+        start = time.monotonic()
+        assert drive(sent(Post(wire.url, b"{}", 0.5))) == posted
+        assert time.monotonic() - start < 5
