@@ -122,7 +122,7 @@ def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
     session.ledger.open(intent)
     try:
         _afford(session, intent, now)
-        return (yield from _send(session, intent, body))
+        return (yield from _send(session, intent, body, before))
     finally:
         if intent.state == "open":  # stopped in mid-course, by Ctrl-C say
             why = "stopped before its order was known"
@@ -148,7 +148,9 @@ def _write(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: A
             setattr(intent, name, value)
 
 
-def _send(session: Session, intent: Intent, body: dict[str, Any]) -> Flow[Order]:
+def _send(
+    session: Session, intent: Intent, body: dict[str, Any], before: list[Order]
+) -> Flow[Order]:
     failure: CloreAPIError | None = None
     sent: dict[str, Any] = {}
     try:
@@ -159,7 +161,7 @@ def _send(session: Session, intent: Intent, body: dict[str, Any]) -> Flow[Order]
             raise
         failure = exc
     _write(session, intent, answered_at=(yield from clock()).wall)
-    order = yield from _told(session, intent, sent)
+    order = yield from _told(session, intent, sent, {order.id for order in before})
     if order is None:
         order = yield from _look(session, intent, session.look_for_s)
     if order is not None:
@@ -189,16 +191,39 @@ def _before(session: Session, server_id: int) -> Flow[list[Order]]:
         yield Sleep(_LONGEST_PAUSE_S)
 
 
-def _told(session: Session, intent: Intent, sent: dict[str, Any]) -> Flow[Order | None]:
-    """The order where the answer holds it, as 002 (`order_id`) and 004 (`order`) have it."""
-    full = as_dict(sent.get("order"))
-    order_id = sent.get("order_id")
-    if full is not None:
-        with suppress(ResponseError):
-            order = model(Order, full)
-            return (yield from _claim(session, intent, order))
-    if isinstance(order_id, int) and not isinstance(order_id, bool):
-        intent.order_id = order_id
+def _told(
+    session: Session, intent: Intent, sent: dict[str, Any], known: set[int]
+) -> Flow[Order | None]:
+    """The order where the answer holds it, as 002 (`order_id`) and 004 (`order`) have it.
+
+    An id alone is noted in the intent, to be looked for. One that was there before, or is another
+    intent's, can't be its own; an order of another server can't, and two ids that differ say
+    nothing.
+    """
+    found = [
+        order
+        for raw in (sent.get("order"), {"order_id": sent.get("order_id")})
+        if (order := _order(raw)) is not None
+    ]
+    taken = known | _claimed(session, intent)
+    if len({order.id for order in found}) != 1 or found[0].id in taken:
+        return None
+    order = found[0]
+    if order.server_id == intent.server_id and order.active and look.in_time(order, intent):
+        return (yield from _claim(session, intent, order))
+    if order.server_id is None:
+        intent.order_id = order.id
+    return None
+
+
+def _order(raw: object) -> Order | None:
+    """An order whose id is a whole number; true, 1.0 and "1" are none."""
+    record = as_dict(raw) or {}
+    ids = [each for name in ("id", "order_id") if (each := record.get(name)) is not None]
+    if not ids or any(type(each) is not int or each != ids[0] for each in ids):
+        return None
+    with suppress(ResponseError):
+        return model(Order, record)
     return None
 
 
@@ -214,6 +239,9 @@ def _look(session: Session, intent: Intent, for_s: float) -> Flow[Order | None]:
             rows = yield from request(_wire.my_orders(include_completed=last), session.rules)
         except CloreAPIError:
             rows = []  # the order, not this request, is what matters: look on until the deadline
+        ours = (None, intent.server_id)
+        if any(o.id == intent.order_id and o.server_id not in ours for o in rows):
+            intent.order_id = None  # the answer named an order of another server
         order = match(intent, rows, _claimed(session, intent))
         if order is not None:
             claimed = yield from _claim(session, intent, order)

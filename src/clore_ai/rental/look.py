@@ -133,19 +133,19 @@ def match(intent: Intent, rows: Iterable[Order], claimed: set[int]) -> Order | N
     """The order that came of an intent, among `rows`; None while there is none."""
     for order in sorted(rows, key=lambda o: o.id):
         if intent.order_id is not None:
-            if order.id == intent.order_id:
+            if order.id == intent.order_id and order.server_id in (None, intent.server_id):
                 return order
         elif (
             order.server_id == intent.server_id
             and order.id not in intent.known_ids
             and order.id not in claimed
-            and _in_time(order, intent)
+            and in_time(order, intent)
         ):
             return order
     return None
 
 
-def _in_time(order: Order, intent: Intent) -> bool:
+def in_time(order: Order, intent: Intent) -> bool:
     """Was it made between the sending and soon after the answer? Ids ascend; clocks can differ."""
     if order.ct is None:
         return True
