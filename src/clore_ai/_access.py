@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Callable
 from urllib.parse import urlsplit
 
 from clore_ai._ssh.target import USER, Target, options
-from clore_ai.config import private_folder, unwritable, write_private
+from clore_ai.config import private_folder, read_private, unwritable, write_private
 from clore_ai.exceptions import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ class Access:
     def known(self, order: Order) -> bool:
         """Is this order's folder there, and not that of an earlier order with the same id?"""
         try:
-            created = (self.folder(order.id) / "created").read_text("utf-8").strip()
-        except OSError:
+            created = read_private(self.folder(order.id) / "created").decode().strip()
+            return not created or order.ct is None or float(created) == order.ct
+        except (OSError, ValueError):  # there is none, or it is damaged
             return False
-        return not created or order.ct is None or float(created) == order.ct
 
     def forget(self, order_id: int) -> None:
         """Remove an ended order's files."""
@@ -83,10 +83,10 @@ class Access:
         """
         folder = self.folder(order_id)
         try:
-            private = Path((folder / "identity").read_text("utf-8").strip())
+            private = Path(read_private(folder / "identity").decode().strip())
             if private.is_file():
                 return private
-        except OSError:
+        except (OSError, ValueError):
             pass
         return folder / "key.pub" if (folder / "key.pub").is_file() else None
 

@@ -13,6 +13,7 @@ import platform
 import re
 import threading
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, Union
 
 from clore_ai._interrupts import deferred
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+
+_MOST_PIECES = 64
+"""Of 64 KiB each: what is kept here is a few of them at most."""
 
 
 def file_of(folder: Path | None, what: str, account: str) -> Path | None:
@@ -104,8 +108,9 @@ Kept = Union[Memory[T], File[T]]
 
 
 def _read(file: int) -> bytes:
+    """Its content; of a monster the beginning, which is damaged then."""
     os.lseek(file, 0, os.SEEK_SET)
-    return b"".join(iter(lambda: os.read(file, 1 << 16), b""))
+    return b"".join(islice(iter(lambda: os.read(file, 1 << 16), b""), _MOST_PIECES))
 
 
 def _write(file: int, content: bytes) -> None:

@@ -13,12 +13,14 @@ from io import FileIO
 from typing import TYPE_CHECKING
 
 from clore_ai._interrupts import deferred, waiting
+from clore_ai.config import regular
 from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)  # a pipe holds nobody up
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
@@ -79,8 +81,10 @@ class FileLock:
         if self._file is not None:
             raise ValueError(f"{self._path.name} is held already")
         try:
-            self._file = FileIO(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+            self._file = FileIO(os.open(self._path, _FLAGS, 0o600), "r+")
+            regular(self.file)
         except OSError as exc:
+            self.release()
             raise ConfigError(
                 f"{self._path} can't be opened ({exc.strerror}); name a folder of your own with "
                 "CLORE_HOME."

@@ -13,11 +13,11 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable
 
 from clore_ai._json import as_dict, as_list
 from clore_ai._lock import FileLock
-from clore_ai.config import private_folder, write_private
+from clore_ai.config import open_private, private_folder, write_private
 from clore_ai.ledger import MemoryLock
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from clore_ai._flow import Instant
 
 _SAME_CLOCK_S = 5.0
-_LONGEST_HEAD = 1_000
+_LONGEST_HEAD, _LONGEST = 1_000, 128 << 20
+_UNUSABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
+"""What a file that is damaged raises when it is read."""
 LONGEST_S = 6.0
 """How long whoever holds a lock may take, its turn in the pace included."""
 _LOCKS = 3
@@ -109,13 +111,12 @@ class MarketFile:
         if self._path is None:
             return None
         try:
-            with self._path.open(encoding="utf-8") as file:
-                head = as_dict(json.loads(file.readline(_LONGEST_HEAD))) or {}
-                mono, local = float(head["mono"]), float(head["local"])
+            with open_private(self._path) as file:
+                mono, local = _times(file)
                 if not _age_s(mono, local, now) < below_s:
                     return None
-                listed = as_list(json.loads(file.read())) or []
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+                listed = as_list(json.loads(file.read(_LONGEST))) or []
+        except _UNUSABLE:
             return None
         records = [record for each in listed if (record := as_dict(each)) is not None]
         self._newest = Market(records, mono, local)
@@ -135,10 +136,16 @@ def _free(lock: FileLock) -> None:
 def _held_s(path: Path, now: Instant) -> float:
     """For how long a lock has been held; 0 where its holder does not say."""
     try:
-        head = json.loads(path.read_text("utf-8"))
-        return _age_s(float(head["mono"]), float(head["local"]), now)
-    except (OSError, ValueError, KeyError, TypeError):
+        with open_private(path) as file:
+            return _age_s(*_times(file), now)
+    except _UNUSABLE:
         return 0.0
+
+
+def _times(file: BinaryIO) -> tuple[float, float]:
+    """What `_head` made, on the file's first line."""
+    head = as_dict(json.loads(file.readline(_LONGEST_HEAD))) or {}
+    return float(head["mono"]), float(head["local"])
 
 
 def _age_s(mono: float, local: float, now: Instant) -> float:

@@ -9,14 +9,16 @@ contexts, each a set of the same settings, chosen by ``CLORE_CONTEXT`` or the se
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shlex
+import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, BinaryIO, Callable
 from urllib.parse import urlsplit
 
 from clore_ai._json import as_dict
@@ -112,7 +114,8 @@ def load() -> dict[str, Any]:
     except ConfigError:
         return {}
     try:
-        content = conceal(as_dict(json.loads(path.read_text("utf-8"))))
+        _own(path)
+        content = conceal(as_dict(json.loads(read_private(path).decode("utf-8"))))
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError) as exc:
@@ -125,6 +128,15 @@ def load() -> dict[str, Any]:
     if content is None:
         raise ConfigError(f'{path} must hold a JSON object such as {{"api_key": "…"}}.')
     return content
+
+
+def _own(path: Path) -> None:
+    """Whoever writes the file says where the key is sent: that is the user, or root, alone."""
+    if hasattr(os, "geteuid") and path.stat().st_uid not in (0, os.geteuid()):
+        raise ConfigError(
+            f"{path} belongs to another user, who could have your key sent elsewhere; make it "
+            "yours (chown), or name a folder of your own with CLORE_HOME."
+        )
 
 
 def in_force(content: dict[str, Any]) -> dict[str, Any]:
@@ -208,7 +220,11 @@ def folder_for(name: str) -> Path:
     Raises:
         ConfigError: it can't be made.
     """
-    home = state_folder()
+    return folder_in(state_folder(), name)
+
+
+def folder_in(home: Path, name: str) -> Path:
+    """As `folder_for`, in another state folder."""
     try:
         return private_folder(private_folder(home) / name)
     except OSError as exc:
@@ -220,6 +236,36 @@ def unwritable(home: Path, exc: OSError) -> str:
     return (
         f"The state folder {home} can't be written ({exc.strerror}); name another with CLORE_HOME."
     )
+
+
+def open_private(path: Path) -> BinaryIO:
+    """A file of ours, to be read: no pipe and no device, which have no end.
+
+    Raises:
+        OSError: it can't be opened, or is no file.
+    """
+    file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    try:
+        regular(file.fileno())
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_private(path: Path, most: int = 1 << 20) -> bytes:
+    """The content of a file of ours; as `open_private`, and OSError where it is above `most`."""
+    with open_private(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return content
+
+
+def regular(file: int) -> None:
+    """Raise OSError where an open file is a device or a pipe."""
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        raise OSError(errno.EINVAL, "it is no file")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -12,12 +12,14 @@ do no network I/O. The rules, none of which bars a host for ever unless the user
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from clore_ai._database import Database
+from clore_ai._rows import read
 from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ _STEPS = (
         place TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, at REAL NOT NULL, note TEXT,
         PRIMARY KEY (place, kind, id))
     """,
+)
+_LOST = (
+    "What was seen of hosts is lost, and whom you blocked may be rented again: block them anew "
+    "(clore hosts block), and run the command again."
 )
 _LINE = re.compile(r"(?P<owner>owner[:\s]\s*)?(?P<id>[0-9]{1,18})\s*(#\s*(?P<note>.*))?")
 
@@ -133,7 +139,7 @@ class Hosts:
 
     def __init__(self, folder: Path | None = None, place: str = "") -> None:
         self.folder, self.place = folder, place
-        self._database = Database(None if folder is None else folder / FILE, _STEPS)
+        self._database = Database(None if folder is None else folder / FILE, _STEPS, _LOST)
 
     def close(self) -> None:
         """Close the file; what is in memory stays."""
@@ -142,7 +148,7 @@ class Hosts:
 
     def begun(self) -> bool:
         """Is there a memory yet? Asking makes no file."""
-        return self.folder is None or (self.folder / FILE).exists()
+        return self.folder is None or os.path.lexists(self.folder / FILE)
 
     def note(self, sight: Sight) -> None:
         """Keep what was seen; what is older than 90 days goes."""
@@ -165,10 +171,7 @@ class Hosts:
                 "WHERE place = ? ORDER BY at, rowid",
                 (self.place,),
             )
-            return [
-                Sight(r[0], r[1], r[2], bool(r[3]), r[4], boot_s=r[5], mbit_s=r[6], disk_mb_s=r[7])
-                for r in rows
-            ]
+            return [read(Sight, dict(row)) for row in rows]
 
     def blocks(self) -> list[Block]:
         """Whom the user blocked."""
@@ -179,7 +182,7 @@ class Hosts:
                 "SELECT kind, id, at, note FROM blocked WHERE place = ? ORDER BY kind DESC, id",
                 (self.place,),
             )
-            return [Block(*row) for row in rows]
+            return [read(Block, dict(row)) for row in rows]
 
     def block(self, blocks: Iterable[Block]) -> None:
         """Rent none of these until they are allowed again."""

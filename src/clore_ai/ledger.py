@@ -15,12 +15,14 @@ import json
 import os
 import threading
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from clore_ai._database import Database
 from clore_ai._interrupts import deferred
 from clore_ai._lock import FileLock
-from clore_ai.config import private_folder
+from clore_ai._rows import DamagedError, read
+from clore_ai.config import folder_in
+from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,6 +36,8 @@ USD_VALUE = "USD"
 """The unit of a budget over all coins, by what they are worth; others are a coin's name."""
 
 FILE = "ledger.sqlite"
+_NO_ID = 2**63
+"""No order has such an id, and SQLite can't be asked for it."""
 
 _STEPS = (
     """
@@ -178,7 +182,7 @@ class Ledger:
                 return MemoryLock(self._locks.setdefault(name, threading.Lock()))
         digest = hashlib.sha256(f"{self.account}\n{name}".encode()).hexdigest()[:16]
         self.intents(0)  # says in one sentence what is wrong with the folder
-        return FileLock(private_folder(self.folder / "locks") / digest)
+        return FileLock(folder_in(self.folder, "locks") / digest)
 
     def open(self, intent: Intent) -> Intent | None:
         """Record an intent before anything is sent.
@@ -277,7 +281,7 @@ class Ledger:
                 "SELECT unit, per, amount FROM budgets WHERE account = ? ORDER BY unit, per",
                 (self.account,),
             )
-            return [Budget(*row) for row in rows]
+            return [read(Budget, dict(row)) for row in rows]
 
     def set_budget(self, budget: Budget) -> None:
         """Set a budget in place of that of the same unit and period, if any."""
@@ -302,6 +306,8 @@ class Ledger:
 
     def by_order(self, order_id: int) -> Intent | None:
         """The intent that `order_id` came of."""
+        if not 0 < order_id < _NO_ID:
+            return None
         with self._database.transaction(write=False) as db:
             found = self._select(db, "order_id = ?", order_id)
         return found[0] if found else None
@@ -324,6 +330,22 @@ class Ledger:
                 (f"mended {self.account}",),
             ).fetchone()
         return None if row is None else str(row[0])
+
+    def check_loss(self) -> None:
+        """Before something is rented: budgets and refs may just have been lost. Said once.
+
+        Raises:
+            ConfigError: the ledger was found damaged by this process, and begun anew.
+        """
+        self.intents(0)
+        aside, self._database.aside = self._database.aside, None
+        if aside is not None:
+            raise ConfigError(
+                f"The ledger was damaged, so nothing was rented: it is kept as {aside}, and a new "
+                "one was begun. Your budgets are lost, and what was rented under a ref is not "
+                "known by it: see clore orders, set budgets anew (clore budget set), and run the "
+                "command again."
+            )
 
     def mended(self) -> None:
         """Say that what it held of this account was found again, as far as it can be."""
@@ -354,7 +376,7 @@ class Ledger:
                 "SELECT coin, at, balance FROM balances WHERE account = ? ORDER BY rowid",
                 (self.account,),
             )
-            return [Balance(*row) for row in rows]
+            return [read(Balance, dict(row)) for row in rows]
 
     def _select(
         self, db: sqlite3.Connection, where: str, *values: object, limit: int = -1
@@ -368,7 +390,7 @@ class Ledger:
     def _by_ref(self, db: sqlite3.Connection, client_ref: str | None) -> Intent | None:
         if client_ref is None:
             return None
-        found = self._select(db, "client_ref = ? AND state != 'refused'", client_ref)
+        found = self._select(db, "client_ref = ? AND state != 'refused'", _plain(client_ref))
         return found[0] if found else None
 
 
@@ -394,6 +416,9 @@ class MemoryLock:
 
 
 def _plain(value: object) -> object:
+    """As a column holds it; what is no character, half of a pair from a command line, is `?`."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
     return (
         json.dumps(sorted(cast("frozenset[int]", value))) if isinstance(value, frozenset) else value
     )
@@ -419,6 +444,12 @@ def _set(intent: Intent, changes: dict[str, Any]) -> None:
 
 def _intent(row: sqlite3.Row) -> Intent:
     values = {name: row[name] for name in _COLUMNS}
-    values["known_ids"] = frozenset(json.loads(values["known_ids"]))
-    values["untold"] = bool(values["untold"])
-    return Intent(**values)
+    try:
+        known_ids = frozenset(json.loads(values["known_ids"]))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise DamagedError(f"a row's known_ids can't be read: {exc}") from exc
+    intent = read(Intent, {**values, "known_ids": ""})
+    if intent.state not in get_args(State):
+        raise DamagedError(f"a row's state can't be {intent.state!r}")
+    intent.known_ids = known_ids
+    return intent

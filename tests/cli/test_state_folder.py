@@ -189,7 +189,7 @@ def test_a_disk_that_fills_up_meanwhile(renter: Renter, tmp_path: Path, pages: i
         renter("cancel", int(done.stdout))
 
 
-@pytest.mark.parametrize("how", ["noise", "cut", "empty"])
+@pytest.mark.parametrize("how", ["noise", "cut", "zeros", "empty", "a bit", "no text"])
 def test_a_damaged_ledger_is_kept_aside_and_rebuilt(renter: Renter, how: str) -> None:
     """The next command says where it is; what runs is in the new one, and nothing is an orphan."""
     order = renter.rent("--purpose", "training")
@@ -198,6 +198,12 @@ def test_a_damaged_ledger_is_kept_aside_and_rebuilt(renter: Renter, how: str) ->
         path.write_bytes(os.urandom(20_000))
     elif how == "cut":
         path.write_bytes(path.read_bytes()[:5000])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how in ("a bit", "no text"):  # in the schema: a name of a table, or no character any more
+        content = bytearray(path.read_bytes())
+        content[content.index(b"TABLE intents") + 8] ^= 1 if how == "a bit" else 0x80
+        path.write_bytes(content)
     else:
         with path.open("r+b") as file:
             file.seek(100)
@@ -225,3 +231,33 @@ def test_a_damaged_ledger_and_no_network(renter: Renter) -> None:
     assert "rebuilt from your orders (1)" in renter("wallets").err
     assert renter("orphans", "--check").out == ""
     renter("cancel", order)
+
+
+def test_a_row_that_is_damaged_rents_nothing(renter: Renter) -> None:
+    """Found in the midst of a command: exit 2 and where it is kept; orders can be cancelled."""
+    order = renter.rent()
+    path = renter.home / "ledger.sqlite"
+    for words, code in ((("deploy", renter.server(), *WORDS), 2), (("orders",), 0)):
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE intents SET known_ids = '[1,'")
+        db.close()
+        said = renter(*words, fails=code).err
+        assert "ledger.sqlite was damaged (a row's known_ids" in said
+        assert "it is kept as" in said
+        renter("orders")
+    path.write_bytes(b"")
+    said = renter("deploy", renter.server(), *WORDS, "--ref", "a", fails=2).err
+    assert "damaged, so nothing was rented" in said
+    assert "clore budget set" in said
+    assert renter.orders() == [order]
+    assert f"Cancelled: order {order}." in renter("cancel", order).err
+
+
+def test_a_job_whose_record_is_damaged(renter: Renter) -> None:
+    """`jobs` says so and shows the others; what names it exits with 2 and says how to forget it."""
+    place = renter.home / "jobs" / "3"
+    place.mkdir(parents=True)
+    (place / "job.json").write_text('{"id": 3, "outputs": "../../.ssh"}')
+    assert "Job 3 can't be read" in renter("jobs").err
+    for command in ("logs", "attach", "stop"):
+        assert f"move {place} away" in renter(command, 3, fails=2).err

@@ -29,6 +29,8 @@ def command(limit: int, as_json: bool) -> None:  # noqa: FBT001 - an option
     """
     with connect(ask=False) as api:
         kept = _job.jobs_of(api)
+        for sentence in kept.damaged():
+            _output.note(sentence)
         found = kept.all()[-limit:]
         states = _follow.states(api, kept, found)
         _see_to(kept, found, states)

@@ -9,17 +9,22 @@ of it.
 from __future__ import annotations
 
 import json
+import math
+import re
 import secrets
 import shutil
 import time
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
 
-from clore_ai._json import as_dict
+from pydantic import TypeAdapter
+
 from clore_ai._lock import FileLock
 from clore_ai._ssh.files import MOST_BYTES
-from clore_ai.config import private_folder, unwritable, write_private
+from clore_ai.config import private_folder, read_private, unwritable, write_private
 from clore_ai.exceptions import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
@@ -28,6 +33,10 @@ if TYPE_CHECKING:
 
 State = Literal["new", "running", "ended", "stopped", "lost"]
 _OVER = ("ended", "stopped", "lost")
+_LATEST = 1e11
+"""Unix seconds: what is later is no time."""
+_LONGEST = 8 << 20
+"""Of a record: its command may be as long as a command line."""
 _BEGINS_S = 10.0
 """A job that is so young may not be held yet by the command that makes it."""
 
@@ -128,17 +137,23 @@ class Jobs:
 
         Raises:
             NotFoundError: there is none with this number, of this account.
+            ConfigError: its record is damaged.
         """
-        job = self._read(number)
+        job = self._read(number) if _NUMBER(str(number)) else None
         if job is None or job.account != self.account:
             known = ", ".join(str(each.id) for each in self.all()[-5:]) or "none"
             raise NotFoundError(f"There is no job {number} (latest: {known}). See: clore jobs")
         return job
 
     def all(self) -> list[Job]:
-        """The account's jobs, oldest first."""
-        found = [self._read(number) for number in sorted(self._numbers())]
-        return [job for job in found if job is not None and job.account == self.account]
+        """The account's jobs, oldest first; without those whose record is damaged."""
+        found: list[Job] = []
+        for number in sorted(self._numbers()):
+            with suppress(ConfigError):
+                job = self._read(number)
+                if job is not None and job.account == self.account:
+                    found.append(job)
+        return found
 
     def folder(self, number: int) -> Path:
         """Where one job is kept."""
@@ -187,18 +202,69 @@ class Jobs:
         with self.hold(number) as mine:
             return not mine
 
+    def damaged(self) -> list[str]:
+        """A sentence on each record that can't be read, whoever's it is."""
+        found: list[str] = []
+        for number in sorted(self._numbers()):
+            try:
+                self._read(number)
+            except ConfigError as exc:
+                found.append(str(exc))
+        return found
+
     def _numbers(self) -> list[int]:
         try:
-            return [int(each.name) for each in self._folder.iterdir() if each.name.isdigit()]
+            return [int(each.name) for each in self._folder.iterdir() if _NUMBER(each.name)]
         except FileNotFoundError:
             return []
         except OSError as exc:
             raise ConfigError(f"{self._folder} can't be read: {exc.strerror}.") from exc
 
     def _read(self, number: int) -> Job | None:
+        """None where it is being made just now.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        path = self.folder(number) / "job.json"
         try:
-            found = as_dict(json.loads((self.folder(number) / "job.json").read_text("utf-8")))
-            known = {each.name for each in fields(Job)}
-            return Job(**{k: v for k, v in (found or {}).items() if k in known})
-        except (OSError, ValueError, TypeError):  # being made just now, or damaged
+            job = _adapter().validate_json(read_private(path, _LONGEST), strict=True)
+        except FileNotFoundError:
             return None
+        except (OSError, ValueError):
+            job = None
+        if job is None or not _sound(job, number):
+            raise ConfigError(
+                f"Job {number} can't be read: {path} is damaged. Its machine may still run, see "
+                f"clore orders; to forget the job, move {path.parent} away."
+            )
+        return job
+
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}").fullmatch
+_NAME = re.compile(r"[0-9]+-[0-9a-f]{8}").fullmatch
+
+
+@cache
+def _adapter() -> TypeAdapter[Job]:
+    return TypeAdapter(Job)
+
+
+def _sound(job: Job, number: int) -> bool:
+    """Are the numbers, times and paths of a record such as we write?"""
+    times = (job.begun_at, job.ended_at or 0.0, job.lost_after_s, job.fetch_every_s)
+    return (
+        job.id == number
+        and _NAME(job.name) is not None
+        and 0 <= job.order_id < 1 << 63
+        and all(0 <= each < _LATEST for each in times)
+        and 0 <= (job.max_bid_usd or 0.0) < math.inf
+        and all(_inside(each) for each in job.outputs)
+        and "\0" not in "".join((job.folder, job.work, *job.command))
+    )
+
+
+def _inside(output: str) -> bool:
+    """Is it below the working folder, as `clore run` takes it?"""
+    path = PurePath(output)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

@@ -54,8 +54,9 @@ def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Fl
         CloreAPIError: a refusal; nothing was rented.
         BudgetError: it would go over a budget; nothing was rented.
         OrderUncertain: an order may exist; it carries the intent.
-        ConfigError: the ledger can't be written; nothing was rented.
+        ConfigError: the ledger can't be written, or was damaged; nothing was rented.
     """
+    session.ledger.check_loss()
     with ExitStack() as locks:
         if terms.client_ref is not None:
             order = yield from earlier(session, terms.client_ref, locks)

@@ -1,0 +1,58 @@
+"""Rows of our databases as dataclasses; a row that was never written so is damage. Pure.
+
+A flipped bit in a row's header turns a number into a text, and one in a number makes a time of the
+year 30,000 of it: what reads such a row must not be the first to notice.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from dataclasses import fields
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+T = TypeVar("T")
+
+_LATEST = 1e11
+"""Unix seconds: the year 5138. What is later is no time."""
+_TYPES: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "bool": (int,),
+    "float": (float, int),
+    "None": (type(None),),
+}
+"""What a column may hold, by a word of the field's type; text for every other word."""
+
+
+class DamagedError(sqlite3.DatabaseError):
+    """What SQLite can read, and what was never written so."""
+
+
+def read(kind: type[T], values: dict[str, Any]) -> T:
+    """`kind(**values)` of a row: a dataclass, of whose fields each has the type that it says.
+
+    Raises:
+        DamagedError: it has not, or a number or a time is none.
+    """
+    found: dict[str, Any] = {}
+    for name, words in _fields(cast("Hashable", kind)):
+        value: object = values[name]
+        if not isinstance(value, tuple(t for word in words for t in _TYPES.get(word, (str,)))):
+            raise DamagedError(f"a row's {name} can't be {type(value).__name__}")
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise DamagedError(f"a row's {name} is no number")
+            if name.endswith("at") and not 0 <= value < _LATEST:
+                raise DamagedError(f"a row's {name} is no time")
+        found[name] = bool(value) if words == ("bool",) else value
+    return kind(**found)
+
+
+@lru_cache
+def _fields(kind: type[Any]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The fields of a dataclass, and the words of their types."""
+    return tuple((each.name, tuple(str(each.type).split(" | "))) for each in fields(kind))
