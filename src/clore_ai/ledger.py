@@ -180,7 +180,8 @@ class Ledger:
         if self.folder is None:
             with self._threads:
                 return MemoryLock(self._locks.setdefault(name, threading.Lock()))
-        digest = hashlib.sha256(f"{self.account}\n{name}".encode()).hexdigest()[:16]
+        text = f"{self.account}\n{name}".encode("utf-8", "backslashreplace")
+        digest = hashlib.sha256(text).hexdigest()[:16]
         self.intents(0)  # says in one sentence what is wrong with the folder
         return FileLock(folder_in(self.folder, "locks") / digest)
 
@@ -416,9 +417,9 @@ class MemoryLock:
 
 
 def _plain(value: object) -> object:
-    """As a column holds it; what is no character, half of a pair from a command line, is `?`."""
+    """As a column holds it; a byte of a command line that is no character is written out."""
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return value.encode("utf-8", "backslashreplace").decode()
     return (
         json.dumps(sorted(cast("frozenset[int]", value))) if isinstance(value, frozenset) else value
     )

@@ -225,3 +225,15 @@ def test_locks_by_name(ledger: Ledger) -> None:
     assert same.try_acquire()
     same.release()
     other.release()
+
+
+def test_a_ref_of_any_bytes(ledger: Ledger) -> None:
+    """A command line may hold what is no text: two such refs are two, and neither is an error."""
+    wishes = [intent(ref="\udcff"), intent(ref="\udcfe", purpose="\ud800")]
+    for wish in wishes:
+        assert ledger.open(wish) is None
+        lock = ledger.lock(f"ref {wish.client_ref}")
+        assert lock.try_acquire()
+        lock.release()
+    found = [ledger.by_ref(wish.client_ref or "") for wish in wishes]
+    assert [each and each.id for each in found] == [wish.id for wish in wishes]

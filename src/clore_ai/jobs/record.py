@@ -259,6 +259,7 @@ def _sound(job: Job, number: int) -> bool:
         and 0 <= job.order_id < 1 << 63
         and all(0 <= each < _LATEST for each in times)
         and 0 <= (job.max_bid_usd or 0.0) < math.inf
+        and job.max_output >= 0
         and all(_inside(each) for each in job.outputs)
         and "\0" not in "".join((job.folder, job.work, *job.command))
     )
