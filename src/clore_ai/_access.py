@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 from urllib.parse import urlsplit
@@ -88,7 +89,10 @@ class Access:
                 return private
         except (OSError, ValueError):
             pass
-        return folder / "key.pub" if (folder / "key.pub").is_file() else None
+        public = folder / "key.pub"
+        with suppress(OSError):  # closed to us
+            return public if public.is_file() else None
+        return None
 
     def target(
         self,
