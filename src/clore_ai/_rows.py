@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_LATEST = 1e11
+LATEST = 1e11
 """Unix seconds: the year 5138. What is later is no time."""
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
@@ -46,7 +46,7 @@ def read(kind: type[T], values: dict[str, Any]) -> T:
         if isinstance(value, float):
             if not math.isfinite(value):
                 raise DamagedError(f"a row's {name} is no number")
-            if name.endswith("at") and not 0 <= value < _LATEST:
+            if name.endswith("at") and not 0 <= value < LATEST:
                 raise DamagedError(f"a row's {name} is no time")
         found[name] = bool(value) if words == ("bool",) else value
     return kind(**found)

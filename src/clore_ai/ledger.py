@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from clore_ai._database import Database
 from clore_ai._interrupts import deferred
+from clore_ai._json import LAST_ID
 from clore_ai._lock import FileLock
 from clore_ai._rows import DamagedError, read
 from clore_ai.config import folder_in
@@ -36,8 +37,6 @@ USD_VALUE = "USD"
 """The unit of a budget over all coins, by what they are worth; others are a coin's name."""
 
 FILE = "ledger.sqlite"
-_NO_ID = 2**63
-"""No order has such an id, and SQLite can't be asked for it."""
 
 _STEPS = (
     """
@@ -307,7 +306,7 @@ class Ledger:
 
     def by_order(self, order_id: int) -> Intent | None:
         """The intent that `order_id` came of."""
-        if not 0 < order_id < _NO_ID:
+        if not 0 < order_id <= LAST_ID:  # SQLite can't be asked for it
             return None
         with self._database.transaction(write=False) as db:
             found = self._select(db, "order_id = ?", order_id)

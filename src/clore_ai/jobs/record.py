@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter
 
+from clore_ai._json import LAST_ID
 from clore_ai._lock import FileLock
+from clore_ai._rows import LATEST
 from clore_ai._ssh.files import MOST_BYTES
 from clore_ai.config import private_folder, read_private, unwritable, write_private
 from clore_ai.exceptions import ConfigError, NotFoundError
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
 
 State = Literal["new", "running", "ended", "stopped", "lost"]
 _OVER = ("ended", "stopped", "lost")
-_LATEST = 1e11
-"""Unix seconds: what is later is no time."""
 _LONGEST = 8 << 20
 """Of a record: its command may be as long as a command line."""
 _BEGINS_S = 10.0
@@ -256,8 +256,8 @@ def _sound(job: Job, number: int) -> bool:
     return (
         job.id == number
         and _NAME(job.name) is not None
-        and 0 <= job.order_id < 1 << 63
-        and all(0 <= each < _LATEST for each in times)
+        and 0 <= job.order_id <= LAST_ID
+        and all(0 <= each < LATEST for each in times)
         and 0 <= (job.max_bid_usd or 0.0) < math.inf
         and job.max_output >= 0
         and all(_inside(each) for each in job.outputs)
