@@ -100,7 +100,9 @@ def test_a_silent_machine_at_every_step(
 
     With --cancel the order is gone then; no ssh is left.
     """
-    steps = STEPS if number == "SIGINT" else (0, 3)
+    # A terminal that is closed before the job runs leaves clore to start it, until the machine
+    # counts as lost.
+    steps = {"SIGINT": STEPS, "SIGTERM": (0, 3), "SIGHUP": (3,)}[number]
     machines = {step: build(bare) for step in steps}
     orders = {step: renter.rent("--image", machines[step].image) for step in steps}
 
