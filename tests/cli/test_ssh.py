@@ -155,3 +155,20 @@ def _wait_a_second(user: Renter, order: int) -> None:
 
     (kept,) = user.home.glob(f"orders/*/{order}/created")
     until(lambda: time.time() > float(kept.read_text()) + 1, "the next second")
+
+
+def test_a_public_key_that_was_given_as_text_finds_its_private_one(
+    renter: Renter, tmp_path: Path
+) -> None:
+    """`--ssh-key TEXT`: the key in ``~/.ssh`` that it belongs to opens the order, and no other."""
+    folder = tmp_path / ".ssh"
+    folder.mkdir(mode=0o700)
+    for name in ("id_ed25519", "work"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True
+        )
+    order = renter.rent("--ssh-key", (folder / "work.pub").read_text())
+    how = renter("ssh", order, "--json").data["command"]
+    assert f'IdentityFile="{folder / "work"}"' in how
+    assert not [word for word in how if "id_ed25519" in word]
+    assert renter("ssh", order, "--", "echo in").out == "in\n"

@@ -77,7 +77,8 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
             return
         # From here on money is spent: whatever happens, the user learns the order's id.
         try:
-            if plan is not None or not api.session.access.known(order):
+            is_new = plan is not None and identity is not None
+            if is_new or not api.session.access.known(order):
                 _keep(api, order, identity)
             if not options["as_json"]:
                 _output.line(order.id)

@@ -157,7 +157,7 @@ def run(
 
     def tell(event: SpotEvent) -> None:
         _tell(flight, event, as_json=options["as_json"])
-        if event.event == "rented" and flight.new_order is not None:
+        if event.event == "rented" and flight.new_order is not None and identity is not None:
             api.session.access.remember(flight.new_order, identity)
 
     flight.tell = tell

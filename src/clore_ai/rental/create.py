@@ -63,7 +63,19 @@ def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Fl
             if order is not None:
                 return order
         yield from _hold(session, locks, on_server(body["renting_server"]))
-        return (yield from _rent(session, body, terms))
+        order = yield from _rent(session, body, terms)
+    _keep_key(session, order, body.get("ssh_key"))
+    return order
+
+
+def _keep_key(session: Session, order: Order, public: str | None) -> None:
+    """Note which key opens the order: no other one is offered to its machine."""
+    if public is None or session.ledger.folder is None:
+        return
+    try:
+        session.access.remember(order, None, public)
+    except OSError as exc:
+        session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}.")
 
 
 def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order | None]:

@@ -246,7 +246,8 @@ def _see_to(
 
 
 def _remember(session: Session, order: Order, identity: Path | None) -> None:
-    if session.access.known(order) and session.access.identity(order.id) is not None:
+    has_key = session.access.identity(order.id) is not None
+    if session.access.known(order) and (identity is None or has_key):
         return
     try:
         session.access.remember(order, identity)
