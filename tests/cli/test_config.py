@@ -60,3 +60,13 @@ def test_contexts(renter: Renter) -> None:
     user("config", "set", "context", "there", fails=2)
     user("config", "set", "context", "here")
     assert user.with_(CLORE_API_KEY="")("wallets").out.startswith("Coin\t")
+
+
+def test_ssh_options_are_checked_and_explained(nobody: Clore) -> None:
+    """What OpenSSH or we can't take is refused; what is taken is said to go to strangers."""
+    done = nobody("config", "set", "ssh_options", "-J me@host.example -o Compression=yes")
+    assert "which belongs to a stranger" in done.err
+    assert nobody("config", "get", "ssh_options").out.startswith("-J me@host.example")
+    for value in ("-J x -A y", "-o NoSuchOption=yes", "-o Port=many", "host", "-J ' h"):
+        assert "ssh" in nobody("config", "set", "ssh_options", value, fails=2).err
+    assert "host.example" in nobody("config", "get", "ssh_options").out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -172,3 +173,32 @@ def test_a_public_key_that_was_given_as_text_finds_its_private_one(
     assert f'IdentityFile="{folder / "work"}"' in how
     assert not [word for word in how if "id_ed25519" in word]
     assert renter("ssh", order, "--", "echo in").out == "in\n"
+
+
+_RELAY = """
+import socket, sys, threading
+open({said!r}, "a").write("gone through\\n")
+there = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+def back():
+    while piece := there.recv(65536):
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+threading.Thread(target=back, daemon=True).start()
+while piece := sys.stdin.buffer.read1(65536):
+    there.sendall(piece)
+"""
+
+
+def test_a_jump_host_of_the_settings_is_gone_through(renter: Renter, tmp_path: Path) -> None:
+    """`ssh_options` counts for every way in; here a program that hands the connection on."""
+    order = renter.rent()
+    said = tmp_path / "jumped"
+    jump = tmp_path / "jump"
+    jump.write_text(f"#!{sys.executable}\n{_RELAY.format(said=str(said))}")
+    jump.chmod(0o700)
+    renter("config", "set", "ssh_options", f"-o 'ProxyCommand={jump} %h %p'")
+    assert renter("ssh", order, "--", "echo in").out == "in\n"
+    folder = tmp_path / "w"
+    folder.mkdir()
+    renter("run", "--order", order, "--folder", folder, "--", "true")
+    assert len(said.read_text().splitlines()) == 2  # one each: a run keeps its connection

@@ -29,7 +29,17 @@ def command() -> None:
     """
 
 
-@command.command("set")
+class _Set(click.Command):
+    """Takes a value that begins with a dash and holds a space, as ssh_options may, as a value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``--`` before it."""
+        dashed = (i for i, word in enumerate(args) if word.startswith("-") and " " in word)
+        at = next(dashed, len(args))
+        return super().parse_args(ctx, args if "--" in args else [*args[:at], "--", *args[at:]])
+
+
+@command.command("set", cls=_Set)
 @click.argument("key")
 @click.argument("value", required=False)
 @_context

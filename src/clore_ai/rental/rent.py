@@ -246,8 +246,7 @@ def _see_to(
 
 
 def _remember(session: Session, order: Order, identity: Path | None) -> None:
-    has_key = session.access.identity(order.id) is not None
-    if session.access.known(order) and (identity is None or has_key):
+    if session.access.known(order) and identity in (None, session.access.identity(order.id)):
         return
     try:
         session.access.remember(order, identity)
