@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from clore_ai import _tunnel
 from clore_ai._drive import AsyncDriver, Driver
-from clore_ai._ssh.files import MOST_BYTES
+from clore_ai._ssh.fetch import MOST_BYTES
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.rental import inside, rent
 

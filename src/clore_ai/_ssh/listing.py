@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+WITHIN_S, SILENT_S = 600.0, 60.0
+"""How long an answer may take, and how long nothing of it may come."""
+LONGEST = 1 << 26
+"""Bytes of an answer."""
 _S = 1_000_000_000
 _SETTLED_S = 2
 _TOOLS = (b"find", b"stat", b"xargs", b"tar")

@@ -19,6 +19,12 @@ SILENT_S = 120.0
 """So long may nothing move: the slowest disk is faster than that."""
 WITHIN_S = 6 * 3600.0
 SSH_FAILED = 255
+
+Stopped = Callable[[], bool]
+"""Whether to leave off."""
+Ssh = Callable[[str], "tuple[str, ...]"]
+"""The words that run a line of the shell there."""
+
 _MOST_NOISE = 1 << 22
 _CHUNK = 1 << 16
 _POLL_S = 0.1

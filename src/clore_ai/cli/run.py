@@ -73,7 +73,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     and exits with the command's own code. A dropped connection does not end it. One argument is a
     shell line; several are quoted each. All options may stand in clore.toml.
     """
-    from clore_ai._ssh.files import MOST_BYTES  # noqa: PLC0415 - not for --help
+    from clore_ai._ssh.fetch import MOST_BYTES  # noqa: PLC0415 - not for --help
 
     interrupt_by_any()
     _job_file_trust.ask(options, typed=bool(words))

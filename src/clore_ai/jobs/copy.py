@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from clore_ai import _programs
 from clore_ai._json import as_dict
-from clore_ai._ssh import files
+from clore_ai._ssh.failures import CopyFailedError, CutError, FullError
+from clore_ai._ssh.fetch import Fetched, fetch
+from clore_ai._ssh.put import put
 from clore_ai._text import plain
 from clore_ai.config import write_private
 from clore_ai.exceptions import CloreAPIError
@@ -73,17 +75,17 @@ class Copier:
         changed = {os.fsencode(path) for path in now if before.get(path) not in (None, now[path])}
         pairs = [(os.fsencode(path), os.fsencode(path)) for path in now]
 
-        def put(stopped: Callable[[], bool]) -> tuple[int, int]:
-            return files.put(
+        def go(stopped: Callable[[], bool]) -> tuple[int, int]:
+            return put(
                 self.line.words, self._place, self.folder, pairs, changed=changed, stopped=stopped
             )
 
-        went = await self._done(put, "upload the working folder")
+        went = await self._done(go, "upload the working folder")
         with suppress(OSError):  # then all of it goes next time
             write_private(sent, json.dumps(now))
         return went
 
-    async def fetch(self, outputs: Sequence[str], most: int) -> files.Fetched:
+    async def fetch(self, outputs: Sequence[str], most: int) -> Fetched:
         """Bring these folders or files back, as they are now.
 
         Args:
@@ -94,12 +96,12 @@ class Copier:
             Lost, NoRoomError, CopyError: they are not all here.
         """
 
-        def fetch(stopped: Callable[[], bool]) -> files.Fetched:
-            return files.fetch(
+        def come(stopped: Callable[[], bool]) -> Fetched:
+            return fetch(
                 self.line.words, self._place, outputs, self.folder, most=most, stopped=stopped
             )
 
-        return await self._done(fetch, "fetch the outputs")
+        return await self._done(come, "fetch the outputs")
 
     @property
     def _place(self) -> str:
@@ -117,12 +119,12 @@ class Copier:
     async def _done(self, work: Callable[[Callable[[], bool]], T], what: str) -> T:
         try:
             return await _programs.in_thread(work)
-        except files.CutError as exc:
+        except CutError as exc:
             raise Lost(f"{exc}, while trying to {what}", moved=exc.moved) from exc
-        except files.FullError as exc:
+        except FullError as exc:
             place = "The machine's disk" if exc.there else f"The disk of {self.folder}"
             raise NoRoomError(f"{place} is full: can't {what}.", there=exc.there) from exc
-        except files.CopyFailedError as exc:
+        except CopyFailedError as exc:
             if not await self.line.lives():
                 raise Lost(f"{exc}, while trying to {what}") from exc
             raise CopyError(f"Can't {what}: {exc}.") from exc

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 from clore_ai._json import LAST_ID
 from clore_ai._lock import FileLock
 from clore_ai._rows import LATEST
-from clore_ai._ssh.files import MOST_BYTES
+from clore_ai._ssh.fetch import MOST_BYTES
 from clore_ai.config import private_folder, read_private, unwritable, write_private
 from clore_ai.exceptions import ConfigError, NotFoundError
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Literal, TypeVar
 
 from clore_ai import _programs, _sizes
-from clore_ai._ssh.files import last_words
+from clore_ai._ssh.failures import last_words
 from clore_ai._text import plain
 from clore_ai.exceptions import (
     CloreAPIError,
@@ -36,7 +36,7 @@ from clore_ai.rental import wait
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from clore_ai._ssh.files import Fetched
+    from clore_ai._ssh.fetch import Fetched
     from clore_ai.jobs.contents import Upload
     from clore_ai.jobs.engine import Engine
     from clore_ai.jobs.output import Output
