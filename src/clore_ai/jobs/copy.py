@@ -68,7 +68,9 @@ class Copier:
         before, now = _read(sent), self._state(paths)
         gone = [os.fsencode(path) for path in before if path not in now]
         if gone:
-            done = await self.line.fed(f"cd {self._place} && xargs -0 rm -f --", remove(gone))
+            done = await self.line.fed(
+                f"mkdir -p {self._place} && cd {self._place} && xargs -0 rm -f --", remove(gone)
+            )
             if done.code != 0:
                 raise CopyError(f"Old files can't be removed there: {plain(done.err)}")
         # The machine counts whole seconds: a change within one shows only here.
