@@ -15,7 +15,7 @@ from clore_ai import _programs
 from clore_ai._flow import Exec
 from clore_ai._ssh import listing
 from clore_ai._ssh.failures import CopyFailedError, CutError, failed, not_here
-from clore_ai._ssh.gate import refusal
+from clore_ai._ssh.gate import is_below, refusal
 from clore_ai._ssh.pulled import Pulled
 from clore_ai._ssh.receive import (
     BadStreamError,
@@ -162,7 +162,10 @@ def _brought(
         if stopped():
             raise CutError("it was stopped")
         goal = here[entry.path]
-        top = _top(goal, tops)
+        top = next((each for each in tops if is_below(goal, each)), None)
+        if top is None:
+            found.refused[plain(entry.path)] = "it was not asked for"
+            continue
         why = refusal(entry, goal, top)
         if why is None and entry.is_folder:
             why = _made(tree, goal)
@@ -193,11 +196,6 @@ def _tree(root: Path, own: Sequence[tuple[bytes, ...]] = ()) -> Tree:
         return Tree(root, own)
     except OSError as exc:
         raise not_here(exc) from exc
-
-
-def _top(goal: bytes, tops: Sequence[bytes]) -> bytes:
-    """The output that it belongs to."""
-    return next((each for each in tops if goal == each or goal.startswith(each + b"/")), tops[0])
 
 
 def _within(wanted: dict[bytes, Wanted], most: int, most_files: int) -> dict[bytes, Wanted]:

@@ -43,6 +43,11 @@ _IGNORED_BY_FILE_SYSTEMS = " ."
 """Windows and others drop these from the end of a name."""
 
 
+def is_below(goal: bytes, top: bytes) -> bool:
+    """Is it this output, or in it?"""
+    return top in (b".", goal) or goal.startswith(top + b"/")
+
+
 def refusal(entry: Entry, goal: bytes, top: bytes) -> str | None:
     """Why an entry is not taken; None if it may be.
 

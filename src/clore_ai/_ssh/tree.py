@@ -70,6 +70,7 @@ class Tree:
         """What is there now; None for nothing. A link is itself."""
         try:
             place = self._enter(names[:-1], make=False)
+            _is_one(names[-1])
             return os.stat(names[-1], dir_fd=place, follow_symlinks=False)
         except (FileNotFoundError, NotADirectoryError, InTheWayError):
             return None
@@ -80,6 +81,7 @@ class Tree:
         Raises:
             OSError, InTheWayError: there is none.
         """
+        _is_one(names[-1])
         file = os.open(names[-1], _READ, dir_fd=self._enter(names[:-1], make=False))
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
@@ -95,6 +97,7 @@ class Tree:
             InTheWayError: a link or a file is on the way, or a folder in its place.
             OSError: it can't be written. What was there is still there.
         """
+        _is_one(names[-1])
         place = self._enter(names[:-1], make=True)
         self._sweep(names[:-1], place)
         part = _part()
@@ -120,6 +123,7 @@ class Tree:
         Raises:
             InTheWayError, OSError: likewise.
         """
+        _is_one(names[-1])
         place, part = self._enter(names[:-1], make=True), _part()
         os.symlink(goal, part, dir_fd=place)
         try:
@@ -133,6 +137,8 @@ class Tree:
 
     def _enter(self, names: tuple[bytes, ...], *, make: bool) -> int:
         """The folder, open; the ones on the way stay open for the next that is near."""
+        for name in names:
+            _is_one(name)
         same = 0
         while same < min(len(names), len(self._open)) and self._open[same][0] == names[same]:
             same += 1
@@ -183,6 +189,11 @@ def names_of(path: bytes) -> tuple[bytes, ...]:
 def is_part(name: bytes) -> bool:
     """Is it a name under which files are written before they are renamed?"""
     return _PART.fullmatch(name) is not None
+
+
+def _is_one(name: bytes) -> None:
+    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+        raise InTheWayError("its path leads elsewhere")
 
 
 def _part() -> bytes:

@@ -103,3 +103,23 @@ def test_what_a_killed_fetch_left_is_removed_after_a_day(root: Path) -> None:
     with Tree(root) as tree:
         tree.write((b"f",), [b"1"], 0o644, 0)
     assert (root / os.fsdecode(part)).exists()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(b"..", b"outside", b"kept"), (b"a", b"..", b"..", b"outside", b"kept"), (b"..",), (b"",),
+     (b"a", b""), (b".",), (b"a/../../outside/kept",), (b"a\0b",)],
+)  # fmt: skip
+def test_no_name_leads_elsewhere(root: Path, names: tuple[bytes, ...]) -> None:
+    """Whatever a caller lets through."""
+    with Tree(root) as tree:
+        for act in (
+            lambda: tree.write(names, [b"evil"], 0o644, 0),
+            lambda: tree.link(names, b"x", 0),
+            lambda: tree.folder(names),
+            lambda: os.close(tree.reader(names)),
+        ):
+            with pytest.raises(InTheWayError, match="leads elsewhere"):
+                act()
+        assert tree.state(names) is None
+    assert (root.parent / "outside" / "kept").read_text() == "mine"
