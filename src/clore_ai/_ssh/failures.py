@@ -41,8 +41,6 @@ def not_here(exc: OSError) -> CopyFailedError:
 
 
 def cut(done: Done) -> CutError:
-    if done.flooded:
-        return CutError("the machine sends more than it was asked for")
     if done.code is None:
         return CutError("the machine does not answer")
     return CutError(plain(done.err) or "the connection was cut")
@@ -50,6 +48,8 @@ def cut(done: Done) -> CutError:
 
 def failed(done: Done) -> CopyFailedError:
     """Why there is no answer to go by."""
+    if done.flooded:
+        return CopyFailedError("the machine answers with more than it was asked for")
     if done.code in (None, SSH_FAILED):
         return cut(done)
     return CopyFailedError(last_words(done.err) or f"a shell there ended with {done.code}")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 50 * 1_000_000_000
 """Of all outputs of a job, unless the user says otherwise."""
-MOST_FILES = 1_000_000
+MOST_FILES = 500_000
 
 
 @dataclass
@@ -134,6 +134,11 @@ def _listed(
         stopped,
     )
     found = listing.read(mark, done.out)
+    if done.flooded:
+        raise CopyFailedError(
+            f"the list of its files is longer than {listing.LONGEST >> 20} MiB; let the job pack "
+            "them into one file"
+        )
     if found is None:
         raise failed(done)
     if found.lacks:

@@ -108,7 +108,7 @@ def _alike(here: os.stat_result, there: listing.Entry) -> bool:
 
 def _not_there(ssh: Ssh, place: str, done: Done, size: int, stopped: Stopped) -> CopyFailedError:
     """Why an upload failed. What another program says in words decides nothing."""
-    if done.code in (None, SSH_FAILED):
+    if not done.flooded and done.code in (None, SSH_FAILED):
         return cut(done)
     asked = _programs.run(Exec(ssh(f"df -Pk {place}"), b"", _ASKS_WITHIN_S), stopped)
     cells = asked.out.decode("utf-8", "replace").strip().rpartition("\n")[2].split()
