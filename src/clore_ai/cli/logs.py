@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from clore_ai.jobs import Job
 
 
+_MOST_JSON = 1 << 26
+
+
 @click.command()
 @click.argument("job_id", type=int)
 @click.option("-f", "--follow", is_flag=True, help="Go on as long as the job runs.")
@@ -27,17 +30,26 @@ def command(job_id: int, follow: bool, as_json: bool) -> None:  # noqa: FBT001 -
     """
     from clore_ai.jobs.look import read  # noqa: PLC0415 - not for --help
 
-    whole: list[bytes] = []
+    whole = bytearray()
+
+    def keep(piece: bytes) -> None:
+        whole.extend(piece)
+        if len(whole) > _MOST_JSON:
+            raise click.ClickException(
+                f"Job {job_id} has written more than {_MOST_JSON >> 20} MiB, which is too long for "
+                f"--json. To a file: clore logs {job_id} > FILE"
+            )
+
     console = Console()
     with connect(ask=False) as api:
         kept = _job.jobs_of(api)
         job = kept.get(job_id)
-        show = whole.append if as_json else console.show
+        show = keep if as_json else console.show
         sys.stdout.flush()
         api.in_loop(lambda engine: read(engine, kept, job, show, follow=follow))
         job = kept.get(job_id)
     if as_json:
-        _output.data({**_job.row(job), "output": b"".join(whole).decode("utf-8", "replace")})
+        _output.data({**_job.row(job), "output": whole.decode("utf-8", "replace")})
     else:
         _say(job)
 

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
+MOST_KEPT = 1 << 30
+"""Bytes of a log: the machine may write without end, and this disk has one."""
+
+
 class Output:
     """Appends to `log`, and hands on to `show`, which may block and may raise `OSError`.
 
     Args:
-        log: kept private; what it holds already is the beginning.
+        log: kept private; what it holds already is the beginning. It holds `most` at most.
         show: None: nobody looks on.
         tell: is told in a sentence where either takes no more.
     """
@@ -31,8 +35,11 @@ class Output:
         log: Path,
         show: Callable[[bytes], object] | None = None,
         tell: Callable[[str], object] = lambda _said: None,
+        *,
+        most: int = MOST_KEPT,
     ) -> None:
         self._show, self._tell, self._log = show, tell, log
+        self._most = most
         self._file: int | None = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.size = os.fstat(self._file).st_size
         self.unseen = False
@@ -74,10 +81,18 @@ class Output:
     def _keep(self, piece: bytes) -> None:
         if self._file is None:
             return
-        left = memoryview(piece)
+        left = memoryview(piece)[: max(0, self._most - self.size)]
+        is_full = len(left) < len(piece)
         try:
             while left:
                 left = left[os.write(self._file, left) :]
         except OSError as exc:
             self.close()
             self._tell(f"{self._log} can't be written ({exc.strerror}); the job goes on.")
+            return
+        if is_full:
+            self.close()
+            self._tell(
+                f"The job has written more than {self._most >> 20:,} MiB; the rest is shown, and "
+                f"not kept in {self._log}."
+            )

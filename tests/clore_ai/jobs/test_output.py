@@ -1,0 +1,29 @@
+"""A job's output: kept in its log, shown, and bounded."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from clore_ai.jobs.output import Output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_a_log_holds_so_much_and_no_more(tmp_path: Path) -> None:
+    """What comes after is shown; the user hears once that it is not kept."""
+    said: list[str] = []
+    shown: list[bytes] = []
+
+    async def work() -> int:
+        with Output(tmp_path / "log", shown.append, said.append, most=10) as output:
+            for piece in (b"12345", b"678901", b"more"):
+                await output.take(piece)
+            return output.size
+
+    assert asyncio.run(work()) == 15
+    assert (tmp_path / "log").read_bytes() == b"1234567890"
+    assert b"".join(shown) == b"12345678901more"
+    assert len(said) == 1
+    assert "not kept" in said[0]
