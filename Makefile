@@ -34,8 +34,8 @@ types: $(READY)  ## mypy and pyright, both strict
 	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
 tests: $(READY)  ## The test-suite; ARGS="-k name" narrows it
-	@sh tools/need.sh ssh:openssh-client scp:openssh-client sftp:openssh-client rsync:rsync tmux:tmux curl:curl ps:procps
-	@sh tools/need.sh bwrap:bubblewrap setpriv:util-linux python3:python3 /usr/lib/openssh/sftp-server:openssh-sftp-server || echo "The tests that need them are skipped." >&2
+	@sh tools/need.sh ssh:openssh-client scp:openssh-client sftp:openssh-client rsync:rsync tmux:tmux curl:curl ps:procps git:git
+	@sh tools/need.sh busybox:busybox-static bwrap:bubblewrap setpriv:util-linux python3:python3 /usr/lib/openssh/sftp-server:openssh-sftp-server || echo "The tests that need them are skipped." >&2
 	@$(BIN)/pytest -n 6 --dist worksteal $(ARGS)
 
 soak: $(READY)  ## 20,000 random schedules of faults and stops, 500 of clore run, 35,000 Ctrl-C (an hour)
@@ -47,7 +47,7 @@ soak: $(READY)  ## 20,000 random schedules of faults and stops, 500 of clore run
 
 bench: $(READY)  ## The figures, side by side with PyPI's clore-ai 0.1.1
 	@sh tools/need.sh ssh:openssh-client
-	@sh tools/need.sh wrk:wrk bwrap:bubblewrap setpriv:util-linux initdb:postgresql || echo "The figures that need them are not run." >&2
+	@sh tools/need.sh wrk:wrk rsync:rsync bwrap:bubblewrap setpriv:util-linux initdb:postgresql || echo "The figures that need them are not run." >&2
 	@$(BIN)/python -m bench $(ARGS)
 
 $(READY): pyproject.toml requirements/dev.txt

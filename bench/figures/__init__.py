@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.figures import (
+    fetch,
     gather,
     listing,
     one_pace,
@@ -38,6 +39,7 @@ FIGURES: dict[str, Callable[[Setting], list[Row]]] = {
     "gather": gather.measure,
     "rent": rent.measure,
     "run": run.measure,
+    "fetch": fetch.measure,
     "listing": listing.measure,
     "rooms": rooms.measure,
     "race": race.measure,

@@ -120,3 +120,10 @@ def test_cpu_is_that_of_a_process_and_all_below_it(of_bench):
         assert shell.stdout.readline() == b"1\n"
         assert cpu.of_one(shell.pid) < 0.4 < cpu.of_tree(shell.pid) < 2
         shell.stdin.close()
+
+
+@pytest.mark.skipif(not (shutil.which("ssh") and shutil.which("rsync")), reason="needs both")
+def test_what_a_fetch_takes():
+    large, unchanged = quick("fetch")
+    assert large["theirs"].endswith(")")
+    assert unchanged["ours"].endswith(")")
