@@ -26,7 +26,12 @@ Record = dict[str, Any]
 
 Condition = Callable[[Record], bool]
 
-_DISK = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(GB|TB)\s*$", re.IGNORECASE)
+_DISK = re.compile(
+    # Never from within a number: its end would be taken for a whole one.
+    r"(?<![0-9.,])([0-9]+(?:\.[0-9]+)?)\s*([MGT])i?B\s*\Z|\A\s*([0-9]+(?:\.[0-9]+)?)\s*\Z",
+    re.IGNORECASE,
+)
+_GB = {"M": 0.001, "G": 1.0, "T": 1000.0}
 _NEARLY = 0.95
 _CONVERTED = (("bitcoin", "on_demand_btc"), ("CLORE-Blockchain", "on_demand_clore"))
 
@@ -234,9 +239,18 @@ def _net(record: Record) -> dict[str, Any]:
 
 
 def disk_gb(specs_disk: object) -> float | None:
-    """The size that ends ``"NAME 96.86GB"``; None where there is none."""
-    found = _DISK.search(specs_disk) if isinstance(specs_disk, str) else None
-    return float(found[1]) * (1000 if found[2].upper() == "TB" else 1) if found else None
+    """The size that ends ``"NAME 96.86GB"``; None where there is none.
+
+    A number alone is GB. One without a unit after a name is a part of the name (``"SSD 850"``).
+    """
+    if not isinstance(specs_disk, str):
+        return as_number(specs_disk)
+    # Linux writes a space in a name of a disk as \x20, and the backslash gets lost.
+    found = _DISK.search(specs_disk.replace("x20", " "))
+    if not found:
+        return None
+    size = float(found[1] or found[3]) * _GB[(found[2] or "G").upper()]
+    return size if isfinite(size) else None
 
 
 def version(text: object) -> tuple[int, ...]:

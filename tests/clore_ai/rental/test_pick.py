@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from by_hand import Hand, ok, reply
 
 from clore_ai._flow import Rules
-from clore_ai.rental.pick import Filter, fits, implied_rates, marketplace
+from clore_ai.rental.pick import Filter, disk_gb, fits, implied_rates, marketplace
 from clore_ai.rental.session import Session
 
 BTC, CLORE, USD = "bitcoin", "CLORE-Blockchain", "USD-Blockchain"
@@ -36,6 +38,54 @@ def pick(records: list, wanted: Filter = Filter(), session=None, market=None, ke
     hand = Hand(answers)
     session = session or Session(Rules(has_key=key))
     return hand.play(marketplace(session, wanted)), hand
+
+
+@pytest.mark.parametrize(
+    ("text", "gb"),
+    [
+        (" 456.6086769104004GB", 456.6086769104004),
+        ("NVMe disk 338.6962890625GB", 338.6962890625),
+        ("SSD 128GB 40.8818359375GB", 40.8818359375),
+        ("SPCCx20Solidx20Statex 96.8613GB", 96.8613),
+        ("OSCx20SSDx2016GBx20x 1.0205GB", 1.0205),
+        ("KINGSTONx20SNS4151S31x2096.5GB", 96.5),
+        ("1000 0.3096GB", 0.3096),
+        ("NVMe 1.8190002441406250TB", 1819.000244140625),
+        ("NVMe 1.5 TiB ", 1500),
+        ("flash 750MB", 0.75),
+        ("5000000000000GB", 5e12),
+        ("500", 500),
+        (" 96.5 ", 96.5),
+        (500, 500),
+        ("Samsung SSD 850", None),
+        ("NVMe 1.2.3GB", None),
+        ("NVMe 1,500GB", None),
+        (f"NVMe {'9' * 400}GB", None),
+        ("GB", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_size_of_a_disk(text, gb):
+    """The number that ends the text, whole, however many digits it has; never a part of it."""
+    assert disk_gb(text) == (None if gb is None else pytest.approx(gb))
+
+
+def test_real_disks_are_as_large_as_they_say(real_servers):
+    """Of 3,500 real servers each has the size that its text's last word says."""
+    for record in real_servers:
+        text = record["specs"]["disk"]
+        assert disk_gb(text) == float(text.split()[-1].removesuffix("GB")), text
+    large = [r for r in real_servers if fits(r, Filter(min_disk_gb=1e5, available_only=False))]
+    assert large == []
+
+
+@pytest.mark.parametrize("text", ["9" * 50_000, "1 " * 25_000, "1." * 25_000, "1" + " " * 50_000])
+def test_a_text_without_end_is_read_at_once(text):
+    """Time does not grow with the square of what a stranger sends."""
+    begun = time.process_time()
+    disk_gb(f"NVMe {text}!")
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize(
