@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 import click
 
 from clore_ai.cli import _units
+from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
     from clore_ai.jobs import Spec
@@ -37,8 +38,8 @@ _OPTIONS = (
     click.option("--output", "outputs", multiple=True, metavar="DIR",
                  help="A folder or file in the working folder that comes back, while the job runs "
                  "and at its end; repeatable."),
-    click.option("--fetch-every", type=click.FloatRange(0.1), default=10, show_default=True,
-                 metavar="SECONDS", help="How often --output is fetched while the job runs."),
+    click.option("--fetch-every", type=Length(0.1), default="10s", show_default=True,
+                 metavar="LENGTH", help="How often --output is fetched while the job runs."),
     max_output,
     click.option("--env-file", type=click.Path(path_type=Path, dir_okay=False),
                  help="Variables of the job, KEY=VALUE a line."),
@@ -48,7 +49,8 @@ _OPTIONS = (
                  help="Make a port of the job this machine's; HERE:THERE for another; repeatable."),
     click.option("--detach", is_flag=True, help="Leave as soon as the job runs; it is seen "
                  "through in the background."),
-    click.option("--lost-after", default="5m", show_default=True, metavar="LENGTH",
+    click.option("--lost-after", type=Length(endless=True), default="5m", show_default=True,
+                 metavar="LENGTH",
                  help="The machine is lost when its SSH has not answered for so long, while the "
                  "service does."),
 )  # fmt: skip
@@ -80,15 +82,8 @@ def read(words: tuple[str, ...], given: dict[str, Any]) -> Spec:
 
 def lost_after_s(given: dict[str, Any]) -> float:
     """The option's seconds."""
-    from clore_ai.exceptions import InvalidInputError  # noqa: PLC0415 - not for --help
-    from clore_ai.rental import lease  # noqa: PLC0415 - likewise
-
-    try:
-        return lease.read(given["lost_after"]) or float("inf")
-    except InvalidInputError:
-        raise click.UsageError(
-            f"--lost-after {given['lost_after']!r} is no time; write 5m, 1h or none."
-        ) from None
+    seconds: float = given["lost_after"]
+    return seconds
 
 
 def _env(options: dict[str, Any]) -> dict[str, str]:

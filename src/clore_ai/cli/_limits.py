@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import click
 
 from clore_ai.cli import _units
+from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -31,15 +32,15 @@ def _positive(text: str) -> float:
 def options(command: F) -> F:
     """The options of an order's end, for a command that rents."""
     lease_help = (
-        "How long it may run: 90m, 6h, 2d, none. What is over, `clore reap` ends. Default: 24h, "
-        "or less by the limits below."
+        "How long it may run: 90s, 30m, 6h, 2d, none. What is over, `clore reap` ends. Default: "
+        "24h, or less by the limits below."
     )
     for option in (
         click.option("--max-cost", type=_positive, metavar="USD",
                      help="The most that it may cost in all, in USD, fees in."),
-        click.option("--max-hours", type=_positive, metavar="HOURS",
-                     help="The longest that it may run, in hours."),
-        click.option("--lease", metavar="LENGTH", help=lease_help),
+        click.option("--max-hours", type=Length(alone="h"), metavar="HOURS",
+                     help="The longest that it may run: 6, 6h, 90m."),
+        click.option("--lease", type=Length(endless=True), metavar="LENGTH", help=lease_help),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -49,11 +50,11 @@ def read(given: dict[str, Any]) -> Limits:
     """What the options say of its end."""
     from clore_ai.rental import lease  # noqa: PLC0415 - not for --help
 
-    text = given["lease"]
+    lease_s, most_s = given["lease"], given["max_hours"]
     return lease.Limits(
-        None if text is None else lease.read(text),
-        text is not None,
-        given["max_hours"],
+        None if lease_s == inf else lease_s,
+        lease_s is not None,
+        None if most_s is None else most_s / 3600,
         given["max_cost"],
     )
 

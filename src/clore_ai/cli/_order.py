@@ -17,7 +17,9 @@ from clore_ai.config import state_folder
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_NAMES = re.compile(r"\b(ssh_key|ssh_password|jupyter_token|spot_price)\b|\bmax_bid(?=_usd\b)")
+_NAMES = re.compile(
+    r"\b(ssh_key|ssh_password|jupyter_token|spot_price|boot_deadline)\b|\bmax_bid(?=_usd\b)"
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -110,4 +112,5 @@ def in_options() -> Generator[None]:
         yield
     except InvalidInputError as exc:
         said = _NAMES.sub(lambda name: "--" + name[0].replace("_", "-"), str(exc))
+        said = said.replace("--boot-deadline", "--boot-timeout")
         raise InvalidInputError(said, exc.code) from exc

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 import click
 
 from clore_ai.cli import _limits, _order, _units
+from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
     from clore_ai.rental.wish import Wish
@@ -93,8 +94,9 @@ _SURE = (
                  help="A command of your own that must end with 0 there, besides."),
     click.option("--attempts", type=click.IntRange(1), default=3, show_default=True,
                  help="How many servers to try until one is good."),
-    click.option("--boot-timeout", type=click.FloatRange(1), default=480, show_default=True,
-                 metavar="SECONDS", help="How long each may take until it is good."),
+    click.option("--boot-timeout", type=Length(1), metavar="LENGTH",
+                 help="How long each may take until it is good. Default: 8m, or the lease where "
+                 "that is shorter."),
 )  # fmt: skip
 _ON_IT = (
     click.option("--image", default=IMAGE, show_default=True, help="Docker image."),

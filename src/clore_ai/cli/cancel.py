@@ -8,6 +8,7 @@ import click
 
 from clore_ai.cli import _exit, _output, _units
 from clore_ai.cli._account import connect
+from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +30,8 @@ _SAID = {
 @click.option("--all", "everything", is_flag=True, help="All orders that run.")
 @click.option("--issue", metavar="TEXT",
               help="What was wrong with the server, for its host (2,048 characters).")  # fmt: skip
-@click.option("--wait-timeout", type=click.FloatRange(1), default=60, show_default=True,
-              help="Seconds until they must be gone; then exit 8.")  # fmt: skip
+@click.option("--wait-timeout", type=Length(1), default="60s", show_default=True,
+              metavar="LENGTH", help="Until they must be gone; then exit 8.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, with --all on a terminal.")
 @_output.json_option
 def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 - click's options

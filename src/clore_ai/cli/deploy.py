@@ -8,6 +8,7 @@ import click
 
 from clore_ai.cli import _limits, _order, _output, _plans, _rent, _units
 from clore_ai.cli._account import connect
+from clore_ai.cli._length import Length
 from clore_ai.config import state_folder
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 @click.option("--spot-price", type=float, help="Your bid, in the coin per DAY, whole server.")
 @_limits.options
 @click.option("--wait", is_flag=True, help="Wait until SSH answers.")
-@click.option("--wait-timeout", type=click.FloatRange(1), default=480, show_default=True,
-              help="Seconds for --wait; then exit 8.")  # fmt: skip
+@click.option("--wait-timeout", type=Length(1), default="8m", show_default=True,
+              metavar="LENGTH", help="For --wait; then exit 8.")  # fmt: skip
 @click.option("--ref", metavar="NAME",
               help="A name for this rental: given again, the same order comes back.")  # fmt: skip
 @click.option("--purpose", metavar="TEXT", help="What it is for; `clore ledger` adds up by it.")

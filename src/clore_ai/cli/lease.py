@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from clore_ai.cli import _output, _units
 from clore_ai.cli._account import connect
+from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
     from clore_ai.ledger import Intent
@@ -47,37 +49,37 @@ def command(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - an opt
 
 @command.command()
 @click.argument("order_id", type=int)
-@click.argument("length")
+@click.argument("lease_s", type=Length(endless=True), metavar="LENGTH")
 @_output.json_option
-def extend(order_id: int, length: str, as_json: bool) -> None:  # noqa: FBT001 - an option
+def extend(order_id: int, lease_s: float, as_json: bool) -> None:  # noqa: FBT001 - an option
     """Let an order run longer.
 
-    By LENGTH (90m, 6h, 2d) from the end of the lease of ORDER_ID, or from now where that is past.
+    By LENGTH (30m, 6h, 2d) from the end of the lease of ORDER_ID, or from now where that is past.
     """
-    _change(order_id, length, more=True, as_json=as_json)
+    _change(order_id, lease_s, more=True, as_json=as_json)
 
 
 @command.command("set")
 @click.argument("order_id", type=int)
-@click.argument("length")
+@click.argument("lease_s", type=Length(endless=True), metavar="LENGTH")
 @_output.json_option
-def set_(order_id: int, length: str, as_json: bool) -> None:  # noqa: FBT001 - an option
+def set_(order_id: int, lease_s: float, as_json: bool) -> None:  # noqa: FBT001 - an option
     """Let an order end in a time from now, or never.
 
-    LENGTH is 90m, 6h, 2d or none; ORDER_ID may have been rented elsewhere.
+    LENGTH is 90s, 30m, 6h, 2d or none; ORDER_ID may have been rented elsewhere.
     """
-    _change(order_id, length, more=False, as_json=as_json)
+    _change(order_id, lease_s, more=False, as_json=as_json)
 
 
-def _change(order_id: int, length: str, *, more: bool, as_json: bool) -> None:
+def _change(order_id: int, lease_s: float, *, more: bool, as_json: bool) -> None:
     from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
-    from clore_ai.rental import extend, lease  # noqa: PLC0415 - likewise
+    from clore_ai.rental import extend  # noqa: PLC0415 - likewise
 
-    lease_s = lease.read(length)
-    if more and lease_s is None:
+    if more and lease_s == inf:
         raise click.UsageError(f"For no end: clore lease set {order_id} none")
     with connect() as api:
-        intent = api.drive(extend.change(api.session, order_id, lease_s, more=more))
+        length = None if lease_s == inf else lease_s
+        intent = api.drive(extend.change(api.session, order_id, length, more=more))
         now = api.drive(clock()).wall
     if as_json:
         _output.data(_row(order_id, intent, now))

@@ -6,12 +6,14 @@ import shutil
 import signal
 import sys
 import time
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from clore_ai.cli import _board, _output
 from clore_ai.cli._account import connect
+from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +29,9 @@ _CANCEL_WITHIN_S = 60.0
 
 @click.command()
 @click.argument("order_ids", type=int, nargs=-1, metavar="[ORDER_ID]...")
-@click.option("--every", type=click.FloatRange(1), default=30, show_default=True,
-              metavar="SECONDS",
+@click.option("--every", type=Length(1), default="30s", show_default=True, metavar="LENGTH",
               help="From one look at the orders to the next; GPUs are read every 5 s.")  # fmt: skip
-@click.option("--idle-cancel", metavar="LENGTH",
+@click.option("--idle-cancel", type=Length(endless=True), metavar="LENGTH",
               help="Cancel what has idled so long (30m, 2h), after a warning.")  # fmt: skip
 @click.option("--once", is_flag=True, help="Look once, GPUs too, and end.")
 @click.option("--no-gpu", is_flag=True, help="Open no SSH connections.")
@@ -43,9 +44,9 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     lost, of GPUs that idle, a lease near its end, a dry wallet. Ctrl-C leaves the orders running.
     """
     from clore_ai._gpus import Feeds  # noqa: PLC0415 - not for --help
-    from clore_ai.rental import lease, monitor, overview  # noqa: PLC0415 - likewise
+    from clore_ai.rental import monitor, overview  # noqa: PLC0415 - likewise
 
-    idle_s = None if options["idle_cancel"] is None else lease.read(options["idle_cancel"])
+    idle_s = None if options["idle_cancel"] == inf else options["idle_cancel"]
     if idle_s is not None and options["no_gpu"]:
         raise click.UsageError("--idle-cancel reads the GPUs over SSH; leave out --no-gpu.")
     if not options["no_gpu"] and shutil.which("ssh") is None:

@@ -10,6 +10,7 @@ import click
 
 from clore_ai.cli import _exit, _follow, _job, _output, cancel
 from clore_ai.cli._account import connect
+from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ _FAILED = 1
 
 
 @click.command()
-@click.option("--every", type=click.FloatRange(1), metavar="SECONDS",
+@click.option("--every", type=Length(1), metavar="LENGTH",
               help="Look again and again; ends on Ctrl-C or SIGTERM, with 0.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what is over; cancel nothing.")
 @click.option("--json", "as_json", is_flag=True,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _output
+from clore_ai.cli._length import Length
 from clore_ai.config import folder_for, state_folder
 from clore_ai.exceptions import CloreAPIError
 
@@ -64,8 +65,10 @@ def command() -> None:
 @click.option("--api-key", help="The account's key (CLORE_SANDBOX_API_KEY); else a random one.")
 @click.option("--control-key", help="Of /control (CLORE_SANDBOX_CONTROL_KEY); else a random one.")
 @click.option("--seed", type=int, help="Of the sample fleet.")
-@click.option("--lag", type=click.FloatRange(0), help="Seconds until a new order is listed (1).")
-@click.option("--boot", type=click.FloatRange(0), help="Seconds more until SSH answers (1.5).")
+@click.option(
+    "--lag", type=Length(0), metavar="LENGTH", help="Until a new order is listed (1s); 0 for none."
+)
+@click.option("--boot", type=Length(0), metavar="LENGTH", help="More until SSH answers (1.5s).")
 @click.option(
     "--time-scale", type=click.FloatRange(0, min_open=True), help="Market seconds per second (1)."
 )

@@ -13,6 +13,7 @@ import click
 
 from clore_ai.cli import _output, _units
 from clore_ai.cli._account import connect
+from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,35 +46,21 @@ def _limit(text: str) -> tuple[str, float]:
     return coin, amount
 
 
-def _time(text: str) -> float:
-    """``90m``, ``6h``, ``2d`` as seconds."""
-    from clore_ai.exceptions import InvalidInputError  # noqa: PLC0415 - not for --help
-    from clore_ai.rental import lease  # noqa: PLC0415 - likewise
-
-    try:
-        seconds = lease.read(text)
-    except InvalidInputError:
-        seconds = None
-    if seconds is None:
-        raise click.BadParameter(f"{text!r} is no time; write 90m, 6h or 2d.")
-    return seconds
-
-
 @click.command()
 @click.argument("order_id", type=int)
 @click.option("--max", "most", type=_limit, required=True, metavar="PRICE",
               help="The most to bid: 0.4/h or 9.6/day in USD, or 0.0001 BTC/day.")  # fmt: skip
-@click.option("--every", type=click.FloatRange(1, 3600), default=20, show_default=True,
-              metavar="SECONDS", help="How often to look; a look is one request.")  # fmt: skip
-@click.option("--for", "for_s", type=_time, metavar="TIME",
-              help="Stop after 90m, 6h, 2d. Default: when the order ends.")  # fmt: skip
+@click.option("--every", type=Length(1, 3600), default="20s", show_default=True,
+              metavar="LENGTH", help="How often to look; a look is one request.")  # fmt: skip
+@click.option("--for", "for_s", type=Length(), metavar="LENGTH",
+              help="Stop after 30m, 6h, 2d. Default: when the order ends.")  # fmt: skip
 @click.option("--once", is_flag=True, help="One look and what follows from it, as for cron.")
 @click.option("--headroom", type=click.FloatRange(0, 100), default=0, metavar="PERCENT",
               help="Stay that much above the best rival: dearer, outbid less often.")  # fmt: skip
 @click.option("--fallback", type=click.Choice(["none", "on-demand", "server"]), default="none",
               show_default=True, help="What to rent instead when it does not run for --patience: "
               "on demand on the same server, or spot on another one.")  # fmt: skip
-@click.option("--patience", type=_time, default="15m", show_default=True, metavar="TIME",
+@click.option("--patience", type=Length(), default="15m", show_default=True, metavar="LENGTH",
               help="How long it may wait before the fallback.")  # fmt: skip
 @click.option("--fallback-max", type=_units.read_usd_per_hour, metavar="PRICE",
               help="The most for on demand: 0.6/h or 14/day. Default: its price now.")  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ import click
 from clore_ai.cli import _notify, _output, _units, _watches, _wish
 from clore_ai.cli._account import connect
 from clore_ai.cli._exit import Late, Nothing
+from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
     from clore_ai.cli._watches import Asked
@@ -32,10 +34,10 @@ _ROWS = 20
 @click.option("--rent", is_flag=True, help="Rent the best that fits, once; then end.")
 @click.option("--first", is_flag=True, help="End with the first offer.")
 @click.option("--once", is_flag=True, help="Look once; exit 6 where nothing fits.")
-@click.option("--every", type=click.FloatRange(1), default=60, show_default=True,
-              metavar="SECONDS", help="From one look to the next.")  # fmt: skip
-@click.option("--for", "length", metavar="LENGTH",
-              help="How long: 90m, 6h, 2d; exit 8 where nothing came.")  # fmt: skip
+@click.option("--every", type=Length(1), default="60s", show_default=True,
+              metavar="LENGTH", help="From one look to the next.")  # fmt: skip
+@click.option("--for", "for_s", type=Length(endless=True), metavar="LENGTH",
+              help="How long: 30m, 6h, 2d; exit 8 where nothing came.")  # fmt: skip
 @click.option("--notify-cmd", metavar="CMD",
               help="Run it in a shell for each event, with its JSON on stdin.")  # fmt: skip
 @click.option("--webhook", metavar="URL", callback=_output.typed,
@@ -51,12 +53,10 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - cl
     An offer is told when it turns up, comes back, or falls in price. However many watches, in
     however many processes of one key, a look is one request.
     """
-    from clore_ai.rental import lease  # noqa: PLC0415 - not for --help
-
     as_json: bool = options["as_json"]
-    if options["once"] and options["length"] is not None:
+    if options["once"] and options["for_s"] is not None:
         raise click.UsageError("--once looks once, --for for a time; give one of them.")
-    for_s = None if options["length"] is None else lease.read(options["length"])
+    for_s = None if options["for_s"] == inf else options["for_s"]
     if options["path"] is None:
         asked = [_watches.asked(" or ".join(options["gpu"]) or "any GPU", options)]
     else:

@@ -126,7 +126,7 @@ def verified(course: Course, order: Order, offer: Offer | None) -> Flow[Rented |
     if wish.max_bid_usd is not None:
         hold = auction.Hold(order, offer, wish)
         hold.flight.tell = lambda event: _raised(course, order, event)
-    until = begun + wish.boot_deadline_s
+    until = begun + wish.boots_within_s
     promised = verify.promise(order if offer is None else offer.server)
     found = yield from _log_in(course, order, promised, until, hold)
     if isinstance(found, _Bad):
@@ -165,7 +165,7 @@ def _log_in(
 ) -> Flow[_In | _Bad]:
     """Try all hosts of the order until SSH logs in at one, or the deadline."""
     session, wish = course.session, course.wish
-    bad = _Bad(f"no SSH in {wish.boot_deadline_s:.0f} s")
+    bad = _Bad(f"no SSH in {wish.boots_within_s:.0f} s")
     while (left := until - (yield from clock()).mono) > 0:
         try:
             outbid = None if hold is None else (yield from hold.look(session))

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
 
 DEFAULT_S = 24 * 3600.0
 NEAR_S, NEAR_SHARE = 30 * 60.0, 0.1
-_UNITS = {"m": 60.0, "h": 3600.0, "d": 86_400.0}
-_LENGTH = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)\s*([mhd])", re.IGNORECASE)
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)\s*([smhd]?)", re.IGNORECASE | re.ASCII)
+_LONGEST_S = 1e6 * 86_400
+"""What a calendar can show."""
 _DAY_S = 86_400.0
+_SECONDS_MATTER_S = 600.0
 
 
-def read(text: str) -> float | None:
-    """``90m``, ``6h``, ``2d`` as seconds; None for ``none``.
+def read(text: str, alone: str = "s") -> float | None:
+    """``90s``, ``30m``, ``6h``, ``2d`` as seconds; None for ``none``.
+
+    `alone`: the unit of a number without one.
 
     Raises:
         InvalidInputError: it is none of these, or no time at all.
@@ -34,14 +39,16 @@ def read(text: str) -> float | None:
     if text.strip().lower() == "none":
         return None
     found = _LENGTH.fullmatch(text.strip())
-    seconds = float(found[1]) * _UNITS[found[2].lower()] if found else 0.0
-    if seconds <= 0:
-        raise InvalidInputError(f"{text!r} is no lease; write 90m, 6h, 2d or none.")
+    seconds = float(found[1]) * _UNITS[found[2].lower() or alone] if found else 0.0
+    if not 0 < seconds <= _LONGEST_S:
+        raise InvalidInputError(f"{text!r} is no length of time; write 90m, 6h, 2d or none.")
     return seconds
 
 
 def words(seconds: float) -> str:
-    """A length that `read` reads, never longer than `seconds`: ``90m``, ``6h``, ``2d``."""
+    """A length that `read` reads, never longer than `seconds`: ``90s``, ``90m``, ``6h``, ``2d``."""
+    if seconds < _SECONDS_MATTER_S and (seconds + 1e-6) % 60 >= 1:
+        return f"{int(seconds)}s"
     minutes = int((seconds + 1e-6) // 60)
     for unit, size in (("d", 1440), ("h", 60)):
         if minutes % size == 0 and minutes >= size:
@@ -64,6 +71,12 @@ class Limits:
     given: bool = False
     max_hours: float | None = None
     max_cost_usd: float | None = None
+
+    @property
+    def longest_s(self) -> float:
+        """How long it may run by what is given in time; `inf` where nothing is."""
+        hours = inf if self.max_hours is None else self.max_hours
+        return min(hours * 3600, inf if self.lease_s is None else self.lease_s)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class RentOptions(TypedDict, total=False):
         are there, too.
     verify_command: a shell line of your own that must end with 0 there, besides.
     attempts: how many servers to rent until one is good; 3 by default.
-    boot_deadline: seconds that each may take; 480 by default.
+    boot_deadline: seconds that each may take; 480 by default, or the lease where it is shorter.
     lease_h: hours after which ``clore reap`` ends it (with `state`); 24 without, or less by the
         limits below.
     max_hours: the longest that the lease may be.
@@ -97,7 +97,7 @@ class RentOptions(TypedDict, total=False):
     verify: Verify
     verify_command: str | None
     attempts: int
-    boot_deadline: float
+    boot_deadline: float | None
     lease_h: float | None
     max_hours: float | None
     max_cost_usd: float | None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.rental import check
-from clore_ai.rental.lease import Limits
+from clore_ai.rental.lease import Limits, words
 from clore_ai.rental.pick import Filter, version
 from clore_ai.rental.wait import BOOT_DEADLINE_S
 
@@ -72,8 +72,8 @@ class Wish:
     """A shell line that must end with 0 there, besides."""
     attempts: int = ATTEMPTS
     """How many orders may be made until one is good."""
-    boot_deadline_s: float = BOOT_DEADLINE_S
-    """How long each may take from its order to its verification."""
+    boot_deadline_s: float | None = None
+    """How long each may take from its order to its verification; see `boots_within_s`."""
 
     limits: Limits = field(default_factory=Limits)
     client_ref: str | None = None
@@ -90,6 +90,13 @@ class Wish:
         """The most that the price, or the bid, may be: USD per **hour** without the fee."""
         given = (self.filter.max_price_usd, self.max_bid_usd)
         return min((limit for limit in given if limit is not None), default=None)
+
+    @property
+    def boots_within_s(self) -> float:
+        """`boot_deadline_s`; without it 480 s, or the lease where that is shorter."""
+        if self.boot_deadline_s is not None:
+            return self.boot_deadline_s
+        return min(BOOT_DEADLINE_S, self.limits.longest_s)
 
     def body(self, server_id: int, coin: str, price: float | None) -> dict[str, Any]:
         """The body of ``create_order`` for one server; see `check.order_body`.
@@ -111,15 +118,15 @@ class Wish:
         )
 
 
-def of(**words: Any) -> Wish:  # noqa: ANN401 - fields of `Wish` and `Filter`
+def of(**given: Any) -> Wish:  # noqa: ANN401 - fields of `Wish` and `Filter`
     """A wish of its fields and those of its filter; None for `ports` is the usual.
 
     Raises:
         InvalidInputError: it makes no sense.
     """
-    if words.get("ports") is None:
-        words.pop("ports", None)
-    return checked(Wish().but(**words))
+    if given.get("ports") is None:
+        given.pop("ports", None)
+    return checked(Wish().but(**given))
 
 
 def limits(lease_h: float | None, max_hours: float | None, max_cost_usd: float | None) -> Limits:
@@ -160,15 +167,26 @@ def checked(wish: Wish) -> Wish:
         _refuse(f"cuda is a version such as 12.4, not {wanted.min_cuda!r}")
     if wish.verify not in VERIFIES or wish.sort not in SORTS:
         _refuse(f"verify is one of {', '.join(VERIFIES)}; sort one of {', '.join(SORTS)}")
-    logs_in = wish.verify != "none" or wish.verify_command is not None
-    if logs_in and wish.ports.get("22") != "tcp":
-        _refuse('a server is verified over SSH: give port 22 as tcp, or verify="none"')
-    if wish.verify_command is not None and wish.verify == "none":
-        _refuse('a check of your own goes with verify="ssh" or "gpu", not "none"')
+    _verified(wish)
     _one_bid(wish)
     coin = "bitcoin" if wish.currency == AUTO else wish.currency
     wish.body(0, coin, 1.0)  # refuses what the service would
     return wish.but(countries=tuple(c.upper() for c in wanted.countries))
+
+
+def _verified(wish: Wish) -> None:
+    if wish.verify_command is not None and wish.verify == "none":
+        _refuse('a check of your own goes with verify="ssh" or "gpu", not "none"')
+    if wish.verify == "none":
+        return
+    if wish.ports.get("22") != "tcp":
+        _refuse('a server is verified over SSH: give port 22 as tcp, or verify="none"')
+    boot_s, longest_s = wish.boots_within_s, wish.limits.longest_s
+    if boot_s > longest_s:
+        _refuse(
+            f"boot_deadline {words(boot_s)} is longer than the lease of {words(longest_s)}: the "
+            "order could end before its server is up. Give a shorter one, or a longer lease"
+        )
 
 
 def _one_bid(wish: Wish) -> None:
