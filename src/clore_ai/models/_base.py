@@ -98,11 +98,16 @@ def short_gpu(model: str) -> str:
     return " ".join(model.replace("NVIDIA ", "").replace("GeForce ", "").split())
 
 
+def bare_gpu(model: str) -> str:
+    """``RTX 3090`` of ``8x NVIDIA GeForce RTX 3090``: `short_gpu` without the number."""
+    return short_gpu(_COUNT.sub("", model))
+
+
 def near_gpus(wanted: str, models: Iterable[str | None]) -> list[str]:
     """The models most like what was wanted, in short and without their number; at most three."""
     from difflib import get_close_matches  # noqa: PLC0415 - 4 ms that only a typo needs
 
-    names = {short_gpu(_COUNT.sub("", model)) for model in models if model}
+    names = {bare_gpu(model) for model in models if model}
     by_key = {_joined(name): name for name in sorted(names)}
     return [by_key[key] for key in get_close_matches(_joined(wanted), by_key)]
 

@@ -47,7 +47,7 @@ class Lack:
     without: tuple[Without, ...]
     """The fewest conditions (one, else two) without which something matches, the most first."""
     near: tuple[str, ...] = ()
-    """Where no server at all has the GPU: those that are named most like it."""
+    """Where no server at all has the GPU: what comes near, see `pick.near`."""
 
 
 def lack(

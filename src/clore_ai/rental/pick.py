@@ -19,7 +19,7 @@ from clore_ai._json import as_dict, as_list, as_number
 from clore_ai._parse import models
 from clore_ai.exceptions import CloreAPIError
 from clore_ai.models import MarketplaceServer, SpotMarket
-from clore_ai.models._base import count_gpus, describe_gpu, matches_gpu, near_gpus
+from clore_ai.models._base import bare_gpu, count_gpus, describe_gpu, matches_gpu, near_gpus
 from clore_ai.rental.session import RATES_KEPT_S, Session
 
 Record = dict[str, Any]
@@ -33,6 +33,7 @@ _DISK = re.compile(
 )
 _GB = {"M": 0.001, "G": 1.0, "T": 1000.0}
 _NEARLY = 0.95
+_MOST_NEAR = 3
 _CONVERTED = (("bitcoin", "on_demand_btc"), ("CLORE-Blockchain", "on_demand_clore"))
 
 
@@ -77,7 +78,7 @@ class Selection:
     seen: int
     """How many servers the marketplace holds."""
     near: tuple[str, ...] = ()
-    """Where no server at all has the GPU: those that are named most like it."""
+    """Where no server at all has the GPU: what comes near, see `near`."""
 
 
 @dataclass
@@ -200,13 +201,22 @@ def conditions(wanted: Filter) -> list[tuple[str, Condition]]:
 
 
 def near(records: list[Record], wanted: Filter) -> tuple[str, ...]:
-    """The GPUs that are named most like the wanted ones, where no record has any of those."""
+    """What comes near the wanted GPUs, where no record has any of those; at most three of each.
+
+    Those that are named most like them; where none is, those with the most memory.
+    """
     gpus = _wanted_gpus(wanted)
     if not gpus or any(map(_any_gpu(gpus), records)):
         return ()
-    specs = ((r.get("gpu_array"), _specs(r).get("gpu")) for r in records)
-    models = [describe_gpu(as_list(array), str(name or "")) for array, name in specs]
-    return tuple(dict.fromkeys(name for gpu in gpus for name in near_gpus(gpu, models)))
+    large = sorted(records, key=lambda r: -(as_number(_specs(r).get("gpuram")) or 0))
+    models = [_model(record) for record in large]
+    alike = tuple(dict.fromkeys(name for gpu in gpus for name in near_gpus(gpu, models)))
+    bare = dict.fromkeys(bare_gpu(m) for m in models if m and "mixed" not in m.lower())
+    return alike or tuple(bare)[:_MOST_NEAR]
+
+
+def _model(record: Record) -> str | None:
+    return describe_gpu(as_list(record.get("gpu_array")), str(_specs(record).get("gpu") or ""))
 
 
 def _specs(record: Record) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from by_hand import Hand, ok, reply
 
 from clore_ai._flow import Rules
-from clore_ai.rental.pick import Filter, disk_gb, fits, implied_rates, marketplace
+from clore_ai.rental.pick import Filter, disk_gb, fits, implied_rates, marketplace, near
 from clore_ai.rental.session import Session
 
 BTC, CLORE, USD = "bitcoin", "CLORE-Blockchain", "USD-Blockchain"
@@ -38,6 +38,22 @@ def pick(records: list, wanted: Filter = Filter(), session=None, market=None, ke
     hand = Hand(answers)
     session = session or Session(Rules(has_key=key))
     return hand.play(marketplace(session, wanted)), hand
+
+
+def test_what_comes_near_a_gpu_that_nobody_has(real_servers):
+    """By its name; where nothing is named like it, the GPUs with the most memory."""
+    assert near(real_servers, Filter(gpu="RTX 4080 Tu"))[0] == "RTX 4080"
+    large = near(real_servers, Filter(gpu="a100"))
+    assert len(large) == 3
+    assert not any("x NVIDIA" in name or "Mixed" in name for name in large)
+    least = min(
+        max(r["specs"]["gpuram"] for r in real_servers if name in r["specs"]["gpu"])
+        for name in large
+    )
+    assert least >= 24
+    assert near(real_servers, Filter(gpu="RTX 4090", id=-1)) == ()
+    odd = [server(specs={"gpu": "2x Mixed GPUs", "gpuram": "much"}), server(specs=None)]
+    assert near(odd, Filter(gpu="a100")) == ()
 
 
 @pytest.mark.parametrize(
