@@ -9,7 +9,7 @@ name says.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -67,8 +67,9 @@ class Promise:
     count: int = 0
     """0 where it does not say: then any GPU will do."""
     names: tuple[str, ...] = ()
+    """Of each GPU, so one may be there several times; none where it does not say."""
     memory_gb: float | None = None
-    """Of one."""
+    """Of one; None for GPUs of several kinds: the record does not say which it is of."""
     cuda: str | None = None
 
 
@@ -93,11 +94,14 @@ def promise(of: MarketplaceServer | Order) -> Promise:
     """What the record of a server, or of an order, promises."""
     specs = of.specs
     gpu = specs.gpu if specs else None
-    names = flat_gpus(of.gpu_array) or ([re.sub(r"^\s*\d+x\s*", "", gpu)] if gpu else [])
+    count = count_gpus(of.gpu_array, gpu)
+    one = [re.sub(r"^\s*\d+x\s*", "", gpu)] if gpu else []
+    names = flat_gpus(of.gpu_array) or one * min(max(count, 1), _MOST_GPUS)
+    mixed = len(set(names)) > 1 or (gpu is not None and "mixed" in gpu.lower())
     return Promise(
-        count_gpus(of.gpu_array, gpu),
-        tuple(dict.fromkeys(n for n in names if "mixed" not in n.lower())),
-        specs.gpuram if specs else None,
+        count,
+        tuple(n for n in names if "mixed" not in n.lower())[:_MOST_GPUS],
+        specs.gpuram if specs and not mixed else None,
         of.cuda_version,
     )
 
@@ -157,16 +161,36 @@ def _gpu_faults(shown: Seen, promised: Promise, said: str) -> Iterator[str]:
         why = last_line(said.encode()) or "no answer"
         yield f"nvidia-smi shows no GPU ({why})"
         return
-    if len(shown.gpus) < promised.count:
+    too_few = len(shown.gpus) < promised.count
+    if too_few:
         yield f"nvidia-smi shows {len(shown.gpus)} of {promised.count} GPUs"
-    for name in promised.names:
-        if not any(_words(name) <= _words(seen) for seen in shown.gpus):
+    wanted, found = Counter(promised.names), _found(promised.names, shown.gpus)
+    for name, count in wanted.items():
+        if not found[name]:
             yield f"nvidia-smi shows {plain(', '.join(dict.fromkeys(shown.gpus)))}, not {name}"
+        elif found[name] < count and not too_few:
+            yield f"nvidia-smi shows {found[name]} of {count} {name}"
     least = min(shown.memory_gb)
     if promised.memory_gb and 0 < least < promised.memory_gb * _NEARLY:
         yield f"a GPU has {least:.0f} GB of {promised.memory_gb:.0f} GB"
     if shown.cuda and promised.cuda and version(shown.cuda) < version(promised.cuda):
         yield f"its driver is for CUDA {shown.cuda}, not {promised.cuda}"
+
+
+def _found(names: tuple[str, ...], gpus: tuple[str, ...]) -> Counter[str]:
+    """How many of each name are among the GPUs, where each GPU counts once.
+
+    A name with fewer words is a part of more GPUs (an RTX 3090 Ti is an RTX 3090, too), so it
+    takes what those with more leave, and of that the likest.
+    """
+    left = [_words(gpu) for gpu in gpus]
+    found: Counter[str] = Counter()
+    for name in sorted(names, key=lambda name: -len(_words(name))):
+        fitting = [words for words in left if _words(name) <= words]
+        if fitting:
+            left.remove(min(fitting, key=len))
+            found[name] += 1
+    return found
 
 
 def _parts(text: str) -> dict[str, str]:

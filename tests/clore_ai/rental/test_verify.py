@@ -90,6 +90,37 @@ def test_mixed_gpus_are_counted_only():
     assert seen(ONE, "NVIDIA GeForce RTX 4090, 24564, 550", promised=promised).faults == ()
 
 
+MIXED = [" RTX 4090", " RTX 3090", " RTX 3090 Ti", " RTX 3090"]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "gpu_array", "there", "says"),
+    [
+        ("4x Mixed GPUs", MIXED, ["3090 Ti", "3090", "4090", "3090"], None),
+        ("4x Mixed GPUs", MIXED, ["3090", "3090 Ti", "3090", "4090", "1060"], None),
+        ("4x Mixed GPUs", [MIXED[:2], MIXED[2:]], ["3090", "3090", "3090 Ti", "4090"], None),
+        ("4x Mixed GPUs", MIXED, ["4090", "3090", "3090", "3090"], "not RTX 3090 Ti"),
+        ("4x Mixed GPUs", MIXED, ["4090", "3090", "3090 Ti", "1060"], "1 of 2 RTX 3090"),
+        ("4x Mixed GPUs", MIXED, ["4090", "3090", "3090 Ti"], "shows 3 of 4 GPUs"),
+        ("3x NVIDIA GeForce RTX 3090", None, ["3090", "3090", "1060"], "2 of 3"),
+        ("3x NVIDIA GeForce RTX 3090", [" RTX 3090"] * 3, ["3090", "1060", "1060"], "1 of 3"),
+        ("2x NVIDIA GeForce RTX 3090", None, ["1060", "1060"], "not NVIDIA GeForce RTX 3090"),
+    ],
+)
+def test_each_gpu_is_compared(gpu, gpu_array, there, says):
+    """Each that was promised must be there, and one GPU stands for one promise only.
+
+    The memory that a record of several kinds names is not every card's: a 4090 and a 1060.
+    """
+    record = {"id": 1, "specs": {"gpu": gpu, "gpuram": 24}, "gpu_array": gpu_array}
+    promised = promise(MarketplaceServer.model_validate(record))
+    rows = [f"NVIDIA GeForce RTX {name}, {24576 if says else 12288}, 550" for name in there]
+    if gpu_array is None or "Mixed" not in gpu:
+        rows = [row.replace("12288", "24576") for row in rows]
+    faults = seen(*rows, promised=promised).faults
+    assert [says in fault for fault in faults] == ([True] if says else [])
+
+
 ODD = "\x1b]52;c;eA==\x07\x9b31m\u202e\u2028\x00"
 
 
