@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from clore_ai._flow import DEADLINE_S, Rules
@@ -19,6 +21,19 @@ if TYPE_CHECKING:
     from clore_ai.ledger import Ledger
 
 D = TypeVar("D")
+_log = logging.getLogger("clore_ai")
+
+
+@cache
+def say_per_hour() -> None:
+    """Log, once a process, that ``max_price_usd`` is per hour: in 0.1.1 it meant a day.
+
+    A log line and not a `Warning`: the call is right, and tests run with ``-W error``.
+    """
+    _log.warning(
+        "max_price_usd is in USD per hour since clore-ai 0.2; 0.1.1 took it per day, so divide a "
+        "value from there by 24. To hide this: logging.getLogger('clore_ai').setLevel('ERROR')."
+    )
 
 
 class Facade(Generic[D]):

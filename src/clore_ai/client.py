@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from clore_ai import _wire, jobs
 from clore_ai._drive import Driver
-from clore_ai._facade import Facade
+from clore_ai._facade import Facade, say_per_hour
 from clore_ai._flow import Flow, request
 from clore_ai._gpus import watching
 from clore_ai._secrets import hide
@@ -140,6 +140,8 @@ class CloreAI(Facade[Driver]):
 
         Simultaneous calls share one request (004, marketplace; api.md, 2-3).
         """
+        if max_price_usd is not None:
+            say_per_hour()
         wanted = pick.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd, available_only)
         return self.drive(pick.marketplace(self._session, wanted)).servers
 

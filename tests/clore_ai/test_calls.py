@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -40,6 +42,36 @@ def test_marketplace_filters_and_converts(api):
         assert s.ram_gb >= 8
         assert 0 < s.price_usd <= 0.50
         assert s.price_usd_per_day == pytest.approx(s.price_usd * 24)
+
+
+def test_that_prices_are_per_hour_is_said_once(kind, market):
+    """0.1.1 meant a day. One log line a process, no warning that ``-W error`` makes an error."""
+    calls = {
+        "sync": "with CloreAI() as c: [c.marketplace(**k) for k in ks]",
+        "async": """
+async def main():
+    async with AsyncCloreAI() as c:
+        [await c.marketplace(**k) for k in ks]
+asyncio.run(main())""",
+    }
+    program = f"""
+import asyncio, logging
+from clore_ai import AsyncCloreAI, CloreAI
+logging.basicConfig()
+ks = [{{}}] * n + [{{"max_price_usd": 0.5}}] * m
+{calls[kind]}
+"""
+    for plain, priced, lines in ((1, 0, 0), (1, 2, 1)):
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", f"n, m = {plain}, {priced}\n{program}"],
+            env={**os.environ, "CLORE_BASE_URL": market.base_url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr.count("USD per hour since clore-ai 0.2") == lines
+        assert len(done.stderr.splitlines()) == lines
 
 
 def test_marketplace_needs_no_key(api_of, market):
