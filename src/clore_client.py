@@ -13,6 +13,7 @@ from clore_ai._flow import answer
 from clore_ai._json import as_dict, as_list
 from clore_ai._secrets import hide
 from clore_ai.client import CloreAI
+from clore_ai.config import DEFAULT_BASE_URL
 from clore_ai.exceptions import CloreAPIError as _Error
 from clore_ai.exceptions import OrderUncertain
 from clore_ai.rental import check, create
@@ -69,14 +70,23 @@ class CloreClient:
     `BASE_URL` is where calls go, unless ``CLORE_BASE_URL`` or the config file says otherwise.
     """
 
-    BASE_URL = "https://api.clore.ai/v1"
+    BASE_URL = DEFAULT_BASE_URL
     ERROR_CODES = CloreAPIError.ERROR_CODES
 
     def __init__(self, api_key: str | None = None) -> None:
         api_key = hide(api_key)
-        changed = self.BASE_URL if self.BASE_URL != CloreClient.BASE_URL else None
-        self._api = CloreAI(api_key, changed)
-        self.api_key = self._api.api_key
+        self._said = self.BASE_URL
+        self._client = CloreAI(api_key, None if self._said == DEFAULT_BASE_URL else self._said)
+        self.api_key = self._client.api_key
+
+    @property
+    def _api(self) -> CloreAI:
+        """The client, at the address and with the key that stand in the attributes now."""
+        if self._said != self.BASE_URL:
+            self._said = self._client.base_url = self.BASE_URL
+        if self._client.api_key != self.api_key:
+            self._client.api_key = hide(self.api_key)
+        return self._client
 
     def list_servers(self) -> list[dict[str, Any]]:
         """All servers on the marketplace, rented ones too."""

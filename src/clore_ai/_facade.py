@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from clore_ai._flow import DEADLINE_S, Rules
 from clore_ai._secrets import hide
-from clore_ai.config import folder_of, resolve
+from clore_ai.config import DEFAULT_BASE_URL, changed, folder_of, resolve
 from clore_ai.jobs.engine import Engine
 from clore_ai.ledger import account_of
 from clore_ai.rate_limiter import RateLimiter
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clore_ai._drive import AsyncDriver
+    from clore_ai.config import Settings
     from clore_ai.ledger import Ledger
 
 D = TypeVar("D")
@@ -39,6 +41,9 @@ def say_per_hour() -> None:
 class Facade(Generic[D]):
     """A client with a driver of the kind `D`."""
 
+    BASE_URL: ClassVar[str] = DEFAULT_BASE_URL
+    """The real service's; a subclass may name another, for where no argument does."""
+
     _kind: ClassVar[type[Any]]
 
     def __init__(
@@ -54,20 +59,92 @@ class Facade(Generic[D]):
         api_key = hide(api_key)
         if max_retries < 0 or timeout <= 0 or (deadline is not None and deadline <= 0):
             raise ValueError("max_retries must be 0 or more, timeout and deadline above 0")
-        settings = resolve(api_key, base_url)
-        self.api_key = settings.api_key
-        self.base_url = settings.base_url
-        self.timeout = timeout
-        self.max_retries = max_retries
+        own = None if self.BASE_URL == DEFAULT_BASE_URL else self.BASE_URL
+        self._settings = resolve(api_key, base_url or own)
+        self._timeout_s = timeout
+        self._folder = folder_of(state)
         deadline_s = float("inf") if deadline is None else deadline
-        rules = Rules(bool(settings.api_key), max_retries, deadline_s)
-        self._session, pace = opened(settings, folder_of(state), rules)
-        self.rate_limiter = RateLimiter.at_pace(settings.requests_per_second, shared=pace)
-        self._driver: D = self._kind(settings, timeout, self.rate_limiter)
+        rules = Rules(bool(self._settings.api_key), max_retries, deadline_s)
+        self._former: list[D] = []
+        """What calls went through before a setting was changed; to be closed with the client."""
+        self._session, pace = opened(self._settings, self._folder, rules)
+        self._limiter = RateLimiter.at_pace(self._settings.requests_per_second, shared=pace)
+        self._driver: D = self._kind(self._settings, timeout, self._limiter)
 
     def __repr__(self) -> str:
         # A traceback may show one whose making failed.
-        return f"{type(self).__name__}(base_url={vars(self).get('base_url')!r})"
+        settings: Settings | None = vars(self).get("_settings")
+        return f"{type(self).__name__}(base_url={settings and settings.base_url!r})"
+
+    @property
+    def api_key(self) -> str | None:
+        """The key; another takes effect with the next call, with the ledger that belongs to it."""
+        return self._settings.api_key
+
+    @api_key.setter
+    def api_key(self, api_key: str | None) -> None:
+        self._change(changed(self._settings, hide(api_key), self.base_url))
+
+    @property
+    def base_url(self) -> str:
+        """Where calls go; another takes effect with the next call."""
+        return self._settings.base_url
+
+    @base_url.setter
+    def base_url(self, base_url: str) -> None:
+        self._change(changed(self._settings, self.api_key, base_url))
+
+    @property
+    def timeout(self) -> float:
+        """Seconds of each wait for the network."""
+        return self._timeout_s
+
+    @timeout.setter
+    def timeout(self, timeout: float) -> None:
+        if timeout <= 0:
+            raise ValueError("timeout must be above 0")
+        self._timeout_s = timeout
+        self._drive_anew()
+
+    @property
+    def max_retries(self) -> int:
+        """How often a call may be sent again."""
+        return self._session.rules.max_retries
+
+    @max_retries.setter
+    def max_retries(self, max_retries: int) -> None:
+        if max_retries < 0:
+            raise ValueError("max_retries must be 0 or more")
+        self._session.rules = replace(self._session.rules, max_retries=max_retries)
+
+    @property
+    def rate_limiter(self) -> RateLimiter:
+        """The pace of all calls."""
+        return self._limiter
+
+    @rate_limiter.setter
+    def rate_limiter(self, rate_limiter: RateLimiter) -> None:
+        self._limiter = rate_limiter
+        self._drive_anew()
+
+    def _change(self, settings: Settings) -> None:
+        """Go on with these settings; calls that are under way end with those they began with."""
+        if settings == self._settings:
+            return
+        rules, was = self._session.rules, self._limiter
+        self._settings = settings
+        self._session, pace = opened(
+            settings, self._folder, replace(rules, has_key=bool(settings.api_key))
+        )
+        self._limiter = RateLimiter.at_pace(settings.requests_per_second, shared=pace)
+        self._limiter.min_interval = was.min_interval
+        self._limiter.create_order_delay = was.create_order_delay
+        self._limiter.alone = was.alone
+        self._drive_anew()
+
+    def _drive_anew(self) -> None:
+        self._former.append(self._driver)
+        self._driver = self._kind(self._settings, self._timeout_s, self._limiter)
 
     def _engine(self, driver: AsyncDriver) -> Engine:
         """What runs jobs in the event loop of `driver`."""

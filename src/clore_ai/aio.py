@@ -94,7 +94,8 @@ class AsyncCloreAI(Facade[AsyncDriver]):
 
     async def close(self) -> None:
         """Close the HTTP connections."""
-        await self._driver.close()
+        for driver in (*self._former, self._driver):
+            await driver.close()
 
     async def drive(self, flow: Flow[T]) -> T:
         """Run a flow of `clore_ai.rental` and return its result."""

@@ -94,7 +94,8 @@ class CloreAI(Facade[Driver]):
 
     def close(self) -> None:
         """Close the HTTP connections."""
-        self._driver.close()
+        for driver in (*self._former, self._driver):
+            driver.close()
 
     def drive(self, flow: Flow[T]) -> T:
         """Run a flow of `clore_ai.rental` and return its result."""

@@ -16,7 +16,7 @@ import re
 import shlex
 import stat
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Callable
 from urllib.parse import urlsplit
@@ -95,6 +95,21 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings
         _clean_url(str(url)),
         _clean_rate(str(rate)),
         read_options(str(values.get("ssh_options") or "")),
+    )
+
+
+def changed(settings: Settings, api_key: str | None, base_url: str) -> Settings:
+    """The same with another key or address, which are checked as `resolve` checks them.
+
+    Raises:
+        ConfigError: one of them is no use.
+    """
+    key = _clean_key(hide(_given(hide(api_key))), "the argument")
+    return replace(
+        settings,
+        api_key=key,
+        api_key_source="the argument" if key else None,
+        base_url=_clean_url(base_url.strip()),
     )
 
 

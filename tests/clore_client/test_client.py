@@ -222,3 +222,16 @@ def test_the_key_is_not_in_repr(client, key):
     with pytest.raises(CloreAPIError) as caught:
         client.cancel_order(1)
     assert key not in repr(caught.value)
+
+
+def test_another_address_and_key_take_effect(client, market):
+    """Set on the object after it was made, as 001's users do; nothing goes to the old address."""
+    with Sandbox(provision=False, limits=False) as other:
+        client.BASE_URL = other.base_url
+        client.api_key = other.create_account(api_key="a-key-of-another-place")
+        before = len(market.journal())
+        assert client.list_servers()
+        assert client.get_wallets()
+        assert len(market.journal()) == before
+        keys = [e.key for e in other.journal() if e.endpoint == "wallets"]
+    assert keys == ["…lace"]

@@ -1,0 +1,98 @@
+"""Attributes of a client that are set after it was made take effect with the next call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clore_ai import AsyncCloreAI, CloreAI
+from clore_ai.exceptions import AuthError, ConfigError, TransportError
+from clore_ai.rate_limiter import RateLimiter
+
+
+def test_another_key(api):
+    """Calls carry the new key, without white space; None is no key, whatever was there before."""
+    other = api.market.create_account(api_key=f"{api.key}-other")
+    assert api.wallets()
+    api.client.api_key = f" {other}\n"
+    assert api.client.api_key == other
+    assert api.wallets()
+    sent = [e.key for e in api.market.journal() if e.endpoint == "wallets"]
+    assert sent[-2:] == [f"…{api.key[-4:]}", f"…{other[-4:]}"]
+    api.client.api_key = None
+    assert api.marketplace()
+    with pytest.raises(AuthError, match="clore config set api_key"):
+        api.wallets()
+    assert api.client.rate_limiter.min_interval == 0
+
+
+def test_another_address(api, own_market):
+    """Calls go to the new address only, with the ledger that belongs to it."""
+    other = own_market(provision=False)
+    key = other.create_account(api_key="a-key-of-another-place")
+    assert api.wallets()
+    before = len(api.market.journal())
+    api.client.base_url = f"{other.base_url}/"
+    api.client.api_key = key
+    assert api.client.base_url == other.base_url
+    assert api.wallets()
+    server = next(s for s in api.marketplace() if s.allows("bitcoin"))
+    order = api.rent(server.id)
+    assert [i.order_id for i in api.ledger.running()] == [order.id]
+    assert len(api.market.journal()) == before
+    assert other.base_url in repr(api.client)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("base_url", "clore.ai", ConfigError),
+        ("base_url", "", ConfigError),
+        ("api_key", "two words", ConfigError),
+        ("timeout", 0, ValueError),
+        ("max_retries", -1, ValueError),
+    ],
+)
+def test_what_is_no_use_changes_nothing(api, name, value, error):
+    """It is refused as when the client is made, and calls go on as before."""
+    before = getattr(api.client, name)
+    with pytest.raises(error):
+        setattr(api.client, name, value)
+    assert getattr(api.client, name) == before
+    assert api.wallets()
+
+
+def test_other_retries_and_another_timeout(api):
+    """They count from the next call on."""
+    api.client.max_retries = 0
+    api.client.timeout = 0.2
+    api.fault("wallets", "late", delay_s=1.5, times=4)
+    with pytest.raises(TransportError):
+        api.wallets()
+    assert len(api.entries("wallets")) <= 1
+
+
+def test_another_pace(api):
+    """A limiter of the user's own is the one that is asked."""
+    asked: list[bool] = []
+
+    class Own(RateLimiter):
+        def wait(self, *args: Any, **more: Any) -> None:
+            asked.append(True)
+
+        async def wait_async(self, *args: Any, **more: Any) -> None:
+            asked.append(True)
+
+    api.client.rate_limiter = Own()
+    assert api.wallets()
+    assert asked == [True]
+
+
+@pytest.mark.parametrize("kind", [CloreAI, AsyncCloreAI])
+def test_the_address_of_a_subclass(kind):
+    """As in 0.1.1; an argument wins over it."""
+    own = type("Own", (kind,), {"BASE_URL": "http://127.0.0.1:9/v1"})
+    assert kind.BASE_URL == "https://api.clore.ai/v1"
+    assert own("key").base_url == "http://127.0.0.1:9/v1"
+    assert own("key", "http://127.0.0.1:8/v1").base_url == "http://127.0.0.1:8/v1"
