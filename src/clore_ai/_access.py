@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 from urllib.parse import urlsplit
 
+from clore_ai._lock import FileLock
 from clore_ai._ssh.target import USER, Target, options
 from clore_ai.config import private_folder, read_private, unwritable, write_private
 from clore_ai.exceptions import ConfigError, InvalidInputError
@@ -165,36 +166,51 @@ def own_key(home: Path) -> tuple[str, Path]:
         ConfigError: the state folder can't be written.
     """
     path = own_key_file(home)
+    public = path.with_suffix(".pub")
     try:
-        there = path.with_suffix(".pub").is_file() and path.is_file()
-        if not there:
+        if not _is_whole(path):
             private_folder(home)
             private_folder(path.parent)
-            path.unlink(missing_ok=True)
+            # Of two first commands at once, the second takes the key that the first has made.
+            with FileLock(path.with_suffix(".lock")).held():
+                if not _is_whole(path):
+                    _make_key(path)
+        return public.read_text("utf-8").strip(), path
     except OSError as exc:
         raise ConfigError(unwritable(home, exc)) from exc
-    if not there:
-        try:
-            subprocess.run(  # noqa: S603 - fixed arguments
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "clore", "-f", str(path)],  # noqa: S607 - the user's own
-                check=True,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-            )
-        except FileNotFoundError as exc:
-            raise InvalidInputError(
-                "There is no ssh-keygen here to make a key with. Install openssh-client, "
-                "or give --ssh-password or --ssh-key-file.",
-                2,
-            ) from exc
-        except subprocess.CalledProcessError as exc:
-            said = " ".join(exc.stderr.decode("utf-8", "replace").split())
-            raise InvalidInputError(
-                f"ssh-keygen could not make {path} ({said}); "
-                "give --ssh-key-file or --ssh-password.",
-                2,
-            ) from exc
-    return path.with_suffix(".pub").read_text("utf-8").strip(), path
+
+
+def _is_whole(path: Path) -> bool:
+    return path.with_suffix(".pub").is_file() and path.is_file()
+
+
+def _make_key(path: Path) -> None:
+    """Make it beside its place: who finds the public key finds both, and both whole."""
+    public = path.with_suffix(".pub")
+    new, new_public = path.with_suffix(".new"), path.with_suffix(".new.pub")
+    for file in (public, new, new_public):
+        file.unlink(missing_ok=True)
+    try:
+        subprocess.run(  # noqa: S603 - fixed arguments
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "clore", "-f", str(new)],  # noqa: S607 - the user's own
+            check=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+    except FileNotFoundError as exc:
+        raise InvalidInputError(
+            "There is no ssh-keygen here to make a key with. Install openssh-client, "
+            "or give --ssh-password or --ssh-key-file.",
+            2,
+        ) from exc
+    except subprocess.CalledProcessError as exc:
+        said = " ".join(exc.stderr.decode("utf-8", "replace").split())
+        raise InvalidInputError(
+            f"ssh-keygen could not make {path} ({said}); give --ssh-key-file or --ssh-password.",
+            2,
+        ) from exc
+    new.replace(path)
+    new_public.replace(public)
 
 
 def key_file(path: Path) -> tuple[str, Path | None]:
