@@ -102,7 +102,7 @@ def conditions(setting: Setting) -> list[str]:
     python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     fleet = "CLORE_INVENTORY"
     if setting.captured is None:
-        fleet = "the sample, for want of CLORE_INVENTORY; without `autoprice`, where 0.1.1 fails"
+        fleet = "the sample, for want of CLORE_INVENTORY"
     lines = [
         f"Medians (min-max) of {setting.runs} runs, in turn; ratios pair by pair, then the median.",
         f"{python}; both with the same httpx, pydantic, click and rich, each in a plain venv.",

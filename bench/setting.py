@@ -41,7 +41,7 @@ class Setting:
         self.folder = Path(self._folder.name)
         self.inventory = self.captured or self.folder / "sample.json"
         if self.captured is None:
-            self.inventory.write_text(json.dumps({"servers": _sample()}), "utf-8")
+            self.inventory.write_text(json.dumps({"servers": sample_fleet(0)}), "utf-8")
         self.body = self.folder / "marketplace.json"
         self.body.write_bytes(self._body())
         self.servers = len(json.loads(self.body.read_bytes())["servers"])
@@ -112,8 +112,3 @@ def _idle_s() -> float:
     """What all cores together have idled so far."""
     idle, waiting = map(int, _STAT.read_text().split("\n", 1)[0].split()[4:6])
     return (idle + waiting) / os.sysconf("SC_CLK_TCK")
-
-
-def _sample() -> list[dict[str, object]]:
-    """The sample fleet without `autoprice`: as it is now, 0.1.1 fails at all that have it."""
-    return [{k: v for k, v in record.items() if k != "autoprice"} for record in sample_fleet(0)]

@@ -119,7 +119,7 @@ def test_the_current_form_prices_in_usd(hosted):
     _, host, renter = hosted
     assert set_up(host, **CURRENT) == {"code": 0}
     record = listed(renter, config(host)["id"])
-    assert record["autoprice"] is True
+    assert record["autoprice"] == "usd"
     assert record["price"]["original_usd"] == CURRENT["usd_pricing"]
     assert record["price"]["on_demand"]["USD-Blockchain"] == 9
     assert record["price"]["usd"]["on_demand_btc"] == pytest.approx(9, rel=1e-3)
@@ -127,7 +127,11 @@ def test_the_current_form_prices_in_usd(hosted):
     assert config(host)["autoprice"] == dict.fromkeys(COINS, "usd")
     without = {**CURRENT, "autoprice": False, "usd_pricing": None}
     assert set_up(host, **without) == {"code": 0}
-    assert listed(renter, config(host)["id"])["price"]["on_demand"]["USD-Blockchain"] == 2
+    record = listed(renter, config(host)["id"])
+    assert record["price"]["on_demand"]["USD-Blockchain"] == 2
+    assert "autoprice" not in record
+    assert set_up(host, **{**CURRENT, "autoprice": "usd"}) == {"code": 0}
+    assert config(host)["autoprice"] == dict.fromkeys(COINS, "usd")
 
 
 def test_a_coin_that_is_switched_off_is_not_taken(hosted):
@@ -176,7 +180,7 @@ def test_a_hidden_server_is_not_on_offer_and_its_order_goes_on(hosted):
         ({"spot": 1e300}, "invalid_input"),
         ({"enabled-bitcoin": "on"}, "invalid_input"),
         ({"autoprice": {"doge": "usd"}}, "invalid_input"),
-        ({"autoprice": "usd"}, "invalid_input"),
+        ({"autoprice": "btc"}, "invalid_input"),
         ({"usd_pricing": {"bitcoin": 5}}, "invalid_input"),
         ({"usd_pricing": {"bitcoin": {"spot": 5}}}, "not_all_parameters_present"),
         ({f"enabled-{coin}": False for coin in COINS}, "invalid_input"),

@@ -45,6 +45,13 @@ def test_the_fleet_is_spread_like_the_market(fleet):
     assert all(s["price"]["usd"]["spot"] == 0 for s in fleet)
 
 
+def test_autoprice_says_usd_or_is_absent(fleet):
+    """Never a bool, of which a client that declares a text dies, as 0.1.1 does."""
+    said = Counter(s.get("autoprice", "absent") for s in fleet)
+    assert set(said) == {"usd", "absent"}
+    assert 0.1 < said["usd"] / len(fleet) < 0.3
+
+
 @pytest.mark.parametrize(
     "odd",
     [

@@ -144,6 +144,7 @@ class MarketplaceServer(Model):
     rating: ServerRating | None = None
     gpu_array: list[Any] | None = None
     autoprice: Any | None = None
+    """``"usd"`` where prices follow USD, else absent; older bodies have a bool."""
     gigaspot: Any | None = None
     cuda_version: str | None = None
 

@@ -98,7 +98,7 @@ SET_SERVER_SETTINGS: JsonObject = {
         **{f"{coin}_on_demand": coin_price() for coin in COINS},
         **{f"{coin}_spot": coin_price() for coin in COINS},
         **{f"enabled-{coin}": {"type": "boolean"} for coin in COINS},
-        "autoprice": {"type": ["boolean", "object"], "examples": [{"bitcoin": "usd"}]},
+        "autoprice": {"type": ["boolean", "string", "object"], "examples": [{"bitcoin": "usd"}]},
         "usd_pricing": {"type": "object", "examples": [{"bitcoin": {"on_demand": 2, "spot": 1}}]},
     },
 }

@@ -80,7 +80,7 @@ _SERVER = _object(
     cuda_version=_TEXT,
     gpu_array={"type": "array", "description": "Short names, often behind a space."},
     gigaspot={"type": ["boolean", "object"]},
-    autoprice=_BOOL,
+    autoprice={"enum": ["usd"], "description": "Absent where no price follows USD."},
 )
 
 _ORDER = _object(

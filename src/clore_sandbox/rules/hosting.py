@@ -111,11 +111,13 @@ def _mentions(fields: Mapping[str, object], coin: str) -> bool:
 
 
 def _auto_coins(value: object, known: Settings) -> tuple[str, ...]:
-    """The coins whose price follows USD; a bool stands for all of them or none."""
+    """The coins whose price follows USD; `"usd"` and a bool stand for all of them or none."""
     if value is None:
         return known.auto
     if isinstance(value, bool):
         return COINS if value else ()
+    if value == "usd":
+        return COINS
     coins = as_object(value)
     if coins is None or any(coin not in COINS for coin in coins):
         raise _Refused("invalid_input")
@@ -235,10 +237,13 @@ def applied(
             }
             for coin in settings.auto
         }
-    return {
+    shown: JsonObject = {
         **record,
         "mrl": settings.mrl,
         "price": price,
         "allowed_coins": list(settings.enabled),
-        "autoprice": bool(settings.auto),
     }
+    if settings.auto:
+        return {**shown, "autoprice": "usd"}
+    shown.pop("autoprice", None)
+    return shown

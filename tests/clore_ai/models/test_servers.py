@@ -111,6 +111,8 @@ def test_unknown_fields_are_kept():
         {"gigaspot": True},
         {"gigaspot": {"bitcoin": 1}},
         {"autoprice": {"bitcoin": False}},
+        {"autoprice": "usd"},
+        {"autoprice": True},
         {"partial_gpu_rental": {"total_gpus": 2, "available_gpus": 1, "free_indices": [1]}},
         {"gpu_array": [[" RTX 3090"], " RTX 3090"]},
         {"specs": {"mb": "", "disk": " 96GBx20", "net": {"down": 0}, "pl": [300], "gpus": []}},
