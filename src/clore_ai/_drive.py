@@ -40,7 +40,7 @@ from clore_ai._flow import (
     Turn,
 )
 from clore_ai._secrets import MASK, SecretBytes, forms
-from clore_ai._service_clock import ServiceClock
+from clore_ai._service_clock import ServiceClock, retry_after_s, unix
 from clore_ai._ssh import files
 from clore_ai._trace import Exchange
 from clore_ai._version import __version__
@@ -147,8 +147,16 @@ def _reply(response: httpx.Response, body: Body, settings: Settings, clock: Serv
     if settings.api_key is not None and len(settings.api_key) >= _SHORT_KEY:
         for form in forms(settings.api_key):
             content = content.replace(form.encode(), MASK.encode())
-    where = response.headers.get("location")
-    return Reply(response.status_code, kind, content, where, whole=body.whole)
+    # A date in the answer is told by the clock that wrote it.
+    now = unix(response.headers.get("date", "")) or clock.now(_local_time()).wall
+    return Reply(
+        response.status_code,
+        kind,
+        content,
+        response.headers.get("location"),
+        whole=body.whole,
+        retry_after_s=retry_after_s(response.headers.get("retry-after", ""), now),
+    )
 
 
 def _bare(exc: BaseException) -> BaseException:

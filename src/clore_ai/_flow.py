@@ -7,6 +7,8 @@ may wait, send or read a clock. The rule for sending again is written once, in `
 - Code 5 and a connection that never opened: surely not. Any call is sent again, at most
   `max_retries` times, after 1 s, 2 s, 4 s … (004, Rate Limiter), each up to half as long again,
   so that those who failed together do not come back together.
+- A `Retry-After` that asks for a longer wait gets it. If it ends after the deadline, the error
+  comes at once and says until when.
 - A cut connection, a time-out, code 1, a 5xx: perhaps. Only a repeatable call is sent again.
 - Everything else is the caller's to know: it is raised at once.
 - All of it is over `deadline_s` after the call's first turn: then its last error is raised. Before
@@ -17,6 +19,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -24,7 +27,6 @@ from typing import (
     Generator,
     Generic,
     Iterable,
-    NoReturn,
     TypeVar,
     Union,
 )
@@ -237,8 +239,10 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
         now = yield from _turn(call, rules, until, failure)
         if failure is None:
             until = now + rules.deadline_s
+        asked_s: float | None = None
         try:
             reply: Reply = yield Send(call, until - now, rules.max_retries - left + 1)
+            asked_s = reply.retry_after_s
             return _wire.decipher(call, reply)
         except CloreAPIError as exc:
             if lost and call.already is not None:
@@ -247,12 +251,13 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
                 # A refusal that came without its reason may be that one: no answer to go by.
                 exc.maybe_acted = exc.maybe_acted or (exc.code == _REFUSED and exc.error is None)
             lost = lost or exc.maybe_acted
-            if not (left and _again(call, exc)):
+            if not _again(call, exc):
                 raise
             failure = exc
-        wait_s = backoff_s * (1 + JITTER * rules.chance())
-        if (yield from clock()).mono + wait_s >= until:
-            _give_up(failure, rules)
+        wait_s = max(backoff_s * (1 + JITTER * rules.chance()), asked_s or 0)
+        instant = yield from clock()
+        if not left or instant.mono + wait_s >= until:
+            raise _last(failure, rules, instant, asked_s, left)
         yield Backoff(wait_s) if isinstance(failure, RateLimitError) else Sleep(wait_s)
         backoff_s *= 2
     raise AssertionError("max_retries is below 0")  # pragma: no cover - the clients refuse it
@@ -276,16 +281,29 @@ def _turn(
     try:
         yield Turn(call.is_create_order, until - now)
     except TimeoutError:
-        _give_up(failure, rules)
+        raise _over(failure, rules) from None
     return (yield from clock()).mono
 
 
-def _give_up(failure: CloreAPIError, rules: Rules) -> NoReturn:
-    failure.args = (
-        f"{failure} Not tried again: the {rules.deadline_s:g} s for one call are over.",
-        *failure.args[1:],
-    )
-    raise failure
+def _last(
+    failure: CloreAPIError, rules: Rules, now: Instant, asked_s: float | None, left: int
+) -> CloreAPIError:
+    """The failure after which there is no other try, and when or why not."""
+    if asked_s:
+        until = datetime.fromtimestamp(now.wall + asked_s, timezone.utc)
+        asked = f"The service asks to wait until {until:%Y-%m-%d %H:%M:%S} UTC; try again then."
+        return _more(failure, asked)
+    return _over(failure, rules) if left else failure
+
+
+def _over(failure: CloreAPIError, rules: Rules) -> CloreAPIError:
+    return _more(failure, f"Not tried again: the {rules.deadline_s:g} s for one call are over.")
+
+
+def _more(failure: CloreAPIError, sentence: str) -> CloreAPIError:
+    """The same error, with another sentence."""
+    failure.args = (f"{failure} {sentence}", *failure.args[1:])
+    return failure
 
 
 def clock() -> Flow[Instant]:

@@ -7,12 +7,32 @@ it is told the times.
 
 from __future__ import annotations
 
+import re
 from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from clore_ai._flow import Instant
 
 _AGREES_S = 2.0
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_LONGEST_S = 1e9
+"""Thirty years: a longer wait is a joke."""
+
+
+def unix(date: str) -> float | None:
+    """An HTTP date as unix seconds; None if it is no date."""
+    try:
+        moment = parsedate_to_datetime(date)
+        return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
+    except (TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
+def retry_after_s(value: str, now: float) -> float | None:
+    """How long a `Retry-After` asks to wait: seconds, or a date; None if it asks for no wait."""
+    value = value.strip()
+    wait_s = float(value) if _SECONDS.fullmatch(value) else (unix(value) or now) - now
+    return wait_s if 0 < wait_s < _LONGEST_S else None
 
 
 class ServiceClock:
@@ -24,11 +44,9 @@ class ServiceClock:
 
     def told(self, date: str, received: Instant, elapsed_s: float) -> None:
         """An answer with this `Date` was received (local time), `elapsed_s` after the request."""
-        try:
-            moment = parsedate_to_datetime(date)
-            second = moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
-        except (TypeError, ValueError, OverflowError, IndexError):
-            return  # no date
+        second = unix(date)
+        if second is None:
+            return
         # Its clock less ours: it was sent within that second, and at the latest `elapsed_s` ago.
         least = second - received.wall
         most = least + 1 + elapsed_s

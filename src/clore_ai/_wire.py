@@ -78,6 +78,8 @@ class Reply:
     location: str | None = None
     whole: bool = True
     """False where there was more than an answer may hold; the content is its beginning."""
+    retry_after_s: float | None = None
+    """How long the service asks to wait before the next request (`Retry-After`)."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
         return body
     error = ERROR_MAP.get(code, CloreAPIError)
     raise error(
-        _say(call, code, body),
+        _say(call, code, body, "" if reply.retry_after_s else "; wait a few seconds"),
         code=code,
         response=body,
         status=reply.status,
@@ -229,7 +231,7 @@ def _is_known(reason: object) -> bool:
     return isinstance(reason, str) and reason in HINTS
 
 
-def _say(call: Call[Any], code: int, body: Body) -> str:
+def _say(call: Call[Any], code: int, body: Body, wait: str) -> str:
     reason = body.get("error") or body.get("message")
     if code == _CODE_FIELD and isinstance(reason, str):
         hint = HINTS.get(reason)
@@ -242,7 +244,7 @@ def _say(call: Call[Any], code: int, body: Body) -> str:
         2: f"{call.path}: the service refused the input (code 2){tail}.",
         3: f"{call.path}: the service does not know this API key (code 3){tail}.",
         4: f"{call.path}: no such endpoint (code 4){tail}; check the base URL.",
-        5: f"{call.path}: too many requests (code 5){tail}; wait a few seconds.",
+        5: f"{call.path}: too many requests (code 5){tail}{wait}.",
     }.get(code, f"{call.path}: error code {code}{tail}.")
 
 

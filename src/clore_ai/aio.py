@@ -59,7 +59,8 @@ class AsyncCloreAI(Facade[AsyncDriver]):
 
     - 1 request a second, `create_order` once in 5 s: see `rate_limiter`.
     - Code 5 (HTTP 429): after 1 s, 2 s, 4 s …, each up to half as long again by chance, at most
-      `max_retries` times, and no more once `deadline` is over.
+      `max_retries` times, and no more once `deadline` is over. A `Retry-After` may make a wait
+      longer; one that ends after the deadline is an error at once, which says until when.
     - No connection, or an answer lost: likewise, but a call that spends money (`create_order`,
       `set_spot_price`) only where the service surely did not act.
     - A lost `create_order` is never sent again: its order is looked for instead.

@@ -101,8 +101,8 @@ class RateLimiter:
             self._with(lambda pace: pace.went(self._clock(), is_create_order=is_create_order))
 
     def set_backoff(self, seconds: float = 2.0) -> None:
-        """Send nothing for `seconds` from now."""
-        self._with(lambda pace: pace.hold(self._clock() + seconds))
+        """Send nothing for `seconds` from now, an hour at most."""
+        self._with(lambda pace: pace.hold(self._clock() + min(seconds, _pace.HORIZON_S)))
 
     def _pauses(self, is_create_order: bool, within_s: float) -> Generator[float, None, None]:  # noqa: FBT001 - as above
         """How long to sleep, again and again, until it is this one's turn."""

@@ -7,7 +7,8 @@ examples assume.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Optional, Union
 
 import orjson
@@ -28,6 +29,7 @@ __all__ = [
     "TOO_LARGE",
     "Answer",
     "refused",
+    "retry_after",
     "success",
 ]
 
@@ -81,6 +83,12 @@ TOO_LARGE = Answer(413, {"code": INVALID_INPUT})
 BAD_KEY = Answer(401, {"code": INVALID_KEY})
 BAD_ENDPOINT = Answer(404, {"code": INVALID_ENDPOINT})
 RATE_LIMITED = Answer(429, {"code": RATE_LIMIT})
+
+
+def retry_after(seconds: float) -> Answer:
+    """The same, and how long to wait, which the header counts in whole seconds."""
+    return replace(RATE_LIMITED, headers={"retry-after": str(math.ceil(seconds))})
+
 
 #: HTTP statuses of code 6 that are not 200: currency-not-allowed was observed with 500.
 _STATUS = {"currency-not-allowed": 500}

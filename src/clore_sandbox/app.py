@@ -56,6 +56,14 @@ _INSTEAD = {
 }
 
 
+def _instead(fault: Optional[Fault]) -> Optional[Answer]:
+    if fault is None:
+        return None
+    if fault.kind == "retry_after":
+        return answers.retry_after(fault.delay_s)
+    return _INSTEAD.get(fault.kind)
+
+
 @dataclass
 class Api:
     """Everything below `/v1`, as an ASGI app."""
@@ -92,8 +100,9 @@ class Api:
         kind = fault.kind if fault is not None else None
         if kind == "cut_before":
             return None
-        if kind in _INSTEAD:
-            return _INSTEAD[kind]
+        instead = _instead(fault)
+        if instead is not None:
+            return instead
         if kind in BODY_KINDS:
             call.gzip = False
         try:

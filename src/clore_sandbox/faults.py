@@ -31,6 +31,7 @@ RequestFaultKind = Literal[
     "act_then_500",  # done, and HTTP 500 {"code":1} for an answer
     "500",  # HTTP 500 {"code":1}; nothing was done
     "rate_limited",  # HTTP 429 {"code":5}; nothing was done; times=20 is a burst
+    "retry_after",  # likewise, and a Retry-After of delay_s, in whole seconds
     "cdn_403",  # the CDN's plain text; nothing was done
     "html_502",  # the CDN's page; nothing was done
     "truncated_json",  # acts, and answers half of the body

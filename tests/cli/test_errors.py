@@ -150,6 +150,15 @@ def test_rate_limited(renter: Renter) -> None:
     assert len(renter.requests("wallets")) > 1
 
 
+def test_a_long_retry_after_says_until_when(renter: Renter) -> None:
+    """The command does not wait for what comes after its deadline: exit 5 at once."""
+    renter.fault("wallets", "retry_after", delay_s=7200)
+    error = renter("wallets", "--json", fails=5, timeout=30).error
+    assert error["code"] == "rate_limited"
+    assert error["message"].endswith(" UTC; try again then.")
+    assert len(renter.requests("wallets")) == 1
+
+
 def test_nobody_there(nobody: Clore) -> None:
     """An address where nobody listens is exit 1 and names the address."""
     result = nobody("search", "--json", fails=1, timeout=30)

@@ -132,6 +132,24 @@ def test_rate_limited_for_good(api_of, market, server):
     assert [i.state for i in api.ledger.intents()] == ["refused"]
 
 
+def test_a_retry_after_is_waited_for(api):
+    """The next request leaves no sooner than the service asks, though the first wait is 1 s."""
+    api.fault("wallets", "retry_after", delay_s=2)
+    begun = time.monotonic()
+    assert api.wallets()
+    assert time.monotonic() - begun >= 2
+    assert [e.status for e in api.entries("wallets")] == [429, 200]
+
+
+def test_a_retry_after_beyond_the_deadline_is_not(api):
+    """The call stops at once, sends nothing more and says until when."""
+    api.fault("wallets", "retry_after", delay_s=600, times=None)
+    with pytest.raises(RateLimitError, match=r"until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC") as caught:
+        api.wallets()
+    assert "a few seconds" not in str(caught.value)
+    assert [e.status for e in api.entries("wallets")] == [429]
+
+
 def test_trouble_before_sending(api, server):
     """The look before is a reading call like any other: repeated, then the order is sent."""
     api.fault("my_orders", "truncated_json")

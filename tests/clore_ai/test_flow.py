@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import pytest
 from by_hand import Hand, cut, ok, refused, reply
 
@@ -18,6 +21,9 @@ from clore_ai.exceptions import (
     ResponseError,
     TransportError,
 )
+
+if TYPE_CHECKING:
+    from clore_ai._wire import Reply
 
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 CDN = b"error code: 1010"
@@ -185,6 +191,44 @@ def test_the_attempts_and_turns_count_too():
     # The first turn comes after 3 s, the second after 30 s, 1 s and 3 s more; the third 1 s late.
     assert within == [68, 68 - 34]
     assert hand.now == 3 + 68
+
+
+def busy(asked_s: float, status: int = 429) -> Reply:
+    """Code 5, and a `Retry-After`."""
+    return replace(reply({"code": 5}, status), retry_after_s=asked_s)
+
+
+@pytest.mark.parametrize("status", [200, 429])
+@pytest.mark.parametrize(("asked_s", "waits"), [(0.5, [1, 2]), (1.5, [1.5, 2]), (50, [50, 50])])
+def test_a_retry_after_makes_waits_longer_never_shorter(asked_s, waits, status):
+    """For every call of the key, as after any code 5."""
+    hand = Hand([busy(asked_s, status), busy(asked_s, status), ok()])
+    assert hand.play(answer(CALLS["create_order"](), EVEN)) == {"code": 0}
+    assert (hand.backoffs, hand.slept) == (waits, [])
+
+
+def test_a_busy_service_that_may_have_acted_gets_its_wait_too():
+    """A 503 with a `Retry-After`: only what may be sent again waits for it."""
+    page = replace(reply(HTML, 503), retry_after_s=9)
+    hand = Hand([page, ok(wallets=[])])
+    assert hand.play(request(_wire.wallets(), EVEN)) == []
+    assert hand.slept == [9]
+    with pytest.raises(ResponseError) as caught:
+        Hand([page]).play(answer(CALLS["create_order"](), EVEN))
+    assert "asks to wait" not in str(caught.value)
+
+
+@pytest.mark.parametrize("rules", [EVEN, Rules(max_retries=0)], ids=["too late", "no tries left"])
+def test_a_retry_after_that_is_not_waited_for_says_until_when(rules):
+    """At once, in UTC; `create_order` too."""
+    hand = Hand([busy(86_400)])
+    with pytest.raises(RateLimitError) as caught:
+        hand.play(answer(CALLS["create_order"](), rules))
+    assert str(caught.value) == (
+        "create_order: too many requests (code 5). The service asks to wait until "
+        "2023-11-15 22:13:20 UTC; try again then."
+    )
+    assert hand.waits == []
 
 
 @pytest.mark.parametrize(

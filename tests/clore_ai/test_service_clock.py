@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from clore_ai import AsyncCloreAI, CloreAI
 from clore_ai._flow import Instant, clock
-from clore_ai._service_clock import ServiceClock
+from clore_ai._service_clock import ServiceClock, retry_after_s
 from clore_sandbox import Sandbox
 
 NOW = 1_700_000_000.0
@@ -73,3 +73,27 @@ def test_both_clients_go_by_the_marketplace():
         assert now.ahead_s == pytest.approx(86_400, abs=3)
         assert now.wall == pytest.approx(time.time() + 86_400, abs=3)
         assert asyncio.run(later(market)) == pytest.approx(86_400, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("value", "wait_s"),
+    [
+        ("7", 7),
+        (" 120 ", 120),
+        (formatdate(NOW + 90, usegmt=True), 90),
+        (formatdate(NOW - 90, usegmt=True), None),
+        ("Tue, 14 Nov 2023 22:14:20", 60),
+        ("0", None),
+        ("", None),
+        ("-5", None),
+        ("soon", None),
+        ("1e9", None),
+        ("9" * 5000, None),
+        ("\u0667", None),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 0001 23:59:59 +2300", None),
+    ],
+)
+def test_a_retry_after_is_seconds_or_a_date(value, wait_s):
+    """What is neither, is over, or is decades away asks for no wait."""
+    assert retry_after_s(value, NOW) == wait_s

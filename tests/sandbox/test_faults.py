@@ -68,6 +68,15 @@ def test_answers_that_come_instead(market, renter, server, kind, status, text):
     assert renter.create(server).json() == {"code": 0}
 
 
+def test_a_retry_after_is_in_whole_seconds(market, renter):
+    """HTTP 429 with the header, rounded up; nothing else is different."""
+    market.fault("wallets", "retry_after", delay_s=2.5)
+    answer = renter.http.get("/wallets")
+    assert (answer.status_code, answer.json()) == (429, {"code": 5})
+    assert answer.headers["retry-after"] == "3"
+    assert renter.http.get("/wallets").status_code == 200
+
+
 def test_late_answers_have_acted(market, renter, server):
     market.fault("create_order", "late", delay_s=0.3)
     started = time.monotonic()

@@ -88,7 +88,8 @@ class Controls:
             times: To how many fitting requests.
             key: Only to the account with this key.
             probability: How likely it happens to a fitting request.
-            delay_s: Of `late` (seconds of the world) and `host_dies` (market seconds): 2.
+            delay_s: Of `late` and `retry_after` (seconds of the world) and `host_dies` (market
+                seconds): 2.
             fields: Of `missing_fields` and `odd_fields`: which, at any depth.
 
         Returns:

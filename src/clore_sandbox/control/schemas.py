@@ -75,7 +75,7 @@ FAULT_FIELDS: Mapping[str, JsonObject] = {
         "type": ["number", "null"],
         "minimum": 0,
         "maximum": 1_000_000,
-        "description": "How late, or how much later its host goes offline; 2 by default.",
+        "description": "How late, how long to wait, or when its host goes offline; 2 by default.",
     },
     "fields": {
         "type": "array",

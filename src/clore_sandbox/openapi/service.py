@@ -41,7 +41,7 @@ RESPONSES: JsonObject = {
     "BadInput": _code("The request is not of the documented shape.", 2),
     "BadKey": _code("No key, or none that is known.", 3),
     "TooLarge": _code("A body of more than a megabyte.", 2),
-    "RateLimited": _code("Within a second of the key's last call. There is no Retry-After.", 5),
+    "RateLimited": _code("Within a second of the key's last call, without Retry-After.", 5),
     "Broken": _json(
         "Database error (code 1): it may have acted all the same. Or `currency-not-allowed`, which"
         " comes with this status.",
