@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clore_sandbox.money import COINS, to_wire
 from clore_sandbox.rules.auction import worth
+from clore_sandbox.rules.billing import creation_fee
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +51,8 @@ def order_row(
     booted = now_ms >= order.booted_ms and not never and not order.outbid
     row: JsonObject = {
         "id": order.id,
-        "creation_fee": to_wire(order.creation_fee),
+        # What it is, not what is paid: a fresh order shows it.
+        "creation_fee": to_wire(creation_fee(order.coin)),
         "price": to_wire(order.price),
         # Seconds here, hours in the marketplace (api.md section 2).
         "mrl": (order.last_ms - order.created_ms) // 1000,

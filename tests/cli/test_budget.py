@@ -61,16 +61,16 @@ def test_over_the_budget(renter: Renter) -> None:
     """Refused before it is sent, with the sum; what the message says fits, fits."""
     first, second = renter.server(), renter.server()
     cost = price(renter, first)
-    # Not even the creation fee of a second one is in it.
-    renter("budget", "set", f"{cost / 4 + 0.15:.2f}/month")
+    # Not even a minute of a second one is in it.
+    renter("budget", "set", f"{cost / 4 + 0.1 + cost / 2880:.6f}/month")
     renter("deploy", first, *USD, "--lease", "6h")
     (row,) = renter("budget", "--json").data
-    assert row["committed"] == pytest.approx(cost / 4, rel=0.02)
-    assert row["spent"] == pytest.approx(0.1, abs=cost / 1000)
+    assert row["committed"] == pytest.approx(cost / 4 + 0.1, rel=0.02)  # the fee is due later
+    assert row["spent"] == pytest.approx(0, abs=cost / 1000)
     for words in ((), ("--dry-run",)):
         refused = renter("deploy", second, *USD, *words, "--json", fails=7)
         assert refused.error["code"] == "budget"
-        assert refused.error["committed"] == pytest.approx(cost / 4, rel=0.02)
+        assert refused.error["committed"] == pytest.approx(cost / 4 + 0.1, rel=0.02)
         assert "for this order" in refused.error["message"]
     assert len(renter.orders()) == 1
     assert "Nothing more fits" in renter("deploy", second, *USD, "--lease", "1h", fails=7).err

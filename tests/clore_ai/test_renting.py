@@ -127,6 +127,15 @@ def test_what_does_not_work_is_cancelled_noted_and_the_next_is_taken(api, fault,
     assert running(api) == []
 
 
+def test_an_attempt_that_is_cancelled_early_costs_no_creation_fee(api):
+    """What is left for the next attempt is all but its minutes."""
+    api.fault("create_order", "fewer_gpus")
+    wish = {"currency": USD, "max_cost_usd": 0.1}
+    with api.renting("RTX 4090", **wish) as rental:
+        assert what(rental)[-1] == "rented"
+        assert rental.events[-1].attempt == 2
+
+
 def test_verify_ssh_does_not_mind_missing_gpus_and_none_does_not_wait(api):
     api.fault("create_order", "fewer_gpus")
     with api.renting("RTX 4090", verify="ssh") as rental:
@@ -264,8 +273,10 @@ def test_no_match_says_what_would(api):
 
 
 def test_a_budget_holds_and_failed_attempts_count(api):
-    """0.1 USD creation fee each: the second attempt would go over the limit."""
-    api.ledger.set_budget(Budget(USD, "day", 0.15))
+    """Each has cost a minute of its six: the second attempt would go over the limit."""
+    servers = [s for s in api.marketplace(gpu="RTX 4090") if s.allows(USD) and not s.gigaspot]
+    cheapest = min(s.price_per_day(USD) for s in servers if s.price_per_day(USD))
+    api.ledger.set_budget(Budget(USD, "day", cheapest * 1.05 * 6 / 1440 * 1.05))
     api.fault("create_order", "refuses_key", times=None)
     with pytest.raises(BudgetError):
         api.renting("RTX 4090", currency=USD, max_hours=0.1, **SOON).start()

@@ -1,11 +1,19 @@
 """Ticks and fees, by hand and over random lives."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clore_sandbox.money import from_units, to_units, to_wire
-from clore_sandbox.rules.billing import TICK_MS, Bill, creation_fee, settle
+from clore_sandbox.rules.billing import (
+    CREATION_FEE_AFTER_MS,
+    TICK_MS,
+    Bill,
+    creation_fee,
+    settle,
+)
 
 HOUR_MS = 3_600_000
 
@@ -52,6 +60,38 @@ def test_two_orders_on_a_short_wallet_drain_it_in_turns():
     early, late = bill(1), bill(2, start_ms=30_000)
     (a, b), _ = settle([early, late], bill().cost(3) + bill().cost(2) + 1, HOUR_MS)
     assert (a.ticks, b.ticks) == (3, 2)
+
+
+def with_creation_fee():
+    return replace(bill(), creation_fee=to_units("0.1"), creation_fee_ms=CREATION_FEE_AFTER_MS)
+
+
+@pytest.mark.parametrize(
+    ("after_ms", "fee"), [(0, 0), (599_999, 0), (600_000, 1), (600_001, 1), (24 * HOUR_MS, 1)]
+)
+def test_the_creation_fee_is_due_once_after_ten_minutes(after_ms, fee):
+    """Cancelled before: none. Later it is paid once, however often anybody looks."""
+    (at_once,), left = settle([with_creation_fee()], to_units(100), after_ms)
+    assert at_once.creation_paid == fee * to_units("0.1")
+    assert to_units(100) - left == at_once.spend + at_once.fee + at_once.creation_paid
+    (often,), left_often = settle([with_creation_fee()], to_units(100), after_ms // 2)
+    (often,), left_often = settle([often], left_often, after_ms)
+    assert (often, left_often) == (at_once, left)
+
+
+def test_a_wallet_without_the_creation_fee_ends_the_order_there():
+    (after,), left = settle([with_creation_fee()], to_units("0.1"), HOUR_MS)
+    assert (after.ticks, after.ended_ms, after.reason) == (10, 600_000, "no_balance")
+    assert left == to_units("0.1") - bill().cost(10)
+
+
+def test_an_order_that_stood_still_pays_its_creation_fee_when_it_goes_on():
+    """Outbid or offline: it is billed for nothing meanwhile."""
+    (before,), left = settle([with_creation_fee()], to_units(100), 60_000)
+    waits = before.paused()
+    assert settle([waits], left, HOUR_MS) == ([waits], left)
+    (after,), _ = settle([waits.resumed(HOUR_MS)], left, HOUR_MS)
+    assert after.creation_paid == to_units("0.1")
 
 
 def test_the_creation_fee_is_on_usd_orders():

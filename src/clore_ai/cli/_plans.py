@@ -22,7 +22,7 @@ def show(plan: Offer, kind: str, image: str, end: str, most: float | None = None
     fee = (
         f"a creation fee may come on top; it is not known for {c.coin}"
         if c.creation_fee is None
-        else f"{_units.coin(c.creation_fee)} {c.coin} creation fee"
+        else f"{_units.coin(c.creation_fee)} {c.coin} creation fee, if it runs for 10 minutes"
     )
     where = f"{s.location or '?'}, reliability " + (
         "-" if s.reliability is None else f"{s.reliability:.0%}"

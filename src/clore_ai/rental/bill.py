@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clore_ai.models.server import USD
-from clore_ai.rental.cost import FEE_SHARE, fees
+from clore_ai.rental.cost import CREATION_FEE_AFTER_S, FEE_SHARE, fees, owed_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +37,7 @@ class Bill:
     """For how long it was rented in this time; of a running order, until now."""
     spend: float | None
     fees: float | None
-    """The renter's fee, at the most it can be, and the creation fee."""
+    """The renter's fee, at the most it can be, and the creation fee if it was due by then."""
     usd_per_coin: float | None
 
     @property
@@ -101,13 +101,14 @@ def bill(intent: Intent, now: float, rates: Mapping[str, float]) -> Bill:
     end = max(begin, intent.ended_at or intent.seen_at or begin)
     ran_until = intent.ended_at or (now if intent.runs else begin)
     rate = 1.0 if intent.currency == USD else intent.usd_per_coin or rates.get(intent.currency)
+    once = owed_once(intent.creation_fee, begin, end)
     return Bill(
         intent,
         begin,
         end,
         max(0.0, ran_until - begin),
         intent.spend,
-        None if intent.spend is None else fees(intent.type, intent.spend, intent.creation_fee),
+        None if intent.spend is None else fees(intent.type, intent.spend, once),
         rate,
     )
 
@@ -115,12 +116,13 @@ def bill(intent: Intent, now: float, rates: Mapping[str, float]) -> Bill:
 def within(whole: Bill, begin: float, end: float) -> Bill | None:
     """The part of a bill that falls between two moments; None where nothing does.
 
-    The creation fee falls on the start.
+    The creation fee falls on the moment at which it is due, 10 minutes after the start.
     """
     ran_until = whole.begin + whole.seconds
     first, last = max(begin, whole.begin), min(end, max(ran_until, whole.end))
     starts = begin <= whole.begin < end
-    if last <= first and not starts:
+    owed = begin <= whole.begin + CREATION_FEE_AFTER_S < end
+    if last <= first and not starts and not owed:
         return None
     span = whole.end - whole.begin
     share = max(0.0, min(end, whole.end) - first) / span if span > 0 else float(starts)
@@ -128,14 +130,14 @@ def within(whole: Bill, begin: float, end: float) -> Bill | None:
     if whole.spend is None:
         return replace(whole, begin=first, end=last, seconds=seconds)
     spend = whole.spend * share
-    creation_fee = whole.intent.creation_fee if starts else 0.0
+    once = owed_once(whole.intent.creation_fee, whole.begin, whole.end) if owed else 0.0
     return replace(
         whole,
         begin=first,
         end=last,
         seconds=seconds,
         spend=spend,
-        fees=fees(whole.intent.type, spend, creation_fee),
+        fees=fees(whole.intent.type, spend, once),
     )
 
 

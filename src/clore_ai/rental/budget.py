@@ -1,9 +1,9 @@
 """What may be spent in a calendar day or month, what is spent of it, and what still will be.
 
-Periods are those of UTC. *Spent* is what the service says (`spend`) with the renter's fee and the
-creation fee, spread evenly over an order's time for the part inside the period. *Committed* is
-what running orders, and those on their way, will still cost until their lease, their longest
-rental or the period ends, whichever comes first. Pure.
+Periods are those of UTC. *Spent* is what the service says (`spend`) with the renter's fee, spread
+evenly over an order's time for the part inside the period, and the creation fee once it is due.
+*Committed* is what running orders, and those on their way, will still cost until their lease, their
+longest rental or the period ends, whichever comes first. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from clore_ai.exceptions import BudgetError
 from clore_ai.ledger import USD_VALUE, Budget
 from clore_ai.models.server import USD
 from clore_ai.rental import lease
-from clore_ai.rental.cost import CREATION_FEE, FEE_SHARE
+from clore_ai.rental.cost import CREATION_FEE, CREATION_FEE_AFTER_S, FEE_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,9 +63,7 @@ def cost_within(intent: Intent, now: float, start: float, end: float) -> tuple[f
     if intent.state == "refused" or (intent.ended_at is not None and intent.ended_at <= start):
         return 0.0, 0.0
     share = 1 + fee_share(intent)
-    fee = intent.creation_fee
-    fee = CREATION_FEE.get(intent.currency, 0.0) if fee is None else fee
-    spent = fee if start <= begun < end else 0.0
+    spent, once = _once(intent, now, begun, start, end)
     # What was spent is known as of the last look; from there on it is committed.
     seen = intent.ended_at or max(begun, intent.seen_at or begun)
     if intent.state == "created":
@@ -80,8 +78,21 @@ def cost_within(intent: Intent, now: float, start: float, end: float) -> tuple[f
     if intent.price is None:
         return None
     until = min(end, max(now, _end(intent, begun)))
-    coming = intent.price * share * max(0.0, until - max(seen, start)) / _DAY_S
+    coming = once + intent.price * share * max(0.0, until - max(seen, start)) / _DAY_S
     return (spent, coming) if intent.state == "created" else (0.0, spent + coming)
+
+
+def _once(
+    intent: Intent, now: float, begun: float, start: float, end: float
+) -> tuple[float, float]:
+    """The creation fee that was due within a period, and that which will be."""
+    at = begun + CREATION_FEE_AFTER_S
+    fee = intent.creation_fee
+    fee = CREATION_FEE.get(intent.currency, 0.0) if fee is None else fee
+    ends = max(now, _end(intent, begun)) if intent.ended_at is None else intent.ended_at
+    if not start <= at < end or ends < at:
+        return 0.0, 0.0
+    return (fee, 0.0) if at <= (intent.ended_at or now) else (0.0, fee)
 
 
 def fee_share(intent: Intent) -> float:
@@ -179,6 +190,8 @@ def check(
         a_second *= _value(budget, new, rates) or 0
         once = wanted - a_second * _counted_s(new, now, standing.ends_at) if was is None else 0.0
         fits_s = (standing.left - once) / a_second if a_second > 0 else 0.0
+        if once and a_second > 0 and fits_s < CREATION_FEE_AFTER_S:
+            fits_s = min(standing.left / a_second, CREATION_FEE_AFTER_S - 1)
         refused.append((fits_s, _over(standing, wanted, fits_s, extend=was is not None)))
     if refused:
         raise min(refused, key=lambda pair: pair[0])[1]

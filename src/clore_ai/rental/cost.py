@@ -1,11 +1,14 @@
 """What a rental will really cost: the price, the renter's fee on top, the creation fee (api.md, 4).
 
-All amounts are in the coin paid; USD stands beside them where the coin's value is known.
+The creation fee is due once, 10 minutes after the order was made: one that ends before costs its
+minutes alone. All amounts are in the coin paid; USD stands beside them where the coin's value is
+known.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from clore_ai.models.server import USD
@@ -17,6 +20,8 @@ FEE_SHARE = {"on-demand": 0.05, "spot": 0.0125}
 """Of the price; up to half less with proof of holding, which the API does not tell."""
 CREATION_FEE = {USD: 0.1}
 """Seen on orders in USD; not known for other coins."""
+CREATION_FEE_AFTER_S = 600.0
+_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,25 @@ class Cost:
     def total_per_day(self) -> float:
         """Price and renter's fee, in `coin`."""
         return self.price_per_day + self.fee_per_day
+
+    def once(self, seconds: float | None) -> float:
+        """The creation fee of a rental of this length, in `coin`; None: without an end."""
+        return owed_once(self.creation_fee, 0.0, seconds)
+
+    def of(self, seconds: float) -> float:
+        """What a rental of this length costs in all, in `coin`."""
+        return self.once(seconds) + self.total_per_day * seconds / _DAY_S
+
+    def lasts_s(self, amount: float) -> float:
+        """The longest rental that this much of `coin` pays."""
+        if self.total_per_day <= 0:
+            return inf
+        left = amount - (self.creation_fee or 0)
+        seconds = left / self.total_per_day * _DAY_S
+        if seconds >= CREATION_FEE_AFTER_S or not self.creation_fee:
+            return max(0.0, seconds)
+        without = max(0.0, amount) / self.total_per_day * _DAY_S
+        return min(without, CREATION_FEE_AFTER_S - 1)
 
     @property
     def price_usd_per_hour(self) -> float | None:
@@ -68,18 +92,25 @@ def cost(
     )
 
 
-def spent(order: Order) -> float | None:
+def spent(order: Order, now: float | None = None) -> float | None:
     """What `order` has cost so far in its coin, fees in: `spend` holds none (api.md, 4).
 
     The renter's fee is that without proof of holding, so this is the most it can have been.
-    None where the service does not say what was spent.
+    None where the service does not say what was spent. `now`: for an order without an end.
     """
     if order.spend is None:
         return None
-    return order.spend + fees(order.type, order.spend, order.creation_fee)
+    once = owed_once(order.creation_fee, order.ct, order.order_end or now)
+    return order.spend + fees(order.type, order.spend, once)
 
 
-def fees(type: str | None, spend: float, creation_fee: float | None) -> float:  # noqa: A002 - 004's word
-    """What came on top of `spend`, in the same coin: the renter's fee, and what is asked once."""
+def owed_once(creation_fee: float | None, begun: float | None, until: float | None) -> float:
+    """The creation fee that falls due in this time; all of it where the time is not known."""
+    is_free = begun is not None and until is not None and until - begun < CREATION_FEE_AFTER_S
+    return 0.0 if is_free else creation_fee or 0.0
+
+
+def fees(type: str | None, spend: float, once: float = 0.0) -> float:  # noqa: A002 - 004's word
+    """What came on top of `spend`, in the same coin: the renter's fee, and what is asked `once`."""
     share = FEE_SHARE["spot" if type == "spot" else "on-demand"]
-    return spend * share + (creation_fee or 0.0)
+    return spend * share + once

@@ -17,7 +17,7 @@ from clore_ai._flow import Flow, clock, request
 from clore_ai._secrets import hide
 from clore_ai.exceptions import BudgetError, FieldError, InvalidInputError
 from clore_ai.rental import autobid, cancel, check, create, pick
-from clore_ai.rental.cost import fees
+from clore_ai.rental.cost import spent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,9 +151,8 @@ def _terms(
     lease_s = None if intent.ends_at is None else intent.ends_at - now
     cost = intent.max_cost_usd
     worth = rate or intent.usd_per_coin
-    if cost is not None and worth is not None and order.spend is not None:
-        spent = order.spend + fees(order.type, order.spend, order.creation_fee)
-        cost -= spent * worth
+    if cost is not None and worth is not None:
+        cost -= (spent(order, now) or 0.0) * worth
     if (lease_s is not None and lease_s < _LEAST_LEASE_S) or (cost is not None and cost <= 0):
         return None
     return create.Terms(ref, intent.purpose, lease_s, cost, rate, untold=True)

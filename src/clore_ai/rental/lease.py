@@ -24,7 +24,6 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)\s*([smhd]?)", re.IGNORECASE | re.ASCII)
 _LONGEST_S = 1e6 * 86_400
 """What a calendar can show."""
-_DAY_S = 86_400.0
 _SECONDS_MATTER_S = 600.0
 
 
@@ -118,16 +117,12 @@ def settle(limits: Limits, cost: Cost, mrl_h: float | None) -> Settled:
             lease_s, because = affordable_s, "--max-cost"
     if mrl_h and lease_s is not None and lease_s > mrl_h * 3600:
         lease_s, because = mrl_h * 3600.0, "the host's longest rental"
-    at_most = None if lease_s is None else _cost(lease_s, cost)
+    at_most = None if lease_s is None else cost.of(lease_s)
     rate = cost.usd_per_coin
     at_most_usd = None if at_most is None or rate is None else at_most * rate
     if lease_s is None and limits.max_cost_usd is not None:
         at_most_usd = limits.max_cost_usd
     return Settled(lease_s, because, at_most, at_most_usd)
-
-
-def _cost(lease_s: float, cost: Cost) -> float:
-    return (cost.creation_fee or 0) + cost.total_per_day * lease_s / _DAY_S
 
 
 def _affordable_s(max_cost_usd: float, cost: Cost) -> float:
@@ -136,12 +131,10 @@ def _affordable_s(max_cost_usd: float, cost: Cost) -> float:
             f"--max-cost is in USD, and what {cost.coin} is worth is not known; pay in another "
             "coin, or limit the time with --max-hours."
         )
-    left = max_cost_usd / cost.usd_per_coin - (cost.creation_fee or 0)
-    seconds = left / cost.total_per_day * _DAY_S if cost.total_per_day > 0 else inf
+    seconds = cost.lasts_s(max_cost_usd / cost.usd_per_coin)
     if seconds < 60:  # noqa: PLR2004 - the service bills by the minute
-        fee = (cost.creation_fee or 0) * cost.usd_per_coin
         raise BudgetError(
-            f"--max-cost {max_cost_usd:g} does not pay for a minute: ${fee:.2f} creation fee + "
+            f"--max-cost {max_cost_usd:g} does not pay for a minute at "
             f"${cost.total_usd_per_hour or 0:.4f}/h."
         )
     return seconds
@@ -150,8 +143,8 @@ def _affordable_s(max_cost_usd: float, cost: Cost) -> float:
 def _too_dear(max_cost_usd: float, lease_s: float, affordable_s: float, cost: Cost) -> str:
     rate = cost.usd_per_coin or 0
     return (
-        f"--lease {words(lease_s)} costs ${_cost(lease_s, cost) * rate:.2f} "
-        f"(${(cost.creation_fee or 0) * rate:.2f} creation fee + {lease_s / 3600:g} h x "
+        f"--lease {words(lease_s)} costs ${cost.of(lease_s) * rate:.2f} "
+        f"(${cost.once(lease_s) * rate:.2f} creation fee + {lease_s / 3600:g} h x "
         f"${cost.total_usd_per_hour or 0:.4f}/h), over --max-cost {max_cost_usd:g}. "
         f"It fits with --lease {words(affordable_s)}."
     )

@@ -245,7 +245,7 @@ class Monitor:
 def left_s(coin: str, balance: float, orders: Iterable[Order]) -> float | None:
     """How long a wallet pays these orders, fees in; None where nothing is paid from it."""
     a_day = sum(
-        order.price + fees(order.type, order.price, None)
+        order.price + fees(order.type, order.price)
         for order in orders
         if order.currency == coin and order.price
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clore_ai.models import MarketplaceServer
     from clore_ai.rental.wish import Wish
 
-_HOUR_S, _DAY_S = 3600.0, 86_400.0
+_HOUR_S = 3600.0
 _INF = float("inf")
 _ROUNDING = 1e-9
 """By what share a price may be above its limit for having been converted there and back."""
@@ -52,16 +52,15 @@ class Offer:
     @property
     def effective_per_hour(self) -> float:
         """As `effective_usd_per_hour`, in the coin."""
-        hours = (self.end.lease_s or lease.DEFAULT_S) / _HOUR_S
-        return self.cost.total_per_day / 24 + (self.cost.creation_fee or 0) / hours
+        seconds = self.end.lease_s or lease.DEFAULT_S
+        return self.cost.of(seconds) / seconds * _HOUR_S
 
     @property
     def lasts_h(self) -> float | None:
         """How long the wallet lasts, in hours."""
         if self.balance is None or not self.cost.total_per_day:
             return None
-        left = self.balance - (self.cost.creation_fee or 0)
-        return max(0.0, left / self.cost.total_per_day * 24)
+        return self.cost.lasts_s(self.balance) / _HOUR_S
 
 
 def offers(
@@ -155,9 +154,7 @@ def at_most(terms: Cost, wish: Wish) -> Cost:
 
 
 def covers(offer: Offer) -> bool:
-    """Does the wallet cover the creation fee and the first hour, or the lease if that is less?"""
+    """Does the wallet cover the first hour, or the lease if that is less, with the creation fee?"""
     if offer.balance is None:
         return True
-    seconds = min(_HOUR_S, offer.end.lease_s or _HOUR_S)
-    first = offer.cost.total_per_day * seconds / _DAY_S
-    return offer.balance >= (offer.cost.creation_fee or 0) + first
+    return offer.balance >= offer.cost.of(min(_HOUR_S, offer.end.lease_s or _HOUR_S))

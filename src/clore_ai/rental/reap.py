@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from clore_ai._flow import Flow, clock
-from clore_ai.rental.budget import fee_share
+from clore_ai.rental.cost import fees, owed_once
 from clore_ai.rental.look import orders
 
 if TYPE_CHECKING:
@@ -59,4 +59,5 @@ def cost_usd(intent: Intent, worth: Mapping[str, float]) -> float | None:
     rate = intent.usd_per_coin or worth.get(intent.currency)
     if rate is None or intent.spend is None:
         return None
-    return (intent.spend * (1 + fee_share(intent)) + (intent.creation_fee or 0)) * rate
+    once = owed_once(intent.creation_fee, intent.started_at, intent.ended_at or intent.seen_at)
+    return (intent.spend + fees(intent.type, intent.spend, once)) * rate

@@ -279,7 +279,7 @@ def _cancel(course: Course, order: Order, reason: str) -> Flow[None]:
     if each.error is not None and each.error.error != "order_not_active":
         raise each.error
     ended = each.order or order
-    total = cost.spent(ended)
+    total = cost.spent(ended, (yield from clock()).wall)
     usd = (intent.usd_per_coin if intent is not None else None) or 0.0
     course.spent_usd += (total or 0.0) * usd
     session.access.forget(order.id)

@@ -142,6 +142,9 @@ def bill_of(row: Row) -> billing.Bill:
         ticks=row["ticks"],
         base_spend=row["base_spend"],
         base_fee=row["base_fee"],
+        creation_fee=billing.creation_fee(row["coin"]),
+        creation_fee_ms=row["created_ms"] + billing.CREATION_FEE_AFTER_MS,
+        creation_paid=row["creation_fee"],
         billed=bool(row["billed"]),
         ended_ms=row["ended_ms"],
         reason=row["reason"],
@@ -159,6 +162,7 @@ def write_bill(tx: Tx, bill: billing.Bill, **besides: Value) -> None:
         "billed": int(bill.billed),
         "spend": bill.spend,
         "fee": bill.fee,
+        "creation_fee": bill.creation_paid,
         "due_ms": bill.looked_at_ms,
         **besides,
     }
@@ -190,7 +194,7 @@ def settle_wallets(
             if new != old:
                 write_bill(tx, new)
                 shares[row["host"]] = shares.get(row["host"], 0) + new.spend - old.spend
-                shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + new.fee - old.fee
+                shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + new.charges - old.charges
                 if new.ended_ms is not None:
                     over.append((row, new))
         pay(tx, account, coin, shares)

@@ -17,7 +17,6 @@ from clore_sandbox.books import turns
 from clore_sandbox.books.turns import Delays
 from clore_sandbox.inventory import max_rental_ms, on_demand_prices
 from clore_sandbox.rules import auction, billing
-from clore_sandbox.store.schema import MARKETPLACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -70,7 +69,10 @@ class Connection:
 
 @dataclass(frozen=True)
 class Order:
-    """An order as the store has it. Money in units, times in market milliseconds."""
+    """An order as the store has it. Money in units, times in market milliseconds.
+
+    `spend`, `fee` and `creation_fee` are what it has paid so far.
+    """
 
     id: int
     account: int
@@ -214,17 +216,15 @@ def create(
         # From its creation, also for a bid that waits: an offer does not stand for ever.
         last_ms=now_ms + server.max_rental_ms,
     )
-    entry_fee = billing.creation_fee(ask.coin)
     refusal = rules.may_rent(
         ask,
         account=account,
         server=server,
         balance=balance,
-        first_cost=entry_fee + opening.cost(1),
+        first_cost=opening.cost(1),
     )
     if refusal is not None:
         return refusal
-    books.pay(tx, account, ask.coin, {MARKETPLACE: entry_fee})
     trouble = draw_trouble()
     number = books.next_number(tx, "order")
     values: Mapping[str, Union[int, str, None]] = {
@@ -236,7 +236,7 @@ def create(
         "coin": ask.coin,
         "price": price,
         "fee_ppm": opening.fee_ppm,
-        "creation_fee": entry_fee,
+        "creation_fee": 0,  # so far
         "ask": ask.to_json(),
         "created_ms": now_ms,
         "visible_ms": now_ms + terms.delays.visible_ms,

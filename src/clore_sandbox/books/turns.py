@@ -233,8 +233,8 @@ def _start(tx: Tx, row: Row, at_ms: int, terms: Terms, effects: Effects) -> bool
     resumed = bill.resumed(at_ms)
     # Its next minute may be paid already, where it was outbid for seconds.
     paid = resumed.paid(min(1, resumed.ticks_due(at_ms)))
-    shares = {row["host"]: paid.spend - row["spend"]}
-    shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + paid.fee - row["fee"]
+    shares = {row["host"]: paid.spend - bill.spend}
+    shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + paid.charges - bill.charges
     if online is None or (row["balance"] or 0) < sum(shares.values()):
         end(tx, row, event="no_balance", now_ms=at_ms, effects=effects)
         return False

@@ -3,8 +3,9 @@
 api.md section 4: `spend` = price x billed seconds / 86,400 without fees, in ticks of about a
 minute; the renter's fee comes on top (on-demand 5 %, spot 1.25 %). Here a tick is 60 s and is
 charged when it begins: a fresh $2 order has spent 0.001388…, and one cancelled after 948 s was
-billed 16 ticks. An order ends where the next tick can no longer be paid, or where its maximum
-rental length is reached.
+billed 16 ticks. The creation fee is charged once, with the first tick that begins 10 minutes or
+more after the order was made; one that is cancelled before pays none. An order ends where the next
+tick can no longer be paid, or where its maximum rental length is reached.
 
 Amounts after n ticks are one whole division each, so rounding never adds up: what a wallet lost is
 exactly what the host earned plus the fees. A spot order that is outbid and an order whose host is
@@ -22,9 +23,18 @@ from clore_sandbox.money import DAY_S, UNITS_PER_COIN
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["FEE_PPM", "TICK_MS", "Bill", "EndReason", "creation_fee", "settle"]
+__all__ = [
+    "CREATION_FEE_AFTER_MS",
+    "FEE_PPM",
+    "TICK_MS",
+    "Bill",
+    "EndReason",
+    "creation_fee",
+    "settle",
+]
 
 TICK_MS = 60_000
+CREATION_FEE_AFTER_MS = 600_000
 #: Renter's fee in parts per million of the price, by order type (api.md section 4).
 FEE_PPM = {"on-demand": 50_000, "spot": 12_500}
 
@@ -32,7 +42,7 @@ EndReason = Literal["cancelled", "no_balance", "max_rental"]
 
 
 def creation_fee(coin: str) -> int:
-    """Units charged once when an order is made: 0.1 was seen on a USD order, none on others."""
+    """Units charged once an order: 0.1 was seen on a USD order, none on others."""
     return UNITS_PER_COIN // 10 if coin == "USD-Blockchain" else 0
 
 
@@ -42,7 +52,8 @@ class Bill:
 
     `price` is units per day; `start_ms` is where its ticks are counted from and `ticks` how many
     of them are paid, on top of `base_spend` and `base_fee`; `last_ms` is when the order ends at
-    the latest. While it is not `billed`, `start_ms` is up to when it has paid.
+    the latest. While it is not `billed`, `start_ms` is up to when it has paid. Of `creation_fee`,
+    which falls due at `creation_fee_ms`, `creation_paid` is paid: all or nothing.
     """
 
     order: int
@@ -53,6 +64,9 @@ class Bill:
     ticks: int = 0
     base_spend: int = 0
     base_fee: int = 0
+    creation_fee: int = 0
+    creation_fee_ms: int = 0
+    creation_paid: int = 0
     billed: bool = True
     ended_ms: Optional[int] = None
     reason: Optional[EndReason] = None
@@ -67,6 +81,16 @@ class Bill:
         """Units of renter's fee so far."""
         parts = self.price * self.ticks * TICK_MS * self.fee_ppm
         return self.base_fee + parts // (DAY_S * 1000 * 1_000_000)
+
+    @property
+    def charges(self) -> int:
+        """Units of all fees so far."""
+        return self.fee + self.creation_paid
+
+    @property
+    def charged(self) -> int:
+        """Units that left the wallet so far."""
+        return self.spend + self.charges
 
     @property
     def due_ms(self) -> int:
@@ -96,13 +120,17 @@ class Bill:
         )
 
     def paid(self, ticks: int) -> Bill:
-        """The same account with `ticks` more of them paid."""
-        return replace(self, ticks=self.ticks + ticks)
+        """The same account with `ticks` more of them paid, and what falls due with them."""
+        if not ticks:
+            return self
+        after = replace(self, ticks=self.ticks + ticks)
+        is_due = after.due_ms - TICK_MS >= self.creation_fee_ms
+        return replace(after, creation_paid=self.creation_fee) if is_due else after
 
     def cost(self, ticks: int) -> int:
         """Units that the next `ticks` take from the wallet."""
         after = self.paid(ticks)
-        return after.spend + after.fee - self.spend - self.fee
+        return after.charged - self.charged
 
     def ticks_due(self, now_ms: int) -> int:
         """How many ticks have begun and are not paid."""

@@ -42,9 +42,9 @@ def test_the_worth_of_a_coin_is_that_at_the_rental() -> None:
     assert bill.bill(paid, 0, {"bitcoin": 2.0}).total_usd == pytest.approx(3.15)
 
 
-@pytest.mark.parametrize("cut", [0.0, 0.1, HOUR, 3.7 * HOUR, 10 * HOUR - 1])
+@pytest.mark.parametrize("cut", [0.0, 0.1, 600.0, HOUR, 3.7 * HOUR, 10 * HOUR - 1])
 def test_two_halves_are_the_whole(cut: float) -> None:
-    """However an order is cut, the parts add up, and the creation fee is in the first."""
+    """However an order is cut, the parts add up."""
     whole = bill.bill(order(), 10 * HOUR, {})
     parts = [bill.within(whole, -math.inf, cut), bill.within(whole, cut, math.inf)]
     assert sum(p.total or 0.0 for p in parts if p) == pytest.approx(10.6)
@@ -64,7 +64,24 @@ def test_what_lies_outside_counts_for_nothing() -> None:
     assert (later.seconds, later.spend) == (2 * HOUR, 0.0)
     moment = bill.within(bill.bill(order(end=0.0), 0, {}), 0.0, 1.0)  # ended as it began
     assert moment is not None
-    assert moment.total == pytest.approx(10.6)
+    assert moment.total == pytest.approx(10.5)
+
+
+@pytest.mark.parametrize(("seconds", "once"), [(0.0, 0.0), (599.0, 0.0), (600.0, 0.1), (HOUR, 0.1)])
+def test_the_creation_fee_is_due_after_ten_minutes(seconds: float, once: float) -> None:
+    """Before, an order costs its minutes alone; then it is in the part that holds that moment."""
+    for whole in (
+        bill.bill(order(end=seconds), HOUR, {}),
+        bill.bill(order(end=None, seen_at=seconds), HOUR, {}),
+    ):
+        assert whole.fees == pytest.approx(0.5 + once)
+        first = bill.within(whole, 0.0, 600.0)
+        assert first is not None
+        assert first.fees == pytest.approx((first.spend or 0) * 0.05)
+        second = bill.within(whole, 600.0, math.inf)
+        assert ((second.fees or 0) - (second.spend or 0) * 0.05 if second else 0.0) == (
+            pytest.approx(once)
+        )
 
 
 def test_sums_by_key_and_coin() -> None:

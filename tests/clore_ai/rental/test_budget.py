@@ -75,6 +75,36 @@ def test_committed_is_until_the_earliest_end(fields, hours):
     assert committed == pytest.approx(1.05 * hours)
 
 
+@pytest.mark.parametrize(
+    ("fields", "spent", "committed"),
+    [
+        ({"ended_at": NOON + 599}, 0, 0),
+        ({"ended_at": NOON + 600}, 0.1, 0),
+        ({"ends_at": NOON + 540}, 0, 0),
+        ({"ends_at": NOON + 7200}, 0, 0.1),
+        ({"ends_at": NOON + 7200, "now": NOON + 600}, 0.1, 0),
+        ({"since": START - 300, "ends_at": NOON + 7200}, 0.1, 0),
+        ({"since": START - 700, "ends_at": NOON + 7200}, 0, 0),
+        ({"since": END - 300, "ends_at": END + 7200, "now": END - 200}, 0, 0),
+    ],
+)
+def test_the_creation_fee_counts_where_it_falls_due(fields, spent, committed):
+    """Ten minutes after the order was made, in the period of that moment; before, not at all."""
+    now = fields.pop("now", NOON + 300)
+    with_fee = running(0.0, creation_fee=0.1, **fields)
+    assert budget.cost_within(with_fee, now, START, END) == pytest.approx((spent, committed))
+
+
+def test_a_budget_too_small_for_the_creation_fee_pays_for_nine_minutes():
+    """What is refused says so, and the lease that it names passes."""
+    new = wish(24.0, lease_s=7200.0)
+    new.creation_fee = 0.1
+    kept = Budget("USD", "day", 0.25)
+    with pytest.raises(BudgetError, match="It fits with --lease 9m"):
+        budget.check([kept], [], new, NOON, {})
+    budget.check([kept], [], replace(new, lease_s=540.0), NOON, {})
+
+
 @pytest.mark.parametrize("state", ["open", "uncertain"])
 def test_what_is_on_its_way_is_committed(state):
     """An order that may exist unseen costs what it would, with the creation fee."""

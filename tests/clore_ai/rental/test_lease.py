@@ -106,7 +106,7 @@ def test_what_the_limits_come_to(limits, mrl_h, lease_s, because):
                 r"--max-cost 2.2. It fits with --lease 2h."
             ),
         ),
-        (Limits(max_cost_usd=0.05), BudgetError, r"does not pay for a minute: \$0.10 creation"),
+        (Limits(max_cost_usd=0.01), BudgetError, r"does not pay for a minute at \$1.0500/h"),
     ],
 )
 def test_contradictions(limits, error, says):

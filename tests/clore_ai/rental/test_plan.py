@@ -71,6 +71,27 @@ def test_the_creation_fee_counts_and_the_more_so_the_shorter_the_lease():
     assert long.effective_usd_per_hour == pytest.approx(2.4 * 1.05 / 24 + 0.1 / 72)
 
 
+def test_a_lease_of_less_than_ten_minutes_pays_no_creation_fee():
+    """Neither its cost, nor its rank, nor what the wallet must hold knows of one."""
+    short = of(currency=USD, limits=Limits(540, given=True))
+    need = 2.4 * 1.05 * 540 / 86_400
+    (offer,) = plan.offers([server(1)], short, {USD: need + 1e-9})
+    assert offer.end.at_most == pytest.approx(need)
+    assert offer.effective_usd_per_hour == pytest.approx(2.4 * 1.05 / 24)
+    assert offer.lasts_h == pytest.approx(540 / 3600)
+    (longer,) = plan.offers([server(1)], of(currency=USD, limits=Limits(600, given=True)))
+    assert longer.end.at_most == pytest.approx(0.1 + 2.4 * 1.05 / 144)
+
+
+@pytest.mark.parametrize("most", [0.01, 0.1, 0.11, 0.1175, 0.2])
+def test_a_cost_limit_buys_the_longest_lease_that_it_pays(most):
+    """Below the creation fee too: then it ends just before the fee is due."""
+    (offer,) = plan.offers([server(1)], of(currency=USD, limits=Limits(max_cost_usd=most)))
+    lease_s = offer.end.lease_s
+    assert offer.cost.of(lease_s) <= most + 1e-9
+    assert offer.cost.of(lease_s + 1) > most
+
+
 def test_auto_takes_the_cheapest_coin_that_is_allowed_and_covered():
     one = server(1, allowed_coins=[USD, BTC])
     one.price.on_demand.CLORE_Blockchain = 1.0  # a joke, and not allowed

@@ -24,6 +24,14 @@ def intent(order_id: int = 7, **fields: Any) -> Intent:
     return Intent(5, "on-demand", USD, "i", **{**known, **fields})
 
 
+@pytest.mark.parametrize(("age_s", "once"), [(599, 0), (600, 0.1)])
+def test_the_creation_fee_counts_once_it_is_due(age_s, once):
+    """Ten minutes after the order was made."""
+    seen = intent(creation_fee=0.1, spend=1.0, seen_at=WALL + age_s)
+    assert reap.cost_usd(seen, {}) is None
+    assert reap.cost_usd(seen, {USD: 1.0}) == pytest.approx(1.05 + once)
+
+
 def session(*intents: Intent) -> Session:
     made = Session()
     for each in intents:
