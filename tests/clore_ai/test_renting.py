@@ -166,6 +166,13 @@ def test_after_so_many_attempts_it_says_what_was_tried(api):
     assert running(api) == []
 
 
+def test_where_no_machine_gets_ssh_the_image_may_be_why(api):
+    """An image without sshd, or with a CMD of its own, never starts one."""
+    api.fault("create_order", "never_boots")
+    with pytest.raises(RentFailed, match=r"no SSH in 2 s.*without sshd.*CMD.*network"):
+        api.renting("RTX 4090", attempts=1, **SOON).start()
+
+
 def test_what_a_check_of_ones_own_says_is_not_held_against_the_host(api):
     rental = api.renting("RTX 4090", verify_command="echo wrong version >&2; exit 4", attempts=1)
     with pytest.raises(RentFailed, match=r"your own check ended with 4 \(wrong version\)"):

@@ -297,5 +297,5 @@ def _none_good(course: Course) -> str:
     told = "; ".join(f"server {e.server_id}: {e.reason}" for e in failed)
     text = f"None of {len(failed)} tried was good ({told}). Nothing of it runs."
     if all((e.reason or "").startswith("no SSH") for e in failed):
-        text += " Where no server ever answers, look whether your network lets you out to any port."
+        text += f" {wait.NO_SSHD} Or your network does not let you out to any port."
     return text

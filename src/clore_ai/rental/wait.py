@@ -26,6 +26,7 @@ _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _LATE_BY = 0.1
 """SSH is noticed at most this share of the wait too late, within the two pauses above."""
 _PASSING = (RateLimitError, TransportError)
+NO_SSHD = "It may be the image: one without sshd, or with a CMD of its own, never gets SSH."
 
 
 def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_S) -> Flow[Order]:
@@ -59,7 +60,8 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
         if left <= 0:
             raise WaitTimeout(
                 f"Order {order_id} on server {order.server_id} did not answer on SSH in "
-                f"{timeout_s:.0f} s. It is still billed: wait on, or run clore cancel {order_id}",
+                f"{timeout_s:.0f} s. {NO_SSHD} It is still billed: wait on, or run "
+                f"clore cancel {order_id}",
                 order,
             )
         yield Sleep(min(max(_SHORTEST_PAUSE_S, (now - start) * _LATE_BY), _LONGEST_PAUSE_S))

@@ -92,9 +92,10 @@ def test_an_order_just_made_may_not_be_listed_yet():
 
 
 def test_the_deadline_is_kept():
-    """WaitTimeout carries the order, and says that it is still billed and how to end it."""
+    """WaitTimeout carries the order; it says why, that it is still billed, and how to end it."""
     hand = Hand(listing((0, [UP])))
-    with pytest.raises(WaitTimeout, match=r"still billed.*clore cancel 9") as caught:
+    said = r"without sshd.*CMD.*still billed.*clore cancel 9"
+    with pytest.raises(WaitTimeout, match=said) as caught:
         hand.play(until_ssh(Session(), 9, 20))
     assert caught.value.order.id == 9
     assert 19 <= hand.now <= 22
