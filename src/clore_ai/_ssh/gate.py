@@ -11,7 +11,7 @@ from clore_ai._ssh.tree import is_part
 if TYPE_CHECKING:
     from clore_ai._ssh.listing import Entry
 
-LONGEST_NAME, LONGEST_PATH = 255, 4096
+LONGEST_NAME, LONGEST_PATH, DEEPEST = 255, 4096, 100
 
 STARTS_SOMETHING = frozenset({
     # Version control: configuration there names programs that run at the next command.
@@ -58,7 +58,7 @@ def refusal(entry: Entry, goal: bytes, top: bytes) -> str | None:
     """
     if not (entry.is_file or entry.is_folder or entry.is_link):
         return "it is no file, folder or link"
-    if len(goal) > LONGEST_PATH:
+    if len(goal) > LONGEST_PATH or goal.count(b"/") > DEEPEST:
         return "its path is too long"
     if goal == top:
         return None

@@ -6,6 +6,7 @@ The machine needs a shell, `tar`, `stat` and `xargs`, as every image has them, b
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import stat
 from contextlib import suppress
@@ -112,7 +113,8 @@ def _not_there(ssh: Ssh, place: str, done: Done, size: int, stopped: Stopped) ->
         return cut(done)
     asked = _programs.run(Exec(ssh(f"df -Pk {place}"), b"", _ASKS_WITHIN_S), stopped)
     cells = asked.out.decode("utf-8", "replace").strip().rpartition("\n")[2].split()
-    free_kb = next((int(cell) for cell in cells[3:4] if cell.isdigit()), None)
+    is_number = len(cells) > 3 and re.fullmatch("[0-9]{1,18}", cells[3]) is not None  # noqa: PLR2004 - df's fourth
+    free_kb = int(cells[3]) if is_number else None
     if free_kb is not None and free_kb < max(_LITTLE_KB, size // 1024 + _LITTLE_KB):
         return FullError("the machine's disk is full", there=True)
     return failed(done)

@@ -25,6 +25,11 @@ STOP_GRACE_S = 10
 STOPPED = 143
 """The code of a job that ended by SIGTERM, as shells count."""
 _MARK = "clore:"
+_LAST_CODE = 255
+_WORD = re.compile(
+    rb"clore: (?P<what>alive|missing|ended|died|runs)(?: (?P<code>[0-9]{1,3})(?= ))?"
+    rb"(?: (?P<size>[0-9]{1,18}))?"
+)
 _NOT_WORD = re.compile(r"[^A-Za-z0-9_.-]+")
 
 _RUNNER = """\
@@ -207,13 +212,13 @@ def stop(name: str) -> str:
 
 def word(line: bytes) -> Word | None:
     """What one line of the follower's standard errors says; None where another wrote it."""
-    parts = line.decode("utf-8", "replace").split()
-    if len(parts) < 2 or parts[0] != _MARK:  # noqa: PLR2004 - the mark and a word
+    found = _WORD.fullmatch(line.strip())
+    if found is None:
         return None
-    numbers = [int(part) for part in parts[2:] if part.isdigit()]
-    if parts[1] == "ended" and len(numbers) == 2:  # noqa: PLR2004 - code and size
-        return Word("ended", numbers[0], numbers[1])
-    return Word(parts[1], None, numbers[-1] if numbers else None)
+    what, code, size = found["what"].decode(), found["code"], found["size"]
+    if (what == "ended") != (code is not None) or int(code or 0) > _LAST_CODE:
+        return None
+    return Word(what, None if code is None else int(code), None if size is None else int(size))
 
 
 def remove(paths: Sequence[bytes]) -> bytes:

@@ -100,3 +100,21 @@ def test_one_that_is_just_beginning_does_not(shell: list[str], work: Path, tmp_p
     assert how_it_ended(shell) == STOPPED
     assert not (work / "ran").exists()
     assert not (job / "env").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["clore: ended ² 5", "clore: ended 1 ²", f"clore: ended {'9' * 9000} 5", "clore: ended 5",
+     f"clore: ended 1 {'9' * 9000}", "clore: ended -1 5", "clore: ended 256 5", "clore: done 5",
+     "clore: ended 1 5 7", "xclore: ended 1 5", "clore:", "", "clore: ended\x001 5"],
+)  # fmt: skip
+def test_a_word_of_the_follower_is_one_or_none(line: str) -> None:
+    """The machine's owner may write anything in its place: nothing of that ends the job."""
+    assert remote.word(line.encode()) is None
+
+
+def test_the_words_of_the_follower() -> None:
+    assert remote.word(b"clore: alive") == remote.Word("alive")
+    assert remote.word(b"clore: ended 143 20") == remote.Word("ended", 143, 20)
+    assert remote.word(b"clore: runs 7\r") == remote.Word("runs", None, 7)
+    assert remote.word(b"clore: died 0") == remote.Word("died", None, 0)
