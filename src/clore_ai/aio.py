@@ -258,7 +258,7 @@ class AsyncCloreAI(Facade[AsyncDriver]):
             type: ``"on-demand"`` or ``"spot"``.
             currency: ``"bitcoin"``, ``"CLORE-Blockchain"`` or ``"USD-Blockchain"``; the server's
                 `allowed_coins` decide.
-            ssh_password: up to 32 characters; or `ssh_key`, not both.
+            ssh_password: up to 32 characters; goes with or without `ssh_key`.
             ssh_key: a public key's text, up to 3,072 characters.
             ports: e.g. ``{"22": "tcp", "8888": "http"}``; one http port at most.
             env: values up to 1,536 characters, without ``&``.

@@ -81,16 +81,16 @@ def read_ask(body: JsonObject) -> OrderAsk:
         _refuse("a spot order needs spotprice")
     password = _short_text(body, "ssh_password", MAX_PASSWORD)
     key = _short_text(body, "ssh_key", MAX_KEY)
-    # 004: "mutually exclusive with ssh_password".
-    if password and key:
-        _refuse("ssh_password and ssh_key exclude each other")
     if key and not all(_PUBLIC_KEY.fullmatch(line.strip()) for line in key.strip().splitlines()):
         _refuse("ssh_key must be a public key")
     # A bool on the live service, a string in 004: both are accepted (api.md section 3).
     if not isinstance(body.get("autossh_entrypoint"), (bool, str, type(None))):
         _refuse("autossh_entrypoint must be a bool or a string")
-    if body.get("dockerhub_auth") is not None and as_object(body["dockerhub_auth"]) is None:
-        _refuse("dockerhub_auth must be an object")
+    auth = body.get("dockerhub_auth")
+    if not isinstance(auth, (str, type(None))) and as_object(auth) is None:
+        _refuse("dockerhub_auth must be a string or an object")
+    if not isinstance(body.get("remember_password"), (bool, type(None))):
+        _refuse("remember_password must be a bool")
     return OrderAsk(
         server=server,
         coin=coin,

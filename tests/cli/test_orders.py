@@ -210,3 +210,14 @@ def test_spot_and_hosting(renter: Renter) -> None:
 
     assert renter("servers").err == "You host no servers.\n"
     assert renter("servers", "--json").data == []
+
+
+def test_a_password_and_a_key_go_together(renter: Renter) -> None:
+    """Both are sent, and the password in the environment too, where official images read it."""
+    key = "ssh-ed25519 " + "A" * 68
+    way_in = ("--ssh-password", "hunter22", "--ssh-key", key, "--jupyter-token", "t0ken")
+    renter("deploy", renter.server(), *DEPLOY, "usd", *way_in)
+    (sent,) = renter.requests("create_order")
+    assert sent.body["ssh_key"] == key
+    assert {"ssh_password", "jupyter_token"} <= set(sent.body)
+    assert set(sent.body["env"]) == {"SSH_PASSWORD", "JUPYTER_TOKEN"}

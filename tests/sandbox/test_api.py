@@ -137,14 +137,14 @@ BAD_FIELDS = [
     {"ssh_key": f"{KEY} {'x' * 3072}"},
     {"ssh_key": "-----BEGIN OPENSSH PRIVATE KEY-----"},
     {"ssh_key": "~/.ssh/id_ed25519.pub"},
-    {"ssh_key": KEY, "ssh_password": "both"},
+    {"remember_password": "yes"},
     {"required_price": "cheap"},
     {"required_price": -1},
     {"required_price": 1e300},
     {"type": "spot"},
     {"command": ["ls"]},
     {"autossh_entrypoint": 3},
-    {"dockerhub_auth": "me:secret"},
+    {"dockerhub_auth": ["me", "secret"]},
 ]
 
 
@@ -158,6 +158,24 @@ def test_input_of_another_shape_is_400_and_code_2(renter, fields):
         )
     )
     assert (answer.status_code, answer.json()) == (400, {"code": 2})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"ssh_password": "both", "ssh_key": KEY},
+        {"dockerhub_auth": "me:secret"},
+        {"dockerhub_auth": {"user": "me", "pass": "secret"}},
+        {"remember_password": True},
+        {"remember_password": None},
+    ],
+    ids=str,
+)
+def test_forms_that_clients_send_are_accepted(market, renter_of, fields):
+    """In use on the live service: what is refused is refused for another reason."""
+    renter = renter_of(market)
+    answer = renter.create(1, **fields)
+    assert answer.json()["error"] == "server-dont-exist"
 
 
 @pytest.mark.parametrize(

@@ -56,11 +56,8 @@ key_file_option = click.option(
 
 def key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
     """The public key to send, and the private key's file, if known."""
-    names = ("ssh_password", "ssh_key", "ssh_key_file")
-    given = [n for n in names if options.get(n) is not None]
-    if len(given) > 1:
-        both = " and ".join("--" + n.replace("_", "-") for n in given)
-        raise click.UsageError(f"Give only one of {both}: an order has one way in.")
+    if None not in (options.get("ssh_key"), options.get("ssh_key_file")):
+        raise click.UsageError("Give only one of --ssh-key and --ssh-key-file.")
     if options.get("ssh_key_file") is not None:
         return _access.key_file(options["ssh_key_file"])
     if options.get("ssh_key") is not None:

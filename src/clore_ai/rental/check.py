@@ -64,10 +64,10 @@ def order_body(
     _login(ssh_password, ssh_key)
     _length("jupyter_token", jupyter_token, MAX_JUPYTER_TOKEN)
     checked_ports = _ports(ports)
-    _env(env)
+    _env(_with_logins(env or {}, ssh_password, jupyter_token))
     given = {
         "ports": checked_ports or None,
-        "env": hide(dict(env)) if env else None,
+        "env": hide(_with_logins(env or {}, ssh_password, jupyter_token)) or None,
         "ssh_password": ssh_password,
         "ssh_key": hide(ssh_key.strip()) if ssh_key else None,
         "jupyter_token": jupyter_token,
@@ -102,8 +102,6 @@ def issue(text: str | None) -> None:
 
 
 def _login(ssh_password: str | None, ssh_key: str | None) -> None:
-    if ssh_password is not None and ssh_key is not None:
-        _refuse("give ssh_password or ssh_key, not both")
     if ssh_password == "":
         _refuse("ssh_password is empty")
     _length("ssh_password", ssh_password, MAX_SSH_PASSWORD)
@@ -123,6 +121,17 @@ def _login(ssh_password: str | None, ssh_key: str | None) -> None:
     if not _KEY.fullmatch(key):
         _refuse('ssh_key must be one public key, such as "ssh-ed25519 AAAA… you@host"')
     _length("ssh_key", key, MAX_SSH_KEY)
+
+
+def _with_logins(
+    env: Mapping[str, str], ssh_password: str | None, jupyter_token: str | None
+) -> dict[str, str]:
+    """What official images read at their start; a variable that the user gave stays.
+
+    A value with '&' is left out: the service takes it as a field, and fails on it in `env`.
+    """
+    logins = {"SSH_PASSWORD": ssh_password, "JUPYTER_TOKEN": jupyter_token}
+    return {k: v for k, v in logins.items() if v and "&" not in v} | dict(env)
 
 
 def _ports(ports: Mapping[str, str] | None) -> dict[str, str]:

@@ -72,16 +72,17 @@ CREATE_ORDER: JsonObject = {
                 "pattern": _NO_NUL,
             },
         },
-        "ssh_password": _text(MAX_PASSWORD, description="Not together with ssh_key."),
+        "ssh_password": _text(MAX_PASSWORD),
         "ssh_key": _text(
             MAX_KEY,
             pattern=r"^((ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/]+=*|$)",
-            description="OpenSSH public keys, one a line. Not together with ssh_password.",
+            description="OpenSSH public keys, one a line.",
         ),
         "jupyter_token": _text(MAX_TOKEN),
         "command": {"type": ["string", "null"], "pattern": _NO_NUL},
         "autossh_entrypoint": {"type": ["boolean", "string", "null"]},
-        "dockerhub_auth": {"type": ["object", "null"]},
+        "dockerhub_auth": {"type": ["object", "string", "null"]},
+        "remember_password": {"type": ["boolean", "null"]},
     },
 }
 

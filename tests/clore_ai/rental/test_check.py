@@ -17,7 +17,6 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk7bVqz me@host"
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"ssh_password": "a", "ssh_key": KEY}, "not both"),
         ({"ssh_password": "a" * 33}, "33 characters long; 32 at most"),
         ({"ssh_password": ""}, "empty"),
         ({"ssh_key": KEY + "x" * 3072}, "3072 at most"),
@@ -85,13 +84,28 @@ def test_what_is_merely_unusual_is_left_to_the_service():
         "renting_server": 6,
         "type": "on-demand",
         "ports": {"22": "tcp", "8888": "http"},
-        "env": {"A": ""},
+        "env": {"A": "", "SSH_PASSWORD": "Your$ecurePass123!", "JUPYTER_TOKEN": "t" * 32},
         "ssh_password": "Your$ecurePass123!",
         "jupyter_token": "t" * 32,
         "command": "echo a & b",
         "required_price": 1e-8,
         "autossh_entrypoint": True,
     }
+
+
+def test_a_password_and_a_key_go_together():
+    """Live deployments use both."""
+    body = order_body(**GOOD, ssh_password="a", ssh_key=KEY)
+    assert (body["ssh_password"], body["ssh_key"]) == ("a", KEY)
+
+
+def test_logins_are_in_the_environment_too_unless_the_user_set_them():
+    """Official images read them there; what holds '&', on which the service fails, is left out."""
+    logins = {"ssh_password": "p", "jupyter_token": "t"}
+    assert order_body(**GOOD, **logins)["env"] == {"SSH_PASSWORD": "p", "JUPYTER_TOKEN": "t"}
+    own = order_body(**GOOD, **logins, env={"JUPYTER_TOKEN": "", "A": "1"})
+    assert own["env"] == {"SSH_PASSWORD": "p", "JUPYTER_TOKEN": "", "A": "1"}
+    assert "env" not in order_body(**GOOD, ssh_password="a&b")
 
 
 @pytest.mark.parametrize(
