@@ -29,10 +29,11 @@ class Follower:
 
     Args:
         running: the script; to be ended by `end`.
+        waits: does it wait for the job's end? Else it has no reason to say that it is alive.
     """
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, running: Running, *, waits: bool = True) -> None:
+        self._running, self._waits = running, waits
         self.last: remote.Word | None = None
         """The last word but ``alive``."""
         self.other = ""
@@ -81,6 +82,7 @@ class Follower:
                 if word is None:
                     self.other = plain(line) or self.other
                     continue
-                self.heard_at = time.monotonic()
+                if self._waits or word.what != "alive":
+                    self.heard_at = time.monotonic()
                 if word.what != "alive":
                     self.last = word

@@ -144,7 +144,9 @@ async def _from_machine(
         before = size
         try:
             await line.open()
-            follower = Follower(await line.start(remote.follow(job.name, size, wait=follow)))
+            follower = Follower(
+                await line.start(remote.follow(job.name, size, wait=follow)), waits=follow
+            )
             try:
                 while piece := await follower.read():
                     show(piece)
