@@ -5,22 +5,17 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
+from clore_ai._drive import AsyncDriver
 from clore_ai._flow import DEADLINE_S, Rules
 from clore_ai._secrets import hide
-from clore_ai.config import DEFAULT_BASE_URL, changed, folder_of, resolve
+from clore_ai.config import DEFAULT_BASE_URL, Settings, changed, folder_of, resolve
 from clore_ai.jobs.engine import Engine
-from clore_ai.ledger import account_of
+from clore_ai.ledger import Ledger, account_of
 from clore_ai.rate_limiter import RateLimiter
 from clore_ai.rental.session import Session, opened
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from clore_ai._drive import AsyncDriver
-    from clore_ai.config import Settings
-    from clore_ai.ledger import Ledger
 
 D = TypeVar("D")
 _log = logging.getLogger("clore_ai")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import TracebackType
+from typing import Any, TypeVar
+
+from typing_extensions import Self, Unpack
 
 from clore_ai import _wire, jobs
 from clore_ai._drive import AsyncDriver
@@ -11,6 +15,17 @@ from clore_ai._facade import Facade, say_per_hour
 from clore_ai._flow import Flow, request
 from clore_ai._gpus import watching
 from clore_ai._secrets import hide
+from clore_ai.jobs import Job
+from clore_ai.jobs.engine import Engine
+from clore_ai.models import (
+    MarketplaceServer,
+    MyServer,
+    Order,
+    OrderType,
+    ServerConfig,
+    SpotMarket,
+    Wallet,
+)
 from clore_ai.rental import (
     cancel,
     check,
@@ -25,28 +40,10 @@ from clore_ai.rental import (
     wait,
     watch,
 )
+from clore_ai.rental.flight import SpotReport
+from clore_ai.rental.overview import OrdersView
+from clore_ai.rental.rent import Event
 from clore_ai.rentals import AsyncRental
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self, Unpack
-
-    from clore_ai.jobs import Job
-    from clore_ai.jobs.engine import Engine
-    from clore_ai.models import (
-        MarketplaceServer,
-        MyServer,
-        Order,
-        OrderType,
-        ServerConfig,
-        SpotMarket,
-        Wallet,
-    )
-    from clore_ai.rental.flight import SpotReport
-    from clore_ai.rental.overview import OrdersView
-    from clore_ai.rental.rent import Event
 
 T = TypeVar("T")
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import TracebackType
+from typing import Any, Dict, List, Literal, Optional, TypeVar
+
+import httpx
+from typing_extensions import Self, Unpack
 
 from clore_ai import _wire, jobs
 from clore_ai._drive import Driver
@@ -12,6 +18,21 @@ from clore_ai._facade import Facade, say_per_hour
 from clore_ai._flow import Flow, request
 from clore_ai._gpus import watching
 from clore_ai._secrets import hide
+from clore_ai.aio import AsyncCloreAI
+from clore_ai.exceptions import ERROR_MAP, CloreAPIError
+from clore_ai.jobs import Job
+from clore_ai.jobs.engine import Engine
+from clore_ai.models import (
+    MarketplaceServer,
+    MyServer,
+    Order,
+    OrderType,
+    Server,
+    ServerConfig,
+    SpotMarket,
+    Wallet,
+)
+from clore_ai.rate_limiter import RateLimiter
 from clore_ai.rental import (
     cancel,
     check,
@@ -26,28 +47,34 @@ from clore_ai.rental import (
     wait,
     watch,
 )
+from clore_ai.rental.flight import SpotReport
+from clore_ai.rental.overview import OrdersView
+from clore_ai.rental.rent import Event
 from clore_ai.rentals import Rental
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
-    from types import TracebackType
-
-    from typing_extensions import Self, Unpack
-
-    from clore_ai.jobs import Job
-    from clore_ai.jobs.engine import Engine
-    from clore_ai.models import (
-        MarketplaceServer,
-        MyServer,
-        Order,
-        OrderType,
-        ServerConfig,
-        SpotMarket,
-        Wallet,
-    )
-    from clore_ai.rental.flight import SpotReport
-    from clore_ai.rental.overview import OrdersView
-    from clore_ai.rental.rent import Event
+__all__ = [
+    "ERROR_MAP",
+    "Any",
+    "AsyncCloreAI",
+    "CloreAI",
+    "CloreAPIError",
+    "Dict",
+    "List",
+    "Literal",
+    "MarketplaceServer",
+    "MyServer",
+    "Optional",
+    "Order",
+    "RateLimiter",
+    "Server",
+    "ServerConfig",
+    "SpotMarket",
+    "Wallet",
+    "asyncio",
+    "httpx",
+    "time",
+]
+"""All names of the module in 0.1.1, those that it imported included: some import them here."""
 
 T = TypeVar("T")
 

@@ -10,17 +10,14 @@ import asyncio
 import os
 import secrets
 import time
+from collections.abc import Generator
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import Callable, TypeVar
 
 from clore_ai import _pace
 from clore_ai._kept import File, Kept, Memory
 from clore_ai.exceptions import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
-    from pathlib import Path
-    from typing import Callable
 
 T = TypeVar("T")
 

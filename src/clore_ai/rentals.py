@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, TypeVar
+
+from typing_extensions import Self
 
 from clore_ai import _tunnel
 from clore_ai._drive import AsyncDriver, Driver
+from clore_ai._flow import Flow
 from clore_ai._ssh.fetch import MOST_BYTES
+from clore_ai._ssh.target import Target
 from clore_ai.exceptions import InvalidInputError
+from clore_ai.models import Order
 from clore_ai.rental import inside, rent
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from contextlib import AbstractAsyncContextManager, AbstractContextManager
-    from pathlib import Path
-    from types import TracebackType
-
-    from typing_extensions import Self
-
-    from clore_ai._flow import Flow
-    from clore_ai._ssh.target import Target
-    from clore_ai.models import Order
-    from clore_ai.rental.inside import Result
-    from clore_ai.rental.rent import Event, Rented, Tell
-    from clore_ai.rental.session import Session
-    from clore_ai.rental.wish import Wish
+from clore_ai.rental.inside import Result
+from clore_ai.rental.rent import Event, Rented, Tell
+from clore_ai.rental.session import Session
+from clore_ai.rental.wish import Wish
 
 D = TypeVar("D")
 

@@ -32,6 +32,19 @@ class MyServer(Model):
     gpu_array: list[Any] | None = None
     specs: ServerSpecs | None = None
     working_properly: bool | None = None
+    min_spot_pricing: dict[str, float] | None = None
+    """Lowest spot bid per **day**, by coin."""
+    usd_pricing: Any | None = None
+    autoprice: Any | None = None
+    max_fair_price_usd: float | None = None
+    allowed_currencies: list[str] | None = None
+    mass_price_changeable: bool | None = None
+    is_vpn_enabled: bool | None = None
+    oc_gpus: str | None = None
+    """JSON in a text."""
+    lock_balance: float | None = None
+    lock_balance_initial_update: str | None = None
+    monitoring: Whole | None = None
     init_token: str | None = Field(None, repr=False)
     """What an unconnected server's agent signs in with; None once connected."""
 
@@ -89,6 +102,20 @@ class ServerConfig(Model):
     gpu_array: list[Any] | None = None
     specs: ServerSpecs | None = None
     background_job: BackgroundJob | None = None
+    initialized: bool | None = None
+    is_vpn_enabled: bool | None = None
+    is_partner_enabled: bool | None = None
+    remaining_time: float | None = None
+    monitoring: Whole | None = None
+    mfp_usd: float | None = None
+    """The most that counts as fair, USD."""
+    kernel: str | None = None
+    allow_oc: bool | None = None
+    oc_gpus: str | None = None
+    """JSON in a text."""
+    xorg_valid: bool | None = None
+    onboard_type: Whole | None = None
+    clock_lock_ranges: dict[str, Any] | None = None
 
     @property
     def gpu_model(self) -> str | None:
