@@ -147,8 +147,9 @@ def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException |
 def _methods() -> set[str]:
     # A watch and a monitor look over what fails, see below; a job waits for SSH, see the command
     # line's tests; the others ask nothing.
-    plain = {"close", "drive", "in_loop", "ledger", "run", "session", "watch",
-             "monitor"}  # fmt: skip
+    plain = {"close", "drive", "in_loop", "ledger", "run", "session", "watch", "monitor",
+             "BASE_URL", "api_key", "base_url", "max_retries", "rate_limiter",
+             "timeout"}  # fmt: skip
     return {name for name in dir(CloreAI) if not name.startswith("_")} - plain
 
 
