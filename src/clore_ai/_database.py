@@ -12,6 +12,7 @@ import os
 import sqlite3
 import stat
 import threading
+import weakref
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
@@ -52,6 +53,7 @@ class Database:
         self._file: tuple[int, int] | None = None
         """Which file that is, whatever stands at its path by now."""
         self._process = 0
+        self._finalizer: weakref.finalize[..., Database] | None = None
         self.aside: str | None = None
         """Where this process has moved a damaged file to; to be cleared by whoever tells of it."""
 
@@ -83,9 +85,9 @@ class Database:
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
-            if self._connection is not None and self._process == os.getpid():
-                self._connection.close()
-            self._connection = None
+            if self._finalizer is not None:
+                self._finalizer()
+            self._connection = self._finalizer = None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and (
@@ -101,6 +103,8 @@ class Database:
         else:
             self._connection = self._open_file(self.path)
         self._process = os.getpid()
+        # Python warns of a connection that nobody closed, and tests make errors of warnings.
+        self._finalizer = weakref.finalize(self, _shut, self._connection, self._process)
         return self._connection
 
     def _open_file(self, path: Path) -> sqlite3.Connection:
@@ -214,6 +218,11 @@ def _connect(name: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _shut(connection: sqlite3.Connection, process: int) -> None:
+    if process == os.getpid():  # a fork's close would end the locks of the process that opened it
+        connection.close()
 
 
 def _is_passing(exc: Exception) -> bool:

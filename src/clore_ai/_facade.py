@@ -126,6 +126,7 @@ class Facade(Generic[D]):
         """Go on with these settings; calls that are under way end with those they began with."""
         if settings == self._settings:
             return
+        self._close_files()  # a call that is under way opens them again
         rules, was = self._session.rules, self._limiter
         self._settings = settings
         self._session, pace = opened(
@@ -136,6 +137,10 @@ class Facade(Generic[D]):
         self._limiter.create_order_delay = was.create_order_delay
         self._limiter.alone = was.alone
         self._drive_anew()
+
+    def _close_files(self) -> None:
+        self._session.ledger.close()
+        self._session.hosts.close()
 
     def _drive_anew(self) -> None:
         self._former.append(self._driver)

@@ -91,7 +91,8 @@ class AsyncCloreAI(Facade[AsyncDriver]):
         await self.close()
 
     async def close(self) -> None:
-        """Close the HTTP connections."""
+        """Close the HTTP connections and the files of the state folder."""
+        self._close_files()
         for driver in (*self._former, self._driver):
             await driver.close()
 

@@ -121,7 +121,8 @@ class CloreAI(Facade[Driver]):
         self.close()
 
     def close(self) -> None:
-        """Close the HTTP connections."""
+        """Close the HTTP connections and the files of the state folder."""
+        self._close_files()
         for driver in (*self._former, self._driver):
             driver.close()
 

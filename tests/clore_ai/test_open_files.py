@@ -1,0 +1,68 @@
+"""No connection to the ledger is left for Python to warn of, closed client or not."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clore_ai._database import Database
+
+STEPS = ("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);",)
+
+
+def test_a_closed_client_holds_no_file(api_of: Any, market: Any, home: Path) -> None:
+    """Its ledger and its memory of hosts are closed with it, and opened again where they are used.
+
+    Those of the account before another key was set, too.
+    """
+    api = api_of(market, state=True)
+
+    def held() -> list[str]:
+        links = Path("/proc/self/fd").iterdir()
+        names = [str(link.readlink()) for link in links if link.is_symlink()]
+        return [name for name in names if name.startswith(str(home)) and "sqlite" in name]
+
+    api.ledger.budgets()
+    api.session.hosts.block([])
+    assert held()
+    api.client.api_key = f"{api.key}-other"
+    assert not held()
+    api.ledger.budgets()
+    assert held()
+    api.close()
+    assert not held()
+    assert api.ledger.budgets() == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_nobody_closes_is_closed(tmp_path: Path, kept: bool) -> None:
+    """In a file and in memory: the connection is closed, not only forgotten."""
+    database = Database(tmp_path / "x.sqlite" if kept else None, STEPS)
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO facts VALUES ('a', 'b')")
+    del database
+    gc.collect()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
+@pytest.mark.parametrize("state", [True, None])
+@pytest.mark.parametrize("close", ["client.close()", "del client", "pass"])
+def test_with_warnings_as_errors(state: bool | None, close: str, home: Path) -> None:
+    """A program that runs with ``-W error`` ends without a word, on Python 3.13, too."""
+    program = f"""
+from clore_ai import CloreAI
+client = CloreAI("key", "http://127.0.0.1:9", state={state})
+client.ledger.budgets(), client.session.hosts.block([])
+{close}
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
