@@ -85,7 +85,10 @@ def fetch(
     tops = [os.fsencode(each) for each in names]
     here = {entry.path: entry.path for entry in listed.entries}
     with _tree(goal, [names_of(top) for top in tops]) as tree:
-        return _brought(ssh, place, listed, tree, here, tops, (most, most_files), stopped)
+        found = _brought(ssh, place, listed, tree, here, tops, (most, most_files), stopped)
+    # Only of what was asked for: the machine may name anything as missing.
+    found.missing = [name for name, top in zip(names, tops) if top in listed.missing]
+    return found
 
 
 def fetch_path(
@@ -115,7 +118,10 @@ def fetch_path(
         place, root, top = f'"$(dirname -- {quoted})"', goal.parent, os.fsencode(goal.name)
         here = {entry.path: top for entry in listed.entries}
     with _tree(root) as tree:
-        return _brought(ssh, place, listed, tree, here, [top], (most, most_files), stopped)
+        found = _brought(ssh, place, listed, tree, here, [top], (most, most_files), stopped)
+    if found.refused and not listed.is_folder:
+        raise CopyFailedError(next(iter(found.refused.values())))
+    return found
 
 
 def _listed(
@@ -159,7 +165,7 @@ def _brought(
     bounds: tuple[int, int],
     stopped: Stopped,
 ) -> Fetched:
-    found = Fetched(missing=[os.fsdecode(each) for each in listed.missing])
+    found = Fetched()
     most, most_files = bounds
     wanted: dict[bytes, Wanted] = {}
     sizes = files = 0

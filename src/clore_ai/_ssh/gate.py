@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 LONGEST_NAME, LONGEST_PATH, DEEPEST = 255, 4096, 100
 
 STARTS_SOMETHING = frozenset({
-    # Version control: configuration there names programs that run at the next command.
-    ".git", ".hg", ".svn", ".bzr", ".jj", "_darcs", "cvs", ".gitmodules", ".gitattributes",
+    # Version control: configuration there names programs that run at the next command. A folder
+    # with a HEAD may be a repository by itself. Ignore files decide what goes up next time.
+    "head", ".gitignore", ".cloreignore",
+    ".git", ".hg", ".svn", ".bzr", ".jj", "_darcs", ".gitmodules", ".gitattributes",
     ".gitconfig", ".githooks", ".husky", "lefthook.yml", ".pre-commit-config.yaml",
     # Shells, and what they load when they start or enter a folder.
     ".envrc", ".env", ".autoenv", ".autoenv.zsh", ".mise.toml", "mise.toml", ".mise", ".direnv",

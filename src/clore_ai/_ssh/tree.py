@@ -30,6 +30,10 @@ MODE = 0o755
 """What is taken of a mode: no set-id, no sticky bit, nobody but the user writes."""
 
 
+MOST_FOLDERS = 100_000
+"""That one fetch may make, those on the way included: each takes room on the disk."""
+
+
 class InTheWayError(Exception):
     """Something is there that is not replaced: a folder in a file's place, a link on the way."""
 
@@ -47,6 +51,7 @@ class Tree:
     ) -> None:
         self._own = {each[:depth] for each in own for depth in range(1, len(each) + 1)}
         self._open: list[tuple[bytes, int]] = []
+        self._made = 0
         self._root = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._swept: set[tuple[bytes, ...]] = set()
 
@@ -161,6 +166,9 @@ class Tree:
             if own or not make:
                 raise InTheWayError("a file or a link is where its folder would be") from exc
             os.unlink(name, dir_fd=above)  # below an output: it was fetched, and is no more there
+        self._made += 1
+        if self._made > MOST_FOLDERS:
+            raise InTheWayError("it is in one folder too many")
         os.mkdir(name, MODE, dir_fd=above)
         return os.open(name, _FOLDER, dir_fd=above)
 

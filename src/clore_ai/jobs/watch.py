@@ -415,10 +415,12 @@ class Watch:
                 self._is_useful()
                 await self.output.take(piece)
         finally:
-            self._useful_at = max(self._useful_at, follower.heard_at)
             await follower.end()
-        last = follower.last
-        if last is None or (last.size or 0) > self.output.size:
+            last = follower.last
+            whole = last is not None and (last.size or 0) <= self.output.size
+            if whole or last is None:  # else it promises output, and does not send it
+                self._useful_at = max(self._useful_at, follower.heard_at)
+        if last is None or not whole:
             raise Lost(follower.other or "the connection was cut")
         return last
 

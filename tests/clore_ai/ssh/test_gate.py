@@ -24,7 +24,7 @@ def file(path: bytes, mode: int = stat.S_IFREG | 0o644) -> Entry:
         ".git", ".GIT", ".Git", ".git ", ".git.", ".git::$INDEX_ALLOCATION", "git~1", "GIT~2",
         ".g\u200cit", ".\ufeffgit", "\uff0e\uff47\uff49\uff54", ".hg", ".envrc", ".env", ".ssh",
         "authorized_keys", ".bashrc", ".vscode", ".mcp.json", "clore.toml", "sitecustomize.py",
-        "x.desktop", ".netrc",
+        "x.desktop", ".netrc", "HEAD", ".gitignore", ".cloreignore",
     ],
 )  # fmt: skip
 def test_names_that_start_something_are_not_taken(name: str) -> None:

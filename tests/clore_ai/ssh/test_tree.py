@@ -123,3 +123,13 @@ def test_no_name_leads_elsewhere(root: Path, names: tuple[bytes, ...]) -> None:
                 act()
         assert tree.state(names) is None
     assert (root.parent / "outside" / "kept").read_text() == "mine"
+
+
+def test_only_so_many_folders_are_made(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those on the way count, too: a path of a few bytes may ask for a hundred."""
+    monkeypatch.setattr("clore_ai._ssh.tree.MOST_FOLDERS", 5)
+    with Tree(root) as tree:
+        tree.folder((b"a", b"b", b"c"))
+        with pytest.raises(InTheWayError, match="too many"):
+            tree.folder((b"d", b"e", b"f"))
+    assert sum(path.is_dir() for path in root.rglob("*")) == 5
