@@ -260,7 +260,7 @@ def test_settings(user: Renter) -> None:
         ("--ssh-password", SECRETS["password"] * 3),
         ("--jupyter-token", SECRETS["token"] * 3),
         ("--ssh-key", SECRETS["token"]),
-        ("--ssh-password", SECRETS["password"], "--ssh-key", "ssh-ed25519 AAAA"),
+        ("--ssh-password", SECRETS["password"], "--ssh-key", "ssh-ed25519"),
         (f"--ssh-password={SECRETS['password']}", "--port", SECRETS["password"]),
     ],
     ids=str,

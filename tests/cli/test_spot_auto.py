@@ -234,7 +234,7 @@ def test_wrong_usage(renter: Renter, nobody: Clore, server) -> None:
     assert "90m, 6h or 2d" in said(order, "--max", "1/h", "--for", "soon", "--yes")
     assert "add --fallback" in said(order, "--max", "1/h", "--env", "A=B", "--yes")
     assert "no order 7" in said(7, "--max", "1/h", "--yes", fails=4)
-    assert "every_s" in said(order, "--max", "1/h", "--every", "nan", "--yes")
+    assert "--every" in said(order, "--max", "1/h", "--every", "nan", "--yes")
     assert nobody("spot", "auto", 7, "--max", "1/h", "--yes", "--json", fails=3).error["exit"] == 3
     assert renter.requests("set_spot_price") == []
     renter("cancel", order)

@@ -289,8 +289,8 @@ def test_hosting_without_servers(api):
 
 
 def test_what_is_refused_here_never_arrives(api, server):
-    """Both logins, two http ports: not a single request."""
-    for wrong in ({"ssh_key": "ssh-rsa AAAA"}, {"ports": {"1": "http", "2": "http"}}):
+    """A login that is too long, two http ports: not a single request."""
+    for wrong in ({"ssh_key": "ssh-rsa " + "A" * 3_072}, {"ports": {"1": "http", "2": "http"}}):
         with pytest.raises(InvalidInputError):
             api.rent(server, **wrong)
     assert api.entries() == []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from clore_ai._flow import Flow, clock
 from clore_ai.exceptions import CloreAPIError, ConfigError
 from clore_ai.rental import lease, look, warn
-from clore_ai.rental.cost import fees, spent
+from clore_ai.rental.cost import CREATION_FEE_AFTER_S, fees, spent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -244,12 +244,15 @@ class Monitor:
 
 def left_s(coin: str, balance: float, orders: Iterable[Order]) -> float | None:
     """How long a wallet pays these orders, fees in; None where nothing is paid from it."""
-    a_day = sum(
-        order.price + fees(order.type, order.price)
-        for order in orders
-        if order.currency == coin and order.price
+    paid = [order for order in orders if order.currency == coin and order.price]
+    a_day = sum(order.price + fees(order.type, order.price) for order in paid if order.price)
+    # A creation fee that is still to come: less than ten minutes were billed.
+    fee = sum(
+        order.creation_fee or 0.0
+        for order in paid
+        if (order.spend or 0.0) < (order.price or 0.0) * CREATION_FEE_AFTER_S / _DAY_S
     )
-    return balance / a_day * _DAY_S if a_day > 0 else None
+    return max(0.0, balance - fee) / a_day * _DAY_S if a_day > 0 else None
 
 
 def _idles(gpus: Sequence[Gpu]) -> bool:

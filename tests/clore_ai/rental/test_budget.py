@@ -100,9 +100,9 @@ def test_a_budget_too_small_for_the_creation_fee_pays_for_nine_minutes():
     new = wish(24.0, lease_s=7200.0)
     new.creation_fee = 0.1
     kept = Budget("USD", "day", 0.25)
-    with pytest.raises(BudgetError, match="It fits with --lease 9m"):
+    with pytest.raises(BudgetError, match="It fits with --lease 599s"):
         budget.check([kept], [], new, NOON, {})
-    budget.check([kept], [], replace(new, lease_s=540.0), NOON, {})
+    budget.check([kept], [], replace(new, lease_s=599.0), NOON, {})
 
 
 @pytest.mark.parametrize("state", ["open", "uncertain"])
