@@ -36,6 +36,7 @@ _OK = 200
 _REDIRECT = 300
 _SERVER_ERROR = 500
 _RATE_LIMITED = 429
+_TIMED_OUT = 408
 _CODE_RATE_LIMITED = 5
 _CODE_FIELD = 6
 _HIGHEST_CODE = 9_999
@@ -205,7 +206,11 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
         code=code,
         response=body,
         status=reply.status,
-        maybe_acted=code == 1 or code not in ERROR_MAP,
+        # A 5xx is a failure, whatever code stands in it, but for the reasons that the service is
+        # known to send with one.
+        maybe_acted=code == 1
+        or code not in ERROR_MAP
+        or (reply.status >= _SERVER_ERROR and body.get("error") not in HINTS),
     )
 
 
@@ -280,8 +285,11 @@ def _not_json(
         f"{call.path}: {what} (HTTP {status}" + (f": {text!r}" if text else "") + ").",
         status=status,
         # What stopped at a proxy with 4xx was not acted on; a 5xx or a damaged 2xx may have been,
-        # and so may what the service answered to, in a form of its own.
-        maybe_acted=status >= _SERVER_ERROR or _OK <= status < _REDIRECT or "code" in (body or ()),
+        # and so may what the service answered to, in JSON without a code, or took too long over.
+        maybe_acted=status >= _SERVER_ERROR
+        or _OK <= status < _REDIRECT
+        or status == _TIMED_OUT
+        or body is not None,
     )
 
 

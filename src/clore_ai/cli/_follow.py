@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.jobs import Job, Jobs
 
+_AGAIN_S, _LONGEST_AGAIN_S, _GIVES_UP_S, _LOOK_S = 5.0, 300.0, 24 * 3600.0, 0.2
 _BY_ITSELF = ("running", "unknown", "watched")
 
 
@@ -89,9 +91,26 @@ def command(job_id: int, lock: int) -> int:
         jobs = _job.jobs_of(api)
         console = Console(background=jobs.mark(job_id))
         try:
-            return _job.see_through(api, jobs, jobs.get(job_id), console)
+            code = _job.see_through(api, jobs, jobs.get(job_id), console)
+            return _until_cancelled(api, jobs, job_id) or code
         finally:
             jobs.call_off(job_id)
+
+
+def _until_cancelled(api: CloreAI, jobs: Jobs, job_id: int) -> int:
+    """Cancel the machine again and again where the service did not; it is billed meanwhile."""
+    from clore_ai.cli import _job  # noqa: PLC0415 - it starts us
+
+    code, pause_s, until = 0, _AGAIN_S, time.monotonic() + _GIVES_UP_S
+    while (job := jobs.get(job_id)).over and job.cancels and not job.cancelled:
+        ends_at = time.monotonic() + pause_s
+        while time.monotonic() < ends_at:
+            if not jobs.mark(job_id).exists() or ends_at > until:
+                return code
+            time.sleep(_LOOK_S)
+        code = _job.close(api, jobs, job, lost=job.state == "lost")
+        pause_s = min(2 * pause_s, _LONGEST_AGAIN_S)
+    return code
 
 
 if __name__ == "__main__":

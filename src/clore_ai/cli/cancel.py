@@ -97,6 +97,12 @@ def end(api: CloreAI, ids: Sequence[int], issue: str | None, timeout_s: float) -
             api.session.access.forget(each.order_id)
         if each.gone:
             _output.note(f"Cancelled: order {each.order_id}.{_bill(each)}", bold=True)
+        elif each.error is not None and each.error.error not in _SAID:
+            _output.note(
+                f"Order {each.order_id} may still run, and be billed. Stop paying: "
+                f"clore cancel {each.order_id}",
+                bold=True,
+            )
     return todo
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, Sleep, clock, request
-from clore_ai.exceptions import CloreAPIError, WaitTimeout
+from clore_ai.exceptions import AuthError, CloreAPIError, InvalidInputError, WaitTimeout
 from clore_ai.models import Order
 from clore_ai.rental import check
 from clore_ai.rental.look import orders
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 3.0
+_FINAL = (
+    "order_not_active",
+    "order_dont_exist",
+    "you_dont_own_this_order",
+    "issue_description_too_long",
+)
 
 
 def cancel(session: Session, order_id: int, issue: str | None = None) -> Flow[dict[str, Any]]:
@@ -47,8 +53,16 @@ class Cancelling:
 
     @property
     def done(self) -> bool:
-        """Gone, or surely refused."""
-        return self.gone or (self.error is not None and not self.error.maybe_acted)
+        """Gone, or refused for a reason that another try does not change.
+
+        A page of somebody in between (a CDN's 403), too many requests, a refusal without a reason
+        are asked again, until the deadline: an order that goes on costs money.
+        """
+        if self.gone or self.error is None:
+            return self.gone
+        return isinstance(self.error, (AuthError, InvalidInputError)) or (
+            self.error.error in _FINAL and not self.error.maybe_acted
+        )
 
 
 def until_gone(

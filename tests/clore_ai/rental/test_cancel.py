@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import pytest
-from by_hand import WALL, Hand, cut, ok, reply, row
+from by_hand import WALL, Hand, cut, ok, refused, reply, row
 
 from clore_ai.exceptions import FieldError, InvalidInputError, WaitTimeout
 from clore_ai.ledger import Intent
@@ -133,3 +133,32 @@ def test_the_ledger_knows_how_it_ended():
     end(Service(7), session=session)
     (kept,) = session.ledger.intents()
     assert (kept.runs, kept.spend) == (False, 0.5)
+
+
+REFUSED = [
+    reply(b"error code: 1010", 403), reply({}, 403), reply(b"<html>", 404), reply({"code": 4}),
+    reply({"code": 5}, 429), reply({"code": 6}), reply({"code": 6, "error": "of_tomorrow"}),
+    reply({}, 408), reply(b"", 413), refused(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", REFUSED, ids=str)
+def test_what_is_not_about_the_order_is_asked_again(answer):
+    """A CDN's page, too many requests, a refusal without a reason: it costs money not to."""
+    _, (one,) = end(Service(7, odd=_refusing(answer, 30)))
+    assert (one.gone, one.error) == (True, None)
+
+
+@pytest.mark.parametrize("answer", REFUSED, ids=str)
+def test_what_stays_refused_names_the_order_and_the_next_step(answer):
+    _, (one,) = end(Service(7, odd=_refusing(answer, 1e9)))
+    assert isinstance(one.error, WaitTimeout)
+    assert "clore cancel 7" in str(one.error)
+    assert one.error.order.id == 7
+
+
+def _refusing(answer, until_s):
+    def odd(call, now, _service):
+        return answer if call.path == "cancel_order" and now < until_s else None
+
+    return odd

@@ -12,7 +12,7 @@ import pytest
 from by_hand import WALL, Hand, ok, reply, row
 
 from clore_ai._wire import Reply
-from clore_ai.exceptions import CloreAPIError, OrderUncertain
+from clore_ai.exceptions import CloreAPIError, FieldError, OrderUncertain
 from clore_ai.ledger import Ledger
 from clore_ai.rental import check
 from clore_ai.rental.create import create
@@ -88,7 +88,7 @@ def test_an_answer_that_lies_and_no_order(lie: dict[str, Any]) -> None:
     assert [i.state for i in session.ledger.intents()] == ["uncertain"]
 
 
-@pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 429, 500, 502])
+@pytest.mark.parametrize("status", [200, 201, 400, 401, 403, 404, 408, 413, 429, 500, 502])
 @pytest.mark.parametrize(
     "content",
     [b"<html>", b"", b"[]", b"null", b"0", b"\xff\xfe", b"[" * 100_000, b'{"code":0', b"{}"],
@@ -99,11 +99,26 @@ def test_no_json_at_any_status(status: int, content: bytes) -> None:
     session = Session(ledger=Ledger(None))
     session.rules = type(session.rules)(max_retries=0)
     order_id, _, error = play(Reply(status, "text/html", content), [row(9)], session)
-    if 200 <= status < 300 or status >= 500:
+    in_json = content in (b"[]", b"null", b"0", b"{}") and status not in (401, 404, 429)
+    if 200 <= status < 300 or status >= 500 or status == 408 or in_json:
         assert (order_id, error) == (9, None)
     else:
         assert error is not None
         assert not error.maybe_acted
+
+
+@pytest.mark.parametrize("code", [2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_failure_is_no_refusal_whatever_code_stands_in_it(status: int, code: int) -> None:
+    """But for the reasons that the service sends with a 500, which are refusals."""
+    order_id, hand, error = play(
+        reply({"code": code}, status), [row(9)], Session(ledger=Ledger(None))
+    )
+    assert (order_id, error) == (9, None)
+    assert hand.paths.count("create_order") == 1
+    known = {"code": 6, "error": "currency-not-allowed"}
+    _, _, error = play(reply(known, 500), [row(9)], Session(ledger=Ledger(None)))
+    assert isinstance(error, FieldError)
 
 
 @pytest.mark.parametrize(
