@@ -163,6 +163,22 @@ def test_a_terminal_is_asked(
     assert len(renter("jobs", "--json").data) == 1
 
 
+def test_decoys_hide_no_secret(
+    renter: Renter, order: int, folder: Path, terminal: Callable[..., Terminal]
+) -> None:
+    """Each file that the question is about is shown; of more than can be read, none is asked."""
+    tree(folder, ".env", *(f"#test_key_{number}.pem" for number in range(30)))
+    opened = terminal(renter)
+    words = f"clore run --order {order} --folder {folder} -- true"
+    opened.start(words)
+    assert "secret?   .env" in opened.wait("Upload all of it?")
+    opened.keys("Enter")
+    opened.wait("end=1")
+    tree(folder, *(f"more_{number}.pem" for number in range(100)))
+    assert "Upload all" not in opened.run(words)
+    assert "end=2" in opened.screen
+
+
 def test_a_job_file_allows_none_of_it(renter: Renter, folder: Path) -> None:
     """It may have come with the folder."""
     tree(folder, ".env")

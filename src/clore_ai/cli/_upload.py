@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from clore_ai.jobs import Spec
     from clore_ai.jobs.contents import Contents, Upload
 
-_LINES = 20
+_LINES, _MOST_SECRETS = 20, 100
 
 
 def agreed(spec: Spec, home: Path, *, yes: bool, resends: bool) -> Upload:
@@ -39,7 +39,8 @@ def agreed(spec: Spec, home: Path, *, yes: bool, resends: bool) -> Upload:
     why = found.why_not(spec.consent, OPTIONS)
     if why is None:
         return found.upload
-    if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+    there = sys.stdin.isatty() and sys.stderr.isatty()
+    if yes or not there or len(found.secrets) > _MOST_SECRETS:  # nobody reads so many names
         raise InvalidInputError(why)
     _output.ask(f"{why}\nUpload all of it?", "nothing was sent")
     return found.upload
@@ -54,12 +55,12 @@ def _show(found: Contents) -> None:
     biggest = ", ".join(f"{name} {_sizes.in_words(size)}" for name, size in found.biggest)
     most = f"; biggest folders: {biggest}" if biggest else ""
     _output.note(f"  upload    {files}, {_sizes.in_words(found.size)}{most}")
-    _list("secret?", found.secrets)
+    _list("secret?", found.secrets, _MOST_SECRETS)  # each that the question is about
     _list("link", [f"{name} leads outside, and goes as a link" for name in found.strays])
 
 
-def _list(name: str, lines: list[str]) -> None:
-    for line in lines[:_LINES]:
+def _list(name: str, lines: list[str], most: int = _LINES) -> None:
+    for line in lines[:most]:
         _output.note(f"  {name:9} {line}")
-    if len(lines) > _LINES:
-        _output.note(f"  {name:9} and {len(lines) - _LINES:,} more")
+    if len(lines) > most:
+        _output.note(f"  {name:9} and {len(lines) - most:,} more")

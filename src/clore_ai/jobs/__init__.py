@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
+from clore_ai._ssh.gate import starts_something
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.jobs import contents, private, remote
 from clore_ai.jobs.contents import MOST, Consent
@@ -118,6 +119,12 @@ def _output(folder: Path, given: str) -> str:
                 f"The output {given!r} can't be written: {place} is a link, and nothing that comes "
                 "from a machine is written through one. Name the folder itself, or another."
             )
+    acted_on = [part for part in Path(path).parts if starts_something(os.fsencode(part))]
+    if acted_on:
+        raise InvalidInputError(
+            f"The output {given!r} can't be written: programs here act on what is named "
+            f"{acted_on[0]}, and what comes is a stranger's. Name another."
+        )
     while not place.exists():
         place = place.parent
     inner = place != folder / path

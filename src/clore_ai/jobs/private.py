@@ -23,7 +23,8 @@ _NEVER = frozenset(
 _NEVER_IN = frozenset(
     tuple(pair.split(b"/"))
     for pair in (
-        b".config/gh .config/glab-cli .config/hub .config/gcloud .config/rclone .config/op"
+        b".config/sops .config/solana"
+        b" .config/gh .config/glab-cli .config/hub .config/gcloud .config/rclone .config/op"
         b" .config/google-chrome .config/chromium .docker/config.json .cargo/credentials"
         b" .cargo/credentials.toml .gem/credentials .terraform.d/credentials.tfrc.json"
         b" .huggingface/token huggingface/token huggingface/stored_tokens share/keyrings"
@@ -32,7 +33,16 @@ _NEVER_IN = frozenset(
 
 _KEY_FILE = re.compile(
     r"\.(pem|key|p12|pfx|p8|jks|keystore|kdbx|ppk|keytab|ovpn|tfstate|tfvars|env)(\.(bak|backup|old|orig))?$"
-    r"|^\.env"  # and .envrc, .env.local
+    r"|^[.#]{0,2}\.env"  # and .envrc, .env.local, editors' #.env# and ..env.swp
+    r"|^dotenv$|^env\.(prod|dev|local|stag|secret)"
+    r"|(^|[-_.])(rsa|dsa|ecdsa|ed25519)$"
+    r"|^priv(ate)?[-_]?key|^(private|secret|sec)\.(asc|gpg)$|^secring|^rootkey"
+    r"|^\.?(authinfo|flaskenv|dockerconfigjson|databrickscfg|fetchmailrc|curlrc|wgetrc|msmtprc"
+    r"|vault_pass|netrc|pgpass)(\.|$)"
+    r"|^\.?(rclone|modal|ngrok|pip|my|wg[0-9]+)\.(conf|toml|ya?ml|ini|cnf)$"
+    r"|^kube[-_.]?config|^\.claude\.json$"
+    r"|seed[-_ ]?phrase|recovery[-_ ]?(codes?|key)"
+    r"|^wallet\.json$|^cookies?\.(txt|json|sqlite)$|^logins\.json$|^key[34]\.db$|^login data$"
     r"|^id_(rsa|dsa|ecdsa|ed25519)"
     r"|^id_[^.]+$"
     r"|^\.(npmrc|[a-z]+_history)$"
@@ -44,10 +54,14 @@ _WORD = re.compile(
     r"|secret(?!ar)"  # no secretary
     r"|credential|passwo?rd|passwd|passphrase|mnemonic"
     r"|(api|access|private|secret|signing|encryption|deploy|ssh|master)[-_. ]?keys?(?![a-z])"
-    r"|service[-_]?account|firebase-adminsdk"
+    r"|service[-_]?account|firebase-adminsdk|(^|[-_.])creds?([-_.]|$)"
+    r"|(^|[-_.])(openai|anthropic|hf|wandb|gcp|aws|azure|google|github|runpod|clore)"
+    r"[-_. ]?keys?(?![a-z])"
 )
 _NO_SECRET = re.compile(
     r"(special|added|extra)_tokens"  # a tokenizer's
+    r"|^((bpe|word|max|min|num|sub|char|phone)_)?tokens\.[a-z]+$|^token_(list|counts?|ids?|map)\b"
+    r"|^(ca|cacert|ca-bundle|public[-_]?key)[-_.0-9]*pem$|^(example|sample|template)\.env$"
     r"|\.(example|sample|template|tmpl|dist|pub|crt|cer)$"
 )
 _CODE_OR_DATA = re.compile(
@@ -55,7 +69,11 @@ _CODE_OR_DATA = re.compile(
     r"|rb|php|lua|r|jl|swift|cs|proto|md|rst|html?|css|scss|svg|png|jpe?g|gif|webp|mp[34]|wav|flac"
     r"|np[yz]|pt|pth|bin|safetensors|onnx|gguf|h5|hdf5|parquet|arrow|feather|tfrecord|so)$"
 )
-_SECRETS_FOLDER = re.compile(r"(^|/)\.?(secrets?|credentials|private_keys)/", re.IGNORECASE)
+_SECRETS_FOLDER = re.compile(
+    r"(^|/)(\.?(secrets?|credentials|private_keys)"
+    r"|\.(envs|anthropic|runpod|ethereum|gsutil|fly|modal|dbt|gemini)|\.?docker(?=/config\.json))/",
+    re.IGNORECASE,
+)
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 

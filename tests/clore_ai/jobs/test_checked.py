@@ -23,6 +23,9 @@ if TYPE_CHECKING:
         (".git/hooks", r"\.git is private"),
         ("a/.SSH", r"\.SSH is private"),
         (".config/gh", "gh is private"),
+        (".envrc", r"programs here act on what is named \.envrc"),
+        ("x/.vscode", "programs here act on"),
+        ("a/HEAD", "programs here act on"),
     ],
 )
 def test_outputs_are_written_through_no_link(tmp_path: Path, output: str, said: str) -> None:

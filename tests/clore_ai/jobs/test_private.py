@@ -12,13 +12,21 @@ SECRETS = [
     "vault.kdbx", "putty.ppk", "krb5.keytab", "vpn.ovpn", "terraform.tfstate", "prod.tfvars",
     "server.key.bak", "id_rsa", "id_ed25519", "id_work", "ID_RSA", "id_rsa.bak", "token",
     "hf_token", ".token", "token.json", "token.pickle", "accessToken.txt", "github-token.txt",
-    "apitoken", "tokens.txt", "bot_token.yaml", "credentials", "credentials.json",
+    "apitoken", "access_tokens.txt", "bot_token.yaml", "credentials", "credentials.json",
     "gcp-credentials.json", ".credentials", "aws_credentials.csv", "client_secret_12.json",
     "secrets.toml", ".secret", "secrets.yaml", "db_password.txt", ".htpasswd", "passwd",
     "api_key.txt", "apikey", "api-keys.json", "accessKeys.csv", "private_key", "secret_key.json",
     "service-account.json", "serviceAccount.json", "x-firebase-adminsdk-1.json", "kaggle.json",
     "auth.json", ".npmrc", ".bash_history", "wallet.dat", "kubeconfig", "secrets/db.txt",
     "config/.secrets/redis", "credentials/me.json", "mnemonic.txt",
+    "netrc", ".authinfo", ".authinfo.gpg", ".flaskenv", ".dockerconfigjson", ".databrickscfg",
+    ".curlrc", ".claude.json", "docker/config.json", "kubeconfig.yaml", "kube.config",
+    ".rclone.conf", ".modal.toml", "ngrok.yml", "pip.conf", "my.cnf", "pgpass.conf", "creds.json",
+    "cred.json", "oauth_creds.json", ".vault_pass", "vault_pass.txt", "openai_key.txt",
+    "gcp-key.json", "my_id_rsa", "deploy_rsa", "privkey.txt", "private.asc", "secring.gpg",
+    "wg0.conf", "rootkey.csv", ".ethereum/keystore/a", "seed-phrase.txt", "recovery-codes.txt",
+    "wallet.json", "cookies.txt", "Login Data", "logins.json", "key4.db", "env.production",
+    ".envs/prod", "dotenv", "#.env#", ".#.env", "..env.swp", ".runpod/config.toml",
 ]  # fmt: skip
 
 HARMLESS = [
@@ -30,6 +38,10 @@ HARMLESS = [
     "test_secrets.py", "src/secrets/__init__.py", "keys.py", "keyboard.json", "monkey.txt",
     "key_map.json", "credentials.py", "password_reset.html", "train.py", "data/images/1.png",
     "README.md", "requirements.txt", "model.safetensors", ".gitignore",
+    "tokens.txt", "tokens.json", "tokens.csv", "bpe_tokens.txt", "token_list.pkl",
+    "token_counts.json", "max_tokens.yaml", "word_tokens.tsv", "certifi/cacert.pem", "certs/ca.pem",
+    "public_key.pem", "example.env", "sample.env", "env.yml", "incredible.txt",
+    "docker/compose.yml",
 ]  # fmt: skip
 
 
