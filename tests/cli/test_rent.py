@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
@@ -12,7 +13,7 @@ from waiting import until
 
 from clore_sandbox import Sandbox
 
-from .driver import Renter, Terminal, interrupt
+from .driver import Renter, Terminal, interrupt, processes_with
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -232,6 +233,20 @@ def test_without_ssh_nothing_is_rented(user: Renter, tmp_path: Path) -> None:
     assert "no ssh here" in done.err
     assert "openssh-client" in done.err
     assert user.requests("create_order") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_cancels_what_is_being_rented(user: Renter, number: int) -> None:
+    """A terminal that is closed, or a service manager, leaves no machine behind without a word."""
+    length = f"60.{os.getpid()}{number:d}"
+    process = user.start(*RENT, "--yes", "--verify-cmd", f"sleep {length}")
+    until(lambda: processes_with(f"sleep\0{length}"), "the verification", 30)
+    (order,) = user.orders()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert f"Order {order} was cancelled; nothing runs." in err
+    assert active(user) == []
 
 
 @pytest.mark.parametrize("times", [1, 2])

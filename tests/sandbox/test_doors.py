@@ -207,6 +207,11 @@ def test_secrets_are_the_users_own(tmp_path):
     with pytest.raises(RuntimeError) as failure:
         daemon.start_detached(tmp_path / "a", ["--db", f"postgresql://me:{SECRET}@127.0.0.1:1/x"])
     assert SECRET not in str(failure.value)
+    status, why = fails("--db", "postgresql://me:s@cReT@127.0.0.1:1/x")[:2]
+    assert status in (1, 2)
+    assert "cReT" not in why
+    assert "%40" in why
+    (tmp_path / "market.db").touch(mode=0o644)  # empty: it becomes the marketplace's own
     folder = tmp_path / "b"
     folder.mkdir(mode=0o755)
     (folder / "sandbox.log").write_text("")

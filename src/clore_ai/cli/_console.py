@@ -29,7 +29,7 @@ _LOOK_S = 0.2
 
 
 def interrupt_by_any() -> None:
-    """Until there is a job, SIGTERM and SIGHUP are as Ctrl-C: what is being rented is cancelled."""
+    """SIGTERM and SIGHUP are as Ctrl-C from here on: what is rented is cancelled, or named."""
     for number in _SIGNALS:
         signal.signal(number, signal.default_int_handler)
 

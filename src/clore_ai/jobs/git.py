@@ -173,8 +173,9 @@ class _Git:
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise InvalidInputError(
-                f"git did not list the files of {self.folder} within {WITHIN_S:.0f} s. Leave big "
-                "folders out with a .gitignore, or use a smaller working folder."
+                f"git did not list the files of {self.folder} within {WITHIN_S:.0f} s. Look at its "
+                ".gitignore and .cloreignore files (a pipe? a pattern of many stars?), leave big "
+                "folders out, or use a smaller working folder."
             ) from None
         unread = _UNREAD.search(done.stderr)
         if unread:

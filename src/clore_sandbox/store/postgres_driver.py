@@ -89,6 +89,11 @@ class PostgresDriver:
             OSError: The database does not answer; the message never holds the URL's password.
             RuntimeError: Another marketplace serves it.
         """
+        # What stands before the last @ is a password with one in it: libpq takes it for the host.
+        if self._url.partition("://")[2].partition("/")[0].count("@") > 1:
+            raise OSError(
+                "cannot use the database: its URL can't be read; write @ in a password as %40"
+            )
         try:
             # A database made under LANG=C keeps bytes, of which psycopg would make no text.
             connection = self._connection = psycopg.connect(

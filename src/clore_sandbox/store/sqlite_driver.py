@@ -122,7 +122,10 @@ def _claim(path: Path) -> int:
 def _make(path: Path) -> None:
     """Make the file where it is not there, without waiting where it is a FIFO."""
     file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
-    regular = stat.S_ISREG(os.fstat(file).st_mode)
+    found = os.fstat(file)
+    regular = stat.S_ISREG(found.st_mode)
+    if regular and not found.st_size:  # it will hold keys
+        os.fchmod(file, 0o600)
     os.close(file)
     if not regular:
         raise OSError(errno.EINVAL, "it is no regular file")
