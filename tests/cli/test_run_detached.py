@@ -137,3 +137,25 @@ def test_a_follower_leaves_to_who_attaches_or_stops(
     assert f"Cancelled: order {order}" in done.err
     assert renter("jobs", "--json").data[0]["state"] == "stopped"
     assert followers(renter) == []
+
+
+def test_a_machine_that_could_not_be_cancelled_is_tried_again(
+    renter: Renter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever follows a job has nothing else to do: it goes on until the machine is gone."""
+    from clore_ai import CloreAI
+    from clore_ai.cli import _follow, _job
+
+    monkeypatch.setattr(_follow, "_AGAIN_S", 0.2)
+    order = renter.rent()
+    with CloreAI(renter.key, renter.market.base_url, state=renter.home) as api:
+        jobs = _job.jobs_of(api)
+        facts = {"order_id": order, "command": ["true"], "folder": "/", "work": "work/w"}
+        job = jobs.add({**facts, "cancels": True})
+        job.state, job.code = "ended", 0
+        jobs.save(job)
+        jobs.mark(job.id).write_text("")
+        renter.fault("cancel_order", "cdn_403", times=2)
+        assert _follow._until_cancelled(api, jobs, job.id) == 0
+        assert jobs.get(job.id).cancelled
+        assert renter("orders", "--json").data == []

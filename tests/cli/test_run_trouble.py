@@ -491,6 +491,7 @@ def test_answers_that_are_late_or_lost(renter: Renter, order: int, folder: Path)
     for endpoint, kind in (
         ("my_orders", "500"),
         ("my_orders", "late"),
+        ("cancel_order", "cdn_403"),
         ("cancel_order", "act_then_cut"),
     ):
         renter.fault(endpoint, kind)
