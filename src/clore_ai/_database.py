@@ -8,12 +8,14 @@ name), a row of other types (`_rows`), an empty file, and what is no file.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
 import stat
 import threading
 import weakref
-from contextlib import contextmanager
+from collections import deque
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 
@@ -53,7 +55,7 @@ class Database:
         self._file: tuple[int, int] | None = None
         """Which file that is, whatever stands at its path by now."""
         self._process = 0
-        self._finalizer: weakref.finalize[..., Database] | None = None
+        self._ref: weakref.ref[Database] | None = None
         self.aside: str | None = None
         """Where this process has moved a damaged file to; to be cleared by whoever tells of it."""
 
@@ -85,9 +87,9 @@ class Database:
     def close(self) -> None:
         """Close the file; the next use opens it again."""
         with self._lock:
-            if self._finalizer is not None:
-                self._finalizer()
-            self._connection = self._finalizer = None
+            if self._ref is not None:
+                _shut(self._ref)
+            self._connection = self._ref = None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and (
@@ -103,8 +105,9 @@ class Database:
         else:
             self._connection = self._open_file(self.path)
         self._process = os.getpid()
-        # Python warns of a connection that nobody closed, and tests make errors of warnings.
-        self._finalizer = weakref.finalize(self, _shut, self._connection, self._process)
+        _shut_left()
+        self._ref = weakref.ref(self, _left.append)
+        _opened[self._ref] = (self._connection, self._process)
         return self._connection
 
     def _open_file(self, path: Path) -> sqlite3.Connection:
@@ -220,9 +223,31 @@ def _connect(name: str) -> sqlite3.Connection:
     return connection
 
 
-def _shut(connection: sqlite3.Connection, process: int) -> None:
-    if process == os.getpid():  # a fork's close would end the locks of the process that opened it
+# Python warns of a connection that nobody closed, and tests make errors of warnings. Of a database
+# that is gone it is closed later: Python swallows a Ctrl-C that comes in a finalizer, and
+# `deque.append` is the only one in whose course none can come.
+_opened: dict[weakref.ref[Database], tuple[sqlite3.Connection, int]] = {}
+_left: deque[weakref.ref[Database]] = deque()
+
+
+def _shut(ref: weakref.ref[Database]) -> None:
+    connection, process = _opened.pop(ref, (None, 0))
+    # A fork's close would end the locks of the process that opened it.
+    if connection is not None and process == os.getpid():
         connection.close()
+
+
+@atexit.register
+def _shut_all() -> None:
+    for ref in list(_opened):
+        _shut(ref)
+
+
+def _shut_left() -> None:
+    """Close what belonged to databases that are gone."""
+    with suppress(IndexError):
+        while True:
+            _shut(_left.popleft())
 
 
 def _is_passing(exc: Exception) -> bool:
