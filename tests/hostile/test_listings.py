@@ -60,3 +60,14 @@ def test_get_is_as_careful(stage: Stage, machine: Machine, rental: Any) -> None:
         assert "\x1b" not in str(exc)  # noqa: PT017 - any end will do, a clean one
     stage.untouched()
     stage.tame()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_a_listing_that_broke_off_is_no_listing(
+    stage: Stage, machine: Machine, rental: Any
+) -> None:
+    """A machine short of memory kills `find`: what it did not list is not taken for missing."""
+    rental.exec("mkdir -p results; echo 1 > results/new")
+    machine.program("find", 'a=$1; b=$2; shift 2; "$REAL" $a $b -maxdepth 0 "$@"; kill -9 $$')
+    with pytest.raises(CloreAPIError):
+        rental.get("results", stage.results)
