@@ -31,16 +31,31 @@ def read(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def _measured(name: str, setting: Setting) -> list[report.Row]:
+    """The rows of a figure; of one that fails, one that says so."""
+    try:
+        return FIGURES[name](setting)
+    except Exception as exc:  # noqa: BLE001 - whatever it was: the others are measured all the same
+        return [report.failed(name, exc)]
+
+
 def main() -> int:
     """Measure, print, and exit with 1 where a target is missed."""
     options = read()
     places = environment.here() if options.quick else environment.prepare()
     with Setting(places, runs=1 if options.quick else options.runs, quick=options.quick) as setting:
         rows: list[report.Row] = []
-        for name in options.only or FIGURES:
-            print(f"{name} …", file=sys.stderr, flush=True)
-            rows += FIGURES[name](setting)
-        print(report.as_json(setting, rows) if options.json else report.as_table(setting, rows))
+        if not options.json:
+            print(report.head(), flush=True)
+        try:
+            for name in options.only or FIGURES:
+                print(f"{name} …", file=sys.stderr, flush=True)
+                rows += (measured := _measured(name, setting))
+                if not options.json:
+                    print(*map(report.as_line, measured), sep="\n", flush=True)
+        finally:  # a Ctrl-C loses nothing that was measured
+            said = report.as_json if options.json else report.remarks
+            print(said(setting, rows))
     return int(not options.quick and any(row.met is False for row in rows))
 
 

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 from bench.setting import FLEET_OF_TARGETS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bench.pairs import Pairs
     from bench.setting import Setting
 
 COLUMNS = ("what", "ours", "0.1.1", "ratio", "target", "met")
+_WIDTHS = (55, 26, 26, 20, 22, 3)
 
 
 @dataclass(frozen=True)
@@ -77,17 +80,31 @@ def not_run(what: str, why: Exception | str, target: str = "-") -> Row:
     return Row(what, "not run", target=target, notes=[f"not run: {why}."])
 
 
-def as_table(setting: Setting, rows: list[Row]) -> str:
-    """Aligned columns, then the notes."""
-    met = {True: "yes", False: "NO", None: "-"}
-    cells = [COLUMNS] + [
-        (row.what, row.ours, row.theirs, row.ratio, row.target, met[row.met]) for row in rows
-    ]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(COLUMNS))]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(line, widths)).rstrip() for line in cells]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+def failed(name: str, why: Exception) -> Row:
+    """A figure that broke off: its target counts as missed."""
+    said = " ".join(str(why).split())[-300:]
+    return Row(name, "failed", met=False, notes=[f"failed: {type(why).__name__}: {said}"])
+
+
+def head() -> str:
+    """The names of the columns, and a line below them."""
+    return f"{_line(COLUMNS)}\n{_line(['-' * width for width in _WIDTHS])}"
+
+
+def as_line(row: Row) -> str:
+    """A row in columns, printed as soon as it is measured; what is longer pushes the others."""
+    met = {True: "yes", False: "NO", None: "-"}[row.met]
+    return _line((row.what, row.ours, row.theirs, row.ratio, row.target, met))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, _WIDTHS)).rstrip()
+
+
+def remarks(setting: Setting, rows: list[Row]) -> str:
+    """What all figures have in common, then the notes of each."""
     notes = [f"- {row.what.strip()}: {note}" for row in rows for note in row.notes]
-    return "\n".join([*lines, "", *(f"- {line}" for line in conditions(setting)), *notes])
+    return "\n".join([*(f"- {line}" for line in conditions(setting)), *notes])
 
 
 def as_json(setting: Setting, rows: list[Row]) -> str:

@@ -74,6 +74,30 @@ def test_the_listing_is_held_against_the_same_bytes():
     assert all(row["ours"].endswith(")") and row["theirs"].endswith(")") for row in rows)
 
 
+def test_a_figure_that_fails_is_a_row_and_the_others_are_measured(of_bench, monkeypatch, capsys):
+    """Each row stands as soon as it is measured; the exit code counts a failure as a miss."""
+    from bench.report import Row
+
+    from bench import __main__ as program
+
+    def breaks(_setting):
+        print("measured before:", "well" in capsys.readouterr().out)
+        raise OSError("the\ndisk is full")
+
+    figures = {"a": lambda _setting: [Row("well", "1 ms")], "b": breaks,
+               "c": lambda _setting: [Row("also", "2 ms")]}  # fmt: skip
+    monkeypatch.setattr(program, "FIGURES", figures)
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
+    assert program.main() == 0  # the figures of a quick run mean nothing
+    said = capsys.readouterr().out
+    assert said.startswith("measured before: True\nb ")
+    assert "- b: failed: OSError: the disk is full" in said
+    assert "also" in said.partition("failed")[2]
+    monkeypatch.setattr(program.environment, "prepare", program.environment.here)
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    assert program.main() == 1
+
+
 @pytest.fixture
 def of_bench(monkeypatch):
     """Its modules, found as `python -m bench` finds them."""
