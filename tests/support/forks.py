@@ -121,6 +121,7 @@ class Fork(subprocess.Popen):  # type: ignore[type-arg]
         ends = [own if own >= 0 else n for n, own in enumerate((pipes[0], pipes[3], pipes[5]))]
         folder = str(cwd or Path.cwd())
         self._told = self._forks.fork(ends, argv=words, env=env, cwd=folder, session=session)
+        weakref.finalize(self, self._told.close)
         self.pid = int.from_bytes(self._told.recv(8), "big")
         self._child_created = True
         self._close_pipe_fds(*pipes)
@@ -135,13 +136,13 @@ class Fork(subprocess.Popen):  # type: ignore[type-arg]
         return code
 
     def _heard(self, timeout: float | None) -> int | None:
-        if self.returncode is None:
-            self._told.settimeout(timeout)
-            with suppress(BlockingIOError, TimeoutError):
-                status = self._told.recv(8)
-                assert status, "the process that forks is gone"
-                self.returncode = int.from_bytes(status, "big", signed=True)
-                self._told.close()
+        # Several threads may ask at once: each looks, and none takes it away.
+        ended = select.poll()
+        ended.register(self._told, select.POLLIN)
+        if self.returncode is None and ended.poll(timeout and timeout * 1000):
+            status = self._told.recv(8, socket.MSG_PEEK)
+            assert status, "the process that forks is gone"
+            self.returncode = int.from_bytes(status, "big", signed=True)
         return self.returncode
 
 
