@@ -13,10 +13,14 @@ import click
 if TYPE_CHECKING:
     from click import Context, Parameter
 
+    _Type = click.ParamType[float]
+else:
+    _Type = click.ParamType  # click 8.1, the last one for Python 3.9, knows no type of value
+
 _ALONE = {"s": "90s, or a number alone, is seconds", "h": "a number alone is hours"}
 
 
-class Length(click.ParamType[float]):
+class Length(_Type):
     """Seconds, from `least_s` to `most_s`; 0 only where `least_s` is 0.
 
     Args:
