@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 # Those that ask a program to end; SIGHUP is not everywhere.
-_SIGNALS = tuple(
+SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGHUP", "SIGTERM", "SIGINT") if hasattr(signal, name)
 )
 
@@ -79,7 +79,7 @@ def _handling() -> Generator[None]:
     try:
         _gate.came.clear()
         _gate.inside = _gate.shut = True
-        for number in _SIGNALS:
+        for number in SIGNALS:
             handler = signal.getsignal(number)
             if callable(handler) and handler is not _gate:
                 _gate.before[number] = handler

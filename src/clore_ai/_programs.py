@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NOT_HERE = 127
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
 _PIPE = subprocess.PIPE
 _CHUNK = 1 << 16
 _POLL_S = 0.1
@@ -84,7 +85,7 @@ def _leash() -> tuple[str, ...]:
     return () if tried.returncode else words
 
 
-def end(process: subprocess.Popen[bytes], how: int = signal.SIGKILL) -> None:
+def end(process: subprocess.Popen[bytes], how: int = _KILL) -> None:
     """End a program with all that it started, and leave its pipes, within about a second."""
     kill(process.pid, how)
     leave(process)
@@ -104,7 +105,7 @@ def leave(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def kill(group: int, how: int = signal.SIGKILL) -> None:
+def kill(group: int, how: int = _KILL) -> None:
     """Send a signal to a process group; one that is gone is left alone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, how)
@@ -162,7 +163,7 @@ async def end_async(process: asyncio.subprocess.Process) -> None:
     """End a program with all that it started, and leave its pipes, within about two seconds."""
     # asyncio reports an end only when nobody holds the pipes any more.
     over = asyncio.ensure_future(process.wait())
-    for how in (signal.SIGTERM, signal.SIGKILL):
+    for how in (signal.SIGTERM, _KILL):
         if not over.done():
             kill(process.pid, how)
             await asyncio.wait({over}, timeout=_LEFT_S)

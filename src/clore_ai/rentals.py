@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from typing_extensions import Self
 
-from clore_ai import _tunnel
+from clore_ai import _tunnel, _windows
 from clore_ai._drive import AsyncDriver, Driver
 from clore_ai._flow import Flow
 from clore_ai._ssh.fetch import MOST_BYTES
@@ -61,6 +61,7 @@ class _Held(Generic[D]):
         return shlex.join(self._target().ssh())
 
     def _flow(self) -> Flow[Rented]:
+        _windows.refuse("A rental that is verified")
         return rent.rent(self._session, self._wish, self._note)
 
     def _note(self, event: Event) -> None:

@@ -82,6 +82,11 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in COMMANDS:
             return None
+        if sys.platform == "win32":
+            from clore_ai import _windows  # noqa: PLC0415 - for no other system
+
+            if cmd_name not in _windows.COMMANDS:
+                _windows.refuse(f"clore {cmd_name}")
         module = COMMANDS[cmd_name][0]
         command: click.Command = import_module(f"{__name__}.{module}").command
         _everywhere(command)

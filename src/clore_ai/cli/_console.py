@@ -15,6 +15,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clore_ai._interrupts import SIGNALS
 from clore_ai.cli import _output
 
 if TYPE_CHECKING:
@@ -23,14 +24,13 @@ if TYPE_CHECKING:
 
     from clore_ai.jobs import Watch
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ANSWERS = {"k": "detach", "keep": "detach", "c": "stop", "cancel": "stop"}
 _LOOK_S = 0.2
 
 
 def interrupt_by_any() -> None:
     """SIGTERM and SIGHUP are as Ctrl-C from here on: what is rented is cancelled, or named."""
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
 
 
@@ -74,12 +74,12 @@ class Console:
         try:
             yield
         finally:
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
 
     def take(self) -> None:
         """From here on Ctrl-C is noted, for the job to come."""
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, self._later)
 
     def _later(self, number: int, _frame: object) -> None:
@@ -105,7 +105,7 @@ class Console:
             called_off.cancel()
             self._ending = True
             self._asked(loop)
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 loop.remove_signal_handler(number)
             self.take()
 

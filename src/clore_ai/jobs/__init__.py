@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
+from clore_ai import _windows
 from clore_ai._ssh.gate import starts_something
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.jobs import contents, private, remote
@@ -77,7 +78,9 @@ def checked(
 
     Raises:
         InvalidInputError: it can't be run so; nothing was sent.
+        ConfigError: this is Windows.
     """
+    _windows.refuse("A job on a machine")
     if not any(word.strip() for word in command):
         raise InvalidInputError("There is no command to run; give one: clore run -- python x.py")
     folder = folder.expanduser().resolve()

@@ -7,7 +7,6 @@ another spelling is the same folder.
 from __future__ import annotations
 
 import os
-import pwd
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,5 +92,7 @@ def _users() -> list[Path]:
     with suppress(KeyError, RuntimeError):
         found.append(Path.home())
     with suppress(KeyError):
+        import pwd  # noqa: PLC0415 - Windows has none, and runs no jobs
+
         found.append(Path(pwd.getpwuid(os.getuid()).pw_dir))
     return found

@@ -1,0 +1,83 @@
+"""On Windows the calls of the service work; all else says in one sentence what does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clore_ai.cli import COMMANDS
+
+if TYPE_CHECKING:
+    from .driver import Renter
+
+AS_WINDOWS = [sys.executable, str(Path(__file__).parents[1] / "support" / "as_windows.py")]
+WORKS = {
+    "search", "deploy", "orders", "cancel", "wallets", "ledger", "orphans", "budget", "hosts",
+    "spot-price", "servers", "server-config", "config",
+}  # fmt: skip
+PROGRAM = """
+import asyncio
+import clore_client
+from clore_ai import AsyncCloreAI, CloreAI
+from clore_ai.exceptions import ConfigError
+
+with CloreAI() as client:
+    wanted = dict(image="i", type="on-demand", currency="bitcoin", ssh_password="Secret123456")
+    order = client.create_order(server_id={server}, ports={{"22": "tcp"}}, **wanted)
+    client.wait_for_ssh(order.id)
+    client.cancel_order(order.id)
+    for refused in (lambda: client.rent("RTX").start(), lambda: client.run("true", order.id)):
+        try:
+            refused()
+        except ConfigError as error:
+            print(error)
+
+async def count():
+    async with AsyncCloreAI() as client:
+        return len(await client.marketplace())
+
+print(asyncio.run(count()) > 0, len(clore_client.CloreClient().list_servers()) > 0)
+"""
+
+
+def on_windows(renter: Renter, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*AS_WINDOWS, *words], env=renter.env, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_calls_of_the_sdk_work(renter: Renter) -> None:
+    """Orders are made and cancelled; what needs a machine's SSH is refused before it rents."""
+    done = on_windows(renter, "-c", PROGRAM.format(server=renter.server()))
+    assert done.returncode == 0, done.stderr
+    rented, run, count = done.stdout.splitlines()
+    assert count == "True True"
+    assert all("run it in WSL. What works on Windows itself" in line for line in (rented, run))
+    assert len(renter.orders()) == 1
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - WORKS))
+def test_a_command_that_needs_more_says_what_works(renter: Renter, command: str) -> None:
+    """One sentence, and exit 2, whatever its options."""
+    done = on_windows(renter, "clore_ai", command, "--help")
+    assert done.returncode == 2, done
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Error: clore {command} needs Linux or macOS")
+    assert "search" in line
+
+
+def test_the_other_commands_work(renter: Renter) -> None:
+    """What is rented with `deploy` is listed, and cancelled."""
+    words = ("--image", "i", "--type", "on-demand", "--currency", "bitcoin")
+    done = on_windows(renter, "clore_ai", "deploy", str(renter.server()), *words)
+    assert done.returncode == 0, done.stderr
+    order = done.stdout.strip()
+    alone = WORKS - {"deploy", "cancel", "config", "spot-price", "server-config"}
+    for more in (*sorted(alone), "config show", f"cancel {order} --yes"):
+        done = on_windows(renter, "clore_ai", *more.split())
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
