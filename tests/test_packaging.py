@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -72,6 +73,17 @@ def test_what_it_says_of_itself(wheel: zipfile.ZipFile) -> None:
     pythons = {c.rsplit("3.", 1)[1] for c in said.get_all("Classifier") if ":: 3." in c}
     assert pythons == {"9", "10", "11", "12", "13", "14"}
     assert "httpx<1,>=0.27" in said.get_all("Requires-Dist")
+
+
+def test_nothing_tells_users_to_install_the_package_of_that_name() -> None:
+    """`clore-ai` on PyPI is Clore.ai's own: ours comes from a checkout or a wheel."""
+    places = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    for folder in ("src", "docs", "examples", "deploy"):
+        places += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+    told = re.compile(r"""(pip3?|uv|pipx)\s[^\n]{0,40}\binstall\s+(-\S+\s+)*["'\s]*clore-ai""")
+    for path in places:
+        if path.suffix not in (".pyc", ".gz"):
+            assert not told.search(path.read_text("utf-8")), path
 
 
 def test_clore_client_is_typed(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

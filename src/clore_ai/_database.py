@@ -186,8 +186,9 @@ class Database:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(self._steps):
             raise ConfigError(
-                f"{self.path} was written by a newer clore; upgrade this one (pip install -U "
-                "clore-ai), move the file away, or name another folder with CLORE_HOME."
+                f"{self.path} was written by a newer clore; upgrade this one (pip "
+                "install . in a newer checkout), move the file away, or name another folder with "
+                "CLORE_HOME."
             )
         for number, step in enumerate(self._steps[version:], version + 1):
             connection.executescript(

@@ -72,8 +72,8 @@ def _marketplace(options: dict[str, Any]) -> AbstractContextManager[Sandbox]:
         from clore_sandbox.testing import marketplace  # noqa: PLC0415 - lazy on purpose
     except ImportError as exc:
         pytest.fail(
-            f"The local marketplace is not installed ({exc.name or exc}). Install it with: "
-            "pip install 'clore-ai[sandbox]' (Python 3.10 or newer).",
+            f"The local marketplace is not installed ({exc.name or exc}). In a checkout of "
+            "clore-ai, run: pip install '.[sandbox]' (Python 3.10 or newer).",
             pytrace=False,
         )
     return marketplace(**options)

@@ -277,8 +277,8 @@ def test_the_sandbox_extra_is_not_installed(nobody: Clore, tmp_path: Path) -> No
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['asyncssh'] = None")
     bare = nobody.with_(PYTHONPATH=str(tmp_path))
     for words in (("up",), ("up", "--detach")):
-        assert "pip install 'clore-ai[sandbox]'" in bare("sandbox", *words, fails=2).err
-    assert "pip install 'clore-ai[sandbox]'" in bare("demo", fails=1).err
+        assert "pip install '.[sandbox]'" in bare("sandbox", *words, fails=2).err
+    assert "pip install '.[sandbox]'" in bare("demo", fails=1).err
 
 
 def test_a_bug_is_one_sentence(nobody: Clore, tmp_path: Path) -> None:

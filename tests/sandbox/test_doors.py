@@ -173,7 +173,7 @@ def test_a_library_that_is_missing_is_named():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "pip install 'clore-ai[sandbox,postgres]'" in line
+    assert "pip install '.[sandbox,postgres]'" in line
 
 
 def test_a_schema_of_another_program_is_left_alone(postgres_db):

@@ -181,7 +181,7 @@ def test_without_the_extra_it_says_so(run):
         """,
     )
     assert "1 passed, 1 error" in done.stdout, done.stdout
-    assert "pip install 'clore-ai[sandbox]'" in done.stdout
+    assert "pip install '.[sandbox]'" in done.stdout
     assert "Traceback" not in done.stdout
 
 

@@ -181,5 +181,5 @@ def _part(name: str) -> ModuleType:
     except ImportError as exc:
         raise click.UsageError(
             f"The local marketplace is not installed ({exc.name or exc}). "
-            "Install it with: pip install 'clore-ai[sandbox]' (Python 3.10 or newer)."
+            "In a checkout of clore-ai, run: pip install '.[sandbox]' (Python 3.10 or newer)."
         ) from exc

@@ -49,8 +49,8 @@ def _builder(kind: Kind, folder: Path, state: str) -> Builder:
             from clore_sandbox.provision.docker import DockerBuilder  # noqa: PLC0415
         except ImportError as exc:
             raise CannotIsolate(
-                f"the docker provisioner needs the library {exc.name}:"
-                " pip install 'clore-ai[sandbox,docker]'"
+                f"the docker provisioner needs the library {exc.name}; in a checkout of"
+                " clore-ai, run: pip install '.[sandbox,docker]'"
             ) from exc
         return DockerBuilder(folder, state=state)
     from clore_sandbox.provision.process import ProcessBuilder  # noqa: PLC0415

@@ -283,8 +283,8 @@ class Store:
                 )
             except ImportError as exc:
                 raise RuntimeError(
-                    "a PostgreSQL database needs the library psycopg:"
-                    " pip install 'clore-ai[sandbox,postgres]'"
+                    "a PostgreSQL database needs the library psycopg; in a"
+                    " checkout of clore-ai, run: pip install '.[sandbox,postgres]'"
                 ) from exc
 
             self._writing = _Line(PostgresDriver(db, "claim" if claim else "work"))
