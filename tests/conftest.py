@@ -1,10 +1,11 @@
-"""No test sees the user's key, config, proxies; none reaches another host than loopback."""
+"""No test sees a file, key or setting of its user; none reaches another host than loopback."""
 
 from __future__ import annotations
 
 import gc
 import json
 import os
+import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _OURS = ("CLORE_INVENTORY", "CLORE_DOCUMENTS")
+_THEIRS = ("CLORE_", "GIT_", "SSH_", "XDG_", "NETRC", "CURL_HOME")
+_NOTHING = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
 
 @pytest.hookimpl(trylast=True)
@@ -39,11 +42,27 @@ def pytest_collection_finish() -> None:
 def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            proxy = name.lower() in ("http_proxy", "https_proxy", "all_proxy")
-            if proxy or (name.startswith("CLORE_") and name not in _OURS):
+            proxy = name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+            if proxy or (name.startswith(_THEIRS) and name not in _OURS):
                 patch.delenv(name)
-        patch.setenv("CLORE_HOME", str(tmp_path_factory.mktemp("home") / ".clore"))
+        home = tmp_path_factory.mktemp("home")
+        for name, value in {**_NOTHING, "HOME": str(home)}.items():
+            patch.setenv(name, value)
+        patch.setenv("CLORE_HOME", str(home / ".clore"))
+        patch.setenv("PATH", f"{_programs(home)}{os.pathsep}{os.environ['PATH']}")
         yield
+
+
+def _programs(home: Path) -> Path:
+    """A folder with an OpenSSH that reads no configuration: it takes a home from passwd."""
+    folder = home / "programs"
+    folder.mkdir()
+    for name in ("ssh", "scp", "sftp"):
+        real = shutil.which(name)
+        if real is not None:
+            (folder / name).write_text(f'#!/bin/sh\nexec {real} -F none "$@"\n', "utf-8")
+            (folder / name).chmod(0o700)
+    return folder
 
 
 @pytest.fixture
