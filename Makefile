@@ -13,7 +13,7 @@ export CLORE_DOCUMENTS ?= $(abspath $(firstword $(wildcard ../shared/documents))
 # Hundreds of Python processes start in a test run: what they import is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types tests soak bench lock clean help
+.PHONY: demo test lint types tests soak lowest pythons bench lock clean help
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -44,6 +44,20 @@ soak: $(READY)  ## 20,000 random schedules of faults and stops, 500 of clore run
 	  $(BIN)/python -m tests.schedules --runs 2000 --seed $$first $(ARGS) || exit 1; done
 	@$(BIN)/python -m tests.run_schedules --runs 500
 	@$(BIN)/python -m tests.interrupts --rounds 5000
+
+lowest: $(READY)  ## The SDK's tests with the oldest libraries that pyproject.toml allows
+	@sh tools/need.sh ssh:openssh-client
+	@$(PYTHON) -m venv --clear .cache/lowest
+	@$(BIN)/python tools/lowest.py > .cache/lowest/bounds.txt
+	@.cache/lowest/bin/pip install -q --disable-pip-version-check -c .cache/lowest/bounds.txt -e '.[sandbox]' \
+	  hypothesis pytest pytest-randomly pytest-timeout pytest-xdist
+	@.cache/lowest/bin/pytest -n 2 -q tests/clore_ai tests/clore_client $(ARGS)
+
+PYTHONS ?= bullseye trixie sid
+pythons: $(READY)  ## Every command once on Debian's 3.9, 3.13 and 3.14 (as root); PYTHONS="/usr/bin/python3.12" for others
+	@sh tools/need.sh ssh:openssh-client
+	@case " $(PYTHONS)" in *" "[a-z]*) sh tools/need.sh debootstrap:debootstrap bwrap:bubblewrap;; esac
+	@$(BIN)/python -m tests.pythons $(PYTHONS)
 
 bench: $(READY)  ## The figures, side by side with PyPI's clore-ai 0.1.1
 	@sh tools/need.sh ssh:openssh-client
