@@ -35,6 +35,15 @@ _USAGE_ERROR = 2
 _FILES = 20_000
 
 
+def _seconds(text: str) -> float:
+    """``90s``, ``30m``, ``2h``, or plain seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+    return float(text.rstrip("smhd") if text[-1:] in units else text) * units.get(text[-1:], 1.0)
+
+
+_seconds.__name__ = "length of time"  # as argparse names it in the error
+
+
 def parser() -> argparse.ArgumentParser:
     """The options of the server."""
     options = argparse.ArgumentParser(
@@ -56,8 +65,8 @@ def parser() -> argparse.ArgumentParser:
     add("--api-key", metavar="KEY", help=f"default: {daemon.KEY_VARIABLE}, or a random one")
     add("--control-key", metavar="KEY", help=f"default: {daemon.CONTROL_KEY_VARIABLE}, or random")
     add("--seed", type=int, default=0, help="of the sample fleet")
-    add("--lag", type=float, default=1.0, metavar="S", help="until a new order is listed")
-    add("--boot", type=float, default=1.5, metavar="S", help="more until its SSH answers")
+    add("--lag", type=_seconds, default=1.0, metavar="S", help="until a new order is listed")
+    add("--boot", type=_seconds, default=1.5, metavar="S", help="more until its SSH answers")
     add("--time-scale", type=float, default=1.0, metavar="X", help="market seconds per second")
     add("--alive", action="store_true", help="simulated renters and hosts, drawn by --seed")
     add("--host-servers", type=int, default=0, metavar="N", help="that the key's account hosts")

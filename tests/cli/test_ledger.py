@@ -97,7 +97,8 @@ def test_periods(renter: Renter) -> None:
     """Dates, or so long ago; nothing in it is said; what is no date is exit 2."""
     renter("cancel", int(renter("deploy", renter.server(), *USD).out))
     today = time.strftime("%Y-%m-%d")
-    for words in (("--since", "7d"), ("--since", "2020-01-01", "--until", "2999-01-01")):
+    for words in (("--since", "7d"), ("--since", "30m"), ("--since", "3600"), ("--since", "1w"),
+                  ("--since", "2020-01-01", "--until", "2999-01-01")):  # fmt: skip
         assert len(renter("ledger", "--offline", *words, "--json").data["orders"]) == 1
     assert time.strftime("%Y-%m-%d") != today or (
         renter("ledger", "--offline", "--since", today, "--until", today).out
@@ -106,7 +107,9 @@ def test_periods(renter: Renter) -> None:
         nothing = renter("ledger", "--offline", *words)
         assert (nothing.out, nothing.err) == ("", "Nothing was rented in this time.\n")
         assert renter("ledger", "--offline", *words, "--csv").out.count("\n") == 1
-    assert "is no date" in renter("ledger", "--since", "monday", fails=2).err
+    for option in ("--since", "--until"):
+        error = renter("ledger", option, "monday", fails=2).err
+        assert f"Invalid value for '{option}': 'monday' is no date" in error
     assert "nothing lies between" in renter("ledger", "--since", "1d", "--until", "2d", fails=2).err
     assert "only one of" in renter("ledger", "--csv", "--json", fails=2).err
 

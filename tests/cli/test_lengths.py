@@ -125,3 +125,16 @@ def test_the_default_boot_is_never_longer_than_the_lease(renter: Renter) -> None
     """A short lease alone is no mistake: the wait for the server is then as short."""
     plan = renter("rent", "--gpu", "RTX 4090", "--lease", "90s", "--dry-run").err
     assert "(90s)" in plan
+
+
+def test_a_wait_longer_than_the_lease_is_refused(renter: Renter) -> None:
+    """Nothing is rented for it; by default the wait is no longer than the lease."""
+    words = ("deploy", renter.server(), "--image", "i", "--type", "on-demand", "--currency",
+             "bitcoin", "--yes", "--wait")  # fmt: skip
+    error = renter(*words, "--lease", "5m", "--wait-timeout", "10m", fails=2).err
+    assert "--wait-timeout 10m is longer than the lease of 5m" in error
+    assert "a shorter one, or a longer lease" in error
+    error = renter(*words, "--max-hours", "0.1", "--wait-timeout", "10m", fails=2).err
+    assert "longer than the lease of 6m" in error
+    assert not renter.orders()
+    assert renter(*words, "--lease", "5m").out

@@ -105,6 +105,7 @@ def test_a_living_market_with_servers_of_ones_own():
         (["--port", "1", "--host", "192.0.2.1"], 1, "can't listen on 192.0.2.1:1: "),
         (["--time-scale", "0"], 2, "time_scale"),
         (["--boot", "-1"], 2, "boot_s"),
+        (["--boot", "soon"], 2, "argument --boot: invalid length of time value: 'soon'"),
         (["--colour"], 2, "--colour"),
         (["--db", "/nothing/there/market.db"], 1, "No such file"),
     ],

@@ -11,25 +11,32 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_AGO = re.compile(r"(?P<count>\d{1,6})(?P<unit>[hdw])")
-_HOURS = {"h": 1, "d": 24, "w": 168}
+_AGO = re.compile(r"(?P<count>\d{1,7}(\.\d+)?)(?P<unit>[smhdw]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
-def moment(text: str, now: float, *, end: bool = False) -> float:
-    """``2026-05-01`` or ``7d`` (``12h``, ``2w``) ago, in unix seconds; with `end`, a day's end.
+def moment(text: str, now: float, option: str, *, end: bool = False) -> float:
+    """``2026-05-01`` or ``7d`` (``90s``, ``30m``, ``2w``) ago, in unix seconds.
+
+    Args:
+        text: what the user gave.
+        now: unix seconds.
+        option: its name, for the error.
+        end: of a day, its end.
 
     Raises:
         BadParameter: it is neither.
     """
     ago = _AGO.fullmatch(text.strip().lower())
     if ago:
-        return now - int(ago["count"]) * _HOURS[ago["unit"]] * 3600
+        return now - float(ago["count"]) * _SECONDS[ago["unit"]]
     try:
         day = date.fromisoformat(text.strip())
         return _midnight(day + timedelta(days=end))
     except (ValueError, OverflowError, OSError):
         raise click.BadParameter(
-            f"{text!r} is no date; write 2026-05-01, or 7d for the last seven days (12h, 2w)."
+            f"{text!r} is no date; write 2026-05-01, or 7d for the last seven days (30m, 12h, 2w).",
+            param_hint=f"'{option}'",
         ) from None
 
 

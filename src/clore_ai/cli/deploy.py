@@ -36,8 +36,9 @@ if TYPE_CHECKING:
 @click.option("--spot-price", type=float, help="Your bid, in the coin per DAY, whole server.")
 @_limits.options
 @click.option("--wait", is_flag=True, help="Wait until SSH answers.")
-@click.option("--wait-timeout", type=Length(1), default="8m", show_default=True,
-              metavar="LENGTH", help="For --wait; then exit 8.")  # fmt: skip
+@click.option("--wait-timeout", type=Length(1), metavar="LENGTH",
+              help="For --wait; then exit 8. Default: 8m, or the lease where that is "
+                   "shorter.")  # fmt: skip
 @click.option("--ref", metavar="NAME",
               help="A name for this rental: given again, the same order comes back.")  # fmt: skip
 @click.option("--purpose", metavar="TEXT", help="What it is for; `clore ledger` adds up by it.")
@@ -88,7 +89,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
                 _output.line(order.id)
             if options["wait"]:
                 _output.note("Waiting for SSH (real machines take 1-6 minutes)…")
-                order = api.wait_for_ssh(order.id, options["wait_timeout"])
+                order = api.wait_for_ssh(order.id, _waits_s(options))
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_plans.goes_on(order.id)) from None
     _finish(order, plan, options)
@@ -111,6 +112,28 @@ def _finish(order: Order, plan: Offer | None, options: dict[str, Any]) -> None:
     _output.note(f"{shell}Stop paying: clore cancel {order.id}")
 
 
+def _waits_s(options: dict[str, Any]) -> float:
+    from clore_ai.rental.wait import BOOT_DEADLINE_S  # noqa: PLC0415 - not for --help
+
+    given: float | None = options["wait_timeout"]
+    return BOOT_DEADLINE_S if given is None else given
+
+
+def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
+    """Refuse to wait for longer than the order lasts; by default, wait for no longer."""
+    if not options["wait"] or lease_s is None or _waits_s(options) <= lease_s:
+        return
+    if options["wait_timeout"] is not None:
+        from clore_ai.rental.lease import words  # noqa: PLC0415 - not for --help
+
+        raise click.UsageError(
+            f"--wait-timeout {words(options['wait_timeout'])} is longer than the lease of "
+            f"{words(lease_s)}: the order could end before its server is up. Give a shorter one, "
+            "or a longer lease."
+        )
+    options["wait_timeout"] = lease_s
+
+
 def _agree(
     api: CloreAI, server_id: int, wishes: dict[str, Any], options: dict[str, Any]
 ) -> Offer | None:
@@ -122,6 +145,7 @@ def _agree(
         plan, options["kind"], options["image"], _limits.line(api, plan.end, plan.cost.coin)
     )
     _limits.check(api, plan.server, options["kind"], plan.cost, plan.end.lease_s)
+    _boots_in_time(options, plan.end.lease_s)
     if options["dry_run"]:
         if options["as_json"]:
             _output.data(_plans.row(plan))

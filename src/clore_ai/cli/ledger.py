@@ -56,8 +56,8 @@ def command(
     if as_csv and as_json:
         raise click.UsageError("Give only one of --csv and --json.")
     now = time.time()
-    begin = -math.inf if since is None else _period.moment(since, now)
-    end = math.inf if until is None else _period.moment(until, now, end=True)
+    begin = -math.inf if since is None else _period.moment(since, now, "--since")
+    end = math.inf if until is None else _period.moment(until, now, "--until", end=True)
     if end <= begin:
         raise click.UsageError("--until is before --since: nothing lies between.")
     with connect() as api:
