@@ -60,7 +60,8 @@ def _programs(home: Path) -> Path:
     for name in ("ssh", "scp", "sftp"):
         real = shutil.which(name)
         if real is not None:
-            (folder / name).write_text(f'#!/bin/sh\nexec {real} -F none "$@"\n', "utf-8")
+            line = f'exec -a {name} {real} -F none "$@"'  # by its own name in the process list
+            (folder / name).write_text(f"#!{shutil.which('bash')}\n{line}\n", "utf-8")
             (folder / name).chmod(0o700)
     return folder
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import time
 from typing import Any, Callable
 
@@ -196,3 +197,14 @@ def test_tables_fit(renter: Renter, terminal: Callable[..., Terminal], width: in
     text = screen.run("clore ledger --by purpose").splitlines()
     assert text[1].startswith("a purpose of some words")
     assert any(line.startswith("Total: 1 order,") for line in text[2:4])
+
+
+def test_each_time_that_is_printed_names_its_zone(renter: Renter) -> None:
+    """The user's own, or UTC: a time alone is read wrong by whoever is elsewhere."""
+    there = {"TZ": "Asia/Kolkata", "PYTHONUTF8": "1"}  # a process of its own, which reads TZ
+    renter("deploy", renter.server(), *USD, "--ref", "mine")
+    assert re.search(r"\d\d-\d\d \d\d:\d\d IST", renter("ledger", **there).out)
+    renter("ledger", "--by", "day", **there)
+    lines = renter("watch", "--gpu", "RTX", "--once", **there).out.splitlines()
+    assert all(re.match(r"\d\d:\d\d:\d\d IST  ", line) for line in lines if line)
+    assert re.search(r"\d\d:\d\d UTC", renter("lease", **there).out)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._text import LONGEST, one_line
-from clore_ai.cli import _output, _units
+from clore_ai.cli import _output, _period, _units
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -146,7 +145,7 @@ class Board:
 
     def say(self, sentence: str) -> None:
         """Something that happened: above the table, or on stderr."""
-        line = one_line(f"{time.strftime('%H:%M:%S')}  {sentence}", _LONGEST)
+        line = one_line(f"{_period.stamp()}  {sentence}", _LONGEST)
         if self._live is not None:
             self._live.console.print(line, markup=False, soft_wrap=True)
         else:
@@ -171,7 +170,7 @@ class Board:
             _output.note("No active orders.")
         for each in rows:
             _output.line(
-                f"{time.strftime('%H:%M:%S')}  order {each['ID']}: server {each['Server']}, "
+                f"{_period.stamp()}  order {each['ID']}: server {each['Server']}, "
                 f"{each['GPU']}, {each['State']}, host {each['Host']}, SSH {each['SSH']} "
                 f"({each['Address']}), "
                 f"${each['$/h']}/h = ${each['$/day']}/day, spent {each['Spent']} {each['Coin']}, "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from typing import TYPE_CHECKING
 
 import click
@@ -50,8 +50,33 @@ def days(begin: float, end: float) -> Iterator[tuple[str, float, float]]:
 
 
 def shown(at: float) -> str:
-    """``2026-05-01 12:03``."""
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+    """``2026-05-01 12:03 CEST``."""
+    return _here(at, "%Y-%m-%d %H:%M")
+
+
+def clock(at: float | None = None) -> str:
+    """The time of day, of now or then, with the date where it was another day: ``12:03 CEST``."""
+    same_day = _local(at).date() == _local(None).date()
+    return _here(at, "%H:%M" if same_day else "%Y-%m-%d %H:%M")
+
+
+def stamp() -> str:
+    """Now, before what just happened: ``12:03:59 CEST``."""
+    return _here(None, "%H:%M:%S")
+
+
+def zone() -> str:
+    """The zone of the user's days: ``CEST``, or ``+03`` where it has no name."""
+    return _here(None, "").strip()
+
+
+def _here(at: float | None, form: str) -> str:
+    return _local(at).strftime(f"{form} %Z")
+
+
+def _local(at: float | None) -> datetime:
+    utc = timezone.utc
+    return (datetime.now(utc) if at is None else datetime.fromtimestamp(at, utc)).astimezone()
 
 
 def _midnight(day: date) -> float:

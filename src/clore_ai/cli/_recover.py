@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli import _output, _units
+from clore_ai.cli import _output, _period, _units
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -27,7 +26,7 @@ def recover(api: CloreAI, *, ask: bool) -> None:
     for intent in left.unknown:
         _output.note(
             f"Not known yet: whether server {intent.server_id} was rented by the command that was "
-            f"stopped at {_clock(intent.posted_at)}. To see and settle it: clore orders"
+            f"stopped at {_period.clock(intent.posted_at)}. To see and settle it: clore orders"
         )
     for intent in left.found:
         _tell(api, intent, ask=ask and sys.stdin.isatty() and sys.stderr.isatty())
@@ -46,7 +45,7 @@ def _tell(api: CloreAI, intent: Intent, *, ask: bool) -> None:
     )
     said = (
         f"Found order {intent.order_id} ({what}): it runs and is billed; the command that rented "
-        f"it at {_clock(intent.posted_at)} was stopped."
+        f"it at {_period.clock(intent.posted_at)} was stopped."
     )
     if ask:
         _output.note(said, bold=True)
@@ -87,9 +86,3 @@ def _do(api: CloreAI, intent: Intent, answer: str) -> None:
             told(api.session, order_id)
     except CloreAPIError as exc:
         _output.note(f"Order {order_id} stays as it is: {exc}")
-
-
-def _clock(at: float | None) -> str:
-    """The time of day, with the date where it was another day; in the user's own zone."""
-    then, now = time.localtime(at), time.localtime()
-    return time.strftime("%H:%M" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)

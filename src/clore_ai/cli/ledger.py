@@ -229,7 +229,8 @@ def _table(bills: list[Bill]) -> None:
 
 
 def _table_of_sums(by: str, sums: list[Sum]) -> None:
-    title = {"day": "Day", "gpu": "GPU", "purpose": "Purpose", "server": "Server"}[by]
+    day = f"Day ({_period.zone()})"
+    title = {"day": day, "gpu": "GPU", "purpose": "Purpose", "server": "Server"}[by]
     _output.table(
         [title, ">Orders", ">Time", ">Spend", ">Fees", ">Total", "Coin", ">USD"],
         [[s.key, str(s.orders), *_cells(s)] for s in sums],

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import sys
-import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _units
+from clore_ai.cli import _output, _period, _units
 from clore_ai.cli._account import connect
 from clore_ai.cli._length import Length
 
@@ -285,7 +284,7 @@ def _tell(flight: Flight, event: SpotEvent, *, as_json: bool) -> None:
         _output.line(event.new_order_id)
     said = _WORDS[event.event].format(event.message, _price(flight, event.bid), flight.coin)
     if said:
-        _output.note(f"{time.strftime('%H:%M:%S', time.localtime())} {said}")
+        _output.note(f"{_period.stamp()} {said}")
 
 
 def _sum_up(report: SpotReport, *, as_json: bool) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-import time
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _notify, _output, _units, _watches, _wish
+from clore_ai.cli import _notify, _output, _period, _units, _watches, _wish
 from clore_ai.cli._account import connect
 from clore_ai.cli._exit import Late, Nothing
 from clore_ai.cli._length import Length
@@ -266,4 +265,4 @@ def _offer(
         server.location,
         None if server.reliability is None else f"reliability {server.reliability:.0%}",
     )
-    return f"{time.strftime('%H:%M:%S')}  {name}{', '.join(f for f in facts if f)}"
+    return f"{_period.stamp()}  {name}{', '.join(f for f in facts if f)}"
