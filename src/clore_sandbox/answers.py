@@ -2,7 +2,8 @@
 
 api.md section 1 has the table. In the live dialect a status is what was observed, or what the
 documents name beside it; in the reference dialect every answer is HTTP 200, as the documents'
-examples assume.
+examples assume, and what refuses has a `message` beside its `error`, which is where 004's
+`APIResponse` has it.
 """
 
 from __future__ import annotations
@@ -62,10 +63,13 @@ class Answer:
         return error if isinstance(error, str) else None
 
     def in_dialect(self, dialect: Dialect) -> Answer:
-        """The same answer with the dialect's HTTP status."""
+        """The same answer as the dialect has it: reference says 200, and `message` with `error`."""
         if dialect == "live":
             return self
-        return Answer(200, self.body, self.media_type, self.headers)
+        body = self.body
+        if self.error is not None and not isinstance(body, bytes):
+            body = {**body, "message": self.error}
+        return Answer(200, body, self.media_type, self.headers)
 
     def to_bytes(self) -> bytes:
         """The body on the wire."""

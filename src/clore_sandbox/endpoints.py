@@ -137,7 +137,7 @@ async def _set_spot_price(request: Request) -> Outcome:
 
 async def _my_servers(request: Request) -> Outcome:
     hosted = await request.market.hosted(request.account)
-    rows = [server_row(server, request.dialect) for server in hosted]
+    rows = [server_row(server, request.dialect, request.market.rates) for server in hosted]
     return Outcome(success(servers=rows, limit=max(16, len(rows))))
 
 
@@ -156,7 +156,11 @@ async def _set_server_settings(request: Request) -> Outcome:
     name = as_text(request.body.get("name"))
     if name is None:
         return Outcome(refused(Refusal("not_all_parameters_present")))
-    refusal = await request.market.set_server_settings(request.account, name, request.body)
+    # 004 sends what is to change and no more.
+    partial = request.dialect == "reference"
+    refusal = await request.market.set_server_settings(
+        request.account, name, request.body, partial=partial
+    )
     return Outcome(refused(refusal) if refusal else success())
 
 

@@ -1,7 +1,7 @@
 """How orders and wallets look on the wire, in the live dialect and the documents' one; pure.
 
 Live: the rows observed (api.md section 3), and nothing else. Reference: the same rows plus what
-002 and 004 say is there, for clients written against the documents.
+002 and 004 say is there, in 004's types, for clients written against the documents.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def order_row(
         if name in record:
             row[name] = record[name]
     if dialect == "reference":
-        row |= _documented(order, booted=booted)
+        row |= _documented(order, row, booted=booted)
     return row
 
 
@@ -118,8 +118,8 @@ def _connection(order: Order, now_ms: int) -> JsonObject:
     return fields
 
 
-def _documented(order: Order, *, booted: bool) -> JsonObject:
-    """What 002 (order object) and 004 (`Order`) add; 002's status words."""
+def _documented(order: Order, live: JsonObject, *, booted: bool) -> JsonObject:
+    """What 002 (order object) and 004 (`Order`) add or type otherwise; 002's status words."""
     ended = order.ended_ms is not None
     waits = "paused" if order.outbid else "pending"
     fields: JsonObject = {
@@ -133,10 +133,16 @@ def _documented(order: Order, *, booted: bool) -> JsonObject:
         "env": dict(order.ask.env),
         "command": order.ask.command,
         "expired": ended,
+        "tcp_ports": {},
     }
     if booted:
         fields["started"] = order.booted_ms // 1000
     where = order.connection
+    if where is not None and "pub_cluster" in live:
+        fields["pub_cluster"] = where.host
+        fields["tcp_ports"] = {str(inner): public for inner, public in where.tcp.items()}
+        if where.http is not None:
+            fields["http_port"] = where.http[0]
     if where is not None and booted and not ended:
         ports = {str(a): f"tcp://{where.host}:{b}" for a, b in where.tcp.items()}
         connection: JsonObject = {"ports": ports}

@@ -329,7 +329,22 @@ class TestReferenceDialect:
         assert order["connection"]["ssh"].startswith("ssh root@127.0.0.1 -p ")
         assert set(order["connection"]["ports"]) == {"22", "8888"}
         assert order["created"] <= order["started"]
+        # 004, Order: one host, ports by number, and numbers.
+        assert order["pub_cluster"] == "127.0.0.1"
+        assert isinstance(order["tcp_ports"]["22"], int)
+        assert order["http_port"] == 8888
         renter.cancel(order)
         closed = renter.orders(return_completed="true")[0]
         assert closed["status"] == "expired"
         assert "connection" not in closed
+
+    def test_a_refusal_has_a_message(self, own_market, renter_of):
+        """004, APIResponse: `message`, beside the `error` that both dialects have."""
+        renter = renter_of(own_market(dialect="reference", provision=False))
+        refused = renter.create(987_654)
+        assert refused.json() == {
+            "error": "server-dont-exist",
+            "message": "server-dont-exist",
+            "code": 6,
+        }
+        assert "message" not in renter_of(own_market(provision=False)).create(987_654).json()

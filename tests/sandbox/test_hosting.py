@@ -1,5 +1,6 @@
 """Hosts: their servers as they see them, what they may set, and what renters see of it."""
 
+import json
 import os
 
 import pytest
@@ -194,6 +195,82 @@ def test_settings_that_are_refused_change_nothing(hosted, fields, error):
     answer = set_up(host, **fields)
     assert answer == {"error": error, "code": 6}
     assert config(host) == before
+
+
+def row_of(host):
+    return host.http.get("/my_servers").json()["servers"][0]
+
+
+def test_a_hosts_row_as_seen_in_2025(hosted):
+    """`rented` only when it is, with its end in ms; one price in USD while prices follow it."""
+    _, host, renter = hosted
+    row = row_of(host)
+    assert not {"rented", "remaining_time", "usd_pricing", "autoprice"} & set(row)
+    assert (row["gpu_array"], row["gpu_count"]) == (["RTX 4090"], 1)
+    assert json.loads(row["oc_gpus"])[0]["core"] == [-1000, 1000]
+    assert set_up(host, **CURRENT) == {"code": 0}
+    row = row_of(host)
+    assert (row["usd_pricing"], row["autoprice"]) == ({"on_demand": 9, "spot": 4.5}, "usd")
+    assert renter.create(row["id"]).json() == {"code": 0}
+    row = row_of(host)
+    assert row["rented"] is True
+    (order,) = renter.orders()
+    assert row["remaining_time"] // 1000 == order["ct"] + order["mrl"]
+    assert config(host)["remaining_time"] == row["remaining_time"]
+    renter.cancel(order)
+    assert not {"rented", "remaining_time"} & set(row_of(host))
+
+
+@pytest.fixture
+def documented(own_market, renter_of):
+    """The host of a server that has no price yet, in the dialect of 002 and 004."""
+    market = own_market(provision=False, dialect="reference", host_servers=1)
+    market.add_server(None, "new", connected=False)
+    return renter_of(market)
+
+
+def test_a_hosts_row_as_004_has_it(documented):
+    """Every row has a number, and USD prices are by coin."""
+    assert set_up(documented, **CURRENT) == {"code": 0}
+    first, new = documented.http.get("/my_servers").json()["servers"]
+    assert first["usd_pricing"] == CURRENT["usd_pricing"]
+    assert first["autoprice"] == CURRENT["autoprice"]
+    assert (first["gpu_count"], first["allowed_currencies"]) == (1, list(COINS))
+    assert (new["id"], new["connected"]) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("part", "after"),
+    [
+        ({"availability": False}, {"visibility": "private"}),
+        ({"mrl": 5}, {"mrl": 5, "visibility": "public"}),
+        ({"on_demand": 0.0002}, {"mrl": 168}),
+        ({"spot": 0.00001}, {}),
+        ({}, {}),
+    ],
+    ids=str,
+)
+def test_part_of_the_settings_is_merged(documented, part, after):
+    """004 sends what is to change; the rest stays, the other price of the coin included."""
+    before = config(documented)
+    assert documented.post("set_server_settings", name="MyGPU", **part).json() == {"code": 0}
+    expected = {**before, **after}
+    for name, field in (("on_demand", "pricing"), ("spot", "spot_pricing")):
+        if name in part:
+            expected[field] = {**before[field], "bitcoin": part[name]}
+    got = config(documented)
+    assert {**got, "usd_pricing": None} == {**expected, "usd_pricing": None}
+
+
+def test_a_server_without_a_price_is_not_on_offer(documented):
+    """A part that leaves it without one may be set, but not that it can be rented."""
+    new = {"name": "new"}
+    assert documented.post("set_server_settings", mrl=48, **new).json() == {"code": 0}
+    assert config(documented, "new")["mrl"] == 48
+    refused = documented.post("set_server_settings", availability=True, **new).json()
+    assert refused["error"] == "invalid_input"
+    refused = documented.post("set_server_settings", on_demand=0.1, **new).json()
+    assert refused["error"] == "not_all_parameters_present"
 
 
 def test_rental_status_and_the_background_job(hosted):

@@ -113,13 +113,23 @@ def _hosted(tx: Tx, row: Row) -> Hosted:
     if row["server"] is None:
         settings = hosting.Settings.from_json(row["settings"])
         return Hosted(
-            row["name"], None, row["init_token"], settings, record, online=False, rental=0, job=job
+            row["name"],
+            None,
+            row["init_token"],
+            settings,
+            record,
+            online=False,
+            rental=0,
+            until_ms=None,
+            job=job,
         )
     there = tx.one("SELECT online, hidden, taken, record FROM servers WHERE id = ?", row["server"])
     if there is None:
         raise LookupError(f"no server {row['server']}")
     shown: JsonObject = json.loads(there["record"])
-    running = tx.one("SELECT type FROM orders WHERE server = ? AND running = 1", row["server"])
+    running = tx.one(
+        "SELECT type, last_ms FROM orders WHERE server = ? AND running = 1", row["server"]
+    )
     on_demand = there["taken"] or (running is not None and running["type"] == "on-demand")
     return Hosted(
         row["name"],
@@ -129,6 +139,7 @@ def _hosted(tx: Tx, row: Row) -> Hosted:
         shown,
         online=bool(there["online"]),
         rental=2 if on_demand else 1 if running is not None else 0,
+        until_ms=None if running is None else running["last_ms"],
         job=job,
     )
 
@@ -139,6 +150,7 @@ def set_settings(
     name: str,
     body: JsonObject,
     *,
+    partial: bool = False,
     rates: Mapping[str, float],
     now_ms: int,
     terms: Terms,
@@ -148,7 +160,7 @@ def set_settings(
     hosted = find(tx, account, name)
     if hosted is None:
         return Refusal("server_dont_exist")
-    settings = hosting.read_settings(body, hosted.settings, rates)
+    settings = hosting.read_settings(body, hosted.settings, rates, partial=partial)
     if isinstance(settings, Refusal):
         return settings
     if hosted.server is None:

@@ -259,15 +259,16 @@ class Market:
         )
 
     async def set_server_settings(
-        self, account: int, name: str, body: JsonObject
+        self, account: int, name: str, body: JsonObject, *, partial: bool = False
     ) -> Optional[rules.Refusal]:
-        """Change what a host asks for a server, or be refused."""
+        """Change what a host asks for a server, or be refused; partial: the rest stays."""
         return await self.act(
             lambda tx, effects: hosts.set_settings(
                 tx,
                 account,
                 name,
                 body,
+                partial=partial,
                 rates=self.rates,
                 now_ms=self.clock.now_ms(),
                 terms=self.terms,

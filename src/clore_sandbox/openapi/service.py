@@ -63,6 +63,7 @@ _FAILED: JsonObject = {
     "properties": {
         "code": _CODE,
         "error": {"type": "string", "enum": list(get_args(ErrorName))},
+        "message": {"type": "string", "description": "The same, in the reference dialect."},
         "status": {"type": "string"},
         "time_to_lowering": {"type": "number", "description": "Seconds."},
         "max_step": {"type": "number"},

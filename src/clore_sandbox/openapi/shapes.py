@@ -6,7 +6,7 @@ more may be there: nothing here forbids a field.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from clore_sandbox.money import COINS
 
@@ -25,8 +25,12 @@ def _object(*required: str, **properties: object) -> JsonObject:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-def _unit(kind: str, description: str) -> JsonObject:
+def _unit(kind: Union[str, list[str]], description: str) -> JsonObject:
     return {"type": kind, "description": description}
+
+
+def _either(*kinds: JsonObject) -> JsonObject:
+    return {"anyOf": list(kinds)}
 
 
 _TEXT: JsonObject = {"type": "string"}
@@ -104,9 +108,17 @@ _ORDER = _object(
     image=_TEXT,
     mon_container=_unit("integer", "0 or 1 deploying, 2 deployed."),
     online=_unit("boolean", "The host; not the container."),
-    pub_cluster={**_TEXTS, "description": "Hosts to try."},
-    tcp_ports={**_TEXTS, "description": "`inner:public`."},
-    http_port=_unit("string", "The inner port."),
+    # The second of each is the reference dialect's (004, Order).
+    pub_cluster=_either({**_TEXTS, "description": "Hosts to try."}, _TEXT),
+    tcp_ports=_either(
+        {**_TEXTS, "description": "`inner:public`."},
+        {
+            "type": "object",
+            "additionalProperties": _INT,
+            "description": "Public port by inner port.",
+        },
+    ),
+    http_port=_unit(["string", "integer"], "The inner port."),
     http_pub=_unit("string", "Where it is reached."),
     spot=_BOOL,
     specs={"anyOf": [ref("Specs"), {"type": "null"}]},
@@ -132,6 +144,8 @@ _OFFER = _object(
     currency=_TEXT,
 )
 
+_IN_USD = _object("on_demand", "spot", on_demand=_NUMBER, spot=_NUMBER)
+
 _HOSTED = _object(
     "name",
     "connected",
@@ -142,10 +156,21 @@ _HOSTED = _object(
     online=_BOOL,
     pricing=ref("Coins"),
     min_spot_pricing=ref("Coins"),
-    allowed_currencies=_TEXTS,
     init_token=_unit("string", "Of a server that has never connected: it has no id and no specs."),
     id=_INT,
-    gpu_array={"type": "array"},
+    public_name=_TEXT,
+    rented=_unit("boolean", "Absent unless true."),
+    remaining_time=_unit("integer", "The rental's end, in unix **milliseconds**."),
+    gpu_array={"type": "array", "items": _TEXT},
+    gpu_count=_INT,
+    usd_pricing=_either(
+        {**_IN_USD, "description": "USD per day; absent where no price follows USD."},
+        {"type": "object", "additionalProperties": _IN_USD, "description": "By coin: reference."},
+    ),
+    autoprice=_either({"const": "usd"}, {"type": "object", "description": "By coin: reference."}),
+    max_fair_price_usd=_NUMBER,
+    allowed_currencies={**_TEXTS, "description": "Of the reference dialect (004, MyServer)."},
+    oc_gpus=_unit("string", "JSON: what each GPU may be set to."),
     specs={"anyOf": [ref("Specs"), {"type": "null"}]},
     working_properly=_BOOL,
 )
@@ -169,6 +194,7 @@ _CONFIG = _object(
     id=_INT,
     rental_status=_unit("integer", "0 not rented, 1 spot, 2 on demand."),
     allowed_coins=_TEXTS,
+    remaining_time=_unit("integer", "The rental's end, in unix **milliseconds**."),
     background_job={"type": ["object", "null"]},
 )
 

@@ -7,7 +7,8 @@
 
 Everything is to be sent together: whether it can be rented, `mrl` in hours, and both prices of
 every coin that is enabled; what is missing is `not_all_parameters_present`. A coin that a request
-does not mention at all stays as it was.
+does not mention at all stays as it was. The reference dialect takes part of it, as 004 sends it:
+what is missing stays as it was.
 """
 
 from __future__ import annotations
@@ -67,26 +68,30 @@ UNCONNECTED = Settings(available=False, mrl=72)
 
 
 def read_settings(
-    body: JsonObject, known: Settings, rates: Mapping[str, float]
+    body: JsonObject, known: Settings, rates: Mapping[str, float], *, partial: bool = False
 ) -> Union[Settings, Refusal]:
     """The settings that a request asks for, or what is wrong with it.
 
-    What is missing is said first, then `mrl`, then the rest.
+    What is missing is said first, then `mrl`, then the rest; with `partial` it is as `known`.
     """
     try:
-        return _read(body, known, rates)
+        return _read(body, known, rates, partial=partial)
     except _Refused as refused:
         return refused.refusal
 
 
-def _read(body: JsonObject, known: Settings, rates: Mapping[str, float]) -> Settings:
+def _read(
+    body: JsonObject, known: Settings, rates: Mapping[str, float], *, partial: bool
+) -> Settings:
     fields = dict(body)
     for old, current in (("on_demand", "bitcoin_on_demand"), ("spot", "bitcoin_spot")):
         if fields.get(old) is not None:
             fields.setdefault(current, fields[old])
+    if partial:
+        fields = _completed(fields, known)
     mentioned = [coin for coin in COINS if _mentions(fields, coin)]
     missing = [name for name in ("availability", "mrl") if fields.get(name) is None]
-    if missing or not mentioned:
+    if missing or not (mentioned or partial):
         raise _Refused("not_all_parameters_present")
     auto = _auto_coins(fields.get("autoprice"), known)
     settings = known
@@ -96,9 +101,21 @@ def _read(body: JsonObject, known: Settings, rates: Mapping[str, float]) -> Sett
     if mrl is None or not 1 <= mrl <= MAX_MRL_HOURS:
         raise _Refused("invalid_mrl")
     available = fields["availability"]
-    if not isinstance(available, bool) or not settings.enabled:
+    can_be_rented = bool(settings.enabled) or (partial and not available)
+    if not isinstance(available, bool) or not can_be_rented:
         raise _Refused("invalid_input")
     return replace(settings, available=available, mrl=mrl)
+
+
+def _completed(fields: JsonObject, known: Settings) -> JsonObject:
+    """The request with what it leaves out as it is, the other price of a coin included."""
+    whole: JsonObject = {"availability": known.available, "mrl": known.mrl}
+    for coin in COINS:
+        if _mentions(fields, coin):
+            for name, prices in zip(_names(coin), (known.on_demand, known.spot)):
+                if prices.get(coin):
+                    whole[name] = to_wire(prices[coin])
+    return whole | {name: value for name, value in fields.items() if value is not None}
 
 
 def _names(coin: str) -> tuple[str, str, str]:
