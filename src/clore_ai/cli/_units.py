@@ -11,7 +11,7 @@ import click
 from clore_ai import _sizes
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from clore_ai.models import Order
 
@@ -61,7 +61,12 @@ def usd_h(per_hour: float | None) -> str:
 
 def usd_day(per_hour: float | None) -> str:
     """The same price as ``$7.80/day``."""
-    return "-" if per_hour is None else f"${per_hour * 24:.2f}/day"
+    return usd_a_day(None if per_hour is None else per_hour * 24)
+
+
+def usd_a_day(per_day: float | None) -> str:
+    """A price that is known per day, as ``$7.80/day``, or ``-`` where unknown."""
+    return "-" if per_day is None else f"${per_day:.2f}/day"
 
 
 def coin(amount: float | None) -> str:
@@ -111,6 +116,17 @@ def duration(span: timedelta | float | None) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return " ".join(parts[:2]) or "0s"
+
+
+def until(end: datetime | None, now: float) -> str:
+    """How long it is until `end`, as `duration`; ``-`` where it is unknown or over."""
+    left_s = 0 if end is None else end.timestamp() - now
+    return duration(left_s) if left_s > 0 else "-"
+
+
+def iso(moment: datetime | None) -> str | None:
+    """The moment for ``--json``: ISO 8601, with its zone."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 
 def exports(variables: dict[str, str]) -> str:

@@ -14,12 +14,15 @@ from clore_ai.cli._account import connect
 def command(name: str, as_json: bool) -> None:  # noqa: FBT001 - an option
     """Show the settings of a server that you host.
 
-    NAME is as `clore servers` shows it. Prices are per DAY, in the coin named.
+    NAME is as `clore servers` shows it. Prices are per DAY, in the coin named or in USD.
     """
+    from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+
     with connect() as api:
         config = api.server_config(name)
+        now = api.drive(clock()).wall
     if as_json:
-        _output.data(config.model_dump())
+        _output.data(config.model_dump() | {"rental_end": _units.iso(config.rental_end)})
         return
 
     def per_day(prices: dict[str, float] | None) -> str:
@@ -36,5 +39,8 @@ def command(name: str, as_json: bool) -> None:  # noqa: FBT001 - an option
         ("Coins", ", ".join(config.allowed_coins or ()) or None),
         ("On-demand", per_day(config.pricing)),
         ("Spot from", per_day(config.spot_pricing)),
+        ("On-demand, USD", _units.usd_a_day(config.on_demand_price)),
+        ("Spot from, USD", _units.usd_a_day(config.spot_price)),
+        ("Rental ends in", _units.until(config.rental_end, now)),
     ]
     _output.table(["Setting", "Value"], [[n, "-" if v is None else str(v)] for n, v in rows])

@@ -64,6 +64,8 @@ def show(server_id: int, as_json: bool) -> None:  # noqa: FBT001 - an option
             f"Lowest bid: {_units.coin(price)} {coin}/day "
             f"({_units.usd_h(per_h)} = {_units.usd_day(per_h)})"
         )
+    if market.server and market.server.max_rental is not None:
+        _output.note(f"Longest rental: {_units.duration(market.server.max_rental)}")
     if not market.offers:
         _output.note(f"No offers on server {server_id}.")
         return

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
-from clore_ai.models._base import Id, Model, Whole, count_gpus, describe_gpu
-from clore_ai.models.server import ServerSpecs
+from clore_ai._json import as_dict
+from clore_ai.models._base import LAST_MOMENT, Id, Model, Whole, count_gpus, describe_gpu
+from clore_ai.models.server import USD, ServerSpecs
+
+_FIRST_MOMENT = 1e9
+"""Unix seconds, in 2001; what is less is no date."""
 
 
 class CurrencyPricing(Model):
@@ -17,7 +22,56 @@ class CurrencyPricing(Model):
     spot: float | None = None
 
 
-class MyServer(Model):
+class Hosted(Model):
+    """What both records of a hosted server say of its prices and its rental."""
+
+    pricing: dict[str, float] | None = None
+    """On-demand price per **day**, by coin."""
+    usd_pricing: dict[str, CurrencyPricing] | None = None
+    """USD per **day**, by coin. Where the service sends one price for all coins, each has it."""
+    gpu_array: list[Any] | None = None
+    specs: ServerSpecs | None = None
+    remaining_time: float | None = None
+    """When the rental ends, in unix **milliseconds**; see `rental_end`."""
+
+    @field_validator("usd_pricing", mode="before")
+    @classmethod
+    def _by_coin(cls, value: object, info: ValidationInfo) -> object:
+        prices = as_dict(value)
+        if not prices or any(as_dict(price) is not None for price in prices.values()):
+            return value
+        return dict.fromkeys(info.data.get("pricing") or [USD], prices)
+
+    @property
+    def gpu_model(self) -> str | None:
+        """The GPUs as the service describes them."""
+        return describe_gpu(self.gpu_array, self.specs.gpu if self.specs else None)
+
+    @property
+    def on_demand_price(self) -> float | None:
+        """The first on-demand price in USD per **day** that is known."""
+        return self._first_usd("on_demand")
+
+    @property
+    def spot_price(self) -> float | None:
+        """The first spot price in USD per **day** that is known."""
+        return self._first_usd("spot")
+
+    @property
+    def rental_end(self) -> datetime | None:
+        """When the rental ends, in UTC; None where nobody rents, or no end is known."""
+        sent = self.remaining_time or 0
+        unix_s = sent if sent < LAST_MOMENT else sent / 1000
+        if not _FIRST_MOMENT < unix_s < LAST_MOMENT:
+            return None
+        return datetime.fromtimestamp(unix_s, timezone.utc)
+
+    def _first_usd(self, which: str) -> float | None:
+        prices = (getattr(p, which) for p in (self.usd_pricing or {}).values())
+        return next((p for p in prices if p is not None), None)
+
+
+class MyServer(Hosted):
     """A server the user hosts. One that never connected has `init_token`, no `id`, no `specs`."""
 
     id: Id | None = None
@@ -26,16 +80,15 @@ class MyServer(Model):
     connected: bool | None = None
     visibility: str | None = None
     """``"public"`` or ``"hidden"`` (004 says private)."""
-    pricing: dict[str, float] | None = None
-    """On-demand price per **day**, by coin."""
     online: bool | None = None
-    gpu_array: list[Any] | None = None
-    specs: ServerSpecs | None = None
+    rented: bool | None = None
+    """Absent unless true."""
+    public_name: str | None = None
     working_properly: bool | None = None
     min_spot_pricing: dict[str, float] | None = None
     """Lowest spot bid per **day**, by coin."""
-    usd_pricing: Any | None = None
     autoprice: Any | None = None
+    """``"usd"``, or that by coin; None where prices do not follow USD."""
     max_fair_price_usd: float | None = None
     allowed_currencies: list[str] | None = None
     mass_price_changeable: bool | None = None
@@ -48,10 +101,10 @@ class MyServer(Model):
     init_token: str | None = Field(None, repr=False)
     """What an unconnected server's agent signs in with; None once connected."""
 
-    @property
-    def gpu_model(self) -> str | None:
-        """The GPUs as the service describes them."""
-        return describe_gpu(self.gpu_array, self.specs.gpu if self.specs else None)
+    @field_validator("id", mode="before")
+    @classmethod
+    def _none_yet(cls, value: object) -> object:
+        return value or None  # 0, where an id has to be
 
     @property
     def gpu_count(self) -> int:
@@ -82,30 +135,24 @@ class BackgroundJob(Model):
     env: dict[str, str] | None = Field(None, repr=False)
 
 
-class ServerConfig(Model):
+class ServerConfig(Hosted):
     """The settings of one hosted server."""
 
     id: Id | None = None
     name: str | None = None
     connected: bool | None = None
     visibility: str | None = None
-    pricing: dict[str, float] | None = None
-    """On-demand price per **day**, by coin."""
     spot_pricing: dict[str, float] | None = None
     """Lowest spot bid per **day**, by coin."""
-    usd_pricing: dict[str, CurrencyPricing] | None = None
     mrl: Whole | None = None
     """**Maximum** rental length in hours (api.md, 2)."""
     online: bool | None = None
     rental_status: Whole | None = None
     allowed_coins: list[str] | None = None
-    gpu_array: list[Any] | None = None
-    specs: ServerSpecs | None = None
     background_job: BackgroundJob | None = None
     initialized: bool | None = None
     is_vpn_enabled: bool | None = None
     is_partner_enabled: bool | None = None
-    remaining_time: float | None = None
     monitoring: Whole | None = None
     mfp_usd: float | None = None
     """The most that counts as fair, USD."""
@@ -118,25 +165,6 @@ class ServerConfig(Model):
     clock_lock_ranges: dict[str, Any] | None = None
 
     @property
-    def gpu_model(self) -> str | None:
-        """The GPUs as the service describes them."""
-        return describe_gpu(self.gpu_array, self.specs.gpu if self.specs else None)
-
-    @property
     def availability(self) -> bool | None:
         """Can the server be rented? True when public (004's first example reads it)."""
         return None if self.visibility is None else self.visibility == "public"
-
-    @property
-    def on_demand_price(self) -> float | None:
-        """The first on-demand price in USD per **day** that is known."""
-        return self._first_usd("on_demand")
-
-    @property
-    def spot_price(self) -> float | None:
-        """The first spot price in USD per **day** that is known."""
-        return self._first_usd("spot")
-
-    def _first_usd(self, which: str) -> float | None:
-        prices = (getattr(p, which) for p in (self.usd_pricing or {}).values())
-        return next((p for p in prices if p is not None), None)

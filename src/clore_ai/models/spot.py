@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from pydantic import AliasChoices, Field
 
 from clore_ai.models._base import Id, Model, Whole
@@ -41,6 +43,14 @@ class SpotServerInfo(Model):
     """**Maximum** rental length in seconds here (api.md, 2)."""
     visibility: str | None = None
     online: bool | None = None
+
+    @property
+    def max_rental(self) -> timedelta | None:
+        """The longest rental (`mrl` is in seconds here); None where it can't be one."""
+        try:
+            return None if self.mrl is None else timedelta(seconds=self.mrl)
+        except OverflowError:
+            return None
 
 
 class SpotMarket(Model):

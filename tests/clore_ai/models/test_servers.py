@@ -176,6 +176,51 @@ def test_server_config():
     assert ServerConfig(visibility="hidden").availability is False
 
 
+@pytest.mark.parametrize("kind", [MyServer, ServerConfig])
+@pytest.mark.parametrize(
+    ("pricing", "usd_pricing"),
+    [
+        ({"bitcoin": 0.1, "CLORE-Blockchain": 2}, {"on_demand": 25, "spot": 20}),
+        (None, {"on_demand": 25, "spot": 20}),
+        ({"bitcoin": 0.1}, {"bitcoin": {"on_demand": 25, "spot": 20}}),
+    ],
+)
+def test_prices_in_usd_of_either_form(kind, pricing, usd_pricing):
+    """One price for all coins, as seen in 2025, or one each: 0.1.1 reads them by coin."""
+    s = kind.model_validate({"id": 1, "pricing": pricing, "usd_pricing": usd_pricing})
+    assert (s.on_demand_price, s.spot_price) == (25, 20)
+    assert {p.on_demand for p in s.usd_pricing.values()} == {25}
+    assert set(s.usd_pricing) == set(pricing or {"USD-Blockchain"})
+    odd = kind.model_validate({"id": 1, "usd_pricing": {}})
+    assert odd.on_demand_price is None
+
+
+@pytest.mark.parametrize("kind", [MyServer, ServerConfig])
+@pytest.mark.parametrize(
+    ("sent", "end"),
+    [
+        (1_764_000_000_000, "2025-11-24T16:00:00+00:00"),
+        (1_764_000_000, "2025-11-24T16:00:00+00:00"),
+        (None, None),
+        (0, None),
+        (3600, None),
+        (-5, None),
+        (1e30, None),
+    ],
+)
+def test_a_rentals_end_is_in_milliseconds(kind, sent, end):
+    """`remaining_time` is a moment in epoch milliseconds; what is no date is unknown."""
+    found = kind.model_validate({"id": 1, "remaining_time": sent}).rental_end
+    assert (None if found is None else found.isoformat()) == end
+
+
+def test_a_server_that_has_not_connected_has_no_number(caplog):
+    """0, where a number has to be, is none; nothing is logged."""
+    (s,) = models(MyServer, [{"id": 0, "connected": False}])
+    assert s.id is None
+    assert not caplog.records
+
+
 def test_spot_offers_by_either_name():
     """004's `order_id`/`price` stand for the service's `offer_id`/`bid`: both are readable."""
     market = SpotMarket.model_validate(
