@@ -277,6 +277,8 @@ class CloreAI(Facade[Driver]):
         required_price: float | None = None,
         autossh_entrypoint: str | bool | None = None,  # noqa: FBT001 - 004's signature; api.md: a bool too
         *,
+        dockerhub_auth: str | dict[str, str] | None = None,
+        remember_password: bool | None = None,
         client_ref: str | None = None,
         purpose: str | None = None,
         lease_h: float | None = None,
@@ -302,6 +304,9 @@ class CloreAI(Facade[Driver]):
             spot_price: the bid, in `currency` per **day** for the whole server.
             required_price: the list price that you saw, in `currency` per **day**.
             autossh_entrypoint: a bool on the live service, a text in 004.
+            dockerhub_auth: the login for a private image, as the service's own clients send it: a
+                text in the newest, an object before.
+            remember_password: whether the service keeps `ssh_password` for later orders.
             client_ref: your name for this rental; given twice, the same order comes back, with
                 `state` across processes and restarts, too.
             purpose: what it is for, as the ledger shall say.
@@ -318,11 +323,13 @@ class CloreAI(Facade[Driver]):
         """
         ssh_password, ssh_key = hide(ssh_password), hide(ssh_key)
         jupyter_token, env, command = hide(jupyter_token), hide(env), hide(command)
+        dockerhub_auth = hide(dockerhub_auth)
         body = check.order_body(
             server_id=server_id, image=image, type=type, currency=currency,
             ssh_password=ssh_password, ssh_key=ssh_key, ports=ports, env=env,
             jupyter_token=jupyter_token, command=command, spot_price=spot_price,
             required_price=required_price, autossh_entrypoint=autossh_entrypoint,
+            dockerhub_auth=dockerhub_auth, remember_password=remember_password,
         )  # fmt: skip
         check.limits(lease_h, max_cost_usd)
         terms = create.Terms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)

@@ -148,6 +148,14 @@ def test_a_rental_from_start_to_end(api, server):
     assert [i.state for i in api.ledger.intents()] == ["created"]
 
 
+def test_the_fields_of_the_newest_client(api, server):
+    """A private image's login and whether the password is kept go to the service."""
+    api.rent(server, dockerhub_auth="me:hunter22", remember_password=True)
+    (sent,) = api.entries("create_order")
+    assert sent.acted
+    assert {"dockerhub_auth", "remember_password"} <= set(sent.body)
+
+
 def test_the_reference_dialect_too(api_of, reference_market, server_of):
     """Where the answer holds the order, it is taken from there (002, 004)."""
     api, server = api_of(reference_market), server_of(reference_market)

@@ -51,7 +51,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "my_orders": {},
     "my_servers": {},
     "server_config": {"server_name": "mine"},
-    "create_order": {"server_id": 7, **ORDER},
+    "create_order": {"server_id": 7, **ORDER, "dockerhub_auth": SECRETS["password"]},
     "cancel_order": {"order_id": 7, "issue": "slow"},
     "spot_marketplace": {"server_id": 7},
     "set_spot_price": {"order_id": 7, "price": 2.0},

@@ -42,6 +42,8 @@ def order_body(
     spot_price: float | None = None,
     required_price: float | None = None,
     autossh_entrypoint: str | bool | None = None,
+    dockerhub_auth: str | dict[str, str] | None = None,
+    remember_password: bool | None = None,
 ) -> dict[str, Any]:
     """The body of ``POST create_order``.
 
@@ -75,6 +77,8 @@ def order_body(
         "spotprice": spot_price,
         "required_price": required_price,
         "autossh_entrypoint": autossh_entrypoint,
+        "dockerhub_auth": dockerhub_auth,
+        "remember_password": remember_password,
     }
     body: dict[str, Any] = {
         "currency": currency,

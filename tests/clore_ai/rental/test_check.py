@@ -93,6 +93,14 @@ def test_what_is_merely_unusual_is_left_to_the_service():
     }
 
 
+@pytest.mark.parametrize("auth", ["me:secret", {"user": "me", "pass": "secret"}])
+def test_the_login_of_a_private_image_is_sent_as_it_is(auth):
+    """A text in the newest client, an object before; without one, no field is sent."""
+    body = order_body(**GOOD, dockerhub_auth=auth, remember_password=False)
+    assert (body["dockerhub_auth"], body["remember_password"]) == (auth, False)
+    assert not {"dockerhub_auth", "remember_password"} & set(order_body(**GOOD))
+
+
 def test_a_password_and_a_key_go_together():
     """Live deployments use both."""
     body = order_body(**GOOD, ssh_password="a", ssh_key=KEY)
