@@ -1,22 +1,17 @@
 """Two environments that differ in nothing but clore-ai: ours and PyPI's 0.1.1.
 
-Both are made on first use under `.cache/`, like a user's: clore-ai and what it needs, in the
-versions of the development environment. Ours is the wheel of the working tree, built each time.
+Ours is the wheel of the working tree, built each time; see `tools.own_environment`.
 """
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import venv
 from dataclasses import dataclass
-from importlib.metadata import distributions
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-CACHE = ROOT / ".cache"
-THEIRS = "0.1.1"
-_NEEDED = ("httpx", "pydantic", "click", "rich")
+from tools.own_environment import CACHE, RELEASED, made, pip, released
+
+THEIRS = RELEASED
 
 
 @dataclass(frozen=True)
@@ -51,30 +46,9 @@ def prepare() -> Places:
     Raises:
         subprocess.CalledProcessError: pip failed; it has said why.
     """
-    pins = {d.name.lower(): d.version for d in distributions()}
-    del pins["clore-ai"]
-    constraints = "".join(f"{name}=={version}\n" for name, version in sorted(pins.items()))
-    ours = _made("bench-ours", list(_NEEDED), constraints)
-    theirs = _made(f"bench-{THEIRS}", [f"clore-ai=={THEIRS}", *_NEEDED], constraints)
+    ours = made("bench-ours")
     _install_wheel(ours)
-    return Places(Place("ours", ours), Place(THEIRS, theirs))
-
-
-def _made(name: str, packages: list[str], constraints: str) -> Path:
-    """The interpreter of the environment `name` with `packages`."""
-    folder, pins, made = CACHE / name, CACHE / f"{name}.pins", CACHE / f"{name}.made"
-    python = folder / "bin" / "python"
-    wanted = f"{sys.version}\n{constraints}"
-    if made.is_file() and made.read_text("utf-8") == wanted and python.exists():
-        return python
-    print(f"Setting up {folder.relative_to(ROOT)} (once)…", file=sys.stderr, flush=True)
-    CACHE.mkdir(exist_ok=True)
-    made.unlink(missing_ok=True)
-    pins.write_text(constraints, "utf-8")
-    venv.create(folder, clear=True, with_pip=True)
-    _pip(python, "install", "-c", str(pins), *packages)
-    made.write_text(wanted, "utf-8")
-    return python
+    return Places(Place("ours", ours), Place(THEIRS, released()))
 
 
 def _install_wheel(python: Path) -> None:
@@ -82,11 +56,6 @@ def _install_wheel(python: Path) -> None:
     wheels = CACHE / "bench-wheel"
     for old in wheels.glob("*.whl"):
         old.unlink()
-    _pip(Path(sys.executable), "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), ".")
+    pip(Path(sys.executable), "wheel", "--no-deps", "--no-build-isolation", "-w", str(wheels), ".")
     wheel = next(wheels.glob("*.whl"))
-    _pip(python, "install", "--no-deps", "--no-index", "--force-reinstall", str(wheel))
-
-
-def _pip(python: Path, *arguments: str) -> None:
-    command = [str(python), "-m", "pip", "-qq", "--disable-pip-version-check", *arguments]
-    subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
+    pip(python, "install", "--no-deps", "--no-index", "--force-reinstall", str(wheel))

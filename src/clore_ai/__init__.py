@@ -119,8 +119,11 @@ _MODELS = {
 }
 
 
+_ROOMS = ("client", "exceptions", "models", "rate_limiter")
+
+
 def __getattr__(name: str) -> object:
-    if name in ("exceptions", "models", "rate_limiter"):  # `clore_ai.exceptions.AuthError`
+    if name in _ROOMS:  # `clore_ai.exceptions.AuthError` after `import clore_ai` alone
         return import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -131,4 +134,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *_ROOMS]

@@ -1,0 +1,68 @@
+"""Runs in an environment that has 0.1.1: a line of JSON in, what its call gave as one out.
+
+Arguments: ``sync`` or ``async``, and the address of the marketplace.
+"""
+
+import asyncio
+import inspect
+import json
+import sys
+
+from click.testing import CliRunner
+from pydantic import BaseModel
+
+from clore_ai import AsyncCloreAI, CloreAI
+
+KIND, URL = sys.argv[1:]
+CloreAI.BASE_URL = URL  # the command line of 0.1.1 has no setting for it
+loop = asyncio.new_event_loop()
+
+
+def make(api_key, max_retries):
+    client = (CloreAI if KIND == "sync" else AsyncCloreAI)(
+        api_key=api_key, base_url=URL, max_retries=max_retries
+    )
+    client.rate_limiter.min_interval = client.rate_limiter.create_order_delay = 0
+    return client
+
+
+def plain(value):
+    """A model with its properties, as JSON has it."""
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    if not isinstance(value, BaseModel):
+        return value
+    kind = type(value)
+    names = [name for name in dir(kind) if isinstance(getattr(kind, name, None), property)]
+    derived = {n: getattr(value, n) for n in names if not n.startswith(("_", "model_"))}
+    return {**value.model_dump(), **derived}
+
+
+def call(client, name, arguments):
+    try:
+        value = getattr(client, name)(**arguments)
+        value = loop.run_until_complete(value) if inspect.isawaitable(value) else value
+    except Exception as exc:  # noqa: BLE001 - whatever it raises is told
+        failure = {"type": type(exc).__name__, "message": str(exc)}
+        return {"failure": {**failure, "code": getattr(exc, "code", None)}}
+    return {"value": plain(value)}
+
+
+def command(words):
+    from clore_ai.cli import cli
+
+    done = CliRunner().invoke(cli, words)
+    raised = None if isinstance(done.exception, SystemExit) else done.exception
+    return {"value": {"code": done.exit_code, "out": done.output, "raised": type(raised).__name__}}
+
+
+clients = {}
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "command" in asked:
+        given = command(asked["command"])
+    else:
+        who = (asked["key"], asked["max_retries"])
+        client = clients.get(who) or clients.setdefault(who, make(*who))
+        given = call(client, asked["name"], asked["arguments"])
+    print(json.dumps(given), flush=True)
