@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from contextlib import suppress
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Callable
 from urllib.parse import urlsplit
 
 from clore_ai._lock import FileLock
-from clore_ai._ssh.target import USER, Target, options
+from clore_ai._ssh.target import USER, Target, options, unkept
 from clore_ai.config import private_folder, read_private, unwritable, write_private
 from clore_ai.exceptions import ConfigError, InvalidInputError
 
@@ -38,6 +39,8 @@ class Access:
     def __init__(self, home: Path, base_url: str, ssh_options: tuple[str, ...] = ()) -> None:
         self.home, self._ssh_options = home, ssh_options
         self.place = re.sub(r"[^\w.-]", "_", urlsplit(base_url).netloc)
+        self._made: dict[int, str] = {}
+        """The public keys of orders of which no files are kept, as long as the client lasts."""
 
     def folder(self, order_id: int) -> Path:
         """Where the files of one order are."""
@@ -65,6 +68,10 @@ class Access:
             identity = _in_ssh_folder(public)
         if identity is not None:
             write_private(folder / "identity", f"{identity}\n")
+
+    def note(self, order: Order, public: str) -> None:
+        """Which public key opens a new order, where no files are kept."""
+        self._made[order.id] = public
 
     def known(self, order: Order) -> bool:
         """Is this order's folder there, and not that of an earlier order with the same id?"""
@@ -122,12 +129,30 @@ class Access:
             except OSError as exc:
                 tell(f"The host key can't be kept in {folder}: {exc.strerror}.")
                 known_hosts = Path(os.devnull)
+        return Target(order.id, host, order.ssh_port, self._options(order, known_hosts), user)
+
+    def line(self, order: Order) -> str | None:
+        """A line for a shell that opens one on the machine; nothing is written for it.
+
+        None while the order has no SSH address.
+        """
+        if order.ssh_host is None or order.ssh_port is None:
+            return None
+        if self.known(order):
+            words = self._options(order, self.folder(order.id) / "known_hosts")
+        else:
+            public = self._made.get(order.id)
+            identity = None if public is None else _in_ssh_folder(public)
+            words = unkept(identity, self._ssh_options)
+        address = (f"{USER}@{order.ssh_host}", "-p", str(order.ssh_port))
+        return shlex.join(("ssh", *address, *words))
+
+    def _options(self, order: Order, known_hosts: Path) -> tuple[str, ...]:
         identity = self.identity(order.id)
         if identity is None and has_own_key(self.home):
             # Rented with a password, elsewhere, or by a `deploy` that was interrupted: it may fit.
             identity = own_key_file(self.home)
-        words = options(known_hosts, identity, self._ssh_options)
-        return Target(order.id, host, order.ssh_port, words, user)
+        return options(known_hosts, identity, self._ssh_options)
 
 
 def _in_ssh_folder(public: str) -> Path | None:

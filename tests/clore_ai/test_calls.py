@@ -189,7 +189,8 @@ def test_wait_for_ssh(dialect, api_of, own_market, server_of):
     order = api.rent(server_of(market), ssh_password="Secret123", ports={"22": "tcp"})
     ready = api.wait_for_ssh(order.id, timeout=20)
     assert ready.id == order.id
-    assert ready.ssh_command == f"ssh root@{ready.ssh_host} -p {ready.ssh_port}"
+    assert ready.ssh_command.startswith(f"ssh root@{ready.ssh_host} -p {ready.ssh_port} ")
+    assert ready.status == "running"
     greeting = subprocess.run(
         ["ssh-keyscan", "-T", "5", "-p", str(ready.ssh_port), ready.ssh_host],
         capture_output=True,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+import own_ssh
 import pytest
 
 from .conftest import environment
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clore_sandbox import Sandbox
 
 DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--currency", "bitcoin")
@@ -101,30 +98,17 @@ def test_its_configuration(released_of, market_of):
     assert '"colour": "blue"' in ok(api, "config", "show")
 
 
-@pytest.fixture
-def own_ssh(tmp_path: Path) -> Path:
-    """The machine's ssh for a user of the test's own: it asks nothing and keeps nothing."""
-    program = shutil.which("ssh")
-    if program is None:
-        pytest.skip("needs ssh")
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    options = "-F none -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
-    alone = f"-o IdentityAgent=none -o IdentitiesOnly=yes -i {tmp_path}/key -o LogLevel=ERROR"
-    (folder / "ssh").write_text(f'#!/bin/sh\nexec {program} {options} {alone} "$@"\n')
-    (folder / "askpass").write_text(f"#!/bin/sh\necho {PASSWORD}\n")
-    for file in folder.iterdir():
-        file.chmod(0o700)
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"])
-    return folder
-
-
 @pytest.mark.parametrize("way_in", ["password", "key"])
-def test_ssh(way_in, own_ssh, tmp_path, python, released_of, market_of):
+def test_ssh(way_in, tmp_path, python, released_of, market_of):
     """`clore ssh ID` finds host and port in the row and is let in."""
     market: Sandbox = market_of(provision=True)
     api = released_of(market)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"])
     key = (tmp_path / "key.pub").read_text().strip()
+    options = (
+        *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"),
+        *("-o", "IdentityAgent=none", "-o", "IdentitiesOnly=yes", "-i", str(tmp_path / "key")),
+    )
     login = ("--ssh-password", PASSWORD) if way_in == "password" else ("--ssh-key", key)
     words = ("--type", "on-demand", *DEPLOY, *login, "--port", "22:tcp")
     ok(api, "deploy", a_server(api), *words)
@@ -133,14 +117,11 @@ def test_ssh(way_in, own_ssh, tmp_path, python, released_of, market_of):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     start = f"from clore_ai import CloreAI, cli; CloreAI.BASE_URL = {market.base_url!r}; cli.main()"
-    env = environment(tmp_path, market.api_key)
     done = subprocess.run(
         [str(python), "-c", start, "ssh", str(order["id"])],
         env={
-            **env,
-            "PATH": f"{own_ssh}{os.pathsep}{env['PATH']}",
-            "SSH_ASKPASS": str(own_ssh / "askpass"),
-            "SSH_ASKPASS_REQUIRE": "force",
+            **environment(tmp_path, market.api_key),
+            **own_ssh.environment(tmp_path / "bin", PASSWORD, *options),
         },
         input="echo it-is-$CLORE_NOTHING-open\n",
         capture_output=True,

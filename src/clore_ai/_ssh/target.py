@@ -98,15 +98,29 @@ def options(
         identity: the only key that is offered, private or public; None for none.
         wanted: the user's own, which win.
     """
-    # Not -i, which looks for the file before it expands tokens.
-    key = "none" if identity is None else f'"{plain_path(identity)}"'
     ours = (
         f'UserKnownHostsFile="{plain_path(known_hosts)}"',
         f"GlobalKnownHostsFile={os.devnull}",
-        f"IdentityFile={key}",
+        f"IdentityFile={_key(identity)}",
         *_SAFE,
     )
     return ("-F", "none", *wanted, *(word for each in ours for word in ("-o", each)))
+
+
+def unkept(identity: Path | None, wanted: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The options of a line for the user's own shell, to an order of which no files are kept.
+
+    Their own configuration, keys and agent count, with `identity` first. Hosts and ports are used
+    again by other machines, so no host key is kept.
+    """
+    key = () if identity is None else (f"IdentityFile={_key(identity)}",)
+    ours = (*key, "StrictHostKeyChecking=accept-new", f"UserKnownHostsFile={os.devnull}")
+    return (*wanted, *(word for each in ours for word in ("-o", each)))
+
+
+def _key(identity: Path | None) -> str:
+    # An option and not -i, which looks for the file before it expands tokens.
+    return "none" if identity is None else f'"{plain_path(identity)}"'
 
 
 def plain_path(path: Path) -> str:

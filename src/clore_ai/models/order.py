@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, PrivateAttr, field_validator, model_validator
 
 from clore_ai._json import as_dict, as_list, as_number
 from clore_ai.models._address import as_host, as_port, as_web_address
@@ -94,6 +95,12 @@ class Order(Model):
     What is no host name or address (`-oProxyCommand=…`) is left out, here and in `pub_cluster`.
     """
 
+    _way_in: Callable[[Order], str | None] | None = PrivateAttr(default=None)
+
+    def use_ssh(self, line: Callable[[Order], str | None]) -> None:
+        """Give what makes `ssh_command`: the keys are known to the client, not to the record."""
+        self._way_in = line
+
     @model_validator(mode="before")
     @classmethod
     def _one_shape(cls, raw: object) -> object:
@@ -122,9 +129,14 @@ class Order(Model):
 
     @property
     def ssh_command(self) -> str | None:
-        """``ssh root@HOST -p PORT``, to be typed; None while there is no connection."""
+        """``ssh root@HOST -p PORT …``, a line for a shell; None while there is no connection.
+
+        Of an order that a client gave it names the order's key, and asks for no host key.
+        """
         if self.ssh_host is None or self.ssh_port is None:
             return None
+        if self._way_in is not None:
+            return self._way_in(self)
         return shlex.join(("ssh", f"root@{self.ssh_host}", "-p", str(self.ssh_port)))
 
     @property

@@ -65,12 +65,16 @@ def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Fl
         yield from _hold(session, locks, on_server(body["renting_server"]))
         order = yield from _rent(session, body, terms)
     _keep_key(session, order, body.get("ssh_key"))
+    order.use_ssh(session.access.line)
     return order
 
 
 def _keep_key(session: Session, order: Order, public: str | None) -> None:
     """Note which key opens the order: no other one is offered to its machine."""
-    if public is None or session.ledger.folder is None:
+    if public is None:
+        return
+    if session.ledger.folder is None:
+        session.access.note(order, public)
         return
     try:
         session.access.remember(order, None, public)

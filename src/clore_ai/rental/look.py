@@ -42,6 +42,8 @@ def orders(
     """
     call = _wire.my_orders(include_completed=include_completed)
     rows = yield from request(call, session.rules)
+    for row in rows:
+        row.use_ssh(session.access.line)
     now = (yield from clock()).wall
     try:
         observe(session, rows, now, complete=include_completed, holding=holding)

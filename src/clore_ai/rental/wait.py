@@ -30,7 +30,7 @@ NO_SSHD = "It may be the image: one without sshd, or with a CMD of its own, neve
 
 
 def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_S) -> Flow[Order]:
-    """The order, once an SSH server greets at its port; the host that answered comes first.
+    """The order, running, once an SSH server greets at its port; that host comes first.
 
     All hosts of `pub_cluster` are tried. That the order still exists is checked every 5 s.
 
@@ -52,6 +52,7 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
             if host is not None:
                 order.ssh_hosts.remove(host)
                 order.ssh_hosts.insert(0, host)
+                order.status = "running"  # the service may call it deployed a while later
                 return order
         elif order.status == "running":
             raise InvalidInputError(

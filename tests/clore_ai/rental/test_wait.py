@@ -37,7 +37,14 @@ def test_the_host_that_answers_comes_first():
     """`pub_cluster` may name several; which one works varies."""
     order = Hand(listing((0, [UP])), probes=[False, True]).play(until_ssh(Session(), 9))
     assert order.ssh_hosts == ["n2", "n1"]
-    assert order.ssh_command == "ssh root@n2 -p 1972"
+    assert order.ssh_command.startswith("ssh root@n2 -p 1972 ")
+
+
+@pytest.mark.parametrize("container", [0, 1, 2, None])
+def test_an_order_whose_ssh_answers_runs(container):
+    """Whatever the service says of its container meanwhile."""
+    hand = Hand(listing((0, [{**UP, "mon_container": container}])), probes=[True])
+    assert hand.play(until_ssh(Session(), 9)).status == "running"
 
 
 def test_connection_fields_may_come_late():
