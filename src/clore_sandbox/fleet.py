@@ -3,7 +3,7 @@
 Seeded: the same seed is the same fleet. Prices are those of 2026 (USD per day), and the oddities
 are in it on purpose, since a client must live with them: names behind a space, nested lists, a
 coin without a price, a price for a coin that is not allowed, mixed GPUs, spot above on-demand,
-joke prices.
+joke prices. What goes together on the market goes together here: see habits.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, cast
 
+from clore_sandbox import habits
 from clore_sandbox.rates import RATES_2026
 
 if TYPE_CHECKING:
@@ -66,14 +67,22 @@ _DISKS = (
 _MRL = ((72, 50), (168, 20), (240, 12), (24, 10), (1440, 5), (6, 3))
 #: So many of the first are one free 4090 with plain prices: the usual first rental finds one.
 _PLAIN_4090S = 8
+#: Where the odd ones begin; each is odd in one way.
+_ODD = 20
 
 
 def sample_fleet(seed: int = 0, size: int = FLEET_SIZE) -> list[JsonObject]:
     """`size` server records in the shape of 2026."""
     draw = random.Random(seed)  # noqa: S311 - invented servers, not secrets
     fleet = [_server(draw, number) for number in range(size)]
-    for record, oddity in zip(fleet[20:], _ODDITIES):
+    for record, oddity in zip(fleet[_ODD:], _ODDITIES):
         oddity(record)
+    # With draws of its own: whoever knows a server by its number finds much of it as it was.
+    own = random.Random(f"habits of {seed}")  # noqa: S311 - likewise
+    for record in (*fleet[_PLAIN_4090S:_ODD], *fleet[_ODD + len(_ODDITIES) :]):
+        habits.settle(record, own)
+    for record in fleet:
+        habits.tidy(record)
     draw.shuffle(fleet)
     return fleet
 
@@ -173,9 +182,14 @@ def _nested_gpu_array(record: JsonObject) -> None:
 
 
 def _no_price_in_bitcoin(record: JsonObject) -> None:
-    del _part(record, "price", "on_demand")["bitcoin"]
-    del _part(record, "price", "spot")["bitcoin"]
+    # Since 2026 any coin may be missing; but every free 4090 has this one.
+    specs, gpus = _part(record, "specs"), cast("list[str]", record["gpu_array"])
+    specs["gpu"] = cast("str", specs["gpu"]).replace("4090", "3090")
+    record["gpu_array"] = [name.replace("4090", "3090") for name in gpus]
+    for tier in ("on_demand", "spot"):
+        del _part(record, "price", tier)["bitcoin"]
     del _part(record, "price", "usd")["on_demand_btc"]
+    cast("list[str]", record["allowed_coins"]).remove("bitcoin")
     record["rented"] = False
 
 
@@ -187,6 +201,7 @@ def _price_in_a_coin_not_allowed(record: JsonObject) -> None:
 def _mixed_gpus(record: JsonObject) -> None:
     _part(record, "specs")["gpu"] = "6x Mixed GPUs"
     record["gpu_array"] = [" RTX 3090"] * 2 + [" RTX 3080"] * 4
+    _part(record, "specs").update(pl=[350] * 2 + [320] * 4, stock_pl=[350] * 2 + [320] * 4)
 
 
 def _spot_above_on_demand(record: JsonObject) -> None:
@@ -203,7 +218,8 @@ def _unreliable(record: JsonObject) -> None:
 
 
 def _joke_price(record: JsonObject) -> None:
-    _part(record, "price")["on_demand"] = {"bitcoin": 7500, "CLORE-Blockchain": 1_000_000}
+    for tier in ("on_demand", "spot"):
+        _part(record, "price")[tier] = {"bitcoin": 7500, "CLORE-Blockchain": 1_000_000}
     _part(record, "price")["usd"] = {
         "on_demand_btc": 7500 * RATES_2026["bitcoin"],
         "on_demand_clore": 1_000_000 * RATES_2026["CLORE-Blockchain"],
@@ -220,7 +236,7 @@ def _in_the_gigaspot(record: JsonObject) -> None:
 
 
 def _no_download_seen(record: JsonObject) -> None:
-    _part(record, "specs", "net")["down"] = 0
+    _part(record, "specs", "net").update(down=0, up=0)
     _part(record, "specs")["ram"] = 1.87
 
 

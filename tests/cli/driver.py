@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 CLORE = [sys.executable, "-m", "clore_ai"]
-FLEET: dict[str, Any] = {"servers": sample_fleet(0, 1_000)}
+FLEET: dict[str, Any] = {"servers": sample_fleet(0, 1_300)}
 """So many servers that one process can run every test here, each with servers of its own."""
 DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--currency")
 

@@ -6,6 +6,7 @@ from collections import Counter
 import httpx
 import pytest
 
+from clore_sandbox.fleet import sample_fleet
 from clore_sandbox.inventory import BadInventory, gpu_names, load
 
 
@@ -72,6 +73,87 @@ def test_autoprice_says_usd_or_is_absent(fleet):
 )
 def test_the_fleet_has_the_markets_oddities(fleet, odd):
     assert any(odd(s) for s in fleet if s["gpu_array"])
+
+
+def coins(record, what):
+    """The names of the coins of a kind of price, or those that are allowed."""
+    return set(record["allowed_coins"] if what == "allowed" else record["price"][what])
+
+
+#: What holds of every server of the captured body, but for a coin that may be missing since 2026.
+ALWAYS = {
+    "a free 4090 has a price in bitcoin": lambda s: (
+        s["rented"] or "4090" not in s["specs"]["gpu"] or "bitcoin" in coins(s, "on_demand")
+    ),
+    "both kinds of price name the same coins": lambda s: coins(s, "on_demand") == coins(s, "spot"),
+    "what is allowed has a price": lambda s: coins(s, "allowed") <= coins(s, "on_demand"),
+    "whole prices are whole numbers": lambda s: all(
+        not float(p).is_integer() or isinstance(p, int) for p in prices(s)
+    ),
+    "unrated is 0 of 0": lambda s: (s["rating"]["avg"] == 0) == (s["rating"]["cnt"] == 0),
+    "a network is measured both ways or not": lambda s: (
+        (s["specs"]["net"]["down"] == 0) == (s["specs"]["net"]["up"] == 0)
+    ),
+    "a disk has a size": lambda s: s["specs"]["disk"].endswith("GB"),
+    "oc is true or absent": lambda s: s.get("oc", True) is True,
+    "one power limit a GPU": lambda s: (
+        len(s["specs"]["pl"]) == int(s["specs"]["gpu"].partition("x ")[0])
+    ),
+}
+#: Habits of a share of the servers.
+OFTEN = {
+    "takes bitcoin alone": lambda s: coins(s, "allowed") - {"USD-Blockchain"} == {"bitcoin"},
+    "takes CLORE alone": lambda s: coins(s, "allowed") - {"USD-Blockchain"} == {"CLORE-Blockchain"},
+    "has no price in CLORE": lambda s: "CLORE-Blockchain" not in coins(s, "on_demand"),
+    "is unrated": lambda s: s["rating"]["cnt"] == 0,
+    "has a disk without a name": lambda s: s["specs"]["disk"].startswith(" "),
+    "has a disk with x20 for a space": lambda s: "x20" in s["specs"]["disk"],
+    "is overclocked": lambda s: s.get("oc", False),
+}
+
+
+def prices(record):
+    return [p for kind in ("on_demand", "spot") for p in record["price"][kind].values()]
+
+
+@pytest.mark.parametrize("habit", ALWAYS)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_fleet_keeps_the_markets_habits(habit, seed):
+    """Whatever is drawn."""
+    records = load(None, as_is=False, seed=seed).records
+    assert [s for s in records if not ALWAYS[habit](s)] == []
+
+
+def test_these_are_the_habits_of_the_captured_body(captured):
+    """What the fleet is held to, the real servers do, but for a few in 3,500."""
+    records = json.loads(captured.read_text())["servers"]
+    odd = {habit: sum(not keeps(s) for s in records) for habit, keeps in ALWAYS.items()}
+    assert {habit: count for habit, count in odd.items() if count} == {
+        "a network is measured both ways or not": 10,
+        "one power limit a GPU": 13,
+    }
+
+
+@pytest.mark.parametrize("habit", OFTEN)
+def test_the_fleet_does_so_about_as_often(habit, captured):
+    """Within 8 % of the servers."""
+    records = json.loads(captured.read_text())["servers"]
+    fleet = sample_fleet(0, 1_000)
+    theirs, ours = (sum(map(OFTEN[habit], rs)) / len(rs) for rs in (records, fleet))
+    assert ours == pytest.approx(theirs, abs=0.08)
+
+
+def test_an_auto_priced_server_says_what_it_follows(fleet):
+    """`original_usd` for each of its coins, and the coins' prices are worth that."""
+    auto = [s for s in fleet if "autoprice" in s]
+    assert len(auto) > 30
+    for server in auto:
+        price = server["price"]
+        assert set(price["original_usd"]) == coins(server, "on_demand") - {"USD-Blockchain"}
+        for coin, usd in price["original_usd"].items():
+            name = {"bitcoin": "on_demand_btc"}.get(coin, "on_demand_clore")
+            assert price["usd"][name] == pytest.approx(usd["on_demand"], rel=0.02)
+    assert all("original_usd" not in s["price"] for s in fleet if "autoprice" not in s)
 
 
 def test_gpu_names():
