@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from click import Context, Group, Option
 
+from clore_ai import CloreAI
 from clore_ai.cli import cli
 from clore_sandbox import Sandbox, serve
 
@@ -62,7 +63,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 @pytest.mark.parametrize("code", blocks())
 def test_every_python_block_runs(code: str, environment: dict[str, str]) -> None:
-    """A Python block of the README or of docs/ runs by itself, as it stands."""
+    """A Python block of the README or of docs/ runs as it stands, and leaves no order."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env=environment,
@@ -71,6 +72,15 @@ def test_every_python_block_runs(code: str, environment: dict[str, str]) -> None
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
+    running = _running(environment)
+    for order in running:  # of this block, not the next one's
+        CloreAI(environment["CLORE_API_KEY"], environment["CLORE_BASE_URL"]).cancel_order(order)
+    assert not running, "it leaves an order running"
+
+
+def _running(environment: dict[str, str]) -> list[int]:
+    with CloreAI(environment["CLORE_API_KEY"], environment["CLORE_BASE_URL"]) as client:
+        return [order.id for order in client.my_orders() if order.active]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
@@ -86,6 +96,7 @@ def test_every_example_runs(example: Path, environment: dict[str, str]) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert "Traceback" not in done.stderr
+    assert not _running(environment)
 
 
 def test_the_rental_example_shows_the_gpu(environment: dict[str, str]) -> None:
