@@ -38,12 +38,13 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=250,
         )
 
     return go
 
 
+@pytest.mark.timeout(300)
 def test_the_first_version_passes_its_first_test_alone(run):
     """On bad days it fails, as the page says: each of the three tests."""
     naive, _ = SCRIPTS
