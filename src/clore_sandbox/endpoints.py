@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
+from clore_sandbox import books
 from clore_sandbox.answers import BAD_INPUT, BROKEN, Answer, refused, success
 from clore_sandbox.ask import InvalidInput, as_units, read_ask
 from clore_sandbox.hosting_shapes import config, server_row, visibility
@@ -49,7 +50,8 @@ class Outcome:
 
 async def _wallets(request: Request) -> Outcome:
     units = await request.market.wallets(request.account)
-    return Outcome(success(wallets=wallet_rows(units, request.account)))
+    mark = await request.market.store.read(lambda tx: books.deposit_mark(tx, request.account))
+    return Outcome(success(wallets=wallet_rows(units, mark)))
 
 
 async def _marketplace(request: Request) -> Outcome:

@@ -27,15 +27,15 @@ _WITHDRAWAL_FEE = {"bitcoin": 0.00005, "CLORE-Blockchain": 1, "USD-Blockchain": 
 _DEPLOYING, _DEPLOYED = 0, 2
 
 
-def wallet_rows(units: Mapping[str, int], account: int) -> list[JsonObject]:
-    """`wallets`: the balance is an int where it is whole (0 was seen)."""
+def wallet_rows(units: Mapping[str, int], mark: str) -> list[JsonObject]:
+    """`wallets`: the balance is an int where it is whole (0 was seen). `mark`: `deposit_mark`."""
     rows: list[JsonObject] = []
     for coin in sorted(units, key=COINS.index):
         amount = units[coin]
         row: JsonObject = {"name": coin}
         prefix = {"bitcoin": "bc1q", "CLORE-Blockchain": "A"}.get(coin)
         if prefix is not None:  # `deposit` may be missing, as it is for USD
-            digest = hashlib.sha256(f"{account} {coin}".encode()).hexdigest()
+            digest = hashlib.sha256(f"{mark} {coin}".encode()).hexdigest()
             row["deposit"] = prefix + digest[:38]
         row["balance"] = to_wire(amount)
         row["withdrawal_fee"] = _WITHDRAWAL_FEE.get(coin, 0)

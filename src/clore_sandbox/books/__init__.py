@@ -23,8 +23,10 @@ __all__ = [
     "balance",
     "bill_of",
     "create_account",
+    "deposit_mark",
     "next_number",
     "pay",
+    "rotate_key",
     "settle_wallets",
     "top_up",
     "wallets",
@@ -57,9 +59,7 @@ def create_account(
 
     ValueError for a key that no header can carry.
     """
-    key = secrets.token_urlsafe(24) if api_key is None else api_key
-    if not (key.isascii() and key.isprintable() and key.strip() == key != ""):
-        raise ValueError("a key is printable ASCII, without spaces around it")
+    key = _key(api_key)
     number = next_number(tx, "account")
     tx.do(
         "INSERT INTO accounts (id, api_key, label) VALUES (?, ?, ?)",
@@ -70,6 +70,33 @@ def create_account(
     for coin in COINS:
         tx.do("INSERT INTO wallets VALUES (?, ?, ?)", number, coin, balances.get(coin, 0))
     return key
+
+
+def _key(api_key: Optional[str]) -> str:
+    key = secrets.token_urlsafe(24) if api_key is None else api_key
+    if not (key.isascii() and key.isprintable() and key.strip() == key != ""):
+        raise ValueError("a key is printable ASCII, without spaces around it")
+    return key
+
+
+def rotate_key(tx: Tx, account: int, api_key: Optional[str]) -> str:
+    """Give an account another key, drawn where none is given; the old one opens nothing any more.
+
+    ValueError for a key that no header can carry.
+    """
+    key = _key(api_key)
+    tx.do("UPDATE accounts SET api_key = ? WHERE id = ?", key, account)
+    return key
+
+
+def deposit_mark(tx: Tx, account: int) -> str:
+    """What an account's deposit addresses are made of: no other account, here or elsewhere, has it.
+
+    The label is that of the account's first key, so it outlasts a rotation.
+    """
+    label = tx.one("SELECT label FROM accounts WHERE id = ?", account)
+    state = tx.one("SELECT value FROM meta WHERE name = 'state'")
+    return f"{state and state['value']} {account} {label and label['label']}"
 
 
 def account_of(tx: Tx, api_key: str) -> Optional[int]:

@@ -5,7 +5,7 @@
 
     clock      clock · speed · jump · freeze · unfreeze
     faults     fault · faults · remove_fault · clear_faults
-    accounts   create_account · accounts · wallet · top_up
+    accounts   create_account · rotate_key · accounts · wallet · top_up
     servers    set_rented · set_online · add_server · connect_server · set_background_job
     state      reset · snapshot · load
     journal    journal · clear_journal
@@ -186,6 +186,22 @@ class Control:
             return await self._market.store.run(lambda tx: books.create_account(tx, api_key, units))
         except AlreadyThere as exc:
             raise Conflict("another account has this key") from exc
+
+    async def rotate_key(self, old_key: str, new_key: Optional[str] = None) -> str:
+        """Give an account another key; `old_key` opens nothing any more. Returns the new one.
+
+        Not the first account: `reset` and `load` keep its key.
+        """
+        if old_key == self._api_key:
+            raise Conflict("the first account keeps its key; take one of create_account")
+        try:
+            key = await self._market.store.run(
+                lambda tx: books.rotate_key(tx, self._account(tx, old_key), new_key)
+            )
+        except AlreadyThere as exc:
+            raise Conflict("another account has this key") from exc
+        await self._market.reload()  # the gate remembers whose a key is
+        return key
 
     async def accounts(self) -> list[Account]:
         """Every account, the first one first, billed up to now."""

@@ -127,6 +127,13 @@ class Controls:
         """A new account with these coins (None: as the first one has by default); its key."""
         return self._do(self._control.create_account(balances, api_key))
 
+    def rotate_key(self, old_key: str, new_key: Optional[str] = None) -> str:
+        """Give an account another key; `old_key` opens nothing any more. Returns the new one.
+
+        ValueError for the first account's: it keeps its key.
+        """
+        return self._do(self._control.rotate_key(old_key, new_key))
+
     def accounts(self) -> list[Account]:
         """Every account with its key and its exact coins, the first one first."""
         return self._do(self._control.accounts())

@@ -98,6 +98,13 @@ async def _create_account(control: Control, given: JsonObject) -> JsonObject:
     return {"api_key": key}
 
 
+async def _rotate_key(control: Control, given: JsonObject) -> JsonObject:
+    key = await control.rotate_key(
+        cast("str", given["old_key"]), cast("str | None", given.get("new_key"))
+    )
+    return {"api_key": key}
+
+
 async def _accounts(control: Control, _: JsonObject) -> JsonObject:
     found = await control.accounts()
     return {
@@ -185,6 +192,9 @@ async def _clear_journal(control: Control, _: JsonObject) -> JsonObject:
     return {}
 
 
+_NEW_KEY = schemas.optional(
+    schemas.text(pattern="^[!-~]([ -~]*[!-~])?$", description="null: one is drawn.")
+)
 _ALL = (
     Operation("GET", "clock", "Market time, and how it passes", _clock, result=schemas.CLOCK),
     Operation(
@@ -239,11 +249,18 @@ _ALL = (
         _create_account,
         {
             "balances": {**schemas.COINS, "type": ["object", "null"]},
-            "api_key": schemas.optional(
-                schemas.text(pattern="^[!-~]([ -~]*[!-~])?$", description="null: one is drawn.")
-            ),
+            "api_key": _NEW_KEY,
         },
         (),
+        {"api_key": schemas.text()},
+    ),
+    Operation(
+        "POST",
+        "rotate_key",
+        "An account gets another key; its old one opens nothing any more",
+        _rotate_key,
+        {"old_key": schemas.text(), "new_key": _NEW_KEY},
+        ("old_key",),
         {"api_key": schemas.text()},
     ),
     Operation(

@@ -31,9 +31,9 @@ def _responses(operation: Operation) -> JsonObject:
     }
     if operation.method == "POST":
         responses["413"] = _answer("The body is too long.", 2, error=_TEXT)
-    if operation.name in ("create_account", "top_up", "add_server"):
+    if operation.name in ("create_account", "rotate_key", "top_up", "add_server"):
         responses["409"] = _answer("What there is already stands in the way.", 6, error=_TEXT)
-    if {"key", "owner_key", "server_id", "fault_id"} & set(operation.params):
+    if {"key", "old_key", "owner_key", "server_id", "fault_id"} & set(operation.params):
         responses["404"] = _answer("No such account, server or fault.", 6, error=_TEXT)
     return dict(sorted(responses.items()))
 

@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 
+import httpx
 import pytest
 
 
@@ -105,6 +106,32 @@ class TestAccounts:
         for key in ("", " a", "ü", "a\nb"):
             with pytest.raises(ValueError, match="printable"):
                 market.create_account(api_key=key)
+
+    def test_a_rotated_key_opens_the_same_account(self, market):
+        """Same orders, same deposit addresses, which no other account has; the old key is dead."""
+
+        def wallets(key):
+            return httpx.get(f"{market.base_url}/wallets", headers={"auth": key}).json()
+
+        def deposits(key):
+            return wallets(key)["wallets"]
+
+        key = market.create_account({"bitcoin": 1})
+        before = deposits(key)
+        new = market.rotate_key(key)
+        assert deposits(new) == before
+        assert wallets(key)["code"] == 3
+        addresses = {w["deposit"] for w in before if "deposit" in w}
+        others = deposits(market.create_account())
+        assert not addresses & {w.get("deposit") for w in others}
+        assert market.rotate_key(new, "another-key-of-it") == "another-key-of-it"
+        for old, taken, why in (
+            (market.api_key, None, "first account"),
+            ("another-key-of-it", market.api_key, "another account"),
+            ("another-key-of-it", " a", "printable"),
+        ):
+            with pytest.raises(ValueError, match=why):
+                market.rotate_key(old, taken)
 
     def test_strangers_are_named_without_their_key(self, market):
         with pytest.raises(KeyError, match="…t-is"):
