@@ -32,13 +32,13 @@ _MOST_PIECES = 64
 """Of 64 KiB each: what is kept here is a few of them at most."""
 
 
-def file_of(folder: Path | None, what: str, account: str) -> Path | None:
-    """Where a state folder keeps what the processes of this machine share of an account.
+def file_of(folder: Path | None, what: str, of: str) -> Path | None:
+    """Where a state folder keeps what processes of this machine share of a key or a marketplace.
 
     The machine is in the name: a home may be on several, and each has a clock of its own.
     """
     machine = re.sub(r"[^\w.-]", "_", platform.node())
-    return folder and folder / "shared" / f"{what}-{account}-{machine}.json"
+    return folder and folder / "shared" / f"{what}-{of}-{machine}.json"
 
 
 class Memory(Generic[T]):

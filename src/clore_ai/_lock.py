@@ -17,6 +17,7 @@ from clore_ai.config import regular
 from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Generator
     from pathlib import Path
 
@@ -103,6 +104,27 @@ class FileLock:
                 "commands could rent at once; name a folder on a local disk with CLORE_HOME."
             ) from exc
         return True
+
+
+class MemoryLock:
+    """A lock among the threads and tasks of one client; as `FileLock`."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+        self._held = False
+
+    @deferred()
+    def try_acquire(self) -> bool:
+        """Take the lock if it is free; never waits."""
+        self._held = self._lock.acquire(blocking=False)
+        return self._held
+
+    def release(self) -> None:
+        """Free the lock; not held, nothing happens."""
+        with deferred():
+            if self._held:
+                self._held = False
+                self._lock.release()
 
 
 if sys.platform == "win32":  # pragma: no cover - not among the machines that run the tests

@@ -16,9 +16,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable
 
 from clore_ai._json import as_dict, as_list
-from clore_ai._lock import FileLock
+from clore_ai._lock import FileLock, MemoryLock
 from clore_ai.config import open_private, private_folder, write_private
-from clore_ai.ledger import MemoryLock
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -26,6 +26,7 @@ _NAMES = frozenset({"auth", "command", "control_key", "env", "ssh_key"})
 _PARTS = re.compile(r"passw|secret|token|credential|private|api_?key|_auth$", re.IGNORECASE)
 _TOO_SHORT = 4
 """A text of fewer characters stands in ordinary words: scrubbing it would hide those."""
+_SHORT_SECRET = 8
 
 
 class Secret(str):
@@ -48,6 +49,12 @@ class SecretBytes(bytes):
 
     def __repr__(self) -> str:
         return repr(MASK.encode())
+
+
+def ending(secret: object) -> str:
+    """How a secret ends, as far as that tells nothing: its last four of more than eight."""
+    text = str(secret)
+    return f"…{text[-4:]}" if len(text) > _SHORT_SECRET else "…"
 
 
 def is_secret(name: str) -> bool:

@@ -1,6 +1,6 @@
 """The bids that this machine knows of, and when each was lowered (api.md, 1: once in 600 s).
 
-In memory, or in a file that all processes of a key share. It may do no network I/O.
+In memory, or in a file that all processes of a marketplace share. It may do no network I/O.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Bids:
     """By order. `every_s`: how often the service lets a bid be lowered; 0: this is not watched."""
 
     shared: Path | None = None
-    """A file for all processes of this machine that use one key."""
+    """A file for all processes of this machine that use one marketplace."""
     every_s: float = LOWERING_S
     _kept: Kept[dict[int, Bid]] = field(init=False, repr=False)
 

@@ -14,13 +14,14 @@ import hashlib
 import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from clore_ai._database import Database
-from clore_ai._interrupts import deferred
 from clore_ai._json import LAST_ID
-from clore_ai._lock import FileLock
+from clore_ai._keys import STEP, Keys, Other
+from clore_ai._lock import FileLock, MemoryLock
 from clore_ai._rows import DamagedError, read
 from clore_ai.config import folder_in
 from clore_ai.exceptions import ConfigError
@@ -60,6 +61,7 @@ _STEPS = (
         account TEXT NOT NULL, unit TEXT NOT NULL, per TEXT NOT NULL, amount REAL NOT NULL,
         PRIMARY KEY (account, unit, per))
     """,
+    STEP,
 )
 
 
@@ -143,6 +145,22 @@ class Budget:
     amount: float
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """What stands under another account of the ledger, and may cost something or bind somebody."""
+
+    account: Other
+    orders: int
+    """All that were ever rented."""
+    running: list[Intent]
+    """As far as is known."""
+    unsettled: list[Intent]
+    """Whose order may exist unseen."""
+    budgets: list[Budget]
+
+
+_RUNS = "state = 'created' AND ended_at IS NULL"
+_UNSETTLED = "posted_at IS NOT NULL AND state IN ('open', 'uncertain')"
 _COLUMNS = [f.name for f in fields(Intent)]
 
 
@@ -154,14 +172,19 @@ def account_of(base_url: str, api_key: str | None) -> str:
 class Ledger:
     """The intents, balances and budgets of one account, in `folder` or in memory.
 
+    `account` names the key in use, of the marketplace `place`, which ends in `ending`; what is kept
+    belongs to the account that it opens (`keys`).
+
     All methods raise `ConfigError` where the file can't be read or written; before an order is
     sent that means that nothing was rented.
     """
 
-    def __init__(self, folder: Path | None = None, account: str = "") -> None:
+    def __init__(
+        self, folder: Path | None = None, account: str = "", place: str = "", ending: str = ""
+    ) -> None:
         self.folder = folder
-        self.account = account
         self._database = Database(None if folder is None else folder / FILE, _STEPS)
+        self.keys = Keys(self._database, account, place, ending)
         self._threads = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
 
@@ -174,14 +197,23 @@ class Ledger:
         """Is there a record yet? Asking makes no file, and never fails."""
         return self.folder is None or os.path.lexists(self.folder / FILE)
 
+    def names(self) -> frozenset[str]:
+        """All keys of the account, by their names; the one in use where it can't be told."""
+        with suppress(ConfigError):
+            if self.begun():
+                return self.keys.names()
+        return frozenset([self.keys.key])
+
     def lock(self, name: str) -> FileLock | MemoryLock:
         """A lock among all who use this ledger; to be taken with `try_acquire`."""
         if self.folder is None:
             with self._threads:
                 return MemoryLock(self._locks.setdefault(name, threading.Lock()))
-        text = f"{self.account}\n{name}".encode("utf-8", "backslashreplace")
+        # It says in one sentence what is wrong with the folder, too.
+        with self._database.transaction(write=False) as db:
+            account = self.keys.account(db)
+        text = f"{account}\n{name}".encode("utf-8", "backslashreplace")
         digest = hashlib.sha256(text).hexdigest()[:16]
-        self.intents(0)  # says in one sentence what is wrong with the folder
         return FileLock(folder_in(self.folder, "locks") / digest)
 
     def open(self, intent: Intent) -> Intent | None:
@@ -191,10 +223,10 @@ class Ledger:
         of two with one `client_ref`, one rents.
         """
         row = {name: value for name, value in _row(intent).items() if name != "id"}
-        row["account"] = self.account
-        names = ", ".join(row)
-        marks = ", ".join("?" for _ in row)
         with self._database.transaction() as db:
+            row["account"] = self.keys.enter(db)
+            names = ", ".join(row)
+            marks = ", ".join("?" for _ in row)
             earlier = self._by_ref(db, intent.client_ref)
             if earlier is None:
                 done = db.execute(
@@ -257,12 +289,12 @@ class Ledger:
     def running(self) -> list[Intent]:
         """Those whose order is billed, as far as is known."""
         with self._database.transaction(write=False) as db:
-            return self._select(db, "state = 'created' AND ended_at IS NULL")
+            return self._select(db, _RUNS)
 
     def unsettled(self) -> list[Intent]:
         """Those whose order may exist unseen: sent, and neither created nor refused."""
         with self._database.transaction(write=False) as db:
-            return self._select(db, "posted_at IS NOT NULL AND state IN ('open', 'uncertain')")
+            return self._select(db, _UNSETTLED)
 
     def untold(self) -> list[Intent]:
         """Those that run, and whose order the user may not know of."""
@@ -274,21 +306,62 @@ class Ledger:
             where = "state != 'refused' AND (ended_at IS NULL OR ended_at >= ?)"
             return self._select(db, where, start)
 
+    def elsewhere(self) -> list[Elsewhere]:
+        """The other accounts, of all marketplaces; not those under which nothing stands."""
+        found: list[Elsewhere] = []
+        with self._database.transaction(write=False) as db:
+            for other in self.keys.others(db, anywhere=True):
+                name = other.account
+                orders = len(self._select(db, "state = 'created'", account=name))
+                running = self._select(db, _RUNS, account=name)
+                unsettled = self._select(db, _UNSETTLED, account=name)
+                budgets = self._budgets(db, name)
+                if orders or unsettled or budgets:
+                    found.append(Elsewhere(other, orders, running, unsettled, budgets))
+        return found
+
+    def give_up(self, number: int, at: float) -> Intent | None:
+        """Close the record with this number, of any account; None where it is not open.
+
+        Nothing is asked of the service. Should its order be listed again, that is one which the
+        ledger does not know.
+        """
+        with self._database.transaction() as db:
+            rows = db.execute(
+                f"SELECT * FROM intents WHERE id = ? AND (({_RUNS}) OR ({_UNSETTLED}))",  # noqa: S608 - our own words
+                (number,),
+            ).fetchall()
+            if not rows:
+                return None
+            intent = _intent(rows[0])
+            changes: dict[str, Any] = {"state": "refused", "reason": "closed by hand"}
+            if intent.state == "created":
+                changes = {
+                    "order_id": None,
+                    "ended_at": intent.seen_at or at,
+                    "reason": f"order {intent.order_id}: closed by hand",
+                }
+            _write(db, intent, changes)
+        return intent
+
     def budgets(self) -> list[Budget]:
         """What may be spent; none means without limit."""
         with self._database.transaction(write=False) as db:
-            rows = db.execute(
-                "SELECT unit, per, amount FROM budgets WHERE account = ? ORDER BY unit, per",
-                (self.account,),
-            )
-            return [read(Budget, dict(row)) for row in rows]
+            return self._budgets(db, self.keys.account(db))
+
+    def _budgets(self, db: sqlite3.Connection, account: str) -> list[Budget]:
+        rows = db.execute(
+            "SELECT unit, per, amount FROM budgets WHERE account = ? ORDER BY unit, per",
+            (account,),
+        )
+        return [read(Budget, dict(row)) for row in rows]
 
     def set_budget(self, budget: Budget) -> None:
         """Set a budget in place of that of the same unit and period, if any."""
         with self._database.transaction() as db:
             db.execute(
                 "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?)",
-                (self.account, budget.unit, budget.per, budget.amount),
+                (self.keys.enter(db), budget.unit, budget.per, budget.amount),
             )
 
     def unset_budget(self, budget: Budget) -> None:
@@ -296,7 +369,7 @@ class Ledger:
         with self._database.transaction() as db:
             db.execute(
                 "DELETE FROM budgets WHERE account = ? AND unit = ? AND per = ?",
-                (self.account, budget.unit, budget.per),
+                (self.keys.account(db), budget.unit, budget.per),
             )
 
     def by_ref(self, client_ref: str) -> Intent | None:
@@ -317,7 +390,7 @@ class Ledger:
         with self._database.transaction(write=False) as db:
             rows = db.execute(
                 "SELECT order_id FROM intents WHERE account = ? AND order_id IS NOT NULL",
-                (self.account,),
+                (self.keys.account(db),),
             )
             return {row[0] for row in rows}
 
@@ -327,7 +400,7 @@ class Ledger:
             row = db.execute(
                 "SELECT value FROM facts WHERE name = 'damaged' AND NOT EXISTS "
                 "(SELECT 1 FROM facts WHERE name = ?)",
-                (f"mended {self.account}",),
+                (f"mended {self.keys.account(db)}",),
             ).fetchone()
         return None if row is None else str(row[0])
 
@@ -350,23 +423,32 @@ class Ledger:
     def mended(self) -> None:
         """Say that what it held of this account was found again, as far as it can be."""
         with self._database.transaction() as db:
-            db.execute("INSERT OR IGNORE INTO facts VALUES (?, '')", (f"mended {self.account}",))
+            done = f"mended {self.keys.account(db)}"
+            db.execute("INSERT OR IGNORE INTO facts VALUES (?, '')", (done,))
 
-    def note_balances(self, balances: dict[str, float], at: float) -> None:
-        """What the wallets hold, by coin; of a balance that stays, the first and the last look."""
+    def note_wallets(
+        self, balances: dict[str, float], at: float, deposits: Iterable[str] = ()
+    ) -> None:
+        """What the wallets hold, by coin, and their addresses.
+
+        Of a balance that stays, the first and the last look are kept.
+        """
         with self._database.transaction() as db:
+            account = self.keys.enter(db)
+            rows = [(account, address) for address in deposits]
+            db.executemany("INSERT OR IGNORE INTO deposits VALUES (?, ?)", rows)
             for coin, balance in balances.items():
                 last = db.execute(
                     "SELECT rowid, balance FROM balances WHERE account = ? AND coin = ? "
                     "ORDER BY rowid DESC LIMIT 2",
-                    (self.account, coin),
+                    (account, coin),
                 ).fetchall()
                 if [row["balance"] for row in last] == [balance, balance]:
                     db.execute("UPDATE balances SET at = ? WHERE rowid = ?", (at, last[0]["rowid"]))
                 else:
                     db.execute(
                         "INSERT INTO balances VALUES (?, ?, ?, ?)",
-                        (self.account, coin, at, balance),
+                        (account, coin, at, balance),
                     )
 
     def balances(self) -> list[Balance]:
@@ -374,16 +456,21 @@ class Ledger:
         with self._database.transaction(write=False) as db:
             rows = db.execute(
                 "SELECT coin, at, balance FROM balances WHERE account = ? ORDER BY rowid",
-                (self.account,),
+                (self.keys.account(db),),
             )
             return [read(Balance, dict(row)) for row in rows]
 
     def _select(
-        self, db: sqlite3.Connection, where: str, *values: object, limit: int = -1
+        self,
+        db: sqlite3.Connection,
+        where: str,
+        *values: object,
+        limit: int = -1,
+        account: str | None = None,
     ) -> list[Intent]:
         rows = db.execute(
             f"SELECT * FROM intents WHERE account = ? AND ({where}) ORDER BY id LIMIT ?",  # noqa: S608 - our own words
-            (self.account, *values, limit),
+            (account or self.keys.account(db), *values, limit),
         )
         return [_intent(row) for row in rows]
 
@@ -392,27 +479,6 @@ class Ledger:
             return None
         found = self._select(db, "client_ref = ? AND state != 'refused'", _plain(client_ref))
         return found[0] if found else None
-
-
-class MemoryLock:
-    """A lock among the threads and tasks of one client; as `FileLock`."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-        self._held = False
-
-    @deferred()
-    def try_acquire(self) -> bool:
-        """Take the lock if it is free; never waits."""
-        self._held = self._lock.acquire(blocking=False)
-        return self._held
-
-    def release(self) -> None:
-        """Free the lock; not held, nothing happens."""
-        with deferred():
-            if self._held:
-                self._held = False
-                self._lock.release()
 
 
 def _plain(value: object) -> object:

@@ -42,7 +42,7 @@ def fill(home: Path) -> bytes:
         if number:
             ledger.claim(wish, 100 + number, {"started_at": NOW, "ends_at": NOW + 3600})
     ledger.set_budget(Budget("USD", "day", 5.0))
-    ledger.note_balances({"bitcoin": 1.0}, NOW)
+    ledger.note_wallets({"bitcoin": 1.0}, NOW)
     ledger.close()
     return (home / FILE).read_bytes()
 
@@ -56,7 +56,7 @@ def use(ledger: Ledger) -> None:
     wish = Intent(9, "spot", "bitcoin", "i", "another", opened_at=NOW)
     ledger.open(wish)
     ledger.update(wish, state="refused")
-    ledger.note_balances({"bitcoin": 2.0}, NOW + 1)
+    ledger.note_wallets({"bitcoin": 2.0}, NOW + 1)
 
 
 def settles(home: Path) -> bool:

@@ -18,6 +18,7 @@ import click
 
 from clore_ai import exceptions as e
 from clore_ai._json import written
+from clore_ai._secrets import ending
 from clore_ai._text import one_line, plain
 from clore_ai.cli import _debug
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USAGE, INTERRUPTED = 2, 130
-_SHORT_SECRET = 8
 _LONGEST, _LONGEST_TRACEBACK = 10_000, 100_000
 
 _BY_REASON = {
@@ -86,12 +86,6 @@ class _Never(click.UsageError):
 
 # click 8.1, the last one for Python 3.9, shows the help by itself.
 _HELP_WANTED: type[click.UsageError] = getattr(click.exceptions, "NoArgsIsHelpError", _Never)
-
-
-def ending(secret: object) -> str:
-    """How a secret ends, as far as that tells nothing: its last four of more than eight."""
-    text = str(secret)
-    return f"…{text[-4:]}" if len(text) > _SHORT_SECRET else "…"
 
 
 def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0911 - one a kind of end

@@ -216,7 +216,8 @@ def jobs_of(api: CloreAI) -> Jobs:
     from clore_ai import jobs  # noqa: PLC0415 - not for --help
     from clore_ai.ledger import account_of  # noqa: PLC0415 - likewise
 
-    return jobs.Jobs(api.session.access.home, account_of(api.base_url, api.api_key))
+    account, names = account_of(api.base_url, api.api_key), api.ledger.names
+    return jobs.Jobs(api.session.access.home, account, names)
 
 
 def row(job: Job, state: str | None = None) -> dict[str, Any]:

@@ -91,6 +91,25 @@ def ask(question: str, otherwise: str) -> None:
         raise Declined(f"{otherwise[0].upper()}{otherwise[1:]}.")
 
 
+def agree(question: str, otherwise: str, *, yes: bool, why: str = "") -> None:
+    """As `ask`, of what nobody means by accident: without a terminal it takes `--yes`.
+
+    `why`: a sentence that comes first, then as in the question.
+
+    Raises:
+        UsageError: there is no terminal, and no `yes`.
+        Declined, Abort: as `ask`.
+    """
+    if yes:
+        return
+    first = f"{why} " if why else ""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(
+            f"{first}This needs confirmation and there is no terminal. Add --yes."
+        )
+    ask(f"{first}{question}", otherwise)
+
+
 def table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],

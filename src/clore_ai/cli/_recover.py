@@ -26,7 +26,8 @@ def recover(api: CloreAI, *, ask: bool) -> None:
     for intent in left.unknown:
         _output.note(
             f"Not known yet: whether server {intent.server_id} was rented by the command that was "
-            f"stopped at {_period.clock(intent.posted_at)}. To see and settle it: clore orders"
+            f"stopped at {_period.clock(intent.posted_at)}. To see and settle it: clore orders (if "
+            f"this marketplace is gone: clore orphans --close {intent.id})"
         )
     for intent in left.found:
         _tell(api, intent, ask=ask and sys.stdin.isatty() and sys.stderr.isatty())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import click
 
-from clore_ai.cli import _output, _units
+from clore_ai.cli import _others, _output, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -32,12 +33,15 @@ def command(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - an opt
 
     A day and a month are those of the calendar in UTC. A new order is refused with exit 7 where
     what is spent, what running orders will still cost until their lease or the period ends, and
-    its own cost come to more. Budgets belong to the API key, on this machine.
+    its own cost come to more. Budgets belong to the account, whichever key opens it, on this
+    machine.
     """
     if ctx.invoked_subcommand is not None:
         return
     with connect() as api:
         standings = _standings(api)
+        if not standings:
+            _others.note(api)
     _print(standings, as_json=as_json)
 
 
@@ -51,7 +55,8 @@ def set_(amount: str, currency: str | None, as_json: bool) -> None:  # noqa: FBT
     AMOUNT is in USD, or in the coin that --currency names. One for a day and one for a month may
     stand beside each other.
     """
-    from clore_ai.ledger import Budget  # noqa: PLC0415 - not for --help
+    from clore_ai.exceptions import CloreAPIError  # noqa: PLC0415 - not for --help
+    from clore_ai.ledger import Budget  # noqa: PLC0415 - likewise
 
     found = _WRITTEN.fullmatch(amount.strip())
     if found is None:
@@ -62,6 +67,9 @@ def set_(amount: str, currency: str | None, as_json: bool) -> None:  # noqa: FBT
         _need_key(api)
         api.ledger.set_budget(budget)
         standings = [s for s in _standings(api) if s.budget == budget]
+        if not api.ledger.keys.has_deposits():
+            with suppress(CloreAPIError):  # the budget stands; another key would not find it
+                api.wallets()
     _print(standings, as_json=as_json)
 
 

@@ -9,8 +9,8 @@ import click
 
 from clore_ai import config
 from clore_ai._json import as_dict
+from clore_ai._secrets import ending
 from clore_ai.cli import _output
-from clore_ai.cli._exit import ending
 from clore_ai.exceptions import NotFoundError
 
 _STRANGERS = (

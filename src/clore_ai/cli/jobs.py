@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli import _follow, _job, _output, _units
+from clore_ai.cli import _follow, _job, _others, _output, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def command(limit: int, as_json: bool) -> None:  # noqa: FBT001 - an option
         found = kept.all()[-limit:]
         states = _follow.states(api, kept, found)
         _see_to(kept, found, states)
+        if not found:
+            _others.note(api)
     if as_json:
         _output.data([_job.row(job, states.get(job.id)) for job in found])
         return

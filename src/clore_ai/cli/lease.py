@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _units
+from clore_ai.cli import _others, _output, _units
 from clore_ai.cli._account import connect
 from clore_ai.cli._length import Length
 
@@ -32,7 +32,9 @@ def command(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - an opt
         rows = api.drive(look.orders(api.session, include_completed=True))
         now = api.drive(clock()).wall
         kept = {i.order_id: i for i in api.ledger.running()}
-    orders = [order for order in rows if order.active]
+        orders = [order for order in rows if order.active]
+        if not orders:
+            _others.note(api)
     if as_json:
         _output.data([_row(order.id, kept.get(order.id), now) for order in orders])
     elif not orders:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai._text import one_line
-from clore_ai.cli import _output, _period, _units
+from clore_ai.cli import _others, _output, _period, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ def command(
         raise click.UsageError("--until is before --since: nothing lies between.")
     with connect() as api:
         bills, lost = _read(api, begin, end, offline=offline)
+        if not bills:
+            _others.note(api, ended=True)
     from clore_ai.rental import bill  # noqa: PLC0415 - not for --help
 
     sums = bill.add_up(_keyed(bills, by, begin, end)) if by else []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _units
+from clore_ai.cli import _others, _output, _units
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
         orders = api.my_orders(include_completed=completed)
         rates = rates_of(api, orders)
         now = api.drive(clock()).wall
+        if not orders:
+            _others.note(api)
     usd_h = {o.id: usd_per_hour(o, rates) for o in orders}
     if as_json:
         _output.data([row(o, usd_h[o.id]) for o in orders])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _exit, _follow, _job, _output, cancel
+from clore_ai.cli import _exit, _follow, _job, _others, _output, cancel
 from clore_ai.cli._account import connect
 from clore_ai.cli._length import Length
 
@@ -46,6 +46,7 @@ def command(every: float | None, dry_run: bool, as_json: bool) -> int:  # noqa: 
             _output.data(events)
         elif not events:
             _output.note("No order is over.")
+            _others.note(api)
         return status
 
 

@@ -179,7 +179,7 @@ async def run(
     upload = await asyncio.to_thread(
         contents.allowed, spec.folder, spec.outputs, spec.consent, home
     )
-    jobs = Jobs(home, engine.account)
+    jobs = Jobs(home, engine.account, engine.session.ledger.names)
     job = jobs.add(spec.record(order_id, cancels=cancels))
     try:
         with jobs.hold(job.id), Output(jobs.log(job.id), show, tell) as output:

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Callable, Literal
 
 from pydantic import TypeAdapter
 
@@ -30,7 +30,7 @@ from clore_ai.config import private_folder, read_private, unwritable, write_priv
 from clore_ai.exceptions import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Container, Generator
     from pathlib import Path
 
 State = Literal["new", "running", "ended", "stopped", "lost"]
@@ -97,8 +97,11 @@ class Jobs:
     All methods raise `ConfigError` where it can't be read or written.
     """
 
-    def __init__(self, home: Path, account: str) -> None:
+    def __init__(
+        self, home: Path, account: str, names: Callable[[], Container[str]] | None = None
+    ) -> None:
         self.home, self.account = home, account
+        self._names = names or (lambda: (account,))
         self._folder = home / "jobs"
         self._held: dict[int, FileLock] = {}
 
@@ -140,7 +143,7 @@ class Jobs:
             ConfigError: its record is damaged.
         """
         job = self._read(number) if _NUMBER(str(number)) else None
-        if job is None or job.account != self.account:
+        if job is None or job.account not in self._names():
             known = ", ".join(str(each.id) for each in self.all()[-5:]) or "none"
             raise NotFoundError(f"There is no job {number} (latest: {known}). See: clore jobs")
         return job
@@ -148,10 +151,11 @@ class Jobs:
     def all(self) -> list[Job]:
         """The account's jobs, oldest first; without those whose record is damaged."""
         found: list[Job] = []
+        names = self._names()
         for number in sorted(self._numbers()):
             with suppress(ConfigError):
                 job = self._read(number)
-                if job is not None and job.account == self.account:
+                if job is not None and job.account in names:
                     found.append(job)
         return found
 

@@ -24,7 +24,7 @@ from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain, Resp
 from clore_ai.ledger import Intent
 from clore_ai.models import Order
 from clore_ai.rental import afford, look
-from clore_ai.rental.look import facts, match, on_server, orders
+from clore_ai.rental.look import facts, match, on_server, orders, wallets
 
 if TYPE_CHECKING:
     from clore_ai.rental.session import Session
@@ -115,9 +115,11 @@ def _hold(session: Session, locks: ExitStack, name: str) -> Flow[None]:
 
 
 def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
-    price = yield from afford.price(session, body, terms.usd_per_coin, terms.max_cost_usd)
     server_id = body["renting_server"]
     before = yield from _before(session, server_id)
+    if session.ledger.keys.is_new():  # the budgets of its account count, whose ever that is
+        yield from wallets(session)
+    price = yield from afford.price(session, body, terms.usd_per_coin, terms.max_cost_usd)
     now = (yield from clock()).wall
     intent = Intent(
         server_id,

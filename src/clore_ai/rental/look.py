@@ -15,6 +15,7 @@ from clore_ai._flow import Flow, clock, request
 from clore_ai._interrupts import deferred
 from clore_ai.exceptions import ConfigError
 from clore_ai.ledger import Intent
+from clore_ai.rental import accounts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +63,8 @@ def wallets(session: Session) -> Flow[list[Wallet]]:
     now = (yield from clock()).wall
     try:
         known = {wallet.name: wallet.balance for wallet in found if wallet.balance is not None}
-        session.ledger.note_balances(known, now)
+        addresses = accounts.by_wallets(session, found)
+        session.ledger.note_wallets(known, now, addresses)
     except ConfigError as exc:
         session.note_trouble(str(exc))
     return found
@@ -83,6 +85,7 @@ def observe(
     Raises:
         ConfigError: the ledger can't be read or written.
     """
+    accounts.by_orders(session, rows)
     ledger = session.ledger
     by_id = {order.id: order for order in rows}
     changes: list[tuple[Intent, dict[str, Any]]] = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from clore_ai._interrupts import deferred
 from clore_ai.exceptions import CloreAPIError, ConfigError
-from clore_ai.rental.look import on_server, orders
+from clore_ai.rental.look import on_server, orders, wallets
 
 if TYPE_CHECKING:
     from clore_ai._flow import Flow
@@ -32,6 +32,9 @@ class Leftovers:
 def recover(session: Session) -> Flow[Leftovers]:
     """Settle what no command is busy with any more: at most one request, sent once.
 
+    With a key that is new to a ledger with others the account that it opens is found out first,
+    which may take a request more.
+
     Never fails: what is wrong with the ledger is in `session.trouble`, and what the network
     leaves open stays open until the next look.
     """
@@ -39,10 +42,13 @@ def recover(session: Session) -> Flow[Leftovers]:
     try:
         if not ledger.begun():
             return Leftovers()
-        if ledger.damaged() is not None or _left(ledger):
+        is_new = ledger.keys.is_new()
+        if is_new or ledger.damaged() is not None or _left(ledger):
             once = replace(session, rules=replace(session.rules, max_retries=0))
             try:
                 yield from orders(once, include_completed=True)
+                if is_new and ledger.keys.is_new():  # no order shows whose it is
+                    yield from wallets(once)
             except ConfigError:
                 raise
             except CloreAPIError:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from clore_ai._access import Access
 from clore_ai._flow import Rules
 from clore_ai._kept import Kept, file_of, records
+from clore_ai._keys import place_of
 from clore_ai._market_file import MarketFile
+from clore_ai._secrets import ending
 from clore_ai.bids import Bids, lowering_every_s
 from clore_ai.config import DEFAULT_BASE_URL, state_folder
 from clore_ai.hosts import Hosts
@@ -50,7 +52,8 @@ class Session:
     found: list[Intent] = field(default_factory=list[Intent])
     """Intents whose order a later look has found: their own command had been stopped."""
     trouble: list[str] = field(default_factory=list[str])
-    """What the ledger could not keep after money was spent, a sentence each."""
+    """What the user has to know of the ledger, a sentence each: what it could not keep after money
+    was spent, and which account it took the key for."""
     pilots: Kept[dict[str, Any]] = field(default_factory=lambda: records(None))
     """What is known of the spot orders that are steered (`autobid`), by id."""
 
@@ -66,19 +69,18 @@ def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Sessi
     With the state `folder` they outlast the client, and other processes share them; without it
     both live as long as the client.
     """
-    account = account_of(settings.base_url, settings.api_key)
-
-    def file(what: str) -> Path | None:
-        return file_of(folder, what, account)
+    key = account_of(settings.base_url, settings.api_key)
+    # Orders belong to the account, whichever key opens it; no two of a marketplace share an id.
+    place = account_of(settings.base_url, None)
 
     access = Access(folder or state_folder(), settings.base_url, settings.ssh_options)
     session = Session(
         rules,
-        Ledger(folder, account),
-        Bids(file("bids"), lowering_every_s(settings.requests_per_second)),
+        Ledger(folder, key, place_of(settings.base_url), ending(settings.api_key or "")),
+        Bids(file_of(folder, "bids", place), lowering_every_s(settings.requests_per_second)),
         access,
         Hosts(folder, access.place),
-        MarketFile(file("market")),
-        pilots=records(file("pilots")),
+        MarketFile(file_of(folder, "market", key)),
+        pilots=records(file_of(folder, "pilots", place)),
     )
-    return session, file("pace")
+    return session, file_of(folder, "pace", key)

@@ -1,0 +1,61 @@
+"""Does the key in use open an account that the ledger has under another key? By evidence alone.
+
+What the service answers to this key is compared with what the ledger has of the same marketplace:
+an order with the same id, begin and server, or a deposit address. A key that was rotated so finds
+its budgets, leases, refs and jobs again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from clore_ai._keys import Listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from clore_ai._keys import Joined
+    from clore_ai.models import Order, Wallet
+    from clore_ai.rental.session import Session
+
+_ADDRESS = re.compile(r"[0-9A-Za-z]{20,100}")
+"""Anything else in a deposit's place, a note say, is not one account's alone."""
+
+
+def by_orders(session: Session, rows: Iterable[Order]) -> None:
+    """Join the accounts to which these orders of the user's belong.
+
+    Raises:
+        ConfigError: the ledger can't be read or written.
+    """
+    listed = [Listed(o.id, o.ct, o.server_id) for o in rows if o.ct is not None]
+    if listed:
+        _say(session, session.ledger.keys.join(listed))
+
+
+def by_wallets(session: Session, wallets: Iterable[Wallet]) -> set[str]:
+    """Join the accounts that have these wallets; their deposit addresses.
+
+    Raises:
+        ConfigError: the ledger can't be read or written.
+    """
+    found = {w.deposit for w in wallets if w.deposit and _ADDRESS.fullmatch(w.deposit)}
+    _say(session, session.ledger.keys.join(addresses=found))
+    return found
+
+
+def _say(session: Session, joined: Iterable[Joined]) -> None:
+    for each in joined:
+        shown = (
+            "its deposit address is the same"
+            if each.order_id is None
+            else f"order {each.order_id} is listed under both"
+        )
+        other = "another key" if each.ending is None else f"the key {each.ending}"
+        orders = "1 order" if each.orders == 1 else f"{each.orders} orders"
+        budgets = "1 budget" if each.budgets == 1 else f"{each.budgets} budgets"
+        session.note_trouble(
+            f"This key opens the account that {other} opened before ({shown}): its {orders}, "
+            f"{budgets}, leases and jobs in the ledger are this key's, too."
+        )
