@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from typing import Callable
 
 import pytest
 from waiting import until
 
-from .driver import DEPLOY, Renter, interrupt
+from .driver import DEPLOY, Renter, Terminal, interrupt
 
 USD = (*DEPLOY, "USD-Blockchain")
 
@@ -35,17 +36,69 @@ def test_several(renter: Renter, three: list[int]) -> None:
 
 
 def test_all(renter: Renter, three: list[int]) -> None:
-    """A script that says --all is not asked; with nothing there, nothing is done."""
-    said = renter("cancel", "--all", stdin="n\n").err
+    """A script says --yes, or nothing is asked of the service; with nothing there, none is done."""
+    asked = len(renter.requests("my_orders"))
+    for stdin in ("", "y\n"):
+        refused = renter("cancel", "--all", stdin=stdin, fails=2)
+        assert "This needs confirmation and there is no terminal. Add --yes." in refused.err
+    assert renter.requests("cancel_order") == []
+    assert len(renter.requests("my_orders")) == asked
+    said = renter("cancel", "--all", "--yes").err
     assert [f"Cancelled: order {order}." in said for order in three] == [True] * 3
     assert renter("orders", "--json").data == []
-    assert "No active orders." in renter("cancel", "--all").err
-    assert renter("cancel", "--all", "--json").data == []
+    assert "No active orders." in renter("cancel", "--all", "--yes").err
+    assert renter("cancel", "--all", "--yes", "--json").data == []
+
+
+def elsewhere(renter: Renter) -> int:
+    """An order of the same account that this ledger does not know."""
+    away = renter.with_(CLORE_HOME=str(renter.home.with_name(".away")))
+    return int(away("deploy", renter.server(), *USD).out)
+
+
+def test_all_is_of_this_ledger(renter: Renter, three: list[int]) -> None:
+    """What was rented elsewhere goes on, and is named; --others ends it, and so does its id."""
+    first, second = elsewhere(renter), elsewhere(renter)
+    done = renter("cancel", "--all", "--yes")
+    assert all(f"Cancelled: order {order}." in done.err for order in three)
+    assert f"Orders {first}, {second} are not of this ledger, so not cancelled" in done.err
+    assert f"clore cancel {first} {second}" in done.err
+    assert [o["id"] for o in renter("orders", "--json").data] == [first, second]
+    none = renter("cancel", "--all", "--yes", "--json")
+    assert none.data == []
+    assert "No active orders of this ledger." in none.err
+    renter("cancel", first)
+    assert f"Order {second} is not of this ledger" in renter("cancel", "--all", "--yes").err
+    ended = renter("cancel", "--all", "--others", "--yes", "--json").data
+    assert [row["order_id"] for row in ended] == [second]
+    third = elsewhere(renter)
+    renter("orphans", "--adopt", third)
+    assert f"Cancelled: order {third}." in renter("cancel", "--all", "--yes").err
+
+
+def test_all_asks_on_a_terminal(
+    renter: Renter, three: list[int], terminal: Callable[..., Terminal]
+) -> None:
+    """Those of this ledger and the others apart; No is the default."""
+    other = elsewhere(renter)
+    mine = ", ".join(map(str, three))
+    screen = terminal(renter, 150)
+    screen.start("clore cancel --all")
+    text = screen.wait(f"Cancel 3 orders of this ledger ({mine})? [y/N]:")
+    assert f"Order {other} is not of this ledger" in text
+    screen.keys("Enter")
+    assert "Nothing was cancelled." in screen.wait("end=1")
+    screen.start("clore cancel --all --others")
+    screen.wait(f"({mine}) and 1 order that it does not know ({other})? [y/N]:")
+    screen.type("y")
+    screen.wait("end=0")
+    assert renter("orders", "--json").data == []
 
 
 def test_wrong_usage(renter: Renter) -> None:
     """Ids or --all; an issue within the limit, checked before anything is sent."""
-    for words in ((), ("7", "--all"), ("7", "--issue", "x" * 2049), ("seven",)):
+    for words in ((), ("7", "--all"), ("7", "--issue", "x" * 2049), ("seven",),
+                  ("7", "--others")):  # fmt: skip
         renter("cancel", *words, fails=2)
     assert renter.requests("cancel_order") == []
     assert renter.requests("my_orders") == []

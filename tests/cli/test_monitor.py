@@ -190,6 +190,24 @@ def test_an_order_that_idles_is_warned_of_and_cancelled(
     assert len(alone.requests("cancel_order")) == 1
 
 
+def test_what_was_rented_elsewhere_may_idle(alone: Renter, watch: Callable[..., Watcher]) -> None:
+    """Of all orders those of this ledger are cancelled; the others by --others, or by their id."""
+    other = alone.rent()
+    (alone.home / "ledger.sqlite").unlink()  # from here on it is one of another machine
+    mine = alone.rent()
+    watching = watch("--idle-cancel", "0.05m")
+    assert watching.wait("cancelled")["order_id"] == mine
+    idle = watching.status(lambda row: row["idle_s"] > 4)
+    assert idle["order_id"] == other
+    watching.stop()
+    said = {event.get("message") for event in watching.seen if event.get("order_id") == other}
+    assert any("not of this ledger, so not cancelled for idling" in str(each) for each in said)
+    assert len(alone.requests("cancel_order")) == 1
+    for words in (("--others",), (other, "--idle-cancel", "1h", "--others")):
+        assert "--others goes with --idle-cancel" in alone("monitor", *words, fails=2).err
+    assert watch("--idle-cancel", "0.05m", "--others").wait("cancelled")["order_id"] == other
+
+
 def test_a_cancel_that_fails_is_tried_again(alone: Renter, watch: Callable[..., Watcher]) -> None:
     """Refused by a fault of the service: the order is not forgotten until it is gone."""
     order = alone.rent()

@@ -41,7 +41,7 @@ def take() -> Callable[[], int]:
 def user(renter: Renter) -> Iterator[Renter]:
     """A renter whose orders end with the test."""
     yield renter
-    renter("cancel", "--all")
+    renter("cancel", "--all", "--yes")
 
 
 def active(user: Renter) -> list[int]:

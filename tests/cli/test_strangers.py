@@ -118,7 +118,7 @@ OTHERS = [
     "deploy 8 --dry-run --image i --type on-demand --currency nonesuch",
     "rent --dry-run --gpu RTX --top 5", "rent --dry-run --gpu H999",
     "rent --dry-run --currency bitcoin", "cancel 101 --wait-timeout 2s",
-    "cancel --all --wait-timeout 2s", "ssh 101", "ssh 999",
+    "cancel --all --others --yes --wait-timeout 2s", "ssh 101", "ssh 999",
     "spot-price 101 3 -y", "lease set 101 2h", "rent --gpu RTX -y --verify none",
     "orphans --adopt all", "hosts",
 ]  # fmt: skip

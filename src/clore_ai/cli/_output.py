@@ -91,23 +91,29 @@ def ask(question: str, otherwise: str) -> None:
         raise Declined(f"{otherwise[0].upper()}{otherwise[1:]}.")
 
 
-def agree(question: str, otherwise: str, *, yes: bool, why: str = "") -> None:
-    """As `ask`, of what nobody means by accident: without a terminal it takes `--yes`.
-
-    `why`: a sentence that comes first, then as in the question.
+def can_agree(*, yes: bool, why: str = "") -> None:
+    """Where nobody can be asked it takes `--yes` to do what nobody means by accident.
 
     Raises:
-        UsageError: there is no terminal, and no `yes`.
-        Declined, Abort: as `ask`.
+        UsageError: there is no terminal, and no `yes`; `why` comes first.
     """
-    if yes:
-        return
-    first = f"{why} " if why else ""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (yes or (sys.stdin.isatty() and sys.stderr.isatty())):
+        first = f"{why} " if why else ""
         raise click.UsageError(
             f"{first}This needs confirmation and there is no terminal. Add --yes."
         )
-    ask(f"{first}{question}", otherwise)
+
+
+def agree(question: str, otherwise: str, *, yes: bool, why: str) -> None:
+    """As `ask`, of what nobody means by accident; `why` comes first.
+
+    Raises:
+        UsageError: as `can_agree`.
+        Declined, Abort: as `ask`.
+    """
+    can_agree(yes=yes, why=why)
+    if not yes:
+        ask(f"{why} {question}", otherwise)
 
 
 def table(

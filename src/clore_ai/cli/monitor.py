@@ -32,7 +32,10 @@ _CANCEL_WITHIN_S = 60.0
 @click.option("--every", type=Length(1), default="30s", show_default=True, metavar="LENGTH",
               help="From one look at the orders to the next; GPUs are read every 5 s.")  # fmt: skip
 @click.option("--idle-cancel", type=Length(endless=True), metavar="LENGTH",
-              help="Cancel what has idled so long (30m, 2h), after a warning.")  # fmt: skip
+              help="Cancel what has idled so long (30m, 2h), after a warning: each ORDER_ID, "
+              "or all orders of this ledger.")  # fmt: skip
+@click.option("--others", is_flag=True,
+              help="With --idle-cancel: orders that this ledger does not know, too.")  # fmt: skip
 @click.option("--once", is_flag=True, help="Look once, GPUs too, and end.")
 @click.option("--no-gpu", is_flag=True, help="Open no SSH connections.")
 @click.option("--json", "as_json", is_flag=True,
@@ -49,6 +52,10 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     idle_s = None if options["idle_cancel"] == inf else options["idle_cancel"]
     if idle_s is not None and options["no_gpu"]:
         raise click.UsageError("--idle-cancel reads the GPUs over SSH; leave out --no-gpu.")
+    if options["others"] and (idle_s is None or order_ids):
+        raise click.UsageError(
+            "--others goes with --idle-cancel, where no ORDER_ID says which orders."
+        )
     if not options["no_gpu"] and shutil.which("ssh") is None:
         raise click.UsageError(
             "There is no ssh here. Install it (apt-get install openssh-client), or add --no-gpu."
@@ -57,7 +64,8 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with connect(ask=False) as api:
         feeds = None if options["no_gpu"] else Feeds(min(overview.READ_EVERY_S, options["every"]))
-        loop = _Loop(api, monitor.Monitor(ids, idle_s), feeds, as_json=options["as_json"])
+        state = monitor.Monitor(ids, idle_s, options["others"])
+        loop = _Loop(api, state, feeds, as_json=options["as_json"])
         try:
             loop.run(options["every"], once=options["once"])
         except KeyboardInterrupt as exc:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Literal
 
 from clore_ai._flow import Flow, clock
 from clore_ai.exceptions import CloreAPIError, ConfigError
-from clore_ai.rental import lease, look, warn
+from clore_ai.rental import lease, look, orphans, warn
 from clore_ai.rental.cost import CREATION_FEE_AFTER_S, fees, spent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from clore_ai._flow import Instant
     from clore_ai.ledger import Intent
@@ -80,6 +80,8 @@ class Seen:
     down_at: float | None = None
     idle_s: float = 0.0
     """How long all GPUs have idled, as far as readings say."""
+    is_other: bool = False
+    """The ledger does not know it: it is not cancelled for idling."""
     warned: bool = False
     over: bool = False
     near: bool = False
@@ -112,18 +114,26 @@ def _number(cell: str) -> float | None:
 
 @dataclass
 class Monitor:
-    """Some orders, or all. `idle_limit_s`: cancel what idles so long; None: never."""
+    """Some orders, or all. `idle_limit_s`: cancel what idles so long; None: never.
+
+    Of all orders those that the ledger does not know are left out of that, unless `others`.
+    """
 
     ids: frozenset[int] | None = None
     idle_limit_s: float | None = None
+    others: bool = False
     seen: dict[int, Seen] = field(default_factory=dict[int, Seen])
     dry: set[str] = field(default_factory=set[str])
     """Coins whose wallet is told to run dry."""
 
     def feed_orders(
-        self, rows: Iterable[Order], intents: Mapping[int, Intent], now: Instant
+        self,
+        rows: Iterable[Order],
+        intents: Mapping[int, Intent],
+        now: Instant,
+        unknown: Collection[int] = (),
     ) -> list[Event]:
-        """The user's orders, ended ones too."""
+        """The user's orders, ended ones too; `unknown`: those that are not of this ledger."""
         events: list[Event] = []
         listed = {o.id: o for o in rows if self.ids is None or o.id in self.ids}
         for order_id in [i for i in self.seen if i not in listed or not listed[i].active]:
@@ -131,20 +141,26 @@ class Monitor:
             events.append(_ended(listed.get(order_id, last)))
         for order in listed.values():
             if order.active:
-                events += self._order(order, intents.get(order.id), now)
+                is_other = self.ids is None and not self.others and order.id in unknown
+                events += self._order(order, intents.get(order.id), now, is_other=is_other)
         return events
 
-    def _order(self, order: Order, intent: Intent | None, now: Instant) -> list[Event]:
+    def _order(
+        self, order: Order, intent: Intent | None, now: Instant, *, is_other: bool
+    ) -> list[Event]:
         events: list[Event] = []
         seen = self.seen.get(order.id)
         if seen is None:
             seen = self.seen[order.id] = Seen(order)
             where = f"on server {order.server_id}, {order.status or 'state unknown'}"
-            events.append(Event("order", order.id, f"Order {order.id} {where}."))
+            spared = ""
+            if is_other and self.idle_limit_s is not None:
+                spared = " It is not of this ledger, so not cancelled for idling; see --others."
+            events.append(Event("order", order.id, f"Order {order.id} {where}.{spared}"))
         elif order.status != seen.order.status:
             said = f"Order {order.id} is {order.status}; it was {seen.order.status}."
             events.append(Event("state", order.id, said))
-        seen.order = order
+        seen.order, seen.is_other = order, is_other
         if (order.online is False) != seen.lost:
             seen.lost = not seen.lost
             events.append(_host(order, lost=seen.lost))
@@ -198,7 +214,7 @@ class Monitor:
 
     def _idle(self, seen: Seen) -> list[Event]:
         order_id, idled = seen.order.id, _words(seen.idle_s)
-        limit = self.idle_limit_s
+        limit = None if seen.is_other else self.idle_limit_s
         if not seen.warned and seen.idle_s >= (
             IDLE_TOLD_S if limit is None else limit * WARN_SHARE
         ):
@@ -298,13 +314,15 @@ def poll(session: Session, monitor: Monitor, *, wallets: bool) -> Flow[list[Even
     """
     rows = yield from look.orders(session, include_completed=True)
     kept: list[Intent] = []
+    unknown = {order.id for order in rows}  # where the ledger can't tell, nothing is cancelled
     try:
         kept = session.ledger.running()
+        unknown = {order.id for order in orphans.unknown(session.ledger, rows)}
     except ConfigError as exc:
         session.note_trouble(str(exc))
     now = yield from clock()
     by_order = {intent.order_id: intent for intent in kept if intent.order_id is not None}
-    events = monitor.feed_orders(rows, by_order, now)
+    events = monitor.feed_orders(rows, by_order, now, unknown)
     if wallets and any(order.active for order in rows):
         try:
             found = yield from look.wallets(session)
