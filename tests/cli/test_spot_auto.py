@@ -43,7 +43,7 @@ def rival(renter: Renter) -> Clore:
 
 
 def bid(user: Clore, server: int, price: float) -> int:
-    return int(user("deploy", server, *SPOT, "--spot-price", f"{price:.8f}").out)
+    return int(user("deploy", server, *SPOT, "--spot-price", f"{price:.8f}", "--force").out)
 
 
 def lines(process: subprocess.Popen[str]) -> Callable[[str], dict[str, Any]]:
@@ -111,7 +111,7 @@ def test_it_goes_on_until_its_order_ends(renter: Renter, rival: Clore, server) -
     assert event("runs")["bid"] == least
     theirs = bid(rival, number, least + 0.1)
     assert event("raised")["bid"] == pytest.approx(least + 0.1, abs=1e-6)
-    rival("spot-price", theirs, least + 3)
+    rival("spot-price", theirs, least + 3, "--force")
     event("beaten")
     renter("cancel", order)
     assert event("report")["ended"] == "ended"

@@ -34,8 +34,8 @@ FREE = {
 }  # fmt: skip
 """They concern the machine and the job alone, or only lower what is spent."""
 PRICED = {
-    "attempts", "boot_timeout", "countries", "cuda", "currency", "gpu", "gpus", "image", "kind",
-    "lease", "lost_after", "max_bid", "min_disk", "min_down", "min_ram", "min_reliability",
+    "attempts", "boot_timeout", "countries", "cuda", "currency", "force", "gpu", "gpus", "image",
+    "kind", "lease", "lost_after", "max_bid", "min_disk", "min_down", "min_ram", "min_reliability",
     "min_vram", "ports", "sort", "spot_price", "verify",
 }  # fmt: skip
 """They say which machine, at what price and until when: the plan's own question covers them, and

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Callable
 
 import click
 
-from clore_ai.cli import _limits, _output, _plans, _units
+from clore_ai.cli import _bids, _limits, _output, _plans, _units
 from clore_ai.cli._wish import IN_OPTIONS
 
 if TYPE_CHECKING:
@@ -25,19 +25,21 @@ def rent(
     wish: Wish,
     *,
     yes: bool,
+    force: bool,
     top: int | None = None,
     holds: bool = False,
     hear: Callable[[Event], object] = lambda _event: None,
 ) -> Rented:
     """Show the plan, ask unless `yes`, rent, and tell each step on stderr.
 
-    `holds`: the caller steers the bid of what is rented. `hear` is told each step first.
+    `force`: a bid may be far above the price on demand. `holds`: the caller steers the bid of what
+    is rented. `hear` is told each step first.
 
     With `client_ref` the order of the same name comes back, where there is one: verified, without
     a question, or as it is where it has ended.
 
     Raises:
-        UsageError: there is nobody to ask, and no `yes`.
+        UsageError: there is nobody to ask, and no `yes`; or it takes `force`.
         Declined: the answer is No.
         NoOffer, RentFailed, OrderUncertain …: as `rental.rent.rent`, in the words of the options.
         KeyboardInterrupt: saying what became of the order, if there was one.
@@ -47,6 +49,7 @@ def rent(
         return go(api, wish, [], holds=holds, hear=hear)
     offers = find(api, wish)
     show(api, wish, offers, top)
+    _bids.guard_offers(wish, offers, yes=yes, force=force)
     agree(yes=yes)
     return go(api, wish, offers, holds=holds, hear=hear)
 

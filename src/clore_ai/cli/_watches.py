@@ -25,6 +25,8 @@ class Asked:
     watch: Watch
     notify_cmd: str | None = None
     webhook: str | None = None
+    force: bool = False
+    """A bid may be far above the price on demand."""
     rented: bool = False
 
 
@@ -44,7 +46,8 @@ def asked(name: str, options: dict[str, Any]) -> Asked:
     # All options are read, also where nothing is rented: what makes no sense is said now.
     wish = _wish.read(options) if options["rent"] else None
     wanted = _wish.read_filter(options) if wish is None else wish.filter
-    return Asked(watch.Watch(wanted, name, wish=wish), options["notify_cmd"], webhook)
+    made = watch.Watch(wanted, name, wish=wish)
+    return Asked(made, options["notify_cmd"], webhook, options["force"])
 
 
 def _is_address(url: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import click
 
-from clore_ai.cli import _limits, _order, _units
+from clore_ai.cli import _bids, _limits, _order, _units
 from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ _PAY = (
                  "or 9.6/day, fees out."),
     click.option("--spot-price", type=float, metavar="PRICE",
                  help="Your bid with --spot, in the coin per DAY, whole server."),
+    _bids.force_option,
     click.option("--currency", default="auto", show_default=True,
                  help="The coin paid; auto: the cheapest that the server allows and the wallet "
                  "covers."),

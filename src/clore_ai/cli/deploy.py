@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _limits, _order, _output, _plans, _rent, _units
+from clore_ai.cli import _bids, _limits, _order, _output, _plans, _rent, _units
 from clore_ai.cli._account import connect
 from clore_ai.cli._length import Length
 from clore_ai.config import state_folder
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     "--currency", required=True, help="bitcoin, CLORE-Blockchain or USD-Blockchain; the coin paid."
 )
 @_order.options
-@click.option("--spot-price", type=float, help="Your bid, in the coin per DAY, whole server.")
+@click.option("--spot-price", type=_bids.read, metavar="PRICE",
+              help="Your bid, whole server: coin per DAY, or 0.2/h, 4.8/day in USD.")  # fmt: skip
+@_bids.force_option
 @_limits.options
 @click.option("--wait", is_flag=True, help="Wait until SSH answers.")
 @click.option("--wait-timeout", type=Length(1), metavar="LENGTH",
@@ -42,7 +44,8 @@ if TYPE_CHECKING:
 @click.option("--ref", metavar="NAME",
               help="A name for this rental: given again, the same order comes back.")  # fmt: skip
 @click.option("--purpose", metavar="TEXT", help="What it is for; `clore ledger` adds up by it.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@click.option("-y", "--yes", is_flag=True,
+              help="Don't ask; needed without a terminal for a bid above on demand.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
 @_output.json_option
 def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
@@ -68,7 +71,8 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         "env": _order.env(options["env"]) or None,
         "jupyter_token": options["jupyter_token"],
         "command": options["startup"],
-        "spot_price": options["spot_price"],
+        # In the coin once that is known: for what is checked before, any number above 0 will do.
+        "spot_price": options["spot_price"] and options["spot_price"].amount,
     }
     if options["wait"] and wishes["ports"].get("22") != "tcp":
         raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
@@ -141,11 +145,15 @@ def _agree(
     plan = _plan(api, server_id, options)
     if options["kind"] == "on-demand":
         wishes["required_price"] = plan.cost.price_per_day
+    else:
+        wishes["spot_price"] = plan.cost.price_per_day
     _plans.show(
         plan, options["kind"], options["image"], _limits.line(api, plan.end, plan.cost.coin)
     )
     _limits.check(api, plan.server, options["kind"], plan.cost, plan.end.lease_s)
     _boots_in_time(options, plan.end.lease_s)
+    if options["kind"] == "spot":
+        _guard(plan, options)
     if options["dry_run"]:
         if options["as_json"]:
             _output.data(_plans.row(plan))
@@ -155,11 +163,26 @@ def _agree(
     return plan
 
 
+def _guard(plan: Offer, options: dict[str, Any]) -> None:
+    from clore_ai.rental.cost import on_demand_per_day  # noqa: PLC0415 - not for --help
+
+    cost, is_only_shown = plan.cost, options["dry_run"]
+    _bids.guard(
+        "The bid",
+        plan.server.id,
+        cost.price_per_day,
+        on_demand_per_day(plan.server, cost.coin),
+        cost.usd_per_coin,
+        yes=options["yes"] or is_only_shown,
+        force=options["force"] or is_only_shown,
+    )
+
+
 def _bid(options: dict[str, Any]) -> None:
     if options["kind"] == "spot" and options["spot_price"] is None:
         raise click.UsageError(
-            "--type spot needs --spot-price: your bid in the coin per DAY. "
-            "See: clore spot SERVER_ID"
+            "--type spot needs --spot-price: your bid in the coin per DAY, or 0.2/h or 4.8/day in "
+            "USD. See: clore spot SERVER_ID"
         )
     if options["kind"] != "spot" and options["spot_price"] is not None:
         raise click.UsageError("--spot-price goes with --type spot; leave it out, or change both.")
@@ -196,7 +219,9 @@ def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer:
             6,
             {"code": 6, "error": "server-already-rented"},
         )
-    terms = cost(server, coin, options["kind"], options["spot_price"])
+    bid: _bids.Bid | None = options["spot_price"]
+    per_day = None if bid is None else bid.per_day(coin, server.usd_per_coin(coin))
+    terms = cost(server, coin, options["kind"], per_day)
     if terms is None:
         known = server.price.on_demand.coins() if server.price and server.price.on_demand else []
         takes = ", ".join(c for c in known if server.allows(c)) or "no coin with a price"

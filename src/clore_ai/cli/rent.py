@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _plans, _rent, _wish, spot_auto
+from clore_ai.cli import _bids, _output, _plans, _rent, _wish, spot_auto
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
         if options["dry_run"]:
             _show(api, wish, options)
             return
-        rented = _rent.rent(api, wish, yes=options["yes"], top=options["top"], holds=holds)
+        rented = _rent.rent(
+            api, wish, yes=options["yes"], force=options["force"], top=options["top"], holds=holds
+        )
         try:
             _tell(rented, as_json=options["as_json"], holds=holds)
         except KeyboardInterrupt:
@@ -58,6 +60,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
 def _show(api: CloreAI, wish: Wish, options: dict[str, Any]) -> None:
     offers = _rent.find(api, wish)
     _rent.show(api, wish, offers, options["top"])
+    _bids.guard_offers(wish, offers, yes=True, force=True)  # said, and nothing is bid
     if options["as_json"]:
         _output.data([_plans.row(offer) for offer in offers[: options["top"] or wish.attempts]])
 

@@ -104,7 +104,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             with _job.held(kept, job):
                 rented = None
                 if wish is not None:
-                    rented = _rented(api, kept, job, console, wish, yes=options["yes"])
+                    rented = _rented(api, kept, job, console, wish, options)
                 code = _job.see_through(
                     api, kept, job, console,
                     line=spec.line, env=spec.env, upload=upload,
@@ -173,7 +173,7 @@ def _what_is_left(api: CloreAI, limits: Limits, rented: Rented) -> Limits:
 
 
 def _rented(
-    api: CloreAI, kept: Jobs, job: Job, console: Console, wish: Wish, *, yes: bool
+    api: CloreAI, kept: Jobs, job: Job, console: Console, wish: Wish, options: dict[str, Any]
 ) -> Rented:
     """A machine for it, and Ctrl-C is the console's; where there is none, the job never was.
 
@@ -189,7 +189,9 @@ def _rented(
             job.order_id = 0
 
     try:
-        rented = _rent.rent(api, wish, yes=yes, holds=True, hear=hear)
+        rented = _rent.rent(
+            api, wish, yes=options["yes"], force=options["force"], holds=True, hear=hear
+        )
         job.order_id = rented.order.id
         kept.save(job)
         console.take()

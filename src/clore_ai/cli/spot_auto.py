@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sys
+import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _output, _period, _units
+from clore_ai.cli import _bids, _output, _period, _units
 from clore_ai.cli._account import connect
 from clore_ai.cli._length import Length
 
@@ -21,33 +21,13 @@ if TYPE_CHECKING:
     from clore_ai.rental.fallback import Fallback
     from clore_ai.rental.flight import Flight, SpotEvent, SpotReport
 
-_COIN_PRICE = re.compile(
-    r"(?P<amount>\d+(\.\d*)?|\.\d+)\s*(?P<coin>[A-Za-z][\w-]*)\s*(/\s*(d|day))?", re.IGNORECASE
-)
 _WAY_IN = ("image", "ports", "env", "startup", "ssh_password", "ssh_key", "ssh_key_file",
            "jupyter_token")  # fmt: skip
 
 
-def _limit(text: str) -> tuple[str, float]:
-    """``0.4/h``, ``9.6/day`` as USD per hour; ``0.0001 BTC/day`` as an amount of that coin."""
-    found = _COIN_PRICE.fullmatch(text.strip())
-    if found and _units.full(found["coin"]) in _units.SHORT:
-        coin, amount = _units.full(found["coin"]), float(found["amount"])
-    else:
-        try:
-            coin, amount = "", _units.read_usd_per_hour(text)
-        except click.BadParameter:
-            raise click.BadParameter(
-                f"{text!r} is no limit; write 0.4/h or 9.6/day (USD), or 0.0001 BTC/day."
-            ) from None
-    if not 0 < amount < float("inf"):
-        raise click.BadParameter(f"{text!r} is not above 0.")
-    return coin, amount
-
-
 @click.command()
 @click.argument("order_id", type=int)
-@click.option("--max", "most", type=_limit, required=True, metavar="PRICE",
+@click.option("--max", "most", type=_bids.read_limit, required=True, metavar="PRICE",
               help="The most to bid: 0.4/h or 9.6/day in USD, or 0.0001 BTC/day.")  # fmt: skip
 @click.option("--every", type=Length(1, 3600), default="20s", show_default=True,
               metavar="LENGTH", help="How often to look; a look is one request.")  # fmt: skip
@@ -76,6 +56,7 @@ def _limit(text: str) -> tuple[str, float]:
               help="Public key for the fallback: its file. Default: clore's own.")  # fmt: skip
 @click.option("--jupyter-token", callback=_output.typed,
               help="Of the fallback, up to 32 characters; - asks for it.")  # fmt: skip
+@_bids.force_option
 @click.option("-y", "--yes", is_flag=True, help="Don't ask; needed without a terminal.")
 @click.option("--json", "as_json", is_flag=True,
               help="JSON on stdout: a line an event, the report last.")  # fmt: skip
@@ -100,8 +81,10 @@ def hold(api: CloreAI, order_id: int, most: float | None, as_json: bool) -> None
         KeyboardInterrupt: saying which order goes on, and at which bid.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    options = {"most": ("", most), "every": 20, "for_s": None, "headroom": 0, "once": False}
-    run(api, order_id, {**options, "yes": True, "as_json": as_json})
+    limit = _bids.Bid(most or 0.0, in_usd=True)
+    options = {"most": limit, "every": 20, "for_s": None, "headroom": 0, "once": False}
+    # What is far above the price on demand was refused before it was rented.
+    run(api, order_id, {**options, "yes": True, "force": True, "as_json": as_json})
 
 
 def run(
@@ -116,7 +99,8 @@ def run(
     Args:
         api: the client.
         order_id: a spot order of the user's.
-        options: `most` (from ``--max``), `every`, `for_s`, `once`, `headroom`, `yes`, `as_json`.
+        options: `most` (from ``--max``), `every`, `for_s`, `once`, `headroom`, `yes`, `force`,
+            `as_json`.
         fallback: what to rent instead.
         identity: the private key that opens that.
 
@@ -127,10 +111,11 @@ def run(
     from clore_ai.rental import flight as flights  # noqa: PLC0415 - likewise
     from clore_ai.rental import pilot  # noqa: PLC0415 - likewise
 
-    coin, most = options["most"]
+    most: _bids.Bid = options["most"]
+    coin = most.coin
     wishes = flights.Wishes(
-        None if coin else most, most if coin else None, options["every"], options["for_s"],
-        options["headroom"] / 100, fallback, options["once"],
+        None if coin else most.amount, most.amount if coin else None, options["every"],
+        options["for_s"], options["headroom"] / 100, fallback, options["once"],
     )  # fmt: skip
     flight = flights.Flight(order_id, wishes)
     api.drive(pilot.prepare(api.session, flight))
@@ -236,10 +221,16 @@ def _agree(flight: Flight, options: dict[str, Any]) -> Flight:
         ("at most", _price(flight, flight.limit)),
         ("with fee", _price(flight, flight.limit * (1 + share))),
         ("on demand", _price(flight, flight.on_demand)),
+        ("lowers", _lowers(flight)),
         ("looks", until),
         ("fallback", "none" if fallback is None else _instead(flight, fallback)),
     ):
         _output.note(f"  {name:9} {value}")
+    server_id = None if order is None else order.server_id
+    _bids.guard(
+        "The limit", server_id, flight.limit, flight.on_demand, flight.rate,
+        yes=options["yes"], force=options["force"],
+    )  # fmt: skip
     if order is not None and (order.price or 0.0) > flight.limit:
         _output.note(
             "The bid is above that already: it is lowered step by step, as the service lets, and "
@@ -248,6 +239,17 @@ def _agree(flight: Flight, options: dict[str, Any]) -> Flight:
     if not options["yes"]:
         _output.ask("Let it bid?", "the bid is as it was")
     return flight
+
+
+def _lowers(flight: Flight) -> str:
+    """How far the next lowering goes, and when, as far as is known."""
+    from clore_ai.rental.lease import moment  # noqa: PLC0415 - not for --help
+
+    step = flight.auto.step
+    most = "" if step is None else f"by at most {_price(flight, step)}, "
+    at = flight.auto.lower_at
+    when = f"next at {moment(at)}" if at > time.time() else "now, too"
+    return f"{most}once in 10m, {when}"
 
 
 def _instead(flight: Flight, fallback: Fallback) -> str:
@@ -283,6 +285,8 @@ def _tell(flight: Flight, event: SpotEvent, *, as_json: bool) -> None:
     elif event.new_order_id is not None:
         _output.line(event.new_order_id)
     said = _WORDS[event.event].format(event.message, _price(flight, event.bid), flight.coin)
+    if event.event == "lowered":
+        said += f"; lowers {_lowers(flight)}"
     if said:
         _output.note(f"{_period.stamp()} {said}")
 

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from clore_ai.cli import _output, _units
+from clore_ai.cli import _bids, _output, _units
 from clore_ai.cli._account import connect
-from clore_ai.exceptions import InvalidInputError
+from clore_ai.exceptions import FieldError, InvalidInputError
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.models import Order
 
 
 @click.command()
 @click.argument("order_id", type=int)
-@click.argument("price", type=click.FloatRange(0, min_open=True))
-@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@click.argument("price", type=_bids.read)
+@_bids.force_option
+@click.option("-y", "--yes", is_flag=True,
+              help="Don't ask; needed without a terminal for more than on demand.")  # fmt: skip
 @_output.json_option
-def command(order_id: int, price: float, yes: bool, as_json: bool) -> None:  # noqa: FBT001 - options
+def command(order_id: int, price: _bids.Bid, force: bool, yes: bool, as_json: bool) -> None:  # noqa: FBT001 - options
     """Change the bid of a spot order.
 
-    PRICE is in the coin of ORDER_ID, per DAY, for the whole server. Raising is free; lowering goes
-    in steps, once in 600 seconds.
+    PRICE is for the whole server: 0.2/h or 4.8/day in USD, or a number alone in the coin of
+    ORDER_ID per DAY. Raising is free; lowering goes in steps, once in 600 seconds. More than the
+    server costs on demand takes a confirmation, more than three times that --force.
     """
-    from clore_ai.models.server import USD  # noqa: PLC0415 - likewise
+    from clore_ai.models.server import USD  # noqa: PLC0415 - not for --help
     from clore_ai.rental import pick, wait  # noqa: PLC0415 - likewise
 
     with connect() as api:
@@ -31,18 +40,82 @@ def command(order_id: int, price: float, yes: bool, as_json: bool) -> None:  # n
                 2,
             )
         coin = order.currency or "its coin"
-        rates = {USD: 1.0}
+        rate: float | None = 1.0
         if coin != USD:
-            rates = api.drive(pick.currency_rates(api.session, order.server_id))
-        per_h = price * rates[coin] / 24 if coin in rates else None
+            rate = api.drive(pick.currency_rates(api.session, order.server_id)).get(coin)
+        bid = price.per_day(coin, rate)
         _output.note(
             f"Order {order_id} on server {order.server_id}: bid {_units.coin(order.price)} -> "
-            f"{_units.coin(price)} {coin}/day ({_units.usd_h(per_h)} = {_units.usd_day(per_h)})"
+            f"{_units.coin(bid)} {coin}/day ({_both(bid, rate)})"
         )
+        is_lower = order.price is not None and bid < order.price
+        if not is_lower:
+            _guard(api, order, bid, rate, yes=yes, force=force)
         if not yes:
             _output.ask("Set it?", "the bid is as it was")
-        answer = api.set_spot_price(order_id, price)
+        try:
+            answer = api.set_spot_price(order_id, bid)
+        except FieldError as exc:
+            raise _plain(api, order, exc, rate) from exc
+        if is_lower:
+            _output.note(f"It can be lowered again {_later(api, 600)}.")
     if as_json:
         _output.data(answer)
     else:
         _output.note("Done.", bold=True)
+
+
+def _guard(
+    api: CloreAI, order: Order, bid: float, rate: float | None, *, yes: bool, force: bool
+) -> None:
+    from clore_ai.rental import pick  # noqa: PLC0415 - not for --help
+    from clore_ai.rental.cost import on_demand_per_day  # noqa: PLC0415 - likewise
+
+    wanted = pick.Filter(available_only=False, id=order.server_id)
+    found = api.drive(pick.marketplace(api.session, wanted)).servers
+    listed = [on_demand_per_day(server, order.currency or "") for server in found]
+    on_demand = listed[0] if listed else None
+    _bids.guard("The bid", order.server_id, bid, on_demand, rate, yes=yes, force=force)
+
+
+def _both(per_day: float, rate: float | None) -> str:
+    per_h = None if rate is None else per_day * rate / 24
+    return f"{_units.usd_h(per_h)} = {_units.usd_day(per_h)}"
+
+
+def _later(api: CloreAI, seconds: float) -> str:
+    """``in 9m 40s, at 2026-07-11 14:00 UTC``."""
+    from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+    from clore_ai.rental.lease import moment  # noqa: PLC0415 - likewise
+
+    at = api.drive(clock()).wall + seconds
+    return f"in {_units.duration(seconds)}, at {moment(at)}"
+
+
+def _plain(api: CloreAI, order: Order, exc: FieldError, rate: float | None) -> FieldError:
+    """A refusal in words with the next step; what is unusual as it is."""
+    from clore_ai._json import as_number  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import autobid  # noqa: PLC0415 - likewise
+
+    said: dict[str, Any] = exc.response or {}
+    step, left_s = as_number(said.get("max_step")), as_number(said.get("time_to_lowering"))
+    if exc.error == "exceeded_max_step" and step is not None and order.price is not None:
+        coin, lowest = order.currency, autobid.up(order.price - step)
+        words = (
+            f"The bid of order {order.id} can be lowered by at most {_both(step, rate)} "
+            f"({_units.coin(step)} {coin}/day) at a time, and by as much {_later(api, 600)} at the "
+            f"earliest. Now: clore spot-price {order.id} {lowest:.8f}"
+        )
+    elif exc.error == "can_lower_every_600_seconds" and left_s is not None:
+        words = (
+            f"The bid of order {order.id} can be lowered again {_later(api, left_s)}; raising is "
+            "free."
+        )
+    elif exc.error == "amount_too_low":
+        words = (
+            f"The bid of order {order.id} would be below what its host takes. The lowest that is "
+            f"taken: clore spot {order.server_id}"
+        )
+    else:
+        return exc
+    return FieldError(words, exc.code, exc.response, status=exc.status)

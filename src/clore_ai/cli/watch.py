@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _notify, _output, _period, _units, _watches, _wish
+from clore_ai.cli import _bids, _notify, _output, _period, _units, _watches, _wish
 from clore_ai.cli._account import connect
 from clore_ai.cli._exit import Late, Nothing
 from clore_ai.cli._length import Length
@@ -222,6 +222,7 @@ class _Loop:
         try:
             offers = self.api.drive(watch.choose(session, asked.watch))
             if wish is not None and offers:
+                _bids.guard_offers(wish, offers, yes=True, force=asked.force)
                 done = _rent.go(self.api, wish, offers)
                 asked.rented = self.found = True
                 self._rented(asked, done)
@@ -231,6 +232,8 @@ class _Loop:
             if not watch.came_to_nothing(session, exc, newest):
                 raise
             why = str(exc)
+        except click.UsageError as exc:  # far above the price on demand
+            why = exc.message
         if self.missed.get(asked.watch.name) != why:
             _output.note(f"{asked.watch.name}: {why} Watching on.")
             self._line({"event": "missed", "watch": asked.watch.name, "at": self._now(),

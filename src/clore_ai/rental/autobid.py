@@ -218,6 +218,8 @@ class Autobid:
     lowered: int = 0
     on_demand: float = 0.0
     """What the time held would have cost on demand, in the coin, without fees."""
+    at_bids: float = 0.0
+    """What it comes to at the bids of that time; the service bills whole minutes instead."""
     spend_before: float | None = None
     """`spend` of the order at the first look."""
     _seen: Look | None = field(default=None, repr=False)
@@ -237,7 +239,18 @@ class Autobid:
             elif name in known and (number := as_number(value)) is not None:
                 whole = name in ("outbids", "raised", "lowered")
                 setattr(found, name, int(number) if whole else number)
+        if "at_bids" not in kept:  # of an earlier version; the two are of one time
+            found.on_demand = 0.0
         return found
+
+    def on_demand_for(self, spend: float, on_demand_per_day: float) -> float:
+        """What the time that cost `spend` would have cost on demand: the same ticks on both sides.
+
+        `on_demand_per_day`: its price now, for when nothing was held between two looks yet.
+        """
+        if self.at_bids:
+            return spend * self.on_demand / self.at_bids
+        return spend * on_demand_per_day / self.bid if self.bid else 0.0
 
     def see(self, seen: Look, on_demand_per_day: float | None = None) -> Decision:
         """Take note of a look, and decide. `on_demand_per_day`: the list price, in the coin."""
@@ -295,7 +308,10 @@ class Autobid:
             # In between it changed somewhere: half of the time is as good a guess as any.
             held = passed * (bool(self.active) + runs) / 2
             self.seen_s, self.held_s = self.seen_s + passed, self.held_s + held
-            self.on_demand += (on_demand_per_day or 0.0) * held / 86_400
+            if on_demand_per_day is not None:
+                self.on_demand += on_demand_per_day * held / 86_400
+                # The bid as it was meanwhile: what this look shows is from now on.
+                self.at_bids += (seen.bid if self.bid is None else self.bid) * held / 86_400
         if self.active and not runs:
             self.outbids += 1
         if self.since is None:

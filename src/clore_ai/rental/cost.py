@@ -92,6 +92,17 @@ def cost(
     )
 
 
+def on_demand_per_day(server: MarketplaceServer, coin: str) -> float | None:
+    """What `server` costs on demand in `coin` per **day**, without the fee; None where unknown.
+
+    Where it has no price in this coin: what it costs in USD, by what the coin is worth.
+    """
+    price, rate = server.price_per_day(coin), server.usd_per_coin(coin)
+    if price is None and server.price_usd_per_day is not None and rate:
+        return server.price_usd_per_day / rate
+    return price
+
+
 def spent(order: Order, now: float | None = None) -> float | None:
     """What `order` has cost so far in its coin, fees in: `spend` holds none (api.md, 4).
 

@@ -69,7 +69,8 @@ class SpotReport:
     """By the service, without fees; None where it does not say."""
     fees: float | None
     on_demand: float | None
-    """What the same time on demand would have cost, fees in; None where it has no such price."""
+    """What the minutes that were billed would have cost on demand, fees in; None where it has no
+    such price."""
     order: Order | None = field(repr=False, default=None)
     new_order: Order | None = field(repr=False, default=None)
     """The fallback's."""
@@ -184,7 +185,9 @@ class Flight:
         spend = None
         if order is not None and order.spend is not None:
             spend = max(0.0, order.spend - (auto.spend_before or 0.0))
-        known = self.on_demand is not None
+        on_demand = self.on_demand and (
+            auto.on_demand if spend is None else auto.on_demand_for(spend, self.on_demand)
+        )
         return SpotReport(
             self.order_id,
             (order and order.server_id) or 0,
@@ -199,7 +202,7 @@ class Flight:
             auto.lowered,
             spend,
             None if spend is None else spend * FEE_SHARE["spot"],
-            auto.on_demand * (1 + FEE_SHARE["on-demand"]) if known else None,
+            None if on_demand is None else on_demand * (1 + FEE_SHARE["on-demand"]),
             order,
             self.new_order,
             self.moved_from,

@@ -28,6 +28,7 @@ from clore_ai.exceptions import (
 from clore_ai.models.server import USD
 from clore_ai.rental import afford, autobid, pick, recover, spot, wait
 from clore_ai.rental.autobid import Autobid, Decision, limit_per_day
+from clore_ai.rental.cost import on_demand_per_day
 from clore_ai.rental.fallback import Moved, leave, rent
 from clore_ai.rental.look import orders
 
@@ -151,9 +152,7 @@ def _list(session: Session, flight: Flight) -> Flow[None]:
         _pass(exc)
         return
     for server in found:
-        price, rate = server.price_per_day(flight.coin), server.usd_per_coin(flight.coin)
-        if price is None and server.price_usd_per_day is not None and rate:
-            price = server.price_usd_per_day / rate
+        price = on_demand_per_day(server, flight.coin)
         flight.on_demand = flight.on_demand if price is None else price
 
 

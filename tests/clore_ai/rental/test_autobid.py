@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clore_ai.models import SpotMarket
+from clore_ai.models import Order, SpotMarket
 from clore_ai.rental.autobid import (
     STILL_S,
     Autobid,
@@ -20,6 +20,7 @@ from clore_ai.rental.autobid import (
     look,
     up,
 )
+from clore_ai.rental.flight import Flight, Wishes
 from clore_sandbox.money import UNITS_PER_COIN, to_units, to_wire
 from clore_sandbox.rules import auction
 
@@ -228,6 +229,38 @@ def test_the_services_word_counts_more_than_the_reckoning():
     assert 5.2 < price < 5.6
     assert auto.see(seen(4.9, bid=price, active=True, at=at + 700)).price is None
     assert auto.see(seen(bid=price, active=True, at=at + 720)).price == 1.0  # it left
+
+
+@pytest.mark.parametrize(("seconds", "ticks"), [(1, 1), (59, 1), (80, 2), (80, 1), (3700, 62)])
+def test_whole_minutes_stand_on_both_sides(seconds, ticks):
+    """A bid below the price on demand never costs more: the ticks that were billed count for both.
+
+    The share saved is that of the prices, after a minute as after an hour, whatever part of a
+    minute the looks fall in.
+    """
+    day = 86_400.0
+    flight = Flight(7, Wishes(max_per_day=10.0))
+    for at in (0, seconds):
+        flight.auto.see(seen(bid=9.0, active=True, at=T + at), 10.0)
+    flight.on_demand = 10.0
+    flight.order = Order(id=7, si=1, currency="USD-Blockchain", spend=9.0 * ticks * 60 / day)
+    flight.auto.spend_before = 0.0
+    report = flight.report("once")
+    assert report.on_demand == pytest.approx(10.0 * ticks * 60 / day * 1.05)
+    assert report.saved == pytest.approx(report.on_demand * (1 - 0.9 * 1.0125 / 1.05))
+
+
+def test_a_bid_that_changed_counts_for_its_time():
+    """Held an hour at 8 and one at 4, against 10 on demand: 40 % less."""
+    auto = Autobid()
+    auto.see(seen(bid=8.0, active=True), 10.0)
+    auto.see(seen(bid=8.0, active=True, at=T + 3600), 10.0)
+    auto.accepted(4.0, T + 3600)
+    auto.see(seen(bid=4.0, active=True, at=T + 7200), 10.0)
+    assert auto.on_demand_for(12.0 / 24, 10.0) == pytest.approx(20.0 / 24)
+    assert Autobid.load(auto.dump()).on_demand_for(0.5, 10.0) == pytest.approx(20.0 / 24)
+    older = {k: v for k, v in auto.dump().items() if k != "at_bids"}
+    assert Autobid.load(older).on_demand == 0.0
 
 
 def test_the_time_held_is_counted():
