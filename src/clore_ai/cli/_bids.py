@@ -131,8 +131,9 @@ def guard(
     else:
         usd = usd_per_coin and on_demand * usd_per_coin / 24
         costs = f"{_units.usd_h(usd)} = {_units.usd_day(usd)}" if usd else f"{on_demand:.8g} a day"
-        times = f"{bid / on_demand:,.4g} times"
-        why = f"{what} is {times} what server {server_id} costs on demand ({costs})."
+        times = bid / on_demand
+        shown = f"{times:,.0f}" if times >= 10 else f"{times:.3g}"  # noqa: PLR2004 - digits that matter
+        why = f"{what} is {shown} times what server {server_id} costs on demand ({costs})."
         if bid > FAR_ABOVE * on_demand and not force:
             raise click.UsageError(f"{why} Bid less, or add --force.")
     _output.can_agree(yes=yes or force, why=why)

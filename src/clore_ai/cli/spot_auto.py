@@ -248,8 +248,8 @@ def _lowers(flight: Flight) -> str:
     step = flight.auto.step
     most = "" if step is None else f"by at most {_price(flight, step)}, "
     at = flight.auto.lower_at
-    when = f"next at {moment(at)}" if at > time.time() else "now, too"
-    return f"{most}once in 10m, {when}"
+    when = f"at {moment(at)}" if at > time.time() else "now"
+    return f"{most}once in 10m; next {when}"
 
 
 def _instead(flight: Flight, fallback: Fallback) -> str:

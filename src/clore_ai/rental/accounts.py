@@ -56,6 +56,6 @@ def _say(session: Session, joined: Iterable[Joined]) -> None:
         orders = "1 order" if each.orders == 1 else f"{each.orders} orders"
         budgets = "1 budget" if each.budgets == 1 else f"{each.budgets} budgets"
         session.note_trouble(
-            f"This key opens the account that {other} opened before ({shown}): its {orders}, "
-            f"{budgets}, leases and jobs in the ledger are this key's, too."
+            f"This key opens the account that {other} opened before ({shown}). Its ledger "
+            f"({orders}, {budgets}), leases and jobs go on under this key."
         )
