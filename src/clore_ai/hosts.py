@@ -4,6 +4,8 @@ One SQLite file for all marketplaces of a state folder, or memory where a client
 do no network I/O. The rules, none of which bars a host for ever unless the user said so:
 
 - A failure counts for 7 days, or until the same server is seen to work.
+- A loss (a machine that worked, and then was gone) counts for 7 days, however well the server boots
+  again: that is what it did before. The owner's other servers count as having failed once, too.
 - A server is ranked as if it cost a quarter more for each failure that counts; three bar it.
 - Where three servers of one owner have failures that count and none of the owner's was seen to
   work in these 7 days, the owner's other servers count as having failed once.
@@ -45,6 +47,7 @@ _STEPS = (
         place TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, at REAL NOT NULL, note TEXT,
         PRIMARY KEY (place, kind, id))
     """,
+    "ALTER TABLE seen ADD COLUMN lost INTEGER NOT NULL DEFAULT 0",
 )
 _LOST = (
     "What was seen of hosts is lost, and whom you blocked may be rented again: block them anew "
@@ -69,6 +72,8 @@ class Sight:
     mbit_s: float | None = None
     """From there to here, at least."""
     disk_mb_s: float | None = None
+    lost: bool = False
+    """Did it work, and was gone then? It is not `good`."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,8 @@ class Record:
     boots: int = 0
     failures: int = 0
     """All that are kept; `counting` of them count now."""
+    lost: int = 0
+    """Of the failures, those that came after it had worked."""
     counting: int = 0
     reason: str | None = None
     """Of the last failure."""
@@ -156,9 +163,9 @@ class Hosts:
         with self._database.transaction() as db:
             db.execute("DELETE FROM seen WHERE at < ?", (s.at - _KEPT_S,))
             db.execute(
-                "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (self.place, s.server_id, s.owner, s.at, s.good, s.reason, s.boot_s, s.mbit_s,
-                 s.disk_mb_s),
+                 s.disk_mb_s, s.lost),
             )  # fmt: skip
 
     def sights(self) -> list[Sight]:
@@ -167,8 +174,8 @@ class Hosts:
             return []
         with self._database.transaction(write=False) as db:
             rows = db.execute(
-                "SELECT server_id, owner, at, good, reason, boot_s, mbit_s, disk_mb_s FROM seen "
-                "WHERE place = ? ORDER BY at, rowid",
+                "SELECT server_id, owner, at, good, reason, boot_s, mbit_s, disk_mb_s, lost "
+                "FROM seen WHERE place = ? ORDER BY at, rowid",
                 (self.place,),
             )
             return [read(Sight, dict(row)) for row in rows]
@@ -219,6 +226,7 @@ def think(sights: Iterable[Sight], blocks: Iterable[Block], now: float) -> Opini
     owners: dict[int, set[int]] = defaultdict(set)
     good: set[int | None] = set()
     owner_of: dict[int, int | None] = {}
+    lost: dict[int, int] = defaultdict(int)
     for sight in sights:
         if sight.at < now - COUNTS_FOR_S:
             continue
@@ -226,6 +234,8 @@ def think(sights: Iterable[Sight], blocks: Iterable[Block], now: float) -> Opini
         if sight.good:
             counting.pop(sight.server_id, None)
             good.add(sight.owner)
+        elif sight.lost:
+            lost[sight.server_id] += 1
         else:
             counting[sight.server_id] += 1
     for server_id in counting:
@@ -235,6 +245,9 @@ def think(sights: Iterable[Sight], blocks: Iterable[Block], now: float) -> Opini
     bad: set[int | None] = {
         o for o, failing in owners.items() if len(failing) >= _OWNER_FROM and o not in good
     }
+    for server_id, count in lost.items():
+        counting[server_id] += count
+    bad.update(owner for server_id in lost if (owner := owner_of[server_id]) is not None)
     said: dict[tuple[Kind, int], str] = {(b.kind, b.id): b.note or "blocked by you" for b in blocks}
     return Opinion(said, dict(counting), bad)
 
@@ -247,6 +260,7 @@ def records(sights: Iterable[Sight], opinion: Opinion) -> list[Record]:
         known.owner, known.last_at = s.owner, s.at
         known.boots += s.good
         known.failures += not s.good
+        known.lost += s.lost
         known.reason = known.reason if s.good else s.reason
         for name in ("boot_s", "mbit_s", "disk_mb_s"):
             value = getattr(s, name)

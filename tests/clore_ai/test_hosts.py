@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from clore_ai.exceptions import InvalidInputError
-from clore_ai.hosts import COUNTS_FOR_S, Block, Hosts, Sight, read_list, records, think
+from clore_ai.hosts import COUNTS_FOR_S, FILE, Block, Hosts, Sight, read_list, records, think
 
 NOW = 1_000_000_000.0
 
 
 def fail(server: int, owner: int = 7, ago: float = 10.0) -> Sight:
     return Sight(server, owner, NOW - ago, good=False, reason="no SSH")
+
+
+def lost(server: int, owner: int = 7, ago: float = 10.0) -> Sight:
+    return Sight(server, owner, NOW - ago, good=False, reason="lost", lost=True)
 
 
 def good(server: int, owner: int = 7, ago: float = 5.0) -> Sight:
@@ -43,6 +49,30 @@ def test_an_owner_whose_servers_fail_is_suspected_until_one_works():
     assert think([*failing, good(5)], [], NOW).dearer(4, 7) == 1.0
     assert think(failing, [], NOW).dearer(4, None) == 1.0
     assert think([fail(i, owner=None) for i in (1, 2, 3)], [], NOW).dearer(4, None) == 1.0
+
+
+def test_a_loss_counts_however_well_the_server_boots_again():
+    """For 7 days, against the owner's other servers, too; three bar the server."""
+    opinion = think([good(1, ago=20), lost(1), good(1), good(2)], [], NOW)
+    assert (opinion.dearer(1, 7), opinion.dearer(2, 7), opinion.dearer(3, 8)) == (1.25, 1.25, 1.0)
+    assert think([lost(1), good(1)] * 3, [], NOW).bars(1, 7) == "failed 3 times in 7 days"
+    assert think([lost(1), fail(1)], [], NOW).dearer(1, 7) == 1.5
+    assert think([lost(1, ago=COUNTS_FOR_S + 1)], [], NOW).dearer(2, 7) == 1.0
+    assert think([lost(1, owner=None)], [], NOW).dearer(2, None) == 1.0
+    (record,) = records([good(1), lost(1), fail(1)], think([], [], NOW))
+    assert (record.boots, record.failures, record.lost) == (1, 2, 1)
+
+
+def test_a_memory_of_before_is_taken_over(tmp_path):
+    """A file that knew of no losses."""
+    hosts = Hosts(tmp_path, "here")
+    hosts.note(fail(1))
+    hosts.close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.executescript("ALTER TABLE seen DROP COLUMN lost; PRAGMA user_version = 1")
+    assert Hosts(tmp_path, "here").sights() == [fail(1)]
+    hosts.note(lost(1))
+    assert Hosts(tmp_path, "here").sights() == [fail(1), lost(1)]
 
 
 def test_a_block_stays_until_it_is_allowed(tmp_path):

@@ -36,7 +36,9 @@ def command(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - an opt
 
     A failure counts for 7 days, or until the same server is seen to work: each makes it rank as if
     it cost a quarter more, and three bar it. Where three servers of an owner fail and none works,
-    the owner's others rank likewise. Whom you block is never rented until you allow it again.
+    the owner's others rank likewise. A machine that was lost in the midst of a job counts for
+    7 days in any case, against the owner's others, too. Whom you block is never rented until you
+    allow it again.
     """
     if ctx.invoked_subcommand is None:
         _list(as_json=as_json)
@@ -157,14 +159,15 @@ def _list(*, as_json: bool) -> None:
         return
     if seen:
         _output.table(
-            [">Server", ">Owner", ">Good", ">Failed", ">Counts", ">Boot", ">Mbit/s", ">Disk MB/s",
-             "Last seen", "Last failure", "Not rented"],
+            [">Server", ">Owner", ">Good", ">Failed", ">Lost", ">Counts", ">Boot", ">Mbit/s",
+             ">Disk MB/s", "Last seen", "Last failure", "Not rented"],
             [
                 [
                     str(r.server_id),
                     "-" if r.owner is None else str(r.owner),
                     str(r.boots),
                     str(r.failures),
+                    str(r.lost),
                     str(r.counting),
                     _units.duration(r.boot_s),
                     "-" if r.mbit_s is None else f"{r.mbit_s:.0f}",
