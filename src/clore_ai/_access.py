@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Callable
 from urllib.parse import urlsplit
 
 from clore_ai._lock import FileLock
+from clore_ai._ssh.keys import bare, is_public
 from clore_ai._ssh.target import USER, Target, options, unkept
 from clore_ai.config import private_folder, read_private, unwritable, write_private
 from clore_ai.exceptions import ConfigError, InvalidInputError
@@ -23,8 +24,7 @@ from clore_ai.exceptions import ConfigError, InvalidInputError
 if TYPE_CHECKING:
     from clore_ai.models import Order
 
-_KEY_WORDS = 2
-"""Of a public key, without its comment: the kind and the key."""
+_SSH_PORT = 22
 
 
 class Access:
@@ -38,7 +38,9 @@ class Access:
 
     def __init__(self, home: Path, base_url: str, ssh_options: tuple[str, ...] = ()) -> None:
         self.home, self._ssh_options = home, ssh_options
-        self.place = re.sub(r"[^\w.-]", "_", urlsplit(base_url).netloc)
+        address = urlsplit(base_url)
+        self.place = re.sub(r"[^\w.-]", "_", address.netloc)
+        self.host = address.hostname or ""
         self._made: dict[int, str] = {}
         """The public keys of orders of which no files are kept, as long as the client lasts."""
 
@@ -65,7 +67,7 @@ class Access:
         write_private(folder / "created", f"{order.ct or ''}\n")
         if identity is None and public is not None:
             write_private(folder / "key.pub", f"{public.strip()}\n")
-            identity = _in_ssh_folder(public)
+            identity = in_ssh_folder(public)
         if identity is not None:
             write_private(folder / "identity", f"{identity}\n")
 
@@ -101,6 +103,11 @@ class Access:
         with suppress(OSError):  # closed to us
             return public if public.is_file() else None
         return None
+
+    def sample(self, identity: Path | None) -> Target:
+        """As `target`, of no order yet: for `ssh -G`, which connects to nobody."""
+        words = options(Path(os.devnull), identity, self._ssh_options)
+        return Target(0, "host", _SSH_PORT, words)
 
     def target(
         self,
@@ -142,7 +149,7 @@ class Access:
             words = self._options(order, self.folder(order.id) / "known_hosts")
         else:
             public = self._made.get(order.id)
-            identity = None if public is None else _in_ssh_folder(public)
+            identity = None if public is None else in_ssh_folder(public)
             words = unkept(identity, self._ssh_options)
         address = (f"{USER}@{order.ssh_host}", "-p", str(order.ssh_port))
         return shlex.join(("ssh", *address, *words))
@@ -155,12 +162,12 @@ class Access:
         return options(known_hosts, identity, self._ssh_options)
 
 
-def _in_ssh_folder(public: str) -> Path | None:
+def in_ssh_folder(public: str) -> Path | None:
     """The private key in the user's ``~/.ssh`` that this public key belongs to."""
-    wanted = public.split()[:_KEY_WORDS]
+    wanted = bare(public)
     try:
         for file in sorted(Path.home().joinpath(".ssh").glob("*.pub")):
-            if file.read_text("utf-8", "replace").split()[:_KEY_WORDS] == wanted:
+            if bare(file.read_text("utf-8", "replace")) == wanted:
                 private = file.with_suffix("")
                 return private if private.is_file() else None
     except (OSError, RuntimeError):  # no home folder, or it is closed
@@ -188,7 +195,7 @@ def own_key(home: Path) -> tuple[str, Path]:
 
     Raises:
         InvalidInputError: there is no ssh-keygen here, or it failed.
-        ConfigError: the state folder can't be written.
+        ConfigError: the state folder can't be written, or the public key is damaged.
     """
     path = own_key_file(home)
     public = path.with_suffix(".pub")
@@ -200,9 +207,15 @@ def own_key(home: Path) -> tuple[str, Path]:
             with FileLock(path.with_suffix(".lock")).held():
                 if not _is_whole(path):
                     _make_key(path)
-        return public.read_text("utf-8").strip(), path
+        text = public.read_text("utf-8", "replace").strip()
     except OSError as exc:
         raise ConfigError(unwritable(home, exc)) from exc
+    if not is_public(text):
+        raise ConfigError(
+            f"{public} is damaged; nothing was rented. Write it anew: "
+            f"ssh-keygen -y -f {path} > {public}"
+        )
+    return text, path
 
 
 def _is_whole(path: Path) -> bool:

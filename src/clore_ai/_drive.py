@@ -1,4 +1,4 @@
-"""Performs the steps of flows: the only file of the client that does network I/O.
+"""Performs the steps of flows; with `_way` all of the client's network I/O.
 
 `Driver` blocks, `AsyncDriver` awaits; both close the flow in `finally`, so that Ctrl-C and a
 cancelled task run its clean-up, which may itself take steps.
@@ -7,9 +7,7 @@ cancelled task run its clean-up, which may itself take steps.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import platform
-import socket
 import ssl
 import threading
 import time
@@ -17,10 +15,11 @@ import weakref
 from concurrent import futures
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 
-from clore_ai import _interrupts, _programs
+from clore_ai import _interrupts, _programs, _way
 from clore_ai._bounds import Body, bounded, within
 from clore_ai._flow import (
     Backoff,
@@ -38,6 +37,7 @@ from clore_ai._flow import (
     Sleep,
     Step,
     Turn,
+    Way,
 )
 from clore_ai._secrets import MASK, SecretBytes, forms
 from clore_ai._service_clock import ServiceClock, retry_after_s, unix
@@ -66,8 +66,6 @@ _SENT = "send_request_headers.complete"
 _WAITS = ("connect_tcp", "setup_socks5_connection", "start_tls", "retry", "send_request_headers",
           "send_request_body", "receive_response_headers", "receive_response_body")  # fmt: skip
 _WAIT_BEGINS = tuple(f".{name}.started" for name in _WAITS)
-# A host name that can't be one is a ValueError, a port over 65535 an OverflowError.
-_NO_GREETING = (OSError, ValueError, OverflowError)
 
 
 _IN_ALL = 4
@@ -205,6 +203,7 @@ class Driver:
         self._settings = settings
         self._timeout_s = timeout_s
         self._limiter = limiter
+        self._known = urlsplit(settings.base_url).hostname or ""
         self._clock = ServiceClock()
         self._client = httpx.Client(
             headers=_headers(settings), timeout=timeout_s, verify=_trust(settings)
@@ -257,8 +256,8 @@ class Driver:
             return self._clock.now(_local_time())
         elif isinstance(step, Backoff):
             self._limiter.set_backoff(step.seconds)
-        elif isinstance(step, Probe):
-            return _greets(step)
+        elif isinstance(step, (Probe, Way)):
+            return _way.perform(step, self._known)
         elif isinstance(step, Exec):
             return _programs.run(step)
         elif isinstance(step, (Fetch, Put)):
@@ -330,6 +329,7 @@ class AsyncDriver:
         self._settings = settings
         self._timeout_s = timeout_s
         self._limiter = limiter
+        self._known = urlsplit(settings.base_url).hostname or ""
         self._clock = ServiceClock()
         self._client = httpx.AsyncClient(
             headers=_headers(settings), timeout=timeout_s, verify=_trust(settings)
@@ -369,8 +369,8 @@ class AsyncDriver:
             return self._clock.now(_local_time())
         elif isinstance(step, Backoff):
             self._limiter.set_backoff(step.seconds)
-        elif isinstance(step, Probe):
-            return await _greets_async(step)
+        elif isinstance(step, (Probe, Way)):
+            return await _way.perform_async(step, self._known)
         elif isinstance(step, Exec):
             return await _programs.run_async(step)
         elif isinstance(step, (Fetch, Put)):
@@ -450,30 +450,3 @@ async def _posted_async(step: Post) -> Posted:
                     return Posted(response.status_code)
     except _FAILURES as exc:
         return Posted(None, _why(exc))
-
-
-def _greets(step: Probe) -> bool:
-    """Connect and read the first bytes; an SSH server speaks first (RFC 4253, 4.2)."""
-    try:
-        with socket.create_connection((step.host, step.port), step.timeout_s) as connection:
-            connection.settimeout(step.timeout_s)
-            return connection.recv(4) == b"SSH-"
-    except _NO_GREETING:
-        return False
-
-
-async def _greets_async(step: Probe) -> bool:
-    try:
-        return await asyncio.wait_for(_greeting(step), step.timeout_s)
-    except (asyncio.TimeoutError, *_NO_GREETING):
-        return False
-
-
-async def _greeting(step: Probe) -> bool:
-    reader, writer = await asyncio.open_connection(step.host, step.port)
-    try:
-        return await reader.read(4) == b"SSH-"
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()

@@ -104,10 +104,26 @@ class Instant:
 
 @dataclass(frozen=True)
 class Probe:
-    """Does an SSH server greet at this address? Answered by a bool within `timeout_s`."""
+    """Does an SSH server greet at this address? Answered within `timeout_s`.
+
+    By a bool; or, where this machine is why nothing can be said of the server, by a clause.
+    """
 
     host: str
     port: int
+    timeout_s: float = 5.0
+
+
+@dataclass(frozen=True)
+class Way:
+    """Is there a way from here to this address? Answered by what is wrong here, or by "".
+
+    With `opens` a connection must open, too, within `timeout_s`; else nothing is sent.
+    """
+
+    host: str
+    port: int
+    opens: bool = False
     timeout_s: float = 5.0
 
 
@@ -142,6 +158,8 @@ class Done:
     err: bytes
     flooded: bool = False
     """Was it ended because it wrote more than `Exec.most`? Then `out` is empty."""
+    errno: int | None = None
+    """Why it could not be started; None where it was."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +212,7 @@ class Shared(Generic[T]):
     make: Callable[[], Flow[T]]
 
 
-Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Exec, Fetch, Put, Post, Shared[Any]]
+Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Way, Exec, Fetch, Put, Post, Shared[Any]]
 Flow = Generator[Step, Any, T]
 
 
@@ -312,10 +330,25 @@ def clock() -> Flow[Instant]:
     return instant
 
 
+class NoWayOutError(TransportError):
+    """The network of this machine leads to none of the hosts; `why` is a clause."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"There is no way from this machine to SSH ({why}).")
+        self.why = why
+
+
 def probe(hosts: list[str], port: int, timeout_s: float = 5.0) -> Flow[str | None]:
-    """The first of `hosts` where an SSH server greets at `port`, or None."""
+    """The first of `hosts` where an SSH server greets at `port`, or None.
+
+    Raises:
+        NoWayOutError: this machine is why none can be reached.
+    """
+    found: list[bool | str] = []
     for host in hosts:
-        up: bool = yield Probe(host, port, timeout_s)
-        if up:
+        found.append((yield Probe(host, port, timeout_s)))
+        if found[-1] is True:
             return host
+    if found and all(found):
+        raise NoWayOutError(str(found[-1]))
     return None

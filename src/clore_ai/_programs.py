@@ -117,7 +117,8 @@ def run(step: Exec, stopped: Callable[[], bool] = lambda: False) -> Done:
     try:
         process = start(step.words, stdin=_PIPE, folder=step.folder)
     except OSError as exc:
-        return Done(_NOT_HERE, b"", f"{step.words[0]}: {exc.strerror}".encode())
+        said = f"{step.words[0]}: {exc.strerror}".encode()
+        return Done(_NOT_HERE, b"", said, errno=exc.errno)
     talk = _Talk(process, step)
     try:
         with waiting():

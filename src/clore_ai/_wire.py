@@ -116,7 +116,7 @@ def marketplace() -> Call[list[Body]]:
     return Call(
         "GET",
         "marketplace",
-        lambda b: _with_ids(_list(b, "servers", "marketplace")),
+        lambda b: _marked(_with_ids(_list(b, "servers", "marketplace")), b.get("my_servers")),
         needs_key=False,
     )
 
@@ -306,6 +306,20 @@ def _with_ids(records: list[Body]) -> list[Body]:
         else:
             found.append({**record, "id": number})
     return found
+
+
+def _marked(records: list[Body], own: object) -> list[Body]:
+    """The records, where those of the user's own servers say so (`mine`)."""
+    said = (
+        as_id(r.get("id")) if (r := as_dict(each)) else as_id(each) for each in as_list(own) or []
+    )
+    ids = {each for each in said if each is not None}
+    if ids:  # rarely: most renters host nothing
+        owners = {r.get("owner") for r in records if r.get("id") in ids} - {None}
+        for record in records:
+            if record.get("id") in ids or record.get("owner") in owners:
+                record["mine"] = True
+    return records
 
 
 def _list(body: Body, key: str, path: str) -> list[Body]:

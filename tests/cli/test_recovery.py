@@ -12,6 +12,8 @@ from waiting import until
 from .driver import DEPLOY, Renter, Terminal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clore_ai.ledger import Intent
 
 USD = (*DEPLOY, "USD-Blockchain")
@@ -129,6 +131,26 @@ def test_a_ref_that_was_refused_can_be_tried_again(renter: Renter) -> None:
             renter.market.remove_fault(fault.id)
     assert int(renter("deploy", server, *USD, "--ref", "a").out) == renter.orders()[0]
     renter("cancel", renter.orders()[0])
+
+
+@pytest.mark.parametrize("words", [("rent", "--verify-cmd", "sleep 600"), ("run",)])
+def test_a_command_that_still_rents_is_not_told_of_as_stopped(
+    renter: Renter, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """While it verifies, for minutes, its order is its own; once it is killed, others tell."""
+    (tmp_path / "w").mkdir()
+    more = ("--folder", tmp_path / "w", "--", "true") if words == ("run",) else ()
+    renter.fault("create_order", "never_boots")
+    process = renter.start(*words, "--gpu", "RTX", "--max-price", "5/h", "--yes", *more)
+    with process:
+        (order,) = until(renter.orders, "its order", 30)
+        until(lambda: intents(renter)[0].order_id == order, "its record")
+        for command in (("wallets",), ("orders",), ("orphans",)):
+            assert "Found order" not in renter(*command).err
+        process.kill()
+        process.communicate()
+    assert f"Found order {order}" in renter("wallets").err
+    renter("cancel", order)
 
 
 def test_no_network_while_recovering(renter: Renter) -> None:

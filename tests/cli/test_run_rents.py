@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
+import broken
 import pytest
 from waiting import until
 
@@ -17,7 +20,6 @@ from .driver import FLEET, Clore, followers, interrupt, killed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from .driver import Renter
 
@@ -146,6 +148,108 @@ def test_a_lost_host_is_made_up_for(renter: Renter, folder: Path) -> None:
     assert states == ["lost", "ended"]
 
 
+def test_a_lost_host_is_not_taken_again(renter: Renter, folder: Path) -> None:
+    """Not by the same command, though it is back, and the cheapest; `clore hosts` knows of it."""
+    renter.fault("create_order", "host_dies", delay_s=12.0)
+    words = (
+        "run", *WISH, "--verify", "ssh", "--retry-on-host-loss", "--lost-after", "0.05m",
+        "--folder", folder, "--output", "o", "--fetch-every", 0.2, "--",
+        "[ ! -e o ] || exit 4; mkdir o; touch o/x; sleep 600",
+    )  # fmt: skip
+    with renter.start(*words) as process:
+        assert process.stderr is not None
+        said = ""
+        while "lost with its machine" not in said:
+            said += process.stderr.readline() or pytest.fail(said)
+        first = ledger_of(renter).intents()[0]
+        renter.market.set_online(first.server_id, online=True)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 4, said + err
+    last = ledger_of(renter).intents()[-1]
+    assert last.order_id != first.order_id
+    assert last.server_id != first.server_id
+    seen = {row["server_id"]: row for row in renter("hosts", "--json").data["seen"]}
+    assert (seen[first.server_id]["lost"], seen[first.server_id]["counting"]) == (1, 1)
+    assert seen[last.server_id]["lost"] == 0
+    assert "lost in the midst of a job" in renter("hosts").out
+
+
+def test_a_loss_is_noted_whoever_watches(renter: Renter, folder: Path) -> None:
+    """Also by `attach`, of a job whose clore was killed."""
+    renter.fault("create_order", "host_dies", delay_s=7_200)
+    words = ("--verify", "ssh", "--detach", "--folder", folder, "--lost-after", "0.05m")
+    renter("run", *WISH, *words, "--", "sleep 600")
+    killed(renter)
+    renter.market.jump(3 * 3_600)
+    renter("attach", 1, fails=1)
+    (seen,) = renter("hosts", "--json").data["seen"]
+    assert (seen["boots"], seen["lost"]) == (1, 1)
+
+
+def test_an_order_that_ended_elsewhere_is_no_loss_of_its_host(renter: Renter, folder: Path) -> None:
+    """Who cancels it from another terminal holds nothing against the machine."""
+    process = renter.start("run", *WISH, "--folder", folder, "--", "echo up; sleep 600")
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        renter("cancel", *renter.orders())
+        process.communicate(timeout=60)
+    (seen,) = renter("hosts", "--json").data["seen"]
+    assert (seen["boots"], seen["failures"]) == (1, 0)
+
+
+@pytest.mark.parametrize("moment", ["before", "while it boots", "while it runs"])
+def test_without_a_network_one_order_is_made_and_nobody_blamed(
+    renter: Renter, folder: Path, tmp_path: Path, moment: str
+) -> None:
+    """None, where it is missing from the start; a job that runs is waited for, and never lost."""
+    ssh = broken.Ssh(tmp_path / "programs")
+    env = {"PATH": f"{ssh.folder}:{renter.env['PATH']}"}
+    words = ("run", *WISH, "--retry-on-host-loss", "--lost-after", "0.02m", "--folder", folder)
+    if moment == "before":
+        renter("config", "set", "ssh_options", "-J me@127.0.0.1:9")
+        done = renter(*words, "--", "true", fails=1, **env)
+        assert "Nothing was rented. The jump host 127.0.0.1:9 of ssh_options" in done.err
+        assert renter.orders() == []
+        return
+    if moment == "while it boots":
+        ssh.breaks()
+        done = renter(*words, "--", "true", fails=1, **env)
+        assert "ssh has no way out of this machine" in done.err
+    else:
+        flag = tmp_path / "go"
+        with renter.start(*words, "--", f"echo up; until [ -e {flag} ]; do sleep 0.1; done; exit 4",
+                          env=env) as process:  # fmt: skip
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            ssh.breaks()
+            cut(renter)
+            until(lambda: ssh.tries >= 8, "tries to connect", 60)
+            assert process.poll() is None
+            ssh.mends()
+            flag.touch()
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 4, err
+        assert "ssh has no way out of this machine" in err
+    assert len(renter.orders()) == 1
+    assert running(renter) == []
+    seen = renter("hosts", "--json").data["seen"]
+    assert [row["failures"] for row in seen] in ([], [0])
+
+
+def cut(renter: Renter) -> None:
+    """The job's connection, as with a network that goes away."""
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (each / "cmdline").read_bytes()
+            if b"ControlMaster=yes" in words and bytes(renter.home) in words:
+                os.kill(int(each.name), signal.SIGKILL)
+
+
+def ledger_of(renter: Renter) -> Ledger:
+    return Ledger(renter.home, account_of(renter.market.base_url, renter.key))
+
+
 STEPS = ("balance", "Renting", "is made", "SSH logs in", "Rented", "Uploaded")
 
 
@@ -204,7 +308,7 @@ def test_max_cost_is_for_all_machines_of_a_job(renter: Renter, folder: Path) -> 
         "--output", "seen", "--fetch-every", 0.2, "--",
     )  # fmt: skip
     script = "[ ! -e seen ] || exit 4; touch seen; echo up; sleep 600"
-    ledger = Ledger(renter.home, account_of(renter.market.base_url, renter.key))
+    ledger = ledger_of(renter)
 
     def lost_after_two_hours(max_cost: float) -> tuple[int, str]:
         (folder / "seen").unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -77,11 +78,13 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     if options["wait"] and wishes["ports"].get("22") != "tcp":
         raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
     _check(wishes)
-    with connect() as api:
+    with connect() as api, ExitStack() as locks:
         order, plan = _rent.earlier(api, options["ref"]), None
         if order is None:
             plan = _agree(api, server_id, wishes, options)
-            order = None if plan is None else _create(api, wishes, plan, options)
+            if plan is not None:
+                _able(api, text, identity, waits=options["wait"])
+                order = _create(api, wishes, plan, options, locks)
         if order is None or options["dry_run"]:
             return
         # From here on money is spent: whatever happens, the user learns the order's id.
@@ -238,7 +241,17 @@ def _balance(wallets: list[Wallet], coin: str) -> float | None:
     return next((w.balance for w in wallets if w.name == coin), None)
 
 
-def _create(api: CloreAI, wishes: dict[str, Any], plan: Offer, options: dict[str, Any]) -> Order:
+def _able(api: CloreAI, public: str | None, identity: Path | None, *, waits: bool) -> None:
+    """Refuse what could not be logged in to from here, before money is spent."""
+    from clore_ai.rental import preflight  # noqa: PLC0415 - not for --help
+
+    login = waits and identity is not None  # with a password, or for somebody else: who knows
+    api.drive(preflight.check(api.session, public, identity, login=login))
+
+
+def _create(
+    api: CloreAI, wishes: dict[str, Any], plan: Offer, options: dict[str, Any], locks: ExitStack
+) -> Order:
     from clore_ai.rental import check, create, recover  # noqa: PLC0415 - not for --help
 
     terms = create.Terms(
@@ -248,6 +261,7 @@ def _create(api: CloreAI, wishes: dict[str, Any], plan: Offer, options: dict[str
         max_cost_usd=options["max_cost"],
         usd_per_coin=plan.cost.usd_per_coin,
         untold=True,
+        renting=create.Renting(locks),
     )
     newest = _rent.newest_intent(api)
     _output.note("Renting…")

@@ -115,7 +115,9 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
                 break
             if console.interrupted or wish is None or rented is None:
                 break
-            wish = replace(wish, client_ref=None, limits=_what_is_left(api, wish.limits, rented))
+            bad = rented.bad | {rented.order.server_id or 0}
+            limits = _what_is_left(api, wish.limits, rented)
+            wish = replace(wish, client_ref=None, limits=limits, avoid=wish.avoid | bad)
             _output.note("The job begins again, on another machine.")
             options["yes"] = True  # it is the same wish
     if options["as_json"] and job is not None:

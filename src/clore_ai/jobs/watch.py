@@ -26,7 +26,7 @@ from clore_ai.exceptions import (
     TransportError,
     WaitTimeout,
 )
-from clore_ai.jobs import bid, folder, remote
+from clore_ai.jobs import bid, folder, host, remote
 from clore_ai.jobs.copy import Copier, CopyError
 from clore_ai.jobs.follow import Follower
 from clore_ai.jobs.line import Line, Lost
@@ -46,7 +46,8 @@ T = TypeVar("T")
 
 _BUSY_SHARE = 10
 """A pause between two fetches is so many times as long as one takes, at least."""
-_TRIES = 5
+_TRIES, _TRIES_HERE = 5, 3
+"""So often it is tried before a machine is lost; or before what is wrong here ends it."""
 _TOLD_AFTER_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _ANSWERS_WITHIN_S, _LAST_OUTPUT_S, _LAST_FETCH_S = 5.0, 20.0, 60.0
@@ -205,6 +206,8 @@ class Watch:
                 self._over("lost", None)
                 raise
             self.tell(str(exc))
+            if isinstance(exc, host.HostLost):
+                await host.held_against(self.engine, exc)
             self._over(self.job.state if self.job.over else "lost", self.job.code,
                        fetched=not self.job.outputs)  # fmt: skip
             return "lost"
@@ -271,19 +274,33 @@ class Watch:
             else:
                 self._is_useful()
                 return result
+            ours = await self._is_ours(order, tries)
             if tries > 1 or time.monotonic() - self._useful_at > _TOLD_AFTER_S:
                 self._say_trouble(order)
-            if not await self._is_there(order):
+            if ours or not await self._is_there(order):
                 self._useful_at = time.monotonic()  # nothing can be said of the machine
             silent = time.monotonic() - self._useful_at
             if tries >= _TRIES and silent > self.job.lost_after_s:
-                raise OrderEnded(
+                raise host.HostLost(
                     f"Order {order.id} has not answered on SSH for {silent:.0f} s, and the service "
                     f"does: its host is gone ({self._trouble}).",
                     order,
                 )
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _is_ours(self, order: Order, tries: int) -> bool:
+        """Is it this side that keeps us from the machine? Then no time counts against its host.
+
+        Raises:
+            CloreAPIError: it is, and the job is not begun yet: it would fail anywhere.
+        """
+        ours = await host.wrong_here(self.engine, order, self._trouble)
+        if ours is not None:
+            self._trouble = str(ours).rstrip(".")
+            if tries >= _TRIES_HERE and not self._begun:
+                raise ours
+        return ours is not None
 
     def _is_useful(self) -> None:
         self._useful_at = time.monotonic()

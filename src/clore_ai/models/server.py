@@ -147,6 +147,8 @@ class MarketplaceServer(Model):
     """``"usd"`` where prices follow USD, else absent; older bodies have a bool."""
     gigaspot: Any | None = None
     cuda_version: str | None = None
+    mine: bool = False
+    """Is it one of your own (`my_servers` of the same answer)? You can't rent it."""
 
     # USD per coin where the record itself implies none; see `use_rates`.
     _rates: Mapping[str, float] | None = PrivateAttr(default=None)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Literal
 
-from clore_ai._flow import Sleep, clock
+from clore_ai._flow import NoWayOutError, Sleep, clock
 from clore_ai.exceptions import (
-    ConfigError,
     DBError,
     OrderEnded,
     RateLimitError,
@@ -19,11 +18,10 @@ from clore_ai.exceptions import (
     TransportError,
     WaitTimeout,
 )
-from clore_ai.hosts import Sight
-from clore_ai.rental import auction, verify, wait
+from clore_ai.rental import auction, preflight, sights, verify, wait
 
 if TYPE_CHECKING:
-    from clore_ai._flow import Flow
+    from clore_ai._flow import Done, Flow
     from clore_ai._ssh.target import Target
     from clore_ai.models import Order
     from clore_ai.rental.flight import SpotEvent
@@ -33,6 +31,8 @@ if TYPE_CHECKING:
     from clore_ai.rental.wish import Wish
 
 _PAUSE_S = 1.0
+_SAID_BY_SSH = 3
+"""So often in a row ssh must say that the trouble is here: a network that comes back has time."""
 
 What = Literal[
     "trying", "lost", "created", "raised", "up", "rented", "failed", "cancelling", "cancelled",
@@ -79,6 +79,8 @@ class Rented:
     """What the verification found."""
     spent_usd: float = 0.0
     """What the attempts before it cost."""
+    bad: frozenset[int] = frozenset()
+    """The servers of those attempts."""
 
 
 @dataclass
@@ -119,7 +121,11 @@ class _In:
 
 
 def verified(course: Course, order: Order, offer: Offer | None) -> Flow[Rented | str]:
-    """The good order, or why it is none; what that says of its host is noted."""
+    """The good order, or why it is none; what that says of its host is noted.
+
+    Raises:
+        CloreAPIError: the trouble is on this side, so it says nothing of the host.
+    """
     wish = course.wish
     begun = (yield from clock()).mono
     hold = None
@@ -128,16 +134,17 @@ def verified(course: Course, order: Order, offer: Offer | None) -> Flow[Rented |
         hold.flight.tell = lambda event: _raised(course, order, event)
     until = begun + wish.boots_within_s
     promised = verify.promise(order if offer is None else offer.server)
+    owner = order.owner if offer is None else offer.server.owner
     found = yield from _log_in(course, order, promised, until, hold)
     if isinstance(found, _Bad):
         if found.hosts:
-            yield from _note(course, order, offer, found.why)
+            yield from sights.note(course.session, order, owner, found.why)
         return found.why
     order, seen = found.order, found.seen
     up_after = (yield from clock()).mono - begun
     course.say("up", order.server_id or 0, order, seconds=up_after, seen=seen)
     why = "; ".join(seen.faults) or None
-    yield from _note(course, order, offer, why, seen, up_after)
+    yield from sights.note(course.session, order, owner, why, seen, up_after)
     if why is not None:
         return why
     if wish.verify_command is not None:
@@ -166,6 +173,7 @@ def _log_in(
     """Try all hosts of the order until SSH logs in at one, or the deadline."""
     session, wish = course.session, course.wish
     bad = _Bad(f"no SSH in {wish.boots_within_s:.0f} s")
+    said = 0
     while (left := until - (yield from clock()).mono) > 0:
         try:
             outbid = None if hold is None else (yield from hold.look(session))
@@ -173,8 +181,11 @@ def _log_in(
                 return _Bad(outbid, hosts=False)
             within = left if hold is None else min(left, hold.every_s)
             order = yield from wait.until_ssh(session, order.id, within)
+        except NoWayOutError as exc:
+            why = f"There is no way from this machine to SSH ({exc.why})."
+            raise preflight.Trouble(why, TransportError).error(_ENDS) from exc
         except OrderEnded:
-            return _Bad("it ended by itself")
+            return _Bad("it ended by itself", hosts=False)
         except WaitTimeout as exc:
             if hold is not None and (yield from clock()).mono < until:
                 continue
@@ -183,39 +194,47 @@ def _log_in(
             bad = _Bad(f"the service could not be asked ({exc})", hosts=False)
             yield Sleep(_PAUSE_S)
             continue
-        for host in order.ssh_hosts:
-            within = max(1.0, until - (yield from clock()).mono)
-            target = session.access.target(order, host)
-            seen = yield from verify.look(target, wish.verify, promised, within)
-            if not isinstance(seen, str):
-                return _In(order, target, seen)
-            bad = _Bad(seen)
+        found = yield from _at_hosts(course, order, promised, until)
+        if isinstance(found, _In):
+            return found
+        done, by_ssh = found
+        said = said + 1 if by_ssh else 0
+        if done.code == verify.SSH_FAILED or done.errno is not None:
+            yield from _stop_if_here(course, surely=said >= _SAID_BY_SSH)
+        bad = _Bad(verify.why(done))
         yield Sleep(_PAUSE_S)
     return bad
 
 
-def _note(
-    course: Course,
-    order: Order,
-    offer: Offer | None,
-    why: str | None,
-    seen: Seen | None = None,
-    boot_s: float | None = None,
-) -> Flow[None]:
-    """Keep what was seen of the host; that it can't be kept stops nothing."""
-    if order.server_id is None:
-        return
-    sight = Sight(
-        order.server_id,
-        order.owner if offer is None else offer.server.owner,
-        (yield from clock()).wall,
-        why is None,
-        why,
-        boot_s,
-        None if seen is None else seen.mbit_s,
-        None if seen is None else seen.disk_mb_s,
-    )
-    try:
-        course.session.hosts.note(sight)
-    except ConfigError as exc:
-        course.session.note_trouble(str(exc))
+def _at_hosts(
+    course: Course, order: Order, promised: verify.Promise, until: float
+) -> Flow[_In | tuple[Done, bool]]:
+    """The first host that SSH logs in at; else how ssh ended at the last.
+
+    And, does ssh say of all that it was this machine?
+    """
+    ended: list[Done] = []
+    by_ssh = True
+    for host in order.ssh_hosts:
+        within = max(1.0, until - (yield from clock()).mono)
+        target = course.session.access.target(order, host)
+        seen = yield from verify.look(target, course.wish.verify, promised, within)
+        if isinstance(seen, verify.Seen):
+            return _In(order, target, seen)
+        ended.append(seen)
+        line = verify.last_line(seen.err)
+        by_ssh = by_ssh and preflight.said_by_ssh(host, target.port, line)
+    return ended[-1], by_ssh
+
+
+_ENDS = "The order is cancelled, no other is made, and no host is blamed: the trouble is here."
+
+
+def _stop_if_here(course: Course, *, surely: bool) -> Flow[None]:
+    """Stop where ssh could not log in because of something on this side."""
+    session, wish = course.session, course.wish
+    found = yield from preflight.trouble(session, wish.ssh_key, wish.identity)
+    if found is None and surely:
+        found = preflight.Trouble("ssh has no way out of this machine.", TransportError)
+    if found is not None:
+        raise found.error(_ENDS)

@@ -11,6 +11,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._secrets import hide
+from clore_ai._ssh.keys import is_public
 from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ MAX_ENV_KEY = 128
 MAX_ENV_VALUE = 1536
 MAX_ISSUE = 2048
 _MAX_PORT = 65535
-_KEY = re.compile(r"(sk-)?(ssh|ecdsa)-[\w@.-]+ [A-Za-z0-9+/]+=*( .*)?")
 
 
 def order_body(
@@ -122,7 +122,7 @@ def _login(ssh_password: str | None, ssh_key: str | None) -> None:
             "ssh_key is not a public key; give its content, "
             'e.g. Path("~/.ssh/id_ed25519.pub").expanduser().read_text()'
         )
-    if not _KEY.fullmatch(key):
+    if not is_public(key):
         _refuse('ssh_key must be one public key, such as "ssh-ed25519 AAAA… you@host"')
     _length("ssh_key", key, MAX_SSH_KEY)
 

@@ -58,6 +58,7 @@ def among(session: Session, servers: Iterable[MarketplaceServer], wish: Wish) ->
 def _offers(session: Session, wish: Wish) -> Flow[tuple[list[Offer], lack.Lack | None]]:
     """The offers; or why there is none."""
     records = yield from pick.everything(session)
+    session.market_read_at = (yield from clock()).mono
     servers = yield from pick.priced(
         session, records, [r for r in records if pick.fits(r, wish.filter)]
     )

@@ -23,14 +23,16 @@ from clore_ai._parse import model
 from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain, ResponseError
 from clore_ai.ledger import Intent
 from clore_ai.models import Order
-from clore_ai.rental import afford, look
-from clore_ai.rental.look import facts, match, on_server, orders, wallets
+from clore_ai.rental import afford, as_asked, look
+from clore_ai.rental.look import by_renter, facts, match, on_server, orders, wallets
 
 if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 LOCK_DEADLINE_S = 120.0
 """How long another command of the same user may be busy with the same server."""
+_MOMENT_S = 1.0
+"""Who only looks whether a server's lock is free has it for an instant."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 
 
@@ -45,6 +47,26 @@ class Terms:
     usd_per_coin: float | None = None
     untold: bool = False
     """The caller says itself when the user knows the order (`recover.told`)."""
+    renting: Renting | None = None
+    """The caller goes on with the order; without, it is handed over at once."""
+
+
+@dataclass
+class Renting:
+    """One order as long as its command is busy with it; other commands leave it alone meanwhile.
+
+    What is locked is freed with `locks`, and when the process ends.
+    """
+
+    locks: ExitStack
+    waits: bool = True
+    """For another command that is renting the same server."""
+    intent: Intent | None = None
+    """Once the order was sent, or is about to be."""
+
+
+class BusyError(CloreAPIError):
+    """Another command of the same user is renting this server."""
 
 
 def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Flow[Order]:
@@ -53,7 +75,9 @@ def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Fl
     Raises:
         CloreAPIError: a refusal; nothing was rented.
         BudgetError: it would go over a budget; nothing was rented.
+            Or its price is above what was agreed; then it was cancelled.
         OrderUncertain: an order may exist; it carries the intent.
+        BusyError: it is not waited for another command that is renting this server.
         ConfigError: the ledger can't be written, or was damaged; nothing was rented.
     """
     session.ledger.check_loss()
@@ -61,12 +85,28 @@ def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Fl
         if terms.client_ref is not None:
             order = yield from earlier(session, terms.client_ref, locks)
             if order is not None:
+                as_asked.compare(session, order, body)
                 return order
-        yield from _hold(session, locks, on_server(body["renting_server"]))
+        yield from _hold_server(session, locks, body["renting_server"], terms.renting)
         order = yield from _rent(session, body, terms)
+        as_asked.compare(session, order, body)
+        yield from as_asked.not_dearer(session, order, body)
     _keep_key(session, order, body.get("ssh_key"))
     order.use_ssh(session.access.line)
     return order
+
+
+def _hold_server(
+    session: Session, locks: ExitStack, server_id: int, renting: Renting | None
+) -> Flow[None]:
+    """Take the server's lock; who has others to choose from does not wait for this one."""
+    if renting is None or renting.waits:
+        yield from _hold(session, locks, on_server(server_id))
+        return
+    try:
+        yield from _hold(session, locks, on_server(server_id), _MOMENT_S)
+    except ConfigError as exc:
+        raise BusyError(f"Another command of yours is renting server {server_id}.") from exc
 
 
 def _keep_key(session: Session, order: Order, public: str | None) -> None:
@@ -100,16 +140,18 @@ def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order |
     return order
 
 
-def _hold(session: Session, locks: ExitStack, name: str) -> Flow[None]:
+def _hold(
+    session: Session, locks: ExitStack, name: str, within_s: float = LOCK_DEADLINE_S
+) -> Flow[None]:
     """Take a lock, waiting for whoever has it; it is freed with `locks`."""
     lock = session.ledger.lock(name)
     locks.callback(lock.release)
     start = (yield from clock()).mono
     while not lock.try_acquire():
-        if (yield from clock()).mono - start > LOCK_DEADLINE_S:
+        if (yield from clock()).mono - start > within_s:
             raise ConfigError(
                 f"Another command of yours has been busy renting ({name}) for "
-                f"{LOCK_DEADLINE_S:.0f} s; nothing was rented. Look for it, end it, and try again."
+                f"{within_s:.0f} s; nothing was rented. Look for it, end it, and try again."
             )
         yield Sleep(_FIRST_PAUSE_S)
 
@@ -138,6 +180,10 @@ def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
         newest_id=max((order.id for order in before), default=None),
         known_ids=frozenset(o.id for o in before if o.server_id in (None, server_id)),
     )
+    if terms.renting is not None:
+        with suppress(ConfigError):  # it only keeps other commands from telling of the order
+            yield from _hold(session, terms.renting.locks, by_renter(server_id), _MOMENT_S)
+        terms.renting.intent = intent
     session.ledger.open(intent)
     try:
         _afford(session, intent, now)

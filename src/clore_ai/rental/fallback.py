@@ -206,7 +206,7 @@ def _other_server(
         and s.gpu_model == names
         and s.gpu_count == count
         and not s.rented
-        and not s.gigaspot
+        and not (s.gigaspot or s.mine)
         and asks(s) <= limit
         and (s.reliability or 0.0) >= trusted
     ]

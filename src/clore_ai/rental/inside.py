@@ -5,6 +5,8 @@ A folder's content goes into the folder that is named; a file becomes the file t
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from clore_ai._flow import Exec, Fetch, Put
 from clore_ai._ssh import listing
 from clore_ai._ssh.target import ALONE
 from clore_ai.exceptions import ConfigError, TransportError, WaitTimeout
-from clore_ai.rental import cancel, verify
+from clore_ai.rental import cancel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,8 +63,10 @@ def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Re
             "may go on there, and the order is still billed.",
             order,
         )
-    if done.code == verify.NOT_HERE and done.err.startswith(b"ssh: No such file"):
+    if done.errno == errno.ENOENT:
         raise TransportError("There is no ssh here; install openssh-client.")
+    if done.errno is not None:
+        raise TransportError(f"ssh can't be started here: {os.strerror(done.errno)}.")
     rest = listing.after(mark, done.out)  # without what a shell prints when it starts
     said = done.out if rest is None else rest
     out, err = (text.decode("utf-8", "replace") for text in (said, done.err))

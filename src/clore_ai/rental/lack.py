@@ -126,6 +126,8 @@ def _eased(wish: Wish, gone: set[str]) -> Wish:
         eased = eased.but(spot_price=None)
     if "max_bid_usd" in gone:
         eased = eased.but(max_bid_usd=None)
+    if "hosts" in gone:
+        eased = eased.but(avoid=frozenset())
     return eased.but(limits=Limits()) if "limits" in gone else eased
 
 

@@ -134,6 +134,11 @@ def on_server(server_id: int) -> str:
     return f"server {server_id}"
 
 
+def by_renter(server_id: int) -> str:
+    """The name of the lock that a command holds as long as it is busy with an order there."""
+    return f"renter of server {server_id}"
+
+
 def match(intent: Intent, rows: Iterable[Order], claimed: set[int]) -> Order | None:
     """The order that came of an intent, among `rows`; None while there is none."""
     for order in sorted(rows, key=lambda o: o.id):

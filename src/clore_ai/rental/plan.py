@@ -96,7 +96,9 @@ def rank(offer: Offer, wish: Wish) -> tuple[float, ...]:
 def _offer(
     server: MarketplaceServer, wish: Wish, balances: Mapping[str, float] | None, opinion: Opinion
 ) -> Offer | None:
-    if server.gigaspot or opinion.bars(server.id, server.owner) is not None:
+    if server.gigaspot or server.mine or server.id in wish.avoid:
+        return None
+    if opinion.bars(server.id, server.owner) is not None:
         return None
     tier = server.price and (
         server.price.on_demand if wish.type == "on-demand" else server.price.spot

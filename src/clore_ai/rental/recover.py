@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from clore_ai._interrupts import deferred
 from clore_ai.exceptions import CloreAPIError, ConfigError
-from clore_ai.rental.look import on_server, orders, wallets
+from clore_ai.rental.look import by_renter, on_server, orders, wallets
 
 if TYPE_CHECKING:
     from clore_ai._flow import Flow
@@ -77,8 +77,12 @@ def _left(ledger: Ledger) -> list[Intent]:
 
 @deferred()
 def _free(ledger: Ledger, intent: Intent) -> bool:
-    lock = ledger.lock(on_server(intent.server_id))
-    try:
-        return lock.try_acquire()
-    finally:
-        lock.release()
+    """Is no command busy with it: renting it, waiting for it, or verifying it?"""
+    for name in (on_server(intent.server_id), by_renter(intent.server_id)):
+        lock = ledger.lock(name)
+        try:
+            if not lock.try_acquire():
+                return False
+        finally:
+            lock.release()
+    return True

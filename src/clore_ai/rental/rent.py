@@ -18,12 +18,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clore_ai._access import own_key
-from clore_ai._flow import Exec, clock
+from clore_ai._flow import clock
 from clore_ai.exceptions import (
     BudgetError,
     ConfigError,
     FieldError,
-    InvalidInputError,
     OrderUncertain,
     RentFailed,
 )
@@ -36,18 +35,19 @@ from clore_ai.rental import (
     cost,
     create,
     plan,
+    preflight,
     recover,
-    verify,
     wait,
 )
 from clore_ai.rental import wish as wishes
 from clore_ai.rental.attempt import Course, Event, Rented, Tell, verified
 from clore_ai.rental.choose import find
+from clore_ai.rental.failover import BUSY, OUTBID, Failover
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clore_ai._flow import Done, Flow
+    from clore_ai._flow import Flow
     from clore_ai.models import Order
     from clore_ai.rental.plan import Offer
     from clore_ai.rental.session import Session
@@ -66,8 +66,8 @@ LOST = (
     "you_already_have_spot_order",
 )
 """Refusals that are about this one offer; nothing was rented."""
-OUTBID = "more is bid there than the limit"
-_ISSUE = "It did not work: "
+_ISSUE, _STOPPED = "It did not work: ", "stopped"
+"""To the service goes only what is wrong with a machine."""
 
 
 def rent(
@@ -87,13 +87,14 @@ def rent(
     Raises:
         NoOffer: no server fits; nothing was rented.
         RentFailed: none was good in as many attempts, or all were lost; nothing of it runs.
-        BudgetError, InvalidInputError, AuthError: nothing of it runs.
+        BudgetError, InvalidInputError, ConfigError, TransportError, AuthError: nothing of it
+            runs. What is wrong on this side (ssh, the key, the network) stops it at once.
         OrderUncertain: an order may exist; none other was rented after it.
         WaitTimeout: an order that was no good was not seen to end; none other was rented after it.
     """
     wish = with_key(session, wish)
-    if wish.verify != "none":
-        yield from _have_ssh()
+    login = wish.verify != "none"
+    yield from preflight.check(session, wish.ssh_key, wish.identity, login=login)
     course = Course(session, wish, tell)
     earlier = yield from _earlier(course)
     if earlier is not None:
@@ -102,16 +103,31 @@ def rent(
         good = yield from _see_to(course, earlier, None)
         if good is not None:
             return good
-    for offer in choice if choice is not None else (yield from find(session, wish)):
-        if course.attempt > wish.attempts:
+    if choice is None:
+        choice = yield from find(session, wish)
+    left = Failover(session, wish, choice)
+    while course.attempt <= wish.attempts and not left.hopeless:
+        offer = yield from left.next()
+        if offer is None:
             break
-        now = yield from _now(course, offer)
-        order = None if now is None else (yield from _create(course, now))
-        if order is not None:
-            good = yield from _see_to(course, order, now, new=True)
-            if good is not None:
-                return good
-    raise RentFailed(_none_good(course), course.events)
+        good = yield from _attempt(course, left, offer)
+        if good is not None:
+            return good
+    raise RentFailed(_none_good(course, left), course.events)
+
+
+def _attempt(course: Course, left: Failover, offer: Offer) -> Flow[Rented | None]:
+    """The order of this offer once it is good; None where it is lost, or was no good."""
+    now = yield from _now(course, offer)
+    if now is None:
+        left.lost(offer, OUTBID)
+        return None
+    with ExitStack() as locks:
+        order = yield from _create(course, left, now, create.Renting(locks, waits=False))
+        if order is None:
+            return None
+        left.tried(offer)
+        return (yield from _see_to(course, order, now, new=True))
 
 
 def with_key(session: Session, wish: Wish) -> Wish:
@@ -125,16 +141,6 @@ def with_key(session: Session, wish: Wish) -> Wish:
         return wish
     text, identity = own_key(session.access.home)
     return wish.but(ssh_key=text, identity=identity)
-
-
-def _have_ssh() -> Flow[None]:
-    done: Done = yield Exec(("ssh", "-V"), b"", 10.0)
-    if done.code == verify.NOT_HERE:
-        raise InvalidInputError(
-            "There is no ssh here to verify a server with. Install openssh-client, or give "
-            'verify="none".',
-            2,
-        )
 
 
 def _earlier(course: Course) -> Flow[Order | None]:
@@ -165,7 +171,9 @@ def _now(course: Course, offer: Offer) -> Flow[Offer | None]:
     return now
 
 
-def _create(course: Course, offer: Offer) -> Flow[Order | None]:
+def _create(
+    course: Course, left: Failover, offer: Offer, renting: create.Renting
+) -> Flow[Order | None]:
     """The order of an offer; None where it is lost, and nothing was rented."""
     session, wish, server_id = course.session, course.wish, offer.server.id
     body = wish.body(server_id, offer.cost.coin, offer.cost.price_per_day)
@@ -183,38 +191,40 @@ def _create(course: Course, offer: Offer) -> Flow[Order | None]:
         most,
         offer.cost.usd_per_coin,
         untold=True,
+        renting=renting,
     )
     course.say("trying", server_id, usd_per_hour=offer.cost.price_usd_per_hour)
-    newest = max((i.id or 0 for i in session.ledger.intents()), default=0)
     try:
-        order = yield from create.create(session, body, terms)
+        return (yield from create.create(session, body, terms))
     except FieldError as exc:
         if exc.maybe_acted or exc.error not in LOST:
             raise
-        course.say("lost", server_id, reason=exc.error)
-        return None
+        reason = exc.error
+    except create.BusyError:
+        reason = BUSY
     except (GeneratorExit, OrderUncertain):
         raise
     except BaseException:
-        yield from _stopped_in_create(course, newest, server_id)
+        yield from _stopped_in_create(course, renting.intent)
         raise
-    return order
+    left.lost(offer, reason)
+    course.say("lost", server_id, reason=reason)
+    return None
 
 
-def _stopped_in_create(course: Course, newest: int, server_id: int) -> Flow[None]:
+def _stopped_in_create(course: Course, intent: Intent | None) -> Flow[None]:
     """What was sent may have been acted on: look for its order, and cancel it."""
     session = course.session
-    mine = [i for i in session.ledger.intents() if (i.id or 0) > newest]
-    for intent in mine:
-        if intent.server_id != server_id or intent.state == "refused":
-            continue
-        order_id = intent.order_id
-        if order_id is None:
-            order = yield from create.settle(session, intent)
-            order_id = None if order is None else order.id
-        if order_id is not None:
-            order = yield from wait.find(session, order_id, include_completed=True)
-            yield from _cancel(course, order, "stopped")
+    if intent is None or intent.state == "refused":
+        return
+    order_id = intent.order_id
+    if order_id is None:
+        order = yield from create.settle(session, intent)
+        order_id = None if order is None else order.id
+    if order_id is not None:
+        order = yield from wait.find(session, order_id, include_completed=True)
+        if order.active:
+            yield from _cancel(course, order, _STOPPED)
 
 
 def _see_to(
@@ -233,16 +243,17 @@ def _see_to(
     except GeneratorExit:
         raise
     except BaseException:
-        yield from _cancel(course, order, "stopped")
+        yield from _cancel(course, order, _STOPPED)
         raise
     if isinstance(good, str):
         course.say("failed", order.server_id or 0, order, reason=good)
-        yield from _cancel(course, order, good)
+        yield from _cancel(course, order, good, (_ISSUE + good)[: check.MAX_ISSUE])
         course.attempt += 1
         return None
     course.say("rented", order.server_id or 0, good.order, seen=good.seen)
     recover.told(session, order.id)
-    return replace(good, spent_usd=course.spent_usd)
+    bad = frozenset(e.server_id for e in course.events if e.what == "failed")
+    return replace(good, spent_usd=course.spent_usd, bad=bad)
 
 
 def _remember(session: Session, order: Order, identity: Path | None) -> None:
@@ -254,8 +265,8 @@ def _remember(session: Session, order: Order, identity: Path | None) -> None:
         session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}.")
 
 
-def _cancel(course: Course, order: Order, reason: str) -> Flow[None]:
-    """End an order and see that it is gone; its reason goes to the service and the ledger.
+def _cancel(course: Course, order: Order, reason: str, issue: str | None = None) -> Flow[None]:
+    """End an order and see that it is gone; `reason` is for the ledger, `issue` for the service.
 
     Raises:
         CloreAPIError: it may still be billed; carries the order where it is `WaitTimeout`.
@@ -272,7 +283,7 @@ def _cancel(course: Course, order: Order, reason: str) -> Flow[None]:
         session.note_trouble(str(exc))
     each = cancel.Cancelling(order.id)
     try:
-        yield from cancel.until_gone(session, [each], (_ISSUE + reason)[: check.MAX_ISSUE])
+        yield from cancel.until_gone(session, [each], issue)
     finally:
         if not each.gone:
             course.say("uncancelled", server_id, order)
@@ -286,16 +297,15 @@ def _cancel(course: Course, order: Order, reason: str) -> Flow[None]:
     course.say("cancelled", server_id, ended)
 
 
-def _none_good(course: Course) -> str:
+def _none_good(course: Course, left: Failover) -> str:
     failed = [e for e in course.events if e.what == "failed"]
-    lost = [e for e in course.events if e.what == "lost"]
+    refused = f" Could not be rented: {left.said()}." if left.reasons else ""
+    if left.hopeless:
+        refused += " It stopped there: three in a row were refused for the same reason."
     if not failed:
-        return (
-            f"All {len(lost)} offers that fit were gone before they could be rented; nothing was "
-            "rented. Try again."
-        )
+        return f"Nothing was rented.{refused} Try again, or ask for less."
     told = "; ".join(f"server {e.server_id}: {e.reason}" for e in failed)
-    text = f"None of {len(failed)} tried was good ({told}). Nothing of it runs."
+    text = f"None of {len(failed)} tried was good ({told}). Nothing of it runs.{refused}"
     if all((e.reason or "").startswith("no SSH") for e in failed):
         text += f" {wait.NO_SSHD} Or your network does not let you out to any port."
     return text

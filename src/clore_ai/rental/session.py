@@ -49,6 +49,8 @@ class Session:
     """On the clock that never jumps."""
     worth: dict[str, float] = field(default_factory=dict[str, float])
     """USD for one coin, as the marketplace last seen implied it."""
+    market_read_at: float | None = None
+    """When offers were last looked for, on the monotonic clock."""
     found: list[Intent] = field(default_factory=list[Intent])
     """Intents whose order a later look has found: their own command had been stopped."""
     trouble: list[str] = field(default_factory=list[str])

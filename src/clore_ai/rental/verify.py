@@ -106,14 +106,14 @@ def promise(of: MarketplaceServer | Order) -> Promise:
     )
 
 
-def look(target: Target, how: Verify, promised: Promise, within_s: float) -> Flow[Seen | str]:
-    """What is found at `target`; a clause where SSH does not log in (yet)."""
+def look(target: Target, how: Verify, promised: Promise, within_s: float) -> Flow[Seen | Done]:
+    """What is found at `target`; how ssh ended where it does not log in (yet), see `why`."""
     script = _SCRIPT if how == "gpu" else _HELLO
     words = target.ssh("sh -s", *ALONE)
     done: Done = yield Exec(words, script.encode(), min(LOGIN_S, within_s))
     text = done.out.decode("utf-8", "replace")
     if done.code != 0 or f"{_MARK}end" not in text:
-        return _why(done)
+        return done
     if how != "gpu":
         return Seen()
     begun = (yield from clock()).mono
@@ -228,7 +228,7 @@ def _written_mb_s(text: str) -> float | None:
     return int(found[1]) / 1e6 / seconds if found and seconds > 0 else None
 
 
-def _why(done: Done) -> str:
+def why(done: Done) -> str:
     """Why SSH did not log in, or did not do what it was told."""
     said = last_line(done.err)
     if done.code is None:

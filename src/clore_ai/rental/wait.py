@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_ai._flow import Flow, Instant, Sleep, clock, probe
+from clore_ai._flow import Flow, Instant, NoWayOutError, Sleep, clock, probe
 from clore_ai.exceptions import (
     CloreAPIError,
     InvalidInputError,
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BOOT_DEADLINE_S = 480.0
 _RECHECK_S = 5.0
+_HERE_FOR_S = 3.0
+"""So long there must be no way out of this machine: a network that comes back has time to."""
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _LATE_BY = 0.1
 """SSH is noticed at most this share of the wait too late, within the two pauses above."""
@@ -38,17 +40,27 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
         NotFoundError: there is no such order.
         OrderEnded: it ended meanwhile; carries the order.
         WaitTimeout: no answer in `timeout_s`; carries the order, which is still billed.
+        NoWayOutError: this machine is why; the order is still billed.
         InvalidInputError: the order has no port 22.
     """
     start = (yield from clock()).mono
     order, checked = yield from _first(session, order_id, start)
+    stuck_since: float | None = None
     while True:
         now = (yield from clock()).mono
         if order.ssh_port is None or now - checked.mono >= _RECHECK_S:
             order, checked = yield from _check(session, order_id, order)
         left = timeout_s - (now - start)
         if order.ssh_port is not None:
-            host = yield from probe(order.ssh_hosts, order.ssh_port, max(0.1, min(5.0, left)))
+            host = None
+            try:
+                host = yield from probe(order.ssh_hosts, order.ssh_port, max(0.1, min(5.0, left)))
+                stuck_since = None
+            except NoWayOutError as exc:
+                stuck_since = now if stuck_since is None else stuck_since
+                if now - stuck_since >= _HERE_FOR_S or left <= 0:
+                    exc.args = (f"{exc} Order {order_id} is still billed: clore cancel {order_id}",)
+                    raise
             if host is not None:
                 order.ssh_hosts.remove(host)
                 order.ssh_hosts.insert(0, host)

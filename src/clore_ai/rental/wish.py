@@ -53,6 +53,8 @@ class Wish:
     """Or the most to bid, USD per **hour**: it is rented at the lowest bid that wins."""
     sort: Sort = "price"
     """Which offer is the best: the cheapest, fees in, unless said otherwise."""
+    avoid: frozenset[int] = frozenset()
+    """Servers that are not taken, whatever they cost: where this job was lost before, say."""
 
     image: str = DEFAULT_IMAGE
     ports: Mapping[str, str] = field(default_factory=lambda: dict(_SSH_PORT))
