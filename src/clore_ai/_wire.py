@@ -23,7 +23,7 @@ from clore_ai.exceptions import (
     RateLimitError,
     ResponseError,
 )
-from clore_ai.models import MyServer, Order, ServerConfig, SpotMarket, Wallet
+from clore_ai.models import MyServer, Order, Orders, ServerConfig, SpotMarket, Wallet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -136,14 +136,20 @@ def server_config(server_name: str) -> Call[ServerConfig]:
     )
 
 
-def my_orders(*, include_completed: bool = False) -> Call[list[Order]]:
+def my_orders(*, include_completed: bool = False) -> Call[Orders]:
     """``GET my_orders``."""
     return Call(
         "GET",
         "my_orders",
-        lambda b: models(Order, _list(b, "orders", "my_orders")),
+        _orders,
         params={"return_completed": "true"} if include_completed else None,
     )
+
+
+def _orders(body: Body) -> Orders:
+    found = Orders(models(Order, _list(body, "orders", "my_orders")))
+    found.unread = len(as_list(body.get("orders")) or ()) - len(found)
+    return found
 
 
 def create_order(body: Mapping[str, object]) -> Call[Body]:

@@ -8,6 +8,7 @@ CloreAPIError
 ├── RateLimitError         code 5: still refused after `max_retries` waits
 ├── FieldError             code 6: the reason is in `error`, e.g. "server-already-rented"
 ├── ResponseError          an answer that is not what the service is known to send
+│   └── OrderUnlisted      an order that the service does not list now; it may run all the same
 ├── TransportError         no answer: `maybe_acted` says whether the request may have been acted on
 ├── NotFoundError          an order or a server that is not in the service's lists
 │   └── NoOffer            no server meets a wish; carries `lack`
@@ -48,6 +49,7 @@ __all__ = [
     "NotFoundError",
     "OrderEnded",
     "OrderUncertain",
+    "OrderUnlisted",
     "RateLimitError",
     "RentFailed",
     "ResponseError",
@@ -117,6 +119,10 @@ class ResponseError(CloreAPIError):
     """An answer that is not JSON, or lacks what it should hold."""
 
 
+class OrderUnlisted(ResponseError):  # noqa: N818 - what happened
+    """The service does not list an order that is known to run. It may run, and be billed."""
+
+
 class TransportError(CloreAPIError):
     """No answer came. `maybe_acted` is False only where the request surely never arrived."""
 
@@ -170,11 +176,15 @@ class BudgetError(CloreAPIError):
 
 
 class OrderEnded(CloreAPIError):  # noqa: N818 - what happened, as 004's users would say it
-    """An order ended while it was waited for. `order` is its last known state."""
+    """An order ended while it was waited for.
 
-    def __init__(self, message: str, order: Order) -> None:
+    `order` is its last known state; `reason` why it ended, as `clore ledger` shows it, or None.
+    """
+
+    def __init__(self, message: str, order: Order, reason: str | None = None) -> None:
         super().__init__(message)
         self.order = order
+        self.reason = reason
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.order), self.__dict__

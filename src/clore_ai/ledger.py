@@ -62,6 +62,7 @@ _STEPS = (
         PRIMARY KEY (account, unit, per))
     """,
     STEP,
+    "ALTER TABLE intents ADD COLUMN missing_at REAL",
 )
 
 
@@ -113,6 +114,8 @@ class Intent:
     """In the coin, without fees, as the service last said."""
     seen_at: float | None = None
     """When the service was last seen to list it."""
+    missing_at: float | None = None
+    """Since when it does not, by looks that count (`rental.gone`)."""
     ended_at: float | None = None
     """None while it runs, as far as is known."""
     untold: bool = False
@@ -258,6 +261,8 @@ class Ledger:
         another `started_at`, makes room.
         """
         started_at = changes.get("started_at", intent.started_at)
+        if intent.state != "created":  # it may say why its order was not known
+            changes = {"reason": None, **changes}
         changes = {**changes, "order_id": order_id, "state": "created"}
         with self._database.transaction() as db:
             holder = self._select(db, "order_id = ?", order_id)

@@ -127,6 +127,8 @@ class Api:
         fields = as_object(orjson.loads(raw)) or {}
         if fault.kind == "missing_fields":
             return Answer(answer.status, oddities.without(fields, fault.fields))
+        if fault.kind == "missing_rows":
+            return Answer(answer.status, oddities.without_rows(fields, fault.fields))
         return Answer(answer.status, oddities.odd(fields, fault.fields, self.faults.draw))
 
 

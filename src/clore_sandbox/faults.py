@@ -37,6 +37,7 @@ RequestFaultKind = Literal[
     "truncated_json",  # acts, and answers half of the body
     "missing_fields",  # acts, and answers without `fields`; none named: {"code":0} alone
     "odd_fields",  # acts, and answers with `fields` odd; none named: one in four, drawn
+    "missing_rows",  # acts, and its lists lack the records with the ids in `fields`; none: all
 ]
 OrderFaultKind = Literal[
     "never_boots",  # deploying for ever
@@ -50,7 +51,8 @@ FaultKind = Union[RequestFaultKind, OrderFaultKind]
 REQUEST_KINDS: tuple[str, ...] = get_args(RequestFaultKind)
 ORDER_KINDS: tuple[str, ...] = get_args(OrderFaultKind)
 #: What befalls the body of an answer: it is needed as JSON, not compressed.
-BODY_KINDS = frozenset({"truncated_json", "missing_fields", "odd_fields"})
+BODY_KINDS = frozenset({"truncated_json", "missing_fields", "odd_fields", "missing_rows"})
+_NAMING = ("missing_fields", "odd_fields", "missing_rows")
 _DEFAULT_DELAY_S = 2.0
 
 
@@ -183,5 +185,5 @@ def _check(
         raise ValueError("delay_s is a number of seconds, not below 0")
     if isinstance(fields, str):
         raise ValueError("fields is a list of names")  # noqa: TRY004 - one kind of error for all
-    if fields and kind not in ("missing_fields", "odd_fields"):
-        raise ValueError(f"fields go with missing_fields and odd_fields, not with {kind}")
+    if fields and kind not in _NAMING:
+        raise ValueError(f"fields go with {', '.join(_NAMING)}, not with {kind}")

@@ -1,4 +1,4 @@
-"""Answers made worse: fields that are missing, fields that are odd; pure.
+"""Answers made worse: fields or records that are missing, fields that are odd; pure.
 
 The odd values are of the kinds that api.md section 3 reports of the real service ("Odd values that
 are real"): numbers that are text or null, names behind a space, lists inside lists, null for an
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.values import JsonObject
 
-__all__ = ["odd", "without"]
+__all__ = ["odd", "without", "without_rows"]
 
 #: Not touched unless named: the envelope, and what tells one record from another.
 _KEPT = frozenset({"code", "error", "id", "si", "servers", "orders", "wallets", "market", "config"})
@@ -33,6 +33,18 @@ def without(body: JsonObject, fields: Sequence[str]) -> JsonObject:
         name: _each(value, lambda inner: without(inner, fields))
         for name, value in body.items()
         if name not in fields
+    }
+
+
+def without_rows(body: JsonObject, ids: Sequence[str]) -> JsonObject:
+    """The body, its lists without the records that have these ids; of none given, empty."""
+
+    def stays(record: object) -> bool:
+        return bool(ids) and str((as_object(record) or {}).get("id")) not in ids
+
+    return {
+        name: value if (rows := as_list(value)) is None else [row for row in rows if stays(row)]
+        for name, value in body.items()
     }
 
 

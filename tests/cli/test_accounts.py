@@ -82,8 +82,8 @@ def test_what_stands_under_another_key_is_named(renter: Renter) -> None:
     other = keyed(renter, renter.market.create_account({"USD-Blockchain": 10}))
     other.secrets = [renter.key]
     named = (
-        f"Under another key (…{renter.key[-4:]}): 1 order that may still run and a budget of 50 USD "
-        "a day. To look: clore orphans"
+        f"Under another key (…{renter.key[-4:]}): 1 order that may still run and a budget of "
+        "50 USD a day. To look: clore orphans"
     )
     none = {
         "budget": "No budget.",

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clore_sandbox.oddities import odd, without
+from clore_sandbox.oddities import odd, without, without_rows
 
 ROW = {"id": 7, "tcp_ports": ["22:1"], "specs": {"gpu": "1x A", "ram": 8.5}, "online": True}
 BODY = {"orders": [ROW, ROW], "limit": 999, "code": 0}
@@ -19,6 +19,13 @@ def test_named_fields_go_missing_at_any_depth():
         "code": 0,
     }
     assert without(BODY, []) == {"code": 0}
+
+
+def test_named_records_go_missing_or_all_of_them():
+    """From the lists of the answer; the envelope and what is in a record stay."""
+    body = {**BODY, "orders": [ROW, {**ROW, "id": 8}]}
+    assert without_rows(body, ["7"]) == {**body, "orders": [{**ROW, "id": 8}]}
+    assert without_rows(body, []) == {**body, "orders": []}
 
 
 def test_named_fields_are_odd_and_nothing_else():

@@ -9,6 +9,7 @@ import os
 import posixpath
 import shlex
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING
 
 from clore_ai import _programs
@@ -63,6 +64,7 @@ def fetch(
     *,
     most: int = MOST_BYTES,
     most_files: int = MOST_FILES,
+    kept_since: float = inf,
     stopped: Stopped = lambda: False,
 ) -> Fetched:
     """Bring what changed of these files and folders back, to the same names below `goal`.
@@ -74,6 +76,7 @@ def fetch(
         goal: the folder here; it is there.
         most: bytes that the outputs may hold in all.
         most_files: likewise.
+        kept_since: a file that was changed here since then, and is newer than the machine's, stays.
         stopped: whether to leave off.
 
     Raises:
@@ -85,7 +88,8 @@ def fetch(
     tops = [os.fsencode(each) for each in names]
     here = {entry.path: entry.path for entry in listed.entries}
     with _tree(goal, [names_of(top) for top in tops]) as tree:
-        found = _brought(ssh, place, listed, tree, here, tops, (most, most_files), stopped)
+        bounds = most, most_files
+        found = _brought(ssh, place, listed, tree, here, tops, bounds, stopped, kept_since)
     # Only of what was asked for: the machine may name anything as missing.
     found.missing = [name for name, top in zip(names, tops) if top in listed.missing]
     return found
@@ -164,6 +168,7 @@ def _brought(
     tops: Sequence[bytes],
     bounds: tuple[int, int],
     stopped: Stopped,
+    kept_since: float = inf,
 ) -> Fetched:
     found = Fetched()
     most, most_files = bounds
@@ -178,15 +183,15 @@ def _brought(
             found.refused[plain(entry.path)] = "it was not asked for"
             continue
         why = refusal(entry, goal, top)
-        if why is None and entry.is_folder:
-            why = _made(tree, goal)
+        known = None if why or entry.is_folder else tree.state(names_of(goal))
+        why = why or _why_not(tree, entry, goal, known, kept_since)
         if why is not None:
             found.refused[plain(entry.path)] = why
         if why is not None or entry.is_folder:
             continue
         size = 0 if entry.is_link else entry.size
         sizes, files = sizes + size, files + 1
-        if is_same(tree.state(names_of(goal)), entry):
+        if is_same(known, entry):
             most -= size
         else:
             # One that may still change gets a time that makes the next fetch bring it again.
@@ -199,6 +204,21 @@ def _brought(
         follow = "" if listed.is_folder else "h"
         _streamed(ssh, place, wanted, tree, max(most, 0), follow, found, stopped)
     return found
+
+
+def _why_not(
+    tree: Tree,
+    entry: listing.Entry,
+    goal: bytes,
+    known: os.stat_result | None,
+    kept_since: float,
+) -> str | None:
+    """Why it can't come to its place here; a folder is made."""
+    if entry.is_folder:
+        return _made(tree, goal)
+    if known is not None and known.st_mtime_ns > max(entry.mtime_ns, kept_since * 1e9):
+        return "it was changed here, and is newer"
+    return None
 
 
 def _tree(root: Path, own: Sequence[tuple[bytes, ...]] = ()) -> Tree:

@@ -6,7 +6,6 @@ The machine needs a shell, `tar`, `stat` and `xargs`, as every image has them, b
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import stat
 from contextlib import suppress
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from clore_ai import _programs
 from clore_ai._flow import Exec
-from clore_ai._ssh import listing, send
-from clore_ai._ssh.failures import CopyFailedError, FullError, cut, failed
+from clore_ai._ssh import listing, room, send
+from clore_ai._ssh.failures import CopyFailedError, CutError, FullError, cut, failed
 from clore_ai._ssh.listing import LONGEST
 from clore_ai._ssh.listing import SILENT_S as LISTS_SILENT_S
 from clore_ai._ssh.listing import WITHIN_S as LISTS_WITHIN_S
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from clore_ai._ssh.pulled import Ssh, Stopped
 
 _ASKS_WITHIN_S = 30.0
-_LITTLE_KB = 64
 
 
 def put(
@@ -56,7 +54,12 @@ def put(
     Raises:
         CutError, FullError, CopyFailedError: they are not all there.
     """
-    there = _there(ssh, place, [name for _, name in files], stopped)
+    try:
+        there = _there(ssh, place, [name for _, name in files], stopped)
+    except CutError:
+        raise
+    except CopyFailedError as exc:
+        raise _full(ssh, place, 0, stopped) or exc from exc
     base = os.fsencode(folder)
     going: list[tuple[bytes, bytes]] = []
     size = 0
@@ -111,10 +114,14 @@ def _not_there(ssh: Ssh, place: str, done: Done, size: int, stopped: Stopped) ->
     """Why an upload failed. What another program says in words decides nothing."""
     if not done.flooded and done.code in (None, SSH_FAILED):
         return cut(done)
-    asked = _programs.run(Exec(ssh(f"df -Pk {place}"), b"", _ASKS_WITHIN_S), stopped)
-    cells = asked.out.decode("utf-8", "replace").strip().rpartition("\n")[2].split()
-    is_number = len(cells) > 3 and re.fullmatch("[0-9]{1,18}", cells[3]) is not None  # noqa: PLR2004 - df's fourth
-    free_kb = int(cells[3]) if is_number else None
-    if free_kb is not None and free_kb < max(_LITTLE_KB, size // 1024 + _LITTLE_KB):
-        return FullError("the machine's disk is full", there=True)
-    return failed(done)
+    return _full(ssh, place, size, stopped) or failed(done)
+
+
+def _full(ssh: Ssh, place: str, size: int, stopped: Stopped) -> FullError | None:
+    """Is a disk there too full for so many bytes?"""
+    question = room.question(place, f'"$(dirname -- {place})"')
+    asked = _programs.run(Exec(ssh(question), b"", _ASKS_WITHIN_S), stopped)
+    free_kb = room.least_free_kb(asked.out)
+    if free_kb is None or free_kb >= size // 1024 + room.LITTLE_KB:
+        return None
+    return FullError("the machine's disk is full", there=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from clore_ai.cli import _output, _recover, _units
@@ -37,9 +37,27 @@ def connect(*, ask: bool = True) -> Generator[CloreAI]:
             unshared.clear()
             raise
         finally:
-            for sentence in api.session.trouble or unshared[:1]:
+            for sentence in (*api.session.ended.values(), *(api.session.trouble or unshared[:1])):
                 _output.note(sentence)
             _warn(api)
+
+
+def none(api: CloreAI, said: str) -> int:
+    """Say that the list of orders holds none, if it was read whole; the exit code."""
+    from clore_ai.exceptions import ConfigError  # noqa: PLC0415 - not for --help
+
+    unlisted: list[int] = []
+    with suppress(ConfigError):  # said already
+        running = api.ledger.running() if api.ledger.begun() else []
+        unlisted = api.session.looks.unlisted(i.order_id or 0 for i in running)
+    if not (api.session.unread or unlisted):
+        _output.note(said)
+    return status(api)
+
+
+def status(api: CloreAI) -> int:
+    """The exit code of a command that lists orders: 1 if some could not be read."""
+    return 1 if api.session.unread else 0
 
 
 def _warn(api: CloreAI) -> None:
@@ -60,6 +78,12 @@ def _warn(api: CloreAI) -> None:
         running, balances = api.ledger.running(), api.ledger.balances()
     except ConfigError:
         return  # said already, by whatever needed the ledger
+    unlisted = api.session.looks.unlisted(i.order_id or 0 for i in running)
+    if unlisted:
+        _output.note(
+            f"The service does not list order {', '.join(map(str, unlisted))} now, which the "
+            "ledger has running: it may be billed. Look again in half a minute: clore orders"
+        )
     latest = {b.coin: (b.at, b.balance) for b in balances}
     for line in (warn.of_leases(running, now.wall), warn.of_wallets(running, latest, now.wall)):
         if line is not None:

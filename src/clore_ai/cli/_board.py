@@ -161,12 +161,12 @@ class Board:
             # A line for the ^C that a terminal shows: beside a full row it would take another.
             self._live.update(Group(table, ""), refresh=True)
 
-    def show(self, rows: list[Row]) -> None:
+    def show(self, rows: list[Row], *, whole: bool = True) -> None:
         """The state of a look: the table, or a line an order on stdout."""
         if self._live is not None:
             self.draw(rows)
             return
-        if not rows:
+        if not rows and whole:
             _output.note("No active orders.")
         for each in rows:
             _output.line(

@@ -36,6 +36,8 @@ _BY_REASON = {
     "order_not_active": ("order_ended", 4),
     "not_enough_balance": ("balance", 7),
 }
+_WALLET_EMPTY = "wallet empty"
+"""As `rental.ending` has it, which is slow to import."""
 _BY_CLASS: list[tuple[type[Exception], str, int]] = [
     (e.BudgetError, "budget", 7),
     (e.OrderUncertain, "order_uncertain", 9),
@@ -55,6 +57,7 @@ _BY_CLASS: list[tuple[type[Exception], str, int]] = [
 
 
 _NEXT: list[tuple[type[Exception], str]] = [
+    (e.OrderUnlisted, " Look again in half a minute: clore orders"),
     (e.ResponseError, " Try again in a minute; if it stays so, look at CLORE_BASE_URL."),
     (e.DBError, " Try again in a minute."),
     (e.TransportError, " Look at the network and at CLORE_BASE_URL, then try again."),
@@ -164,6 +167,8 @@ def tell(as_json: bool, exc: e.CloreAPIError) -> int:  # noqa: FBT001 - as the c
     code, status = _BY_REASON.get(exc.error or "") or next(
         (code, status) for kind, code, status in _BY_CLASS if isinstance(exc, kind)
     )
+    if isinstance(exc, e.OrderEnded) and exc.reason == _WALLET_EMPTY:
+        status = _BY_REASON["not_enough_balance"][1]
     facts: dict[str, Any] = {"error": exc.error, "api_code": exc.code}
     order = getattr(exc, "order", None)
     if order is not None:

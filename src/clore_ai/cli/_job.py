@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clore_ai.jobs import Ending, Job, Jobs
     from clore_ai.jobs.engine import Engine
 
-NOT_FOUND, HUNG_UP, LOST = 127, 129, 1
+NOT_FOUND, HUNG_UP, LOST, NO_MONEY = 127, 129, 1, 7
 _GONE = "order_not_active", "order_dont_exist", "you_dont_own_this_order"
 _LOOKS_S, _LOOK_AGAIN_S, _LEAVES_S = 0.2, 0.02, 60.0
 """Who only looks whether a job is watched has its lock for an instant; who leaves it may first have
@@ -97,7 +97,8 @@ def _through(
         _output.note(f"Job {job.id} was not started: the clore that began it was stopped.")
         return close(api, jobs, job) or LOST
     if job.over and (job.fetched or job.state != "ended"):  # its machine is all that is left
-        return close(api, jobs, job, lost=job.state == "lost") or job.code or 0
+        is_lost = job.state == "lost"
+        return close(api, jobs, job, lost=is_lost) or job.code or (lost_code(job) if is_lost else 0)
     watching = job.state == "running"
     try:
         jobs.save(job)
@@ -145,8 +146,22 @@ def finish(api: CloreAI, jobs: Jobs, job: Job, ending: Ending, console: Console)
     if ending == "stopped":
         return INTERRUPTED if console.interrupted else code
     if ending == "lost":
-        return code or LOST
+        return code or job.code or lost_code(job)
     return code or job.code or 0
+
+
+def lost_code(job: Job) -> int:
+    """The exit code of a job that is lost and left none."""
+    from clore_ai.rental.ending import WALLET  # noqa: PLC0415 - not for --help
+
+    return NO_MONEY if job.why == WALLET else LOST
+
+
+def was_meant(job: Job) -> bool:
+    """Did its order end for a reason that is no host's loss?"""
+    from clore_ai.rental.ending import MEANT  # noqa: PLC0415 - not for --help
+
+    return job.why in MEANT
 
 
 def close(api: CloreAI, jobs: Jobs, job: Job, *, lost: bool = False) -> int:
@@ -237,6 +252,7 @@ def row(job: Job, state: str | None = None) -> dict[str, Any]:
         "seconds": None if ended is None else ended - job.begun_at,
         "cancels": job.cancels,
         "cancelled": job.cancelled,
+        "why": job.why,
     }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _exit, _output, _units
-from clore_ai.cli._account import connect
+from clore_ai.cli._account import connect, none, status
 from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     if options["as_json"]:
         _output.data([row(each) for each in done])
     errors = [each.error for each in done if each.error is not None]
-    return max((_exit.tell(options["as_json"], error) for error in errors), default=0)
+    codes = [_exit.tell(options["as_json"], error) for error in errors]
+    return max([*codes, status(api) if everything else 0])
 
 
 def _running(api: CloreAI, *, others: bool, yes: bool) -> list[int]:
@@ -89,7 +90,7 @@ def _running(api: CloreAI, *, others: bool, yes: bool) -> list[int]:
         )
     todo = mine + unknown if others else mine
     if not todo:
-        _output.note("No active orders of this ledger." if unknown else "No active orders.")
+        none(api, "No active orders of this ledger." if unknown else "No active orders.")
     elif not yes:
         asked = [f"{_count(mine)} of this ledger ({_listed(mine)})"] if mine else []
         if others and unknown:
@@ -106,15 +107,21 @@ def _listed(ids: Sequence[int]) -> str:
     return ", ".join(map(str, ids))
 
 
-def end(api: CloreAI, ids: Sequence[int], issue: str | None, timeout_s: float) -> list[Cancelling]:
-    """Cancel these orders and say what each cost; what became of each.
+def end(
+    api: CloreAI,
+    ids: Sequence[int],
+    issue: str | None,
+    timeout_s: float,
+    why: str = "cancelled here",
+) -> list[Cancelling]:
+    """Cancel these orders and say what each cost; what became of each. `why`: for the ledger.
 
     Raises:
         KeyboardInterrupt: saying which of them may still run.
     """
     from clore_ai.rental import cancel  # noqa: PLC0415 - not for --help
 
-    todo = [cancel.Cancelling(order_id) for order_id in ids]
+    todo = [cancel.Cancelling(order_id, why=why) for order_id in ids]
     try:
         api.drive(cancel.until_gone(api.session, todo, issue, timeout_s))
     except KeyboardInterrupt:

@@ -48,7 +48,7 @@ def command(limit: int, as_json: bool) -> None:  # noqa: FBT001 - an option
             [
                 str(job.id),
                 str(job.order_id or "-"),
-                states.get(job.id, job.state),
+                states.get(job.id, job.state) + (f" ({job.why})" if job.why else ""),
                 "-" if job.code is None else str(job.code),
                 _units.duration((job.ended_at or time.time()) - job.begun_at),
                 _short(job),

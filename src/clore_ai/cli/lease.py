@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _others, _output, _units
-from clore_ai.cli._account import connect
+from clore_ai.cli._account import connect, none, status
 from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 @click.group(invoke_without_command=True)
 @_output.json_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - an option
+def command(ctx: click.Context, as_json: bool) -> int:  # noqa: FBT001 - an option
     """Show when your orders end, and change it.
 
     The service does not know leases: `clore reap` cancels what is past its own.
     """
     if ctx.invoked_subcommand is not None:
-        return
+        return 0
     from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
     from clore_ai.rental import look  # noqa: PLC0415 - likewise
 
@@ -38,7 +38,7 @@ def command(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - an opt
     if as_json:
         _output.data([_row(order.id, kept.get(order.id), now) for order in orders])
     elif not orders:
-        _output.note("No active orders.")
+        return none(api, "No active orders.")
     else:
         _output.table(
             [">ID", ">Server", "Ends", ">Left", ">At most $"],
@@ -47,6 +47,7 @@ def command(ctx: click.Context, as_json: bool) -> None:  # noqa: FBT001 - an opt
                 for order in orders
             ],
         )
+    return status(api)
 
 
 @command.command()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _board, _output
-from clore_ai.cli._account import connect
+from clore_ai.cli._account import connect, status
 from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TICK_S = 0.5
 _CANCEL_WITHIN_S = 60.0
+_NO_MONEY, _WALLET_EMPTY = 7, "wallet empty"
 
 
 @click.command()
@@ -67,7 +68,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
         state = monitor.Monitor(ids, idle_s, options["others"])
         loop = _Loop(api, state, feeds, as_json=options["as_json"])
         try:
-            loop.run(options["every"], once=options["once"])
+            return loop.run(options["every"], once=options["once"])
         except KeyboardInterrupt as exc:
             _output.note(str(exc) or loop.left())
         finally:
@@ -86,9 +87,13 @@ class _Loop:
         self.board = _board.Board(live=not as_json and sys.stdout.isatty())
         self.usd_h: dict[int, float | None] = {}
         self.idle_said: set[int] = set()
+        self.code = 0
 
-    def run(self, every_s: float, *, once: bool) -> None:
-        """Go on until all orders that were named have ended; with `once`, look once."""
+    def run(self, every_s: float, *, once: bool) -> int:
+        """Go on until all orders that were named have ended; with `once`, look once.
+
+        The exit code: 1 if some of a single look could not be read, 7 if a wallet ended an order.
+        """
         from clore_ai.rental import overview  # noqa: PLC0415 - not for --help
 
         state = overview.Watching(self.monitor, every_s, readings=self.feeds, tell=self.board.say)
@@ -106,10 +111,11 @@ class _Loop:
                 if view.looked:
                     self._show()
                 if once or state.over:
-                    return
+                    return status(self.api) if once else self.code
                 self.board.draw(self._rows())
         if state.failure is not None:
             raise state.failure
+        return self.code
 
     def left(self) -> str:
         """What Ctrl-C leaves behind."""
@@ -164,8 +170,11 @@ class _Loop:
 
     def _tell(self, events: Sequence[Event]) -> None:
         for event in events:
-            self._line({"event": event.what, "order_id": event.order_id, "message": event.message})
+            line = {"event": event.what, "order_id": event.order_id, "message": event.message}
+            self._line(line if event.reason is None else {**line, "reason": event.reason})
             self.board.say(event.message)
+            if event.reason == _WALLET_EMPTY:
+                self.code = _NO_MONEY
 
     def _rows(self) -> list[_board.Row]:
         now = self._now()
@@ -181,7 +190,7 @@ class _Loop:
                       for order_id, seen in self.monitor.seen.items()]  # fmt: skip
             self._line({"event": "status", "orders": states})
         else:
-            self.board.show(rows)
+            self.board.show(rows, whole=not self.api.session.unread)
 
     def _now(self) -> float:
         from clore_ai._flow import clock  # noqa: PLC0415 - not for --help

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _others, _output, _units
-from clore_ai.cli._account import connect
+from clore_ai.cli._account import connect, none, status
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -17,26 +17,29 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--completed", is_flag=True, help="Orders that ended too.")
 @_output.json_option
-def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
+def command(completed: bool, as_json: bool) -> int:  # noqa: FBT001 - options
     """List your orders.
 
     What runs, what it costs without fees, how to reach it.
     """
     from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import look  # noqa: PLC0415 - likewise
 
     with connect() as api:
         orders = api.my_orders(include_completed=completed)
         rates = rates_of(api, orders)
         now = api.drive(clock()).wall
+        why = look.reasons(api.session, orders)
         if not orders:
             _others.note(api)
     usd_h = {o.id: usd_per_hour(o, rates) for o in orders}
     if as_json:
-        _output.data([row(o, usd_h[o.id]) for o in orders])
-        return
+        _output.data([row(o, usd_h[o.id]) | {"why": why.get(o.id)} for o in orders])
+        return status(api)
     if not orders:
-        _output.note("No orders." if completed else "No active orders (ended ones: --completed).")
-        return
+        return none(
+            api, "No orders." if completed else "No active orders (ended ones: --completed)."
+        )
     _output.table(
         [">ID", ">Server", "GPU", "Type", "Status", ">Price/day", ">$/h", ">$/day", ">Spent",
          "Coin", ">Time", "SSH"],
@@ -46,7 +49,7 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
                 str(o.server_id or "-"),
                 _units.gpu(o.gpu_model),
                 o.type or "-",
-                o.status or "-",
+                why.get(o.id) or o.status or "-",
                 _units.coin(o.price),
                 *_both(usd_h[o.id]),
                 _units.coin(o.spend),
@@ -60,6 +63,7 @@ def command(completed: bool, as_json: bool) -> None:  # noqa: FBT001 - options
     )  # fmt: skip
     if any(o.active for o in orders):
         _output.note("Open a shell: clore ssh ID. Stop paying: clore cancel ID")
+    return status(api)
 
 
 def rates_of(api: CloreAI, orders: list[Order]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _others, _output, _units
-from clore_ai.cli._account import connect
+from clore_ai.cli._account import connect, none, status
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -54,9 +54,9 @@ def command(*, adopt: str | None, close: int | None, yes: bool, check: bool, as_
         if mine + others:
             _show(mine + others)
         if not mine:
-            _output.note("None: the ledger and your orders agree.")
+            none(api, "None: the ledger and your orders agree.")
         _budgets(found)
-    return _SOME if check and mine else 0
+    return _SOME if check and mine else status(api)
 
 
 def _adopt(api: CloreAI, order_id: int | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _exit, _follow, _job, _others, _output, cancel
-from clore_ai.cli._account import connect
+from clore_ai.cli._account import connect, none, status
 from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _GONE_WITHIN_S = 60.0
 _FAILED = 1
+_ENDING: dict[str, str] = {"lease": "lease over", "max_cost": "--max-cost reached"}
+"""As `rental.ending` has them, which is slow to import."""
 
 
 @click.command()
@@ -41,13 +43,13 @@ def command(every: float | None, dry_run: bool, as_json: bool) -> int:  # noqa: 
             _loop(api, every, dry_run=dry_run, as_json=as_json)
             return 0
         events: list[dict[str, Any]] = []
-        status = _once(api, events.append, dry_run=dry_run, as_json=as_json, wait=True)
+        worst = _once(api, events.append, dry_run=dry_run, as_json=as_json, wait=True)
         if as_json:
             _output.data(events)
         elif not events:
-            _output.note("No order is over.")
+            none(api, "No order is over.")
             _others.note(api)
-        return status
+        return max(worst, status(api))
 
 
 def _once(
@@ -73,7 +75,7 @@ def _once(
         event |= {"ends_at": over.intent.ends_at, "cost_usd": over.cost_usd, "at": now}
         _output.note(f"Order {order_id} {_why(over)}.")
         if not dry_run:
-            (done,) = cancel.end(api, [order_id], None, _GONE_WITHIN_S)
+            (done,) = cancel.end(api, [order_id], None, _GONE_WITHIN_S, _ENDING[over.reason])
             event |= {"event": "cancelled" if done.gone else "failed", **cancel.row(done)}
             if done.error is not None:
                 worst = max(worst, _exit.tell(as_json, done.error))

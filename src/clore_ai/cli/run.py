@@ -113,6 +113,8 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
                 )  # fmt: skip
             if not (options["retries"] and left and job.state == "lost" and job.cancelled):
                 break
+            if _job.was_meant(job):
+                break
             if console.interrupted or wish is None or rented is None:
                 break
             bad = rented.bad | {rented.order.server_id or 0}

@@ -87,12 +87,13 @@ class Copier:
             write_private(sent, json.dumps(now))
         return went
 
-    async def fetch(self, outputs: Sequence[str], most: int) -> Fetched:
+    async def fetch(self, outputs: Sequence[str], most: int, kept_since: float) -> Fetched:
         """Bring these folders or files back, as they are now.
 
         Args:
             outputs: below the folder.
             most: bytes that they may hold in all.
+            kept_since: a file that was changed here since then, and is newer, stays.
 
         Raises:
             Lost, NoRoomError, CopyError: they are not all here.
@@ -100,8 +101,9 @@ class Copier:
 
         def come(stopped: Callable[[], bool]) -> Fetched:
             return fetch(
-                self.line.words, self._place, outputs, self.folder, most=most, stopped=stopped
-            )
+                self.line.words, self._place, outputs, self.folder,
+                most=most, kept_since=kept_since, stopped=stopped,
+            )  # fmt: skip
 
         return await self._done(come, "fetch the outputs")
 

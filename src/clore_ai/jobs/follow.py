@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from clore_ai._text import plain
 from clore_ai.jobs import remote
@@ -30,10 +30,17 @@ class Follower:
     Args:
         running: the script; to be ended by `end`.
         waits: does it wait for the job's end? Else it has no reason to say that it is alive.
+        heard: is called when it says something; not where it promises output and sends none.
     """
 
-    def __init__(self, running: Running, *, waits: bool = True) -> None:
-        self._running, self._waits = running, waits
+    def __init__(
+        self,
+        running: Running,
+        *,
+        waits: bool = True,
+        heard: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._running, self._waits, self._heard = running, waits, heard
         self.last: remote.Word | None = None
         """The last word but ``alive``."""
         self.other = ""
@@ -86,3 +93,5 @@ class Follower:
                     self.heard_at = time.monotonic()
                 if word.what != "alive":
                     self.last = word
+                elif self._waits:
+                    self._heard()

@@ -40,16 +40,13 @@ _CHUNK = 1 << 20
 class Lost(Exception):  # noqa: N818 - what happened
     """The connection is gone; what was asked for last may have been done.
 
-    `moved`: did something come of it before?
+    `moved`: did something come of it before? `shut`: ssh gave up by itself, at the start.
     """
 
-    def __init__(self, message: str, *, moved: bool = False) -> None:
+    def __init__(self, message: str, *, moved: bool = False, shut: bool = False) -> None:
         super().__init__(message)
         self.moved = moved
-
-
-class NoWayInError(CloreAPIError):
-    """The machine's SSH answers, and lets us not in."""
+        self.shut = shut
 
 
 class Line:
@@ -79,8 +76,7 @@ class Line:
         """Connect.
 
         Raises:
-            Lost: it can't be reached, at least not now.
-            NoWayInError: it takes no key of ours.
+            Lost: it can't be reached, or lets us not in, at least not now.
         """
         self._folder = _socket_folder(self._home)
         path = self._folder / "s"
@@ -161,7 +157,7 @@ class Line:
     async def _check(self, path: Path) -> None:
         if not self.up and self._reading is not None:
             await asyncio.wait([self._reading], timeout=_LEFT_S)
-            raise self._refused()
+            raise Lost(plain(self._said) or "ssh ended", shut=True)
         if not path.exists():  # noqa: ASYNC240 - in memory
             raise Lost(f"no answer in {OPEN_WITHIN_S:.0f} s")
 
@@ -169,20 +165,6 @@ class Line:
         if master.stderr is not None:
             while piece := await master.stderr.read(4096):
                 self._said = (self._said + piece)[-4096:]
-
-    def _refused(self) -> Exception:
-        said = plain(self._said)
-        if "Permission denied" in said or "authentication" in said.lower():
-            return NoWayInError(
-                f"Order {self._target.order_id} lets nobody in with the key that is kept for it "
-                f"({said}). Rent with a key, not a password."
-            )
-        if "HOST IDENTIFICATION HAS CHANGED" in said or "verification failed" in said:
-            return NoWayInError(
-                f"The host key of order {self._target.order_id} is not the one seen before; nobody "
-                "went in. Is it still the same machine?"
-            )
-        return Lost(said or "ssh ended")
 
 
 class Running:

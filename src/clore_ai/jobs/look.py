@@ -12,7 +12,7 @@ from clore_ai.jobs import remote
 from clore_ai.jobs.follow import Follower, Silent
 from clore_ai.jobs.line import Line, Lost
 from clore_ai.rental import wait
-from clore_ai.rental.look import orders
+from clore_ai.rental.look import end_of, orders
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,9 +39,10 @@ async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
     by_id = {order.id: order for order in rows}
 
     async def one(job: Job) -> str:
+        standing = engine.session.looks.of(job.order_id)
         order = by_id.get(job.order_id)
-        if order is None or not order.active:
-            return "gone"
+        if order is None or standing != "running":
+            return standing
         if job.state == "new":
             return "new"
         try:
@@ -73,7 +74,9 @@ async def told_to_stop(engine: Engine, jobs: Jobs, job: Job) -> None:
     Raises:
         CloreAPIError: the order is no more, or could not be reached.
     """
-    order = await engine.drive(wait.find(engine.session, job.order_id))
+    order = await engine.drive(wait.listed(engine.session, job.order_id, known=True))
+    if not order.active:
+        raise await engine.drive(end_of(engine.session, order))
     line = Line(engine.session.access.target(order), engine.session.access.home)
 
     async def tell() -> None:
@@ -119,6 +122,10 @@ async def read(
         if not follow or job.over:
             return
         await asyncio.sleep(_POLL_S)
+    job = jobs.get(job.id)
+    if job.over:
+        _rest(log, size, show)
+        return
     await _from_machine(engine, jobs, job, size, show, follow=follow)
 
 
@@ -133,12 +140,14 @@ async def _from_machine(
 ) -> None:
     tries = 0
     while True:
-        order = await engine.drive(wait.find(engine.session, job.order_id, include_completed=True))
+        order = await engine.drive(wait.listed(engine.session, job.order_id, known=True))
         if not order.active:
             _rest(jobs.log(job.id), size, show)
+            if jobs.get(job.id).over:  # whoever watched it has seen its end, and ended the order
+                return
+            end = await engine.drive(end_of(engine.session, order))
             raise OrderEnded(
-                f"Order {order.id} has ended; what was seen of job {job.id} until then is shown.",
-                order,
+                f"{end} What was seen of job {job.id} until then is shown.", order, end.reason
             )
         line = Line(engine.session.access.target(order), jobs.home)
         before = size

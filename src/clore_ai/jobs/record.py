@@ -75,6 +75,8 @@ class Job:
     """Are its outputs here, as they were at its end?"""
     cancelled: bool = False
     """Was its machine seen to end?"""
+    why: str | None = None
+    """Why its order ended under it, as `rental.ending` says it."""
 
     @property
     def over(self) -> bool:

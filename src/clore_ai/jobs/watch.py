@@ -3,8 +3,7 @@
 The machine runs the job by itself. Each step here may be broken off and done again: connecting,
 uploading (only what changed), starting (once, however often it is asked for), reading the output
 from the byte on that is here already, fetching. So there is one answer to a lost connection, a
-laptop that slept and another Wi-Fi: connect again and go on. Only a machine that the service no
-longer lists, or that does not answer for `lost_after_s` while the service does, counts as lost.
+laptop that slept and another Wi-Fi: connect again and go on (`reach`).
 """
 
 from __future__ import annotations
@@ -17,42 +16,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Literal, TypeVar
 
 from clore_ai import _programs, _sizes
+from clore_ai._ssh import room
 from clore_ai._ssh.failures import last_words
 from clore_ai._text import plain
-from clore_ai.exceptions import (
-    CloreAPIError,
-    NotFoundError,
-    OrderEnded,
-    TransportError,
-    WaitTimeout,
-)
+from clore_ai.exceptions import CloreAPIError, OrderEnded
 from clore_ai.jobs import bid, folder, host, remote
-from clore_ai.jobs.copy import Copier, CopyError
+from clore_ai.jobs.copy import Copier, CopyError, NoRoomError
 from clore_ai.jobs.follow import Follower
 from clore_ai.jobs.line import Line, Lost
-from clore_ai.models import Order
-from clore_ai.rental import wait
+from clore_ai.jobs.reach import Reach
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from clore_ai._ssh.fetch import Fetched
     from clore_ai.jobs.contents import Upload
     from clore_ai.jobs.engine import Engine
     from clore_ai.jobs.output import Output
     from clore_ai.jobs.record import Job, Jobs, State
+    from clore_ai.models import Order
 
 T = TypeVar("T")
 
 _BUSY_SHARE = 10
 """A pause between two fetches is so many times as long as one takes, at least."""
-_TRIES, _TRIES_HERE = 5, 3
-"""So often it is tried before a machine is lost; or before what is wrong here ends it."""
-_TOLD_AFTER_S = 10.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _ANSWERS_WITHIN_S, _LAST_OUTPUT_S, _LAST_FETCH_S = 5.0, 20.0, 60.0
 """A machine that is to be cancelled has no longer than this to stop, to show and to send."""
 _MOST_TOLD = 100
+
+_LOST = {
+    "died": "The job's processes are gone, and left no exit code: the machine was started anew, or "
+    "ran out of memory.",
+    "missing": "The job is gone from the machine: it came back with an empty disk.",
+}
 
 Ending = Literal["ended", "stopped", "detached", "lost"]
 
@@ -99,20 +93,17 @@ class Watch:
     wishes: Wishes = field(default_factory=Wishes)
     order: Order | None = None
     """As last seen, with the host first that answered; None: it is looked up."""
-    _line: Line | None = None
-    _trouble: str = ""
-    _useful_at: float = 0.0
-    """When the machine last did something for the job, by the monotonic clock."""
-    _told: bool = False
-    """Does the user know that it does not?"""
+    _reach: Reach = field(init=False)
     _sent: tuple[int, int] | None = None
     _came: tuple[int, int] = (0, 0)
     """Files and bytes."""
     _refused: set[str] = field(default_factory=set[str])
-    _begun: bool = False
-    """May it run there?"""
-    _fresh: bool = False
-    """Was its machine just rented?"""
+
+    def __post_init__(self) -> None:
+        self._reach = Reach(
+            self.engine, self.jobs, self.job, self.tell, self.forwards, self.order,
+            begun=self.job.state == "running",
+        )  # fmt: skip
 
     async def run(self) -> Ending:
         """See it to its end, or to what the user wants instead; the record says the rest.
@@ -120,9 +111,6 @@ class Watch:
         Raises:
             CloreAPIError: it can't be done: no way in, no room, nothing to copy with …
         """
-        self._begun = self.job.state == "running"
-        self._fresh = self.order is not None
-        self._useful_at = time.monotonic()
         main = asyncio.ensure_future(self._through())
         asked = asyncio.ensure_future(self._asked())
         holding = asyncio.ensure_future(bid.hold(self.engine, self.job, self.tell))
@@ -141,8 +129,7 @@ class Watch:
             await _cancelled(asked)
             await _cancelled(main)
             await _cancelled(holding)
-            if self._line is not None:
-                await asyncio.shield(self._line.close())
+            await asyncio.shield(self._reach.close())
 
     async def _asked(self, before: str = "watch") -> None:
         while self.wishes.wanted == before:
@@ -154,7 +141,7 @@ class Watch:
             return "detached"
         if self.job.over:  # all that is left is to fetch
             raise CopyError("The fetch of the outputs was broken off.")
-        if self.wishes.wanted == "stop" and self._begun:
+        if self.wishes.wanted == "stop" and self._reach.begun:
             ending = asyncio.ensure_future(self._stopped())
             abandoned = asyncio.ensure_future(self._asked("stop"))
             await asyncio.wait({ending, abandoned}, return_when=asyncio.FIRST_COMPLETED)
@@ -167,51 +154,61 @@ class Watch:
         """Tell it to end, read its last words, fetch; as far as that goes within a minute."""
 
         async def code() -> None:
-            self.job.code = (await self._there(self._follow)).code
+            self.job.code = (await self._reach.there(self._follow)).code
 
         try:
-            stop = self._there(lambda line: line.run(remote.stop(self.job.name)))
+            stop = self._reach.there(lambda line: line.run(remote.stop(self.job.name)))
             await asyncio.wait_for(stop, remote.STOP_GRACE_S + _ANSWERS_WITHIN_S)
             await asyncio.wait_for(code(), _LAST_OUTPUT_S)
             if self.job.outputs:
                 self.tell("Fetching the outputs, for a minute at most; Ctrl-C leaves them there.")
             await asyncio.wait_for(self._last_fetch(), _LAST_FETCH_S)
         except (asyncio.TimeoutError, CloreAPIError) as exc:
-            why = str(exc) or f"the machine did not answer in time ({self._trouble or 'silence'})"
+            trouble = self._reach.trouble or "silence"
+            why = str(exc) or f"the machine did not answer in time ({trouble})"
             self.tell(f"The job could not be stopped in order: {why}")
 
     async def _through(self) -> Ending:
         try:
             if self.job.state == "new":
                 if self.upload is not None:
-                    await self._there(self._upload)
-                await self._there(self._start)
+                    await self._reach.there(self._upload, copies=True)
+                await self._reach.there(self._start)
             if self.detach:
                 return "detached"
             fetching = asyncio.ensure_future(self._fetch_now_and_then())
             try:
-                word = await self._there(self._follow)
+                word = await self._reach.there(self._follow)
             finally:
                 await _cancelled(fetching)
             ended = word.what == "ended"
             self._over("ended" if ended else "lost", word.code, fetched=not self.job.outputs)
-            if not ended:
-                self.tell(
-                    "The job's processes are gone, and left no exit code: the machine was started "
-                    "anew, or ran out of memory."
-                )
-            await self._last_fetch()
+            if ended:
+                await self._last_fetch()
+            else:
+                self.tell(_LOST[word.what])
+                await self._rescue()
         except OrderEnded as exc:
-            if not (self._begun or self._fresh):
+            if not (self._reach.begun or self.order is not None):
                 self._over("lost", None)
                 raise
             self.tell(str(exc))
             if isinstance(exc, host.HostLost):
                 await host.held_against(self.engine, exc)
+            self.job.why = exc.reason
             self._over(self.job.state if self.job.over else "lost", self.job.code,
                        fetched=not self.job.outputs)  # fmt: skip
             return "lost"
         return "ended" if ended else "lost"
+
+    async def _rescue(self) -> None:
+        """Fetch what a lost job left, as far as that goes: it holds no machine."""
+        try:
+            await self._last_fetch()
+        except OrderEnded:
+            raise
+        except CloreAPIError as exc:
+            self.tell(f"What the job left could not be fetched: {exc}")
 
     def _over(self, state: State, code: int | None,
               *, fetched: bool | None = None) -> None:  # fmt: skip
@@ -225,13 +222,13 @@ class Watch:
     async def _last_fetch(self) -> None:
         if self.job.outputs:
             self.job.fetched = False
-            found = await self._there(self._fetch)
+            found = await self._reach.there(self._fetch, copies=True)
             for each in found.missing:
                 self.tell(
                     f"{plain(each)} does not exist on the machine; nothing of it was fetched."
                 )
             if found.unread:  # it may have changed its name just then
-                found = await self._there(self._fetch)
+                found = await self._reach.there(self._fetch, copies=True)
             if found.unread:
                 raise CopyError(f"The machine does not send {found.unread[0]}, which it lists.")
             if found.over is not None:
@@ -251,151 +248,6 @@ class Watch:
             f"small ones are here. Fetch the rest: clore attach {self.job.id} --max-output SIZE"
         )
 
-    async def _there(self, work: Callable[[Line], Awaitable[T]]) -> T:
-        """The result of what is done over the connection, begun again whenever that is lost.
-
-        Raises:
-            OrderEnded: the machine is lost.
-            NoWayInError: it lets nobody in.
-        """
-        pause, tries = _FIRST_PAUSE_S, 0
-        while True:
-            tries += 1
-            order = self.order or await self._first_look()
-            try:
-                line = await self._connected(order)
-                result = await work(line)
-            except Lost as exc:
-                self._trouble = str(exc)
-                if exc.moved:
-                    self._is_useful()
-                if self._line is not None:
-                    await self._line.close()
-            else:
-                self._is_useful()
-                return result
-            ours = await self._is_ours(order, tries)
-            if tries > 1 or time.monotonic() - self._useful_at > _TOLD_AFTER_S:
-                self._say_trouble(order)
-            if ours or not await self._is_there(order):
-                self._useful_at = time.monotonic()  # nothing can be said of the machine
-            silent = time.monotonic() - self._useful_at
-            if tries >= _TRIES and silent > self.job.lost_after_s:
-                raise host.HostLost(
-                    f"Order {order.id} has not answered on SSH for {silent:.0f} s, and the service "
-                    f"does: its host is gone ({self._trouble}).",
-                    order,
-                )
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-
-    async def _is_ours(self, order: Order, tries: int) -> bool:
-        """Is it this side that keeps us from the machine? Then no time counts against its host.
-
-        Raises:
-            CloreAPIError: it is, and the job is not begun yet: it would fail anywhere.
-        """
-        ours = await host.wrong_here(self.engine, order, self._trouble)
-        if ours is not None:
-            self._trouble = str(ours).rstrip(".")
-            if tries >= _TRIES_HERE and not self._begun:
-                raise ours
-        return ours is not None
-
-    def _is_useful(self) -> None:
-        self._useful_at = time.monotonic()
-        if self._told:
-            self._told = False
-            self.tell("Connected again.")
-
-    def _say_trouble(self, order: Order) -> None:
-        if self._told:
-            return
-        self._told = True
-        if self._begun:
-            self.tell(f"The connection is lost ({self._trouble}); the job goes on. Trying on…")
-        else:
-            self.tell(f"Order {order.id} does not answer on SSH ({self._trouble}). Trying on…")
-
-    async def _connected(self, order: Order) -> Line:
-        """A connection that lives, as far as is known.
-
-        Raises:
-            Lost: there is none now.
-            NoWayInError: the machine lets nobody in.
-        """
-        if self._line is None or not self._line.up:
-            if self._line is not None:
-                await self._line.close()
-            self._line = await self._opened(order)
-        return self._line
-
-    async def _opened(self, order: Order) -> Line:
-        if order.ssh_port is None or not order.ssh_hosts:
-            raise Lost("it stands still, and has no SSH address")  # outbid, or not up again yet
-        self.order = order
-        line = Line(
-            self.engine.session.access.target(order, tell=self.tell), self.jobs.home, self.forwards
-        )
-        await line.open()
-        return line
-
-    async def _first_look(self) -> Order:
-        session = self.engine.session
-        if self.job.state == "new":
-            return await self._boots()
-        while True:
-            try:
-                order = await self.engine.drive(
-                    wait.find(session, self.job.order_id, include_completed=True)
-                )
-            except NotFoundError as exc:
-                if not self._begun:
-                    raise
-                gone = Order.model_validate({"id": self.job.order_id})
-                raise OrderEnded(f"{exc}", gone) from exc
-            except TransportError as exc:
-                self.tell(f"The service does not answer ({exc}). Trying on…")
-                await asyncio.sleep(_LONGEST_PAUSE_S)
-                continue
-            if not order.active:
-                raise OrderEnded(f"Order {order.id} on server {order.server_id} has ended.", order)
-            return order
-
-    async def _boots(self) -> Order:
-        """The order, once SSH greets; the user hears of a wait."""
-        session, order_id = self.engine.session, self.job.order_id
-        begun = time.monotonic()
-        try:
-            return await self.engine.drive(wait.until_ssh(session, order_id, _TOLD_AFTER_S))
-        except WaitTimeout:
-            self.tell(
-                f"Order {order_id} does not answer on SSH yet; machines take 1-6 minutes to start. "
-                "Trying on…"
-            )
-        left = wait.BOOT_DEADLINE_S - (time.monotonic() - begun)
-        return await self.engine.drive(wait.until_ssh(session, order_id, left))
-
-    async def _is_there(self, order: Order) -> bool:
-        """Does the service say that the order runs? False where it says nothing.
-
-        Raises:
-            OrderEnded: it has ended.
-        """
-        try:
-            found = await self.engine.drive(
-                wait.find(self.engine.session, order.id, include_completed=True)
-            )
-        except NotFoundError:
-            raise OrderEnded(f"Order {order.id} is gone from your orders.", order) from None
-        except CloreAPIError:
-            return False
-        if not found.active:
-            raise OrderEnded(f"Order {order.id} on server {order.server_id} has ended.", found)
-        if found.ssh_port is not None and found.ssh_hosts:  # it may have come up anew elsewhere
-            self.order = found
-        return True
-
     def _copier(self, line: Line) -> Copier:
         return Copier(line, Path(self.job.folder), self.job.work)
 
@@ -413,36 +265,52 @@ class Watch:
         self.tell(f"Uploaded {_amount(self._sent)}; the working folder has {whole} to send.")
 
     async def _start(self, line: Line) -> None:
-        self._begun = True
+        self._reach.begun = True
         done = await line.run(
             remote.start(self.job.name, self.job.work, self.line or "true", self.env)
         )
         if done.code != 0:
+            await self._has_room(line)
             said = last_words(done.err) or f"exit {done.code}"
             raise CopyError(f"The job could not be started there: {said}")
         self.job.state = "running"
         self.jobs.save(self.job)
 
+    async def _has_room(self, line: Line) -> None:
+        """Does the machine's disk take anything?
+
+        Raises:
+            NoRoomError: it does not.
+        """
+        places = '"$HOME"', '"$HOME/.clore"', f'"$HOME/{self.job.work}"'
+        free_kb = room.least_free_kb((await line.run(room.question(*places))).out)
+        if free_kb is not None and free_kb < room.LITTLE_KB:
+            raise NoRoomError(
+                f"The machine's disk is full ({free_kb} kB free): the job could not be started "
+                "there.",
+                there=True,
+            )
+
     async def _follow(self, line: Line) -> remote.Word:
         """Hand on its output from where that is here, to its end."""
         script = remote.follow(self.job.name, self.output.size)
-        follower = Follower(await line.start(script))
+        follower = Follower(await line.start(script), heard=self._reach.useful)
         try:
             while piece := await follower.read():
-                self._is_useful()
+                self._reach.useful()
                 await self.output.take(piece)
         finally:
             await follower.end()
-            last = follower.last
-            whole = last is not None and (last.size or 0) <= self.output.size
-            if whole or last is None:  # else it promises output, and does not send it
-                self._useful_at = max(self._useful_at, follower.heard_at)
+        last = follower.last
+        whole = last is not None and (last.size or 0) <= self.output.size
         if last is None or not whole:
             raise Lost(follower.other or "the connection was cut")
         return last
 
     async def _fetch(self, line: Line) -> Fetched:
-        found = await self._copier(line).fetch(self.job.outputs, self.job.max_output)
+        job = self.job
+        found = await self._copier(line).fetch(job.outputs, job.max_output, job.begun_at)
+        self._reach.useful()
         self._came = (self._came[0] + found.files, self._came[1] + found.size)
         new = {name: why for name, why in found.refused.items() if name not in self._refused}
         if new and len(self._refused) < _MOST_TOLD:
@@ -458,7 +326,7 @@ class Watch:
         pause = self.job.fetch_every_s
         while self.job.outputs:
             await asyncio.sleep(pause)
-            line, began = self._line, time.monotonic()
+            line, began = self._reach.line, time.monotonic()
             if line is None or not line.up:
                 continue
             try:

@@ -6,7 +6,7 @@ derived from them is named with its unit; 004's `price_usd` is USD per **hour**.
 
 from clore_ai.models.account import APIResponse, Wallet
 from clore_ai.models.host import BackgroundJob, CurrencyPricing, MyServer, ServerConfig
-from clore_ai.models.order import Order
+from clore_ai.models.order import Order, Orders
 from clore_ai.models.server import (
     MarketplaceServer,
     NetworkSpecs,
@@ -30,6 +30,7 @@ __all__ = [
     "NetworkSpecs",
     "Order",
     "OrderType",
+    "Orders",
     "OriginalUSDEntry",
     "PriceTier",
     "PriceUSD",

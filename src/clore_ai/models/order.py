@@ -184,6 +184,13 @@ class Order(Model):
         return None if self.price_usd_per_day is None else self.price_usd_per_day / HOURS_PER_DAY
 
 
+class Orders(list[Order]):
+    """What the service lists."""
+
+    unread: int = 0
+    """How many rows could not be read: each may be an order that runs and is billed."""
+
+
 def _normal(raw: dict[str, Any]) -> dict[str, Any]:
     """The same order with 004's names and types; unknown fields stay."""
     row = dict(raw)

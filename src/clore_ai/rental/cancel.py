@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, Sleep, clock, request
-from clore_ai.exceptions import AuthError, CloreAPIError, InvalidInputError, WaitTimeout
+from clore_ai.exceptions import (
+    AuthError,
+    CloreAPIError,
+    ConfigError,
+    InvalidInputError,
+    WaitTimeout,
+)
 from clore_ai.models import Order
-from clore_ai.rental import check
+from clore_ai.rental import check, ending
 from clore_ai.rental.look import orders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from clore_ai.ledger import Intent
     from clore_ai.rental.session import Session
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 3.0
@@ -26,15 +33,47 @@ _FINAL = (
 )
 
 
-def cancel(session: Session, order_id: int, issue: str | None = None) -> Flow[dict[str, Any]]:
+def cancel(
+    session: Session, order_id: int, issue: str | None = None, why: str = ending.CANCELLED
+) -> Flow[dict[str, Any]]:
     """The service's answer; asked again when it got lost, since an order that goes on costs money.
+
+    `why` is kept in the ledger, unless a reason is there.
 
     Raises:
         CloreAPIError: refused, e.g. `FieldError` with `you_dont_own_this_order`.
         InvalidInputError: `issue` is too long; nothing was sent.
     """
     check.issue(issue)
-    return (yield from request(_wire.cancel_order(order_id, issue), session.rules))
+    # Before it is sent: who watches the order may see its end before the answer comes.
+    noted = _note(session, order_id, reason=why)
+    try:
+        return (yield from request(_wire.cancel_order(order_id, issue), session.rules))
+    except CloreAPIError as exc:
+        if noted is not None and not exc.maybe_acted:
+            _update(session, noted, reason=None)
+        raise
+
+
+def _note(session: Session, order_id: int, **changes: Any) -> Intent | None:  # noqa: ANN401 - of Intent
+    """Keep in the ledger what is known of the end of an order; its intent if that is news."""
+    try:
+        intent = session.ledger.by_order(order_id)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return None
+    if intent is None or not intent.runs:
+        return None
+    news = {k: v for k, v in changes.items() if getattr(intent, k) is None}
+    _update(session, intent, **news)
+    return intent if news else None
+
+
+def _update(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: ANN401 - of Intent
+    try:
+        session.ledger.update(intent, **changes)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
 
 
 @dataclass
@@ -48,6 +87,8 @@ class Cancelling:
     """It was seen to have ended, or is no longer listed."""
     order: Order | None = None
     """As last listed."""
+    why: str = ending.CANCELLED
+    """Why it is cancelled, for the ledger."""
     error: CloreAPIError | None = None
     """Why it may not be gone; a lost answer is asked for again, and cleared by a good one."""
 
@@ -103,7 +144,7 @@ def until_gone(
 def _ask(session: Session, each: Cancelling, issue: str | None) -> Flow[None]:
     lost = each.error is not None
     try:
-        yield from cancel(session, each.order_id, issue)
+        yield from cancel(session, each.order_id, issue, each.why)
     except CloreAPIError as exc:
         if not (lost and exc.error == "order_not_active"):  # else the lost one had ended it
             each.error = exc
@@ -116,6 +157,7 @@ def _look(session: Session, waiting: list[Cancelling]) -> Flow[None]:
         rows = yield from orders(session, include_completed=True)
     except CloreAPIError:
         return  # looked again, until the deadline
+    now = (yield from clock()).wall
     by_id = {order.id: order for order in rows}
     for each in waiting:
         each.order = by_id.get(each.order_id, each.order)
@@ -123,6 +165,7 @@ def _look(session: Session, waiting: list[Cancelling]) -> Flow[None]:
         each.gone = not by_id[each.order_id].active if listed else each.agreed
         if each.gone:
             each.error = None
+            _note(session, each.order_id, ended_at=now)  # where the list leaves out ended ones
 
 
 def _late(each: Cancelling, timeout_s: float) -> WaitTimeout:

@@ -22,7 +22,7 @@ from clore_ai._json import as_dict
 from clore_ai._parse import model
 from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain, ResponseError
 from clore_ai.ledger import Intent
-from clore_ai.models import Order
+from clore_ai.models import Order, Orders
 from clore_ai.rental import afford, as_asked, look
 from clore_ai.rental.look import by_renter, facts, match, on_server, orders, wallets
 
@@ -303,7 +303,9 @@ def _look(session: Session, intent: Intent, for_s: float) -> Flow[Order | None]:
             # The last look takes in what ended meanwhile: it was rented, and billed, too.
             rows = yield from request(_wire.my_orders(include_completed=last), session.rules)
         except CloreAPIError:
-            rows = []  # the order, not this request, is what matters: look on until the deadline
+            rows = (
+                Orders()
+            )  # the order, not this request, is what matters: look on until the deadline
         ours = (None, intent.server_id)
         if any(o.id == intent.order_id and o.server_id not in ours for o in rows):
             intent.order_id = None  # the answer named an order of another server

@@ -8,19 +8,21 @@ answered (design, 3). An intent that another process is still busy with is left 
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from clore_ai import _wire
 from clore_ai._flow import Flow, clock, request
 from clore_ai._interrupts import deferred
-from clore_ai.exceptions import ConfigError
+from clore_ai.exceptions import CloreAPIError, ConfigError, OrderEnded
 from clore_ai.ledger import Intent
-from clore_ai.rental import accounts
+from clore_ai.models import Order, Orders
+from clore_ai.rental import accounts, ending
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from clore_ai.models import Order, Wallet
+    from clore_ai.models import SpotMarket, Wallet
     from clore_ai.rental.session import Session
 
 CLOCK_SKEW_S = 300.0
@@ -32,7 +34,7 @@ _SEEN_EVERY_S = 60.0
 
 def orders(
     session: Session, *, include_completed: bool = False, holding: int | None = None
-) -> Flow[list[Order]]:
+) -> Flow[Orders]:
     """The user's orders; those that ended too with `include_completed`.
 
     `holding`: the server whose lock the caller has.
@@ -41,16 +43,48 @@ def orders(
         CloreAPIError: as the service's answer says. What is wrong with the ledger's file is kept
             in `session.trouble` instead: the orders can be seen and cancelled all the same.
     """
-    call = _wire.my_orders(include_completed=include_completed)
-    rows = yield from request(call, session.rules)
+    rows = yield from _orders(session, whole=include_completed, holding=holding)
+    if include_completed or not _misses_some(session, rows):
+        return rows
+    # Only the whole list tells whether those have ended.
+    whole = yield from _orders(session, whole=True, holding=holding)
+    active = Orders(order for order in whole if order.active)
+    active.unread = whole.unread
+    return active
+
+
+def _misses_some(session: Session, rows: Orders) -> bool:
+    """Is an order not among the active ones that runs, as far as the ledger knows?"""
+    listed = {order.id for order in rows}
+    try:
+        return any(intent.order_id not in listed for intent in session.ledger.running())
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return False
+
+
+def _orders(session: Session, *, whole: bool, holding: int | None) -> Flow[Orders]:
+    rows = yield from request(_wire.my_orders(include_completed=whole), session.rules)
     for row in rows:
         row.use_ssh(session.access.line)
     now = (yield from clock()).wall
+    session.unread = rows.unread
+    if rows.unread:
+        session.note_trouble(unread(rows))
     try:
-        observe(session, rows, now, complete=include_completed, holding=holding)
+        seen = yield from _seen(session, rows)
+        observe(session, rows, now, complete=whole, holding=holding, seen=seen)
     except ConfigError as exc:
         session.note_trouble(str(exc))
     return rows
+
+
+def unread(rows: Orders) -> str:
+    """A sentence on the rows that could not be read."""
+    return (
+        f"{rows.unread} of {len(rows) + rows.unread} orders that the service lists could not be "
+        "read. They may run and be billed: look at them on the web site."
+    )
 
 
 def wallets(session: Session) -> Flow[list[Wallet]]:
@@ -72,15 +106,17 @@ def wallets(session: Session) -> Flow[list[Wallet]]:
 
 def observe(
     session: Session,
-    rows: list[Order],
+    rows: Orders,
     now: float,
     *,
     complete: bool,
     holding: int | None = None,
+    seen: Mapping[int, ending.Evidence] = MappingProxyType({}),
 ) -> None:
     """Bring the ledger up to date with `rows`; `complete`: they hold the ended ones, too.
 
-    Intents that are settled by it are added to `session.found`.
+    `seen`: of orders whose end is news, what tells why. Intents that are settled by it are added
+    to `session.found`.
 
     Raises:
         ConfigError: the ledger can't be read or written.
@@ -89,17 +125,93 @@ def observe(
     ledger = session.ledger
     by_id = {order.id: order for order in rows}
     changes: list[tuple[Intent, dict[str, Any]]] = []
-    for intent in ledger.running():
+    running = ledger.running()
+    if complete:
+        session.looks.feed(rows, running, now, whole=not rows.unread)
+    for intent in running:
         order = by_id.get(intent.order_id or 0)
         if order is not None:
-            changes.append((intent, facts(intent, order, now)))
-        elif complete and now - (intent.seen_at or intent.opened_at) > NOTHING_CAME_AFTER_S:
-            changes.append((intent, {"ended_at": now, "reason": "no longer listed"}))
+            changes.append((intent, facts(intent, order, now, seen.get(order.id))))
+        elif complete:
+            changes.append((intent, _missing(session, intent, now)))
+    for intent, news in changes:
+        if "ended_at" in news and intent.reason is None and intent.order_id is not None:
+            gone = by_id.get(intent.order_id) or Order.model_validate(
+                {"id": intent.order_id, "si": intent.server_id}
+            )
+            session.ended[gone.id] = ending.sentence(gone, news["reason"])
     ledger.update_all(changes)
     for intent in ledger.unsettled():
         _settle(session, intent, rows, now, complete=complete, held=holding == intent.server_id)
     if complete and ledger.damaged() is not None:
         _rebuild(session, rows, now)
+
+
+def _missing(session: Session, intent: Intent, now: float) -> dict[str, Any]:
+    """What is news of an intent whose order is not listed."""
+    order_id = intent.order_id or 0
+    since = session.looks.missing.get(order_id)
+    if session.looks.of(order_id) == "gone":
+        return {"ended_at": since or now, "reason": intent.reason or ending.UNLISTED}
+    return {} if since == intent.missing_at else {"missing_at": since}
+
+
+def _seen(session: Session, rows: Iterable[Order]) -> Flow[dict[int, ending.Evidence]]:
+    """What tells why orders ended whose end is news, and not this machine's doing."""
+    running = {intent.order_id for intent in session.ledger.running() if intent.reason is None}
+    found: dict[int, ending.Evidence] = {}
+    for order in rows:
+        if order.id in running and not order.active:
+            found[order.id] = yield from _evidence(session, order)
+    return found
+
+
+def _evidence(session: Session, order: Order) -> Flow[ending.Evidence]:
+    if ending.why(order) != ending.ELSEWHERE:
+        return ending.Evidence()
+    balance, outbid = None, False
+    try:
+        held = {wallet.name: wallet.balance for wallet in (yield from wallets(session))}
+        balance = held.get(order.currency or "")
+        if order.type == "spot" and order.server_id is not None:
+            call = _wire.spot_marketplace(order.server_id)
+            market: SpotMarket = yield from request(call, session.rules)
+            outbid = any(
+                each.active and not each.my and each.currency == order.currency
+                and (each.price or 0.0) > (order.price or 0.0)
+                for each in market.offers or ()
+            )  # fmt: skip
+    except CloreAPIError:
+        pass  # then it is not known
+    return ending.Evidence(balance, outbid)
+
+
+def because(session: Session, order: Order) -> Flow[str]:
+    """Why an order ended, in the words of `ending`."""
+    session.ended.pop(order.id, None)  # the caller tells it
+    try:
+        intent = session.ledger.by_order(order.id)
+        if intent is not None and intent.reason is not None:
+            return intent.reason
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return ending.why(order, (yield from _evidence(session, order)))
+
+
+def reasons(session: Session, rows: Iterable[Order]) -> dict[int, str]:
+    """Why those of them ended that have, as far as it is known without asking."""
+    kept: dict[int | None, str | None] = {}
+    try:
+        kept = {i.order_id: i.reason for i in session.ledger.intents() if i.order_id is not None}
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return {o.id: kept.get(o.id) or ending.why(o) for o in rows if not o.active}
+
+
+def end_of(session: Session, order: Order) -> Flow[OrderEnded]:
+    """The error that says that an order has ended, and why."""
+    reason = yield from because(session, order)
+    return OrderEnded(ending.sentence(order, reason), order, reason)
 
 
 @deferred()
@@ -166,7 +278,9 @@ def in_time(order: Order, intent: Intent) -> bool:
     return newer or order.ct >= posted_at - CLOCK_SKEW_S
 
 
-def facts(intent: Intent, order: Order, now: float) -> dict[str, Any]:
+def facts(
+    intent: Intent, order: Order, now: float, seen: ending.Evidence | None = None
+) -> dict[str, Any]:
     """What `order` tells of the intent that it came of, as far as it is news."""
     started_at = order.ct or intent.started_at or intent.posted_at or now
     ends_at = None if intent.lease_s is None else started_at + intent.lease_s
@@ -184,10 +298,11 @@ def facts(intent: Intent, order: Order, now: float) -> dict[str, Any]:
         found["ends_at"] = ends_at
     if not order.active and intent.ended_at is None:
         found["ended_at"] = order.order_end or now
-        found["reason"] = intent.reason or "ended"
+        found["reason"] = intent.reason or ending.why(order, seen or ending.Evidence())
+    news: dict[str, Any] = {} if intent.missing_at is None else {"missing_at": None}
     if intent.usd_per_coin is not None:
         del found["usd_per_coin"]  # as it was at the time of rental
-    news = {k: v for k, v in found.items() if v is not None and v != getattr(intent, k)}
+    news |= {k: v for k, v in found.items() if v is not None and v != getattr(intent, k)}
     if news or now - (intent.seen_at or 0) > _SEEN_EVERY_S:
         news["seen_at"] = now
     return news

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from clore_ai._flow import Flow, clock
 from clore_ai.exceptions import CloreAPIError, ConfigError
 from clore_ai.rental import lease, look, orphans, warn
 from clore_ai.rental.cost import CREATION_FEE_AFTER_S, fees, spent
+from clore_ai.rental.gone import Looks
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -62,6 +64,8 @@ class Event:
     what: What
     order_id: int | None
     message: str
+    reason: str | None = None
+    """Why an order ended, as `clore ledger` shows it."""
 
 
 @dataclass
@@ -125,20 +129,29 @@ class Monitor:
     seen: dict[int, Seen] = field(default_factory=dict[int, Seen])
     dry: set[str] = field(default_factory=set[str])
     """Coins whose wallet is told to run dry."""
+    looks: Looks = field(default_factory=Looks)
 
     def feed_orders(
         self,
-        rows: Iterable[Order],
+        rows: Sequence[Order],
         intents: Mapping[int, Intent],
         now: Instant,
         unknown: Collection[int] = (),
+        *,
+        whole: bool = True,
+        reasons: Mapping[int, str] = MappingProxyType({}),
     ) -> list[Event]:
-        """The user's orders, ended ones too; `unknown`: those that are not of this ledger."""
+        """The user's orders, ended ones too.
+
+        `unknown`: those that are not of this ledger. `whole`: could all rows be read? `reasons`:
+        why orders ended, as far as it is known.
+        """
         events: list[Event] = []
+        self.looks.feed(rows, intents.values(), now.wall, whole=whole)
         listed = {o.id: o for o in rows if self.ids is None or o.id in self.ids}
-        for order_id in [i for i in self.seen if i not in listed or not listed[i].active]:
+        for order_id in [i for i in self.seen if self.looks.of(i) == "gone"]:
             last = self.seen.pop(order_id).order
-            events.append(_ended(listed.get(order_id, last)))
+            events.append(_ended(listed.get(order_id, last), reasons.get(order_id)))
         for order in listed.values():
             if order.active:
                 is_other = self.ids is None and not self.others and order.id in unknown
@@ -278,10 +291,11 @@ def _idles(gpus: Sequence[Gpu]) -> bool:
     )
 
 
-def _ended(order: Order) -> Event:
+def _ended(order: Order, reason: str | None) -> Event:
     total = spent(order)
     cost = "" if total is None else f" It cost {total:.8g} {order.currency}, fees in."
-    return Event("ended", order.id, f"Order {order.id} has ended.{cost}")
+    why = "" if reason is None else f": {reason}"
+    return Event("ended", order.id, f"Order {order.id} has ended{why}.{cost}", reason)
 
 
 def _host(order: Order, *, lost: bool) -> Event:
@@ -322,7 +336,14 @@ def poll(session: Session, monitor: Monitor, *, wallets: bool) -> Flow[list[Even
         session.note_trouble(str(exc))
     now = yield from clock()
     by_order = {intent.order_id: intent for intent in kept if intent.order_id is not None}
-    events = monitor.feed_orders(rows, by_order, now, unknown)
+    reasons: dict[int, str] = {}
+    listed = {order.id: order for order in rows}
+    for order_id, seen in monitor.seen.items():
+        if session.looks.of(order_id) == "gone":
+            order = listed.get(order_id, seen.order)
+            reasons[order_id] = yield from look.because(session, order)
+    whole = not rows.unread
+    events = monitor.feed_orders(rows, by_order, now, unknown, whole=whole, reasons=reasons)
     if wallets and any(order.active for order in rows):
         try:
             found = yield from look.wallets(session)

@@ -13,6 +13,7 @@ from clore_ai.exceptions import (
     ResponseError,
     TransportError,
 )
+from clore_ai.models import Order, Orders
 from clore_ai.rental.look import adopt, match, orders
 from clore_ai.rental.recover import told
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from clore_ai._flow import Flow
     from clore_ai.ledger import Elsewhere, Intent, Ledger
-    from clore_ai.models import Order
     from clore_ai.rental.session import Session
 
 
@@ -127,7 +127,7 @@ def close(session: Session, number: int) -> Flow[Intent]:
         try:
             rows = yield from orders(session, include_completed=True)
         except (AuthError, ResponseError, TransportError):
-            rows = []  # the service, or the key, is gone
+            rows = Orders()  # the service, or the key, is gone
         intent, _ = record(session.ledger, number)
         if any(order.active and order.id == intent.order_id for order in rows):
             raise InvalidInputError(

@@ -19,7 +19,6 @@ from clore_ai.exceptions import (
     FieldError,
     InvalidInputError,
     NotFoundError,
-    OrderEnded,
     OrderUncertain,
     RateLimitError,
     ResponseError,
@@ -30,7 +29,7 @@ from clore_ai.rental import afford, autobid, pick, recover, spot, wait
 from clore_ai.rental.autobid import Autobid, Decision, limit_per_day
 from clore_ai.rental.cost import on_demand_per_day
 from clore_ai.rental.fallback import Moved, leave, rent
-from clore_ai.rental.look import orders
+from clore_ai.rental.look import end_of, orders
 
 if TYPE_CHECKING:
     from clore_ai.models import Order, SpotMarket
@@ -94,9 +93,9 @@ def prepare(session: Session, flight: Flight) -> Flow[None]:
     Raises:
         CloreAPIError: as `fly`.
     """
-    order = yield from wait.find(session, flight.order_id, include_completed=True)
+    order = yield from wait.listed(session, flight.order_id)
     if not order.active:
-        raise OrderEnded(f"Order {order.id} has ended; it has no bid any more.", order)
+        raise (yield from end_of(session, order))
     if order.type == "on-demand":
         raise InvalidInputError(
             f"Order {order.id} is on-demand: its price is fixed; only spot orders have a bid.", 2
@@ -215,7 +214,7 @@ def settle(session: Session, flight: Flight) -> Flow[None]:
     flight.ordered_at = now.mono
     order = next((o for o in rows if o.id == flight.order_id), None)
     flight.order = order or flight.order
-    if order is None or not order.active:
+    if session.looks.of(flight.order_id) == "gone":
         flight.over = True
 
 

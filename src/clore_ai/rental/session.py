@@ -15,6 +15,7 @@ from clore_ai.bids import Bids, lowering_every_s
 from clore_ai.config import DEFAULT_BASE_URL, state_folder
 from clore_ai.hosts import Hosts
 from clore_ai.ledger import Intent, Ledger, account_of
+from clore_ai.rental.gone import Looks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,12 @@ class Session:
     """When offers were last looked for, on the monotonic clock."""
     found: list[Intent] = field(default_factory=list[Intent])
     """Intents whose order a later look has found: their own command had been stopped."""
+    looks: Looks = field(default_factory=Looks)
+    """At the orders; which of them are gone."""
+    ended: dict[int, str] = field(default_factory=dict[int, str])
+    """Orders whose end is news, and not this machine's doing: a sentence each, until it is told."""
+    unread: int = 0
+    """Rows of the last look at the orders that could not be read."""
     trouble: list[str] = field(default_factory=list[str])
     """What the user has to know of the ledger, a sentence each: what it could not keep after money
     was spent, and which account it took the key for."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import isfinite
 from typing import TYPE_CHECKING
 
-from clore_ai._flow import Done, Exec, Flow, clock
+from clore_ai._flow import Done, Exec, Flow, NoWayOutError, clock, probe
 from clore_ai._ssh.target import ALONE
 from clore_ai._text import plain
 from clore_ai.models._base import count_gpus, flat_gpus
@@ -43,6 +44,7 @@ _WRITTEN = re.compile(r"\b([0-9]{1,15}) bytes.*?([0-9.]{1,20}(?:e-?[0-9]{1,3})?)
 _LONGEST_DD = 500
 """Such a search takes the square of the length, and the text is the machine's."""
 _SCRIPT = f"""
+LC_ALL=C; export LC_ALL
 echo {_MARK}gpus
 nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader,nounits 2>&1
 echo {_MARK}gpus-code $?
@@ -228,13 +230,18 @@ def _written_mb_s(text: str) -> float | None:
     return int(found[1]) / 1e6 / seconds if found and seconds > 0 else None
 
 
-def why(done: Done) -> str:
-    """Why SSH did not log in, or did not do what it was told."""
+def why(order: Order, done: Done) -> Flow[str]:
+    """Why SSH did not log in, or did not do what it was asked to.
+
+    ssh says it in words, and in others by another version; so whether the machine greets is asked.
+    """
     said = last_line(done.err)
     if done.code is None:
         return "SSH logs in, but does not answer"
-    if "ermission denied" in said:
-        return "SSH refuses the key"
+    if done.code == SSH_FAILED and order.ssh_port is not None:
+        with suppress(NoWayOutError):
+            if (yield from probe(order.ssh_hosts[-1:], order.ssh_port)) is not None:
+                return "SSH refuses the key"
     return said or f"SSH ended with {done.code}"
 
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 from clore_ai._flow import Flow, Instant, NoWayOutError, Sleep, clock, probe
 from clore_ai.exceptions import (
     CloreAPIError,
+    ConfigError,
     InvalidInputError,
     NotFoundError,
-    OrderEnded,
+    OrderUnlisted,
     RateLimitError,
     TransportError,
     WaitTimeout,
 )
-from clore_ai.rental.look import orders
+from clore_ai.rental.look import end_of, orders
 
 if TYPE_CHECKING:
     from clore_ai.models import Order
@@ -27,7 +28,7 @@ _HERE_FOR_S = 3.0
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _LATE_BY = 0.1
 """SSH is noticed at most this share of the wait too late, within the two pauses above."""
-_PASSING = (RateLimitError, TransportError)
+_PASSING = (OrderUnlisted, RateLimitError, TransportError)
 NO_SSHD = "It may be the image: one without sshd, or with a CMD of its own, never gets SSH."
 
 
@@ -80,18 +81,57 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
         yield Sleep(min(max(_SHORTEST_PAUSE_S, (now - start) * _LATE_BY), _LONGEST_PAUSE_S))
 
 
-def find(session: Session, order_id: int, *, include_completed: bool = False) -> Flow[Order]:
+def find(
+    session: Session, order_id: int, *, include_completed: bool = False, known: bool = False
+) -> Flow[Order]:
     """One order of the user's.
 
+    `known`: there was such an order, as far as the caller knows.
+
     Raises:
-        NotFoundError: it is not in the list.
+        NotFoundError: there is none, or it is gone (`rental.gone`).
+        OrderUnlisted: it is not in the list, which may pass.
     """
     rows = yield from orders(session, include_completed=include_completed)
     for order in rows:
         if order.id == order_id:
             return order
+    if known or rows.unread or _is_known(session, order_id):
+        if not include_completed:  # only the whole list tells what has ended
+            rows = yield from orders(session, include_completed=True)
+        if session.looks.of(order_id) == "unknown":
+            raise OrderUnlisted(
+                f"The service does not list order {order_id} now; it may run all the same, and be "
+                "billed."
+            )
     active = ", ".join(str(o.id) for o in rows if o.active) or "none"
     raise NotFoundError(f"You have no order {order_id} (active: {active}). See: clore orders")
+
+
+def listed(session: Session, order_id: int, *, known: bool = False) -> Flow[Order]:
+    """As `find` with ended ones; one that is not listed for once is looked for again.
+
+    Raises:
+        NotFoundError, OrderUnlisted: as `find`; the latter after `session.look_for_s`.
+    """
+    start = (yield from clock()).mono
+    while True:
+        try:
+            return (yield from find(session, order_id, include_completed=True, known=known))
+        except OrderUnlisted:
+            if (yield from clock()).mono - start >= session.look_for_s:
+                raise
+        yield Sleep(_RECHECK_S)
+
+
+def _is_known(session: Session, order_id: int) -> bool:
+    """Does it run, as far as the ledger knows?"""
+    try:
+        intent = session.ledger.by_order(order_id)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return False
+    return intent is not None and intent.runs
 
 
 def _first(session: Session, order_id: int, start: float) -> Flow[tuple[Order, Instant]]:
@@ -100,23 +140,23 @@ def _first(session: Session, order_id: int, start: float) -> Flow[tuple[Order, I
     while True:
         try:
             return (yield from _check(session, order_id, None))
-        except NotFoundError:
+        except (NotFoundError, OrderUnlisted) as exc:
             if not made or (yield from clock()).mono - start >= session.look_for_s:
-                raise
+                raise NotFoundError(str(exc)) from exc
         yield Sleep(_LONGEST_PAUSE_S)
 
 
 def _check(session: Session, order_id: int, known: Order | None) -> Flow[tuple[Order, Instant]]:
     try:
-        order = yield from find(session, order_id, include_completed=True)
+        order = yield from find(session, order_id, include_completed=True, known=known is not None)
     except NotFoundError:
         if known is None:
             raise
-        raise OrderEnded(f"Order {order_id} is gone from your orders.", known) from None
+        raise (yield from end_of(session, known)) from None
     except CloreAPIError as exc:
         if known is None or not (exc.maybe_acted or isinstance(exc, _PASSING)):
             raise
         order = known  # the network's trouble is not the order's: wait on, until the deadline
     if not order.active:
-        raise OrderEnded(f"Order {order_id} on server {order.server_id} has ended.", order)
+        raise (yield from end_of(session, order))
     return order, (yield from clock())

@@ -90,7 +90,8 @@ class Controls:
             probability: How likely it happens to a fitting request.
             delay_s: Of `late` and `retry_after` (seconds of the world) and `host_dies` (market
                 seconds): 2.
-            fields: Of `missing_fields` and `odd_fields`: which, at any depth.
+            fields: Of `missing_fields` and `odd_fields`: which, at any depth. Of `missing_rows`:
+                the ids of the records.
 
         Returns:
             The fault's number, for `remove_fault`.

@@ -76,7 +76,9 @@ def test_orders_from_their_start_to_their_end():
         "ended",
         f"Order 7 has ended. It cost 2.2 {USD}, fees in.",
     )
-    assert look(state) == ["ended"]  # no longer listed
+    assert look(state, ended, at=10) == []  # not listed: one look is not its end
+    assert look(state, ended, at=20) == []
+    assert look(state, ended, at=31) == ["ended"]
     assert look(state, ended) == []
 
 
@@ -228,6 +230,8 @@ def test_a_look_asks_for_orders_and_now_and_then_for_wallets():
     assert poll(wallets=True) == ["wallet_dry"]
     assert hand.paths == ["my_orders", "my_orders", "wallets"]
     lost = Hand(lambda call, _now: ok(orders=[]) if call.path == "my_orders" else cut())
+    assert [e.what for e in lost.play(monitor.poll(session, state, wallets=True))] == []
+    lost.now = 21.0  # one look is not its end
     assert [e.what for e in lost.play(monitor.poll(session, state, wallets=True))] == ["ended"]
     with pytest.raises(TransportError):
         Hand(lambda _call, _now: cut()).play(monitor.poll(session, state, wallets=True))

@@ -1,0 +1,96 @@
+"""Is an order that `my_orders` does not list gone? One answer without it is not its end. Pure.
+
+Gone is what the service lists as ended, and what two looks 20 s apart do not list while the other
+known orders are there. A look says nothing of what it does not list if it is empty although the
+ledger has running orders, if it misses several at once, or if some of its rows could not be read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from clore_ai.ledger import Intent
+    from clore_ai.models import Order
+
+AGAIN_S = 20.0
+"""How far the two looks are apart, at least."""
+LISTED_WITHIN_S = 30.0
+"""A new order may not be listed for so long (api.md, 3: 20 s)."""
+
+Standing = Literal["running", "unknown", "gone"]
+
+
+@dataclass
+class Looks:
+    """What looks at the whole list, ended orders included, say of each order."""
+
+    missing: dict[int, float] = field(default_factory=dict[int, float])
+    """Since when an order is not listed, unix seconds, by looks that count."""
+    _known: set[int] = field(default_factory=set[int])
+    """Orders that ran when they were last heard of."""
+    _listed: dict[int, bool] = field(default_factory=dict[int, bool])
+    """At the last look: does it run?"""
+    _gone: set[int] = field(default_factory=set[int])
+    _fed: bool = False
+    _young: set[int] = field(default_factory=set[int])
+    _counted_at: float | None = None
+    """The last look that counts for orders nobody knew of."""
+
+    def feed(
+        self, rows: Sequence[Order], running: Iterable[Intent], now: float, *, whole: bool = True
+    ) -> None:
+        """Take note of one look.
+
+        Args:
+            rows: all orders.
+            running: those that the ledger has running, as it stands now: other processes look, too.
+            now: unix seconds by the service's clock.
+            whole: could all rows be read?
+        """
+        self._fed, self._young = True, set()
+        kept: set[int] = set()
+        for intent in running:
+            order_id = intent.order_id or 0
+            kept.add(order_id)
+            self.missing.pop(order_id, None)
+            if intent.missing_at is not None:
+                self.missing[order_id] = intent.missing_at
+            if now - (intent.posted_at or intent.opened_at) < LISTED_WITHIN_S:
+                self._young.add(order_id)
+        self._known |= kept
+        self._listed = {order.id: order.active for order in rows}
+        for order_id, active in self._listed.items():
+            self.missing.pop(order_id, None)
+            self._gone.discard(order_id)
+            (self._known.add if active else self._known.discard)(order_id)
+        absent = self._known - self._listed.keys() - self._young
+        several = len(absent - self.missing.keys()) > 1
+        self._counted_at = None
+        if not whole or several or (kept and not rows):
+            return
+        self._counted_at = now
+        for order_id in absent:
+            if now - self.missing.setdefault(order_id, now) >= AGAIN_S:
+                self._gone.add(order_id)
+                self._known.discard(order_id)
+
+    def unlisted(self, order_ids: Iterable[int]) -> list[int]:
+        """Those of which the last look says nothing; none before there was one."""
+        unknown = (i for i in order_ids if i not in self._young and self.of(i) == "unknown")
+        return sorted(unknown) if self._fed else []
+
+    def of(self, order_id: int) -> Standing:
+        """How an order stands by the last look. One that was not known is known from now on."""
+        if order_id in self._listed:
+            return "running" if self._listed[order_id] else "gone"
+        if order_id in self._gone:
+            return "gone"
+        if order_id not in self._known:
+            self._known.add(order_id)
+            if self._counted_at is not None:
+                self.missing.setdefault(order_id, self._counted_at)
+        return "unknown"

@@ -1,0 +1,157 @@
+"""One answer without an order is not its end: what is gone, and what is not known."""
+
+from __future__ import annotations
+
+import pytest
+from by_hand import WALL, Hand, ok, row
+
+from clore_ai.exceptions import NotFoundError, OrderUnlisted
+from clore_ai.ledger import Intent
+from clore_ai.models import Order
+from clore_ai.rental import ending, look, wait
+from clore_ai.rental.gone import AGAIN_S, Looks
+from clore_ai.rental.orphans import orphans
+from clore_ai.rental.session import Session
+
+
+def orders(*ids: int, **fields: object) -> list[Order]:
+    return [Order.model_validate(row(each, **fields)) for each in ids]
+
+
+def intent(order_id: int, **fields: object) -> Intent:
+    return Intent(5, "on-demand", "bitcoin", "i", state="created", order_id=order_id, **fields)
+
+
+@pytest.fixture
+def looks() -> Looks:
+    """Orders 1, 2 and 3 were listed."""
+    made = Looks()
+    made.feed(orders(1, 2, 3), (), WALL)
+    return made
+
+
+def test_what_is_listed(looks: Looks) -> None:
+    """It runs, or has ended: one look says so."""
+    looks.feed([*orders(1), *orders(2, expired=True), *orders(3)], (), WALL)
+    assert [looks.of(each) for each in (1, 2, 3)] == ["running", "gone", "running"]
+
+
+def test_two_looks_that_are_far_enough_apart(looks: Looks) -> None:
+    """The other orders are there both times."""
+    looks.feed(orders(1, 2), (), WALL + 1)
+    assert looks.of(3) == "unknown"
+    looks.feed(orders(1, 2), (), WALL + AGAIN_S)
+    assert looks.of(3) == "unknown"
+    looks.feed(orders(1, 2), (), WALL + 1 + AGAIN_S)
+    assert looks.of(3) == "gone"
+    looks.feed(orders(1, 2, 3), (), WALL + 60)
+    assert looks.of(3) == "running"
+
+
+def test_one_that_is_back_in_between_begins_anew(looks: Looks) -> None:
+    """Two misses with the order between them are not two in a row."""
+    looks.feed(orders(1, 2), (), WALL + 1)
+    looks.feed(orders(1, 2, 3), (), WALL + 10)
+    looks.feed(orders(1, 2), (), WALL + 30)
+    assert looks.of(3) == "unknown"
+
+
+def test_looks_that_say_nothing(looks: Looks) -> None:
+    """Empty while the ledger has running ones, without several at once, or with unread rows."""
+    kept = [intent(each) for each in (1, 2, 3)]
+    for at in range(0, 600, 30):
+        looks.feed([], kept, WALL + at)
+        looks.feed(orders(1), kept, WALL + at + 1)
+        looks.feed(orders(1, 2), kept, WALL + at + 2, whole=False)
+        assert looks.of(3) == "unknown"
+    assert looks.unlisted((1, 2, 3)) == [3]
+
+
+def test_a_new_order_may_not_be_listed_yet() -> None:
+    """It takes up to 20 s; that is no miss."""
+    looks, new = Looks(), intent(4, posted_at=WALL)
+    for at in (1, 22):
+        looks.feed(orders(1), [new], WALL + at)
+        assert looks.of(4) == "unknown"
+        assert looks.unlisted([4]) == []
+    looks.feed(orders(1), [new], WALL + 40)
+    new.missing_at = looks.missing[4]
+    looks.feed(orders(1), [new], WALL + 40 + AGAIN_S)
+    assert looks.of(4) == "gone"
+
+
+def listing(*rows_by_time):
+    def answers(_call, now):
+        return ok(orders=next(rows for since, rows in reversed(rows_by_time) if now >= since))
+
+    return answers
+
+
+def kept(session: Session, *ids: int) -> None:
+    for each in ids:
+        session.ledger.open(intent(each, posted_at=WALL - 900, seen_at=WALL - 600))
+
+
+def test_the_ledger_remembers_the_first_miss() -> None:
+    """Two commands look once each: the second, 20 s later, knows that the order is gone."""
+    session = Session()
+    kept(session, 1, 2)
+    hand = Hand(listing((0, [row(1)])))
+    hand.play(look.orders(session, include_completed=True))
+    assert session.ledger.by_order(2).runs  # type: ignore[union-attr]
+    another = Session(ledger=session.ledger)
+    hand.now = AGAIN_S + 1
+    hand.play(look.orders(another, include_completed=True))
+    found = session.ledger.by_order(2)
+    assert found is not None
+    assert (found.reason, found.ended_at) == (ending.UNLISTED, WALL)
+    assert another.ended == {2: "Order 2 on server 5 has ended: the service no longer lists it."}
+
+
+def test_an_empty_list_ends_nothing_in_the_ledger() -> None:
+    """However often it comes; orphans names the orders all the same."""
+    session = Session()
+    kept(session, 1, 2)
+    hand = Hand(listing((0, [])))
+    for hand.now in (0, 60, 3600):
+        found = hand.play(orphans(session))
+        assert [each.order_id for each in found.missing] == [1, 2]
+    assert len(session.ledger.running()) == 2
+
+
+def test_find_tells_a_missing_order_from_one_that_never_was() -> None:
+    """The ledger, or the caller, knows that there was one."""
+    session = Session()
+    kept(session, 1)
+    hand = Hand(listing((0, [row(9)])))
+    with pytest.raises(OrderUnlisted, match="order 1"):
+        hand.play(wait.find(session, 1))
+    with pytest.raises(OrderUnlisted):
+        hand.play(wait.find(session, 7, include_completed=True, known=True))
+    with pytest.raises(NotFoundError, match="no order 8"):
+        hand.play(wait.find(session, 8))
+    hand.now = AGAIN_S
+    with pytest.raises(NotFoundError):
+        hand.play(wait.find(session, 1))
+
+
+def test_rows_that_can_not_be_read_may_be_any_order() -> None:
+    """They are counted, and nothing that is missing is gone."""
+    session = Session()
+    kept(session, 1)
+    hand = Hand(listing((0, [row(9), {"si": 5}, "odd"])))
+    for hand.now in (0, 60):
+        rows = hand.play(look.orders(session, include_completed=True))
+        assert (len(rows), rows.unread, session.unread) == (1, 2, 2)
+    assert session.looks.of(1) == "unknown"
+    assert session.trouble == [look.unread(rows)]
+    assert "2 of 3 orders" in look.unread(rows)
+
+
+def test_a_wait_for_ssh_goes_on_over_one_empty_answer() -> None:
+    """And so over a partial one, as long as SSH may still come."""
+    up = row(9, pub_cluster=["n1"], tcp_ports=["22:1972"], mon_container=2)
+    session = Session()
+    kept(session, 9)
+    hand = Hand(listing((0, [up]), (4, []), (12, [up])), probes=[False] * 30 + [True])
+    assert hand.play(wait.until_ssh(session, 9)).id == 9
