@@ -310,8 +310,9 @@ class CloreAI(Facade[Driver]):
             client_ref: your name for this rental; given twice, the same order comes back, with
                 `state` across processes and restarts, too.
             purpose: what it is for, as the ledger shall say.
-            lease_h: hours after which ``clore reap`` ends it (with `state`); None for no end.
-            max_cost_usd: USD, fees in, that it may cost before ``clore reap`` ends it.
+            lease_h: hours after which ``clore`` ends it (with `state`; docs/spending.md); None
+                for no end.
+            max_cost_usd: USD, fees in, that it may cost before ``clore`` ends it.
 
         Raises:
             InvalidInputError: the input is refused, here or there; nothing was rented.
@@ -488,6 +489,8 @@ class CloreAI(Facade[Driver]):
         Raises:
             InvalidInputError: it can't be run so, or a secret or too much would be uploaded;
                 nothing was sent, and the order stays.
+            LimitReached: the order's lease is over, or it has cost all that it may: the job was
+                stopped, its outputs fetched, and the order cancelled.
             CloreAPIError: it could not be done; `state` of the record says how far it came.
         """
         words = [command] if isinstance(command, str) else command

@@ -15,6 +15,7 @@ CloreAPIError
 ├── RentFailed             no server that was tried turned out good; carries `attempts`
 ├── ConfigError            a config file or setting that cannot be used
 ├── BudgetError            over a budget or a limit, so nothing was rented; carries `standing`
+├── LimitReached           an order that was cancelled at its lease's end, or at what it may cost
 ├── OrderEnded             an order that ended while it was waited for; carries `order`
 ├── WaitTimeout            what was waited for did not come in time; carries `order`
 └── OrderUncertain         an order that may exist and be billed; carries `intent`
@@ -45,6 +46,7 @@ __all__ = [
     "FieldError",
     "InvalidEndpointError",
     "InvalidInputError",
+    "LimitReached",
     "NoOffer",
     "NotFoundError",
     "OrderEnded",
@@ -173,6 +175,15 @@ class BudgetError(CloreAPIError):
         super().__init__(message)
         self.standing = standing
         self.wanted = wanted
+
+
+class LimitReached(CloreAPIError):  # noqa: N818 - what happened
+    """An order was ended at its limit: its lease, or the most that it may cost.
+
+    `order_id` says which; it runs no more, unless the message says otherwise.
+    """
+
+    order_id: int | None = None
 
 
 class OrderEnded(CloreAPIError):  # noqa: N818 - what happened, as 004's users would say it

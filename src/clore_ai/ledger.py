@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 State = Literal["open", "created", "refused", "uncertain"]
+Enforced = Literal["always", "watched", "reap"]
 Per = Literal["day", "month"]
 
 USD_VALUE = "USD"
@@ -63,6 +64,7 @@ _STEPS = (
     """,
     STEP,
     "ALTER TABLE intents ADD COLUMN missing_at REAL",
+    "ALTER TABLE intents ADD COLUMN enforced TEXT NOT NULL DEFAULT 'always'",
 )
 
 
@@ -121,6 +123,9 @@ class Intent:
     untold: bool = False
     """Whoever rented it may not know its order: a later look found it, or the command that made
     it has not said so yet. False again once it was shown, or the user said to keep it."""
+    enforced: Enforced = "always"
+    """Who ends it at its limits: ``always``; ``watched``, no process in the background
+    (``--no-keeper``); ``reap`` alone, where its lease is a default that nobody was shown."""
     id: int | None = None
     """Its row in the ledger."""
 
@@ -522,5 +527,7 @@ def _intent(row: sqlite3.Row) -> Intent:
     intent = read(Intent, {**values, "known_ids": ""})
     if intent.state not in get_args(State):
         raise DamagedError(f"a row's state can't be {intent.state!r}")
+    if intent.enforced not in get_args(Enforced):
+        raise DamagedError(f"a row's enforced can't be {intent.enforced!r}")
     intent.known_ids = known_ids
     return intent

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import shlex
-from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    contextmanager,
+    suppress,
+)
 from pathlib import Path
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -13,18 +21,28 @@ from typing_extensions import Self
 
 from clore_ai import _tunnel, _windows
 from clore_ai._drive import AsyncDriver, Driver
-from clore_ai._flow import Flow
+from clore_ai._flow import Flow, clock
 from clore_ai._ssh.fetch import MOST_BYTES
 from clore_ai._ssh.target import Target
-from clore_ai.exceptions import InvalidInputError
+from clore_ai.exceptions import (
+    CloreAPIError,
+    ConfigError,
+    InvalidInputError,
+    LimitReached,
+    WaitTimeout,
+)
+from clore_ai.jobs import Jobs
 from clore_ai.models import Order
-from clore_ai.rental import inside, rent
+from clore_ai.rental import ending, inside, keep, rent
+from clore_ai.rental.attempt import What
 from clore_ai.rental.inside import Result
 from clore_ai.rental.rent import Event, Rented, Tell
 from clore_ai.rental.session import Session
 from clore_ai.rental.wish import Wish
 
 D = TypeVar("D")
+_log = logging.getLogger("clore_ai")
+_SSH_FAILED = 255
 
 
 class _Held(Generic[D]):
@@ -34,7 +52,11 @@ class _Held(Generic[D]):
         self._driver, self._session, self._wish, self._tell = driver, session, wish, tell
         self._rented: Rented | None = None
         self.events: list[Event] = []
-        """All that happened on the way: each attempt, and why it was no good."""
+        """All that happened on the way: each attempt, and why it was no good; later, its limits."""
+        self._keeper = keep.Keeper()
+        self._reached: LimitReached | None = None
+        self._why = ending.CANCELLED
+        self._left_at: float | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(order_id={self.order_id})"
@@ -76,15 +98,82 @@ class _Held(Generic[D]):
 
     def _target(self) -> Target:
         rented = self._need()
+        if self._reached is not None:
+            raise self._reached
         return rented.target or self._session.access.target(rented.order)
+
+    @contextmanager
+    def _working(self) -> Generator[Target]:
+        """The way in; what fails in the block because of a limit is said to."""
+        target = self._target()
+        try:
+            yield target
+        except CloreAPIError as exc:
+            if self._reached is not None:
+                raise self._reached from exc
+            raise
+
+    def _result(self, result: Result) -> Result:
+        if result.code == _SSH_FAILED and self._reached is not None:
+            raise self._reached
+        return result
+
+    def _has_limits(self) -> bool:
+        """Is there a limit to keep while it is used?"""
+        self._keeper.order_id = self.order.id
+        with suppress(ConfigError):
+            return bool(self._keeper.leased(self._session))
+        return False
+
+    def _look(self) -> Flow[bool]:
+        """Look at its limits; true when it has reached one, and was cancelled."""
+        near, over = yield from self._keeper.look(self._session)
+        for limit in near:
+            self._say("near", keep.near(limit))
+        if over and self._reached is None:
+            self._reached = keep.reached(over[0])
+            self._why = ending.of_limit(over[0].reason)
+            self._say("limit", f"{over[0]}; the order is cancelled.")
+        if self._reached is None:
+            return False
+        if (yield from self._left_to_its_job()):
+            return False
+        try:
+            yield from inside.finish(self._session, self.order, self._why)
+        except CloreAPIError as exc:
+            _log.warning("%s", exc)
+            return not isinstance(exc, WaitTimeout)  # else it is tried again
+        return True
+
+    def _left_to_its_job(self) -> Flow[bool]:
+        """Does a job of `client.run` end it, with its outputs fetched? Not for ever."""
+        now = (yield from clock()).mono
+        self._left_at = now if self._left_at is None else self._left_at
+        if now - self._left_at > keep.GRACE_S:
+            return False
+        session = self._session
+        with suppress(ConfigError):
+            ledger = session.ledger
+            jobs = Jobs(session.access.home, ledger.keys.key, ledger.names)
+            return self.order.id in jobs.watched_orders()
+        return False
+
+    def _say(self, what: What, message: str) -> None:
+        order = self.order
+        _log.warning("%s", message)
+        self._note(Event(what, 1, order.server_id or 0, order.id, message))
 
 
 class Rental(_Held[Driver]):
     """A machine for as long as a ``with`` block lasts; made by `CloreAI.rent`.
 
     Entering rents and verifies it, leaving cancels it, whatever the way out. `start` and `cancel`
-    do the same without a block.
+    do the same without a block. With `lease_h`, `max_hours` or `max_cost_usd` a thread watches it
+    meanwhile: at 90 % it logs a warning, at the limit it cancels the order, and whatever is done
+    with it afterwards raises `LimitReached`.
     """
+
+    _guard: threading.Thread | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -101,7 +190,16 @@ class Rental(_Held[Driver]):
         """Rent and verify it; a second time nothing is done. Raises as `CloreAI.rent` says."""
         if self._rented is None:
             self._rented = self._driver.run(self._flow())
+            if self._has_limits():
+                self._stop = threading.Event()
+                self._guard = threading.Thread(target=self._keep, name="clore-limits", daemon=True)
+                self._guard.start()
         return self
+
+    def _keep(self) -> None:
+        while not self._stop.wait(keep.SLICE_S):
+            if self._driver.run(self._look()):
+                return
 
     def exec(self, command: str, timeout: float = 600.0) -> Result:
         """Run one shell line on the machine, to its end.
@@ -116,9 +214,10 @@ class Rental(_Held[Driver]):
         Raises:
             WaitTimeout: it took too long; carries the order. What it started there may go on.
             TransportError: there is no ssh here.
+            LimitReached: the order was ended at its limit.
         """
-        target = self._target()
-        return self._driver.run(inside.run(self.order, target, command, timeout))
+        with self._working() as target:
+            return self._result(self._driver.run(inside.run(self.order, target, command, timeout)))
 
     def put(self, local: str | Path, remote: str) -> None:
         """Bring a file, or a folder's content, to the machine: what is not there already.
@@ -131,7 +230,8 @@ class Rental(_Held[Driver]):
             FileNotFoundError: there is no such file or folder here.
             TransportError: it did not arrive whole.
         """
-        self._driver.run(inside.put(self._target(), local, remote))
+        with self._working() as target:
+            self._driver.run(inside.put(target, local, remote))
 
     def get(
         self, remote: str, local: str | Path, *, max_bytes: int = MOST_BYTES
@@ -153,7 +253,8 @@ class Rental(_Held[Driver]):
         Raises:
             TransportError: it is not there, or did not arrive whole.
         """
-        return self._driver.run(inside.get(self._target(), remote, local, max_bytes))
+        with self._working() as target:
+            return self._driver.run(inside.get(target, remote, local, max_bytes))
 
     def forward(self, remote: int, local: int | None = None) -> AbstractContextManager[int]:
         """A local port that leads to port `remote` of the machine while a ``with`` block lasts.
@@ -173,6 +274,9 @@ class Rental(_Held[Driver]):
         Raises:
             CloreAPIError: it may still be billed; the error says what to do.
         """
+        if self._guard is not None:
+            self._stop.set()
+            self._guard.join()
         if self._rented is not None:
             self._driver.run(inside.finish(self._session, self._rented.order))
 
@@ -181,8 +285,12 @@ class AsyncRental(_Held[AsyncDriver]):
     """A machine for as long as an ``async with`` block lasts; made by `AsyncCloreAI.rent`.
 
     Entering rents and verifies it, leaving cancels it, whatever the way out. `start` and `cancel`
-    do the same without a block.
+    do the same without a block. With `lease_h`, `max_hours` or `max_cost_usd` a task watches it
+    meanwhile: at 90 % it logs a warning, at the limit it cancels the order, and whatever is done
+    with it afterwards raises `LimitReached`.
     """
+
+    _guard: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         return await self.start()
@@ -199,7 +307,15 @@ class AsyncRental(_Held[AsyncDriver]):
         """Rent and verify it; a second time nothing is done. Raises as `CloreAI.rent` says."""
         if self._rented is None:
             self._rented = await self._driver.run(self._flow())
+            if self._has_limits():
+                self._guard = asyncio.ensure_future(self._keep())
         return self
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(keep.SLICE_S)
+            if await self._driver.run(self._look()):
+                return
 
     async def exec(self, command: str, timeout: float = 600.0) -> Result:
         """Run one shell line on the machine, to its end.
@@ -214,9 +330,12 @@ class AsyncRental(_Held[AsyncDriver]):
         Raises:
             WaitTimeout: it took too long; carries the order. What it started there may go on.
             TransportError: there is no ssh here.
+            LimitReached: the order was ended at its limit.
         """
-        target = self._target()
-        return await self._driver.run(inside.run(self.order, target, command, timeout))
+        with self._working() as target:
+            return self._result(
+                await self._driver.run(inside.run(self.order, target, command, timeout))
+            )
 
     async def put(self, local: str | Path, remote: str) -> None:
         """Bring a file, or a folder's content, to the machine: what is not there already.
@@ -229,7 +348,8 @@ class AsyncRental(_Held[AsyncDriver]):
             FileNotFoundError: there is no such file or folder here.
             TransportError: it did not arrive whole.
         """
-        await self._driver.run(inside.put(self._target(), local, remote))
+        with self._working() as target:
+            await self._driver.run(inside.put(target, local, remote))
 
     async def get(
         self, remote: str, local: str | Path, *, max_bytes: int = MOST_BYTES
@@ -251,7 +371,8 @@ class AsyncRental(_Held[AsyncDriver]):
         Raises:
             TransportError: it is not there, or did not arrive whole.
         """
-        return await self._driver.run(inside.get(self._target(), remote, local, max_bytes))
+        with self._working() as target:
+            return await self._driver.run(inside.get(target, remote, local, max_bytes))
 
     def forward(self, remote: int, local: int | None = None) -> AbstractAsyncContextManager[int]:
         """A local port that leads to port `remote` of the machine while a ``with`` block lasts.
@@ -271,5 +392,8 @@ class AsyncRental(_Held[AsyncDriver]):
         Raises:
             CloreAPIError: it may still be billed; the error says what to do.
         """
+        if self._guard is not None:
+            self._guard.cancel()
+            await asyncio.wait({self._guard})
         if self._rented is not None:
             await self._driver.run(inside.finish(self._session, self._rented.order))

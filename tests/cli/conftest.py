@@ -52,6 +52,12 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(home.parent), "CLORE_HOME": str(home), **more}
 
 
+def call_off(home: Path) -> None:
+    """Whoever sees a job through in the background ends, and so does who keeps limits there."""
+    for mark in (*home.glob("jobs/*/follower"), *home.glob("keepers/*.log")):
+        mark.unlink(missing_ok=True)
+
+
 @pytest.fixture
 def nobody(tmp_path: Path) -> Clore:
     """A user who has just installed clore: no key, no settings."""
@@ -73,8 +79,7 @@ def renter(market: Sandbox, take: Callable[[], int], tmp_path: Path) -> Iterator
         CLORE_REQUESTS_PER_SECOND="1000",
     )
     yield Renter(home, env, key, market=market, take=take)
-    for mark in home.glob("jobs/*/follower"):  # whoever sees a job through in the background
-        mark.unlink(missing_ok=True)
+    call_off(home)
 
 
 @pytest.fixture

@@ -230,11 +230,20 @@ def processes_with(mark: str) -> list[str]:
 
 def followers(renter: Renter) -> list[int]:
     """The processes of this user's that see a job through in the background."""
+    return _in_background(renter, b"clore_ai.cli._follow")
+
+
+def keepers(renter: Renter) -> list[int]:
+    """The processes of this user's that keep limits in the background."""
+    return _in_background(renter, b"clore_ai.cli._keeper")
+
+
+def _in_background(renter: Renter, module: bytes) -> list[int]:
     found = []
     for each in Path("/proc").glob("[0-9]*"):
         try:
             if (
-                b"clore_ai.cli._follow" in (each / "cmdline").read_bytes()
+                module in (each / "cmdline").read_bytes()
                 and f"CLORE_HOME={renter.home}".encode() in (each / "environ").read_bytes()
             ):
                 found.append(int(each.name))

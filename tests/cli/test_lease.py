@@ -55,21 +55,23 @@ def _taker(market: Sandbox) -> Callable[[], int]:
 
 
 def rent(user: Renter, *words: str) -> int:
-    return int(user("deploy", user.server(), *USD, *words).out)
+    return int(user("deploy", user.server(), *USD, "--no-keeper", *words).out)
 
 
 def test_the_plan_shows_the_end(alone: Renter) -> None:
-    """24 hours unless said otherwise; what shortens it is named; contradictions are refused."""
+    """None unless one is given; what shortens it is named; contradictions are refused."""
     server = alone.server()
 
     def plan(*words: str, fails: int = 0) -> str:
         return alone("deploy", server, *USD, "--dry-run", *words, fails=fails).err
 
-    assert "(1d), at most $" in plan()
+    assert "ends      does not end by itself" in plan()
+    assert "its host ends it after" in plan()
     assert "(90m), at most $" in plan("--lease", "90m")
     assert "(2h by --max-hours)" in plan("--max-hours", "2")
     assert "by --max-cost), at most $0.15" in plan("--max-cost", "0.15")
-    assert "ends      when you cancel it" in plan("--lease", "none")
+    assert "ends      does not end by itself" in plan("--lease", "none")
+    assert "when --max-cost is reached" in plan("--lease", "none", "--max-cost", "2")
     assert "longest rental" in plan("--lease", "9999h")
     row = alone("deploy", server, *USD, "--dry-run", "--lease", "6h", "--json").data
     assert row["lease_hours"] == 6

@@ -16,10 +16,11 @@ _CLOCK_OFF_S = 300.0
 
 
 @contextmanager
-def connect(*, ask: bool = True) -> Generator[CloreAI]:
+def connect(*, ask: bool = True, keeps: bool = True) -> Generator[CloreAI]:
     """A client with the state folder's ledger; in the end, what the ledger could not keep is said.
 
     First, orders of commands that were stopped are told of; with `ask`, on a terminal, asked about.
+    With `keeps`, orders that have a limit are left to a process in the background, at last.
 
     Raises:
         ConfigError: the config file can't be read, or the base URL is none.
@@ -39,7 +40,7 @@ def connect(*, ask: bool = True) -> Generator[CloreAI]:
         finally:
             for sentence in (*api.session.ended.values(), *(api.session.trouble or unshared[:1])):
                 _output.note(sentence)
-            _warn(api)
+            _warn(api, keeps=keeps)
 
 
 def none(api: CloreAI, said: str) -> int:
@@ -60,11 +61,11 @@ def status(api: CloreAI) -> int:
     return 1 if api.session.unread else 0
 
 
-def _warn(api: CloreAI) -> None:
+def _warn(api: CloreAI, *, keeps: bool) -> None:
     """One line each of what may cost money unseen; nothing is asked of the service for it."""
     from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
     from clore_ai.exceptions import ConfigError  # noqa: PLC0415 - likewise
-    from clore_ai.rental import warn  # noqa: PLC0415 - likewise
+    from clore_ai.rental import reap, warn  # noqa: PLC0415 - likewise
 
     now = api.drive(clock())
     if abs(now.ahead_s) > _CLOCK_OFF_S:
@@ -85,6 +86,14 @@ def _warn(api: CloreAI) -> None:
             "ledger has running: it may be billed. Look again in half a minute: clore orders"
         )
     latest = {b.coin: (b.at, b.balance) for b in balances}
-    for line in (warn.of_leases(running, now.wall), warn.of_wallets(running, latest, now.wall)):
+    for line in (
+        warn.of_leases(running, now.wall),
+        warn.of_endless([i for i in running if i.order_id not in api.session.made]),
+        warn.of_wallets(running, latest, now.wall),
+    ):
         if line is not None:
             _output.note(line)
+    if keeps and reap.leased(running):
+        from clore_ai.cli import _keeper  # noqa: PLC0415 - it imports commands
+
+        _keeper.see_to(api)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
+    from clore_ai.exceptions import LimitReached
     from clore_ai.jobs import Watch
 
 _ANSWERS = {"k": "detach", "keep": "detach", "c": "stop", "cancel": "stop"}
@@ -44,6 +45,8 @@ class Console:
     asking: bool = False
     interrupted: bool = False
     hung_up: bool = False
+    failure: LimitReached | None = None
+    """What is to be said last."""
     _ending: bool = False
     _may_show: threading.Event = field(default_factory=threading.Event)
 

@@ -1,7 +1,7 @@
 """Exit codes, and errors in one sentence: what failed, with which id, what to type next.
 
 0 done · 1 API or network · 2 usage · 3 key · 4 not found · 5 rate limited · 6 nothing matched ·
-7 balance or budget · 8 timed out · 9 order uncertain (money may be spent) · 130 Ctrl-C.
+7 balance, budget or limit · 8 timed out · 9 order uncertain (money may be spent) · 130 Ctrl-C.
 With ``--json`` an error is one JSON object on stderr: `code` (stable), `message`, `exit`, and
 where known `error` (the service's reason), `api_code`, `order_id`, `server_id`.
 """
@@ -25,7 +25,7 @@ from clore_ai.cli import _debug
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE, INTERRUPTED = 2, 130
+USAGE, LIMIT, INTERRUPTED = 2, 7, 130
 _LONGEST, _LONGEST_TRACEBACK = 10_000, 100_000
 
 _BY_REASON = {
@@ -40,6 +40,7 @@ _WALLET_EMPTY = "wallet empty"
 """As `rental.ending` has it, which is slow to import."""
 _BY_CLASS: list[tuple[type[Exception], str, int]] = [
     (e.BudgetError, "budget", 7),
+    (e.LimitReached, "limit", LIMIT),
     (e.OrderUncertain, "order_uncertain", 9),
     (e.WaitTimeout, "timed_out", 8),
     (e.OrderEnded, "order_ended", 4),
@@ -173,6 +174,8 @@ def tell(as_json: bool, exc: e.CloreAPIError) -> int:  # noqa: FBT001 - as the c
     order = getattr(exc, "order", None)
     if order is not None:
         facts |= {"order_id": order.id, "server_id": order.server_id}
+    if isinstance(exc, e.LimitReached):
+        facts["order_id"] = exc.order_id
     if isinstance(exc, e.OrderUncertain):
         facts["server_id"] = exc.intent.server_id
     standing = getattr(exc, "standing", None)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import _follow, _output, _units
-from clore_ai.cli._exit import INTERRUPTED
+from clore_ai.cli._exit import INTERRUPTED, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.jobs import Ending, Job, Jobs
     from clore_ai.jobs.engine import Engine
+    from clore_ai.rental.reap import Limit
 
 NOT_FOUND, HUNG_UP, LOST, NO_MONEY = 127, 129, 1, 7
 _GONE = "order_not_active", "order_dont_exist", "you_dont_own_this_order"
@@ -38,14 +39,14 @@ def watched(
     *,
     stop: bool = False,
     **more: Any,  # noqa: ANN401 - Watch's
-) -> Ending:
+) -> tuple[Ending, Limit | None]:
     """Watch it, with its output on stdout; the caller holds its lock.
 
-    `stop`: end it at once. `more`: of `Watch`.
+    `stop`: end it at once. `more`: of `Watch`. How it ended, and the limit that it reached.
     """
     from clore_ai.jobs import Output, Watch  # noqa: PLC0415 - not for --help
 
-    async def work(engine: Engine) -> Ending:
+    async def work(engine: Engine) -> tuple[Ending, Limit | None]:
         def tell(said: str) -> None:
             with contextlib.suppress(OSError):
                 _output.note(said)
@@ -56,7 +57,7 @@ def watched(
             if stop:
                 watch.wishes.want("stop")
             with console.on(watch):
-                return await watch.run()
+                return await watch.run(), watch.limit
 
     sys.stdout.flush()
     return api.in_loop(work)
@@ -102,7 +103,7 @@ def _through(
     watching = job.state == "running"
     try:
         jobs.save(job)
-        ending = watched(api, jobs, job, console, stop=stop, **more)
+        ending, limit = watched(api, jobs, job, console, stop=stop, **more)
     except BaseException as exc:
         if not watching and isinstance(exc, (NotFoundError, OrderEnded)):
             jobs.drop(job)  # there is no such machine: the job never was
@@ -118,7 +119,26 @@ def _through(
         else:
             close(api, jobs, job)
         raise
+    if ending == "limit" and limit is not None:
+        return _at_limit(api, jobs, job, limit, console)
     return finish(api, jobs, job, ending, console)
+
+
+def _at_limit(api: CloreAI, jobs: Jobs, job: Job, limit: Limit, console: Console) -> int:
+    """Cancel a machine that has reached its limit, whoever rented it; the exit code."""
+    from clore_ai.cli import _keep  # noqa: PLC0415 - not for --help
+    from clore_ai.rental.keep import reached  # noqa: PLC0415 - likewise
+
+    span = _units.duration((job.ended_at or job.begun_at) - job.begun_at)
+    back = f" What came back is in {job.folder}." if job.outputs else ""
+    _output.note(f"Job {job.id} was stopped after {span}.{back}")
+    job.cancels = True
+    jobs.save(job)
+    _keep.note_reason(api, limit)
+    code = close(api, jobs, job)
+    if code == 0:
+        console.failure = reached(limit)
+    return code or LIMIT
 
 
 def finish(api: CloreAI, jobs: Jobs, job: Job, ending: Ending, console: Console) -> int:
@@ -233,6 +253,19 @@ def jobs_of(api: CloreAI) -> Jobs:
 
     account, names = account_of(api.base_url, api.api_key), api.ledger.names
     return jobs.Jobs(api.session.access.home, account, names)
+
+
+def report(job: Job, code: int, console: Console, *, as_json: bool) -> int:
+    """The record of a job that was watched, with --json, and the exit code.
+
+    Raises:
+        LimitReached: its machine was ended at its limit.
+    """
+    if as_json:
+        _output.data(row(job))
+    if console.failure is not None:
+        raise console.failure
+    return code
 
 
 def row(job: Job, state: str | None = None) -> dict[str, Any]:

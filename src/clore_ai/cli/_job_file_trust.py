@@ -36,7 +36,7 @@ FREE = {
 PRICED = {
     "attempts", "boot_timeout", "countries", "cuda", "currency", "force", "gpu", "gpus", "image",
     "kind", "lease", "lost_after", "max_bid", "min_disk", "min_down", "min_ram", "min_reliability",
-    "min_vram", "ports", "sort", "spot_price", "verify",
+    "min_vram", "no_keeper", "ports", "sort", "spot_price", "verify",
 }  # fmt: skip
 """They say which machine, at what price and until when: the plan's own question covers them, and
 where ``--yes`` answers that one, this one is asked: the author may be the host of that machine."""

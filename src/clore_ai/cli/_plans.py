@@ -15,8 +15,10 @@ _WORTH_SAYING = 0.97
 _INF = float("inf")
 
 
-def show(plan: Offer, kind: str, image: str, end: str, most: float | None = None) -> None:
-    """The plan of one server, on stderr; `end` in words; `most`: to bid, in USD per hour."""
+def show(
+    plan: Offer, kind: str, image: str, end: list[tuple[str, str]], most: float | None = None
+) -> None:
+    """The plan of one server, on stderr; `end`: lines on it; `most`: to bid, in USD per hour."""
     s, c = plan.server, plan.cost
     per_h, total_h = c.price_usd_per_hour, c.total_usd_per_hour
     fee = (
@@ -44,7 +46,7 @@ def show(plan: Offer, kind: str, image: str, end: str, most: float | None = None
         ("with fee", f"{_units.usd_h(total_h)} = {_units.usd_day(total_h)} = {total}"),
         ("at most", limit),
         ("once", fee),
-        ("ends", end),
+        *end,
         ("balance", f"{_units.coin(plan.balance)} {c.coin}{lasts}"),
     ):
         if value is None:

@@ -28,12 +28,14 @@ def rent(
     force: bool,
     top: int | None = None,
     holds: bool = False,
+    by: str | None = None,
     hear: Callable[[Event], object] = lambda _event: None,
 ) -> Rented:
     """Show the plan, ask unless `yes`, rent, and tell each step on stderr.
 
     `force`: a bid may be far above the price on demand. `holds`: the caller steers the bid of what
-    is rented. `hear` is told each step first.
+    is rented. `by`: who ends it at its limit, as in `_limits.lines`. `hear` is told each step
+    first.
 
     With `client_ref` the order of the same name comes back, where there is one: verified, without
     a question, or as it is where it has ended.
@@ -48,7 +50,7 @@ def rent(
     if order is not None:
         return go(api, wish, [], holds=holds, hear=hear)
     offers = find(api, wish)
-    show(api, wish, offers, top)
+    show(api, wish, offers, top, by)
     _bids.guard_offers(wish, offers, yes=yes, force=force)
     agree(yes=yes)
     return go(api, wish, offers, holds=holds, hear=hear)
@@ -71,7 +73,9 @@ def find(api: CloreAI, wish: Wish) -> list[Offer]:
         raise NoOffer(lack.sentence(exc.lack, IN_OPTIONS), exc.lack) from exc
 
 
-def show(api: CloreAI, wish: Wish, offers: list[Offer], top: int | None) -> None:
+def show(
+    api: CloreAI, wish: Wish, offers: list[Offer], top: int | None, by: str | None = None
+) -> None:
     """The plan for the best offer and what comes after it; with `top` so many as a table first.
 
     Raises:
@@ -83,7 +87,7 @@ def show(api: CloreAI, wish: Wish, offers: list[Offer], top: int | None) -> None
     if top is not None:
         _table(offers[:top])
     most = wish.most_usd_per_hour if wish.max_bid_usd is not None else None
-    _plans.show(best, wish.type, wish.image, _limits.line(api, best.end, best.cost.coin), most)
+    _plans.show(best, wish.type, wish.image, _limits.lines(api, best, wish.limits, by), most)
     then = offers[1 : wish.attempts]
     if then:
         listed = ", ".join(

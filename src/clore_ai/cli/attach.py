@@ -28,6 +28,4 @@ def command(job_id: int, max_output: int | None, as_json: bool) -> int:  # noqa:
             job = kept.get(job_id)
             job.max_output = max_output or job.max_output
             code = _job.see_through(api, kept, job, console)
-    if as_json:
-        _output.data(_job.row(job))
-    return code
+    return _job.report(job, code, console, as_json=as_json)

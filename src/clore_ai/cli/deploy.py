@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option("--spot-price", type=_bids.read, metavar="PRICE",
               help="Your bid, whole server: coin per DAY, or 0.2/h, 4.8/day in USD.")  # fmt: skip
 @_bids.force_option
-@_limits.options
+@_limits.options_of_deploy
 @click.option("--wait", is_flag=True, help="Wait until SSH answers.")
 @click.option("--wait-timeout", type=Length(1), metavar="LENGTH",
               help="For --wait; then exit 8. Default: 8m, or the lease where that is "
@@ -150,9 +150,8 @@ def _agree(
         wishes["required_price"] = plan.cost.price_per_day
     else:
         wishes["spot_price"] = plan.cost.price_per_day
-    _plans.show(
-        plan, options["kind"], options["image"], _limits.line(api, plan.end, plan.cost.coin)
-    )
+    end = _limits.lines(api, plan, _limits.read(options, default=False))
+    _plans.show(plan, options["kind"], options["image"], end)
     _limits.check(api, plan.server, options["kind"], plan.cost, plan.end.lease_s)
     _boots_in_time(options, plan.end.lease_s)
     if options["kind"] == "spot":
@@ -207,7 +206,7 @@ def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer:
         InvalidInputError, BudgetError: its end contradicts itself, or its limit.
     """
     from clore_ai.exceptions import FieldError, NotFoundError  # noqa: PLC0415 - not for --help
-    from clore_ai.rental import pick  # noqa: PLC0415 - likewise
+    from clore_ai.rental import lease, pick  # noqa: PLC0415 - likewise
     from clore_ai.rental.cost import cost  # noqa: PLC0415 - likewise
     from clore_ai.rental.plan import Offer  # noqa: PLC0415 - likewise
 
@@ -233,7 +232,7 @@ def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer:
             6,
             {"code": 6, "error": "currency-not-allowed"},
         )
-    end = _limits.settle(terms, server.mrl, options)
+    end = lease.settle(_limits.read(options, default=False), terms, server.mrl)
     return Offer(server, terms, end, _balance(api.wallets(), coin))
 
 
@@ -260,6 +259,8 @@ def _create(
         lease_s=plan.end.lease_s,
         max_cost_usd=options["max_cost"],
         usd_per_coin=plan.cost.usd_per_coin,
+        mrl_s=plan.server.mrl and plan.server.mrl * 3600.0,
+        enforced="watched" if options["no_keeper"] else "always",
         untold=True,
         renting=create.Renting(locks),
     )

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, as_json: bool) -> int:  # noqa: FBT001 - an option
     """Show when your orders end, and change it.
 
-    The service does not know leases: `clore reap` cancels what is past its own.
+    The service does not know leases: who watches an order cancels it at its end, and of those
+    that nobody watches a process in the background does so.
     """
     if ctx.invoked_subcommand is not None:
         return 0

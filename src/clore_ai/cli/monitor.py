@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _board, _output
+from clore_ai.cli import _board, _keep, _output
 from clore_ai.cli._account import connect, status
+from clore_ai.cli._exit import LIMIT
 from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from clore_ai._gpus import Feeds
     from clore_ai.client import CloreAI
+    from clore_ai.rental.keep import Keeper
     from clore_ai.rental.monitor import Event, Monitor
     from clore_ai.rental.overview import Watching
 
@@ -45,7 +47,8 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     """Watch your orders: their state, host, cost, and GPUs.
 
     All of them, or each ORDER_ID until they have ended. It tells of a host or a connection that is
-    lost, of GPUs that idle, a lease near its end, a dry wallet. Ctrl-C leaves the orders running.
+    lost, of GPUs that idle, a lease near its end, a dry wallet. An order that reaches its limit
+    (clore lease) is cancelled; exit 7 then. Ctrl-C leaves the orders running.
     """
     from clore_ai._gpus import Feeds  # noqa: PLC0415 - not for --help
     from clore_ai.rental import monitor, overview  # noqa: PLC0415 - likewise
@@ -67,14 +70,15 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
         feeds = None if options["no_gpu"] else Feeds(min(overview.READ_EVERY_S, options["every"]))
         state = monitor.Monitor(ids, idle_s, options["others"])
         loop = _Loop(api, state, feeds, as_json=options["as_json"])
+        code = 0
         try:
-            return loop.run(options["every"], once=options["once"])
+            code = loop.run(options["every"], once=options["once"])
         except KeyboardInterrupt as exc:
             _output.note(str(exc) or loop.left())
         finally:
             if feeds is not None:
                 feeds.close()
-    return 0
+    return code
 
 
 class _Loop:
@@ -88,13 +92,23 @@ class _Loop:
         self.usd_h: dict[int, float | None] = {}
         self.idle_said: set[int] = set()
         self.code = 0
+        self.left_since: dict[int | None, float] = {}
+        self.limited: dict[int | None, float] = {}
+        """Orders that have reached a limit, and when ending each is tried again."""
 
     def run(self, every_s: float, *, once: bool) -> int:
         """Go on until all orders that were named have ended; with `once`, look once.
 
-        The exit code: 1 if some of a single look could not be read, 7 if a wallet ended an order.
+        The exit code: 1 if some of a single look could not be read, 7 if a wallet or a limit ended
+        an order.
         """
-        from clore_ai.rental import overview  # noqa: PLC0415 - not for --help
+        from clore_ai.rental import keep, overview  # noqa: PLC0415 - not for --help
+
+        ids = self.monitor.ids
+        keeper = keep.Keeper(
+            asks=False,
+            mine=lambda i: i.enforced != "reap" and (ids is None or i.order_id in ids),
+        )
 
         state = overview.Watching(self.monitor, every_s, readings=self.feeds, tell=self.board.say)
         with self.board:
@@ -106,12 +120,14 @@ class _Loop:
                 if view.looked:
                     self._worth()
                 self._cancel()
+                self._at_limits(keeper)
                 if once:
                     self._wait_for_gpus(state)
                 if view.looked:
                     self._show()
                 if once or state.over:
-                    return status(self.api) if once else self.code
+                    code = LIMIT if self.limited else self.code
+                    return code or (status(self.api) if once else 0)
                 self.board.draw(self._rows())
         if state.failure is not None:
             raise state.failure
@@ -165,6 +181,25 @@ class _Loop:
             elif done.error is not None:
                 self.board.say(str(done.error))
             self._line({"event": "cancelled" if done.gone else "failed", **row})
+
+    def _at_limits(self, keeper: Keeper) -> None:
+        """End what has reached a limit; a near end of a lease is told by the monitor itself."""
+        from clore_ai.rental import keep  # noqa: PLC0415 - not for --help
+
+        near, over = self.api.drive(keeper.look(self.api.session))
+        for each in near:
+            if each.reason == "max_cost":
+                self.board.say(keep.near(each))
+                self._line({**_keep.facts(each), "event": "near", "message": keep.near(each)})
+        for each in over:
+            order_id = each.intent.order_id
+            if time.monotonic() < self.limited.get(order_id, 0.0):
+                continue
+            self.limited[order_id] = time.monotonic() + keep.EVERY_S
+            if _keep.left_to_its_job(self.api, each, self.left_since):
+                continue
+            with self.board.away():
+                _keep.at_limit(self.api, each, self._line, as_json=self.as_json)
 
     # -- what goes out -------------------------------------------------------------------------
 

@@ -1,36 +1,32 @@
-"""`clore reap`: cancel what is over and see to jobs that nobody watches, once or in a loop."""
+"""`clore reap`: end orders at their limits, and see to jobs that nobody watches."""
 
 from __future__ import annotations
 
 import signal
-import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _exit, _follow, _job, _others, _output, cancel
+from clore_ai.cli import _keep, _keeper, _others, _output, _units
 from clore_ai.cli._account import connect, none, status
 from clore_ai.cli._length import Length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from clore_ai.client import CloreAI
-    from clore_ai.rental.reap import Over
-
-_GONE_WITHIN_S = 60.0
-_FAILED = 1
-_ENDING: dict[str, str] = {"lease": "lease over", "max_cost": "--max-cost reached"}
-"""As `rental.ending` has them, which is slow to import."""
 
 
 @click.command()
 @click.option("--every", type=Length(1), metavar="LENGTH",
               help="Look again and again; ends on Ctrl-C or SIGTERM, with 0.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what is over; cancel nothing.")
+@click.option("--install", "unit", flag_value="install",
+              help="Have systemd run it, or cron, from now on and after a restart.")  # fmt: skip
+@click.option("--status", "unit", flag_value="status", help="Say what runs it.")
+@click.option("--uninstall", "unit", flag_value="uninstall", help="Take back --install.")
 @click.option("--json", "as_json", is_flag=True,
               help="JSON on stdout; with --every a line an event.")  # fmt: skip
-def command(every: float | None, dry_run: bool, as_json: bool) -> int:  # noqa: FBT001 - options
+def command(every: float | None, dry_run: bool, unit: str | None, as_json: bool) -> int:  # noqa: FBT001 - options
     """Cancel the orders that are over.
 
     Over is what is past its lease, or has cost what --max-cost allowed; time and cost are the
@@ -38,12 +34,16 @@ def command(every: float | None, dry_run: bool, as_json: bool) -> int:  # noqa: 
     are fetched and the machines cancelled, as run would have; those that run are watched from now
     on. Without --every the exit code is the worst.
     """
-    with connect(ask=False) as api:
+    if unit is not None:
+        if every is not None or dry_run:
+            raise click.UsageError(f"--{unit} goes with no other option but --json.")
+        return _unit(unit, as_json=as_json)
+    with connect(ask=False, keeps=not dry_run) as api:
         if every is not None:
             _loop(api, every, dry_run=dry_run, as_json=as_json)
             return 0
         events: list[dict[str, Any]] = []
-        worst = _once(api, events.append, dry_run=dry_run, as_json=as_json, wait=True)
+        worst = _once(api, events, dry_run=dry_run, as_json=as_json)
         if as_json:
             _output.data(events)
         elif not events:
@@ -52,14 +52,27 @@ def command(every: float | None, dry_run: bool, as_json: bool) -> int:  # noqa: 
         return max(worst, status(api))
 
 
-def _once(
-    api: CloreAI,
-    tell: Callable[[dict[str, Any]], None],
-    *,
-    dry_run: bool,
-    as_json: bool,
-    wait: bool = False,
-) -> int:
+def _unit(what: str, *, as_json: bool) -> int:
+    from clore_ai.cli import _unit  # noqa: PLC0415 - not for --help
+
+    if what == "install":
+        found = _unit.install()
+    elif what == "uninstall":
+        found = _unit.uninstall()
+    else:
+        with connect(ask=False, keeps=False) as api:
+            found = _unit.status(keeper=_keeper.runs(api))
+            log = _keeper.log_of(api)
+            if log.exists():
+                found.notes.append(f"The log of the background process: {log}")
+    if as_json:
+        _output.data(found.facts)
+    for sentence in found.notes:
+        _output.note(sentence)
+    return 0
+
+
+def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json: bool) -> int:
     from clore_ai._flow import clock  # noqa: PLC0415 - not for --help
     from clore_ai.rental import reap  # noqa: PLC0415 - likewise
 
@@ -70,76 +83,30 @@ def _once(
         over = reap.over(api.ledger.reread(found.intent), now, api.session.worth)
         if over is None:
             continue
-        order_id = over.intent.order_id or 0
-        event: dict[str, Any] = {"event": "over", "order_id": order_id, "reason": over.reason}
-        event |= {"ends_at": over.intent.ends_at, "cost_usd": over.cost_usd, "at": now}
-        _output.note(f"Order {order_id} {_why(over)}.")
-        if not dry_run:
-            (done,) = cancel.end(api, [order_id], None, _GONE_WITHIN_S, _ENDING[over.reason])
-            event |= {"event": "cancelled" if done.gone else "failed", **cancel.row(done)}
-            if done.error is not None:
-                worst = max(worst, _exit.tell(as_json, done.error))
-        tell(event)
-    return max(worst, _see_to_jobs(api, tell, dry_run=dry_run, wait=wait))
-
-
-def _see_to_jobs(
-    api: CloreAI, tell: Callable[[dict[str, Any]], None], *, dry_run: bool, wait: bool
-) -> int:
-    """Have the jobs that nobody watches seen through; with `wait`, those that have ended now."""
-    kept = _job.jobs_of(api)
-    left = [job for job in kept.all() if job.unsettled and not kept.watched(job.id)]
-    states = _follow.states(api, kept, left)
-    worst = 0
-    for job in left:
-        ended = _follow.ended(job, states.get(job.id))
-        follower = None if dry_run else _follow.again(kept, job)
-        if follower is None and not dry_run:
-            continue  # another was quicker
-        had = "has ended" if ended else "is not watched"
-        _output.note(f"Job {job.id} {had}{'' if dry_run else '; it is seen to'}.")
-        if follower is not None and ended and wait:
-            follower.wait()
-            job = kept.get(job.id)  # noqa: PLW2901 - as it is now
-            if job.unsettled:
-                worst = _FAILED
-                _output.note(f"Job {job.id} is not settled: see {kept.folder(job.id) / 'said'}")
-        tell({"event": "job", **_job.row(job, None if job.over else states.get(job.id))})
-    return worst
-
-
-def _why(over: Over) -> str:
-    from clore_ai.rental.lease import moment  # noqa: PLC0415 - not for --help
-
-    if over.reason == "lease" and over.intent.ends_at is not None:
-        return f"is past its lease, which ended at {moment(over.intent.ends_at)}"
-    return f"has cost ${over.cost_usd or 0:.2f}, of at most ${over.intent.max_cost_usd or 0:.2f}"
+        if dry_run:
+            _output.note(f"{over}.")
+            events.append({**_keep.facts(over), "at": now})
+        elif _keep.ended_by_its_job(api, over):
+            _output.note(f"{over}; it was ended with its job.")
+            events.append({**_keep.facts(over), "event": "cancelled", "cancelled": True, "at": now})
+        else:
+            worst = max(worst, _keep.at_limit(api, over, events.append, as_json=as_json))
+    return max(worst, _keep.see_to_jobs(api, events.append, dry_run=dry_run, wait=True))
 
 
 def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None:
-    """Look until told to stop; trouble with the network or the service passes."""
-    from clore_ai.exceptions import AuthError, CloreAPIError  # noqa: PLC0415 - not for --help
+    """Go on until it is stopped; meanwhile no process in the background is needed."""
+    from clore_ai.rental.keep import Keeper  # noqa: PLC0415 - not for --help
 
     def tell(event: dict[str, Any]) -> None:
         if as_json:
             _output.event(event)
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    said = ""
-    _output.note(f"Looking every {every_s:g} s; stop with Ctrl-C.")
+    keeper = Keeper(every_s=every_s, mine=lambda _intent: True)
+    _output.note(f"Looking every {_units.duration(every_s)}; stop with Ctrl-C.")
     try:
-        while True:
-            try:
-                _once(api, tell, dry_run=dry_run, as_json=as_json)
-                trouble = ""
-            except AuthError:
-                raise
-            except CloreAPIError as exc:
-                trouble = str(exc)
-            if trouble and trouble != said:
-                _output.note(f"{trouble} Going on.")
-                tell({"event": "trouble", "message": trouble, "at": time.time()})
-            said = trouble
-            time.sleep(every_s)
+        with nullcontext() if dry_run else _keeper.instead(api):
+            _keep.loop(api, keeper, tell, dry_run=dry_run, as_json=as_json)
     except KeyboardInterrupt as exc:
         _output.note(str(exc) or "Stopped.")

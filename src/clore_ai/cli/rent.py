@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _bids, _output, _plans, _rent, _wish, spot_auto
+from clore_ai.cli import _bids, _limits, _output, _plans, _rent, _wish, spot_auto
 from clore_ai.cli._account import connect
 
 if TYPE_CHECKING:
@@ -47,8 +47,9 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
             _show(api, wish, options)
             return
         rented = _rent.rent(
-            api, wish, yes=options["yes"], force=options["force"], top=options["top"], holds=holds
-        )
+            api, wish, yes=options["yes"], force=options["force"], top=options["top"], holds=holds,
+            by=_limits.BY_HOLD if holds else None,
+        )  # fmt: skip
         try:
             _tell(rented, as_json=options["as_json"], holds=holds)
         except KeyboardInterrupt:

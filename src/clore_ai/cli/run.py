@@ -13,6 +13,7 @@ from clore_ai.cli import (
     _job_file,
     _job_file_trust,
     _job_options,
+    _limits,
     _output,
     _rent,
     _upload,
@@ -111,6 +112,8 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
                     resend=left < _MACHINES - 1, forwards=spec.forwards,
                     detach=options["detach"], order=rented and rented.order,
                 )  # fmt: skip
+            if options["retries"] and console.failure is not None:
+                _output.note("The job does not begin again: its machine has reached its limit.")
             if not (options["retries"] and left and job.state == "lost" and job.cancelled):
                 break
             if _job.was_meant(job):
@@ -122,9 +125,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             wish = replace(wish, client_ref=None, limits=limits, avoid=wish.avoid | bad)
             _output.note("The job begins again, on another machine.")
             options["yes"] = True  # it is the same wish
-    if options["as_json"] and job is not None:
-        _output.data(_job.row(job))
-    return code
+    return code if job is None else _job.report(job, code, console, as_json=options["as_json"])
 
 
 def _fit(options: dict[str, Any]) -> None:
@@ -194,7 +195,13 @@ def _rented(
 
     try:
         rented = _rent.rent(
-            api, wish, yes=options["yes"], force=options["force"], holds=True, hear=hear
+            api,
+            wish,
+            yes=options["yes"],
+            force=options["force"],
+            holds=True,
+            by=_limits.BY_RUN,
+            hear=hear,
         )
         job.order_id = rented.order.id
         kept.save(job)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import _bids, _output, _period, _units
+from clore_ai.cli import _bids, _keep, _output, _period, _units
 from clore_ai.cli._account import connect
 from clore_ai.cli._length import Length
 
@@ -65,7 +65,8 @@ def auto(order_id: int, **options: Any) -> None:  # noqa: ANN401 - click's optio
 
     Raises the bid of ORDER_ID when it is outbid, up to --max, and lowers it as far and as often as
     the service lets. In the end, and with --once, it says what that saved. After Ctrl-C the order
-    goes on at its last bid. The id of an order rented instead goes to stdout.
+    goes on at its last bid. At the order's limits (clore lease) it is cancelled, with exit 7. The
+    id of an order rented instead goes to stdout.
     """
     _check(options)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -105,11 +106,12 @@ def run(
         identity: the private key that opens that.
 
     Raises:
+        LimitReached: its lease, or what it may cost: it was cancelled.
         KeyboardInterrupt: saying which order goes on, and at which bid.
     """
     from clore_ai.exceptions import CloreAPIError  # noqa: PLC0415 - not for --help
     from clore_ai.rental import flight as flights  # noqa: PLC0415 - likewise
-    from clore_ai.rental import pilot  # noqa: PLC0415 - likewise
+    from clore_ai.rental import keep, pilot  # noqa: PLC0415 - likewise
 
     most: _bids.Bid = options["most"]
     coin = most.coin
@@ -140,7 +142,11 @@ def run(
         if flight.last:  # it was steered: what has failed is not the order
             _output.note(_goes_on(api, flight, last))
         raise
+    if flight.limit_reached is not None:
+        _keep.note_reason(api, flight.limit_reached)
     _sum_up(report, as_json=options["as_json"])
+    if flight.limit_reached is not None:
+        raise keep.reached(flight.limit_reached)
     return report
 
 
@@ -274,6 +280,7 @@ _WORDS = {
     "lowered": "Lowered to {1}",
     "trouble": "{0}",
     "rented": "Rented instead: {0}",
+    "near": "{0}",
     "ends": "",
 }
 

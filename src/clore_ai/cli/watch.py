@@ -250,8 +250,22 @@ class _Loop:
                  "order_id": order.id, "server_id": order.server_id,
                  "order": row(order, order.price_usd_per_hour)}  # fmt: skip
         self._line(facts)
+        self._ends(order.id)
         _output.note(f"Shell: clore ssh {order.id}   Stop paying: clore cancel {order.id}")
         _notify.notify(self.api, facts, asked.notify_cmd, asked.webhook)
+
+    def _ends(self, order_id: int) -> None:
+        """Say when it ends, and have that kept while we watch on."""
+        from clore_ai.cli import _keeper  # noqa: PLC0415 - only where something is rented
+        from clore_ai.rental.lease import moment  # noqa: PLC0415 - likewise
+
+        intent = self.api.ledger.by_order(order_id)
+        if intent is not None and intent.ends_at is not None:
+            _output.note(
+                f"Order {order_id} ends at {moment(intent.ends_at)}. Keep it: "
+                f"clore lease extend {order_id} 6h"
+            )
+        _keeper.see_to(self.api)
 
 
 def _offer(

@@ -20,12 +20,13 @@ from clore_ai.jobs.contents import MOST, Consent
 from clore_ai.jobs.output import Output
 from clore_ai.jobs.record import Job, Jobs
 from clore_ai.jobs.watch import Ending, Watch
-from clore_ai.rental import cancel
+from clore_ai.rental import cancel, keep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from clore_ai.jobs.engine import Engine
+    from clore_ai.rental.reap import Limit
 
 __all__ = ["MOST", "Consent", "Ending", "Job", "Jobs", "Output", "Spec", "Watch", "run"]
 
@@ -173,6 +174,8 @@ async def run(
 
     Raises:
         InvalidInputError: the folder may not be uploaded so; nothing was sent, the order stays.
+        LimitReached: the order's lease, or what it may cost; the job was stopped, its outputs
+            fetched, and the order cancelled.
         CloreAPIError: it could not be done.
     """
     home = engine.session.access.home
@@ -181,17 +184,23 @@ async def run(
     )
     jobs = Jobs(home, engine.account, engine.session.ledger.names)
     job = jobs.add(spec.record(order_id, cancels=cancels))
+    limit: Limit | None = None
     try:
         with jobs.hold(job.id), Output(jobs.log(job.id), show, tell) as output:
             watch = Watch(
                 engine, jobs, job, output, spec.line, spec.env, upload,
                 forwards=spec.forwards, tell=tell,
             )  # fmt: skip
-            await watch.run()
+            try:
+                ending = await watch.run()
+            finally:
+                limit = watch.limit
     finally:
-        if cancels:
+        if cancels or limit is not None:
             going = cancel.Cancelling(order_id)
             await engine.drive(cancel.until_gone(engine.session, [going]))
             if going.error is not None:
                 tell(str(going.error))
+    if ending == "limit" and limit is not None:
+        raise keep.reached(limit)
     return job

@@ -33,7 +33,8 @@ async def hold(engine: Engine, job: Job, tell: Callable[[str], object]) -> None:
     wishes = flight.Wishes(max_usd_per_hour=job.max_bid_usd)
     # The job goes on whatever becomes of its bid.
     try:
-        await engine.drive(pilot.fly(engine.session, flight.Flight(job.order_id, wishes, said)))
+        steered = flight.Flight(job.order_id, wishes, said, keeps=False)
+        await engine.drive(pilot.fly(engine.session, steered))
     except (NotFoundError, OrderEnded):
         pass  # as its watch finds out, too
     except CloreAPIError as exc:

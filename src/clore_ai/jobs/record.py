@@ -208,6 +208,10 @@ class Jobs:
         with self.hold(number) as mine:
             return not mine
 
+    def watched_orders(self) -> set[int]:
+        """The orders with a job that a process watches: that one ends them at their limits."""
+        return {job.order_id for job in self.all() if job.unsettled and self.watched(job.id)}
+
     def damaged(self) -> list[str]:
         """A sentence on each record that can't be read, whoever's it is."""
         found: list[str] = []

@@ -20,11 +20,12 @@ from clore_ai._ssh import room
 from clore_ai._ssh.failures import last_words
 from clore_ai._text import plain
 from clore_ai.exceptions import CloreAPIError, OrderEnded
-from clore_ai.jobs import bid, folder, host, remote
+from clore_ai.jobs import bid, folder, host, limit, remote
 from clore_ai.jobs.copy import Copier, CopyError, NoRoomError
 from clore_ai.jobs.follow import Follower
 from clore_ai.jobs.line import Line, Lost
 from clore_ai.jobs.reach import Reach
+from clore_ai.rental.keep import Keeper
 
 if TYPE_CHECKING:
     from clore_ai._ssh.fetch import Fetched
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from clore_ai.jobs.output import Output
     from clore_ai.jobs.record import Job, Jobs, State
     from clore_ai.models import Order
+    from clore_ai.rental.reap import Limit
 
 T = TypeVar("T")
 
@@ -48,7 +50,7 @@ _LOST = {
     "missing": "The job is gone from the machine: it came back with an empty disk.",
 }
 
-Ending = Literal["ended", "stopped", "detached", "lost"]
+Ending = Literal["ended", "stopped", "detached", "lost", "limit"]
 
 
 @dataclass
@@ -56,10 +58,10 @@ class Wishes:
     """What the user may ask of a job that is being watched; safe from any task of the loop."""
 
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    wanted: Literal["watch", "detach", "stop", "abandon"] = "watch"
+    wanted: Literal["watch", "detach", "stop", "limit", "abandon"] = "watch"
 
-    def want(self, what: Literal["detach", "stop", "abandon"]) -> None:
-        """`stop` ends the job, and fetches what there is; `abandon` does neither."""
+    def want(self, what: Literal["detach", "stop", "limit", "abandon"]) -> None:
+        """`stop` and `limit` end the job, and fetch what there is; `abandon` does neither."""
         self.wanted = what
         self.changed.set()
 
@@ -94,9 +96,12 @@ class Watch:
     order: Order | None = None
     """As last seen, with the host first that answered; None: it is looked up."""
     _reach: Reach = field(init=False)
+    limit: Limit | None = None
+    """That the machine has reached; then its order is to be cancelled, whoever it belongs to."""
     _sent: tuple[int, int] | None = None
     _came: tuple[int, int] = (0, 0)
     """Files and bytes."""
+    _keeper: Keeper = field(default_factory=Keeper)
     _refused: set[str] = field(default_factory=set[str])
 
     def __post_init__(self) -> None:
@@ -114,6 +119,9 @@ class Watch:
         main = asyncio.ensure_future(self._through())
         asked = asyncio.ensure_future(self._asked())
         holding = asyncio.ensure_future(bid.hold(self.engine, self.job, self.tell))
+        self._keeper.order_id = self.job.order_id
+        self._keeper.ending_s = remote.STOP_GRACE_S
+        limited = asyncio.ensure_future(self._limited())
         try:
             while True:
                 await asyncio.wait({main, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -123,13 +131,27 @@ class Watch:
                     self.detach = True  # once it runs
                     asked = asyncio.ensure_future(self._asked("detach"))
                     continue
+                if self.wishes.wanted == "limit" and self.job.over:  # its last fetch
+                    await asyncio.wait({main}, timeout=self._ends_within_s())
+                    if main.done():
+                        return main.result()
                 await _cancelled(main)
                 return await self._as_asked()
         finally:
             await _cancelled(asked)
             await _cancelled(main)
             await _cancelled(holding)
+            await _cancelled(limited)
             await asyncio.shield(self._reach.close())
+
+    async def _limited(self) -> None:
+        self.limit = await limit.reached(self.engine, self._keeper, self.tell)
+        self.tell(f"{self.limit}: stopping the job.")
+        self.wishes.want("limit")
+
+    def _ends_within_s(self) -> float:
+        """How long the last fetch may take, once the job is to end."""
+        return max(_LAST_FETCH_S, 0.0 if self.limit is None else self.limit.left_s)
 
     async def _asked(self, before: str = "watch") -> None:
         while self.wishes.wanted == before:
@@ -137,18 +159,22 @@ class Watch:
             await self.wishes.changed.wait()
 
     async def _as_asked(self) -> Ending:
-        if self.wishes.wanted == "detach":
+        wanted = self.wishes.wanted
+        if wanted == "detach":
             return "detached"
+        if self.job.over and wanted == "limit":
+            self.tell("The last fetch took too long; some of the outputs are not here.")
+            return "limit"
         if self.job.over:  # all that is left is to fetch
             raise CopyError("The fetch of the outputs was broken off.")
-        if self.wishes.wanted == "stop" and self._reach.begun:
+        if wanted in ("stop", "limit") and self._reach.begun:
             ending = asyncio.ensure_future(self._stopped())
-            abandoned = asyncio.ensure_future(self._asked("stop"))
+            abandoned = asyncio.ensure_future(self._asked(wanted))
             await asyncio.wait({ending, abandoned}, return_when=asyncio.FIRST_COMPLETED)
             for each in (ending, abandoned):
                 await _cancelled(each)
         self._over("stopped", self.job.code)
-        return "stopped"
+        return "limit" if wanted == "limit" else "stopped"
 
     async def _stopped(self) -> None:
         """Tell it to end, read its last words, fetch; as far as that goes within a minute."""
@@ -162,7 +188,7 @@ class Watch:
             await asyncio.wait_for(code(), _LAST_OUTPUT_S)
             if self.job.outputs:
                 self.tell("Fetching the outputs, for a minute at most; Ctrl-C leaves them there.")
-            await asyncio.wait_for(self._last_fetch(), _LAST_FETCH_S)
+            await asyncio.wait_for(self._last_fetch(), self._ends_within_s())
         except (asyncio.TimeoutError, CloreAPIError) as exc:
             trouble = self._reach.trouble or "silence"
             why = str(exc) or f"the machine did not answer in time ({trouble})"
@@ -308,9 +334,11 @@ class Watch:
         return last
 
     async def _fetch(self, line: Line) -> Fetched:
-        job = self.job
+        job, began = self.job, time.monotonic()
         found = await self._copier(line).fetch(job.outputs, job.max_output, job.begun_at)
         self._reach.useful()
+        # The last one takes about as long as this one.
+        self._keeper.ending_s = remote.STOP_GRACE_S + time.monotonic() - began
         self._came = (self._came[0] + found.files, self._came[1] + found.size)
         new = {name: why for name, why in found.refused.items() if name not in self._refused}
         if new and len(self._refused) < _MOST_TOLD:

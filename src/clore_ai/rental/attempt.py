@@ -36,7 +36,7 @@ _SAID_BY_SSH = 3
 
 What = Literal[
     "trying", "lost", "created", "raised", "up", "rented", "failed", "cancelling", "cancelled",
-    "uncancelled",
+    "uncancelled", "near", "limit",
 ]  # fmt: skip
 
 
@@ -47,7 +47,8 @@ class Event:
     `what`: ``trying`` an offer; ``lost`` it (nothing was rented, it is no attempt); ``created`` its
     order, which is billed from here on; ``raised``: it was outbid, and its bid is another; ``up``:
     SSH logs in; ``rented``: it is good; ``failed``: it is not, for this `reason`; ``cancelling``
-    it; ``cancelled``; ``uncancelled``: it may still run.
+    it; ``cancelled``; ``uncancelled``: it may still run. And later: it is ``near`` the end of its
+    lease, or of what it may cost; at that ``limit`` it is cancelled.
     """
 
     what: What

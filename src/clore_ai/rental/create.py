@@ -27,6 +27,7 @@ from clore_ai.rental import afford, as_asked, look
 from clore_ai.rental.look import by_renter, facts, match, on_server, orders, wallets
 
 if TYPE_CHECKING:
+    from clore_ai.ledger import Enforced
     from clore_ai.rental.session import Session
 
 LOCK_DEADLINE_S = 120.0
@@ -45,6 +46,8 @@ class Terms:
     lease_s: float | None = None
     max_cost_usd: float | None = None
     usd_per_coin: float | None = None
+    mrl_s: float | None = None
+    enforced: Enforced = "always"
     untold: bool = False
     """The caller says itself when the user knows the order (`recover.told`)."""
     renting: Renting | None = None
@@ -91,6 +94,7 @@ def create(session: Session, body: dict[str, Any], terms: Terms = Terms()) -> Fl
         order = yield from _rent(session, body, terms)
         as_asked.compare(session, order, body)
         yield from as_asked.not_dearer(session, order, body)
+    session.made.add(order.id)
     _keep_key(session, order, body.get("ssh_key"))
     order.use_ssh(session.access.line)
     return order
@@ -174,6 +178,8 @@ def _rent(session: Session, body: dict[str, Any], terms: Terms) -> Flow[Order]:
         max_cost_usd=terms.max_cost_usd,
         price=price.per_day,
         usd_per_coin=price.usd_per_coin,
+        mrl_s=terms.mrl_s,
+        enforced=terms.enforced,
         untold=terms.untold,
         opened_at=now,
         posted_at=now,

@@ -25,6 +25,8 @@ OUTBID = "outbid"
 ELSEWHERE = "ended elsewhere"
 UNLISTED = "no longer listed"
 
+_OF_LIMITS = {"lease": LEASE, "max_cost": MAX_COST}
+
 MEANT = frozenset({CANCELLED, LEASE, MAX_COST, LONGEST, WALLET})
 """Ends that are no fault of the host: another machine would end likewise, or is not wanted."""
 
@@ -67,6 +69,11 @@ def _tick(order: Order) -> float:
     billed_s = (order.spend or 0.0) / a_minute * TICK_S
     due = CREATION_FEE_AFTER_S - TICK_S <= billed_s <= CREATION_FEE_AFTER_S + TICK_S
     return a_minute + fees(order.type, a_minute, (order.creation_fee or 0.0) if due else 0.0)
+
+
+def of_limit(reason: str) -> str:
+    """Why an order ends at this limit (`reap.Reason`)."""
+    return _OF_LIMITS[reason]
 
 
 def sentence(order: Order, reason: str) -> str:

@@ -51,5 +51,7 @@ def change(session: Session, order_id: int, lease_s: float | None, *, more: bool
     new = replace(intent, ends_at=end, lease_s=None if end is None else max(0.0, end - begun))
     if ends_at > (intent.ends_at or inf):
         afford.check(session, new, now, was=intent)
-    session.ledger.update(intent, ends_at=new.ends_at, lease_s=new.lease_s)
+    # A default that nobody was shown becomes an end that the user gave.
+    enforced = "always" if intent.enforced == "reap" else intent.enforced
+    session.ledger.update(intent, ends_at=new.ends_at, lease_s=new.lease_s, enforced=enforced)
     return intent

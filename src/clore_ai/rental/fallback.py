@@ -155,7 +155,9 @@ def _terms(
         cost -= (spent(order, now) or 0.0) * worth
     if (lease_s is not None and lease_s < _LEAST_LEASE_S) or (cost is not None and cost <= 0):
         return None
-    return create.Terms(ref, intent.purpose, lease_s, cost, rate, untold=True)
+    return create.Terms(
+        ref, intent.purpose, lease_s, cost, rate, enforced=intent.enforced, untold=True
+    )
 
 
 _Wishes = list[tuple[dict[str, Any], "float | None"]]

@@ -13,15 +13,16 @@ from clore_ai.rental.cost import FEE_SHARE
 if TYPE_CHECKING:
     from clore_ai.models import Order
     from clore_ai.rental.fallback import Fallback
+    from clore_ai.rental.reap import Limit
 
 EVERY_S = 20.0
 _LEAST_EVERY_S = 0.05
 
 Kind = Literal[
     "begins", "runs", "outbid", "beaten", "waits", "offline", "refused",
-    "raised", "lowered", "trouble", "rented", "ends",
+    "raised", "lowered", "trouble", "rented", "near", "ends",
 ]  # fmt: skip
-Reason = Literal["ended", "deadline", "stopped", "once", "fallback"]
+Reason = Literal["ended", "deadline", "stopped", "once", "fallback", "limit"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class SpotEvent:
 
     `event`: ``begins``; how it stands: ``runs``, ``outbid``, ``beaten`` (the limit is), ``waits``
     (no bid helps), ``offline``, ``refused`` (its coin); what was done: ``raised``, ``lowered``,
-    ``rented`` (the fallback, `new_order_id`); ``trouble``; ``ends``.
+    ``rented`` (the fallback, `new_order_id`); ``near`` the end of its lease, or of what it may
+    cost; ``trouble``; ``ends``.
     """
 
     event: Kind
@@ -49,7 +51,8 @@ class SpotEvent:
 class SpotReport:
     """What came of it. Amounts are in `currency`, of the time since the first look.
 
-    `ended`: ``ended`` (the order did), ``deadline``, ``stopped``, ``once``, ``fallback``.
+    `ended`: ``ended`` (the order did), ``deadline``, ``stopped``, ``once``, ``fallback``; or
+    ``limit``: its lease was over, or it had cost all that it may, and it was cancelled.
     """
 
     order_id: int
@@ -158,6 +161,9 @@ class Flight:
     """When the fallback was last tried."""
     new_order: Order | None = None
     moved_from: SpotReport | None = None
+    keeps: bool = True
+    """Does it keep the order's limits? Not where its caller does."""
+    limit_reached: Limit | None = None
 
     @property
     def coin(self) -> str:

@@ -15,7 +15,7 @@ from clore_ai._flow import Exec, Fetch, Put
 from clore_ai._ssh import listing
 from clore_ai._ssh.target import ALONE
 from clore_ai.exceptions import ConfigError, TransportError, WaitTimeout
-from clore_ai.rental import cancel
+from clore_ai.rental import cancel, ending
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,13 +101,15 @@ def get(target: Target, remote: str, local: str | Path, most: int) -> Flow[Mappi
     return refused
 
 
-def finish(session: Session, order: Order) -> Flow[None]:
+def finish(session: Session, order: Order, why: str = ending.CANCELLED) -> Flow[None]:
     """Cancel an order and see that it is gone; nothing to do where it has ended.
+
+    `why` is kept in the ledger.
 
     Raises:
         CloreAPIError: it may still be billed. The next `clore` command tells of it, too.
     """
-    each = cancel.Cancelling(order.id)
+    each = cancel.Cancelling(order.id, why=why)
     try:
         yield from cancel.until_gone(session, [each])
     finally:

@@ -1,7 +1,7 @@
 """How long an order may run: read, say and settle a lease, and say who is near the end of one.
 
 A lease is counted by the service's clock, from the start of the order. The service does not know
-it: ``clore reap`` ends what is over. Pure.
+it: whoever watches the order ends it (`keep`). Pure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from clore_ai.exceptions import BudgetError, InvalidInputError
 
 if TYPE_CHECKING:
-    from clore_ai.ledger import Intent
+    from clore_ai.ledger import Enforced, Intent
     from clore_ai.rental.cost import Cost
 
 DEFAULT_S = 24 * 3600.0
@@ -70,6 +70,10 @@ class Limits:
     given: bool = False
     max_hours: float | None = None
     max_cost_usd: float | None = None
+    default_s: float | None = DEFAULT_S
+    """The lease where none is given; None for none: then the other limits alone make one."""
+    enforced: Enforced = "always"
+    """As in `Intent`."""
 
     @property
     def longest_s(self) -> float:
@@ -85,7 +89,7 @@ class Settled:
     lease_s: float | None
     because: str | None
     at_most: float | None
-    """In the coin, fees in; None where there is no end."""
+    """In the coin, fees in; None where nothing ends it."""
     at_most_usd: float | None
 
 
@@ -99,7 +103,7 @@ def settle(limits: Limits, cost: Cost, mrl_h: float | None) -> Settled:
         InvalidInputError: ``--lease`` is longer than ``--max-hours``.
         BudgetError: ``--max-cost`` is less than the lease costs, or can't be checked.
     """
-    lease_s = limits.lease_s if limits.given else DEFAULT_S
+    lease_s = limits.lease_s if limits.given else limits.default_s
     because: str | None = None
     most = inf if limits.max_hours is None else limits.max_hours * 3600
     if (lease_s or inf) > most:
@@ -113,15 +117,18 @@ def settle(limits: Limits, cost: Cost, mrl_h: float | None) -> Settled:
         affordable_s = _affordable_s(limits.max_cost_usd, cost)
         if limits.given and lease_s is not None and lease_s > affordable_s:
             raise BudgetError(_too_dear(limits.max_cost_usd, lease_s, affordable_s, cost))
-        if lease_s is not None and affordable_s < lease_s:
+        wanted_s = inf if lease_s is None and not limits.given else lease_s
+        if wanted_s is not None and affordable_s < wanted_s:
             lease_s, because = affordable_s, "--max-cost"
     if mrl_h and lease_s is not None and lease_s > mrl_h * 3600:
         lease_s, because = mrl_h * 3600.0, "the host's longest rental"
-    at_most = None if lease_s is None else cost.of(lease_s)
+    # Without a lease the service itself ends it, after the host's longest rental.
+    longest_s = mrl_h * 3600.0 if lease_s is None and mrl_h else lease_s
+    at_most = None if longest_s is None else cost.of(longest_s)
     rate = cost.usd_per_coin
     at_most_usd = None if at_most is None or rate is None else at_most * rate
     if lease_s is None and limits.max_cost_usd is not None:
-        at_most_usd = limits.max_cost_usd
+        at_most_usd = min(at_most_usd or inf, limits.max_cost_usd)
     return Settled(lease_s, because, at_most, at_most_usd)
 
 

@@ -65,10 +65,10 @@ class RentOptions(TypedDict, total=False):
     verify_command: a shell line of your own that must end with 0 there, besides.
     attempts: how many servers to rent until one is good; 3 by default.
     boot_deadline: seconds that each may take; 480 by default, or the lease where it is shorter.
-    lease_h: hours after which ``clore reap`` ends it (with `state`); 24 without, or less by the
-        limits below.
+    lease_h: hours after which it is cancelled. Without, and without the limits below, it runs until
+        you cancel it; with `state` a ``clore reap`` ends it after 24.
     max_hours: the longest that the lease may be.
-    max_cost_usd: USD that it may cost in all, fees and failed attempts in.
+    max_cost_usd: USD that it may cost in all, fees and failed attempts in; then it is cancelled.
     client_ref: your name for this rental; given twice, the same order comes back.
     purpose: what it is for, as the ledger shall say.
     """

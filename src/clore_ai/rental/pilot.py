@@ -25,7 +25,7 @@ from clore_ai.exceptions import (
     TransportError,
 )
 from clore_ai.models.server import USD
-from clore_ai.rental import afford, autobid, pick, recover, spot, wait
+from clore_ai.rental import afford, autobid, keep, pick, recover, spot, wait
 from clore_ai.rental.autobid import Autobid, Decision, limit_per_day
 from clore_ai.rental.cost import on_demand_per_day
 from clore_ai.rental.fallback import Moved, leave, rent
@@ -171,6 +171,7 @@ def _pass(exc: CloreAPIError) -> None:
 def _steer(session: Session, flight: Flight, start: float) -> Flow[Reason]:
     server = flight.order and flight.order.server_id
     flight.say("begins", (yield from clock()).wall, f"server {server}")
+    keeper = keep.Keeper(flight.order_id)
     while True:
         try:
             moved = yield from _once(session, flight)
@@ -180,9 +181,15 @@ def _steer(session: Session, flight: Flight, start: float) -> Flow[Reason]:
             flight.say("trouble", (yield from clock()).wall, f"{exc} Going on.")
         _keep(session, flight)
         ended: Reason | None = "fallback" if moved is not None else None
-        ended = "ended" if flight.over else ended or (yield from _pause(flight, start))
+        ended = (
+            "ended" if flight.over else ended or (yield from _pause(session, flight, keeper, start))
+        )
         if ended is not None:
             break
+    if ended == "limit" and flight.order is not None:
+        error = yield from leave(session, flight.order)
+        if error is not None and error.error != "order_not_active":
+            raise error
     if not (flight.over and flight.order is not None and not flight.order.active):
         try:
             yield from settle(session, flight)
@@ -192,19 +199,34 @@ def _steer(session: Session, flight: Flight, start: float) -> Flow[Reason]:
     return ended
 
 
-def _pause(flight: Flight, start: float) -> Flow[Reason | None]:
+def _pause(
+    session: Session, flight: Flight, keeper: keep.Keeper, start: float
+) -> Flow[Reason | None]:
     """Wait for the next look; why there is none, if so."""
     wishes, now = flight.wishes, (yield from clock()).mono
     if wishes.once:
-        return "once"
+        return "limit" if (yield from _limited(session, flight, keeper)) else "once"
     end = math.inf if wishes.for_s is None else start + wishes.for_s
     until = min(now + wishes.every_s, end)
     while not flight.stop():
+        if (yield from _limited(session, flight, keeper)):
+            return "limit"
         if now >= until:
             return "deadline" if now >= end else None
         yield Sleep(min(_SLICE_S, until - now))
         now = (yield from clock()).mono
     return "stopped"
+
+
+def _limited(session: Session, flight: Flight, keeper: keep.Keeper) -> Flow[bool]:
+    """Has the order reached a limit? A near one is told."""
+    if not flight.keeps:
+        return False
+    near, over = yield from keeper.look(session)
+    for each in near:
+        flight.say("near", (yield from clock()).wall, keep.near(each))
+    flight.limit_reached = over[0] if over else None
+    return bool(over)
 
 
 def settle(session: Session, flight: Flight) -> Flow[None]:

@@ -190,6 +190,7 @@ def _create(
         offer.end.lease_s,
         most,
         offer.cost.usd_per_coin,
+        enforced=wish.limits.enforced,
         untold=True,
         renting=renting,
     )

@@ -52,6 +52,8 @@ class Session:
     """USD for one coin, as the marketplace last seen implied it."""
     market_read_at: float | None = None
     """When offers were last looked for, on the monotonic clock."""
+    made: set[int] = field(default_factory=set[int])
+    """The orders that were made with it."""
     found: list[Intent] = field(default_factory=list[Intent])
     """Intents whose order a later look has found: their own command had been stopped."""
     looks: Looks = field(default_factory=Looks)

@@ -36,6 +36,18 @@ def of_leases(running: Iterable[Intent], now: float) -> str | None:
     return " ".join(parts) or None
 
 
+def of_endless(running: Iterable[Intent]) -> str | None:
+    """One line of the orders that nothing ends, as far as the user knows of them."""
+    unlimited = (i for i in running if i.ends_at is None and i.max_cost_usd is None)
+    endless = [str(i.order_id) for i in unlimited if not i.untold]
+    if not endless:
+        return None
+    return (
+        f"Does not end by itself, and is billed: order {_named(endless)} (give it an end: "
+        "clore lease set ID 6h)."
+    )
+
+
 def of_wallets(
     running: Iterable[Intent], balances: Mapping[str, tuple[float, float]], now: float
 ) -> str | None:

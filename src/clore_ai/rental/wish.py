@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.rental import check
-from clore_ai.rental.lease import Limits, words
+from clore_ai.rental.lease import DEFAULT_S, Limits, words
 from clore_ai.rental.pick import Filter, version
 from clore_ai.rental.wait import BOOT_DEADLINE_S
 
@@ -140,7 +140,16 @@ def limits(lease_h: float | None, max_hours: float | None, max_cost_usd: float |
     check.limits(lease_h, max_cost_usd)
     check.limits(max_hours, None)
     lease_s = None if lease_h is None else lease_h * 3600
-    return Limits(lease_s, lease_h is not None, max_hours, max_cost_usd)
+    # Nobody was shown a default: `clore reap` goes by it, and nothing that comes by itself.
+    given = any(limit is not None for limit in (lease_h, max_hours, max_cost_usd))
+    return Limits(
+        lease_s,
+        lease_h is not None,
+        max_hours,
+        max_cost_usd,
+        default_s=None if given else DEFAULT_S,
+        enforced="always" if given else "reap",
+    )
 
 
 def checked(wish: Wish) -> Wish:
