@@ -86,7 +86,7 @@ def test_run_ends_it_and_cancels(
     order: int,
     came_back: Callable[[Machine], None],
 ) -> None:
-    """Told, lost after its time, cancelled, exit 1."""
+    """Told, lost after its time, cancelled, exit 1; and its host is remembered for it."""
     words = ("--order", order, "--cancel", "--folder", stage.folder, *LOST_AFTER)
     with renter.start("run", *words, "--", WAITING) as process:
         up(process)
@@ -96,6 +96,7 @@ def test_run_ends_it_and_cancels(
     assert "is lost with its machine" in err
     assert f"Cancelled: order {order}" in err
     assert ("Trying on" in err) != (came_back is empty), err
+    assert [row["lost"] for row in renter("hosts", "--json").data["seen"]] == [1]
 
 
 def test_the_background_ends_it(stage: Stage, renter: Renter, machine: Machine, order: int) -> None:

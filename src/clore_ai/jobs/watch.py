@@ -213,6 +213,10 @@ class Watch:
                 await self._last_fetch()
             else:
                 self.tell(_LOST[word.what])
+                order = self._reach.order
+                if word.what == "missing" and order is not None:
+                    gone = host.HostLost(_LOST[word.what], order)
+                    await host.held_against(self.engine, gone)
                 await self._rescue()
         except OrderEnded as exc:
             if not (self._reach.begun or self.order is not None):
