@@ -81,3 +81,13 @@ def test_the_other_commands_work(renter: Renter) -> None:
         done = on_windows(renter, "clore_ai", *more.split())
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("end", [("--lease", "2h"), ("--max-hours", "2"), ("--max-cost", "1")])
+def test_an_end_that_nothing_would_keep_is_refused(renter: Renter, end: tuple[str, str]) -> None:
+    """No process stays in the background there: nothing is rented with a limit."""
+    words = ("--image", "i", "--type", "on-demand", "--currency", "bitcoin", "--yes", *end)
+    done = on_windows(renter, "clore_ai", "deploy", str(renter.server()), *words)
+    assert done.returncode == 2, done
+    assert "needs Linux or macOS" in done.stderr
+    assert not renter.orders()

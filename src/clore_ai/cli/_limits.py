@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import click
 
+from clore_ai import _windows
 from clore_ai.cli import _units
 from clore_ai.cli._length import Length
 
@@ -77,6 +78,8 @@ def read(given: dict[str, Any], *, default: bool = True) -> Limits:
     from clore_ai.rental import lease  # noqa: PLC0415 - not for --help
 
     lease_s, most_s = given["lease"], given["max_hours"]
+    if lease_s not in (None, inf) or most_s is not None or given["max_cost"] is not None:
+        _windows.refuse("An end (--lease, --max-hours, --max-cost), which a process here keeps,")
     return lease.Limits(
         None if lease_s == inf else lease_s,
         lease_s is not None,
