@@ -79,7 +79,9 @@ def _warn(api: CloreAI, *, keeps: bool) -> None:
         running, balances = api.ledger.running(), api.ledger.balances()
     except ConfigError:
         return  # said already, by whatever needed the ledger
-    unlisted = api.session.looks.unlisted(i.order_id or 0 for i in running)
+    # A look from before it was made says nothing of an order.
+    known = {i.order_id or 0 for i in running} - api.session.made
+    unlisted = api.session.looks.unlisted(known)
     if unlisted:
         _output.note(
             f"The service does not list order {', '.join(map(str, unlisted))} now, which the "
