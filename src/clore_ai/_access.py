@@ -104,6 +104,18 @@ class Access:
             return public if public.is_file() else None
         return None
 
+    @property
+    def jumps(self) -> bool:
+        """Does the user's `ssh_options` lead through another host?
+
+        Then ssh alone can tell whether a machine answers: from here it may be out of reach.
+        """
+        names = (word.partition("=")[::2] for word in self._ssh_options[1::2])
+        return any(
+            name.strip().lower() in ("proxyjump", "proxycommand") and value.strip() != "none"
+            for name, value in names
+        )
+
     def sample(self, identity: Path | None) -> Target:
         """As `target`, of no order yet: for `ssh -G`, which connects to nobody."""
         words = options(Path(os.devnull), identity, self._ssh_options)

@@ -178,7 +178,7 @@ def test_a_public_key_that_was_given_as_text_finds_its_private_one(
 _RELAY = """
 import socket, sys, threading
 open({said!r}, "a").write("gone through\\n")
-there = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+there = socket.create_connection(("127.0.0.1", int(sys.argv[2])))
 def back():
     while piece := there.recv(65536):
         sys.stdout.buffer.write(piece)
@@ -202,3 +202,21 @@ def test_a_jump_host_of_the_settings_is_gone_through(renter: Renter, tmp_path: P
     folder.mkdir()
     renter("run", "--order", order, "--folder", folder, "--", "true")
     assert len(said.read_text().splitlines()) == 2  # one each: a run keeps its connection
+
+
+def test_a_machine_that_only_the_jump_host_reaches(renter: Renter, tmp_path: Path) -> None:
+    """Whether it answers is ssh's to find out: no host is blamed, and nothing is rented twice."""
+    jump = tmp_path / "jump"
+    jump.write_text(f"#!{sys.executable}\n{_RELAY.format(said=str(tmp_path / 'jumped'))}")
+    jump.chmod(0o700)
+    with Sandbox(inventory=FLEET, public_host="gpu.invalid", limits=False) as market:
+        where = {"CLORE_BASE_URL": market.base_url, "CLORE_API_KEY": market.api_key}
+        there = renter.with_(**where)
+        there("config", "set", "ssh_options", f"-o 'ProxyCommand={jump} %h %p'")
+        order = there("rent", "--gpu", "RTX", "--yes", "--verify", "ssh").out.strip()
+        assert there("ssh", order, "--", "echo in").out == "in\n"
+        folder = tmp_path / "w"
+        folder.mkdir()
+        there("run", "--order", order, "--folder", folder, "--", "true")
+        assert len(there("orders", "--completed", "--json").data) == 1
+        there("cancel", order)

@@ -51,8 +51,8 @@ def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) ->
 
 def _host(api: CloreAI, order: Order) -> str:
     """The first of the order's hosts where SSH answers."""
-    from clore_ai import _flow  # noqa: PLC0415 - not for --help
-    from clore_ai.exceptions import InvalidInputError, WaitTimeout  # noqa: PLC0415 - likewise
+    from clore_ai.exceptions import InvalidInputError, WaitTimeout  # noqa: PLC0415 - not for --help
+    from clore_ai.rental import wait  # noqa: PLC0415 - likewise
 
     if order.ssh_port is None and order.status == "running":
         raise InvalidInputError(
@@ -64,7 +64,7 @@ def _host(api: CloreAI, order: Order) -> str:
             "minute, or rent with --wait.",
             order,
         )
-    host = api.drive(_flow.probe(order.ssh_hosts, order.ssh_port))
+    host = api.drive(wait.greets(api.session, order))
     if host is None:
         raise WaitTimeout(
             f"SSH of order {order.id} does not answer yet at {_units.address(order)}; "

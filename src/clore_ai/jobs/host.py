@@ -33,7 +33,7 @@ async def wrong_here(engine: Engine, order: Order, said: str) -> CloreAPIError |
     found = await engine.drive(preflight.trouble(session, None, identity))
     if found is not None:
         return found.error("The trouble is here, not with the machine.")
-    if order.ssh_port is None or not order.ssh_hosts:
+    if order.ssh_port is None or not order.ssh_hosts or session.access.jumps:
         return None
     try:
         await engine.drive(_flow.probe(order.ssh_hosts, order.ssh_port))

@@ -222,7 +222,7 @@ class Reach:
         Raises:
             NoWayInError: its SSH greets.
         """
-        if order.ssh_port is None:
+        if order.ssh_port is None or self.engine.session.access.jumps:
             return
         greets = _flow.probe(order.ssh_hosts[:1], order.ssh_port)
         if await self.engine.drive(greets) is not None:

@@ -202,7 +202,7 @@ def _log_in(
         said = said + 1 if by_ssh else 0
         if done.code == verify.SSH_FAILED or done.errno is not None:
             yield from _stop_if_here(course, surely=said >= _SAID_BY_SSH)
-        bad = _Bad((yield from verify.why(order, done)))
+        bad = _Bad((yield from verify.why(session, order, done)))
         yield Sleep(_PAUSE_S)
     return bad
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from clore_ai._ssh.target import Target
     from clore_ai.models import MarketplaceServer, Order
+    from clore_ai.rental.session import Session
     from clore_ai.rental.wish import Verify
 
 SSH_FAILED = 255
@@ -230,7 +231,7 @@ def _written_mb_s(text: str) -> float | None:
     return int(found[1]) / 1e6 / seconds if found and seconds > 0 else None
 
 
-def why(order: Order, done: Done) -> Flow[str]:
+def why(session: Session, order: Order, done: Done) -> Flow[str]:
     """Why SSH did not log in, or did not do what it was asked to.
 
     ssh says it in words, and in others by another version; so whether the machine greets is asked.
@@ -238,7 +239,7 @@ def why(order: Order, done: Done) -> Flow[str]:
     said = last_line(done.err)
     if done.code is None:
         return "SSH logs in, but does not answer"
-    if done.code == SSH_FAILED and order.ssh_port is not None:
+    if done.code == SSH_FAILED and order.ssh_port is not None and not session.access.jumps:
         with suppress(NoWayOutError):
             if (yield from probe(order.ssh_hosts[-1:], order.ssh_port)) is not None:
                 return "SSH refuses the key"

@@ -35,7 +35,8 @@ NO_SSHD = "It may be the image: one without sshd, or with a CMD of its own, neve
 def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_S) -> Flow[Order]:
     """The order, running, once an SSH server greets at its port; that host comes first.
 
-    All hosts of `pub_cluster` are tried. That the order still exists is checked every 5 s.
+    All hosts of `pub_cluster` are tried. That the order still exists is checked every 5 s. With a
+    jump host in `ssh_options` it is the order with its address, and ssh finds out.
 
     Raises:
         NotFoundError: there is no such order.
@@ -55,7 +56,7 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
         if order.ssh_port is not None:
             host = None
             try:
-                host = yield from probe(order.ssh_hosts, order.ssh_port, max(0.1, min(5.0, left)))
+                host = yield from greets(session, order, max(0.1, min(5.0, left)))
                 stuck_since = None
             except NoWayOutError as exc:
                 stuck_since = now if stuck_since is None else stuck_since
@@ -79,6 +80,17 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
                 order,
             )
         yield Sleep(min(max(_SHORTEST_PAUSE_S, (now - start) * _LATE_BY), _LONGEST_PAUSE_S))
+
+
+def greets(session: Session, order: Order, timeout_s: float = 5.0) -> Flow[str | None]:
+    """The first host of the order where SSH greets; with a jump host, the first.
+
+    Raises:
+        NoWayOutError: this machine is why none can be reached.
+    """
+    if order.ssh_port is None or session.access.jumps:
+        return order.ssh_host if order.ssh_port is not None else None
+    return (yield from probe(order.ssh_hosts, order.ssh_port, timeout_s))
 
 
 def find(
