@@ -146,7 +146,7 @@ def test_a_wallet_that_lost_more_than_the_orders(renter: Renter) -> None:
 
 def test_orphans(renter: Renter) -> None:
     """An order rented elsewhere is listed until it is adopted; --check is exit 1 while it is."""
-    known = renter.rent()
+    known = renter.rent("--lease", "6h", "--no-keeper")
     none = renter("orphans", "--check")
     assert (none.out, none.err) == ("", "None: the ledger and your orders agree.\n")
     assert renter("orphans", "--json").data == []
@@ -210,7 +210,7 @@ def test_tables_fit(renter: Renter, terminal: Callable[..., Terminal], width: in
 def test_each_time_that_is_printed_names_its_zone(renter: Renter) -> None:
     """The user's own, or UTC: a time alone is read wrong by whoever is elsewhere."""
     there = {"TZ": "Asia/Kolkata", "PYTHONUTF8": "1"}  # a process of its own, which reads TZ
-    renter("deploy", renter.server(), *USD, "--ref", "mine")
+    renter("deploy", renter.server(), *USD, "--ref", "mine", "--lease", "6h", "--no-keeper")
     assert re.search(r"\d\d-\d\d \d\d:\d\d IST", renter("ledger", **there).out)
     renter("ledger", "--by", "day", **there)
     lines = renter("watch", "--gpu", "RTX", "--once", **there).out.splitlines()

@@ -331,6 +331,7 @@ def adopt(session: Session, order: Order, now: float, *, lease_s: float | None =
         order.currency or "",
         order.image or "",
         lease_s=lease_s,
+        enforced="reap" if lease_s is None else "always",
         opened_at=order.ct or now,
         posted_at=order.ct or now,
         answered_at=order.ct or now,
