@@ -214,7 +214,8 @@ class Watch:
             else:
                 self.tell(_LOST[word.what])
                 order = self._reach.order
-                if word.what == "missing" and order is not None:
+                # Of a spot order the disk may be gone because it was outbid.
+                if word.what == "missing" and order is not None and order.type != "spot":
                     gone = host.HostLost(_LOST[word.what], order)
                     await host.held_against(self.engine, gone)
                 await self._rescue()
