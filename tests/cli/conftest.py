@@ -1,4 +1,4 @@
-"""A marketplace for the whole run (one a worker), and users of it with homes of their own."""
+"""A marketplace for each file, and users of it with homes of their own."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
 _KEPT = ("PATH", "LANG", "TMPDIR")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def market() -> Iterator[Sandbox]:
-    """Tests share it: each has its own account and servers, and faults of that account only."""
+    """The tests of a file share it, since some move its time.
+
+    Each has its own account and servers, and faults of that account only.
+    """
     with Sandbox(inventory=FLEET, limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
         yield sandbox
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def take(market: Sandbox) -> Callable[[], int]:
-    """Gives each free server that takes USD and bitcoin to one test only, the cheapest first."""
+    """Gives each free server that takes all three coins to one test only, the cheapest first."""
     import httpx
 
     def fits(record: dict[str, Any]) -> bool:
@@ -37,6 +40,7 @@ def take(market: Sandbox) -> Callable[[], int]:
         return (
             not record["rented"]
             and not record.get("gigaspot")
+            and "CLORE-Blockchain" in record["allowed_coins"]
             and all(c in record["allowed_coins"] and 0 < prices.get(c, 0) < 50 for c in wanted)
         )
 

@@ -62,11 +62,12 @@ def test_short_coin_names_and_a_cheaper_coin(renter: Renter) -> None:
     """Coins may be named as tables show them; the plan names the one that costs less."""
     server = renter.server()
     names = {"btc": "bitcoin", "clore": "CLORE-Blockchain", "usd": "USD-Blockchain"}
-    said = {c: renter("deploy", server, *DEPLOY, c, "--dry-run").err for c in names}
+    dry = ("--lease", "1d", "--dry-run")
+    said = {c: renter("deploy", server, *DEPLOY, c, *dry).err for c in names}
     real: dict[str, float] = {}
     for coin, name in names.items():
         assert f" {name}/day" in said[coin]
-        plan = renter("deploy", server, *DEPLOY, coin, "--dry-run", "--json").data
+        plan = renter("deploy", server, *DEPLOY, coin, *dry, "--json").data
         once = (plan["creation_fee"] or 0) * plan["price_usd_per_hour"] / plan["price_per_day"] * 24
         real[coin] = plan["total_usd_per_hour"] + once / plan["lease_hours"]
     least = min(real, key=lambda coin: real[coin])

@@ -109,8 +109,10 @@ def lines(text: str) -> list[str]:
 
 TABLES = {  # how many rows each has
     "search": 2, "orders": 2, "wallets": 2, "servers": 2, "spot 7": 2, "orphans": 2, "lease": 2,
-    "server-config x": 10,
+    "server-config x": 13,
 }  # fmt: skip
+UNREAD = ("orders", "orphans", "lease")
+"""One row can't be read there, and may be an order that runs."""
 OTHERS = [
     "monitor --once --no-gpu", "watch --once --gpu RTX", "search --gpu H999", "orders --completed",
     "ledger", "ledger --csv", "ledger --by gpu", "budget",
@@ -131,7 +133,7 @@ JSON = ["search", "orders", "wallets", "servers", "spot 7", "orphans", "lease", 
 @pytest.mark.parametrize("words", TABLES)
 def test_a_row_is_a_line(user: Clore, words: str) -> None:
     """As many lines as records, as many columns in each, whatever stands in a field."""
-    done = user(*words.split())
+    done = user(*words.split(), fails=1 if words in UNREAD else 0)
     head, *rows = lines(done.out)
     assert len(rows) == TABLES[words]
     assert {row.count("\t") for row in rows} == {head.count("\t")}
@@ -180,7 +182,7 @@ def _texts(value: object) -> Iterator[str]:
 
 def test_with_debug_too(user: Clore) -> None:
     """What is shown of each answer is as fit as the rest."""
-    done = user("--debug", "orders")
+    done = user("--debug", "orders", fails=1)
     assert "< GET /v1/my_orders" in done.err
     lines(done.err)
 
@@ -188,7 +190,7 @@ def test_with_debug_too(user: Clore) -> None:
 def test_an_order_whose_host_is_none_has_no_ssh_address(user: Clore) -> None:
     """It is not tried, not shown, and not called."""
     assert "Order 101 has no SSH address yet" in user("ssh", 101, fails=8).err
-    rows = [line.split("\t") for line in user("orders").out.splitlines()]
+    rows = [line.split("\t") for line in user("orders", fails=1).out.splitlines()]
     assert [row[rows[0].index("SSH")] for row in rows] == ["SSH", "-", "x:1972"]
 
 

@@ -18,7 +18,7 @@ USD = " ".join((*DEPLOY, "USD-Blockchain"))
 @pytest.mark.parametrize("width", [80, 140])
 def test_tables_fit(renter: Renter, terminal: Open, width: int) -> None:
     """One line a row; the price in both units is always there, what found no room is named."""
-    order = renter.rent()
+    order = renter.rent("--lease", "1d", "--no-keeper")
     screen = terminal(renter, width)
     text = screen.run("clore search --limit 12").splitlines()
     header = text[0].split()
@@ -98,7 +98,7 @@ def test_ctrl_c_after_yes(renter: Renter, terminal: Open) -> None:
 
 def test_an_interactive_shell(renter: Renter, terminal: Open) -> None:
     """It has the terminal's size, Ctrl-C reaches what runs in it, its exit code is passed on."""
-    order = renter.rent()
+    order = renter.rent("--lease", "1d", "--no-keeper")
     screen = terminal(renter, 90)
     screen.start(f"clore ssh {order}")
     until(lambda: screen.screen, "a prompt")

@@ -137,9 +137,11 @@ class Fork(subprocess.Popen):  # type: ignore[type-arg]
 
     def _heard(self, timeout: float | None) -> int | None:
         # Several threads may ask at once: each looks, and none takes it away.
+        if self.returncode is not None or self._told.fileno() < 0:
+            return self.returncode
         ended = select.poll()
         ended.register(self._told, select.POLLIN)
-        if self.returncode is None and ended.poll(timeout and timeout * 1000):
+        if ended.poll(timeout and timeout * 1000):
             status = self._told.recv(8, socket.MSG_PEEK)
             assert status, "the process that forks is gone"
             self.returncode = int.from_bytes(status, "big", signed=True)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from clore_ai import _programs
 from clore_ai._flow import Done, Exec
 from clore_ai._ssh import listing
+from clore_ai._ssh.failures import last_words
 from clore_ai._ssh.target import KEPT, plain_path
-from clore_ai._text import plain
 from clore_ai.config import private_folder
 from clore_ai.exceptions import CloreAPIError
 
@@ -128,7 +128,7 @@ class Line:
             raise Lost("it sends more than it was asked for")
         if done.code == _SSH_FAILED or done.code is None:
             why = f"no answer in {within_s:.0f} s" if done.code is None else "it was cut"
-            raise Lost(plain(done.err) or why)
+            raise Lost(last_words(done.err) or why)
         return done
 
     async def start(self, script: str) -> Running:
@@ -157,7 +157,7 @@ class Line:
     async def _check(self, path: Path) -> None:
         if not self.up and self._reading is not None:
             await asyncio.wait([self._reading], timeout=_LEFT_S)
-            raise Lost(plain(self._said) or "ssh ended", shut=True)
+            raise Lost(last_words(self._said) or "ssh ended", shut=True)
         if not path.exists():  # noqa: ASYNC240 - in memory
             raise Lost(f"no answer in {OPEN_WITHIN_S:.0f} s")
 

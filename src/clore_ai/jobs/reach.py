@@ -227,8 +227,9 @@ class Reach:
         greets = _flow.probe(order.ssh_hosts[:1], order.ssh_port)
         if await self.engine.drive(greets) is not None:
             raise NoWayInError(
-                f"Order {order.id} lets nobody in with the key that is kept for it "
-                f"({self.trouble}). Rent with a key, not a password."
+                f"Order {order.id} lets nobody in ({self.trouble}): its host key is another, or it "
+                "does not take the key that is kept for it, as after a rental with a password. "
+                f"It is still billed: clore cancel {order.id}"
             )
 
     async def _first_look(self) -> Order:
