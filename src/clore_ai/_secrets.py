@@ -51,10 +51,14 @@ class SecretBytes(bytes):
         return repr(MASK.encode())
 
 
+HIDDEN = "…"
+"""The ending of a secret that is too short to show any of it."""
+
+
 def ending(secret: object) -> str:
     """How a secret ends, as far as that tells nothing: its last four of more than eight."""
     text = str(secret)
-    return f"…{text[-4:]}" if len(text) > _SHORT_SECRET else "…"
+    return f"…{text[-4:]}" if len(text) > _SHORT_SECRET else HIDDEN
 
 
 def is_secret(name: str) -> bool:

@@ -106,3 +106,17 @@ def local(nobody: Clore) -> Iterator[Clore]:
     yield user
     with contextlib.suppress(AssertionError):
         user("sandbox", "down")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working folder, empty."""
+    made = tmp_path / "w"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def order(renter: Renter) -> int:
+    """A machine, whose order stays until the test ends it."""
+    return renter.rent()

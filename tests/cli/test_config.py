@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from .driver import Clore, Renter
 
@@ -43,6 +45,15 @@ def test_what_is_not_a_setting(nobody: Clore) -> None:
     assert "clore config set api_key" in error["message"]
     assert "not a base URL" in nobody("config", "set", "base_url", "nowhere", fails=2).err
     assert not (nobody.home / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("wrong", ". "), ("wrong-key-1234", " and ends in …1234. ")]
+)
+def test_a_refused_key_is_named_by_its_end(renter: Renter, key: str, said: str) -> None:
+    """And one that is too short to show any of it by its source alone."""
+    err = renter.with_(CLORE_API_KEY=key)("orders", fails=3).err
+    assert f"It came from CLORE_API_KEY{said}Set the right one" in err
 
 
 def test_contexts(renter: Renter) -> None:

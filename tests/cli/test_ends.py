@@ -19,18 +19,6 @@ if TYPE_CHECKING:
 JOB = "echo up; sleep 600"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "w"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def order(renter: Renter) -> int:
-    return renter.rent()
-
-
 def active(renter: Renter) -> list[int]:
     return [row["id"] for row in renter("orders", "--json").data]
 

@@ -23,18 +23,6 @@ WAITING = "echo up; until [ -e go ]; do sleep 0.1; done; echo went; exit 5"
 SPOT = ("--image", "i", "--type", "spot", "--currency", "USD")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "w"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def order(renter: Renter) -> int:
-    return renter.rent()
-
-
 def none_listed(renter: Renter, times: int = 1) -> None:
     renter.fault("my_orders", "missing_rows", times=times)
 

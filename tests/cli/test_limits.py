@@ -50,13 +50,6 @@ def take(market: Sandbox) -> Callable[[], int]:
     return lambda: next(ids)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "w"
-    made.mkdir()
-    return made
-
-
 def running(renter: Renter) -> list[int]:
     return [row["id"] for row in renter("orders", "--json").data]
 

@@ -23,19 +23,6 @@ if TYPE_CHECKING:
 PASSWORD = "Secret123"
 
 
-def logs_in(line: str, env: dict[str, str]) -> bool:
-    done = subprocess.run(
-        ["sh", "-c", f"{line} echo in"],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        start_new_session=True,
-        text=True,
-        timeout=60,
-    )
-    return done.stdout == "in\n"
-
-
 def way_in(login: str, folder: Path) -> tuple[str, ...]:
     """The options of `clore deploy` and `clore rent` for a login."""
     if login == "password":
@@ -61,7 +48,7 @@ def test_the_lines_log_in(login: str, renter: Renter, tmp_path: Path) -> None:
     assert made["status"] == "running"
     typed = own_ssh.environment(tmp_path / "bin", PASSWORD if login == "password" else "wrong")
     for line in lines:
-        until(lambda line=line: logs_in(line, typed), line)
+        until(lambda line=line: own_ssh.logs_in(line, typed), line)
 
 
 def test_the_line_of_a_rental_logs_in(renter: Renter, tmp_path: Path) -> None:
@@ -71,4 +58,4 @@ def test_the_line_of_a_rental_logs_in(renter: Renter, tmp_path: Path) -> None:
         there = {"CLORE_BASE_URL": market.base_url, "CLORE_API_KEY": market.api_key}
         order = renter("rent", *words, **there).data
         typed = own_ssh.environment(tmp_path / "bin", "wrong")
-        until(lambda: logs_in(order["ssh_command"], typed), order["ssh_command"])
+        until(lambda: own_ssh.logs_in(order["ssh_command"], typed), order["ssh_command"])

@@ -28,12 +28,6 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.fixture
-def order(renter: Renter) -> int:
-    """A machine, whose order stays until the test ends it."""
-    return renter.rent()
-
-
 def run(renter: Renter, order: int, folder: Path, *words: object, **more: Any) -> Result:
     """`clore run` on this order, from that folder."""
     return renter("run", "--order", order, "--folder", folder, *words, **more)

@@ -19,13 +19,6 @@ SCRIPT = "echo up; until [ -e go ]; do sleep 0.1; done; mkdir o; echo 1 > o/x; e
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "w"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
 def order(renter: Renter, folder: Path) -> int:
     """An order with a detached job, number 1, that waits for a file `go`, and fetches `o`."""
     order = renter.rent()

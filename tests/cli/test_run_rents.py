@@ -39,13 +39,6 @@ def take() -> Callable[[], int]:
     return lambda: pytest.fail("any server may be rented here")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "w"
-    made.mkdir()
-    return made
-
-
 def running(renter: Renter) -> list[int]:
     return [row["id"] for row in renter("orders", "--json").data]
 

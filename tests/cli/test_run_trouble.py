@@ -30,18 +30,6 @@ WAITING = "echo up; until [ -e go ]; do sleep 0.1; done; echo went; exit 5"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "w"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def order(renter: Renter) -> int:
-    return renter.rent()
-
-
-@pytest.fixture
 def start(
     renter: Renter, order: int, folder: Path
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:

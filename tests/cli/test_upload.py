@@ -21,20 +21,6 @@ WISH = ("--gpu", "RTX", "--currency", "USD", "--yes")
 FOUND = ("--", "find . ! -type d | sort")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A working folder, empty."""
-    made = tmp_path / "w"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def order(renter: Renter) -> int:
-    """A machine, whose order stays until the test ends it."""
-    return renter.rent()
-
-
 def tree(folder: Path, *names: str) -> None:
     for name in names:
         path = folder / name

@@ -27,19 +27,6 @@ def public_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return (folder / "my gpu %h.pub").read_text().strip()
 
 
-def logs_in(line: str, env: dict[str, str]) -> bool:
-    done = subprocess.run(
-        ["sh", "-c", f"{line} echo in"],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        start_new_session=True,
-        text=True,
-        timeout=60,
-    )
-    return done.stdout == "in\n"
-
-
 @pytest.mark.parametrize("state", [True, None])
 @pytest.mark.parametrize("login", ["key", "password", "both"])
 def test_it_logs_in(
@@ -65,7 +52,7 @@ def test_it_logs_in(
     (listed,) = api.my_orders()
     typed = own_ssh.environment(tmp_path / "bin", PASSWORD if login == "password" else "wrong")
     for each in (ready, listed):
-        until(lambda each=each: logs_in(each.ssh_command, typed), "a login")
+        until(lambda each=each: own_ssh.logs_in(each.ssh_command, typed), "a login")
     api.cancel_order(order.id)
 
 

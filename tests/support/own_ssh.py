@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,3 +32,17 @@ def environment(folder: Path, password: str, *options: str) -> dict[str, str]:
         "SSH_ASKPASS": str(folder / "askpass"),
         "SSH_ASKPASS_REQUIRE": "force",
     }
+
+
+def logs_in(line: str, env: dict[str, str]) -> bool:
+    """Does this line of a shell, as it stands, run a command on the machine?"""
+    done = subprocess.run(
+        ["sh", "-c", f"{line} echo in"],
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        start_new_session=True,
+        text=True,
+        timeout=60,
+    )
+    return done.stdout == "in\n"

@@ -18,7 +18,7 @@ import click
 
 from clore_ai import exceptions as e
 from clore_ai._json import written
-from clore_ai._secrets import ending
+from clore_ai._secrets import HIDDEN, ending
 from clore_ai._text import one_line, plain
 from clore_ai.cli import _debug
 
@@ -218,8 +218,10 @@ def _whose_key() -> str:
         settings = resolve()
     except e.ConfigError:
         return ""
+    last = ending(settings.api_key or "")
+    ends = f" and ends in {last}" if last != HIDDEN else ""
     return (
-        f" It came from {settings.api_key_source} and ends in {ending(settings.api_key or '')}. "
+        f" It came from {settings.api_key_source}{ends}. "
         "Set the right one with: clore config set api_key"
     )
 

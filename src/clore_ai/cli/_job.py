@@ -125,7 +125,7 @@ def _through(
 
 
 def _at_limit(api: CloreAI, jobs: Jobs, job: Job, limit: Limit, console: Console) -> int:
-    """Cancel a machine that has reached its limit, whoever rented it; the exit code."""
+    """Cancel an order that has reached its limit, even one of `--order`; returns the exit code."""
     from clore_ai.cli import _keep  # noqa: PLC0415 - not for --help
     from clore_ai.rental.keep import reached  # noqa: PLC0415 - likewise
 

@@ -1,7 +1,7 @@
 """End orders at their limits: what `clore reap`, the keeper in the background and monitor share.
 
-An order with a job that is not settled is left to whoever watches the job, who stops it, fetches
-its outputs and cancels the order; one that nobody watches gets somebody who does so.
+If an order's job is not settled, the order is left to the process that watches the job: it stops
+the job, fetches the outputs and cancels the order. A job that nobody watches gets such a process.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def note_reason(api: CloreAI, limit: Limit) -> None:
 
 
 def facts(limit: Limit) -> dict[str, Any]:
-    """What is told of a limit with ``--json``."""
+    """A limit as ``--json`` reports it."""
     intent = limit.intent
     return {
         "event": "over",
@@ -79,7 +79,7 @@ def left_to_its_job(api: CloreAI, limit: Limit, since: dict[int | None, float]) 
 
 
 def ended_by_its_job(api: CloreAI, limit: Limit) -> bool:
-    """As `left_to_its_job`, once that has come to its end: does the order run no more?"""
+    """Wait for the job's watcher, as in `left_to_its_job`; has the order ended?"""
     since: dict[int | None, float] = {}
     while left_to_its_job(api, limit, since):
         time.sleep(_LOOK_S)

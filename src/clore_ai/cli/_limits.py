@@ -133,7 +133,7 @@ def lines(
         if longest_h:
             end += f"; its host ends it after {longest_h:g} h"
     if settled.at_most_usd is not None:
-        end += f", at most ${settled.at_most_usd:.2f}"
+        end += f", at most {_units.usd(settled.at_most_usd)}"
     elif settled.at_most is not None:
         end += f", at most {_units.coin(settled.at_most)} {offer.cost.coin}"
     if settled.lease_s is None and limits.max_cost_usd is None:

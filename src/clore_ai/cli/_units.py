@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from clore_ai.models import Order
 
+_SMALL = 0.1
 _PRICE = re.compile(
     r"\$?\s*(?P<amount>\d+(\.\d*)?|\.\d+)\s*(/\s*(?P<unit>h|hr|hour|d|day))?", re.IGNORECASE
 )
@@ -52,6 +53,11 @@ def read_size(text: str) -> int:
     if size <= 0:
         raise click.BadParameter(f"{text!r} is no room at all; write 500MB or 2GB.")
     return size
+
+
+def usd(amount: float) -> str:
+    """``$12.50``; small sums to four places, so that none looks like nothing."""
+    return f"${amount:.2f}" if amount >= _SMALL else f"${amount:.4f}"
 
 
 def usd_h(per_hour: float | None) -> str:

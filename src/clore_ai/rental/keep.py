@@ -112,14 +112,14 @@ class Keeper:
 
 def near(limit: Limit) -> str:
     """What is said of a limit that is near."""
-    left = lease.words(max(60.0, limit.left_s)) if limit.left_s > 60 else f"{limit.left_s:.0f}s"  # noqa: PLR2004 - a minute
+    left = lease.left(limit.left_s)
     if limit.reason == "max_cost":
         return f"{limit}; it is ended in about {left}."
     return f"{limit}, in {left}. Keep the order: clore lease extend {limit.intent.order_id} 6h"
 
 
 def reached(limit: Limit) -> LimitReached:
-    """The error for whoever worked on an order that was ended at its limit."""
+    """The error for work on an order that was ended at its limit."""
     option = "--max-cost" if limit.reason == "max_cost" else "--lease"
     found = LimitReached(f"{limit}, so it was ended. For more next time, raise {option}.")
     found.order_id = limit.intent.order_id

@@ -57,6 +57,13 @@ def words(seconds: float) -> str:
     return f"{minutes}m"
 
 
+def left(seconds: float) -> str:
+    """About how long it is until then: ``9m``, ``2h``; below a minute ``40s``."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{max(0.0, seconds):.0f}s"
+    return words(seconds - seconds % 60)
+
+
 def moment(unix_s: float) -> str:
     """``2026-07-11 14:00 UTC``."""
     return f"{datetime.fromtimestamp(unix_s, timezone.utc):%Y-%m-%d %H:%M} UTC"

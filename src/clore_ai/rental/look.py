@@ -160,18 +160,23 @@ def _seen(session: Session, rows: Iterable[Order]) -> Flow[dict[int, ending.Evid
     """What tells why orders ended whose end is news, and not this machine's doing."""
     running = {intent.order_id for intent in session.ledger.running() if intent.reason is None}
     found: dict[int, ending.Evidence] = {}
+    held: dict[str, float | None] = {}
     for order in rows:
         if order.id in running and not order.active:
-            found[order.id] = yield from _evidence(session, order)
+            found[order.id] = yield from _evidence(session, order, held)
     return found
 
 
-def _evidence(session: Session, order: Order) -> Flow[ending.Evidence]:
+def _evidence(
+    session: Session, order: Order, held: dict[str, float | None]
+) -> Flow[ending.Evidence]:
+    """What tells why an order ended. `held`: the wallets' balances, read once if it is empty."""
     if ending.why(order) != ending.ELSEWHERE:
         return ending.Evidence()
     balance, outbid = None, False
     try:
-        held = {wallet.name: wallet.balance for wallet in (yield from wallets(session))}
+        if not held:
+            held |= {wallet.name: wallet.balance for wallet in (yield from wallets(session))}
         balance = held.get(order.currency or "")
         if order.type == "spot" and order.server_id is not None:
             call = _wire.spot_marketplace(order.server_id)
@@ -195,7 +200,7 @@ def because(session: Session, order: Order) -> Flow[str]:
             return intent.reason
     except ConfigError as exc:
         session.note_trouble(str(exc))
-    return ending.why(order, (yield from _evidence(session, order)))
+    return ending.why(order, (yield from _evidence(session, order, {})))
 
 
 def reasons(session: Session, rows: Iterable[Order]) -> dict[int, str]:

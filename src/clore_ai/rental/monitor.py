@@ -201,7 +201,7 @@ class Monitor:
             early = left is not None and warn.runs_dry(paid, now.wall, balance) is not None
             if left is not None and (soon or early) and coin not in self.dry:
                 self.dry.add(coin)
-                said = f"The {coin} wallet is empty in about {lease.words(max(60.0, left))}"
+                said = f"The {coin} wallet is empty in about {lease.left(left)}"
                 events.append(Event("wallet_dry", None, f"{said}. Top up, or cancel in time."))
             elif not (soon or early) and coin in self.dry:
                 self.dry.discard(coin)
@@ -226,7 +226,7 @@ class Monitor:
         return events + self._idle(seen)
 
     def _idle(self, seen: Seen) -> list[Event]:
-        order_id, idled = seen.order.id, _words(seen.idle_s)
+        order_id, idled = seen.order.id, lease.left(seen.idle_s)
         limit = None if seen.is_other else self.idle_limit_s
         if not seen.warned and seen.idle_s >= (
             IDLE_TOLD_S if limit is None else limit * WARN_SHARE
@@ -235,7 +235,7 @@ class Monitor:
             if limit is None:
                 then = f"and is billed. Stop paying: clore cancel {order_id}"
             else:
-                left = _words(max(1.0, limit - seen.idle_s))
+                left = lease.left(max(1.0, limit - seen.idle_s))
                 then = f"and will be cancelled in {left}, unless its GPUs get to work."
             return [Event("idle", order_id, f"Order {order_id} has idled for {idled} {then}")]
         if limit is not None and seen.warned and not seen.over and seen.idle_s >= limit:
@@ -310,14 +310,10 @@ def _near(order_id: int, left: float) -> Event:
         said = f"Order {order_id} is past its lease, and billed: clore reap ends it."
     else:
         said = (
-            f"The lease of order {order_id} ends in {_words(left)}; keep it: "
+            f"The lease of order {order_id} ends in {lease.left(left)}; keep it: "
             f"clore lease extend {order_id} 6h"
         )
     return Event("lease_near", order_id, said)
-
-
-def _words(seconds: float) -> str:
-    return lease.words(seconds) if seconds >= 60 else f"{seconds:.0f}s"  # noqa: PLR2004 - a minute
 
 
 def poll(session: Session, monitor: Monitor, *, wallets: bool) -> Flow[list[Event]]:

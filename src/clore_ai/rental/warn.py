@@ -23,7 +23,7 @@ def of_leases(running: Iterable[Intent], now: float) -> str | None:
     near = sorted((i for i in running if lease.is_near(i, now)), key=lambda i: i.ends_at or now)
     past = [str(i.order_id) for i in near if (i.ends_at or now) <= now]
     soon = [
-        f"{i.order_id} in {lease.words(max(60.0, (i.ends_at or now) - now))}"
+        f"{i.order_id} in {lease.left((i.ends_at or now) - now)}"
         for i in near
         if (i.ends_at or now) > now
     ]
@@ -62,7 +62,7 @@ def of_wallets(
     for coin, (at, balance) in sorted(balances.items()):
         empty_at = runs_dry(by_coin.get(coin, []), at, balance)
         if empty_at is not None:
-            dry.append(f"{coin} in about {lease.words(max(60.0, empty_at - now))}")
+            dry.append(f"{coin} in about {lease.left(empty_at - now)}")
     if not dry:
         return None
     return f"Empty before the leases end that it pays: {', '.join(dry)}. Top up, or cancel in time."

@@ -158,3 +158,20 @@ def test_near_its_end(lease_h, left_min, near):
     assert lease.is_near(intent, 1e9 - left_min * 60) == near
     intent.ends_at = None
     assert not lease.is_near(intent, 1e9)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-3, "0s"),
+        (0.4, "0s"),
+        (59.4, "59s"),
+        (60, "1m"),
+        (598, "9m"),
+        (7_230, "2h"),
+        (90_000, "25h"),
+    ],
+)
+def test_what_is_left_is_said_in_whole_minutes(seconds, said):
+    """Below a minute in seconds; nobody reads 598s."""
+    assert lease.left(seconds) == said
