@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from bench.bidding import BEGIN_MS, STEP_MS
-from clore_sandbox.money import UNITS_PER_COIN
-from clore_sandbox.rates import RATES_2026
+from clore_sandbox.fleet.rates import RATES_2026
 from clore_sandbox.rules.auction import LOWERING_WINDOW_MS
+from clore_sandbox.values.money import UNITS_PER_COIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

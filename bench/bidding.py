@@ -1,9 +1,9 @@
 """An autopilot for spot orders among simulated renters.
 
 The market is that of `--alive`: its rules, store, hosts and renters, with its own clock; most of
-its renters bid (`SPOTS`). Our orders are real ones there, steered by `clore_ai.rental.autobid` as
-`clore spot auto` does it, one look every 20 s. What a bid had to be at each minute is recorded;
-`bench.bidders` holds others against it.
+its renters bid (`SPOTS`). Our orders are real ones there, steered by
+`clore_ai.rental.spot.bidding` as `clore spot auto` does it, one look every 20 s. What a bid had to
+be at each minute is recorded; `bench.bidders` holds others against it.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
 
 from clore_ai.models import SpotMarket
-from clore_ai.rental.autobid import Autobid, down, look
+from clore_ai.rental.spot.bidding import Autobid, down, look
 from clore_sandbox import books
 from clore_sandbox.alive.crowd import Crowd
-from clore_sandbox.ask import OrderAsk
+from clore_sandbox.api.order_shapes import offer_rows
 from clore_sandbox.books import orders, turns
 from clore_sandbox.books.hosts import fill
-from clore_sandbox.fleet import sample_fleet
-from clore_sandbox.inventory import on_demand_prices
-from clore_sandbox.money import DAY_S, UNITS_PER_COIN, to_units
-from clore_sandbox.rates import RATES_2026
+from clore_sandbox.fleet.inventory import on_demand_prices
+from clore_sandbox.fleet.rates import RATES_2026
+from clore_sandbox.fleet.sample import sample_fleet
 from clore_sandbox.rules import Refusal, allowed_prices, auction
-from clore_sandbox.shapes import offer_rows
+from clore_sandbox.rules.order_request import OrderAsk
 from clore_sandbox.store import Store
-from clore_sandbox.values import as_object
+from clore_sandbox.values.kinds import as_object
+from clore_sandbox.values.money import DAY_S, UNITS_PER_COIN, to_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clore_sandbox.store import Tx
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 BEGIN_MS = 1_767_225_600_000  # 2026-01-01
 STEP_MS, LOOK_MS = 60_000, 20_000

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clore_sandbox import Sandbox
-from clore_sandbox.fleet import sample_fleet
+from clore_sandbox.fleet.sample import sample_fleet
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -57,7 +57,7 @@ class Setting:
 
     def _body(self) -> bytes:
         """The `marketplace` body as the local marketplace serves it."""
-        import httpx  # noqa: PLC0415 - 100 ms that `--help` does not need
+        import httpx
 
         with self.sandbox(limits=False, provision=False) as sandbox:
             return httpx.get(f"{sandbox.base_url}/marketplace").raise_for_status().content

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bench.pairs import Pairs, in_turn
 from bench.report import Row, timed
 from clore_ai import CloreAI
-from clore_ai._ssh.fetch import fetch_path
+from clore_ai._ssh.copy.fetch import fetch_path
 from clore_ai._ssh.target import ALONE
 
 if TYPE_CHECKING:

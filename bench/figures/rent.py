@@ -22,7 +22,7 @@ from bench.report import Row, timed
 from bench.served import free_servers
 from bench.waits import CREATE_GAP_S, must_wait_s
 from bench.worker import worker
-from clore_ai.rental.verify import ALONE
+from clore_ai.rental.rent.verify import ALONE
 
 if TYPE_CHECKING:
     from bench.setting import Setting

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from bench.pairs import Pairs
 from bench.report import Row, timed
 from clore_ai import CloreAI
-from clore_ai._flow import clock
-from clore_ai.rental import pick, watch
+from clore_ai._api.steps import clock
+from clore_ai.rental.market import listing
+from clore_ai.rental.watch import market
 
 if TYPE_CHECKING:
     from bench.setting import Setting
@@ -50,9 +51,9 @@ def _look(setting: Setting, count: int) -> Row:
     for _ in range(setting.runs):
         with CloreAI("k", NOBODY) as client:
             client.session.market.alone(records, client.drive(clock()))
-            watches = [watch.Watch(pick.Filter(max_price_usd=limit)) for limit in limits]
+            watches = [market.Watch(listing.Filter(max_price_usd=limit)) for limit in limits]
             start = time.process_time()
-            client.drive(watch.step(client.session, watch.Watching(watches)))
+            client.drive(market.step(client.session, market.MarketWatch(watches)))
             took.append(time.process_time() - start)
     return timed(
         f"CPU of a look of {count} watches at {len(records)} servers",

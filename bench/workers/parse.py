@@ -29,10 +29,10 @@ def theirs(wish: str) -> int:
 def ours(wish: str) -> int:
     """Our flow, its one request answered at once."""
     # 0.1.1 has none of these.
-    from clore_ai._flow import Clock, Flow, Instant, Send, Shared, Turn  # noqa: PLC0415
-    from clore_ai._wire import Reply  # noqa: PLC0415
-    from clore_ai.rental.pick import Filter, marketplace  # noqa: PLC0415
-    from clore_ai.rental.session import Session  # noqa: PLC0415
+    from clore_ai._api.endpoints import Reply
+    from clore_ai._api.steps import Clock, Flow, Instant, Send, Shared, Turn
+    from clore_ai.rental.market.listing import Filter, marketplace
+    from clore_ai.rental.session import Session
 
     def perform(flow: Flow[Any]) -> Any:  # noqa: ANN401 - any flow
         try:

@@ -53,9 +53,9 @@ if TYPE_CHECKING:
         Wallet,
     )
     from clore_ai.rate_limiter import RateLimiter
-    from clore_ai.rental.fallback import Fallback
-    from clore_ai.rental.flight import SpotEvent, SpotReport
-    from clore_ai.rental.overview import OrdersView
+    from clore_ai.rental.spot.fallback import Fallback
+    from clore_ai.rental.spot.run import SpotEvent, SpotReport
+    from clore_ai.rental.watch.view import OrdersView
     from clore_ai.rentals import AsyncRental, Rental
 
 __all__ = [
@@ -103,12 +103,12 @@ _MODULES = {
     "AsyncCloreAI": "aio",
     "AsyncRental": "rentals",
     "CloreAI": "client",
-    "Fallback": "rental.fallback",
-    "OrdersView": "rental.overview",
+    "Fallback": "rental.spot.fallback",
+    "OrdersView": "rental.watch.view",
     "RateLimiter": "rate_limiter",
     "Rental": "rentals",
-    "SpotEvent": "rental.flight",
-    "SpotReport": "rental.flight",
+    "SpotEvent": "rental.spot.run",
+    "SpotReport": "rental.spot.run",
 }
 _MODELS = {
     "APIResponse",

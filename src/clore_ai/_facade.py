@@ -8,12 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
-from clore_ai._drive import AsyncDriver
-from clore_ai._flow import DEADLINE_S, Rules
-from clore_ai._secrets import hide
-from clore_ai.config import DEFAULT_BASE_URL, Settings, changed, folder_of, resolve
+from clore_ai._api.steps import DEADLINE_S, Rules
+from clore_ai._io.driver import AsyncDriver
+from clore_ai._state.folder import folder_of
+from clore_ai._state.ledger import Ledger, account_of
+from clore_ai._values.secrets import hide
+from clore_ai.config import DEFAULT_BASE_URL, Settings, changed, resolve
 from clore_ai.jobs.engine import Engine
-from clore_ai.ledger import Ledger, account_of
 from clore_ai.rate_limiter import RateLimiter
 from clore_ai.rental.session import Session, opened
 

@@ -12,12 +12,13 @@ from typing import Any, Dict, List, Literal, Optional, TypeVar
 import httpx
 from typing_extensions import Self, Unpack
 
-from clore_ai import _wire, jobs
-from clore_ai._drive import Driver
+from clore_ai import jobs
+from clore_ai._api import endpoints
+from clore_ai._api.steps import Flow, request
 from clore_ai._facade import Facade, say_per_hour
-from clore_ai._flow import Flow, request
-from clore_ai._gpus import watching
-from clore_ai._secrets import hide
+from clore_ai._io.driver import Driver
+from clore_ai._io.gpu_feeds import watching
+from clore_ai._values.secrets import hide
 from clore_ai.aio import AsyncCloreAI
 from clore_ai.exceptions import ERROR_MAP, CloreAPIError
 from clore_ai.jobs import Job
@@ -32,24 +33,17 @@ from clore_ai.models import (
     SpotMarket,
     Wallet,
 )
+from clore_ai.models.records import RentEvent
 from clore_ai.rate_limiter import RateLimiter
-from clore_ai.rental import (
-    cancel,
-    check,
-    create,
-    hosting,
-    look,
-    options,
-    overview,
-    pick,
-    pilot,
-    spot,
-    wait,
-    watch,
-)
-from clore_ai.rental.flight import SpotReport
-from clore_ai.rental.overview import OrdersView
-from clore_ai.rental.rent import Event
+from clore_ai.rental import options
+from clore_ai.rental.market import listing
+from clore_ai.rental.orders import cancel, check, create, host_settings, reconcile, wait
+from clore_ai.rental.spot import autopilot
+from clore_ai.rental.spot import set_price as spot
+from clore_ai.rental.spot.run import SpotReport
+from clore_ai.rental.watch import market as watch
+from clore_ai.rental.watch import view as overview
+from clore_ai.rental.watch.view import OrdersView
 from clore_ai.rentals import Rental
 
 __all__ = [
@@ -148,7 +142,7 @@ class CloreAI(Facade[Driver]):
         Raises:
             AuthError: no key, or an unknown one.
         """
-        return self.drive(look.wallets(self._session))
+        return self.drive(reconcile.wallets(self._session))
 
     def marketplace(
         self,
@@ -156,7 +150,7 @@ class CloreAI(Facade[Driver]):
         min_gpu_count: int | None = None,
         min_ram_gb: float | None = None,
         max_price_usd: float | None = None,
-        available_only: bool = True,  # noqa: FBT001, FBT002 - 004's signature
+        available_only: bool = True,
     ) -> list[MarketplaceServer]:
         """Servers for rent, filtered here: the service returns all of them. Needs no key.
 
@@ -168,12 +162,12 @@ class CloreAI(Facade[Driver]):
                 fee. A server whose price in USD is unknown is left out.
             available_only: leave out rented servers.
 
-        Simultaneous calls share one request (004, marketplace; api.md, 2-3).
+        Simultaneous calls share one request (004, marketplace; service.md, 2-3).
         """
         if max_price_usd is not None:
             say_per_hour()
-        wanted = pick.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd, available_only)
-        return self.drive(pick.marketplace(self._session, wanted)).servers
+        wanted = listing.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd, available_only)
+        return self.drive(listing.marketplace(self._session, wanted)).servers
 
     def watch(
         self,
@@ -204,8 +198,8 @@ class CloreAI(Facade[Driver]):
             AuthError: the key is refused.
             ValueError: `every` or `timeout` is not above 0.
         """
-        wanted = pick.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd)
-        state = watch.Watching.of(wanted, every, timeout)
+        wanted = listing.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd)
+        state = watch.MarketWatch.of(wanted, every, timeout)
         while (events := self.drive(watch.step(self._session, state))) is not None:
             for event in events:
                 if isinstance(event, watch.Found):
@@ -246,7 +240,7 @@ class CloreAI(Facade[Driver]):
 
     def my_servers(self) -> list[MyServer]:
         """The servers that the user hosts; unconnected ones have no `id` (004, my_servers)."""
-        return self.drive(request(_wire.my_servers(), self._session.rules))
+        return self.drive(request(endpoints.my_servers(), self._session.rules))
 
     def server_config(self, server_name: str) -> ServerConfig:
         """The settings of one hosted server (004, server_config).
@@ -254,11 +248,11 @@ class CloreAI(Facade[Driver]):
         Raises:
             FieldError: there is no such server.
         """
-        return self.drive(request(_wire.server_config(server_name), self._session.rules))
+        return self.drive(request(endpoints.server_config(server_name), self._session.rules))
 
-    def my_orders(self, include_completed: bool = False) -> list[Order]:  # noqa: FBT001, FBT002 - 004's signature
+    def my_orders(self, include_completed: bool = False) -> list[Order]:
         """The user's rentals; with `include_completed` also those that ended (004, my_orders)."""
-        flow = look.orders(self._session, include_completed=include_completed)
+        flow = reconcile.orders(self._session, include_completed=include_completed)
         return self.drive(flow)
 
     def create_order(
@@ -275,7 +269,7 @@ class CloreAI(Facade[Driver]):
         command: str | None = None,
         spot_price: float | None = None,
         required_price: float | None = None,
-        autossh_entrypoint: str | bool | None = None,  # noqa: FBT001 - 004's signature; api.md: a bool too
+        autossh_entrypoint: str | bool | None = None,  # 004's signature; service.md: a bool too
         *,
         dockerhub_auth: str | dict[str, str] | None = None,
         remember_password: bool | None = None,
@@ -287,7 +281,7 @@ class CloreAI(Facade[Driver]):
         """Rent a server: one order, whatever happens to the answer, and the order itself back.
 
         The service's success names no order, so it is looked for in `my_orders`; that takes
-        some seconds (api.md, 3). SSH answers later: see `wait_for_ssh`.
+        some seconds (service.md, 3). SSH answers later: see `wait_for_ssh`.
 
         Args:
             server_id: from `marketplace`.
@@ -333,7 +327,7 @@ class CloreAI(Facade[Driver]):
             dockerhub_auth=dockerhub_auth, remember_password=remember_password,
         )  # fmt: skip
         check.limits(lease_h, max_cost_usd)
-        terms = create.Terms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
+        terms = create.RentalTerms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
         return self.drive(create.create(self._session, body, terms))
 
     @options.told(options.RentOptions)
@@ -341,7 +335,7 @@ class CloreAI(Facade[Driver]):
         self,
         gpu: str | Sequence[str] | None = None,
         *,
-        tell: Callable[[Event], object] | None = None,
+        tell: Callable[[RentEvent], object] | None = None,
         **given: Unpack[options.RentOptions],
     ) -> Rental:
         """The best server that fits, rented and verified, for as long as a ``with`` block lasts.
@@ -352,7 +346,7 @@ class CloreAI(Facade[Driver]):
 
         Args:
             gpu: a part of the GPU's name, e.g. ``"RTX 4090"``, or several, any of which will do.
-            tell: is told each event on the way, see `clore_ai.rental.attempt.Event`.
+            tell: is told each event on the way, see `clore_ai.models.records.RentEvent`.
             given: see `RentOptions`.
 
         On entering it raises:
@@ -370,7 +364,7 @@ class CloreAI(Facade[Driver]):
     def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
         """End a rental; `issue` (up to 2,048 characters) tells the host why (004, cancel_order).
 
-        Billing stops within about a minute (api.md, 4). Sent again when an answer gets lost.
+        Billing stops within about a minute (service.md, 4). Sent again when an answer gets lost.
 
         Raises:
             FieldError: ``you_dont_own_this_order`` or ``order_not_active``.
@@ -379,7 +373,7 @@ class CloreAI(Facade[Driver]):
 
     def spot_marketplace(self, server_id: int) -> SpotMarket:
         """The spot auction of one server; bids are in coin per **day** (004, spot_marketplace)."""
-        return self.drive(request(_wire.spot_marketplace(server_id), self._session.rules))
+        return self.drive(request(endpoints.spot_marketplace(server_id), self._session.rules))
 
     def set_spot_price(self, order_id: int, price: float) -> dict[str, Any]:
         """Change a spot bid to `price`, in the order's coin per **day** (004, set_spot_price).
@@ -410,12 +404,12 @@ class CloreAI(Facade[Driver]):
             BudgetError: at the limit it would go over a budget of the ledger.
             ConfigError: another command steers this order already.
         """
-        return self.drive(pilot.fly(self._session, options.steered(order_id, given)))
+        return self.drive(autopilot.fly(self._session, options.steered(order_id, given)))
 
     def set_server_settings(
         self,
         name: str,
-        availability: bool | None = None,  # noqa: FBT001 - 004's signature
+        availability: bool | None = None,
         mrl: int | None = None,
         on_demand: float | None = None,
         spot: float | None = None,
@@ -425,14 +419,14 @@ class CloreAI(Facade[Driver]):
         Args:
             name: the server's name.
             availability: can it be rented?
-            mrl: **maximum** rental length in hours (api.md, 2; 004 says minimum).
+            mrl: **maximum** rental length in hours (service.md, 2; 004 says minimum).
             on_demand: price per **day**, in bitcoin.
             spot: lowest bid per **day**, in bitcoin.
 
         Raises:
             FieldError: e.g. ``server_dont_exist`` or ``invalid_mrl``.
         """
-        flow = hosting.set_settings(
+        flow = host_settings.set_settings(
             self._session, name, availability=availability, mrl=mrl, on_demand=on_demand, spot=spot
         )
         return self.drive(flow)
@@ -442,7 +436,7 @@ class CloreAI(Facade[Driver]):
 
         Args:
             order_id: the order.
-            timeout: seconds; real machines take 1-6 minutes, sometimes forever (api.md, 3).
+            timeout: seconds; real machines take 1-6 minutes, sometimes forever (service.md, 3).
 
         Raises:
             NotFoundError: no such order.

@@ -25,16 +25,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clore_ai._text import one_line
+from clore_ai._values.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_ai.ledger import Intent
     from clore_ai.models import Order
-    from clore_ai.rental.budget import Standing
-    from clore_ai.rental.lack import Lack
-    from clore_ai.rental.rent import Event
+    from clore_ai.models.records import BudgetStanding, Intent, NoMatch, RentEvent
 
 __all__ = [
     "ERROR_MAP",
@@ -70,7 +67,7 @@ class CloreAPIError(Exception):
     Attributes:
         code: the service's code (1-6), or None where no answer carried one.
         response: the service's answer, its texts fit to print, or None.
-        error: the service's reason, such as ``"server-already-rented"``, or None (api.md, 1).
+        error: the service's reason, such as ``"server-already-rented"``, or None (service.md, 1).
         status: the HTTP status, or None where nothing was answered.
         maybe_acted: True where the service may have done what was asked in spite of the error.
     """
@@ -94,7 +91,7 @@ class CloreAPIError(Exception):
 
 
 class DBError(CloreAPIError):
-    """Code 1: the service failed. The request may have been acted on all the same (api.md, 3)."""
+    """Code 1: the service failed. It may have acted on the request all the same (service.md, 3)."""
 
 
 class InvalidInputError(CloreAPIError):
@@ -136,7 +133,7 @@ class NotFoundError(CloreAPIError):
 class NoOffer(NotFoundError):  # noqa: N818 - what happened
     """No server meets the wish. `lack` says which condition left how many, and what would match."""
 
-    def __init__(self, message: str, lack: Lack) -> None:
+    def __init__(self, message: str, lack: NoMatch) -> None:
         super().__init__(message)
         self.lack = lack
 
@@ -150,7 +147,7 @@ class RentFailed(CloreAPIError):  # noqa: N818 - what happened
     `attempts` are the events of `rental.rent`: what was tried, and the reason of each failure.
     """
 
-    def __init__(self, message: str, attempts: Sequence[Event]) -> None:
+    def __init__(self, message: str, attempts: Sequence[RentEvent]) -> None:
         super().__init__(message)
         self.attempts = tuple(attempts)
 
@@ -170,7 +167,7 @@ class BudgetError(CloreAPIError):
     """
 
     def __init__(
-        self, message: str, *, standing: Standing | None = None, wanted: float | None = None
+        self, message: str, *, standing: BudgetStanding | None = None, wanted: float | None = None
     ) -> None:
         super().__init__(message)
         self.standing = standing

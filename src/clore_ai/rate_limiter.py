@@ -15,8 +15,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Callable, TypeVar
 
-from clore_ai import _pace
-from clore_ai._kept import File, Kept, Memory
+from clore_ai._state import turns
+from clore_ai._state.kept import File, Kept, Memory
 from clore_ai.exceptions import ConfigError
 
 T = TypeVar("T")
@@ -53,9 +53,9 @@ class RateLimiter:
         self.create_order_delay = create_order_delay
         self.alone: Callable[[str], None] | None = None
         self._clock = clock
-        self._kept: Kept[_pace.Pace] = Memory(_pace.Pace())
+        self._kept: Kept[turns.Pace] = Memory(turns.Pace())
         if shared is not None:
-            self._kept = File(shared, lambda data: _pace.load(data, clock()), _pace.dump)
+            self._kept = File(shared, lambda data: turns.load(data, clock()), turns.dump)
 
     @classmethod
     def at_pace(cls, requests_per_second: float, *, shared: Path | None = None) -> RateLimiter:
@@ -67,7 +67,7 @@ class RateLimiter:
 
     def wait(
         self,
-        is_create_order: bool = False,  # noqa: FBT001, FBT002 - 0.1.1's signature
+        is_create_order: bool = False,
         *,
         within_s: float = float("inf"),
     ) -> None:
@@ -82,7 +82,7 @@ class RateLimiter:
 
     async def wait_async(
         self,
-        is_create_order: bool = False,  # noqa: FBT001, FBT002 - likewise
+        is_create_order: bool = False,
         *,
         within_s: float = float("inf"),
     ) -> None:
@@ -99,9 +99,9 @@ class RateLimiter:
 
     def set_backoff(self, seconds: float = 2.0) -> None:
         """Send nothing for `seconds` from now, an hour at most."""
-        self._with(lambda pace: pace.hold(self._clock() + min(seconds, _pace.HORIZON_S)))
+        self._with(lambda pace: pace.hold(self._clock() + min(seconds, turns.HORIZON_S)))
 
-    def _pauses(self, is_create_order: bool, within_s: float) -> Generator[float, None, None]:  # noqa: FBT001 - as above
+    def _pauses(self, is_create_order: bool, within_s: float) -> Generator[float, None, None]:
         """How long to sleep, again and again, until it is this one's turn."""
         until = self._clock() + within_s
         holder = f"{os.getpid()}-{_HERE}"
@@ -120,7 +120,7 @@ class RateLimiter:
                 with suppress(ConfigError):
                     self._with(lambda pace: pace.leave(ticket))
 
-    def _with(self, do: Callable[[_pace.Pace], T]) -> T:
+    def _with(self, do: Callable[[turns.Pace], T]) -> T:
         try:
             with self._kept.open() as pace:
                 return do(pace)
@@ -128,9 +128,9 @@ class RateLimiter:
             if self.alone is None:
                 raise
             self.alone(f"{exc} Until then this command does not share its pace.")
-            self._kept = Memory(_pace.load({}, self._clock()))
+            self._kept = Memory(turns.load({}, self._clock()))
             return self._with(do)
 
-    def _look(self, pace: _pace.Pace, ticket: _pace.Ticket) -> float:
-        gaps = _pace.Gaps(self.min_interval, self.create_order_delay)
+    def _look(self, pace: turns.Pace, ticket: turns.Ticket) -> float:
+        gaps = turns.Gaps(self.min_interval, self.create_order_delay)
         return pace.look(ticket, gaps, self._clock())

@@ -19,10 +19,11 @@ from typing import Generic, TypeVar
 
 from typing_extensions import Self
 
-from clore_ai import _tunnel, _windows
-from clore_ai._drive import AsyncDriver, Driver
-from clore_ai._flow import Flow, clock
-from clore_ai._ssh.fetch import MOST_BYTES
+from clore_ai import _windows
+from clore_ai._api.steps import Flow, clock
+from clore_ai._io.driver import AsyncDriver, Driver
+from clore_ai._ssh import tunnel
+from clore_ai._ssh.copy.fetch import MOST_BYTES
 from clore_ai._ssh.target import Target
 from clore_ai.exceptions import (
     CloreAPIError,
@@ -33,12 +34,15 @@ from clore_ai.exceptions import (
 )
 from clore_ai.jobs import Jobs
 from clore_ai.models import Order
-from clore_ai.rental import ending, inside, keep, rent
-from clore_ai.rental.attempt import What
-from clore_ai.rental.inside import Result
-from clore_ai.rental.rent import Event, Rented, Tell
+from clore_ai.models.records import RentEvent, RentEventKind
+from clore_ai.rental import machine
+from clore_ai.rental.limits import enforce
+from clore_ai.rental.machine import Result
+from clore_ai.rental.orders import ending
+from clore_ai.rental.rent import rent
+from clore_ai.rental.rent.attempt import OnEvent, Rented
+from clore_ai.rental.rent.wish import Wish
 from clore_ai.rental.session import Session
-from clore_ai.rental.wish import Wish
 
 D = TypeVar("D")
 _log = logging.getLogger("clore_ai")
@@ -48,12 +52,14 @@ _SSH_FAILED = 255
 class _Held(Generic[D]):
     """What both kinds know of their order; each has a driver of its own kind."""
 
-    def __init__(self, driver: D, session: Session, wish: Wish, tell: Tell | None = None) -> None:
+    def __init__(
+        self, driver: D, session: Session, wish: Wish, tell: OnEvent | None = None
+    ) -> None:
         self._driver, self._session, self._wish, self._tell = driver, session, wish, tell
         self._rented: Rented | None = None
-        self.events: list[Event] = []
+        self.events: list[RentEvent] = []
         """All that happened on the way: each attempt, and why it was no good; later, its limits."""
-        self._keeper = keep.Keeper()
+        self._keeper = enforce.Keeper()
         self._reached: LimitReached | None = None
         self._why = ending.CANCELLED
         self._left_at: float | None = None
@@ -86,7 +92,7 @@ class _Held(Generic[D]):
         _windows.refuse("A rental that is verified")
         return rent.rent(self._session, self._wish, self._note)
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: RentEvent) -> None:
         self.events.append(event)
         if self._tell is not None:
             self._tell(event)
@@ -129,9 +135,9 @@ class _Held(Generic[D]):
         """Look at its limits; true when it has reached one, and was cancelled."""
         near, over = yield from self._keeper.look(self._session)
         for limit in near:
-            self._say("near", keep.near(limit))
+            self._say("near", enforce.near(limit))
         if over and self._reached is None:
-            self._reached = keep.reached(over[0])
+            self._reached = enforce.reached(over[0])
             self._why = ending.of_limit(over[0].reason)
             self._say("limit", f"{over[0]}; the order is cancelled.")
         if self._reached is None:
@@ -139,7 +145,7 @@ class _Held(Generic[D]):
         if (yield from self._left_to_its_job()):
             return False
         try:
-            yield from inside.finish(self._session, self.order, self._why)
+            yield from machine.finish(self._session, self.order, self._why)
         except CloreAPIError as exc:
             _log.warning("%s", exc)
             return not isinstance(exc, WaitTimeout)  # else it is tried again
@@ -149,7 +155,7 @@ class _Held(Generic[D]):
         """Does a job of `client.run` end it, with its outputs fetched? Not for ever."""
         now = (yield from clock()).mono
         self._left_at = now if self._left_at is None else self._left_at
-        if now - self._left_at > keep.GRACE_S:
+        if now - self._left_at > enforce.GRACE_S:
             return False
         session = self._session
         with suppress(ConfigError):
@@ -158,10 +164,10 @@ class _Held(Generic[D]):
             return self.order.id in jobs.watched_orders()
         return False
 
-    def _say(self, what: What, message: str) -> None:
+    def _say(self, what: RentEventKind, message: str) -> None:
         order = self.order
         _log.warning("%s", message)
-        self._note(Event(what, 1, order.server_id or 0, order.id, message))
+        self._note(RentEvent(what, 1, order.server_id or 0, order.id, message))
 
 
 class Rental(_Held[Driver]):
@@ -197,7 +203,7 @@ class Rental(_Held[Driver]):
         return self
 
     def _keep(self) -> None:
-        while not self._stop.wait(keep.SLICE_S):
+        while not self._stop.wait(enforce.SLICE_S):
             if self._driver.run(self._look()):
                 return
 
@@ -217,7 +223,7 @@ class Rental(_Held[Driver]):
             LimitReached: the order was ended at its limit.
         """
         with self._working() as target:
-            return self._result(self._driver.run(inside.run(self.order, target, command, timeout)))
+            return self._result(self._driver.run(machine.run(self.order, target, command, timeout)))
 
     def put(self, local: str | Path, remote: str) -> None:
         """Bring a file, or a folder's content, to the machine: what is not there already.
@@ -231,7 +237,7 @@ class Rental(_Held[Driver]):
             TransportError: it did not arrive whole.
         """
         with self._working() as target:
-            self._driver.run(inside.put(target, local, remote))
+            self._driver.run(machine.put(target, local, remote))
 
     def get(
         self, remote: str, local: str | Path, *, max_bytes: int = MOST_BYTES
@@ -254,7 +260,7 @@ class Rental(_Held[Driver]):
             TransportError: it is not there, or did not arrive whole.
         """
         with self._working() as target:
-            return self._driver.run(inside.get(target, remote, local, max_bytes))
+            return self._driver.run(machine.get(target, remote, local, max_bytes))
 
     def forward(self, remote: int, local: int | None = None) -> AbstractContextManager[int]:
         """A local port that leads to port `remote` of the machine while a ``with`` block lasts.
@@ -266,7 +272,7 @@ class Rental(_Held[Driver]):
         Raises:
             TransportError: there is no way to it, or the local port is taken.
         """
-        return _tunnel.forward(self._target(), remote, local)
+        return tunnel.forward(self._target(), remote, local)
 
     def cancel(self) -> None:
         """Cancel the order and wait until it is gone; nothing where it has ended already.
@@ -278,7 +284,7 @@ class Rental(_Held[Driver]):
             self._stop.set()
             self._guard.join()
         if self._rented is not None:
-            self._driver.run(inside.finish(self._session, self._rented.order))
+            self._driver.run(machine.finish(self._session, self._rented.order))
 
 
 class AsyncRental(_Held[AsyncDriver]):
@@ -313,7 +319,7 @@ class AsyncRental(_Held[AsyncDriver]):
 
     async def _keep(self) -> None:
         while True:
-            await asyncio.sleep(keep.SLICE_S)
+            await asyncio.sleep(enforce.SLICE_S)
             if await self._driver.run(self._look()):
                 return
 
@@ -334,7 +340,7 @@ class AsyncRental(_Held[AsyncDriver]):
         """
         with self._working() as target:
             return self._result(
-                await self._driver.run(inside.run(self.order, target, command, timeout))
+                await self._driver.run(machine.run(self.order, target, command, timeout))
             )
 
     async def put(self, local: str | Path, remote: str) -> None:
@@ -349,7 +355,7 @@ class AsyncRental(_Held[AsyncDriver]):
             TransportError: it did not arrive whole.
         """
         with self._working() as target:
-            await self._driver.run(inside.put(target, local, remote))
+            await self._driver.run(machine.put(target, local, remote))
 
     async def get(
         self, remote: str, local: str | Path, *, max_bytes: int = MOST_BYTES
@@ -372,7 +378,7 @@ class AsyncRental(_Held[AsyncDriver]):
             TransportError: it is not there, or did not arrive whole.
         """
         with self._working() as target:
-            return await self._driver.run(inside.get(target, remote, local, max_bytes))
+            return await self._driver.run(machine.get(target, remote, local, max_bytes))
 
     def forward(self, remote: int, local: int | None = None) -> AbstractAsyncContextManager[int]:
         """A local port that leads to port `remote` of the machine while a ``with`` block lasts.
@@ -384,7 +390,7 @@ class AsyncRental(_Held[AsyncDriver]):
         Raises:
             TransportError: there is no way to it, or the local port is taken.
         """
-        return _tunnel.forward_async(self._target(), remote, local)
+        return tunnel.forward_async(self._target(), remote, local)
 
     async def cancel(self) -> None:
         """Cancel the order and wait until it is gone; nothing where it has ended already.
@@ -396,4 +402,4 @@ class AsyncRental(_Held[AsyncDriver]):
             self._guard.cancel()
             await asyncio.wait({self._guard})
         if self._rented is not None:
-            await self._driver.run(inside.finish(self._session, self._rented.order))
+            await self._driver.run(machine.finish(self._session, self._rented.order))

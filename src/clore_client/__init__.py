@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from clore_ai import _wire
-from clore_ai._flow import answer
-from clore_ai._json import as_dict, as_list
-from clore_ai._secrets import hide
+from clore_ai._api import endpoints
+from clore_ai._api.steps import answer
+from clore_ai._values.kinds import as_dict, as_list
+from clore_ai._values.secrets import hide
 from clore_ai.client import CloreAI
 from clore_ai.config import DEFAULT_BASE_URL
 from clore_ai.exceptions import CloreAPIError as _Error
 from clore_ai.exceptions import OrderUncertain
-from clore_ai.rental import check, create
+from clore_ai.rental.orders import check, create
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_ai._flow import Flow
+    from clore_ai._api.steps import Flow
 
 __all__ = ["CloreAPIError", "CloreClient"]
 
@@ -90,7 +90,7 @@ class CloreClient:
 
     def list_servers(self) -> list[dict[str, Any]]:
         """All servers on the marketplace, rented ones too."""
-        return self._rows(_wire.marketplace(), "servers")
+        return self._rows(endpoints.marketplace(), "servers")
 
     def get_marketplace(self) -> list[dict[str, Any]]:
         """All servers on the marketplace (002's name)."""
@@ -98,7 +98,7 @@ class CloreClient:
 
     def get_server_details(self, server_id: int) -> dict[str, Any]:
         """The spot market of one server."""
-        return self._row(_wire.spot_marketplace(server_id), "market")
+        return self._row(endpoints.spot_marketplace(server_id), "market")
 
     def create_order(
         self,
@@ -148,9 +148,9 @@ class CloreClient:
             raise _plain(exc) from exc
         return {"code": 0, "order_id": order.id}
 
-    def get_orders(self, include_completed: bool = False) -> list[dict[str, Any]]:  # noqa: FBT001, FBT002 - 001's signature
+    def get_orders(self, include_completed: bool = False) -> list[dict[str, Any]]:
         """Active orders; with `include_completed` also those that ended."""
-        return self._rows(_wire.my_orders(include_completed=include_completed), "orders")
+        return self._rows(endpoints.my_orders(include_completed=include_completed), "orders")
 
     def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
         """End a rental; `issue` tells the host why."""
@@ -161,19 +161,19 @@ class CloreClient:
 
     def get_wallets(self) -> list[dict[str, Any]]:
         """Wallets and balances."""
-        return self._rows(_wire.wallets(), "wallets")
+        return self._rows(endpoints.wallets(), "wallets")
 
     def get_my_servers(self) -> list[dict[str, Any]]:
         """Servers that the user hosts."""
-        return self._rows(_wire.my_servers(), "servers")
+        return self._rows(endpoints.my_servers(), "servers")
 
-    def _rows(self, call: _wire.Call[Any], key: str) -> list[dict[str, Any]]:
+    def _rows(self, call: endpoints.Call[Any], key: str) -> list[dict[str, Any]]:
         return _there(as_list(self._body(call).get(key)), key)
 
-    def _row(self, call: _wire.Call[Any], key: str) -> dict[str, Any]:
+    def _row(self, call: endpoints.Call[Any], key: str) -> dict[str, Any]:
         return _there(as_dict(self._body(call).get(key)), key)
 
-    def _body(self, call: _wire.Call[Any]) -> dict[str, Any]:
+    def _body(self, call: endpoints.Call[Any]) -> dict[str, Any]:
         flow: Flow[dict[str, Any]] = answer(call, self._api.session.rules)
         try:
             return self._api.drive(flow)

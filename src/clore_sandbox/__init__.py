@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clore_sandbox.journal import Entry
+    from clore_sandbox.faults.journal import Entry
     from clore_sandbox.sandbox import Sandbox
 
 __all__ = ["Entry", "Sandbox"]
@@ -21,11 +21,11 @@ __all__ = ["Entry", "Sandbox"]
 
 def __getattr__(name: str) -> object:
     if name == "Sandbox":
-        from clore_sandbox.sandbox import Sandbox  # noqa: PLC0415 - lazy on purpose
+        from clore_sandbox.sandbox import Sandbox
 
         return Sandbox
     if name == "Entry":
-        from clore_sandbox.journal import Entry  # noqa: PLC0415 - lazy on purpose
+        from clore_sandbox.faults.journal import Entry
 
         return Entry
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -18,10 +18,10 @@ import sys
 import threading
 import time
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from clore_sandbox.values import as_object
+from clore_sandbox.values.kinds import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -148,7 +148,7 @@ def _reason(log: str) -> str:
     return (said + why if said else before + why).strip() or "the marketplace did not start"
 
 
-def find(state_dir: Path) -> Optional[Running]:
+def find(state_dir: Path) -> Running | None:
     """The marketplace of this folder, if it answers as itself."""
     try:
         fields: dict[str, Any] = json.loads((state_dir / _STATE).read_text(encoding="utf-8"))
@@ -198,10 +198,10 @@ def _already(running: Running) -> str:
     )
 
 
-def _without(option: str, words: list[str]) -> tuple[list[str], Optional[str]]:
+def _without(option: str, words: list[str]) -> tuple[list[str], str | None]:
     """Take an option and its value out of the words."""
     rest: list[str] = []
-    value: Optional[str] = None
+    value: str | None = None
     left = iter(words)
     for word in left:
         if word == option:

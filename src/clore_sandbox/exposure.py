@@ -5,12 +5,11 @@ from __future__ import annotations
 import getpass
 import ipaddress
 import socket
-from typing import Optional
 
 __all__ = ["is_everywhere", "warning"]
 
 
-def warning(host: Optional[str], provisioner: Optional[str]) -> Optional[str]:
+def warning(host: str | None, provisioner: str | None) -> str | None:
     """Said before it listens; None where only this machine reaches it.
 
     Args:
@@ -40,7 +39,7 @@ def is_everywhere(host: str) -> bool:
     return address is not None and address.is_unspecified
 
 
-def _address(host: Optional[str]) -> Optional[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _address(host: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     """What the system makes of it, "0" and names included; None where that is nothing."""
     if host is None:
         return ipaddress.IPv4Address("127.0.0.1")

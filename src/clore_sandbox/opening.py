@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from clore_sandbox import books
 from clore_sandbox.books import hosts
 from clore_sandbox.books.turns import Effects
-from clore_sandbox.fleet import sample_server
+from clore_sandbox.fleet.sample import sample_server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.inventory import Inventory
+    from clore_sandbox.fleet.inventory import Inventory
     from clore_sandbox.store import Tx
 
 __all__ = ["DEFAULT_BALANCES", "Opened", "Opening", "note_time"]
@@ -44,7 +44,7 @@ class Opened:
 class Opening:
     """What is wanted of the state. `balances` are units."""
 
-    api_key: Optional[str]
+    api_key: str | None
     balances: Mapping[str, int]
     host_servers: int
     inventory: Inventory
@@ -69,7 +69,7 @@ class Opening:
             _put(tx, name, value)
         return Opened(known["state"], known["host_key"], known["api_key"], int(known["clock_ms"]))
 
-    def first_account(self, tx: Tx, key: Optional[str]) -> str:
+    def first_account(self, tx: Tx, key: str | None) -> str:
         """Make the first account with the servers it hosts; its key."""
         made = books.create_account(tx, key, self.balances)
         account = books.account_of(tx, made) or 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
 from clore_sandbox.provision import KINDS
 from clore_sandbox.store import is_postgres
@@ -25,7 +25,7 @@ def check(
     delays_s: tuple[float, float],
     host_servers: int,
     workers: int,
-    db: Union[str, Path, None],
+    db: str | Path | None,
 ) -> None:
     """ValueError, in words, where options are no use."""
     if dialect not in ("live", "reference"):

@@ -69,7 +69,7 @@ def clore_sandbox_session(clore_sandbox_options: dict[str, Any]) -> Iterator[San
 
 def _marketplace(options: dict[str, Any]) -> AbstractContextManager[Sandbox]:
     try:
-        from clore_sandbox.testing import marketplace  # noqa: PLC0415 - lazy on purpose
+        from clore_sandbox.testing import marketplace
     except ImportError as exc:
         pytest.fail(
             f"The local marketplace is not installed ({exc.name or exc}). In a checkout of "

@@ -21,30 +21,30 @@ import threading
 import uuid
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Optional, TypeVar, Union
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import uvloop
 
 from clore_sandbox import options
 from clore_sandbox.alive.crowd import Crowd
-from clore_sandbox.app import Api, make_app
 from clore_sandbox.books import orders
 from clore_sandbox.control import Control, amounts
 from clore_sandbox.control.guard import Guesses, Names
 from clore_sandbox.control.handle import Controls
 from clore_sandbox.control.http import ControlApi
 from clore_sandbox.exposure import is_everywhere
-from clore_sandbox.faults import Faults
-from clore_sandbox.gate import Gate, Windows
-from clore_sandbox.http import HttpFront, listen
-from clore_sandbox.inventory import load
-from clore_sandbox.journal import Journal
+from clore_sandbox.faults.faults import Faults
+from clore_sandbox.faults.journal import Journal
+from clore_sandbox.fleet.inventory import load
+from clore_sandbox.http.app import Api, make_app
+from clore_sandbox.http.gate import Gate, Windows
+from clore_sandbox.http.server import HttpFront, listen
 from clore_sandbox.market import Market
 from clore_sandbox.market.clock import Clock, checked_speed
 from clore_sandbox.market.timetable import Timetable
 from clore_sandbox.opening import DEFAULT_BALANCES, Opening, note_time
 from clore_sandbox.provision import Nothing
-from clore_sandbox.provision.kinds import make_rooms
+from clore_sandbox.provision.fence.kinds import make_rooms
 from clore_sandbox.provision.place import Place, check_public_host, read_ports
 from clore_sandbox.rules.limits import Limits
 from clore_sandbox.store import Store, is_postgres
@@ -58,10 +58,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from clore_sandbox.api.order_shapes import Dialect
     from clore_sandbox.control import Amount
     from clore_sandbox.opening import Opened
     from clore_sandbox.provision import Kind, Provisioner
-    from clore_sandbox.shapes import Dialect
 
 __all__ = ["DEFAULT_BALANCES", "Sandbox"]
 
@@ -123,13 +123,13 @@ class Sandbox(Controls):
         *,
         host: str = "127.0.0.1",
         port: int = 0,
-        public_host: Optional[str] = None,
-        ports: Optional[tuple[int, int]] = None,
-        inventory: Union[str, Path, Mapping[str, object], None] = None,
+        public_host: str | None = None,
+        ports: tuple[int, int] | None = None,
+        inventory: str | Path | Mapping[str, object] | None = None,
         as_is: bool = False,
         dialect: Literal["live", "reference"] = "live",
-        db: Union[str, Path, None] = None,
-        api_key: Optional[str] = None,
+        db: str | Path | None = None,
+        api_key: str | None = None,
         seed: int = 0,
         visibility_lag_s: float = 1.0,
         boot_s: float = 1.5,
@@ -137,11 +137,11 @@ class Sandbox(Controls):
         limits: bool = True,
         provision: bool = True,
         provisioner: Kind = "process",
-        balances: Optional[Mapping[str, Amount]] = None,
+        balances: Mapping[str, Amount] | None = None,
         alive: bool = False,
         host_servers: int = 0,
-        work_dir: Optional[Path] = None,
-        control_key: Optional[str] = None,
+        work_dir: Path | None = None,
+        control_key: str | None = None,
         workers: int = 1,
     ) -> None:
         options.check(
@@ -184,12 +184,12 @@ class Sandbox(Controls):
         self._provisioner_kind: Kind = provisioner
         self._work_dir = work_dir
         self._workers = workers
-        self._crew: Optional[Crew] = None
+        self._crew: Crew | None = None
         self._faults = Faults(seed)
         self._journal = Journal()
-        self._thread: Optional[threading.Thread] = None
-        self._api_key: Optional[str] = None
-        self._running: Optional[Control] = None
+        self._thread: threading.Thread | None = None
+        self._api_key: str | None = None
+        self._running: Control | None = None
         self._process = os.getpid()
 
     # -- running it ----------------------------------------------------------------------------
@@ -218,10 +218,10 @@ class Sandbox(Controls):
             self._close_sockets()
             raise
         #: Where rooms lie: for this run alone, or for all that serve this database.
-        self._own_folder: Optional[Path] = None
-        self._made_folder: Optional[Path] = None
+        self._own_folder: Path | None = None
+        self._made_folder: Path | None = None
         started = threading.Event()
-        self._failure: Optional[BaseException] = None
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(
             target=self._run, args=(started,), name="clore-sandbox", daemon=True
         )
@@ -301,8 +301,8 @@ class Sandbox(Controls):
         )
         names = Names({self.host, self._place.shown}, everywhere=is_everywhere(self.host))
         guesses = Guesses(self.control_key)
-        app = make_app(api, ControlApi(control, guesses, names, self.instance))
-        front: Union[HttpFront, Crew] = HttpFront(app, self._sockets[0])
+        app = make_app(api, ControlApi(control, guesses, names, self.instance, _document))
+        front: HttpFront | Crew = HttpFront(app, self._sockets[0])
         if isinstance(self._market, KeptMarket):
             front = self._crew = Crew(
                 self._sockets,
@@ -404,9 +404,9 @@ class Sandbox(Controls):
 
     def __exit__(
         self,
-        kind: Optional[type[BaseException]],
-        exc: Optional[BaseException],
-        trace: Optional[TracebackType],
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.stop()
 
@@ -462,3 +462,9 @@ def _close_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
+
+
+def _document() -> bytes:
+    from clore_sandbox import openapi
+
+    return openapi.served()

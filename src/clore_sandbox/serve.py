@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from clore_sandbox import daemon, exposure
 from clore_sandbox.provision import KINDS
@@ -88,12 +88,12 @@ def _ports(text: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def main(argv: Optional[Sequence[str]] = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Serve until told to stop; the exit status."""
     options = parser().parse_args(argv)
     asked_to_stop = threading.Event()
 
-    def stop(number: int, frame: Optional[FrameType]) -> None:  # noqa: ARG001 - signal's
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's
         asked_to_stop.set()
 
     # Before anything is started: a handler, unlike an ignored signal, is not inherited.
@@ -140,7 +140,7 @@ def _open_more_files() -> None:
 
 
 def _sandbox(options: argparse.Namespace) -> Sandbox:
-    from clore_sandbox.sandbox import Sandbox  # noqa: PLC0415 - after `--help`, which is quick
+    from clore_sandbox.sandbox import Sandbox
 
     return Sandbox(
         host=options.host,

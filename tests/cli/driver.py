@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from forks import Fork, Forks, of_clore
 from waiting import until
 
-from clore_sandbox.fleet import sample_fleet
+from clore_sandbox.fleet.sample import sample_fleet
 
 if TYPE_CHECKING:
     from clore_sandbox import Entry, Sandbox
@@ -230,12 +230,12 @@ def processes_with(mark: str) -> list[str]:
 
 def followers(renter: Renter) -> list[int]:
     """The processes of this user's that see a job through in the background."""
-    return _in_background(renter, b"clore_ai.cli._follow")
+    return _in_background(renter, b"clore_ai.cli.supervise.follower")
 
 
 def keepers(renter: Renter) -> list[int]:
     """The processes of this user's that keep limits in the background."""
-    return _in_background(renter, b"clore_ai.cli._keeper")
+    return _in_background(renter, b"clore_ai.cli.supervise.keeper")
 
 
 def _in_background(renter: Renter, module: bytes) -> list[int]:

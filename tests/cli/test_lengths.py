@@ -83,7 +83,7 @@ def test_what_is_no_length_is_refused_by_name(
 
 def test_no_option_takes_seconds_alone() -> None:
     """What shows SECONDS, or a length, in the help reads lengths; there is one type for it."""
-    from clore_ai.cli._length import Length
+    from clore_ai.cli.options.length import Length
     from tests.docs.write_cli import every_command
 
     for words in every_command()[1:]:

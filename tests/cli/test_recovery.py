@@ -14,7 +14,7 @@ from .driver import DEPLOY, Renter, Terminal
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clore_ai.ledger import Intent
+    from clore_ai.models.records import Intent
 
 USD = (*DEPLOY, "USD-Blockchain")
 
@@ -56,7 +56,7 @@ def killed(renter: Renter, nth: int, when: str, *words: object) -> str:
 
 
 def intents(renter: Renter) -> list[Intent]:
-    from clore_ai.ledger import Ledger, account_of
+    from clore_ai._state.ledger import Ledger, account_of
 
     return Ledger(renter.home, account_of(renter.market.base_url, renter.key)).intents()
 

@@ -14,7 +14,7 @@ import pytest
 from leaks import answering
 
 import clore_ai.cli
-from clore_ai.cli._units import exports
+from clore_ai.cli.units import exports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -260,7 +260,7 @@ def test_a_swollen_offer_is_told_in_short(nobody: Clore, tmp_path: Path) -> None
 
 def test_a_spreadsheet_sees_no_formula(user: Clore) -> None:
     """In the CSV a text of the service's that begins as one is a text."""
-    from clore_ai.cli.ledger import _cell
+    from clore_ai.cli.track.ledger import _cell
 
     assert _cell("gpu", "=cmd|' /C calc'!A0") == "'=cmd|' /C calc'!A0"
     assert _cell("reason", "@x\ny") == "'@x y"
@@ -281,16 +281,16 @@ def test_what_a_shell_is_to_read_is_quoted() -> None:
 
 
 def test_nothing_is_printed_past_the_gate() -> None:
-    """Commands print by `_output`, errors by `_exit`; who prints only our own words is listed."""
+    """Commands print by `output`, errors by `errors`; who prints only our own words is listed."""
     own = {
-        "_output.py", "_exit.py", "_debug.py",
-        "_recover.py",  # the end of a line
+        "output.py", "errors.py", "debug.py",
+        "recover.py",  # the end of a line
         "ledger.py",  # CSV, cell by cell
         "sandbox.py",  # exports, quoted
         "demo.py",  # what another clore has printed
     }  # fmt: skip
     past: list[str] = []
-    for path in sorted(Path(clore_ai.cli.__file__).parent.glob("*.py")):
+    for path in sorted(Path(clore_ai.cli.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)

@@ -19,11 +19,8 @@ from clore_ai.exceptions import (
     RentFailed,
     WaitTimeout,
 )
-from clore_ai.ledger import Budget, Intent
 from clore_ai.models import Order
-from clore_ai.rental.budget import Standing
-from clore_ai.rental.lack import Lack, Without
-from clore_ai.rental.rent import Event
+from clore_ai.models.records import Budget, BudgetStanding, Intent, NoMatch, RentEvent, Without
 
 ORDER = Order(id=7, server_id=5, ssh_password="p")
 INTENT = Intent(5, "on-demand", "bitcoin", "i", known_ids=frozenset({1}))
@@ -37,10 +34,10 @@ EXAMPLES = [
         and issubclass(kind, CloreAPIError)
         and kind not in (BudgetError, NoOffer, OrderEnded, OrderUncertain, RentFailed, WaitTimeout)
     ),
-    BudgetError("m", standing=Standing(Budget("USD", "day", 5), 0.0, 1.0, 2.0), wanted=3.0),
-    NoOffer("m", Lack(3, (("gpu", 0),), (Without(("gpu",), 2, 0.5),))),
+    BudgetError("m", standing=BudgetStanding(Budget("USD", "day", 5), 0.0, 1.0, 2.0), wanted=3.0),
+    NoOffer("m", NoMatch(3, (("gpu", 0),), (Without(("gpu",), 2, 0.5),))),
     OrderEnded("m", ORDER),
-    RentFailed("m", [Event("failed", 1, 5, 7, "no SSH")]),
+    RentFailed("m", [RentEvent("failed", 1, 5, 7, "no SSH")]),
     WaitTimeout("m", ORDER),
     OrderUncertain("m", INTENT),
     clore_client.CloreAPIError(BODY),

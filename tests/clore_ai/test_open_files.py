@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from clore_ai._database import Database
+from clore_ai._state.database import Database
 
 STEPS = ("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);",)
 

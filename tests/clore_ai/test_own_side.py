@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable
 import broken
 import pytest
 
-from clore_ai import _way
-from clore_ai._access import own_key, own_key_file
+from clore_ai._ssh import probe
+from clore_ai._ssh.order_keys import own_key, own_key_file
 from clore_ai.exceptions import CloreAPIError, ConfigError, InvalidInputError, TransportError
 from clore_sandbox import Sandbox
 
@@ -161,12 +161,12 @@ def test_waiting_for_ssh_without_a_way_says_so(api_of, own_market):
 def test_what_a_connection_fails_with_says_whose_fault_it_is():
     """What got as far as an answer, or to silence, is the other side's."""
     for failure in (ConnectionRefusedError(), ConnectionResetError(), socket.timeout(), None):
-        assert _way.trouble("127.0.0.1", 9, failure) == ""
+        assert probe.trouble("127.0.0.1", 9, failure) == ""
     for number in (errno.EMFILE, errno.EADDRNOTAVAIL, errno.ENETDOWN):
-        said = _way.trouble("127.0.0.1", 9, OSError(number, "in any language"))
+        said = probe.trouble("127.0.0.1", 9, OSError(number, "in any language"))
         assert said == os.strerror(number)
     # A route of this machine's is looked for: a router far away may say the same.
-    assert _way.trouble("127.0.0.1", 9, OSError(errno.ENETUNREACH, "")) == ""
-    assert "can't be resolved" in _way.trouble("nowhere.invalid", 9, None, "127.0.0.1")
-    assert _way.trouble("nowhere.invalid", 9, None, "localhost") == ""
-    assert _way.trouble("127.0.0.1", 99_999) == ""
+    assert probe.trouble("127.0.0.1", 9, OSError(errno.ENETUNREACH, "")) == ""
+    assert "can't be resolved" in probe.trouble("nowhere.invalid", 9, None, "127.0.0.1")
+    assert probe.trouble("nowhere.invalid", 9, None, "localhost") == ""
+    assert probe.trouble("127.0.0.1", 99_999) == ""

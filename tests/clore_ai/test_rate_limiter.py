@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clore_ai import RateLimiter
-from clore_ai._lock import FileLock
+from clore_ai._state.lock import FileLock
 from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:

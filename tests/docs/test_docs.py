@@ -16,7 +16,7 @@ from clore_ai import CloreAI
 from clore_ai.cli import cli
 from clore_sandbox import Sandbox, serve
 
-from . import write_cli
+from . import draw_layers, write_cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -160,3 +160,10 @@ def test_links_lead_somewhere(page: Path) -> None:
     """A relative link in a document names a file that is there."""
     for target in _LINK.findall(page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_the_layers_are_drawn_as_they_are() -> None:
+    """docs/architecture.md draws the layers that import-linter checks, each with its purpose."""
+    page = draw_layers.PAGE.read_text("utf-8")
+    assert page == draw_layers.drawn(page), "run: python -m tests.docs.draw_layers"
+    assert "clore_ai.rental" in page

@@ -12,7 +12,7 @@ import pytest
 from waiting import until
 
 from clore_sandbox.control.operations import OPERATIONS
-from clore_sandbox.faults import ORDER_KINDS, REQUEST_KINDS
+from clore_sandbox.faults.faults import ORDER_KINDS, REQUEST_KINDS
 from tests.cli.driver import processes_with
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import pytest
 from forks import Forks
 
 from clore_sandbox import Sandbox
-from clore_sandbox.fleet import sample_fleet
+from clore_sandbox.fleet.sample import sample_fleet
 from tests.examples_of_documents.blocks import of
 
 OPTIONS = {"visibility_lag_s": 0, "boot_s": 0.1, "host_servers": 1}

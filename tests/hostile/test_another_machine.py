@@ -145,8 +145,9 @@ def test_commands_that_never_return(
 ) -> None:
     """A login is no life: told after 30 s (here 1), lost after its time, without another try."""
     from clore_ai import CloreAI
-    from clore_ai.cli import _job
-    from clore_ai.jobs import Output, Watch, reach
+    from clore_ai.cli.supervise import watching as _job
+    from clore_ai.jobs import Output, Watch
+    from clore_ai.jobs import machine as reach
 
     monkeypatch.setattr(reach, "TOLD_AFTER_S", 1.0)
     said: list[str] = []

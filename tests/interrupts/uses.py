@@ -14,18 +14,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
-from clore_ai import CloreAI, _programs
-from clore_ai._flow import Exec
-from clore_ai._kept import File, Memory
-from clore_ai._lock import FileLock
-from clore_ai.ledger import Intent, Ledger
+from clore_ai import CloreAI
+from clore_ai._api.steps import Exec
+from clore_ai._ssh import programs
+from clore_ai._state.kept import File, Memory
+from clore_ai._state.ledger import Ledger
+from clore_ai._state.lock import FileLock
+from clore_ai.models.records import Intent
 from clore_ai.rate_limiter import RateLimiter
 from clore_sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from clore_ai._kept import Kept
+    from clore_ai._state.kept import Kept
 
 
 class Use:
@@ -162,7 +164,7 @@ class Program(Use):
     mark = f"61.{os.getpid()}"
 
     def once(self) -> None:
-        _programs.run(Exec(("sh", "-c", f"sleep {self.mark}")))
+        programs.run(Exec(("sh", "-c", f"sleep {self.mark}")))
 
     def whole(self) -> bool:
         until = time.monotonic() + 5  # what was killed takes a moment to be gone

@@ -12,10 +12,12 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from clore_ai import AsyncCloreAI, CloreAI, _flow
-from clore_ai._drive import AsyncDriver, Driver
+from clore_ai import AsyncCloreAI, CloreAI
+from clore_ai._api import steps as _flow
+from clore_ai._io.driver import AsyncDriver, Driver
 from clore_ai.exceptions import CloreAPIError, OrderUncertain
-from clore_ai.rental import look, session
+from clore_ai.rental import session
+from clore_ai.rental.orders import reconcile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +33,7 @@ PASSWORD = "Schedule123"
 def scale() -> None:
     """Shorten the client's waits; call once, before anything is forked."""
     session.LOOK_FOR_S = LOOK_FOR_S
-    look.NOTHING_CAME_AFTER_S = NOTHING_CAME_AFTER_S
+    reconcile.NOTHING_CAME_AFTER_S = NOTHING_CAME_AFTER_S
     _flow.FIRST_BACKOFF_S = 0.03
 
 
@@ -206,8 +208,8 @@ def cli(plan: Plan, server: int, folder: Path, report: Report) -> None:
 
 def run_cli(words: list[object], folder: Path) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `clore WORDS` in this very process."""
-    from clore_ai.cli import _exit
     from clore_ai.cli import cli as clore
+    from clore_ai.cli import errors
 
     os.environ["CLORE_HOME"] = str(folder)
     names = [folder.with_suffix(f".{os.getpid()}.{name}") for name in ("out", "err")]
@@ -215,7 +217,7 @@ def run_cli(words: list[object], folder: Path) -> tuple[int, str, str]:
         file = os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.dup2(file, number)
         os.close(file)
-    code = _exit.run(clore, [str(word) for word in words])
+    code = errors.run(clore, [str(word) for word in words])
     return code, names[0].read_text(), names[1].read_text()
 
 

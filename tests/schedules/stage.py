@@ -102,7 +102,7 @@ _KEPT: dict[tuple[str, tuple[int, int]], tuple[HTTPConnection, float]] = {}
 @contextlib.contextmanager
 def market(folder: Path) -> Iterator[Market]:
     """A marketplace of cheap servers that take bitcoin, listed after 50 ms, booted after 100."""
-    from clore_sandbox.fleet import sample_fleet
+    from clore_sandbox.fleet.sample import sample_fleet
 
     cheap = {"bitcoin": 0.0005}
     fleet = [

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable, Optional, Union
 
-from clore_ai._flow import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Turn
-from clore_ai._wire import Call, Reply
+from clore_ai._api.endpoints import Call, Reply
+from clore_ai._api.steps import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Turn
 from clore_ai.exceptions import TransportError
 
 WALL = 1_700_000_000.0

@@ -274,8 +274,8 @@ def of_clore_first() -> tuple[str, ...]:
     from clore_ai.cli import COMMANDS
 
     commands = (f"clore_ai.cli.{module}" for module, _ in COMMANDS.values())
-    later = ("anyio._backends._asyncio", "clore_ai.aio", "clore_ai.client", "clore_ai.jobs.look")
-    return (*commands, *later, "difflib", "httpcore", "rich.table", "clore_ai._drive:_tls")
+    later = ("anyio._backends._asyncio", "clore_ai.aio", "clore_ai.client", "clore_ai.jobs.status")
+    return (*commands, *later, "difflib", "httpcore", "rich.table", "clore_ai._io.driver:_tls")
 
 
 def warm(first: Iterable[str]) -> None:

@@ -1,4 +1,4 @@
-"""Every shape of an order that api.md, 001, 002 and 004 show."""
+"""Every shape of an order that service.md, 001, 002 and 004 show."""
 
 from __future__ import annotations
 

@@ -19,43 +19,43 @@ from clore_ai._version import __version__
 # Name, module, one line; the sections are those of the root help.
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     "Rent": [
-        ("search", "search", "Search the GPU marketplace."),
-        ("rent", "rent", "Rent the best server that fits, and see that it works."),
-        ("watch", "watch", "Wait for an offer and say so, or rent it."),
-        ("deploy", "deploy", "Rent a server: create a new order."),
-        ("orders", "orders", "List your orders."),
-        ("monitor", "monitor", "Watch your orders: their state, host, cost, and GPUs."),
-        ("ssh", "ssh", "Open a shell on an order, or run one command there."),
-        ("cancel", "cancel", "Cancel an order and say what it cost."),
-        ("wallets", "wallets", "Show wallet balances."),
+        ("search", "rent.search", "Search the GPU marketplace."),
+        ("rent", "rent.rent", "Rent the best server that fits, and see that it works."),
+        ("watch", "rent.watch", "Wait for an offer and say so, or rent it."),
+        ("deploy", "rent.deploy", "Rent a server: create a new order."),
+        ("orders", "rent.orders", "List your orders."),
+        ("monitor", "rent.monitor", "Watch your orders: their state, host, cost, and GPUs."),
+        ("ssh", "rent.ssh", "Open a shell on an order, or run one command there."),
+        ("cancel", "rent.cancel", "Cancel an order and say what it cost."),
+        ("wallets", "rent.wallets", "Show wallet balances."),
     ],
     "Run": [
-        ("run", "run", "Run a command on a rented machine, and bring the results back."),
-        ("jobs", "jobs", "List your jobs, those that run and those that are over."),
-        ("logs", "logs", "Show what a job has written so far."),
-        ("attach", "attach", "See a job through that nobody watches."),
-        ("stop", "stop", "End a job, and see to its outputs and its machine."),
+        ("run", "run.run", "Run a command on a rented machine, and bring the results back."),
+        ("jobs", "run.jobs", "List your jobs, those that run and those that are over."),
+        ("logs", "run.logs", "Show what a job has written so far."),
+        ("attach", "run.attach", "See a job through that nobody watches."),
+        ("stop", "run.stop", "End a job, and see to its outputs and its machine."),
     ],
     "Keep track": [
-        ("ledger", "ledger", "Show what was rented, for how long, and what it cost."),
-        ("orphans", "orphans", "Show orders that the ledger does not know, and the reverse."),
-        ("budget", "budget", "Show what may be spent, and what is left of it."),
-        ("lease", "lease", "Show when your orders end, and change it."),
-        ("reap", "reap", "Cancel the orders that are over."),
-        ("hosts", "hosts", "Show what was seen of the hosts that you rented."),
+        ("ledger", "track.ledger", "Show what was rented, for how long, and what it cost."),
+        ("orphans", "track.orphans", "Show orders that the ledger does not know, and the reverse."),
+        ("budget", "track.budget", "Show what may be spent, and what is left of it."),
+        ("lease", "track.lease", "Show when your orders end, and change it."),
+        ("reap", "track.reap", "Cancel the orders that are over."),
+        ("hosts", "track.hosts", "Show what was seen of the hosts that you rented."),
     ],
     "Spot": [
-        ("spot", "spot", "Show the spot market of a server, or keep a bid at its lowest."),
-        ("spot-price", "spot_price", "Change the bid of a spot order."),
+        ("spot", "spot.spot", "Show the spot market of a server, or keep a bid at its lowest."),
+        ("spot-price", "spot.spot_price", "Change the bid of a spot order."),
     ],
     "Host": [
-        ("servers", "servers", "List the servers that you host."),
-        ("server-config", "server_config", "Show the settings of a server that you host."),
+        ("servers", "host.servers", "List the servers that you host."),
+        ("server-config", "host.server_config", "Show the settings of a server that you host."),
     ],
     "Set up": [
-        ("config", "config", "Read and write the settings."),
-        ("sandbox", "sandbox", "Run a local marketplace with real SSH, nothing to pay."),
-        ("demo", "demo", "Rent a GPU end to end on a local marketplace."),
+        ("config", "setup.config", "Read and write the settings."),
+        ("sandbox", "setup.sandbox", "Run a local marketplace with real SSH, nothing to pay."),
+        ("demo", "setup.demo", "Rent a GPU end to end on a local marketplace."),
     ],
 }
 COMMANDS = {name: (module, line) for rows in SECTIONS.values() for name, module, line in rows}
@@ -83,7 +83,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         if sys.platform == "win32":
-            from clore_ai import _windows  # noqa: PLC0415 - for no other system
+            from clore_ai import _windows
 
             if cmd_name not in _windows.COMMANDS:
                 _windows.refuse(f"clore {cmd_name}")
@@ -97,7 +97,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in COMMANDS and not name.startswith("-"):
-            from difflib import get_close_matches  # noqa: PLC0415 - 4 ms that only a typo needs
+            from difflib import get_close_matches  # 4 ms that only a typo needs
 
             near = get_close_matches(name, COMMANDS, 1)
             hint = f" Did you mean {near[0]!r}?" if near else " See: clore --help"
@@ -110,7 +110,7 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(f"{name:13}", line) for name, _, line in rows])
 
 
-def _turn_on(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001, FBT001 - click's signature
+def _turn_on(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001 - click's signature
     if value:
         # In the environment, so that commands which this one starts (the demo's) show it too.
         os.environ[f"CLORE_{str(parameter.name).upper()}"] = "1"
@@ -118,9 +118,9 @@ def _turn_on(ctx: click.Context, parameter: click.Parameter, value: bool) -> Non
 
 
 def _show() -> None:
-    from clore_ai.cli import _debug  # noqa: PLC0415 - not for --help
+    from clore_ai.cli import debug
 
-    _debug.start()
+    debug.start()
 
 
 def _flags(*, hidden: bool) -> list[click.Parameter]:
@@ -149,7 +149,7 @@ def _everywhere(command: click.Command) -> None:
 @click.version_option(__version__, prog_name="clore")
 @click.option("--context", metavar="NAME", help="Use these settings of the config file.")
 @click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR=1.")
-def cli(context: str | None, no_color: bool) -> None:  # noqa: FBT001 - an option
+def cli(context: str | None, no_color: bool) -> None:
     """Rent GPUs on Clore.ai, work on them over SSH, and stop paying."""
     _show()
     if context:
@@ -163,7 +163,7 @@ cli.params += _flags(hidden=False)
 
 def _use_context(name: str) -> None:
     """Use a context's settings, over those in the environment: what is typed comes first."""
-    from clore_ai.config import in_force, load  # noqa: PLC0415 - only with --context
+    from clore_ai.config import in_force, load
 
     os.environ["CLORE_CONTEXT"] = name
     content = load()
@@ -198,7 +198,7 @@ def main() -> NoReturn:
     # httpx imports a command line of its own where rich and pygments are there, 20 ms that no
     # command of ours needs; None makes that import fail, as it does where they are missing.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
-    from clore_ai.cli import _exit  # noqa: PLC0415 - after click, so that --help stays light
+    from clore_ai.cli import errors
 
     _open_streams()
-    sys.exit(_exit.run(cli, sys.argv[1:]))
+    sys.exit(errors.run(cli, sys.argv[1:]))

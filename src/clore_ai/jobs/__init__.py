@@ -13,22 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from clore_ai import _windows
-from clore_ai._ssh.gate import starts_something
+from clore_ai._ssh.copy.gate import starts_something
 from clore_ai.exceptions import InvalidInputError
-from clore_ai.jobs import contents, private, remote
-from clore_ai.jobs.contents import MOST, Consent
+from clore_ai.jobs import scripts
 from clore_ai.jobs.output import Output
-from clore_ai.jobs.record import Job, Jobs
-from clore_ai.jobs.watch import Ending, Watch
-from clore_ai.rental import cancel, keep
+from clore_ai.jobs.store import Job, Jobs
+from clore_ai.jobs.supervise import Ending, Supervision
+from clore_ai.jobs.upload import contents, private
+from clore_ai.jobs.upload.contents import MOST, Consent
+from clore_ai.rental.limits import enforce
+from clore_ai.rental.orders import cancel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from clore_ai.jobs.engine import Engine
-    from clore_ai.rental.reap import Limit
+    from clore_ai.rental.limits.expiry import Limit
 
-__all__ = ["MOST", "Consent", "Ending", "Job", "Jobs", "Output", "Spec", "Watch", "run"]
+__all__ = ["MOST", "Consent", "Ending", "Job", "Jobs", "Output", "Spec", "Supervision", "run"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Spec:
     @property
     def line(self) -> str:
         """What the shell there is given."""
-        return remote.with_setup(remote.line_of(self.command), self.setup)
+        return scripts.with_setup(scripts.line_of(self.command), self.setup)
 
     def record(self, order_id: int, *, cancels: bool, **more: float | None) -> dict[str, object]:
         """The fields of its `Job`; `more`: those with a default."""
@@ -60,7 +62,7 @@ class Spec:
             "order_id": order_id,
             "command": self.command,
             "folder": str(self.folder),
-            "work": remote.work_folder(self.folder.name),
+            "work": scripts.work_folder(self.folder.name),
             "outputs": self.outputs,
             "cancels": cancels,
         }
@@ -145,7 +147,7 @@ def _setup(folder: Path, given: str | None) -> str | None:
         return given
     if not (folder / given).is_file():
         raise InvalidInputError(f"--setup {given}: there is no such file in {folder}.")
-    return f"python3 -m pip install -q -r {remote.quoted(given)}"
+    return f"python3 -m pip install -q -r {scripts.quoted(given)}"
 
 
 def _forward(given: str) -> str:
@@ -187,7 +189,7 @@ async def run(
     limit: Limit | None = None
     try:
         with jobs.hold(job.id), Output(jobs.log(job.id), show, tell) as output:
-            watch = Watch(
+            watch = Supervision(
                 engine, jobs, job, output, spec.line, spec.env, upload,
                 forwards=spec.forwards, tell=tell,
             )  # fmt: skip
@@ -202,5 +204,5 @@ async def run(
             if going.error is not None:
                 tell(str(going.error))
     if ending == "limit" and limit is not None:
-        raise keep.reached(limit)
+        raise enforce.reached(limit)
     return job

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable
 
 from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded
-from clore_ai.rental import flight, pilot
+from clore_ai.rental.spot import autopilot, run
 
 if TYPE_CHECKING:
     from clore_ai.jobs.engine import Engine
-    from clore_ai.jobs.record import Job
-    from clore_ai.rental.flight import SpotEvent
+    from clore_ai.jobs.store import Job
+    from clore_ai.rental.spot.run import SpotEvent
 
 _WORDS = {
     "outbid": "Outbid: the machine stands still, unbilled.",
@@ -30,11 +30,11 @@ async def hold(engine: Engine, job: Job, tell: Callable[[str], object]) -> None:
         elif event.event in _WORDS:
             tell(_WORDS[event.event])
 
-    wishes = flight.Wishes(max_usd_per_hour=job.max_bid_usd)
+    wishes = run.SpotSettings(max_usd_per_hour=job.max_bid_usd)
     # The job goes on whatever becomes of its bid.
     try:
-        steered = flight.Flight(job.order_id, wishes, said, keeps=False)
-        await engine.drive(pilot.fly(engine.session, steered))
+        steered = run.SpotRun(job.order_id, wishes, said, keeps=False)
+        await engine.drive(autopilot.fly(engine.session, steered))
     except (NotFoundError, OrderEnded):
         pass  # as its watch finds out, too
     except CloreAPIError as exc:

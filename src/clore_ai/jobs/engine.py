@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from clore_ai._drive import AsyncDriver
-    from clore_ai._flow import Flow
+    from clore_ai._api.steps import Flow
+    from clore_ai._io.driver import AsyncDriver
     from clore_ai.rental.session import Session
 
 T = TypeVar("T")

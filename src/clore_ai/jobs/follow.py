@@ -7,12 +7,12 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Callable
 
-from clore_ai._text import plain
-from clore_ai.jobs import remote
-from clore_ai.jobs.line import Lost
+from clore_ai._ssh.connection import ConnectionLost
+from clore_ai._values.text import plain
+from clore_ai.jobs import scripts
 
 if TYPE_CHECKING:
-    from clore_ai.jobs.line import Running
+    from clore_ai._ssh.connection import Running
 
 SILENT_S = 30.0
 """The follower says that it is there every 5 s or so."""
@@ -20,7 +20,7 @@ _POLL_S, _LAST_WORDS_S = 1.0, 5.0
 _LONGEST_LINE, _CHUNK = 4096, 1 << 16
 
 
-class Silent(Lost):
+class Silent(ConnectionLost):
     """The connection stands, and the machine says nothing."""
 
 
@@ -41,7 +41,7 @@ class Follower:
         heard: Callable[[], object] = lambda: None,
     ) -> None:
         self._running, self._waits, self._heard = running, waits, heard
-        self.last: remote.Word | None = None
+        self.last: scripts.Word | None = None
         """The last word but ``alive``."""
         self.other = ""
         """The last line that is none of the script's."""
@@ -85,7 +85,7 @@ class Follower:
             *lines, rest = (rest + piece).split(b"\n")
             rest = rest[-_LONGEST_LINE:]
             for line in lines:
-                word = remote.word(line)
+                word = scripts.word(line)
                 if word is None:
                     self.other = plain(line) or self.other
                     continue

@@ -2,24 +2,32 @@
 
 Prices as the service sends them are per **day**, for the whole server, in the named coin. What is
 derived from them is named with its unit; 004's `price_usd` is USD per **hour**.
+
+They are imported when they are first used: `records` alone needs no pydantic.
 """
 
-from clore_ai.models.account import APIResponse, Wallet
-from clore_ai.models.host import BackgroundJob, CurrencyPricing, MyServer, ServerConfig
-from clore_ai.models.order import Order, Orders
-from clore_ai.models.server import (
-    MarketplaceServer,
-    NetworkSpecs,
-    OrderType,
-    OriginalUSDEntry,
-    PriceTier,
-    PriceUSD,
-    Server,
-    ServerPrice,
-    ServerRating,
-    ServerSpecs,
-)
-from clore_ai.models.spot import SpotMarket, SpotOffer, SpotServerInfo
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clore_ai.models.account import APIResponse, Wallet
+    from clore_ai.models.host import BackgroundJob, CurrencyPricing, MyServer, ServerConfig
+    from clore_ai.models.order import Order, Orders
+    from clore_ai.models.server import (
+        MarketplaceServer,
+        NetworkSpecs,
+        OrderType,
+        OriginalUSDEntry,
+        PriceTier,
+        PriceUSD,
+        Server,
+        ServerPrice,
+        ServerRating,
+        ServerSpecs,
+    )
+    from clore_ai.models.spot import SpotMarket, SpotOffer, SpotServerInfo
 
 __all__ = [
     "APIResponse",
@@ -44,3 +52,35 @@ __all__ = [
     "SpotServerInfo",
     "Wallet",
 ]
+
+_MODULES = {
+    "account": ("APIResponse", "Wallet"),
+    "host": ("BackgroundJob", "CurrencyPricing", "MyServer", "ServerConfig"),
+    "order": ("Order", "Orders"),
+    "server": (
+        "MarketplaceServer",
+        "NetworkSpecs",
+        "OrderType",
+        "OriginalUSDEntry",
+        "PriceTier",
+        "PriceUSD",
+        "Server",
+        "ServerPrice",
+        "ServerRating",
+        "ServerSpecs",
+    ),
+    "spot": ("SpotMarket", "SpotOffer", "SpotServerInfo"),
+}
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _MODULES.items():
+        if name in names:
+            value: object = getattr(import_module(f"{__name__}.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

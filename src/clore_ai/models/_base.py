@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from clore_ai._json import LAST_ID, as_id, as_list
-from clore_ai._secrets import conceal
+from clore_ai._values.kinds import LAST_ID, as_id, as_list
+from clore_ai._values.secrets import conceal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +59,7 @@ class Model(BaseModel):
 def flat_gpus(gpu_array: object) -> list[str]:
     """The GPU names in `gpu_array`, flattened and stripped.
 
-    Real ones hold a leading space (``[" RTX 3090"]``) and nested lists (api.md, 3).
+    Real ones hold a leading space (``[" RTX 3090"]``) and nested lists (service.md, 3).
     """
     names: list[str] = []
     left: list[object] = [gpu_array]
@@ -105,7 +105,7 @@ def bare_gpu(model: str) -> str:
 
 def near_gpus(wanted: str, models: Iterable[str | None]) -> list[str]:
     """The models most like what was wanted, in short and without their number; at most three."""
-    from difflib import get_close_matches  # noqa: PLC0415 - 4 ms that only a typo needs
+    from difflib import get_close_matches  # 4 ms that only a typo needs
 
     names = {bare_gpu(model) for model in models if model}
     by_key = {_joined(name): name for name in sorted(names)}

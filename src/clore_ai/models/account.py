@@ -8,7 +8,7 @@ from clore_ai.models._base import Model, Whole
 
 
 class Wallet(Model):
-    """One wallet of the account (``GET wallets``; api.md, 3)."""
+    """One wallet of the account (``GET wallets``; service.md, 3)."""
 
     name: str
     """``"bitcoin"``, ``"CLORE-Blockchain"`` or ``"USD-Blockchain"``."""

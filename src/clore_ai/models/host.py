@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from clore_ai._json import as_dict
+from clore_ai._values.kinds import as_dict
 from clore_ai.models._base import LAST_MOMENT, Id, Model, Whole, count_gpus, describe_gpu
 from clore_ai.models.server import USD, ServerSpecs
 
@@ -75,7 +75,7 @@ class MyServer(Hosted):
     """A server the user hosts. One that never connected has `init_token`, no `id`, no `specs`."""
 
     id: Id | None = None
-    """None until the server has connected (api.md, 3; 004 has it always there)."""
+    """None until the server has connected (service.md, 3; 004 has it always there)."""
     name: str | None = None
     connected: bool | None = None
     visibility: str | None = None
@@ -145,7 +145,7 @@ class ServerConfig(Hosted):
     spot_pricing: dict[str, float] | None = None
     """Lowest spot bid per **day**, by coin."""
     mrl: Whole | None = None
-    """**Maximum** rental length in hours (api.md, 2)."""
+    """**Maximum** rental length in hours (service.md, 2)."""
     online: bool | None = None
     rental_status: Whole | None = None
     allowed_coins: list[str] | None = None

@@ -1,4 +1,4 @@
-"""A rental, whatever shape it comes in (``GET my_orders``; 004, `Order`; api.md, 3).
+"""A rental, whatever shape it comes in (``GET my_orders``; 004, `Order`; service.md, 3).
 
 Three shapes are known and all parse to the same fields: the live service's (`si`, `ct`, a list
 `pub_cluster`, ``["22:1972"]`` for ports), 002's (`order_id`, `connection`) and 004's own. The
@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, PrivateAttr, field_validator, model_validator
 
-from clore_ai._json import as_dict, as_list, as_number
+from clore_ai._values.kinds import as_dict, as_list, as_number
 from clore_ai.models._address import as_host, as_port, as_web_address
 from clore_ai.models._base import (
     HOURS_PER_DAY,
@@ -259,7 +259,7 @@ def _ports(raw: object) -> dict[str, int]:
 
 
 def _status(row: dict[str, Any]) -> str | None:
-    """The state in 002's words; the live service has none (api.md, 3)."""
+    """The state in 002's words; the live service has none (service.md, 3)."""
     if row.get("expired"):
         return "expired"
     container = row.get("mon_container")

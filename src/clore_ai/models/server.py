@@ -1,4 +1,4 @@
-"""Servers on the marketplace and what they cost (``GET marketplace``; 004, Models; api.md, 2-3).
+"""Servers on the marketplace and what they cost (``GET marketplace``; service.md, 2-3).
 
 Units: everything under `price` is per **day**, for the whole server, in the named coin, as the
 service sends it. What this package derives is named with its unit, except 004's `price_usd` and
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PrivateAttr
 
-from clore_ai._json import as_number
+from clore_ai._values.kinds import as_number
 from clore_ai.models._base import (
     HOURS_PER_DAY,
     Id,
@@ -132,7 +132,7 @@ class MarketplaceServer(Model):
     id: Id
     owner: Whole | None = None
     mrl: Whole | None = None
-    """**Maximum** rental length in hours (api.md, 2; 004 says minimum and is wrong)."""
+    """**Maximum** rental length in hours (service.md, 2; 004 says minimum and is wrong)."""
     price: ServerPrice | None = None
     """Per **day**. For hours see `price_usd`."""
     rented: bool | None = None
@@ -212,7 +212,7 @@ class MarketplaceServer(Model):
         """On-demand price in USD per day; None where unknown.
 
         The price in USD where the host takes USD, else that of the allowed coin that is the
-        cheapest in USD: coins of one server can differ a lot (api.md, 3).
+        cheapest in USD: coins of one server can differ a lot (service.md, 3).
         """
         prices = self.usd_per_day("on-demand")
         if USD in prices:
@@ -239,7 +239,7 @@ class MarketplaceServer(Model):
         return tier.of(coin) if tier and self.allows(coin) else None
 
     def allows(self, coin: str) -> bool:
-        """Can `coin` be paid here? `allowed_coins` decides, not the price list (api.md, 3)."""
+        """Can `coin` be paid here? `allowed_coins` decides, not the price list (service.md, 3)."""
         return self.allowed_coins is None or coin in self.allowed_coins
 
     def usd_per_day(self, type: OrderType = "on-demand") -> dict[str, float]:  # noqa: A002 - 004's word

@@ -1,4 +1,4 @@
-"""The spot auction of one server (``GET spot_marketplace``; 004, Models; api.md, 3 and 5)."""
+"""The spot auction of one server (``GET spot_marketplace``; 004, Models; service.md, 3 and 5)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class SpotServerInfo(Model):
     min_pricing: dict[str, float] | None = None
     """Lowest bid per **day**, by coin."""
     mrl: Whole | None = None
-    """**Maximum** rental length in seconds here (api.md, 2)."""
+    """**Maximum** rental length in seconds here (service.md, 2)."""
     visibility: str | None = None
     online: bool | None = None
 

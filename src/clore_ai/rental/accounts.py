@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from clore_ai._keys import Listed
+from clore_ai._state.accounts import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from clore_ai._keys import Joined
+    from clore_ai._state.accounts import Joined
     from clore_ai.models import Order, Wallet
     from clore_ai.rental.session import Session
 

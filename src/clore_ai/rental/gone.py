@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from clore_ai.ledger import Intent
     from clore_ai.models import Order
+    from clore_ai.models.records import Intent
 
 AGAIN_S = 20.0
 """How far the two looks are apart, at least."""
 LISTED_WITHIN_S = 30.0
-"""A new order may not be listed for so long (api.md, 3: 20 s)."""
+"""A new order may not be listed for so long (service.md, 3: 20 s)."""
 
-Standing = Literal["running", "unknown", "gone"]
+Presence = Literal["running", "unknown", "gone"]
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Looks:
         unknown = (i for i in order_ids if i not in self._young and self.of(i) == "unknown")
         return sorted(unknown) if self._fed else []
 
-    def of(self, order_id: int) -> Standing:
+    def of(self, order_id: int) -> Presence:
         """How an order stands by the last look. One that was not known is known from now on."""
         if order_id in self._listed:
             return "running" if self._listed[order_id] else "gone"

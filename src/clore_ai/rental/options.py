@@ -9,17 +9,18 @@ from __future__ import annotations
 from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar
 
-from clore_ai._secrets import hide
-from clore_ai.rental import flight, wish
+from clore_ai._values.secrets import hide
+from clore_ai.rental.rent import wish
+from clore_ai.rental.spot import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from clore_ai.models import OrderType
-    from clore_ai.rental.fallback import Fallback
-    from clore_ai.rental.flight import Flight, SpotEvent
-    from clore_ai.rental.wish import Sort, Verify, Wish
+    from clore_ai.rental.rent.wish import Sort, Verify, Wish
+    from clore_ai.rental.spot.fallback import Fallback
+    from clore_ai.rental.spot.run import SpotEvent, SpotRun
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -162,7 +163,7 @@ def wished(gpu: str | Sequence[str] | None, given: RentOptions) -> Wish:
     return wish.of(gpu=gpu, limits=wish.limits(*limits), **named)
 
 
-def steered(order_id: int, given: SpotOptions) -> Flight:
+def steered(order_id: int, given: SpotOptions) -> SpotRun:
     """An order that is to be steered so.
 
     Raises:
@@ -172,7 +173,7 @@ def steered(order_id: int, given: SpotOptions) -> Flight:
     _known("spot_auto", SpotOptions, given)
     words: dict[str, Any] = dict(given)
     on_event, stop = words.pop("on_event", None), words.pop("stop", None)
-    made = flight.Flight(order_id, flight.Wishes(**words))
+    made = run.SpotRun(order_id, run.SpotSettings(**words))
     made.tell, made.stop = on_event or made.tell, stop or made.stop
     return made
 

@@ -14,10 +14,10 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clore_ai._access import in_ssh_folder
-from clore_ai._flow import Done, Exec, Flow, Way
-from clore_ai._ssh import keys
-from clore_ai._ssh.failures import last_words
+from clore_ai._api.steps import Done, Exec, Flow, Way
+from clore_ai._ssh import key_pairs
+from clore_ai._ssh.copy.failures import last_words
+from clore_ai._ssh.order_keys import in_ssh_folder
 from clore_ai._ssh.target import ALONE
 from clore_ai.exceptions import CloreAPIError, ConfigError, InvalidInputError, TransportError
 
@@ -121,16 +121,16 @@ def _settings(target: Target) -> Flow[dict[str, str] | Trouble]:
 def _of_key(public: str | None, identity: Path) -> Flow[Trouble | None]:
     if identity.suffix == ".pub":  # its private key is an agent's
         return None
-    done: Done = yield Exec(keys.public_half(identity), b"", _WITHIN_S)
+    done: Done = yield Exec(key_pairs.public_half(identity), b"", _WITHIN_S)
     if done.errno is not None:
         return None  # no ssh-keygen: ssh will say
-    if done.code != 0 and keys.has_passphrase(identity):
+    if done.code != 0 and key_pairs.has_passphrase(identity):
         what = f"The key {identity} has a passphrase, and its public half"
         return None if public is None else (yield from _of_agent(public, what, identity))
     if done.code != 0:
-        return Trouble(f"The key can't be used: {keys.fault(identity)}")
+        return Trouble(f"The key can't be used: {key_pairs.fault(identity)}")
     made = done.out.decode("utf-8", "replace")
-    if public is not None and keys.bare(made) != keys.bare(public):
+    if public is not None and key_pairs.bare(made) != key_pairs.bare(public):
         return Trouble(
             f"The key {identity} does not belong to the public key beside it, so it would open no "
             f"machine. Write that anew: ssh-keygen -y -f {identity} > {identity}.pub"
@@ -140,8 +140,8 @@ def _of_key(public: str | None, identity: Path) -> Flow[Trouble | None]:
 
 def _of_agent(public: str, what: str, identity: Path | None = None) -> Flow[Trouble | None]:
     done: Done = yield Exec(("ssh-add", "-L"), b"", _WITHIN_S)
-    held = [keys.bare(line) for line in done.out.decode("utf-8", "replace").splitlines()]
-    if done.code == 0 and keys.bare(public) in held:
+    held = [key_pairs.bare(line) for line in done.out.decode("utf-8", "replace").splitlines()]
+    if done.code == 0 and key_pairs.bare(public) in held:
         return None
     return Trouble(
         f"{what} is held by no ssh-agent here, so nobody could log in. Run: "

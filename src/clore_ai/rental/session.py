@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clore_ai._access import Access
-from clore_ai._flow import Rules
-from clore_ai._kept import Kept, file_of, records
-from clore_ai._keys import place_of
-from clore_ai._market_file import MarketFile
-from clore_ai._secrets import ending
-from clore_ai.bids import Bids, lowering_every_s
-from clore_ai.config import DEFAULT_BASE_URL, state_folder
-from clore_ai.hosts import Hosts
-from clore_ai.ledger import Intent, Ledger, account_of
+from clore_ai._api.steps import Rules
+from clore_ai._ssh.order_keys import Access
+from clore_ai._state.accounts import place_of
+from clore_ai._state.bids import Bids, lowering_every_s
+from clore_ai._state.folder import state_folder
+from clore_ai._state.hosts import Hosts
+from clore_ai._state.kept import Kept, file_of, records
+from clore_ai._state.ledger import Ledger, account_of
+from clore_ai._state.market import MarketFile
+from clore_ai._values.secrets import ending
+from clore_ai.config import DEFAULT_BASE_URL
+from clore_ai.models.records import Intent
 from clore_ai.rental.gone import Looks
 
 if TYPE_CHECKING:
@@ -24,9 +26,9 @@ if TYPE_CHECKING:
 
 RATES_KEPT_S = 300.0
 GONE_FOR_S = 60.0
-"""Billing stops within about a minute of a cancel, and the order may linger (api.md, 3-4)."""
+"""Billing stops within about a minute of a cancel, and the order may linger (service.md, 3-4)."""
 LOOK_FOR_S = 30.0
-"""How long a new order may take to show up in `my_orders` (design, 3)."""
+"""How long a new order may take to show up in `my_orders`."""
 
 
 @dataclass

@@ -10,16 +10,16 @@ import json
 import random
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any
 
 from clore_sandbox import books
 from clore_sandbox.alive import wants
 from clore_sandbox.alive.wants import Mine, Stall
-from clore_sandbox.ask import OrderAsk
 from clore_sandbox.books import hosts, orders, turns
-from clore_sandbox.inventory import on_demand_prices
-from clore_sandbox.money import COINS, MAX_UNITS
+from clore_sandbox.fleet.inventory import on_demand_prices
 from clore_sandbox.rules import Refusal, allowed_prices, hosting, is_on_gigaspot
+from clore_sandbox.rules.order_request import OrderAsk
+from clore_sandbox.values.money import COINS, MAX_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from clore_sandbox.alive.wants import Action, Renter
     from clore_sandbox.books.turns import Effects, Terms
     from clore_sandbox.store import Row, Tx
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["LOOK_MS", "STEP_MS", "Crowd"]
 
@@ -67,7 +67,7 @@ class Crowd:
         self._rates = rates
         self._renters: list[Renter] = []
         self._looks: dict[int, int] = {}
-        self._before: Optional[tuple[int, tuple[Any, ...], dict[int, int], int]] = None
+        self._before: tuple[int, tuple[Any, ...], dict[int, int], int] | None = None
         self._steps = 0
         self._stalls: dict[int, Stall] = {}
         self._first: dict[int, dict[str, int]] = {}
@@ -182,7 +182,7 @@ class Crowd:
         now_ms: int,
         terms: Terms,
         effects: Effects,
-        renter: Optional[Renter] = None,
+        renter: Renter | None = None,
     ) -> None:
         """Do it, as a request would be done; a refusal is counted and no more."""
         account = renter.account if renter is not None else 0

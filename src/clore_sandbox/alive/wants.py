@@ -9,10 +9,10 @@ dearer, within a quarter and four times of what it first cost. Machines fail and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING
 
-from clore_sandbox.money import COINS
 from clore_sandbox.rules.auction import max_step
+from clore_sandbox.values.money import COINS
 
 if TYPE_CHECKING:
     import random
@@ -90,7 +90,7 @@ class Want:
 
     server: int
     coin: str
-    bid: Optional[int]
+    bid: int | None
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Leave:
     """Cancel an order."""
 
     order: int
-    issue: Optional[str]
+    issue: str | None
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Take:
     taken: bool
 
 
-Action = Union[Want, Leave, Bid, TopUp, Reprice, Switch, Take]
+Action = Want | Leave | Bid | TopUp | Reprice | Switch | Take
 
 
 def draw_renter(draw: random.Random, account: int, spots: float = SPOTS) -> Renter:
@@ -208,10 +208,10 @@ def _about(
     draw: random.Random,
     renter: Renter,
     order: Mine,
-    stall: Optional[Stall],
+    stall: Stall | None,
     rates: Mapping[str, int],
     now_ms: int,
-) -> Optional[Action]:
+) -> Action | None:
     """What a renter does about an order of its own."""
     tired = draw.random() < renter.looks_every_ms / renter.patience_ms
     if now_ms - order.since_ms > HOUR_MS // 2 and tired:

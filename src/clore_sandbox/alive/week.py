@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 from clore_sandbox.alive.crowd import STEP_MS, Crowd
 from clore_sandbox.books import turns
 from clore_sandbox.books.hosts import fill
-from clore_sandbox.fleet import sample_fleet
-from clore_sandbox.money import COINS
-from clore_sandbox.rates import RATES_2026
+from clore_sandbox.fleet.rates import RATES_2026
+from clore_sandbox.fleet.sample import sample_fleet
 from clore_sandbox.rules import auction
 from clore_sandbox.store import Store
 from clore_sandbox.store.schema import MARKETPLACE
+from clore_sandbox.values.money import COINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

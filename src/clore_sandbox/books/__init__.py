@@ -7,11 +7,11 @@ changes by top-ups alone. A wallet is never below zero.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
-from clore_sandbox.money import COINS, MAX_UNITS
 from clore_sandbox.rules import billing
 from clore_sandbox.store.schema import FIRST_ACCOUNT, FIRST_ORDER, FIRST_SERVER, MARKETPLACE
+from clore_sandbox.values.money import COINS, MAX_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -53,7 +53,7 @@ def next_number(tx: Tx, kind: str) -> int:
 
 
 def create_account(
-    tx: Tx, api_key: Optional[str], balances: Mapping[str, int], *, label: Optional[str] = None
+    tx: Tx, api_key: str | None, balances: Mapping[str, int], *, label: str | None = None
 ) -> str:
     """A new account with these units per coin; its key, drawn where none is given.
 
@@ -72,14 +72,14 @@ def create_account(
     return key
 
 
-def _key(api_key: Optional[str]) -> str:
+def _key(api_key: str | None) -> str:
     key = secrets.token_urlsafe(24) if api_key is None else api_key
     if not (key.isascii() and key.isprintable() and key.strip() == key != ""):
         raise ValueError("a key is printable ASCII, without spaces around it")
     return key
 
 
-def rotate_key(tx: Tx, account: int, api_key: Optional[str]) -> str:
+def rotate_key(tx: Tx, account: int, api_key: str | None) -> str:
     """Give an account another key, drawn where none is given; the old one opens nothing any more.
 
     ValueError for a key that no header can carry.
@@ -99,7 +99,7 @@ def deposit_mark(tx: Tx, account: int) -> str:
     return f"{state and state['value']} {account} {label and label['label']}"
 
 
-def account_of(tx: Tx, api_key: str) -> Optional[int]:
+def account_of(tx: Tx, api_key: str) -> int | None:
     """The account of a key."""
     row = tx.one("SELECT id FROM accounts WHERE api_key = ?", api_key)
     return None if row is None else int(row["id"])

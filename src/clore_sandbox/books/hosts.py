@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from clore_sandbox import books
 from clore_sandbox.books import turns
-from clore_sandbox.hosting_shapes import Hosted
 from clore_sandbox.rules import Refusal, hosting, reputation
-from clore_sandbox.values import JsonObject, as_number, as_object
+from clore_sandbox.rules.hosting import Hosted
+from clore_sandbox.values.kinds import JsonObject, as_number, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -46,7 +46,7 @@ def add(
     *,
     connected: bool = True,
     effects: Effects,
-) -> Optional[int]:
+) -> int | None:
     """Give an account a server; its number, or None as long as it has not connected."""
     if tx.one("SELECT name FROM hosted WHERE account = ? AND name = ?", account, name) is not None:
         raise ValueError(f"this account has a server {name!r} already")
@@ -91,11 +91,11 @@ def connect(tx: Tx, account: int, name: str, effects: Effects) -> int:
     return number
 
 
-def _row(tx: Tx, account: int, name: str) -> Optional[Row]:
+def _row(tx: Tx, account: int, name: str) -> Row | None:
     return tx.one("SELECT * FROM hosted WHERE account = ? AND name = ?", account, name)
 
 
-def find(tx: Tx, account: int, name: str) -> Optional[Hosted]:
+def find(tx: Tx, account: int, name: str) -> Hosted | None:
     """The account's server of this name."""
     row = _row(tx, account, name)
     return None if row is None else _hosted(tx, row)
@@ -155,7 +155,7 @@ def set_settings(
     now_ms: int,
     terms: Terms,
     effects: Effects,
-) -> Optional[Refusal]:
+) -> Refusal | None:
     """Change a server's settings, or say why not; bids below a new minimum wait."""
     hosted = find(tx, account, name)
     if hosted is None:
@@ -197,7 +197,7 @@ def put(
     turns.reassign(tx, server, now_ms, terms, effects)
 
 
-def set_job(tx: Tx, account: int, name: str, job: Optional[JsonObject]) -> None:
+def set_job(tx: Tx, account: int, name: str, job: JsonObject | None) -> None:
     """What a server does for its host while nobody rents it; None: nothing."""
     row = _row(tx, account, name)
     if row is None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING
 
 from clore_sandbox import books, rules
-from clore_sandbox.ask import OrderAsk
 from clore_sandbox.books import turns
 from clore_sandbox.books.turns import Delays
-from clore_sandbox.inventory import max_rental_ms, on_demand_prices
+from clore_sandbox.fleet.inventory import max_rental_ms, on_demand_prices
 from clore_sandbox.rules import auction, billing
+from clore_sandbox.rules.order_request import OrderAsk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ class Connection:
 
     host: str
     tcp: dict[int, int]
-    http: Optional[tuple[int, int]]
+    http: tuple[int, int] | None
 
     def to_json(self) -> str:
         """For the store."""
@@ -89,10 +89,10 @@ class Order:
     connected_ms: int
     booted_ms: int
     last_ms: int
-    ended_ms: Optional[int]
-    reason: Optional[str]
-    trouble: Optional[Trouble]
-    connection: Optional[Connection]
+    ended_ms: int | None
+    reason: str | None
+    trouble: Trouble | None
+    connection: Connection | None
     running: bool
 
     @property
@@ -143,7 +143,7 @@ def _offered(record: str, kind: str) -> _Offered:
 
 def _server_state(
     tx: Tx, ask: OrderAsk, *, account: int, now_ms: int, terms: Terms, effects: Effects
-) -> tuple[Optional[rules.ServerState], int]:
+) -> tuple[rules.ServerState | None, int]:
     """The server that is asked for and what is in the wallet, once both are billed."""
     asked = (account, ask.coin, now_ms, ask.server, account, account, ask.server)
     row = tx.one(_STATE, *asked)
@@ -187,8 +187,8 @@ def create(
     now_ms: int,
     terms: Terms,
     effects: Effects,
-    draw_trouble: Callable[[], Optional[Trouble]] = lambda: None,
-) -> Union[Order, rules.Refusal]:
+    draw_trouble: Callable[[], Trouble | None] = lambda: None,
+) -> Order | rules.Refusal:
     """Rent a server or bid for it, or say why not.
 
     `draw_trouble` is asked once there will be an order, so that none is used up by a refusal.
@@ -227,7 +227,7 @@ def create(
         return refusal
     trouble = draw_trouble()
     number = books.next_number(tx, "order")
-    values: Mapping[str, Union[int, str, None]] = {
+    values: Mapping[str, int | str | None] = {
         "id": number,
         "account": account,
         "server": ask.server,
@@ -269,7 +269,7 @@ def _row(tx: Tx, order: int) -> Row:
     return row
 
 
-def _open_row(tx: Tx, order: int, now_ms: int, terms: Terms, effects: Effects) -> Optional[Row]:
+def _open_row(tx: Tx, order: int, now_ms: int, terms: Terms, effects: Effects) -> Row | None:
     """The order's row once its server and its renter are billed."""
     row = tx.one(_ORDER_AND_DUE, now_ms, order)
     if row is None or not row["due"]:
@@ -290,11 +290,11 @@ def cancel(
     order: int,
     *,
     account: int,
-    issue: Optional[str],
+    issue: str | None,
     now_ms: int,
     terms: Terms,
     effects: Effects,
-) -> Optional[rules.Refusal]:
+) -> rules.Refusal | None:
     """End an order now, or say why not; its last tick has been paid when it began."""
     row = _open_row(tx, order, now_ms, terms, effects)
     refusal = rules.may_cancel(
@@ -319,10 +319,10 @@ def set_price(
     now_ms: int,
     terms: Terms,
     effects: Effects,
-) -> Optional[rules.Refusal]:
+) -> rules.Refusal | None:
     """Change a bid, or say why not; the server goes to whoever is the highest then."""
     row = _open_row(tx, order, now_ms, terms, effects)
-    offer: Optional[auction.Offer] = None
+    offer: auction.Offer | None = None
     if row is not None and row["type"] == "spot" and row["ended_ms"] is None:
         there = tx.one("SELECT record FROM servers WHERE id = ?", row["server"])
         least = turns.least_bids(json.loads(there["record"])) if there is not None else {}

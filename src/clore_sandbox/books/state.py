@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Union, cast
+from typing import TYPE_CHECKING, cast
 
 from clore_sandbox.books import orders
 from clore_sandbox.store.schema import STEPS
-from clore_sandbox.values import as_int, as_list, as_object, as_text
+from clore_sandbox.values.kinds import as_int, as_list, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clore_sandbox.store import Tx, Value
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["Snapshot", "dump", "empty", "read", "restore"]
 
@@ -91,7 +91,7 @@ def _row(name: str, value: object, length: int) -> list[Value]:
     row = as_list(value)
     if row is None or len(row) != length or not all(_fits(cell) for cell in row):
         raise ValueError(f"the snapshot's {name} have a row that is none")
-    return cast("list[Union[int, float, str, None]]", row)
+    return cast("list[int | float | str | None]", row)
 
 
 def _fits(cell: object) -> bool:
@@ -108,7 +108,7 @@ def empty(tx: Tx) -> list[int]:
     return gone
 
 
-def restore(tx: Tx, snapshot: Snapshot, *, first: Optional[str]) -> None:
+def restore(tx: Tx, snapshot: Snapshot, *, first: str | None) -> None:
     """Write what `dump` read into empty tables; its first account now has the key `first`."""
     for table, (columns, rows) in snapshot.tables.items():
         if not rows:

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from clore_sandbox import books, rules
-from clore_sandbox.inventory import spot_prices
+from clore_sandbox.fleet.inventory import spot_prices
 from clore_sandbox.rules import auction, reputation
 from clore_sandbox.rules.auction import Contender, Rates
 from clore_sandbox.store.schema import MARKETPLACE
 
 if TYPE_CHECKING:
     from clore_sandbox.store import Row, Tx
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = [
     "DUE",
@@ -71,9 +71,7 @@ class Effects:
 DUE = "ended_ms IS NULL AND due_ms <= ? AND (server = ? OR account = ? OR host = ?)"
 
 
-def _due(
-    tx: Tx, now_ms: int, what: str, account: Optional[int], server: Optional[int]
-) -> list[Row]:
+def _due(tx: Tx, now_ms: int, what: str, account: int | None, server: int | None) -> list[Row]:
     """What is due of the open orders that this account and this server have to do with."""
     if account is None and server is None:
         sql = f"SELECT {what} FROM orders WHERE ended_ms IS NULL AND due_ms <= ?"  # noqa: S608 - see callers
@@ -89,8 +87,8 @@ def settle(
     terms: Terms,
     effects: Effects,
     *,
-    account: Optional[int] = None,
-    server: Optional[int] = None,
+    account: int | None = None,
+    server: int | None = None,
 ) -> None:
     """Bill what is due up to now, end what ends over it, and start what takes its place.
 
@@ -135,7 +133,7 @@ def end(
     event: rules.Event,
     now_ms: int,
     effects: Effects,
-    issue: Optional[str] = None,
+    issue: str | None = None,
 ) -> None:
     """End an open order; whatever was due has been paid. Its host's rating follows."""
     _turn(row, event, effects)
@@ -210,7 +208,7 @@ _OPEN = (
 )
 
 
-def _named(tx: Tx, server: int, rows: list[Row], terms: Terms) -> Optional[int]:
+def _named(tx: Tx, server: int, rows: list[Row], terms: Terms) -> int | None:
     """The order that is to run on the server."""
     if not rows:
         return None

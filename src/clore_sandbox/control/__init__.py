@@ -17,31 +17,31 @@ already. KeyError: no such account, server or fault.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional, Union
+from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from clore_sandbox import books
 from clore_sandbox.books import hosts, state
-from clore_sandbox.fleet import sample_server
-from clore_sandbox.journal import shown_key
-from clore_sandbox.money import COINS, from_units, to_units
+from clore_sandbox.faults.journal import shown_key
+from clore_sandbox.fleet.sample import sample_server
 from clore_sandbox.store import AlreadyThere
+from clore_sandbox.values.money import COINS, from_units, to_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from decimal import Decimal
 
     from clore_sandbox.books.turns import Effects
-    from clore_sandbox.faults import Fault, FaultKind, Faults
-    from clore_sandbox.journal import Entry, Journal
+    from clore_sandbox.faults.faults import Fault, FaultKind, Faults
+    from clore_sandbox.faults.journal import Entry, Journal
     from clore_sandbox.market import Market
     from clore_sandbox.market.clock import Clock
     from clore_sandbox.rules.limits import Limits
     from clore_sandbox.store import Tx
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["Account", "Amount", "ClockState", "Conflict", "Control", "amounts"]
 
-Amount = Union[int, float, str, "Decimal"]
+Amount = int | float | str | Decimal
 
 
 class Conflict(ValueError):  # noqa: N818 - read as a sentence where it is raised
@@ -99,7 +99,7 @@ class Control:
         *,
         faults: Faults,
         journal: Journal,
-        limits: Optional[Limits],
+        limits: Limits | None,
         api_key: str,
         first_account: Callable[[Tx, str], object],
         balances: Mapping[str, int],
@@ -146,10 +146,10 @@ class Control:
         endpoint: str,
         kind: FaultKind,
         *,
-        times: Optional[int] = 1,
-        key: Optional[str] = None,
+        times: int | None = 1,
+        key: str | None = None,
         probability: float = 1.0,
-        delay_s: Optional[float] = None,
+        delay_s: float | None = None,
         fields: Sequence[str] = (),
     ) -> int:
         """Misbehave; the fault's number."""
@@ -178,7 +178,7 @@ class Control:
     # -- accounts ------------------------------------------------------------------------------
 
     async def create_account(
-        self, balances: Optional[Mapping[str, Amount]] = None, api_key: Optional[str] = None
+        self, balances: Mapping[str, Amount] | None = None, api_key: str | None = None
     ) -> str:
         """A new account; its key."""
         units = self._balances if balances is None else amounts(balances)
@@ -187,7 +187,7 @@ class Control:
         except AlreadyThere as exc:
             raise Conflict("another account has this key") from exc
 
-    async def rotate_key(self, old_key: str, new_key: Optional[str] = None) -> str:
+    async def rotate_key(self, old_key: str, new_key: str | None = None) -> str:
         """Give an account another key; `old_key` opens nothing any more. Returns the new one.
 
         Not the first account: `reset` and `load` keep its key.
@@ -213,12 +213,12 @@ class Control:
 
         return await self._market.store.run(work)
 
-    async def wallet(self, key: Optional[str] = None) -> dict[str, Decimal]:
+    async def wallet(self, key: str | None = None) -> dict[str, Decimal]:
         """Exact coins of an account (None: the first), billed up to now."""
         account = await self._market.store.run(lambda tx: self._account(tx, key))
         return _coins(await self._market.wallets(account))
 
-    async def top_up(self, key: Optional[str], coin: str, amount: Amount) -> None:
+    async def top_up(self, key: str | None, coin: str, amount: Amount) -> None:
         """Add to an account's wallet (None: the first account's)."""
         units = amounts({coin: amount})[coin]
 
@@ -231,7 +231,7 @@ class Control:
 
         await self._market.store.run(work)
 
-    def _account(self, tx: Tx, key: Optional[str]) -> int:
+    def _account(self, tx: Tx, key: str | None) -> int:
         account = books.account_of(tx, self._api_key if key is None else key)
         if account is None:
             raise KeyError(f"no account has the key {shown_key(key)}")
@@ -251,16 +251,16 @@ class Control:
 
     async def add_server(
         self,
-        owner_key: Optional[str] = None,
+        owner_key: str | None = None,
         name: str = "MyGPU",
-        record: Optional[Mapping[str, object]] = None,
+        record: Mapping[str, object] | None = None,
         *,
         connected: bool = True,
-    ) -> Optional[int]:
+    ) -> int | None:
         """Give an account (None: the first) a server to host; its number, once it is connected."""
         fields = {**sample_server(), **(record or {})}
 
-        def work(tx: Tx, effects: Effects) -> Optional[int]:
+        def work(tx: Tx, effects: Effects) -> int | None:
             account = self._account(tx, owner_key)
             try:
                 return hosts.add(tx, account, name, fields, connected=connected, effects=effects)
@@ -269,7 +269,7 @@ class Control:
 
         return await self._market.act(work)
 
-    async def connect_server(self, owner_key: Optional[str] = None, name: str = "MyGPU") -> int:
+    async def connect_server(self, owner_key: str | None = None, name: str = "MyGPU") -> int:
         """The machine of a server that was added unconnected connects; its number."""
         return await self._market.act(
             lambda tx, effects: hosts.connect(tx, self._account(tx, owner_key), name, effects)
@@ -277,12 +277,12 @@ class Control:
 
     async def set_background_job(
         self,
-        owner_key: Optional[str] = None,
+        owner_key: str | None = None,
         name: str = "MyGPU",
         *,
         image: str,
         command: str = "",
-        env: Optional[Mapping[str, str]] = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         """What a host's server does while nobody rents it."""
         job: dict[str, object] = {"image": image, "command": command, "env": dict(env or {})}
@@ -331,7 +331,7 @@ class Control:
 
     # -- journal -------------------------------------------------------------------------------
 
-    async def journal(self, endpoint: Optional[str] = None, *, after: int = 0) -> list[Entry]:
+    async def journal(self, endpoint: str | None = None, *, after: int = 0) -> list[Entry]:
         """Every request so far, oldest first: of one endpoint, or since an entry, if asked for."""
         return self._journal.entries(endpoint, after)
 

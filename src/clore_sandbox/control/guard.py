@@ -15,9 +15,9 @@ import ipaddress
 import re
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
-from clore_sandbox.answers import SEE_ERROR, Answer
+from clore_sandbox.api.answers import SEE_ERROR, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -59,7 +59,7 @@ class Names:
         self._names |= {f"[{name}]" if ":" in name else name.lower() for name in given}
         self._everywhere = everywhere
 
-    def refusal(self, headers: Mapping[str, str]) -> Optional[Answer]:
+    def refusal(self, headers: Mapping[str, str]) -> Answer | None:
         """What a request with these headers is answered with; None where nothing is wrong."""
         host = headers.get("host", "")
         found = _HOST.fullmatch(host)

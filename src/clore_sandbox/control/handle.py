@@ -6,16 +6,16 @@ Each returns when it is done. What they do, and what they raise, is said in `Con
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Optional, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping, Sequence
     from decimal import Decimal
 
     from clore_sandbox.control import Account, Amount, ClockState, Control
-    from clore_sandbox.faults import Fault, FaultKind
-    from clore_sandbox.journal import Entry
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.faults.faults import Fault, FaultKind
+    from clore_sandbox.faults.journal import Entry
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["Controls"]
 
@@ -74,10 +74,10 @@ class Controls:
         endpoint: str,
         kind: FaultKind,
         *,
-        times: Optional[int] = 1,
-        key: Optional[str] = None,
+        times: int | None = 1,
+        key: str | None = None,
         probability: float = 1.0,
-        delay_s: Optional[float] = None,
+        delay_s: float | None = None,
         fields: Sequence[str] = (),
     ) -> int:
         """Misbehave: see faults.py for the kinds. `times` None is until it is taken back.
@@ -123,12 +123,12 @@ class Controls:
     # -- accounts ------------------------------------------------------------------------------
 
     def create_account(
-        self, balances: Optional[Mapping[str, Amount]] = None, api_key: Optional[str] = None
+        self, balances: Mapping[str, Amount] | None = None, api_key: str | None = None
     ) -> str:
         """A new account with these coins (None: as the first one has by default); its key."""
         return self._do(self._control.create_account(balances, api_key))
 
-    def rotate_key(self, old_key: str, new_key: Optional[str] = None) -> str:
+    def rotate_key(self, old_key: str, new_key: str | None = None) -> str:
         """Give an account another key; `old_key` opens nothing any more. Returns the new one.
 
         ValueError for the first account's: it keeps its key.
@@ -139,32 +139,32 @@ class Controls:
         """Every account with its key and its exact coins, the first one first."""
         return self._do(self._control.accounts())
 
-    def wallet(self, key: Optional[str] = None) -> dict[str, Decimal]:
+    def wallet(self, key: str | None = None) -> dict[str, Decimal]:
         """Exact coins of an account (default: the first), billed up to now."""
         return self._do(self._control.wallet(key))
 
-    def top_up(self, key: Optional[str], coin: str, amount: Amount) -> None:
+    def top_up(self, key: str | None, coin: str, amount: Amount) -> None:
         """Add to an account's wallet (None: the first account's)."""
         self._do(self._control.top_up(key, coin, amount))
 
     # -- servers -------------------------------------------------------------------------------
 
-    def set_rented(self, server_id: int, rented: bool) -> None:  # noqa: FBT001 - reads well as said
+    def set_rented(self, server_id: int, rented: bool) -> None:
         """Somebody else rents a server, or gives it back."""
         self._do(self._control.set_rented(server_id, rented=rented))
 
-    def set_online(self, server_id: int, online: bool) -> None:  # noqa: FBT001 - reads well as said
+    def set_online(self, server_id: int, online: bool) -> None:
         """A host goes offline, and the rooms on it end; or it comes back, and they boot anew."""
         self._do(self._control.set_online(server_id, online=online))
 
     def add_server(
         self,
-        owner_key: Optional[str] = None,
+        owner_key: str | None = None,
         name: str = "MyGPU",
-        record: Optional[Mapping[str, object]] = None,
+        record: Mapping[str, object] | None = None,
         *,
         connected: bool = True,
-    ) -> Optional[int]:
+    ) -> int | None:
         """Give an account (None: the first) a server to host; its number.
 
         `record` holds fields of a `marketplace` record to put in place of a sample 4090's. A
@@ -172,18 +172,18 @@ class Controls:
         """
         return self._do(self._control.add_server(owner_key, name, record, connected=connected))
 
-    def connect_server(self, owner_key: Optional[str] = None, name: str = "MyGPU") -> int:
+    def connect_server(self, owner_key: str | None = None, name: str = "MyGPU") -> int:
         """The machine of a server that was added unconnected connects; its number."""
         return self._do(self._control.connect_server(owner_key, name))
 
     def set_background_job(
         self,
-        owner_key: Optional[str] = None,
+        owner_key: str | None = None,
         name: str = "MyGPU",
         *,
         image: str,
         command: str = "",
-        env: Optional[Mapping[str, str]] = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         """What a host's server does while nobody rents it, as `server_config` shows it."""
         self._do(
@@ -216,7 +216,7 @@ class Controls:
 
     # -- journal -------------------------------------------------------------------------------
 
-    def journal(self, endpoint: Optional[str] = None, *, after: int = 0) -> list[Entry]:
+    def journal(self, endpoint: str | None = None, *, after: int = 0) -> list[Entry]:
         """Every request so far, oldest first: of one endpoint, or since an entry, if asked for."""
         return self._do(self._control.journal(endpoint, after=after))
 

@@ -17,22 +17,31 @@ from typing import TYPE_CHECKING
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 
-from clore_sandbox import body
-from clore_sandbox.answers import BAD_ENDPOINT, BAD_KEY, BROKEN, INVALID_INPUT, SEE_ERROR, Answer
-from clore_sandbox.answers import success as answer_with
+from clore_sandbox.api.answers import (
+    BAD_ENDPOINT,
+    BAD_KEY,
+    BROKEN,
+    INVALID_INPUT,
+    SEE_ERROR,
+    Answer,
+)
+from clore_sandbox.api.answers import success as answer_with
 from clore_sandbox.control import Conflict
 from clore_sandbox.control.check import check_fields, from_query
 from clore_sandbox.control.operations import OPERATIONS
-from clore_sandbox.http import cut, reply
-from clore_sandbox.values import as_int, as_list
+from clore_sandbox.http import body
+from clore_sandbox.http.server import cut, reply
+from clore_sandbox.values.kinds import as_int, as_list
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Receive, Scope, Send
 
     from clore_sandbox.control import Control
     from clore_sandbox.control.guard import Guesses, Names
     from clore_sandbox.control.operations import Operation
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["ControlApi"]
 
@@ -41,12 +50,16 @@ log = logging.getLogger("clore_sandbox")
 
 @dataclass
 class ControlApi:
-    """Everything below `/control`, as an ASGI app. `instance` names this marketplace."""
+    """Everything below `/control`, as an ASGI app.
+
+    `instance` names this marketplace; `document` makes its OpenAPI document.
+    """
 
     control: Control
     guesses: Guesses
     names: Names
     instance: str
+    document: Callable[[], bytes]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -103,9 +116,7 @@ class ControlApi:
 
     def describe(self) -> Answer:
         """The OpenAPI document; made when it is asked for, as few ask and all start."""
-        from clore_sandbox.openapi import served  # noqa: PLC0415 - see above
-
-        return Answer(200, served())
+        return Answer(200, self.document())
 
 
 #: What needs no key.

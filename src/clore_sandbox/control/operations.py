@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from clore_sandbox.control import schemas
 from clore_sandbox.market.clock import MAX_SPEED
-from clore_sandbox.money import COINS
+from clore_sandbox.values.money import COINS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from clore_sandbox.control import Amount, Control
-    from clore_sandbox.faults import FaultKind
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.faults.faults import FaultKind
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["OPERATIONS", "Operation"]
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_sandbox import money
-from clore_sandbox.endpoints import ENDPOINTS
-from clore_sandbox.faults import ORDER_KINDS, REQUEST_KINDS
+from clore_sandbox.api.endpoints import ENDPOINTS
+from clore_sandbox.faults.faults import ORDER_KINDS, REQUEST_KINDS
+from clore_sandbox.values import money
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = [
     "AMOUNT",

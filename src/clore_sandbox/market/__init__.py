@@ -10,7 +10,7 @@ import asyncio
 import functools
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Optional, TypeVar, Union, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from clore_sandbox import books, rules
 from clore_sandbox.alive.crowd import LOOK_MS, STEP_MS
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from clore_sandbox.alive.crowd import Crowd
-    from clore_sandbox.ask import OrderAsk
     from clore_sandbox.books.orders import Delays, Order, Trouble
-    from clore_sandbox.hosting_shapes import Hosted
-    from clore_sandbox.inventory import Inventory
+    from clore_sandbox.fleet.inventory import Inventory
     from clore_sandbox.market.clock import Clock
     from clore_sandbox.market.timetable import Timetable
     from clore_sandbox.provision import Provisioner
+    from clore_sandbox.rules.hosting import Hosted
+    from clore_sandbox.rules.order_request import OrderAsk
     from clore_sandbox.store import Store, Tx
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["After", "Auction", "Market", "Seen"]
 
@@ -87,7 +87,7 @@ class Market:
         self._hosts: dict[int, list[int]] = {}
         self._inventory = inventory
         #: Draws the simulated renters and hosts of a living market.
-        self.draw_crowd: Optional[Callable[[], Crowd]] = None
+        self.draw_crowd: Callable[[], Crowd] | None = None
         self._any_jobs = False
         self._jobs = asyncio.Lock()
         self.rooms = Rooms(store, clock, timetable, provisioner, self._host_dies)
@@ -133,7 +133,7 @@ class Market:
         self.listing.clear()
         self.show(replace(after, shown={server: after.shown[server] for server in servers}))
 
-    def record(self, server: int) -> Optional[JsonObject]:
+    def record(self, server: int) -> JsonObject | None:
         """A server's record, to be read only, or None."""
         text = self._records.get(server)
         return None if text is None else _parsed(text)
@@ -194,12 +194,12 @@ class Market:
                 await asyncio.wait(keeping)
 
     async def create_order(
-        self, account: int, ask: OrderAsk, draw_trouble: Callable[[], Optional[Trouble]]
-    ) -> Union[Order, rules.Refusal]:
+        self, account: int, ask: OrderAsk, draw_trouble: Callable[[], Trouble | None]
+    ) -> Order | rules.Refusal:
         """Rent or bid, or be refused; `draw_trouble` is asked at most once, from any thread."""
-        drawn: list[Optional[Trouble]] = []
+        drawn: list[Trouble | None] = []
 
-        def once() -> Optional[Trouble]:
+        def once() -> Trouble | None:
             if not drawn:
                 drawn.append(draw_trouble())
             return drawn[0]
@@ -222,8 +222,8 @@ class Market:
             return rules.Refusal("server-already-rented")
 
     async def cancel_order(
-        self, account: int, order: int, issue: Optional[str]
-    ) -> Optional[rules.Refusal]:
+        self, account: int, order: int, issue: str | None
+    ) -> rules.Refusal | None:
         """End an order and everything that runs for it, or be refused."""
         # The answer waits until nothing of the order runs: who has it may rely on it.
         return await self.act(
@@ -241,9 +241,7 @@ class Market:
             early=True,
         )
 
-    async def set_spot_price(
-        self, account: int, order: int, desired: int
-    ) -> Optional[rules.Refusal]:
+    async def set_spot_price(self, account: int, order: int, desired: int) -> rules.Refusal | None:
         """Change a bid, in units per day, or be refused."""
         return await self.act(
             lambda tx, effects: orders.set_price(
@@ -260,7 +258,7 @@ class Market:
 
     async def set_server_settings(
         self, account: int, name: str, body: JsonObject, *, partial: bool = False
-    ) -> Optional[rules.Refusal]:
+    ) -> rules.Refusal | None:
         """Change what a host asks for a server, or be refused; partial: the rest stays."""
         return await self.act(
             lambda tx, effects: hosts.set_settings(
@@ -320,7 +318,7 @@ class Market:
 
         await self.replace(write, now_ms=None)
 
-    async def replace(self, write: Callable[[Tx], None], *, now_ms: Optional[int]) -> None:
+    async def replace(self, write: Callable[[Tx], None], *, now_ms: int | None) -> None:
         """Put another state in place of this one: `write` writes it into empty tables.
 
         Market time is then `now_ms`, or the world's. What `write` raises leaves all as it was.
@@ -366,11 +364,11 @@ class Market:
 
         return await self.act(work)
 
-    async def auction(self, server: int) -> Optional[Auction]:
+    async def auction(self, server: int) -> Auction | None:
         """The offers for a server as they stand now; None where there is no such server."""
         now = self.clock.now_ms()
 
-        def work(tx: Tx, effects: Effects) -> Optional[Auction]:
+        def work(tx: Tx, effects: Effects) -> Auction | None:
             turns.settle(tx, now, self.terms, effects, server=server)
             row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
             if row is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from clore_sandbox.books.orders import Order
 
@@ -26,7 +26,7 @@ class After:
     boot: list[Order]
     rented: dict[int, bool]
     shown: dict[int, tuple[str, bool]]
-    hosts: Optional[dict[int, list[int]]]
+    hosts: dict[int, list[int]] | None
     moment: int = 0
 
     @property
@@ -54,7 +54,7 @@ def what_follows(tx: Tx, effects: Effects) -> After:
         row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
         if row is not None:
             shown[server] = row["record"], bool(row["online"] and not row["hidden"])
-    hosts: Optional[dict[int, list[int]]] = None
+    hosts: dict[int, list[int]] | None = None
     if effects.hosts:
         hosts = {}
         for row in tx.all("SELECT account, server FROM hosted ORDER BY position"):
@@ -70,7 +70,7 @@ def what_follows(tx: Tx, effects: Effects) -> After:
 
 
 #: Whether a server is rented, as `marketplace` shows it: on demand. A server on which a spot order
-#: runs can still be rented on demand (api.md section 5), so it is on offer.
+#: runs can still be rented on demand (service.md section 5), so it is on offer.
 _RENTED = (
     "taken = 1 OR EXISTS (SELECT 1 FROM orders WHERE server = servers.id"
     " AND running = 1 AND type = 'on-demand') AS rented"

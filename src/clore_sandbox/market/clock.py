@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -141,7 +141,7 @@ class Clock:
             self._base_ms += max(0, due_ms - self._now_ms())
         self._changed()
 
-    def set_to(self, now_ms: Optional[int] = None) -> None:
+    def set_to(self, now_ms: int | None = None) -> None:
         """Put another time in place (None: the world's), at the first speed and not frozen.
 
         The one way back. Whoever calls has cleared the timetable and replaces all times there are.
@@ -161,7 +161,7 @@ class Clock:
         """Call `wake` (from any thread) after each jump, change of speed, freeze and the like."""
         self._on_change.append(wake)
 
-    def world_seconds_until(self, due_ms: int) -> Optional[float]:
+    def world_seconds_until(self, due_ms: int) -> float | None:
         """How long the world takes until the market reaches `due_ms`; None: it is frozen."""
         with self._lock:
             left = (due_ms - self._now_ms()) / 1000

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -28,8 +28,8 @@ class Listing:
         self._rented: dict[int, bytes] = {}
         self._taken: set[int] = set()
         self._hidden: set[int] = set()
-        self._plain: Optional[bytes] = None
-        self._gzip: Optional[asyncio.Future[bytes]] = None
+        self._plain: bytes | None = None
+        self._gzip: asyncio.Future[bytes] | None = None
 
     def clear(self) -> None:
         """Start anew, without any server."""

@@ -11,9 +11,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from clore_sandbox.books import orders
-from clore_sandbox.inventory import gpu_names
+from clore_sandbox.fleet.inventory import gpu_names
 from clore_sandbox.provision import Gpus, Nothing, RoomPlan
-from clore_sandbox.values import as_list, as_number, as_object, as_text
+from clore_sandbox.values.kinds import as_list, as_number, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from clore_sandbox.market.timetable import Timetable
     from clore_sandbox.provision import Provisioner
     from clore_sandbox.store import Store
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["Rooms"]
 
@@ -209,7 +209,7 @@ def _gpus(record: Mapping[str, object], missing: int = 0) -> Gpus:
     promised = tuple(gpu_names(record))
     names = promised[: len(promised) - missing]
     limits = [as_number(limit) for limit in as_list(specs.get("pl")) or []]
-    # len(pl) need not be the GPU count (api.md section 3).
+    # len(pl) need not be the GPU count (service.md section 3).
     watts = [float(limit) for limit in limits if limit is not None] or [250.0]
     return Gpus(
         names=names,

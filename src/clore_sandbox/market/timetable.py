@@ -12,7 +12,7 @@ import heapq
 import itertools
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Optional
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -48,7 +48,7 @@ class Timetable:
         self._numbers = itertools.count()
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._runner: Optional[asyncio.Task[None]] = None
+        self._runner: asyncio.Task[None] | None = None
         self._alone = asyncio.Lock()
         self._jumping = self._held = False
         loop = asyncio.get_running_loop()

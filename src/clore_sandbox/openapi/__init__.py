@@ -2,7 +2,7 @@
 
 Served at `/control/openapi.json` and kept in docs/openapi.json; a test holds the two equal, and
 another one has schemathesis call the running marketplace by it. What the service answers is after
-api.md, sections 1 to 3 (service.py, shapes.py); the controls are published as they are checked
+service.md, sections 1 to 3 (service.py, shapes.py); the controls are published as they are checked
 (control/operations.py).
 """
 
@@ -17,7 +17,7 @@ from clore_sandbox.openapi import controls, service
 from clore_sandbox.openapi.shapes import SCHEMAS
 
 if TYPE_CHECKING:
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["document", "served"]
 

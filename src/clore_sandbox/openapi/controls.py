@@ -8,7 +8,7 @@ from clore_sandbox.control.operations import OPERATIONS
 
 if TYPE_CHECKING:
     from clore_sandbox.control.operations import Operation
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["paths"]
 

@@ -1,4 +1,4 @@
-"""What may be sent, in JSON Schema: the limits are those of ask.py (api.md section 3).
+"""What may be sent, in JSON Schema: the limits are those of ask.py (service.md section 3).
 
 What goes across fields is said in words: code 2 is the answer to a body that breaks it.
 """
@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_sandbox.ask import (
+from clore_sandbox.rules.order_request import (
     MAX_ENV_KEY,
     MAX_ENV_VALUE,
     MAX_KEY,
     MAX_PASSWORD,
     MAX_TOKEN,
 )
-from clore_sandbox.money import COINS, MAX_UNITS, UNITS_PER_COIN
+from clore_sandbox.values.money import COINS, MAX_UNITS, UNITS_PER_COIN
 
 if TYPE_CHECKING:
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["CREATE_ORDER", "SET_SERVER_SETTINGS", "coin_price", "order_id"]
 

@@ -1,4 +1,4 @@
-"""The imitated API in OpenAPI: its ten calls, after api.md sections 1 and 3.
+"""The imitated API in OpenAPI: its ten calls, after service.md sections 1 and 3.
 
 A success is 200. What is refused is 200 with code 6 in most cases, and other statuses in those that
 were observed or are documented; the `reference` dialect answers 200 to everything.
@@ -6,7 +6,7 @@ were observed or are documented; the `reference` dialect answers 200 to everythi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Optional, get_args
+from typing import TYPE_CHECKING, get_args
 
 from clore_sandbox.openapi.requests import CREATE_ORDER, SET_SERVER_SETTINGS, coin_price, order_id
 from clore_sandbox.openapi.shapes import ref
@@ -15,7 +15,7 @@ from clore_sandbox.rules import ErrorName
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["RESPONSES", "paths"]
 
@@ -87,7 +87,7 @@ def _call(
     *,
     tag: str = "renter",
     parameters: Sequence[JsonObject] = (),
-    body: Optional[JsonObject] = None,
+    body: JsonObject | None = None,
     fails: Sequence[str] = (),
     public: bool = False,
 ) -> tuple[str, JsonObject]:

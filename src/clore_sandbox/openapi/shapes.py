@@ -1,4 +1,4 @@
-"""The records of answers in JSON Schema, after api.md section 3.
+"""The records of answers in JSON Schema, after service.md section 3.
 
 Required is what every client may rely on; the rest may be missing or odd on the real service, and
 more may be there: nothing here forbids a field.
@@ -6,12 +6,12 @@ more may be there: nothing here forbids a field.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING
 
-from clore_sandbox.money import COINS
+from clore_sandbox.values.money import COINS
 
 if TYPE_CHECKING:
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["SCHEMAS", "ref"]
 
@@ -25,7 +25,7 @@ def _object(*required: str, **properties: object) -> JsonObject:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-def _unit(kind: Union[str, list[str]], description: str) -> JsonObject:
+def _unit(kind: str | list[str], description: str) -> JsonObject:
     return {"type": kind, "description": description}
 
 

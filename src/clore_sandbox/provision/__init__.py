@@ -8,7 +8,7 @@ business.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Optional, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,9 +37,9 @@ class RoomPlan:
     order: int
     ports: Mapping[int, str]
     env: Mapping[str, str]
-    password: Optional[str]
-    public_key: Optional[str]
-    command: Optional[str]
+    password: str | None
+    public_key: str | None
+    command: str | None
     gpus: Gpus
     ssh_answers: bool = True
     lets_in: bool = True
@@ -52,7 +52,7 @@ class Ports:
 
     host: str
     tcp: Mapping[int, int]
-    http: Optional[tuple[int, int]]
+    http: tuple[int, int] | None
 
 
 class Provisioner(Protocol):

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import termios
 import threading
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,11 +35,11 @@ class Child:
         *,
         env: Mapping[str, str],
         cwd: str,
-        stdin: Union[int, None] = subprocess.DEVNULL,
-        stdout: Union[int, None] = subprocess.DEVNULL,
-        stderr: Union[int, None] = subprocess.DEVNULL,
+        stdin: int | None = subprocess.DEVNULL,
+        stdout: int | None = subprocess.DEVNULL,
+        stderr: int | None = subprocess.DEVNULL,
         pass_fds: Sequence[int] = (),
-        user: Optional[int] = None,
+        user: int | None = None,
     ) -> None:
         self._process = subprocess.Popen(  # noqa: S603 - running what the renter says is the purpose
             [*_default_signals(user), *argv],
@@ -77,7 +77,7 @@ class Child:
                 os.killpg(self.pid, number)
 
 
-def _default_signals(user: Optional[int]) -> list[str]:
+def _default_signals(user: int | None) -> list[str]:
     """Words before argv that give a child the default SIGINT, SIGQUIT and SIGHUP.
 
     A server started in the background by a shell without job control inherits them ignored, under

@@ -12,7 +12,7 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,8 +27,8 @@ def install(
     gpus: Gpus,
     *,
     python: Sequence[str] = (sys.executable, "-I", "-S"),
-    env: Optional[Mapping[str, str]] = None,
-    seen_at: Optional[str] = None,
+    env: Mapping[str, str] | None = None,
+    seen_at: str | None = None,
     marker: str = "",
 ) -> None:
     """Put `nvidia-smi` into a folder that is on the room's PATH.

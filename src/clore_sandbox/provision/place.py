@@ -6,7 +6,6 @@ import errno
 import re
 import socket
 from dataclasses import dataclass
-from typing import Optional
 
 __all__ = ["Place", "check_public_host", "read_ports"]
 
@@ -42,8 +41,8 @@ class Place:
     """`host` is bound to; `public_host` is shown; None for `ports` is any that is free."""
 
     host: str
-    public_host: Optional[str] = None
-    ports: Optional[range] = None
+    public_host: str | None = None
+    ports: range | None = None
     _next: int = 0
 
     @property

@@ -13,20 +13,20 @@ import shutil
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from clore_sandbox.provision import Ports, RoomPlan
-from clore_sandbox.provision.proxy import Forward
+from clore_sandbox.provision.ssh.proxy import Forward
 from clore_sandbox.provision.watch import Watch, earlier_ended
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
-    from clore_sandbox.provision.door import Door
-    from clore_sandbox.provision.interior import Builder, Interior
+    from clore_sandbox.provision.fence.interior import Builder, Interior
     from clore_sandbox.provision.place import Place
+    from clore_sandbox.provision.ssh.door import Door
 
 __all__ = ["Rooms"]
 
@@ -47,9 +47,9 @@ class _Room:
     public: frozenset[int]
     #: The order's: held while a room of it is built or ended, as they share a folder.
     lock: asyncio.Lock
-    preparing: Optional[asyncio.Task[None]] = None
-    interior: Optional[Interior] = None
-    door: Optional[Door] = None
+    preparing: asyncio.Task[None] | None = None
+    interior: Interior | None = None
+    door: Door | None = None
     forwards: list[Forward] = field(default_factory=list[Forward])
 
 
@@ -66,7 +66,7 @@ class Rooms:
         self._folder = folder
         self._place = place
         self._state, self._keep = state, keep
-        self._watch: Optional[Watch] = None
+        self._watch: Watch | None = None
         self._host_key = host_key
         self._rooms: dict[int, _Room] = {}
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
@@ -191,7 +191,7 @@ class Rooms:
 
 def _ssh() -> Callable[[socket.socket, RoomPlan, Interior, str], Awaitable[Door]]:
     """The SSH front end, imported when the first machine is rented: it doubles a start."""
-    from clore_sandbox.provision.door import open_door  # noqa: PLC0415 - see above
+    from clore_sandbox.provision.ssh.door import open_door
 
     return open_door
 

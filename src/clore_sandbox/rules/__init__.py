@@ -11,20 +11,20 @@ An order is in one of three states, and no two orders of one server are ever bot
 
 Which order has a server is auction.py's to say; it `wins` where it had not and `loses` where it
 had. The documents say that an outbid order "ends" (001) and that it is `paused` (002); offers that
-are not `active` stand in `spot_marketplace`, so it waits (api.md section 5).
+are not `active` stand in `spot_marketplace`, so it waits (service.md section 5).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Optional
+from typing import TYPE_CHECKING, Literal
 
-from clore_sandbox.values import as_list, as_object
+from clore_sandbox.values.kinds import as_list, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.ask import OrderAsk
+    from clore_sandbox.rules.order_request import OrderAsk
 
 __all__ = [
     "TRANSITIONS",
@@ -67,7 +67,7 @@ TRANSITIONS: Mapping[tuple[State, Event], Turn] = {
     ("running", "max_rental"): Turn("ended", "ends"),
 }
 
-#: Every `error` of code 6 in api.md section 1, its mix of dashes and underscores included.
+#: Every `error` of code 6 in service.md section 1, its mix of dashes and underscores included.
 ErrorName = Literal[
     "server-dont-exist",
     "server-offline",
@@ -105,7 +105,7 @@ class ServerState:
     """What the rules need to know of a server at this moment. Prices are units per day.
 
     `rented` is on demand: a server on which a spot order runs can be rented on demand, and the
-    spot order then waits (api.md section 5). `prices` are those of the order's type.
+    spot order then waits (service.md section 5). `prices` are those of the order's type.
     """
 
     owner: int
@@ -124,7 +124,7 @@ def allowed_prices(prices: Mapping[str, int], record: Mapping[str, object]) -> d
 
 
 def is_on_gigaspot(record: Mapping[str, object]) -> bool:
-    """`gigaspot` is a bool or an object (api.md section 3); an object means that it takes part."""
+    """`gigaspot` is a bool or an object (service.md, 3); an object means that it takes part."""
     value = record.get("gigaspot")
     return value is True or bool(as_object(value))
 
@@ -132,12 +132,12 @@ def is_on_gigaspot(record: Mapping[str, object]) -> bool:
 def trips_the_service(ask: OrderAsk) -> bool:
     """Whether the live service answers HTTP 500 / code 1 to this, creating nothing.
 
-    Seen for an environment value that contains `&` (api.md section 1, generic failure).
+    Seen for an environment value that contains `&` (service.md section 1, generic failure).
     """
     return any("&" in value for value in ask.env.values())
 
 
-def may_have(account: int, server: Optional[ServerState]) -> Optional[Refusal]:
+def may_have(account: int, server: ServerState | None) -> Refusal | None:
     """Whether this account may rent this server at all now, whatever it pays.
 
     The order of the checks is not documented; it goes from the server to the money, so that what
@@ -156,12 +156,12 @@ def may_have(account: int, server: Optional[ServerState]) -> Optional[Refusal]:
 
 
 def may_rent(
-    ask: OrderAsk, *, account: int, server: Optional[ServerState], balance: int, first_cost: int
-) -> Optional[Refusal]:
+    ask: OrderAsk, *, account: int, server: ServerState | None, balance: int, first_cost: int
+) -> Refusal | None:
     """Whether this account may make this order now, on demand or as a bid.
 
     A bid must reach `min_pricing` of its coin, and there is one spot order per user and server
-    (api.md section 5). A renter must be able to pay the first minute, outbid or not.
+    (service.md section 5). A renter must be able to pay the first minute, outbid or not.
     """
     refusal = may_have(account, server)
     if refusal is not None or server is None:
@@ -181,8 +181,8 @@ def may_rent(
 
 
 def may_cancel(
-    *, account: int, owner: Optional[int], ended: bool, issue: Optional[str]
-) -> Optional[Refusal]:
+    *, account: int, owner: int | None, ended: bool, issue: str | None
+) -> Refusal | None:
     """Whether this account may cancel an order of `owner` (None: no such order)."""
     if issue is not None and len(issue) > MAX_ISSUE:
         return Refusal("issue_description_too_long")

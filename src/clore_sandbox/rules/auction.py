@@ -1,6 +1,6 @@
 """The spot auction: which order has a server, and how a bid may change; pure.
 
-api.md section 5: the highest bid runs, a bid must reach `min_pricing` of its coin, an on-demand
+service.md section 5: the highest bid runs, a bid must reach `min_pricing` of its coin, an on-demand
 rental pre-empts spot. What it leaves open is settled here:
 
 - Bids in different coins are compared by their worth in USD at the market's rates. Clients can do
@@ -15,10 +15,10 @@ rental pre-empts spot. What it leaves open is settled here:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
-from clore_sandbox.money import to_wire
 from clore_sandbox.rules import Refusal
+from clore_sandbox.values.money import to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,7 +36,7 @@ __all__ = [
     "worth",
 ]
 
-#: Lowering a bid is possible once per 600 s; raising is free (api.md section 1).
+#: Lowering a bid is possible once per 600 s; raising is free (service.md section 1).
 LOWERING_WINDOW_MS = 600_000
 #: Units of bitcoin that one lowering may take off, as in the example of the service's API page
 #: ("by max of 0.00000100"); in other coins, what that is worth.
@@ -65,8 +65,8 @@ class Offer:
     owner: int
     coin: str
     price: int
-    minimum: Optional[int]
-    lowered_ms: Optional[int]
+    minimum: int | None
+    lowered_ms: int | None
 
 
 def fixed_rates(rates: Mapping[str, float]) -> Rates:
@@ -97,7 +97,7 @@ def winner(
     rates: Mapping[str, int],
     *,
     taken: bool = False,
-) -> Optional[int]:
+) -> int | None:
     """The order that has the server: the one on demand, else the highest bid; None if none may.
 
     `minimum` holds the least bid of each coin that is taken, `taken` whether somebody outside
@@ -117,13 +117,13 @@ def max_step(coin: str, rates: Mapping[str, int]) -> int:
 
 
 def may_set_price(
-    offer: Optional[Offer],
+    offer: Offer | None,
     *,
     account: int,
     desired: int,
     rates: Mapping[str, int],
     now_ms: int,
-) -> Optional[Refusal]:
+) -> Refusal | None:
     """Whether this account may bid `desired` units a day from now on.
 
     `time_to_lowering` counts down in whole seconds and is never 0; `max_step` is in the bid's coin.

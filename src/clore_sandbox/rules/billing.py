@@ -1,6 +1,6 @@
 """What a rental costs, tick by tick; pure, times and balances are passed in.
 
-api.md section 4: `spend` = price x billed seconds / 86,400 without fees, in ticks of about a
+service.md section 4: `spend` = price x billed seconds / 86,400 without fees, in ticks of about a
 minute; the renter's fee comes on top (on-demand 5 %, spot 1.25 %). Here a tick is 60 s and is
 charged when it begins: a fresh $2 order has spent 0.001388…, and one cancelled after 948 s was
 billed 16 ticks. The creation fee is charged once, with the first tick that begins 10 minutes or
@@ -16,9 +16,9 @@ the minute that is paid, on top of what was spent before.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Optional
+from typing import TYPE_CHECKING, Literal
 
-from clore_sandbox.money import DAY_S, UNITS_PER_COIN
+from clore_sandbox.values.money import DAY_S, UNITS_PER_COIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ __all__ = [
 
 TICK_MS = 60_000
 CREATION_FEE_AFTER_MS = 600_000
-#: Renter's fee in parts per million of the price, by order type (api.md section 4).
+#: Renter's fee in parts per million of the price, by order type (service.md section 4).
 FEE_PPM = {"on-demand": 50_000, "spot": 12_500}
 
 EndReason = Literal["cancelled", "no_balance", "max_rental"]
@@ -68,8 +68,8 @@ class Bill:
     creation_fee_ms: int = 0
     creation_paid: int = 0
     billed: bool = True
-    ended_ms: Optional[int] = None
-    reason: Optional[EndReason] = None
+    ended_ms: int | None = None
+    reason: EndReason | None = None
 
     @property
     def spend(self) -> int:

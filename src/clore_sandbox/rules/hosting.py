@@ -1,6 +1,6 @@
 """What a host may set, and what it makes of a server's record; pure.
 
-`set_server_settings` has two forms (api.md section 3). The old one of 004 names `on_demand` and
+`set_server_settings` has two forms (service.md section 3). The old one of 004 names `on_demand` and
 `spot`, which are prices in bitcoin. The current one names `<coin>_on_demand`, `<coin>_spot`,
 `enabled-<coin>`, and with `autoprice` (`{"bitcoin": "usd"}`) and `usd_pricing` (`{"bitcoin":
 {"on_demand": 2, "spot": 1}}`) prices in USD that are turned into the coin. All prices are per day.
@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Optional, Union
+from typing import TYPE_CHECKING
 
-from clore_sandbox.inventory import on_demand_prices, spot_prices
-from clore_sandbox.money import COINS, to_units, to_wire
-from clore_sandbox.rates import USD_FIELD
+from clore_sandbox.fleet.inventory import on_demand_prices, spot_prices
+from clore_sandbox.fleet.rates import USD_FIELD
 from clore_sandbox.rules import ErrorName, Refusal
-from clore_sandbox.values import JsonObject, as_int, as_list, as_number, as_object
+from clore_sandbox.values.kinds import JsonObject, as_int, as_list, as_number, as_object
+from clore_sandbox.values.money import COINS, to_units, to_wire
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ UNCONNECTED = Settings(available=False, mrl=72)
 
 def read_settings(
     body: JsonObject, known: Settings, rates: Mapping[str, float], *, partial: bool = False
-) -> Union[Settings, Refusal]:
+) -> Settings | Refusal:
     """The settings that a request asks for, or what is wrong with it.
 
     What is missing is said first, then `mrl`, then the rest; with `partial` it is as `known`.
@@ -161,7 +161,7 @@ def _with_coin(
     in_usd = (as_object(fields.get("usd_pricing")) or {}).get(coin)
     pair = _pair(in_usd, "on_demand", "spot") if in_usd is not None else None
     usd = settings.usd | ({coin: pair} if pair else {})
-    prices: Optional[tuple[int, int]] = None
+    prices: tuple[int, int] | None = None
     if coin in auto and coin in usd:
         prices = _in_coin(usd[coin][0], coin, rates), _in_coin(usd[coin][1], coin, rates)
     elif fields.get(demand_name) is not None or fields.get(spot_name) is not None:
@@ -264,3 +264,24 @@ def applied(
         return {**shown, "autoprice": "usd"}
     shown.pop("autoprice", None)
     return shown
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """One server of a host as the store has it. `server` None: it has never connected."""
+
+    name: str
+    server: int | None
+    init_token: str
+    settings: Settings
+    record: JsonObject
+    online: bool
+    rental: int
+    #: When the rental ends, if one of this marketplace's orders is there.
+    until_ms: int | None
+    job: JsonObject | None
+
+    @property
+    def job_runs(self) -> bool:
+        """The host's own job runs while nobody rents."""
+        return self.job is not None and self.online and self.rental == 0

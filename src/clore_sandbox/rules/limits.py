@@ -1,6 +1,6 @@
 """How often one key may call: pure, the time is passed in.
 
-api.md section 3: one request a second over all endpoints together, and one `create_order` per 5 s.
+service.md, 3: one request a second over all endpoints, and one `create_order` per 5 s.
 The server counts arrivals, so the windows are strict: a call that arrives less than a window after
 the last *accepted* one is refused. Refused and unauthenticated calls do not extend a window: a
 client that backs off by a window always gets in. (Lowering a spot price once per 600 s belongs to

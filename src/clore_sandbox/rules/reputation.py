@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from clore_sandbox.values import as_int, as_number, as_object
+from clore_sandbox.values.kinds import as_int, as_number, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.values import JsonObject
+    from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["LEAST_RENTAL_MS", "rated", "reliability"]
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Literal, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import psycopg
 from psycopg import errors
@@ -32,7 +32,7 @@ from clore_sandbox.store.schema import check
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clore_sandbox.store import Tx
+    from clore_sandbox.store.base import Tx
 
 __all__ = ["PostgresDriver"]
 
@@ -79,7 +79,7 @@ class PostgresDriver:
         self._part: Part = part
         self._begin = _BEGIN_READING if part == "read" else _BEGIN_WRITING
         self._claimed = False
-        self._connection: Optional[psycopg.Connection[Any]] = None
+        self._connection: psycopg.Connection[Any] | None = None
         self._columns: dict[str, dict[str, int]] = {}
 
     def open(self) -> None:

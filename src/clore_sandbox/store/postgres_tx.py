@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any
 
 from psycopg import Connection, RawCursor, errors
 from psycopg.types.numeric import Int8Dumper, NumericLoader
 from psycopg.types.string import StrDumperUnknown
 
-from clore_sandbox.store import AlreadyThere
+from clore_sandbox.store.base import AlreadyThere
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_sandbox.store import Row, Value
+    from clore_sandbox.store.base import Row, Value
 
 __all__ = ["Carefully", "PostgresTx", "adapt"]
 
@@ -59,7 +59,7 @@ class _Row:
         self._at = at
         self._values = values
 
-    def __getitem__(self, key: Union[str, int], /) -> Any:  # noqa: ANN401 - what the column holds
+    def __getitem__(self, key: str | int, /) -> Any:  # noqa: ANN401 - what the column holds
         return self._values[self._at[key] if isinstance(key, str) else key]
 
     def keys(self) -> list[str]:
@@ -114,7 +114,7 @@ class PostgresTx:
         at = self._at(sql)
         return [_Row(at, row) for row in rows]
 
-    def one(self, sql: str, *values: Value) -> Optional[Row]:
+    def one(self, sql: str, *values: Value) -> Row | None:
         """The first row of a query, or None."""
         row = self._execute(sql, values).fetchone()
         return None if row is None else _Row(self._at(sql), row)

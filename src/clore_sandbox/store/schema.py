@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from clore_sandbox.store import Tx
+    from clore_sandbox.store.base import Tx
 
 __all__ = [
     "FIRST_ACCOUNT",

@@ -11,16 +11,16 @@ import fcntl
 import os
 import sqlite3
 import stat
-from typing import TYPE_CHECKING, Optional, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from clore_sandbox.store import AlreadyThere
+from clore_sandbox.store.base import AlreadyThere
 from clore_sandbox.store.schema import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from clore_sandbox.store import Row, Tx, Value
+    from clore_sandbox.store.base import Row, Tx, Value
 
 __all__ = ["SqliteDriver"]
 
@@ -34,8 +34,8 @@ class _Tx:
     def all(self, sql: str, *values: Value) -> list[Row]:
         return self._connection.execute(sql, values).fetchall()
 
-    def one(self, sql: str, *values: Value) -> Optional[Row]:
-        row: Optional[Row] = self._connection.execute(sql, values).fetchone()
+    def one(self, sql: str, *values: Value) -> Row | None:
+        row: Row | None = self._connection.execute(sql, values).fetchone()
         return row
 
     def number(self, sql: str, *values: Value) -> int:
@@ -52,10 +52,10 @@ class _Tx:
 class SqliteDriver:
     """The database in a file, or in memory where `path` is None."""
 
-    def __init__(self, path: Optional[Path]) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._lock: Optional[int] = None
-        self._connection: Optional[sqlite3.Connection] = None
+        self._lock: int | None = None
+        self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
         """Open or make the file.

@@ -15,9 +15,9 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
-from clore_sandbox import forward
+from clore_sandbox.workers import forward
 from clore_sandbox.workers.link import Failed, Gone, Link, connect
 from clore_sandbox.workers.messages import (
     Admit,
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from clore_sandbox.gate import Pace
-    from clore_sandbox.journal import Journal
+    from clore_sandbox.faults.journal import Journal
+    from clore_sandbox.http.gate import Pace
     from clore_sandbox.market.after import After
     from clore_sandbox.workers.shared_market import KeptMarket
 
@@ -97,7 +97,7 @@ class Crew:
         self._watches: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._deaths: list[float] = []
-        self._last_step: Optional[Step] = None
+        self._last_step: Step | None = None
         #: Done when the crew cannot go on.
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         market.publish = self._publish

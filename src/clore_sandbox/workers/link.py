@@ -12,7 +12,7 @@ import itertools
 import logging
 import pickle
 import struct
-from typing import TYPE_CHECKING, Optional, cast
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     import socket
@@ -48,7 +48,7 @@ class Link(asyncio.Protocol):
     ) -> None:
         self._answer = answer
         self._hear = hear
-        self._transport: Optional[asyncio.WriteTransport] = None
+        self._transport: asyncio.WriteTransport | None = None
         self._buffer = bytearray()
         self._unsent: list[tuple[int, int, object]] = []
         self._numbers = itertools.count()
@@ -140,7 +140,7 @@ class Link(asyncio.Protocol):
         else:
             self._send(_ANSWERED, number, answer)
 
-    def connection_lost(self, exc: Optional[Exception]) -> None:  # noqa: ARG002 - asyncio's
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         """asyncio's: the other end is gone."""
         for waiting in list(self._asked.values()):
             if not waiting.done():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from clore_sandbox.api.order_shapes import Dialect
     from clore_sandbox.books.turns import Delays
-    from clore_sandbox.journal import Entry
+    from clore_sandbox.faults.journal import Entry
     from clore_sandbox.market.after import After
     from clore_sandbox.market.clock import Course
-    from clore_sandbox.shapes import Dialect
 
 __all__ = [
     "Admit",
@@ -99,13 +99,13 @@ class HttpRequest:
     query: bytes
     headers: list[tuple[bytes, bytes]]
     body: bytes
-    client: Optional[tuple[str, int]]
+    client: tuple[str, int] | None
 
 
 @dataclass(frozen=True)
 class HttpAnswer:
     """What goes back; a status of None cuts the connection."""
 
-    status: Optional[int]
+    status: int | None
     headers: list[tuple[bytes, bytes]]
     body: bytes

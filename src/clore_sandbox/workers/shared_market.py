@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING
 
 from clore_sandbox.books import orders
 from clore_sandbox.market import Market
@@ -37,7 +37,7 @@ class SharedMarket(Market):
     """What both sides do: number what they do, and pass over what is late."""
 
     #: Of the transaction that was last asked for it.
-    _moment: Optional[tuple[Tx, int]] = None
+    _moment: tuple[Tx, int] | None = None
 
     @cached_property
     def _latest(self) -> dict[tuple[str, int], int]:

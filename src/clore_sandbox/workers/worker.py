@@ -11,21 +11,21 @@ import logging
 import os
 import socket
 import sys
-from typing import TYPE_CHECKING, Optional, cast
+from typing import TYPE_CHECKING, cast
 
 import uvloop
 
-from clore_sandbox import forward
-from clore_sandbox.app import Api, make_app
-from clore_sandbox.faults import Faults
-from clore_sandbox.gate import Gate, Windows
-from clore_sandbox.http import HttpFront
-from clore_sandbox.inventory import Inventory
-from clore_sandbox.journal import LONGEST_ANSWER, Journal
+from clore_sandbox.faults.faults import Faults
+from clore_sandbox.faults.journal import LONGEST_ANSWER, Journal
+from clore_sandbox.fleet.inventory import Inventory
+from clore_sandbox.http.app import Api, make_app
+from clore_sandbox.http.gate import Gate, Windows
+from clore_sandbox.http.server import HttpFront
 from clore_sandbox.market.clock import Clock
 from clore_sandbox.market.timetable import Timetable
 from clore_sandbox.provision import Nothing
 from clore_sandbox.store import Store
+from clore_sandbox.workers import forward
 from clore_sandbox.workers.link import Link, connect
 from clore_sandbox.workers.messages import Admit, Note, Reload, Setup, Show, Step, Stop
 from clore_sandbox.workers.shared_market import WorkersMarket
@@ -33,7 +33,7 @@ from clore_sandbox.workers.shared_market import WorkersMarket
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-    from clore_sandbox.journal import Entry
+    from clore_sandbox.faults.journal import Entry
 
 __all__ = ["main"]
 
@@ -152,8 +152,8 @@ class _Worker:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._service: Optional[_Service] = None
-        self.link: Optional[Link] = None
+        self._service: _Service | None = None
+        self.link: Link | None = None
 
     async def answer(self, message: object) -> object:
         """Do as the keeper says; None when it is done."""

@@ -10,7 +10,7 @@ import shapes
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clore_ai._parse import models
+from clore_ai._api.parse import models
 from clore_ai.models import MarketplaceServer, Order
 from clore_ai.models._address import as_host, as_port, as_web_address
 

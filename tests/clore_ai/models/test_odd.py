@@ -12,9 +12,9 @@ from by_hand import Hand, reply
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clore_ai import _wire
-from clore_ai._flow import Rules, request
-from clore_ai._parse import models
+from clore_ai._api import endpoints
+from clore_ai._api.parse import models
+from clore_ai._api.steps import Rules, request
 from clore_ai.exceptions import CloreAPIError
 from clore_ai.models import (
     MarketplaceServer,
@@ -25,7 +25,7 @@ from clore_ai.models import (
     SpotOffer,
     Wallet,
 )
-from clore_ai.rental.pick import Filter, fits, implied_rates
+from clore_ai.rental.market.listing import Filter, fits, implied_rates
 
 if TYPE_CHECKING:
     from clore_ai.models._base import Model
@@ -144,18 +144,18 @@ def test_odd_values_deep_inside(body):
 def test_a_good_offer_survives_odd_neighbours(offers, place):
     """What is left out of a list moves nothing else out with it."""
     good = {"offer_id": 7, "bid": 0.5}
-    market = _wire.spot_marketplace(1).parse(
+    market = endpoints.spot_marketplace(1).parse(
         {"market": {"offers": [*offers[:place], good, *offers[place:]]}}
     )
     assert any(o.offer_id == 7 and o.bid == 0.5 for o in market.offers)
 
 
 CALLS = {
-    "wallets": (_wire.wallets(), Wallet),
-    "servers": (_wire.my_servers(), MyServer),
-    "orders": (_wire.my_orders(), Order),
-    "market": (_wire.spot_marketplace(1), SpotMarket),
-    "config": (_wire.server_config("x"), ServerConfig),
+    "wallets": (endpoints.wallets(), Wallet),
+    "servers": (endpoints.my_servers(), MyServer),
+    "orders": (endpoints.my_orders(), Order),
+    "market": (endpoints.spot_marketplace(1), SpotMarket),
+    "config": (endpoints.server_config("x"), ServerConfig),
 }
 
 
@@ -191,4 +191,4 @@ def test_any_bytes_are_an_answer_or_a_clore_api_error(content, status):
     """Whatever stands in front of the service may answer anything."""
     hand = Hand([reply(content, status)])
     with suppress(CloreAPIError):
-        assert isinstance(hand.play(request(_wire.marketplace(), Rules(max_retries=0))), list)
+        assert isinstance(hand.play(request(endpoints.marketplace(), Rules(max_retries=0))), list)

@@ -1,4 +1,4 @@
-"""An Order answers the user's questions whatever shape it came in (api.md, 3)."""
+"""An Order answers the user's questions whatever shape it came in (service.md, 3)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 import shapes
 
-from clore_ai import _wire
+from clore_ai._api import endpoints
 from clore_ai.models import Order
 
 
 def order(record: dict) -> Order:
     before = copy.deepcopy(record)
-    (parsed,) = _wire.my_orders().parse({"orders": [record]})
+    (parsed,) = endpoints.my_orders().parse({"orders": [record]})
     assert record == before  # a model is made of it, not out of it
     return parsed
 

@@ -1,12 +1,12 @@
-"""Server listings, hosted servers, spot markets, wallets: every real shape parses (api.md, 3)."""
+"""Listings, hosted servers, spot markets, wallets: every real shape parses (service.md, 3)."""
 
 from __future__ import annotations
 
 import pytest
 from pydantic import ValidationError
 
-from clore_ai import _wire
-from clore_ai._parse import models
+from clore_ai._api import endpoints
+from clore_ai._api.parse import models
 from clore_ai.models import (
     MarketplaceServer,
     MyServer,
@@ -60,7 +60,7 @@ def test_all_real_records_parse_without_loss(real_servers, caplog):
 
 
 def test_the_real_fleet_is_as_known(real_servers):
-    """api.md's figures: free and rented, GPU counts, prices in coins that are not allowed."""
+    """service.md's figures: free and rented, GPU counts, prices in coins that are not allowed."""
     found = models(MarketplaceServer, real_servers)
     assert sum(s.available for s in found) == 1_583
     counts = [s.gpu_count for s in found]
@@ -132,8 +132,8 @@ def test_odd_values_that_are_real(fields, caplog):
 
 
 def test_an_unconnected_server_has_no_id():
-    """`init_token`, no `id`, no `specs` (api.md, 3); its token is a secret."""
-    (s,) = _wire.my_servers().parse({"servers": [{"name": "new", "init_token": "secret"}]})
+    """`init_token`, no `id`, no `specs` (service.md, 3); its token is a secret."""
+    (s,) = endpoints.my_servers().parse({"servers": [{"name": "new", "init_token": "secret"}]})
     assert (s.id, s.name, s.status, s.gpu_count) == (None, "new", "Disconnected", 0)
     assert s.gpu_model is s.ram_gb is None
     assert s.init_token == "secret"
@@ -242,7 +242,7 @@ def test_spot_offers_by_either_name():
 @pytest.mark.parametrize("balance", [0, None, 0.0419, "0.5"])
 def test_wallet_balances(balance):
     """May be int 0 or null; the deposit address may be missing. Null is None, not 0."""
-    (wallet,) = _wire.wallets().parse({"wallets": [{"name": "bitcoin", "balance": balance}]})
+    (wallet,) = endpoints.wallets().parse({"wallets": [{"name": "bitcoin", "balance": balance}]})
     assert wallet.balance == (None if balance is None else float(balance))
     assert wallet.deposit is None
 
@@ -255,6 +255,8 @@ def test_a_wrong_type_is_an_error_in_the_users_own_hands():
 
 def test_records_that_are_none_are_left_out(caplog):
     """Null among the servers, or one without an id: the rest is what the user gets."""
-    found = _wire.my_orders().parse({"orders": [None, 5, {"id": 1}, {"si": 3}, {"id": "x"}, []]})
+    found = endpoints.my_orders().parse(
+        {"orders": [None, 5, {"id": 1}, {"si": 3}, {"id": "x"}, []]}
+    )
     assert [o.id for o in found] == [1]
     assert len([r for r in caplog.records if "left out" in r.message]) == 2

@@ -6,11 +6,11 @@ import pytest
 from by_hand import WALL, Hand, ok, row
 
 from clore_ai.exceptions import NotFoundError, OrderUnlisted
-from clore_ai.ledger import Intent
 from clore_ai.models import Order
-from clore_ai.rental import ending, look, wait
+from clore_ai.models.records import Intent
 from clore_ai.rental.gone import AGAIN_S, Looks
-from clore_ai.rental.orphans import orphans
+from clore_ai.rental.orders import ending, reconcile, wait
+from clore_ai.rental.orders.orphans import orphans
 from clore_ai.rental.session import Session
 
 
@@ -97,11 +97,11 @@ def test_the_ledger_remembers_the_first_miss() -> None:
     session = Session()
     kept(session, 1, 2)
     hand = Hand(listing((0, [row(1)])))
-    hand.play(look.orders(session, include_completed=True))
+    hand.play(reconcile.orders(session, include_completed=True))
     assert session.ledger.by_order(2).runs  # type: ignore[union-attr]
     another = Session(ledger=session.ledger)
     hand.now = AGAIN_S + 1
-    hand.play(look.orders(another, include_completed=True))
+    hand.play(reconcile.orders(another, include_completed=True))
     found = session.ledger.by_order(2)
     assert found is not None
     assert (found.reason, found.ended_at) == (ending.UNLISTED, WALL)
@@ -141,11 +141,11 @@ def test_rows_that_can_not_be_read_may_be_any_order() -> None:
     kept(session, 1)
     hand = Hand(listing((0, [row(9), {"si": 5}, "odd"])))
     for hand.now in (0, 60):
-        rows = hand.play(look.orders(session, include_completed=True))
+        rows = hand.play(reconcile.orders(session, include_completed=True))
         assert (len(rows), rows.unread, session.unread) == (1, 2, 2)
     assert session.looks.of(1) == "unknown"
-    assert session.trouble == [look.unread(rows)]
-    assert "2 of 3 orders" in look.unread(rows)
+    assert session.trouble == [reconcile.unread(rows)]
+    assert "2 of 3 orders" in reconcile.unread(rows)
 
 
 def test_a_wait_for_ssh_goes_on_over_one_empty_answer() -> None:

@@ -1,0 +1,1 @@
+"""What performs the steps of a flow: HTTP, time, other programs."""

@@ -1,0 +1,191 @@
+"""What the GPUs of orders do, read over one kept SSH connection each: the user's own ssh.
+
+A thread an order reads what a loop there prints; a connection that ends is opened again, at the
+order's next host. What is read lies in a queue until it is asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import subprocess
+import threading
+import time
+from functools import partial
+from typing import IO, TYPE_CHECKING
+
+from clore_ai._ssh import programs
+from clore_ai._ssh.target import ALONE
+from clore_ai._values.text import plain
+from clore_ai.models.records import Gpu, GpuReading
+from clore_ai.rental.watch.orders import Monitor, reading
+from clore_ai.rental.watch.view import READ_EVERY_S, OrdersWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from clore_ai._ssh.target import Target
+
+_QUERY = (
+    "nvidia-smi --query-gpu=index,utilization.gpu,temperature.gpu,memory.used,memory.total "
+    "--format=csv,noheader,nounits"
+)
+# It ends with the connection: what waits for the end of its input then ends the loop.
+_LOOP = (
+    "exec 3<&0; {{ cat <&3; kill $$; }} >/dev/null 2>&1 & "
+    "while :; do {query} || exit $?; echo; sleep {every_s:g}; done"
+)
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+_NOT_HERE = 127
+_LONGEST_LINE, _MOST_GPUS, _SOONEST_S = 1_000, 64, 0.2
+_ENDS_WITHIN_S = 1.0
+
+
+@contextlib.contextmanager
+def watching(
+    order_ids: Sequence[int], every_s: float, for_s: float | None, *, gpus: bool
+) -> Generator[OrdersWatch]:
+    """What `overview.step` needs to watch orders; with `gpus` the connections are open meanwhile.
+
+    Raises:
+        ValueError: a time is not above 0.
+    """
+    if every_s <= 0 or (for_s is not None and for_s <= 0):
+        raise ValueError("every and timeout must be above 0")
+    state = OrdersWatch(Monitor(frozenset(order_ids) or None), every_s, for_s or float("inf"))
+    if not gpus:
+        yield state
+        return
+    feeds = state.readings = Feeds(min(READ_EVERY_S, every_s))
+    try:
+        yield state
+    finally:
+        feeds.close()
+
+
+class Feeds:
+    """The connections; to be closed."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._feeds: dict[int, _Feed] = {}
+        self._out: queue.SimpleQueue[GpuReading] = queue.SimpleQueue()
+
+    def follow(self, order_id: int, targets: Sequence[Target]) -> None:
+        """Keep a connection to this order, at any of its `targets`; none: end it."""
+        known = self._feeds.get(order_id)
+        if known is not None and (not targets or known.targets != tuple(targets)):
+            self._feeds.pop(order_id).stop()
+            known = None
+        if known is None and targets:
+            self._feeds[order_id] = _Feed(order_id, tuple(targets), self._every_s, self._out)
+
+    def only(self, order_ids: Sequence[int]) -> None:
+        """End the connections to all others."""
+        for order_id in set(self._feeds) - set(order_ids):
+            self.follow(order_id, ())
+
+    def reports(self, within_s: float) -> list[GpuReading]:
+        """What came since the last call; waits `within_s` for the first."""
+        found: list[GpuReading] = []
+        with contextlib.suppress(queue.Empty):
+            found.append(self._out.get(block=within_s > 0, timeout=within_s))
+            while True:
+                found.append(self._out.get_nowait())
+        return found
+
+    def close(self) -> None:
+        """End all connections."""
+        for feed in self._feeds.values():
+            feed.end()
+        self.only(())
+
+
+class _Feed:
+    def __init__(
+        self,
+        order_id: int,
+        targets: tuple[Target, ...],
+        every_s: float,
+        out: queue.SimpleQueue[GpuReading],
+    ) -> None:
+        self.targets = targets
+        self._order_id = order_id
+        self._line = _LOOP.format(query=_QUERY, every_s=every_s)
+        self._out = out
+        self._over = threading.Event()
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        self._over.set()
+        with self._lock:
+            if self._process is not None and self._process.poll() is None:
+                programs.kill(self._process.pid)
+
+    def stop(self) -> None:
+        self.end()
+        self._thread.join(2 * _ENDS_WITHIN_S)
+
+    def _run(self) -> None:
+        pause_s, turn = _FIRST_PAUSE_S, 0
+        while not self._over.is_set():
+            target = self.targets[turn % len(self.targets)]
+            read, why = self._connect(target)
+            if self._over.is_set():
+                return
+            pause_s = _FIRST_PAUSE_S if read else min(pause_s * 2, _LONGEST_PAUSE_S)
+            turn += not read
+            self._out.put(GpuReading(self._order_id, time.monotonic(), why=why))
+            self._over.wait(pause_s)
+
+    def _connect(self, target: Target) -> tuple[bool, str]:
+        """Read until the connection ends; was there anything, and why did it end?"""
+        with self._lock:
+            if self._over.is_set():
+                return False, ""
+            try:
+                process = self._process = programs.start(
+                    target.ssh(self._line, *ALONE),
+                    stdin=subprocess.PIPE,  # open as long as this process lives
+                    stderr=subprocess.STDOUT,
+                )
+            except OSError as exc:
+                return False, f"ssh: {exc.strerror}"
+        read, said = False, ""
+        try:
+            read, said = self._read(process)
+            code = process.wait(_ENDS_WITHIN_S) if process.stdout is not None else None
+        except subprocess.TimeoutExpired:
+            return read, "it sends something else than it was asked for"
+        finally:
+            programs.end(process)
+        if code == _NOT_HERE:
+            return read, "there is no nvidia-smi"
+        return read, said or f"ssh ended with {code}"
+
+    def _read(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
+        read, said = False, ""
+        gpus: list[Gpu] = []
+        put_at = 0.0
+        # The machine may write without end: long lines, many, and fast.
+        for raw in iter(partial(_line, process.stdout), b""):
+            line = raw.decode("utf-8", "replace")
+            gpu = reading(line)
+            if gpu is not None:
+                gpus = [*gpus, gpu][:_MOST_GPUS]
+            elif line.strip():
+                said = plain(line)
+            elif gpus:
+                now = time.monotonic()
+                if now - put_at >= _SOONEST_S:
+                    self._out.put(GpuReading(self._order_id, now, tuple(gpus)))
+                    put_at = now
+                read, gpus, said = True, [], ""
+        return read, said
+
+
+def _line(out: IO[bytes] | None) -> bytes:
+    return out.readline(_LONGEST_LINE) if out is not None else b""

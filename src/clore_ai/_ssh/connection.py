@@ -1,0 +1,211 @@
+"""One machine's SSH: a connection that is kept, and the programs that go over it.
+
+The user's own OpenSSH does it, with a control master of ours, which has a process group of its own:
+Ctrl-C on the terminal is not for it. What finds it gone connects by itself. All waits are bounded:
+the machine's owner may answer nothing, or without end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import Done, Exec
+from clore_ai._ssh import programs
+from clore_ai._ssh.copy import listing
+from clore_ai._ssh.copy.failures import last_words
+from clore_ai._ssh.target import KEPT, plain_path
+from clore_ai._state.folder import private_folder
+from clore_ai.exceptions import CloreAPIError
+
+if TYPE_CHECKING:
+    from clore_ai._ssh.target import Target
+
+OPEN_WITHIN_S = 30.0
+_LONGEST_PATH = 80
+"""A socket's path holds 104 characters at most (macOS), and ssh adds 17 while it makes one."""
+_SSH_FAILED = 255
+_POLL_S = 0.01
+_LEFT_S = 1.0
+_MOST_ANSWER = 1 << 20
+_MOST_NOISE = 1 << 22
+_CHUNK = 1 << 20
+
+
+class ConnectionLost(Exception):  # noqa: N818 - what happened
+    """The connection is gone; what was asked for last may have been done.
+
+    `moved`: did something come of it before? `shut`: ssh gave up by itself, at the start.
+    """
+
+    def __init__(self, message: str, *, moved: bool = False, shut: bool = False) -> None:
+        super().__init__(message)
+        self.moved = moved
+        self.shut = shut
+
+
+class SSHConnection:
+    """The connection to one machine. One object a connection: after `Lost` open another.
+
+    Args:
+        target: where it is.
+        home: the state folder, for the socket.
+        forwards: ``-L`` of ssh: ports of this machine that lead there.
+    """
+
+    def __init__(self, target: Target, home: Path, forwards: tuple[str, ...] = ()) -> None:
+        self._home, self._forwards = home, forwards
+        self._target = target
+        self._shared: tuple[str, ...] = ()
+        self._folder: Path | None = None
+        self._master: asyncio.subprocess.Process | None = None
+        self._said = b""
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def up(self) -> bool:
+        """Does the kept connection live, as far as is known?"""
+        return self._master is not None and self._master.returncode is None
+
+    async def open(self) -> None:
+        """Connect.
+
+        Raises:
+            Lost: it can't be reached, or lets us not in, at least not now.
+        """
+        self._folder = _socket_folder(self._home)
+        path = self._folder / "s"
+        self._shared = self._target.sharing(path)
+        forwards = [word for each in self._forwards for word in ("-L", each)]
+        try:
+            self._master = await programs.start_async(
+                self._target.ssh(None, *KEPT, "-o", f"ControlPath={plain_path(path)}", *forwards),
+                stdout=asyncio.subprocess.DEVNULL,
+            )
+        except OSError as exc:
+            self._remove()
+            raise CloreAPIError(f"ssh can't be started: {exc.strerror}.") from exc
+        self._reading = asyncio.ensure_future(self._listen(self._master))
+        deadline = asyncio.get_running_loop().time() + OPEN_WITHIN_S
+        try:
+            # ssh says nothing when it is ready: its socket is looked for.
+            while not path.exists() and self.up and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_S)
+            await self._check(path)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def lives(self) -> bool:
+        """Does the kept connection answer?"""
+        if not self.up:
+            return False
+        done = await programs.run_async(Exec(self.words("true"), b"", OPEN_WITHIN_S))
+        return done.code == 0 and self.up
+
+    async def run(self, script: str, within_s: float = 30.0) -> Done:
+        """Run a script there, given on stdin: no command line of either machine shows it.
+
+        Raises:
+            Lost: the connection is gone, or took longer.
+        """
+        return await self.fed("sh -s", script.encode(), within_s)
+
+    async def fed(self, line: str, stdin: bytes, within_s: float = 30.0) -> Done:
+        """Run a line of the shell there, with `stdin`.
+
+        Raises:
+            Lost: likewise.
+        """
+        step = Exec(self.words(line), stdin, within_s, most=_MOST_ANSWER)
+        done = await programs.run_async(step)
+        if done.flooded:
+            raise ConnectionLost("it sends more than it was asked for")
+        if done.code == _SSH_FAILED or done.code is None:
+            why = f"no answer in {within_s:.0f} s" if done.code is None else "it was cut"
+            raise ConnectionLost(last_words(done.err) or why)
+        return done
+
+    async def start(self, script: str) -> Running:
+        """Start a script there, its output and errors for the caller to read."""
+        mark = listing.new_mark()
+        # A line that a start-up file began on either stream ends here.
+        script = f"printf '\\n%s\\n' {mark}; echo >&2\n{script}"
+        line = f"exec sh -c {shlex.quote(script)}"
+        return Running(await programs.start_async(self.words(line)), mark)
+
+    def words(self, line: str) -> tuple[str, ...]:
+        """The command line that runs a line of the shell there."""
+        return self._target.ssh(line, *self._shared)
+
+    async def close(self) -> None:
+        """Leave; what runs there goes on."""
+        if self._master is not None and self._reading is not None:
+            await programs.end_async(self._master)
+            self._reading.cancel()
+        self._remove()
+
+    def _remove(self) -> None:
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _check(self, path: Path) -> None:
+        if not self.up and self._reading is not None:
+            await asyncio.wait([self._reading], timeout=_LEFT_S)
+            raise ConnectionLost(last_words(self._said) or "ssh ended", shut=True)
+        if not path.exists():  # noqa: ASYNC240 - in memory
+            raise ConnectionLost(f"no answer in {OPEN_WITHIN_S:.0f} s")
+
+    async def _listen(self, master: asyncio.subprocess.Process) -> None:
+        if master.stderr is not None:
+            while piece := await master.stderr.read(4096):
+                self._said = (self._said + piece)[-4096:]
+
+
+class Running:
+    """A script that runs there, and what it writes, without what a shell prints when it starts."""
+
+    def __init__(self, process: asyncio.subprocess.Process, mark: str) -> None:
+        self.errors = process.stderr
+        self._process, self._mark = process, mark
+        self._begun = False
+
+    async def read(self) -> bytes:
+        """The next piece of its output; empty at its end.
+
+        Raises:
+            Lost: it writes something else.
+        """
+        if self._process.stdout is None:
+            return b""
+        head = b""
+        while not self._begun:
+            piece = await self._process.stdout.read(_CHUNK)
+            head += piece
+            rest = listing.after(self._mark, head)
+            if rest is None and (not piece or len(head) > _MOST_NOISE):
+                if piece:
+                    raise ConnectionLost("it sends something else than it was asked for")
+                return b""
+            self._begun = rest is not None
+            if rest:
+                return rest
+        return await self._process.stdout.read(_CHUNK)
+
+    async def end(self) -> None:
+        """End it here; what it has started there may go on."""
+        await programs.end_async(self._process)
+
+
+def _socket_folder(home: Path) -> Path:
+    """A folder for one socket, only the user's; in the state folder where its path is short."""
+    if len(str(home)) + len("/line/12345678/s") <= _LONGEST_PATH:
+        with contextlib.suppress(OSError):
+            place = private_folder(private_folder(home) / "line")
+            return Path(tempfile.mkdtemp(prefix="", dir=place))
+    return Path(tempfile.mkdtemp(prefix="clore-"))

@@ -1,0 +1,1 @@
+"""Files to a machine and from it, over an open connection."""

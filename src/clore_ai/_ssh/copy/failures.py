@@ -1,0 +1,61 @@
+"""Why files could not be copied, from how a program ended."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from clore_ai._ssh.copy.pulled import SSH_FAILED
+from clore_ai._values.text import plain
+
+if TYPE_CHECKING:
+    from clore_ai._api.steps import Done
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class CopyFailedError(Exception):
+    """Files could not be copied; the message says why, in a clause."""
+
+
+class CutError(CopyFailedError):
+    """The connection did not hold: another try may do. `moved`: did some files come before?"""
+
+    def __init__(self, message: str, *, moved: bool = False) -> None:
+        super().__init__(message)
+        self.moved = moved
+
+
+class FullError(CopyFailedError):
+    """A disk is full. `there`: the machine's, not this one's."""
+
+    def __init__(self, message: str, *, there: bool) -> None:
+        super().__init__(message)
+        self.there = there
+
+
+def not_here(exc: OSError) -> CopyFailedError:
+    if exc.errno in _NO_ROOM:
+        return FullError("the disk is full here", there=False)
+    return CopyFailedError(f"it can't be written here: {exc.strerror or exc}")
+
+
+def cut(done: Done) -> CutError:
+    if done.code is None:
+        return CutError("the machine does not answer")
+    return CutError(plain(done.err) or "the connection was cut")
+
+
+def failed(done: Done) -> CopyFailedError:
+    """Why there is no answer to go by."""
+    if done.flooded:
+        return CopyFailedError("the machine answers with more than it was asked for")
+    if done.code in (None, SSH_FAILED):
+        return cut(done)
+    return CopyFailedError(last_words(done.err) or f"a shell there ended with {done.code}")
+
+
+def last_words(said: bytes) -> str:
+    """The last line that says something, fit to print."""
+    lines = [plain(line) for line in said[-4096:].splitlines()]
+    return next((line for line in reversed(lines) if line), "")

@@ -1,0 +1,68 @@
+"""Performs the steps that copy: a path of a rented machine to here, or one of here to there."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shlex
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import Fetch, Put
+from clore_ai._ssh.copy.failures import CopyFailedError
+from clore_ai._ssh.copy.fetch import fetch_path
+from clore_ai._ssh.copy.put import put
+from clore_ai._values import sizes
+from clore_ai._values.text import plain
+from clore_ai.exceptions import TransportError
+
+if TYPE_CHECKING:
+    from clore_ai._ssh.copy.pulled import Stopped
+
+
+def perform(step: Fetch | Put, stopped: Stopped = lambda: False) -> dict[str, str]:
+    """Do what a step says; why some of it was not taken, by name.
+
+    Raises:
+        TransportError: it did not arrive whole.
+    """
+    try:
+        if isinstance(step, Put):
+            _put_path(step, stopped)
+            return {}
+        found = fetch_path(step.ssh, step.remote, step.goal, most=step.most, stopped=stopped)
+    except FileNotFoundError as exc:
+        raise TransportError(f"{plain(step.remote)} is not on the machine.") from exc
+    except CopyFailedError as exc:
+        what = (
+            f"{plain(step.remote)} did not arrive here"
+            if isinstance(step, Fetch)
+            else f"{step.local} did not arrive on the machine"
+        )
+        raise TransportError(f"{what}: {exc}.", maybe_acted=True) from exc
+    if found.over is not None:
+        files, size = found.over
+        raise TransportError(
+            f"{plain(step.remote)} did not arrive here whole: it holds {files:,} file"
+            f"{'' if files == 1 else 's'}, {sizes.in_words(size)}, and "
+            f"{sizes.in_words(step.most)} are allowed (max_bytes)."
+        )
+    if found.unread:
+        raise TransportError(f"{found.unread[0]} can't be read on the machine; the rest is here.")
+    return found.refused
+
+
+def _put_path(step: Put, stopped: Stopped) -> None:
+    """A folder's content into the folder there; a file as the file there."""
+    remote = step.remote if step.remote.startswith("/") else f"./{step.remote}"
+    if not step.local.is_dir():
+        place, name = posixpath.split(remote)
+        pair = (os.fsencode(step.local.name), os.fsencode(name or step.local.name))
+        put(step.ssh, shlex.quote(place), step.local.parent, [pair], stopped=stopped, links=False)
+        return
+    base = os.fsencode(step.local)
+    names = [
+        os.path.relpath(os.path.join(where, name), base)  # noqa: PTH118 - names as bytes
+        for where, folders, files in os.walk(base)
+        for name in (*files, *folders)
+    ]
+    put(step.ssh, shlex.quote(remote), step.local, [(n, n) for n in names], stopped=stopped)

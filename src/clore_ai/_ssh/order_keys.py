@@ -1,0 +1,280 @@
+"""How to get into an order: its host key and the key that opens it, in the state folder.
+
+The user's own OpenSSH does the rest; `_ssh.target` says how it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+from urllib.parse import urlsplit
+
+from clore_ai._ssh.key_pairs import bare, is_public
+from clore_ai._ssh.target import USER, Target, options, unkept
+from clore_ai._state.folder import private_folder, read_private, unwritable, write_private
+from clore_ai._state.lock import FileLock
+from clore_ai.exceptions import ConfigError, InvalidInputError
+
+if TYPE_CHECKING:
+    from clore_ai.models import Order
+
+_SSH_PORT = 22
+
+
+class Access:
+    """What is kept of the orders of one marketplace; ids of two marketplaces never meet.
+
+    Args:
+        home: the state folder; made when something is kept.
+        base_url: of the marketplace; `place` is its name in files.
+        ssh_options: the user's own, for all connections.
+    """
+
+    def __init__(self, home: Path, base_url: str, ssh_options: tuple[str, ...] = ()) -> None:
+        self.home, self._ssh_options = home, ssh_options
+        address = urlsplit(base_url)
+        self.place = re.sub(r"[^\w.-]", "_", address.netloc)
+        self.host = address.hostname or ""
+        self._made: dict[int, str] = {}
+        """The public keys of orders of which no files are kept, as long as the client lasts."""
+
+    def folder(self, order_id: int) -> Path:
+        """Where the files of one order are."""
+        return self.home / "orders" / self.place / str(order_id)
+
+    def remember(self, order: Order, identity: Path | None, public: str | None = None) -> None:
+        """Begin a new order's folder, with the key that opens it.
+
+        Args:
+            order: a new one.
+            identity: the private key's file, if it is known.
+            public: the public key that the machine got. Its private key is looked for in the
+                user's ``~/.ssh`` and, when it is used, in the user's agent.
+
+        Raises:
+            OSError: the state folder can't be written.
+        """
+        folder = self.folder(order.id)
+        shutil.rmtree(folder, ignore_errors=True)  # an id that a local marketplace gave out before
+        for part in (*reversed(folder.relative_to(self.home).parents), folder):
+            private_folder(self.home / part)
+        write_private(folder / "created", f"{order.ct or ''}\n")
+        if identity is None and public is not None:
+            write_private(folder / "key.pub", f"{public.strip()}\n")
+            identity = in_ssh_folder(public)
+        if identity is not None:
+            write_private(folder / "identity", f"{identity}\n")
+
+    def note(self, order: Order, public: str) -> None:
+        """Which public key opens a new order, where no files are kept."""
+        self._made[order.id] = public
+
+    def known(self, order: Order) -> bool:
+        """Is this order's folder there, and not that of an earlier order with the same id?"""
+        try:
+            created = read_private(self.folder(order.id) / "created").decode().strip()
+            return not created or order.ct is None or float(created) == order.ct
+        except (OSError, ValueError):  # there is none, or it is damaged
+            return False
+
+    def forget(self, order_id: int) -> None:
+        """Remove an ended order's files."""
+        shutil.rmtree(self.folder(order_id), ignore_errors=True)
+
+    def identity(self, order_id: int) -> Path | None:
+        """The key that opens an order, if it was rented from here with one.
+
+        A private key, or a public one whose private key the user's agent may hold.
+        """
+        folder = self.folder(order_id)
+        try:
+            private = Path(read_private(folder / "identity").decode().strip())
+            if private.is_file():
+                return private
+        except (OSError, ValueError):
+            pass
+        public = folder / "key.pub"
+        with suppress(OSError):  # closed to us
+            return public if public.is_file() else None
+        return None
+
+    @property
+    def jumps(self) -> bool:
+        """Does the user's `ssh_options` lead through another host?
+
+        Then ssh alone can tell whether a machine answers: from here it may be out of reach.
+        """
+        names = (word.partition("=")[::2] for word in self._ssh_options[1::2])
+        return any(
+            name.strip().lower() in ("proxyjump", "proxycommand") and value.strip() != "none"
+            for name, value in names
+        )
+
+    def sample(self, identity: Path | None) -> Target:
+        """As `target`, of no order yet: for `ssh -G`, which connects to nobody."""
+        words = options(Path(os.devnull), identity, self._ssh_options)
+        return Target(0, "host", _SSH_PORT, words)
+
+    def target(
+        self,
+        order: Order,
+        host: str | None = None,
+        user: str = USER,
+        tell: Callable[[str], object] = lambda _said: None,
+    ) -> Target:
+        """How to get in, at `host` or the first that the service names.
+
+        Hosts and ports are used again by other renters' containers, so an order's host key is
+        kept with the order, never in the user's known_hosts. Where that can't be written, it is
+        kept nowhere, and `tell` is told so.
+
+        Raises:
+            InvalidInputError: the order has no SSH address (yet).
+        """
+        host = host or order.ssh_host
+        if host is None or order.ssh_port is None:
+            raise InvalidInputError(f"Order {order.id} has no SSH address (yet).", 2)
+        folder = self.folder(order.id)
+        known_hosts = folder / "known_hosts"
+        if not self.known(order):
+            try:
+                self.remember(order, None)
+            except OSError as exc:
+                tell(f"The host key can't be kept in {folder}: {exc.strerror}.")
+                known_hosts = Path(os.devnull)
+        return Target(order.id, host, order.ssh_port, self._options(order, known_hosts), user)
+
+    def line(self, order: Order) -> str | None:
+        """A line for a shell that opens one on the machine; nothing is written for it.
+
+        None while the order has no SSH address.
+        """
+        if order.ssh_host is None or order.ssh_port is None:
+            return None
+        if self.known(order):
+            words = self._options(order, self.folder(order.id) / "known_hosts")
+        else:
+            public = self._made.get(order.id)
+            identity = None if public is None else in_ssh_folder(public)
+            words = unkept(identity, self._ssh_options)
+        address = (f"{USER}@{order.ssh_host}", "-p", str(order.ssh_port))
+        return shlex.join(("ssh", *address, *words))
+
+    def _options(self, order: Order, known_hosts: Path) -> tuple[str, ...]:
+        identity = self.identity(order.id)
+        if identity is None and has_own_key(self.home):
+            # Rented with a password, elsewhere, or by a `deploy` that was interrupted: it may fit.
+            identity = own_key_file(self.home)
+        return options(known_hosts, identity, self._ssh_options)
+
+
+def in_ssh_folder(public: str) -> Path | None:
+    """The private key in the user's ``~/.ssh`` that this public key belongs to."""
+    wanted = bare(public)
+    try:
+        for file in sorted(Path.home().joinpath(".ssh").glob("*.pub")):
+            if bare(file.read_text("utf-8", "replace")) == wanted:
+                private = file.with_suffix("")
+                return private if private.is_file() else None
+    except (OSError, RuntimeError):  # no home folder, or it is closed
+        pass
+    return None
+
+
+def own_key_file(home: Path) -> Path:
+    """Where the private key that orders get when none is named is, or will be."""
+    return home / "ssh" / "id_ed25519"
+
+
+def has_own_key(home: Path) -> bool:
+    """Is it there, and can it be seen?"""
+    try:
+        return own_key_file(home).is_file()
+    except OSError:  # the state folder is closed to this user
+        return False
+
+
+def own_key(home: Path) -> tuple[str, Path]:
+    """The public key and the private key's file that orders get when none is named.
+
+    Made once, with `ssh-keygen`, in the state folder.
+
+    Raises:
+        InvalidInputError: there is no ssh-keygen here, or it failed.
+        ConfigError: the state folder can't be written, or the public key is damaged.
+    """
+    path = own_key_file(home)
+    public = path.with_suffix(".pub")
+    try:
+        if not _is_whole(path):
+            private_folder(home)
+            private_folder(path.parent)
+            # Of two first commands at once, the second takes the key that the first has made.
+            with FileLock(path.with_suffix(".lock")).held():
+                if not _is_whole(path):
+                    _make_key(path)
+        text = public.read_text("utf-8", "replace").strip()
+    except OSError as exc:
+        raise ConfigError(unwritable(home, exc)) from exc
+    if not is_public(text):
+        raise ConfigError(
+            f"{public} is damaged; nothing was rented. Write it anew: "
+            f"ssh-keygen -y -f {path} > {public}"
+        )
+    return text, path
+
+
+def _is_whole(path: Path) -> bool:
+    return path.with_suffix(".pub").is_file() and path.is_file()
+
+
+def _make_key(path: Path) -> None:
+    """Make it beside its place: who finds the public key finds both, and both whole."""
+    public = path.with_suffix(".pub")
+    new, new_public = path.with_suffix(".new"), path.with_suffix(".new.pub")
+    for file in (public, new, new_public):
+        file.unlink(missing_ok=True)
+    try:
+        subprocess.run(  # noqa: S603 - fixed arguments
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "clore", "-f", str(new)],  # noqa: S607 - the user's own
+            check=True,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+        )
+    except FileNotFoundError as exc:
+        raise InvalidInputError(
+            "There is no ssh-keygen here to make a key with. Install openssh-client, "
+            "or give --ssh-password or --ssh-key-file.",
+            2,
+        ) from exc
+    except subprocess.CalledProcessError as exc:
+        said = " ".join(exc.stderr.decode("utf-8", "replace").split())
+        raise InvalidInputError(
+            f"ssh-keygen could not make {path} ({said}); give --ssh-key-file or --ssh-password.",
+            2,
+        ) from exc
+    new.replace(path)
+    new_public.replace(public)
+
+
+def key_file(path: Path) -> tuple[str, Path | None]:
+    """A public key and its private file, from the path of either.
+
+    Raises:
+        InvalidInputError: it is no public key, and there is none beside it.
+    """
+    public = path if path.suffix == ".pub" else Path(f"{path}.pub")
+    try:
+        text = public.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidInputError(
+            f"No public key at {public}; give the file whose name ends in .pub.", 2
+        ) from exc
+    private = public.with_suffix("")
+    return text, private.absolute() if private.is_file() else None

@@ -1,0 +1,298 @@
+"""Runs programs of this machine within bounds: ssh above all, whose other end is a stranger's.
+
+Each has a process group of its own, so that Ctrl-C on the terminal is ours to handle, and ends
+with all that it started. How long it may take and how much it may write is bounded, and so is its
+end: a pipe that somebody else keeps open (a control master, a ProxyCommand) is not waited for. It
+doesn't outlive this process, not even after ``kill -9`` (on Linux).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+from clore_ai._api.steps import Done
+from clore_ai._interrupts import deferred, waiting
+
+if TYPE_CHECKING:
+    from clore_ai._api.steps import Exec
+
+T = TypeVar("T")
+
+_NOT_HERE = 127
+_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
+_PIPE = subprocess.PIPE
+_CHUNK = 1 << 16
+_POLL_S = 0.1
+_LEFT_S = 1.0
+"""How long a program may take to end, and its pipes to close, once it was killed."""
+_ERRORS_KEPT = 1 << 16
+
+
+def start(
+    words: tuple[str, ...],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = _PIPE,
+    stderr: int = _PIPE,
+    folder: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program for the caller to talk with, and to `end`.
+
+    Raises:
+        OSError: it can't be run.
+    """
+    return subprocess.Popen(  # noqa: S603 - our own words, no shell
+        leashed(words),
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=folder,
+        start_new_session=True,
+    )
+
+
+def leashed(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The same program, which the kernel ends when the thread that started it does.
+
+    Where `setpriv` can't ask for that (macOS, old util-linux) the words stay as they are.
+
+    Raises:
+        FileNotFoundError: there is no such program.
+    """
+    if shutil.which(words[0]) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), words[0])
+    return (*_leash(), *words)
+
+
+@lru_cache(maxsize=1)
+def _leash() -> tuple[str, ...]:
+    words = ("setpriv", "--pdeathsig", "KILL", "--")
+    try:
+        tried = subprocess.run((*words, "true"), check=False, capture_output=True, timeout=_LEFT_S)  # noqa: S603 - fixed words
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return () if tried.returncode else words
+
+
+def end(process: subprocess.Popen[bytes], how: int = _KILL) -> None:
+    """End a program with all that it started, and leave its pipes, within about a second."""
+    kill(process.pid, how)
+    leave(process)
+    try:
+        process.wait(_LEFT_S)
+    except subprocess.TimeoutExpired:
+        kill(process.pid)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LEFT_S)
+
+
+def leave(process: subprocess.Popen[bytes]) -> None:
+    """Close its pipes here."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
+def kill(group: int, how: int = _KILL) -> None:
+    """Send a signal to a process group; one that is gone is left alone."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, how)
+
+
+@deferred()  # a program that is half started could not be found to be ended
+def run(step: Exec, stopped: Callable[[], bool] = lambda: False) -> Done:
+    """Run it in the calling thread; it is ended early once `stopped` says so."""
+    try:
+        process = start(step.words, stdin=_PIPE, folder=step.folder)
+    except OSError as exc:
+        said = f"{step.words[0]}: {exc.strerror}".encode()
+        return Done(_NOT_HERE, b"", said, errno=exc.errno)
+    talk = _Talk(process, step)
+    try:
+        with waiting():
+            code = talk.through(stopped)
+    finally:
+        if talk.over:
+            leave(process)
+        else:
+            end(process)
+    return Done(code, bytes(talk.out), bytes(talk.err), talk.flooded)
+
+
+async def start_async(
+    words: tuple[str, ...],
+    *,
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = _PIPE,
+    stderr: int = _PIPE,
+) -> asyncio.subprocess.Process:
+    """As `start`, for the event loop's streams; to be ended by `end_async`."""
+    # Shielded: cancelled in the midst of it, asyncio would end the program alone, and wait for
+    # what that has started.
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *leashed(words),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            limit=1 << 20,
+        )
+    )
+    try:
+        process = await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            await end_async(await starting)
+        raise
+    return process
+
+
+async def end_async(process: asyncio.subprocess.Process) -> None:
+    """End a program with all that it started, and leave its pipes, within about two seconds."""
+    # asyncio reports an end only when nobody holds the pipes any more.
+    over = asyncio.ensure_future(process.wait())
+    for how in (signal.SIGTERM, _KILL):
+        if not over.done():
+            kill(process.pid, how)
+            await asyncio.wait({over}, timeout=_LEFT_S)
+    over.cancel()
+    # Else its pipes stay open for as long as that somebody does; there is no public way.
+    transport: asyncio.SubprocessTransport = vars(process)["_transport"]
+    transport.close()
+
+
+async def run_async(step: Exec) -> Done:
+    """Run it beside the event loop's other tasks."""
+    return await in_thread(lambda stopped: run(step, stopped))
+
+
+async def in_thread(work: Callable[[Callable[[], bool]], T]) -> T:
+    """The result of blocking work in a thread of its own.
+
+    Cancelled, `work` sees it by the function that it is given, and has a few seconds to leave.
+    """
+    stop = threading.Event()
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def settle(result: Any, failure: BaseException | None) -> None:  # noqa: ANN401 - a `T`
+        if done.cancelled():
+            return
+        if failure is None:
+            done.set_result(result)
+        else:
+            done.set_exception(failure)
+
+    def body() -> None:
+        result, failure = None, None
+        try:
+            result = work(stop.is_set)
+        except BaseException as exc:  # noqa: BLE001 - for whoever awaits it
+            failure = exc
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, failure)
+
+    threading.Thread(target=body, daemon=True).start()
+    try:
+        result: T = await asyncio.shield(done)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait({done}, timeout=3 * _LEFT_S)
+        if done.done() and not done.cancelled():
+            done.exception()  # seen
+        raise
+    else:
+        return result
+
+
+class _Talk:
+    """Feeds a program its input and reads what it writes."""
+
+    def __init__(self, process: subprocess.Popen[bytes], step: Exec) -> None:
+        self._process, self._most = process, step.most
+        self._pieces = iter((step.stdin,) if isinstance(step.stdin, bytes) else step.stdin)
+        self._left = memoryview(b"")
+        self._until = time.monotonic() + step.within_s
+        self._silent_s, self._moved_at = step.silent_s, time.monotonic()
+        self.out, self.err = bytearray(), bytearray()
+        self.flooded = False
+        self.over = False
+        """Did it end by itself and leave its pipes?"""
+
+    def through(self, stopped: Callable[[], bool]) -> int | None:
+        """Its exit code; None when it did not end in time, or wrote too much."""
+        process, ended_at = self._process, 0.0
+        with selectors.DefaultSelector() as pipes:
+            for pipe, what in (
+                (process.stdin, selectors.EVENT_WRITE),
+                (process.stdout, selectors.EVENT_READ),
+                (process.stderr, selectors.EVENT_READ),
+            ):
+                if pipe is not None:
+                    os.set_blocking(pipe.fileno(), False)
+                    pipes.register(pipe, what)
+            while process.stdout in (files := _files(pipes)) or process.stderr in files:
+                now = time.monotonic()
+                end_at = min(self._until, self._moved_at + self._silent_s)
+                if stopped() or self.flooded or now >= end_at:
+                    return None
+                ready = pipes.select(min(_POLL_S, end_at - now))
+                for key, _ in ready:
+                    if not self._moved(key):
+                        pipes.unregister(key.fileobj)
+                        key.fileobj.close()  # type: ignore[union-attr]
+                if not ready and process.poll() is not None:
+                    ended_at = ended_at or now
+                    if now - ended_at > _LEFT_S:
+                        return process.returncode  # somebody else holds its pipes
+        while not (stopped() or self.flooded) and (left := self._until - time.monotonic()) > 0:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(min(_POLL_S, left))
+                self.over = True
+                return process.returncode
+        return None
+
+    def _moved(self, key: selectors.SelectorKey) -> bool:
+        """Move some bytes; False when the pipe has come to its end."""
+        try:
+            if key.events & selectors.EVENT_WRITE:
+                while not self._left:
+                    piece = next(self._pieces, None)
+                    if piece is None:
+                        return False
+                    self._left = memoryview(piece)
+                self._left = self._left[os.write(key.fd, self._left[:_CHUNK]) :]
+                self._moved_at = time.monotonic()
+                return True
+            piece = os.read(key.fd, _CHUNK)
+            self._moved_at = time.monotonic()
+        except BlockingIOError:
+            return True
+        except OSError:  # it doesn't read its input
+            return False
+        if key.fileobj is self._process.stderr:
+            self.err += piece
+            del self.err[:-_ERRORS_KEPT]
+        else:
+            self.out += piece
+            self.flooded = len(self.out) > self._most
+            if self.flooded:
+                self.out.clear()
+        return bool(piece)
+
+
+def _files(pipes: selectors.BaseSelector) -> list[Any]:
+    return [key.fileobj for key in (pipes.get_map() or {}).values()]

@@ -1,0 +1,120 @@
+"""A local port that leads to a port of a rented machine, as long as a block lasts. By ssh -L."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+from clore_ai._ssh import programs
+from clore_ai._ssh.target import FORWARDING
+from clore_ai._values.text import plain
+from clore_ai.exceptions import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Generator
+
+    from clore_ai._ssh.target import Target
+
+_UP_S = 20.0
+_PAUSE_S = 0.05
+_TRIES = 3
+"""Somebody else may take the free port in the instant before ssh does."""
+
+
+@contextlib.contextmanager
+def forward(target: Target, remote: int, local: int | None = None) -> Generator[int]:
+    """The local port; see `Rental.forward`."""
+    for left in reversed(range(_TRIES)):
+        tunnel = _Tunnel(target, remote, local)
+        try:
+            while not tunnel.settled():
+                time.sleep(_PAUSE_S)
+            if tunnel.is_up(last=local is not None or not left):
+                yield tunnel.port
+                return
+        finally:
+            tunnel.end()
+
+
+@contextlib.asynccontextmanager
+async def forward_async(
+    target: Target, remote: int, local: int | None = None
+) -> AsyncGenerator[int]:
+    """The local port; see `AsyncRental.forward`."""
+    for left in reversed(range(_TRIES)):
+        tunnel = _Tunnel(target, remote, local)
+        try:
+            while not tunnel.settled():  # noqa: ASYNC110 - another program's port tells no event
+                await asyncio.sleep(_PAUSE_S)
+            if tunnel.is_up(last=local is not None or not left):
+                yield tunnel.port
+                return
+        finally:
+            tunnel.end()
+
+
+class _Tunnel:
+    """One ssh that forwards one port."""
+
+    def __init__(self, target: Target, remote: int, local: int | None) -> None:
+        self._what = f"port {remote} of order {target.order_id}"
+        try:
+            self.port = _free_port(local or 0)
+        except (OSError, OverflowError) as exc:
+            raise TransportError(
+                f"There is no way to {self._what}: port {local} here is taken, or none."
+            ) from exc
+        forward = ("-L", f"127.0.0.1:{self.port}:127.0.0.1:{remote}")
+        self._until = time.monotonic() + _UP_S
+        try:
+            self._process = programs.start(
+                target.ssh(None, *FORWARDING, *forward), stdout=subprocess.DEVNULL
+            )
+        except OSError as exc:
+            raise TransportError(
+                f"ssh can't be run ({exc.strerror}) to reach {self._what}."
+            ) from exc
+        self._up = False
+
+    def settled(self) -> bool:
+        """Is it up, or surely not?"""
+        if self._process.poll() is not None or time.monotonic() > self._until:
+            return True
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            self._up = self._process.poll() is None
+        return self._up
+
+    def is_up(self, *, last: bool) -> bool:
+        """Whether it is; where it is not and there is no other try left, that is raised."""
+        if self._up or not last:
+            return self._up
+        why = plain(self._said()) or "no answer in time"
+        raise TransportError(f"There is no way to {self._what}: {why}")
+
+    def end(self) -> None:
+        """End it, and all that it started."""
+        programs.end(self._process, signal.SIGTERM)
+
+    def _said(self) -> bytes:
+        """What it wrote so far."""
+        pipe = self._process.stderr
+        if pipe is None:  # pragma: no cover - it was asked for
+            return b""
+        os.set_blocking(pipe.fileno(), False)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(pipe.fileno(), 4096)
+        return b""
+
+
+def _free_port(wanted: int) -> int:
+    """`wanted`, or any of those that are free for 0; it may be taken the next instant."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", wanted))
+        port: int = sock.getsockname()[1]
+        return port

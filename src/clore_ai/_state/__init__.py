@@ -1,0 +1,1 @@
+"""What is kept on this machine: the ledger, host records, bids, turns, the market as last read."""

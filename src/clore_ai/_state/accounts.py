@@ -1,0 +1,207 @@
+"""Which account of the ledger each key opens: the ledger belongs to the account, not to the key.
+
+A key that is new begins an account of its own. That it opens one that is there already takes
+evidence which the service gave to the new key: an order or a deposit address that the ledger has
+of that account, of the same marketplace. Then the two are joined, for good. It may do no network
+I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection
+
+    from clore_ai._state.database import Database
+
+STEP = """
+    CREATE TABLE keys (key TEXT PRIMARY KEY, account TEXT NOT NULL, place TEXT, ending TEXT);
+    INSERT INTO keys SELECT account, account, NULL, NULL FROM (
+        SELECT account FROM intents UNION SELECT account FROM balances
+        UNION SELECT account FROM budgets);
+    CREATE TABLE deposits (
+        account TEXT NOT NULL, address TEXT NOT NULL, PRIMARY KEY (account, address))
+    """
+"""What the ledger's tables get for it. Of keys from before, the marketplace is not known."""
+
+
+def place_of(base_url: str) -> str:
+    """A marketplace's name, without what a URL may hold of a password."""
+    found = urlsplit(base_url)
+    return f"{found.scheme}://{found.netloc.rpartition('@')[2]}{found.path.rstrip('/')}"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An order as the service lists it for the key in use."""
+
+    order_id: int
+    started_at: float | None
+    """Unix seconds; without it the order proves nothing, as a reset marketplace reuses ids."""
+    server_id: int | None
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What was found to be the same account."""
+
+    ending: str | None
+    """How the other key ends; None where that is not known."""
+    order_id: int | None
+    """The order that shows it; None where it is a deposit address."""
+    orders: int
+    budgets: int
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another account of this ledger."""
+
+    account: str
+    ending: str | None
+    place: str | None
+    """None where it was noted by an earlier version."""
+
+
+class Keys:
+    """The key in use, and the account that it opens as far as is known.
+
+    Every method that takes a connection works inside of its transaction, so that an account that
+    another process has joined meanwhile is never missed.
+    """
+
+    def __init__(self, database: Database, key: str, place: str = "", ending: str = "") -> None:
+        self._database = database
+        self.key, self.place, self.ending = key, place, ending
+
+    def account(self, db: sqlite3.Connection) -> str:
+        """The account's name: that of the first key which opened it."""
+        row = db.execute("SELECT account FROM keys WHERE key = ?", (self.key,)).fetchone()
+        return self.key if row is None else str(row["account"])
+
+    def enter(self, db: sqlite3.Connection) -> str:
+        """As `account`, of a key that is noted from now on."""
+        db.execute(
+            "INSERT INTO keys VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+            "place = coalesce(place, excluded.place), ending = coalesce(ending, excluded.ending)",
+            (self.key, self.key, self.place or None, self.ending or None),
+        )
+        return self.account(db)
+
+    def names(self) -> frozenset[str]:
+        """All keys of the account, by their names."""
+        with self._database.transaction(write=False) as db:
+            rows = db.execute("SELECT key FROM keys WHERE account = ?", (self.account(db),))
+            return frozenset([self.key, *(str(row["key"]) for row in rows)])
+
+    def others(self, db: sqlite3.Connection, *, anywhere: bool = False) -> list[Other]:
+        """The other accounts that this key might open; with `anywhere` of all marketplaces."""
+        rows = db.execute(
+            "SELECT account, max(ending) AS ending, max(place) AS place FROM keys "
+            "WHERE account != ? GROUP BY account ORDER BY min(rowid)",
+            (self.account(db),),
+        )
+        found = [Other(row["account"], row["ending"], row["place"]) for row in rows]
+        return [o for o in found if anywhere or o.place in (None, self.place)]
+
+    def is_new(self) -> bool:
+        """Is this the first use of this key, where it might open an account that is there?"""
+        with self._database.transaction(write=False) as db:
+            known = db.execute("SELECT 1 FROM keys WHERE key = ?", (self.key,)).fetchone()
+            return known is None and bool(self.others(db))
+
+    def join(
+        self, listed: Collection[Listed] = (), addresses: Collection[str] = ()
+    ) -> list[Joined]:
+        """Join what the evidence shows to be this account; what was joined just now.
+
+        `listed`, `addresses`: orders and deposit addresses as the service named them to this key.
+        """
+        with self._database.transaction(write=False) as db:
+            if not any(self._shown(db, o, listed, addresses) for o in self.others(db)):
+                return []
+        joined: list[Joined] = []
+        with self._database.transaction() as db:
+            for other in self.others(db):
+                shown = self._shown(db, other, listed, addresses)
+                if shown:
+                    joined.append(self._join(db, other, shown[0]))
+        return joined
+
+    def has_deposits(self) -> bool:
+        """Is a deposit address of the account known?"""
+        with self._database.transaction(write=False) as db:
+            found = db.execute("SELECT 1 FROM deposits WHERE account = ?", (self.account(db),))
+            return found.fetchone() is not None
+
+    def _shown(
+        self,
+        db: sqlite3.Connection,
+        other: Other,
+        listed: Collection[Listed],
+        addresses: Collection[str],
+    ) -> list[int | None]:
+        """The orders that show it to be the same account; one None of a deposit address."""
+        found: list[int | None] = []
+        if listed:
+            wanted = {each.order_id: each for each in listed}
+            rows = db.execute(
+                "SELECT order_id, started_at, server_id FROM intents "
+                "WHERE account = ? AND order_id IS NOT NULL AND started_at IS NOT NULL",
+                (other.account,),
+            )
+            found += [
+                row["order_id"]
+                for row in rows
+                if wanted.get(row["order_id"])
+                == Listed(row["order_id"], row["started_at"], row["server_id"])
+            ]
+        if addresses and not found:
+            kept = db.execute("SELECT address FROM deposits WHERE account = ?", (other.account,))
+            found += [None] * (not {row["address"] for row in kept}.isdisjoint(addresses))
+        return found
+
+    def _join(self, db: sqlite3.Connection, other: Other, order_id: int | None) -> Joined:
+        """Move what is under this key to the account that was there before."""
+        mine, kept = self.enter(db), other.account
+
+        def count(rows: str) -> int:
+            found = db.execute(f"SELECT count(*) FROM {rows} account = ?", (kept,))  # noqa: S608 - our own names
+            return int(found.fetchone()[0])
+
+        orders, budgets = count("intents WHERE state = 'created' AND"), count("budgets WHERE")
+        joined = Joined(other.ending, order_id, orders, budgets)
+        for statement in _MOVES:
+            db.execute(statement, {"mine": mine, "kept": kept})
+        return joined
+
+
+_SAME = "FROM intents m WHERE m.account = :mine AND m.order_id = intents.order_id"
+_MOVES = (
+    # An order that was taken in again under the new key: what was last agreed of its end counts.
+    f"""UPDATE intents SET
+        lease_s = (SELECT coalesce(m.lease_s, intents.lease_s) {_SAME}),
+        ends_at = (SELECT coalesce(m.ends_at, intents.ends_at) {_SAME}),
+        max_cost_usd = (SELECT coalesce(m.max_cost_usd, intents.max_cost_usd) {_SAME})
+        WHERE account = :kept AND EXISTS (SELECT 1 {_SAME})""",  # noqa: S608 - our own words
+    """DELETE FROM intents WHERE account = :mine AND order_id IN (
+        SELECT order_id FROM intents WHERE account = :kept AND order_id IS NOT NULL)""",
+    # A ref means the order that was last rented under it.
+    """UPDATE intents SET client_ref = NULL WHERE account = :kept AND client_ref IN (
+        SELECT client_ref FROM intents
+        WHERE account = :mine AND state != 'refused' AND client_ref IS NOT NULL)""",
+    "UPDATE intents SET account = :kept WHERE account = :mine",
+    "UPDATE balances SET account = :kept WHERE account = :mine",
+    # Of two budgets the smaller: never is more spent than one of them allows.
+    """DELETE FROM budgets WHERE account = :mine AND EXISTS (
+        SELECT 1 FROM budgets k WHERE k.account = :kept AND k.unit = budgets.unit
+        AND k.per = budgets.per AND k.amount <= budgets.amount)""",
+    "UPDATE OR REPLACE budgets SET account = :kept WHERE account = :mine",
+    "UPDATE OR REPLACE deposits SET account = :kept WHERE account = :mine",
+    "UPDATE OR REPLACE facts SET name = 'mended ' || :kept WHERE name = 'mended ' || :mine",
+    "UPDATE keys SET account = :kept WHERE account = :mine",
+)

@@ -1,0 +1,295 @@
+"""Host memory: what this user saw of servers and their owners, and whom they don't want.
+
+One SQLite file for all marketplaces of a state folder, or memory where a client has none. It may
+do no network I/O. The rules, none of which bars a host for ever unless the user said so:
+
+- A failure counts for 7 days, or until the same server is seen to work.
+- A loss (a machine that worked, and then was gone) counts for 7 days, however well the server boots
+  again: that is what it did before. The owner's other servers count as having failed once, too.
+- A server is ranked as if it cost a quarter more for each failure that counts; three bar it.
+- Where three servers of one owner have failures that count and none of the owner's was seen to
+  work in these 7 days, the owner's other servers count as having failed once.
+- Who is blocked stays so until it is allowed again; that also forgets its failures.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from clore_ai._state.database import Database
+from clore_ai._state.rows import read
+from clore_ai.exceptions import InvalidInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+Kind = Literal["server", "owner"]
+
+FILE = "hosts.sqlite"
+COUNTS_FOR_S = 7 * 86_400.0
+BARRED_FROM = 3
+DEARER_BY = 0.25
+_OWNER_FROM = 3
+_KEPT_S = 90 * 86_400.0
+_STEPS = (
+    """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE seen (
+        place TEXT NOT NULL, server_id INTEGER NOT NULL, owner INTEGER, at REAL NOT NULL,
+        good INTEGER NOT NULL, reason TEXT, boot_s REAL, mbit_s REAL, disk_mb_s REAL);
+    CREATE INDEX seen_of ON seen (place, at);
+    CREATE TABLE blocked (
+        place TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, at REAL NOT NULL, note TEXT,
+        PRIMARY KEY (place, kind, id))
+    """,
+    "ALTER TABLE seen ADD COLUMN lost INTEGER NOT NULL DEFAULT 0",
+)
+_LOST = (
+    "What was seen of hosts is lost, and whom you blocked may be rented again: block them anew "
+    "(clore hosts block), and run the command again."
+)
+_LINE = re.compile(r"(?P<owner>owner[:\s]\s*)?(?P<id>[0-9]{1,18})\s*(#\s*(?P<note>.*))?")
+
+
+@dataclass(frozen=True)
+class HostRecord:
+    """One order's end, as far as it tells of its host."""
+
+    server_id: int
+    owner: int | None
+    at: float
+    """Unix seconds."""
+    good: bool
+    reason: str | None = None
+    """Why it was not good."""
+    boot_s: float | None = None
+    """From the order to the login."""
+    mbit_s: float | None = None
+    """From there to here, at least."""
+    disk_mb_s: float | None = None
+    lost: bool = False
+    """Did it work, and was gone then? It is not `good`."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A server, or all of an owner, that the user does not want."""
+
+    kind: Kind
+    id: int
+    at: float = 0.0
+    note: str | None = None
+
+    def __str__(self) -> str:
+        """As a line of a list has it."""
+        name = f"owner:{self.id}" if self.kind == "owner" else str(self.id)
+        return f"{name}  # {self.note}" if self.note else name
+
+
+@dataclass
+class HostHistory:
+    """What is known of one server."""
+
+    server_id: int
+    owner: int | None = None
+    boots: int = 0
+    failures: int = 0
+    """All that are kept; `counting` of them count now."""
+    lost: int = 0
+    """Of the failures, those that came after it had worked."""
+    counting: int = 0
+    reason: str | None = None
+    """Of the last failure."""
+    last_at: float = 0.0
+    boot_s: float | None = None
+    """The last measured, as the two below."""
+    mbit_s: float | None = None
+    disk_mb_s: float | None = None
+    blocked: str | None = None
+    """Why it is not rented now; None where it may be."""
+
+
+@dataclass
+class HostVerdicts:
+    """What is held against servers now, to be asked of many: one read of the file."""
+
+    blocked: dict[tuple[Kind, int], str] = field(default_factory=dict[tuple[Kind, int], str])
+    counting: dict[int, int] = field(default_factory=dict[int, int])
+    bad_owners: set[int | None] = field(default_factory=set["int | None"])
+
+    def bars(self, server_id: int, owner: int | None) -> str | None:
+        """Why a server is not to be rented; None where it may be."""
+        said = self.blocked.get(("server", server_id))
+        if said is None and owner is not None:
+            said = self.blocked.get(("owner", owner))
+        if said is not None:
+            return said
+        failed = self.counting.get(server_id, 0)
+        return f"failed {failed} times in 7 days" if failed >= BARRED_FROM else None
+
+    def dearer(self, server_id: int, owner: int | None) -> float:
+        """By what factor its cost is taken to be higher than it is, for its rank."""
+        failed = self.counting.get(server_id, 0)
+        return 1 + DEARER_BY * (failed or (owner in self.bad_owners))
+
+
+class Hosts:
+    """The memory of one marketplace, in `folder` or in memory only.
+
+    All methods raise `ConfigError` where the file can't be read or written.
+    """
+
+    def __init__(self, folder: Path | None = None, place: str = "") -> None:
+        self.folder, self.place = folder, place
+        self._database = Database(None if folder is None else folder / FILE, _STEPS, _LOST)
+
+    def close(self) -> None:
+        """Close the file; what is in memory stays."""
+        if self.folder is not None:
+            self._database.close()
+
+    def begun(self) -> bool:
+        """Is there a memory yet? Asking makes no file."""
+        return self.folder is None or os.path.lexists(self.folder / FILE)
+
+    def note(self, sight: HostRecord) -> None:
+        """Keep what was seen; what is older than 90 days goes."""
+        s = sight
+        with self._database.transaction() as db:
+            db.execute("DELETE FROM seen WHERE at < ?", (s.at - _KEPT_S,))
+            db.execute(
+                "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (self.place, s.server_id, s.owner, s.at, s.good, s.reason, s.boot_s, s.mbit_s,
+                 s.disk_mb_s, s.lost),
+            )  # fmt: skip
+
+    def sights(self) -> list[HostRecord]:
+        """All that was seen, oldest first."""
+        if not self.begun():
+            return []
+        with self._database.transaction(write=False) as db:
+            rows = db.execute(
+                "SELECT server_id, owner, at, good, reason, boot_s, mbit_s, disk_mb_s, lost "
+                "FROM seen WHERE place = ? ORDER BY at, rowid",
+                (self.place,),
+            )
+            return [read(HostRecord, dict(row)) for row in rows]
+
+    def blocks(self) -> list[Block]:
+        """Whom the user blocked."""
+        if not self.begun():
+            return []
+        with self._database.transaction(write=False) as db:
+            rows = db.execute(
+                "SELECT kind, id, at, note FROM blocked WHERE place = ? ORDER BY kind DESC, id",
+                (self.place,),
+            )
+            return [read(Block, dict(row)) for row in rows]
+
+    def block(self, blocks: Iterable[Block]) -> None:
+        """Rent none of these until they are allowed again."""
+        with self._database.transaction() as db:
+            db.executemany(
+                "INSERT OR REPLACE INTO blocked VALUES (?, ?, ?, ?, ?)",
+                [(self.place, b.kind, b.id, b.at, b.note) for b in blocks],
+            )
+
+    def allow(self, kind: Kind, id: int) -> bool:  # noqa: A002 - the field's word
+        """Forget the block and the failures of a server, or of an owner; False if there is none."""
+        column = "owner" if kind == "owner" else "server_id"
+        with self._database.transaction() as db:
+            gone = db.execute(
+                "DELETE FROM blocked WHERE place = ? AND kind = ? AND id = ?",
+                (self.place, kind, id),
+            ).rowcount
+            gone += db.execute(
+                f"DELETE FROM seen WHERE place = ? AND {column} = ? AND NOT good",  # noqa: S608 - our own names
+                (self.place, id),
+            ).rowcount
+        return bool(gone)
+
+    def opinion(self, now: float) -> HostVerdicts:
+        """What is held against servers at `now`, unix seconds."""
+        if not self.begun():
+            return HostVerdicts()
+        return think(self.sights(), self.blocks(), now)
+
+
+def think(sights: Iterable[HostRecord], blocks: Iterable[Block], now: float) -> HostVerdicts:
+    """The rules of the module. Pure."""
+    counting: dict[int, int] = defaultdict(int)
+    owners: dict[int, set[int]] = defaultdict(set)
+    good: set[int | None] = set()
+    owner_of: dict[int, int | None] = {}
+    lost: dict[int, int] = defaultdict(int)
+    for sight in sights:
+        if sight.at < now - COUNTS_FOR_S:
+            continue
+        owner_of[sight.server_id] = sight.owner
+        if sight.good:
+            counting.pop(sight.server_id, None)
+            good.add(sight.owner)
+        elif sight.lost:
+            lost[sight.server_id] += 1
+        else:
+            counting[sight.server_id] += 1
+    for server_id in counting:
+        owner = owner_of[server_id]
+        if owner is not None:
+            owners[owner].add(server_id)
+    bad: set[int | None] = {
+        o for o, failing in owners.items() if len(failing) >= _OWNER_FROM and o not in good
+    }
+    for server_id, count in lost.items():
+        counting[server_id] += count
+    bad.update(owner for server_id in lost if (owner := owner_of[server_id]) is not None)
+    said: dict[tuple[Kind, int], str] = {(b.kind, b.id): b.note or "blocked by you" for b in blocks}
+    return HostVerdicts(said, dict(counting), bad)
+
+
+def records(sights: Iterable[HostRecord], opinion: HostVerdicts) -> list[HostHistory]:
+    """One a server that something is known of, the latest last."""
+    found: dict[int, HostHistory] = {}
+    for s in sights:
+        known = found.setdefault(s.server_id, HostHistory(s.server_id))
+        known.owner, known.last_at = s.owner, s.at
+        known.boots += s.good
+        known.failures += not s.good
+        known.lost += s.lost
+        known.reason = known.reason if s.good else s.reason
+        for name in ("boot_s", "mbit_s", "disk_mb_s"):
+            value = getattr(s, name)
+            if value is not None:
+                setattr(known, name, value)
+    for known in found.values():
+        known.counting = opinion.counting.get(known.server_id, 0)
+        known.blocked = opinion.bars(known.server_id, known.owner)
+    return sorted(found.values(), key=lambda r: r.last_at)
+
+
+def read_list(text: str, now: float) -> list[Block]:
+    """A plain list: a server's id or ``owner:ID`` a line, a note after ``#``.
+
+    Raises:
+        InvalidInputError: a line that is neither; nothing is to be taken from it then.
+    """
+    found: list[Block] = []
+    for number, raw in enumerate(text.lstrip("\ufeff").splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        read = _LINE.fullmatch(line)
+        if read is None:
+            raise InvalidInputError(
+                f"Line {number} ({line[:40]!r}) is no host; write a server's id or owner:ID, and a "
+                "note after #.",
+                2,
+            )
+        kind: Kind = "owner" if read["owner"] else "server"
+        found.append(Block(kind, int(read["id"]), now, (read["note"] or "").strip() or None))
+    return found

@@ -1,0 +1,76 @@
+"""``--debug`` and ``--curl``, also as ``CLORE_DEBUG=1`` and ``CLORE_CURL=1``.
+
+Both write to stderr what the SDK tells its loggers, secrets masked. What the user typed or set is
+known here, so that an error or a traceback that quotes it can be scrubbed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+
+import click
+
+from clore_ai._values.secrets import is_secret, scrub, texts
+from clore_ai._values.text import plain
+
+_OFF = ("", "0")
+_NAMES_FILES = "--send-secret"
+"""Its value is the name of a file, which errors about it must show."""
+_LONGEST = 100_000
+"""Of a line; one of ``--curl`` must stay whole."""
+
+
+class _Stderr(logging.Handler):
+    """Writes where stderr is now. A reader who left must not stop a rental halfway."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            click.echo(plain(self.format(record), _LONGEST, lines=True), err=True)
+
+
+_HANDLER = _Stderr()
+
+
+def wanted(name: str) -> bool:
+    """Is ``debug`` or ``curl`` on?"""
+    return os.environ.get(f"CLORE_{name.upper()}", "") not in _OFF
+
+
+def start() -> None:
+    """Show what is wanted of the SDK's loggers; their warnings always."""
+    for logger, name in (("clore_ai", "debug"), ("clore_ai.curl", "curl")):
+        logging.getLogger(logger).setLevel(logging.DEBUG if wanted(name) else logging.WARNING)
+    logging.getLogger("clore_ai").addHandler(_HANDLER)
+
+
+def clean(text: str) -> str:
+    """`text` without the secrets that stand in the command line, environment and config file."""
+    return scrub(text, _typed(sys.argv[1:]) | _kept())
+
+
+def _typed(words: list[str]) -> set[str]:
+    """What follows the options, and ``config set``, that take secrets."""
+    from clore_ai.config import SECRETS
+
+    found: set[str] = set()
+    for word, following in zip(words, [*words[1:], ""]):
+        option, equals, value = word.partition("=")
+        if option == _NAMES_FILES or not (word.startswith("-") or word in SECRETS):
+            continue  # a folder's name may look like a secret's
+        if is_secret(option.lstrip("-").replace("-", "_")):
+            value = value if equals else following
+            found |= {value, value.partition("=")[2]} if option == "--env" else {value}
+    return found
+
+
+def _kept() -> set[str]:
+    from clore_ai.config import load
+    from clore_ai.exceptions import ConfigError
+
+    found = {v for n, v in os.environ.items() if n.startswith("CLORE_") and is_secret(n.lower())}
+    with contextlib.suppress(ConfigError):
+        found |= texts(load())
+    return found

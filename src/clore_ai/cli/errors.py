@@ -1,0 +1,244 @@
+"""Exit codes, and errors in one sentence: what failed, with which id, what to type next.
+
+0 done · 1 API or network · 2 usage · 3 key · 4 not found · 5 rate limited · 6 nothing matched ·
+7 balance, budget or limit · 8 timed out · 9 order uncertain (money may be spent) · 130 Ctrl-C.
+With ``--json`` an error is one JSON object on stderr: `code` (stable), `message`, `exit`, and
+where known `error` (the service's reason), `api_code`, `order_id`, `server_id`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai import exceptions as e
+from clore_ai._values.kinds import written
+from clore_ai._values.secrets import HIDDEN, ending
+from clore_ai._values.text import one_line, plain
+from clore_ai.cli import debug
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE, LIMIT, INTERRUPTED = 2, 7, 130
+_LONGEST, _LONGEST_TRACEBACK = 10_000, 100_000
+
+_BY_REASON = {
+    "server-dont-exist": ("not_found", 4),
+    "server_dont_exist": ("not_found", 4),
+    "order_dont_exist": ("not_found", 4),
+    "you_dont_own_this_order": ("not_found", 4),
+    "order_not_active": ("order_ended", 4),
+    "not_enough_balance": ("balance", 7),
+}
+_WALLET_EMPTY = "wallet empty"
+"""As `rental.ending` has it, which is slow to import."""
+_BY_CLASS: list[tuple[type[Exception], str, int]] = [
+    (e.BudgetError, "budget", 7),
+    (e.LimitReached, "limit", LIMIT),
+    (e.OrderUncertain, "order_uncertain", 9),
+    (e.WaitTimeout, "timed_out", 8),
+    (e.OrderEnded, "order_ended", 4),
+    (e.NoOffer, "nothing_matched", 6),
+    (e.RentFailed, "none_good", 1),
+    (e.NotFoundError, "not_found", 4),
+    (e.ConfigError, "config", USAGE),
+    (e.InvalidInputError, "invalid_input", USAGE),
+    (e.AuthError, "auth", 3),
+    (e.RateLimitError, "rate_limited", 5),
+    (e.TransportError, "network", 1),
+    (e.FieldError, "refused", 1),
+    (e.CloreAPIError, "api", 1),
+]
+
+
+_NEXT: list[tuple[type[Exception], str]] = [
+    (e.OrderUnlisted, " Look again in half a minute: clore orders"),
+    (e.ResponseError, " Try again in a minute; if it stays so, look at CLORE_BASE_URL."),
+    (e.DBError, " Try again in a minute."),
+    (e.TransportError, " Look at the network and at CLORE_BASE_URL, then try again."),
+]
+_LOOK_FIRST = " Look before you try again: clore orders"
+
+
+class Nothing(click.ClickException):
+    """Nothing matched what was asked for."""
+
+    exit_code = 6
+
+
+class Late(click.ClickException):
+    """What was waited for did not come in the time given."""
+
+    exit_code = 8
+
+
+class Declined(click.ClickException):
+    """The user answered No."""
+
+    exit_code = 1
+
+
+class _Never(click.UsageError):
+    """Is never raised."""
+
+
+# click 8.1, the last one for Python 3.9, shows the help by itself.
+_HELP_WANTED: type[click.UsageError] = getattr(click.exceptions, "NoArgsIsHelpError", _Never)
+
+
+def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0911 - one a kind of end
+    """Run a command and return its exit code; errors are told here and nowhere else."""
+    as_json = "--json" in args[: args.index("--")] if "--" in args else "--json" in args
+    try:
+        result: object = command.main(args=list(args), prog_name="clore", standalone_mode=False)
+        sys.stdout.flush()
+    except _HELP_WANTED as exc:
+        click.echo(exc.ctx.get_help() if exc.ctx else "", err=True)
+        return USAGE
+    except (click.Abort, KeyboardInterrupt) as exc:
+        # click makes an Abort of a Ctrl-C; what was being done then is in the cause.
+        message = str(exc) or str(exc.__cause__ or "") or "Interrupted."
+        return _tell(as_json, "interrupted", INTERRUPTED, message)
+    except Nothing as exc:
+        return _tell(as_json, "nothing_matched", exc.exit_code, exc.message)
+    except Late as exc:
+        return _tell(as_json, "timed_out", exc.exit_code, exc.message)
+    except Declined as exc:
+        return _tell(as_json, "declined", exc.exit_code, exc.message)
+    except click.ClickException as exc:
+        return _tell(as_json, "usage", USAGE, _usage(exc))
+    except e.CloreAPIError as exc:
+        return tell(as_json, exc)
+    except BrokenPipeError:
+        return _unread()
+    except SystemExit as exc:
+        # click exits with 1 for a broken pipe, and for nothing else when it is not standalone.
+        if exc.code == 1:
+            return _unread()
+        raise
+    except OSError as exc:
+        _drop_output()  # it may be what failed, as on a full disk
+        where = f"{exc.filename}: " if exc.filename else ""
+        return _tell(as_json, "system", 1, f"{where}{exc.strerror or exc}.")
+    except Exception as exc:  # noqa: BLE001 - what nobody foresaw
+        return _tell_bug(as_json, exc)
+    return result if isinstance(result, int) else 0
+
+
+def _tell_bug(as_json: bool, exc: Exception) -> int:
+    what = f"{type(exc).__name__}: {exc}."
+    if debug.wanted("debug"):
+        text = plain(debug.clean(traceback.format_exc()), _LONGEST_TRACEBACK, lines=True)
+        click.echo(text, err=True, nl=False)
+    else:
+        what += " With --debug it shows where."
+    return _tell(as_json, "internal", 1, f"This is a bug in clore, please report it. {what}")
+
+
+def _unread() -> int:
+    """The reader of our output left, as `| head` does: nothing is wrong."""
+    _drop_output()
+    return 0
+
+
+def _drop_output() -> None:
+    """Let what is still buffered go nowhere, or Python would complain of it at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage(exc: click.ClickException) -> str:
+    message = exc.format_message()
+    if not isinstance(exc, click.UsageError) or exc.ctx is None or "See: " in message:
+        return message
+    return (
+        message
+        + (" See: " if message.endswith((".", "?", "?)")) else "; see: ")
+        + (f"{exc.ctx.command_path} --help")
+    )
+
+
+def tell(as_json: bool, exc: e.CloreAPIError) -> int:
+    """Say what failed on stderr; its exit code."""
+    code, status = _BY_REASON.get(exc.error or "") or next(
+        (code, status) for kind, code, status in _BY_CLASS if isinstance(exc, kind)
+    )
+    if isinstance(exc, e.OrderEnded) and exc.reason == _WALLET_EMPTY:
+        status = _BY_REASON["not_enough_balance"][1]
+    facts: dict[str, Any] = {"error": exc.error, "api_code": exc.code}
+    order = getattr(exc, "order", None)
+    if order is not None:
+        facts |= {"order_id": order.id, "server_id": order.server_id}
+    if isinstance(exc, e.LimitReached):
+        facts["order_id"] = exc.order_id
+    if isinstance(exc, e.OrderUncertain):
+        facts["server_id"] = exc.intent.server_id
+    standing = getattr(exc, "standing", None)
+    if standing is not None:
+        facts |= {
+            "budget": asdict(standing.budget),
+            "spent": standing.spent,
+            "committed": standing.committed,
+            "wanted": getattr(exc, "wanted", None),
+        }
+    if isinstance(exc, e.NoOffer):
+        facts["lack"] = asdict(exc.lack)
+    if isinstance(exc, e.RentFailed):
+        facts["attempts"] = [
+            {"server_id": a.server_id, "order_id": a.order_id, "what": a.what, "reason": a.reason}
+            for a in exc.attempts
+            if a.what in ("failed", "lost")
+        ]
+    message = str(exc)
+    if isinstance(exc, e.AuthError):
+        message = _NO_KEY if exc.status is None else message + _whose_key()
+    elif exc.maybe_acted and "acted on" in message:
+        message += _LOOK_FIRST
+    else:
+        message += next((text for kind, text in _NEXT if isinstance(exc, kind)), "")
+    return _tell(as_json, code, status, message, **facts)
+
+
+_NO_KEY = (
+    "This needs an API key, and there is none. Get one on clore.ai and run: "
+    "clore config set api_key (or set CLORE_API_KEY). To try without: clore demo"
+)
+
+
+def _whose_key() -> str:
+    """Where the refused key came from, and how it ends; never the key."""
+    from clore_ai.config import resolve
+
+    try:
+        settings = resolve()
+    except e.ConfigError:
+        return ""
+    last = ending(settings.api_key or "")
+    ends = f" and ends in {last}" if last != HIDDEN else ""
+    return (
+        f" It came from {settings.api_key_source}{ends}. "
+        "Set the right one with: clore config set api_key"
+    )
+
+
+def _tell(as_json: bool, code: str, status: int, message: str, **facts: object) -> int:
+    message = one_line(debug.clean(message), _LONGEST)
+    if as_json:
+        known = {name: value for name, value in facts.items() if value is not None}
+        click.echo(written({"code": code, "message": message, "exit": status, **known}), err=True)
+    else:
+        # What the user chose is no error.
+        prefix = "" if code in ("interrupted", "declined") else "Error: "
+        text = click.style(prefix, fg="red", bold=True) + message if prefix else message
+        click.echo(text, err=True, color=colour())
+    return status
+
+
+def colour() -> bool | None:
+    """Click's `color`: never with NO_COLOR, else as the stream is."""
+    return False if os.environ.get("NO_COLOR") else None

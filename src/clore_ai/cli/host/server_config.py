@@ -1,0 +1,46 @@
+"""`clore server-config` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import output, units
+from clore_ai.cli.account import connect
+
+
+@click.command()
+@click.argument("name")
+@output.json_option
+def command(name: str, as_json: bool) -> None:
+    """Show the settings of a server that you host.
+
+    NAME is as `clore servers` shows it. Prices are per DAY, in the coin named or in USD.
+    """
+    from clore_ai._api.steps import clock
+
+    with connect() as api:
+        config = api.server_config(name)
+        now = api.drive(clock()).wall
+    if as_json:
+        output.data(config.model_dump() | {"rental_end": units.iso(config.rental_end)})
+        return
+
+    def per_day(prices: dict[str, float] | None) -> str:
+        return ", ".join(f"{units.coin(p)} {c}/day" for c, p in (prices or {}).items()) or "-"
+
+    rows: list[tuple[str, object]] = [
+        ("Name", config.name),
+        ("ID", config.id),
+        ("Connected", config.connected),
+        ("Online", config.online),
+        ("Visibility", config.visibility),
+        ("Longest rental", None if config.mrl is None else f"{config.mrl} h"),
+        ("GPU", config.gpu_model),
+        ("Coins", ", ".join(config.allowed_coins or ()) or None),
+        ("On-demand", per_day(config.pricing)),
+        ("Spot from", per_day(config.spot_pricing)),
+        ("On-demand, USD", units.usd_a_day(config.on_demand_price)),
+        ("Spot from, USD", units.usd_a_day(config.spot_price)),
+        ("Rental ends in", units.until(config.rental_end, now)),
+    ]
+    output.table(["Setting", "Value"], [[n, "-" if v is None else str(v)] for n, v in rows])

@@ -1,0 +1,140 @@
+"""What `clore.toml` may say where it was not named with ``--file``: it may be a stranger's.
+
+The author of a repository that was cloned must not spend the user's money, send something of
+theirs, act on their other orders, or leave something behind without a question that shows the
+line. Every option stands in one of the four groups below; one in none of them is asked about.
+What is typed on the command line wins, and is not asked about.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from clore_ai._values.text import plain
+from clore_ai.cli import output
+
+Lines = dict[str, tuple[str, Any]]
+"""By an option's name: its name in the file, and its value there."""
+LINES = f"{__name__}.lines"
+WORDS = "words"
+"""The argument that `command` stands for."""
+
+NEVER = {"file", "as_json", "folder", "send_secrets", "yes_really"}
+"""No job file holds these, named or not."""
+FREE = {
+    WORDS, "fetch_every", "max_cost", "max_hours", "max_price", "no_upload", "outputs", "purpose",
+    "setup", "verify_cmd",
+}  # fmt: skip
+"""They concern the machine and the job alone, or only lower what is spent."""
+PRICED = {
+    "attempts", "boot_timeout", "countries", "cuda", "currency", "force", "gpu", "gpus", "image",
+    "kind", "lease", "lost_after", "max_bid", "min_disk", "min_down", "min_ram", "min_reliability",
+    "min_vram", "no_keeper", "ports", "sort", "spot_price", "verify",
+}  # fmt: skip
+"""They say which machine, at what price and until when: the plan's own question covers them, and
+where ``--yes`` answers that one, this one is asked: the author may be the host of that machine."""
+ASKED = {
+    "cancels": "cancels that order of yours afterwards",
+    "detach": "leaves a process in the background here",
+    "env": "sends values of your environment to the machine",
+    "env_file": "sends the variables in this file to the machine",
+    "forwards": "opens ports on this computer that lead to the machine",
+    "max_output": "lets the machine send so much to your disk",
+    "max_upload": "sends so much of this folder without asking again",
+    "keep": "leaves the machine up, and billed, afterwards",
+    "order_id": "runs it on this order of yours",
+    "ref": "takes the order of yours that has this name",
+    "retries": "may rent two more machines without asking again",
+    "ssh_key_file": "reads and sends this public key",
+    "yes": "rents without asking",
+}
+"""What each may do."""
+_LONGEST = 2_000
+"""Characters of a line that can be agreed to: more is not read by anybody."""
+
+
+def ask(options: dict[str, Any], *, typed: bool) -> None:
+    """Show what the file says, and ask about that which needs it; nothing for one that was named.
+
+    Args:
+        options: as the command has them.
+        typed: the command to run stands on the command line, not in the file.
+
+    Raises:
+        UsageError: there is nobody to ask.
+        Declined: the answer is No.
+    """
+    context = click.get_current_context()
+    lines: Lines = {
+        name: line
+        for name, line in context.meta.get(LINES, {}).items()
+        if (name != WORDS or not typed)
+        and (name == WORDS or context.get_parameter_source(name) == ParameterSource.DEFAULT_MAP)
+        and line[1] is not False
+        and line[1] != []
+    }
+    if not lines:
+        return
+    output.note("From clore.toml:")
+    for key, value in lines.values():
+        output.note(f"  {plain(_line(key, value))}")
+    asked = _asked(lines, options)
+    if asked:
+        _agree(asked)
+
+
+def _asked(lines: Lines, options: dict[str, Any]) -> dict[str, str]:
+    """The lines that need agreement, in full, and why each does."""
+    everything = _elsewhere(options["folder"])
+    priced = options["yes"] and not options["order_id"]
+    asked: dict[str, str] = {}
+    for name, (key, value) in lines.items():
+        why = ASKED.get(name, "is used on the folder of --folder" if everything else "")
+        if not why and name in PRICED and priced:
+            why = "chooses what is rented, with no other question after --yes"
+        elif not why and name not in FREE | PRICED:
+            why = "may do more than it seems"
+        shown = value
+        if name == "env" and not everything:  # those with a value hold nothing of the user's
+            shown = [each for each in value if "=" not in each]
+        if not why or not shown:
+            continue
+        line = _line(key, shown)
+        if len(line) > _LONGEST:
+            raise click.UsageError(
+                f"clore.toml: the line {plain(key)} is too long to be agreed to here. If you "
+                "trust the file, name it: --file clore.toml."
+            )
+        asked[plain(line, _LONGEST)] = why
+    return asked
+
+
+def _agree(asked: dict[str, str]) -> None:
+    output.note("You did not name this file with --file, so agree to these lines first:")
+    for line, why in asked.items():
+        output.note(f"  {line}   ({why})", bold=True)
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(
+            "clore.toml says what needs your agreement, and there is no terminal to ask on; --yes "
+            "does not answer this. If you trust the file, name it: --file clore.toml. To go "
+            f"without it: --file {os.devnull}."
+        )
+    output.ask("Do as they say?", "nothing was rented or run")
+
+
+def _elsewhere(folder: Path) -> bool:
+    """Is another folder than the file's worked on? Then the file has no say about it."""
+    here = Path.cwd().resolve()
+    return here not in (worked_on := folder.expanduser().resolve(), *worked_on.parents)
+
+
+def _line(key: str, value: object) -> str:
+    """As it stands in the file, on one line."""
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"

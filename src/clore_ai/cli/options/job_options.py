@@ -1,0 +1,141 @@
+"""The options of a job, as `clore run` takes them, and the job that they come to."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+import click
+
+from clore_ai.cli import units
+from clore_ai.cli.options.length import Length
+
+if TYPE_CHECKING:
+    from clore_ai.jobs import Spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+max_output = click.option(
+    "--max-output", type=units.read_size, metavar="SIZE",
+    help="What the outputs may hold in all, e.g. 200GB; more is not fetched. Default: 50GB.",
+)  # fmt: skip
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MOST = "200MB"
+"""As in Python; it is written here for ``--help``, which imports no more than it needs."""
+_OPTIONS = (
+    click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=".",
+                 help="The working folder; default: this one."),
+    click.option("--no-upload", is_flag=True, help="Upload nothing."),
+    click.option("--send-secret", "send_secrets", multiple=True, metavar="FILE",
+                 help="A file that looks like a secret and may be uploaded all the same, or a "
+                 "folder of such; repeatable."),
+    click.option("--max-upload", type=units.read_size, default=_MOST, show_default=True,
+                 metavar="SIZE", help="Ask before more is uploaded."),
+    click.option("--yes-really", is_flag=True, help="Upload a folder that holds your home folder "
+                 "or the state folder; the state folder itself never goes."),
+    click.option("--output", "outputs", multiple=True, metavar="DIR",
+                 help="A folder or file in the working folder that comes back, while the job runs "
+                 "and at its end; repeatable."),
+    click.option("--fetch-every", type=Length(0.1), default="10s", show_default=True,
+                 metavar="LENGTH", help="How often --output is fetched while the job runs."),
+    max_output,
+    click.option("--env-file", type=click.Path(path_type=Path, dir_okay=False),
+                 help="Variables of the job, KEY=VALUE a line."),
+    click.option("--setup", metavar="LINE|FILE",
+                 help="A shell line to run first, or a requirements.txt to install."),
+    click.option("--forward", "forwards", multiple=True, metavar="PORT",
+                 help="Make a port of the job this machine's; HERE:THERE for another; repeatable."),
+    click.option("--detach", is_flag=True, help="Leave as soon as the job runs; it is seen "
+                 "through in the background."),
+    click.option("--lost-after", type=Length(endless=True), default="5m", show_default=True,
+                 metavar="LENGTH",
+                 help="The machine is lost when its SSH has not answered for so long, while the "
+                 "service does."),
+)  # fmt: skip
+
+
+def options(command: F) -> F:
+    """The options of a job, but ``--env``."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read(words: tuple[str, ...], given: dict[str, Any]) -> Spec:
+    """The job of these options; nothing was sent.
+
+    Raises:
+        UsageError, InvalidInputError: it can't be run so.
+    """
+    from clore_ai import jobs
+
+    consent = jobs.Consent(given["send_secrets"], given["max_upload"], given["yes_really"])
+    spec = jobs.checked(
+        words, given["folder"], given["outputs"], _env(given), given["setup"], given["forwards"],
+        consent,
+    )  # fmt: skip
+    _ports_are_free(spec)
+    return spec
+
+
+def lost_after_s(given: dict[str, Any]) -> float:
+    """The option's seconds."""
+    seconds: float = given["lost_after"]
+    return seconds
+
+
+def _env(options: dict[str, Any]) -> dict[str, str]:
+    """The variables of the file, then those given by name."""
+    found: dict[str, str] = {}
+    path: Path | None = options["env_file"]
+    if path is not None:
+        try:
+            lines = path.read_text("utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as exc:
+            why = exc.strerror if isinstance(exc, OSError) else "it is no text"
+            raise click.UsageError(f"--env-file {path} can't be read: {why}.") from exc
+        for number, line in enumerate(lines, 1):
+            text = line.strip().removeprefix("export ").strip() if line.strip() else ""
+            if text and not text.startswith("#"):
+                found.update([_pair(text, f"{path}, line {number}")])
+    for number, text in enumerate(options["env"], 1):
+        found.update([_pair(text, f"--env number {number}")])
+    return found
+
+
+def _pair(text: str, where: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not _NAME.fullmatch(name) or not (equals or name in os.environ):
+        # Not quoted: what stands there may be the secret itself.
+        raise click.UsageError(
+            f"{where}: write KEY=VALUE, or KEY alone for one that your environment holds."
+        )
+    if not equals:
+        return name, os.environ[name]
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" and "line" in where:
+        value = value[1:-1]
+    return name, value
+
+
+def _ports_are_free(spec: Spec) -> None:
+    import socket
+
+    for forward in spec.forwards:
+        port = int(forward.split(":")[1])
+        try:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError as exc:
+            raise click.UsageError(
+                f"--forward {port}: this port can't be used here ({exc.strerror}); give another "
+                f"for this side: --forward {_another(port)}:{forward.rsplit(':', 1)[1]}."
+            ) from exc
+
+
+def _another(port: int) -> int:
+    with suppress(OverflowError):
+        return port + 1 if port < 65535 else port - 1  # noqa: PLR2004 - the last port
+    return port

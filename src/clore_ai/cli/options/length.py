@@ -1,0 +1,78 @@
+"""A length of time, the type of every option that takes one: ``90s``, ``30m``, ``6h``, ``2d``.
+
+A number alone is seconds, except where the option's name says another unit (``--max-hours``).
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from click import Context, Parameter
+
+    _Type = click.ParamType[float]
+else:
+    _Type = click.ParamType  # click 8.1, the last one for Python 3.9, knows no type of value
+
+_ALONE = {"s": "90s, or a number alone, is seconds", "h": "a number alone is hours"}
+
+
+class Length(_Type):
+    """Seconds, from `least_s` to `most_s`; 0 only where `least_s` is 0.
+
+    Args:
+        least_s: the shortest; None for anything above 0.
+        most_s: the longest.
+        endless: ``none`` is taken, too: no end, which is `inf`.
+        alone: the unit of a number without one.
+    """
+
+    name = "length"
+
+    def __init__(
+        self,
+        least_s: float | None = None,
+        most_s: float = inf,
+        *,
+        endless: bool = False,
+        alone: Literal["s", "h"] = "s",
+    ) -> None:
+        self._least_s, self._most_s, self._endless, self._alone = least_s, most_s, endless, alone
+
+    def convert(self, value: object, param: Parameter | None, ctx: Context | None) -> float:
+        """The seconds of a text; what is a number already is seconds."""
+        if isinstance(value, (int, float)):
+            return value
+        from clore_ai.exceptions import InvalidInputError
+        from clore_ai.rental.spend import lease
+
+        text = str(value)
+        try:
+            seconds = lease.read(text, self._alone)
+        except InvalidInputError:
+            seconds = 0.0 if _is_zero(text) and self._least_s == 0 else None
+            if seconds is None:
+                self.fail(f"{text!r} is no length of time; {self._forms()}.", param, ctx)
+        if seconds is None:
+            if not self._endless:
+                self.fail(f"it can't be {text!r}; {self._forms()}.", param, ctx)
+            return inf
+        if self._least_s is not None and seconds < self._least_s:
+            self.fail(f"{text!r} is too short; give {self._least_s:g}s or more.", param, ctx)
+        if seconds > self._most_s:
+            self.fail(f"{text!r} is too long; give {self._most_s:g}s or less.", param, ctx)
+        return seconds
+
+    def _forms(self) -> str:
+        forms = "write 90m, 6h, 2d or none" if self._endless else "write 90m, 6h or 2d"
+        return f"{forms} ({_ALONE[self._alone]})"
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return float(text.strip().lower().rstrip("smhd")) == 0
+    except ValueError:
+        return False

@@ -1,0 +1,145 @@
+"""An order's end, as commands that rent take it: ``--lease``, ``--max-hours``, ``--max-cost``."""
+
+from __future__ import annotations
+
+from math import inf, isfinite
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+import click
+
+from clore_ai import _windows
+from clore_ai.cli import units
+from clore_ai.cli.options.length import Length
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.models import MarketplaceServer, OrderType
+    from clore_ai.rental.market.cost import Cost
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.spend.lease import Limits
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not (isfinite(value) and value > 0):
+        raise click.BadParameter(f"{text!r} is not a number above 0.")
+    return value
+
+
+_ASLEEP = "While the machine sleeps or is off, the order runs on and is billed."
+BY_RUN = f"clore run on this machine, or its background process. {_ASLEEP}"
+BY_HOLD = f"this command, and then a background process on this machine. {_ASLEEP}"
+_BY_KEEPER = (
+    f"a background process on this machine. {_ASLEEP} After a restart, the next clore command "
+    "begins it again; to have it begin by itself: clore reap --install"
+)
+_BY_NOBODY = (
+    "the next clore reap, monitor or spot auto: with --no-keeper nothing on this machine ends it "
+    "by itself"
+)
+
+
+def options(command: F) -> F:
+    """The options of an order's end, for a command that rents."""
+    return _added(command, "24h, or less by the limits below")
+
+
+def options_of_deploy(command: F) -> F:
+    """As `options`, without a default."""
+    return _added(command, "none, or what the limits below allow")
+
+
+def _added(command: F, default: str) -> F:
+    lease_help = (
+        "How long it may run: 90s, 30m, 6h, 2d, none. Then the order is cancelled. Default: "
+        f"{default}."
+    )
+    for option in (
+        click.option("--no-keeper", is_flag=True,
+                     help="Start no background process that ends the order at its limit."),
+        click.option("--max-cost", type=_positive, metavar="USD",
+                     help="The most that it may cost in all, in USD, fees in. Then the order is "
+                     "cancelled."),
+        click.option("--max-hours", type=Length(alone="h"), metavar="HOURS",
+                     help="The longest that it may run: 6, 6h, 90m."),
+        click.option("--lease", type=Length(endless=True), metavar="LENGTH", help=lease_help),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def read(given: dict[str, Any], *, default: bool = True) -> Limits:
+    """What the options say of its end; with `default` it has one in any case."""
+    from clore_ai.rental.spend import lease
+
+    lease_s, most_s = given["lease"], given["max_hours"]
+    if lease_s not in (None, inf) or most_s is not None or given["max_cost"] is not None:
+        _windows.refuse("An end (--lease, --max-hours, --max-cost), which a process here keeps,")
+    return lease.Limits(
+        None if lease_s == inf else lease_s,
+        lease_s is not None,
+        None if most_s is None else most_s / 3600,
+        given["max_cost"],
+        lease.DEFAULT_S if default else None,
+        "watched" if given["no_keeper"] else "always",
+    )
+
+
+def check(
+    api: CloreAI, server: MarketplaceServer, kind: OrderType, cost: Cost, lease_s: float | None
+) -> None:
+    """Does the order fit in the budgets, after a look at the orders? Nothing where there are none.
+
+    Raises:
+        BudgetError: it does not.
+    """
+    from clore_ai._api.steps import clock
+    from clore_ai.models.records import Intent
+    from clore_ai.rental.orders import reconcile
+    from clore_ai.rental.spend import afford
+
+    if not api.ledger.budgets():
+        return
+    api.drive(reconcile.orders(api.session, include_completed=True))
+    wish = Intent(server.id, kind, cost.coin, "", lease_s=lease_s, price=cost.price_per_day)
+    wish.usd_per_coin = cost.usd_per_coin
+    wish.mrl_s = server.mrl and server.mrl * 3600.0
+    afford.check(api.session, wish, api.drive(clock()).wall)
+
+
+def lines(
+    api: CloreAI, offer: Offer, limits: Limits, by: str | None = None
+) -> list[tuple[str, str]]:
+    """When an order ends and what it costs at most, and who ends it: two lines of its plan.
+
+    `by`: who ends it, where that is not a process in the background.
+    """
+    from clore_ai._api.steps import clock
+    from clore_ai.rental.spend.lease import moment, words
+
+    settled, longest_h = offer.end, offer.server.mrl
+    if settled.lease_s is not None:
+        at = moment(api.drive(clock()).wall + settled.lease_s)
+        why = f" by {settled.because}" if settled.because else ""
+        end = f"at {at} ({words(settled.lease_s)}{why})"
+    elif limits.max_cost_usd is not None:
+        end = "when --max-cost is reached"
+    else:
+        end = "does not end by itself: cancel it, or give it an end with clore lease set"
+        if longest_h:
+            end += f"; its host ends it after {longest_h:g} h"
+    if settled.at_most_usd is not None:
+        end += f", at most {units.usd(settled.at_most_usd)}"
+    elif settled.at_most is not None:
+        end += f", at most {units.coin(settled.at_most)} {offer.cost.coin}"
+    if settled.lease_s is None and limits.max_cost_usd is None:
+        return [("ends", end)]
+    return [
+        ("ends", end),
+        ("ended by", by or (_BY_NOBODY if limits.enforced == "watched" else _BY_KEEPER)),
+    ]

@@ -1,0 +1,113 @@
+"""What is on a new order: its way in, ports, environment, start-up, as several commands take it."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+import click
+
+from clore_ai._ssh import order_keys
+from clore_ai._state.folder import state_folder
+from clore_ai.cli import output
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_NAMES = re.compile(
+    r"\b(ssh_key|ssh_password|jupyter_token|spot_price|boot_deadline)\b|\bmax_bid(?=_usd\b)"
+)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def options(command: F) -> F:
+    """The options of what is on an order, for a command that rents."""
+    for option in (
+        click.option("--command", "startup", help="Command run at start-up."),
+        click.option("--jupyter-token", callback=output.typed,
+                     help="Token for Jupyter, up to 32 characters; - asks for it."),
+        env_option,
+        port_option,
+        key_file_option,
+        click.option("--ssh-key", help="Public key for SSH: its text."),
+        click.option("--ssh-password", callback=output.typed,
+                     help="Password for SSH, up to 32 characters; - asks for it."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+port_option = click.option(
+    "--port", "ports", multiple=True, metavar="PORT:KIND",
+    help="22:tcp or 8888:http; repeatable. Default: 22:tcp.",
+)  # fmt: skip
+env_option = click.option(
+    "--env", multiple=True, metavar="KEY=VALUE", help="Repeatable; KEY alone is taken from yours."
+)
+key_file_option = click.option(
+    "--ssh-key-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Public key for SSH: its file. Without any, clore makes and uses a key of its own.",
+)
+
+
+def key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
+    """The public key to send, and the private key's file, if known."""
+    if None not in (options.get("ssh_key"), options.get("ssh_key_file")):
+        raise click.UsageError("Give only one of --ssh-key and --ssh-key-file.")
+    if options.get("ssh_key_file") is not None:
+        return order_keys.key_file(options["ssh_key_file"])
+    if options.get("ssh_key") is not None:
+        if len(options["ssh_key"].split()) == 1:  # a path most likely; a key has two words or three
+            raise click.UsageError(
+                "--ssh-key takes the text of a public key (ssh-ed25519 AAAA…); for a file give "
+                "--ssh-key-file FILE instead."
+            )
+        return options["ssh_key"], None
+    if options.get("ssh_password") is not None:
+        return None, None
+    return order_keys.own_key(state_folder())
+
+
+def ports(pairs: tuple[str, ...]) -> dict[str, str]:
+    """``22:tcp`` …, as the service takes them; port 22 where none is named."""
+    read: dict[str, str] = {}
+    for pair in pairs or ("22:tcp",):
+        port, colon, kind = pair.partition(":")
+        if not colon or kind not in ("tcp", "http") or not port.isdigit():
+            raise click.UsageError(f"--port {pair!r}: write PORT:tcp or PORT:http, e.g. 22:tcp.")
+        if port in read:
+            raise click.UsageError(f"--port {port} is given twice.")
+        read[port] = kind
+    return read
+
+
+def env(pairs: tuple[str, ...]) -> dict[str, str]:
+    """``KEY=VALUE`` …, as the service takes them."""
+    read: dict[str, str] = {}
+    for number, pair in enumerate(pairs, 1):
+        name, equals, value = pair.partition("=")
+        if not name or not (equals or name in os.environ):
+            # Not quoted: what stands there may be the secret itself.
+            raise click.UsageError(
+                f"--env number {number}: write KEY=VALUE, e.g. --env EPOCHS=1, or KEY alone for "
+                "one that your environment holds."
+            )
+        read[name] = value if equals else os.environ[name]
+    return read
+
+
+@contextmanager
+def in_options() -> Generator[None]:
+    """Refusals of what is given, in the words of the options."""
+    from clore_ai.exceptions import InvalidInputError
+
+    try:
+        yield
+    except InvalidInputError as exc:
+        said = _NAMES.sub(lambda name: "--" + name[0].replace("_", "-"), str(exc))
+        said = said.replace("--boot-deadline", "--boot-timeout")
+        raise InvalidInputError(said, exc.code) from exc

@@ -1,0 +1,208 @@
+"""What to rent, as `clore rent`, `run` and `watch` take it: one set of options, one `Wish`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+import click
+
+from clore_ai.cli import units
+from clore_ai.cli.options import bids, limits, order_options
+from clore_ai.cli.options.length import Length
+
+if TYPE_CHECKING:
+    from clore_ai.rental.rent.wish import Wish
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+IMAGE = "cloreai/ubuntu22.04-cuda12"
+
+IN_OPTIONS = {
+    "gpu": "--gpu",
+    "gpu_count": "--gpus",
+    "min_vram_gb": "--min-vram",
+    "min_ram_gb": "--min-ram",
+    "min_disk_gb": "--min-disk",
+    "min_down_mbps": "--min-down",
+    "min_reliability": "--min-reliability",
+    "countries": "--country",
+    "min_cuda": "--cuda",
+    "max_price_usd": "--max-price",
+    "currency": "--currency",
+    "spot_price": "--spot-price",
+    "max_bid_usd": "--max-bid",
+    "limits": "--lease, --max-hours and --max-cost",
+    "hosts": "host memory (clore hosts)",
+}
+"""What a wish's conditions are called here."""
+
+
+def _most(text: str) -> float:
+    """``0.4/h`` as USD per hour, above 0."""
+    try:
+        amount = units.read_usd_per_hour(text)
+    except click.BadParameter:
+        raise click.BadParameter(
+            f"{text!r} is no limit in USD; write 0.4/h or 9.6/day. A bid in a coin is --spot-price."
+        ) from None
+    if not 0 < amount < float("inf"):
+        raise click.BadParameter(f"{text!r} is not above 0.")
+    return amount
+
+
+_SERVER = (
+    click.option("--gpu", "gpu", multiple=True,
+                 help='GPU model, or a part of it, e.g. "RTX 4090"; repeatable, any of them will '
+                 "do."),
+    click.option("--gpus", type=click.IntRange(1), metavar="N", help="Exactly so many GPUs."),
+    click.option("--min-vram", type=click.FloatRange(0), metavar="GB",
+                 help="Memory of one GPU, in GB."),
+    click.option("--min-ram", type=click.FloatRange(0), metavar="GB", help="RAM, in GB."),
+    click.option("--min-disk", type=click.FloatRange(0), metavar="GB", help="Disk, in GB."),
+    click.option("--min-down", type=click.FloatRange(0), metavar="MBIT",
+                 help="Download, in Mbit/s."),
+    click.option("--min-reliability", type=units.read_share, metavar="SHARE",
+                 help="How reliable the host has been: 0.98 or 98%."),
+    click.option("--country", "countries", multiple=True, metavar="CC",
+                 help="Two letters, e.g. SE; repeatable, any of them will do."),
+    click.option("--cuda", metavar="VERSION", help="CUDA of the host's driver, at least; 12.4."),
+    click.option("--max-price", type=units.read_usd_per_hour, metavar="PRICE",
+                 help="Maximum price for the whole server in USD, fees out: 0.5 or 0.5/h per "
+                 "hour, 12/day per day."),
+)  # fmt: skip
+_PAY = (
+    click.option("--on-demand", "kind", flag_value="on-demand", default=True,
+                 help="At the list price (default)."),
+    click.option("--spot", "kind", flag_value="spot", help="At your own bid; may be outbid."),
+    click.option("--max-bid", type=_most, metavar="PRICE",
+                 help="With --spot: rent at the lowest bid that wins, at most this, in USD: 0.4/h "
+                 "or 9.6/day, fees out."),
+    click.option("--spot-price", type=float, metavar="PRICE",
+                 help="Your bid with --spot, in the coin per DAY, whole server."),
+    bids.force_option,
+    click.option("--currency", default="auto", show_default=True,
+                 help="The coin paid; auto: the cheapest that the server allows and the wallet "
+                 "covers."),
+    click.option("--sort", type=click.Choice(["price", "reliability", "gpu", "ram", "down"]),
+                 default="price", show_default=True,
+                 help="Which is the best: by real cost, fees in, or by what there is most of."),
+)  # fmt: skip
+_SURE = (
+    click.option("--verify", type=click.Choice(["none", "ssh", "gpu"]), default="gpu",
+                 show_default=True,
+                 help="When it counts as rented: at once, when SSH logs in, or when nvidia-smi "
+                 "shows the promised GPUs, and disk and network are there."),
+    click.option("--verify-cmd", metavar="CMD",
+                 help="A command of your own that must end with 0 there, besides."),
+    click.option("--attempts", type=click.IntRange(1), default=3, show_default=True,
+                 help="How many servers to try until one is good."),
+    click.option("--boot-timeout", type=Length(1), metavar="LENGTH",
+                 help="How long each may take until it is good. Default: 8m, or the lease where "
+                 "that is shorter."),
+)  # fmt: skip
+_ON_IT = (
+    click.option("--image", default=IMAGE, show_default=True, help="Docker image."),
+    order_options.port_option,
+    order_options.env_option,
+    order_options.key_file_option,
+)
+_BOOKS = (
+    limits.options,
+    click.option("--ref", metavar="NAME",
+                 help="A name for this rental: given again, the same order comes back."),
+    click.option("--purpose", metavar="TEXT",
+                 help="What it is for; `clore ledger` adds up by it."),
+)  # fmt: skip
+
+
+def server_options(command: F) -> F:
+    """The options that say which server, for a command that looks for some."""
+    return _added(command, _SERVER)
+
+
+def options(command: F) -> F:
+    """All options of a `Wish`, for a command that rents; `read` makes it of them."""
+    return _added(command, (*_SERVER, *_PAY, *_SURE, *_ON_IT, *_BOOKS))
+
+
+def _added(command: F, all_of: tuple[Callable[[F], F], ...]) -> F:
+    for option in reversed(all_of):
+        command = option(command)
+    return command
+
+
+def read_filter(options: dict[str, Any]) -> Any:  # noqa: ANN401 - a Filter, imported late
+    """The `pick.Filter` of `server_options`."""
+    from clore_ai.rental.market import listing
+
+    return listing.Filter(
+        gpu=options["gpu"] or None,
+        gpu_count=options["gpus"],
+        min_vram_gb=options["min_vram"],
+        min_ram_gb=options["min_ram"],
+        min_disk_gb=options["min_disk"],
+        min_down_mbps=options["min_down"],
+        min_reliability=options["min_reliability"],
+        countries=options["countries"],
+        min_cuda=options["cuda"],
+        max_price_usd=options["max_price"],
+    )
+
+
+def read(options: dict[str, Any]) -> Wish:
+    """The wish of `options`; the way in is a key, the user's or the state folder's own.
+
+    Raises:
+        UsageError, InvalidInputError: it makes no sense, in the words of the options.
+    """
+    from clore_ai.rental.rent import wish
+
+    _fit(options)
+    text, identity = order_options.key(options)
+    coin = options["currency"].strip()
+    with order_options.in_options():
+        return wish.checked(
+            wish.Wish(
+                filter=read_filter(options),
+                type=options["kind"],
+                currency=wish.AUTO if coin.lower() == wish.AUTO else units.full(coin),
+                spot_price=options["spot_price"],
+                max_bid_usd=options["max_bid"],
+                sort=options["sort"],
+                image=options["image"],
+                ports=order_options.ports(options["ports"]),
+                env=order_options.env(options["env"]) or None,
+                ssh_key=text,
+                identity=identity,
+                jupyter_token=options.get("jupyter_token"),
+                command=options.get("startup"),
+                verify=options["verify"],
+                verify_command=options["verify_cmd"],
+                attempts=options["attempts"],
+                boot_deadline_s=options["boot_timeout"],
+                limits=limits.read(options),
+                client_ref=options["ref"],
+                purpose=options["purpose"],
+            )
+        )
+
+
+def _fit(options: dict[str, Any]) -> None:
+    """Refuse bids that contradict the rest, or are missing."""
+    bid, most = options["spot_price"], options["max_bid"]
+    if options["kind"] != "spot":
+        for name, value in (("--max-bid", most), ("--spot-price", bid)):
+            if value is not None:
+                raise click.UsageError(f"{name} goes with --spot; leave it out, or add --spot.")
+        return
+    if bid is None and most is None:
+        raise click.UsageError(
+            "--spot needs --max-bid, the most to bid in USD: 0.4/h (the lowest bid that wins is "
+            "found for you), or --spot-price: your bid in the coin per DAY."
+        )
+    if bid is not None and most is not None:
+        raise click.UsageError(
+            "--max-bid finds the lowest bid that wins, --spot-price is your own: give one of them."
+        )
+    if bid is not None and options["currency"].lower() == "auto":
+        raise click.UsageError("--spot-price is in one coin: name it with --currency.")

@@ -1,0 +1,47 @@
+"""What the ledger has under other keys: said where a command would else say that nothing is."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from clore_ai.cli import output
+
+if TYPE_CHECKING:
+    from clore_ai._state.ledger import Elsewhere
+    from clore_ai.client import CloreAI
+
+
+def note(api: CloreAI, *, ended: bool = False) -> None:
+    """One line for each other key of this marketplace under which something stands.
+
+    `ended`: orders that have ended count, too.
+    """
+    from clore_ai.exceptions import ConfigError
+
+    with suppress(ConfigError):
+        for each in api.ledger.elsewhere() if api.ledger.begun() else ():
+            here = each.account.place in (None, api.ledger.keys.place)
+            if here and (ended or each.running or each.unsettled or each.budgets):
+                output.note(f"Under {key(each)}: {_what(each)}. To look: clore orphans")
+
+
+def key(each: Elsewhere) -> str:
+    """``another key (…ab34)``, as far as is known of it."""
+    return f"another key ({each.account.ending})" if each.account.ending else "another key"
+
+
+def _what(each: Elsewhere) -> str:
+    from clore_ai.rental.spend.budget import shown
+
+    live = len(each.running) + len(each.unsettled)
+    parts = [f"a budget of {shown(budget)}" for budget in each.budgets]
+    if live:
+        parts.insert(0, f"{_count(live)} that may still run")
+    elif each.orders:
+        parts.insert(0, f"{_count(each.orders)} that ended")
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def _count(orders: int) -> str:
+    return "1 order" if orders == 1 else f"{orders} orders"

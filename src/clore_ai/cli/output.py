@@ -1,0 +1,165 @@
+"""Printing: data on stdout, everything else on stderr; tables on a terminal, lines in a pipe.
+
+Everything that a command prints goes through here or `_exit`, where whatever it quotes of a host or
+a machine is made fit to print once more; but for what a job writes, which is raw.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai._values.kinds import written
+from clore_ai._values.secrets import without
+from clore_ai._values.text import LONGEST, one_line
+from clore_ai.cli.errors import Declined, colour
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LONGEST = 10_000
+"""Characters of a line."""
+_GAP = 2
+"""Blanks after a column."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+
+
+def data(value: object, *, secrets: bool = False) -> None:
+    """One JSON value on stdout; what is named like a secret is left out unless it was asked for."""
+    if not secrets:
+        value = without(value)
+    click.echo(written(value, indent=2 if sys.stdout.isatty() else None))
+
+
+def event(value: dict[str, Any]) -> None:
+    """One JSON value on a line of stdout, at once, without what is named like a secret."""
+    click.echo(written(without(value)))
+    sys.stdout.flush()
+
+
+def line(text: object, *, err: bool = False) -> None:
+    """A line of data on stdout, at once; with `err` on stderr, where it is none."""
+    click.echo(one_line(str(text), _LONGEST), err=err)
+    sys.stdout.flush()
+
+
+def note(message: str, *, bold: bool = False) -> None:
+    """A line for people, on stderr."""
+    text = one_line(message, _LONGEST)
+    click.echo(click.style(text, bold=True) if bold else text, err=True, color=colour())
+
+
+def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001 - click's signature
+    """A secret as given; of ``-`` what is typed unseen, or a line of stdin.
+
+    So it need not stand in the process list.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if value != "-":
+        return value
+    option = parameter.opts[0]
+    if sys.stdin.isatty():
+        value = str(click.prompt(option, hide_input=True, err=True))
+    else:
+        value = sys.stdin.readline().rstrip("\r\n")
+    if not value:
+        raise click.UsageError(f"No value for {option}.")
+    return value
+
+
+def ask(question: str, otherwise: str) -> None:
+    """Ask before something that costs money, on a terminal only; a script has decided already.
+
+    Raises:
+        Declined: the answer is No, which is the default.
+        Abort: Ctrl-C, or the end of the input; both say `otherwise`.
+    """
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    try:
+        agreed = click.confirm(one_line(question, _LONGEST), default=False, err=True)
+    except click.Abort:
+        click.echo(err=True)
+        raise click.Abort(f"Interrupted; {otherwise}.") from None
+    if not agreed:
+        raise Declined(f"{otherwise[0].upper()}{otherwise[1:]}.")
+
+
+def can_agree(*, yes: bool, why: str = "") -> None:
+    """Where nobody can be asked it takes `--yes` to do what nobody means by accident.
+
+    Raises:
+        UsageError: there is no terminal, and no `yes`; `why` comes first.
+    """
+    if not (yes or (sys.stdin.isatty() and sys.stderr.isatty())):
+        first = f"{why} " if why else ""
+        raise click.UsageError(
+            f"{first}This needs confirmation and there is no terminal. Add --yes."
+        )
+
+
+def agree(question: str, otherwise: str, *, yes: bool, why: str) -> None:
+    """As `ask`, of what nobody means by accident; `why` comes first.
+
+    Raises:
+        UsageError: as `can_agree`.
+        Declined, Abort: as `ask`.
+    """
+    can_agree(yes=yes, why=why)
+    if not yes:
+        ask(f"{why} {question}", otherwise)
+
+
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    spare: Sequence[str] = (),
+    err: bool = False,
+) -> None:
+    """Rows under `columns`; a ``>`` before a column's name aligns it right.
+
+    On a terminal a table, without the `spare` columns that its width has no room for (the first
+    named go first); in a pipe one line a row with tabs between, a header first. With `err` on
+    stderr, where it is no data.
+    """
+    names = [c.lstrip(">") for c in columns]
+    cells = [[one_line(cell, LONGEST) for cell in row] for row in rows]
+    if not (sys.stderr if err else sys.stdout).isatty():
+        for row in (names, *cells):
+            click.echo("\t".join(row), err=err)
+        return
+    from rich.cells import cell_len  # 30 ms that a pipe does not need
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False, stderr=err)
+    width = {
+        name: _GAP + max(map(cell_len, (name, *(row[i] for row in cells))))
+        for i, name in enumerate(names)
+    }
+    left_out: list[str] = []
+    for name in spare:
+        if sum(width.values()) <= console.width:
+            break
+        del width[name]
+        left_out.append(name)
+    kept = [i for i, name in enumerate(names) if name in width]
+    drawn = Table(header_style="bold", box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
+    for i in kept:
+        right = columns[i].startswith(">")
+        drawn.add_column(
+            names[i], justify="right" if right else "left", no_wrap=right, overflow="fold"
+        )
+    for row in cells:
+        drawn.add_row(*(Text(row[i]) for i in kept))
+    console.print(drawn)
+    if left_out:
+        note(f"Not shown, for want of room: {', '.join(left_out)}. All: --json")

@@ -1,0 +1,106 @@
+"""What an order would cost, until when, from which wallet: shown before money is spent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from clore_ai.cli import output, units
+
+if TYPE_CHECKING:
+    from clore_ai.rental.rent.ranking import Offer
+
+_WORTH_SAYING = 0.97
+"""Another coin is mentioned where it costs less than this share of what was asked for."""
+_INF = float("inf")
+
+
+def show(
+    plan: Offer, kind: str, image: str, end: list[tuple[str, str]], most: float | None = None
+) -> None:
+    """The plan of one server, on stderr; `end`: lines on it; `most`: to bid, in USD per hour."""
+    s, c = plan.server, plan.cost
+    per_h, total_h = c.price_usd_per_hour, c.total_usd_per_hour
+    fee = (
+        f"a creation fee may come on top; it is not known for {c.coin}"
+        if c.creation_fee is None
+        else f"{units.coin(c.creation_fee)} {c.coin} creation fee, if it runs for 10 minutes"
+    )
+    where = f"{s.location or '?'}, reliability " + (
+        "-" if s.reliability is None else f"{s.reliability:.0%}"
+    )
+    lasts = "" if plan.lasts_h is None else f", lasts {units.duration(plan.lasts_h * 3600)}"
+    price = "bid" if kind == "spot" else "price"
+    listed = f"{units.coin(c.price_per_day)} {c.coin}/day"
+    total = f"{units.coin(c.total_per_day)} {c.coin}/day"
+    limit = (
+        None
+        if most is None
+        else f"{units.usd_h(most)} = {units.usd_day(most)} without fee, where others bid more"
+    )
+    for name, value in (
+        ("server", f"{s.id} ({where}, at most {s.mrl or '?'} h)"),
+        ("GPUs", f"{s.gpu_model} ({units.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
+        ("image", f"{image}, {kind}"),
+        (price, f"{units.usd_h(per_h)} = {units.usd_day(per_h)} = {listed}"),
+        ("with fee", f"{units.usd_h(total_h)} = {units.usd_day(total_h)} = {total}"),
+        ("at most", limit),
+        ("once", fee),
+        *end,
+        ("balance", f"{units.coin(plan.balance)} {c.coin}{lasts}"),
+    ):
+        if value is None:
+            continue
+        output.note(f"  {name:9} {value}")
+    cheaper = _cheaper(plan, kind)
+    if cheaper:
+        output.note(f"  {cheaper}", bold=True)
+
+
+def _cheaper(plan: Offer, kind: str) -> str | None:
+    """The coin that costs less on demand, with fees: they can differ a lot (service.md, 3)."""
+    from clore_ai.rental.market.cost import cost
+
+    paid = plan.effective_usd_per_hour
+    listed = [cost(plan.server, coin) for coin in plan.server.usd_per_day("on-demand")]
+    others = [replace(plan, cost=terms) for terms in listed if terms is not None]
+    best = min(others, key=lambda o: o.effective_usd_per_hour or _INF, default=None)
+    least = None if best is None else best.effective_usd_per_hour
+    if best is None or paid is None or least is None or least > paid * _WORTH_SAYING:
+        return None
+    what = "On demand it costs less" if kind == "spot" else "It costs less"
+    return f"{what} in {best.cost.coin}: {units.usd_h(least)} = {units.usd_day(least)}, fees in."
+
+
+def row(plan: Offer) -> dict[str, Any]:
+    """The same for ``--json``."""
+    c = plan.cost
+    return {
+        "server_id": plan.server.id,
+        "gpu": plan.server.gpu_model,
+        "currency": c.coin,
+        "price_per_day": c.price_per_day,
+        "fee_per_day": c.fee_per_day,
+        "creation_fee": c.creation_fee,
+        "price_usd_per_hour": c.price_usd_per_hour,
+        "total_usd_per_hour": c.total_usd_per_hour,
+        "total_usd_per_day": c.total_usd_per_day,
+        "lease_hours": None if plan.end.lease_s is None else plan.end.lease_s / 3600,
+        "at_most": plan.end.at_most,
+        "at_most_usd": plan.end.at_most_usd,
+        "balance": plan.balance,
+        "lasts_hours": plan.lasts_h,
+    }
+
+
+def hold(order_id: int, most: float | None) -> str:
+    """What keeps the bid of an order that was rented below a limit, in USD per hour."""
+    return f"Nothing raises its bid now; hold it with: clore spot auto {order_id} --max {most:g}/h"
+
+
+def goes_on(order_id: int | None) -> str:
+    """What to say to a Ctrl-C once an order runs."""
+    return (
+        f"Interrupted. Order {order_id} goes on and is billed. Stop it with: "
+        f"clore cancel {order_id}"
+    )

@@ -1,0 +1,90 @@
+"""Orders of commands that were stopped: told in a line each, and on a terminal asked about."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from clore_ai.cli import output, units
+from clore_ai.cli.options import period
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.models.records import Intent
+
+_ANSWERS = {"k": "keep", "c": "cancel", "l": "later"}
+
+
+def recover(api: CloreAI, *, ask: bool) -> None:
+    """Look for what earlier commands left, where they left anything; this never fails."""
+    from clore_ai.rental.orders.recover import recover as look
+
+    if not api.session.rules.has_key:
+        return
+    left = api.drive(look(api.session))
+    for intent in left.unknown:
+        output.note(
+            f"Not known yet: whether server {intent.server_id} was rented by the command that was "
+            f"stopped at {period.clock(intent.posted_at)}. To see and settle it: clore orders (if "
+            f"this marketplace is gone: clore orphans --close {intent.id})"
+        )
+    for intent in left.found:
+        _tell(api, intent, ask=ask and sys.stdin.isatty() and sys.stderr.isatty())
+
+
+def _tell(api: CloreAI, intent: Intent, *, ask: bool) -> None:
+    what = ", ".join(
+        text
+        for text in (
+            f"server {intent.server_id}",
+            units.gpu(intent.gpu) if intent.gpu else "",
+            f"ref {intent.client_ref}" if intent.client_ref else "",
+            intent.purpose or "",
+        )
+        if text
+    )
+    said = (
+        f"Found order {intent.order_id} ({what}): it runs and is billed; the command that rented "
+        f"it at {period.clock(intent.posted_at)} was stopped."
+    )
+    if ask:
+        output.note(said, bold=True)
+        _do(api, intent, _answer())
+    else:
+        output.note(
+            f"{said} Keep it: clore orphans --adopt {intent.order_id}   "
+            f"Stop paying: clore cancel {intent.order_id}"
+        )
+
+
+def _answer() -> str:
+    try:
+        answer: str = click.prompt(
+            "[k]eep it, [c]ancel it, or decide [l]ater?",
+            type=click.Choice([*_ANSWERS, *_ANSWERS.values()]),
+            default="later",
+            show_choices=False,
+            err=True,
+        )
+    except click.Abort:
+        click.echo(err=True)
+        return "later"
+    return _ANSWERS.get(answer, answer)
+
+
+def _do(api: CloreAI, intent: Intent, answer: str) -> None:
+    from clore_ai.exceptions import CloreAPIError
+    from clore_ai.rental.orders.recover import told
+
+    order_id = intent.order_id or 0
+    try:
+        if answer == "cancel":
+            api.cancel_order(order_id)
+            api.session.access.forget(order_id)
+            output.note(f"Cancelled: order {order_id}.", bold=True)
+        if answer in ("cancel", "keep"):
+            told(api.session, order_id)
+    except CloreAPIError as exc:
+        output.note(f"Order {order_id} stays as it is: {exc}")

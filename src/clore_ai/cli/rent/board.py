@@ -1,0 +1,199 @@
+"""The view of `clore monitor`: a table that stays in place on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from clore_ai._values.text import LONGEST, one_line
+from clore_ai.cli import output, units
+from clore_ai.cli.options import period
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from types import TracebackType
+
+    from rich.live import Live
+    from typing_extensions import Self
+
+    from clore_ai.rental.watch.orders import WatchedOrder
+
+Row = dict[str, str]
+_LONGEST = 1_000
+
+_RIGHT = {"ID", "Server", "$/h", "$/day", "Spent", "Lease", "Use", "Temp", "VRAM"}
+_SPARE = ("VRAM", "Address", "Server", "Coin", "Host")
+"""Columns that go first where there is no room."""
+_NONE = "No active orders; new ones will show up here."
+
+
+def row(seen: WatchedOrder, usd_h: float | None, now: float) -> Row:
+    """One order in words."""
+    order = seen.order
+    use, heat = seen.use_percent, seen.temperature_c
+    state = order.status or "-"
+    cells = {
+        "ID": str(order.id),
+        "Server": str(order.server_id or "-"),
+        "GPU": units.gpu(order.gpu_model),
+        "State": state,
+        "Host": "offline" if seen.lost else "online" if order.online else "-",
+        "$/h": "-" if usd_h is None else f"{usd_h:.4f}",
+        "$/day": "-" if usd_h is None else f"{usd_h * 24:.2f}",
+        "Spent": units.coin(order.spend),
+        "Coin": units.SHORT.get(order.currency or "", order.currency or "-"),
+        "Lease": _left(seen, now),
+        "Use": "-" if use is None else f"{use:.0f}%",
+        "Temp": "-" if heat is None else f"{heat:.0f}°C",
+        "VRAM": _memory(seen),
+        "SSH": _ssh(seen),
+        "Address": units.address(order),
+    }
+    return {name: one_line(cell, LONGEST) for name, cell in cells.items()}
+
+
+def facts(seen: WatchedOrder, usd_h: float | None, now: float) -> dict[str, Any]:
+    """One order for ``--json``."""
+    order = seen.order
+    return {
+        "order_id": order.id,
+        "server_id": order.server_id,
+        "gpu": order.gpu_model,
+        "status": order.status,
+        "host_online": order.online,
+        "ssh": seen.ssh or ("connecting" if order.ssh_command else None),
+        "ssh_error": seen.why or None,
+        "ssh_command": order.ssh_command,
+        "price_usd_per_hour": usd_h,
+        "price_usd_per_day": None if usd_h is None else usd_h * 24,
+        "spend": order.spend,
+        "currency": order.currency,
+        "lease_ends_at": seen.ends_at,
+        "lease_left_s": None if seen.ends_at is None else seen.ends_at - now,
+        "idle_s": seen.idle_s,
+        "gpus": [asdict(gpu) for gpu in seen.gpus],
+    }
+
+
+def _left(seen: WatchedOrder, now: float) -> str:
+    if seen.ends_at is None:
+        return "-"
+    left = seen.ends_at - now
+    return units.duration(left) if left > 0 else "over"
+
+
+def _memory(seen: WatchedOrder) -> str:
+    used = [g.memory_used_mib for g in seen.gpus if g.memory_used_mib is not None]
+    return f"{sum(used) / 1024:.1f}G" if used else "-"
+
+
+def _ssh(seen: WatchedOrder) -> str:
+    if seen.order.ssh_command is None:
+        return "-"
+    if seen.why:
+        why = seen.why.rpartition(": ")[2].partition(" (")[0].rstrip(".")
+        return f"{seen.ssh or 'no'}: {why}"
+    return seen.ssh or "connecting"
+
+
+class Board:
+    """Where the rows are shown; a context manager."""
+
+    def __init__(self, *, live: bool) -> None:
+        self._wanted = live
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop(leave=True)
+
+    @contextmanager
+    def away(self) -> Generator[None]:
+        """The table is off the terminal in the block, so that others can write there."""
+        self._stop(leave=False)
+        try:
+            yield
+        finally:
+            self._start()
+
+    def _start(self) -> None:
+        if not self._wanted:
+            return
+        from rich.console import Console
+        from rich.live import Live
+
+        console = Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False)
+        self._live = Live(
+            console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False
+        )
+        self._live.start()
+
+    def _stop(self, *, leave: bool) -> None:
+        if self._live is not None:
+            self._live.transient = not leave
+            self._live.stop()
+            self._live = None
+
+    def say(self, sentence: str) -> None:
+        """Something that happened: above the table, or on stderr."""
+        line = one_line(f"{period.stamp()}  {sentence}", _LONGEST)
+        if self._live is not None:
+            self._live.console.print(line, markup=False, soft_wrap=True)
+        else:
+            output.note(line)
+
+    def draw(self, rows: list[Row]) -> None:
+        """Bring the table up to date, on a terminal."""
+        if self._live is not None:
+            from rich.console import Group
+            from rich.text import Text
+
+            table = _table(rows, self._live.console.width) if rows else Text(_NONE)
+            # A line for the ^C that a terminal shows: beside a full row it would take another.
+            self._live.update(Group(table, ""), refresh=True)
+
+    def show(self, rows: list[Row], *, whole: bool = True) -> None:
+        """The state of a look: the table, or a line an order on stdout."""
+        if self._live is not None:
+            self.draw(rows)
+            return
+        if not rows and whole:
+            output.note("No active orders.")
+        for each in rows:
+            output.line(
+                f"{period.stamp()}  order {each['ID']}: server {each['Server']}, "
+                f"{each['GPU']}, {each['State']}, host {each['Host']}, SSH {each['SSH']} "
+                f"({each['Address']}), "
+                f"${each['$/h']}/h = ${each['$/day']}/day, spent {each['Spent']} {each['Coin']}, "
+                f"lease {each['Lease']}, GPU {each['Use']} {each['Temp']}"
+            )
+
+
+def _table(rows: list[Row], room: int) -> Any:  # noqa: ANN401 - rich's
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
+    names = list(rows[0])
+    width = {n: 2 + max(cell_len(n), *(cell_len(each[n]) for each in rows)) for n in names}
+    for name in _SPARE:
+        if sum(width.values()) > room:
+            width.pop(name)
+    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in width:
+        right = name in _RIGHT
+        table.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for each in rows:
+        hurt = each["Host"] == "offline" or each["Lease"] == "over"
+        table.add_row(*(Text(each[name]) for name in width), style="red" if hurt else None)
+    return table

@@ -1,0 +1,100 @@
+"""`clore cancel` (004, CLI Reference): done when the orders are gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import errors as _exit
+from clore_ai.cli import output
+from clore_ai.cli.account import connect, none, status
+from clore_ai.cli.options.length import Length
+from clore_ai.cli.supervise import cancelling
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_ai.client import CloreAI
+
+
+@click.command()
+@click.argument("order_ids", type=int, nargs=-1, metavar="[ORDER_ID]...")
+@click.option("--all", "everything", is_flag=True,
+              help="All orders of this ledger that run.")  # fmt: skip
+@click.option("--others", is_flag=True,
+              help="With --all: those that this ledger does not know, too.")  # fmt: skip
+@click.option("--issue", metavar="TEXT",
+              help="What was wrong with the server, for its host (2,048 characters).")  # fmt: skip
+@click.option("--wait-timeout", type=Length(1), default="60s", show_default=True,
+              metavar="LENGTH", help="Until they must be gone; then exit 8.")  # fmt: skip
+@click.option("-y", "--yes", is_flag=True,
+              help="Don't ask, with --all; needed without a terminal.")  # fmt: skip
+@output.json_option
+def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
+    """Cancel an order and say what it cost.
+
+    Done when ORDER_ID is gone from the orders that run. Of several, one that fails does not stop
+    the others; the exit code is the worst. What was rented on the web site or on another machine is
+    not of this ledger: --all names it, and leaves it alone.
+    """
+    everything: bool = options["everything"]
+    if everything == bool(order_ids):
+        raise click.UsageError("Give the ids of the orders to cancel, or --all, not both.")
+    if options["others"] and not everything:
+        raise click.UsageError("--others goes with --all; without it the ids say which orders.")
+    from clore_ai.rental.orders import check
+
+    check.issue(options["issue"])
+    if everything:
+        output.can_agree(yes=options["yes"])
+    with connect(ask=False) as api:  # they know which order they mean
+        ids = list(dict.fromkeys(order_ids))
+        if everything:
+            ids = _running(api, others=options["others"], yes=options["yes"])
+        done = cancelling.end(api, ids, options["issue"], options["wait_timeout"])
+    if len(ids) == 1 and not everything:
+        (one,) = done
+        if one.error is not None:
+            raise one.error
+        if options["as_json"]:
+            output.data({"code": 0, **cancelling.row(one)})
+        return 0
+    if options["as_json"]:
+        output.data([cancelling.row(each) for each in done])
+    errors = [each.error for each in done if each.error is not None]
+    codes = [_exit.tell(options["as_json"], error) for error in errors]
+    return max([*codes, status(api) if everything else 0])
+
+
+def _running(api: CloreAI, *, others: bool, yes: bool) -> list[int]:
+    """The orders of this ledger that run, with `others` all that run, once that is agreed to."""
+    from clore_ai.rental.orders import orphans
+
+    rows = [order for order in api.my_orders() if order.active]
+    unknown = [order.id for order in orphans.unknown(api.ledger, rows)]
+    mine = [order.id for order in rows if order.id not in unknown]
+    if unknown and not others:
+        ids = " ".join(map(str, unknown))
+        what = "Order {0} is" if len(unknown) == 1 else "Orders {0} are"
+        output.note(
+            f"{what.format(_listed(unknown))} not of this ledger, so not cancelled: rented on the "
+            f"web site, on another machine or by another program. Stop paying: clore cancel {ids}"
+        )
+    todo = mine + unknown if others else mine
+    if not todo:
+        none(api, "No active orders of this ledger." if unknown else "No active orders.")
+    elif not yes:
+        asked = [f"{_count(mine)} of this ledger ({_listed(mine)})"] if mine else []
+        if others and unknown:
+            asked.append(f"{_count(unknown)} that it does not know ({_listed(unknown)})")
+        output.ask(f"Cancel {' and '.join(asked)}?", "nothing was cancelled")
+    return todo
+
+
+def _count(ids: Sequence[int]) -> str:
+    return "1 order" if len(ids) == 1 else f"{len(ids)} orders"
+
+
+def _listed(ids: Sequence[int]) -> str:
+    return ", ".join(map(str, ids))

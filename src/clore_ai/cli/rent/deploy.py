@@ -1,0 +1,290 @@
+"""`clore deploy` (004, CLI Reference): a contract with scripts, so it asks on a terminal only."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai._state.folder import state_folder
+from clore_ai.cli import output, plans, units
+from clore_ai.cli.account import connect
+from clore_ai.cli.options import bids, limits, order_options
+from clore_ai.cli.options.length import Length
+from clore_ai.cli.rent import renting
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clore_ai.client import CloreAI
+    from clore_ai.models import Order, Wallet
+    from clore_ai.rental.rent.ranking import Offer
+
+
+@click.command()
+@click.argument("server_id", type=int)
+@click.option("--image", required=True, help="Docker image, e.g. cloreai/ubuntu22.04-cuda12.")
+@click.option(
+    "--type",
+    "kind",
+    type=click.Choice(["on-demand", "spot"]),
+    required=True,
+    help="At the list price, or at your own bid.",
+)
+@click.option(
+    "--currency", required=True, help="bitcoin, CLORE-Blockchain or USD-Blockchain; the coin paid."
+)
+@order_options.options
+@click.option("--spot-price", type=bids.read, metavar="PRICE",
+              help="Your bid, whole server: coin per DAY, or 0.2/h, 4.8/day in USD.")  # fmt: skip
+@bids.force_option
+@limits.options_of_deploy
+@click.option("--wait", is_flag=True, help="Wait until SSH answers.")
+@click.option("--wait-timeout", type=Length(1), metavar="LENGTH",
+              help="For --wait; then exit 8. Default: 8m, or the lease where that is "
+                   "shorter.")  # fmt: skip
+@click.option("--ref", metavar="NAME",
+              help="A name for this rental: given again, the same order comes back.")  # fmt: skip
+@click.option("--purpose", metavar="TEXT", help="What it is for; `clore ledger` adds up by it.")
+@click.option("-y", "--yes", is_flag=True,
+              help="Don't ask; needed without a terminal for a bid above on demand.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
+@output.json_option
+def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
+    """Rent a server: create a new order.
+
+    The new order's id is all that goes to stdout. The plan for SERVER_ID, with the price in both
+    units, fees and balance, goes to stderr; on a terminal it asks first, in a script it goes ahead.
+    """
+    from clore_ai.cli.supervise.console import interrupt_by_any
+
+    interrupt_by_any()
+    options["currency"] = units.full(options["currency"])
+    _bid(options)
+    text, identity = order_options.key(options)
+    wishes: dict[str, Any] = {
+        "server_id": server_id,
+        "image": options["image"],
+        "type": options["kind"],
+        "currency": options["currency"],
+        "ssh_password": options["ssh_password"],
+        "ssh_key": text,
+        "ports": order_options.ports(options["ports"]),
+        "env": order_options.env(options["env"]) or None,
+        "jupyter_token": options["jupyter_token"],
+        "command": options["startup"],
+        # In the coin once that is known: for what is checked before, any number above 0 will do.
+        "spot_price": options["spot_price"] and options["spot_price"].amount,
+    }
+    if options["wait"] and wishes["ports"].get("22") != "tcp":
+        raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
+    _check(wishes)
+    with connect() as api, ExitStack() as locks:
+        order, plan = renting.earlier(api, options["ref"]), None
+        if order is None:
+            plan = _agree(api, server_id, wishes, options)
+            if plan is not None:
+                _able(api, text, identity, waits=options["wait"])
+                order = _create(api, wishes, plan, options, locks)
+        if order is None or options["dry_run"]:
+            return
+        # From here on money is spent: whatever happens, the user learns the order's id.
+        try:
+            is_new = plan is not None and identity is not None
+            if is_new or not api.session.access.known(order):
+                _keep(api, order, identity)
+            if not options["as_json"]:
+                output.line(order.id)
+            if options["wait"]:
+                output.note("Waiting for SSH (real machines take 1-6 minutes)…")
+                order = api.wait_for_ssh(order.id, _waits_s(options))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(plans.goes_on(order.id)) from None
+    _finish(order, plan, options)
+
+
+def _finish(order: Order, plan: Offer | None, options: dict[str, Any]) -> None:
+    """What to do with it, and its row with --json."""
+    if options["as_json"]:
+        from clore_ai.cli.rent.orders import row
+
+        usd_h = order.price_usd_per_hour if plan is None else plan.cost.price_usd_per_hour
+        output.data(row(order, usd_h))
+    if not order.active:
+        return
+    shell = (
+        f"Shell: clore ssh {order.id}   "
+        if order_options.ports(options["ports"]).get("22") == "tcp"
+        else ""
+    )
+    output.note(f"{shell}Stop paying: clore cancel {order.id}")
+
+
+def _waits_s(options: dict[str, Any]) -> float:
+    from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
+
+    given: float | None = options["wait_timeout"]
+    return BOOT_DEADLINE_S if given is None else given
+
+
+def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
+    """Refuse to wait for longer than the order lasts; by default, wait for no longer."""
+    if not options["wait"] or lease_s is None or _waits_s(options) <= lease_s:
+        return
+    if options["wait_timeout"] is not None:
+        from clore_ai.rental.spend.lease import words
+
+        raise click.UsageError(
+            f"--wait-timeout {words(options['wait_timeout'])} is longer than the lease of "
+            f"{words(lease_s)}: the order could end before its server is up. Give a shorter one, "
+            "or a longer lease."
+        )
+    options["wait_timeout"] = lease_s
+
+
+def _agree(
+    api: CloreAI, server_id: int, wishes: dict[str, Any], options: dict[str, Any]
+) -> Offer | None:
+    """Show the plan, and ask where somebody is there; None for a dry run."""
+    plan = _plan(api, server_id, options)
+    if options["kind"] == "on-demand":
+        wishes["required_price"] = plan.cost.price_per_day
+    else:
+        wishes["spot_price"] = plan.cost.price_per_day
+    end = limits.lines(api, plan, limits.read(options, default=False))
+    plans.show(plan, options["kind"], options["image"], end)
+    limits.check(api, plan.server, options["kind"], plan.cost, plan.end.lease_s)
+    _boots_in_time(options, plan.end.lease_s)
+    if options["kind"] == "spot":
+        _guard(plan, options)
+    if options["dry_run"]:
+        if options["as_json"]:
+            output.data(plans.row(plan))
+        return None
+    if not options["yes"]:
+        output.ask("Rent it?", "nothing was rented")
+    return plan
+
+
+def _guard(plan: Offer, options: dict[str, Any]) -> None:
+    from clore_ai.rental.market.cost import on_demand_per_day
+
+    cost, is_only_shown = plan.cost, options["dry_run"]
+    bids.guard(
+        "The bid",
+        plan.server.id,
+        cost.price_per_day,
+        on_demand_per_day(plan.server, cost.coin),
+        cost.usd_per_coin,
+        yes=options["yes"] or is_only_shown,
+        force=options["force"] or is_only_shown,
+    )
+
+
+def _bid(options: dict[str, Any]) -> None:
+    if options["kind"] == "spot" and options["spot_price"] is None:
+        raise click.UsageError(
+            "--type spot needs --spot-price: your bid in the coin per DAY, or 0.2/h or 4.8/day in "
+            "USD. See: clore spot SERVER_ID"
+        )
+    if options["kind"] != "spot" and options["spot_price"] is not None:
+        raise click.UsageError("--spot-price goes with --type spot; leave it out, or change both.")
+
+
+def _check(wishes: dict[str, Any]) -> None:
+    """Refuse what the service would, before anything is sent, in the words of the options."""
+    from clore_ai.rental.orders import check
+
+    with order_options.in_options():
+        check.order_body(**wishes)
+
+
+def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer:
+    """The server and what it costs, or why it can't be rented.
+
+    Raises:
+        NotFoundError, FieldError: with the reasons that the service would give.
+        InvalidInputError, BudgetError: its end contradicts itself, or its limit.
+    """
+    from clore_ai.exceptions import FieldError, NotFoundError
+    from clore_ai.rental.market import listing
+    from clore_ai.rental.market.cost import cost
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.spend import lease
+
+    everything = listing.Filter(available_only=False, id=server_id)
+    found = api.drive(listing.marketplace(api.session, everything)).servers
+    if not found:
+        raise NotFoundError(f"There is no server {server_id}. List servers with: clore search")
+    server, coin = found[0], options["currency"]
+    if server.rented and options["kind"] == "on-demand":
+        raise FieldError(
+            f"Server {server_id} is already rented. Find another with: clore search",
+            6,
+            {"code": 6, "error": "server-already-rented"},
+        )
+    bid: bids.Bid | None = options["spot_price"]
+    per_day = None if bid is None else bid.per_day(coin, server.usd_per_coin(coin))
+    terms = cost(server, coin, options["kind"], per_day)
+    if terms is None:
+        known = server.price.on_demand.coins() if server.price and server.price.on_demand else []
+        takes = ", ".join(c for c in known if server.allows(c)) or "no coin with a price"
+        raise FieldError(
+            f"Server {server_id} can't be paid in {coin!r}. It takes: {takes}.",
+            6,
+            {"code": 6, "error": "currency-not-allowed"},
+        )
+    end = lease.settle(limits.read(options, default=False), terms, server.mrl)
+    return Offer(server, terms, end, _balance(api.wallets(), coin))
+
+
+def _balance(wallets: list[Wallet], coin: str) -> float | None:
+    return next((w.balance for w in wallets if w.name == coin), None)
+
+
+def _able(api: CloreAI, public: str | None, identity: Path | None, *, waits: bool) -> None:
+    """Refuse what could not be logged in to from here, before money is spent."""
+    from clore_ai.rental import preflight
+
+    login = waits and identity is not None  # with a password, or for somebody else: who knows
+    api.drive(preflight.check(api.session, public, identity, login=login))
+
+
+def _create(
+    api: CloreAI, wishes: dict[str, Any], plan: Offer, options: dict[str, Any], locks: ExitStack
+) -> Order:
+    from clore_ai.rental.orders import (
+        check,
+        create,
+        recover,
+    )
+
+    terms = create.RentalTerms(
+        options["ref"],
+        options["purpose"],
+        lease_s=plan.end.lease_s,
+        max_cost_usd=options["max_cost"],
+        usd_per_coin=plan.cost.usd_per_coin,
+        mrl_s=plan.server.mrl and plan.server.mrl * 3600.0,
+        enforced="watched" if options["no_keeper"] else "always",
+        untold=True,
+        renting=create.Renting(locks),
+    )
+    newest = renting.newest_intent(api)
+    output.note("Renting…")
+    try:
+        order = api.drive(create.create(api.session, check.order_body(**wishes), terms))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(renting.left_behind(api, newest)) from None
+    output.note(f"Rented: order {order.id} on server {order.server_id}.", bold=True)
+    recover.told(api.session, order.id)
+    return order
+
+
+def _keep(api: CloreAI, order: Order, identity: Path | None) -> None:
+    try:
+        api.session.access.remember(order, identity)
+    except OSError as exc:
+        key = "" if identity is None else f"; its key is {identity}"
+        output.note(f"Can't be noted in {state_folder()}: {exc.strerror}{key}.")

@@ -1,0 +1,243 @@
+"""`clore monitor` (001, Monitor My Orders): a live view of orders, and what happens to them."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+import time
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import output
+from clore_ai.cli.account import connect, status
+from clore_ai.cli.errors import LIMIT
+from clore_ai.cli.options.length import Length
+from clore_ai.cli.rent import board
+from clore_ai.cli.supervise import enforce as _keep
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_ai._io.gpu_feeds import Feeds
+    from clore_ai.client import CloreAI
+    from clore_ai.rental.limits.enforce import Keeper
+    from clore_ai.rental.watch.orders import Monitor, OrderEvent
+    from clore_ai.rental.watch.view import OrdersWatch
+
+_TICK_S = 0.5
+_CANCEL_WITHIN_S = 60.0
+_NO_MONEY, _WALLET_EMPTY = 7, "wallet empty"
+
+
+@click.command()
+@click.argument("order_ids", type=int, nargs=-1, metavar="[ORDER_ID]...")
+@click.option("--every", type=Length(1), default="30s", show_default=True, metavar="LENGTH",
+              help="From one look at the orders to the next; GPUs are read every 5 s.")  # fmt: skip
+@click.option("--idle-cancel", type=Length(endless=True), metavar="LENGTH",
+              help="Cancel what has idled so long (30m, 2h), after a warning: each ORDER_ID, "
+              "or all orders of this ledger.")  # fmt: skip
+@click.option("--others", is_flag=True,
+              help="With --idle-cancel: orders that this ledger does not know, too.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Look once, GPUs too, and end.")
+@click.option("--no-gpu", is_flag=True, help="Open no SSH connections.")
+@click.option("--json", "as_json", is_flag=True,
+              help="JSON on stdout: a line an event, and one a look.")  # fmt: skip
+def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
+    """Watch your orders: their state, host, cost, and GPUs.
+
+    All of them, or each ORDER_ID until they have ended. It tells of a host or a connection that is
+    lost, of GPUs that idle, a lease near its end, a dry wallet. An order that reaches its limit
+    (clore lease) is cancelled; exit 7 then. Ctrl-C leaves the orders running.
+    """
+    from clore_ai._io.gpu_feeds import Feeds
+    from clore_ai.rental.watch import orders as monitor
+    from clore_ai.rental.watch import view as overview
+
+    idle_s = None if options["idle_cancel"] == inf else options["idle_cancel"]
+    if idle_s is not None and options["no_gpu"]:
+        raise click.UsageError("--idle-cancel reads the GPUs over SSH; leave out --no-gpu.")
+    if options["others"] and (idle_s is None or order_ids):
+        raise click.UsageError(
+            "--others goes with --idle-cancel, where no ORDER_ID says which orders."
+        )
+    if not options["no_gpu"] and shutil.which("ssh") is None:
+        raise click.UsageError(
+            "There is no ssh here. Install it (apt-get install openssh-client), or add --no-gpu."
+        )
+    ids = frozenset(order_ids) or None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with connect(ask=False) as api:
+        feeds = None if options["no_gpu"] else Feeds(min(overview.READ_EVERY_S, options["every"]))
+        state = monitor.Monitor(ids, idle_s, options["others"])
+        loop = _Loop(api, state, feeds, as_json=options["as_json"])
+        code = 0
+        try:
+            code = loop.run(options["every"], once=options["once"])
+        except KeyboardInterrupt as exc:
+            output.note(str(exc) or loop.left())
+        finally:
+            if feeds is not None:
+                feeds.close()
+    return code
+
+
+class _Loop:
+    """Looks at the orders now and then, and at what their GPUs say all the time."""
+
+    def __init__(
+        self, api: CloreAI, monitor: Monitor, feeds: Feeds | None, *, as_json: bool
+    ) -> None:
+        self.api, self.monitor, self.feeds, self.as_json = api, monitor, feeds, as_json
+        self.board = board.Board(live=not as_json and sys.stdout.isatty())
+        self.usd_h: dict[int, float | None] = {}
+        self.idle_said: set[int] = set()
+        self.code = 0
+        self.left_since: dict[int | None, float] = {}
+        self.limited: dict[int | None, float] = {}
+        """Orders that have reached a limit, and when ending each is tried again."""
+
+    def run(self, every_s: float, *, once: bool) -> int:
+        """Go on until all orders that were named have ended; with `once`, look once.
+
+        The exit code: 1 if some of a single look could not be read, 7 if a wallet or a limit ended
+        an order.
+        """
+        from clore_ai.rental.limits import enforce as keep
+        from clore_ai.rental.watch import view as overview
+
+        ids = self.monitor.ids
+        keeper = keep.Keeper(
+            asks=False,
+            mine=lambda i: i.enforced != "reap" and (ids is None or i.order_id in ids),
+        )
+
+        state = overview.OrdersWatch(
+            self.monitor, every_s, readings=self.feeds, tell=self.board.say
+        )
+        with self.board:
+            while True:
+                view = self.api.drive(overview.step(self.api.session, state, _TICK_S))
+                if view is None or (once and state.failure is not None):
+                    break
+                self._tell(view.events)
+                if view.looked:
+                    self._worth()
+                self._cancel()
+                self._at_limits(keeper)
+                if once:
+                    self._wait_for_gpus(state)
+                if view.looked:
+                    self._show()
+                if once or state.over:
+                    code = LIMIT if self.limited else self.code
+                    return code or (status(self.api) if once else 0)
+                self.board.draw(self._rows())
+        if state.failure is not None:
+            raise state.failure
+        return self.code
+
+    def left(self) -> str:
+        """What Ctrl-C leaves behind."""
+        running = " ".join(map(str, self.monitor.seen))
+        if not running:
+            return "Stopped."
+        return (
+            f"Stopped looking. Your orders go on and are billed: {running}. "
+            f"Stop paying: clore cancel {running}"
+        )
+
+    # -- what comes in -------------------------------------------------------------------------
+
+    def _worth(self) -> None:
+        from clore_ai.cli.rent import orders
+
+        seen = [each.order for each in self.monitor.seen.values()]
+        rates = orders.rates_of(self.api, seen)
+        self.usd_h = {order.id: orders.usd_per_hour(order, rates) for order in seen}
+
+    def _wait_for_gpus(self, state: OrdersWatch) -> None:
+        """One reading of each order that can be read, or why there is none; 15 s at most."""
+        from clore_ai.rental.watch import view as overview
+
+        state.due = float("inf")
+        until = time.monotonic() + 15.0
+        while time.monotonic() < until and any(
+            not each.gpus and not each.why and each.order.ssh_command is not None and self.feeds
+            for each in self.monitor.seen.values()
+        ):
+            view = self.api.drive(overview.step(self.api.session, state, _TICK_S))
+            self._tell(view.events if view else ())
+
+    def _cancel(self) -> None:
+        """End what idled too long; what can't be ended now is tried again at the next look."""
+        from clore_ai.cli.supervise import cancelling
+
+        over = [order_id for order_id in self.monitor.over if order_id not in self.idle_said]
+        if not over:
+            return
+        with self.board.away():
+            ended = cancelling.end(self.api, over, None, _CANCEL_WITHIN_S)
+        for done in ended:
+            row = cancelling.row(done)
+            if done.gone:
+                self.idle_said.add(done.order_id)
+            elif done.error is not None:
+                self.board.say(str(done.error))
+            self._line({"event": "cancelled" if done.gone else "failed", **row})
+
+    def _at_limits(self, keeper: Keeper) -> None:
+        """End what has reached a limit; a near end of a lease is told by the monitor itself."""
+        from clore_ai.rental.limits import enforce as keep
+
+        near, over = self.api.drive(keeper.look(self.api.session))
+        for each in near:
+            if each.reason == "max_cost":
+                self.board.say(keep.near(each))
+                self._line({**_keep.facts(each), "event": "near", "message": keep.near(each)})
+        for each in over:
+            order_id = each.intent.order_id
+            if time.monotonic() < self.limited.get(order_id, 0.0):
+                continue
+            self.limited[order_id] = time.monotonic() + keep.EVERY_S
+            if _keep.left_to_its_job(self.api, each, self.left_since):
+                continue
+            with self.board.away():
+                _keep.at_limit(self.api, each, self._line, as_json=self.as_json)
+
+    # -- what goes out -------------------------------------------------------------------------
+
+    def _tell(self, events: Sequence[OrderEvent]) -> None:
+        for event in events:
+            line = {"event": event.what, "order_id": event.order_id, "message": event.message}
+            self._line(line if event.reason is None else {**line, "reason": event.reason})
+            self.board.say(event.message)
+            if event.reason == _WALLET_EMPTY:
+                self.code = _NO_MONEY
+
+    def _rows(self) -> list[board.Row]:
+        now = self._now()
+        return [
+            board.row(seen, self.usd_h.get(order_id), now)
+            for order_id, seen in self.monitor.seen.items()
+        ]
+
+    def _show(self) -> None:
+        rows = self._rows()
+        if self.as_json:
+            states = [board.facts(seen, self.usd_h.get(order_id), self._now())
+                      for order_id, seen in self.monitor.seen.items()]  # fmt: skip
+            self._line({"event": "status", "orders": states})
+        else:
+            self.board.show(rows, whole=not self.api.session.unread)
+
+    def _now(self) -> float:
+        from clore_ai._api.steps import clock
+
+        return self.api.drive(clock()).wall
+
+    def _line(self, event: dict[str, Any]) -> None:
+        if self.as_json:
+            output.event({**event, "at": self._now()})

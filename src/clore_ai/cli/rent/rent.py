@@ -1,0 +1,89 @@
+"""`clore rent`: what was wished for, found, rented and verified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import output, plans
+from clore_ai.cli.account import connect
+from clore_ai.cli.options import bids, limits, wishes
+from clore_ai.cli.rent import renting
+from clore_ai.cli.spot import spot_auto
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.rental.rent.attempt import Rented
+    from clore_ai.rental.rent.wish import Wish
+
+
+@click.command()
+@wishes.options
+@click.option("--command", "startup", help="Command run at start-up.")
+@click.option("--jupyter-token", callback=output.typed,
+              help="Token for Jupyter, up to 32 characters; - asks for it.")  # fmt: skip
+@click.option("--top", type=click.IntRange(1), metavar="N",
+              help="Show the N best offers in the plan.")  # fmt: skip
+@click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where there is no terminal.")
+@click.option("--detach", is_flag=True,
+              help="With --max-bid: leave once it is rented, its bid as it is.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
+@output.json_option
+def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read below
+    """Rent the best server that fits, and see that it works.
+
+    Best is what really costs least, fees in. It counts as rented when SSH logs in and nvidia-smi
+    shows the promised GPUs; else it is cancelled and the next one tried. The order's id is all that
+    goes to stdout. With --max-bid its bid is then kept at the lowest that wins, as by
+    `clore spot auto`, until Ctrl-C.
+    """
+    from clore_ai.cli.supervise.console import interrupt_by_any
+
+    interrupt_by_any()
+    wish = wishes.read(options)
+    holds = wish.max_bid_usd is not None and not options["detach"]
+    if options["detach"] and wish.max_bid_usd is None:
+        raise click.UsageError("--detach goes with --spot --max-bid: without, nothing is held.")
+    with connect() as api:
+        if options["dry_run"]:
+            _show(api, wish, options)
+            return
+        rented = renting.rent(
+            api, wish, yes=options["yes"], force=options["force"], top=options["top"], holds=holds,
+            by=limits.BY_HOLD if holds else None,
+        )  # fmt: skip
+        try:
+            _tell(rented, as_json=options["as_json"], holds=holds)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(plans.goes_on(rented.order.id)) from None
+        if holds and rented.order.active:
+            spot_auto.hold(api, rented.order.id, wish.most_usd_per_hour, options["as_json"])
+
+
+def _show(api: CloreAI, wish: Wish, options: dict[str, Any]) -> None:
+    offers = renting.find(api, wish)
+    renting.show(api, wish, offers, options["top"])
+    bids.guard_offers(wish, offers, yes=True, force=True)  # said, and nothing is bid
+    if options["as_json"]:
+        output.data([plans.row(offer) for offer in offers[: options["top"] or wish.attempts]])
+
+
+def _tell(rented: Rented, *, as_json: bool, holds: bool) -> None:
+    """The id, or the row with --json, and what to do with it; `holds`: more lines follow."""
+    order = rented.order
+    if as_json:
+        from clore_ai.cli.rent.orders import row
+
+        offer = rented.offer
+        usd_h = order.price_usd_per_hour if offer is None else offer.cost.price_usd_per_hour
+        facts = row(order, usd_h)
+        if holds:
+            output.event({"event": "order", "order_id": order.id, "order": facts})
+        else:
+            output.data(facts)
+    else:
+        output.line(order.id)
+    if order.active:
+        shell = f"Shell: clore ssh {order.id}   " if order.ssh_port or rented.target else ""
+        output.note(f"{shell}Stop paying: clore cancel {order.id}")

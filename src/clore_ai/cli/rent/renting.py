@@ -1,0 +1,270 @@
+"""Rent what was wished for, telling the plan and each attempt on stderr."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Callable
+
+import click
+
+from clore_ai.cli import output, plans, units
+from clore_ai.cli.options import bids, limits
+from clore_ai.cli.options.wishes import IN_OPTIONS
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.models import Order
+    from clore_ai.models.records import Inspection, RentEvent
+    from clore_ai.rental.rent.attempt import Rented
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.rent.wish import Wish
+
+
+def rent(
+    api: CloreAI,
+    wish: Wish,
+    *,
+    yes: bool,
+    force: bool,
+    top: int | None = None,
+    holds: bool = False,
+    by: str | None = None,
+    hear: Callable[[RentEvent], object] = lambda _event: None,
+) -> Rented:
+    """Show the plan, ask unless `yes`, rent, and tell each step on stderr.
+
+    `force`: a bid may be far above the price on demand. `holds`: the caller steers the bid of what
+    is rented. `by`: who ends it at its limit, as in `_limits.lines`. `hear` is told each step
+    first.
+
+    With `client_ref` the order of the same name comes back, where there is one: verified, without
+    a question, or as it is where it has ended.
+
+    Raises:
+        UsageError: there is nobody to ask, and no `yes`; or it takes `force`.
+        Declined: the answer is No.
+        NoOffer, RentFailed, OrderUncertain …: as `rental.rent.rent`, in the words of the options.
+        KeyboardInterrupt: saying what became of the order, if there was one.
+    """
+    order = earlier(api, wish.client_ref)
+    if order is not None:
+        return go(api, wish, [], holds=holds, hear=hear)
+    offers = find(api, wish)
+    show(api, wish, offers, top, by)
+    bids.guard_offers(wish, offers, yes=yes, force=force)
+    agree(yes=yes)
+    return go(api, wish, offers, holds=holds, hear=hear)
+
+
+def find(api: CloreAI, wish: Wish) -> list[Offer]:
+    """The offers, the best first, of which the first fits in the budgets.
+
+    Raises:
+        NoOffer: there is none, in the words of the options.
+        BudgetError: over a budget.
+    """
+    from clore_ai.exceptions import NoOffer
+    from clore_ai.rental.rent import no_match
+    from clore_ai.rental.rent import rent as flows
+
+    try:
+        return api.drive(flows.find(api.session, wish))
+    except NoOffer as exc:
+        raise NoOffer(no_match.sentence(exc.lack, IN_OPTIONS), exc.lack) from exc
+
+
+def show(
+    api: CloreAI, wish: Wish, offers: list[Offer], top: int | None, by: str | None = None
+) -> None:
+    """The plan for the best offer and what comes after it; with `top` so many as a table first.
+
+    Raises:
+        BudgetError: it does not fit in a budget.
+    """
+    from clore_ai.rental.rent import ranking
+
+    best = offers[0]
+    if top is not None:
+        _table(offers[:top])
+    most = wish.most_usd_per_hour if wish.max_bid_usd is not None else None
+    plans.show(best, wish.type, wish.image, limits.lines(api, best, wish.limits, by), most)
+    then = offers[1 : wish.attempts]
+    if then:
+        listed = ", ".join(
+            f"{o.server.id} ({units.usd_h(o.cost.total_usd_per_hour)})" for o in then
+        )
+        output.note(f"  {'else':9} {listed}, fees in; {len(offers)} servers fit")
+    dearest = ranking.at_most(best.cost, wish)
+    limits.check(api, best.server, wish.type, dearest, best.end.lease_s)
+
+
+def agree(*, yes: bool) -> None:
+    """Ask before money is spent; where nobody can be asked that takes `yes`."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError("Nobody can be asked here; add --yes to rent without asking.")
+    output.ask("Rent it?", "nothing was rented")
+
+
+def earlier(api: CloreAI, ref: str | None) -> Order | None:
+    """The order that `--ref` made before, told; None where there is none."""
+    from clore_ai.rental.orders import create
+
+    if ref is None:
+        return None
+    with ExitStack() as locks:
+        order = api.drive(create.earlier(api.session, ref, locks))
+    if order is not None:
+        ended = "" if order.active else " It has ended; for a new one, give another --ref."
+        output.note(
+            f"The same as before: --ref {ref} is order {order.id} on server {order.server_id}; "
+            f"nothing was rented now.{ended}"
+        )
+    return order
+
+
+def go(
+    api: CloreAI,
+    wish: Wish,
+    offers: list[Offer],
+    *,
+    holds: bool = False,
+    hear: Callable[[RentEvent], object] = lambda _event: None,
+) -> Rented:
+    """Try the offers in turn, telling each step; see `rent`."""
+    from clore_ai.rental.rent import rent as flows
+
+    teller = _Teller(wish, {o.server.id: o for o in offers}, hear)
+    newest = newest_intent(api)
+    try:
+        rented = api.drive(flows.rent(api.session, wish, teller, offers))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_interrupted(api, teller.last, newest)) from None
+    if wish.max_bid_usd is not None and not holds and rented.order.active:
+        output.note(plans.hold(rented.order.id, wish.most_usd_per_hour))
+    return rented
+
+
+def _interrupted(api: CloreAI, last: RentEvent | None, newest: int) -> str:
+    """What a Ctrl-C left behind."""
+    if last is not None and last.order_id is not None:
+        if last.what == "cancelled":
+            return f"Interrupted. Order {last.order_id} was cancelled; nothing runs."
+        return plans.goes_on(last.order_id)
+    return left_behind(api, newest)
+
+
+def newest_intent(api: CloreAI) -> int:
+    """The number of the ledger's last intent; those of what is rented next are above it."""
+    return max((i.id or 0 for i in api.ledger.intents()), default=0)
+
+
+def left_behind(api: CloreAI, newest: int) -> str:
+    """What a Ctrl-C left of the intents after this one, in a sentence."""
+    mine = [i for i in api.ledger.intents() if (i.id or 0) > newest and i.state != "refused"]
+    for intent in mine:
+        if intent.runs:
+            return plans.goes_on(intent.order_id)
+        if intent.state != "created":
+            return (
+                f"Interrupted while renting server {intent.server_id}: an order may exist and be "
+                "billed. Look now with: clore orders"
+            )
+    return "Interrupted; nothing was rented."
+
+
+class _Teller:
+    """Says each event in a line; `last` is the last."""
+
+    def __init__(
+        self, wish: Wish, offers: dict[int, Offer], hear: Callable[[RentEvent], object]
+    ) -> None:
+        self._wish, self._offers, self._hear = wish, offers, hear
+        self.last: RentEvent | None = None
+
+    def __call__(self, event: RentEvent) -> None:
+        self._hear(event)
+        self.last = event
+        said = self._line(event)
+        if said is not None:
+            output.note(said, bold=event.what == "rented")
+
+    def _line(self, event: RentEvent) -> str | None:
+        order, server = event.order_id, event.server_id
+        if event.what == "trying":
+            return f"Renting server {server}{self._price(event)}…"
+        if event.what == "created":
+            wait = " Waiting for SSH (real machines take 1-6 minutes)…"
+            waits = "" if self._wish.verify == "none" else wait
+            return f"Order {order} on server {server} is made, and billed from now on.{waits}"
+        if event.what == "up":
+            return f"SSH logs in after {units.duration(event.seconds)}{_found(event.seen)}"
+        if event.what == "failed":
+            tries = f" (attempt {event.attempt} of {self._wish.attempts})"
+            return f"Order {order} on server {server} is no good: {event.reason}{tries}."
+        if event.what == "raised":
+            return f"Outbid: the bid of order {order} is {units.usd_h(event.usd_per_hour)} now."
+        return {
+            "lost": f"Server {server} is lost ({event.reason}); nothing was rented.",
+            "rented": f"Rented: order {order} on server {server}.",
+            "cancelling": f"Cancelling order {order}…",
+            "cancelled": f"Cancelled: order {order}.",
+            "uncancelled": f"Order {order} was not seen to end: clore cancel {order}",
+        }.get(event.what)
+
+    def _price(self, event: RentEvent) -> str:
+        if self._wish.max_bid_usd is not None:
+            return f" at a bid of {units.usd_h(event.usd_per_hour)}"
+        offer = self._offers.get(event.server_id)
+        return "" if offer is None else f" ({units.usd_h(offer.cost.total_usd_per_hour)})"
+
+
+def _found(seen: Inspection | None) -> str:
+    if seen is None or not seen.gpus:
+        return "."
+    counted = {name: seen.gpus.count(name) for name in seen.gpus}
+    parts = [f"{count}x {units.gpu(name)}" for name, count in counted.items()]
+    parts.append(f"driver {seen.driver}")
+    if seen.cuda:
+        parts.append(f"CUDA {seen.cuda}")
+    if seen.disk_mb_s:
+        parts.append(f"disk {seen.disk_mb_s:.0f} MB/s")
+    if seen.mbit_s:
+        parts.append(f"network over {seen.mbit_s:.0f} Mbit/s")
+    return f": {', '.join(parts)}."
+
+
+def _table(offers: list[Offer]) -> None:
+    output.table(
+        [">Server", "GPU", ">VRAM", ">RAM", "Where", ">Rel.", ">Down", "Coin", ">$/h", ">$/day",
+         ">With fees $/h"],
+        [
+            [
+                str(o.server.id),
+                units.gpu(o.server.gpu_model),
+                "-" if o.server.vram_gb is None else f"{o.server.vram_gb:.0f}G",
+                "-" if o.server.ram_gb is None else f"{o.server.ram_gb:.0f}G",
+                o.server.location or "-",
+                "-" if o.server.reliability is None else f"{o.server.reliability:.0%}",
+                _down(o),
+                units.SHORT.get(o.cost.coin, o.cost.coin),
+                _number(o.cost.price_usd_per_hour, 4),
+                _number(o.cost.price_usd_per_hour and o.cost.price_usd_per_hour * 24, 2),
+                _number(o.effective_usd_per_hour, 4),
+            ]
+            for o in offers
+        ],
+        spare=["Down", "VRAM", "Where", "RAM", "Coin"],
+        err=True,
+    )  # fmt: skip
+
+
+def _down(offer: Offer) -> str:
+    net = offer.server.specs.net if offer.server.specs else None
+    return "-" if net is None or net.down is None else f"{net.down:.0f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

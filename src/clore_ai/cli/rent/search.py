@@ -1,0 +1,175 @@
+"""`clore search` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable
+
+import click
+
+from clore_ai.cli import output, units
+from clore_ai.cli.account import connect
+from clore_ai.cli.errors import Nothing
+
+if TYPE_CHECKING:
+    from clore_ai.models import MarketplaceServer
+    from clore_ai.rental.market.listing import Selection
+
+_INF = float("inf")
+_ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
+    "price": lambda s: (_INF if s.price_usd is None else s.price_usd, s.id),
+    "gpu": lambda s: (-s.gpu_count, s.id),
+    "ram": lambda s: (-(s.ram_gb or 0), s.id),
+}
+
+
+@click.command()
+@click.option("--gpu", multiple=True,
+              help='GPU model, or a part of it, e.g. "RTX 4090"; repeatable, any of them will '
+              "do.")  # fmt: skip
+@click.option("--min-gpu", type=click.IntRange(1), help="Minimum GPU count.")
+@click.option("--min-ram", type=click.FloatRange(0), help="Minimum RAM in GB.")
+@click.option(
+    "--max-price",
+    type=units.read_usd_per_hour,
+    metavar="PRICE",
+    help="Maximum price for the whole server in USD: 0.5 or 0.5/h per hour, 12/day per day.",
+)
+@click.option(
+    "--sort",
+    type=click.Choice(["price", "gpu", "ram"]),
+    default="price",
+    show_default=True,
+    help="Cheapest, most GPUs or most RAM first.",
+)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows shown.")
+@click.option("--all", "rented_too", is_flag=True, help="Rented servers too.")
+@output.json_option
+def command(
+    gpu: tuple[str, ...],
+    min_gpu: int | None,
+    min_ram: float | None,
+    max_price: float | None,
+    sort: str,
+    limit: int,
+    rented_too: bool,
+    as_json: bool,
+) -> None:
+    """Search the GPU marketplace.
+
+    Prices are on-demand, for the whole server, without the renter's fee; "-" is unknown. "Rel." is
+    how reliable the host has been, "Max h" the longest rental, in hours.
+    """
+    from clore_ai.rental.market import listing
+
+    wanted = listing.Filter(gpu or None, min_gpu, min_ram, max_price, available_only=not rented_too)
+    with connect() as api:
+        found = api.drive(listing.marketplace(api.session, wanted))
+    if found.unpriced:
+        output.note(
+            f"Left out {found.unpriced} more that fit but have no known price in USD "
+            "(seen without --max-price)."
+        )
+    if not found.servers:
+        raise Nothing(_nothing(wanted, found))
+    servers = sorted(found.servers, key=_ORDER[sort])
+    shown = servers[:limit]
+    if as_json:
+        output.data([row(s) for s in shown])
+    else:
+        _print(shown)
+    unknown = sum(s.price_usd is None for s in servers)
+    output.note(
+        f"{len(shown)} of {len(servers)} that fit, of {found.seen} servers"
+        + (f"; {unknown} of them without a known price in USD" if unknown else "")
+        + ("" if len(shown) == len(servers) else f" (more with --limit {len(servers)})")
+        + "."
+    )
+
+
+def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, imported late
+    gpus = " or ".join(wanted.gpu or ())
+    asked = [
+        f"{name} {value}"
+        for name, value in (
+            ("GPU", gpus or None),
+            ("at least GPUs", wanted.min_gpu_count),
+            ("RAM from GB", wanted.min_ram_gb),
+            ("up to", None if wanted.max_price_usd is None else units.usd_h(wanted.max_price_usd)),
+        )
+        if value is not None
+    ]
+    free = "" if not wanted.available_only else " free"
+    what = f" ({', '.join(asked)})" if asked else ""
+    if found.near:
+        near = ", ".join(found.near)
+        named = " or ".join(map(repr, wanted.gpu))
+        return f"No server has the GPU {named}, of {found.seen}; near it: {near}."
+    return (
+        f"No{free} server fits{what}, of {found.seen}. Try fewer conditions"
+        + ("" if not wanted.available_only else ", or --all to see rented ones")
+        + "."
+    )
+
+
+def _print(servers: list[MarketplaceServer]) -> None:
+    output.table(
+        [">ID", "GPU", ">VRAM", ">RAM", "CPU", ">Down/Up Mbit/s", "Where", ">Rel.",
+         ">Max h", ">$/h", ">$/day", "Coins"],
+        [
+            [
+                str(s.id),
+                units.gpu(s.gpu_model),
+                "-" if s.vram_gb is None else f"{s.vram_gb:.0f}G",
+                "-" if s.ram_gb is None else f"{s.ram_gb:.0f}G",
+                _cpu(s),
+                _net(s),
+                s.location or "-",
+                "-" if s.reliability is None else f"{s.reliability:.0%}",
+                "-" if s.mrl is None else str(s.mrl),
+                "-" if s.price_usd is None else f"{s.price_usd:.4f}",
+                "-" if s.price_usd_per_day is None else f"{s.price_usd_per_day:.2f}",
+                " ".join(units.SHORT.get(c, c) for c in s.allowed_coins or ()),
+            ]
+            for s in servers
+        ],
+        spare=["CPU", "Down/Up Mbit/s", "VRAM", "Where", "Coins", "RAM"],
+    )  # fmt: skip
+
+
+def _cpu(s: MarketplaceServer) -> str:
+    name = (s.specs.cpu if s.specs else None) or "-"
+    for noise in ("(R)", "(TM)", "Intel ", "AMD ", " CPU", " Processor"):
+        name = name.replace(noise, "")
+    return " ".join(name.split("@")[0].split())[:22]
+
+
+def _net(s: MarketplaceServer) -> str:
+    net = s.specs.net if s.specs else None
+    if net is None or net.down is None or net.up is None:
+        return "-"
+    return f"{net.down:.0f}/{net.up:.0f}"
+
+
+def row(s: MarketplaceServer) -> dict[str, Any]:
+    """A server for ``--json``, with what is derived."""
+    price = s.price.model_dump(by_alias=True, exclude_none=True) if s.price else None
+    specs = s.specs.model_dump(exclude_none=True) if s.specs else None
+    return {
+        "id": s.id,
+        "gpu": s.gpu_model,
+        "gpu_count": s.gpu_count,
+        "vram_gb": s.vram_gb,
+        "ram_gb": s.ram_gb,
+        "location": s.location,
+        "reliability": s.reliability,
+        "max_rental_hours": s.max_rental_hours,
+        "price_usd_per_hour": s.price_usd_per_hour,
+        "price_usd_per_day": s.price_usd_per_day,
+        "spot_price_usd_per_hour": s.spot_price_usd,
+        "spot_price_usd_per_day": s.spot_price_usd_per_day,
+        "available": s.available,
+        "allowed_coins": s.allowed_coins,
+        "price_per_day": price,
+        "specs": specs,
+        "cuda_version": s.cuda_version,
+    }

@@ -1,0 +1,30 @@
+"""`clore wallets` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import output, units
+from clore_ai.cli.account import connect
+
+
+@click.command()
+@output.json_option
+def command(as_json: bool) -> None:
+    """Show wallet balances.
+
+    Each is in its own coin.
+    """
+    with connect() as api:
+        wallets = api.wallets()
+    if as_json:
+        output.data([w.model_dump() for w in wallets])
+        return
+    output.table(
+        ["Coin", ">Balance", ">Withdrawal fee", "Deposit address"],
+        [
+            [w.name, units.coin(w.balance), units.coin(w.withdrawal_fee), w.deposit or "-"]
+            for w in wallets
+        ],
+        spare=["Withdrawal fee"],
+    )

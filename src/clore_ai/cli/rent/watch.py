@@ -1,0 +1,286 @@
+"""`clore watch`: wait for an offer, and say so or rent it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from math import inf
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import notify, output, units
+from clore_ai.cli.account import connect
+from clore_ai.cli.errors import Late, Nothing
+from clore_ai.cli.options import bids, period, watch_file, wishes
+from clore_ai.cli.options.length import Length
+
+if TYPE_CHECKING:
+    from clore_ai.cli.options.watch_file import Asked
+    from clore_ai.client import CloreAI
+    from clore_ai.models import MarketplaceServer
+    from clore_ai.rental.rent.attempt import Rented
+    from clore_ai.rental.watch.market import MarketEvent, MarketWatch, Watch
+
+_LINES = 5
+"""Offers of one look that are shown in a line each; the rest is counted."""
+_ROWS = 20
+"""Likewise with --json."""
+
+
+@click.command()
+@wishes.options
+@click.option("--rent", is_flag=True, help="Rent the best that fits, once; then end.")
+@click.option("--first", is_flag=True, help="End with the first offer.")
+@click.option("--once", is_flag=True, help="Look once; exit 6 where nothing fits.")
+@click.option("--every", type=Length(1), default="60s", show_default=True,
+              metavar="LENGTH", help="From one look to the next.")  # fmt: skip
+@click.option("--for", "for_s", type=Length(endless=True), metavar="LENGTH",
+              help="How long: 30m, 6h, 2d; exit 8 where nothing came.")  # fmt: skip
+@click.option("--notify-cmd", metavar="CMD",
+              help="Run it in a shell for each event, with its JSON on stdin.")  # fmt: skip
+@click.option("--webhook", metavar="URL", callback=output.typed,
+              help="POST each event there as JSON; - asks for the address.")  # fmt: skip
+@click.option("--file", "path", type=click.Path(path_type=Path, dir_okay=False),
+              help="Watches: a [[watch]] table each, its keys as the options.")  # fmt: skip
+@click.option("-y", "--yes", is_flag=True, help="Don't ask before --rent.")
+@click.option("--json", "as_json", is_flag=True, help="JSON on stdout, a line an event.")
+@click.pass_context
+def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
+    """Wait for an offer and say so, or rent it.
+
+    An offer is told when it turns up, comes back, or falls in price. However many watches, in
+    however many processes of one key, a look is one request.
+    """
+    as_json: bool = options["as_json"]
+    if options["once"] and options["for_s"] is not None:
+        raise click.UsageError("--once looks once, --for for a time; give one of them.")
+    for_s = None if options["for_s"] == inf else options["for_s"]
+    if options["path"] is None:
+        asked = [watch_file.asked(" or ".join(options["gpu"]) or "any GPU", options)]
+    else:
+        asked = watch_file.read(options["path"], ctx.command, options)
+    renting = [each for each in asked if each.watch.wish is not None]
+    if renting:
+        _agree(renting, yes=options["yes"])
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with connect(ask=False) as api:
+        loop = _Loop(api, asked, as_json=as_json)
+        loop.run(options["every"], for_s, once=options["once"], first=options["first"])
+
+
+def _agree(renting: list[Asked], *, yes: bool) -> None:
+    for each in renting:
+        wish = each.watch.wish
+        limit = None if wish is None else wish.most_usd_per_hour
+        price = (
+            ("at any price" if wish is None or wish.spot_price is None else "at your bid")
+            if limit is None
+            else f"up to {units.usd_h(limit)} = {units.usd_day(limit)}"
+        )
+        bid = "" if wish is None or wish.type == "on-demand" else " by spot"
+        said = f"rented{bid} as soon as it is there, {price}, plus fees."
+        output.note(f"  {each.watch.name}: {said}")
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError("Nobody can be asked here; add --yes to rent without asking.")
+    output.ask("Rent what comes?", "nothing was rented")
+
+
+class _Loop:
+    """Looks until there is nothing more to wait for."""
+
+    def __init__(self, api: CloreAI, asked: list[Asked], *, as_json: bool) -> None:
+        self.api = api
+        self.asked = asked
+        self.by_name = {each.watch.name: each for each in asked}
+        self.as_json = as_json
+        self.once = False
+        self.found = False
+        self.missed: dict[str, str] = {}
+
+    def run(self, every_s: float, for_s: float | None, *, once: bool, first: bool) -> None:
+        """Look; see `command`.
+
+        Raises:
+            Nothing: `once`, and nothing was found.
+            Late: the time is over, and nothing was found.
+            CloreAPIError: no look succeeded.
+            KeyboardInterrupt: saying so.
+        """
+        from clore_ai.rental.watch import market as watch
+
+        self.once = once
+        watches = [each.watch for each in self.asked]
+        state = watch.MarketWatch(watches, every_s, float("inf") if for_s is None else for_s)
+        if not once:
+            output.note(f"Looking every {every_s:g} s; stop with Ctrl-C.")
+        try:
+            self._earlier()
+            while not self._over(first=first):
+                events = self.api.drive(watch.step(self.api.session, state))
+                if events is None:
+                    break
+                for event in events:
+                    self._tell(event)
+                for each in self.asked:
+                    if each.watch.wish is not None and each.watch.fits and not each.rented:
+                        self._rent(each)
+                if once:
+                    break
+        except KeyboardInterrupt as exc:
+            raise KeyboardInterrupt(str(exc) or self._stopped()) from None
+        self._end(state, once=once, for_s=for_s)
+
+    def _earlier(self) -> None:
+        """What `--ref` names and is there already is not rented again."""
+        from clore_ai.cli.rent import renting as _rent
+
+        for each in self.asked:
+            wish = each.watch.wish
+            if wish is not None and _rent.earlier(self.api, wish.client_ref) is not None:
+                each.rented = self.found = True
+                self._rented(each, _rent.go(self.api, wish, []))
+
+    def _over(self, *, first: bool) -> bool:
+        rent_only = all(each.watch.wish is not None for each in self.asked)
+        if rent_only:
+            return all(each.rented for each in self.asked)
+        return first and self.found
+
+    def _end(self, state: MarketWatch, *, once: bool, for_s: float | None) -> None:
+        if self.found:
+            return
+        if state.failure is not None and (once or not state.looks):
+            raise state.failure
+        why = "".join(f" {name}: {reason}" for name, reason in self.missed.items())
+        if once:
+            raise Nothing(f"Nothing fits now.{why} What there is: clore search")
+        what = "Nothing was rented" if why else "No offer came"
+        raise Late(f"{what} in {units.duration(for_s)}.{why} Watch longer, or ask for less.")
+
+    def _stopped(self) -> str:
+        if any(each.watch.wish is not None and not each.rented for each in self.asked):
+            return "Stopped watching; nothing was rented."
+        return "Stopped watching."
+
+    # -- events --------------------------------------------------------------------------------
+
+    def _tell(self, event: MarketEvent) -> None:
+        from clore_ai.rental.watch import market as watch
+
+        if isinstance(event, watch.Trouble):
+            if not self.once:
+                output.note(f"{event.message} Watching on.")
+            self._line({"event": "trouble", "message": event.message, "at": event.at})
+        elif isinstance(event, watch.Gone):
+            self._line({"event": "gone", "watch": event.watch, "at": event.at,
+                        "server_ids": list(event.ids)})  # fmt: skip
+        else:
+            self._offers(event)
+
+    def _offers(self, event: Any) -> None:  # noqa: ANN401 - a Found, imported late
+        from clore_ai.cli.rent.search import row
+
+        asked = self.by_name[event.watch]
+        renting = asked.watch.wish is not None
+        self.found = self.found or not renting
+        rows = [row(server) for server in event.servers[:_ROWS]]
+        more = len(event.servers) - len(rows)
+        facts = {"event": "offer", "watch": event.watch, "at": event.at, "offer": rows[0],
+                 "offers": rows, "more": more}  # fmt: skip
+        self._line(facts)
+        if not self.as_json:
+            for server in event.servers[:_LINES]:
+                # What is rented is what stdout is for then.
+                output.line(_offer(server, event, asked.watch, self.asked), err=renting)
+            if len(event.servers) > _LINES:
+                output.note(f"… and {len(event.servers) - _LINES} more that fit, dearer ones.")
+        if not renting:
+            notify.notify(self.api, facts, asked.notify_cmd, asked.webhook)
+
+    def _now(self) -> float:
+        from clore_ai._api.steps import clock
+
+        return self.api.drive(clock()).wall
+
+    def _line(self, event: dict[str, Any]) -> None:
+        if self.as_json:
+            output.event(event)
+
+    # -- renting -------------------------------------------------------------------------------
+
+    def _rent(self, asked: Asked) -> None:
+        """Try what fits; the loss of a race, and what passes, goes on waiting."""
+        from clore_ai.cli.rent import renting as _rent
+        from clore_ai.exceptions import CloreAPIError
+        from clore_ai.rental.watch import market as watch
+
+        session, wish = self.api.session, asked.watch.wish
+        newest = watch.newest_intent(session)
+        try:
+            offers = self.api.drive(watch.choose(session, asked.watch))
+            if wish is not None and offers:
+                bids.guard_offers(wish, offers, yes=True, force=asked.force)
+                done = _rent.go(self.api, wish, offers)
+                asked.rented = self.found = True
+                self._rented(asked, done)
+                return
+            why = "What fits can't be paid (clore wallets), or its hosts are blocked."
+        except CloreAPIError as exc:
+            if not watch.came_to_nothing(session, exc, newest):
+                raise
+            why = str(exc)
+        except click.UsageError as exc:  # far above the price on demand
+            why = exc.message
+        if self.missed.get(asked.watch.name) != why:
+            output.note(f"{asked.watch.name}: {why} Watching on.")
+            self._line({"event": "missed", "watch": asked.watch.name, "at": self._now(),
+                        "message": why})  # fmt: skip
+        self.missed[asked.watch.name] = why
+
+    def _rented(self, asked: Asked, done: Rented) -> None:
+        from clore_ai.cli.rent.orders import row
+
+        order = done.order
+        if not self.as_json:
+            output.line(order.id)
+        facts = {"event": "rented", "watch": asked.watch.name, "at": self._now(),
+                 "order_id": order.id, "server_id": order.server_id,
+                 "order": row(order, order.price_usd_per_hour)}  # fmt: skip
+        self._line(facts)
+        self._ends(order.id)
+        output.note(f"Shell: clore ssh {order.id}   Stop paying: clore cancel {order.id}")
+        notify.notify(self.api, facts, asked.notify_cmd, asked.webhook)
+
+    def _ends(self, order_id: int) -> None:
+        """Say when it ends, and have that kept while we watch on."""
+        from clore_ai.cli.supervise import keeper
+        from clore_ai.rental.spend.lease import moment
+
+        intent = self.api.ledger.by_order(order_id)
+        if intent is not None and intent.ends_at is not None:
+            output.note(
+                f"Order {order_id} ends at {moment(intent.ends_at)}. Keep it: "
+                f"clore lease extend {order_id} 6h"
+            )
+        keeper.see_to(self.api)
+
+
+def _offer(
+    server: MarketplaceServer,
+    event: Any,  # noqa: ANN401 - a Found
+    watch: Watch,
+    asked: list[Asked],
+) -> str:
+    name = f"{event.watch}: " if len(asked) > 1 else ""
+    price = watch.price_usd(server)
+    facts = (
+        f"server {server.id}: {units.gpu(server.gpu_model)}",
+        f"{units.usd_h(price)} = {units.usd_day(price)}",
+        server.location,
+        None if server.reliability is None else f"reliability {server.reliability:.0%}",
+    )
+    return f"{period.stamp()}  {name}{', '.join(f for f in facts if f)}"

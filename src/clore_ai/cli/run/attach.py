@@ -1,0 +1,33 @@
+"""`clore attach`: see a job through that nobody watches."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import output
+from clore_ai.cli.account import connect
+from clore_ai.cli.options import job_options
+from clore_ai.cli.supervise import watching
+from clore_ai.cli.supervise.console import Console
+
+
+@click.command()
+@click.argument("job_id", type=int)
+@job_options.max_output
+@output.json_option
+def command(job_id: int, max_output: int | None, as_json: bool) -> int:
+    """See a job through that nobody watches.
+
+    Shows the output of JOB_ID from where that stopped, fetches, and ends as run does: for a job
+    that was detached, or whose clore was stopped. The exit code is the job's own.
+    """
+    watching.programs()
+    console = Console(to_stderr=as_json)
+    with connect(ask=False) as api:
+        kept = watching.jobs_of(api)
+        job = kept.get(job_id)
+        with watching.held(kept, job):
+            job = kept.get(job_id)
+            job.max_output = max_output or job.max_output
+            code = watching.see_through(api, kept, job, console)
+    return watching.report(job, code, console, as_json=as_json)

@@ -1,0 +1,66 @@
+"""Shows what would go to the machine, and asks where that is more than is safe."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from clore_ai._values import sizes
+from clore_ai.cli import output
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clore_ai.jobs import Spec
+    from clore_ai.jobs.upload.contents import Contents, Upload
+
+_LINES, _MOST_SECRETS = 20, 100
+
+
+def agreed(spec: Spec, home: Path, *, yes: bool, resends: bool) -> Upload:
+    """What goes of the job's folder, shown on stderr; nothing has been sent, or rented.
+
+    Args:
+        spec: the job.
+        home: the state folder.
+        yes: don't ask; the options must allow it all.
+        resends: its outputs may go to a second machine.
+
+    Raises:
+        InvalidInputError: it may not go; or there is nobody to ask, and the options don't allow it.
+        Declined: the answer is No.
+    """
+    from clore_ai.exceptions import InvalidInputError
+    from clore_ai.jobs.upload import contents
+    from clore_ai.jobs.upload.words import OPTIONS
+
+    found = contents.look(spec.folder, spec.outputs, spec.consent, home, OPTIONS, resends=resends)
+    _show(found)
+    why = found.why_not(spec.consent, OPTIONS)
+    if why is None:
+        return found.upload
+    there = sys.stdin.isatty() and sys.stderr.isatty()
+    if yes or not there or len(found.secrets) > _MOST_SECRETS:  # nobody reads so many names
+        raise InvalidInputError(why)
+    output.ask(f"{why}\nUpload all of it?", "nothing was sent")
+    return found.upload
+
+
+def _show(found: Contents) -> None:
+    """What goes up, as lines of the plan."""
+    if not found.count:
+        output.note("  upload    nothing: the folder is empty, or all of it is ignored")
+        return
+    files = "1 file" if found.count == 1 else f"{found.count:,} files"
+    biggest = ", ".join(f"{name} {sizes.in_words(size)}" for name, size in found.biggest)
+    most = f"; biggest folders: {biggest}" if biggest else ""
+    output.note(f"  upload    {files}, {sizes.in_words(found.size)}{most}")
+    _list("secret?", found.secrets, _MOST_SECRETS)  # each that the question is about
+    _list("link", [f"{name} leads outside, and goes as a link" for name in found.strays])
+
+
+def _list(name: str, lines: list[str], most: int = _LINES) -> None:
+    for line in lines[:most]:
+        output.note(f"  {name:9} {line}")
+    if len(lines) > most:
+        output.note(f"  {name:9} and {len(lines) - most:,} more")

@@ -1,0 +1,72 @@
+"""`clore jobs`: what was run, and how it stands."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from clore_ai.cli import other_keys, output, units
+from clore_ai.cli.account import connect
+from clore_ai.cli.supervise import background, watching
+
+if TYPE_CHECKING:
+    from clore_ai.jobs import Job, Jobs
+
+_SHOWN = 40
+
+
+@click.command()
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True,
+              help="The latest so many.")  # fmt: skip
+@output.json_option
+def command(limit: int, as_json: bool) -> None:
+    """List your jobs, those that run and those that are over.
+
+    "watched": a clore on this machine sees it through. "done", "died" and "gone": it has ended
+    there, or its order has, and nobody has seen to its outputs and its machine yet. Such ones, and
+    those that run and are not watched, are seen to from now on, in the background.
+    """
+    with connect(ask=False) as api:
+        kept = watching.jobs_of(api)
+        for sentence in kept.damaged():
+            output.note(sentence)
+        found = kept.all()[-limit:]
+        states = background.states(api, kept, found)
+        _see_to(kept, found, states)
+        if not found:
+            other_keys.note(api)
+    if as_json:
+        output.data([watching.row(job, states.get(job.id)) for job in found])
+        return
+    if not found:
+        output.note("No jobs yet. Run one with: clore run")
+        return
+    output.table(
+        [">ID", ">Order", "State", ">Exit", ">Time", "Command"],
+        [
+            [
+                str(job.id),
+                str(job.order_id or "-"),
+                states.get(job.id, job.state) + (f" ({job.why})" if job.why else ""),
+                "-" if job.code is None else str(job.code),
+                units.duration((job.ended_at or time.time()) - job.begun_at),
+                _short(job),
+            ]
+            for job in found
+        ],
+    )
+
+
+def _see_to(kept: Jobs, found: list[Job], states: dict[int, str]) -> None:
+    """What nobody watches is watched again, in the background."""
+    for job in found:
+        if states.get(job.id) != "watched" and background.again(kept, job) is not None:
+            had = "had ended" if background.ended(job, states.get(job.id)) else "was not watched"
+            output.note(f"Job {job.id} {had}; now it is seen to in the background.")
+
+
+def _short(job: Job) -> str:
+    line = " ".join(" ".join(job.command).split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"

@@ -1,0 +1,60 @@
+"""`clore logs`: what a job wrote."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from clore_ai.cli import output
+from clore_ai.cli.account import connect
+from clore_ai.cli.supervise import watching
+from clore_ai.cli.supervise.console import Console
+
+if TYPE_CHECKING:
+    from clore_ai.jobs import Job
+
+
+_MOST_JSON = 1 << 26
+
+
+@click.command()
+@click.argument("job_id", type=int)
+@click.option("-f", "--follow", is_flag=True, help="Go on as long as the job runs.")
+@output.json_option
+def command(job_id: int, follow: bool, as_json: bool) -> None:
+    """Show what a job has written so far.
+
+    Of a job that is over, from the state folder; else from the machine that runs JOB_ID. Standard
+    output and errors are one, in the order in which they were written.
+    """
+    from clore_ai.jobs.status import read
+
+    whole = bytearray()
+
+    def keep(piece: bytes) -> None:
+        whole.extend(piece)
+        if len(whole) > _MOST_JSON:
+            raise click.ClickException(
+                f"Job {job_id} has written more than {_MOST_JSON >> 20} MiB, which is too long for "
+                f"--json. To a file: clore logs {job_id} > FILE"
+            )
+
+    console = Console()
+    with connect(ask=False) as api:
+        kept = watching.jobs_of(api)
+        job = kept.get(job_id)
+        show = keep if as_json else console.show
+        sys.stdout.flush()
+        api.in_loop(lambda engine: read(engine, kept, job, show, follow=follow))
+        job = kept.get(job_id)
+    if as_json:
+        output.data({**watching.row(job), "output": whole.decode("utf-8", "replace")})
+    else:
+        _say(job)
+
+
+def _say(job: Job) -> None:
+    if job.state == "new":
+        output.note(f"Job {job.id} was not started.")

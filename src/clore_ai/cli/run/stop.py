@@ -1,0 +1,39 @@
+"""`clore stop`: end a job."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import output
+from clore_ai.cli.account import connect
+from clore_ai.cli.supervise import watching
+from clore_ai.cli.supervise.console import Console
+
+
+@click.command()
+@click.argument("job_id", type=int)
+@output.json_option
+def command(job_id: int, as_json: bool) -> int:
+    """End a job, and see to its outputs and its machine.
+
+    Outputs are fetched, and the machine is cancelled where run would have. The processes of JOB_ID
+    are told to end, and killed 10 s later. Where a clore shows it, that one does the rest.
+    """
+    from clore_ai.jobs.status import told_to_stop
+
+    code = 0
+    with connect(ask=False) as api:
+        kept = watching.jobs_of(api)
+        job = kept.get(job_id)
+        if job.over and not job.unsettled:
+            output.note(f"Job {job.id} is over already ({job.state}).")
+        elif kept.watched(job_id) and not kept.mark(job_id).exists():
+            api.in_loop(lambda engine: told_to_stop(engine, kept, job))
+            output.note(f"Job {job.id} was told to stop; the clore that watches it does the rest.")
+        else:
+            with watching.held(kept, job):
+                job = kept.get(job_id)
+                code = watching.see_through(api, kept, job, Console(to_stderr=True), stop=True)
+    if as_json:
+        output.data(watching.row(job))
+    return code

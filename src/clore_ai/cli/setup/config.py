@@ -1,0 +1,155 @@
+"""`clore config` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from clore_ai import config
+from clore_ai._values.kinds import as_dict
+from clore_ai._values.secrets import ending
+from clore_ai.cli import output
+from clore_ai.exceptions import NotFoundError
+
+_STRANGERS = (
+    "These options go with every connection to a rented machine, which belongs to a stranger: its "
+    "owner can use an agent, a display or a tunnel that is forwarded, and reads variables that are "
+    "sent. Nothing else of your SSH configuration counts."
+)
+_context = click.option("--context", metavar="NAME", help="The settings under this name.")
+
+
+@click.group()
+def command() -> None:
+    """Read and write the settings.
+
+    They are: api_key, base_url, context, requests_per_second, ssh_options.
+    """
+
+
+class _Set(click.Command):
+    """Takes a value that begins with a dash and holds a space, as ssh_options may, as a value."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``--`` before it."""
+        dashed = (i for i, word in enumerate(args) if word.startswith("-") and " " in word)
+        at = next(dashed, len(args))
+        return super().parse_args(ctx, args if "--" in args else [*args[:at], "--", *args[at:]])
+
+
+@command.command("set", cls=_Set)
+@click.argument("key")
+@click.argument("value", required=False)
+@_context
+@output.json_option
+def set_(key: str, value: str | None, context: str | None, as_json: bool) -> None:
+    """Set one setting, given or typed at a prompt.
+
+    Without VALUE it is read from a prompt, or from stdin, so that a key does not stand in the
+    shell's history: clore config set api_key
+    """
+    if key not in config.SETTINGS:
+        known = ", ".join(config.SETTINGS)
+        raise click.UsageError(f"There is no setting {key!r}. Settings: {known}.")
+    if value is None:
+        if sys.stdin.isatty():
+            value = click.prompt(key, hide_input=key in config.SECRETS, err=True)
+        else:
+            value = sys.stdin.readline()
+    value = (value or "").strip()
+    if not value:
+        raise click.UsageError(f"No value for {key}.")
+    if key == "ssh_options":
+        _check_ssh_options(value)
+    path = config.store(key, value, context)
+    if as_json:
+        output.data({"key": key, "file": str(path), "context": context})
+    output.note(f"Set {key}{f' of context {context}' if context else ''} in {path}.")
+    if key == "ssh_options":
+        output.note(_STRANGERS)
+
+
+def _check_ssh_options(value: str) -> None:
+    """Let OpenSSH read them, where it is here.
+
+    Raises:
+        UsageError: it does not know one, or not its value.
+    """
+    import subprocess
+
+    from clore_ai._ssh.target import read_options
+    from clore_ai._values.text import plain
+
+    words = ("ssh", "-G", "-F", "none", *read_options(value), "--", "host")
+    try:
+        done = subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - it only prints
+    except OSError:
+        return
+    if done.returncode != 0:
+        raise click.UsageError(f"ssh does not take these ssh_options: {plain(done.stderr)}")
+
+
+@command.command("get")
+@click.argument("key")
+@click.option("--reveal", is_flag=True, help="Print a secret in full.")
+@_context
+@output.json_option
+def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:
+    """Print one setting of the config file.
+
+    Of a secret only the last four characters, without --reveal.
+    """
+    values = _values(context)
+    if key not in config.SETTINGS:
+        known = ", ".join(config.SETTINGS)
+        raise click.UsageError(f"There is no setting {key!r}. Settings: {known}.")
+    if key not in values:
+        raise NotFoundError(f"{key} is not set. Set it with: clore config set {key}")
+    value = values[key] if reveal else _masked(key, values[key])
+    if as_json:
+        output.data({key: value}, secrets=True)
+    else:
+        output.line(value)
+
+
+@command.command("show")
+@output.json_option
+def show(as_json: bool) -> None:
+    """Show all settings, secrets masked, and the file they are in."""
+    content = config.load()
+    shown: dict[str, Any] = {
+        key: _masked(key, value) if key in config.SETTINGS else value
+        for key, value in content.items()
+        if key != "contexts"
+    }
+    contexts = as_dict(content.get("contexts")) or {}
+    if contexts:
+        shown["contexts"] = {
+            name: {k: _masked(k, v) for k, v in (as_dict(values) or {}).items()}
+            for name, values in contexts.items()
+        }
+    if as_json:
+        output.data(shown, secrets=True)
+    else:
+        rows = [[k, str(v)] for k, v in shown.items() if k != "contexts"]
+        rows += [
+            [f"{n}: {k}", str(v)]
+            for n, c in shown.get("contexts", {}).items()
+            for k, v in c.items()
+        ]
+        if rows:
+            output.table(["Setting", "Value"], rows)
+    output.note(f"File: {config.config_file()}" + ("" if content else " (not there yet)"))
+
+
+def _values(context: str | None) -> dict[str, Any]:
+    content = config.load()
+    if context is None:
+        return config.in_force(content)
+    return config.in_force({**content, "context": context})
+
+
+def _masked(key: str, value: object) -> object:
+    return ending(value) if key in config.SECRETS else value

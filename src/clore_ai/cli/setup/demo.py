@@ -1,0 +1,157 @@
+"""`clore demo`: a whole rental on the local marketplace, as a session that one could type.
+
+Every line shown is run as shown. Everything lives in a temporary home and ends with the command,
+also on Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clore_ai.cli import output
+from clore_ai.cli.errors import INTERRUPTED
+from clore_ai.exceptions import CloreAPIError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_JOB = 'python3 -c "print(4 * sum((-1) ** k / (2 * k + 1) for k in range(2_000_000)))" | tee pi.txt'
+
+
+@click.command()
+@click.option(
+    "--inventory",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="CLORE_INVENTORY",
+    help="A captured marketplace body (CLORE_INVENTORY); else a sample fleet.",
+)
+@click.option("--gpu", default="RTX 4090", show_default=True, help="What to rent.")
+def command(inventory: Path | None, gpu: str) -> None:
+    """Rent a GPU end to end on a local marketplace.
+
+    In under 30 seconds; it costs nothing.
+    """
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="clore-demo-") as home:
+        session = _Session({**os.environ, "CLORE_HOME": home})
+        for name in ("CLORE_CONTEXT", "CLORE_API_KEY", "CLORE_BASE_URL"):
+            session.env.pop(name, None)
+        # A closed window ends it as Ctrl-C does.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.default_int_handler)
+        try:
+            _rent(session, inventory, gpu)
+        finally:
+            session.stop()
+    output.note(f"Done in {time.monotonic() - start:.0f} s; nothing is left running.", bold=True)
+
+
+def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
+    fleet = [] if inventory is None else ["--inventory", str(inventory)]
+    shown = [] if inventory is None else ["--inventory", inventory.name]
+    session.say("sandbox", "up", "--detach", *shown)
+    with _held():  # half started, it could not be found to be stopped
+        place = json.loads(session.read("sandbox", "up", "--detach", "--json", *fleet))
+    session.env |= {"CLORE_BASE_URL": place["base_url"], "CLORE_API_KEY": place["api_key"]}
+    session.say_comment(f"a marketplace on this machine: {place['base_url']}")
+
+    session.run("search", "--gpu", gpu, "--limit", "5")
+    cheapest = json.loads(session.read("search", "--gpu", gpu, "--limit", "1", "--json"))[0]
+    listed = cheapest["price_per_day"]["on_demand"]
+    wallets = json.loads(session.read("wallets", "--json"))
+    coin = next(
+        w["name"]
+        for w in reversed(wallets)  # USD first: its creation fee is known
+        if w["name"] in cheapest["allowed_coins"] and w["name"] in listed
+    )
+    order = session.run(
+        "deploy", str(cheapest["id"]), "--image", "cloreai/ubuntu22.04-cuda12",
+        "--type", "on-demand", "--currency", coin, "--yes", "--wait", capture=True,
+    ).strip()  # fmt: skip
+    session.run("ssh", order, "--", "nvidia-smi")
+    session.run("ssh", order, "--", _JOB)
+    session.run("orders")
+    session.run("cancel", order)
+
+
+@contextlib.contextmanager
+def _held() -> Generator[None, None, None]:
+    """Ctrl-C takes effect when the block has ended."""
+    pressed: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, lambda number, _: pressed.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if pressed:
+        raise KeyboardInterrupt
+
+
+class _Session:
+    """Runs `clore` commands as a shell would, and shows them as they would be typed."""
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = env
+
+    def run(self, *words: str, capture: bool = False) -> str:
+        """Show a command, run it, and return its stdout where that is wanted (and shown too)."""
+        self.say(*words)
+        text = self._clore(words, out=subprocess.PIPE if capture else None, err=None)
+        click.echo(text, nl=False)
+        return text
+
+    def read(self, *words: str) -> str:
+        """A command's stdout, unseen."""
+        return self._clore(words, out=subprocess.PIPE, err=subprocess.PIPE)
+
+    def say(self, *words: str) -> None:
+        """Show a command."""
+        output.note("")
+        output.note(f"$ clore {shlex.join(words)}", bold=True)
+
+    def say_comment(self, text: str) -> None:
+        """Show a line that is no command."""
+        output.note(f"# {text}")
+
+    def stop(self) -> None:
+        """Stop the marketplace, whatever else the user presses."""
+        with _held():
+            subprocess.run(
+                [sys.executable, "-m", "clore_ai", "sandbox", "down"],
+                env=self.env,
+                capture_output=True,
+                check=False,
+                start_new_session=True,
+            )
+
+    def _clore(self, words: tuple[str, ...], *, out: int | None, err: int | None) -> str:
+        done = subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "-m", "clore_ai", *words],
+            env=self.env,
+            stdout=out,
+            stderr=err,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            check=False,
+            start_new_session=True,  # Ctrl-C is this process's to handle
+        )
+        if done.returncode in (-signal.SIGINT, INTERRUPTED):
+            raise KeyboardInterrupt  # pressed before the child had a session of its own
+        if done.returncode:
+            said = f": {done.stderr.strip()}" if done.stderr else "."
+            raise CloreAPIError(f"`clore {words[0]}` ended with code {done.returncode}{said}")
+        return done.stdout or ""

@@ -1,0 +1,185 @@
+"""`clore sandbox`: the local marketplace, in the foreground or beside the shell.
+
+This file and nothing else of the client knows `clore_sandbox`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai._state.folder import folder_for, state_folder
+from clore_ai.cli import output
+from clore_ai.cli.options.length import Length
+from clore_ai.exceptions import CloreAPIError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_CAPTURED = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+def _range(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is None or re.fullmatch(r"[0-9]{1,5}-[0-9]{1,5}", value):
+        return value
+    raise click.BadParameter(f"a range is like 20000-20100, not {value!r}.")
+
+
+@click.group()
+def command() -> None:
+    """Run a local marketplace with real SSH, nothing to pay.
+
+    The same API as the service, on 127.0.0.1. Rented "servers" are shells on this machine, run as
+    you.
+    """
+
+
+@command.command("up")
+@click.option("--host", help="Address to listen on; 127.0.0.1, this machine only, by default.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0, the default: any free.")
+@click.option("--public-host", metavar="NAME", help="Host that orders show, if it is another.")
+@click.option(
+    "--ports",
+    metavar="A-B",
+    callback=_range,
+    help="Range of the orders' ports; any free by default.",
+)
+@click.option(
+    "--inventory", type=_CAPTURED, help="A captured marketplace body; else a sample fleet."
+)
+@click.option("--as-is", is_flag=True, help="Serve the captured body as it is, unconverted.")
+@click.option(
+    "--dialect",
+    type=click.Choice(["live", "reference"]),
+    default="live",
+    show_default=True,
+    help="As the service answers, or as its documents say.",
+)
+@click.option(
+    "--db", metavar="FILE|URL", help="Keep the state in this SQLite file, or at postgresql://…"
+)
+@click.option("--workers", type=click.IntRange(1), help="Processes (1); more with postgresql://.")
+@click.option("--api-key", help="The account's key (CLORE_SANDBOX_API_KEY); else a random one.")
+@click.option("--control-key", help="Of /control (CLORE_SANDBOX_CONTROL_KEY); else a random one.")
+@click.option("--seed", type=int, help="Of the sample fleet.")
+@click.option(
+    "--lag", type=Length(0), metavar="LENGTH", help="Until a new order is listed (1s); 0 for none."
+)
+@click.option("--boot", type=Length(0), metavar="LENGTH", help="More until SSH answers (1.5s).")
+@click.option(
+    "--time-scale", type=click.FloatRange(0, min_open=True), help="Market seconds per second (1)."
+)
+@click.option("--alive", is_flag=True, help="Simulated renters and hosts, drawn by --seed.")
+@click.option("--host-servers", type=click.IntRange(0), help="Servers your account hosts (0).")
+@click.option("--no-limits", is_flag=True, help="No rate limits.")
+@click.option(
+    "--provisioner",
+    type=click.Choice(["process", "bwrap", "docker"]),
+    help="How orders are fenced in: not at all (the default), by namespaces, by containers.",
+)
+@click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
+@output.json_option
+@click.pass_context
+def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Start a marketplace.
+
+    With --json: one line {"base_url", "api_key", "control_url", "control_key"}
+    once it answers.
+    """
+    from clore_ai.cli.units import exports
+
+    daemon = _part("daemon")
+    words: list[str] = []
+    for name, value in options.items():
+        option = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(option)
+        elif value is not None and value is not False:
+            words += [option, str(value)]
+    serve = _part("serve")
+    if (running := daemon.find(_folder())) is not None:
+        raise click.UsageError(
+            f"A marketplace runs already at {running.base_url} (process {running.pid}). "
+            "Stop it with: clore sandbox down. See: clore sandbox status"
+        )
+    folder = folder_for("sandbox")
+    if not detach:
+        words += ["--state-dir", str(folder)] + (["--json"] if as_json else [])
+        ctx.exit(serve.main(words))
+    # The server says so itself, but in the background nobody reads it.
+    warned = _part("exposure").warning(options["host"], options["provisioner"])
+    if warned is not None:
+        output.note(warned)
+    try:
+        running = daemon.start_detached(folder, words)
+    except daemon.RunsAlready as exc:
+        raise click.UsageError(f"{str(exc).rstrip('.')}.") from exc
+    except RuntimeError as exc:
+        raise CloreAPIError(str(exc)) from exc
+    if as_json:
+        output.data(_place(running), secrets=True)
+        return
+    click.echo(exports(running.environment))
+    output.note(
+        f"The marketplace runs in the background (process {running.pid}). "
+        'Point a shell at it with: eval "$(clore sandbox status)"'
+    )
+
+
+@command.command("status")
+@output.json_option
+def status(as_json: bool) -> None:
+    """Say whether one runs, and where.
+
+    Prints the exports that point a shell at it: eval "$(clore sandbox status)"
+    """
+    from clore_ai.cli.errors import Nothing
+    from clore_ai.cli.units import exports
+
+    running = _part("daemon").find(_folder())
+    if running is None:
+        raise Nothing("No marketplace runs. Start one with: clore sandbox up --detach")
+    if as_json:
+        output.data({**_place(running), "pid": running.pid}, secrets=True)
+        return
+    click.echo(exports(running.environment))
+    output.note(f"Runs at {running.base_url} (process {running.pid}).")
+
+
+@command.command("down")
+@output.json_option
+def down(as_json: bool) -> None:
+    """Stop it, and every process of its orders."""
+    try:
+        stopped: bool = _part("daemon").stop(_folder())
+    except RuntimeError as exc:
+        raise CloreAPIError(str(exc)) from exc
+    if as_json:
+        output.data({"stopped": stopped})
+    output.note("Stopped." if stopped else "No marketplace runs.")
+
+
+def _place(running: Any) -> dict[str, str]:  # noqa: ANN401 - daemon.Running, found by name
+    names = ("base_url", "api_key", "control_url", "control_key")
+    return {name: getattr(running, name) for name in names}
+
+
+def _folder() -> Path:
+    return state_folder() / "sandbox"
+
+
+def _part(name: str) -> ModuleType:
+    """A module of the marketplace, where the extra is installed."""
+    from importlib import import_module
+
+    try:
+        import_module("clore_sandbox.sandbox" if name == "serve" else "clore_sandbox")
+        return import_module(f"clore_sandbox.{name}")
+    except ImportError as exc:
+        raise click.UsageError(
+            f"The local marketplace is not installed ({exc.name or exc}). "
+            "In a checkout of clore-ai, run: pip install '.[sandbox]' (Python 3.10 or newer)."
+        ) from exc

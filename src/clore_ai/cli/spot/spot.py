@@ -1,0 +1,87 @@
+"""`clore spot` (004, CLI Reference), and what keeps a bid."""
+
+from __future__ import annotations
+
+import click
+
+from clore_ai.cli import output, units
+from clore_ai.cli.account import connect
+from clore_ai.cli.spot.spot_auto import auto
+from clore_ai.exceptions import NotFoundError
+
+
+class Spot(click.Group):
+    """A group of which 004's ``clore spot SERVER_ID`` is a command without a name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read ``SERVER_ID`` as ``show SERVER_ID``."""
+        words = [word for word in args if not word.startswith("-")]
+        if args and not {"-h", "--help"} & {*args} and (not words or words[0].isdigit()):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A number is a server's."""
+        return super().get_command(ctx, "show" if cmd_name.isdigit() else cmd_name)
+
+
+@click.group(cls=Spot, subcommand_metavar="SERVER_ID | COMMAND [ARGS]...")
+def command() -> None:
+    """Show the spot market of a server, or keep a bid at its lowest.
+
+    With the number of a server alone, as `clore spot 24003`, the market is shown.
+    """
+
+
+command.add_command(auto)
+
+
+@command.command()
+@click.argument("server_id", type=int)
+@output.json_option
+def show(server_id: int, as_json: bool) -> None:
+    """Show the spot market of a server.
+
+    Bids on SERVER_ID are in coin per DAY, for the whole server.
+    """
+    with connect() as api:
+        market = api.spot_marketplace(server_id)
+    if not market.offers and not (market.server and market.server.model_dump(exclude_none=True)):
+        raise NotFoundError(f"There is no server {server_id}. List servers with: clore search")
+    if as_json:
+        output.data(market.model_dump())
+        return
+    rates = market.currency_rates_in_usd or {}
+    lowest = (market.server.min_pricing if market.server else None) or {}
+
+    def usd_h(price: float | None, coin: str | None) -> float | None:
+        rate = 1.0 if coin == "USD-Blockchain" else rates.get(coin or "")
+        return None if price is None or rate is None else price * rate / 24
+
+    for coin, price in lowest.items():
+        per_h = usd_h(price, coin)
+        output.note(
+            f"Lowest bid: {units.coin(price)} {coin}/day "
+            f"({units.usd_h(per_h)} = {units.usd_day(per_h)})"
+        )
+    if market.server and market.server.max_rental is not None:
+        output.note(f"Longest rental: {units.duration(market.server.max_rental)}")
+    if not market.offers:
+        output.note(f"No offers on server {server_id}.")
+        return
+    offers = sorted(market.offers, key=lambda o: -(usd_h(o.price, o.currency) or 0))
+    output.table(
+        [">Order", ">Bid/day", "Coin", ">$/h", ">$/day", "Runs", "Mine"],
+        [
+            [
+                str(o.order_id or "-"),
+                units.coin(o.price),
+                o.currency or "-",
+                units.usd_h(usd_h(o.price, o.currency)),
+                units.usd_day(usd_h(o.price, o.currency)),
+                "-" if o.active is None else "yes" if o.active else "no",
+                "yes" if o.my else "",
+            ]
+            for o in offers
+        ],
+    )

@@ -1,0 +1,400 @@
+"""`clore spot auto`: a spot order's bid is kept at the lowest that wins."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import output, units
+from clore_ai.cli.account import connect
+from clore_ai.cli.options import bids, period
+from clore_ai.cli.options.length import Length
+from clore_ai.cli.supervise import watching
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clore_ai.client import CloreAI
+    from clore_ai.rental.spot.fallback import Fallback
+    from clore_ai.rental.spot.run import SpotEvent, SpotReport, SpotRun
+
+_WAY_IN = ("image", "ports", "env", "startup", "ssh_password", "ssh_key", "ssh_key_file",
+           "jupyter_token")  # fmt: skip
+
+
+@click.command()
+@click.argument("order_id", type=int)
+@click.option("--max", "most", type=bids.read_limit, required=True, metavar="PRICE",
+              help="The most to bid: 0.4/h or 9.6/day in USD, or 0.0001 BTC/day.")  # fmt: skip
+@click.option("--every", type=Length(1, 3600), default="20s", show_default=True,
+              metavar="LENGTH", help="How often to look; a look is one request.")  # fmt: skip
+@click.option("--for", "for_s", type=Length(), metavar="LENGTH",
+              help="Stop after 30m, 6h, 2d. Default: when the order ends.")  # fmt: skip
+@click.option("--once", is_flag=True, help="One look and what follows from it, as for cron.")
+@click.option("--headroom", type=click.FloatRange(0, 100), default=0, metavar="PERCENT",
+              help="Stay that much above the best rival: dearer, outbid less often.")  # fmt: skip
+@click.option("--fallback", type=click.Choice(["none", "on-demand", "server"]), default="none",
+              show_default=True, help="What to rent instead when it does not run for --patience: "
+              "on demand on the same server, or spot on another one.")  # fmt: skip
+@click.option("--patience", type=Length(), default="15m", show_default=True, metavar="LENGTH",
+              help="How long it may wait before the fallback.")  # fmt: skip
+@click.option("--fallback-max", type=units.read_usd_per_hour, metavar="PRICE",
+              help="The most for on demand: 0.6/h or 14/day. Default: its price now.")  # fmt: skip
+@click.option("--image", help="Of the fallback. Default: that of the order.")
+@click.option("--port", "ports", multiple=True, metavar="PORT:KIND",
+              help="Of the fallback, as in `clore deploy`. Default: 22:tcp.")  # fmt: skip
+@click.option("--env", multiple=True, metavar="KEY=VALUE",
+              help="Of the fallback; repeatable; KEY alone is taken from yours.")  # fmt: skip
+@click.option("--command", "startup", help="Of the fallback: run at start-up.")
+@click.option("--ssh-password", callback=output.typed,
+              help="Of the fallback, up to 32 characters; - asks for it.")  # fmt: skip
+@click.option("--ssh-key", help="Public key for the fallback: its text.")
+@click.option("--ssh-key-file", type=click.Path(dir_okay=False),
+              help="Public key for the fallback: its file. Default: clore's own.")  # fmt: skip
+@click.option("--jupyter-token", callback=output.typed,
+              help="Of the fallback, up to 32 characters; - asks for it.")  # fmt: skip
+@bids.force_option
+@click.option("-y", "--yes", is_flag=True, help="Don't ask; needed without a terminal.")
+@click.option("--json", "as_json", is_flag=True,
+              help="JSON on stdout: a line an event, the report last.")  # fmt: skip
+def auto(order_id: int, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
+    """Keep a spot order at the lowest bid that wins.
+
+    Raises the bid of ORDER_ID when it is outbid, up to --max, and lowers it as far and as often as
+    the service lets. In the end, and with --once, it says what that saved. After Ctrl-C the order
+    goes on at its last bid. At the order's limits (clore lease) it is cancelled, with exit 7. The
+    id of an order rented instead goes to stdout.
+    """
+    _check(options)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with connect() as api:
+        fallback, identity = _fallback(options)
+        run(api, order_id, options, fallback, identity)
+
+
+def hold(api: CloreAI, order_id: int, most: float | None, as_json: bool) -> None:
+    """Steer an order that was just rented, below `most` USD per hour; without a question.
+
+    Raises:
+        KeyboardInterrupt: saying which order goes on, and at which bid.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    limit = bids.Bid(most or 0.0, in_usd=True)
+    options = {"most": limit, "every": 20, "for_s": None, "headroom": 0, "once": False}
+    # What is far above the price on demand was refused before it was rented.
+    run(api, order_id, {**options, "yes": True, "force": True, "as_json": as_json})
+
+
+def run(
+    api: CloreAI,
+    order_id: int,
+    options: dict[str, Any],
+    fallback: Fallback | None = None,
+    identity: Path | None = None,
+) -> SpotReport:
+    """Steer an order as the options say, told on the way; also for who has just rented it.
+
+    Args:
+        api: the client.
+        order_id: a spot order of the user's.
+        options: `most` (from ``--max``), `every`, `for_s`, `once`, `headroom`, `yes`, `force`,
+            `as_json`.
+        fallback: what to rent instead.
+        identity: the private key that opens that.
+
+    Raises:
+        LimitReached: its lease, or what it may cost: it was cancelled.
+        KeyboardInterrupt: saying which order goes on, and at which bid.
+    """
+    from clore_ai.exceptions import CloreAPIError
+    from clore_ai.rental.limits import enforce
+    from clore_ai.rental.spot import autopilot
+    from clore_ai.rental.spot import run as flights
+
+    most: bids.Bid = options["most"]
+    coin = most.coin
+    wishes = flights.SpotSettings(
+        None if coin else most.amount, most.amount if coin else None, options["every"],
+        options["for_s"], options["headroom"] / 100, fallback, options["once"],
+    )  # fmt: skip
+    flight = flights.SpotRun(order_id, wishes)
+    api.drive(autopilot.prepare(api.session, flight))
+    if coin and coin != flight.coin:
+        raise click.UsageError(
+            f"Order {order_id} is paid in {flight.coin}; give --max in USD (0.4/h) or in that."
+        )
+    flight = _agree(flight, options)
+    last = max((i.id or 0 for i in api.ledger.intents()), default=0)
+
+    def tell(event: SpotEvent) -> None:
+        _tell(flight, event, as_json=options["as_json"])
+        if event.event == "rented" and flight.new_order is not None and identity is not None:
+            api.session.access.remember(flight.new_order, identity)
+
+    flight.tell = tell
+    try:
+        report = api.drive(autopilot.fly(api.session, flight))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_stopped(api, flight, last, options)) from None
+    except CloreAPIError:
+        if flight.last:  # it was steered: what has failed is not the order
+            output.note(_goes_on(api, flight, last))
+        raise
+    if flight.limit_reached is not None:
+        watching.note_reason(api, flight.limit_reached)
+    _sum_up(report, as_json=options["as_json"])
+    if flight.limit_reached is not None:
+        raise enforce.reached(flight.limit_reached)
+    return report
+
+
+def _check(options: dict[str, Any]) -> None:
+    if options["once"] and options["for_s"] is not None:
+        raise click.UsageError("--once is one look: leave out --for, or --once.")
+    if options["fallback"] == "none":
+        given = [name for name in _WAY_IN if options[name]]
+        if given or options["fallback_max"] is not None:
+            raise click.UsageError("These are for what is rented instead: add --fallback.")
+    if options["fallback"] != "on-demand" and options["fallback_max"] is not None:
+        raise click.UsageError(
+            "--fallback-max is for --fallback on-demand; another server keeps to --max."
+        )
+    if not options["yes"] and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise click.UsageError(
+            "It will bid, and so spend, by itself: add --yes where nobody can be asked."
+        )
+
+
+def _fallback(options: dict[str, Any]) -> tuple[Fallback | None, Path | None]:
+    """What to rent instead, and the private key that opens it."""
+    if options["fallback"] == "none":
+        return None, None
+    from pathlib import Path
+
+    from clore_ai.cli.options import order_options
+    from clore_ai.rental.spot.fallback import Fallback
+
+    file = options["ssh_key_file"]
+    key, identity = order_options.key(
+        {**options, "ssh_key_file": None if file is None else Path(file)}
+    )
+    fallback = Fallback(
+        options["fallback"],
+        options["patience"],
+        options["fallback_max"],
+        options["image"],
+        options["ssh_password"],
+        key,
+        order_options.ports(options["ports"]),
+        order_options.env(options["env"]) or None,
+        options["jupyter_token"],
+        options["startup"],
+    )
+    return fallback, identity
+
+
+# -- what is shown ---------------------------------------------------------------------------------
+
+
+def _price(flight: SpotRun, per_day: float | None) -> str:
+    """In both units and the coin."""
+    from clore_ai.models.server import USD
+
+    usd = flight.usd_per_hour(per_day)
+    paid = "" if flight.coin == USD else f" = {units.coin(per_day)} {flight.coin}/day"
+    return f"{units.usd_h(usd)} = {units.usd_day(usd)}{paid}"
+
+
+def _agree(flight: SpotRun, options: dict[str, Any]) -> SpotRun:
+    """Show what will be done, and ask where somebody is there."""
+    from clore_ai.rental.market.cost import FEE_SHARE
+
+    order, fallback, wishes = flight.order, flight.wishes.fallback, flight.wishes
+    share = FEE_SHARE["spot"]
+    until = "one look" if wishes.once else f"every {wishes.every_s:g} s"
+    if not wishes.once:
+        lasts = "until the order ends"
+        if wishes.for_s is not None:
+            lasts = f"for {units.duration(wishes.for_s)}"
+        until = f"{until}, {lasts}"
+    if fallback is not None and fallback.to == "on-demand" and fallback.max_usd_per_hour is None:
+        now = flight.usd_per_hour(flight.on_demand)
+        fallback = replace(fallback, max_usd_per_hour=None if now is None else now * 1.0001)
+        flight.wishes = replace(wishes, fallback=fallback)
+    for name, value in (
+        ("order", f"{flight.order_id} on server {order and order.server_id}"),
+        ("bid", _price(flight, None if order is None else order.price)),
+        ("at most", _price(flight, flight.limit)),
+        ("with fee", _price(flight, flight.limit * (1 + share))),
+        ("on demand", _price(flight, flight.on_demand)),
+        ("lowers", _lowers(flight)),
+        ("looks", until),
+        ("fallback", "none" if fallback is None else _instead(flight, fallback)),
+    ):
+        output.note(f"  {name:9} {value}")
+    server_id = None if order is None else order.server_id
+    bids.guard(
+        "The limit", server_id, flight.limit, flight.on_demand, flight.rate,
+        yes=options["yes"], force=options["force"],
+    )  # fmt: skip
+    if order is not None and (order.price or 0.0) > flight.limit:
+        output.note(
+            "The bid is above that already: it is lowered step by step, as the service lets, and "
+            "not below what the host asks."
+        )
+    if not options["yes"]:
+        output.ask("Let it bid?", "the bid is as it was")
+    return flight
+
+
+def _lowers(flight: SpotRun) -> str:
+    """How far the next lowering goes, and when, as far as is known."""
+    from clore_ai.rental.spend.lease import moment
+
+    step = flight.auto.step
+    most = "" if step is None else f"by at most {_price(flight, step)}, "
+    at = flight.auto.lower_at
+    when = f"at {moment(at)}" if at > time.time() else "now"
+    return f"{most}once in 10m; next {when}"
+
+
+def _instead(flight: SpotRun, fallback: Fallback) -> str:
+    after = f"after {units.duration(fallback.after_s)} without it"
+    if fallback.to == "server":
+        return f"spot on another server with the same GPUs, at most as above, {after}"
+    usd = fallback.max_usd_per_hour
+    most = "" if usd is None else f", at most {units.usd_h(usd)} = {units.usd_day(usd)}"
+    return f"on demand on server {flight.order and flight.order.server_id}{most}, {after}"
+
+
+_TELLING = 10
+_WORDS = {
+    "begins": "Looking at {0}",
+    "runs": "Runs at {1}",
+    "outbid": "Outbid at {1}",
+    "beaten": "The limit is outbid; waits, unbilled, at {1}",
+    "waits": "Waits: {0}",
+    "offline": "Its host is offline",
+    "refused": "Its host does not take {2} any more",
+    "raised": "Raised to {1}",
+    "lowered": "Lowered to {1}",
+    "trouble": "{0}",
+    "rented": "Rented instead: {0}",
+    "near": "{0}",
+    "ends": "",
+}
+
+
+def _tell(flight: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
+    if as_json:
+        row = {k: v for k, v in asdict(event).items() if v is not None}
+        output.event({**row, "currency": flight.coin})
+    elif event.new_order_id is not None:
+        output.line(event.new_order_id)
+    said = _WORDS[event.event].format(event.message, _price(flight, event.bid), flight.coin)
+    if event.event == "lowered":
+        said += f"; lowers {_lowers(flight)}"
+    if said:
+        output.note(f"{period.stamp()} {said}")
+
+
+def _sum_up(report: SpotReport, *, as_json: bool) -> None:
+    """What came of it, in the end and after one look."""
+    if as_json:
+        output.event({"event": "report", **row(report)})
+        return
+    if report.moved_from is not None:
+        _sum_up(report.moved_from, as_json=False)
+    share = report.held_share
+    if share is None:
+        output.note(f"Order {report.order_id}: the first look; what it saves is counted from now.")
+        return
+    output.note(
+        f"Order {report.order_id} ran {units.duration(report.held_s)} of "
+        f"{units.duration(report.seen_s)} ({share:.1%}), outbid {_times(report.outbids)}; the bid "
+        f"was raised {_times(report.raised)} and lowered {_times(report.lowered)}."
+    )
+    if report.spend is None or report.fees is None:
+        output.note("What it cost is not known.")
+        return
+    cost, saved = report.spend + report.fees, report.saved
+    said = f"It cost {_amount(report, cost)}, fees in"
+    if saved is None or not report.on_demand:
+        unknown = "; what on demand would have cost is not known" if saved is None else ""
+        output.note(f"{said}{unknown}.")
+        return
+    less, part = "less" if saved >= 0 else "more", abs(saved) / report.on_demand
+    # Of some seconds a share says nothing: the service bills whole minutes.
+    shown = f" ({part:.0%})" if part < _TELLING else ""
+    output.note(
+        f"{said}: {_amount(report, abs(saved))}{shown} {less} than "
+        f"on demand for the same time, {_amount(report, report.on_demand)}.",
+        bold=True,
+    )
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
+def _amount(report: SpotReport, amount: float) -> str:
+    """``$1.23 (0.00001337 bitcoin)``."""
+    from clore_ai.models.server import USD
+
+    usd = None if report.usd_per_coin is None else f"${amount * report.usd_per_coin:.4f}"
+    if usd is not None and report.currency == USD:
+        return usd
+    coin = f"{units.coin(amount)} {report.currency}"
+    return coin if usd is None else f"{usd} ({coin})"
+
+
+def row(report: SpotReport) -> dict[str, Any]:
+    """The report for ``--json``; amounts in `currency`."""
+    left_out = ("order", "new_order", "moved_from")
+    found = {f: getattr(report, f) for f in report.__dataclass_fields__ if f not in left_out}
+    found |= {
+        "held_share": report.held_share,
+        "saved": report.saved,
+        "saved_usd": report.saved_usd,
+        "new_order_id": report.new_order and report.new_order.id,
+    }
+    if report.moved_from is not None:
+        found["moved_from"] = row(report.moved_from)
+    return found
+
+
+def _stopped(api: CloreAI, flight: SpotRun, last: int, options: dict[str, Any]) -> str:
+    """What goes on after Ctrl-C; and, if the service answers, what came of it so far."""
+    from clore_ai.exceptions import CloreAPIError
+    from clore_ai.rental.spot import autopilot
+
+    once = replace(api.session, rules=replace(api.session.rules, max_retries=0))
+    try:
+        api.drive(autopilot.settle(once, flight))
+        _sum_up(flight.report("stopped"), as_json=options["as_json"])
+    except (KeyboardInterrupt, CloreAPIError):
+        pass  # what matters is said below
+    return f"Interrupted. {_goes_on(api, flight, last)}"
+
+
+def _goes_on(api: CloreAI, flight: SpotRun, last: int) -> str:
+    """What may be billed from now on, and how to stop it."""
+    number, bid = f"{flight.order_id}", _price(flight, flight.auto.bid)
+    if flight.asked is not None and flight.asked != flight.auto.bid:
+        bid += f", or at {_price(flight, flight.asked)}, which was on its way"
+    said = f"Order {number} goes on; while it runs it is billed at {bid}."
+    if flight.over:
+        said = f"Order {number} has ended."
+    mine = [i for i in api.ledger.intents() if (i.id or 0) > last and i.state != "refused"]
+    for order_id in (i.order_id for i in mine if i.state == "created"):
+        if order_id != flight.order_id:
+            said += f" Order {order_id} was rented instead, and is billed."
+            number = f"{number} {order_id}"
+    if any(i.state != "created" for i in mine):
+        said += " Another order may exist and be billed; look now with: clore orders."
+    return f"{said} Stop paying with: clore cancel {number}"

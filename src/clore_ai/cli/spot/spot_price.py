@@ -1,0 +1,123 @@
+"""`clore spot-price` (004, CLI Reference)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import output, units
+from clore_ai.cli.account import connect
+from clore_ai.cli.options import bids
+from clore_ai.exceptions import FieldError, InvalidInputError
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.models import Order
+
+
+@click.command()
+@click.argument("order_id", type=int)
+@click.argument("price", type=bids.read)
+@bids.force_option
+@click.option("-y", "--yes", is_flag=True,
+              help="Don't ask; needed without a terminal for more than on demand.")  # fmt: skip
+@output.json_option
+def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: bool) -> None:
+    """Change the bid of a spot order.
+
+    PRICE is for the whole server: 0.2/h or 4.8/day in USD, or a number alone in the coin of
+    ORDER_ID per DAY. Raising is free; lowering goes in steps, once in 600 seconds. More than the
+    server costs on demand takes a confirmation, more than three times that --force.
+    """
+    from clore_ai.models.server import USD
+    from clore_ai.rental.market import listing
+    from clore_ai.rental.orders import wait
+
+    with connect() as api:
+        order = api.drive(wait.find(api.session, order_id))
+        if order.type == "on-demand":
+            raise InvalidInputError(
+                f"Order {order_id} is on-demand: its price is fixed; only spot orders have a bid.",
+                2,
+            )
+        coin = order.currency or "its coin"
+        rate: float | None = 1.0
+        if coin != USD:
+            rate = api.drive(listing.currency_rates(api.session, order.server_id)).get(coin)
+        bid = price.per_day(coin, rate)
+        output.note(
+            f"Order {order_id} on server {order.server_id}: bid {units.coin(order.price)} -> "
+            f"{units.coin(bid)} {coin}/day ({_both(bid, rate)})"
+        )
+        is_lower = order.price is not None and bid < order.price
+        if not is_lower:
+            _guard(api, order, bid, rate, yes=yes, force=force)
+        if not yes:
+            output.ask("Set it?", "the bid is as it was")
+        try:
+            answer = api.set_spot_price(order_id, bid)
+        except FieldError as exc:
+            raise _plain(api, order, exc, rate) from exc
+        if is_lower:
+            output.note(f"It can be lowered again {_later(api, 600)}.")
+    if as_json:
+        output.data(answer)
+    else:
+        output.note("Done.", bold=True)
+
+
+def _guard(
+    api: CloreAI, order: Order, bid: float, rate: float | None, *, yes: bool, force: bool
+) -> None:
+    from clore_ai.rental.market import listing
+    from clore_ai.rental.market.cost import on_demand_per_day
+
+    wanted = listing.Filter(available_only=False, id=order.server_id)
+    found = api.drive(listing.marketplace(api.session, wanted)).servers
+    listed = [on_demand_per_day(server, order.currency or "") for server in found]
+    on_demand = listed[0] if listed else None
+    bids.guard("The bid", order.server_id, bid, on_demand, rate, yes=yes, force=force)
+
+
+def _both(per_day: float, rate: float | None) -> str:
+    per_h = None if rate is None else per_day * rate / 24
+    return f"{units.usd_h(per_h)} = {units.usd_day(per_h)}"
+
+
+def _later(api: CloreAI, seconds: float) -> str:
+    """``in 9m 40s, at 2026-07-11 14:00 UTC``."""
+    from clore_ai._api.steps import clock
+    from clore_ai.rental.spend.lease import moment
+
+    at = api.drive(clock()).wall + seconds
+    return f"in {units.duration(seconds)}, at {moment(at)}"
+
+
+def _plain(api: CloreAI, order: Order, exc: FieldError, rate: float | None) -> FieldError:
+    """A refusal in words with the next step; what is unusual as it is."""
+    from clore_ai._values.kinds import as_number
+    from clore_ai.rental.spot import bidding
+
+    said: dict[str, Any] = exc.response or {}
+    step, left_s = as_number(said.get("max_step")), as_number(said.get("time_to_lowering"))
+    if exc.error == "exceeded_max_step" and step is not None and order.price is not None:
+        coin, lowest = order.currency, bidding.up(order.price - step)
+        words = (
+            f"The bid of order {order.id} can be lowered by at most {_both(step, rate)} "
+            f"({units.coin(step)} {coin}/day) at a time, and by as much {_later(api, 600)} at the "
+            f"earliest. Now: clore spot-price {order.id} {lowest:.8f}"
+        )
+    elif exc.error == "can_lower_every_600_seconds" and left_s is not None:
+        words = (
+            f"The bid of order {order.id} can be lowered again {_later(api, left_s)}; raising is "
+            "free."
+        )
+    elif exc.error == "amount_too_low":
+        words = (
+            f"The bid of order {order.id} would be below what its host takes. The lowest that is "
+            f"taken: clore spot {order.server_id}"
+        )
+    else:
+        return exc
+    return FieldError(words, exc.code, exc.response, status=exc.status)

@@ -1,0 +1,103 @@
+"""Orders are cancelled, and what each cost is said: the same for every command that ends orders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clore_ai.cli import output, units
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_ai.client import CloreAI
+    from clore_ai.exceptions import CloreAPIError
+    from clore_ai.rental.orders.cancel import Cancelling
+
+_SAID = {
+    "you_dont_own_this_order": "You have no order {0}. See: clore orders",
+    "order_not_active": (
+        "Order {0} has already ended. What it cost: clore orders --completed"
+    ),
+}  # fmt: skip
+
+
+def end(
+    api: CloreAI,
+    ids: Sequence[int],
+    issue: str | None,
+    timeout_s: float,
+    why: str = "cancelled here",
+) -> list[Cancelling]:
+    """Cancel these orders and say what each cost; what became of each. `why`: for the ledger.
+
+    Raises:
+        KeyboardInterrupt: saying which of them may still run.
+    """
+    from clore_ai.rental.orders import cancel
+
+    todo = [cancel.Cancelling(order_id, why=why) for order_id in ids]
+    try:
+        api.drive(cancel.until_gone(api.session, todo, issue, timeout_s))
+    except KeyboardInterrupt:
+        left = " ".join(str(each.order_id) for each in todo if not each.done)
+        if not left:
+            raise
+        raise KeyboardInterrupt(
+            f"Interrupted. Not seen to end, and maybe billed: {left}. "
+            f"Look with: clore orders. Try again with: clore cancel {left}"
+        ) from None
+    for each in todo:
+        each.error = _plain(each.order_id, each.error)
+        if each.gone or getattr(each.error, "error", None) == "order_not_active":
+            api.session.access.forget(each.order_id)
+        if each.gone:
+            output.note(f"Cancelled: order {each.order_id}.{_bill(each)}", bold=True)
+        elif each.error is not None and each.error.error not in _SAID:
+            output.note(
+                f"Order {each.order_id} may still run, and be billed. Stop paying: "
+                f"clore cancel {each.order_id}",
+                bold=True,
+            )
+    return todo
+
+
+def _plain(order_id: int, error: CloreAPIError | None) -> CloreAPIError | None:
+    """A refusal in words that name the order and the next step."""
+    from clore_ai.exceptions import FieldError
+
+    said = _SAID.get(error.error or "") if error is not None else None
+    if error is None or said is None:
+        return error
+    plain = FieldError(said.format(order_id), error.code, error.response, status=error.status)
+    plain.__cause__ = error
+    return plain
+
+
+def _bill(each: Cancelling) -> str:
+    spent = row(each)
+    if spent.get("total") is None:
+        return " What it cost is not known."
+    return (
+        f" It ran {units.duration(spent['seconds'])} and cost {units.coin(spent['total'])} "
+        f"{spent['currency']}: {units.coin(spent['spend'])} for the time, the rest fees."
+    )
+
+
+def row(each: Cancelling) -> dict[str, Any]:
+    """What became of an order, for ``--json``; `total` is in `currency`, fees in."""
+    from clore_ai.rental.market.cost import spent
+
+    order = each.order
+    total = spent(order) if order is not None else None
+    found: dict[str, Any] = {"order_id": each.order_id, "cancelled": each.gone}
+    if each.error is not None:
+        found["error"] = each.error.error or str(each.error)
+    if order is not None and total is not None:
+        ended = order.order_end is not None and order.ct is not None
+        found |= {
+            "spend": order.spend,
+            "total": total,
+            "currency": order.currency,
+            "seconds": (order.order_end or 0) - (order.ct or 0) if ended else None,
+        }
+    return found

@@ -1,0 +1,185 @@
+"""End orders at their limits: what `clore reap`, the keeper in the background and monitor share.
+
+If an order's job is not settled, the order is left to the process that watches the job: it stops
+the job, fetches the outputs and cancels the order. A job that nobody watches gets such a process.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Callable
+
+from clore_ai.cli import errors, output
+from clore_ai.cli.supervise import background, cancelling, watching
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.jobs import Jobs
+    from clore_ai.rental.limits.enforce import Keeper
+    from clore_ai.rental.limits.expiry import Limit
+
+Tell = Callable[[dict[str, Any]], object]
+
+_GONE_WITHIN_S = 60.0
+_LOOK_S = 0.2
+_AGAIN_S = 20.0
+_FAILED = 1
+
+
+def at_limit(api: CloreAI, limit: Limit, tell: Tell, *, as_json: bool = False) -> int:
+    """End an order that has reached a limit; the exit code."""
+    from clore_ai.rental.orders import ending
+
+    intent, order_id = limit.intent, limit.intent.order_id or 0
+    output.note(f"{limit}: ending it.")
+    (done,) = cancelling.end(api, [order_id], None, _GONE_WITHIN_S, ending.of_limit(limit.reason))
+    status = 0
+    if done.error is not None and done.error.error != "order_not_active":
+        status = errors.tell(as_json, done.error)
+    event = {
+        **facts(limit),
+        "event": "cancelled" if done.gone else "failed",
+        **cancelling.row(done),
+    }
+    tell({**event, "at": _now(api), "ends_at": intent.ends_at})
+    return status
+
+
+def facts(limit: Limit) -> dict[str, Any]:
+    """A limit as ``--json`` reports it."""
+    intent = limit.intent
+    return {
+        "event": "over",
+        "order_id": intent.order_id,
+        "reason": limit.reason,
+        "ends_at": intent.ends_at,
+        "cost_usd": limit.cost_usd,
+    }
+
+
+def left_to_its_job(api: CloreAI, limit: Limit, since: dict[int | None, float]) -> bool:
+    """Is it ended by who watches its job? One that nobody watches is watched from now on.
+
+    `since`: when each order was first left so; after some minutes it is no more.
+    """
+    from clore_ai.rental.limits.enforce import GRACE_S
+
+    order_id, now = limit.intent.order_id, time.monotonic()
+    if now - since.setdefault(order_id, now) > GRACE_S:
+        return False
+    kept = watching.jobs_of(api)
+    jobs = [job for job in kept.all() if job.order_id == order_id and job.unsettled]
+    return any(background.again(kept, job) is not None or kept.watched(job.id) for job in jobs)
+
+
+def ended_by_its_job(api: CloreAI, limit: Limit) -> bool:
+    """Wait for the job's watcher, as in `left_to_its_job`; has the order ended?"""
+    since: dict[int | None, float] = {}
+    while left_to_its_job(api, limit, since):
+        time.sleep(_LOOK_S)
+    return not api.ledger.reread(limit.intent).runs
+
+
+def see_to_jobs(api: CloreAI, tell: Tell, *, dry_run: bool, wait: bool) -> int:
+    """Have the jobs that nobody watches seen through; with `wait`, those that have ended now."""
+    kept = watching.jobs_of(api)
+    left = [job for job in kept.all() if job.unsettled and not kept.watched(job.id)]
+    states = background.states(api, kept, left)
+    worst = 0
+    for job in left:
+        ended = background.ended(job, states.get(job.id))
+        follower = None if dry_run else background.again(kept, job)
+        if follower is None and not dry_run:
+            continue  # another was quicker
+        had = "has ended" if ended else "is not watched"
+        output.note(f"Job {job.id} {had}{'' if dry_run else '; it is seen to'}.")
+        if follower is not None and ended and wait:
+            follower.wait()
+            job = kept.get(job.id)  # noqa: PLW2901 - as it is now
+            if job.unsettled:
+                worst = _FAILED
+                output.note(f"Job {job.id} is not settled: see {kept.folder(job.id) / 'said'}")
+        tell({"event": "job", **watching.row(job, None if job.over else states.get(job.id))})
+    return worst
+
+
+def loop(
+    api: CloreAI,
+    keeper: Keeper,
+    tell: Tell = lambda _event: None,
+    *,
+    goes_on: Callable[[], bool] = lambda: True,
+    dry_run: bool = False,
+    as_json: bool = False,
+) -> None:
+    """Keep the limits as long as it goes on; trouble with the network or the service passes.
+
+    Raises:
+        AuthError: the key is refused.
+    """
+    from clore_ai.exceptions import AuthError
+    from clore_ai.rental.limits import enforce
+
+    again: dict[int | None, float] = {}
+    left: dict[int | None, float] = {}
+    trouble, jobs_due = "", 0.0
+    while goes_on():
+        near, over = api.drive(keeper.look(api.session))
+        for each in near:
+            output.note(enforce.near(each))
+            tell({**facts(each), "event": "near", "at": _now(api)})
+        for each in over:
+            order_id = each.intent.order_id
+            if time.monotonic() < again.get(order_id, 0.0) or _changed(api, each):
+                continue
+            again[order_id] = float("inf") if dry_run else time.monotonic() + _AGAIN_S
+            if dry_run:
+                output.note(f"{each}.")
+                tell({**facts(each), "at": _now(api)})
+            elif not left_to_its_job(api, each, left):
+                at_limit(api, each, tell, as_json=as_json)
+        if isinstance(keeper.failure, AuthError):
+            raise keeper.failure
+        said, trouble = trouble, "" if keeper.failure is None else str(keeper.failure)
+        if trouble and trouble != said:
+            output.note(f"{trouble} Going on.")
+            tell({"event": "trouble", "message": trouble, "at": _now(api)})
+        if time.monotonic() >= jobs_due:
+            see_to_jobs(api, tell, dry_run=dry_run, wait=False)
+            jobs_due = time.monotonic() + keeper.every_s
+        time.sleep(min(enforce.SLICE_S, keeper.every_s))
+
+
+def _changed(api: CloreAI, limit: Limit) -> bool:
+    """Was the order given more time, or has it ended, while another one was cancelled?"""
+    now = api.ledger.reread(limit.intent)
+    return (now.ends_at, now.runs) != (limit.intent.ends_at, limit.intent.runs)
+
+
+def _now(api: CloreAI) -> float:
+    from clore_ai._api.steps import clock
+
+    return api.drive(clock()).wall
+
+
+def unwatched(api: CloreAI, kept: Jobs) -> list[int]:
+    """The orders with a limit that nobody keeps, and that may be kept in the background."""
+    from clore_ai.rental.limits import expiry
+
+    watched = kept.watched_orders()
+    return [
+        intent.order_id or 0
+        for intent in expiry.leased(api.ledger.running())
+        if intent.enforced == "always"
+        and intent.order_id not in watched
+        and not _steered(api, intent.order_id)
+    ]
+
+
+def _steered(api: CloreAI, order_id: int | None) -> bool:
+    """Does a command hold its bid? That one keeps its limits, too."""
+    lock = api.ledger.lock(f"spot {order_id}")
+    if not lock.try_acquire():
+        return True
+    lock.release()
+    return False

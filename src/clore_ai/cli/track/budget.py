@@ -1,0 +1,177 @@
+"""`clore budget`: what may be spent a day or a month; what would go over it is refused."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import click
+
+from clore_ai.cli import other_keys, output, units
+from clore_ai.cli.account import connect
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+    from clore_ai.models.records import BudgetStanding, Per
+
+_WRITTEN = re.compile(r"\$?(\d+(?:\.\d*)?|\.\d+)/(day|month)", re.IGNORECASE)
+
+currency_option = click.option(
+    "--currency",
+    help="Of this coin alone: bitcoin, CLORE-Blockchain, USD-Blockchain. Default: USD, by what "
+    "all coins are worth.",
+)
+
+
+@click.group(invoke_without_command=True)
+@output.json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Show what may be spent, and what is left of it.
+
+    A day and a month are those of the calendar in UTC. A new order is refused with exit 7 where
+    what is spent, what running orders will still cost until their lease or the period ends, and
+    its own cost come to more. Budgets belong to the account, whichever key opens it, on this
+    machine.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    with connect() as api:
+        standings = _standings(api)
+        if not standings:
+            other_keys.note(api)
+    _print(standings, as_json=as_json)
+
+
+@command.command("set")
+@click.argument("amount")
+@currency_option
+@output.json_option
+def set_(amount: str, currency: str | None, as_json: bool) -> None:
+    """Set a budget: 20/day, 100/month.
+
+    AMOUNT is in USD, or in the coin that --currency names. One for a day and one for a month may
+    stand beside each other.
+    """
+    from clore_ai.exceptions import CloreAPIError
+    from clore_ai.models.records import Budget
+
+    found = _WRITTEN.fullmatch(amount.strip())
+    if found is None:
+        raise click.UsageError(f"{amount!r} is no budget; write 20/day or 100/month.")
+    per = cast("Per", found[2].lower())
+    budget = Budget(_unit(currency), per, float(found[1]))
+    with connect() as api:
+        _need_key(api)
+        api.ledger.set_budget(budget)
+        standings = [s for s in _standings(api) if s.budget == budget]
+        if not api.ledger.keys.has_deposits():
+            with suppress(CloreAPIError):  # the budget stands; another key would not find it
+                api.wallets()
+    _print(standings, as_json=as_json)
+
+
+@command.command()
+@click.argument("period", required=False, type=click.Choice(["day", "month"]))
+@currency_option
+@output.json_option
+def unset(
+    period: Literal["day", "month"] | None,
+    currency: str | None,
+    as_json: bool,
+) -> None:
+    """Lift a budget.
+
+    All of them, or those that PERIOD and --currency leave.
+    """
+    from clore_ai.exceptions import NotFoundError
+    from clore_ai.rental.spend.budget import shown
+
+    unit = None if currency is None else _unit(currency)
+    with connect() as api:
+        _need_key(api)
+        kept = api.ledger.budgets()
+        lifted = [b for b in kept if period in (None, b.per) and unit in (None, b.unit)]
+        if not lifted:
+            there = ", ".join(shown(b) for b in kept) or "none"
+            raise NotFoundError(f"There is no such budget (there are: {there}).")
+        for budget in lifted:
+            api.ledger.unset_budget(budget)
+    if as_json:
+        output.data([{"unit": b.unit, "per": b.per, "amount": b.amount} for b in lifted])
+        return
+    output.note(f"Lifted: {', '.join(shown(b) for b in lifted)}.")
+
+
+def _unit(currency: str | None) -> str:
+    from clore_ai.models.records import USD_VALUE
+
+    if currency is None or currency.strip().upper() == USD_VALUE:
+        return USD_VALUE
+    coin = units.full(currency)
+    if coin not in units.SHORT:
+        known = ", ".join(units.SHORT)
+        raise click.UsageError(f"There is no coin {currency!r}; write one of {known}, or USD.")
+    return coin
+
+
+def _need_key(api: CloreAI) -> None:
+    from clore_ai.exceptions import AuthError
+
+    if api.api_key is None:
+        raise AuthError("A budget belongs to an API key, and there is none.", 3)
+
+
+def _standings(api: CloreAI) -> list[BudgetStanding]:
+    """How the budgets stand, after a look at the orders."""
+    from clore_ai._api.steps import clock
+    from clore_ai.rental.orders import reconcile
+    from clore_ai.rental.spend import afford
+
+    if not api.ledger.budgets():
+        return []
+    api.drive(reconcile.orders(api.session, include_completed=True))
+    return afford.standings(api.session, api.drive(clock()).wall)
+
+
+def _print(standings: list[BudgetStanding], *, as_json: bool) -> None:
+    from clore_ai.rental.spend.budget import amount
+    from clore_ai.rental.spend.lease import moment
+
+    if as_json:
+        output.data([_row(s) for s in standings])
+        return
+    if not standings:
+        output.note("No budget. Set one with: clore budget set 20/day")
+        return
+    output.table(
+        [">Budget", "Unit", "Per", ">Spent", ">Committed", ">Left", "Until"],
+        [
+            [
+                amount(s.budget.amount, s.budget.unit),
+                s.budget.unit,
+                s.budget.per,
+                *("-" if s.unknown else amount(v, s.budget.unit) for v in
+                  (s.spent, s.committed, s.left)),
+                moment(s.ends_at),
+            ]
+            for s in standings
+        ],
+    )  # fmt: skip
+    for reason in {s.unknown for s in standings if s.unknown}:
+        output.note(f"Nothing more can be rented: {reason}.")
+
+
+def _row(standing: BudgetStanding) -> dict[str, Any]:
+    known = standing.unknown is None
+    return {
+        "unit": standing.budget.unit,
+        "per": standing.budget.per,
+        "amount": standing.budget.amount,
+        "spent": standing.spent if known else None,
+        "committed": standing.committed if known else None,
+        "left": standing.left if known else None,
+        "ends_at": standing.ends_at,
+        "unknown": standing.unknown,
+    }

@@ -1,0 +1,187 @@
+"""`clore hosts`: what was seen of the hosts that were rented, and whom you don't want."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai._state.folder import state_folder
+from clore_ai.cli import output, units
+from clore_ai.cli.options import period
+from clore_ai.config import resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_ai._state.hosts import Block, HostHistory, Hosts, Kind
+
+HOST = "HOST..."
+_HOST_HELP = "A HOST is a server's id, or owner:ID for all of an owner's."
+
+
+def _hosts() -> Hosts:
+    from clore_ai._ssh.order_keys import Access
+    from clore_ai._state.hosts import Hosts
+
+    home = state_folder()
+    return Hosts(home, Access(home, resolve().base_url).place)
+
+
+@click.group(invoke_without_command=True)
+@output.json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """Show what was seen of the hosts that you rented.
+
+    A failure counts for 7 days, or until the same server is seen to work: each makes it rank as if
+    it cost a quarter more, and three bar it. Where three servers of an owner fail and none works,
+    the owner's others rank likewise. A machine that was lost in the midst of a job counts for
+    7 days in any case, against the owner's others, too. Whom you block is never rented until you
+    allow it again.
+    """
+    if ctx.invoked_subcommand is None:
+        _list(as_json=as_json)
+
+
+@command.command("list")
+@output.json_option
+def list_(as_json: bool) -> None:
+    """Show what was seen of the hosts that you rented."""
+    _list(as_json=as_json)
+
+
+@command.command(help=f"Don't rent these any more.\n\n{_HOST_HELP}")
+@click.argument("hosts", nargs=-1, required=True, metavar=HOST)
+@click.option("--note", metavar="TEXT", help="Why.")
+@output.json_option
+def block(hosts: tuple[str, ...], note: str | None, as_json: bool) -> None:
+    """Don't rent these any more."""
+    from dataclasses import replace
+
+    found = [replace(each, note=note) for each in _read(hosts)]
+    _hosts().block(found)
+    _done("Blocked", found, as_json=as_json)
+
+
+@command.command(help=f"Rent these again; their failures are forgotten.\n\n{_HOST_HELP}")
+@click.argument("hosts", nargs=-1, required=True, metavar=HOST)
+@output.json_option
+def allow(hosts: tuple[str, ...], as_json: bool) -> None:
+    """Rent these again; their failures are forgotten."""
+    memory = _hosts()
+    found = _read(hosts)
+    for each in found:
+        if not memory.allow(each.kind, each.id):
+            output.note(f"Nothing was held against {each}.")
+    _done("Allowed", found, as_json=as_json)
+
+
+@command.command("import")
+@click.argument("file", type=click.File("r", encoding="utf-8"))
+@output.json_option
+def import_(file: Any, as_json: bool) -> None:  # noqa: ANN401 - click's file; an option
+    """Block the hosts of a list.
+
+    FILE (- for stdin) has a server's id or owner:ID a line; what follows a # is a note.
+    """
+    from clore_ai._state.hosts import read_list
+    from clore_ai.exceptions import InvalidInputError
+
+    try:
+        found = read_list(file.read(), time.time())
+    except UnicodeDecodeError as exc:
+        raise InvalidInputError(f"{file.name} is no text.", 2) from exc
+    _hosts().block(found)
+    _done("Blocked", found, as_json=as_json)
+
+
+@command.command()
+@output.json_option
+def export(as_json: bool) -> None:
+    """Print whom you blocked, as `clore hosts import` reads it.
+
+    Servers with failures that count stand below, as comments: they are no more than what was seen.
+    """
+    memory = _hosts()
+    blocks = memory.blocks()
+    if as_json:
+        output.data([asdict(each) for each in blocks])
+        return
+    for each in blocks:
+        output.line(each)
+    for record in _records(memory):
+        if record.counting and ("server", record.server_id) not in [(b.kind, b.id) for b in blocks]:
+            output.line(f"# {record.server_id}  # {record.reason}")
+
+
+def _read(words: Sequence[str]) -> list[Block]:
+    from clore_ai._state.hosts import read_list
+    from clore_ai.exceptions import InvalidInputError
+
+    found: list[Block] = []
+    for word in words:
+        try:
+            (each,) = read_list(word, time.time())
+        except (InvalidInputError, ValueError):
+            raise click.UsageError(
+                f"{word!r} is no host; write a server's id, or owner:ID."
+            ) from None
+        found.append(each)
+    return found
+
+
+def _done(what: str, found: list[Block], *, as_json: bool) -> None:
+    if as_json:
+        output.data([asdict(each) for each in found])
+    names = ", ".join(_name(each.kind, each.id) for each in found) or "none"
+    output.note(f"{what}: {names}.")
+
+
+def _name(kind: Kind, host_id: int) -> str:
+    return f"{kind} {host_id}"
+
+
+def _records(memory: Hosts) -> list[HostHistory]:
+    from clore_ai._state.hosts import records
+
+    return records(memory.sights(), memory.opinion(time.time()))
+
+
+def _list(*, as_json: bool) -> None:
+    memory = _hosts()
+    seen, blocks = _records(memory), memory.blocks()
+    if as_json:
+        output.data({"seen": list(map(asdict, seen)), "blocked": list(map(asdict, blocks))})
+        return
+    if not seen and not blocks:
+        output.note("Nothing is known of any host yet; `clore rent` notes what it sees.")
+        return
+    if seen:
+        output.table(
+            [">Server", ">Owner", ">Good", ">Failed", ">Lost", ">Counts", ">Boot", ">Mbit/s",
+             ">Disk MB/s", "Last seen", "Last failure", "Not rented"],
+            [
+                [
+                    str(r.server_id),
+                    "-" if r.owner is None else str(r.owner),
+                    str(r.boots),
+                    str(r.failures),
+                    str(r.lost),
+                    str(r.counting),
+                    units.duration(r.boot_s),
+                    "-" if r.mbit_s is None else f"{r.mbit_s:.0f}",
+                    "-" if r.disk_mb_s is None else f"{r.disk_mb_s:.0f}",
+                    period.shown(r.last_at),
+                    r.reason or "-",
+                    r.blocked or "-",
+                ]
+                for r in seen
+            ],
+            spare=["Owner", "Disk MB/s", "Mbit/s", "Counts", "Last seen"],
+        )  # fmt: skip
+    for each in blocks:
+        note = f": {each.note}" if each.note else ""
+        output.note(f"Blocked: {_name(each.kind, each.id)}{note}.")

@@ -1,0 +1,116 @@
+"""`clore reap`: end orders at their limits, and see to jobs that nobody watches."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai.cli import other_keys, output, units
+from clore_ai.cli.account import connect, none, status
+from clore_ai.cli.options.length import Length
+from clore_ai.cli.supervise import enforce
+from clore_ai.cli.supervise import keeper as _keeper
+
+if TYPE_CHECKING:
+    from clore_ai.client import CloreAI
+
+
+@click.command()
+@click.option("--every", type=Length(1), metavar="LENGTH",
+              help="Look again and again; ends on Ctrl-C or SIGTERM, with 0.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what is over; cancel nothing.")
+@click.option("--install", "unit", flag_value="install",
+              help="Have systemd run it, or cron, from now on and after a restart.")  # fmt: skip
+@click.option("--status", "unit", flag_value="status", help="Say what runs it.")
+@click.option("--uninstall", "unit", flag_value="uninstall", help="Take back --install.")
+@click.option("--json", "as_json", is_flag=True,
+              help="JSON on stdout; with --every a line an event.")  # fmt: skip
+def command(every: float | None, dry_run: bool, unit: str | None, as_json: bool) -> int:
+    """Cancel the orders that are over.
+
+    Over is what is past its lease, or has cost what --max-cost allowed; time and cost are the
+    service's. Jobs that nobody watches are seen to as well: of those that have ended the outputs
+    are fetched and the machines cancelled, as run would have; those that run are watched from now
+    on. Without --every the exit code is the worst.
+    """
+    if unit is not None:
+        if every is not None or dry_run:
+            raise click.UsageError(f"--{unit} goes with no other option but --json.")
+        return _unit(unit, as_json=as_json)
+    with connect(ask=False, keeps=not dry_run) as api:
+        if every is not None:
+            _loop(api, every, dry_run=dry_run, as_json=as_json)
+            return 0
+        events: list[dict[str, Any]] = []
+        worst = _once(api, events, dry_run=dry_run, as_json=as_json)
+        if as_json:
+            output.data(events)
+        elif not events:
+            none(api, "No order is over.")
+            other_keys.note(api)
+        return max(worst, status(api))
+
+
+def _unit(what: str, *, as_json: bool) -> int:
+    from clore_ai.cli.track import reap_unit as _unit
+
+    if what == "install":
+        found = _unit.install()
+    elif what == "uninstall":
+        found = _unit.uninstall()
+    else:
+        with connect(ask=False, keeps=False) as api:
+            found = _unit.status(keeper=_keeper.runs(api))
+            log = _keeper.log_of(api)
+            if log.exists():
+                found.notes.append(f"The log of the background process: {log}")
+    if as_json:
+        output.data(found.facts)
+    for sentence in found.notes:
+        output.note(sentence)
+    return 0
+
+
+def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json: bool) -> int:
+    from clore_ai._api.steps import clock
+    from clore_ai.rental.limits import expiry
+
+    worst = 0
+    for found in api.drive(expiry.due(api.session)):
+        now = api.drive(clock()).wall
+        # Another command may have given it more time while the one before was cancelled.
+        over = expiry.over(api.ledger.reread(found.intent), now, api.session.worth)
+        if over is None:
+            continue
+        if dry_run:
+            output.note(f"{over}.")
+            events.append({**enforce.facts(over), "at": now})
+        elif enforce.ended_by_its_job(api, over):
+            output.note(f"{over}; it was ended with its job.")
+            events.append(
+                {**enforce.facts(over), "event": "cancelled", "cancelled": True, "at": now}
+            )
+        else:
+            worst = max(worst, enforce.at_limit(api, over, events.append, as_json=as_json))
+    return max(worst, enforce.see_to_jobs(api, events.append, dry_run=dry_run, wait=True))
+
+
+def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None:
+    """Go on until it is stopped; meanwhile no process in the background is needed."""
+    from clore_ai.rental.limits.enforce import Keeper
+
+    def tell(event: dict[str, Any]) -> None:
+        if as_json:
+            output.event(event)
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    keeper = Keeper(every_s=every_s, mine=lambda _intent: True)
+    output.note(f"Looking every {units.duration(every_s)}; stop with Ctrl-C.")
+    try:
+        with nullcontext() if dry_run else _keeper.instead(api):
+            enforce.loop(api, keeper, tell, dry_run=dry_run, as_json=as_json)
+    except KeyboardInterrupt as exc:
+        output.note(str(exc) or "Stopped.")

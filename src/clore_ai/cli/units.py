@@ -1,0 +1,140 @@
+"""Prices in words: always both units, never a bare number."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from clore_ai._values import sizes
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from clore_ai.models import Order
+
+_SMALL = 0.1
+_PRICE = re.compile(
+    r"\$?\s*(?P<amount>\d+(\.\d*)?|\.\d+)\s*(/\s*(?P<unit>h|hr|hour|d|day))?", re.IGNORECASE
+)
+
+
+def read_usd_per_hour(text: str) -> float:
+    """``0.5``, ``0.5/h`` or ``12/day`` as USD per hour: the type of a price option."""
+    found = _PRICE.fullmatch(text.strip())
+    if not found:
+        raise click.BadParameter(
+            f"{text!r} is not a price in USD; write 0.5/h (per hour) or 12/day."
+        )
+    amount = float(found["amount"])
+    return amount / 24 if (found["unit"] or "h").lower().startswith("d") else amount
+
+
+def read_share(text: str) -> float:
+    """``0.98`` or ``98%`` as a share: the type of an option."""
+    number = text.strip()
+    try:
+        share = float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise click.BadParameter(f"{text!r} is not a share; write 0.98 or 98%.")
+    return share
+
+
+def read_size(text: str) -> int:
+    """``500MB`` or ``2GB`` in bytes: the type of an option."""
+    try:
+        size = sizes.read(text)
+    except ValueError as exc:
+        raise click.BadParameter(f"{exc}.") from None
+    if size <= 0:
+        raise click.BadParameter(f"{text!r} is no room at all; write 500MB or 2GB.")
+    return size
+
+
+def usd(amount: float) -> str:
+    """``$12.50``; small sums to four places, so that none looks like nothing."""
+    return f"${amount:.2f}" if amount >= _SMALL else f"${amount:.4f}"
+
+
+def usd_h(per_hour: float | None) -> str:
+    """``$0.3250/h``, or ``-`` where unknown."""
+    return "-" if per_hour is None else f"${per_hour:.4f}/h"
+
+
+def usd_day(per_hour: float | None) -> str:
+    """The same price as ``$7.80/day``."""
+    return usd_a_day(None if per_hour is None else per_hour * 24)
+
+
+def usd_a_day(per_day: float | None) -> str:
+    """A price that is known per day, as ``$7.80/day``, or ``-`` where unknown."""
+    return "-" if per_day is None else f"${per_day:.2f}/day"
+
+
+def coin(amount: float | None) -> str:
+    """An amount of a coin, with the digits that matter: ``0.00000125``, ``110``, ``2.5``."""
+    if amount is None:
+        return "-"
+    if amount == 0:
+        return "0"
+    text = f"{amount:.8f}" if abs(amount) < 1 else f"{amount:,.4f}"
+    return text.rstrip("0").rstrip(".") or f"{amount:.3g}"
+
+
+def address(order: Order) -> str:
+    """``HOST:PORT`` of an order's SSH; ``-`` while it has none."""
+    if order.ssh_host is None or order.ssh_port is None:
+        return "-"
+    host = f"[{order.ssh_host}]" if ":" in order.ssh_host else order.ssh_host
+    return f"{host}:{order.ssh_port}"
+
+
+SHORT = {"bitcoin": "BTC", "CLORE-Blockchain": "CLORE", "USD-Blockchain": "USD"}
+"""The coins as tables show them; `full` reads them back."""
+
+
+def full(coin: str) -> str:
+    """The service's name of a coin, from that or from the short one that tables show."""
+    names = {short.lower(): name for name, short in SHORT.items()}
+    names |= {name.lower(): name for name in SHORT}
+    return names.get(coin.strip().lower(), coin)
+
+
+def gpu(model: str | None) -> str:
+    """``8x RTX 3090``: a GPU without its maker's words."""
+    from clore_ai.models._base import short_gpu
+
+    return short_gpu(model or "-")
+
+
+def duration(span: timedelta | float | None) -> str:
+    """``2d 3h``, ``4h 10m``, ``58s``; two units are enough."""
+    if span is None:
+        return "-"
+    seconds = int(span if isinstance(span, (int, float)) else span.total_seconds())
+    parts: list[str] = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"
+
+
+def until(end: datetime | None, now: float) -> str:
+    """How long it is until `end`, as `duration`; ``-`` where it is unknown or over."""
+    left_s = 0 if end is None else end.timestamp() - now
+    return duration(left_s) if left_s > 0 else "-"
+
+
+def iso(moment: datetime | None) -> str | None:
+    """The moment for ``--json``: ISO 8601, with its zone."""
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
+def exports(variables: dict[str, str]) -> str:
+    """Shell lines that set these variables."""
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

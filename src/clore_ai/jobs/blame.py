@@ -1,0 +1,44 @@
+"""Whose trouble is it that a job's machine does not answer: its host's, or this side's?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clore_ai._api import steps
+from clore_ai.exceptions import CloreAPIError, OrderEnded, TransportError
+from clore_ai.rental import host_records, preflight
+
+if TYPE_CHECKING:
+    from clore_ai.jobs.engine import Engine
+    from clore_ai.models import Order
+
+
+class HostLost(OrderEnded):
+    """The machine is gone with its host: its order may still be listed, and billed."""
+
+
+async def held_against(engine: Engine, gone: HostLost) -> None:
+    """Keep it in the memory of hosts."""
+    why = "lost in the midst of a job"
+    await engine.drive(host_records.lost(engine.session, gone.order, why))
+
+
+async def wrong_here(engine: Engine, order: Order, said: str) -> CloreAPIError | None:
+    """What on this side keeps us from the machine; None where nothing does.
+
+    `said`: what the connection failed with.
+    """
+    session = engine.session
+    identity = session.access.identity(order.id)
+    found = await engine.drive(preflight.trouble(session, None, identity))
+    if found is not None:
+        return found.error("The trouble is here, not with the machine.")
+    if order.ssh_port is None or not order.ssh_hosts or session.access.jumps:
+        return None
+    try:
+        await engine.drive(steps.probe(order.ssh_hosts, order.ssh_port))
+    except steps.NoWayOutError as exc:
+        return exc
+    if any(preflight.said_by_ssh(host, order.ssh_port, said) for host in order.ssh_hosts):
+        return TransportError("ssh has no way out of this machine.")
+    return None

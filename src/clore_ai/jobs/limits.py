@@ -1,0 +1,24 @@
+"""Keeps the limits of a job's machine, as long as the job is watched."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Callable
+
+from clore_ai.rental.limits import enforce
+
+if TYPE_CHECKING:
+    from clore_ai.jobs.engine import Engine
+    from clore_ai.rental.limits.enforce import Keeper
+    from clore_ai.rental.limits.expiry import Limit
+
+
+async def reached(engine: Engine, keeper: Keeper, tell: Callable[[str], object]) -> Limit:
+    """The limit at which the machine is to be ended, once that is so; before, a warning."""
+    while True:
+        near, over = await engine.drive(keeper.look(engine.session))
+        for each in near:
+            tell(enforce.near(each))
+        if over:
+            return over[0]
+        await asyncio.sleep(enforce.SLICE_S)

@@ -1,0 +1,298 @@
+"""The way to one job's machine: connected to again and again, until the machine is lost.
+
+What counts is the last useful byte, not a login: a machine that came back with another host key,
+that refuses the key of before, or whose commands never return is silent like one that is off. Its
+silence is told after 30 s and ends after `lost_after_s`. Time in which this machine slept, or the
+service could not be asked, is not the machine's silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable, TypeVar
+
+from clore_ai._api import steps
+from clore_ai._ssh.connection import ConnectionLost, SSHConnection
+from clore_ai.exceptions import (
+    CloreAPIError,
+    DBError,
+    NotFoundError,
+    OrderUnlisted,
+    RateLimitError,
+    ResponseError,
+    TransportError,
+    WaitTimeout,
+)
+from clore_ai.jobs import blame
+from clore_ai.models import Order
+from clore_ai.rental.orders import reconcile, wait
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from clore_ai.jobs.engine import Engine
+    from clore_ai.jobs.store import Job, Jobs
+
+T = TypeVar("T")
+
+TOLD_AFTER_S = 30.0
+_BOOTS_TOLD_AFTER_S = 10.0
+_TICK_S = 1.0
+_LONGEST_COPY_S = 120.0
+"""A copy has its own bound of silence; so much of it counts."""
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
+_LEAST_TRIES = 3
+_LOGINS = 3
+"""So often a machine that was never entered may refuse: its key may be put in place just now."""
+_PASSING = (DBError, RateLimitError, ResponseError, TransportError)
+
+
+class NoWayInError(CloreAPIError):
+    """The machine's SSH answers, and lets us not in."""
+
+
+@dataclass
+class Reach:
+    """The machine of one job.
+
+    Args:
+        tell: is told in a sentence what people may want to know.
+        forwards: ``-L`` of ssh.
+        order: as last seen, with the host first that answered; None: it is looked up.
+        begun: the job may run there: it was entered before.
+    """
+
+    engine: Engine
+    jobs: Jobs
+    job: Job
+    tell: Callable[[str], object]
+    forwards: tuple[str, ...] = ()
+    order: Order | None = None
+    begun: bool = False
+    line: SSHConnection | None = None
+    trouble: str = ""
+    """What the last try failed with."""
+    _entered: bool = False
+    _silent_s: float = 0.0
+    """Since the machine last did something for the job, while we were awake."""
+    _at: float = field(default_factory=time.monotonic)
+    _told: bool = False
+    """Does the user know of its silence?"""
+
+    def __post_init__(self) -> None:
+        self._entered = self.begun or self.order is not None
+
+    async def there(
+        self, work: Callable[[SSHConnection], Awaitable[T]], *, copies: bool = False
+    ) -> T:
+        """The result of what is done over the connection, begun again whenever that is lost.
+
+        `copies`: it is silent here while it copies, and sees to the machine's silence by itself.
+
+        Raises:
+            OrderEnded: the machine is lost.
+            NoWayInError: it lets nobody in, and never did.
+        """
+        pause, tries = _FIRST_PAUSE_S, 0
+        while True:
+            tries += 1
+            order = self.order or await self._first_look()
+            try:
+                result = await self._tried(order, work, copies=copies)
+            except ConnectionLost as exc:
+                self.trouble = str(exc)
+                if exc.moved:
+                    self.useful()
+                await self.close()
+                shut = exc.shut
+            else:
+                self.useful()
+                return result
+            ours = await self._is_ours(order, tries)
+            if shut and not ours and not self._entered and tries >= _LOGINS:
+                await self._no_way_in(order)
+            if tries > 1 or self._silent_s > TOLD_AFTER_S:
+                self._say_trouble(order)
+            if ours or not await self._is_there(order):
+                self._silent_s = 0.0  # nothing can be said of the machine
+            if tries >= _LEAST_TRIES and self._silent_s > self.job.lost_after_s:
+                raise blame.HostLost(
+                    f"Order {order.id} did nothing for the job for {self._silent_s:.0f} s, and the "
+                    f"service answers: its machine is lost ({self.trouble}).",
+                    order,
+                )
+            await self._counted(asyncio.sleep(pause))
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _is_ours(self, order: Order, tries: int) -> bool:
+        """Is it this side that keeps us from the machine? Then no time counts against its host.
+
+        Raises:
+            CloreAPIError: it is, and the job is not begun yet: it would fail anywhere.
+        """
+        ours = await blame.wrong_here(self.engine, order, self.trouble)
+        if ours is not None:
+            self.trouble = str(ours).rstrip(".")
+            if tries >= _LEAST_TRIES and not self.begun:
+                raise ours
+        return ours is not None
+
+    def useful(self) -> None:
+        """The machine did something for the job just now."""
+        self._silent_s, self._at = 0.0, time.monotonic()
+        if self._told:
+            self._told = False
+            self.tell("Connected again.")
+
+    async def close(self) -> None:
+        """Leave; what runs there goes on."""
+        if self.line is not None:
+            await self.line.close()
+
+    async def _tried(
+        self, order: Order, work: Callable[[SSHConnection], Awaitable[T]], *, copies: bool
+    ) -> T:
+        line = await self._counted(self._connected(order))
+        if not copies:
+            return await self._counted(work(line), order)
+        begun = time.monotonic()
+        try:
+            return await work(line)
+        finally:
+            self._silent_s += min(time.monotonic() - begun, _LONGEST_COPY_S)
+            self._at = time.monotonic()
+
+    async def _counted(self, work: Awaitable[T], order: Order | None = None) -> T:
+        """The result of `work`; its time is the machine's silence, until `useful` is called.
+
+        Raises:
+            Lost: the silence was too long; only with an `order`, where something may be said of it.
+        """
+        task = asyncio.ensure_future(work)
+        self._at = time.monotonic()
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=_TICK_S)
+                now = time.monotonic()
+                # Asleep, it counts as one tick.
+                self._silent_s += min(now - self._at, 2 * _TICK_S)
+                self._at = now
+                if order is None or task.done():
+                    continue
+                if self._silent_s > TOLD_AFTER_S:
+                    self.trouble = f"no word for {TOLD_AFTER_S:.0f} s"
+                    self._say_trouble(order)
+                if self._silent_s > max(self.job.lost_after_s, TOLD_AFTER_S):
+                    raise ConnectionLost(f"no word for {self._silent_s:.0f} s")
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    def _say_trouble(self, order: Order) -> None:
+        if self._told:
+            return
+        self._told = True
+        if self.begun:
+            self.tell(f"The connection is lost ({self.trouble}); the job goes on. Trying on…")
+        else:
+            self.tell(f"Order {order.id} does not answer on SSH ({self.trouble}). Trying on…")
+
+    async def _connected(self, order: Order) -> SSHConnection:
+        """A connection that lives, as far as is known.
+
+        Raises:
+            Lost: there is none now.
+        """
+        if self.line is None or not self.line.up:
+            await self.close()
+            if order.ssh_port is None or not order.ssh_hosts:
+                raise ConnectionLost(
+                    "it stands still, and has no SSH address"
+                )  # outbid, or not up again yet
+            self.order = order
+            target = self.engine.session.access.target(order, tell=self.tell)
+            self.line = SSHConnection(target, self.jobs.home, self.forwards)
+            await self.line.open()
+            self._entered = True
+        return self.line
+
+    async def _no_way_in(self, order: Order) -> None:
+        """Say so, if it is the machine that shuts us out, and not the network.
+
+        Raises:
+            NoWayInError: its SSH greets.
+        """
+        if order.ssh_port is None or self.engine.session.access.jumps:
+            return
+        greets = steps.probe(order.ssh_hosts[:1], order.ssh_port)
+        if await self.engine.drive(greets) is not None:
+            raise NoWayInError(
+                f"Order {order.id} lets nobody in ({self.trouble}): its host key is another, or it "
+                "does not take the key that is kept for it, as after a rental with a password. "
+                f"It is still billed: clore cancel {order.id}"
+            )
+
+    async def _first_look(self) -> Order:
+        session = self.engine.session
+        if self.job.state == "new":
+            return await self._boots()
+        said = ""
+        while True:
+            try:
+                order = await self.engine.drive(
+                    wait.find(session, self.job.order_id, include_completed=True, known=self.begun)
+                )
+            except NotFoundError:
+                if not self.begun:
+                    raise
+                order = Order.model_validate({"id": self.job.order_id, "expired": True})
+            except _PASSING as exc:
+                if str(exc) != said:
+                    said = str(exc)
+                    self.tell(f"{said} Trying on…")
+                await asyncio.sleep(_LONGEST_PAUSE_S)
+                continue
+            if not order.active:
+                raise await self.engine.drive(reconcile.end_of(session, order))
+            return order
+
+    async def _boots(self) -> Order:
+        """The order, once SSH greets; the user hears of a wait."""
+        session, order_id = self.engine.session, self.job.order_id
+        begun = time.monotonic()
+        try:
+            return await self.engine.drive(wait.until_ssh(session, order_id, _BOOTS_TOLD_AFTER_S))
+        except WaitTimeout:
+            self.tell(
+                f"Order {order_id} does not answer on SSH yet; machines take 1-6 minutes to start. "
+                "Trying on…"
+            )
+        left = wait.BOOT_DEADLINE_S - (time.monotonic() - begun)
+        return await self.engine.drive(wait.until_ssh(session, order_id, left))
+
+    async def _is_there(self, order: Order) -> bool:
+        """Does the service answer? Then silence is the machine's.
+
+        Raises:
+            OrderEnded: the order has ended.
+        """
+        session = self.engine.session
+        try:
+            found = await self.engine.drive(
+                wait.find(session, order.id, include_completed=True, known=True)
+            )
+        except OrderUnlisted:
+            return True
+        except NotFoundError:
+            raise await self.engine.drive(reconcile.end_of(session, order)) from None
+        except CloreAPIError:
+            return False
+        if not found.active:
+            raise await self.engine.drive(reconcile.end_of(session, found))
+        if found.ssh_port is not None and found.ssh_hosts:  # it may have come up anew elsewhere
+            self.order = found
+        return True

@@ -1,0 +1,193 @@
+"""A look at jobs without watching them: how they stand, what they wrote. Nothing is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Callable
+
+from clore_ai._ssh.connection import ConnectionLost, SSHConnection
+from clore_ai.exceptions import CloreAPIError, OrderEnded
+from clore_ai.jobs import scripts
+from clore_ai.jobs.follow import Follower, Silent
+from clore_ai.rental.orders import wait
+from clore_ai.rental.orders.reconcile import end_of, orders
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clore_ai.jobs.engine import Engine
+    from clore_ai.jobs.store import Job, Jobs
+    from clore_ai.models import Order
+
+_WITHIN_S = 8.0
+_POLL_S = 0.2
+_TRIES, _PAUSE_S = 5, 1.0
+_CHUNK = 1 << 20
+
+
+async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
+    """By number, how each of these stands, asked of the service and of the machines at once.
+
+    `running`, `done` (its end was not seen to yet), `died`, `gone` (its order has ended), `unknown`
+    (the machine does not answer) or `new` (it was not started).
+    """
+    if not running:
+        return {}
+    rows = await engine.drive(orders(engine.session, include_completed=True))
+    by_id = {order.id: order for order in rows}
+
+    async def one(job: Job) -> str:
+        standing = engine.session.looks.of(job.order_id)
+        order = by_id.get(job.order_id)
+        if order is None or standing != "running":
+            return standing
+        if job.state == "new":
+            return "new"
+        try:
+            word = await asyncio.wait_for(_standing(engine, jobs, job, order), _WITHIN_S)
+        except (asyncio.TimeoutError, CloreAPIError, ConnectionLost):
+            return "unknown"
+        return {"ended": "done", "runs": "running"}.get(word.what, "died")
+
+    return dict(zip((job.id for job in running), await asyncio.gather(*map(one, running))))
+
+
+async def _standing(engine: Engine, jobs: Jobs, job: Job, order: Order) -> scripts.Word:
+    line = SSHConnection(engine.session.access.target(order), jobs.home)
+    await line.open()
+    try:
+        far = 1 << 60  # nothing of the output
+        done = await line.run(scripts.follow(job.name, far, wait=False))
+    finally:
+        await line.close()
+    said = [word for each in done.err.splitlines() if (word := scripts.word(each)) is not None]
+    if not said:
+        raise ConnectionLost("no word of the job")
+    return said[-1]
+
+
+async def told_to_stop(engine: Engine, jobs: Jobs, job: Job) -> None:
+    """End its processes there; done too when whoever watches it has seen its end.
+
+    Raises:
+        CloreAPIError: the order is no more, or could not be reached.
+    """
+    order = await engine.drive(wait.listed(engine.session, job.order_id, known=True))
+    if not order.active:
+        raise await engine.drive(end_of(engine.session, order))
+    line = SSHConnection(engine.session.access.target(order), engine.session.access.home)
+
+    async def tell() -> None:
+        await line.open()
+        await line.run(scripts.stop(job.name))
+
+    async def seen() -> None:  # its watcher may take the machine away under us
+        while not jobs.get(job.id).over:  # noqa: ASYNC110 - another process sets it
+            await asyncio.sleep(_POLL_S)
+
+    tasks = {asyncio.ensure_future(tell()), asyncio.ensure_future(seen())}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    except ConnectionLost as exc:
+        if not jobs.get(job.id).over:
+            raise CloreAPIError(f"Order {order.id} can't be reached ({exc}); try again.") from exc
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await line.close()
+
+
+async def read(
+    engine: Engine, jobs: Jobs, job: Job, show: Callable[[bytes], object], *, follow: bool
+) -> None:
+    """Hand on what it wrote, from the beginning; with `follow` to its end.
+
+    Raises:
+        OSError: `show` takes no more.
+        CloreAPIError: it can't be read.
+    """
+    log = jobs.log(job.id)
+    if job.state == "new" or job.over:
+        _rest(log, 0, show)
+        return
+    size = 0
+    while jobs.watched(job.id):  # its log grows as it is seen
+        job = jobs.get(job.id)
+        size = _rest(log, size, show)
+        if not follow or job.over:
+            return
+        await asyncio.sleep(_POLL_S)
+    job = jobs.get(job.id)
+    if job.over:
+        _rest(log, size, show)
+        return
+    await _from_machine(engine, jobs, job, size, show, follow=follow)
+
+
+async def _from_machine(
+    engine: Engine,
+    jobs: Jobs,
+    job: Job,
+    size: int,
+    show: Callable[[bytes], object],
+    *,
+    follow: bool,
+) -> None:
+    tries = 0
+    while True:
+        order = await engine.drive(wait.listed(engine.session, job.order_id, known=True))
+        if not order.active:
+            _rest(jobs.log(job.id), size, show)
+            if jobs.get(job.id).over:  # whoever watched it has seen its end, and ended the order
+                return
+            end = await engine.drive(end_of(engine.session, order))
+            raise OrderEnded(
+                f"{end} What was seen of job {job.id} until then is shown.", order, end.reason
+            )
+        line = SSHConnection(engine.session.access.target(order), jobs.home)
+        before = size
+        try:
+            await line.open()
+            follower = Follower(
+                await line.start(scripts.follow(job.name, size, wait=follow)), waits=follow
+            )
+            try:
+                while piece := await follower.read():
+                    show(piece)
+                    size += len(piece)
+            finally:
+                await follower.end()
+            if follower.last is not None and (follower.last.size or 0) <= size:
+                return
+            trouble = follower.other or "the connection was cut"
+        except Silent as exc:
+            tries, trouble = _TRIES, str(exc)
+        except ConnectionLost as exc:
+            trouble = str(exc)
+        finally:
+            with suppress(OSError):
+                await line.close()
+        tries = tries + 1 if size == before else 0
+        if tries >= _TRIES:
+            raise CloreAPIError(f"Order {order.id} can't be reached now ({trouble}).")
+        await asyncio.sleep(_PAUSE_S)
+
+
+def _rest(log: Path, size: int, show: Callable[[bytes], object]) -> int:
+    """Show a file from `size` on; how far that is."""
+    try:
+        file = os.open(log, os.O_RDONLY)
+    except FileNotFoundError:
+        return size
+    try:
+        while piece := os.pread(file, _CHUNK, size):
+            show(piece)
+            size += len(piece)
+    finally:
+        os.close(file)
+    return size

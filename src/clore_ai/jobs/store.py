@@ -1,0 +1,281 @@
+"""What is kept of each job: one folder a job in the state folder, ``jobs/NUMBER``.
+
+`job.json` says what and where, `log` holds what it wrote, as far as it was seen here, and `lock` is
+held by whoever watches it: that one alone writes the two. `follower` is there where that is a
+process in the background, and `said` is what such had to say. No variable of ``--env`` is in any
+of it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+import shutil
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Callable, Literal
+
+from pydantic import TypeAdapter
+
+from clore_ai._ssh.copy.fetch import MOST_BYTES
+from clore_ai._state.folder import private_folder, read_private, unwritable, write_private
+from clore_ai._state.lock import FileLock
+from clore_ai._state.rows import LATEST
+from clore_ai._values.kinds import LAST_ID
+from clore_ai.exceptions import ConfigError, NotFoundError
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Generator
+    from pathlib import Path
+
+State = Literal["new", "running", "ended", "stopped", "lost"]
+_OVER = ("ended", "stopped", "lost")
+_LONGEST = 8 << 20
+"""Of a record: its command may be as long as a command line."""
+_BEGINS_S = 10.0
+"""A job that is so young may not be held yet by the command that makes it."""
+
+
+@dataclass
+class Job:
+    """One job. Times are unix seconds of this machine.
+
+    `state`: `new` until it was started there; `ended` by itself with `code`; `stopped` by the
+    user; `lost` with its machine. `cancels`: its machine is cancelled when it is over.
+    """
+
+    id: int
+    name: str
+    """Of its folder there."""
+    account: str
+    order_id: int
+    """0 while there is none."""
+    command: list[str]
+    folder: str
+    work: str
+    """The working folder there, below the home folder."""
+    outputs: list[str] = field(default_factory=list[str])
+    cancels: bool = False
+    lost_after_s: float = 300.0
+    fetch_every_s: float = 10.0
+    max_output: int = MOST_BYTES
+    """Bytes that its outputs may hold in all."""
+    max_bid_usd: float | None = None
+    """USD per **hour**, without fee: up to this its machine's spot bid is held; else it stays."""
+    state: State = "new"
+    code: int | None = None
+    begun_at: float = field(default_factory=time.time)
+    ended_at: float | None = None
+    fetched: bool = True
+    """Are its outputs here, as they were at its end?"""
+    cancelled: bool = False
+    """Was its machine seen to end?"""
+    why: str | None = None
+    """Why its order ended under it, as `rental.ending` says it."""
+
+    @property
+    def over(self) -> bool:
+        """Has it come to an end, as far as is known here?"""
+        return self.state in _OVER
+
+    @property
+    def unsettled(self) -> bool:
+        """Is anything left to do: to see its end, to fetch its outputs, to cancel its machine?"""
+        if self.state == "new":  # whoever began it was stopped; or has just begun
+            return self.cancels and not self.cancelled and time.time() - self.begun_at > _BEGINS_S
+        if self.cancels:
+            return not self.cancelled
+        return not self.over or (self.state == "ended" and not self.fetched)
+
+
+class Jobs:
+    """The jobs in a state folder.
+
+    All methods raise `ConfigError` where it can't be read or written.
+    """
+
+    def __init__(
+        self, home: Path, account: str, names: Callable[[], Container[str]] | None = None
+    ) -> None:
+        self.home, self.account = home, account
+        self._names = names or (lambda: (account,))
+        self._folder = home / "jobs"
+        self._held: dict[int, FileLock] = {}
+
+    def add(self, job_of: dict[str, object]) -> Job:
+        """A new job with these fields, and the next free number."""
+        try:
+            private_folder(self.home)
+            private_folder(self._folder)
+            number = max(self._numbers(), default=0) + 1
+            while True:
+                try:
+                    (self._folder / str(number)).mkdir(mode=0o700)
+                    break
+                except FileExistsError:
+                    number += 1
+        except OSError as exc:
+            raise ConfigError(unwritable(self.home, exc)) from exc
+        name = f"{number}-{secrets.token_hex(4)}"
+        job = Job(**{**job_of, "id": number, "name": name, "account": self.account})  # type: ignore[arg-type]
+        self.save(job)
+        return job
+
+    def save(self, job: Job) -> None:
+        """Write what is known of it."""
+        try:
+            write_private(self.folder(job.id) / "job.json", json.dumps(asdict(job)) + "\n")
+        except OSError as exc:
+            raise ConfigError(unwritable(self.home, exc)) from exc
+
+    def drop(self, job: Job) -> None:
+        """Forget one that came to nothing."""
+        shutil.rmtree(self.folder(job.id), ignore_errors=True)
+
+    def get(self, number: int) -> Job:
+        """One job.
+
+        Raises:
+            NotFoundError: there is none with this number, of this account.
+            ConfigError: its record is damaged.
+        """
+        job = self._read(number) if _NUMBER(str(number)) else None
+        if job is None or job.account not in self._names():
+            known = ", ".join(str(each.id) for each in self.all()[-5:]) or "none"
+            raise NotFoundError(f"There is no job {number} (latest: {known}). See: clore jobs")
+        return job
+
+    def all(self) -> list[Job]:
+        """The account's jobs, oldest first; without those whose record is damaged."""
+        found: list[Job] = []
+        names = self._names()
+        for number in sorted(self._numbers()):
+            with suppress(ConfigError):
+                job = self._read(number)
+                if job is not None and job.account in names:
+                    found.append(job)
+        return found
+
+    def folder(self, number: int) -> Path:
+        """Where one job is kept."""
+        return self._folder / str(number)
+
+    def log(self, number: int) -> Path:
+        """What it wrote; may not be there yet."""
+        return self.folder(number) / "log"
+
+    @contextmanager
+    def hold(self, number: int) -> Generator[bool]:
+        """Is it this block's alone to watch? Not where somebody else watches it."""
+        lock = FileLock(self.folder(number) / "lock")
+        try:
+            mine = lock.try_acquire()
+            if mine:
+                self._held[number] = lock
+            yield mine
+        finally:
+            if self._held.get(number) is lock:
+                del self._held[number]
+            lock.release()
+
+    def handed_over(self, number: int) -> int:
+        """The open file that is the lock, for the process that is to watch the job from now on.
+
+        Whoever holds it gives that process the file, and leaves `hold`.
+        """
+        write_private(self.mark(number), "")
+        return self._held[number].file
+
+    def mark(self, number: int) -> Path:
+        """It is there as long as the lock is held by a process that may be called off."""
+        return self.folder(number) / "follower"
+
+    def call_off(self, number: int) -> bool:
+        """Tell that process to leave, which takes a moment; False where there is none."""
+        try:
+            self.mark(number).unlink()
+        except OSError:
+            return False
+        return True
+
+    def watched(self, number: int) -> bool:
+        """Does a process watch it?"""
+        with self.hold(number) as mine:
+            return not mine
+
+    def watched_orders(self) -> set[int]:
+        """The orders with a job that a process watches: that one ends them at their limits."""
+        return {job.order_id for job in self.all() if job.unsettled and self.watched(job.id)}
+
+    def damaged(self) -> list[str]:
+        """A sentence on each record that can't be read, whoever's it is."""
+        found: list[str] = []
+        for number in sorted(self._numbers()):
+            try:
+                self._read(number)
+            except ConfigError as exc:
+                found.append(str(exc))
+        return found
+
+    def _numbers(self) -> list[int]:
+        try:
+            return [int(each.name) for each in self._folder.iterdir() if _NUMBER(each.name)]
+        except FileNotFoundError:
+            return []
+        except OSError as exc:
+            raise ConfigError(f"{self._folder} can't be read: {exc.strerror}.") from exc
+
+    def _read(self, number: int) -> Job | None:
+        """None where it is being made just now.
+
+        Raises:
+            ConfigError: it is damaged.
+        """
+        path = self.folder(number) / "job.json"
+        try:
+            job = _adapter().validate_json(read_private(path, _LONGEST), strict=True)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError):
+            job = None
+        if job is None or not _sound(job, number):
+            raise ConfigError(
+                f"Job {number} can't be read: {path} is damaged. Its machine may still run, see "
+                f"clore orders; to forget the job, move {path.parent} away."
+            )
+        return job
+
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}").fullmatch
+_NAME = re.compile(r"[0-9]+-[0-9a-f]{8}").fullmatch
+
+
+@cache
+def _adapter() -> TypeAdapter[Job]:
+    return TypeAdapter(Job)
+
+
+def _sound(job: Job, number: int) -> bool:
+    """Are the numbers, times and paths of a record such as we write?"""
+    times = (job.begun_at, job.ended_at or 0.0, job.lost_after_s, job.fetch_every_s)
+    return (
+        job.id == number
+        and _NAME(job.name) is not None
+        and 0 <= job.order_id <= LAST_ID
+        and all(0 <= each < LATEST for each in times)
+        and 0 <= (job.max_bid_usd or 0.0) < math.inf
+        and job.max_output >= 0
+        and all(_inside(each) for each in job.outputs)
+        and "\0" not in "".join((job.folder, job.work, *job.command))
+    )
+
+
+def _inside(output: str) -> bool:
+    """Is it below the working folder, as `clore run` takes it?"""
+    path = PurePath(output)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

@@ -1,0 +1,55 @@
+"""What an order says of its host is kept in the memory of hosts; if it can't be, nothing stops."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import clock
+from clore_ai._state.hosts import HostRecord
+from clore_ai.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from clore_ai._api.steps import Flow
+    from clore_ai.models import Order
+    from clore_ai.models.records import Inspection
+    from clore_ai.rental.session import Session
+
+
+def note(
+    session: Session,
+    order: Order,
+    owner: int | None,
+    why: str | None,
+    seen: Inspection | None = None,
+    boot_s: float | None = None,
+) -> Flow[None]:
+    """How a verification ended; `why`: the reason for which the machine is no good."""
+    if order.server_id is None:
+        return
+    sight = HostRecord(
+        order.server_id,
+        owner,
+        (yield from clock()).wall,
+        why is None,
+        why,
+        boot_s,
+        None if seen is None else seen.mbit_s,
+        None if seen is None else seen.disk_mb_s,
+    )
+    _keep(session, sight)
+
+
+def lost(session: Session, order: Order, why: str) -> Flow[None]:
+    """A machine that worked is gone, and neither this side nor the service is to blame."""
+    if order.server_id is not None:
+        at = (yield from clock()).wall
+        _keep(
+            session, HostRecord(order.server_id, order.owner, at, good=False, reason=why, lost=True)
+        )
+
+
+def _keep(session: Session, sight: HostRecord) -> None:
+    try:
+        session.hosts.note(sight)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))

@@ -1,0 +1,57 @@
+"""Give an order that runs another end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import Flow, clock
+from clore_ai.exceptions import InvalidInputError, NotFoundError, OrderEnded
+from clore_ai.rental.orders.reconcile import adopt, orders
+from clore_ai.rental.spend import afford
+
+if TYPE_CHECKING:
+    from clore_ai.models.records import Intent
+    from clore_ai.rental.session import Session
+
+
+def change(session: Session, order_id: int, lease_s: float | None, *, more: bool) -> Flow[Intent]:
+    """Let an order end in `lease_s` from now (None: never), or, with `more`, that much later.
+
+    Never later than the service lets it run. One past its lease is extended from now on. An
+    order that was rented elsewhere is taken into the ledger.
+
+    Raises:
+        NotFoundError, OrderEnded: there is no such order, or it runs no more.
+        InvalidInputError: there is no lease to extend.
+        BudgetError: the longer lease would go over a budget.
+    """
+    rows = yield from orders(session, include_completed=True)
+    order = next((o for o in rows if o.id == order_id), None)
+    if order is None:
+        active = ", ".join(str(o.id) for o in rows if o.active) or "none"
+        raise NotFoundError(f"You have no order {order_id} (active: {active}). See: clore orders")
+    if not order.active:
+        raise OrderEnded(f"Order {order_id} has ended; it has no lease any more.", order)
+    now = (yield from clock()).wall
+    intent = session.ledger.by_order(order_id) or adopt(session, order, now)
+    if more and intent.ends_at is None:
+        raise InvalidInputError(
+            f"Order {order_id} has no lease to extend; give it one with: clore lease set "
+            f"{order_id} 6h"
+        )
+    begun = intent.started_at or now
+    ends_at = inf if lease_s is None else now + lease_s
+    if more and lease_s is not None:
+        ends_at = max(intent.ends_at or now, now) + lease_s
+    if lease_s is not None and intent.mrl_s is not None:
+        ends_at = min(ends_at, begun + intent.mrl_s)
+    end = None if ends_at == inf else ends_at
+    new = replace(intent, ends_at=end, lease_s=None if end is None else max(0.0, end - begun))
+    if ends_at > (intent.ends_at or inf):
+        afford.check(session, new, now, was=intent)
+    # A default that nobody was shown becomes an end that the user gave.
+    enforced = "always" if intent.enforced == "reap" else intent.enforced
+    session.ledger.update(intent, ends_at=new.ends_at, lease_s=new.lease_s, enforced=enforced)
+    return intent

@@ -1,0 +1,129 @@
+"""Work on a rented machine: run a command there, bring files and fetch them. By the user's OpenSSH.
+
+A folder's content goes into the folder that is named; a file becomes the file that is named.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import Exec, Fetch, Put
+from clore_ai._ssh.copy import listing
+from clore_ai._ssh.target import ALONE
+from clore_ai.exceptions import ConfigError, TransportError, WaitTimeout
+from clore_ai.rental.orders import cancel, ending
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clore_ai._api.steps import Done, Flow
+    from clore_ai._ssh.target import Target
+    from clore_ai.models import Order
+    from clore_ai.rental.session import Session
+
+MOST_OUTPUT = 1 << 28
+"""Bytes of standard output that one command may write: they are kept in memory."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command on the machine ended, and what it said."""
+
+    code: int
+    """Its own; 255 is also what ssh says for no connection."""
+    stdout: str
+    stderr: str
+
+
+def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Result]:
+    """Run one shell line.
+
+    Raises:
+        WaitTimeout: it did not end in time; carries the order, which is still billed. What it
+            started there may go on.
+        TransportError: there is no ssh here, or it wrote more than `MOST_OUTPUT`.
+    """
+    mark = listing.new_mark()
+    line = f"printf '\\n%s\\n' {mark}\n{command}"
+    words = target.ssh(line, *ALONE)
+    done: Done = yield Exec(words, b"", timeout_s, most=MOST_OUTPUT)
+    if done.flooded:
+        raise TransportError(
+            f"The command on order {order.id} wrote more than {MOST_OUTPUT >> 20} MiB and was "
+            "ended; write to a file there and fetch that.",
+            maybe_acted=True,
+        )
+    if done.code is None:
+        raise WaitTimeout(
+            f"The command on order {order.id} did not end within {timeout_s:g} s; what it started "
+            "may go on there, and the order is still billed.",
+            order,
+        )
+    if done.errno == errno.ENOENT:
+        raise TransportError("There is no ssh here; install openssh-client.")
+    if done.errno is not None:
+        raise TransportError(f"ssh can't be started here: {os.strerror(done.errno)}.")
+    rest = listing.after(mark, done.out)  # without what a shell prints when it starts
+    said = done.out if rest is None else rest
+    out, err = (text.decode("utf-8", "replace") for text in (said, done.err))
+    return Result(done.code, out, err)
+
+
+def put(target: Target, local: str | Path, remote: str) -> Flow[None]:
+    """Bring a file or a folder there; folders on the way are made.
+
+    Raises:
+        TransportError: it did not arrive whole; says why.
+        FileNotFoundError: there is no such file or folder here.
+    """
+    source = Path(local)
+    if not source.exists():
+        raise FileNotFoundError(f"{source} is not here, so it can't be brought to the machine.")
+    yield Put(lambda line: target.ssh(line, *ALONE), source, remote)
+
+
+def get(target: Target, remote: str, local: str | Path, most: int) -> Flow[Mapping[str, str]]:
+    """Fetch a file or a folder; folders on the way are made.
+
+    Returns:
+        Why some of it was not taken, by name.
+
+    Raises:
+        TransportError: it did not arrive whole, or is not there; says why.
+    """
+    refused: Mapping[str, str] = yield Fetch(
+        lambda line: target.ssh(line, *ALONE), remote, Path(local), most
+    )
+    return refused
+
+
+def finish(session: Session, order: Order, why: str = ending.CANCELLED) -> Flow[None]:
+    """Cancel an order and see that it is gone; nothing to do where it has ended.
+
+    `why` is kept in the ledger.
+
+    Raises:
+        CloreAPIError: it may still be billed. The next `clore` command tells of it, too.
+    """
+    each = cancel.Cancelling(order.id, why=why)
+    try:
+        yield from cancel.until_gone(session, [each])
+    finally:
+        if not each.gone and getattr(each.error, "error", None) != "order_not_active":
+            _forget_nothing(session, order.id)
+    if each.error is not None and each.error.error != "order_not_active":
+        raise each.error
+    session.access.forget(order.id)
+
+
+def _forget_nothing(session: Session, order_id: int) -> None:
+    try:
+        intent = session.ledger.by_order(order_id)
+        if intent is not None:
+            session.ledger.update(intent, untold=True)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))

@@ -1,0 +1,1 @@
+"""The marketplace as data: filters, orderings, and what a server costs."""

@@ -1,0 +1,127 @@
+"""What a rental really costs: price, the renter's fee, the creation fee (service.md, 4).
+
+The creation fee is due once, 10 minutes after the order was made: one that ends before costs its
+minutes alone. All amounts are in the coin paid; USD stands beside them where the coin's value is
+known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from clore_ai.models.server import USD
+
+if TYPE_CHECKING:
+    from clore_ai.models import MarketplaceServer, Order, OrderType
+
+FEE_SHARE = {"on-demand": 0.05, "spot": 0.0125}
+"""Of the price; up to half less with proof of holding, which the API does not tell."""
+CREATION_FEE = {USD: 0.1}
+"""Seen on orders in USD; not known for other coins."""
+CREATION_FEE_AFTER_S = 600.0
+_DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one server, in `coin` per **day** unless the name says otherwise."""
+
+    coin: str
+    price_per_day: float
+    fee_per_day: float
+    creation_fee: float | None
+    usd_per_coin: float | None
+
+    @property
+    def total_per_day(self) -> float:
+        """Price and renter's fee, in `coin`."""
+        return self.price_per_day + self.fee_per_day
+
+    def once(self, seconds: float | None) -> float:
+        """The creation fee of a rental of this length, in `coin`; None: without an end."""
+        return owed_once(self.creation_fee, 0.0, seconds)
+
+    def of(self, seconds: float) -> float:
+        """What a rental of this length costs in all, in `coin`."""
+        return self.once(seconds) + self.total_per_day * seconds / _DAY_S
+
+    def lasts_s(self, amount: float) -> float:
+        """The longest rental that this much of `coin` pays."""
+        if self.total_per_day <= 0:
+            return inf
+        left = amount - (self.creation_fee or 0)
+        seconds = left / self.total_per_day * _DAY_S
+        if seconds >= CREATION_FEE_AFTER_S or not self.creation_fee:
+            return max(0.0, seconds)
+        without = max(0.0, amount) / self.total_per_day * _DAY_S
+        return min(without, CREATION_FEE_AFTER_S - 1)
+
+    @property
+    def price_usd_per_hour(self) -> float | None:
+        """Without the fee; None where the coin's value is unknown."""
+        return None if self.usd_per_coin is None else self.price_per_day * self.usd_per_coin / 24
+
+    @property
+    def total_usd_per_hour(self) -> float | None:
+        """With the fee; None where the coin's value is unknown."""
+        return None if self.usd_per_coin is None else self.total_per_day * self.usd_per_coin / 24
+
+    @property
+    def total_usd_per_day(self) -> float | None:
+        """With the fee; None where the coin's value is unknown."""
+        return None if self.usd_per_coin is None else self.total_per_day * self.usd_per_coin
+
+
+def cost(
+    server: MarketplaceServer,
+    coin: str,
+    type: OrderType = "on-demand",  # noqa: A002 - 004's word
+    bid: float | None = None,
+) -> Cost | None:
+    """What renting `server` costs, at its list price or at a spot `bid` (coin per day).
+
+    None where the host has no price in this coin, or does not take it.
+    """
+    price = bid if bid is not None else server.price_per_day(coin, type)
+    if price is None or not server.allows(coin):
+        return None
+    return Cost(
+        coin, price, price * FEE_SHARE[type], CREATION_FEE.get(coin), server.usd_per_coin(coin)
+    )
+
+
+def on_demand_per_day(server: MarketplaceServer, coin: str) -> float | None:
+    """What `server` costs on demand in `coin` per **day**, without the fee; None where unknown.
+
+    Where it has no price in this coin: what it costs in USD, by what the coin is worth.
+    """
+    price, rate = server.price_per_day(coin), server.usd_per_coin(coin)
+    if price is None and server.price_usd_per_day is not None and rate:
+        return server.price_usd_per_day / rate
+    return price
+
+
+def spent(order: Order, now: float | None = None) -> float | None:
+    """What `order` has cost so far in its coin, fees in: `spend` holds none (service.md, 4).
+
+    The renter's fee is that without proof of holding, so this is the most it can have been.
+    None where the service does not say what was spent. `now`: for an order without an end.
+    """
+    if order.spend is None:
+        return None
+    once = owed_once(order.creation_fee, order.ct, order.order_end or now)
+    return order.spend + fees(order.type, order.spend, once)
+
+
+def owed_once(creation_fee: float | None, begun: float | None, until: float | None) -> float:
+    """The creation fee that falls due in this time; all of it where the time is not known."""
+    is_free = begun is not None and until is not None and until - begun < CREATION_FEE_AFTER_S
+    return 0.0 if is_free else creation_fee or 0.0
+
+
+def fees(type: str | None, spend: float, once: float = 0.0) -> float:  # noqa: A002 - 004's word
+    """What came on top of `spend`, in the same coin: the renter's fee, and what is asked `once`."""
+    share = FEE_SHARE["spot" if type == "spot" else "on-demand"]
+    return spend * share + once

@@ -1,0 +1,309 @@
+"""Find servers: filter, price in USD, and say what was left out for want of a price.
+
+Raw records are filtered before models are made of them: most are dropped, and making a model is
+what costs time. Prices: design as in service.md, 2-3; USD per hour is the price per day / 24.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from math import isfinite
+from statistics import median
+from typing import Any, Callable
+
+from clore_ai._api import endpoints
+from clore_ai._api.parse import models
+from clore_ai._api.steps import Flow, Shared, clock, request
+from clore_ai._values.kinds import as_dict, as_list, as_number
+from clore_ai.exceptions import CloreAPIError
+from clore_ai.models import MarketplaceServer, SpotMarket
+from clore_ai.models._base import bare_gpu, count_gpus, describe_gpu, matches_gpu, near_gpus
+from clore_ai.rental.session import RATES_KEPT_S, Session
+
+Record = dict[str, Any]
+
+Condition = Callable[[Record], bool]
+
+_DISK = re.compile(
+    # Never from within a number: its end would be taken for a whole one.
+    r"(?<![0-9.,])([0-9]+(?:\.[0-9]+)?)\s*([MGT])i?B\s*\Z|\A\s*([0-9]+(?:\.[0-9]+)?)\s*\Z",
+    re.IGNORECASE,
+)
+_GB = {"M": 0.001, "G": 1.0, "T": 1000.0}
+_NEARLY = 0.95
+_MOST_NEAR = 3
+_CONVERTED = (("bitcoin", "on_demand_btc"), ("CLORE-Blockchain", "on_demand_clore"))
+
+
+@dataclass(frozen=True)
+class Filter:
+    """What servers must be like; the first five are those of 004's `marketplace()`.
+
+    All bounds are inclusive; what a record does not say does not meet one.
+    """
+
+    gpu: str | tuple[str, ...] | None = None
+    """A part of the GPU's name; or several, any of them."""
+    min_gpu_count: int | None = None
+    min_ram_gb: float | None = None
+    max_price_usd: float | None = None
+    """USD per **hour**, whole server, without the renter's fee."""
+    available_only: bool = True
+    id: int | None = None
+    """One server only."""
+    gpu_count: int | None = None
+    """Exactly so many GPUs."""
+    min_vram_gb: float | None = None
+    """GB of one GPU. A card that reports a little less than its name says (31 of 32) will do."""
+    min_disk_gb: float | None = None
+    min_down_mbps: float | None = None
+    """Mbit/s, as the service measured it."""
+    min_reliability: float | None = None
+    """0-1."""
+    countries: tuple[str, ...] = ()
+    """ISO codes of two letters, any of them."""
+    min_cuda: str | None = None
+    """E.g. ``"12.4"``."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Servers that fit, in the service's order."""
+
+    servers: list[MarketplaceServer]
+    unpriced: int
+    """How many more fit but were left out: a price was asked for and theirs is unknown."""
+    seen: int
+    """How many servers the marketplace holds."""
+    near: tuple[str, ...] = ()
+    """Where no server at all has the GPU: what comes near, see `near`."""
+
+
+@dataclass
+class Known:
+    """What was made of the records of one answer, for who selects among the same ones again."""
+
+    rates: dict[str, float] | None = None
+    _fitting: dict[Filter, list[Record]] = field(
+        default_factory=dict["Filter", "list[Record]"], repr=False
+    )
+    _prices: dict[int, float | None] = field(default_factory=dict[int, "float | None"], repr=False)
+    _models: dict[int, MarketplaceServer | None] = field(
+        default_factory=dict[int, "MarketplaceServer | None"], repr=False
+    )
+
+    def fitting(self, records: list[Record], wanted: Filter) -> list[Record]:
+        """Those of the records that fit, their prices aside."""
+        bare = replace(wanted, max_price_usd=None)
+        if bare not in self._fitting:
+            must = [holds for _, holds in conditions(bare)]
+            self._fitting[bare] = [r for r in records if all(holds(r) for holds in must)]
+        return self._fitting[bare]
+
+    def price_usd(self, server: MarketplaceServer) -> float | None:
+        """The `price_usd` of one of these models."""
+        if id(server) not in self._prices:
+            self._prices[id(server)] = server.price_usd
+        return self._prices[id(server)]
+
+    def models_of(self, records: list[Record]) -> list[MarketplaceServer]:
+        """The records' models; the same object for the same record. What is none is left out."""
+        new = [record for record in records if id(record) not in self._models]
+        if new:
+            made: list[MarketplaceServer | None] = list(models(MarketplaceServer, new))
+            if len(made) != len(new):  # some are none: which?
+                made = [next(iter(models(MarketplaceServer, [record])), None) for record in new]
+            self._models.update(zip(map(id, new), made))
+        found = (self._models[id(record)] for record in records)
+        return [server for server in found if server is not None]
+
+
+def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
+    """The servers that fit. One request, shared with whoever asks at the same time.
+
+    Where prices can't be converted from the answer itself and there is a key, the coins' rates
+    are read from `spot_marketplace`, once in five minutes.
+    """
+    return (yield from select(session, (yield from everything(session)), wanted))
+
+
+def select(
+    session: Session, records: list[Record], wanted: Filter, known: Known | None = None
+) -> Flow[Selection]:
+    """Those of `records` that fit; see `marketplace`. `known`: of the same records."""
+    known = known or Known()
+    servers = yield from priced(session, records, known.fitting(records, wanted), known)
+    limit = wanted.max_price_usd
+    if not servers:
+        return Selection([], 0, len(records), near(records, wanted))
+    if limit is None:
+        return Selection(servers, 0, len(records))
+    prices = [(s, known.price_usd(s)) for s in servers]
+    cheap = [s for s, price in prices if price is not None and price <= limit]
+    return Selection(cheap, sum(price is None for _, price in prices), len(records))
+
+
+def everything(session: Session) -> Flow[list[Record]]:
+    """All raw records. One request, shared with whoever asks at the same time."""
+    records: list[Record] = yield Shared(
+        "marketplace", lambda: request(endpoints.marketplace(), session.rules)
+    )
+    return records
+
+
+def priced(
+    session: Session, records: list[Record], fitting: list[Record], known: Known | None = None
+) -> Flow[list[MarketplaceServer]]:
+    """Models of those that are `fitting` among `records`, which know what the coins are worth."""
+    known = known or Known()
+    if known.rates is None:
+        known.rates = implied_rates(records)
+    rates = known.rates
+    servers = known.models_of(fitting)
+    for server in servers:
+        server.use_rates(rates)
+    # Where every coin's value is known, no price needs to be worked out to see that.
+    if any(coin not in rates for coin, _ in _CONVERTED) and any(_payable(s) for s in servers):
+        rates = {**(yield from currency_rates(session, records[0].get("id"))), **rates}
+        for server in servers:
+            server.use_rates(rates)
+    session.worth.update(rates)
+    return servers
+
+
+def currency_rates(session: Session, server_id: object) -> Flow[dict[str, float]]:
+    """USD for one coin, by the service; as last read, or empty, where it can't be asked."""
+    now = yield from clock()
+    read_at = session.rates_read_at
+    if read_at is not None and now.mono - read_at < RATES_KEPT_S:
+        return session.rates
+    if not session.rules.has_key or not isinstance(server_id, int):
+        return {}
+    call = endpoints.spot_marketplace(server_id)
+    try:
+        market: SpotMarket = yield Shared("rates", lambda: request(call, session.rules))
+    except CloreAPIError:
+        return session.rates  # else the price stays unknown, which every reader must expect
+    session.rates, session.rates_read_at = dict(market.currency_rates_in_usd or {}), now.mono
+    return session.rates
+
+
+def fits(record: Record, wanted: Filter) -> bool:
+    """Does a raw record fit, its price aside?"""
+    return all(holds(record) for _, holds in conditions(wanted))
+
+
+def conditions(wanted: Filter) -> list[tuple[str, Condition]]:
+    """What a raw record must meet, price aside: each condition by its field's name in `Filter`."""
+    return [(name, make(wanted)) for name, make in _CONDITIONS if getattr(wanted, name)]
+
+
+def near(records: list[Record], wanted: Filter) -> tuple[str, ...]:
+    """What comes near the wanted GPUs, where no record has any of those; at most three of each.
+
+    Those that are named most like them; where none is, those with the most memory.
+    """
+    gpus = _wanted_gpus(wanted)
+    if not gpus or any(map(_any_gpu(gpus), records)):
+        return ()
+    large = sorted(records, key=lambda r: -(as_number(_specs(r).get("gpuram")) or 0))
+    models = [_model(record) for record in large]
+    alike = tuple(dict.fromkeys(name for gpu in gpus for name in near_gpus(gpu, models)))
+    bare = dict.fromkeys(bare_gpu(m) for m in models if m and "mixed" not in m.lower())
+    return alike or tuple(bare)[:_MOST_NEAR]
+
+
+def _model(record: Record) -> str | None:
+    return describe_gpu(as_list(record.get("gpu_array")), str(_specs(record).get("gpu") or ""))
+
+
+def _specs(record: Record) -> dict[str, Any]:
+    return as_dict(record.get("specs")) or {}
+
+
+def _at_least(value: object, bound: float | None) -> bool:
+    number = as_number(value)
+    return number is not None and number >= (bound or 0)
+
+
+def _gpus(record: Record) -> int:
+    return count_gpus(record.get("gpu_array"), _specs(record).get("gpu"))
+
+
+def _wanted_gpus(wanted: Filter) -> tuple[str, ...]:
+    return (wanted.gpu,) if isinstance(wanted.gpu, str) else wanted.gpu or ()
+
+
+def _any_gpu(wanted: tuple[str, ...]) -> Condition:
+    def holds(record: Record) -> bool:
+        array, specs = record.get("gpu_array"), _specs(record).get("gpu")
+        return any(matches_gpu(name, array, specs) for name in wanted)
+
+    return holds
+
+
+def _net(record: Record) -> dict[str, Any]:
+    return as_dict(_specs(record).get("net")) or {}
+
+
+def disk_gb(specs_disk: object) -> float | None:
+    """The size that ends ``"NAME 96.86GB"``; None where there is none.
+
+    A number alone is GB. One without a unit after a name is a part of the name (``"SSD 850"``).
+    """
+    if not isinstance(specs_disk, str):
+        return as_number(specs_disk)
+    # Linux writes a space in a name of a disk as \x20, and the backslash gets lost.
+    found = _DISK.search(specs_disk.replace("x20", " "))
+    if not found:
+        return None
+    size = float(found[1] or found[3]) * _GB[(found[2] or "G").upper()]
+    return size if isfinite(size) else None
+
+
+def version(text: object) -> tuple[int, ...]:
+    """``"12.4"`` as (12, 4), to be compared; empty for what is none."""
+    return tuple(map(int, re.findall(r"[0-9]{1,4}", str(text)))) if text else ()
+
+
+_CONDITIONS: tuple[tuple[str, Callable[[Filter], Condition]], ...] = (
+    ("id", lambda w: lambda r: r.get("id") == w.id),
+    ("available_only", lambda _: lambda r: not r.get("rented")),
+    ("gpu", lambda w: _any_gpu(_wanted_gpus(w))),
+    ("min_gpu_count", lambda w: lambda r: _gpus(r) >= (w.min_gpu_count or 0)),
+    ("gpu_count", lambda w: lambda r: _gpus(r) == w.gpu_count),
+    (
+        "min_vram_gb",
+        lambda w: lambda r: _at_least(_specs(r).get("gpuram"), (w.min_vram_gb or 0) * _NEARLY),
+    ),
+    ("min_ram_gb", lambda w: lambda r: _at_least(_specs(r).get("ram"), w.min_ram_gb)),
+    ("min_disk_gb", lambda w: lambda r: _at_least(disk_gb(_specs(r).get("disk")), w.min_disk_gb)),
+    ("min_down_mbps", lambda w: lambda r: _at_least(_net(r).get("down"), w.min_down_mbps)),
+    ("min_reliability", lambda w: lambda r: _at_least(r.get("reliability"), w.min_reliability)),
+    ("countries", lambda w: lambda r: str(_net(r).get("cc")).upper() in w.countries),
+    ("min_cuda", lambda w: lambda r: version(r.get("cuda_version")) >= version(w.min_cuda)),
+)
+
+
+def implied_rates(records: list[Record]) -> dict[str, float]:
+    """USD for one coin, as the records themselves imply it: the median over all of them."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        price = as_dict(record.get("price")) or {}
+        usd = as_dict(price.get("usd")) or {}
+        on_demand = as_dict(price.get("on_demand")) or {}
+        for coin, name in _CONVERTED:
+            coins, dollars = as_number(on_demand.get(coin)), as_number(usd.get(name))
+            if coins and dollars and isfinite(rate := dollars / coins):
+                found[coin].append(rate)
+    return {coin: median(rates) for coin, rates in found.items()}
+
+
+def _payable(server: MarketplaceServer) -> bool:
+    """Can it be paid, in coins whose value is not known yet?"""
+    tier = server.price.on_demand if server.price else None
+    return server.price_usd is None and any(
+        server.allows(c) for c in (tier.coins() if tier else ())
+    )

@@ -1,0 +1,1 @@
+"""The life of one order: create, reconcile, wait, cancel, recover, and why it ended."""

@@ -1,0 +1,179 @@
+"""Stop paying: cancel an order, also when the answer gets lost, and see that it is gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clore_ai._api import endpoints
+from clore_ai._api.steps import Flow, Sleep, clock, request
+from clore_ai.exceptions import (
+    AuthError,
+    CloreAPIError,
+    ConfigError,
+    InvalidInputError,
+    WaitTimeout,
+)
+from clore_ai.models import Order
+from clore_ai.rental.orders import check, ending
+from clore_ai.rental.orders.reconcile import orders
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_ai.models.records import Intent
+    from clore_ai.rental.session import Session
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 3.0
+_FINAL = (
+    "order_not_active",
+    "order_dont_exist",
+    "you_dont_own_this_order",
+    "issue_description_too_long",
+)
+
+
+def cancel(
+    session: Session, order_id: int, issue: str | None = None, why: str = ending.CANCELLED
+) -> Flow[dict[str, Any]]:
+    """The service's answer; asked again when it got lost, since an order that goes on costs money.
+
+    `why` is kept in the ledger, unless a reason is there.
+
+    Raises:
+        CloreAPIError: refused, e.g. `FieldError` with `you_dont_own_this_order`.
+        InvalidInputError: `issue` is too long; nothing was sent.
+    """
+    check.issue(issue)
+    # Before it is sent: who watches the order may see its end before the answer comes.
+    noted = _note(session, order_id, reason=why)
+    try:
+        return (yield from request(endpoints.cancel_order(order_id, issue), session.rules))
+    except CloreAPIError as exc:
+        if noted is not None and not exc.maybe_acted:
+            _update(session, noted, reason=None)
+        raise
+
+
+def _note(session: Session, order_id: int, **changes: Any) -> Intent | None:  # noqa: ANN401 - of Intent
+    """Keep in the ledger what is known of the end of an order; its intent if that is news."""
+    try:
+        intent = session.ledger.by_order(order_id)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return None
+    if intent is None or not intent.runs:
+        return None
+    news = {k: v for k, v in changes.items() if getattr(intent, k) is None}
+    _update(session, intent, **news)
+    return intent if news else None
+
+
+def _update(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: ANN401 - of Intent
+    try:
+        session.ledger.update(intent, **changes)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+
+
+@dataclass
+class Cancelling:
+    """One order on its way out; may be read at any time, also after the flow was stopped."""
+
+    order_id: int
+    agreed: bool = False
+    """The service said that it will end."""
+    gone: bool = False
+    """It was seen to have ended, or is no longer listed."""
+    order: Order | None = None
+    """As last listed."""
+    why: str = ending.CANCELLED
+    """Why it is cancelled, for the ledger."""
+    error: CloreAPIError | None = None
+    """Why it may not be gone; a lost answer is asked for again, and cleared by a good one."""
+
+    @property
+    def done(self) -> bool:
+        """Gone, or refused for a reason that another try does not change.
+
+        A page of somebody in between (a CDN's 403), too many requests, a refusal without a reason
+        are asked again, until the deadline: an order that goes on costs money.
+        """
+        if self.gone or self.error is None:
+            return self.gone
+        return isinstance(self.error, (AuthError, InvalidInputError)) or (
+            self.error.error in _FINAL and not self.error.maybe_acted
+        )
+
+
+def until_gone(
+    session: Session,
+    todo: Sequence[Cancelling],
+    issue: str | None = None,
+    timeout_s: float | None = None,
+) -> Flow[None]:
+    """Cancel all of `todo`, and look until each is gone; what became of it stands in each.
+
+    One that is refused does not stop the others. At the deadline (`session.gone_for_s` without
+    `timeout_s`) `error` is `WaitTimeout`, with the order, which may still be billed.
+
+    Raises:
+        InvalidInputError: `issue` is too long; nothing was sent.
+    """
+    check.issue(issue)
+    timeout_s = session.gone_for_s if timeout_s is None else timeout_s
+    start = (yield from clock()).mono
+    pause = _FIRST_PAUSE_S
+    while True:
+        for each in todo:
+            if not (each.done or each.agreed):
+                yield from _ask(session, each, issue)
+        if not all(each.done for each in todo):
+            yield from _look(session, [each for each in todo if not each.done])
+        left = [each for each in todo if not each.done]
+        if not left:
+            return
+        if (yield from clock()).mono - start + pause > timeout_s:
+            for each in left:
+                each.error = _late(each, timeout_s)
+            return
+        yield Sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+
+
+def _ask(session: Session, each: Cancelling, issue: str | None) -> Flow[None]:
+    lost = each.error is not None
+    try:
+        yield from cancel(session, each.order_id, issue, each.why)
+    except CloreAPIError as exc:
+        if not (lost and exc.error == "order_not_active"):  # else the lost one had ended it
+            each.error = exc
+            return
+    each.agreed, each.error = True, None
+
+
+def _look(session: Session, waiting: list[Cancelling]) -> Flow[None]:
+    try:
+        rows = yield from orders(session, include_completed=True)
+    except CloreAPIError:
+        return  # looked again, until the deadline
+    now = (yield from clock()).wall
+    by_id = {order.id: order for order in rows}
+    for each in waiting:
+        each.order = by_id.get(each.order_id, each.order)
+        listed = each.order_id in by_id
+        each.gone = not by_id[each.order_id].active if listed else each.agreed
+        if each.gone:
+            each.error = None
+            _note(session, each.order_id, ended_at=now)  # where the list leaves out ended ones
+
+
+def _late(each: Cancelling, timeout_s: float) -> WaitTimeout:
+    why = "" if each.error is None else f" (last: {each.error})"
+    late = WaitTimeout(
+        f"Order {each.order_id} was not seen to end within {timeout_s:.0f} s{why}. It may still be "
+        f"billed: look with clore orders, and try again with: clore cancel {each.order_id}",
+        each.order or Order.model_validate({"id": each.order_id}),
+    )
+    late.__cause__ = each.error
+    return late

@@ -1,0 +1,143 @@
+"""Where the service's list of orders and the ledger differ, and whose an order is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import clock
+from clore_ai.exceptions import (
+    AuthError,
+    InvalidInputError,
+    NotFoundError,
+    ResponseError,
+    TransportError,
+)
+from clore_ai.models import Order, Orders
+from clore_ai.rental.orders.reconcile import adopt, match, orders
+from clore_ai.rental.orders.recover import told
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from clore_ai._api.steps import Flow
+    from clore_ai._state.ledger import Elsewhere, Ledger
+    from clore_ai.models.records import Intent
+    from clore_ai.rental.session import Session
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """What runs, and what does not, against the ledger."""
+
+    unknown: list[Order]
+    """They run and are billed, and the ledger does not know them: rented elsewhere."""
+    missing: list[Intent]
+    """The ledger had them running, and the service does not list them, not even as ended."""
+    elsewhere: list[Elsewhere]
+    """What stands under other keys, of any marketplace."""
+
+
+def orphans(session: Session) -> Flow[Orphans]:
+    """All of them, by one look at the orders. An order that a command is just renting is none.
+
+    Raises:
+        CloreAPIError, ConfigError: the orders, or the ledger, can't be read.
+    """
+    ran = session.ledger.running()
+    rows = yield from orders(session, include_completed=True)
+    listed = {order.id for order in rows}
+    return Orphans(
+        unknown(session.ledger, rows),
+        [intent for intent in ran if intent.order_id not in listed],
+        session.ledger.elsewhere(),
+    )
+
+
+def unknown(ledger: Ledger, rows: Iterable[Order]) -> list[Order]:
+    """Those of `rows` that run and are not of this ledger, after a look at them.
+
+    Raises:
+        ConfigError: the ledger can't be read; then it is not known whose they are.
+    """
+    begun = {i.order_id: i.started_at for i in ledger.intents() if i.order_id is not None}
+    claimed, unsettled = set(begun), ledger.unsettled()
+    return [
+        order
+        for order in rows
+        if order.active
+        # A marketplace that was reset gives out its ids anew.
+        and (order.id not in begun or order.ct not in (None, begun[order.id] or order.ct))
+        and not any(match(intent, [order], claimed) for intent in unsettled)
+    ]
+
+
+def take_in(
+    session: Session, order_id: int | None, *, lease_s: float | None = None
+) -> Flow[list[Intent]]:
+    """Take an order, or all that run, into the ledger; what it held already is known from now on.
+
+    Raises:
+        NotFoundError: no such order runs.
+        CloreAPIError, ConfigError: as in `orphans`.
+    """
+    ledger = session.ledger
+    rows = [o for o in (yield from orders(session, include_completed=True)) if o.active]
+    now = (yield from clock()).wall
+    if order_id is not None:
+        rows = [order for order in rows if order.id == order_id]
+        if not rows:
+            raise NotFoundError(f"You have no order {order_id} that runs. See: clore orders")
+    taken: list[Intent] = []
+    claimed = ledger.claimed()
+    for order in rows:
+        if order.id not in claimed:
+            taken.append(adopt(session, order, now, lease_s=lease_s))
+        told(session, order.id)
+    return taken
+
+
+def record(ledger: Ledger, number: int) -> tuple[Intent, Elsewhere | None]:
+    """An open record of the ledger, by its number; and under which other key it stands.
+
+    Raises:
+        NotFoundError: there is none that is open.
+    """
+    for intent in (*ledger.running(), *ledger.unsettled()):
+        if intent.id == number:
+            return intent, None
+    for each in ledger.elsewhere():
+        for intent in (*each.running, *each.unsettled):
+            if intent.id == number:
+                return intent, each
+    raise NotFoundError(f"The ledger has no open record {number}. See: clore orphans")
+
+
+def close(session: Session, number: int) -> Flow[Intent]:
+    """Close a record that nothing will settle any more, as of a marketplace or key that is gone.
+
+    One of the key in use is looked at first: what the service lists is not closed. Nothing is
+    cancelled; should the order be listed again, it is one that the ledger does not know.
+
+    Raises:
+        NotFoundError: there is no such record that is open, or that look has settled it.
+        InvalidInputError: its order runs, and is billed.
+    """
+    intent, elsewhere = record(session.ledger, number)
+    if elsewhere is None:
+        try:
+            rows = yield from orders(session, include_completed=True)
+        except (AuthError, ResponseError, TransportError):
+            rows = Orders()  # the service, or the key, is gone
+        intent, _ = record(session.ledger, number)
+        if any(order.active and order.id == intent.order_id for order in rows):
+            raise InvalidInputError(
+                f"Order {intent.order_id} runs and is billed, so its record stays. Stop paying: "
+                f"clore cancel {intent.order_id}",
+                2,
+            )
+    now = (yield from clock()).wall
+    closed = session.ledger.give_up(number, now)
+    if closed is None:
+        raise NotFoundError(f"The ledger has no open record {number}. See: clore orphans")
+    return closed

@@ -1,0 +1,348 @@
+"""The user's orders, and what the ledger learns from them.
+
+Every look at `my_orders` brings the ledger up to date: what was spent, what ended, and, of the
+intents whose order may exist unseen, which order is theirs. The rule: an order on the intent's
+server that was not there before, made not before the request was sent and not long after it was
+answered. An intent that another process is still busy with is left to it.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from clore_ai._api import endpoints
+from clore_ai._api.steps import Flow, clock, request
+from clore_ai._interrupts import deferred
+from clore_ai.exceptions import CloreAPIError, ConfigError, OrderEnded
+from clore_ai.models import Order, Orders
+from clore_ai.models.records import Intent
+from clore_ai.rental import accounts
+from clore_ai.rental.orders import ending
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from clore_ai.models import SpotMarket, Wallet
+    from clore_ai.rental.session import Session
+
+CLOCK_SKEW_S = 300.0
+"""How far the service's clock (`ct`) and ours may differ."""
+NOTHING_CAME_AFTER_S = 120.0
+"""A new order is listed within 20 s of the request, or does not exist (service.md, 3)."""
+_SEEN_EVERY_S = 60.0
+
+
+def orders(
+    session: Session, *, include_completed: bool = False, holding: int | None = None
+) -> Flow[Orders]:
+    """The user's orders; those that ended too with `include_completed`.
+
+    `holding`: the server whose lock the caller has.
+
+    Raises:
+        CloreAPIError: as the service's answer says. What is wrong with the ledger's file is kept
+            in `session.trouble` instead: the orders can be seen and cancelled all the same.
+    """
+    rows = yield from _orders(session, whole=include_completed, holding=holding)
+    if include_completed or not _misses_some(session, rows):
+        return rows
+    # Only the whole list tells whether those have ended.
+    whole = yield from _orders(session, whole=True, holding=holding)
+    active = Orders(order for order in whole if order.active)
+    active.unread = whole.unread
+    return active
+
+
+def _misses_some(session: Session, rows: Orders) -> bool:
+    """Is an order not among the active ones that runs, as far as the ledger knows?"""
+    listed = {order.id for order in rows}
+    try:
+        return any(intent.order_id not in listed for intent in session.ledger.running())
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return False
+
+
+def _orders(session: Session, *, whole: bool, holding: int | None) -> Flow[Orders]:
+    rows = yield from request(endpoints.my_orders(include_completed=whole), session.rules)
+    for row in rows:
+        row.use_ssh(session.access.line)
+    now = (yield from clock()).wall
+    session.unread = rows.unread
+    if rows.unread:
+        session.note_trouble(unread(rows))
+    try:
+        seen = yield from _seen(session, rows)
+        observe(session, rows, now, complete=whole, holding=holding, seen=seen)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return rows
+
+
+def unread(rows: Orders) -> str:
+    """A sentence on the rows that could not be read."""
+    return (
+        f"{rows.unread} of {len(rows) + rows.unread} orders that the service lists could not be "
+        "read. They may run and be billed: look at them on the web site."
+    )
+
+
+def wallets(session: Session) -> Flow[list[Wallet]]:
+    """The account's wallets; what they hold is noted in the ledger.
+
+    Raises:
+        CloreAPIError: as in `orders`, and what is wrong with the ledger is kept likewise.
+    """
+    found = yield from request(endpoints.wallets(), session.rules)
+    now = (yield from clock()).wall
+    try:
+        known = {wallet.name: wallet.balance for wallet in found if wallet.balance is not None}
+        addresses = accounts.by_wallets(session, found)
+        session.ledger.note_wallets(known, now, addresses)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return found
+
+
+def observe(
+    session: Session,
+    rows: Orders,
+    now: float,
+    *,
+    complete: bool,
+    holding: int | None = None,
+    seen: Mapping[int, ending.Evidence] = MappingProxyType({}),
+) -> None:
+    """Bring the ledger up to date with `rows`; `complete`: they hold the ended ones, too.
+
+    `seen`: of orders whose end is news, what tells why. Intents that are settled by it are added
+    to `session.found`.
+
+    Raises:
+        ConfigError: the ledger can't be read or written.
+    """
+    accounts.by_orders(session, rows)
+    ledger = session.ledger
+    by_id = {order.id: order for order in rows}
+    changes: list[tuple[Intent, dict[str, Any]]] = []
+    running = ledger.running()
+    if complete:
+        session.looks.feed(rows, running, now, whole=not rows.unread)
+    for intent in running:
+        order = by_id.get(intent.order_id or 0)
+        if order is not None:
+            changes.append((intent, facts(intent, order, now, seen.get(order.id))))
+        elif complete:
+            changes.append((intent, _missing(session, intent, now)))
+    for intent, news in changes:
+        if "ended_at" in news and intent.reason is None and intent.order_id is not None:
+            gone = by_id.get(intent.order_id) or Order.model_validate(
+                {"id": intent.order_id, "si": intent.server_id}
+            )
+            session.ended[gone.id] = ending.sentence(gone, news["reason"])
+    ledger.update_all(changes)
+    for intent in ledger.unsettled():
+        _settle(session, intent, rows, now, complete=complete, held=holding == intent.server_id)
+    if complete and ledger.damaged() is not None:
+        _rebuild(session, rows, now)
+
+
+def _missing(session: Session, intent: Intent, now: float) -> dict[str, Any]:
+    """What is news of an intent whose order is not listed."""
+    order_id = intent.order_id or 0
+    since = session.looks.missing.get(order_id)
+    if session.looks.of(order_id) == "gone":
+        return {"ended_at": since or now, "reason": intent.reason or ending.UNLISTED}
+    return {} if since == intent.missing_at else {"missing_at": since}
+
+
+def _seen(session: Session, rows: Iterable[Order]) -> Flow[dict[int, ending.Evidence]]:
+    """What tells why orders ended whose end is news, and not this machine's doing."""
+    running = {intent.order_id for intent in session.ledger.running() if intent.reason is None}
+    found: dict[int, ending.Evidence] = {}
+    held: dict[str, float | None] = {}
+    for order in rows:
+        if order.id in running and not order.active:
+            found[order.id] = yield from _evidence(session, order, held)
+    return found
+
+
+def _evidence(
+    session: Session, order: Order, held: dict[str, float | None]
+) -> Flow[ending.Evidence]:
+    """What tells why an order ended. `held`: the wallets' balances, read once if it is empty."""
+    if ending.why(order) != ending.ELSEWHERE:
+        return ending.Evidence()
+    balance, outbid = None, False
+    try:
+        if not held:
+            held |= {wallet.name: wallet.balance for wallet in (yield from wallets(session))}
+        balance = held.get(order.currency or "")
+        if order.type == "spot" and order.server_id is not None:
+            call = endpoints.spot_marketplace(order.server_id)
+            market: SpotMarket = yield from request(call, session.rules)
+            outbid = any(
+                each.active and not each.my and each.currency == order.currency
+                and (each.price or 0.0) > (order.price or 0.0)
+                for each in market.offers or ()
+            )  # fmt: skip
+    except CloreAPIError:
+        pass  # then it is not known
+    return ending.Evidence(balance, outbid)
+
+
+def because(session: Session, order: Order) -> Flow[str]:
+    """Why an order ended, in the words of `ending`."""
+    session.ended.pop(order.id, None)  # the caller tells it
+    try:
+        intent = session.ledger.by_order(order.id)
+        if intent is not None and intent.reason is not None:
+            return intent.reason
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return ending.why(order, (yield from _evidence(session, order, {})))
+
+
+def reasons(session: Session, rows: Iterable[Order]) -> dict[int, str]:
+    """Why those of them ended that have, as far as it is known without asking."""
+    kept: dict[int | None, str | None] = {}
+    try:
+        kept = {i.order_id: i.reason for i in session.ledger.intents() if i.order_id is not None}
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return {o.id: kept.get(o.id) or ending.why(o) for o in rows if not o.active}
+
+
+def end_of(session: Session, order: Order) -> Flow[OrderEnded]:
+    """The error that says that an order has ended, and why."""
+    reason = yield from because(session, order)
+    return OrderEnded(ending.sentence(order, reason), order, reason)
+
+
+@deferred()
+def _settle(
+    session: Session, intent: Intent, rows: list[Order], now: float, *, complete: bool, held: bool
+) -> None:
+    ledger = session.ledger
+    lock = ledger.lock(on_server(intent.server_id))
+    if not held and not lock.try_acquire():
+        return  # whoever rents it is looking, too
+    try:
+        fresh = ledger.reread(intent)
+        if fresh.state not in ("open", "uncertain"):
+            return
+        order = match(fresh, rows, ledger.claimed())
+        if order is not None and ledger.claim(
+            fresh, order.id, {**facts(fresh, order, now), "untold": True}
+        ):
+            session.found.append(fresh)
+        elif (
+            complete and now - (fresh.answered_at or fresh.posted_at or 0.0) > NOTHING_CAME_AFTER_S
+        ):
+            ledger.update(fresh, state="refused", reason="no order came of it")
+        elif fresh.state == "open":
+            ledger.update(fresh, state="uncertain", reason="stopped before its order was known")
+    finally:
+        lock.release()
+
+
+def on_server(server_id: int) -> str:
+    """The name of the lock that whoever rents this server holds meanwhile."""
+    return f"server {server_id}"
+
+
+def by_renter(server_id: int) -> str:
+    """The name of the lock that a command holds as long as it is busy with an order there."""
+    return f"renter of server {server_id}"
+
+
+def match(intent: Intent, rows: Iterable[Order], claimed: set[int]) -> Order | None:
+    """The order that came of an intent, among `rows`; None while there is none."""
+    for order in sorted(rows, key=lambda o: o.id):
+        if intent.order_id is not None:
+            if order.id == intent.order_id and order.server_id in (None, intent.server_id):
+                return order
+        elif (
+            order.server_id == intent.server_id
+            and order.id not in intent.known_ids
+            and order.id not in claimed
+            and in_time(order, intent)
+        ):
+            return order
+    return None
+
+
+def in_time(order: Order, intent: Intent) -> bool:
+    """Was it made between the sending and soon after the answer? Ids ascend; clocks can differ."""
+    if order.ct is None:
+        return True
+    posted_at = intent.posted_at or 0.0
+    if order.ct > (intent.answered_at or posted_at + CLOCK_SKEW_S) + CLOCK_SKEW_S:
+        return False
+    newer = intent.newest_id is not None and order.id > intent.newest_id
+    return newer or order.ct >= posted_at - CLOCK_SKEW_S
+
+
+def facts(
+    intent: Intent, order: Order, now: float, seen: ending.Evidence | None = None
+) -> dict[str, Any]:
+    """What `order` tells of the intent that it came of, as far as it is news."""
+    started_at = order.ct or intent.started_at or intent.posted_at or now
+    ends_at = None if intent.lease_s is None else started_at + intent.lease_s
+    usd = order.price_usd_per_day
+    found: dict[str, Any] = {
+        "gpu": order.gpu_model,
+        "price": order.price,
+        "usd_per_coin": usd / order.price if usd and order.price else None,
+        "creation_fee": order.creation_fee,
+        "started_at": started_at,
+        "mrl_s": order.mrl,
+        "spend": order.spend,
+    }
+    if intent.ends_at is None:
+        found["ends_at"] = ends_at
+    if not order.active and intent.ended_at is None:
+        found["ended_at"] = order.order_end or now
+        found["reason"] = intent.reason or ending.why(order, seen or ending.Evidence())
+    news: dict[str, Any] = {} if intent.missing_at is None else {"missing_at": None}
+    if intent.usd_per_coin is not None:
+        del found["usd_per_coin"]  # as it was at the time of rental
+    news |= {k: v for k, v in found.items() if v is not None and v != getattr(intent, k)}
+    if news or now - (intent.seen_at or 0) > _SEEN_EVERY_S:
+        news["seen_at"] = now
+    return news
+
+
+def _rebuild(session: Session, rows: list[Order], now: float) -> None:
+    """After the ledger was lost: a row for each order that the service lists, without a lease."""
+    ledger = session.ledger
+    aside = ledger.damaged()
+    claimed = ledger.claimed()
+    lost = [order for order in rows if order.id not in claimed]
+    for order in lost:
+        adopt(session, order, now)
+    ledger.mended()
+    session.note_trouble(
+        f"The ledger was damaged: it is kept as {aside}, and was rebuilt from your orders "
+        f"({len(lost)}). Their refs and purposes, leases and budgets are lost: set those anew."
+    )
+
+
+def adopt(session: Session, order: Order, now: float, *, lease_s: float | None = None) -> Intent:
+    """Take an order that was rented elsewhere into the ledger; `lease_s` from its start."""
+    intent = Intent(
+        order.server_id or 0,
+        order.type or "on-demand",
+        order.currency or "",
+        order.image or "",
+        lease_s=lease_s,
+        enforced="reap" if lease_s is None else "always",
+        opened_at=order.ct or now,
+        posted_at=order.ct or now,
+        answered_at=order.ct or now,
+        state="uncertain",
+    )
+    session.ledger.open(intent)
+    session.ledger.claim(intent, order.id, facts(intent, order, now))
+    return intent

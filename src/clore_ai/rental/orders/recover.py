@@ -1,0 +1,89 @@
+"""What a stopped command left behind: found by one look at the orders, and told until it was heard.
+
+A command can be killed between any two steps. What it wrote before tells the next one where to
+look; an order whose user may not know it is `Intent.untold` until it was shown, kept, or has ended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from clore_ai._interrupts import deferred
+from clore_ai.exceptions import CloreAPIError, ConfigError
+from clore_ai.rental.orders.reconcile import by_renter, on_server, orders, wallets
+
+if TYPE_CHECKING:
+    from clore_ai._api.steps import Flow
+    from clore_ai._state.ledger import Ledger
+    from clore_ai.models.records import Intent
+    from clore_ai.rental.session import Session
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What earlier commands left."""
+
+    found: list[Intent] = field(default_factory=list["Intent"])
+    """Their orders run and are billed, and the user may not know."""
+    unknown: list[Intent] = field(default_factory=list["Intent"])
+    """An order may have come of them; it is not known yet."""
+
+
+def recover(session: Session) -> Flow[Leftovers]:
+    """Settle what no command is busy with any more: at most one request, sent once.
+
+    With a key that is new to a ledger with others the account that it opens is found out first,
+    which may take a request more.
+
+    Never fails: what is wrong with the ledger is in `session.trouble`, and what the network
+    leaves open stays open until the next look.
+    """
+    ledger = session.ledger
+    try:
+        if not ledger.begun():
+            return Leftovers()
+        is_new = ledger.keys.is_new()
+        if is_new or ledger.damaged() is not None or _left(ledger):
+            once = replace(session, rules=replace(session.rules, max_retries=0))
+            try:
+                yield from orders(once, include_completed=True)
+                if is_new and ledger.keys.is_new():  # no order shows whose it is
+                    yield from wallets(once)
+            except ConfigError:
+                raise
+            except CloreAPIError:
+                pass  # the command itself will say what is wrong, if it needs the service
+        found = [i for i in ledger.untold() if _free(ledger, i)]
+        return Leftovers(found, [i for i in _left(ledger) if i.posted_at is not None])
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return Leftovers()
+
+
+def told(session: Session, order_id: int) -> None:
+    """The user knows of this order: it is not told again."""
+    try:
+        intent = session.ledger.by_order(order_id)
+        if intent is not None and intent.untold:
+            session.ledger.update(intent, untold=False)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+
+
+def _left(ledger: Ledger) -> list[Intent]:
+    """Intents that are not settled, and not in the hands of a command that runs."""
+    return [i for i in ledger.unsettled() if _free(ledger, i)]
+
+
+@deferred()
+def _free(ledger: Ledger, intent: Intent) -> bool:
+    """Is no command busy with it: renting it, waiting for it, or verifying it?"""
+    for name in (on_server(intent.server_id), by_renter(intent.server_id)):
+        lock = ledger.lock(name)
+        try:
+            if not lock.try_acquire():
+                return False
+        finally:
+            lock.release()
+    return True

@@ -1,0 +1,216 @@
+"""One order on its way to be good: what is told of it, and how it is verified.
+
+Within the boot deadline SSH must log in, at any of the order's hosts, and what is there must be
+what was promised (`verify`). What that says of the host is noted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable
+
+from clore_ai._api.steps import NoWayOutError, Sleep, clock
+from clore_ai.exceptions import (
+    DBError,
+    OrderEnded,
+    RateLimitError,
+    ResponseError,
+    TransportError,
+    WaitTimeout,
+)
+from clore_ai.models.records import Inspection, RentEvent, RentEventKind
+from clore_ai.rental import host_records, preflight
+from clore_ai.rental.orders import wait
+from clore_ai.rental.rent import spot_offers, verify
+
+if TYPE_CHECKING:
+    from clore_ai._api.steps import Done, Flow
+    from clore_ai._ssh.target import Target
+    from clore_ai.models import Order
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.rent.wish import Wish
+    from clore_ai.rental.session import Session
+    from clore_ai.rental.spot.run import SpotEvent
+
+_PAUSE_S = 1.0
+_SAID_BY_SSH = 3
+"""So often in a row ssh must say that the trouble is here: a network that comes back has time."""
+
+
+OnEvent = Callable[[RentEvent], object]
+
+
+@dataclass(frozen=True)
+class Rented:
+    """An order that is good, and how to get in."""
+
+    order: Order
+    target: Target | None
+    """None where it was not waited for (`verify` is ``"none"``), or has ended."""
+    offer: Offer | None
+    """As it was chosen; None where an earlier order came back (`client_ref`)."""
+    seen: Inspection | None = None
+    """What the verification found."""
+    spent_usd: float = 0.0
+    """What the attempts before it cost."""
+    bad: frozenset[int] = frozenset()
+    """The servers of those attempts."""
+
+
+@dataclass
+class RentRun:
+    """One run of `rent`: what is to be known across its attempts."""
+
+    session: Session
+    wish: Wish
+    tell: OnEvent
+    events: list[RentEvent] = field(default_factory=list["RentEvent"])
+    attempt: int = 1
+    spent_usd: float = 0.0
+
+    def say(
+        self, what: RentEventKind, server_id: int, order: Order | None = None, **more: object
+    ) -> None:
+        """Tell of an event, and keep it."""
+        order_id = None if order is None else order.id
+        event = RentEvent(what, self.attempt, server_id, order_id, **more)  # type: ignore[arg-type]
+        self.events.append(event)
+        self.tell(event)
+
+
+@dataclass(frozen=True)
+class _Bad:
+    """Why an order is no good."""
+
+    why: str
+    hosts: bool = True
+    """Is it the host's fault? What the network here, or the user, may be to blame for is not."""
+
+
+@dataclass(frozen=True)
+class _In:
+    """An order that SSH logs in to."""
+
+    order: Order
+    target: Target
+    seen: Inspection
+
+
+def verified(course: RentRun, order: Order, offer: Offer | None) -> Flow[Rented | str]:
+    """The good order, or why it is none; what that says of its host is noted.
+
+    Raises:
+        CloreAPIError: the trouble is on this side, so it says nothing of the host.
+    """
+    wish = course.wish
+    begun = (yield from clock()).mono
+    hold = None
+    if wish.max_bid_usd is not None:
+        hold = spot_offers.BidKeeper(order, offer, wish)
+        hold.flight.tell = lambda event: _raised(course, order, event)
+    until = begun + wish.boots_within_s
+    promised = verify.promise(order if offer is None else offer.server)
+    owner = order.owner if offer is None else offer.server.owner
+    found = yield from _log_in(course, order, promised, until, hold)
+    if isinstance(found, _Bad):
+        if found.hosts:
+            yield from host_records.note(course.session, order, owner, found.why)
+        return found.why
+    order, seen = found.order, found.seen
+    up_after = (yield from clock()).mono - begun
+    course.say("up", order.server_id or 0, order, seconds=up_after, seen=seen)
+    why = "; ".join(seen.faults) or None
+    yield from host_records.note(course.session, order, owner, why, seen, up_after)
+    if why is not None:
+        return why
+    if wish.verify_command is not None:
+        left = max(1.0, until - (yield from clock()).mono)
+        # Not held against the host: the check may be what is wrong.
+        unhappy = yield from verify.own_check(found.target, wish.verify_command, left)
+        if unhappy is not None:
+            return unhappy
+    # The service may call it pending for a while yet, and SSH has logged in.
+    up = order.model_copy(update={"status": "running"})
+    return Rented(up, found.target, offer, seen)
+
+
+def _raised(course: RentRun, order: Order, event: SpotEvent) -> None:
+    if event.event == "raised":
+        course.say("raised", order.server_id or 0, order, usd_per_hour=event.usd_per_hour)
+
+
+def _log_in(
+    course: RentRun,
+    order: Order,
+    promised: verify.Promise,
+    until: float,
+    hold: spot_offers.BidKeeper | None,
+) -> Flow[_In | _Bad]:
+    """Try all hosts of the order until SSH logs in at one, or the deadline."""
+    session, wish = course.session, course.wish
+    bad = _Bad(f"no SSH in {wish.boots_within_s:.0f} s")
+    said = 0
+    while (left := until - (yield from clock()).mono) > 0:
+        try:
+            outbid = None if hold is None else (yield from hold.look(session))
+            if outbid is not None:
+                return _Bad(outbid, hosts=False)
+            within = left if hold is None else min(left, hold.every_s)
+            order = yield from wait.until_ssh(session, order.id, within)
+        except NoWayOutError as exc:
+            why = f"There is no way from this machine to SSH ({exc.why})."
+            raise preflight.Trouble(why, TransportError).error(_ENDS) from exc
+        except OrderEnded:
+            return _Bad("it ended by itself", hosts=False)
+        except WaitTimeout as exc:
+            if hold is not None and (yield from clock()).mono < until:
+                continue
+            return _Bad("its host is offline") if exc.order.online is False else bad
+        except (DBError, RateLimitError, ResponseError, TransportError) as exc:
+            bad = _Bad(f"the service could not be asked ({exc})", hosts=False)
+            yield Sleep(_PAUSE_S)
+            continue
+        found = yield from _at_hosts(course, order, promised, until)
+        if isinstance(found, _In):
+            return found
+        done, by_ssh = found
+        said = said + 1 if by_ssh else 0
+        if done.code == verify.SSH_FAILED or done.errno is not None:
+            yield from _stop_if_here(course, surely=said >= _SAID_BY_SSH)
+        bad = _Bad((yield from verify.why(session, order, done)))
+        yield Sleep(_PAUSE_S)
+    return bad
+
+
+def _at_hosts(
+    course: RentRun, order: Order, promised: verify.Promise, until: float
+) -> Flow[_In | tuple[Done, bool]]:
+    """The first host that SSH logs in at; else how ssh ended at the last.
+
+    And, does ssh say of all that it was this machine?
+    """
+    ended: list[Done] = []
+    by_ssh = True
+    for host in order.ssh_hosts:
+        within = max(1.0, until - (yield from clock()).mono)
+        target = course.session.access.target(order, host)
+        seen = yield from verify.look(target, course.wish.verify, promised, within)
+        if isinstance(seen, Inspection):
+            return _In(order, target, seen)
+        ended.append(seen)
+        line = verify.last_line(seen.err)
+        by_ssh = by_ssh and preflight.said_by_ssh(host, target.port, line)
+    return ended[-1], by_ssh
+
+
+_ENDS = "The order is cancelled, no other is made, and no host is blamed: the trouble is here."
+
+
+def _stop_if_here(course: RentRun, *, surely: bool) -> Flow[None]:
+    """Stop where ssh could not log in because of something on this side."""
+    session, wish = course.session, course.wish
+    found = yield from preflight.trouble(session, wish.ssh_key, wish.identity)
+    if found is None and surely:
+        found = preflight.Trouble("ssh has no way out of this machine.", TransportError)
+    if found is not None:
+        raise found.error(_ENDS)

@@ -1,0 +1,88 @@
+"""Which offers meet a wish, by the marketplace of now, the wallets and what is known of hosts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import clock
+from clore_ai._state.hosts import HostVerdicts
+from clore_ai.exceptions import ConfigError, NoOffer
+from clore_ai.rental.market import listing
+from clore_ai.rental.orders import reconcile
+from clore_ai.rental.rent import no_match, ranking, spot_offers
+from clore_ai.rental.rent import wish as wishes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from clore_ai._api.steps import Flow
+    from clore_ai.models import MarketplaceServer
+    from clore_ai.models.records import NoMatch
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.rent.wish import Wish
+    from clore_ai.rental.session import Session
+
+
+@dataclass(frozen=True)
+class PaymentContext:
+    """What there is to pay with, and what is held against whom."""
+
+    balances: dict[str, float]
+    opinion: HostVerdicts
+
+
+def find(session: Session, wish: Wish) -> Flow[list[Offer]]:
+    """The offers that meet the wish, the best first, by what the wallets hold.
+
+    Raises:
+        NoOffer: there is none.
+    """
+    # Raised here, where no frame holds the service's raw records.
+    found, why = yield from _offers(session, wishes.checked(wish))
+    if why is not None:
+        raise NoOffer(no_match.sentence(why, wishes.PARAMETERS), why)
+    return found
+
+
+def among(session: Session, servers: Iterable[MarketplaceServer], wish: Wish) -> Flow[list[Offer]]:
+    """As `find`, of these servers; empty where there is none.
+
+    Raises:
+        CloreAPIError: the wallets, or the auctions, can't be read.
+    """
+    means = yield from _means(session)
+    found = ranking.offers(servers, wish, means.balances, means.opinion)
+    if wish.max_bid_usd is None:
+        return found
+    return (yield from spot_offers.ranked(session, wish, found)).offers
+
+
+def _offers(session: Session, wish: Wish) -> Flow[tuple[list[Offer], NoMatch | None]]:
+    """The offers; or why there is none."""
+    records = yield from listing.everything(session)
+    session.market_read_at = (yield from clock()).mono
+    servers = yield from listing.priced(
+        session, records, [r for r in records if listing.fits(r, wish.filter)]
+    )
+    means = yield from _means(session)
+    found = ranking.offers(servers, wish, means.balances, means.opinion)
+    beyond: list[Offer] | None = None
+    if found and wish.max_bid_usd is not None:
+        seen = yield from spot_offers.ranked(session, wish, found)
+        found, beyond = seen.offers, seen.beyond
+    if found:
+        return found, None
+    everyone = yield from listing.priced(session, records, records)
+    why = no_match.lack(records, everyone, wish, means.balances, means.opinion)
+    return [], why if beyond is None else no_match.outbid(why, beyond)
+
+
+def _means(session: Session) -> Flow[PaymentContext]:
+    balances = {w.name: w.balance or 0.0 for w in (yield from reconcile.wallets(session))}
+    now = (yield from clock()).wall
+    try:
+        return PaymentContext(balances, session.hosts.opinion(now))
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+        return PaymentContext(balances, HostVerdicts())

@@ -1,0 +1,305 @@
+"""Rent what was wished for, and count it as rented only when it works.
+
+The best offer is rented, with its price locked. Within the boot deadline SSH must log in, at any of
+the order's hosts, and what is there must be what was promised (`verify`); else it is cancelled with
+the reason as its issue, the reason is kept in the ledger and held against the host, and the next
+offer is taken. These do not count as attempts, since nothing was rented: an offer that another
+renter took, whose price went up, on which others bid more than the limit, or that its host closed.
+
+Never are two orders in the air: as long as one may exist that is not known, or may still be
+billed, no other is made. Whatever stops it, also Ctrl-C, the order that is not handed over yet is
+cancelled; where that fails too, the ledger has it, and the error or the last event says its id.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import clock
+from clore_ai._ssh.order_keys import own_key
+from clore_ai.exceptions import (
+    BudgetError,
+    ConfigError,
+    FieldError,
+    OrderUncertain,
+    RentFailed,
+)
+from clore_ai.models.records import Intent, RentEvent
+from clore_ai.rental import preflight
+from clore_ai.rental.market import cost
+from clore_ai.rental.orders import cancel, check, create, recover, wait
+from clore_ai.rental.rent import ranking, spot_offers
+from clore_ai.rental.rent import wish as wishes
+from clore_ai.rental.rent.attempt import OnEvent, Rented, RentRun, verified
+from clore_ai.rental.rent.failover import BUSY, OUTBID, Failover
+from clore_ai.rental.rent.find import find
+from clore_ai.rental.spend import afford
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from clore_ai._api.steps import Flow
+    from clore_ai.models import Order
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.rent.wish import Wish
+    from clore_ai.rental.session import Session
+
+__all__ = ["LOST", "OnEvent", "RentEvent", "Rented", "find", "rent", "with_key"]
+
+LOST = (
+    "server-already-rented",
+    "server-offline",
+    "server-dont-exist",
+    "too_low_price",
+    "machine-is-on-gigaspot",
+    "currency-not-allowed",
+    "cant_rent_from_yourself",
+    "you_already_have_spot_order",
+)
+"""Refusals that are about this one offer; nothing was rented."""
+_ISSUE, _STOPPED = "It did not work: ", "stopped"
+"""To the service goes only what is wrong with a machine."""
+
+
+def rent(
+    session: Session,
+    wish: Wish,
+    tell: OnEvent = lambda _event: None,
+    choice: list[Offer] | None = None,
+) -> Flow[Rented]:
+    """An order that meets the wish and works.
+
+    Args:
+        session: the client's.
+        wish: see `Wish`.
+        tell: is told each event at once, before anything else is done.
+        choice: offers to be tried in this order, as `find` gave them; None: `find` them now.
+
+    Raises:
+        NoOffer: no server fits; nothing was rented.
+        RentFailed: none was good in as many attempts, or all were lost; nothing of it runs.
+        BudgetError, InvalidInputError, ConfigError, TransportError, AuthError: nothing of it
+            runs. What is wrong on this side (ssh, the key, the network) stops it at once.
+        OrderUncertain: an order may exist; none other was rented after it.
+        WaitTimeout: an order that was no good was not seen to end; none other was rented after it.
+    """
+    wish = with_key(session, wish)
+    login = wish.verify != "none"
+    yield from preflight.check(session, wish.ssh_key, wish.identity, login=login)
+    course = RentRun(session, wish, tell)
+    earlier = yield from _earlier(course)
+    if earlier is not None:
+        if not earlier.active:
+            return Rented(earlier, None, None)
+        good = yield from _see_to(course, earlier, None)
+        if good is not None:
+            return good
+    if choice is None:
+        choice = yield from find(session, wish)
+    left = Failover(session, wish, choice)
+    while course.attempt <= wish.attempts and not left.hopeless:
+        offer = yield from left.next()
+        if offer is None:
+            break
+        good = yield from _attempt(course, left, offer)
+        if good is not None:
+            return good
+    raise RentFailed(_none_good(course, left), course.events)
+
+
+def _attempt(course: RentRun, left: Failover, offer: Offer) -> Flow[Rented | None]:
+    """The order of this offer once it is good; None where it is lost, or was no good."""
+    now = yield from _now(course, offer)
+    if now is None:
+        left.lost(offer, OUTBID)
+        return None
+    with ExitStack() as locks:
+        order = yield from _create(course, left, now, create.Renting(locks, waits=False))
+        if order is None:
+            return None
+        left.tried(offer)
+        return (yield from _see_to(course, order, now, new=True))
+
+
+def with_key(session: Session, wish: Wish) -> Wish:
+    """The wish with a way in: the state folder's own key where it names none.
+
+    Raises:
+        InvalidInputError, ConfigError: it makes no sense, or that key can't be made.
+    """
+    wish = wishes.checked(wish)
+    if wish.ssh_key is not None:
+        return wish
+    text, identity = own_key(session.access.home)
+    return wish.but(ssh_key=text, identity=identity)
+
+
+def _earlier(course: RentRun) -> Flow[Order | None]:
+    """The order that the wish's `client_ref` made before."""
+    if course.wish.client_ref is None:
+        return None
+    with ExitStack() as locks:
+        return (yield from create.earlier(course.session, course.wish.client_ref, locks))
+
+
+def _now(course: RentRun, offer: Offer) -> Flow[Offer | None]:
+    """The offer as it is to be had now; None where that is not so any more.
+
+    Raises:
+        BudgetError: it would go over a budget at the highest bid that the wish allows.
+    """
+    session, wish = course.session, course.wish
+    if wish.max_bid_usd is None:
+        return offer
+    now = yield from spot_offers.current(session, wish, offer)
+    if now is None:
+        course.say("lost", offer.server.id, reason=OUTBID)
+        return None
+    most = ranking.at_most(now.cost, wish)
+    dearest = Intent(now.server.id, wish.type, most.coin, wish.image, lease_s=now.end.lease_s)
+    dearest.price, dearest.usd_per_coin = most.price_per_day, most.usd_per_coin
+    afford.check(session, dearest, (yield from clock()).wall)
+    return now
+
+
+def _create(
+    course: RentRun, left: Failover, offer: Offer, renting: create.Renting
+) -> Flow[Order | None]:
+    """The order of an offer; None where it is lost, and nothing was rented."""
+    session, wish, server_id = course.session, course.wish, offer.server.id
+    body = wish.body(server_id, offer.cost.coin, offer.cost.price_per_day)
+    most = wish.limits.max_cost_usd
+    if most is not None:
+        most -= course.spent_usd
+        if most <= 0:
+            raise BudgetError(
+                f"The attempts so far have cost the {wish.limits.max_cost_usd:g} USD."
+            )
+    terms = create.RentalTerms(
+        wish.client_ref,
+        wish.purpose,
+        offer.end.lease_s,
+        most,
+        offer.cost.usd_per_coin,
+        enforced=wish.limits.enforced,
+        untold=True,
+        renting=renting,
+    )
+    course.say("trying", server_id, usd_per_hour=offer.cost.price_usd_per_hour)
+    try:
+        return (yield from create.create(session, body, terms))
+    except FieldError as exc:
+        if exc.maybe_acted or exc.error not in LOST:
+            raise
+        reason = exc.error
+    except create.BusyError:
+        reason = BUSY
+    except (GeneratorExit, OrderUncertain):
+        raise
+    except BaseException:
+        yield from _stopped_in_create(course, renting.intent)
+        raise
+    left.lost(offer, reason)
+    course.say("lost", server_id, reason=reason)
+    return None
+
+
+def _stopped_in_create(course: RentRun, intent: Intent | None) -> Flow[None]:
+    """What was sent may have been acted on: look for its order, and cancel it."""
+    session = course.session
+    if intent is None or intent.state == "refused":
+        return
+    order_id = intent.order_id
+    if order_id is None:
+        order = yield from create.settle(session, intent)
+        order_id = None if order is None else order.id
+    if order_id is not None:
+        order = yield from wait.find(session, order_id, include_completed=True)
+        if order.active:
+            yield from _cancel(course, order, _STOPPED)
+
+
+def _see_to(
+    course: RentRun, order: Order, offer: Offer | None, *, new: bool = False
+) -> Flow[Rented | None]:
+    """The order once it is good; None when it was not, and is cancelled and noted."""
+    session, wish = course.session, course.wish
+    try:
+        if new:
+            course.say("created", order.server_id or 0, order)
+        _remember(session, order, wish.identity)
+        if wish.verify == "none":
+            good: Rented | str = Rented(order, None, offer)
+        else:
+            good = yield from verified(course, order, offer)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        yield from _cancel(course, order, _STOPPED)
+        raise
+    if isinstance(good, str):
+        course.say("failed", order.server_id or 0, order, reason=good)
+        yield from _cancel(course, order, good, (_ISSUE + good)[: check.MAX_ISSUE])
+        course.attempt += 1
+        return None
+    course.say("rented", order.server_id or 0, good.order, seen=good.seen)
+    recover.told(session, order.id)
+    bad = frozenset(e.server_id for e in course.events if e.what == "failed")
+    return replace(good, spent_usd=course.spent_usd, bad=bad)
+
+
+def _remember(session: Session, order: Order, identity: Path | None) -> None:
+    if session.access.known(order) and identity in (None, session.access.identity(order.id)):
+        return
+    try:
+        session.access.remember(order, identity)
+    except OSError as exc:
+        session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}.")
+
+
+def _cancel(course: RentRun, order: Order, reason: str, issue: str | None = None) -> Flow[None]:
+    """End an order and see that it is gone; `reason` is for the ledger, `issue` for the service.
+
+    Raises:
+        CloreAPIError: it may still be billed; carries the order where it is `WaitTimeout`.
+    """
+    session, server_id = course.session, order.server_id or 0
+    course.say("cancelling", server_id, order, reason=reason)
+    intent = None
+    try:
+        intent = session.ledger.by_order(order.id)
+        if intent is not None:
+            # Its ref is free for the next attempt; this one is not what it shall stand for.
+            session.ledger.update(intent, reason=reason, client_ref=None)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    each = cancel.Cancelling(order.id)
+    try:
+        yield from cancel.until_gone(session, [each], issue)
+    finally:
+        if not each.gone:
+            course.say("uncancelled", server_id, order)
+    if each.error is not None and each.error.error != "order_not_active":
+        raise each.error
+    ended = each.order or order
+    total = cost.spent(ended, (yield from clock()).wall)
+    usd = (intent.usd_per_coin if intent is not None else None) or 0.0
+    course.spent_usd += (total or 0.0) * usd
+    session.access.forget(order.id)
+    course.say("cancelled", server_id, ended)
+
+
+def _none_good(course: RentRun, left: Failover) -> str:
+    failed = [e for e in course.events if e.what == "failed"]
+    refused = f" Could not be rented: {left.said()}." if left.reasons else ""
+    if left.hopeless:
+        refused += " It stopped there: three in a row were refused for the same reason."
+    if not failed:
+        return f"Nothing was rented.{refused} Try again, or ask for less."
+    told = "; ".join(f"server {e.server_id}: {e.reason}" for e in failed)
+    text = f"None of {len(failed)} tried was good ({told}). Nothing of it runs.{refused}"
+    if all((e.reason or "").startswith("no SSH") for e in failed):
+        text += f" {wait.NO_SSHD} Or your network does not let you out to any port."
+    return text

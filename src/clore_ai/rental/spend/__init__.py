@@ -1,0 +1,1 @@
+"""What orders may cost, what they cost, and when they end."""

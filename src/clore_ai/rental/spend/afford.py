@@ -1,0 +1,91 @@
+"""Does an order fit in the budgets: what `budget` decides, and what it must know.
+
+Where there is no budget, nothing is asked of the service for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from clore_ai.exceptions import BudgetError
+from clore_ai.models.records import USD_VALUE, Budget, BudgetStanding, Intent
+from clore_ai.models.server import USD
+from clore_ai.rental.market import listing
+from clore_ai.rental.market.cost import cost
+from clore_ai.rental.spend import budget as budgets
+
+if TYPE_CHECKING:
+    from clore_ai._api.steps import Flow
+    from clore_ai.rental.session import Session
+
+
+@dataclass(frozen=True)
+class RunningCost:
+    """What an order will cost, as far as is known before it is sent."""
+
+    per_day: float | None
+    """Coin per **day**, without the renter's fee."""
+    usd_per_coin: float | None
+
+
+def price(
+    session: Session,
+    body: dict[str, Any],
+    usd_per_coin: float | None,
+    max_cost_usd: float | None = None,
+) -> Flow[RunningCost]:
+    """The price of an order: as `body` says it, else, where a limit needs it, as it is listed.
+
+    Raises:
+        BudgetError: there is a limit in USD, and what the coin is worth is not known.
+    """
+    coin: str = body["currency"]
+    said: float | None = body.get("spotprice", body.get("required_price"))
+    usd = 1.0 if coin == USD else usd_per_coin or session.worth.get(coin)
+    kept = session.ledger.budgets()
+    in_usd = max_cost_usd is not None or any(b.unit == USD_VALUE for b in kept)
+    if (said is None and kept) or (usd is None and in_usd):
+        wanted = listing.Filter(available_only=False, id=body["renting_server"])
+        for server in (yield from listing.marketplace(session, wanted)).servers:
+            listed = cost(server, coin, body["type"], said)
+            if listed is not None:
+                said, usd = listed.price_per_day, usd or listed.usd_per_coin
+    if max_cost_usd is not None and usd is None:
+        raise BudgetError(
+            f"What {coin} is worth in USD is not known, so a cost of at most {max_cost_usd:g} USD "
+            "can't be kept; pay in another coin, or limit the time."
+        )
+    return RunningCost(said, usd)
+
+
+def check(session: Session, new: Intent, now: float, *, was: Intent | None = None) -> None:
+    """May `new` be rented, or `was` become `new`? See `budget.check`.
+
+    Of two that are on their way, the later one counts the earlier, which need not count it: so
+    they can't go over it together, and never both give way.
+
+    Raises:
+        BudgetError: no; nothing was done.
+        ConfigError: the ledger can't be read.
+    """
+    kept = session.ledger.budgets()
+    if kept:
+        others = [
+            i
+            for i in session.ledger.since(_earliest(kept, now))
+            if i.id != new.id
+            and (i.state != "open" or was is not None or new.id is None or (i.id or 0) < new.id)
+        ]
+        budgets.check(kept, others, new, now, session.worth, was=was)
+
+
+def standings(session: Session, now: float) -> list[BudgetStanding]:
+    """How each budget stands."""
+    kept = session.ledger.budgets()
+    intents = session.ledger.since(_earliest(kept, now)) if kept else []
+    return [budgets.stand(b, intents, now, session.worth) for b in kept]
+
+
+def _earliest(kept: list[Budget], now: float) -> float:
+    return min(budgets.period(b.per, now)[0] for b in kept)

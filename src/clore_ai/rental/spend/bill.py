@@ -1,0 +1,201 @@
+"""What rentals cost, as the service says: `spend`, the fees on top, and what the wallets lost.
+
+Pure: from the ledger's rows. `spend` is never worked out from rate and time; only where an order
+ran beyond the period that is asked for is it split, in proportion to the time.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from clore_ai.models.server import USD
+from clore_ai.rental.market.cost import CREATION_FEE_AFTER_S, FEE_SHARE, fees, owed_once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from clore_ai.models.records import Balance, Intent
+
+_TICK_S = 60.0
+"""Billing goes by ticks of about a minute (service.md, 4)."""
+_ROUNDING = 1e-8
+_RESOLUTION_S = 3.0
+"""An order's start is in whole seconds, and the service's time is known to about two."""
+
+
+@dataclass(frozen=True)
+class Bill:
+    """What one order cost between `begin` and `end`; amounts in its coin, None where unknown."""
+
+    intent: Intent
+    begin: float
+    end: float
+    """Of what was billed, as last seen; unix seconds."""
+    seconds: float
+    """For how long it was rented in this time; of a running order, until now."""
+    spend: float | None
+    fees: float | None
+    """The renter's fee, at the most it can be, and the creation fee if it was due by then."""
+    usd_per_coin: float | None
+
+    @property
+    def total(self) -> float | None:
+        """Fees in."""
+        return None if self.spend is None or self.fees is None else self.spend + self.fees
+
+    @property
+    def total_usd(self) -> float | None:
+        """Fees in; None where the coin's worth is unknown."""
+        if self.total is None or self.usd_per_coin is None:
+            return None
+        return self.total * self.usd_per_coin
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What several orders cost in one coin."""
+
+    key: str
+    coin: str
+    orders: int
+    seconds: float
+    spend: float
+    fees: float
+    usd: float | None
+    """Of those whose worth in USD is known; None where that is none."""
+    unknown: int
+    """Orders of which the service does not say what they spent."""
+    usd_unknown: int
+    """Orders whose cost in USD is not known."""
+
+    @property
+    def total(self) -> float:
+        """Fees in."""
+        return self.spend + self.fees
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """How much a wallet fell between two looks, and how much of it the orders explain."""
+
+    coin: str
+    since: float
+    until: float
+    fell: float
+    explained: float
+    tick: float
+    """What one tick of the orders of that time costs: less says nothing."""
+
+    @property
+    def unexplained(self) -> float | None:
+        """The difference; None where it is no more than a tick."""
+        difference = self.fell - self.explained
+        return difference if abs(difference) > self.tick + _ROUNDING else None
+
+
+def bill(intent: Intent, now: float, rates: Mapping[str, float]) -> Bill:
+    """What an intent cost so far. `rates`: USD a coin now, for want of the order's own."""
+    begin = intent.started_at or intent.posted_at or intent.opened_at
+    end = max(begin, intent.ended_at or intent.seen_at or begin)
+    ran_until = intent.ended_at or (now if intent.runs else begin)
+    rate = 1.0 if intent.currency == USD else intent.usd_per_coin or rates.get(intent.currency)
+    once = owed_once(intent.creation_fee, begin, end)
+    return Bill(
+        intent,
+        begin,
+        end,
+        max(0.0, ran_until - begin),
+        intent.spend,
+        None if intent.spend is None else fees(intent.type, intent.spend, once),
+        rate,
+    )
+
+
+def within(whole: Bill, begin: float, end: float) -> Bill | None:
+    """The part of a bill that falls between two moments; None where nothing does.
+
+    The creation fee falls on the moment at which it is due, 10 minutes after the start.
+    """
+    ran_until = whole.begin + whole.seconds
+    first, last = max(begin, whole.begin), min(end, max(ran_until, whole.end))
+    starts = begin <= whole.begin < end
+    owed = begin <= whole.begin + CREATION_FEE_AFTER_S < end
+    if last <= first and not starts and not owed:
+        return None
+    span = whole.end - whole.begin
+    share = max(0.0, min(end, whole.end) - first) / span if span > 0 else float(starts)
+    seconds = max(0.0, min(end, ran_until) - first)
+    if whole.spend is None:
+        return replace(whole, begin=first, end=last, seconds=seconds)
+    spend = whole.spend * share
+    once = owed_once(whole.intent.creation_fee, whole.begin, whole.end) if owed else 0.0
+    return replace(
+        whole,
+        begin=first,
+        end=last,
+        seconds=seconds,
+        spend=spend,
+        fees=fees(whole.intent.type, spend, once),
+    )
+
+
+def add_up(keyed: Iterable[tuple[str, Bill]]) -> list[Sum]:
+    """One sum a key and coin, the keys in the order in which they come."""
+    groups: dict[tuple[str, str], list[Bill]] = defaultdict(list)
+    for key, each in keyed:
+        groups[key, each.intent.currency].append(each)
+    places = {key: place for place, key in enumerate(dict.fromkeys(key for key, _ in groups))}
+    return [
+        _sum(key, coin, groups[key, coin])
+        for key, coin in sorted(groups, key=lambda pair: (places[pair[0]], pair[1]))
+    ]
+
+
+def _sum(key: str, coin: str, bills: Sequence[Bill]) -> Sum:
+    usd = [each.total_usd for each in bills]
+    known = [value for value in usd if value is not None]
+    return Sum(
+        key,
+        coin,
+        len({each.intent.id for each in bills}),
+        sum(each.seconds for each in bills),
+        sum(each.spend or 0.0 for each in bills),
+        sum(each.fees or 0.0 for each in bills),
+        sum(known) if known else None,
+        sum(each.spend is None for each in bills),
+        len(usd) - len(known),
+    )
+
+
+def wallets(balances: Sequence[Balance], bills: Sequence[Bill]) -> list[Wallet]:
+    """By coin: from the first to the last of `balances`; coins with one look are left out."""
+    found: list[Wallet] = []
+    for coin in dict.fromkeys(each.coin for each in balances):
+        looks = [each for each in balances if each.coin == coin]
+        first, last = looks[0], looks[-1]
+        if last.at <= first.at:
+            continue
+        since = first.at - _RESOLUTION_S
+        parts = [
+            part
+            for each in bills
+            if each.intent.currency == coin and (part := within(each, since, last.at))
+        ]
+        found.append(
+            Wallet(
+                coin,
+                first.at,
+                last.at,
+                first.balance - last.balance,
+                sum(part.total or 0.0 for part in parts),
+                sum(_tick(part) for part in parts),
+            )
+        )
+    return found
+
+
+def _tick(part: Bill) -> float:
+    share = FEE_SHARE["spot" if part.intent.type == "spot" else "on-demand"]
+    return (part.intent.price or 0.0) * (1 + share) * _TICK_S / 86_400

@@ -1,0 +1,1 @@
+"""Spot orders: bids, the autopilot, the change between spot and on demand."""

@@ -1,0 +1,233 @@
+"""What an order that is outbid for too long is replaced by; never by two.
+
+The new order has the purpose of the old one and ends when that would have. It is made under a
+`client_ref` of the old order, so that whoever is stopped in between and tries again gets the same
+one. The old order is cancelled only when the new one exists.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from clore_ai._api import endpoints
+from clore_ai._api.steps import Flow, clock, request
+from clore_ai._values.secrets import hide
+from clore_ai.exceptions import BudgetError, FieldError, InvalidInputError
+from clore_ai.rental.market import listing
+from clore_ai.rental.market.cost import spent
+from clore_ai.rental.orders import cancel, check, create
+from clore_ai.rental.spot import bidding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clore_ai.exceptions import CloreAPIError
+    from clore_ai.models import MarketplaceServer, Order, SpotMarket
+    from clore_ai.models.records import Intent
+    from clore_ai.rental.session import Session
+
+AFTER_S = 900.0
+_AUCTIONS = 5
+"""How many servers' auctions are looked at, a request each."""
+_TRIES = 2
+_LEAST_LEASE_S = 60.0
+_RELIABILITY = 0.05
+
+To = Literal["on-demand", "server"]
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """Where to go when an order has not run for `after_s` seconds.
+
+    `to`: ``"on-demand"`` on the same server, or another ``"server"``: a spot order on one with the
+    same GPUs, at the lowest bid that runs within the limit. The rest is as in `create_order`; the
+    service does not tell it of the old order.
+
+    Raises:
+        InvalidInputError: what would be refused then is refused now.
+    """
+
+    to: To
+    after_s: float = AFTER_S
+    max_usd_per_hour: float | None = None
+    """The most that on demand may cost; None for the list price of the moment."""
+    image: str | None = None
+    """None for that of the old order."""
+    ssh_password: str | None = field(default=None, repr=False)
+    ssh_key: str | None = field(default=None, repr=False)
+    ports: Mapping[str, str] | None = None
+    env: Mapping[str, str] | None = field(default=None, repr=False)
+    jupyter_token: str | None = field(default=None, repr=False)
+    command: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.to not in ("on-demand", "server"):
+            raise InvalidInputError(f'to must be "on-demand" or "server", not {self.to!r}.', 2)
+        for name in ("after_s", "max_usd_per_hour"):
+            value: float | None = getattr(self, name)
+            if value is not None and not 0 <= value < math.inf:
+                raise InvalidInputError(f"{name} must be a number from 0 on, not {value!r}.", 2)
+        self.body(1, "on-demand", "bitcoin", "image", 1.0)
+
+    def body(
+        self, server_id: int, kind: str, coin: str, image: str, price: float
+    ) -> dict[str, Any]:
+        """The body of ``POST create_order``; the price is the bid, or that of the list."""
+        return check.order_body(
+            server_id=server_id,
+            image=self.image or image,
+            type=kind,
+            currency=coin,
+            ssh_password=hide(self.ssh_password),
+            ssh_key=hide(self.ssh_key),
+            ports=self.ports,
+            env=hide(self.env),
+            jupyter_token=hide(self.jupyter_token),
+            command=hide(self.command),
+            spot_price=price if kind == "spot" else None,
+            required_price=None if kind == "spot" else price,
+        )
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The new order, or why there is none."""
+
+    order: Order | None
+    why: str
+
+
+def rent(session: Session, order: Order, fallback: Fallback, limit: float) -> Flow[Moved]:
+    """Rent instead of `order`, once. `limit`: the most to bid, coin per **day**.
+
+    Raises:
+        OrderUncertain: an order may exist; `order` goes on. The next call finds it.
+        CloreAPIError: the service can't be asked.
+    """
+    with ExitStack() as locks:
+        new = yield from create.earlier(session, _ref(order), locks)
+    if new is not None and not new.active:
+        return Moved(None, f"It was rented instead before, as order {new.id}, which has ended.")
+    if new is None:
+        find = _same_server if fallback.to == "on-demand" else _other_server
+        wishes, why = yield from find(session, order, fallback, limit)
+        for body, rate in wishes[:_TRIES]:
+            now = (yield from clock()).wall
+            terms = _terms(session.ledger.by_order(order.id), order, rate, now)
+            if terms is None:
+                return Moved(None, "Its lease is over, or what it may cost is spent.")
+            try:
+                new = yield from create.create(session, body, terms)
+                break
+            except (FieldError, BudgetError) as exc:
+                why = f"Not rented: {exc}"
+        if new is None:
+            return Moved(None, why)
+    return Moved(new, f"order {new.id} on server {new.server_id}, {new.type}")
+
+
+def leave(session: Session, order: Order) -> Flow[CloreAPIError | None]:
+    """Cancel the old order, the new one being there; why it may go on, None where it ended."""
+    todo = [cancel.Cancelling(order.id)]
+    yield from cancel.until_gone(session, todo)
+    (old,) = todo
+    return None if old.gone else old.error
+
+
+def _ref(order: Order) -> str:
+    """The name of what is rented instead; ids of a service that was reset come again."""
+    return f"instead of order {order.id} of {int(order.ct or 0)}"
+
+
+def _terms(
+    intent: Intent | None, order: Order, rate: float | None, now: float
+) -> create.RentalTerms | None:
+    """What is left of the old order's; None where nothing is."""
+    ref = _ref(order)
+    if intent is None:
+        return create.RentalTerms(ref, usd_per_coin=rate, untold=True)
+    lease_s = None if intent.ends_at is None else intent.ends_at - now
+    cost = intent.max_cost_usd
+    worth = rate or intent.usd_per_coin
+    if cost is not None and worth is not None:
+        cost -= (spent(order, now) or 0.0) * worth
+    if (lease_s is not None and lease_s < _LEAST_LEASE_S) or (cost is not None and cost <= 0):
+        return None
+    return create.RentalTerms(
+        ref, intent.purpose, lease_s, cost, rate, enforced=intent.enforced, untold=True
+    )
+
+
+_Wishes = list[tuple[dict[str, Any], "float | None"]]
+
+
+def _same_server(
+    session: Session, order: Order, fallback: Fallback, _limit: float
+) -> Flow[tuple[_Wishes, str]]:
+    """The old order's server, on demand, in the coin of the old order."""
+    coin, server = order.currency or "", (yield from _listed(session, order))
+    price = None if server is None else server.price_per_day(coin)
+    if server is None or price is None:
+        return [], f"Server {order.server_id} is not to be had on demand in {coin} now."
+    rate = server.usd_per_coin(coin)
+    most = fallback.max_usd_per_hour
+    if most is not None and (rate is None or price * rate / 24 > most):
+        asks = "an unknown price" if rate is None else f"${price * rate / 24:.4f}/h"
+        return [], f"Server {server.id} asks {asks} on demand, more than ${most:.4f}/h."
+    if server.rented:
+        return [], f"Server {server.id} is rented on demand by somebody else."
+    body = fallback.body(server.id, "on-demand", coin, order.image or "", price)
+    return [(body, rate)], ""
+
+
+def _listed(session: Session, order: Order) -> Flow[MarketplaceServer | None]:
+    wanted = listing.Filter(available_only=False, id=order.server_id)
+    found = (yield from listing.marketplace(session, wanted)).servers
+    return found[0] if found else None
+
+
+def _other_server(
+    session: Session, order: Order, fallback: Fallback, limit: float
+) -> Flow[tuple[_Wishes, str]]:
+    """Servers like the old one, the lowest bid that runs first."""
+    coin = order.currency or ""
+    every = (yield from listing.marketplace(session, listing.Filter(available_only=False))).servers
+    old = next((s for s in every if s.id == order.server_id), None)
+    names, count = (old.gpu_model, old.gpu_count) if old else (order.gpu_model, order.gpu_count)
+    trusted = ((old.reliability if old else order.reliability) or 0.0) - _RELIABILITY
+
+    def asks(server: MarketplaceServer) -> float:
+        return server.price_per_day(coin, "spot") or math.inf
+
+    like = [
+        s
+        for s in every
+        if s.id != order.server_id
+        and s.gpu_model == names
+        and s.gpu_count == count
+        and not s.rented
+        and not (s.gigaspot or s.mine)
+        and asks(s) <= limit
+        and (s.reliability or 0.0) >= trusted
+    ]
+    found: list[tuple[float, MarketplaceServer]] = []
+    for server in sorted(like, key=asks)[:_AUCTIONS]:
+        market: SpotMarket = yield from request(
+            endpoints.spot_marketplace(server.id), session.rules
+        )
+        bid = bidding.entry(market, coin, limit)
+        if bid is not None:
+            found.append((bid, server))
+    if not found:
+        return [], f"No other server with {names} can be had within the limit ({len(like)} asked)."
+    return [
+        (
+            fallback.body(server.id, "spot", coin, order.image or "", bid),
+            server.usd_per_coin(coin),
+        )
+        for bid, server in sorted(found, key=lambda pair: (pair[0], pair[1].id))
+    ], ""

@@ -1,0 +1,215 @@
+"""A spot order that is steered: how it is wished, what happens to it, what came of it. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable, Literal
+
+from clore_ai.exceptions import InvalidInputError
+from clore_ai.rental.market.cost import FEE_SHARE
+from clore_ai.rental.spot.bidding import Autobid
+
+if TYPE_CHECKING:
+    from clore_ai.models import Order
+    from clore_ai.rental.limits.expiry import Limit
+    from clore_ai.rental.spot.fallback import Fallback
+
+EVERY_S = 20.0
+_LEAST_EVERY_S = 0.05
+
+Kind = Literal[
+    "begins", "runs", "outbid", "beaten", "waits", "offline", "refused",
+    "raised", "lowered", "trouble", "rented", "near", "ends",
+]  # fmt: skip
+Reason = Literal["ended", "deadline", "stopped", "once", "fallback", "limit"]
+
+
+@dataclass(frozen=True)
+class SpotEvent:
+    """Something that happened to an order that is steered.
+
+    `event`: ``begins``; how it stands: ``runs``, ``outbid``, ``beaten`` (the limit is), ``waits``
+    (no bid helps), ``offline``, ``refused`` (its coin); what was done: ``raised``, ``lowered``,
+    ``rented`` (the fallback, `new_order_id`); ``near`` the end of its lease, or of what it may
+    cost; ``trouble``; ``ends``.
+    """
+
+    event: Kind
+    order_id: int
+    at: float
+    """Unix seconds by the service's clock."""
+    bid: float | None
+    """Coin per **day**."""
+    usd_per_hour: float | None
+    """The bid in USD per **hour**; None where the coin's worth is unknown."""
+    message: str
+    new_order_id: int | None = None
+
+
+@dataclass(frozen=True)
+class SpotReport:
+    """What came of it. Amounts are in `currency`, of the time since the first look.
+
+    `ended`: ``ended`` (the order did), ``deadline``, ``stopped``, ``once``, ``fallback``; or
+    ``limit``: its lease was over, or it had cost all that it may, and it was cancelled.
+    """
+
+    order_id: int
+    server_id: int
+    currency: str
+    ended: Reason
+    bid: float | None
+    """Coin per **day**, as last seen."""
+    usd_per_coin: float | None
+    seen_s: float
+    held_s: float
+    """For how long it ran of that, as far as the looks show."""
+    outbids: int
+    raised: int
+    lowered: int
+    spend: float | None
+    """By the service, without fees; None where it does not say."""
+    fees: float | None
+    on_demand: float | None
+    """What the minutes that were billed would have cost on demand, fees in; None where it has no
+    such price."""
+    order: Order | None = field(repr=False, default=None)
+    new_order: Order | None = field(repr=False, default=None)
+    """The fallback's."""
+    moved_from: SpotReport | None = field(repr=False, default=None)
+    """The order before, where a fallback's order was steered on."""
+
+    @property
+    def held_share(self) -> float | None:
+        """Of the time since the first look; None where there was one look only."""
+        return self.held_s / self.seen_s if self.seen_s else None
+
+    @property
+    def saved(self) -> float | None:
+        """Against on demand, fees in, in the coin; None where that is not known."""
+        if self.spend is None or self.fees is None or self.on_demand is None:
+            return None
+        return self.on_demand - self.spend - self.fees
+
+    @property
+    def saved_usd(self) -> float | None:
+        """In USD."""
+        if self.saved is None or self.usd_per_coin is None:
+            return None
+        return self.saved * self.usd_per_coin
+
+
+@dataclass(frozen=True)
+class SpotSettings:
+    """How an order is to be steered; one of the two limits is given.
+
+    Raises:
+        InvalidInputError: a number is out of range.
+    """
+
+    max_usd_per_hour: float | None = None
+    max_per_day: float | None = None
+    """In the order's coin."""
+    every_s: float = EVERY_S
+    for_s: float | None = None
+    headroom: float = 0.0
+    fallback: Fallback | None = None
+    once: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.max_usd_per_hour is None) == (self.max_per_day is None):
+            raise InvalidInputError("Give max_usd_per_hour or max_per_day, one of them.", 2)
+        for name in ("max_usd_per_hour", "max_per_day", "for_s"):
+            value: float | None = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise InvalidInputError(f"{name} must be a number above 0, not {value!r}.", 2)
+        if not _LEAST_EVERY_S <= self.every_s < math.inf:
+            raise InvalidInputError(
+                f"every_s is the seconds from look to look, not {self.every_s!r}.", 2
+            )
+        if not 0 <= self.headroom <= 1:
+            raise InvalidInputError(
+                f"headroom is a share from 0 to 1 (0.05 is 5 %), not {self.headroom!r}.", 2
+            )
+
+
+@dataclass
+class SpotRun:
+    """One order that is steered; may be read at any time, also after the flow was stopped."""
+
+    order_id: int
+    wishes: SpotSettings
+    tell: Callable[[SpotEvent], object] = lambda _event: None
+    stop: Callable[[], bool] = lambda: False
+    auto: Autobid = field(default_factory=Autobid)
+    order: Order | None = None
+    asked: float | None = None
+    """A bid that was sent and whose answer is not known."""
+    rate: float | None = None
+    """USD for one coin."""
+    limit: float = 0.0
+    """Coin per **day**."""
+    on_demand: float | None = None
+    """The list price of the server on demand, coin per **day**, as last seen."""
+    listed_at: float | None = None
+    ordered_at: float = 0.0
+    over: bool = False
+    last: str = ""
+    """What was said last, so that it is said once."""
+    tried_at: float | None = None
+    """When the fallback was last tried."""
+    new_order: Order | None = None
+    moved_from: SpotReport | None = None
+    keeps: bool = True
+    """Does it keep the order's limits? Not where its caller does."""
+    limit_reached: Limit | None = None
+
+    @property
+    def coin(self) -> str:
+        """What the order is paid in."""
+        return (self.order and self.order.currency) or ""
+
+    def usd_per_hour(self, per_day: float | None) -> float | None:
+        """Of coin per day."""
+        return None if per_day is None or self.rate is None else per_day * self.rate / 24
+
+    def say(self, event: Kind, at: float, message: str, new_order_id: int | None = None) -> None:
+        """Tell an event; how the order stands, and what is wrong, only where that is new."""
+        if event not in ("raised", "lowered", "rented"):
+            if f"{event} {message}" == self.last:
+                return
+            self.last = f"{event} {message}"
+        bid = self.auto.bid
+        self.tell(
+            SpotEvent(event, self.order_id, at, bid, self.usd_per_hour(bid), message, new_order_id)
+        )
+
+    def report(self, ended: Reason) -> SpotReport:
+        """As it stands now."""
+        auto, order = self.auto, self.order
+        spend = None
+        if order is not None and order.spend is not None:
+            spend = max(0.0, order.spend - (auto.spend_before or 0.0))
+        on_demand = self.on_demand and (
+            auto.on_demand if spend is None else auto.on_demand_for(spend, self.on_demand)
+        )
+        return SpotReport(
+            self.order_id,
+            (order and order.server_id) or 0,
+            self.coin,
+            ended,
+            auto.bid,
+            self.rate,
+            auto.seen_s,
+            auto.held_s,
+            auto.outbids,
+            auto.raised,
+            auto.lowered,
+            spend,
+            None if spend is None else spend * FEE_SHARE["spot"],
+            None if on_demand is None else on_demand * (1 + FEE_SHARE["on-demand"]),
+            order,
+            self.new_order,
+            self.moved_from,
+        )

@@ -1,0 +1,49 @@
+"""Change a spot bid; what the service is known to refuse is not sent (service.md, 1 and 5)."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from clore_ai._api import endpoints
+from clore_ai._api.steps import Flow, clock, request
+from clore_ai._values.kinds import as_number
+from clore_ai.exceptions import CloreAPIError, ConfigError, FieldError
+
+if TYPE_CHECKING:
+    from clore_ai.rental.session import Session
+
+TOO_SOON = "can_lower_every_600_seconds"
+
+
+def set_price(session: Session, order_id: int, price: float) -> Flow[dict[str, Any]]:
+    """The service's answer. A bid that was lowered within 600 s is not lowered again.
+
+    Raises:
+        FieldError: refused by the service; or, where it is known that it would, here.
+    """
+    bids = session.bids
+    wait_s = math.ceil(bids.wait_s(order_id, price, (yield from clock()).mono))
+    if wait_s:
+        raise FieldError(
+            f"set_spot_price: {TOO_SOON} - the bid of order {order_id} can be lowered again in "
+            f"{wait_s} s; raising is free. Nothing was sent.",
+            6,
+            {"code": 6, "error": TOO_SOON, "time_to_lowering": wait_s},
+        )
+    try:
+        answer = yield from request(endpoints.set_spot_price(order_id, price), session.rules)
+    except CloreAPIError as exc:
+        left_s = as_number((exc.response or {}).get("time_to_lowering"))
+        now = (yield from clock()).mono
+        with suppress(ConfigError):  # the service's word counts, noted or not
+            if exc.error == TOO_SOON and left_s is not None:
+                bids.refused(order_id, price, left_s, now)
+            elif exc.maybe_acted:
+                bids.unknown(order_id)
+        raise
+    now = (yield from clock()).mono
+    with suppress(ConfigError):
+        bids.accepted(order_id, price, now)
+    return answer

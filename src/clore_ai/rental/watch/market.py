@@ -1,0 +1,280 @@
+"""Watch the marketplace: what fits and was not there before, for any number of watches at once.
+
+A `Watch` is a state: what fits now goes in, what is new comes out; it asks nobody. `step` is one
+look for all watches of a client, and one request for all processes that share its state folder:
+who is due first asks, the others read what it got (`session.market`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Union
+
+from clore_ai._api.steps import Flow, Sleep, clock
+from clore_ai.exceptions import (
+    AuthError,
+    CloreAPIError,
+    ConfigError,
+    DBError,
+    RateLimitError,
+    RentFailed,
+    ResponseError,
+    TransportError,
+)
+from clore_ai.rental.market import listing
+from clore_ai.rental.rent import ranking
+from clore_ai.rental.rent.find import among as choose_among
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from clore_ai._state.market import Market
+    from clore_ai.models import MarketplaceServer
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.rent.wish import Wish
+    from clore_ai.rental.session import Session
+
+EVERY_S = 60.0
+"""001 asks for polls a minute or more apart."""
+CHEAPER_BY = 0.01
+"""An offer that was told is told again where its price fell by this share: rates move by less."""
+_OTHERS_ASK_S = 20.0
+"""How long it is waited for others at the most; see `MarketFile.take` for one that is stopped."""
+_PAUSE_S = 0.1
+_INF = float("inf")
+_PASSES = (DBError, RateLimitError, ResponseError, TransportError)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Offers of one watch that are new, came back, or fell in price; the cheapest first."""
+
+    watch: str
+    servers: tuple[MarketplaceServer, ...]
+    at: float
+    """Unix seconds by the service's clock; so everywhere below."""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Offers that were told and fit no more: rented by somebody, dearer, or off the market."""
+
+    watch: str
+    ids: tuple[int, ...]
+    at: float
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A look failed; the next may not. The same trouble is told once."""
+
+    message: str
+    at: float
+
+
+MarketEvent = Union[Found, Gone, Trouble]
+
+
+@dataclass
+class Watch:
+    """One wish, and the offers that were told of it."""
+
+    wanted: listing.Filter
+    name: str = ""
+    told: dict[int, float] = field(default_factory=dict[int, float])
+    """By server: the lowest price at which it was told, USD per hour; infinite where unknown."""
+    wish: Wish | None = None
+    """What shall be rented: then only what can be is an offer."""
+    fits: list[MarketplaceServer] = field(default_factory=list["MarketplaceServer"])
+    """As last seen."""
+
+    def price_usd(self, server: MarketplaceServer) -> float | None:
+        """What it is watched for, USD per **hour**: its price; for who bids, its lowest bid."""
+        spot = self.wish is not None and self.wish.type == "spot"
+        return server.spot_price_usd if spot else server.price_usd
+
+    def feed(
+        self, servers: Iterable[MarketplaceServer], at: float, known: listing.Known | None = None
+    ) -> list[MarketEvent]:
+        """All that fit now; the events that come of it. `known`: of what the servers are of."""
+        price_usd = self.price_usd if known is None or self.wish else known.price_usd
+
+        def price(server: MarketplaceServer) -> float:
+            usd = price_usd(server)
+            return _INF if usd is None else usd
+
+        self.fits = list(servers)
+        fits = {server.id: server for server in self.fits}
+        gone = tuple(sorted(set(self.told) - set(fits)))
+        for server_id in gone:
+            del self.told[server_id]
+        new = sorted(
+            (s for s in fits.values() if self._is_new(s, price(s))), key=lambda s: (price(s), s.id)
+        )
+        self.told.update({server.id: price(server) for server in new})
+        events: list[MarketEvent] = []
+        if gone:
+            events.append(Gone(self.name, gone, at))
+        if new:
+            events.append(Found(self.name, tuple(new), at))
+        return events
+
+    def _is_new(self, server: MarketplaceServer, price: float) -> bool:
+        told = self.told.get(server.id)
+        return told is None or price < told * (1 - CHEAPER_BY)
+
+
+@dataclass
+class MarketWatch:
+    """Some watches and their common rhythm."""
+
+    watches: Sequence[Watch]
+    every_s: float = EVERY_S
+    for_s: float = _INF
+    """Seconds from the first look on."""
+    due: float | None = None
+    """When to look next, on the clock that never jumps; None: now."""
+    until: float | None = None
+    looks: int = 0
+    """How many have succeeded."""
+    failure: CloreAPIError | None = None
+    """Of the last look, if it failed."""
+
+    @classmethod
+    def of(cls, wanted: listing.Filter, every_s: float, for_s: float | None) -> MarketWatch:
+        """One watch; `for_s`: None for ever.
+
+        Raises:
+            ValueError: a time is not above 0.
+        """
+        if every_s <= 0 or (for_s is not None and for_s <= 0):
+            raise ValueError("every and timeout must be above 0")
+        return cls([Watch(wanted)], every_s, for_s or _INF)
+
+
+def step(session: Session, state: MarketWatch) -> Flow[list[MarketEvent] | None]:
+    """Wait until the next look is due, and look; None when the time is over.
+
+    What passes (the network, the service, its limits) is told as `Trouble`, and looked again.
+
+    Raises:
+        AuthError: the key is refused.
+        ConfigError: the base URL can't be used.
+    """
+    now = yield from clock()
+    if state.until is None:
+        state.until = now.mono + state.for_s
+    due = now.mono if state.due is None else state.due
+    if due > now.mono:
+        yield Sleep(max(0.0, min(due, state.until) - now.mono))
+    if state.due is not None and due >= state.until:
+        return None
+    try:
+        market = yield from shared(session, state.every_s)
+        events: list[MarketEvent] = []
+        if market.records:  # none at all is a fault of the service, not a market without servers
+            for watch in state.watches:
+                found = yield from _fitting(session, market, watch)
+                at = (yield from clock()).wall
+                events += watch.feed(found, at, _known(market))
+    except (AuthError, ConfigError):
+        raise
+    except CloreAPIError as exc:
+        return (yield from _failed(state, exc))
+    state.due, state.failure = market.mono + state.every_s, None
+    state.looks += 1
+    return events
+
+
+def _known(market: Market) -> listing.Known:
+    """Whoever looks at the same answer, in this process, makes each model once."""
+    known: listing.Known = market.worked_out.setdefault("pick", listing.Known())
+    return known
+
+
+def _fitting(session: Session, market: Market, watch: Watch) -> Flow[list[MarketplaceServer]]:
+    known = _known(market)
+    if watch.wish is None:
+        return (yield from listing.select(session, market.records, watch.wanted, known)).servers
+    fitting = known.fitting(market.records, watch.wanted)
+    servers = yield from listing.priced(session, market.records, fitting, known)
+    return [offer.server for offer in ranking.offers(servers, watch.wish, None)]
+
+
+def choose(session: Session, watch: Watch) -> Flow[list[Offer]]:
+    """What fits of one watch, as it was last seen and can be paid; for `rent.rent`.
+
+    Raises:
+        CloreAPIError: the wallets can't be read.
+    """
+    if watch.wish is None:
+        raise ValueError(f"{watch.name or 'the watch'} has nothing to rent")
+    return (yield from choose_among(session, watch.fits, watch.wish))
+
+
+def newest_intent(session: Session) -> int:
+    """For `came_to_nothing`, before it is tried."""
+    return max((intent.id or 0 for intent in session.ledger.intents()), default=0)
+
+
+def came_to_nothing(session: Session, exc: CloreAPIError, newest: int) -> bool:
+    """Did an attempt to rent fail so that another may be made: nothing runs, and it may pass?
+
+    `newest`: of the intents before it.
+    """
+    if isinstance(exc, RentFailed):
+        return True
+    if not isinstance(exc, _PASSES):
+        return False
+    later = (i for i in session.ledger.intents() if (i.id or 0) > newest)
+    return all(intent.state == "refused" for intent in later)
+
+
+def _failed(state: MarketWatch, failure: CloreAPIError) -> Flow[list[MarketEvent]]:
+    now = yield from clock()
+    state.due = now.mono + state.every_s
+    known, state.failure = state.failure, failure
+    return [] if str(known) == str(failure) else [Trouble(str(failure), now.wall)]
+
+
+def shared(session: Session, most_s: float) -> Flow[Market]:
+    """The marketplace, not as old as `most_s`: as somebody else has just read it, or read now.
+
+    Raises:
+        CloreAPIError: it can't be read.
+    """
+    start = (yield from clock()).mono
+    while True:
+        now = yield from clock()
+        kept = session.market.newest(now, most_s)
+        if kept is not None:
+            return kept
+        try:
+            give_back = session.market.take(now)
+        except (ConfigError, OSError) as exc:
+            session.note_trouble(_alone(exc))
+            return (yield from _ask(session))
+        if give_back is not None:
+            try:
+                kept = session.market.newest((yield from clock()), most_s)
+                return kept or (yield from _ask(session))
+            finally:
+                give_back()
+        if now.mono - start > _OTHERS_ASK_S:
+            return (yield from _ask(session))
+        yield Sleep(_PAUSE_S)
+
+
+def _ask(session: Session) -> Flow[Market]:
+    records = yield from listing.everything(session)
+    now = yield from clock()
+    try:
+        return session.market.put(records, now)
+    except OSError as exc:
+        session.note_trouble(_alone(exc))
+        return session.market.alone(records, now)
+
+
+def _alone(exc: Exception) -> str:
+    said = (exc.strerror if isinstance(exc, OSError) else None) or exc
+    return f"The marketplace is not shared with your other watches: {said}"

@@ -1,0 +1,159 @@
+"""Orders as they are, from look to look: `clore monitor` and `client.monitor` in one flow.
+
+A step waits for the next look at the orders, or for what their GPUs say meanwhile, and gives an
+`OrdersView`. Trouble of the network or the service is told once, and passes. How GPUs are read is
+the caller's (`Readings`): here nothing is opened.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Callable, Protocol
+
+from clore_ai._api.steps import Flow, Sleep, clock
+from clore_ai.exceptions import AuthError, CloreAPIError, NotFoundError
+from clore_ai.rental.watch.orders import Monitor, OrderEvent, WatchedOrder, poll
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_ai._api.steps import Instant
+    from clore_ai._ssh.target import Target
+    from clore_ai.models.records import GpuReading
+    from clore_ai.rental.session import Session
+
+EVERY_S = 30.0
+READ_EVERY_S = 5.0
+"""How often GPUs are read."""
+_WALLETS_EVERY_S = 300.0
+_TICK_S = 0.5
+_INF = float("inf")
+
+
+class Readings(Protocol):
+    """Reads the GPUs of orders all the time, and keeps what it read until it is asked."""
+
+    def only(self, order_ids: Sequence[int]) -> None:
+        """End the connections to all others."""
+
+    def follow(self, order_id: int, targets: Sequence[Target]) -> None:
+        """Keep a connection to this order, at any of its `targets`; none: end it."""
+
+    def reports(self, within_s: float) -> list[GpuReading]:
+        """What came since the last call."""
+        ...
+
+
+@dataclass(frozen=True)
+class OrdersView:
+    """The orders at a moment, and what happened since the view before."""
+
+    orders: tuple[WatchedOrder, ...]
+    """The user's active orders, or those of them that were named."""
+    events: tuple[OrderEvent, ...]
+    at: float
+    """Unix seconds by the service's clock."""
+    looked: bool
+    """Was the service asked? Else only the GPUs were."""
+
+
+@dataclass
+class OrdersWatch:
+    """What is watched, and in which rhythm."""
+
+    monitor: Monitor = field(default_factory=Monitor)
+    every_s: float = EVERY_S
+    for_s: float = _INF
+    readings: Readings | None = None
+    tell: Callable[[str], object] = lambda _sentence: None
+    """Is told what is odd about the way into an order."""
+    due: float | None = None
+    """When to look next, on the clock that never jumps; None: now."""
+    until: float | None = None
+    wallets_due: float | None = None
+    looks: int = 0
+    """How many have succeeded."""
+    failure: CloreAPIError | None = None
+    """Of the last look, if it failed."""
+
+    @property
+    def over(self) -> bool:
+        """Have all orders ended that were named?"""
+        return bool(self.looks and self.monitor.ids and not self.monitor.seen)
+
+
+def step(session: Session, state: OrdersWatch, most_s: float = _INF) -> Flow[OrdersView | None]:
+    """Wait until something happens, or for `most_s`; None when the time is over.
+
+    Raises:
+        NotFoundError: of the orders that were named one is not there, or has ended.
+        AuthError: the key is refused.
+    """
+    start = now = yield from clock()
+    if state.until is None:
+        state.until = now.mono + state.for_s
+    events: list[OrderEvent] = []
+    while True:
+        due = now.mono if state.due is None else state.due
+        if now.mono >= state.until:
+            return None
+        looked = now.mono >= due
+        events += _read(state)
+        if looked:
+            events += yield from _look(session, state, now)
+        if looked or events or now.mono - start.mono >= most_s:
+            break
+        ends = min(due, state.until, start.mono + most_s)
+        yield Sleep(max(0.0, min(_TICK_S, ends - now.mono)))
+        now = yield from clock()
+    orders = tuple(replace(seen) for seen in state.monitor.seen.values())
+    return OrdersView(orders, tuple(events), now.wall, looked and state.failure is None)
+
+
+def _look(session: Session, state: OrdersWatch, now: Instant) -> Flow[list[OrderEvent]]:
+    wallets = state.wallets_due is None or now.mono >= state.wallets_due
+    state.due = now.mono + state.every_s
+    try:
+        events = yield from poll(session, state.monitor, wallets=wallets)
+    except AuthError:
+        raise
+    except CloreAPIError as exc:
+        known, state.failure = state.failure, exc
+        return [] if str(known) == str(exc) else [OrderEvent("trouble", None, f"{exc} Going on.")]
+    state.failure = None
+    state.looks += 1
+    if wallets:
+        state.wallets_due = now.mono + _WALLETS_EVERY_S
+    if state.looks == 1:
+        _known(state.monitor)
+    _follow(session, state)
+    return events
+
+
+def _known(monitor: Monitor) -> None:
+    missing = sorted((monitor.ids or frozenset()) - set(monitor.seen))
+    if missing:
+        raise NotFoundError(
+            f"No order {', '.join(map(str, missing))} of yours runs. See: clore orders"
+        )
+
+
+def _follow(session: Session, state: OrdersWatch) -> None:
+    if state.readings is None:
+        return
+    state.readings.only(list(state.monitor.seen))
+    for order_id, seen in state.monitor.seen.items():
+        order = seen.order
+        hosts = order.ssh_hosts if order.ssh_port is not None else []
+        targets = [session.access.target(order, host, tell=state.tell) for host in hosts]
+        state.readings.follow(order_id, targets)
+
+
+def _read(state: OrdersWatch) -> list[OrderEvent]:
+    events: list[OrderEvent] = []
+    for report in state.readings.reports(0.0) if state.readings else ():
+        if report.gpus:
+            events += state.monitor.feed_gpus(report.order_id, report.gpus, report.mono)
+        else:
+            events += state.monitor.feed_ssh(report.order_id, report.mono, up=False, why=report.why)
+    return events

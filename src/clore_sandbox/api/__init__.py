@@ -1,0 +1,1 @@
+"""The calls of the service: what they take, and the form of their answers."""

@@ -1,0 +1,1 @@
+"""Servers to rent: a sample fleet, a captured body, exchange rates."""

@@ -1,0 +1,197 @@
+"""One client's connection: what it may send, and how long it may take over it.
+
+Promises: what is not HTTP gets the envelope, never a page or plain text, and not before the answers
+to the requests that came ahead of it. A head is bounded. A client that stops half-way through a
+request, or does not read its answer, is given up, so that no number of them keeps others waiting.
+What a client does wrong is answered and not logged: the log is for faults of our own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import logging
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from clore_sandbox.api.answers import BAD_INPUT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["LONGEST_HEAD", "PATIENCE_S", "TRANSPORT", "Connection", "look_after"]
+
+#: Where an app finds its connection, among the scope's extensions.
+TRANSPORT = "clore_sandbox.transport"
+
+#: Of a request's first line and headers, in bytes; Node's own servers take 16 KiB.
+LONGEST_HEAD = 65_536
+#: Until a request must be whole, and until some of a waiting answer must have been read.
+PATIENCE_S = 10.0
+#: What a long body earns more time by.
+_SLOWEST_BYTES_PER_S = 50_000
+_LOOK_EVERY_S = 1.0
+
+log = logging.getLogger("clore_sandbox.http.connection")
+log.setLevel(logging.ERROR)  # uvicorn warns of each client that does not speak HTTP
+
+
+class Connection(HttpToolsProtocol):
+    """Uvicorn's, which knows no time limit for a request and no bound of its head."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
+        super().connection_made(transport)
+        self.logger = log
+        self._refusal: int | None = None
+        self._refused_s: float | None = None
+        self._has_ended = False
+        #: Whose answer is under way; `cycle` is the newest request's, which may be in the pipeline.
+        self._running: RequestResponseCycle | None = None
+        self._unsent, self._moved_s = 0, self.loop.time()
+        self._await_request()
+
+    def _await_request(self) -> None:
+        #: When the request that is awaited began; None between requests, which uvicorn limits.
+        self._since_s: float | None = self.loop.time()
+        self._received = 0
+        self._begun, self._in_head = False, True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._running is not None:  # uvicorn tells the newest alone
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    # -- what comes ----------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if self._refusal is not None:
+            return
+        if self._since_s is None:
+            self._await_request()
+        self._received += len(data)
+        super().data_received(data)
+        if self._since_s is not None and self._in_head and self._received > LONGEST_HEAD:
+            self._refuse(431)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        # ASGI lets servers add keys of their own below `extensions`.
+        self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
+        self._await_request()
+        self._begun = True
+
+    def on_headers_complete(self) -> None:
+        head = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if head > LONGEST_HEAD:
+            self._refuse(431)
+            raise _HeadTooLongError
+        super().on_headers_complete()
+        self._in_head = False
+        if not self.pipeline:
+            self._running = self.cycle
+        if self.parser.should_upgrade():  # pyright: ignore[reportOptionalMemberAccess] - not in a callback of it
+            # What follows is not HTTP any more: this is the connection's last answer.
+            self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._since_s, self._in_head = None, True
+
+    def eof_received(self) -> bool | None:  # type: ignore[override] # asyncio's own; uvicorn's is None
+        # Requests that are whole are answered: the client may have closed its own side only.
+        self._has_ended = self._answering()
+        return self._has_ended
+
+    def _answering(self) -> bool:
+        """Whether a request that is whole has not been answered yet."""
+        return self._running is not None and (self._in_head or self._running is not self.cycle)
+
+    # -- what is refused -----------------------------------------------------------------------
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's; its words are not ours
+        self._refuse(400)
+
+    def _refuse(self, status: int) -> None:
+        """Answer with this and close, once what came before is answered."""
+        if self._refusal is not None or self.transport.is_closing():
+            return
+        self._refusal, self._since_s = status, None
+        if self._answering():
+            if not self._in_head:
+                self.pipeline.popleft()  # its body is what is refused
+        else:
+            self._say_refusal()
+
+    def on_response_complete(self) -> None:
+        self._running = self.pipeline[-1][0] if self.pipeline else None
+        last = self._running is None
+        super().on_response_complete()
+        if last and self._refusal is not None:
+            self._say_refusal()
+        elif last and self._has_ended:
+            self.transport.close()
+
+    def _say_refusal(self) -> None:
+        if self.transport.is_closing() or self._refusal is None:
+            return
+        begun = False
+        if not self._in_head:
+            # Whoever waits for the rest of it need not; nothing more is to be written.
+            self.cycle.disconnected, self.cycle.waiting_for_100_continue = True, False
+            self.cycle.message_event.set()
+            begun = self.cycle.response_started
+        if not begun:
+            body = BAD_INPUT.to_bytes()
+            reason = http.HTTPStatus(self._refusal).phrase
+            self.transport.write(
+                f"HTTP/1.1 {self._refusal} {reason}\r\ncontent-type: application/json\r\n"
+                f"connection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+        # Closed at once, a client that is still sending would see a reset and no answer.
+        self.transport.write_eof()
+        self._refused_s = self.loop.time()
+
+    def shutdown(self) -> None:
+        if self._in_head or self.pipeline:
+            super().shutdown()
+        else:
+            self.transport.close()  # the rest of its request would not be read
+
+    # -- how long it may take ------------------------------------------------------------------
+
+    def look(self, now_s: float) -> None:
+        """Give the client up if it has kept us waiting for too long."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent == 0 or unsent != self._unsent:
+            self._unsent, self._moved_s = unsent, now_s
+        elif now_s - self._moved_s > PATIENCE_S:
+            self.transport.abort()
+            return
+        if self._refused_s is not None and now_s - self._refused_s > _LOOK_EVERY_S:
+            self.transport.close()
+        if self._since_s is None:
+            return
+        if self.flow.read_paused:
+            self._since_s = now_s  # it is we who keep the client waiting
+        elif now_s - self._since_s > PATIENCE_S + self._received / _SLOWEST_BYTES_PER_S:
+            if self._begun:
+                self._refuse(408)
+            else:
+                self.transport.close()
+
+
+class _HeadTooLongError(ValueError):
+    """Makes the parser stop; the client has its answer."""
+
+
+async def look_after(connections: Iterable[object]) -> None:
+    """Look at all of them, again and again."""
+    while True:
+        await asyncio.sleep(_LOOK_EVERY_S)
+        now_s = asyncio.get_running_loop().time()
+        for connection in list(connections):
+            if isinstance(connection, Connection):
+                connection.look(now_s)

@@ -1,0 +1,1 @@
+"""What keeps a rented room apart: a process, bubblewrap, or a container."""

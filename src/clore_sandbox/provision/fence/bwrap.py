@@ -1,0 +1,267 @@
+"""Rooms in namespaces of their own, by bubblewrap.
+
+Promises: an order has its own pid, net, mount, uts, ipc, cgroup and user namespaces. It sees the
+machine's programs read-only, its home folder, and no process, file or port of anybody else; its
+network is a loopback that leads to the public ports of this marketplace's orders and nowhere else.
+Its root is no user of the machine's: run by root, each order is a user id of its own that owns
+nothing; run by a user, that user. It has no capability but to bind low ports, can make no user
+namespace, and can gain nothing by executing a file.
+
+Why not simply root with its capabilities dropped: such a room could still write what root owns,
+`/proc/sys/kernel/core_pattern` among it, which bubblewrap 0.8 leaves writable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clore_sandbox.provision import nvidia_smi
+from clore_sandbox.provision.child import Child
+from clore_sandbox.provision.fence.fenced import Fenced, packet_pair
+from clore_sandbox.provision.fence.interior import CannotIsolate, Shell
+from clore_sandbox.provision.fence.kit import AT, TOOLS, Kit, make_kit
+from clore_sandbox.provision.fence.process import run_detached, surroundings, write_profile
+from clore_sandbox.provision.sweep import MARKER, end_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from clore_sandbox.provision import RoomPlan
+    from clore_sandbox.provision.fence.interior import Interior
+
+__all__ = ["BwrapBuilder"]
+
+_HOME = "/root"
+_PATH = f"{TOOLS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Above what systemd hands out to containers; an order's id is added.
+_FIRST_USER = 1_900_000_000
+_USERS = 100_000_000
+_COME_UP_S = 10.0
+
+_NAMESPACES = (
+    *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
+    *("--unshare-cgroup-try", "--uid", "0", "--gid", "0", "--die-with-parent", "--as-pid-1"),
+)
+#: The last two are for `_ENTER` alone.
+_CAPABILITIES = (
+    *("--cap-drop", "ALL", "--cap-add", "CAP_NET_BIND_SERVICE"),
+    *("--cap-add", "CAP_SYS_RESOURCE", "--cap-add", "CAP_SETPCAP"),
+)
+#: bubblewrap's own --disable-userns puts the network out of reach of CAP_NET_BIND_SERVICE.
+_ENTER = (
+    "echo 0 > /proc/sys/user/max_user_namespaces || exit;"
+    ' exec setpriv --inh-caps=-all --bounding-set=-all,+net_bind_service -- "$@"'
+)
+#: What programs look for in /etc. Not the whole: it may hold secrets that the caller can read.
+_ETC = (
+    *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone"),
+    *("ssl", "pki", "ca-certificates", "crypto-policies", "mime.types", "protocols", "services"),
+    *("profile", "profile.d", "bash.bashrc", "bashrc", "inputrc", "terminfo", "os-release"),
+    *("debian_version", "fonts", "magic", "manpath.config", "python3", "perl", "R"),
+)
+_ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+
+class BwrapBuilder:
+    """`folder` is where rooms lie; `state` names this marketplace."""
+
+    def __init__(self, folder: Path, *, state: str) -> None:
+        self._folder = folder
+        self._state = state
+        self._kit: Kit | None = None
+
+    async def open(self, left: Mapping[int, Path]) -> None:
+        """Find bubblewrap, see that it may do its work here, and put the kit together."""
+        self._bwrap = _required("bwrap", "bubblewrap")
+        _required("setpriv", "util-linux")
+        if left:
+            # They have ended with their marketplace; this is for one that somehow has not.
+            marks = {self._marker(order): folder for order, folder in left.items()}
+            await asyncio.to_thread(end_processes, marks)
+        if os.geteuid() == 0:
+            # Rooms are other users, who must get as far as their own folders.
+            self._folder.chmod(0o711)
+        await asyncio.to_thread(self._try)
+        self._kit = await asyncio.to_thread(make_kit, self._folder / "kit")
+
+    def _try(self) -> None:
+        argv = [self._bwrap, *_NAMESPACES, *_CAPABILITIES, *_system(), "--", "/bin/sh", "-c"]
+        user = _user(0)
+        tried = subprocess.run(  # noqa: S603 - our own words
+            [*argv, _ENTER, "sh", "true"],
+            capture_output=True,
+            text=True,
+            check=False,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else (),
+        )
+        if tried.returncode != 0:
+            raise CannotIsolate(
+                "the bwrap provisioner needs user namespaces, which this machine refuses"
+                f" ({tried.stderr.strip()}); see sysctl user.max_user_namespaces,"
+                " kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
+            )
+
+    def _marker(self, order: int) -> str:
+        return f"{self._state}:{order}"
+
+    async def prepare(self, plan: RoomPlan) -> None:
+        """Nothing takes long."""
+
+    async def build(self, plan: RoomPlan, folder: Path) -> Interior:
+        """Start the room's first process, and learn from it that it runs."""
+        kit = self._kit
+        assert kit is not None  # noqa: S101 - made when this opened
+        await asyncio.to_thread(_furnish, plan, folder, kit)
+        ours, theirs = packet_pair()
+        info, told = os.pipe()
+        with contextlib.ExitStack() as stack:
+            for descriptor in (info, told):
+                stack.callback(os.close, descriptor)
+            log = stack.enter_context((folder / "room.log").open("w+b"))
+            with theirs:
+                argv = [self._bwrap, *_NAMESPACES, *_CAPABILITIES, *_system(), *_own(folder, kit)]
+                argv += ["--hostname", f"clore-{plan.order}", "--info-fd", str(told), "--"]
+                argv += ["/bin/sh", "-c", _ENTER, "sh", *kit.first(str(theirs.fileno()))]
+                child = Child(
+                    argv,
+                    env={"PATH": _PATH, MARKER: self._marker(plan.order), **kit.env},
+                    cwd="/",
+                    stderr=log.fileno(),
+                    pass_fds=(told, theirs.fileno()),
+                    user=_user(plan.order),
+                )
+            process = _Namespace(child)
+            room = Fenced(ours, process.end)
+            try:
+                found = await room.found(_COME_UP_S)
+                process.first = _first_process(os.read(info, 4096))
+            except BaseException as exc:
+                await room.end()
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip()
+                if isinstance(exc, OSError) and said:
+                    raise OSError(exc.errno, said) from exc
+                raise
+        shell = "/bin/bash" if "/bin/bash" in found.programs else "/bin/sh"
+        env = surroundings(plan, home=_HOME, shell=shell, path=_PATH)
+        env[MARKER] = self._marker(plan.order)
+        room.shell = Shell(env, _HOME, kit.files(found.programs))
+        return room
+
+    async def run_command(self, interior: Interior, plan: RoomPlan, log: int) -> None:
+        """The order's start-up command."""
+        if plan.command:
+            await run_detached(interior, interior.shell.argv(plan.command), log)
+
+    async def close(self) -> None:
+        """Remove the kit, and the folder where nothing else is in it."""
+        if self._kit is not None:
+            await asyncio.to_thread(shutil.rmtree, self._kit.folder, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+
+
+class _Namespace:
+    """bubblewrap, which waits outside, and the room's first process, which it started."""
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self.first: int | None = None
+
+    async def end(self) -> None:
+        """Kill the first process: the system then kills every other and says when it is done.
+
+        The other way round, and by killing bubblewrap, processes are still ending when this
+        returns.
+        """
+        if self.first is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.first, signal.SIGKILL)
+        elif not self._child.exited.done():
+            self._child.signal_group("KILL")
+        await self._child.exited
+        if self.first is not None:
+            os.close(self.first)
+            self.first = None
+
+
+def _first_process(info: bytes) -> int:
+    """A handle of the process that bubblewrap names, which cannot come to mean another."""
+    return os.pidfd_open(json.loads(info)["child-pid"])
+
+
+def _user(order: int) -> int | None:
+    """Whom an order's processes run as; None is who runs the marketplace."""
+    return None if os.geteuid() else _FIRST_USER + order % _USERS
+
+
+def _required(program: str, package: str) -> str:
+    path = shutil.which(program)
+    if path is None:
+        raise CannotIsolate(
+            f"the bwrap provisioner needs {program}: install {package}"
+            f" (Debian and Ubuntu: apt-get install {package})"
+        )
+    return path
+
+
+def _system() -> list[str]:
+    """The machine's programs, read-only, and empty folders for the rest."""
+    words = ["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--dir", "/etc"]
+    for name in _ROOTS:
+        path = Path("/", name)
+        if path.is_symlink():
+            words += ["--symlink", str(path.readlink()), str(path)]
+        elif path.is_dir():
+            words += ["--ro-bind", str(path), str(path)]
+    for name in _ETC:
+        words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    for empty in ("/tmp", "/var/tmp", "/run"):  # noqa: S108 - the room's own
+        words += ["--perms", "1777", "--tmpfs", empty]
+    return [*words, "--chdir", "/"]
+
+
+def _own(folder: Path, kit: Kit) -> list[str]:
+    """What only this order has."""
+    words = ["--bind", str(folder / "home"), _HOME, "--ro-bind", str(kit.folder), AT]
+    words += ["--ro-bind", str(folder / "bin"), TOOLS]
+    for file in (folder / "etc").iterdir():
+        words += ["--ro-bind", str(file), f"/etc/{file.name}"]
+    return words
+
+
+def _furnish(plan: RoomPlan, folder: Path, kit: Kit) -> None:
+    home, tools, etc = folder / "home", folder / "bin", folder / "etc"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o711)
+    for each in (home, tools, etc):
+        each.mkdir(exist_ok=True)
+    nvidia_smi.install(tools, plan.gpus, python=kit.python, env=kit.env, seen_at=TOOLS)
+    write_profile(home, plan, _PATH)
+    for name, text in _files(plan.order).items():
+        (etc / name).write_text(text, encoding="utf-8")
+    user = _user(plan.order)
+    if user is not None:
+        for each in (home, home / ".profile"):
+            os.chown(each, user, user)
+    home.chmod(0o700)
+
+
+def _files(order: int) -> dict[str, str]:
+    return {
+        "passwd": "root:x:0:0:root:/root:/bin/bash\n"
+        "nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+        "group": "root:x:0:\nnogroup:x:65534:\n",
+        "hosts": f"127.0.0.1 localhost clore-{order}\n::1 localhost\n",
+        "hostname": f"clore-{order}\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    }

@@ -1,0 +1,305 @@
+"""A room whose inside is reached through its first process (`_room_program.py`) alone.
+
+Promises: what comes out of the room is data, never an order. Descriptors that a room sends are
+taken where one was asked for and closed where not; a connection from inside leads to public ports
+of this marketplace's orders and nowhere else. When the first process ends, whatever waits for the
+room ends too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clore_sandbox.provision.fence.interior import Terminal
+from clore_sandbox.provision.ssh.proxy import join
+from clore_sandbox.provision.ssh.sockets import dial, listen
+from clore_sandbox.values.kinds import as_int, as_list, as_object, as_text
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from clore_sandbox.provision.fence.interior import Shell, Size
+    from clore_sandbox.values.kinds import JsonObject
+
+__all__ = ["Fenced", "Found", "packet_pair"]
+
+_PACKET = 65_536
+_QUEUE = 1 << 20
+_DESCRIPTORS = 4
+_LAST_CODE = 255
+_LOOPBACK = "127.0.0.1"
+
+
+def packet_pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a connection to a room's first process."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the first process found in its room."""
+
+    programs: Sequence[str]
+    home: str
+
+
+class _Process:
+    """A process inside, known by its id there."""
+
+    def __init__(self, room: Fenced, pid: int) -> None:
+        self._room = room
+        self._pid = pid
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def signal_group(self, name: str) -> None:
+        """Send a signal, named as SSH names it, to the process and its group."""
+        number = getattr(signal, f"SIG{name}", None)
+        if number is not None and not self.exited.done():
+            with contextlib.suppress(OSError):
+                self._room.tell({"do": "signal", "pid": self._pid, "signal": int(number)})
+
+
+@dataclass(frozen=True)
+class _Answer:
+    message: JsonObject
+    descriptors: list[int]
+    #: Made as the answer is read: its exit may be in the next packet.
+    started: _Process | None = None
+
+
+class Fenced:
+    """An `Interior` behind a packet socket; `end` is what ends its first process."""
+
+    shell: Shell  # set by the builder once it knows what the room has
+
+    def __init__(self, control: socket.socket, end: Callable[[], Awaitable[None]]) -> None:
+        control.setblocking(False)
+        # A command line and its environment must fit into one packet.
+        control.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _QUEUE)
+        self._control = control
+        self._end = end
+        self._loop = asyncio.get_running_loop()
+        self._found: asyncio.Future[Found] = self._loop.create_future()
+        self._asked: dict[int, asyncio.Future[_Answer]] = {}
+        self._number = 0
+        self._running: dict[int, _Process] = {}
+        self._met: frozenset[int] = frozenset()
+        self._guests: set[asyncio.Task[None]] = set()
+        self._loop.add_reader(control.fileno(), self._read)
+
+    async def found(self, timeout_s: float) -> Found:
+        """What is in the room, once its first process runs.
+
+        Raises:
+            OSError: It has ended, or did not come up in time.
+        """
+        try:
+            return await asyncio.wait_for(self._found, timeout_s)
+        except asyncio.TimeoutError as exc:
+            raise OSError(errno.ETIMEDOUT, "the room did not come up") from exc
+
+    # -- the Interior ------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdio: tuple[int, int, int],
+        *,
+        folder: str | None = None,
+    ) -> _Process:
+        """Start a process on these descriptors."""
+        answer = await self._ask(_start(argv, env, folder or self.shell.home, None), stdio)
+        _close(answer.descriptors)
+        return _started(answer)
+
+    async def start_on_terminal(
+        self, argv: Sequence[str], env: Mapping[str, str], size: Size
+    ) -> Terminal:
+        """Start a process in the home folder on a terminal of the room."""
+        answer = await self._ask(_start(argv, env, self.shell.home, size))
+        master = _only(answer.descriptors)
+        os.set_blocking(master, False)
+        return Terminal(master, _started(answer))
+
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """Connect from inside. Names are looked up outside; `localhost` is the room's."""
+        return await dial(self._socket, host, port)
+
+    async def listen(self, host: str, port: int) -> list[socket.socket]:
+        """Bind inside the room."""
+        return await listen(self._socket, host, port)
+
+    def meet(self, public_ports: frozenset[int]) -> None:
+        """Have the room's loopback lead to these ports outside."""
+        opened, closed = public_ports - self._met, self._met - public_ports
+        self._met = public_ports
+        if opened or closed:
+            with contextlib.suppress(OSError):
+                self.tell(
+                    {"do": "meet", "host": _LOOPBACK, "open": list(opened), "close": list(closed)}
+                )
+
+    async def end(self) -> None:
+        """End the first process, and with it every other."""
+        await self._end()
+        self._lost()
+        for guest in list(self._guests):
+            guest.cancel()
+
+    # -- packets -----------------------------------------------------------------------------------
+
+    def tell(self, message: Mapping[str, object]) -> None:
+        """A command that nobody waits for; OSError where it cannot be sent now."""
+        self._send({**message, "id": 0})
+
+    def _send(self, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
+        data = json.dumps(message).encode()
+        socket.send_fds(self._control, [data], list(descriptors))
+
+    async def _ask(self, request: Mapping[str, object], descriptors: Sequence[int] = ()) -> _Answer:
+        self._number += 1
+        number = self._number
+        future: asyncio.Future[_Answer] = self._loop.create_future()
+        self._asked[number] = future
+        try:
+            self._send({**request, "id": number}, descriptors)
+            answer = await future
+        except BaseException:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                _close(future.result().descriptors)
+            raise
+        finally:
+            self._asked.pop(number, None)
+        code = as_int(answer.message.get("errno"))
+        if code is not None:
+            _close(answer.descriptors)
+            raise OSError(code, os.strerror(code))
+        return answer
+
+    async def _socket(self, family: int) -> socket.socket:
+        answer = await self._ask({"do": "socket", "family": int(family)})
+        descriptor = _only(answer.descriptors)
+        try:
+            sock = socket.socket(fileno=descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        sock.setblocking(False)
+        return sock
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data, descriptors, flags, _ = socket.recv_fds(self._control, _PACKET, _DESCRIPTORS)
+            except BlockingIOError:
+                return
+            except OSError:
+                data, descriptors, flags = b"", [], 0
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
+            if not data or flags & socket.MSG_TRUNC:
+                _close(descriptors)
+                self._lost()
+                return
+            try:
+                message = as_object(json.loads(data)) or {}
+            except (ValueError, RecursionError):
+                message = {}
+            if not self._heard(message, descriptors):
+                _close(descriptors)
+
+    def _heard(self, message: JsonObject, descriptors: list[int]) -> bool:
+        """Whether the descriptors have found an owner."""
+        number, pid = as_int(message.get("id")), as_int(message.get("pid"))
+        if number is not None:
+            process = None
+            if pid is not None:
+                process = self._running[pid] = _Process(self, pid)
+            future = self._asked.get(number)
+            if future is None or future.done():
+                return False
+            future.set_result(_Answer(message, descriptors, process))
+            return True
+        if pid is not None:
+            process = self._running.pop(pid, None)
+            code = as_int(message.get("code"))
+            if process is not None and not process.exited.done():
+                if code is None or not -signal.SIGSYS <= code <= _LAST_CODE:
+                    code = -signal.SIGKILL
+                process.exited.set_result(code)
+        elif "guest" in message and len(descriptors) == 1:
+            return self._welcome(as_int(message["guest"]), descriptors[0])
+        elif "has" in message and not self._found.done():
+            programs = [as_text(path) or "" for path in as_list(message["has"]) or []]
+            self._found.set_result(Found(programs, as_text(message.get("home")) or "/"))
+        return False
+
+    def _welcome(self, port: int | None, descriptor: int) -> bool:
+        """Lead somebody inside to a public port of this marketplace, and to no other."""
+        if port is None or port not in self._met:
+            return False
+        try:
+            inside = socket.socket(fileno=descriptor)
+        except OSError:
+            return False
+        inside.setblocking(False)
+        task = self._loop.create_task(self._lead_out(inside, port))
+        self._guests.add(task)
+        task.add_done_callback(self._guests.discard)
+        return True
+
+    async def _lead_out(self, inside: socket.socket, port: int) -> None:
+        with contextlib.closing(inside), contextlib.suppress(OSError):
+            outside = await asyncio.open_connection(_LOOPBACK, port)
+            await join(await asyncio.open_connection(sock=inside), outside)
+
+    def _lost(self) -> None:
+        """The first process has ended: nothing more will come."""
+        if self._control.fileno() < 0:
+            return
+        self._loop.remove_reader(self._control.fileno())
+        self._control.close()
+        gone = OSError(errno.EPIPE, "the room has ended")
+        if not self._found.done():
+            self._found.set_exception(gone)
+            self._found.exception()  # nobody need be waiting for it
+        for future in self._asked.values():
+            if not future.done():
+                future.set_exception(gone)
+        for process in self._running.values():
+            if not process.exited.done():
+                process.exited.set_result(-signal.SIGKILL)
+        self._running.clear()
+
+
+def _start(
+    argv: Sequence[str], env: Mapping[str, str], folder: str, size: Size | None
+) -> dict[str, object]:
+    return {"do": "start", "argv": list(argv), "env": dict(env), "cwd": folder, "size": size}
+
+
+def _started(answer: _Answer) -> _Process:
+    if answer.started is None:
+        raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
+    return answer.started
+
+
+def _only(descriptors: list[int]) -> int:
+    if len(descriptors) != 1:
+        _close(descriptors)
+        raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
+    return descriptors[0]
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

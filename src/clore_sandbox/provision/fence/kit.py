@@ -1,0 +1,169 @@
+"""What a fenced room is given of this machine: what its first process and its tools run on.
+
+A folder with this Python's interpreter, the few modules of it that are used, their libraries and
+the loader, and OpenSSH's sftp-server where there is one. It is mounted read-only at `AT`, so that
+it works in a room that has no Python, another C library, or nothing but a shell. Nothing of the
+marketplace's own files or environment is in it.
+"""
+
+from __future__ import annotations
+
+import compileall
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clore_sandbox.provision.fence.interior import CannotIsolate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["AT", "RUN", "TOOLS", "Kit", "make_kit", "sftp_server"]
+
+#: Where a room sees the kit, and in it the order's own tools and its way to the marketplace.
+AT = "/opt/clore-sandbox"
+TOOLS = f"{AT}/bin"
+RUN = f"{AT}/run"
+
+_FIRST = "_room_program.py"
+_PROGRAMS = (_FIRST, "_nvidia_smi_program.py")
+_SFTP_SERVERS = (
+    "/usr/lib/openssh/sftp-server",
+    "/usr/lib/ssh/sftp-server",
+    "/usr/libexec/openssh/sftp-server",
+    "/usr/libexec/sftp-server",
+)
+_NO_SFTP = (
+    "echo 'There is no sftp-server here: install openssh-sftp-server, or copy with scp -O' >&2;"
+    " exit 127"
+)
+_PROBE = """
+import encodings.idna, json, os, runpy, sys
+for program in sys.argv[1:]:
+    runpy.run_path(program)
+try:
+    import ctypes
+except ImportError:
+    pass
+with open("/proc/self/maps") as maps:
+    mapped = sorted({line.split(None, 5)[5].strip() for line in maps if "/" in line})
+modules = [getattr(m, "__file__", None) for m in list(sys.modules.values())]
+print(json.dumps({
+    "mapped": mapped,
+    "modules": sorted({file for file in modules if file and os.path.exists(file)}),
+    "stdlib": os.path.dirname(os.path.abspath(json.__path__[0])),
+    "subfolder": f"{sys.platlibdir}/python{sys.version_info[0]}.{sys.version_info[1]}",
+    "executable": os.path.realpath(sys.executable),
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A kit in a folder of this machine."""
+
+    folder: Path
+    loader: Sequence[str]
+    has_sftp: bool
+
+    @property
+    def python(self) -> list[str]:
+        """The interpreter, as a room starts it; it needs `env`."""
+        return [*self.loader, f"{AT}/python3", "-X", "utf8", "-S", "-s"]
+
+    @property
+    def env(self) -> Mapping[str, str]:
+        """What the interpreter needs in its environment."""
+        return {"PYTHONHOME": f"{AT}/python"}
+
+    def first(self, where: str) -> list[str]:
+        """The room's first process, which finds the marketplace at `where`."""
+        return [*self.python, f"{AT}/{_FIRST}", where]
+
+    def files(self, programs: Sequence[str]) -> list[str]:
+        """The SFTP server for a room that has these programs."""
+        for path in _SFTP_SERVERS:
+            if path in programs:
+                return [path]
+        if self.has_sftp:
+            return [*self.loader, f"{AT}/sftp-server"]
+        return ["/bin/sh", "-c", _NO_SFTP]
+
+
+def make_kit(folder: Path) -> Kit:
+    """Fill a folder, anew.
+
+    Raises:
+        CannotIsolate: This Python cannot say what it consists of.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    libraries = folder / "lib"
+    libraries.mkdir(parents=True)
+    for mounted_over in ("bin", "run"):
+        (folder / mounted_over).mkdir()
+    programs = [str(Path(__file__).with_name(name)) for name in _PROGRAMS]
+    try:
+        probe = subprocess.run(  # noqa: S603 - our own interpreter and text
+            [sys.executable, "-S", "-E", "-s", "-c", _PROBE, *programs],
+            capture_output=True,
+            check=True,
+        )
+        parts = json.loads(probe.stdout)
+    except (OSError, subprocess.CalledProcessError, ValueError) as exc:
+        message = "fenced rooms need Linux with /proc: this Python could not look at itself"
+        raise CannotIsolate(message) from exc
+    stdlib, ours = Path(parts["stdlib"]), folder / "python" / parts["subfolder"]
+    _copy_modules(stdlib, [Path(file) for file in parts["modules"]], ours)
+    shared = [Path(file) for file in parts["mapped"] if _is_library(Path(file), stdlib)]
+    shutil.copy2(parts["executable"], folder / "python3")
+    shutil.copy2(Path(__file__).with_name(_FIRST), folder / _FIRST)
+    loader = next((file for file in shared if file.name.startswith("ld-")), None)
+    server = sftp_server()
+    if loader is not None:
+        # By the names that they are asked for: mapped is libz.so.1.2.13, asked for is libz.so.1.
+        extensions = [Path(file) for file in parts["mapped"] if ".so" in Path(file).name]
+        for program in (Path(parts["executable"]), *extensions):
+            shared += _needed(loader, program)
+    if server is not None and loader is not None:
+        shutil.copy2(server, folder / "sftp-server")
+        shared += _needed(loader, server)
+    for file in shared:
+        if not (libraries / file.name).exists():
+            shutil.copy2(file, libraries / file.name)
+    for entry in (folder, *folder.rglob("*")):
+        # Its reader may be another user than the one who runs the marketplace.
+        entry.chmod(0o755 if entry.is_dir() or entry.stat().st_mode & 0o100 else 0o644)
+    words = [] if loader is None else [f"{AT}/lib/{loader.name}", "--library-path", f"{AT}/lib"]
+    return Kit(folder, words, has_sftp=(folder / "sftp-server").exists())
+
+
+def sftp_server() -> Path | None:
+    """This machine's own, if it has one."""
+    return next((Path(path) for path in _SFTP_SERVERS if Path(path).exists()), None)
+
+
+def _copy_modules(stdlib: Path, modules: Iterable[Path], ours: Path) -> None:
+    files = {*modules, *(stdlib / "encodings").glob("*.py")}
+    for file in files:
+        if stdlib in file.parents:
+            to = ours / file.relative_to(stdlib)
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(file, to)
+    # Nobody can write bytecode there later.
+    compileall.compile_dir(str(ours), quiet=2)
+
+
+def _is_library(file: Path, stdlib: Path) -> bool:
+    return ".so" in file.name and stdlib not in file.parents and file.exists()
+
+
+def _needed(loader: Path, program: Path) -> list[Path]:
+    listed = subprocess.run(  # noqa: S603 - the machine's own loader
+        [loader, "--list", program], capture_output=True, text=True, check=False
+    ).stdout
+    words = [line.split("=>")[-1].split()[0] for line in listed.splitlines() if "/" in line]
+    return [Path(word) for word in words if word.startswith("/") and Path(word).exists()]

@@ -1,0 +1,1 @@
+"""A room's SSH endpoint: its door, sessions, tunnels and files."""

@@ -1,0 +1,1 @@
+"""Money, coins and kinds of values. Pure."""

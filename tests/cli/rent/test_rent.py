@@ -1,0 +1,328 @@
+"""`clore rent` and `clore hosts`: found, shown, asked, verified; bad input in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+from tests.cli.driver import Renter, Terminal, interrupt, processes_with
+from waiting import until
+
+from clore_sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RENT = ("rent", "--gpu", "RTX 4090")
+SOON = ("--boot-timeout", "2")
+"""For what never comes."""
+
+
+@pytest.fixture(scope="module")
+def market() -> Iterator[Sandbox]:
+    """Its own: what `rent` takes is not for other tests to name."""
+    with Sandbox(limits=False, visibility_lag_s=0.05, boot_s=0.1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def take() -> Callable[[], int]:
+    """No test here names a server."""
+    return lambda: 0
+
+
+@pytest.fixture
+def user(renter: Renter) -> Iterator[Renter]:
+    """A renter whose orders end with the test."""
+    yield renter
+    renter("cancel", "--all", "--yes")
+
+
+def active(user: Renter) -> list[int]:
+    return [row["id"] for row in user("orders", "--json").data]
+
+
+def test_the_id_is_all_that_goes_to_stdout(user: Renter) -> None:
+    """The plan has both units, fees and the end; then SSH works, and no later command wonders."""
+    done = user(*RENT, "--yes", "--purpose", "a test")
+    assert active(user) == [int(done.out)]
+    for said in ("/h = $", "/day", "with fee", "creation fee", "ends ", "balance", "else "):
+        assert said in done.err
+    assert f"Rented: order {done.out.strip()}" in done.err
+    assert "driver 550.54.15, CUDA " in done.err
+    again = user("ssh", done.out.strip(), "--", "nvidia-smi -L")
+    assert "RTX 4090" in again.out
+    assert "Found order" not in again.err
+    (row,) = user("ledger", "--json").data["orders"]
+    assert (row["purpose"], row["state"]) == ("a test", "running")
+
+
+def test_json(user: Renter) -> None:
+    order = user(*RENT, "--yes", "--json", "--verify", "ssh").data
+    assert order["status"] == "running"
+    assert order["active"]
+    assert order["price_usd_per_hour"] > 0
+
+
+def test_where_nobody_can_be_asked_it_takes_yes(user: Renter) -> None:
+    done = user(*RENT, fails=2)
+    assert "add --yes" in done.err
+    assert user.requests("create_order") == []
+
+
+def test_a_dry_run_rents_nothing(user: Renter) -> None:
+    done = user(*RENT, "--dry-run", "--top", "4")
+    assert done.out == ""
+    assert len([line for line in done.err.splitlines() if "RTX 4090\t" in line]) == 4
+    rows = user(*RENT, "--dry-run", "--top", "4", "--json").data
+    costs = [row["total_usd_per_hour"] for row in rows]
+    assert len(costs) == 4
+    assert costs[0] == min(costs)
+    assert user.requests("create_order") == []
+
+
+def test_no_match_names_the_option_and_what_would_match(user: Renter) -> None:
+    done = user(*RENT, "--min-ram", "5000", "--yes", fails=6)
+    assert "--min-ram: 0)" in done.err
+    assert "Without --min-ram: " in done.err
+    assert "/h" in done.err
+    error = user(*RENT, "--min-ram", "5000", "--yes", "--json", fails=6).error
+    assert error["code"] == "nothing_matched"
+    assert error["lack"]["without"][0]["names"] == ["min_ram_gb"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--spot",), "--spot needs --max-bid, the most to bid in USD: 0.4/h"),
+        (("--spot",), "or --spot-price: your bid in the coin per DAY"),
+        (("--max-bid", "0.4/h"), "--max-bid goes with --spot"),
+        (("--on-demand", "--max-bid", "0.4/h"), "--max-bid goes with --spot"),
+        (("--spot", "--max-bid", "1", "--spot-price", "1"), "give one of them"),
+        (("--spot", "--max-bid", "0"), "'0' is not above 0"),
+        (("--spot", "--max-bid", "-1"), "write 0.4/h or 9.6/day"),
+        (("--spot", "--max-bid", "3/week"), "write 0.4/h or 9.6/day"),
+        (("--spot", "--max-bid", "0.0001 BTC/day"), "A bid in a coin is --spot-price"),
+        (("--detach",), "--detach goes with --spot --max-bid"),
+        (("--spot-price", "1"), "--spot-price goes with --spot"),
+        (("--spot", "--spot-price", "1"), "name it with --currency"),
+        (("--country", "Sweden"), "two letters"),
+        (("--cuda", "new"), "12.4"),
+        (("--min-reliability", "98"), "write 0.98 or 98%"),
+        (("--max-price", "cheap"), "0.5/h"),
+        (("--gpus", "0"), "--gpus"),
+        (("--port", "80:http"), "port 22"),
+        (("--lease", "6 weeks"), "6h"),
+        (("--lease", "6h", "--max-hours", "2"), "leave out one"),
+        (("--verify", "none", "--verify-cmd", "true"), "verify"),
+        (("--image", " "), "image is empty"),
+        (("--ssh-key-file", "/nowhere/key"), "No public key"),
+    ],
+)
+def test_bad_input_is_one_sentence(user: Renter, words: tuple[str, ...], says: str) -> None:
+    done = user(*RENT, "--yes", *words, fails=2)
+    assert says in done.err
+    assert done.err.count("Error:") == 1
+    assert user.requests("create_order") == []
+
+
+def spot(words: tuple[str, ...]) -> tuple[str, ...]:
+    return (*RENT, "--spot", *words, "--verify", "ssh", "--yes")
+
+
+def test_by_spot_it_is_rented_and_its_bid_held_until_ctrl_c(user: Renter) -> None:
+    """The order goes on at its last bid; one JSON line an event, exit 130."""
+    process = user.start(*spot(("--max-bid", "2/h", "--json")))
+    assert process.stdout is not None
+    first = json.loads(process.stdout.readline())
+    assert (first["event"], first["order"]["type"]) == ("order", "spot")
+    order, (sent,) = first["order_id"], user.requests("create_order")
+    assert sent.body is not None
+    assert "required_price" not in sent.body
+    assert first["order"]["price"] == sent.body["spotprice"]
+    assert json.loads(process.stdout.readline())["event"] == "begins"
+    assert json.loads(process.stdout.readline())["event"] == "runs"
+    interrupt(process)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    user.check(out + err)
+    assert json.loads(out.splitlines()[-1])["event"] == "report"
+    assert f"Order {order} goes on; while it runs it is billed at $" in err
+    assert f"clore cancel {order}" in err
+    assert active(user) == [order]
+
+
+def test_by_spot_and_detached_it_says_what_holds_the_bid(user: Renter) -> None:
+    """The plan names the limit; the id is all that goes to stdout."""
+    done = user(*spot(("--max-bid", "48/day", "--detach")))
+    assert active(user) == [int(done.out)]
+    assert "at most   $2.0000/h = $48.00/day without fee" in done.err
+    assert "at a bid of $" in done.err
+    assert f"hold it with: clore spot auto {done.out.strip()} --max 2/h" in done.err
+    rows = user(*spot(("--max-bid", "2/h", "--dry-run", "--json"))).data
+    assert 0 < rows[0]["price_usd_per_hour"] <= 2
+
+
+def test_by_spot_below_what_anybody_asks_it_says_the_lowest(user: Renter) -> None:
+    done = user(
+        *spot(
+            (
+                "--max-bid",
+                "0.000001/h",
+            )
+        ),
+        fails=6,
+    )
+    assert "--max-bid: 0)" in done.err
+    assert "Without --max-bid: " in done.err
+    assert "from $" in done.err
+    assert user.requests("create_order") == []
+
+
+def test_what_does_not_work_is_told_noted_and_the_next_is_rented(user: Renter) -> None:
+    user.fault("create_order", "refuses_key")
+    done = user(*RENT, "--yes", *SOON)
+    bad, good = user.orders()
+    assert int(done.out) == good
+    assert f"Order {bad} on server" in done.err
+    assert "is no good: SSH refuses the key (attempt 1 of 3)." in done.err
+    assert f"Cancelled: order {bad}." in done.err
+    assert active(user) == [good]
+    seen = user("hosts", "--json").data["seen"]
+    assert [(r["boots"], r["failures"]) for r in seen] == [(0, 1), (1, 0)]
+    assert "SSH refuses the key" in user("hosts").out
+    rows = user("ledger", "--json").data["orders"]
+    assert [row["reason"] for row in rows if row["order_id"] == bad] == ["SSH refuses the key"]
+
+
+def test_when_none_is_good_each_is_named(user: Renter) -> None:
+    user.fault("create_order", "fewer_gpus", times=2)
+    error = user(*RENT, "--yes", "--attempts", "2", "--json", fails=1).error
+    assert error["code"] == "none_good"
+    assert [a["what"] for a in error["attempts"]] == ["failed", "failed"]
+    assert active(user) == []
+
+
+def test_the_same_ref_is_the_same_order(user: Renter) -> None:
+    first = user(*RENT, "--yes", "--ref", "a")
+    again = user(*RENT, "--ref", "a")  # nothing is spent: no --yes
+    assert first.out == again.out
+    assert "The same as before" in again.err
+    assert len(user.orders()) == 1
+
+
+def test_a_budget_is_held(user: Renter) -> None:
+    user("budget", "set", "0.01/day")
+    assert "budget" in user(*RENT, "--yes", fails=7).err
+    assert "--max-cost: 0)" in user(*RENT, "--yes", "--max-cost", "0.00001", fails=6).err
+    assert user.requests("create_order") == []
+
+
+def test_without_ssh_nothing_is_rented(user: Renter, tmp_path: Path) -> None:
+    """To verify takes ssh; without a key of ours it takes ssh-keygen, too."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "ssh-keygen").symlink_to(str(shutil.which("ssh-keygen")))
+    done = user(*RENT, "--yes", fails=2, PATH=os.fspath(programs))
+    assert "no ssh here" in done.err
+    assert "openssh-client" in done.err
+    assert user.requests("create_order") == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_cancels_what_is_being_rented(user: Renter, number: int) -> None:
+    """A terminal that is closed, or a service manager, leaves no machine behind without a word."""
+    length = f"60.{os.getpid()}{number:d}"
+    process = user.start(*RENT, "--yes", "--verify-cmd", f"sleep {length}")
+    until(lambda: processes_with(f"sleep\0{length}"), "the verification", 30)
+    (order,) = user.orders()
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert f"Order {order} was cancelled; nothing runs." in err
+    assert active(user) == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_cancels_what_is_being_rented(user: Renter, times: int) -> None:
+    """Once: it is cancelled first. Twice: it is left, and its id is said."""
+    user.fault("create_order", "never_boots")
+    if times > 1:
+        user.fault("cancel_order", "late", delay_s=8)
+    process = user.start(*RENT, "--yes")
+    assert process.stderr is not None
+    said = ""
+    while "billed from now on" not in said:
+        said += process.stderr.readline()
+    (order,) = until(user.orders)
+    interrupt(process)
+    while "Cancelling order" not in said:
+        said += process.stderr.readline()
+    if times > 1:
+        until(lambda: user.requests("cancel_order"))
+        interrupt(process)
+    _out, rest = process.communicate(timeout=30)
+    assert process.returncode == 130
+    user.check(said + rest)
+    if times == 1:
+        assert f"Order {order} was cancelled; nothing runs." in rest
+        assert active(user) == []
+    else:
+        assert f"clore cancel {order}" in rest
+
+
+def test_it_asks_and_no_is_the_default(user: Renter, terminal: Callable[..., Terminal]) -> None:
+    """Return and Ctrl-C rent nothing; y rents, with the id alone on stdout."""
+    screen = terminal(user)
+    for key, code, said in (
+        ("Enter", 1, "Nothing was rented."),
+        ("C-c", 130, "nothing was rented."),
+    ):
+        screen.start("clore rent --gpu 'RTX 4090' --top 3")
+        text = screen.wait("Rent it? [y/N]:")
+        assert "With fees $/h" in text
+        screen.keys(key)
+        assert said in screen.wait(f"end={code}")
+    assert user.requests("create_order") == []
+    screen.start("id=$(clore rent --gpu 'RTX 4090'); echo got=$id")
+    screen.wait("Rent it?")
+    screen.type("y")
+    text = screen.wait("end=0")
+    assert f"got={user.orders()[0]}" in text
+
+
+def test_hosts(user: Renter, tmp_path: Path) -> None:
+    """Blocked, listed, carried over, allowed; a blocked one is not rented."""
+    best: int = user(*RENT, "--dry-run", "--json").data[0]["server_id"]
+    user("hosts", "block", best, "owner:99", "--note", "slow disk")
+    rows: list[dict[str, Any]] = user(*RENT, "--dry-run", "--json").data
+    assert best not in [row["server_id"] for row in rows]
+    listed = user("hosts", "export").out
+    assert listed == f"{best}  # slow disk\nowner:99  # slow disk\n"
+    user("hosts", "allow", best, "owner:99")
+    assert json.loads(user("hosts", "export", "--json").out) == []
+    assert user(*RENT, "--dry-run", "--json").data[0]["server_id"] == best
+    path = tmp_path / "list"
+    path.write_text(listed)
+    assert "Blocked: server" in user("hosts", "import", path).err
+    assert user("hosts", "export").out == listed
+    assert "Nothing was held against 12345." in user("hosts", "allow", "12345").err
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin", "says"),
+    [
+        (("block", "twelve"), "", "'twelve' is no host"),
+        (("block",), "", "Missing argument"),
+        (("import", "-"), "12\nfoo\n", "Line 2 ('foo') is no host"),
+        (("import", "/nowhere"), "", "No such file"),
+    ],
+)
+def test_hosts_bad_input(user: Renter, words: tuple[str, ...], stdin: str, says: str) -> None:
+    assert says in user("hosts", *words, stdin=stdin, fails=2).err
+    assert user("hosts", "list", "--json").data == {"seen": [], "blocked": []}

@@ -1,0 +1,303 @@
+"""`clore watch`: offers are told or rented, through faults, lost races and bad input."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+from leaks import answering
+from tests.cli.conftest import environment
+from tests.cli.driver import Clore, Renter, Terminal, interrupt
+from waiting import until
+
+from clore_sandbox import Sandbox
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GPU = "RTX 4090"
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Renter]:
+    """A renter in a marketplace of the test's own, in which servers come and go as told."""
+    home = tmp_path / ".clore"
+    with Sandbox(limits=False, visibility_lag_s=0.1, boot_s=0.1) as market:
+        env = environment(
+            home,
+            CLORE_BASE_URL=market.base_url,
+            CLORE_API_KEY=market.api_key,
+            CLORE_REQUESTS_PER_SECOND="1000",
+        )
+        yield Renter(home, env, market.api_key, market=market)
+
+
+def offers(user: Renter, *words: object) -> list[dict[str, Any]]:
+    """All free servers that fit, the cheapest first."""
+    rows: list[dict[str, Any]] = user("search", "--limit", 999, "--json", *words).data
+    return rows
+
+
+def lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        yield json.loads(line)
+
+
+def test_one_look(alone: Renter) -> None:
+    """What fits, the cheapest first, in both units; 6 where nothing does."""
+    best, *others = offers(alone, "--gpu", GPU)
+    done = alone("watch", "--gpu", GPU, "--once")
+    assert f"server {best['id']}: 1x RTX 4090, ${best['price_usd_per_hour']:.4f}/h = $" in done.out
+    assert "/day" in done.out.splitlines()[0]
+    assert f"and {len(others) - 4} more" in done.err
+    event = alone("watch", "--gpu", GPU, "--once", "--json").data
+    assert [o["id"] for o in event["offers"]] == [o["id"] for o in (best, *others)][:20]
+    assert (event["event"], event["offer"], event["watch"]) == ("offer", best, GPU)
+    assert event["more"] == max(0, len(others) - 19)
+    none = alone("watch", "--gpu", "H900", "--once", "--json", fails=6)
+    assert none.error["code"] == "nothing_matched"
+    late = alone("watch", "--gpu", "H900", "--every", 1, "--for", "0.03m", "--json", fails=8)
+    assert late.error["code"] == "timed_out"
+    assert "No offer came in 1s." in late.error["message"]
+
+
+def test_offers_as_they_come_and_go(alone: Renter) -> None:
+    """Told once, gone, back again; trouble passes; Ctrl-C ends it with 130."""
+    server = offers(alone, "--gpu", GPU)[0]["id"]
+    loop = alone.start("watch", "--gpu", GPU, "--every", 1, "--json")
+    events = lines(loop)
+    assert next(events)["offer"]["id"] == server
+    alone.market.set_rented(server, True)
+    gone = next(events)
+    assert (gone["event"], gone["server_ids"]) == ("gone", [server])
+    alone.fault("marketplace", "500", times=4)
+    assert next(events)["event"] == "trouble"
+    alone.market.set_rented(server, False)
+    back = next(events)
+    assert [o["id"] for o in back["offers"]] == [server]
+    interrupt(loop)
+    out, err = loop.communicate(timeout=20)
+    assert (loop.returncode, out) == (130, ""), err
+    assert "Stopped watching." in err
+    alone.check(err)
+
+
+def test_the_end_of_a_service_manager(alone: Renter) -> None:
+    """SIGTERM ends it as Ctrl-C does."""
+    loop = alone.start("watch", "--gpu", "H900", "--every", 1)
+    until(lambda: alone.market.journal("marketplace"), "a look")
+    loop.send_signal(signal.SIGTERM)
+    assert loop.wait(20) == 130
+    loop.communicate()
+
+
+def test_others_are_told(alone: Renter, tmp_path: Path) -> None:
+    """A command gets the offer on stdin and in its environment, an address as JSON, no key."""
+    got, env = tmp_path / "got", tmp_path / "env"
+    said: list[str] = []
+
+    def answer(sent: str) -> tuple[int, str, str]:
+        said.append(sent)
+        return 200, "text/plain", "ok"
+
+    with answering(answer) as address:
+        words = ("watch", "--gpu", GPU, "--first", "--json", "--notify-cmd")
+        command = f'cat > {got}; echo "$CLORE_SERVER_ID $CLORE_WATCH" > {env}'
+        event = alone(*words, command, "--webhook", f"{address}/hook").data
+    assert json.loads(got.read_text()) == event
+    assert env.read_text() == f"{event['offer']['id']} {GPU}\n"
+    (sent,) = said
+    assert sent.startswith("/v1/hook ")
+    assert json.dumps(event) in sent
+    assert alone.key not in sent
+    assert "auth" not in sent.lower()
+
+
+def test_who_cannot_be_told_ends_no_watch(alone: Renter) -> None:
+    """One sentence each, without the address, which may be a secret."""
+
+    def refuse(_sent: str) -> tuple[int, str, str]:
+        return 403, "text/plain", "no"
+
+    words = ("watch", "--gpu", GPU, "--first", "--notify-cmd")
+    with answering(refuse) as address:
+        done = alone(*words, "echo broken >&2; exit 3", "--webhook", f"{address}/sEcret")
+    assert "--notify-cmd ended with 3: broken. Watching on." in done.err
+    assert "--webhook at 127.0.0.1: it answered with HTTP 403. Watching on." in done.err
+    done = alone(*words, "no-such-program", "--webhook", "http://127.0.0.1:9/sEcret")
+    assert "--notify-cmd ended with 127: " in done.err
+    assert "it can't be reached" in done.err
+    assert "sEcret" not in done.err
+
+
+FILE = """
+[[watch]]
+name = "cheap ones"
+gpu = "RTX 4090"
+max-price = "0.3/h"
+
+[[watch]]
+gpu = "RTX 3090"
+country = ["SE", "RU"]
+"""
+
+
+def test_many_watches_in_a_file_and_processes_ask_once(alone: Renter, tmp_path: Path) -> None:
+    """Two watches of a file in three processes: a request a look; what they share is common."""
+    path = tmp_path / "watches.toml"
+    path.write_text(FILE)
+    done = alone("watch", "--file", path, "--once")
+    assert "  cheap ones: server " in done.out
+    assert "  watch 2: server " in done.out
+    assert len(alone.market.journal("marketplace")) == 1
+    cheap = {o["id"] for o in offers(alone, "--gpu", GPU, "--max-price", "0.3/h")}
+    shown = [line for line in done.out.splitlines() if "cheap ones" in line]
+    assert {int(line.split("server ")[1].split(":")[0]) for line in shown} == cheap
+
+    words = ("watch", "--file", path, "--every", 1, "--for", "0.1m")
+    before = len(alone.market.journal("marketplace"))
+    many = [alone.start(*words) for _ in range(3)]
+    for one in many:
+        out, err = one.communicate(timeout=60)
+        assert one.returncode == 0, err
+        assert "cheap ones" in out
+    asked = [entry.time for entry in alone.market.journal("marketplace")[before:]]
+    assert 5 <= len(asked) <= asked[-1] - asked[0] + 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[[watch]]\nmax_prise = 3",
+            "watch 1: there is no 'max_prise' (did you mean 'max_price'?)",
+        ),
+        ("[[watch]]\nname='x'\nmax_price = 'no'", "x: Invalid value for '--max-price'"),
+        ("[[watch]]\nrent = 'yes'", "'rent' is true or false, not 'yes'"),
+        ("[watch]\ngpu = 'x'", "holds no watch"),
+        ("gpu = 'x'", "'gpu' stands outside of a [[watch]] table"),
+        ("", "holds no watch"),
+        ("[[watch", "is no TOML"),
+        ("[[watch]]\nname='a'\n[[watch]]\nname='a'", "two watches have the name 'a'"),
+        ("[[watch]]\nevery = 3", "there is no 'every'"),
+    ],
+    ids=str,
+)
+def test_a_wrong_file(nobody: Clore, tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "watches.toml"
+    path.write_text(text)
+    assert said in nobody("watch", "--file", path, fails=2).err
+
+
+def test_wrong_usage(nobody: Clore) -> None:
+    """One sentence, before anything is asked of the service."""
+    for words, said in (
+        (("--file", "/no/such/file"), "No such file"),
+        (("--webhook", "ftp://host"), "--webhook is no address"),
+        (("--once", "--for", "6h"), "give one of them"),
+        (("--for", "soon"), "write 90m, 6h, 2d"),
+        (("--every", "0"), "--every"),
+        (("--max-price", "cheap"), "0.5/h"),
+        (("--rent",), "add --yes"),
+        (("--spot", "--max-bid", "0.4/h"), "--spot is how to rent: add --rent"),
+    ):
+        assert said in nobody("watch", *words, fails=2).err
+
+
+# -- renting -----------------------------------------------------------------------------------
+
+
+def test_it_rents_what_comes_once_at_the_price_seen(alone: Renter) -> None:
+    """Nothing there, then one: rented, verified, its id alone on stdout, and the watch is over."""
+    servers = [o["id"] for o in offers(alone, "--gpu", GPU)]
+    for server in servers:
+        alone.market.set_rented(server, True)
+    loop = alone.start("watch", "--gpu", GPU, "--rent", "-y", "--every", 1)
+    until(lambda: len(alone.market.journal("marketplace")) > 2, "some looks")
+    alone.fault("create_order", "act_then_cut")
+    alone.market.set_rented(servers[-1], False)
+    out, err = loop.communicate(timeout=60)
+    assert loop.returncode == 0, err
+    (order,) = alone.orders()
+    assert out == f"{order}\n"
+    (made,) = alone.requests("create_order")
+    assert made.body is not None
+    assert made.body["renting_server"] == servers[-1]
+    assert made.body["required_price"] > 0
+    assert f"Rented: order {order} on server {servers[-1]}." in err
+    alone("cancel", order)
+
+
+def test_by_spot_it_tells_the_lowest_bid_and_rents_at_the_one_that_wins(alone: Renter) -> None:
+    """Any of several GPUs; and what holds the bid from then on."""
+    words = ("--gpu", GPU, "--gpu", "no such GPU", "--rent", "--spot", "--max-bid", "2/h", "-y")
+    done = alone("watch", *words, "--verify", "ssh")
+    (order,) = alone("orders", "--json").data
+    assert done.out == f"{order['id']}\n"
+    assert order["type"] == "spot"
+    assert "rented by spot as soon as it is there, up to $2.0000/h = $48.00/day" in done.err
+    told = next(line for line in done.err.splitlines() if f"server {order['server_id']}: " in line)
+    per_hour = float(told.partition("$")[2].partition("/h")[0])
+    assert f"at a bid of ${per_hour:.4f}/h…" in done.err
+    assert f"clore spot auto {order['id']} --max 2/h" in done.err
+    alone("cancel", order["id"])
+
+
+def test_a_lost_race_goes_on_waiting(alone: Renter) -> None:
+    """All that is seen is rented by others before we come: nothing is; then one is given back."""
+    seen = offers(alone, "--gpu", GPU, "--max-price", "0.3/h")
+    words = ("watch", "--gpu", GPU, "--max-price", "0.3/h", "--rent", "-y", "--json")
+    alone("watch", "--gpu", GPU, "--once")  # the others' look, which is shared
+    for offer in seen:
+        alone.market.set_rented(offer["id"], True)
+    lost = alone(*words, "--once", fails=6)
+    assert alone.orders() == []
+    assert len(alone.requests("create_order")) == len(seen)
+    events = [json.loads(line)["event"] for line in lost.out.splitlines()]
+    assert events == ["offer", "missed"]
+
+    back = threading.Timer(1.5, alone.market.set_rented, (seen[0]["id"], False))
+    back.start()
+    done = alone(*words, "--every", 1)
+    back.join()
+    rented = json.loads(done.out.splitlines()[-1])
+    assert (rented["event"], rented["server_id"]) == ("rented", seen[0]["id"])
+    assert alone.orders() == [rented["order_id"]]
+    assert rented["order"]["active"]
+
+
+def test_a_ref_is_not_rented_twice(alone: Renter) -> None:
+    words = ("watch", "--gpu", GPU, "--rent", "-y", "--verify", "none", "--ref", "mine")
+    first, again = alone(*words).out, alone(*words).out
+    assert first == again == f"{alone.orders()[0]}\n"
+    assert len(alone.orders()) == 1
+
+
+def test_what_ends_it(alone: Renter) -> None:
+    """A budget, a refused key: waiting would not help. An uncertain order: nothing more is sent."""
+    words = ("watch", "--gpu", GPU, "--rent", "-y", "--every", 1)
+    assert alone(*words, fails=3, CLORE_API_KEY="no-such-key-1234").err
+    alone("budget", "set", "0.01/day")
+    assert "budget" in alone(*words, fails=7).err
+    assert alone.orders() == []
+
+
+def test_it_asks_first(alone: Renter, terminal: Callable[..., Terminal]) -> None:
+    """On a terminal, with No as the default; Ctrl-C while it waits rents nothing."""
+    screen = terminal(alone)
+    screen.start("clore watch --gpu H900 --max-price 0.3/h --rent")
+    text = screen.wait("Rent what comes? [y/N]:")
+    assert "up to $0.3000/h = $7.20/day, plus fees" in text
+    screen.keys("Enter")
+    assert "Nothing was rented." in screen.wait("end=1")
+    screen.start("clore watch --gpu H900 --rent -y")
+    screen.wait("Looking every 60 s")
+    screen.keys("C-c")
+    assert "Stopped watching; nothing was rented." in screen.wait("end=130")
+    assert alone.requests("create_order") == []

@@ -1,0 +1,344 @@
+"""`clore run` with a machine of its own: rented, verified, used, cancelled; or another."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Callable
+
+import broken
+import pytest
+from tests.cli.driver import FLEET, Clore, followers, interrupt, killed
+from waiting import until
+
+from clore_ai._state.ledger import Ledger, account_of
+from clore_ai.rental.limits.expiry import cost_usd
+from clore_sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.cli.driver import Renter
+
+WISH = ("--gpu", "RTX", "--max-price", "5/h", "--currency", "USD", "--yes")
+
+
+@pytest.fixture(scope="module")
+def market() -> Iterator[Sandbox]:
+    """Of this module alone: what is rented here is any server that fits."""
+    with Sandbox(inventory=FLEET, limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def take() -> Callable[[], int]:
+    """Nobody asks for a server of their own here."""
+    return lambda: pytest.fail("any server may be rented here")
+
+
+def running(renter: Renter) -> list[int]:
+    return [row["id"] for row in renter("orders", "--json").data]
+
+
+def test_rents_runs_fetches_cancels(renter: Renter, folder: Path) -> None:
+    """All in one: output, results, cost, the job's own code; nothing runs on."""
+    (folder / "x").write_text("1\n")
+    script = "nvidia-smi -L | cut -c1-6; cat x; mkdir o; echo 2 > o/y; exit 4"
+    done = renter("run", *WISH, "--folder", folder, "--output", "o", "--", script, fails=4)
+    assert done.out == "GPU 0:\n1\n"
+    assert (folder / "o" / "y").read_text() == "2\n"
+    assert "Rented: order" in done.err
+    assert "It ran" in done.err
+    assert "cost" in done.err
+    assert running(renter) == []
+    (job,) = renter("jobs", "--json").data
+    assert (job["state"], job["exit"], job["cancels"], job["cancelled"]) == ("ended", 4, True, True)
+
+
+def test_keep_leaves_the_machine_with_a_lease(renter: Renter, folder: Path) -> None:
+    """It is used again by --order, uploads only what changed, and stays until it is cancelled."""
+    renter("run", *WISH, "--keep", "--lease", "2h", "--folder", folder, "--", "echo 1 > kept")
+    (order,) = running(renter)
+    (lease,) = renter("lease", "--json").data
+    assert 6_000 < lease["left_s"] <= 7_200
+    assert renter("run", "--order", order, "--folder", folder, "--", "cat kept").out == "1\n"
+    renter("run", "--order", order, "--cancel", "--folder", folder, "--", "true")
+    assert running(renter) == []
+
+
+def test_a_bid_is_held_while_somebody_watches(
+    renter: Renter, folder: Path, market: Sandbox
+) -> None:
+    """Outbid while nobody did, it is raised as soon as somebody does, below the limit."""
+    words = ("--gpu", "RTX", "--currency", "USD", "--spot", "--max-bid", "5/h", "--yes")
+    rented = renter("run", *words, "--detach", "--folder", folder, "--", "sleep 300")
+    assert "Nothing raises its bid" not in rented.err
+    killed(renter)
+    (order,) = renter("orders", "--json").data
+    key = market.create_account({"USD-Blockchain": 1_000})
+    home = renter.home.with_name(".rival")
+    rival = Clore(home, {**renter.env, "CLORE_API_KEY": key, "CLORE_HOME": str(home)}, key)
+    bid = order["price"] + 0.5
+    rival("deploy", order["server_id"], "--image", "img", "--type", "spot",
+          "--currency", "USD", "--spot-price", bid)  # fmt: skip
+    (stands,) = renter("orders", "--json").data
+    assert stands["status"] != "running"
+    watching = renter.start("attach", 1)
+    with watching:
+        # Its disk may be gone with its turn; then the job is lost, and the machine soon cancelled.
+        whole = ("orders", "--completed", "--json")
+        until(lambda: renter(*whole).data[0]["price"] > bid, "the raise", 60)
+        assert renter(*whole).data[0]["price"] < bid + 0.01
+        with suppress(ProcessLookupError):
+            interrupt(watching)
+        said = watching.communicate("c\n", timeout=60)[1]
+    assert "The bid was raised to" in said
+    assert running(renter) == []
+
+
+def test_what_contradicts_itself_is_refused(renter: Renter, folder: Path) -> None:
+    """Nothing is rented, and no job is left."""
+    for words, said in (
+        (("--order", 7, "--gpu", "RTX"), "--gpu is for a machine to rent"),
+        (("--order", 7, "--image", "x"), "--image is for a machine to rent"),
+        (("--order", 7, "--retry-on-host-loss"), "does not go with --order"),
+        (("--order", 7, "--keep", "--cancel"), "contradict each other"),
+        (("--gpu", "RTX", "--yes", "--cancel"), "--cancel goes with --order"),
+        (("--gpu", "RTX", "--currency", "USD"), "add --yes"),
+    ):
+        assert said in renter("run", "--folder", folder, *words, "--", "true", fails=2).err
+    assert renter("run", "--gpu", "NoSuch", "--yes", "--", "true", fails=6).err
+    assert renter.orders() == []
+    assert renter("jobs", "--json").data == []
+
+
+def test_a_state_folder_that_is_no_use_costs_nothing(renter: Renter, folder: Path) -> None:
+    """It is found out before anything is rented."""
+    renter.home.mkdir(mode=0o700, exist_ok=True)
+    (renter.home / "jobs").write_text("in the way")
+    done = renter("run", *WISH, "--folder", folder, "--", "true", fails=2)
+    assert "can't be written" in done.err
+    assert renter.orders() == []
+
+
+def test_a_lost_host_is_made_up_for(renter: Renter, folder: Path) -> None:
+    """A new machine is rented, with the outputs that had come back; the old one goes."""
+    renter.fault("create_order", "host_dies", delay_s=12.0)
+    script = (
+        "mkdir -p o; if [ -e o/half ]; then echo again; cat o/half; echo 2 > o/whole; exit 4; fi; "
+        "echo 1 > o/half; echo first; sleep 600"
+    )
+    done = renter(
+        "run", *WISH, "--retry-on-host-loss", "--lost-after", "0.05m", "--folder", folder,
+        "--output", "o", "--fetch-every", 0.2, "--", script, fails=4, timeout=110,
+    )  # fmt: skip
+    assert done.out == "first\nagain\n1\n"
+    assert (folder / "o" / "whole").read_text() == "2\n"
+    assert len(renter.orders()) == 2
+    assert running(renter) == []
+    states = [job["state"] for job in renter("jobs", "--json").data]
+    assert states == ["lost", "ended"]
+
+
+def test_a_lost_host_is_not_taken_again(renter: Renter, folder: Path) -> None:
+    """Not by the same command, though it is back, and the cheapest; `clore hosts` knows of it."""
+    renter.fault("create_order", "host_dies", delay_s=12.0)
+    words = (
+        "run", *WISH, "--verify", "ssh", "--retry-on-host-loss", "--lost-after", "0.05m",
+        "--folder", folder, "--output", "o", "--fetch-every", 0.2, "--",
+        "[ ! -e o ] || exit 4; mkdir o; touch o/x; sleep 600",
+    )  # fmt: skip
+    with renter.start(*words) as process:
+        assert process.stderr is not None
+        said = ""
+        while "lost with its machine" not in said:
+            said += process.stderr.readline() or pytest.fail(said)
+        first = ledger_of(renter).intents()[0]
+        renter.market.set_online(first.server_id, online=True)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 4, said + err
+    last = ledger_of(renter).intents()[-1]
+    assert last.order_id != first.order_id
+    assert last.server_id != first.server_id
+    seen = {row["server_id"]: row for row in renter("hosts", "--json").data["seen"]}
+    assert (seen[first.server_id]["lost"], seen[first.server_id]["counting"]) == (1, 1)
+    assert seen[last.server_id]["lost"] == 0
+    assert "lost in the midst of a job" in renter("hosts").out
+
+
+def test_a_loss_is_noted_whoever_watches(renter: Renter, folder: Path) -> None:
+    """Also by `attach`, of a job whose clore was killed."""
+    renter.fault("create_order", "host_dies", delay_s=7_200)
+    words = ("--verify", "ssh", "--detach", "--folder", folder, "--lost-after", "0.05m")
+    renter("run", *WISH, *words, "--", "sleep 600")
+    killed(renter)
+    renter.market.jump(3 * 3_600)
+    renter("attach", 1, fails=1)
+    (seen,) = renter("hosts", "--json").data["seen"]
+    assert (seen["boots"], seen["lost"]) == (1, 1)
+
+
+def test_an_order_that_ended_elsewhere_is_no_loss_of_its_host(renter: Renter, folder: Path) -> None:
+    """Who cancels it from another terminal holds nothing against the machine."""
+    process = renter.start("run", *WISH, "--folder", folder, "--", "echo up; sleep 600")
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        renter("cancel", *renter.orders())
+        process.communicate(timeout=60)
+    (seen,) = renter("hosts", "--json").data["seen"]
+    assert (seen["boots"], seen["failures"]) == (1, 0)
+
+
+@pytest.mark.parametrize("moment", ["before", "while it boots", "while it runs"])
+def test_without_a_network_one_order_is_made_and_nobody_blamed(
+    renter: Renter, folder: Path, tmp_path: Path, moment: str
+) -> None:
+    """None, where it is missing from the start; a job that runs is waited for, and never lost."""
+    ssh = broken.Ssh(tmp_path / "programs")
+    env = {"PATH": f"{ssh.folder}:{renter.env['PATH']}"}
+    words = ("run", *WISH, "--retry-on-host-loss", "--lost-after", "0.02m", "--folder", folder)
+    if moment == "before":
+        renter("config", "set", "ssh_options", "-J me@127.0.0.1:9")
+        done = renter(*words, "--", "true", fails=1, **env)
+        assert "Nothing was rented. The jump host 127.0.0.1:9 of ssh_options" in done.err
+        assert renter.orders() == []
+        return
+    if moment == "while it boots":
+        ssh.breaks()
+        done = renter(*words, "--", "true", fails=1, **env)
+        assert "ssh has no way out of this machine" in done.err
+    else:
+        flag = tmp_path / "go"
+        with renter.start(*words, "--", f"echo up; until [ -e {flag} ]; do sleep 0.1; done; exit 4",
+                          env=env) as process:  # fmt: skip
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            ssh.breaks()
+            cut(renter)
+            until(lambda: ssh.tries >= 8, "tries to connect", 60)
+            assert process.poll() is None
+            ssh.mends()
+            flag.touch()
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 4, err
+        assert "ssh has no way out of this machine" in err
+    assert len(renter.orders()) == 1
+    assert running(renter) == []
+    seen = renter("hosts", "--json").data["seen"]
+    assert [row["failures"] for row in seen] in ([], [0])
+
+
+def cut(renter: Renter) -> None:
+    """The job's connection, as with a network that goes away."""
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (each / "cmdline").read_bytes()
+            if b"ControlMaster=yes" in words and bytes(renter.home) in words:
+                os.kill(int(each.name), signal.SIGKILL)
+
+
+def ledger_of(renter: Renter) -> Ledger:
+    return Ledger(renter.home, account_of(renter.market.base_url, renter.key))
+
+
+STEPS = ("balance", "Renting", "is made", "SSH logs in", "Rented", "Uploaded")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_ctrl_c_at_any_moment_leaves_nothing(renter: Renter, folder: Path, step: str) -> None:
+    """While it looks, rents, verifies, uploads or runs: exit 130, nothing is billed."""
+    process = renter.start("run", *WISH, "--folder", folder, "--", "sleep 600")
+    with process:
+        assert process.stderr is not None
+        said = ""
+        while step not in said:
+            said += process.stderr.readline() or pytest.fail(said)
+        interrupt(process)
+        _, err = process.communicate(timeout=60)
+    # CPython ends by the signal itself where it came in a class that is made from a text.
+    assert process.returncode in (130, -signal.SIGINT), said + err
+    assert "Traceback" not in err
+    until(lambda: running(renter) == [], "an end")
+
+
+def test_ctrl_c_ends_no_order_of_another_command(renter: Renter, folder: Path) -> None:
+    """One that was rented with the same key since this one began to look."""
+    servers = FLEET["servers"]
+    # The dearest that takes USD: no test takes it by itself.
+    dear = max(
+        (s for s in servers if not s["rented"] and "USD-Blockchain" in s["allowed_coins"]),
+        key=lambda s: s["price"]["usd"]["on_demand_usd"],
+    )
+    renter.fault("marketplace", "late", delay_s=8)
+    process = renter.start("run", *WISH, "--folder", folder, "--", "sleep 600")
+    with process:
+        until(lambda: renter.requests("marketplace"), "its look")
+        other = renter.rent(server=dear["id"])
+        interrupt(process)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode in (130, -signal.SIGINT), err
+    assert running(renter) == [other]
+
+
+def test_a_job_that_was_killed_is_ended_by_stop(renter: Renter, folder: Path) -> None:
+    """After a kill -9 of clore `clore jobs` knows the job, `clore stop` ends it and its machine."""
+    process = renter.start("run", *WISH, "--folder", folder, "--", "echo up; sleep 600")
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        os.kill(process.pid, signal.SIGKILL)
+    assert renter("jobs", "--json").data[0]["state"] == "running"
+    renter("stop", 1)
+    assert running(renter) == []
+
+
+def test_max_cost_is_for_all_machines_of_a_job(renter: Renter, folder: Path) -> None:
+    """What a lost one cost, by the service, is taken off; where nothing is left it ends with 7."""
+    words = (
+        "run", *WISH, "--retry-on-host-loss", "--lost-after", "0.05m", "--folder", folder,
+        "--output", "seen", "--fetch-every", 0.2, "--",
+    )  # fmt: skip
+    script = "[ ! -e seen ] || exit 4; touch seen; echo up; sleep 600"
+    ledger = ledger_of(renter)
+
+    def lost_after_two_hours(max_cost: float) -> tuple[int, str]:
+        (folder / "seen").unlink(missing_ok=True)
+        renter.fault("create_order", "host_dies", delay_s=7_200)
+        with renter.start(*words[:-1], "--max-cost", max_cost, *words[-1:], script) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "up\n"
+            until((folder / "seen").exists, "the first fetch")
+            renter.market.jump(3 * 3_600)
+            _, err = process.communicate(timeout=100)
+        return process.returncode, err
+
+    code, err = lost_after_two_hours(20)
+    assert code == 4, err
+    first, last = sorted(ledger.intents(), key=lambda intent: intent.id or 0)
+    cost = cost_usd(first, {})
+    assert cost is not None
+    assert 0.01 < cost < 20
+    assert first.max_cost_usd == 20
+    assert last.max_cost_usd == pytest.approx(20 - cost)
+    assert f"It has cost ${cost:.4f} so far" in err
+
+    code, err = lost_after_two_hours(cost * 0.8)
+    assert code == 7
+    assert "does not begin again" in err
+    assert len(renter.orders()) == 3
+    assert running(renter) == []
+
+
+def test_a_host_that_is_lost_under_a_follower(renter: Renter, folder: Path) -> None:
+    """It is noted, and the machine is cancelled, with nobody there."""
+    renter.fault("create_order", "host_dies", delay_s=7_200)
+    words = ("--verify", "ssh", "--detach", "--folder", folder, "--lost-after", "0.05m")
+    renter("run", *WISH, *words, "--", "sleep 600")
+    renter.market.jump(3 * 3_600)
+    until(lambda: renter("orders", "--json").data == [], "the order's end", 90)
+    until(lambda: not followers(renter), "the end of the follower")
+    (job,) = renter("jobs", "--json").data
+    assert (job["state"], job["cancelled"]) == ("lost", True)

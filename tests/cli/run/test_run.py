@@ -1,0 +1,423 @@
+"""`clore run`: from a folder here to its results, with real rooms and OpenSSH."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from waiting import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.cli.driver import Renter, Result
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A working folder, empty."""
+    made = tmp_path / "work here"
+    made.mkdir()
+    return made
+
+
+def run(renter: Renter, order: int, folder: Path, *words: object, **more: Any) -> Result:
+    """`clore run` on this order, from that folder."""
+    return renter("run", "--order", order, "--folder", folder, *words, **more)
+
+
+def tree(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_output_order_and_exit_code_are_the_jobs_own(
+    renter: Renter, order: int, folder: Path
+) -> None:
+    """Both of its streams come on stdout, in the order written; its exit code is ours."""
+    script = "for i in 1 2 3; do echo out $i; echo err $i >&2; done; exit 7"
+    done = run(renter, order, folder, "--", script, fails=7)
+    assert done.out == "".join(f"out {i}\nerr {i}\n" for i in (1, 2, 3))
+    assert "ended with 7" in done.err
+    (row,) = renter("orders", "--json").data
+    price = f"${row['price'] / 24:.4f}/h = ${row['price']:.2f}/day = "
+    assert f"Order {order} goes on, and is billed: {price}" in done.err
+    assert f"Stop paying: clore cancel {order}" in done.err
+    assert (
+        run(renter, order, folder, "--", "printf", "%s|", "a b", "$HOME", "'").out == "a b|$HOME|'|"
+    )
+    assert run(renter, order, folder, "--", "kill -TERM $$", fails=143).out == ""
+    assert run(renter, order, folder, "--", "cat; echo read").out == "read\n"  # its input is empty
+
+
+def test_output_is_binary_safe(renter: Renter, order: int, folder: Path) -> None:
+    """Every byte passes, and output without a last newline too; it is in the log as well."""
+    (folder / "bytes").write_bytes(bytes(range(256)) * 5_000)
+    words = ["run", "--order", str(order), "--folder", str(folder), "--", "cat bytes"]
+    process = renter.start(*words, text=False)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert hashlib.sha256(out).digest() == hashlib.sha256((folder / "bytes").read_bytes()).digest()
+    log = renter.home / "jobs" / "1" / "log"
+    assert log.read_bytes() == out
+    assert log.stat().st_mode & 0o077 == 0
+
+
+def test_output_comes_while_the_job_runs(renter: Renter, order: int, folder: Path) -> None:
+    """A line is here before the job ends; Python's own too, which it would keep back in a file."""
+    script = "import time\nprint('first')\nopen('go', 'x')\nwhile True: time.sleep(0.05)"
+    process = renter.start(
+        "run", "--order", order, "--folder", folder, "--", "python3", "-c", script
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "first\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
+def test_what_git_ignores_stays_here(renter: Renter, order: int, folder: Path) -> None:
+    """Nested .gitignore files and negations count, in a repository or not; .cloreignore too."""
+    tree(folder, {
+        ".gitignore": "*.log\n/data/\n!keep.log\n",
+        ".cloreignore": "/notes.txt\nsub/big\n",
+        "a b.py": "", "x.log": "", "keep.log": "", "data/set.bin": "", "notes.txt": "",
+        "sub/.gitignore": "*.tmp\n!one.tmp\n", "sub/one.tmp": "", "sub/two.tmp": "", "sub/big": "",
+        "sub/deep/.cloreignore": "!big\n", "sub/deep/data/x": "", "é\n?": "",
+    })  # fmt: skip
+    (folder / "link").symlink_to("a b.py")
+    expected = {
+        "./.gitignore", "./.cloreignore", "./a b.py", "./keep.log", "./sub/.gitignore",
+        "./sub/one.tmp", "./sub/deep/.cloreignore", "./sub/deep/data/x", "./é\n?", "./link",
+    }  # fmt: skip
+    listing = ("--", "find . ! -type d -print0 | sort -z")
+    found = run(renter, order, folder, *listing).out
+    assert set(found.split("\0")) - {""} == expected
+
+    git = ("git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b")
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "-f", ".", "x.log"], check=True)  # tracked: it goes
+    subprocess.run([*git, "rm", "-q", "--cached", "a b.py"], check=True)  # untracked: it goes
+    (folder / "keep.log").unlink()  # removed, and not yet for git
+    found = run(renter, order, folder, *listing).out
+    assert set(found.split("\0")) - {""} == expected - {"./keep.log"} | {
+        "./x.log",
+        "./data/set.bin",
+        "./sub/two.tmp",
+    }
+
+
+SECOND_NS = 1_700_000_000_000_000_000
+"""A moment, in nanoseconds: a machine tells files of one size apart by the second alone."""
+
+
+def test_the_last_word_within_a_second_comes_back(renter: Renter, order: int, folder: Path) -> None:
+    """A file of the same size, written again in the second in which it was fetched."""
+    script = (
+        "mkdir o; printf 1 > o/x; touch -d @1700000000.1 o/x; until [ -e go ]; do sleep 0.1; done;"
+        " printf 2 > o/x; touch -d @1700000000.9 o/x"
+    )
+    words = ("--folder", folder, "--output", "o", "--fetch-every", "0.1", "--", script)
+    with renter.start("run", "--order", order, *words) as process:
+        until((folder / "o" / "x").exists, "the first word", 60)
+        renter("ssh", order, "--", "touch work/work_here/go")
+        assert process.wait(60) == 0
+    assert (folder / "o" / "x").read_text() == "2"
+
+
+def test_a_second_run_uploads_what_changed(renter: Renter, order: int, folder: Path) -> None:
+    """What is the same is not sent again; what was removed here is removed there, nothing else."""
+    tree(folder, {"same": "1", "changed": "1", "gone/old": "1"})
+    os.utime(folder / "changed", ns=(SECOND_NS, SECOND_NS))
+    (folder / "big").write_bytes(os.urandom(3_000_000))
+    stamp = "stat -c %i same big > .seen; touch made; ls"
+    run(renter, order, folder, "--", stamp)
+    tree(folder, {"changed": "2"})
+    os.utime(folder / "changed", ns=(SECOND_NS + 9, SECOND_NS + 9))
+    (folder / "gone" / "old").unlink()
+    again = run(
+        renter, order, folder, "--", "cat changed; stat -c %i same big | cmp - .seen; ls gone"
+    )
+    assert again.out == "2"  # the same files, to the inode; `gone` is empty
+    assert run(renter, order, folder, "--", "ls made").out == "made\n"
+    tree(folder, {"changed": "3"})
+    assert run(renter, order, folder, "--no-upload", "--", "cat changed").out == "2"
+
+
+def test_outputs_come_back_while_it_runs_and_at_its_end(
+    renter: Renter, order: int, folder: Path
+) -> None:
+    """`--output` is here before the job ends, and whole at the end; what is here is not sent."""
+    tree(folder, {"out dir/of before": "local"})
+    script = (
+        "ls 'out dir' 2> /dev/null; mkdir -p 'out dir/deep'; echo 1 > 'out dir/deep/one'; "
+        "ln -s one 'out dir/deep/link'; echo 9 > log.txt; "
+        "until [ -e go ]; do sleep 0.1; done; echo 2 > 'out dir/two'; exit 4"
+    )
+    process = renter.start(
+        "run", "--order", order, "--folder", folder, "--output", "out dir", "--output",
+        folder / "log.txt", "--output", "never/made", "--fetch-every", 0.3, "--", script,
+    )  # fmt: skip
+    until((folder / "out dir" / "deep" / "one").exists, "the first fetch", 40)
+    assert process.poll() is None
+    renter("ssh", order, "--", "touch 'work/work_here/go'")
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err
+    assert out == ""  # nothing of `out dir` had been there
+    assert (folder / "out dir" / "two").read_text() == "2\n"
+    assert (folder / "out dir" / "of before").read_text() == "local"
+    assert str((folder / "out dir" / "deep" / "link").readlink()) == "one"
+    assert (folder / "log.txt").read_text() == "9\n"
+    assert "never/made does not exist on the machine; nothing of it was fetched." in err
+
+
+def test_variables_reach_the_job_and_no_record(
+    renter: Renter, order: int, folder: Path, tmp_path: Path
+) -> None:
+    """--env and --env-file, quoted as they may be; they are kept nowhere, here or there."""
+    file = tmp_path / "variables"
+    file.write_text("# one a line\n\nexport FROM_FILE='in a file'\nBOTH=file\n")
+    odd = 'it\'s $HOME "and"\nnew line é'
+    words = ("--env", f"ODD={odd}", "--env", "MINE", "--env", "BOTH=flag", "--env-file", file)
+    done = run(
+        renter, order, folder, *words, "--", 'printf "%s|" "$ODD" "$MINE" "$FROM_FILE" "$BOTH"',
+        MINE="of mine",
+    )  # fmt: skip
+    assert done.out == f"{odd}|of mine|in a file|flag|"
+    kept = b"".join(p.read_bytes() for p in (renter.home / "jobs").rglob("job.json"))
+    assert b"of mine" not in kept
+    assert renter("ssh", order, "--", "grep -r 'of mine' .clore/jobs/*/[!o]*", fails=1).out == ""
+    assert (
+        "number 2"
+        in run(renter, order, folder, "--env", "A=1", "--env", "1A=x", "--", "true", fails=2).err
+    )
+    file.write_text("A=1\nsecret without a name\n")
+    done = run(renter, order, folder, "--env-file", file, "--", "true", fails=2)
+    assert "line 2" in done.err
+    assert "without a name" not in done.err
+
+
+def test_setup_runs_first_and_its_failure_is_the_end(
+    renter: Renter, order: int, folder: Path
+) -> None:
+    """A line of the shell, or a file of requirements, which pip installs."""
+    assert run(renter, order, folder, "--setup", "echo set > up", "--", "cat up").out == "set\n"
+    failed = run(renter, order, folder, "--setup", "exit 9", "--", "echo never", fails=9)
+    assert "never" not in failed.out
+    assert "--setup failed" in failed.out
+    tree(folder, {"needs.txt": "# nothing\n", "pip.py": ""})
+    shown = "import sys; print(*sys.argv[1:])"
+    tree(folder, {"pip/__main__.py": shown, "pip/__init__.py": ""})
+    (folder / "pip.py").unlink()
+    done = run(renter, order, folder, "--setup", "needs.txt", "--", "echo then")
+    assert done.out == "install -q -r needs.txt\nthen\n"
+
+
+def test_forwarded_ports_are_this_machines(renter: Renter, order: int, folder: Path) -> None:
+    """--forward makes a server of the job's reachable here; a port that is taken is refused."""
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        here, there = one.getsockname()[1], other.getsockname()[1]
+        refused = run(renter, order, folder, "--forward", here, "--", "true", fails=2)
+        assert f"--forward {here}: this port can't be used here" in refused.err
+    tree(folder, {"hello.txt": "from there"})
+    process = renter.start(
+        "run", "--order", order, "--folder", folder, "--forward", f"{here}:{there}", "--",
+        f"exec python3 -m http.server --bind 127.0.0.1 {there}",
+    )  # fmt: skip
+
+    def answer() -> bytes:
+        try:
+            with socket.create_connection(("127.0.0.1", here), 5) as connection:
+                connection.sendall(b"GET /hello.txt HTTP/1.0\r\n\r\n")
+                return b"".join(iter(lambda: connection.recv(4096), b""))
+        except OSError:
+            return b""
+
+    until(lambda: answer().endswith(b"from there"), "an answer through the tunnel", 40)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+
+
+def test_bad_input_is_refused_before_anything_is_sent(
+    renter: Renter, folder: Path, tmp_path: Path
+) -> None:
+    """One sentence each, exit 2, and no request but for the order itself."""
+    cases: list[tuple[tuple[object, ...], str]] = [
+        (("--order", 7), "There is no command to run"),
+        (("--order", 7, "--", " "), "There is no command to run"),
+        (("--order", 7, "--folder", tmp_path / "no", "--", "x"), "is not there"),
+        (("--order", 7, "--folder", folder, "--output", "../up", "--", "x"), "can't be reached"),
+        (("--order", 7, "--folder", folder, "--output", "/etc", "--", "x"), "can't be reached"),
+        (("--order", 7, "--folder", folder, "--output", "file/x", "--", "x"), "is no folder"),
+        (("--order", 7, "--forward", "x", "--", "x"), "write PORT"),
+        (("--order", 7, "--setup", "no.txt", "--", "x"), "there is no such file"),
+        (("--order", 7, "--env-file", tmp_path / "no", "--", "x"), "can't be read"),
+        (("--order", 7, "--lost-after", "soon", "--", "x"), "'soon' is no"),
+        (("--order", 0, "--", "x"), "--order"),
+    ]
+    (folder / "file").write_text("")
+    for words, said in cases:
+        assert said in renter("run", *words, fails=2).err
+    assert renter.requests("my_orders") == []
+    assert not (renter.home / "jobs").exists()
+    unknown = renter("run", "--order", 7, "--", "x", fails=4).err
+    assert "have no order 7" in unknown
+    assert "billed" not in unknown
+
+
+def test_an_order_that_ended_is_said_to_have(renter: Renter, order: int, folder: Path) -> None:
+    """Nothing is uploaded; the job never was, and nothing is said to be billed."""
+    renter("cancel", order)
+    said = run(renter, order, folder, "--", "true", fails=4).err
+    assert "has ended" in said
+    assert "billed" not in said
+    assert renter("jobs", "--json").data == []
+
+
+def test_a_command_that_is_not_there(renter: Renter, order: int, folder: Path) -> None:
+    """127 is passed on, with a word on what it means."""
+    done = run(renter, order, folder, "--", "nosuchprogram", "--x", fails=127)
+    assert "nosuchprogram" in done.out
+    assert "--setup" in done.err
+
+
+def test_json_is_one_value_at_the_end(renter: Renter, order: int, folder: Path) -> None:
+    """With --json the job's output goes to stderr."""
+    done = run(renter, order, folder, "--json", "--", "echo hello; exit 3", fails=3)
+    assert {k: done.data[k] for k in ("id", "order_id", "state", "exit", "argv")} == {
+        "id": 1, "order_id": order, "state": "ended", "exit": 3, "argv": ["echo hello; exit 3"],
+    }  # fmt: skip
+    assert "hello\n" in done.err
+    logs = renter("logs", 1, "--json").data
+    assert (logs["output"], logs["exit"]) == ("hello\n", 3)
+
+
+def test_cancel_ends_the_order_too(renter: Renter, order: int, folder: Path) -> None:
+    """With --cancel the machine is gone in the end, and what it cost is said."""
+    done = run(renter, order, folder, "--cancel", "--", "exit 3", fails=3)
+    assert f"Cancelled: order {order}" in done.err
+    assert "cost" in done.err
+    assert renter("orders", "--json").data == []
+
+
+def test_a_detached_job_goes_on_and_is_seen_through(
+    renter: Renter, order: int, folder: Path
+) -> None:
+    """--detach, then jobs, logs, logs -f, attach: nothing lost or doubled, the code at the end.
+
+    Who attaches takes over from what sees it through in the background.
+    """
+    script = (
+        "i=0; until [ -e go ]; do i=$((i+1)); echo line $i; sleep 0.05; done; "
+        "mkdir o; echo $i > o/n; exit 6"
+    )
+    done = run(renter, order, folder, "--detach", "--cancel", "--output", "o", "--", script)
+    assert done.out == ""
+    assert "clore attach 1" in done.err
+    (job,) = renter("jobs", "--json").data
+    assert (job["state"], job["exit"], job["cancels"]) == ("watched", None, True)
+    until(lambda: len(renter("logs", 1).out.splitlines()) > 3)
+    followed = renter.start("logs", 1, "-f")
+    with renter.start("attach", 1) as attached:
+        assert attached.stdout is not None
+        assert attached.stderr is not None
+        first = attached.stdout.readline()
+        assert renter("jobs", "--json").data[0]["state"] == "watched"
+        assert "watched by another clore" in renter("attach", 1, fails=2).err
+        renter("ssh", order, "--", "touch work/work_here/go")
+        out, err = attached.stdout.read(), attached.stderr.read()
+    assert attached.returncode == 6
+    count = int((folder / "o" / "n").read_text())
+    whole = "".join(f"line {i + 1}\n" for i in range(count))
+    shown = first + out  # from where the background had come to
+    assert whole.endswith(shown)
+    assert shown.startswith("line ")
+    assert followed.communicate(timeout=60)[0] == whole
+    assert renter("logs", 1).out == whole
+    assert f"Cancelled: order {order}" in err
+    assert "over already" in renter("attach", 1, fails=6).err
+
+
+def test_stop_ends_the_job_and_what_run_would_have_ended(
+    renter: Renter, order: int, folder: Path
+) -> None:
+    """All of its processes, also those that ignore SIGTERM; outputs come back; then the machine."""
+    script = (
+        "mkdir o; (trap '' TERM; while :; do sleep 0.1; done) & "
+        "trap 'echo bye > o/last; exit 0' TERM; echo up; while :; do sleep 0.1; done"
+    )
+    run(renter, order, folder, "--detach", "--output", "o", "--", script)
+    until(lambda: "up" in renter("logs", 1).out)
+    stopped = renter("stop", 1)
+    assert "was stopped" in stopped.err
+    assert (folder / "o" / "last").read_text() == "bye\n"
+    assert renter("jobs", "--json").data[0]["state"] == "stopped"
+    assert renter("orders", "--json").data[0]["id"] == order
+    assert "over already" in renter("stop", 1).err
+    assert "no job 9" in renter("stop", 9, fails=4).err
+
+    run(renter, order, folder, "--detach", "--cancel", "--", "sleep 600")
+    renter("stop", 2)
+    assert renter("orders", "--json").data == []
+
+
+def test_stop_of_a_watched_job_is_seen_by_its_watcher(
+    renter: Renter, order: int, folder: Path
+) -> None:
+    """The clore that runs it sees it end, and does the rest."""
+    process = renter.start(
+        "run", "--order", order, "--folder", folder, "--cancel", "--", "echo up; sleep 600"
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    assert "does the rest" in renter("stop", 1).err
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert f"Cancelled: order {order}" in err
+
+
+def test_logs_and_jobs_of_nobody(renter: Renter) -> None:
+    """Where there is none yet, that is said."""
+    assert "No jobs yet" in renter("jobs").err
+    assert renter("jobs", "--json").data == []
+    assert "There is no job 3" in renter("logs", 3, fails=4).err
+    assert json.loads(renter("attach", 3, "--json", fails=4).err)["code"] == "not_found"
+
+
+def test_python_runs_a_job_too(renter: Renter, order: int, folder: Path) -> None:
+    """`client.run` and its twin: the same, with the output to a function."""
+    import asyncio
+
+    from clore_ai import AsyncCloreAI, CloreAI
+
+    pieces: list[bytes] = []
+    base_url = renter.market.base_url
+    tree(folder, {"x": "1"})
+    with CloreAI(renter.key, base_url, state=renter.home) as client:
+        client.rate_limiter.min_interval = 0
+        job = client.run(
+            ["sh", "-c", "cat x; echo $A; mkdir o; echo 2 > o/y; exit 5"], order, folder=folder,
+            outputs=["o"], env={"A": "a"}, on_output=pieces.append,
+        )  # fmt: skip
+    assert (job.code, job.state, b"".join(pieces)) == (5, "ended", b"1a\n")
+    assert (folder / "o" / "y").read_text() == "2\n"
+
+    async def main() -> int | None:
+        async with AsyncCloreAI(renter.key, base_url, state=renter.home) as client:
+            client.rate_limiter.min_interval = 0
+            return (await client.run("exit 6", order, folder=folder, cancel=True)).code
+
+    assert asyncio.run(main()) == 6
+    assert renter("orders", "--json").data == []
+    assert time.time() - job.begun_at < 60

@@ -1,0 +1,83 @@
+"""`clore config`: settings are kept 0600, secrets are shown by their last characters at most."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.driver import Clore, Renter
+
+
+def test_set_get_and_show(nobody: Clore) -> None:
+    """As in 004; the key is masked unless --reveal is given, the file is 0600 in a 0700 folder."""
+    nobody.secrets = ["secret-key-abcd"]
+    said = nobody("config", "set", "api_key", "secret-key-abcd")
+    file = nobody.home / "config.json"
+    assert said.out == ""
+    assert str(file) in said.err
+    assert json.loads(file.read_text()) == {"api_key": "secret-key-abcd"}
+    assert (file.stat().st_mode & 0o777, nobody.home.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert nobody("config", "get", "api_key").out == "…abcd\n"
+    assert nobody("config", "show").out == "Setting\tValue\napi_key\t…abcd\n"
+    assert nobody("config", "show", "--json").data == {"api_key": "…abcd"}
+    nobody.secrets = []
+    assert nobody("config", "get", "api_key", "--reveal").out == "secret-key-abcd\n"
+
+
+def test_a_key_from_stdin(nobody: Clore) -> None:
+    """Without a value it is read from stdin, so that it is in no process list or history."""
+    nobody.secrets = ["from-stdin-key-wxyz"]
+    nobody("config", "set", "api_key", stdin="from-stdin-key-wxyz\n")
+    assert nobody("config", "get", "api_key", "--json").data == {"api_key": "…wxyz"}
+    nobody("config", "set", "api_key", stdin="", fails=2)
+    assert nobody("config", "get", "api_key").out == "…wxyz\n"
+
+
+def test_what_is_not_a_setting(nobody: Clore) -> None:
+    """An unknown name is exit 2 with the known ones, a setting that is not set is exit 4."""
+    assert "Settings: api_key" in nobody("config", "set", "colour", "red", fails=2).err
+    assert "Settings: api_key" in nobody("config", "get", "colour", fails=2).err
+    error = nobody("config", "get", "api_key", "--json", fails=4).error
+    assert error["code"] == "not_found"
+    assert "clore config set api_key" in error["message"]
+    assert "not a base URL" in nobody("config", "set", "base_url", "nowhere", fails=2).err
+    assert not (nobody.home / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "said"), [("wrong", ". "), ("wrong-key-1234", " and ends in …1234. ")]
+)
+def test_a_refused_key_is_named_by_its_end(renter: Renter, key: str, said: str) -> None:
+    """And one that is too short to show any of it by its source alone."""
+    err = renter.with_(CLORE_API_KEY=key)("orders", fails=3).err
+    assert f"It came from CLORE_API_KEY{said}Set the right one" in err
+
+
+def test_contexts(renter: Renter) -> None:
+    """A context is a named set of settings; --context, being typed, wins over the environment."""
+    user = renter.with_(CLORE_API_KEY="wrong-key-in-the-environment", CLORE_BASE_URL="")
+    user.home.mkdir()
+    there = renter.env["CLORE_BASE_URL"]
+    user("config", "set", "--context", "here", "api_key", stdin=renter.key)
+    user("config", "set", "--context", "here", "base_url", there)
+    shown = user("config", "show")
+    assert f"here: base_url\t{there}" in shown.out
+    elsewhere = user.with_(CLORE_BASE_URL="http://127.0.0.1:9/v1")
+    assert elsewhere("--context", "here", "wallets").out.startswith("Coin\t")
+    assert "no context 'there'" in user("--context", "there", "wallets", fails=2).err
+    user("config", "set", "context", "there", fails=2)
+    user("config", "set", "context", "here")
+    assert user.with_(CLORE_API_KEY="")("wallets").out.startswith("Coin\t")
+
+
+def test_ssh_options_are_checked_and_explained(nobody: Clore) -> None:
+    """What OpenSSH or we can't take is refused; what is taken is said to go to strangers."""
+    done = nobody("config", "set", "ssh_options", "-J me@host.example -o Compression=yes")
+    assert "which belongs to a stranger" in done.err
+    assert nobody("config", "get", "ssh_options").out.startswith("-J me@host.example")
+    for value in ("-J x -A y", "-o NoSuchOption=yes", "-o Port=many", "host", "-J ' h"):
+        assert "ssh" in nobody("config", "set", "ssh_options", value, fails=2).err
+    assert "host.example" in nobody("config", "get", "ssh_options").out

@@ -1,0 +1,141 @@
+"""Host memory: what counts, for how long, and what a list says."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+
+import pytest
+
+from clore_ai._state.hosts import (
+    COUNTS_FOR_S,
+    FILE,
+    Block,
+    HostRecord,
+    Hosts,
+    read_list,
+    records,
+    think,
+)
+from clore_ai.exceptions import InvalidInputError
+
+NOW = 1_000_000_000.0
+
+
+def fail(server: int, owner: int = 7, ago: float = 10.0) -> HostRecord:
+    return HostRecord(server, owner, NOW - ago, good=False, reason="no SSH")
+
+
+def lost(server: int, owner: int = 7, ago: float = 10.0) -> HostRecord:
+    return HostRecord(server, owner, NOW - ago, good=False, reason="lost", lost=True)
+
+
+def good(server: int, owner: int = 7, ago: float = 5.0) -> HostRecord:
+    return HostRecord(server, owner, NOW - ago, good=True, boot_s=90.0)
+
+
+def test_each_failure_makes_dearer_and_three_bar():
+    for count, dearer in ((0, 1.0), (1, 1.25), (2, 1.5)):
+        opinion = think([fail(1)] * count, [], NOW)
+        assert opinion.dearer(1, 7) == dearer
+        assert opinion.bars(1, 7) is None
+    assert think([fail(1)] * 3, [], NOW).bars(1, 7) == "failed 3 times in 7 days"
+
+
+def test_no_ban_is_for_ever():
+    """It ends by time, and when the server is seen to work."""
+    assert think([fail(1, ago=COUNTS_FOR_S + 1)] * 3, [], NOW).bars(1, 7) is None
+    assert think([fail(1)] * 3 + [good(1)], [], NOW).dearer(1, 7) == 1.0
+    assert think([good(1, ago=20)] + [fail(1)] * 3, [], NOW).bars(1, 7)
+
+
+def test_an_owner_whose_servers_fail_is_suspected_until_one_works():
+    failing = [fail(1), fail(2), fail(3)]
+    assert think(failing, [], NOW).dearer(4, 7) == 1.25
+    assert think(failing[:2], [], NOW).dearer(4, 7) == 1.0
+    assert think([*failing, good(5)], [], NOW).dearer(4, 7) == 1.0
+    assert think(failing, [], NOW).dearer(4, None) == 1.0
+    assert think([fail(i, owner=None) for i in (1, 2, 3)], [], NOW).dearer(4, None) == 1.0
+
+
+def test_a_loss_counts_however_well_the_server_boots_again():
+    """For 7 days, against the owner's other servers, too; three bar the server."""
+    opinion = think([good(1, ago=20), lost(1), good(1), good(2)], [], NOW)
+    assert (opinion.dearer(1, 7), opinion.dearer(2, 7), opinion.dearer(3, 8)) == (1.25, 1.25, 1.0)
+    assert think([lost(1), good(1)] * 3, [], NOW).bars(1, 7) == "failed 3 times in 7 days"
+    assert think([lost(1), fail(1)], [], NOW).dearer(1, 7) == 1.5
+    assert think([lost(1, ago=COUNTS_FOR_S + 1)], [], NOW).dearer(2, 7) == 1.0
+    assert think([lost(1, owner=None)], [], NOW).dearer(2, None) == 1.0
+    (record,) = records([good(1), lost(1), fail(1)], think([], [], NOW))
+    assert (record.boots, record.failures, record.lost) == (1, 2, 1)
+
+
+def test_a_memory_of_before_is_taken_over(tmp_path):
+    """A file that knew of no losses."""
+    hosts = Hosts(tmp_path, "here")
+    hosts.note(fail(1))
+    hosts.close()
+    with closing(sqlite3.connect(tmp_path / FILE)) as db:
+        db.executescript("ALTER TABLE seen DROP COLUMN lost; PRAGMA user_version = 1")
+    assert Hosts(tmp_path, "here").sights() == [fail(1)]
+    hosts.note(lost(1))
+    assert Hosts(tmp_path, "here").sights() == [fail(1), lost(1)]
+
+
+def test_a_block_stays_until_it_is_allowed(tmp_path):
+    hosts = Hosts(tmp_path, "here")
+    hosts.block([Block("server", 1, NOW), Block("owner", 9, NOW, "rude")])
+    hosts.note(fail(1))
+    later = hosts.opinion(NOW + 10 * COUNTS_FOR_S)
+    assert (later.bars(1, 7), later.bars(2, 9), later.bars(2, 7)) == (
+        "blocked by you",
+        "rude",
+        None,
+    )
+    assert hosts.allow("server", 1)
+    assert not hosts.allow("server", 1)
+    assert Hosts(tmp_path, "here").sights() == []
+    assert Hosts(tmp_path, "elsewhere").blocks() == []
+    assert hosts.blocks() == [Block("owner", 9, NOW, "rude")]
+
+
+def test_what_was_seen_is_kept_for_90_days(tmp_path):
+    hosts = Hosts(tmp_path, "here")
+    hosts.note(fail(1, ago=91 * 86_400))
+    hosts.note(good(2))
+    assert hosts.sights() == [good(2)]
+    (record,) = records(hosts.sights(), hosts.opinion(NOW))
+    assert (record.server_id, record.boots, record.failures, record.boot_s) == (2, 1, 0, 90.0)
+
+
+def test_asking_makes_no_file(tmp_path):
+    assert Hosts(tmp_path / "new", "here").opinion(NOW).blocked == {}
+    assert not (tmp_path / "new").exists()
+
+
+def test_many_processes_write_at_once(tmp_path):
+    """None of what they saw is lost."""
+    code = (
+        "import sys; from pathlib import Path; from clore_ai._state.hosts import Hosts, Sight\n"
+        "hosts = Hosts(Path(sys.argv[1]), 'here')\n"
+        "for i in range(10): hosts.note(Sight(int(sys.argv[2]), None, 1e9, good=True))\n"
+    )
+    running = [
+        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(i)]) for i in range(4)
+    ]
+    assert [process.wait(60) for process in running] == [0] * 4
+    assert len(Hosts(tmp_path, "here").sights()) == 40
+
+
+def test_a_list_is_read_as_it_was_written():
+    blocks = [Block("server", 12, NOW, "no SSH"), Block("owner", 3, NOW), Block("server", 5, NOW)]
+    assert read_list("\n# mine\n" + "\n".join(map(str, blocks)), NOW) == blocks
+    assert read_list("\ufeff12\r\n owner 3 #x\r\n", NOW)[1] == Block("owner", 3, NOW, "x")
+
+
+@pytest.mark.parametrize("line", ["12x", "owner:", "-3", "12 13", "1" * 19])
+def test_a_line_that_is_no_host_is_named(line):
+    with pytest.raises(InvalidInputError, match="Line 2"):
+        read_list(f"1\n{line}", NOW)

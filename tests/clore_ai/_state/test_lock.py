@@ -1,0 +1,89 @@
+"""A lock that one holds at a time, and that dies with its holder."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from clore_ai._state.lock import FileLock
+from clore_ai.exceptions import ConfigError
+
+HOLD = """
+import sys
+from pathlib import Path
+from clore_ai._state.lock import FileLock
+print("begun", flush=True)
+with FileLock(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holding(path: Path) -> subprocess.Popen[bytes]:
+    """A process that holds the lock as soon as it is free."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def test_one_holder(tmp_path: Path) -> None:
+    """Two contenders exclude each other, in one thread too; what is freed can be taken."""
+    one, two = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    assert one.try_acquire()
+    assert not two.try_acquire()
+    one.release()
+    with two.held() as file:
+        assert not one.try_acquire()
+        assert two.file == file
+    assert one.try_acquire()
+    one.release()
+    assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
+
+
+def test_another_process_and_its_end(tmp_path: Path) -> None:
+    """A kill -9 frees the lock at once."""
+    path = tmp_path / "lock"
+    with holding(path) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        other.stdout.readline()
+        mine = FileLock(path)
+        assert not mine.try_acquire()
+        other.kill()
+        with mine.held():
+            pass
+
+
+def test_who_waits_can_be_interrupted(tmp_path: Path) -> None:
+    """At once, though another never lets go."""
+    path = tmp_path / "lock"
+    mine = FileLock(path)
+    assert mine.try_acquire()
+    with holding(path) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        deadline = time.monotonic() + 20
+        while " S " not in Path(f"/proc/{other.pid}/stat").read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        other.send_signal(signal.SIGINT)
+        assert other.wait(10) == -signal.SIGINT  # so Python ends after a KeyboardInterrupt
+        assert other.stdout.read() == b""
+    mine.release()
+
+
+def test_misuse(tmp_path: Path) -> None:
+    """A lock is not taken twice, nor its file asked for when it is not held."""
+    lock = FileLock(tmp_path / "lock")
+    with lock.held(), pytest.raises(ValueError, match="held already"):
+        lock.try_acquire()
+    with pytest.raises(ValueError, match="not held"):
+        _ = lock.file
+    with pytest.raises(ConfigError, match="can't be opened"):
+        FileLock(tmp_path / "no" / "lock").try_acquire()

@@ -1,0 +1,335 @@
+"""With all debug logs on, both clients show no secret: in logs, reprs, errors or their locals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import logging
+import shlex
+import subprocess
+from typing import TYPE_CHECKING, Any, Callable
+
+import httpx
+import pytest
+from leaks import answering, clean, everything, page, refusal, told
+from rich.console import Console
+from rich.traceback import Traceback
+
+from clore_ai import AsyncCloreAI, CloreAI
+from clore_ai._values.secrets import Secret, hide, masked, scrub, without
+from clore_ai.exceptions import AuthError, CloreAPIError, TransportError
+from clore_client import CloreClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clients import Api
+
+    from clore_sandbox import Sandbox
+
+SECRETS = {
+    "key": 'Ke7+/="%s-of-an-account',
+    "password": 'pA5+/=%"é-of-an-order',
+    "token": "tO3+/=%'-of-jupyter",
+    "env": 'eN1+/=%"é\\\n-of-a-variable',
+}
+KEY = SECRETS["key"]
+ORDER: dict[str, Any] = {
+    "image": "img",
+    "type": "on-demand",
+    "currency": "bitcoin",
+    "ssh_password": SECRETS["password"],
+    "jupyter_token": SECRETS["token"],
+    "env": {"PLAIN": SECRETS["env"]},
+    "command": f"login {SECRETS['env']}",
+}
+CALLS: dict[str, dict[str, Any]] = {
+    "wallets": {},
+    "marketplace": {},
+    "my_orders": {},
+    "my_servers": {},
+    "server_config": {"server_name": "mine"},
+    "create_order": {"server_id": 7, **ORDER, "dockerhub_auth": SECRETS["password"]},
+    "cancel_order": {"order_id": 7, "issue": "slow"},
+    "spot_marketplace": {"server_id": 7},
+    "set_spot_price": {"order_id": 7, "price": 2.0},
+    "spot_auto": {"order_id": 7, "max_per_day": 2.0, "for_s": 0.01},
+    "set_server_settings": {"name": "mine", "availability": True},
+    "rent": {"gpu": "RTX", "env": {"OF_MINE": SECRETS["env"]}, "jupyter_token": SECRETS["token"]},
+    "wait_for_ssh": {"order_id": 7, "timeout": 0.1},
+}
+
+
+@pytest.fixture(autouse=True)
+def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLORE_REQUESTS_PER_SECOND", "1000")
+
+
+@pytest.fixture
+def heard() -> Iterator[io.StringIO]:
+    """All that any logger says at DEBUG."""
+    text = io.StringIO()
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
+    # Each by name: a command that ran in this process has set the SDK's own.
+    before = {log: log.level for log in map(logging.getLogger, ("", "clore_ai", "clore_ai.curl"))}
+    logging.getLogger().addHandler(handler)
+    for log in before:
+        log.setLevel(logging.DEBUG)
+    yield text
+    for log, level in before.items():
+        log.setLevel(level)
+    logging.getLogger().removeHandler(handler)
+
+
+def attempt(call: Callable[[], Any], *, draw: bool = True) -> BaseException | None:
+    """Make a call; no part of its result or of its failure shows a secret."""
+    try:
+        result = call()
+    except Exception as exc:  # noqa: BLE001 - whatever it is
+        for text in told(exc):
+            clean(text, SECRETS.values(), type(exc).__name__)
+        if draw:
+            _drawn(exc)
+        return exc
+    clean(repr(result), SECRETS.values(), "a result's repr")
+    return None
+
+
+def _drawn(exc: BaseException) -> None:
+    """The same as rich draws it with locals, from the first frame of the product on."""
+    trace = exc.__traceback__
+    while trace is not None and "/src/clore_" not in trace.tb_frame.f_code.co_filename:
+        trace = trace.tb_next
+    assert trace is not None
+    console = Console(file=io.StringIO(), width=400)
+    # One line of each frame's source: it is not what may hold a secret, and slow to colour.
+    drawn = Traceback.from_exception(type(exc), exc, trace, show_locals=True, extra_lines=0)
+    console.print(drawn)
+    clean(console.file.getvalue(), SECRETS.values(), "rich")  # type: ignore[attr-defined]
+
+
+def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException | None]:
+    """Each method of a client, on its own; what went wrong, in the order of `CALLS`."""
+
+    async def asynchronous(name: str, words: dict[str, Any]) -> Any:
+        async with AsyncCloreAI(KEY, base_url, max_retries=0, **options) as client:
+            client.session.look_for_s = 0.1
+            clean(repr(client), [KEY], "a client")
+            made = getattr(client, name)(**words)
+            if name == "rent":
+                async with made as rental:
+                    return rental
+            return await made
+
+    def blocking(name: str, words: dict[str, Any]) -> Any:
+        with CloreAI(KEY, base_url, max_retries=0, **options) as client:
+            client.session.look_for_s = 0.1
+            clean(repr(vars(client)), [KEY], "a client")
+            made = getattr(client, name)(**words)
+            if name == "rent":
+                with made as rental:
+                    return rental
+            return made
+
+    def one(name: str, words: dict[str, Any]) -> BaseException | None:
+        draw = name == "create_order"  # a tenth of a second, and the rest passes the same frames
+        if kind == "sync":
+            return attempt(lambda: blocking(name, words), draw=draw)
+        return attempt(lambda: asyncio.run(asynchronous(name, words)), draw=draw)
+
+    assert set(CALLS) == _methods()
+    return [one(name, words) for name, words in CALLS.items()]
+
+
+def _methods() -> set[str]:
+    # A watch and a monitor look over what fails, see below; a job waits for SSH, see the command
+    # line's tests; the others ask nothing.
+    plain = {"close", "drive", "in_loop", "ledger", "run", "session", "watch", "monitor",
+             "BASE_URL", "api_key", "base_url", "max_retries", "rate_limiter",
+             "timeout"}  # fmt: skip
+    return {name for name in dir(CloreAI) if not name.startswith("_")} - plain
+
+
+def test_against_the_marketplace(
+    api_of: Callable[..., Api], market: Sandbox, server: int, heard: io.StringIO
+) -> None:
+    """A whole rental, and a refused key."""
+    api = api_of(market)
+    key = market.create_account({"bitcoin": 1}, api_key=f"{KEY}-{api.key}")
+    own = api_of(market, api_key=key)
+    own.rate_limiter.min_interval = own.rate_limiter.create_order_delay = 0
+    order = own.create_order(server, **{**ORDER, "env": {"PLAIN": SECRETS["env"]}})
+    clean(f"{order} {order!r} {own.my_orders()!r} {own.ledger.intents()!r}", SECRETS.values(), "-")
+    own.cancel_order(order.id)
+    stranger = api_of(market, api_key=f"{KEY}-unknown")
+    assert isinstance(attempt(stranger.wallets), AuthError)
+    assert "POST /v1/create_order" in heard.getvalue()
+    assert "httpcore" in heard.getvalue()
+    clean(heard.getvalue(), SECRETS.values(), "a log")
+
+
+@pytest.mark.parametrize("answer", [page, refusal, everything(SECRETS)], ids=["page", "6", "all"])
+def test_a_host_that_tells_all(
+    kind: str, answer: Callable[[str], tuple[int, str, str]], heard: io.StringIO
+) -> None:
+    """A host that quotes header and body, or answers with secrets: no part of it gets through."""
+    with answering(answer) as base_url:
+        failures = every_call(kind, base_url)
+    assert any(failures)
+    assert "< POST /v1/create_order" in heard.getvalue()
+    clean(heard.getvalue(), SECRETS.values(), "a log")
+
+
+@pytest.mark.parametrize("answer", [page, refusal, everything(SECRETS)], ids=["page", "6", "all"])
+@pytest.mark.parametrize(("name", "asks"), [("watch", "marketplace"), ("monitor", "my_orders")])
+def test_a_watch_of_such_a_host(
+    kind: str,
+    answer: Callable[[str], tuple[int, str, str]],
+    heard: io.StringIO,
+    name: str,
+    asks: str,
+) -> None:
+    """It goes on, and what it gives and logs shows nothing either."""
+
+    async def asynchronous(base_url: str) -> list[Any]:
+        async with AsyncCloreAI(KEY, base_url, max_retries=0) as client:
+            return [each async for each in getattr(client, name)(every=0.1, timeout=0.3)]
+
+    def blocking(base_url: str) -> list[Any]:
+        with CloreAI(KEY, base_url, max_retries=0) as client:
+            return list(getattr(client, name)(every=0.1, timeout=0.3))
+
+    with answering(answer) as base_url:
+        if kind == "sync":
+            attempt(lambda: blocking(base_url))
+        else:
+            attempt(lambda: asyncio.run(asynchronous(base_url)))
+    assert f"< GET /v1/{asks}" in heard.getvalue()
+    clean(heard.getvalue(), SECRETS.values(), "a log")
+
+
+@pytest.mark.parametrize("cut", [1, 200])
+def test_half_an_answer(kind: str, cut: int, heard: io.StringIO) -> None:
+    """JSON that ends in mid-course names no secrets any more; none of it is shown."""
+    whole = everything(SECRETS)
+    with answering(lambda sent: (403, "application/json", whole(sent)[2][:-cut])) as base_url:
+        assert all(every_call(kind, base_url))
+    with answering(lambda _: (403, "text/plain", json.dumps({"detail": ORDER}))) as base_url:
+        assert all(every_call(kind, base_url))
+    clean(heard.getvalue(), SECRETS.values(), "a log")
+
+
+def test_no_answer(kind: str, place: Sandbox, heard: io.StringIO) -> None:
+    """Cut off, too late, or nobody there: httpx's own frames, which hold the key, are gone."""
+    place.create_account({"bitcoin": 1}, api_key=KEY)
+    for endpoint in ("wallets", "my_orders", "my_servers"):
+        place.fault(endpoint, "cut_before", key=KEY)
+    place.fault("spot_marketplace", "late", key=KEY, delay_s=2.0)
+    failures = every_call(kind, place.base_url, timeout=0.5)
+    assert sum(isinstance(f, TransportError) for f in failures) >= 4
+    nobody = every_call(kind, "http://127.0.0.1:9/v1")
+    assert all(isinstance(f, TransportError) for f in nobody)
+    for failure in (*failures, *nobody):
+        if isinstance(failure, TransportError):
+            cause: BaseException | None = failure.__cause__
+            assert isinstance(cause, httpx.HTTPError)
+            while cause is not None:
+                assert cause.__traceback__ is None
+                cause = cause.__cause__ or cause.__context__
+    assert "no answer in" in heard.getvalue()
+    clean(heard.getvalue(), SECRETS.values(), "a log")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": {"A": f"{SECRETS['env']}&"}},
+        {"env": {"A": [SECRETS["env"]]}},
+        {"ssh_password": SECRETS["password"] * 3},
+        {"jupyter_token": SECRETS["token"] * 3},
+        {"ssh_password": None, "ssh_key": SECRETS["token"]},
+        {"ssh_password": None, "ssh_key": f"-----BEGIN PRIVATE KEY-----\n{SECRETS['token']}"},
+        {"ssh_key": f"ssh-ed25519 {SECRETS['token']}"},
+    ],
+    ids=str,
+)
+def test_input_that_is_refused(kind: str, changes: dict[str, Any]) -> None:
+    """What is refused before it is sent is not quoted; clore_client's neither."""
+    order = {**ORDER, **changes}
+    make = CloreAI if kind == "sync" else AsyncCloreAI
+    client = make(KEY, "http://127.0.0.1:9/v1")
+
+    async def rent() -> Any:
+        return await client.create_order(7, **order)  # type: ignore[misc]
+
+    call = (lambda: client.create_order(7, **order)) if kind == "sync" else rent
+    assert isinstance(
+        attempt(call if kind == "sync" else lambda: asyncio.run(rent())), CloreAPIError
+    )
+    older = {name: value for name, value in order.items() if name != "type"}
+    assert attempt(lambda: CloreClient(KEY).create_order(7, **older))
+
+
+def test_settings_that_are_no_use(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged config file, a key that is none, a password in the address: not quoted."""
+    home.mkdir()
+    (home / "config.json").write_text(json.dumps({"api_key": KEY})[:-1])
+    assert attempt(CloreAI)
+    assert attempt(lambda: CloreAI(f"{KEY} é"))
+    assert attempt(lambda: CloreAI(KEY, f"http://me:{SECRETS['token'].replace('/', '')}@h/v1"))
+    assert attempt(lambda: CloreAI(KEY, "http://h/v1", timeout=0))
+    monkeypatch.setenv("CLORE_API_KEY", f"{KEY} é")
+    assert attempt(lambda: CloreAI(base_url="http://h/v1"))
+
+
+def test_what_a_secret_is() -> None:
+    """It is its text, but for its repr; a part of it is one too. None and numbers stay."""
+    secret = hide("abcdef")
+    assert isinstance(secret, Secret)
+    assert (secret, f"{secret}", json.dumps([secret])) == ("abcdef", "abcdef", '["abcdef"]')
+    assert repr({"a": [secret, secret[:3]]}) == "{'a': ['***', '***']}"
+    assert (hide(None), hide({"A": "b"}), hide(3)) == (None, {"A": "b"}, 3)
+    body = {"env": {"A": "b", "C": 1}, "image": "i", "list": [{"api_key": "k"}], "ssh_key": None}
+    shown = {"env": {"A": "***", "C": "***"}, "image": "i", "list": [{"api_key": "***"}]}
+    assert masked(body) == {**shown, "ssh_key": None}
+    assert without(body) == {"image": "i", "list": [{}]}
+    # What is too short stands in ordinary words.
+    assert scrub("in a tin", ["in", "t"]) == "in a tin"
+    assert scrub('x"yz x%22yz x\\"yz', ['x"yz']) == "*** *** ***"
+
+
+def test_the_header_as_libraries_show_it(kind: str) -> None:
+    """What httpx passes on to those below it, and they may log, is masked there too."""
+    client = CloreAI(KEY) if kind == "sync" else AsyncCloreAI(KEY)
+    headers = dict(client._driver._client.headers.raw)
+    assert headers[b"auth"] == KEY.encode()
+    clean(repr(headers), [KEY], "httpx")
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_curl_line_works_as_it_stands(
+    api: Api, server: int, method: str, heard: io.StringIO
+) -> None:
+    """A shell that knows the key gets the same from it: from a GET with a body and a POST."""
+    if method == "GET":
+        with contextlib.suppress(CloreAPIError):
+            api.server_config('it\'s a "$name" é `id`')
+        path, code = "server_config", 6
+    else:
+        order = api.rent(server, env={"PLAIN": SECRETS["env"]}, command="echo 'a b'")
+        api.cancel_order(order.id)
+        path, code = "create_order", 0
+    lines = [line for line in heard.getvalue().splitlines() if line.startswith("clore_ai.curl ")]
+    (line,) = [ln for ln in lines if f"/{path}" in ln]
+    curl = line.partition(" ")[2]
+    assert shlex.split(curl)[0] == "curl"
+    done = subprocess.run(
+        ["sh", "-c", curl], env={"CLORE_API_KEY": api.key, "PATH": "/usr/bin:/bin"},
+        capture_output=True, text=True, check=True, timeout=20,
+    )  # fmt: skip
+    assert json.loads(done.stdout)["code"] == code
+    assert len(api.entries(path)) == 2
+    clean(curl, [api.key, *SECRETS.values()], "curl")

@@ -1,0 +1,142 @@
+"""Answers that are cut after each of their bytes: one order, one cancellation, a whole list.
+
+By a server on the wire, so that the cut falls in the status, the headers and the body alike, with
+an end or with a reset. The two clients take turns: one the even bytes, one the odd.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+from wire import RESET, Wire, http, says
+
+from clore_ai._api import steps
+from clore_ai.exceptions import OrderUncertain, ResponseError, TransportError
+
+if TYPE_CHECKING:
+    from clients import Api
+
+    from clore_sandbox import Sandbox
+
+SERVER = 5
+HEADERS = (
+    "Date: Tue, 14 Nov 2023 22:13:20 GMT",
+    "CF-RAY: 8f0e1d2c3b4a5968-FRA",
+    "Cache-Control: no-store",
+    "Strict-Transport-Security: max-age=31536000; includeSubDomains; preload",
+    "Server: cloudflare",
+    'Alt-Svc: h3=":443"; ma=86400',
+)
+CREATED = http(b'{"code":0}', "200 OK", *HEADERS)
+REFUSED = http(b'{"status":0,"error":"server-already-rented","code":6}', "200 OK", *HEADERS)
+CANCELLED = http(b'{"code":0}', "200 OK", *HEADERS)
+ENDED = http(b'{"code":6,"error":"order_not_active"}', "200 OK", *HEADERS)
+
+
+def row(number: int) -> dict[str, Any]:
+    return {"id": number, "si": SERVER, "currency": "bitcoin", "price": 1}
+
+
+def cut(answer: bytes, after: int) -> list[bytes]:
+    return [answer[:after], RESET] if after % 4 > 1 else [answer[:after]]
+
+
+def bytes_of(answer: bytes, kind: str) -> range:
+    """After which of them this client's answers are cut."""
+    return range(kind == "async", len(answer), 2)
+
+
+@pytest.fixture
+def client_of(
+    api_of: Callable[..., Api], market: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Api]:
+    """A client of a server of the test's own; what is tried again is at once."""
+    monkeypatch.setattr(steps, "FIRST_BACKOFF_S", 0.001)
+
+    def make(wire: Wire, **more: Any) -> Api:
+        api = api_of(market, base_url=wire.url, **more)
+        api.session.look_for_s = 0.0
+        return api
+
+    return make
+
+
+@pytest.mark.parametrize("answer", [CREATED, REFUSED], ids=["created", "refused"])
+def test_an_order_whose_answer_is_cut(
+    client_of: Callable[..., Api], answer: bytes, kind: str
+) -> None:
+    """After each byte: it is found where it was made, and sent once either way."""
+    orders: list[dict[str, Any]] = []
+    places = bytes_of(answer, kind)
+
+    def serve(path: str, number: int) -> list[bytes]:
+        if path != "create_order":
+            return [says(orders=orders[-1:])]
+        if answer is CREATED:
+            orders.append(row(1_000 + number))
+        return cut(answer, places[number])
+
+    with Wire(serve) as wire:
+        api = client_of(wire)
+        for number in range(len(places)):
+            if answer is CREATED:
+                assert api.rent(SERVER).id == 1_000 + number
+            else:
+                with pytest.raises(OrderUncertain):
+                    api.rent(SERVER)
+                # So that the next one need not wait for this one's order.
+                api.ledger.update(api.ledger.unsettled()[0], state="refused")
+        assert wire.paths.count("create_order") == len(places)
+
+
+def test_a_list_that_is_cut(client_of: Callable[..., Api]) -> None:
+    """Half a list is none: it is asked for again, before an order and after it."""
+    orders: list[dict[str, Any]] = []
+    after = itertools.count()
+
+    def serve(path: str, number: int) -> list[bytes]:
+        if path == "create_order":
+            orders.append(row(1_000 + number))
+            return [says()]
+        whole = says(orders=orders[-1:])
+        return cut(whole, next(after) % len(whole)) if number % 2 else [whole]
+
+    with Wire(serve) as wire:
+        api = client_of(wire)
+        for number in range(100):
+            assert api.rent(SERVER).id == 1_000 + number
+            assert [o.id for o in api.my_orders()] == [1_000 + number]
+        assert wire.paths.count("create_order") == 100
+        assert next(after) > len(says(orders=orders[-1:]))  # so that it was cut everywhere
+
+
+def test_a_list_that_is_always_cut(client_of: Callable[..., Api], kind: str) -> None:
+    """After each byte an error of ours, and nothing is rented."""
+    whole = says(orders=[row(9)])
+    places = bytes_of(whole, kind)
+    with Wire(lambda _path, number: cut(whole, places[number])) as wire:
+        api = client_of(wire, max_retries=0)
+        for number in range(len(places)):
+            with pytest.raises((TransportError, ResponseError)) as caught:
+                api.rent(SERVER) if number % 2 else api.my_orders()
+            assert caught.value.maybe_acted
+        assert "create_order" not in wire.paths
+
+
+@pytest.mark.parametrize("again", [CANCELLED, ENDED], ids=["agreed", "ended already"])
+def test_a_cancellation_whose_answer_is_cut(
+    client_of: Callable[..., Api], again: bytes, kind: str
+) -> None:
+    """After each byte: asked again, and what the first has ended is success."""
+    places = bytes_of(CANCELLED, kind)
+
+    def serve(_path: str, number: int) -> list[bytes]:
+        return [again] if number % 2 else cut(CANCELLED, places[number // 2])
+
+    with Wire(serve) as wire:
+        api = client_of(wire)
+        for _ in places:
+            assert api.cancel_order(9)["code"] == 0
+        assert wire.paths == ["cancel_order"] * 2 * len(places)

@@ -1,0 +1,173 @@
+"""Which offer is next when one is refused: one body for both clients, on a real marketplace."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+from clients import Api
+
+from clore_ai.exceptions import RentFailed
+from clore_ai.rental.orders.reconcile import by_renter, on_server
+from clore_ai.rental.rent import rent, wish
+from clore_ai.rental.rent.failover import LOOK_AGAIN_S
+from clore_sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from clore_ai.rental.rent.ranking import Offer
+
+GPU = "RTX 4090"
+
+
+@pytest.fixture
+def market() -> Iterator[Sandbox]:
+    """Of each test alone: it takes servers away. Renting starts nothing."""
+    with Sandbox(provision=False, visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
+    return api_of(market, state=tmp_path)
+
+
+class Trial:
+    """One rental of any server with this GPU, and what was said on the way."""
+
+    def __init__(self, api: Api) -> None:
+        self.api, self.wish = api, wish.of(gpu=GPU, verify="none")
+        self.events: list[Any] = []
+        self.offers: list[Offer] = api.drive(rent.find(api.session, self.wish))
+
+    def go(self, offers: list[Offer] | None = None) -> Any:
+        found = self.offers if offers is None else offers
+        return self.api.drive(rent.rent(self.api.session, self.wish, self.events.append, found))
+
+    @property
+    def lost(self) -> list[str]:
+        return [event.reason for event in self.events if event.what == "lost"]
+
+    @property
+    def looks(self) -> int:
+        """At the market."""
+        return len(self.api.entries("marketplace"))
+
+
+@pytest.fixture
+def trial(api: Api) -> Trial:
+    return Trial(api)
+
+
+def test_the_last_line_groups_the_refusals(trial, market):
+    """By their reason, the most frequent first; the loss of a race never ends the search."""
+    first, *rest = trial.offers
+    market.set_online(first.server.id, online=False)
+    for offer in rest:
+        market.set_rented(offer.server.id, rented=True)
+    with pytest.raises(RentFailed) as caught:
+        trial.go()
+    assert f"{len(rest)} already rented, 1 server-offline" in str(caught.value)
+    assert len(trial.lost) == len(trial.offers)
+    assert len(rest) > 3
+
+
+def test_three_equal_refusals_in_a_row_end_it(trial, market):
+    for offer in trial.offers[:5]:
+        market.set_online(offer.server.id, online=False)
+    with pytest.raises(RentFailed, match=r"3 server-offline.*three in a row"):
+        trial.go()
+    assert trial.lost == ["server-offline"] * 3
+    assert len(trial.api.entries("create_order")) == 3
+
+
+def test_the_loss_of_a_race_in_between_is_no_row(trial, market):
+    for number, offer in enumerate(trial.offers[:5]):
+        if number == 2:
+            market.set_rented(offer.server.id, rented=True)
+        else:
+            market.set_online(offer.server.id, online=False)
+    assert trial.go().order.server_id == trial.offers[5].server.id
+
+
+def test_ones_own_servers_are_not_offered(api, market):
+    """Those that the marketplace says are mine, and all others of their owner."""
+    own = market.add_server(api.key, "mine", {"price": {"on_demand": {"bitcoin": 1e-9}}})
+    assert own is not None
+    (record,) = [s for s in api.marketplace() if s.id == own]
+    assert record.mine
+    offered = [o.server for o in Trial(api).offers]
+    assert own not in [server.id for server in offered]
+    assert not any(server.mine for server in offered)
+    rented = Trial(api).go()
+    assert rented.order.server_id != own
+    other = Api("sync", market)
+    assert not any(server.mine for server in other.marketplace())
+    other.shut()
+
+
+def test_a_price_that_moved_is_read_again_and_paid(trial):
+    """Auto-priced coin prices drift while the USD behind them stand still."""
+    first = trial.offers[0]
+    cost = replace(first.cost, price_per_day=first.cost.price_per_day * 0.995)
+    looks = trial.looks
+    rented = trial.go([replace(first, cost=cost), *trial.offers[1:]])
+    assert trial.lost == ["too_low_price"]
+    assert trial.looks == looks + 1
+    assert rented.order.server_id == first.server.id
+    assert rented.order.price == first.cost.price_per_day
+
+
+def test_a_price_that_rose_is_not_paid(trial):
+    """Neither there, nor for a server that was dearer than all that were agreed to."""
+    first, *rest = trial.offers
+    seen = replace(first, cost=replace(first.cost, price_per_day=first.cost.price_per_day / 2))
+    assert trial.go([seen, *rest]).order.server_id == rest[0].server.id
+    with pytest.raises(RentFailed, match="1 too_low_price"):
+        Trial(trial.api).go([seen])
+    assert trial.lost == ["too_low_price"]
+
+
+def test_an_old_look_is_not_trusted(trial, market):
+    """What was rented since then is not asked for."""
+    for offer in trial.offers[:3]:
+        market.set_rented(offer.server.id, rented=True)
+    trial.api.session.market_read_at -= LOOK_AGAIN_S + 1
+    assert trial.go().order.server_id == trial.offers[3].server.id
+    assert trial.lost == []
+    assert len(trial.api.entries("create_order")) == 1
+
+
+def test_a_server_that_another_rent_of_ours_is_at_is_left_to_it(trial):
+    """It is not waited for: the next one is taken."""
+    lock = trial.api.ledger.lock(on_server(trial.offers[0].server.id))
+    assert lock.try_acquire()
+    rented = trial.go()
+    lock.release()
+    assert trial.lost == ["another command of yours is renting it"]
+    assert rented.order.server_id == trial.offers[1].server.id
+
+
+def test_a_renter_s_order_is_its_own_until_it_is_handed_over(trial):
+    """From the order to its end the lock is held, so that no other command tells of it."""
+    free: dict[str, bool] = {}
+
+    def look(event: Any) -> None:
+        lock = trial.api.ledger.lock(by_renter(event.server_id))
+        free[event.what] = lock.try_acquire()
+        lock.release()
+
+    rented = trial.api.drive(rent.rent(trial.api.session, trial.wish, look, trial.offers))
+    assert free == {"trying": True, "created": False, "rented": False}
+    lock = trial.api.ledger.lock(by_renter(rented.order.server_id))
+    assert lock.try_acquire()
+    lock.release()
+
+
+def test_servers_to_avoid_are_not_offered(trial):
+    avoid = frozenset(offer.server.id for offer in trial.offers[:2])
+    found = trial.api.drive(rent.find(trial.api.session, replace(trial.wish, avoid=avoid)))
+    assert [o.server.id for o in found] == [o.server.id for o in trial.offers[2:]]

@@ -1,0 +1,492 @@
+"""`client.rent` against a real marketplace with its faults: one body for both clients."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Callable
+
+import pytest
+from clients import Api
+
+from clore_ai import AsyncCloreAI, AsyncRental, Rental
+from clore_ai.exceptions import (
+    BudgetError,
+    InvalidInputError,
+    NoOffer,
+    OrderUncertain,
+    RentFailed,
+    TransportError,
+    WaitTimeout,
+)
+from clore_ai.models.records import Budget
+from clore_sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+USD = "USD-Blockchain"
+SOON: dict[str, Any] = {"boot_deadline": 2.0}
+"""For what never comes."""
+
+
+@pytest.fixture(scope="module")
+def market() -> Iterator[Sandbox]:
+    """Renting starts real SSH endpoints."""
+    with Sandbox(visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
+    """A client with a state folder of its own, a memory of hosts with nothing in it."""
+    return api_of(market, state=tmp_path)
+
+
+def what(rental: Any) -> list[str]:
+    return [event.what for event in rental.events]
+
+
+def running(api: Api) -> list[int]:
+    return [order.id for order in api.my_orders() if order.active]
+
+
+def test_it_is_rented_verified_worked_on_and_cancelled(api):
+    """The whole way; leaving the block ends it."""
+    with api.renting("RTX 4090", purpose="test") as rental:
+        assert what(rental) == ["trying", "created", "up", "rented"]
+        assert running(api) == [rental.order.id]
+        assert rental.exec("nvidia-smi -L").stdout.count("RTX 4090") == rental.order.gpu_count
+        intent = api.ledger.by_order(rental.order.id)
+        assert (intent.purpose, intent.untold, intent.lease_s) == ("test", False, 86_400)
+        required = api.entries("create_order")[-1].body["required_price"]
+        assert required == rental.order.price
+    assert running(api) == []
+    (sight,) = api.session.hosts.sights()
+    assert (sight.good, sight.server_id) == (True, rental.order.server_id)
+    assert sight.boot_s > 0
+    assert sight.mbit_s > 0
+    rental.cancel()  # a second time nothing is to be done
+
+
+def test_leaving_by_an_error_cancels_too(api):
+    with pytest.raises(ZeroDivisionError), api.renting("RTX 4090"):
+        raise ZeroDivisionError
+    assert running(api) == []
+
+
+def test_an_order_that_ended_by_itself_is_left_in_peace(api):
+    with api.renting("RTX 4090") as rental:
+        api.cancel_order(rental.order.id)
+    assert running(api) == []
+
+
+def test_nothing_is_asked_before_the_block(api):
+    rental = api.renting("RTX 4090")
+    assert api.entries() == []
+    assert rental.order_id is None
+    with pytest.raises(InvalidInputError, match="Nothing is rented"):
+        _ = rental.order
+    rental.cancel()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("never_boots", "no SSH in 2 s"),
+        ("no_ssh", "no SSH in 2 s"),
+        ("refuses_key", "SSH refuses the key"),
+        ("fewer_gpus", "nvidia-smi shows"),
+    ],
+)
+def test_what_does_not_work_is_cancelled_noted_and_the_next_is_taken(api, fault, reason):
+    """The reason goes to the service, the ledger and the host memory; then the next is good."""
+    api.fault("create_order", fault)
+    with api.renting("RTX 4090", **SOON) as rental:
+        assert [w for w in what(rental) if w != "up"] == [
+            "trying", "created", "failed", "cancelling", "cancelled", "trying", "created", "rented",
+        ]  # fmt: skip
+        failed = next(e for e in rental.events if e.what == "failed")
+        assert failed.reason.startswith(reason)
+        assert failed.server_id != rental.order.server_id
+        assert running(api) == [rental.order.id]
+        assert reason in api.entries("cancel_order")[0].body["issue"]
+        assert api.ledger.by_order(failed.order_id).reason == failed.reason
+        bad, good = api.session.hosts.sights()
+        assert (bad.good, bad.server_id, good.good) == (False, failed.server_id, True)
+    assert running(api) == []
+
+
+def test_an_attempt_that_is_cancelled_early_costs_no_creation_fee(api):
+    """What is left for the next attempt is all but its minutes."""
+    api.fault("create_order", "fewer_gpus")
+    wish = {"currency": USD, "max_cost_usd": 0.1}
+    with api.renting("RTX 4090", **wish) as rental:
+        assert what(rental)[-1] == "rented"
+        assert rental.events[-1].attempt == 2
+
+
+def test_verify_ssh_does_not_mind_missing_gpus_and_none_does_not_wait(api):
+    api.fault("create_order", "fewer_gpus")
+    with api.renting("RTX 4090", verify="ssh") as rental:
+        assert rental.exec("nvidia-smi -L").code == 6 or rental.order.gpu_count > 1
+    api.fault("create_order", "never_boots")
+    with api.renting("RTX 4090", verify="none") as rental:
+        assert what(rental) == ["trying", "created", "rented"]
+    assert running(api) == []
+
+
+def test_a_host_that_dies_while_it_boots_is_given_up(api):
+    fault = api.market.fault("create_order", "host_dies", delay_s=0, times=2, key=api.key)
+    with pytest.raises(RentFailed) as caught:
+        api.renting("RTX 4090", attempts=2, **SOON).start()
+    reasons = {e.reason for e in caught.value.attempts if e.what == "failed"}
+    assert reasons <= {"its host is offline", "no SSH in 2 s"}
+    assert fault not in [f.id for f in api.market.faults()]
+    assert running(api) == []
+
+
+def test_after_so_many_attempts_it_says_what_was_tried(api):
+    api.fault("create_order", "refuses_key", times=2)
+    with pytest.raises(
+        RentFailed, match=r"None of 2 tried was good.*SSH refuses the key"
+    ) as caught:
+        api.renting("RTX 4090", attempts=2, **SOON).start()
+    assert len({e.server_id for e in caught.value.attempts if e.what == "failed"}) == 2
+    assert running(api) == []
+
+
+def test_where_no_machine_gets_ssh_the_image_may_be_why(api):
+    """An image without sshd, or with a CMD of its own, never starts one."""
+    api.fault("create_order", "never_boots")
+    with pytest.raises(RentFailed, match=r"no SSH in 2 s.*without sshd.*CMD.*network"):
+        api.renting("RTX 4090", attempts=1, **SOON).start()
+
+
+def test_what_a_check_of_ones_own_says_is_not_held_against_the_host(api):
+    rental = api.renting("RTX 4090", verify_command="echo wrong version >&2; exit 4", attempts=1)
+    with pytest.raises(RentFailed, match=r"your own check ended with 4 \(wrong version\)"):
+        rental.start()
+    assert [sight.good for sight in api.session.hosts.sights()] == [True]
+    with api.renting("RTX 4090", verify_command="test -d /tmp"):
+        pass
+
+
+def test_a_lost_race_is_no_attempt(api, market):
+    """Another has it between the look and the order: on to the next, at no cost."""
+    offers = api.drive(_find(api, "RTX 4090"))
+    rival = Api("sync", market)
+    coin = offers[0].cost.coin
+    rival.create_order(
+        offers[0].server.id, "i", "on-demand", coin, required_price=offers[0].cost.price_per_day
+    )
+    events: list[Any] = []
+    try:
+        rented = api.drive(_rent(api, offers, events, attempts=1))
+        assert [e.what for e in events][:3] == ["trying", "lost", "trying"]
+        assert events[1].reason == "server-already-rented"
+        assert rented.order.server_id == offers[1].server.id
+        assert events[-1].attempt == 1
+        api.cancel_order(rented.order.id)
+    finally:
+        for order in rival.my_orders():
+            rival.cancel_order(order.id)
+        rival.shut()
+
+
+def test_a_price_that_went_up_is_not_paid(api):
+    """`required_price` is the price that was seen."""
+    best, *rest = api.drive(_find(api, "RTX 4090"))
+    seen = replace(best, cost=replace(best.cost, price_per_day=best.cost.price_per_day / 2))
+    events: list[Any] = []
+    rented = api.drive(_rent(api, [seen, *rest], events))
+    assert (events[1].what, events[1].reason) == ("lost", "too_low_price")
+    assert rented.order.server_id != best.server.id
+    api.cancel_order(rented.order.id)
+
+
+@pytest.mark.parametrize("fault", ["act_then_cut", "act_then_500", "truncated_json"])
+def test_a_lost_answer_is_one_order(api, fault):
+    """What the service did is found, verified and kept."""
+    api.fault("create_order", fault)
+    with api.renting("RTX 4090") as rental:
+        assert running(api) == [rental.order.id]
+    assert len([e for e in api.entries("create_order") if e.order is not None]) == 1
+
+
+def test_while_one_may_exist_none_other_is_rented(api):
+    """OrderUncertain goes up at once."""
+    api.session.look_for_s = 0.3
+    api.fault("create_order", "500")
+    with pytest.raises(OrderUncertain):
+        api.renting("RTX 4090").start()
+    assert len(api.entries("create_order")) == 1
+
+
+def test_what_is_not_seen_to_end_stops_it_and_says_so(api):
+    """No second order while the first may be billed; the next command tells of it."""
+    api.session.gone_for_s = 1.0
+    api.fault("create_order", "refuses_key")
+    fault = api.market.fault("cancel_order", "500", times=None, key=api.key)
+    rental = api.renting("RTX 4090", **SOON)
+    with pytest.raises(WaitTimeout) as caught:
+        rental.start()
+    assert str(rental.order_id) in str(caught.value)
+    assert what(rental)[-1] == "uncancelled"
+    assert [i.order_id for i in api.ledger.untold()] == [rental.order_id]
+    api.market.remove_fault(fault)
+    api.cancel_order(rental.order_id)
+
+
+def test_the_same_ref_is_the_same_order_also_after_a_failed_attempt(api):
+    """The ref goes with the attempt that is good."""
+    api.fault("create_order", "refuses_key")
+    first = api.renting("RTX 4090", client_ref="job 1", **SOON).start()
+    again = api.renting("RTX 4090", client_ref="job 1")
+    with again:
+        assert again.order.id == first.order.id
+        assert len(running(api)) == 1
+    ended = api.renting("RTX 4090", client_ref="job 1").start()
+    assert not ended.order.active
+    assert running(api) == []
+
+
+def test_a_host_that_failed_is_not_taken_again_at_the_same_price(api):
+    api.fault("create_order", "refuses_key")
+    with api.renting("RTX 4090", **SOON) as rental:
+        failed = next(e.server_id for e in rental.events if e.what == "failed")
+    for _ in range(2):
+        api.session.hosts.note(api.session.hosts.sights()[0])
+    with api.renting("RTX 4090") as rental:
+        assert rental.order.server_id != failed
+
+
+def test_no_match_says_what_would(api):
+    with pytest.raises(NoOffer) as caught:
+        api.renting("RTX 4090", min_ram_gb=5000).start()
+    (without,) = [w for w in caught.value.lack.without if w.names == ("min_ram_gb",)]
+    assert f"Without min_ram_gb: {without.servers} servers, from $" in str(caught.value)
+    assert api.entries("create_order") == []
+
+
+def test_a_budget_holds_and_failed_attempts_count(api):
+    """Each has cost a minute of its six: the second attempt would go over the limit."""
+    servers = [s for s in api.marketplace(gpu="RTX 4090") if s.allows(USD) and not s.gigaspot]
+    cheapest = min(s.price_per_day(USD) for s in servers if s.price_per_day(USD))
+    api.ledger.set_budget(Budget(USD, "day", cheapest * 1.05 * 6 / 1440 * 1.05))
+    api.fault("create_order", "refuses_key", times=None)
+    with pytest.raises(BudgetError):
+        api.renting("RTX 4090", currency=USD, max_hours=0.1, **SOON).start()
+    assert running(api) == []
+    assert len([e for e in api.entries("create_order") if e.order is not None]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"gpus": 0}, "gpu_count must be a number above 0"),
+        ({"country": "Sweden"}, "country is an ISO code of two letters"),
+        ({"cuda": "new"}, "cuda is a version"),
+        ({"min_reliability": 98}, "a share from 0 to 1"),
+        ({"ports": {"80": "http"}}, "give port 22 as tcp"),
+        ({"type": "spot"}, "needs spot_price"),
+        ({"lease_h": -1}, "lease_h must be a number above 0"),
+        ({"verify": "none", "verify_command": "true"}, "goes with verify"),
+        ({"env": {"A": "b&c"}}, "holds '&'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_sent(api, words, says):
+    with pytest.raises(InvalidInputError, match=says):
+        api.renting("RTX 4090", **words)
+    assert api.entries() == []
+
+
+def test_files_go_there_and_come_back(api, tmp_path):
+    """Folders, files, odd names, modes; a second time only what changed."""
+    home = tmp_path / "my files"
+    (home / "sub").mkdir(parents=True)
+    (home / "empty").mkdir()
+    (home / "sub" / "a b.txt").write_bytes(b"\0one")
+    (home / "run.sh").write_text("#!/bin/sh\necho ran\n")
+    (home / "run.sh").chmod(0o755)
+    back = tmp_path / "back"
+    with api.renting("RTX 4090", verify="ssh") as rental:
+        rental.put(home, "work 1/in")
+        rental.put(home / "run.sh", "work 1/deep/er/go")
+        assert rental.exec("'work 1/deep/er/go'").stdout == "ran\n"
+        assert rental.get("work 1", back) == {}
+        assert (back / "in" / "sub" / "a b.txt").read_bytes() == b"\0one"
+        assert (back / "in" / "empty").is_dir()
+        inode = (back / "in" / "run.sh").stat().st_ino
+        rental.exec("printf two > 'work 1/in/sub/a b.txt'")
+        rental.get("work 1", back)
+        assert (back / "in" / "sub" / "a b.txt").read_text() == "two"
+        assert (back / "in" / "run.sh").stat().st_ino == inode
+        rental.get("work 1/in/run.sh", tmp_path / "one" / "two")
+        assert (tmp_path / "one" / "two").stat().st_mode & 0o100
+        with pytest.raises(TransportError, match="nothing is not on the machine"):
+            rental.get("nothing", tmp_path / "x")
+        with pytest.raises(TransportError, match="1 file, 3 B, and 2 B are allowed"):
+            rental.get("work 1/in/sub", tmp_path / "small", max_bytes=2)
+        with pytest.raises(FileNotFoundError):
+            rental.put(tmp_path / "nowhere", "x")
+
+
+def test_a_command_has_its_own_code_and_streams_and_a_limit(api):
+    with api.renting("RTX 4090", verify="ssh") as rental:
+        result = rental.exec("echo out; echo err >&2; exit 7")
+        assert (result.code, result.stdout, result.stderr) == (7, "out\n", "err\n")
+        with pytest.raises(WaitTimeout, match=r"did not end within 0\.5 s") as caught:
+            rental.exec("sleep 60", timeout=0.5)
+        assert caught.value.order.id == rental.order.id
+        line = ["sh", "-c", f"{rental.ssh_command} echo in"]
+        done = subprocess.run(line, capture_output=True, check=False, timeout=30)
+        assert done.stdout == b"in\n"
+
+
+def test_a_forwarded_port_leads_there_while_the_block_lasts(api):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        inner = free.getsockname()[1]
+    serve = f"python3 -m http.server {inner} --bind 127.0.0.1 >/dev/null 2>&1 &"
+    with api.renting("RTX 4090", verify="ssh") as rental:
+        rental.exec(f"mkdir served && cd served && echo hello > index.html && ({serve})")
+        with rental.forward(inner) as port:
+            url = f"http://127.0.0.1:{port}/"
+            assert _read(url) == b"hello\n"
+            taken = pytest.raises(TransportError, match=f"port {port} here is taken")
+            with taken, rental.forward(inner, port):
+                pass
+        with pytest.raises(OSError, match="refused"):
+            urllib.request.urlopen(url, timeout=5)
+
+
+def _read(url: str) -> bytes:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
+            body: bytes = answer.read()
+            return body
+        time.sleep(0.05)
+    raise AssertionError(url)
+
+
+def _find(api: Api, gpu: str) -> Any:
+    from clore_ai.rental.rent import rent, wish
+
+    return rent.find(api.session, wish.of(gpu=gpu, verify="ssh"))
+
+
+def _rent(api: Api, offers: list[Any], events: list[Any], **changes: Any) -> Any:
+    from clore_ai.rental.rent import rent, wish
+
+    return rent.rent(
+        api.session, wish.of(gpu="RTX 4090", verify="ssh", **changes), events.append, offers
+    )
+
+
+def public(kind: type) -> dict[str, Any]:
+    return {
+        n: v
+        for n, v in inspect.getmembers_static(kind)
+        if not n.startswith("_") and (inspect.isfunction(v) or isinstance(v, property))
+    }
+
+
+@pytest.mark.parametrize("name", sorted(public(Rental)))
+def test_both_kinds_of_rental_say_the_same(name):
+    """Names, signatures and docstrings; a context manager of each kind's own."""
+    assert public(Rental).keys() == public(AsyncRental).keys()
+    one, other = public(Rental)[name], public(AsyncRental)[name]
+    assert inspect.getdoc(one) == inspect.getdoc(other)
+    if inspect.isfunction(one):
+        mine, theirs = inspect.signature(one), inspect.signature(other)
+        assert mine.parameters == theirs.parameters
+        assert str(theirs.return_annotation).replace("Async", "") == mine.return_annotation
+
+
+@pytest.mark.parametrize("moment", ["created", "late"])
+def test_a_cancelled_task_leaves_nothing_running(market, tmp_path, moment):
+    """Also while the answer to its order is on the way: then the order is looked for first."""
+    watcher = Api("sync", market)
+
+    async def main() -> None:
+        came = asyncio.Event()
+        async with AsyncCloreAI(watcher.key, market.base_url, state=tmp_path) as client:
+            client.rate_limiter.min_interval = client.rate_limiter.create_order_delay = 0
+            if moment == "late":
+                watcher.fault("create_order", "late", delay_s=1)
+            else:
+                watcher.fault("create_order", "never_boots")
+            rental = client.rent(
+                "RTX 4090", tell=lambda e: came.set() if e.what == "created" else None
+            )
+            task = asyncio.ensure_future(rental.start())
+            if moment == "late":
+                while not await asyncio.to_thread(watcher.my_orders):
+                    pass
+            else:
+                await came.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert rental.events[-1].what == "cancelled"
+            assert rental.order_id is not None
+
+    try:
+        asyncio.run(main())
+        assert [o.id for o in watcher.my_orders() if o.active] == []
+        assert len([e for e in watcher.entries("create_order") if e.order is not None]) == 1
+    finally:
+        watcher.shut()
+
+
+SCRIPT = """
+import sys
+from clore_ai import CloreAI
+with CloreAI(state=sys.argv[1]) as client:
+    client.rate_limiter.min_interval = client.rate_limiter.create_order_delay = 0
+    with client.rent("RTX 4090", tell=lambda e: print(e.what, e.order_id, flush=True)) as rental:
+        print("in", flush=True)
+        rental.exec("sleep 600")
+"""
+
+
+@pytest.mark.parametrize("moment", ["created", "in"])
+def test_ctrl_c_ends_what_was_rented(market, tmp_path, moment):
+    """While it boots, and in the block."""
+    watcher = Api("sync", market)
+    if moment == "created":
+        watcher.fault("create_order", "never_boots")
+    env = {"PATH": os.environ["PATH"], "CLORE_API_KEY": watcher.key}
+    env["CLORE_BASE_URL"] = market.base_url
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        env={**env, "CLORE_HOME": str(tmp_path), "HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(moment):
+                break
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=30)
+        assert "KeyboardInterrupt" in err
+        assert [o.id for o in watcher.my_orders() if o.active] == []
+    finally:
+        process.kill()
+        process.communicate()
+        watcher.shut()

@@ -1,0 +1,90 @@
+"""An order is compared with what was asked for; by hand, since no marketplace of ours is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from by_hand import Hand, ok, row
+
+from clore_ai._state.ledger import Ledger
+from clore_ai.exceptions import BudgetError, CloreAPIError
+from clore_ai.rental.orders import check
+from clore_ai.rental.orders.create import create
+from clore_ai.rental.session import Session
+
+BODY = check.order_body(
+    server_id=5, image="a/b", type="on-demand", currency="bitcoin", required_price=2.0
+)
+
+
+def made(body: dict[str, Any] = BODY, cancel: object = None, **fields: object) -> Any:
+    """The hand, the session, and what `create` gave or raised, of a service with such an order."""
+    listed = row(9, **{"image": "a/b", "price": 2.0, **fields})
+
+    def service(call: Any, _now: float) -> object:
+        if call.path == "create_order":
+            listed["here"] = True
+        if call.path == "cancel_order":
+            if cancel is not None:
+                return cancel
+            listed["expired"] = True
+        return ok(orders=[listed] if "here" in listed else [])
+
+    hand, session = Hand(service), Session(ledger=Ledger())
+    try:
+        return hand, session, hand.play(create(session, body))
+    except CloreAPIError as exc:
+        return hand, session, exc
+
+
+def test_what_was_asked_for_is_nothing_to_speak_of():
+    for fields in ({}, {"image": "a/b:latest"}, {"type": "on_demand"}, {"price": 1.5}):
+        hand, session, order = made(**fields)
+        assert order.id == 9
+        assert session.trouble == []
+        assert "cancel_order" not in hand.paths
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"image": "c/d"}, "its image is c/d, not a/b"),
+        ({"currency": "CLORE-Blockchain"}, "its currency is CLORE-Blockchain, not bitcoin"),
+        ({"type": "spot"}, "its type is spot, not on-demand"),
+    ],
+)
+def test_another_order_than_was_asked_for_is_said_once_and_kept(fields, said):
+    hand, session, order = made(**fields)
+    assert order.id == 9
+    assert session.trouble == [f"Order 9 is not what was asked for: {said}."]
+    assert "cancel_order" not in hand.paths
+
+
+def test_a_price_above_what_was_agreed_is_cancelled():
+    """By more than rounding; the error names the order, and what was agreed."""
+    _, _, order = made(price=2.0001)
+    assert order.id == 9
+    hand, session, exc = made(price=2.5)
+    assert isinstance(exc, BudgetError)
+    assert "Order 9 on server 5 came at 2.5 bitcoin/day, above the 2 that was agreed" in str(exc)
+    assert hand.paths.count("cancel_order") == 1
+    assert session.ledger.running() == []
+
+
+def test_a_dear_order_that_can_not_be_cancelled_is_named():
+    _, session, exc = made(price=2.5, cancel=ok(code=1))
+    assert "clore cancel 9" in str(exc)
+    assert [intent.order_id for intent in session.ledger.running()] == [9]
+
+
+def test_a_price_that_was_not_agreed_is_not_compared():
+    body = {name: value for name, value in BODY.items() if name != "required_price"}
+    assert made(body, price=1e6)[2].id == 9
+
+
+def test_a_bid_is_the_price_that_was_agreed():
+    body = check.order_body(
+        server_id=5, image="a/b", type="spot", currency="bitcoin", spot_price=1.0
+    )
+    assert isinstance(made(body, price=1.1)[2], BudgetError)

@@ -1,0 +1,142 @@
+"""What the service is known to refuse is refused here, with the alternative (service.md, 3)."""
+
+from __future__ import annotations
+
+import pytest
+from by_hand import Hand
+
+from clore_ai.exceptions import InvalidInputError
+from clore_ai.rental.orders.cancel import cancel
+from clore_ai.rental.orders.check import order_body
+from clore_ai.rental.session import Session
+
+GOOD = {"server_id": 6, "image": "i", "type": "on-demand", "currency": "bitcoin"}
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk7bVqz me@host"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"ssh_password": "a" * 33}, "33 characters long; 32 at most"),
+        ({"ssh_password": ""}, "empty"),
+        ({"ssh_key": KEY + "x" * 3072}, "3072 at most"),
+        ({"ssh_key": "-----BEGIN OPENSSH PRIVATE KEY-----\nx"}, r"private key.*\.pub"),
+        ({"ssh_key": "~/.ssh/id_ed25519.pub"}, "read_text"),
+        ({"ssh_key": "/home/me/my keys/id.pub"}, "read_text"),
+        ({"ssh_key": "id_ed25519.pub"}, "read_text"),
+        ({"ssh_key": "two words"}, "ssh-ed25519 AAAA"),
+        ({"ssh_key": KEY + "\n" + KEY}, "one public key"),
+        ({"jupyter_token": "a" * 33}, "32 at most"),
+        ({"ports": {"8888": "http", "6006": "http"}}, "only one http port.*8888, 6006"),
+        ({"ports": {"22": "udp"}}, '"tcp" or "http"'),
+        ({"ports": {"ssh": "tcp"}}, "1 to 65535"),
+        ({"ports": {"0": "tcp"}}, "1 to 65535"),
+        ({"ports": {"65536": "tcp"}}, "1 to 65535"),
+        ({"ports": {"²": "tcp"}}, "1 to 65535"),
+        ({"env": {"A": "x" * 1537}}, "env A is 1537 characters long; 1536"),
+        ({"env": {"A" * 129: "x"}}, "128 at most"),
+        ({"env": {f"A{n}": "x" * 1500 for n in range(9)}}, "under 12288"),
+        ({"env": {"A": "b&c"}}, "'&'.*base64"),
+        ({"env": {"": "x"}}, "not a name"),
+        ({"env": {"A=B": "x"}}, "not a name"),
+        ({"env": {"A": 1}}, "must be a text"),
+        ({"type": "spot"}, "needs spot_price.*per day"),
+        ({"type": "spot", "spot_price": 0}, "above 0"),
+        ({"type": "spot", "spot_price": float("nan")}, "above 0"),
+        ({"spot_price": 1}, "required_price"),
+        ({"required_price": -1}, "above 0"),
+        ({"required_price": float("inf")}, "above 0"),
+        ({"type": "on_demand"}, '"on-demand" or "spot"'),
+        ({"image": " "}, "image is empty"),
+        ({"currency": ""}, "CLORE-Blockchain"),
+    ],
+)
+def test_refused_before_it_is_sent(given, says):
+    """InvalidInputError, code 2, and a message that says what to give."""
+    with pytest.raises(InvalidInputError, match=says) as caught:
+        order_body(**{**GOOD, **given})
+    assert caught.value.code == 2
+
+
+def test_secrets_are_not_in_the_refusal():
+    """Not the password, and not the private key's text."""
+    for given in ({"ssh_password": "hunter2" * 5}, {"ssh_key": "BEGIN PRIVATE KEY hunter2"}):
+        with pytest.raises(InvalidInputError) as caught:
+            order_body(**GOOD, **given)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_what_is_merely_unusual_is_left_to_the_service():
+    """Passwords beyond letters and digits were accepted live; the image is not checked."""
+    body = order_body(
+        **{**GOOD, "image": "no/such:image"},
+        ssh_password="Your$ecurePass123!",
+        ports={22: "tcp", "8888": "http"},
+        env={"A": ""},
+        jupyter_token="t" * 32,
+        command="echo a & b",
+        required_price=1e-8,
+        autossh_entrypoint=True,
+    )
+    assert body == {
+        "currency": "bitcoin",
+        "image": "no/such:image",
+        "renting_server": 6,
+        "type": "on-demand",
+        "ports": {"22": "tcp", "8888": "http"},
+        "env": {"A": "", "SSH_PASSWORD": "Your$ecurePass123!", "JUPYTER_TOKEN": "t" * 32},
+        "ssh_password": "Your$ecurePass123!",
+        "jupyter_token": "t" * 32,
+        "command": "echo a & b",
+        "required_price": 1e-8,
+        "autossh_entrypoint": True,
+    }
+
+
+@pytest.mark.parametrize("auth", ["me:secret", {"user": "me", "pass": "secret"}])
+def test_the_login_of_a_private_image_is_sent_as_it_is(auth):
+    """A text in the newest client, an object before; without one, no field is sent."""
+    body = order_body(**GOOD, dockerhub_auth=auth, remember_password=False)
+    assert (body["dockerhub_auth"], body["remember_password"]) == (auth, False)
+    assert not {"dockerhub_auth", "remember_password"} & set(order_body(**GOOD))
+
+
+def test_a_password_and_a_key_go_together():
+    """Live deployments use both."""
+    body = order_body(**GOOD, ssh_password="a", ssh_key=KEY)
+    assert (body["ssh_password"], body["ssh_key"]) == ("a", KEY)
+
+
+def test_logins_are_in_the_environment_too_unless_the_user_set_them():
+    """Official images read them there; what holds '&', on which the service fails, is left out."""
+    logins = {"ssh_password": "p", "jupyter_token": "t"}
+    assert order_body(**GOOD, **logins)["env"] == {"SSH_PASSWORD": "p", "JUPYTER_TOKEN": "t"}
+    own = order_body(**GOOD, **logins, env={"JUPYTER_TOKEN": "", "A": "1"})
+    assert own["env"] == {"SSH_PASSWORD": "p", "JUPYTER_TOKEN": "", "A": "1"}
+    assert "env" not in order_body(**GOOD, ssh_password="a&b")
+
+
+@pytest.mark.parametrize(
+    "key", [KEY, KEY + "\n", "ssh-rsa AAAA", "sk-ssh-ed25519@openssh.com AAA="]
+)
+def test_public_keys_pass(key):
+    """With or without a comment or a final newline, as files hold them."""
+    assert order_body(**GOOD, ssh_key=key)["ssh_key"] == key.strip()
+
+
+def test_what_is_not_given_is_not_sent():
+    """The body holds no nulls."""
+    assert order_body(**GOOD, ports={}, env={}) == {
+        "currency": "bitcoin",
+        "image": "i",
+        "renting_server": 6,
+        "type": "on-demand",
+    }
+
+
+def test_an_issue_that_is_too_long_is_refused():
+    """2,048 characters at most (service.md, 1); nothing is sent, so the order goes on."""
+    hand = Hand()
+    with pytest.raises(InvalidInputError, match="2048 at most"):
+        hand.play(cancel(Session(), 38, "x" * 2049))
+    assert hand.sent == []

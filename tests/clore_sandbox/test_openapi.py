@@ -1,0 +1,66 @@
+"""The OpenAPI document says what the running marketplace does, no more and no less."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.clore_sandbox import write_openapi
+
+from clore_sandbox.api.endpoints import ENDPOINTS
+from clore_sandbox.control.operations import OPERATIONS
+from clore_sandbox.openapi import document
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+#: What schemathesis tells by the HTTP status; in the reference dialect it is always 200.
+_BY_STATUS = "negative_data_rejection,missing_required_header,ignored_auth"
+
+
+def test_the_file_is_what_is_served(market):
+    """`python -m tests.clore_sandbox.write_openapi` writes it anew."""
+    assert write_openapi.PAGE.read_text("utf-8") == write_openapi.written()
+    served = httpx.get(f"{market.control_url}/openapi.json")  # needs no key
+    assert served.headers["content-type"] == "application/json"
+    assert served.json() == json.loads(write_openapi.PAGE.read_text("utf-8"))
+
+
+def test_every_call_is_in_it():
+    paths = document()["paths"]
+    calls = {(method.upper(), path) for path, item in paths.items() for method in item}
+    expected = {(method, f"/v1/{name}") for method, name in ENDPOINTS}
+    expected |= {(o.method, f"/control/{o.name}") for o in OPERATIONS.values()}
+    expected |= {("GET", "/control/health"), ("GET", "/control/openapi.json")}
+    assert calls == expected
+
+
+@pytest.mark.parametrize("dialect", ["live", "reference"])
+@pytest.mark.parametrize("part", ["v1", "control"])
+def test_schemathesis_finds_nothing(own_market, renter_of, tmp_path, part, dialect):
+    """Valid and invalid requests, by the document, against a marketplace in which things are."""
+    if (part, dialect) == ("control", "reference"):
+        pytest.skip("the controls are the same in both dialects")
+    market = own_market(provision=False, dialect=dialect, host_servers=2, visibility_lag_s=0)
+    renter = renter_of(market)
+    free = [s["id"] for s in renter.free() if s["owner"] < 1_000_001]
+    renter.create(free[0], env={"A": "b"}, ports={"22": "tcp", "8888": "http"})
+    renter.create(free[1], type="spot", spotprice=0.001)
+    key = market.api_key if part == "v1" else market.control_key
+    checks = ["--exclude-checks", _BY_STATUS]
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(CONFIG), "run"),
+            *(f"{market.control_url}/openapi.json", "--url", market.control_url[:-8]),
+            *("-H", f"auth:{key}", "--include-path-regex", f"^/{part}/"),
+            *("--phases", "examples,coverage,fuzzing", "--max-examples", "15"),
+            *("--seed", "1", "--generation-database", "none", "--no-color", "--warnings", "off"),
+            # In the reference dialect what is wrong is said with HTTP 200 too.
+            *(checks if dialect == "reference" else []),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
