@@ -13,7 +13,7 @@ export CLORE_DOCUMENTS ?= $(abspath $(firstword $(wildcard ../shared/documents))
 # Hundreds of Python processes start in a test run: what they import is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types tests soak lowest pythons bench lock clean help
+.PHONY: demo test lint sync types tests soak lowest pythons bench lock clean help
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,9 @@ lint: $(READY)  ## ruff and both walls of the design
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }
+
+sync: $(READY)  ## Write the blocking client anew from the one for asyncio
+	@$(BIN)/python tools/unasync.py
 
 types: $(READY)  ## mypy and pyright, both strict
 	@$(BIN)/mypy

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING
 from clore_ai._version import __version__
 
 if TYPE_CHECKING:
-    from clore_ai.aio import AsyncCloreAI
-    from clore_ai.client import CloreAI
+    from clore_ai._async.client import AsyncCloreAI
+    from clore_ai._async.rental import AsyncRental
+    from clore_ai._sync.client import CloreAI
+    from clore_ai._sync.rental import Rental
     from clore_ai.exceptions import (
         AuthError,
         BudgetError,
@@ -56,7 +58,6 @@ if TYPE_CHECKING:
     from clore_ai.rental.spot.fallback import Fallback
     from clore_ai.rental.spot.run import SpotEvent, SpotReport
     from clore_ai.rental.watch.view import OrdersView
-    from clore_ai.rentals import AsyncRental, Rental
 
 __all__ = [
     "APIResponse",
@@ -100,13 +101,13 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AsyncCloreAI": "aio",
-    "AsyncRental": "rentals",
-    "CloreAI": "client",
+    "AsyncCloreAI": "_async.client",
+    "AsyncRental": "_async.rental",
+    "CloreAI": "_sync.client",
     "Fallback": "rental.spot.fallback",
     "OrdersView": "rental.watch.view",
     "RateLimiter": "rate_limiter",
-    "Rental": "rentals",
+    "Rental": "_sync.rental",
     "SpotEvent": "rental.spot.run",
     "SpotReport": "rental.spot.run",
 }

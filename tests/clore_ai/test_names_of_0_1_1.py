@@ -9,8 +9,7 @@ import typing
 import pytest
 
 import clore_ai
-from clore_ai import models
-from clore_ai.rentals import AsyncRental, Rental
+from clore_ai import AsyncRental, Rental, models
 from clore_client import CloreClient
 
 CLIENT = (

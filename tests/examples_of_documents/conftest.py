@@ -73,7 +73,7 @@ def prepared(sandbox: Sandbox) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)
 def _forks() -> Forks:
-    return Forks("forks:script", ("clore_ai.client", "clore_ai.aio", "httpcore", "requests"))
+    return Forks("forks:script", ("clore_ai.client", "httpcore", "requests"))
 
 
 def _succeeded(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:

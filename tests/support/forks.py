@@ -274,7 +274,7 @@ def of_clore_first() -> tuple[str, ...]:
     from clore_ai.cli import COMMANDS
 
     commands = (f"clore_ai.cli.{module}" for module, _ in COMMANDS.values())
-    later = ("anyio._backends._asyncio", "clore_ai.aio", "clore_ai.client", "clore_ai.jobs.status")
+    later = ("anyio._backends._asyncio", "clore_ai.client", "clore_ai.jobs.status")
     return (*commands, *later, "difflib", "httpcore", "rich.table", "clore_ai._io.driver:_tls")
 
 

@@ -1,15 +1,17 @@
-"""What both clients are made of: settings, session and pace; what they do is one line a method."""
+"""What both clients share: settings, session and pace; and the event loop of a job."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from clore_ai._api.steps import DEADLINE_S, Rules
-from clore_ai._io.driver import AsyncDriver
+from clore_ai._io.driver import AsyncDriver, Driver
 from clore_ai._state.folder import folder_of
 from clore_ai._state.ledger import Ledger, account_of
 from clore_ai._values.secrets import hide
@@ -19,6 +21,7 @@ from clore_ai.rate_limiter import RateLimiter
 from clore_ai.rental.session import Session, opened
 
 D = TypeVar("D")
+T = TypeVar("T")
 _log = logging.getLogger("clore_ai")
 
 
@@ -34,7 +37,33 @@ def say_per_hour() -> None:
     )
 
 
-class Facade(Generic[D]):
+async def in_this_loop(
+    driver: AsyncDriver,
+    engine: Callable[[AsyncDriver], Engine],
+    work: Callable[[Engine], Awaitable[T]],
+) -> T:
+    """The result of what watches a job, in the event loop that runs."""
+    return await work(engine(driver))
+
+
+def in_own_loop(
+    driver: Driver,
+    engine: Callable[[AsyncDriver], Engine],
+    work: Callable[[Engine], Awaitable[T]],
+) -> T:
+    """The result of what watches a job, in an event loop made for it."""
+
+    async def watch() -> T:
+        beside = driver.beside()
+        try:
+            return await work(engine(beside))
+        finally:
+            await beside.close()
+
+    return asyncio.run(watch())
+
+
+class ClientBase(Generic[D]):
     """A client with a driver of the kind `D`."""
 
     BASE_URL: ClassVar[str] = DEFAULT_BASE_URL

@@ -1,52 +1,35 @@
-"""`AsyncCloreAI`, the client for asyncio: `CloreAI` with `await` (004). One line a method."""
+"""`AsyncCloreAI`: the calls of the service, and what is built on them. The work is below."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
 
-from typing_extensions import Self, Unpack
+from typing_extensions import Unpack
 
 from clore_ai import jobs
-from clore_ai._api import endpoints
-from clore_ai._api.steps import Flow, request
-from clore_ai._facade import Facade, say_per_hour
-from clore_ai._io.driver import AsyncDriver
+from clore_ai._async.calls import AsyncCalls
+from clore_ai._async.rental import AsyncRental
 from clore_ai._io.gpu_feeds import watching
 from clore_ai._values.secrets import hide
 from clore_ai.jobs import Job
-from clore_ai.jobs.engine import Engine
-from clore_ai.models import (
-    MarketplaceServer,
-    MyServer,
-    Order,
-    OrderType,
-    ServerConfig,
-    SpotMarket,
-    Wallet,
-)
+from clore_ai.models import MarketplaceServer, Order
 from clore_ai.models.records import RentEvent
 from clore_ai.rental import options
 from clore_ai.rental.market import listing
-from clore_ai.rental.orders import cancel, check, create, host_settings, reconcile, wait
+from clore_ai.rental.orders import wait
 from clore_ai.rental.spot import autopilot
-from clore_ai.rental.spot import set_price as spot
 from clore_ai.rental.spot.run import SpotReport
 from clore_ai.rental.watch import market
 from clore_ai.rental.watch import view as overview
 from clore_ai.rental.watch.view import OrdersView
-from clore_ai.rentals import AsyncRental
-
-T = TypeVar("T")
 
 
-class AsyncCloreAI(Facade[AsyncDriver]):
+class AsyncCloreAI(AsyncCalls):
     """A client of the Clore.ai marketplace for asyncio (004, `AsyncCloreAI`).
 
-    One object serves any number of tasks of one event loop; requests are paced and sent again by
-    these rules:
+    One object serves any number of tasks of one event loop.
+    Requests are paced and sent again by these rules:
 
     - 1 request a second, `create_order` once in 5 s: see `rate_limiter`.
     - Code 5 (HTTP 429): after 1 s, 2 s, 4 s …, each up to half as long again by chance, at most
@@ -70,66 +53,6 @@ class AsyncCloreAI(Facade[AsyncDriver]):
     Raises:
         ConfigError: the config file can't be read, or the base URL is none.
     """
-
-    _kind = AsyncDriver
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the HTTP connections and the files of the state folder."""
-        self._close_files()
-        for driver in (*self._former, self._driver):
-            await driver.close()
-
-    async def drive(self, flow: Flow[T]) -> T:
-        """Run a flow of `clore_ai.rental` and return its result."""
-        return await self._driver.run(flow)
-
-    async def in_loop(self, work: Callable[[Engine], Awaitable[T]]) -> T:
-        """The result of what watches a job (`clore_ai.jobs`), in an event loop."""
-        return await work(self._engine(self._driver))
-
-    async def wallets(self) -> list[Wallet]:
-        """The account's wallets. `balance` is in the wallet's own coin, or None (004, wallets).
-
-        Raises:
-            AuthError: no key, or an unknown one.
-        """
-        return await self.drive(reconcile.wallets(self._session))
-
-    async def marketplace(
-        self,
-        gpu: str | None = None,
-        min_gpu_count: int | None = None,
-        min_ram_gb: float | None = None,
-        max_price_usd: float | None = None,
-        available_only: bool = True,
-    ) -> list[MarketplaceServer]:
-        """Servers for rent, filtered here: the service returns all of them. Needs no key.
-
-        Args:
-            gpu: a part of the GPU's name, e.g. ``"RTX 4090"``; case does not matter.
-            min_gpu_count: GPUs a server.
-            min_ram_gb: GB.
-            max_price_usd: USD per **hour** for the whole server, on-demand, without the renter's
-                fee. A server whose price in USD is unknown is left out.
-            available_only: leave out rented servers.
-
-        Simultaneous calls share one request (004, marketplace; service.md, 2-3).
-        """
-        if max_price_usd is not None:
-            say_per_hour()
-        wanted = listing.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd, available_only)
-        return (await self.drive(listing.marketplace(self._session, wanted))).servers
 
     async def watch(
         self,
@@ -201,98 +124,6 @@ class AsyncCloreAI(Facade[AsyncDriver]):
                     return
                 yield view
 
-    async def my_servers(self) -> list[MyServer]:
-        """The servers that the user hosts; unconnected ones have no `id` (004, my_servers)."""
-        return await self.drive(request(endpoints.my_servers(), self._session.rules))
-
-    async def server_config(self, server_name: str) -> ServerConfig:
-        """The settings of one hosted server (004, server_config).
-
-        Raises:
-            FieldError: there is no such server.
-        """
-        return await self.drive(request(endpoints.server_config(server_name), self._session.rules))
-
-    async def my_orders(self, include_completed: bool = False) -> list[Order]:
-        """The user's rentals; with `include_completed` also those that ended (004, my_orders)."""
-        flow = reconcile.orders(self._session, include_completed=include_completed)
-        return await self.drive(flow)
-
-    async def create_order(
-        self,
-        server_id: int,
-        image: str,
-        type: OrderType,  # noqa: A002 - 004's word
-        currency: str,
-        ssh_password: str | None = None,
-        ssh_key: str | None = None,
-        ports: dict[str, str] | None = None,
-        env: dict[str, str] | None = None,
-        jupyter_token: str | None = None,
-        command: str | None = None,
-        spot_price: float | None = None,
-        required_price: float | None = None,
-        autossh_entrypoint: str | bool | None = None,  # 004's signature; service.md: a bool too
-        *,
-        dockerhub_auth: str | dict[str, str] | None = None,
-        remember_password: bool | None = None,
-        client_ref: str | None = None,
-        purpose: str | None = None,
-        lease_h: float | None = None,
-        max_cost_usd: float | None = None,
-    ) -> Order:
-        """Rent a server: one order, whatever happens to the answer, and the order itself back.
-
-        The service's success names no order, so it is looked for in `my_orders`; that takes
-        some seconds (service.md, 3). SSH answers later: see `wait_for_ssh`.
-
-        Args:
-            server_id: from `marketplace`.
-            image: Docker image; the service does not check that it exists.
-            type: ``"on-demand"`` or ``"spot"``.
-            currency: ``"bitcoin"``, ``"CLORE-Blockchain"`` or ``"USD-Blockchain"``; the server's
-                `allowed_coins` decide.
-            ssh_password: up to 32 characters; goes with or without `ssh_key`.
-            ssh_key: a public key's text, up to 3,072 characters.
-            ports: e.g. ``{"22": "tcp", "8888": "http"}``; one http port at most.
-            env: values up to 1,536 characters, without ``&``.
-            jupyter_token: up to 32 characters.
-            command: run at start-up.
-            spot_price: the bid, in `currency` per **day** for the whole server.
-            required_price: the list price that you saw, in `currency` per **day**.
-            autossh_entrypoint: a bool on the live service, a text in 004.
-            dockerhub_auth: the login for a private image, as the service's own clients send it: a
-                text in the newest, an object before.
-            remember_password: whether the service keeps `ssh_password` for later orders.
-            client_ref: your name for this rental; given twice, the same order comes back, with
-                `state` across processes and restarts, too.
-            purpose: what it is for, as the ledger shall say.
-            lease_h: hours after which ``clore`` ends it (with `state`; docs/spending.md); None
-                for no end.
-            max_cost_usd: USD, fees in, that it may cost before ``clore`` ends it.
-
-        Raises:
-            InvalidInputError: the input is refused, here or there; nothing was rented.
-            AuthError: no key, or an unknown one.
-            FieldError: refused, e.g. ``server-already-rented``; nothing was rented.
-            BudgetError: over a budget of the ledger (``clore budget``); nothing was rented.
-            RateLimitError: still refused after `max_retries` waits; nothing was rented.
-            OrderUncertain: an order may exist; look at `my_orders` before trying again.
-        """
-        ssh_password, ssh_key = hide(ssh_password), hide(ssh_key)
-        jupyter_token, env, command = hide(jupyter_token), hide(env), hide(command)
-        dockerhub_auth = hide(dockerhub_auth)
-        body = check.order_body(
-            server_id=server_id, image=image, type=type, currency=currency,
-            ssh_password=ssh_password, ssh_key=ssh_key, ports=ports, env=env,
-            jupyter_token=jupyter_token, command=command, spot_price=spot_price,
-            required_price=required_price, autossh_entrypoint=autossh_entrypoint,
-            dockerhub_auth=dockerhub_auth, remember_password=remember_password,
-        )  # fmt: skip
-        check.limits(lease_h, max_cost_usd)
-        terms = create.RentalTerms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
-        return await self.drive(create.create(self._session, body, terms))
-
     @options.told(options.RentOptions)
     def rent(
         self,
@@ -324,31 +155,6 @@ class AsyncCloreAI(Facade[AsyncDriver]):
         """
         return AsyncRental(self._driver, self._session, options.wished(gpu, given), tell)
 
-    async def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
-        """End a rental; `issue` (up to 2,048 characters) tells the host why (004, cancel_order).
-
-        Billing stops within about a minute (service.md, 4). Sent again when an answer gets lost.
-
-        Raises:
-            FieldError: ``you_dont_own_this_order`` or ``order_not_active``.
-        """
-        return await self.drive(cancel.cancel(self._session, order_id, issue))
-
-    async def spot_marketplace(self, server_id: int) -> SpotMarket:
-        """The spot auction of one server; bids are in coin per **day** (004, spot_marketplace)."""
-        return await self.drive(request(endpoints.spot_marketplace(server_id), self._session.rules))
-
-    async def set_spot_price(self, order_id: int, price: float) -> dict[str, Any]:
-        """Change a spot bid to `price`, in the order's coin per **day** (004, set_spot_price).
-
-        Raising is free. A bid that this client lowered is not lowered again within 600 s: the
-        service would refuse it, so nothing is sent.
-
-        Raises:
-            FieldError: e.g. ``can_lower_every_600_seconds`` or ``exceeded_max_step``.
-        """
-        return await self.drive(spot.set_price(self._session, order_id, price))
-
     @options.told(options.SpotOptions)
     async def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:
         """Hold a spot order at the lowest bid that wins, until it ends; what came of it.
@@ -368,31 +174,6 @@ class AsyncCloreAI(Facade[AsyncDriver]):
             ConfigError: another command steers this order already.
         """
         return await self.drive(autopilot.fly(self._session, options.steered(order_id, given)))
-
-    async def set_server_settings(
-        self,
-        name: str,
-        availability: bool | None = None,
-        mrl: int | None = None,
-        on_demand: float | None = None,
-        spot: float | None = None,
-    ) -> dict[str, Any]:
-        """Change a hosted server's settings; what is None stays as it is (004).
-
-        Args:
-            name: the server's name.
-            availability: can it be rented?
-            mrl: **maximum** rental length in hours (service.md, 2; 004 says minimum).
-            on_demand: price per **day**, in bitcoin.
-            spot: lowest bid per **day**, in bitcoin.
-
-        Raises:
-            FieldError: e.g. ``server_dont_exist`` or ``invalid_mrl``.
-        """
-        flow = host_settings.set_settings(
-            self._session, name, availability=availability, mrl=mrl, on_demand=on_demand, spot=spot
-        )
-        return await self.drive(flow)
 
     async def wait_for_ssh(self, order_id: int, timeout: float = wait.BOOT_DEADLINE_S) -> Order:
         """Wait until an order's SSH port answers, and return the order, that host first.

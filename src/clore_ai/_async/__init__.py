@@ -1,0 +1,1 @@
+"""The client for asyncio: the one that is written by hand."""

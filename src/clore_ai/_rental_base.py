@@ -1,0 +1,197 @@
+"""What `Rental` and `AsyncRental` share: the order, its events, its limits and their guards."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import threading
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import Generic, TypeVar
+
+from clore_ai import _windows
+from clore_ai._api.steps import Flow, clock
+from clore_ai._ssh.target import Target
+from clore_ai.exceptions import (
+    CloreAPIError,
+    ConfigError,
+    InvalidInputError,
+    LimitReached,
+    WaitTimeout,
+)
+from clore_ai.jobs import Jobs
+from clore_ai.models import Order
+from clore_ai.models.records import RentEvent, RentEventKind
+from clore_ai.rental import machine
+from clore_ai.rental.limits import enforce
+from clore_ai.rental.machine import Result
+from clore_ai.rental.orders import ending
+from clore_ai.rental.rent import rent
+from clore_ai.rental.rent.attempt import OnEvent, Rented
+from clore_ai.rental.rent.wish import Wish
+from clore_ai.rental.session import Session
+
+D = TypeVar("D")
+_log = logging.getLogger("clore_ai")
+_SSH_FAILED = 255
+
+
+class AsyncGuard:
+    """A task that looks every few seconds, until a look says that all is over."""
+
+    def __init__(self, look: Callable[[], Awaitable[bool]]) -> None:
+        self._task = asyncio.ensure_future(self._keep(look))
+
+    async def _keep(self, look: Callable[[], Awaitable[bool]]) -> None:
+        while True:
+            await asyncio.sleep(enforce.SLICE_S)
+            if await look():
+                return
+
+    async def stop(self) -> None:
+        """End it, in the midst of a look too."""
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+
+class Guard:
+    """A thread that looks every few seconds, until a look says that all is over."""
+
+    def __init__(self, look: Callable[[], bool]) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=self._keep, args=(look,), name="clore-limits", daemon=True
+        )
+        self._thread.start()
+
+    def _keep(self, look: Callable[[], bool]) -> None:
+        while not self._stop.wait(enforce.SLICE_S):
+            if look():
+                return
+
+    def stop(self) -> None:
+        """End it, once the look at hand is done."""
+        self._stop.set()
+        self._thread.join()
+
+
+class RentalBase(Generic[D]):
+    """A rental with a driver of the kind `D`."""
+
+    def __init__(
+        self, driver: D, session: Session, wish: Wish, tell: OnEvent | None = None
+    ) -> None:
+        self._driver, self._session, self._wish, self._tell = driver, session, wish, tell
+        self._rented: Rented | None = None
+        self.events: list[RentEvent] = []
+        """All that happened on the way: each attempt, and why it was no good; later, its limits."""
+        self._keeper = enforce.Keeper()
+        self._reached: LimitReached | None = None
+        self._why = ending.CANCELLED
+        self._left_at: float | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(order_id={self.order_id})"
+
+    @property
+    def order(self) -> Order:
+        """The order, as it was when it was handed over.
+
+        Raises:
+            InvalidInputError: nothing is rented yet: use it in a `with` block, or `start` it.
+        """
+        return self._need().order
+
+    @property
+    def order_id(self) -> int | None:
+        """The order's id, from the moment that there is one; also of one that was no good."""
+        if self._rented is not None:
+            return self._rented.order.id
+        return next((e.order_id for e in reversed(self.events) if e.order_id is not None), None)
+
+    @property
+    def ssh_command(self) -> str:
+        """A line for a shell that opens one on the machine, with the order's key."""
+        return shlex.join(self._target().ssh())
+
+    def _flow(self) -> Flow[Rented]:
+        _windows.refuse("A rental that is verified")
+        return rent.rent(self._session, self._wish, self._note)
+
+    def _note(self, event: RentEvent) -> None:
+        self.events.append(event)
+        if self._tell is not None:
+            self._tell(event)
+
+    def _need(self) -> Rented:
+        if self._rented is None:
+            raise InvalidInputError("Nothing is rented: use it in a `with` block, or start it.", 2)
+        return self._rented
+
+    def _target(self) -> Target:
+        rented = self._need()
+        if self._reached is not None:
+            raise self._reached
+        return rented.target or self._session.access.target(rented.order)
+
+    @contextmanager
+    def _working(self) -> Generator[Target]:
+        """The way in; what fails in the block because of a limit is said to."""
+        target = self._target()
+        try:
+            yield target
+        except CloreAPIError as exc:
+            if self._reached is not None:
+                raise self._reached from exc
+            raise
+
+    def _result(self, result: Result) -> Result:
+        if result.code == _SSH_FAILED and self._reached is not None:
+            raise self._reached
+        return result
+
+    def _has_limits(self) -> bool:
+        """Is there a limit to keep while it is used?"""
+        self._keeper.order_id = self.order.id
+        with suppress(ConfigError):
+            return bool(self._keeper.leased(self._session))
+        return False
+
+    def _look(self) -> Flow[bool]:
+        """Look at its limits; true when it has reached one, and was cancelled."""
+        near, over = yield from self._keeper.look(self._session)
+        for limit in near:
+            self._say("near", enforce.near(limit))
+        if over and self._reached is None:
+            self._reached = enforce.reached(over[0])
+            self._why = ending.of_limit(over[0].reason)
+            self._say("limit", f"{over[0]}; the order is cancelled.")
+        if self._reached is None:
+            return False
+        if (yield from self._left_to_its_job()):
+            return False
+        try:
+            yield from machine.finish(self._session, self.order, self._why)
+        except CloreAPIError as exc:
+            _log.warning("%s", exc)
+            return not isinstance(exc, WaitTimeout)  # else it is tried again
+        return True
+
+    def _left_to_its_job(self) -> Flow[bool]:
+        """Does a job of `client.run` end it, with its outputs fetched? Not for ever."""
+        now = (yield from clock()).mono
+        self._left_at = now if self._left_at is None else self._left_at
+        if now - self._left_at > enforce.GRACE_S:
+            return False
+        session = self._session
+        with suppress(ConfigError):
+            ledger = session.ledger
+            jobs = Jobs(session.access.home, ledger.keys.key, ledger.names)
+            return self.order.id in jobs.watched_orders()
+        return False
+
+    def _say(self, what: RentEventKind, message: str) -> None:
+        order = self.order
+        _log.warning("%s", message)
+        self._note(RentEvent(what, 1, order.server_id or 0, order.id, message))

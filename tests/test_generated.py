@@ -1,0 +1,13 @@
+"""The blocking client is the one for asyncio without its `await`: `make sync`."""
+
+from __future__ import annotations
+
+import unasync
+
+
+def test_the_blocking_client_is_current():
+    """Each file of `_sync` is what `_async` makes of it, and there is no other."""
+    files = unasync.generated()
+    assert set((unasync.PACKAGE / "_sync").glob("[a-z]*.py")) == set(files)
+    for path, text in files.items():
+        assert path.read_text("utf-8") == text, f"{path.name} is out of date: make sync"
