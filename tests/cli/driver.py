@@ -254,6 +254,7 @@ def _in_background(renter: Renter, module: bytes) -> list[int]:
 
 def killed(renter: Renter) -> None:
     """Its follower, as with a laptop that is switched off; a copy of ssh may live on."""
+    until(lambda: followers(renter), "the follower")
     (pid,) = followers(renter)
     os.kill(pid, signal.SIGKILL)
     until(lambda: not followers(renter), "the end of the follower")

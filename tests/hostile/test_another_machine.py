@@ -146,8 +146,9 @@ def test_commands_that_never_return(
     """A login is no life: told after 30 s (here 1), lost after its time, without another try."""
     from clore_ai import CloreAI
     from clore_ai.cli.supervise import watching as _job
-    from clore_ai.jobs import Output, Watch
-    from clore_ai.jobs import machine as reach
+    from clore_ai.jobs import Output
+    from clore_ai.jobs.watch import machine as reach
+    from clore_ai.jobs.watch.supervise import Supervision
 
     monkeypatch.setattr(reach, "TOLD_AFTER_S", 1.0)
     said: list[str] = []
@@ -164,7 +165,7 @@ def test_commands_that_never_return(
 
         async def watch(engine: Engine) -> str:
             with jobs.hold(job.id), Output(jobs.log(job.id), show, tell) as output:
-                watching = Watch(engine, jobs, job, output, "echo up; sleep 600", tell=tell)
+                watching = Supervision(engine, jobs, job, output, "echo up; sleep 600", tell=tell)
                 return await watching.run()
 
         assert api.in_loop(watch) == "lost"

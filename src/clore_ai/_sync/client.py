@@ -193,48 +193,77 @@ class CloreAI(Calls):
     def run(
         self,
         command: str | Sequence[str],
-        order_id: int,
+        order_id: int | None = None,
         *,
+        gpu: str | Sequence[str] | None = None,
+        rent: options.RentOptions | None = None,
         folder: str | Path = ".",
         outputs: Sequence[str] = (),
         env: dict[str, str] | None = None,
         setup: str | None = None,
-        cancel: bool = False,
+        cancel: bool | None = None,
+        detach: bool = False,
+        retry_on_host_loss: bool = False,
         on_output: Callable[[bytes], object] | None = None,
+        on_message: Callable[[str], object] | None = None,
+        upload: bool = True,
         send_secrets: Sequence[str] = (),
         max_upload: str = jobs.MOST,
         yes_really: bool = False,
+        forwards: Sequence[str] = (),
+        fetch_every_s: float = 10.0,
+        lost_after_s: float = 300.0,
+        max_output: str = jobs.MOST_OUTPUT,
     ) -> Job:
-        """Run a command on an order: upload a folder, run, stream, fetch; the job's record.
+        """Run a command on an order, or on a machine rented for it; the job's record.
 
-        `code` in it is the command's own exit code. A dropped connection does not end the job, and
-        is made again. The jobs' records and logs are in the state folder (docs/run.md).
+        As ``clore run``: the folder is uploaded, the command runs, its output streams, the outputs
+        come back. `code` in the record is the command's own exit code. A dropped connection does
+        not end the job, and is made again. The order's limits and spot bid are kept meanwhile. The
+        jobs' records and logs are in the state folder (docs/run.md).
 
         Args:
             command: one text is a line for the shell there; of several each is quoted.
-            order_id: where; its SSH is waited for.
+            order_id: where it runs; its SSH is waited for. None: the best server that fits `gpu`
+                and `rent` is rented, as `rent` does it, and cancelled at the end.
+            gpu: a part of the name of the GPU to rent, or several, any of which will do.
+            rent: the other conditions, e.g. ``{"max_price_usd": 0.5, "max_cost_usd": 2}``.
             folder: the working folder; what git ignores, or a ``.cloreignore``, stays here.
             outputs: folders or files in it that come back while it runs and at the end.
             env: variables; in no record, and on no command line.
             setup: a line to run before, or a file of requirements (``….txt``).
-            cancel: cancel the order in the end, whichever way it ends.
+            cancel: cancel the order in the end, whichever way it ends; None: if it was rented here.
+            detach: return once the job runs. A process in the background watches it to its end.
+            retry_on_host_loss: if the rented machine is lost, begin again on another one, with the
+                outputs so far; `max_cost_usd` is for all of them.
             on_output: takes what the job writes, as it comes; standard output and errors in one.
+            on_message: called with each sentence that ``clore run`` would print.
+            upload: upload the folder.
             send_secrets: files that look like secrets and may be uploaded, or folders of such,
                 below the working folder.
             max_upload: the most that may be uploaded, e.g. ``2GB``.
             yes_really: `folder` may hold your home folder, or the state folder, which itself is
                 never uploaded.
+            forwards: ports of the job that become this machine's: ``PORT`` or ``HERE:THERE``.
+            fetch_every_s: how often outputs are fetched while the job runs, in seconds.
+            lost_after_s: the machine is lost if its SSH is silent for so long, in seconds, while
+                the service answers.
+            max_output: what the outputs may hold in all, e.g. ``200GB``; more is not fetched.
 
         Raises:
             InvalidInputError: it can't be run so, or a secret or too much would be uploaded;
-                nothing was sent, and the order stays.
+                nothing was sent or rented, and the order stays.
+            NoOffer, RentFailed, BudgetError, OrderUncertain: there is no machine, as in `rent`.
             LimitReached: the order's lease is over, or it has cost all that it may: the job was
                 stopped, its outputs fetched, and the order cancelled.
             CloreAPIError: it could not be done; `state` of the record says how far it came.
         """
         words = [command] if isinstance(command, str) else command
         consent = jobs.Consent.of(send_secrets, max_upload, really=yes_really)
-        spec = jobs.checked(words, Path(folder), outputs, hide(env), setup, consent=consent)
-        return self.in_loop(
-            lambda engine: jobs.run(engine, spec, order_id, cancels=cancel, show=on_output)
-        )
+        spec = jobs.checked(words, Path(folder), outputs, hide(env), setup, forwards, consent)
+        plan = jobs.planned(
+            order_id, gpu, rent, cancel=cancel, detach=detach, retries=retry_on_host_loss,
+            fetch_every_s=fetch_every_s, lost_after_s=lost_after_s, max_output=max_output,
+        )  # fmt: skip
+        hearing = jobs.Hearing.of(on_output, on_message)
+        return self.in_loop(lambda engine: jobs.run(engine, spec, plan, hearing, upload=upload))

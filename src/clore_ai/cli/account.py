@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from clore_ai.cli import output, recover, units
+from clore_ai._values.lengths import duration
+from clore_ai.cli import output, recover
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -70,7 +71,7 @@ def _warn(api: CloreAI, *, keeps: bool) -> None:
 
     now = api.drive(clock())
     if abs(now.ahead_s) > _CLOCK_OFF_S:
-        off = f"{units.duration(abs(now.ahead_s))} {'behind' if now.ahead_s > 0 else 'ahead of'}"
+        off = f"{duration(abs(now.ahead_s))} {'behind' if now.ahead_s > 0 else 'ahead of'}"
         output.note(
             f"This machine's clock is {off} the service's, by which leases are counted; set it."
         )

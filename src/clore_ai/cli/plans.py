@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def show(
     where = f"{s.location or '?'}, reliability " + (
         "-" if s.reliability is None else f"{s.reliability:.0%}"
     )
-    lasts = "" if plan.lasts_h is None else f", lasts {units.duration(plan.lasts_h * 3600)}"
+    lasts = "" if plan.lasts_h is None else f", lasts {duration(plan.lasts_h * 3600)}"
     price = "bid" if kind == "spot" else "price"
     listed = f"{units.coin(c.price_per_day)} {c.coin}/day"
     total = f"{units.coin(c.total_per_day)} {c.coin}/day"

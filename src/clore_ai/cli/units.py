@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from clore_ai._values import sizes
+from clore_ai._values.lengths import duration
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from clore_ai.models import Order
 
@@ -109,19 +110,6 @@ def gpu(model: str | None) -> str:
     from clore_ai.models._base import short_gpu
 
     return short_gpu(model or "-")
-
-
-def duration(span: timedelta | float | None) -> str:
-    """``2d 3h``, ``4h 10m``, ``58s``; two units are enough."""
-    if span is None:
-        return "-"
-    seconds = int(span if isinstance(span, (int, float)) else span.total_seconds())
-    parts: list[str] = []
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
-        count, seconds = divmod(seconds, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return " ".join(parts[:2]) or "0s"
 
 
 def until(end: datetime | None, now: float) -> str:

@@ -4,205 +4,26 @@ Concurrent by nature (the output streams while files are fetched), so it stands 
 the command line and both clients run it.
 """
 
-from __future__ import annotations
-
-import asyncio
-import os
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Callable
-
-from clore_ai import _windows
-from clore_ai._ssh.copy.gate import starts_something
-from clore_ai.exceptions import InvalidInputError
-from clore_ai.jobs import scripts
+from clore_ai.jobs.life import Life, run
 from clore_ai.jobs.output import Output
+from clore_ai.jobs.plan import MOST_OUTPUT, Hearing, Outcome, Plan, planned
+from clore_ai.jobs.spec import Spec, checked
 from clore_ai.jobs.store import Job, Jobs
-from clore_ai.jobs.supervise import Ending, Supervision
-from clore_ai.jobs.upload import contents, private
 from clore_ai.jobs.upload.contents import MOST, Consent
-from clore_ai.rental.limits import enforce
-from clore_ai.rental.orders import cancel
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from clore_ai.jobs.engine import Engine
-    from clore_ai.rental.limits.expiry import Limit
-
-__all__ = ["MOST", "Consent", "Ending", "Job", "Jobs", "Output", "Spec", "Supervision", "run"]
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What to run, and with what. `checked` makes one.
-
-    `command`: one word is a line for the shell there, several are quoted each. `folder`: the
-    working folder. `outputs`: below it. `setup`: a line that runs before.
-    """
-
-    command: list[str]
-    folder: Path
-    outputs: list[str] = field(default_factory=list[str])
-    env: dict[str, str] = field(default_factory=dict[str, str], repr=False)
-    setup: str | None = None
-    forwards: tuple[str, ...] = ()
-    consent: Consent = field(default_factory=Consent)
-    """What may be uploaded beyond what is safe."""
-
-    @property
-    def line(self) -> str:
-        """What the shell there is given."""
-        return scripts.with_setup(scripts.line_of(self.command), self.setup)
-
-    def record(self, order_id: int, *, cancels: bool, **more: float | None) -> dict[str, object]:
-        """The fields of its `Job`; `more`: those with a default."""
-        return {
-            **more,
-            "order_id": order_id,
-            "command": self.command,
-            "folder": str(self.folder),
-            "work": scripts.work_folder(self.folder.name),
-            "outputs": self.outputs,
-            "cancels": cancels,
-        }
-
-
-def checked(
-    command: Sequence[str],
-    folder: Path,
-    outputs: Sequence[str] = (),
-    env: Mapping[str, str] | None = None,
-    setup: str | None = None,
-    forwards: Sequence[str] = (),
-    consent: Consent | None = None,
-) -> Spec:
-    """What a job is made of, looked at before a machine is rented for it.
-
-    Raises:
-        InvalidInputError: it can't be run so; nothing was sent.
-        ConfigError: this is Windows.
-    """
-    _windows.refuse("A job on a machine")
-    if not any(word.strip() for word in command):
-        raise InvalidInputError("There is no command to run; give one: clore run -- python x.py")
-    folder = folder.expanduser().resolve()
-    if not folder.is_dir():
-        raise InvalidInputError(f"The working folder {folder} is not there, or is no folder.")
-    for name, value in (env or {}).items():
-        if not name.isidentifier() or not name.isascii() or "\0" in value:
-            raise InvalidInputError(f"{name!r} can't name a variable, or its value is odd.")
-    return Spec(
-        list(command),
-        folder,
-        [_output(folder, each) for each in outputs],
-        dict(env or {}),
-        _setup(folder, setup),
-        tuple(_forward(each) for each in forwards),
-        consent or Consent(),
-    )
-
-
-def _output(folder: Path, given: str) -> str:
-    """Below the folder, there as here; it can be written here."""
-    path = os.path.normpath(given)
-    if Path(path).is_absolute():
-        path = os.path.relpath(path, folder)
-    if path == os.curdir or Path(path).parts[0] == os.pardir or "\n" in path or not given:
-        raise InvalidInputError(
-            f"The output {given!r} can't be reached: name a folder inside the working folder "
-            f"{folder}, e.g. results; the job writes it there, and it comes back here."
-        )
-    place = folder
-    for part in Path(path).parts:
-        if private.never(os.fsencode(place.name), os.fsencode(part)):
-            raise InvalidInputError(
-                f"The output {given!r} can't be written: {part} is private. Name another."
-            )
-        place /= part
-        if place.is_symlink():
-            raise InvalidInputError(
-                f"The output {given!r} can't be written: {place} is a link, and nothing that comes "
-                "from a machine is written through one. Name the folder itself, or another."
-            )
-    acted_on = [part for part in Path(path).parts if starts_something(os.fsencode(part))]
-    if acted_on:
-        raise InvalidInputError(
-            f"The output {given!r} can't be written: programs here act on what is named "
-            f"{acted_on[0]}, and what comes is a stranger's. Name another."
-        )
-    while not place.exists():
-        place = place.parent
-    inner = place != folder / path
-    if inner and not place.is_dir():
-        raise InvalidInputError(f"The output {given!r} can't be written: {place} is no folder.")
-    if not os.access(place, os.W_OK):
-        raise InvalidInputError(f"The output {given!r} can't be written: {place} is closed to you.")
-    return path
-
-
-def _setup(folder: Path, given: str | None) -> str | None:
-    """A line, or the file of requirements that it names."""
-    if given is None or not given.endswith(".txt") or len(given.split()) != 1:
-        return given
-    if not (folder / given).is_file():
-        raise InvalidInputError(f"--setup {given}: there is no such file in {folder}.")
-    return f"python3 -m pip install -q -r {scripts.quoted(given)}"
-
-
-def _forward(given: str) -> str:
-    """``6006`` or ``8080:6006`` (here:there) as ssh's ``-L`` has it."""
-    here, _, there = given.partition(":")
-    ports = [here, there or here]
-    if not all(port.isdigit() and 0 < int(port) < 1 << 16 for port in ports):
-        raise InvalidInputError(
-            f"--forward {given!r}: write PORT, or PORT_HERE:PORT_THERE, e.g. 6006."
-        )
-    return f"127.0.0.1:{ports[0]}:127.0.0.1:{ports[1]}"
-
-
-async def run(
-    engine: Engine,
-    spec: Spec,
-    order_id: int,
-    *,
-    cancels: bool = False,
-    show: Callable[[bytes], object] | None = None,
-    tell: Callable[[str], object] = lambda _said: None,
-) -> Job:
-    """Run a job on an order to its end; the record of it.
-
-    With `cancels` the order is cancelled then, on every way out once the job has begun.
-
-    Raises:
-        InvalidInputError: the folder may not be uploaded so; nothing was sent, the order stays.
-        LimitReached: the order's lease, or what it may cost; the job was stopped, its outputs
-            fetched, and the order cancelled.
-        CloreAPIError: it could not be done.
-    """
-    home = engine.session.access.home
-    upload = await asyncio.to_thread(
-        contents.allowed, spec.folder, spec.outputs, spec.consent, home
-    )
-    jobs = Jobs(home, engine.account, engine.session.ledger.names)
-    job = jobs.add(spec.record(order_id, cancels=cancels))
-    limit: Limit | None = None
-    try:
-        with jobs.hold(job.id), Output(jobs.log(job.id), show, tell) as output:
-            watch = Supervision(
-                engine, jobs, job, output, spec.line, spec.env, upload,
-                forwards=spec.forwards, tell=tell,
-            )  # fmt: skip
-            try:
-                ending = await watch.run()
-            finally:
-                limit = watch.limit
-    finally:
-        if cancels or limit is not None:
-            going = cancel.Cancelling(order_id)
-            await engine.drive(cancel.until_gone(engine.session, [going]))
-            if going.error is not None:
-                tell(str(going.error))
-    if ending == "limit" and limit is not None:
-        raise enforce.reached(limit)
-    return job
+__all__ = [
+    "MOST",
+    "MOST_OUTPUT",
+    "Consent",
+    "Hearing",
+    "Job",
+    "Jobs",
+    "Life",
+    "Outcome",
+    "Output",
+    "Plan",
+    "Spec",
+    "checked",
+    "planned",
+    "run",
+]

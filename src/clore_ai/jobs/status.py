@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Callable
 from clore_ai._ssh.connection import ConnectionLost, SSHConnection
 from clore_ai.exceptions import CloreAPIError, OrderEnded
 from clore_ai.jobs import scripts
-from clore_ai.jobs.follow import Follower, Silent
+from clore_ai.jobs.watch.follow import Follower, Silent
 from clore_ai.rental.orders import wait
 from clore_ai.rental.orders.reconcile import end_of, orders
 
@@ -25,6 +25,13 @@ _WITHIN_S = 8.0
 _POLL_S = 0.2
 _TRIES, _PAUSE_S = 5, 1.0
 _CHUNK = 1 << 20
+
+
+async def states(engine: Engine, jobs: Jobs, among: list[Job]) -> dict[int, str]:
+    """By number, how those of `among` that are not over stand; `watched` ones are not asked."""
+    left = [job for job in among if not job.over]
+    watched = {job.id: "watched" for job in left if jobs.watched(job.id)}
+    return {**watched, **await now(engine, jobs, [j for j in left if j.id not in watched])}
 
 
 async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:

@@ -136,9 +136,10 @@ def test_a_machine_that_could_not_be_cancelled_is_tried_again(
 ) -> None:
     """Whoever follows a job has nothing else to do: it goes on until the machine is gone."""
     from clore_ai import CloreAI
-    from clore_ai.cli.supervise import background, watching
+    from clore_ai.cli.supervise import watching
+    from clore_ai.jobs import Life, life
 
-    monkeypatch.setattr(background, "_AGAIN_S", 0.2)
+    monkeypatch.setattr(life, "_AGAIN_S", 0.2)
     order = renter.rent()
     with CloreAI(renter.key, renter.market.base_url, state=renter.home) as api:
         jobs = watching.jobs_of(api)
@@ -148,6 +149,6 @@ def test_a_machine_that_could_not_be_cancelled_is_tried_again(
         jobs.save(job)
         jobs.mark(job.id).write_text("")
         renter.fault("cancel_order", "cdn_403", times=2)
-        assert background._until_cancelled(api, jobs, job.id) == 0
+        assert api.in_loop(lambda engine: Life(engine, jobs).until_cancelled(job)) is None
         assert jobs.get(job.id).cancelled
         assert renter("orders", "--json").data == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from contextlib import suppress
@@ -13,6 +14,7 @@ import pytest
 from tests.cli.driver import FLEET, Clore, followers, interrupt, killed
 from waiting import until
 
+from clore_ai import AsyncCloreAI, CloreAI, InvalidInputError
 from clore_ai._state.ledger import Ledger, account_of
 from clore_ai.rental.limits.expiry import cost_usd
 from clore_sandbox import Sandbox
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.cli.driver import Renter
+
+    from clore_ai.jobs import Job
 
 WISH = ("--gpu", "RTX", "--max-price", "5/h", "--currency", "USD", "--yes")
 
@@ -342,3 +346,83 @@ def test_a_host_that_is_lost_under_a_follower(renter: Renter, folder: Path) -> N
     until(lambda: not followers(renter), "the end of the follower")
     (job,) = renter("jobs", "--json").data
     assert (job["state"], job["cancelled"]) == ("lost", True)
+
+
+@pytest.fixture(params=["blocking", "async"])
+def python(request: pytest.FixtureRequest, renter: Renter) -> Callable[..., Job]:
+    """`run` of either client, with the renter's key and state folder."""
+
+    def run(*args: object, **options: object) -> Job:
+        place = {"base_url": renter.market.base_url, "state": renter.home}
+        if request.param == "blocking":
+            with CloreAI(renter.key, **place) as client:
+                client.rate_limiter.min_interval = 0
+                return client.run(*args, **options)
+
+        async def main() -> Job:
+            async with AsyncCloreAI(renter.key, **place) as client:
+                client.rate_limiter.min_interval = 0
+                return await client.run(*args, **options)
+
+        return asyncio.run(main())
+
+    return run
+
+
+MACHINE = {"max_price_usd": 5, "currency": "USD-Blockchain", "verify": "ssh"}
+
+
+def test_python_rents_runs_and_cancels(
+    python: Callable[..., Job], renter: Renter, folder: Path
+) -> None:
+    """Without an order the client rents one, says what `clore run` says, and cancels it."""
+    said: list[str] = []
+    job = python("exit 4", gpu="RTX", rent=MACHINE, folder=folder, on_message=said.append)
+    assert (job.code, job.state, job.cancelled) == (4, "ended", True)
+    assert any(f"Job {job.id} ended with 4" in each for each in said), said
+    assert any(f"Cancelled: order {job.order_id}" in each for each in said), said
+    assert running(renter) == []
+
+
+def test_python_detaches(python: Callable[..., Job], renter: Renter, folder: Path) -> None:
+    """`detach` returns once the job runs; the background goes on, and ends the machine."""
+    job = python("sleep 1; exit 3", gpu="RTX", rent=MACHINE, folder=folder, detach=True)
+    assert job.state == "running"
+    until(lambda: renter("jobs", "--json").data[0]["cancelled"], "the end of the job", 60)
+    assert renter("jobs", "--json").data[0]["exit"] == 3
+    assert running(renter) == []
+
+
+def test_python_begins_again_on_another_machine(
+    python: Callable[..., Job], renter: Renter, folder: Path
+) -> None:
+    """A lost machine is replaced, within a cost limit that is for all machines."""
+    renter.fault("create_order", "host_dies", delay_s=8.0)
+    job = python(
+        "[ ! -e o ] || exit 4; mkdir o; touch o/x; sleep 600",
+        gpu="RTX", rent={**MACHINE, "max_cost_usd": 9}, folder=folder, outputs=["o"],
+        retry_on_host_loss=True, lost_after_s=3, fetch_every_s=0.2,
+    )  # fmt: skip
+    assert (job.code, job.state) == (4, "ended")
+    first, last = ledger_of(renter).intents()
+    assert first.server_id != last.server_id
+    assert (last.max_cost_usd or 9) < 9
+    assert running(renter) == []
+
+
+def test_python_refuses_what_contradicts_itself(
+    python: Callable[..., Job], renter: Renter, folder: Path
+) -> None:
+    """Nothing is rented, and there is no record of a job."""
+    for options, said in (
+        ({}, "Say where the job runs"),
+        ({"order_id": 7, "gpu": "RTX"}, "don't go with order_id"),
+        ({"order_id": 7, "retry_on_host_loss": True}, "don't go with order_id"),
+        ({"gpu": "RTX", "lost_after_s": 0}, "must be above 0"),
+        ({"gpu": "RTX", "max_output": "much"}, "max_output"),
+        ({"gpu": "RTX", "rent": {"max_price_usd": -1}}, "above 0"),
+    ):
+        with pytest.raises(InvalidInputError, match=said):
+            python("true", folder=folder, **options)
+    assert renter("jobs", "--json").data == []
+    assert renter.orders() == []

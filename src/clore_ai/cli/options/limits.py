@@ -112,19 +112,17 @@ def check(
     afford.check(api.session, wish, api.drive(clock()).wall)
 
 
-def lines(
-    api: CloreAI, offer: Offer, limits: Limits, by: str | None = None
-) -> list[tuple[str, str]]:
-    """When an order ends and what it costs at most, and who ends it: two lines of its plan.
+def lines(offer: Offer, limits: Limits, now: float, by: str | None = None) -> list[tuple[str, str]]:
+    """When an order ends, what it costs at most, and what ends it: two lines of its plan.
 
-    `by`: who ends it, where that is not a process in the background.
+    `now`: unix seconds by the service's clock. `by`: what ends it, if that is not a process in the
+    background.
     """
-    from clore_ai._api.steps import clock
     from clore_ai.rental.spend.lease import moment, words
 
     settled, longest_h = offer.end, offer.server.mrl
     if settled.lease_s is not None:
-        at = moment(api.drive(clock()).wall + settled.lease_s)
+        at = moment(now + settled.lease_s)
         why = f" by {settled.because}" if settled.because else ""
         end = f"at {at} ({words(settled.lease_s)}{why})"
     elif limits.max_cost_usd is not None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from clore_ai._values.lengths import duration
 from clore_ai._values.text import LONGEST, one_line
 from clore_ai.cli import output, units
 from clore_ai.cli.options import period
@@ -81,7 +82,7 @@ def _left(seen: WatchedOrder, now: float) -> str:
     if seen.ends_at is None:
         return "-"
     left = seen.ends_at - now
-    return units.duration(left) if left > 0 else "over"
+    return duration(left) if left > 0 else "over"
 
 
 def _memory(seen: WatchedOrder) -> str:

@@ -152,7 +152,7 @@ def _agree(
         wishes["required_price"] = plan.cost.price_per_day
     else:
         wishes["spot_price"] = plan.cost.price_per_day
-    end = limits.lines(api, plan, limits.read(options, default=False))
+    end = limits.lines(plan, limits.read(options, default=False), renting.now(api))
     plans.show(plan, options["kind"], options["image"], end)
     limits.check(api, plan.server, options["kind"], plan.cost, plan.end.lease_s)
     _boots_in_time(options, plan.end.lease_s)

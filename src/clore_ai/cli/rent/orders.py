@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect, none, status
 
@@ -54,7 +55,7 @@ def command(completed: bool, as_json: bool) -> int:
                 *_both(usd_h[o.id]),
                 units.coin(o.spend),
                 units.SHORT.get(o.currency or "", o.currency or "-"),
-                "-" if o.ct is None else units.duration((o.order_end or now) - o.ct),
+                "-" if o.ct is None else duration((o.order_end or now) - o.ct),
                 units.address(o) if o.active else "-",
             ]
             for o in orders

@@ -63,7 +63,8 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
 
 def _show(api: CloreAI, wish: Wish, options: dict[str, Any]) -> None:
     offers = renting.find(api, wish)
-    renting.show(api, wish, offers, options["top"])
+    renting.show(wish, offers, renting.now(api), options["top"])
+    renting.fits(api, wish, offers[0])
     bids.guard_offers(wish, offers, yes=True, force=True)  # said, and nothing is bid
     if options["as_json"]:
         output.data([plans.row(offer) for offer in offers[: options["top"] or wish.attempts]])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 import click
 
+from clore_ai._values.lengths import duration
 from clore_ai.cli import output, plans, units
 from clore_ai.cli.options import bids, limits
 from clore_ai.cli.options.wishes import IN_OPTIONS
@@ -30,31 +31,64 @@ def rent(
     top: int | None = None,
     holds: bool = False,
     by: str | None = None,
-    hear: Callable[[RentEvent], object] = lambda _event: None,
 ) -> Rented:
-    """Show the plan, ask unless `yes`, rent, and tell each step on stderr.
+    """Show the plan, ask unless `yes`, rent, and report each step on stderr.
 
     `force`: a bid may be far above the price on demand. `holds`: the caller steers the bid of what
-    is rented. `by`: who ends it at its limit, as in `_limits.lines`. `hear` is told each step
-    first.
-
-    With `client_ref` the order of the same name comes back, where there is one: verified, without
-    a question, or as it is where it has ended.
+    is rented. `by`: what ends the order at its limit, as in `limits.lines`. With `client_ref` the
+    order of the same name comes back, if there is one: verified, without a question, or as it is if
+    it has ended.
 
     Raises:
-        UsageError: there is nobody to ask, and no `yes`; or it takes `force`.
+        UsageError: this needs confirmation and there is no terminal, and no `yes`; or `force`.
         Declined: the answer is No.
         NoOffer, RentFailed, OrderUncertain …: as `rental.rent.rent`, in the words of the options.
         KeyboardInterrupt: saying what became of the order, if there was one.
     """
-    order = earlier(api, wish.client_ref)
-    if order is not None:
-        return go(api, wish, [], holds=holds, hear=hear)
+    offers = planned(api, wish, yes=yes, force=force, top=top, by=by)
+    return go(api, wish, offers, holds=holds)
+
+
+def planned(
+    api: CloreAI,
+    wish: Wish,
+    *,
+    yes: bool,
+    force: bool,
+    top: int | None = None,
+    by: str | None = None,
+) -> list[Offer]:
+    """The offers to try in turn, shown and agreed to; none if an earlier order comes back.
+
+    The arguments and errors are those of `rent`.
+    """
+    if earlier(api, wish.client_ref) is not None:
+        return []
     offers = find(api, wish)
-    show(api, wish, offers, top, by)
+    show(wish, offers, now(api), top, by)
+    fits(api, wish, offers[0])
     bids.guard_offers(wish, offers, yes=yes, force=force)
     agree(yes=yes)
-    return go(api, wish, offers, holds=holds, hear=hear)
+    return offers
+
+
+def fits(api: CloreAI, wish: Wish, offer: Offer) -> None:
+    """Does an order of this offer fit in the budgets?
+
+    Raises:
+        BudgetError: it does not.
+    """
+    from clore_ai.rental.rent import ranking
+
+    dearest = ranking.at_most(offer.cost, wish)
+    limits.check(api, offer.server, wish.type, dearest, offer.end.lease_s)
+
+
+def now(api: CloreAI) -> float:
+    """Unix seconds by the service's clock."""
+    from clore_ai._api.steps import clock
+
+    return api.drive(clock()).wall
 
 
 def find(api: CloreAI, wish: Wish) -> list[Offer]:
@@ -75,28 +109,20 @@ def find(api: CloreAI, wish: Wish) -> list[Offer]:
 
 
 def show(
-    api: CloreAI, wish: Wish, offers: list[Offer], top: int | None, by: str | None = None
+    wish: Wish, offers: list[Offer], now: float, top: int | None = None, by: str | None = None
 ) -> None:
-    """The plan for the best offer and what comes after it; with `top` so many as a table first.
-
-    Raises:
-        BudgetError: it does not fit in a budget.
-    """
-    from clore_ai.rental.rent import ranking
-
+    """The plan for the best offer, and what comes next; with `top` that many as a table first."""
     best = offers[0]
     if top is not None:
         _table(offers[:top])
     most = wish.most_usd_per_hour if wish.max_bid_usd is not None else None
-    plans.show(best, wish.type, wish.image, limits.lines(api, best, wish.limits, by), most)
+    plans.show(best, wish.type, wish.image, limits.lines(best, wish.limits, now, by), most)
     then = offers[1 : wish.attempts]
     if then:
         listed = ", ".join(
             f"{o.server.id} ({units.usd_h(o.cost.total_usd_per_hour)})" for o in then
         )
         output.note(f"  {'else':9} {listed}, fees in; {len(offers)} servers fit")
-    dearest = ranking.at_most(best.cost, wish)
-    limits.check(api, best.server, wish.type, dearest, best.end.lease_s)
 
 
 def agree(*, yes: bool) -> None:
@@ -125,29 +151,22 @@ def earlier(api: CloreAI, ref: str | None) -> Order | None:
     return order
 
 
-def go(
-    api: CloreAI,
-    wish: Wish,
-    offers: list[Offer],
-    *,
-    holds: bool = False,
-    hear: Callable[[RentEvent], object] = lambda _event: None,
-) -> Rented:
-    """Try the offers in turn, telling each step; see `rent`."""
+def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) -> Rented:
+    """Try the offers in turn, reporting each step; see `rent`."""
     from clore_ai.rental.rent import rent as flows
 
-    teller = _Teller(wish, {o.server.id: o for o in offers}, hear)
+    teller = Teller(wish, offers)
     newest = newest_intent(api)
     try:
         rented = api.drive(flows.rent(api.session, wish, teller, offers))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_interrupted(api, teller.last, newest)) from None
+        raise KeyboardInterrupt(interrupted(api, teller.last, newest)) from None
     if wish.max_bid_usd is not None and not holds and rented.order.active:
         output.note(plans.hold(rented.order.id, wish.most_usd_per_hour))
     return rented
 
 
-def _interrupted(api: CloreAI, last: RentEvent | None, newest: int) -> str:
+def interrupted(api: CloreAI, last: RentEvent | None, newest: int) -> str:
     """What a Ctrl-C left behind."""
     if last is not None and last.order_id is not None:
         if last.what == "cancelled":
@@ -175,21 +194,23 @@ def left_behind(api: CloreAI, newest: int) -> str:
     return "Interrupted; nothing was rented."
 
 
-class _Teller:
-    """Says each event in a line; `last` is the last."""
+class Teller:
+    """Reports each event in a line; `last` is the last."""
 
-    def __init__(
-        self, wish: Wish, offers: dict[int, Offer], hear: Callable[[RentEvent], object]
-    ) -> None:
-        self._wish, self._offers, self._hear = wish, offers, hear
+    def __init__(self, wish: Wish, offers: list[Offer]) -> None:
+        self._wish, self._offers = wish, {o.server.id: o for o in offers}
         self.last: RentEvent | None = None
 
+    def expect(self, offers: list[Offer]) -> None:
+        """These are tried next."""
+        self._offers = {o.server.id: o for o in offers}
+
     def __call__(self, event: RentEvent) -> None:
-        self._hear(event)
+        """Report an event."""
         self.last = event
-        said = self._line(event)
-        if said is not None:
-            output.note(said, bold=event.what == "rented")
+        line = self._line(event)
+        if line is not None:
+            output.note(line, bold=event.what == "rented")
 
     def _line(self, event: RentEvent) -> str | None:
         order, server = event.order_id, event.server_id
@@ -200,7 +221,7 @@ class _Teller:
             waits = "" if self._wish.verify == "none" else wait
             return f"Order {order} on server {server} is made, and billed from now on.{waits}"
         if event.what == "up":
-            return f"SSH logs in after {units.duration(event.seconds)}{_found(event.seen)}"
+            return f"SSH logs in after {duration(event.seconds)}{_found(event.seen)}"
         if event.what == "failed":
             tries = f" (attempt {event.attempt} of {self._wish.attempts})"
             return f"Order {order} on server {server} is no good: {event.reason}{tries}."

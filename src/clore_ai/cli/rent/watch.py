@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._values.lengths import duration
 from clore_ai.cli import notify, output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.errors import Late, Nothing
@@ -159,7 +160,7 @@ class _Loop:
         if once:
             raise Nothing(f"Nothing fits now.{why} What there is: clore search")
         what = "Nothing was rented" if why else "No offer came"
-        raise Late(f"{what} in {units.duration(for_s)}.{why} Watch longer, or ask for less.")
+        raise Late(f"{what} in {duration(for_s)}.{why} Watch longer, or ask for less.")
 
     def _stopped(self) -> str:
         if any(each.watch.wish is not None and not each.rented for each in self.asked):

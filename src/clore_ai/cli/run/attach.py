@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from clore_ai.cli import output
@@ -9,6 +11,9 @@ from clore_ai.cli.account import connect
 from clore_ai.cli.options import job_options
 from clore_ai.cli.supervise import watching
 from clore_ai.cli.supervise.console import Console
+
+if TYPE_CHECKING:
+    from clore_ai.jobs import Life, Outcome
 
 
 @click.command()
@@ -23,11 +28,13 @@ def command(job_id: int, max_output: int | None, as_json: bool) -> int:
     """
     watching.programs()
     console = Console(to_stderr=as_json)
-    with connect(ask=False) as api:
-        kept = watching.jobs_of(api)
-        job = kept.get(job_id)
-        with watching.held(kept, job):
-            job = kept.get(job_id)
+
+    async def work(life: Life) -> Outcome:
+        async with life.held(life.jobs.get(job_id)):
+            job = life.jobs.get(job_id)
             job.max_output = max_output or job.max_output
-            code = watching.see_through(api, kept, job, console)
-    return watching.report(job, code, console, as_json=as_json)
+            return await life.see_through(job)
+
+    with connect(ask=False) as api:
+        outcome = watching.live(api, console, work)
+    return watching.report(outcome, console, as_json=as_json)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from clore_ai.cli import other_keys, output, units
+from clore_ai._values.lengths import duration
+from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect
-from clore_ai.cli.supervise import background, watching
+from clore_ai.cli.supervise import watching
+from clore_ai.jobs import background
 
 if TYPE_CHECKING:
     from clore_ai.jobs import Job, Jobs
@@ -33,7 +35,7 @@ def command(limit: int, as_json: bool) -> None:
         for sentence in kept.damaged():
             output.note(sentence)
         found = kept.all()[-limit:]
-        states = background.states(api, kept, found)
+        states = watching.states(api, kept, found)
         _see_to(kept, found, states)
         if not found:
             other_keys.note(api)
@@ -51,7 +53,7 @@ def command(limit: int, as_json: bool) -> None:
                 str(job.order_id or "-"),
                 states.get(job.id, job.state) + (f" ({job.why})" if job.why else ""),
                 "-" if job.code is None else str(job.code),
-                units.duration((job.ended_at or time.time()) - job.begun_at),
+                duration((job.ended_at or time.time()) - job.begun_at),
                 _short(job),
             ]
             for job in found

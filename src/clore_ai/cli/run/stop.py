@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from clore_ai.cli import output
 from clore_ai.cli.account import connect
 from clore_ai.cli.supervise import watching
 from clore_ai.cli.supervise.console import Console
+
+if TYPE_CHECKING:
+    from clore_ai.jobs import Life, Outcome
 
 
 @click.command()
@@ -21,6 +26,10 @@ def command(job_id: int, as_json: bool) -> int:
     """
     from clore_ai.jobs.status import told_to_stop
 
+    async def work(life: Life) -> Outcome:
+        async with life.held(life.jobs.get(job_id)):
+            return await life.see_through(life.jobs.get(job_id), stop=True)
+
     code = 0
     with connect(ask=False) as api:
         kept = watching.jobs_of(api)
@@ -31,9 +40,9 @@ def command(job_id: int, as_json: bool) -> int:
             api.in_loop(lambda engine: told_to_stop(engine, kept, job))
             output.note(f"Job {job.id} was told to stop; the clore that watches it does the rest.")
         else:
-            with watching.held(kept, job):
-                job = kept.get(job_id)
-                code = watching.see_through(api, kept, job, Console(to_stderr=True), stop=True)
+            console = Console(to_stderr=True)
+            outcome = watching.live(api, console, work)
+            job, code = outcome.job, watching.exit_code(outcome, console)
     if as_json:
         output.data(watching.row(job))
     return code

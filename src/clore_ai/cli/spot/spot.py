@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.spot.spot_auto import auto
@@ -65,7 +66,7 @@ def show(server_id: int, as_json: bool) -> None:
             f"({units.usd_h(per_h)} = {units.usd_day(per_h)})"
         )
     if market.server and market.server.max_rental is not None:
-        output.note(f"Longest rental: {units.duration(market.server.max_rental)}")
+        output.note(f"Longest rental: {duration(market.server.max_rental)}")
     if not market.offers:
         output.note(f"No offers on server {server_id}.")
         return

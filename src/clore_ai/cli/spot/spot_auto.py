@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.options import bids, period
 from clore_ai.cli.options.length import Length
-from clore_ai.cli.supervise import watching
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,7 +146,7 @@ def run(
             output.note(_goes_on(api, flight, last))
         raise
     if flight.limit_reached is not None:
-        watching.note_reason(api, flight.limit_reached)
+        enforce.note_reason(api.session, flight.limit_reached)
     _sum_up(report, as_json=options["as_json"])
     if flight.limit_reached is not None:
         raise enforce.reached(flight.limit_reached)
@@ -220,7 +220,7 @@ def _agree(flight: SpotRun, options: dict[str, Any]) -> SpotRun:
     if not wishes.once:
         lasts = "until the order ends"
         if wishes.for_s is not None:
-            lasts = f"for {units.duration(wishes.for_s)}"
+            lasts = f"for {duration(wishes.for_s)}"
         until = f"{until}, {lasts}"
     if fallback is not None and fallback.to == "on-demand" and fallback.max_usd_per_hour is None:
         now = flight.usd_per_hour(flight.on_demand)
@@ -264,7 +264,7 @@ def _lowers(flight: SpotRun) -> str:
 
 
 def _instead(flight: SpotRun, fallback: Fallback) -> str:
-    after = f"after {units.duration(fallback.after_s)} without it"
+    after = f"after {duration(fallback.after_s)} without it"
     if fallback.to == "server":
         return f"spot on another server with the same GPUs, at most as above, {after}"
     usd = fallback.max_usd_per_hour
@@ -315,8 +315,8 @@ def _sum_up(report: SpotReport, *, as_json: bool) -> None:
         output.note(f"Order {report.order_id}: the first look; what it saves is counted from now.")
         return
     output.note(
-        f"Order {report.order_id} ran {units.duration(report.held_s)} of "
-        f"{units.duration(report.seen_s)} ({share:.1%}), outbid {_times(report.outbids)}; the bid "
+        f"Order {report.order_id} ran {duration(report.held_s)} of "
+        f"{duration(report.seen_s)} ({share:.1%}), outbid {_times(report.outbids)}; the bid "
         f"was raised {_times(report.raised)} and lowered {_times(report.lowered)}."
     )
     if report.spend is None or report.fees is None:

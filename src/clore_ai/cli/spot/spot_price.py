@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.options import bids
@@ -91,7 +92,7 @@ def _later(api: CloreAI, seconds: float) -> str:
     from clore_ai.rental.spend.lease import moment
 
     at = api.drive(clock()).wall + seconds
-    return f"in {units.duration(seconds)}, at {moment(at)}"
+    return f"in {duration(seconds)}, at {moment(at)}"
 
 
 def _plain(api: CloreAI, order: Order, exc: FieldError, rate: float | None) -> FieldError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
 
 if TYPE_CHECKING:
@@ -47,18 +48,23 @@ def end(
             f"Look with: clore orders. Try again with: clore cancel {left}"
         ) from None
     for each in todo:
-        each.error = _plain(each.order_id, each.error)
         if each.gone or getattr(each.error, "error", None) == "order_not_active":
             api.session.access.forget(each.order_id)
-        if each.gone:
-            output.note(f"Cancelled: order {each.order_id}.{_bill(each)}", bold=True)
-        elif each.error is not None and each.error.error not in _SAID:
-            output.note(
-                f"Order {each.order_id} may still run, and be billed. Stop paying: "
-                f"clore cancel {each.order_id}",
-                bold=True,
-            )
+        show(each)
     return todo
+
+
+def show(each: Cancelling) -> None:
+    """Say what became of an order; its error, if it has one, is in plain words then."""
+    each.error = _plain(each.order_id, each.error)
+    if each.gone:
+        output.note(f"Cancelled: order {each.order_id}.{_bill(each)}", bold=True)
+    elif each.error is not None and each.error.error not in _SAID:
+        output.note(
+            f"Order {each.order_id} may still run, and be billed. Stop paying: "
+            f"clore cancel {each.order_id}",
+            bold=True,
+        )
 
 
 def _plain(order_id: int, error: CloreAPIError | None) -> CloreAPIError | None:
@@ -78,7 +84,7 @@ def _bill(each: Cancelling) -> str:
     if spent.get("total") is None:
         return " What it cost is not known."
     return (
-        f" It ran {units.duration(spent['seconds'])} and cost {units.coin(spent['total'])} "
+        f" It ran {duration(spent['seconds'])} and cost {units.coin(spent['total'])} "
         f"{spent['currency']}: {units.coin(spent['spend'])} for the time, the rest fees."
     )
 

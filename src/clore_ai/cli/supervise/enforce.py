@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from clore_ai.cli import errors, output
-from clore_ai.cli.supervise import background, cancelling, watching
+from clore_ai.cli.supervise import cancelling, watching
+from clore_ai.jobs import background
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -84,7 +85,7 @@ def see_to_jobs(api: CloreAI, tell: Tell, *, dry_run: bool, wait: bool) -> int:
     """Have the jobs that nobody watches seen through; with `wait`, those that have ended now."""
     kept = watching.jobs_of(api)
     left = [job for job in kept.all() if job.unsettled and not kept.watched(job.id)]
-    states = background.states(api, kept, left)
+    states = watching.states(api, kept, left)
     worst = 0
     for job in left:
         ended = background.ended(job, states.get(job.id))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai._state.folder import state_folder
-from clore_ai.cli import output, units
+from clore_ai._values.lengths import duration
+from clore_ai.cli import output
 from clore_ai.cli.options import period
 from clore_ai.config import resolve
 
@@ -171,7 +172,7 @@ def _list(*, as_json: bool) -> None:
                     str(r.failures),
                     str(r.lost),
                     str(r.counting),
-                    units.duration(r.boot_s),
+                    duration(r.boot_s),
                     "-" if r.mbit_s is None else f"{r.mbit_s:.0f}",
                     "-" if r.disk_mb_s is None else f"{r.disk_mb_s:.0f}",
                     period.shown(r.last_at),

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import other_keys, output, units
+from clore_ai._values.lengths import duration
+from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect, none, status
 from clore_ai.cli.options.length import Length
 
@@ -100,7 +101,7 @@ def _cells(intent: Intent | None, now: float) -> tuple[str, str, str]:
     if intent is None or intent.ends_at is None:
         return "-", "-", most
     left = intent.ends_at - now
-    return moment(intent.ends_at), units.duration(left) if left > 0 else "over", most
+    return moment(intent.ends_at), duration(left) if left > 0 else "over", most
 
 
 def _row(order_id: int, intent: Intent | None, now: float) -> dict[str, Any]:

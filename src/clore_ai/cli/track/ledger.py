@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._values.lengths import duration
 from clore_ai._values.text import one_line
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect
@@ -218,7 +219,7 @@ def _table(bills: list[Bill]) -> None:
                 b.intent.purpose or "-",
                 b.intent.client_ref or "-",
                 period.shown(b.begin),
-                units.duration(b.seconds),
+                duration(b.seconds),
                 units.coin(b.spend),
                 units.coin(b.fees),
                 units.coin(b.total),
@@ -244,7 +245,7 @@ def _table_of_sums(by: str, sums: list[Sum]) -> None:
 
 def _cells(each: Sum) -> list[str]:
     return [
-        units.duration(each.seconds),
+        duration(each.seconds),
         units.coin(each.spend),
         units.coin(each.fees),
         units.coin(each.total),
@@ -261,7 +262,7 @@ def _say_total(total: list[Sum]) -> None:
     usd = f"= ${sum(known):.2f}" if known else "USD -"
     count, seconds = sum(s.orders for s in total), sum(s.seconds for s in total)
     orders = "1 order" if count == 1 else f"{count} orders"
-    text = f"Total: {orders}, {units.duration(seconds)}, {coins} {usd}"
+    text = f"Total: {orders}, {duration(seconds)}, {coins} {usd}"
     unknown, unpriced = sum(s.unknown for s in total), sum(s.usd_unknown for s in total)
     if unknown:
         text += f"; without {unknown} whose spend is not known"

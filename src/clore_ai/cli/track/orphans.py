@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect, none, status
 
@@ -139,7 +140,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
                 str(r["record"] or "-"),
                 str(r["server_id"] or "-"),
                 units.gpu(r["gpu"]),
-                units.duration(r["seconds"]),
+                duration(r["seconds"]),
                 units.coin(r["spend"]),
                 units.SHORT.get(r["currency"] or "", r["currency"] or "-"),
                 r["problem"],

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import other_keys, output, units
+from clore_ai._values.lengths import duration
+from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect, none, status
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.supervise import enforce
@@ -108,7 +109,7 @@ def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     keeper = Keeper(every_s=every_s, mine=lambda _intent: True)
-    output.note(f"Looking every {units.duration(every_s)}; stop with Ctrl-C.")
+    output.note(f"Looking every {duration(every_s)}; stop with Ctrl-C.")
     try:
         with nullcontext() if dry_run else _keeper.instead(api):
             enforce.loop(api, keeper, tell, dry_run=dry_run, as_json=as_json)

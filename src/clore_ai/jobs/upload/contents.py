@@ -191,13 +191,20 @@ def secrets(paths: Iterable[bytes], place: Path) -> list[bytes]:
     ]
 
 
-def allowed(place: Path, outputs: Sequence[str], consent: Consent, home: Path | None) -> Upload:
+def allowed(
+    place: Path,
+    outputs: Sequence[str],
+    consent: Consent,
+    home: Path | None,
+    *,
+    resends: bool = False,
+) -> Upload:
     """What goes, where nobody can be asked.
 
     Raises:
         InvalidInputError: as `look`; or the user has not allowed all of it.
     """
-    found = look(place, outputs, consent, home)
+    found = look(place, outputs, consent, home, resends=resends)
     why = found.why_not(consent, PYTHON)
     if why is not None:
         raise InvalidInputError(f"Nothing was sent. {why}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Callable
 from clore_ai._api.steps import Flow, clock
 from clore_ai.exceptions import CloreAPIError, ConfigError, LimitReached
 from clore_ai.rental.limits.expiry import Limit, leased, limits
+from clore_ai.rental.orders import ending
 from clore_ai.rental.orders.reconcile import orders
 from clore_ai.rental.spend import lease
 
@@ -124,3 +125,11 @@ def reached(limit: Limit) -> LimitReached:
     found = LimitReached(f"{limit}, so it was ended. For more next time, raise {option}.")
     found.order_id = limit.intent.order_id
     return found
+
+
+def note_reason(session: Session, limit: Limit) -> None:
+    """Keep in the ledger why an order was ended."""
+    try:
+        session.ledger.update(limit.intent, reason=ending.of_limit(limit.reason))
+    except ConfigError as exc:
+        session.note_trouble(str(exc))

@@ -25,7 +25,7 @@ from clore_ai.exceptions import (
     TransportError,
     WaitTimeout,
 )
-from clore_ai.jobs import blame
+from clore_ai.jobs.watch import blame
 from clore_ai.models import Order
 from clore_ai.rental.orders import reconcile, wait
 

@@ -13,7 +13,7 @@ import contextlib
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Literal
 
 from clore_ai._ssh import programs
 from clore_ai._ssh.connection import ConnectionLost, SSHConnection
@@ -22,12 +22,14 @@ from clore_ai._ssh.copy.failures import last_words
 from clore_ai._values import sizes
 from clore_ai._values.text import plain
 from clore_ai.exceptions import CloreAPIError, OrderEnded
-from clore_ai.jobs import bid, blame, scripts
-from clore_ai.jobs import limits as limit
-from clore_ai.jobs.follow import Follower
-from clore_ai.jobs.machine import Reach
+from clore_ai.jobs import scripts
 from clore_ai.jobs.transfer import Copier, CopyError, NoRoomError
 from clore_ai.jobs.upload import selection
+from clore_ai.jobs.watch import bid, blame
+from clore_ai.jobs.watch import limits as limit
+from clore_ai.jobs.watch.follow import Follower
+from clore_ai.jobs.watch.machine import Reach
+from clore_ai.jobs.watch.request import JobRequest
 from clore_ai.rental.limits.enforce import Keeper
 
 if TYPE_CHECKING:
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from clore_ai.jobs.upload.contents import Upload
     from clore_ai.models import Order
     from clore_ai.rental.limits.expiry import Limit
-
-T = TypeVar("T")
 
 _BUSY_SHARE = 10
 """A pause between two fetches is so many times as long as one takes, at least."""
@@ -54,19 +54,6 @@ _LOST = {
 }
 
 Ending = Literal["ended", "stopped", "detached", "lost", "limit"]
-
-
-@dataclass
-class JobRequest:
-    """What the user may ask of a job that is being watched; safe from any task of the loop."""
-
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    wanted: Literal["watch", "detach", "stop", "limit", "abandon"] = "watch"
-
-    def want(self, what: Literal["detach", "stop", "limit", "abandon"]) -> None:
-        """`stop` and `limit` end the job, and fetch what there is; `abandon` does neither."""
-        self.wanted = what
-        self.changed.set()
 
 
 @dataclass
@@ -95,7 +82,7 @@ class Supervision:
     detach: bool = False
     """Leave as soon as it runs."""
     tell: Callable[[str], object] = lambda _said: None
-    wishes: JobRequest = field(default_factory=JobRequest)
+    request: JobRequest = field(default_factory=JobRequest)
     order: Order | None = None
     """As last seen, with the host first that answered; None: it is looked up."""
     _reach: Reach = field(init=False)
@@ -120,7 +107,7 @@ class Supervision:
             CloreAPIError: it can't be done: no way in, no room, nothing to copy with …
         """
         main = asyncio.ensure_future(self._through())
-        asked = asyncio.ensure_future(self._asked())
+        asked = asyncio.ensure_future(self.request.other_than("watch"))
         holding = asyncio.ensure_future(bid.hold(self.engine, self.job, self.tell))
         self._keeper.order_id = self.job.order_id
         self._keeper.ending_s = scripts.STOP_GRACE_S
@@ -130,11 +117,11 @@ class Supervision:
                 await asyncio.wait({main, asked}, return_when=asyncio.FIRST_COMPLETED)
                 if main.done():
                     return main.result()
-                if self.wishes.wanted == "detach" and self.job.state == "new":
+                if self.request.wanted == "detach" and self.job.state == "new":
                     self.detach = True  # once it runs
-                    asked = asyncio.ensure_future(self._asked("detach"))
+                    asked = asyncio.ensure_future(self.request.other_than("detach"))
                     continue
-                if self.wishes.wanted == "limit" and self.job.over:  # its last fetch
+                if self.request.wanted == "limit" and self.job.over:  # its last fetch
                     await asyncio.wait({main}, timeout=self._ends_within_s())
                     if main.done():
                         return main.result()
@@ -150,19 +137,14 @@ class Supervision:
     async def _limited(self) -> None:
         self.limit = await limit.reached(self.engine, self._keeper, self.tell)
         self.tell(f"{self.limit}: stopping the job.")
-        self.wishes.want("limit")
+        self.request.want("limit")
 
     def _ends_within_s(self) -> float:
         """How long the last fetch may take, once the job is to end."""
         return max(_LAST_FETCH_S, 0.0 if self.limit is None else self.limit.left_s)
 
-    async def _asked(self, before: str = "watch") -> None:
-        while self.wishes.wanted == before:
-            self.wishes.changed.clear()
-            await self.wishes.changed.wait()
-
     async def _as_asked(self) -> Ending:
-        wanted = self.wishes.wanted
+        wanted = self.request.wanted
         if wanted == "detach":
             return "detached"
         if self.job.over and wanted == "limit":
@@ -172,7 +154,7 @@ class Supervision:
             raise CopyError("The fetch of the outputs was broken off.")
         if wanted in ("stop", "limit") and self._reach.begun:
             ending = asyncio.ensure_future(self._stopped())
-            abandoned = asyncio.ensure_future(self._asked(wanted))
+            abandoned = asyncio.ensure_future(self.request.other_than(wanted))
             await asyncio.wait({ending, abandoned}, return_when=asyncio.FIRST_COMPLETED)
             for each in (ending, abandoned):
                 await _cancelled(each)
@@ -384,7 +366,7 @@ def _amount(count: tuple[int, int]) -> str:
     return f"{files:,} file{'' if files == 1 else 's'}, {sizes.in_words(size)}"
 
 
-async def _cancelled(task: asyncio.Future[T]) -> None:
+async def _cancelled(task: asyncio.Future[Any]) -> None:
     if not task.done():
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):

@@ -1,0 +1,64 @@
+"""A detached job is watched by a process in the background, one a job.
+
+It outlives its terminal, and ends with its job: the outputs are fetched, the exit code is noted,
+the machine is cancelled. The job's lock is handed to it as an open file, so that at no moment
+two processes, or none, watch the job. It leaves when it gets a signal, and when `Jobs.call_off` is
+called, which is how `clore attach` and `clore stop` take the job over. If this machine is off, the
+next `clore jobs`, `reap` or `attach` begins it again.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clore_ai.jobs.store import Job, Jobs
+
+FOLLOWER = "clore_ai.cli.supervise.follower"
+"""The module that the process runs."""
+_BY_ITSELF = ("running", "unknown", "watched")
+
+
+def start(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
+    """Begin it; the caller holds the job's lock, and releases it. None if it can't be started."""
+    lock = jobs.handed_over(job.id)
+    try:
+        said = os.open(jobs.folder(job.id) / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - our own words
+                [sys.executable, "-m", FOLLOWER, str(job.id), str(lock)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+                pass_fds=(lock,),
+                start_new_session=True,
+                # Not in the user's folder: a module there could take the place of another.
+                cwd=jobs.home,
+                env={**os.environ, "CLORE_HOME": str(jobs.home.absolute())},
+            )
+        finally:
+            os.close(said)
+    except OSError:
+        jobs.call_off(job.id)
+        return None
+    # Its end is waited for, so that a caller that lives on is left with no dead process.
+    threading.Thread(target=process.wait, daemon=True).start()
+    return process
+
+
+def again(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
+    """Begin it for a job that no process watches, if something is left to do; else None."""
+    with jobs.hold(job.id) as mine:
+        if not mine:
+            return None
+        job = jobs.get(job.id)
+        return start(jobs, job) if job.unsettled else None
+
+
+def ended(job: Job, state: str | None) -> bool:
+    """Has it ended, and is not settled? `state`: of `status.states`."""
+    return job.unsettled and state not in _BY_ITSELF

@@ -1,0 +1,374 @@
+"""A job's whole life: a machine for it, the job watched to its end, its machine cancelled.
+
+Whatever ends it (the job itself, the user, a limit, an error, a cancelled task), a machine of the
+job's own is cancelled, or the record and a sentence say that it still runs. If a machine is lost,
+the job may begin again on another one, at what is left of its cost limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from clore_ai._api.steps import clock
+from clore_ai._values.lengths import duration
+from clore_ai.exceptions import (
+    CloreAPIError,
+    InvalidInputError,
+    NotFoundError,
+    OrderEnded,
+)
+from clore_ai.jobs import background
+from clore_ai.jobs.output import Output
+from clore_ai.jobs.plan import Hearing, Outcome, Plan, next_limits
+from clore_ai.jobs.store import Jobs
+from clore_ai.jobs.upload import contents
+from clore_ai.jobs.watch.request import JobRequest
+from clore_ai.jobs.watch.supervise import Ending, Supervision
+from clore_ai.rental.limits import enforce
+from clore_ai.rental.orders import cancel, ending, wait
+from clore_ai.rental.rent import rent as renting
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from clore_ai.jobs.engine import Engine
+    from clore_ai.jobs.spec import Spec
+    from clore_ai.jobs.store import Job
+    from clore_ai.jobs.upload.contents import Upload
+    from clore_ai.models import Order
+    from clore_ai.models.records import Intent, RentEvent
+    from clore_ai.rental.limits.expiry import Limit
+    from clore_ai.rental.orders.cancel import Cancelling
+    from clore_ai.rental.rent.attempt import Rented
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.rent.wish import Wish
+
+MACHINES = 3
+"""So many are rented at most, one after the other, for a job whose machine is lost."""
+NOT_FOUND = 127
+_GONE = "order_not_active", "order_dont_exist", "you_dont_own_this_order"
+_GONE_WITHIN_S = 60.0
+_LOOKS_S, _LOOK_AGAIN_S, _LEAVES_S = 0.2, 0.02, 60.0
+"""A command that only looks whether a job is watched holds its lock for an instant; one that leaves
+the job may first have to cancel its machine."""
+_AGAIN_S, _LONGEST_AGAIN_S, _GIVES_UP_S, _LOOK_S = 5.0, 300.0, 24 * 3600.0, 0.2
+
+
+@dataclass
+class Life:
+    """The jobs of one client, in a running event loop."""
+
+    engine: Engine
+    jobs: Jobs
+    hearing: Hearing = field(default_factory=Hearing)
+    request: JobRequest = field(default_factory=JobRequest)
+    in_background: bool = False
+    """Is this the process that goes on with a detached job?"""
+    leaves: bool = False
+    """If watching fails while the job runs, leave it running, and say so; else its machine is
+    cancelled, if it is the job's own."""
+
+    async def run(self, spec: Spec, plan: Plan, upload: Upload | None) -> Outcome:
+        """Run a job from its machine to its end, and again if the machine is lost.
+
+        Raises:
+            NoOffer, RentFailed, BudgetError, OrderUncertain …: there is no machine; nothing runs.
+            CloreAPIError: the job could not be run; its record says how far it came.
+        """
+        for left in range(MACHINES - 1, -1, -1):
+            job = self.jobs.add({**spec.record(), **plan.record()})
+            self.request.cancels = job.cancels
+            async with self.held(job):
+                rented = None
+                if plan.wish is not None:
+                    rented = await self._rent(job, plan.wish, plan.offers)
+                    if rented is None:
+                        return Outcome(job, "unrented")
+                outcome = await self.see_through(
+                    job, line=spec.line, env=spec.env, upload=upload,
+                    resend=left < MACHINES - 1, forwards=spec.forwards,
+                    detach=plan.detach, order=rented and rented.order,
+                )  # fmt: skip
+            if plan.wish is None or rented is None or not (left and self._again(plan, outcome)):
+                return outcome
+            limits, said = next_limits(self.engine.session, plan.wish.limits, rented)
+            bad = plan.wish.avoid | rented.bad | {rented.order.server_id or 0}
+            wish = replace(plan.wish, client_ref=None, limits=limits, avoid=bad)
+            for sentence in (*said, "The job begins again, on another machine."):
+                self._say(sentence)
+            offers = await self.engine.drive(renting.find(self.engine.session, wish))
+            self.hearing.on_offers(wish, offers, (await self.engine.drive(clock())).wall)
+            plan = replace(plan, wish=wish, offers=offers)
+        raise AssertionError("the last machine returns")
+
+    def _again(self, plan: Plan, outcome: Outcome) -> bool:
+        """Does a job whose machine was lost begin again?"""
+        if plan.retries and outcome.limit is not None:
+            self._say("The job does not begin again: its machine has reached its limit.")
+        job = outcome.job
+        meant = job.why in ending.MEANT
+        lost = job.state == "lost" and job.cancelled and not meant
+        return plan.retries and lost and self.request.wanted == "watch"
+
+    async def _rent(self, job: Job, wish: Wish, offers: list[Offer] | None) -> Rented | None:
+        """A machine for the job; None if the user stopped it meanwhile.
+
+        Without a machine the job never was: its record is dropped.
+        """
+        self.request.stage = "renting"
+
+        def hear(event: RentEvent) -> None:
+            # Only what was made here: another process of the same account may be renting, too.
+            if event.what in ("created", "up", "rented"):
+                job.order_id = event.order_id or 0
+            elif event.what in ("failed", "cancelling", "cancelled"):
+                job.order_id = 0
+            self.hearing.on_rent(event)
+
+        flow = renting.rent(self.engine.session, wish, hear, offers)
+        try:
+            rented = await self._unless_stopped(asyncio.ensure_future(self.engine.drive(flow)))
+            if rented is not None:
+                self.request.stage = "watching"
+                job.order_id = rented.order.id
+                self.jobs.save(job)
+                return rented
+        except BaseException:
+            await self._without_machine(job)
+            raise
+        await self._without_machine(job)
+        return None
+
+    async def _unless_stopped(self, task: asyncio.Future[Rented]) -> Rented | None:
+        """The task's result, or None if the user had it broken off; it has then cleaned up."""
+        before = self.request.wanted
+        try:
+            while not task.done():
+                asked = asyncio.ensure_future(self.request.other_than(before))
+                both: set[asyncio.Future[Any]] = {task, asked}
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                if asked.done() and not task.done():
+                    before = asked.result()
+                    task.cancel()  # its clean-up takes steps; asked again, it no longer waits
+                asked.cancel()
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task})
+            raise
+        return None if task.cancelled() else task.result()
+
+    async def _without_machine(self, job: Job) -> None:
+        self.request.stage = "ending"
+        if job.order_id and job.cancels:
+            await self.close(job)
+        if job.cancelled or not (job.order_id and job.cancels):
+            self.jobs.drop(job)
+
+    async def see_through(self, job: Job, *, stop: bool = False, **more: Any) -> Outcome:  # noqa: ANN401 - Supervision's
+        """Watch a job to its end, or with `stop` end it, and settle its machine.
+
+        The caller holds the job's lock. `more`: of `Supervision`, for a job that begins.
+        """
+        self.request.cancels = job.cancels
+        if job.over and not job.unsettled:
+            self._say(f"Job {job.id} is over already ({job.state}).")
+            return Outcome(job, "over")
+        if job.state == "new" and "line" not in more:
+            self._say(f"Job {job.id} was not started: the clore that began it was stopped.")
+            return Outcome(job, "unstarted", failure=await self.close(job))
+        if job.over and (job.fetched or job.state != "ended"):  # its machine is all that is left
+            is_lost = job.state == "lost"
+            failure = await self.close(job, lost=is_lost)
+            return Outcome(job, "lost" if is_lost else "ended", failure=failure)
+        ran = job.state == "running"
+        try:
+            self.jobs.save(job)
+            ended, limit = await self._watch(job, stop=stop, **more)
+        except BaseException as exc:
+            if not ran and isinstance(exc, (NotFoundError, OrderEnded)):
+                self.jobs.drop(job)  # there is no such machine: the job never was
+            elif job.over and not job.fetched:
+                self._say(
+                    f"Job {job.id} ended with {job.code}, and its outputs are not all here: order "
+                    f"{job.order_id} stays, and is billed. Try again: clore attach {job.id}   "
+                    f"Do without: clore cancel {job.order_id}"
+                )
+            elif job.state == "running" and self.leaves:
+                self._left(job, followed=False)
+            else:
+                await self.close(job)
+            raise
+        return await self._finish(job, ended, limit)
+
+    async def _watch(self, job: Job, *, stop: bool, **more: Any) -> tuple[Ending, Limit | None]:  # noqa: ANN401 - as above
+        self.request.stage = "watching"
+        on_output = self.hearing.on_output
+        with Output(self.jobs.log(job.id), on_output, self._say) as output:
+            watch = Supervision(
+                self.engine, self.jobs, job, output,
+                tell=self._say, request=self.request, **more,
+            )  # fmt: skip
+            if stop:
+                self.request.want("stop")
+            try:
+                return await watch.run(), watch.limit
+            finally:
+                self.request.stage = "ending"
+
+    async def _finish(self, job: Job, ended: Ending, limit: Limit | None) -> Outcome:
+        """Say how it ended, and cancel its machine if that is to be."""
+        if ended == "detached":
+            if not self.in_background:
+                self._left(job, followed=background.start(self.jobs, job) is not None)
+            return Outcome(job, ended)
+        span = duration((job.ended_at or job.begun_at) - job.begun_at)
+        back = f" What came back is in {job.folder}." if job.outputs else ""
+        if ended == "limit":
+            self._say(f"Job {job.id} was stopped after {span}.{back}")
+            job.cancels = True  # even an order that was there before
+            self.jobs.save(job)
+            if limit is not None:
+                enforce.note_reason(self.engine.session, limit)
+        elif ended == "stopped":
+            self._say(f"Job {job.id} was stopped after {span}.")
+        elif ended == "lost":
+            back = f" What came back before is in {job.folder}." if job.outputs else ""
+            self._say(f"Job {job.id} is lost with its machine, after {span}.{back}")
+        else:
+            self._say(f"Job {job.id} ended with {job.code} after {span}.")
+            if job.code == NOT_FOUND:
+                self._say(
+                    f"127 is a shell's word for a command that is not there: is {job.command[0]!r} "
+                    "in the image, or to be installed with --setup?"
+                )
+        return Outcome(job, ended, limit, await self.close(job, lost=ended == "lost"))
+
+    async def close(self, job: Job, *, lost: bool = False) -> CloreAPIError | None:
+        """Cancel a job's machine, or say that it stays; why it may still run, None if it ended."""
+        if not job.order_id:  # what was being rented is the ledger's to find
+            job.cancelled = True
+            self.jobs.save(job)
+            return None
+        if not job.cancels:
+            await self._stays(job, lost=lost)
+            return None
+        going = cancel.Cancelling(job.order_id)
+        session = self.engine.session
+        await self.engine.drive(cancel.until_gone(session, [going], None, _GONE_WITHIN_S))
+        self._cancelled(going)
+        if going.error is not None and going.error.error not in (_GONE if lost else _GONE[:1]):
+            return going.error
+        job.cancelled = True
+        self.jobs.save(job)
+        return None
+
+    async def until_cancelled(self, job: Job) -> CloreAPIError | None:
+        """Cancel the machine again and again if the service did not: it is billed meanwhile.
+
+        Only in the background, until the process is called off; for a day at most.
+        """
+        failure, pause_s, until = None, _AGAIN_S, time.monotonic() + _GIVES_UP_S
+        while job.over and job.cancels and not job.cancelled:
+            ends_at = time.monotonic() + pause_s
+            while time.monotonic() < ends_at:
+                if not self.jobs.mark(job.id).exists() or ends_at > until:
+                    return failure
+                await asyncio.sleep(_LOOK_S)
+            failure = await self.close(job, lost=job.state == "lost")
+            pause_s = min(2 * pause_s, _LONGEST_AGAIN_S)
+        return failure
+
+    @asynccontextmanager
+    async def held(self, job: Job) -> AsyncGenerator[None]:
+        """In this block no other process watches it; one in the background leaves it to this.
+
+        Raises:
+            InvalidInputError: another process watches it from a terminal.
+        """
+        until = time.monotonic() + _LOOKS_S
+        while time.monotonic() < until:
+            with self.jobs.hold(job.id) as mine:
+                if mine:
+                    self.jobs.call_off(job.id)  # one that was killed
+                    yield
+                    return
+            if self.jobs.call_off(job.id):
+                until = time.monotonic() + _LEAVES_S
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        raise InvalidInputError(
+            f"Job {job.id} is being watched by another clore already. Look on with: "
+            f"clore logs {job.id} -f. See: clore jobs"
+        )
+
+    def _say(self, sentence: str) -> None:
+        with suppress(OSError):  # a terminal that is gone
+            self.hearing.on_message(sentence)
+
+    def _cancelled(self, each: Cancelling) -> None:
+        if each.gone or getattr(each.error, "error", None) == "order_not_active":
+            self.engine.session.access.forget(each.order_id)
+        if self.hearing.on_cancelled is not None:
+            with suppress(OSError):
+                self.hearing.on_cancelled(each)
+        elif each.gone:
+            self._say(f"Cancelled: order {each.order_id}.")
+        else:
+            self._say(str(each.error))
+
+    async def _stays(self, job: Job, *, lost: bool) -> None:
+        if self.hearing.on_stays is None:
+            stays = "may still be billed" if lost else "goes on, and is billed"
+            self._say(f"Order {job.order_id} {stays}. Stop paying: clore cancel {job.order_id}")
+            return
+        session = self.engine.session
+        known: Intent | Order | None = None
+        with suppress(CloreAPIError):
+            known = session.ledger.by_order(job.order_id)
+            if known is None:
+                known = await self.engine.drive(wait.find(session, job.order_id))
+        with suppress(OSError):
+            self.hearing.on_stays(job, known, lost)
+
+    def _left(self, job: Job, *, followed: bool) -> None:
+        end = f"its machine, order {job.order_id}, is cancelled" if job.cancels else "it is noted"
+        after = (
+            f"It is watched in the background: at its end its outputs are fetched, and {end}."
+            if followed
+            else f"Nobody watches it; order {job.order_id} is billed, also when the job has ended, "
+            "until clore jobs, reap or attach sees to it."
+            if job.cancels
+            else f"It runs on order {job.order_id}."
+        )
+        self._say(
+            f"Job {job.id} goes on. {after} Watch: clore logs {job.id} -f   "
+            f"See it through: clore attach {job.id}   Stop it: clore stop {job.id}"
+        )
+
+
+async def run(
+    engine: Engine, spec: Spec, plan: Plan, hearing: Hearing, *, upload: bool = True
+) -> Job:
+    """Run a job as `Life.run` does, for a caller that nobody can ask; the record of it.
+
+    Raises:
+        InvalidInputError: the folder may not be uploaded so; nothing was sent, or rented.
+        LimitReached: the order's lease, or what it may cost; the job was stopped, its outputs
+            fetched, and the order cancelled.
+        CloreAPIError: it could not be done.
+    """
+    session = engine.session
+    home = session.access.home
+    agreed = None
+    if upload:
+        agreed = await asyncio.to_thread(
+            contents.allowed, spec.folder, spec.outputs, spec.consent, home, resends=plan.retries
+        )
+    jobs = Jobs(home, engine.account, session.ledger.names)
+    outcome = await Life(engine, jobs, hearing).run(spec, plan, agreed)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.job

@@ -1,0 +1,180 @@
+"""What a job's life is made of: where it runs, what hears of it, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Callable, Literal
+
+from clore_ai._values import sizes
+from clore_ai.exceptions import BudgetError, InvalidInputError
+from clore_ai.rental import options
+from clore_ai.rental.limits import enforce, expiry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_ai.exceptions import CloreAPIError
+    from clore_ai.jobs.store import Job
+    from clore_ai.jobs.watch.supervise import Ending
+    from clore_ai.models import Order
+    from clore_ai.models.records import Intent, RentEvent
+    from clore_ai.rental.limits.expiry import Limit
+    from clore_ai.rental.options import RentOptions
+    from clore_ai.rental.orders.cancel import Cancelling
+    from clore_ai.rental.rent.attempt import Rented
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.rent.wish import Wish
+    from clore_ai.rental.session import Session
+    from clore_ai.rental.spend.lease import Limits
+
+MOST_OUTPUT = "50GB"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a job runs, and what becomes of its machine."""
+
+    order_id: int | None = None
+    """The order that it runs on; None: one is rented, as `wish` says."""
+    wish: Wish | None = None
+    offers: list[Offer] | None = None
+    """To be tried in this order; None: they are looked up."""
+    cancels: bool = True
+    """Cancel the machine at the end of the job."""
+    retries: bool = False
+    """If the machine is lost, begin again on another one; its cost limit is for all of them."""
+    detach: bool = False
+    """Leave once the job runs; a process in the background goes on."""
+    fetch_every_s: float = 10.0
+    lost_after_s: float = 300.0
+    """The machine is lost if its SSH is silent for so long, while the service answers."""
+    max_output: int = sizes.read(MOST_OUTPUT)
+    """Bytes that the outputs may hold in all."""
+
+    def record(self) -> dict[str, Any]:
+        """The fields of the job's record."""
+        bid = self.wish and self.wish.max_bid_usd is not None and self.wish.most_usd_per_hour
+        return {
+            "order_id": self.order_id or 0,
+            "cancels": self.cancels,
+            "lost_after_s": self.lost_after_s,
+            "fetch_every_s": self.fetch_every_s,
+            "max_output": self.max_output,
+            "max_bid_usd": bid or None,
+        }
+
+
+@dataclass
+class Hearing:
+    """What is called with the news of a job."""
+
+    on_output: Callable[[bytes], object] | None = None
+    """What the job writes, standard output and errors in one."""
+    on_message: Callable[[str], object] = lambda _sentence: None
+    on_rent: Callable[[RentEvent], object] = lambda _event: None
+    on_offers: Callable[[Wish, list[Offer], float], object] = lambda _wish, _offers, _now: None
+    """Before a job begins again on another machine; with the time, unix seconds."""
+    on_cancelled: Callable[[Cancelling], object] | None = None
+    """None: `on_message` says it."""
+    on_stays: Callable[[Job, Intent | Order | None, bool], object] | None = None
+    """Its machine is not the job's to cancel: what is known of the order, and True if it may be
+    lost. None: as above."""
+
+    @classmethod
+    def of(
+        cls,
+        on_output: Callable[[bytes], object] | None,
+        on_message: Callable[[str], object] | None,
+    ) -> Hearing:
+        """What a caller in Python hears; None: nothing."""
+        return cls(on_output) if on_message is None else cls(on_output, on_message)
+
+
+@dataclass
+class Outcome:
+    """How a job's life ended, as far as this process watched it."""
+
+    job: Job
+    ending: Ending | Literal["over", "unstarted", "unrented"]
+    """`over`: there was nothing left to do. `unstarted`: its process was stopped before the job
+    began. `unrented`: the user stopped it while its machine was being rented."""
+    limit: Limit | None = None
+    """That its machine reached."""
+    failure: CloreAPIError | None = None
+    """Why its machine may still run."""
+
+    @property
+    def error(self) -> CloreAPIError | None:
+        """What is raised for a job whose machine was ended at its limit; None for all others."""
+        if self.ending == "limit" and self.limit is not None and self.failure is None:
+            return enforce.reached(self.limit)
+        return None
+
+
+def planned(
+    order_id: int | None,
+    gpu: str | Sequence[str] | None,
+    rent: RentOptions | None,
+    *,
+    cancel: bool | None,
+    detach: bool,
+    retries: bool,
+    fetch_every_s: float,
+    lost_after_s: float,
+    max_output: str,
+) -> Plan:
+    """The plan of a caller in Python: see `CloreAI.run`.
+
+    Raises:
+        InvalidInputError: the arguments contradict each other, or one is out of range.
+    """
+    if order_id is None and gpu is None and rent is None:
+        raise InvalidInputError("Say where the job runs: order_id, or what to rent: gpu, rent.")
+    if order_id is not None and (rent is not None or gpu is not None or retries):
+        raise InvalidInputError(
+            "gpu, rent and retry_on_host_loss don't go with order_id: nothing is rented then."
+        )
+    if not (fetch_every_s > 0 and lost_after_s > 0):
+        raise InvalidInputError("fetch_every_s and lost_after_s must be above 0.")
+    try:
+        most_bytes = sizes.read(max_output)
+    except ValueError as exc:
+        raise InvalidInputError(f"max_output: {exc}.") from None
+    wish = None if order_id is not None else options.wished(gpu, rent or {})
+    return Plan(
+        order_id, wish,
+        cancels=(wish is not None) if cancel is None else cancel,
+        retries=retries, detach=detach, fetch_every_s=fetch_every_s, lost_after_s=lost_after_s,
+        max_output=most_bytes,
+    )  # fmt: skip
+
+
+def next_limits(session: Session, limits: Limits, rented: Rented) -> tuple[Limits, list[str]]:
+    """The limits of the machine after `rented`: a cost limit is for all machines of a job.
+
+    With what the user is to know of it.
+
+    Raises:
+        BudgetError: nothing is left, or what was spent is not known.
+    """
+    if limits.max_cost_usd is None:
+        return limits, []
+    intent = session.ledger.by_order(rented.order.id)
+    cost = None if intent is None else expiry.cost_usd(intent, session.worth)
+    if cost is None:
+        raise BudgetError(
+            f"The job is lost, and does not begin again: what order {rented.order.id} cost is "
+            "not known, so --max-cost can't be kept. See: clore orders --completed"
+        )
+    spent = cost + rented.spent_usd
+    left = limits.max_cost_usd - spent
+    if left <= 0:
+        raise BudgetError(
+            f"The job is lost, and does not begin again: it has cost ${spent:.2f}, of "
+            f"--max-cost {limits.max_cost_usd:g}."
+        )
+    # A lease that was asked for may be too long for what is left: now it is only the longest.
+    hours = [limits.max_hours, limits.lease_s and limits.lease_s / 3600]
+    longest = min((h for h in hours if h), default=None)
+    limits = replace(limits, given=False, lease_s=None, max_hours=longest, max_cost_usd=left)
+    return limits, [f"It has cost ${spent:.4f} so far; ${left:.4f} of --max-cost is left."]
