@@ -10,7 +10,7 @@ import pytest
 from tests.clore_sandbox import write_openapi
 
 from clore_sandbox.api.endpoints import ENDPOINTS
-from clore_sandbox.control.operations import OPERATIONS
+from clore_sandbox.control import OPERATIONS
 from clore_sandbox.openapi import document
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")

@@ -100,7 +100,7 @@ def test_options_come_from_the_fixture_and_the_marks(run):
 
         @pytest.mark.clore_sandbox(dialect="reference", time_scale=5)
         def test_marks(clore_sandbox):
-            assert clore_sandbox._dialect == "reference"
+            assert clore_sandbox._settings.dialect == "reference"
             assert clore_sandbox.clock().speed == 5
             assert "CLORE_REQUESTS_PER_SECOND" not in os.environ
             assert clore_sandbox.wallet()["bitcoin"] == 7

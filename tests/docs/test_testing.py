@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from waiting import until
 
-from clore_sandbox.control.operations import OPERATIONS
+from clore_sandbox.control import OPERATIONS
 from clore_sandbox.faults.faults import ORDER_KINDS, REQUEST_KINDS
 from tests.cli.driver import processes_with
 

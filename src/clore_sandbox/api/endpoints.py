@@ -13,6 +13,7 @@ from clore_sandbox.api.answers import BAD_INPUT, BROKEN, Answer, refused, succes
 from clore_sandbox.api.host_shapes import config, server_row, visibility
 from clore_sandbox.api.order_shapes import offer_rows, order_row, wallet_rows
 from clore_sandbox.fleet.inventory import max_rental_ms
+from clore_sandbox.market import views
 from clore_sandbox.rules import Refusal, trips_the_service
 from clore_sandbox.rules.order_request import InvalidInput, as_units, read_ask
 from clore_sandbox.values.kinds import JsonObject, as_int, as_object, as_text
@@ -49,14 +50,14 @@ class Outcome:
 
 
 async def _wallets(request: Request) -> Outcome:
-    units = await request.market.wallets(request.account)
+    units = await views.wallets(request.market, request.account)
     mark = await request.market.store.read(lambda tx: books.deposit_mark(tx, request.account))
     return Outcome(success(wallets=wallet_rows(units, mark)))
 
 
 async def _marketplace(request: Request) -> Outcome:
-    listing = request.market.listing
-    servers = request.market.hosted_by(request.account)
+    listing = request.market.servers.listing
+    servers = request.market.servers.hosted_by(request.account)
     if servers:
         # A host's body has a list of its own; hosts are few, so theirs is not kept.
         return Outcome(Answer(200, listing.plain_for(servers)))
@@ -69,7 +70,7 @@ async def _marketplace(request: Request) -> Outcome:
 async def _my_orders(request: Request) -> Outcome:
     completed = request.query.get("return_completed") in ("true", "1")
     now = request.market.clock.now_ms()
-    seen = await request.market.orders(request.account, completed=completed)
+    seen = await views.orders(request.market, request.account, completed=completed)
     rows = [
         order_row(s.order, s.record, now_ms=now, online=s.online, dialect=request.dialect)
         for s in seen
@@ -90,7 +91,7 @@ async def _create_order(request: Request) -> Outcome:
     if request.dialect == "live":
         # Exactly this: no id (service.md section 3).
         return Outcome(success(), outcome.id)
-    record = request.market.record(outcome.server) or {}
+    record = request.market.servers.record(outcome.server) or {}
     row = order_row(
         outcome, record, now_ms=outcome.created_ms, online=True, dialect=request.dialect
     )
@@ -110,7 +111,7 @@ async def _spot_marketplace(request: Request) -> Outcome:
     if not (text.isascii() and text.isdigit() and len(text) < 19):  # noqa: PLR2004 - 64 bits
         return Outcome(BAD_INPUT)
     rates: JsonObject = dict(request.market.rates)
-    found = await request.market.auction(int(text))
+    found = await views.auction(request.market, int(text))
     if found is None:
         market: JsonObject = {"currency_rates_in_usd": rates, "offers": [], "server": {}}
         return Outcome(success(market=market, exists=False))
@@ -138,7 +139,7 @@ async def _set_spot_price(request: Request) -> Outcome:
 
 
 async def _my_servers(request: Request) -> Outcome:
-    hosted = await request.market.hosted(request.account)
+    hosted = await views.hosted(request.market, request.account)
     rows = [server_row(server, request.dialect, request.market.rates) for server in hosted]
     return Outcome(success(servers=rows, limit=max(16, len(rows))))
 
@@ -147,7 +148,7 @@ async def _server_config(request: Request) -> Outcome:
     name = as_text(request.body.get("server_name"))
     if name is None:
         return Outcome(BAD_INPUT)
-    for server in await request.market.hosted(request.account):
+    for server in await views.hosted(request.market, request.account):
         if server.name == name:
             fields = config(server, request.dialect, request.market.rates)
             return Outcome(success(config=fields, creation_completed=server.server is not None))

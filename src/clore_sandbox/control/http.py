@@ -26,11 +26,10 @@ from clore_sandbox.api.answers import (
     Answer,
 )
 from clore_sandbox.api.answers import success as answer_with
-from clore_sandbox.control import Conflict
-from clore_sandbox.control.check import check_fields, from_query
-from clore_sandbox.control.operations import OPERATIONS
+from clore_sandbox.control import OPERATIONS, Conflict
 from clore_sandbox.http import body
 from clore_sandbox.http.server import cut, reply
+from clore_sandbox.values.json_schema import check_fields, from_query
 from clore_sandbox.values.kinds import as_int, as_list
 
 if TYPE_CHECKING:
@@ -38,9 +37,8 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
-    from clore_sandbox.control import Control
+    from clore_sandbox.control import Control, Operation
     from clore_sandbox.control.guard import Guesses, Names
-    from clore_sandbox.control.operations import Operation
     from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["ControlApi"]

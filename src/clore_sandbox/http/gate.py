@@ -1,4 +1,4 @@
-"""Who calls, and whether it is within the pace: what stands before every call but a public one."""
+"""Checks before a call is carried out: whose key it has, and whether it keeps the rate limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Gate", "Pace", "Windows"]
 
 
 class Pace(Protocol):
-    """The windows of all keys, wherever they are kept."""
+    """The rate limits of all keys, in whichever process they are kept."""
 
     async def admit(self, account: int, endpoint: str, now_ms: int) -> bool:
         """Whether this arrival is within the limits; if it is, it starts its windows."""
@@ -22,7 +22,7 @@ class Pace(Protocol):
 
 
 class Windows:
-    """Kept in this process; None: no limits."""
+    """Rate limits kept in this process; None: no limits."""
 
     def __init__(self, limits: Limits | None) -> None:
         self._limits = limits
@@ -33,23 +33,23 @@ class Windows:
 
 
 class Gate:
-    """Keys and pace. An account's key is looked up once, as long as the market's state stays."""
+    """Keys and pace. Known keys are cached until the market's state is replaced."""
 
     def __init__(self, market: Market, pace: Pace) -> None:
         self._market = market
         self.pace = pace
         self._accounts: dict[str, int] = {}
-        self._state = market.state
+        self._generation = market.generation
 
     async def account(self, key: str) -> int:
-        """The account of a key; 0 where there is none."""
-        state = self._market.state
-        if state != self._state:
-            self._state, self._accounts = state, {}
+        """The account of a key; 0 for an unknown key."""
+        generation = self._market.generation
+        if generation != self._generation:
+            self._generation, self._accounts = generation, {}
         known = self._accounts.get(key)
         if known is None:
             known = await self._market.store.read(lambda tx: books.account_of(tx, key)) or 0
-            # One that is not there now may come; and it is asked for in vain only by mistake.
-            if known and state == self._market.state:
+            # An unknown key is not cached: its account may be created later.
+            if known and generation == self._market.generation:
                 self._accounts[key] = known
         return known

@@ -1,26 +1,23 @@
-"""The marketplace itself: rules, books, listing and rooms brought together.
+"""`Market` carries out each change as one transaction, then updates the rooms and the listing.
 
-Promises: an answer is given after its transaction is in the store. Rooms and the listing follow the
-store, never the other way: what boots or ends is decided in a transaction and then carried out.
+Promises: a change is answered after its transaction is in the store. Rooms and the listing follow
+the store, never the other way round: a transaction decides what boots and ends, then it happens.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
-from clore_sandbox import books, rules
-from clore_sandbox.alive.crowd import LOOK_MS, STEP_MS
+from clore_sandbox import rules
 from clore_sandbox.books import hosts, orders, state, turns
 from clore_sandbox.books.turns import Effects, Terms
-from clore_sandbox.market.after import After, what_follows
-from clore_sandbox.market.listing import Listing
+from clore_sandbox.market.follow_up import FollowUp, follow_up
+from clore_sandbox.market.recurring import Recurring
 from clore_sandbox.market.rooms import Rooms
+from clore_sandbox.market.servers import Servers
 from clore_sandbox.rules import auction
-from clore_sandbox.rules.billing import TICK_MS
 from clore_sandbox.store import AlreadyThere
 
 if TYPE_CHECKING:
@@ -32,33 +29,13 @@ if TYPE_CHECKING:
     from clore_sandbox.market.clock import Clock
     from clore_sandbox.market.timetable import Timetable
     from clore_sandbox.provision import Provisioner
-    from clore_sandbox.rules.hosting import Hosted
     from clore_sandbox.rules.order_request import OrderAsk
     from clore_sandbox.store import Store, Tx
     from clore_sandbox.values.kinds import JsonObject
 
-__all__ = ["After", "Auction", "Market", "Seen"]
+__all__ = ["Market"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Seen:
-    """An order as its renter may see it now, with its server."""
-
-    order: Order
-    record: JsonObject
-    online: bool
-
-
-@dataclass(frozen=True)
-class Auction:
-    """What `spot_marketplace` shows of a server."""
-
-    record: JsonObject
-    online: bool
-    available: bool
-    offers: list[Order]
 
 
 class Market:
@@ -73,35 +50,33 @@ class Market:
         provisioner: Provisioner,
         inventory: Inventory,
         delays: Delays,
+        draw_crowd: Callable[[], Crowd] | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self.timetable = timetable
         self.terms = Terms(delays, auction.fixed_rates(inventory.rates))
-        self.listing = Listing()
+        self.servers = Servers()
         self.rates = inventory.rates
-        #: Counts up whenever another state has taken the place of this one.
-        self.state = 0
-        #: As JSON: parsed, those of 3,500 servers take ten times as much memory.
-        self._records: dict[int, str] = {}
-        self._hosts: dict[int, list[int]] = {}
+        self.generation = 0
+        """Counts how often the whole state was replaced."""
         self._inventory = inventory
-        #: Draws the simulated renters and hosts of a living market.
-        self.draw_crowd: Callable[[], Crowd] | None = None
+        self._draw_crowd = draw_crowd
         self._any_jobs = False
         self._jobs = asyncio.Lock()
         self.rooms = Rooms(store, clock, timetable, provisioner, self._host_dies)
+        self._recurring = Recurring(clock, timetable, self.terms, self.act)
 
     async def open(self) -> None:
-        """Read the state, take up the orders that run, and begin to bill."""
+        """Read the state, resume the running orders, and begin to bill."""
         await self.store.run(lambda tx: hosts.fill(tx, self._inventory.records))
         await self.rooms.provisioner.open()
         await self._come_alive()
         await self.reload()
         now = self.clock.now_ms()
 
-        def resume(tx: Tx) -> list[Order]:
-            # Nobody pays for the time in which there was no marketplace: ticks go on from here.
+        def running(tx: Tx) -> list[Order]:
+            # Nobody pays for the time in which no marketplace ran: billing continues from now.
             tx.do(
                 "UPDATE orders SET start_ms = start_ms + (? - due_ms), due_ms = ?"
                 " WHERE billed = 1 AND ended_ms IS NULL AND due_ms < ?",
@@ -111,84 +86,76 @@ class Market:
             )
             return orders.running(tx)
 
-        await self._go_on(await self.store.run(resume))
+        await self._resume(await self.store.run(running))
 
-    async def _go_on(self, running: Iterable[Order]) -> None:
+    async def _resume(self, running: Iterable[Order]) -> None:
         for order in running:
-            await self.rooms.take_up(order, self.record(order.server) or {})
+            await self.rooms.take_up(order, self.servers.record(order.server) or {})
         await self.keep_jobs()
-        self._bill_later()
+        self._recurring.bill_later()
 
     async def reload(self) -> None:
         """Build the listing from the store."""
 
-        def read(tx: Tx) -> tuple[After, list[int]]:
+        def read(tx: Tx) -> tuple[FollowUp, list[int]]:
             servers = [row["id"] for row in tx.all("SELECT id FROM servers ORDER BY position")]
             everything = Effects(servers=set(servers), records=set(servers), hosts=True)
-            return self._after(tx, everything), servers
+            return self._follow_up(tx, everything), servers
 
-        after, servers = await self.store.run(read)
-        self.state += 1
-        self._records.clear()
-        self.listing.clear()
-        self.show(replace(after, shown={server: after.shown[server] for server in servers}))
+        follow_up, servers = await self.store.run(read)
+        self.generation += 1
+        self.servers.clear()
+        # In the inventory's order.
+        self.show(replace(follow_up, shown={each: follow_up.shown[each] for each in servers}))
 
-    def record(self, server: int) -> JsonObject | None:
-        """A server's record, to be read only, or None."""
-        text = self._records.get(server)
-        return None if text is None else _parsed(text)
-
-    def hosted_by(self, account: int) -> list[int]:
-        """The numbers of an account's servers."""
-        return self._hosts.get(account, [])
-
-    # -- changing it ---------------------------------------------------------------------------
+    # -- changes -------------------------------------------------------------------------------
 
     async def act(
         self, work: Callable[[Tx, Effects], T], *, wait: bool = False, early: bool = False
     ) -> T:
-        """Carry out a transaction and what follows from it.
+        """Carry out a transaction and what follows it.
 
-        Work that needs the time reads the clock itself, once it is its turn: what the books say
-        came later began later. With the time of the request, one order could begin before the end
-        of the one before it, where two workers wait for each other.
+        Work that needs the time reads the clock inside the transaction, so that times in the books
+        have the order of the transactions. With the time of the request instead, two workers that
+        wait for each other could record an order that begins before the one before it has ended.
 
         With `wait`, rooms that end have ended and those that boot have their ports on return. With
-        `early`, it is carried out before what comes at the same moment.
+        `early`, it runs before other transactions that wait at this moment.
         """
 
-        def whole(tx: Tx) -> tuple[T, After]:
+        def whole(tx: Tx) -> tuple[T, FollowUp]:
             effects = Effects()
-            return work(tx, effects), self._after(tx, effects)
+            return work(tx, effects), self._follow_up(tx, effects)
 
-        value, after = await self.store.run(whole, early=early)
-        if not after.nothing:
-            await self.follow(after, wait=wait)
+        value, follow_up = await self.store.run(whole, early=early)
+        if not follow_up.nothing:
+            await self.follow(follow_up, wait=wait)
         return value
 
-    async def follow(self, after: After, *, wait: bool) -> None:
-        """Carry out what follows from a transaction; see `act`."""
-        self.show(after)
-        following = self.follow_rooms(after)
+    async def follow(self, follow_up: FollowUp, *, wait: bool) -> None:
+        """Carry out what follows a transaction; see `act`."""
+        self.show(follow_up)
+        following = self.follow_rooms(follow_up)
         if wait and following:
             await asyncio.gather(*following)
 
-    def follow_rooms(self, after: After) -> list[asyncio.Task[None]]:
+    def follow_rooms(self, follow_up: FollowUp) -> list[asyncio.Task[None]]:
         """End and boot rooms."""
         rooms = self.rooms.follow(
-            after.clear, [(order, self.record(order.server) or {}) for order in after.boot]
+            follow_up.clear,
+            [(order, self.servers.record(order.server) or {}) for order in follow_up.boot],
         )
         return [*rooms, asyncio.ensure_future(self.keep_jobs())] if self._any_jobs else rooms
 
     async def keep_jobs(self) -> None:
-        """Have hosts' own jobs run where nobody rents, and nowhere else."""
-        # One after the other, so that what was read last is what is done last.
+        """Run hosts' background jobs on servers that nobody rents, and on no others."""
+        # One at a time, so that the last state that was read is the last that is applied.
         async with self._jobs:
             jobs = await self.store.run(hosts.jobs)
             self._any_jobs = bool(jobs)
             here = [(server, job) for server, job, runs in jobs if runs]
             keeping = self.rooms.keep_jobs(
-                {server: (job, self.record(server) or {}) for server, job in here}
+                {server: (job, self.servers.record(server) or {}) for server, job in here}
             )
             if keeping:
                 await asyncio.wait(keeping)
@@ -196,7 +163,7 @@ class Market:
     async def create_order(
         self, account: int, ask: OrderAsk, draw_trouble: Callable[[], Trouble | None]
     ) -> Order | rules.Refusal:
-        """Rent or bid, or be refused; `draw_trouble` is asked at most once, from any thread."""
+        """Rent or bid, or be refused; `draw_trouble` is called at most once, from any thread."""
         drawn: list[Trouble | None] = []
 
         def once() -> Trouble | None:
@@ -213,7 +180,7 @@ class Market:
                     now_ms=self.clock.now_ms(),
                     terms=self.terms,
                     effects=effects,
-                    # The database may ask for the transaction again; the trouble is the same.
+                    # The database may repeat the transaction; the trouble stays the same.
                     draw_trouble=once,
                 ),
                 wait=True,
@@ -225,7 +192,7 @@ class Market:
         self, account: int, order: int, issue: str | None
     ) -> rules.Refusal | None:
         """End an order and everything that runs for it, or be refused."""
-        # The answer waits until nothing of the order runs: who has it may rely on it.
+        # Answered only when nothing of the order runs any more: callers may rely on that.
         return await self.act(
             lambda tx, effects: orders.cancel(
                 tx,
@@ -237,7 +204,7 @@ class Market:
                 effects=effects,
             ),
             wait=True,
-            # Whoever asks for the server at the same moment finds it free.
+            # A request for the server at the same moment finds it free.
             early=True,
         )
 
@@ -259,7 +226,7 @@ class Market:
     async def set_server_settings(
         self, account: int, name: str, body: JsonObject, *, partial: bool = False
     ) -> rules.Refusal | None:
-        """Change what a host asks for a server, or be refused; partial: the rest stays."""
+        """Change a server's prices and limits, or be refused; partial: omitted settings stay."""
         return await self.act(
             lambda tx, effects: hosts.set_settings(
                 tx,
@@ -276,7 +243,7 @@ class Market:
         )
 
     async def set_online(self, server: int, *, online: bool) -> None:
-        """A host goes offline (its rooms with it) or comes back."""
+        """Take a host and its rooms offline, or bring it back."""
         await self.act(
             lambda tx, effects: hosts.set_online(
                 tx,
@@ -290,7 +257,7 @@ class Market:
         )
 
     async def set_rented(self, server: int, *, rented: bool) -> None:
-        """Somebody outside rents a server, or gives it back."""
+        """Let a renter outside the marketplace take a server, or give it back."""
         await self.act(
             lambda tx, effects: turns.take(
                 tx,
@@ -304,13 +271,13 @@ class Market:
         )
 
     async def settle(self) -> None:
-        """Bill what is due, and end what ends over it, rooms included."""
+        """Bill all that is due; end the orders that cannot pay, and their rooms."""
         now = self.clock.now_ms()
         await self.act(lambda tx, effects: turns.settle(tx, now, self.terms, effects), wait=True)
         await self.rooms.quiet()
 
     async def reset(self, make_account: Callable[[Tx], object]) -> None:
-        """Orders, hosts and accounts gone, servers as in the inventory; then `make_account`."""
+        """Remove orders, hosts and accounts, restore the inventory; then call `make_account`."""
 
         def write(tx: Tx) -> None:
             hosts.fill(tx, self._inventory.records)
@@ -319,9 +286,10 @@ class Market:
         await self.replace(write, now_ms=None)
 
     async def replace(self, write: Callable[[Tx], None], *, now_ms: int | None) -> None:
-        """Put another state in place of this one: `write` writes it into empty tables.
+        """Replace the whole state: `write` fills the emptied tables.
 
-        Market time is then `now_ms`, or the world's. What `write` raises leaves all as it was.
+        Market time is then `now_ms`, or the real time if it is None. If `write` raises, nothing
+        changes.
         """
 
         def work(tx: Tx) -> list[int]:
@@ -337,126 +305,31 @@ class Market:
             self.clock.set_to(now_ms)
             await self._come_alive()
             await self.reload()
-            await self._go_on(await self.store.run(orders.running))
+            await self._resume(await self.store.run(orders.running))
 
-    # -- reading it ----------------------------------------------------------------------------
+    # -- after a transaction -------------------------------------------------------------------
 
-    async def orders(self, account: int, *, completed: bool) -> list[Seen]:
-        """The account's orders, billed up to now."""
-        now = self.clock.now_ms()
+    def show(self, follow_up: FollowUp) -> None:
+        """Bring the shown servers up to date."""
+        self.servers.show(follow_up)
 
-        def work(tx: Tx, effects: Effects) -> list[tuple[Order, bool]]:
-            turns.settle(tx, now, self.terms, effects, account=account)
-            offline = {row["id"] for row in tx.all("SELECT id FROM servers WHERE online = 0")}
-            mine = orders.of_account(tx, account, now_ms=now, completed=completed)
-            return [(order, order.server not in offline) for order in mine]
-
-        mine = await self.act(work)
-        return [Seen(o, self.record(o.server) or {}, online) for o, online in mine]
-
-    async def wallets(self, account: int) -> dict[str, int]:
-        """Units per coin, billed and earned up to now."""
-        now = self.clock.now_ms()
-
-        def work(tx: Tx, effects: Effects) -> dict[str, int]:
-            turns.settle(tx, now, self.terms, effects, account=account)
-            return books.wallets(tx, account)
-
-        return await self.act(work)
-
-    async def auction(self, server: int) -> Auction | None:
-        """The offers for a server as they stand now; None where there is no such server."""
-        now = self.clock.now_ms()
-
-        def work(tx: Tx, effects: Effects) -> Auction | None:
-            turns.settle(tx, now, self.terms, effects, server=server)
-            row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
-            if row is None:
-                return None
-            found = orders.offers(tx, server)
-            return Auction(json.loads(row["record"]), bool(row["online"]), not row["hidden"], found)
-
-        return await self.act(work)
-
-    async def hosted(self, account: int) -> list[Hosted]:
-        """The account's servers."""
-        now = self.clock.now_ms()
-
-        def work(tx: Tx, effects: Effects) -> list[Hosted]:
-            turns.settle(tx, now, self.terms, effects, account=account)
-            return hosts.of_account(tx, account)
-
-        return await self.act(work)
-
-    # -- what follows --------------------------------------------------------------------------
-
-    def show(self, after: After) -> None:
-        """Bring the listing up to the store."""
-        for server, (record, visible) in after.shown.items():
-            self._records[server] = record
-            self.listing.put(json.loads(record))
-            self.listing.set_online(server, online=visible)
-        for server, rented in after.rented.items():
-            self.listing.set_rented(server, rented=rented)
-        if after.hosts is not None:
-            self._hosts = after.hosts
-
-    def _after(self, tx: Tx, effects: Effects) -> After:
-        return what_follows(tx, effects)
+    def _follow_up(self, tx: Tx, effects: Effects) -> FollowUp:
+        return follow_up(tx, effects)
 
     async def _host_dies(self, server: int) -> None:
         await self.set_online(server, online=False)
 
     async def _come_alive(self) -> None:
-        """Let simulated renters and hosts in, if there are to be any."""
-        if self.draw_crowd is None:
+        """Let simulated renters and hosts into a living market."""
+        if self._draw_crowd is None:
             return
-        crowd = self.draw_crowd()
+        crowd = self._draw_crowd()
         begun_ms = self.clock.now_ms()
         await self.store.run(lambda tx: crowd.settle_in(tx, begun_ms))
         self.rooms.simulated |= set(crowd.accounts)
-        self._crowd_later(crowd, begun_ms)
-
-    def _crowd_later(self, crowd: Crowd, lived_ms: int) -> None:
-        async def live() -> None:
-            now = self.clock.now_ms()
-            # Of a long time in which nothing could run, the crowd lives through the last day.
-            last = max(lived_ms, now - 24 * 12 * STEP_MS)
-            while last < now:
-                elapsed = min(STEP_MS, now - last)
-                last += elapsed
-                await self.act(_crowd_step(crowd, last, elapsed, self.terms))
-            self._crowd_later(crowd, last)
-
-        # A jump waits for the crowd at each step, so that it meets the market of that time.
-        gap = STEP_MS if self.timetable.jumps else LOOK_MS
-        self.timetable.at(lived_ms + gap, live, in_a_jump="wait")
-
-    def _bill_later(self) -> None:
-        now = self.clock.now_ms()
-
-        async def bill() -> None:
-            due = self.clock.now_ms()
-            await self.act(lambda tx, effects: turns.settle(tx, due, self.terms, effects))
-            self._bill_later()
-
-        # Whoever asks is billed up to the moment anyway; this ends what nobody asks about. However
-        # fast the clock runs, 20 times a second of the world is enough.
-        pause = max(TICK_MS // 6, round(self.clock.speed * 50))
-        self.timetable.at(now + pause, bill, in_a_jump="pass_over")
+        self._recurring.live_later(crowd, begun_ms)
 
     async def close(self) -> None:
         """End what runs for the orders; the orders themselves stay in the store."""
         await self.timetable.stop()
         await self.rooms.close()
-
-
-@functools.lru_cache(maxsize=256)
-def _parsed(record: str) -> JsonObject:
-    return cast("JsonObject", json.loads(record))
-
-
-def _crowd_step(
-    crowd: Crowd, now_ms: int, elapsed_ms: int, terms: Terms
-) -> Callable[[Tx, Effects], None]:
-    return lambda tx, effects: crowd.step(tx, now_ms, elapsed_ms, terms, effects)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_sandbox.control.operations import OPERATIONS
+from clore_sandbox.control import OPERATIONS
 
 if TYPE_CHECKING:
-    from clore_sandbox.control.operations import Operation
+    from clore_sandbox.control import Operation
     from clore_sandbox.values.kinds import JsonObject
 
 __all__ = ["paths"]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.faults.journal import Journal
     from clore_sandbox.http.gate import Pace
-    from clore_sandbox.market.after import After
+    from clore_sandbox.market.follow_up import FollowUp
     from clore_sandbox.workers.shared_market import KeptMarket
 
 __all__ = ["Crew"]
@@ -142,11 +142,11 @@ class Crew:
             return
         log.warning("worker %d is gone; another one takes its place", worker.process.pid)
         with contextlib.suppress(Gone, Failed, asyncio.TimeoutError):
-            await asyncio.gather(self._start(worker.place), self._market.make_good())
+            await asyncio.gather(self._start(worker.place), self._market.recover())
 
     # -- what they are told --------------------------------------------------------------------
 
-    def _publish(self, changes: list[After]) -> list[asyncio.Future[object]]:
+    def _publish(self, changes: list[FollowUp]) -> list[asyncio.Future[object]]:
         return self._ask_all(Show(changes))
 
     def _republish(self) -> list[asyncio.Future[object]]:
@@ -180,7 +180,7 @@ class Crew:
 
     async def _answer(self, message: object) -> object:
         if isinstance(message, Follow):
-            await self._market.follow(message.after, wait=message.wait)
+            await self._market.follow(message.follow_up, wait=message.wait)
             return None
         if isinstance(message, Admit):
             return await self._pace.admit(message.account, message.endpoint, message.now_ms)

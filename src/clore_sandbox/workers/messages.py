@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from clore_sandbox.api.order_shapes import Dialect
     from clore_sandbox.books.turns import Delays
     from clore_sandbox.faults.journal import Entry
-    from clore_sandbox.market.after import After
     from clore_sandbox.market.clock import Course
+    from clore_sandbox.market.follow_up import FollowUp
 
 __all__ = [
     "Admit",
@@ -50,7 +50,7 @@ class Setup:
 class Show:
     """To a worker: what the listing shows from now on, by one change after the other."""
 
-    changes: list[After]
+    changes: list[FollowUp]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Follow:
     With `wait`, also once its rooms have ended, and those that boot have their ports.
     """
 
-    after: After
+    follow_up: FollowUp
     wait: bool
 
 

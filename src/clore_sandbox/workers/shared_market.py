@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.books.orders import Order
     from clore_sandbox.books.turns import Effects
-    from clore_sandbox.market.after import After
+    from clore_sandbox.market.follow_up import FollowUp
     from clore_sandbox.store import Tx
     from clore_sandbox.workers.link import Link
 
@@ -44,37 +44,45 @@ class SharedMarket(Market):
         """The moment of what was last done to a server or an order."""
         return {}
 
-    def _after(self, tx: Tx, effects: Effects) -> After:
-        after = super()._after(tx, effects)
-        if after.nothing:
-            return after
+    def _follow_up(self, tx: Tx, effects: Effects) -> FollowUp:
+        follow_up = super()._follow_up(tx, effects)
+        if follow_up.nothing:
+            return follow_up
         if self._moment is None or self._moment[0] is not tx:
             self._moment = tx, tx.number(_MOMENT)
-        return replace(after, moment=self._moment[1])
+        return replace(follow_up, moment=self._moment[1])
 
-    def _late(self, after: After, kind: str, number: int = 0) -> bool:
-        return self._latest.get((kind, number), 0) > after.moment
+    def _late(self, follow_up: FollowUp, kind: str, number: int = 0) -> bool:
+        return self._latest.get((kind, number), 0) > follow_up.moment
 
-    def news(self, after: After) -> After:
+    def news(self, follow_up: FollowUp) -> FollowUp:
         """The part of it that nothing later has overtaken."""
         return replace(
-            after,
-            clear=[order for order in after.clear if not self._late(after, "order", order)],
-            boot=[order for order in after.boot if not self._late(after, "order", order.id)],
-            rented={s: to for s, to in after.rented.items() if not self._late(after, "rented", s)},
-            shown={s: to for s, to in after.shown.items() if not self._late(after, "shown", s)},
-            hosts=None if self._late(after, "hosts") else after.hosts,
+            follow_up,
+            clear=[order for order in follow_up.clear if not self._late(follow_up, "order", order)],
+            boot=[
+                order for order in follow_up.boot if not self._late(follow_up, "order", order.id)
+            ],
+            rented={
+                s: to
+                for s, to in follow_up.rented.items()
+                if not self._late(follow_up, "rented", s)
+            },
+            shown={
+                s: to for s, to in follow_up.shown.items() if not self._late(follow_up, "shown", s)
+            },
+            hosts=None if self._late(follow_up, "hosts") else follow_up.hosts,
         )
 
-    def show(self, after: After) -> None:
+    def show(self, follow_up: FollowUp) -> None:
         """Bring the listing up to the store, and remember to when."""
-        super().show(after)
-        touched = [("rented", server) for server in after.rented]
-        touched += [("shown", server) for server in after.shown]
-        touched += [("order", order) for order in after.clear]
-        touched += [("order", order.id) for order in after.boot]
-        touched += [("hosts", 0)] if after.hosts is not None else []
-        self._latest.update(dict.fromkeys(touched, after.moment))
+        super().show(follow_up)
+        touched = [("rented", server) for server in follow_up.rented]
+        touched += [("shown", server) for server in follow_up.shown]
+        touched += [("order", order) for order in follow_up.clear]
+        touched += [("order", order.id) for order in follow_up.boot]
+        touched += [("hosts", 0)] if follow_up.hosts is not None else []
+        self._latest.update(dict.fromkeys(touched, follow_up.moment))
         if len(self._latest) > _REMEMBERED:
             # Nothing is under way for so long that half of it is not enough.
             kept = sorted(self._latest.items(), key=lambda item: item[1])[_REMEMBERED // 2 :]
@@ -91,36 +99,36 @@ class WorkersMarket(SharedMarket):
         """Read what there is."""
         await self.reload()
 
-    async def follow(self, after: After, *, wait: bool) -> None:
+    async def follow(self, follow_up: FollowUp, *, wait: bool) -> None:
         """Have the keeper do it; on return all processes show it."""
-        await self.link.ask(Follow(after, wait))
+        await self.link.ask(Follow(follow_up, wait))
 
 
 class KeptMarket(SharedMarket):
     """The keeper's. `publish` and `republish` reach the workers."""
 
-    publish: Callable[[list[After]], Iterable[asyncio.Future[object]]]
+    publish: Callable[[list[FollowUp]], Iterable[asyncio.Future[object]]]
     republish: Callable[[], Iterable[asyncio.Future[object]]]
     _publishing: asyncio.Task[None]
 
-    async def follow(self, after: After, *, wait: bool) -> None:
+    async def follow(self, follow_up: FollowUp, *, wait: bool) -> None:
         """Do it: here, in every worker, and in the rooms."""
-        after = self.news(after)
-        self.show(after)
+        follow_up = self.news(follow_up)
+        self.show(follow_up)
         # Rooms are the keeper's business alone.
-        shown = replace(after, clear=[], boot=[])
+        shown = replace(follow_up, clear=[], boot=[])
         publishing = [] if shown.nothing else [self._published(shown)]
-        rooms = self.follow_rooms(after)
+        rooms = self.follow_rooms(follow_up)
         if publishing:
             await asyncio.wait(publishing)
         if wait and rooms:
             await asyncio.wait(rooms)
 
     @cached_property
-    def _unpublished(self) -> list[After]:
+    def _unpublished(self) -> list[FollowUp]:
         return []
 
-    def _published(self, change: After) -> asyncio.Task[None]:
+    def _published(self, change: FollowUp) -> asyncio.Task[None]:
         """Done once every worker shows it; what comes in one turn of the loop goes together."""
         self._unpublished.append(change)
         if len(self._unpublished) == 1:
@@ -141,12 +149,12 @@ class KeptMarket(SharedMarket):
         if reloading:
             await asyncio.wait(reloading)
 
-    async def make_good(self) -> None:
+    async def recover(self) -> None:
         """Do what a worker may have died with: after a transaction, before what follows it."""
         rooms = self.rooms
         running: dict[int, Order] = {o.id: o for o in await self.store.run(orders.running)}
         missing = [
-            (order, self.record(order.server) or {})
+            (order, self.servers.record(order.server) or {})
             for order in running.values()
             if order.id not in rooms.held
         ]

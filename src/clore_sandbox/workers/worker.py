@@ -128,8 +128,8 @@ class _Service:
     async def show(self, message: Show) -> None:
         """Show what has changed."""
         async with self._turn:
-            for after in message.changes:
-                self._market.show(self._market.news(after))
+            for follow_up in message.changes:
+                self._market.show(self._market.news(follow_up))
 
     async def reload(self) -> None:
         """Show another state."""

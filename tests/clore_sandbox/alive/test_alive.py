@@ -71,12 +71,12 @@ def test_it_goes_on_after_a_restart_and_a_reset(kept_db):
     options = {"alive": True, "provision": False, "limits": False, "db": kept_db}
     with Sandbox(**options) as market:
         market.advance(3600)
-        assert market._store.call(lambda tx: tx.number("SELECT COUNT(*) FROM orders"))
-        accounts = market._store.call(lambda tx: tx.number("SELECT COUNT(*) FROM accounts"))
+        assert market._run.store.call(lambda tx: tx.number("SELECT COUNT(*) FROM orders"))
+        accounts = market._run.store.call(lambda tx: tx.number("SELECT COUNT(*) FROM accounts"))
     with Sandbox(**options) as market:
         count = "SELECT COUNT(*) FROM accounts"
-        assert market._store.call(lambda tx: tx.number(count)) == accounts
+        assert market._run.store.call(lambda tx: tx.number(count)) == accounts
         market.reset()
-        assert market._store.call(lambda tx: tx.number(count)) == accounts
+        assert market._run.store.call(lambda tx: tx.number(count)) == accounts
         market.advance(3600)
-        assert market._store.call(lambda tx: tx.number("SELECT COUNT(*) FROM orders"))
+        assert market._run.store.call(lambda tx: tx.number("SELECT COUNT(*) FROM orders"))

@@ -167,7 +167,7 @@ def test_books_balance(slow):
     market, renter = slow
 
     def total():
-        return market._store.call(
+        return market._run.store.call(
             lambda tx: [
                 tuple(r)
                 for r in tx.all("SELECT coin, SUM(amount) FROM wallets GROUP BY coin ORDER BY coin")

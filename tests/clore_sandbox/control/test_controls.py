@@ -220,7 +220,7 @@ class TestState:
     def test_every_table_is_in_it(self, slow):
         """A table that somebody adds must not be forgotten by snapshots."""
         market, _ = slow
-        there = market._store.call(
+        there = market._run.store.call(
             lambda tx: {r[0] for r in tx.all("SELECT name FROM sqlite_master WHERE type = 'table'")}
         )
         assert set(market.snapshot()["tables"]) == there - {"meta", "steps"}
@@ -244,7 +244,7 @@ class TestState:
         market, _ = slow
         for _ in range(5):
             market.reset()
-        bills = [e for e in market._market.timetable._heap if e.in_a_jump == "pass_over"]
+        bills = [e for e in market._run.market.timetable._heap if e.in_a_jump == "pass_over"]
         assert len(bills) == 1
 
 

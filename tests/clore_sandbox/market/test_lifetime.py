@@ -126,7 +126,7 @@ for server in client.get("/marketplace").json()["servers"]:
              "currency": "bitcoin", "ports": {}, "command": "echo $$ > pid; exec sleep 600"}
     if client.post("/create_order", json=order).json() == {"code": 0}:
         break
-folder = sandbox._own_folder
+folder = sandbox._run.own_folder
 while not (found := [p.read_text() for p in folder.rglob("pid") if p.read_text().strip()]):
     time.sleep(0.01)
 print(found[0].strip(), folder)

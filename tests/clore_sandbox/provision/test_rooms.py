@@ -36,7 +36,7 @@ def test_cancelling_ends_every_process(renter, wait, nap, start):
 
 def folders(market):
     """What rooms have left on the machine."""
-    return list(market._market.rooms.provisioner._folder.glob("[0-9]*"))
+    return list(market._run.market.rooms.provisioner._folder.glob("[0-9]*"))
 
 
 def test_cancelling_ends_sessions_closes_ports_and_removes_the_folder(

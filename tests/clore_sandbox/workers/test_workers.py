@@ -56,7 +56,7 @@ def clients():
 
 
 def pids(sandbox):
-    return {worker.process.pid for worker in sandbox._crew._workers.values() if worker.serves}
+    return {worker.process.pid for worker in sandbox._run.crew._workers.values() if worker.serves}
 
 
 def alive(pid):
@@ -130,7 +130,7 @@ def test_by_the_books_no_order_begins_before_the_one_before_it_ended(own_crew, c
 
     with ThreadPoolExecutor(len(mine)) as pool:
         list(pool.map(race, mine))
-    rows = market._store.call(
+    rows = market._run.store.call(
         lambda tx: tx.all("SELECT created_ms, ended_ms FROM orders ORDER BY id")
     )
     times = [(row["created_ms"], row["ended_ms"]) for row in rows]
@@ -261,7 +261,7 @@ def test_what_a_dying_worker_had_decided_is_carried_out(own_crew, renter_of, wai
     renter = renter_of(market)
     order = renter.rent()
     port = int(order["tcp_ports"][0].partition(":")[2])
-    market._store.call(
+    market._run.store.call(
         lambda tx: tx.do(
             "UPDATE orders SET running = 0, billed = 0, ended_ms = created_ms + 1,"
             " reason = 'cancelled' WHERE id = ?",
@@ -290,7 +290,7 @@ def test_a_worker_that_hangs_is_replaced(own_crew, renter_of, wait, monkeypatch)
     before = pids(market)
     hanging = min(before)
     os.kill(hanging, signal.SIGSTOP)
-    market.set_rented(market._inventory.records[0]["id"], True)
+    market.set_rented(market._settings.inventory.records[0]["id"], True)
     wait(lambda: len(pids(market)) == 2 and hanging not in pids(market))
     assert not alive(hanging)
 

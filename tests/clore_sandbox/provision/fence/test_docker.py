@@ -67,7 +67,7 @@ def containers(client, state):
 
 def test_cancelling_and_stopping_remove_the_containers(own_market, renter_of, client):
     market = own_market()
-    state = market._market.rooms.provisioner._builder._state
+    state = market._run.market.rooms.provisioner._builder._state
     renter = renter_of(market)
     servers = renter.free()
     orders = [renter.rent(server["id"]) for server in servers[:3]]

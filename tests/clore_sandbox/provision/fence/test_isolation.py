@@ -178,7 +178,7 @@ def test_files_of_others_and_of_the_marketplace_are_out_of_reach(kept, shell_of,
     two = shell_of(renter.rent(servers[1]["id"]))
     one.run("echo secret > ~/treasure-3403")
     treasures = list(tmp_path.rglob("treasure-3403")) + list(
-        market._market.rooms.provisioner._folder.rglob("treasure-3403")
+        market._run.market.rooms.provisioner._folder.rglob("treasure-3403")
     )
     places = [tmp_path / "market.db", Path(__file__), *treasures]
     for place in places:
@@ -278,7 +278,7 @@ with Sandbox(provisioner="bwrap", visibility_lag_s=0, boot_s=0.01, limits=False)
             "renting_server": server["id"], "image": "x", "type": "on-demand",
             "currency": "bitcoin", "ports": {"22": "tcp"}, "command": command})
         while True:
-            for made in market._market.rooms.provisioner._folder.glob("*/home/made"):
+            for made in market._run.market.rooms.provisioner._folder.glob("*/home/made"):
                 if made.read_text().endswith("no\\n"):
                     print(made.read_text())
                     sys.exit()

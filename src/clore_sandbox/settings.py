@@ -1,7 +1,8 @@
-"""Which options of a `Sandbox` are no use; pure."""
+"""`Settings`: the options of a `Sandbox`, checked."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clore_sandbox.provision import KINDS
@@ -10,10 +11,45 @@ from clore_sandbox.store import is_postgres
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["check"]
+    from clore_sandbox.api.order_shapes import Dialect
+    from clore_sandbox.books.orders import Delays
+    from clore_sandbox.faults.faults import Faults
+    from clore_sandbox.faults.journal import Journal
+    from clore_sandbox.fleet.inventory import Inventory
+    from clore_sandbox.opening import Opening
+    from clore_sandbox.provision import Kind
+    from clore_sandbox.provision.place import Place
+    from clore_sandbox.rules.limits import Limits
+
+__all__ = ["Settings", "check"]
 
 _HIGHEST_PORT = 65_535
 _LONGEST_S = 365 * 86_400
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked options of a `Sandbox`, and what outlives its runs: limits, faults, journal."""
+
+    host: str
+    port: int
+    place: Place
+    inventory: Inventory
+    dialect: Dialect
+    db: str | Path | None
+    opening: Opening
+    instance: str
+    control_key: str
+    delays: Delays
+    alive: bool
+    seed: int
+    time_scale: float
+    provisioner: Kind | None
+    work_dir: Path | None
+    workers: int
+    limits: Limits | None
+    faults: Faults
+    journal: Journal
 
 
 def check(
@@ -27,7 +63,7 @@ def check(
     workers: int,
     db: str | Path | None,
 ) -> None:
-    """ValueError, in words, where options are no use."""
+    """ValueError if an option is invalid."""
     if dialect not in ("live", "reference"):
         raise ValueError(f"dialect is live or reference, not {dialect!r}")
     if provisioner not in KINDS:

@@ -1,4 +1,4 @@
-"""What is to follow a transaction outside of the store: rooms, the listing, hosts' own lists."""
+"""What follows a transaction outside the store: rooms end and boot, the listing changes."""
 
 from __future__ import annotations
 
@@ -11,33 +11,35 @@ if TYPE_CHECKING:
     from clore_sandbox.books.turns import Effects
     from clore_sandbox.store import Tx
 
-__all__ = ["After", "what_follows"]
+__all__ = ["FollowUp", "follow_up"]
 
 
 @dataclass(frozen=True)
-class After:
-    """What is to follow a transaction, as it left the store.
-
-    `shown` holds servers' records, as JSON, and whether they are on offer. `moment` orders
-    transactions of several processes; a single one does without.
-    """
+class FollowUp:
+    """What follows one transaction, from the store as it left it."""
 
     clear: list[int]
+    """Orders whose rooms end."""
     boot: list[Order]
+    """Orders whose rooms boot."""
     rented: dict[int, bool]
+    """Servers that are now shown as rented, or as free."""
     shown: dict[int, tuple[str, bool]]
+    """Servers' new records, as JSON, and whether they are listed."""
     hosts: dict[int, list[int]] | None
+    """Every account's servers, if they changed."""
     moment: int = 0
+    """Orders the transactions of several processes; one process needs no such number."""
 
     @property
     def nothing(self) -> bool:
-        """Whether all stays as it is."""
+        """Whether nothing changes."""
         rest = self.rented or self.shown or self.hosts is not None
         return not (self.clear or self.boot or rest)
 
 
-def what_follows(tx: Tx, effects: Effects) -> After:
-    """What follows from the effects, as the store has it at the end of the transaction."""
+def follow_up(tx: Tx, effects: Effects) -> FollowUp:
+    """What follows from these effects, read at the end of their transaction."""
     boot: list[Order] = []
     rented: dict[int, bool] = {}
     shown: dict[int, tuple[str, bool]] = {}
@@ -60,7 +62,7 @@ def what_follows(tx: Tx, effects: Effects) -> After:
         for row in tx.all("SELECT account, server FROM hosted ORDER BY position"):
             if row["server"] is not None:
                 hosts.setdefault(row["account"], []).append(row["server"])
-    return After(
+    return FollowUp(
         clear=[order for order, boots in effects.boots.items() if not boots],
         boot=boot,
         rented=rented,
@@ -69,12 +71,12 @@ def what_follows(tx: Tx, effects: Effects) -> After:
     )
 
 
-#: Whether a server is rented, as `marketplace` shows it: on demand. A server on which a spot order
-#: runs can still be rented on demand (service.md section 5), so it is on offer.
 _RENTED = (
     "taken = 1 OR EXISTS (SELECT 1 FROM orders WHERE server = servers.id"
     " AND running = 1 AND type = 'on-demand') AS rented"
 )
+"""Whether `marketplace` shows a server as rented. A spot order alone does not count: the server can
+still be rented on demand (service.md section 5)."""
 _SEEN = f"SELECT {_RENTED} FROM servers WHERE id = ?"  # noqa: S608 - no values
 _BOOTING = (
     f"SELECT orders.*, online, {_RENTED} FROM orders"  # noqa: S608 - no values
