@@ -18,7 +18,7 @@ from clore_ai.rental.spot.bidding import Autobid, down, look
 from clore_sandbox import books
 from clore_sandbox.alive.crowd import Crowd
 from clore_sandbox.api.order_shapes import offer_rows
-from clore_sandbox.books import orders, turns
+from clore_sandbox.books import lifecycle, orders
 from clore_sandbox.books.hosts import fill
 from clore_sandbox.fleet.inventory import on_demand_prices
 from clore_sandbox.fleet.rates import RATES_2026
@@ -26,14 +26,14 @@ from clore_sandbox.fleet.sample import sample_fleet
 from clore_sandbox.rules import Refusal, allowed_prices, auction
 from clore_sandbox.rules.order_request import OrderAsk
 from clore_sandbox.store import Store
-from clore_sandbox.values.kinds import as_object
+from clore_sandbox.values.json_types import as_object
 from clore_sandbox.values.money import DAY_S, UNITS_PER_COIN, to_units
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clore_sandbox.store import Tx
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 BEGIN_MS = 1_767_225_600_000  # 2026-01-01
 STEP_MS, LOOK_MS = 60_000, 20_000
@@ -92,7 +92,7 @@ def simulate(
 ) -> list[Course]:
     """A market of `servers` for some days, with orders of ours on `ours` of them."""
     rates = dict(RATES_2026)
-    terms = turns.Terms(turns.Delays(2_000, 10_000, 90_000), auction.fixed_rates(rates))
+    terms = lifecycle.Terms(lifecycle.Delays(2_000, 10_000, 90_000), auction.fixed_rates(rates))
     crowd = Crowd(seed, renters, rates, spots=SPOTS)
     draw = random.Random(seed)
     # Long enough rentals that none of our orders ends by the host's limit.
@@ -113,7 +113,7 @@ def simulate(
 
 
 def _open(
-    tx: Tx, ours: int, draw: random.Random, headroom: float, terms: turns.Terms
+    tx: Tx, ours: int, draw: random.Random, headroom: float, terms: lifecycle.Terms
 ) -> list[Course]:
     """Our account and its orders, at the least bid each, on servers that are free."""
     account = books.account_of(tx, books.create_account(tx, None, {}, label="ours")) or 0
@@ -125,17 +125,17 @@ def _open(
     for row in rows:
         record = json.loads(row["record"])
         listed = allowed_prices(on_demand_prices(record), record)
-        coins = sorted(turns.least_bids(record).keys() & listed.keys())
+        coins = sorted(lifecycle.least_bids(record).keys() & listed.keys())
         if len(courses) == ours or row["taken"] or not row["online"]:
             continue
         if not coins or record.get("gigaspot"):
             continue
         coin = draw.choice(coins)
-        least, limit = turns.least_bids(record)[coin], round(listed[coin] * LIMIT)
+        least, limit = lifecycle.least_bids(record)[coin], round(listed[coin] * LIMIT)
         usd = listed[coin] * terms.rates[coin] / UNITS_PER_COIN / 10**8
         if least >= limit or usd > DEAREST_USD:
             continue
-        effects = turns.Effects()
+        effects = lifecycle.Effects()
         ask = OrderAsk(row["id"], coin, "image", "spot", least)
         made = orders.create(
             tx, ask, account=account, now_ms=BEGIN_MS, terms=terms, effects=effects
@@ -150,22 +150,22 @@ def _open(
     return courses
 
 
-def _close(tx: Tx, courses: list[Course], now_ms: int, terms: turns.Terms) -> None:
-    turns.settle(tx, now_ms, terms, turns.Effects())
+def _close(tx: Tx, courses: list[Course], now_ms: int, terms: lifecycle.Terms) -> None:
+    lifecycle.settle(tx, now_ms, terms, lifecycle.Effects())
     for course in courses:
         course.end_ms = now_ms
         course.spend = tx.number("SELECT spend FROM orders WHERE id = ?", course.order)
 
 
 def _minute(
-    crowd: Crowd, step: int, now_ms: int, terms: turns.Terms, courses: list[Course]
+    crowd: Crowd, step: int, now_ms: int, terms: lifecycle.Terms, courses: list[Course]
 ) -> Callable[[Tx], None]:
     """Everybody else acts; then our looks, and what is bid after each."""
 
     def work(tx: Tx) -> None:
-        effects = turns.Effects()
+        effects = lifecycle.Effects()
         if step % 12 == 0:
-            turns.settle(tx, now_ms, terms, effects)
+            lifecycle.settle(tx, now_ms, terms, effects)
         crowd.step(tx, now_ms, STEP_MS, terms, effects)
         for course in courses:
             _record(tx, course, now_ms, terms)
@@ -175,7 +175,7 @@ def _minute(
     return work
 
 
-def _record(tx: Tx, course: Course, now_ms: int, terms: turns.Terms) -> None:
+def _record(tx: Tx, course: Course, now_ms: int, terms: lifecycle.Terms) -> None:
     """Take note of what a bid must be from now on, where anything has changed."""
     there = tx.one("SELECT online, taken, record FROM servers WHERE id = ?", course.server)
     assert there is not None
@@ -187,7 +187,7 @@ def _record(tx: Tx, course: Course, now_ms: int, terms: turns.Terms) -> None:
     if now == course.auction:
         return
     course.auction, course.market = now, None
-    minimum = turns.least_bids(json.loads(there["record"]))
+    minimum = lifecycle.least_bids(json.loads(there["record"]))
     others = [
         auction.Contender(row["id"], row["type"] == "on-demand", row["coin"], row["price"])
         for row in rows
@@ -200,7 +200,7 @@ def _record(tx: Tx, course: Course, now_ms: int, terms: turns.Terms) -> None:
 
 
 def _need(
-    course: Course, others: list[auction.Contender], minimum: dict[str, int], terms: turns.Terms
+    course: Course, others: list[auction.Contender], minimum: dict[str, int], terms: lifecycle.Terms
 ) -> Optional[int]:
     """The lowest bid of ours that has the server, by the market's own rules."""
     need, rate = minimum.get(course.coin), terms.rates[course.coin]
@@ -214,7 +214,7 @@ def _need(
     return need
 
 
-def _look(tx: Tx, course: Course, now_ms: int, terms: turns.Terms) -> None:
+def _look(tx: Tx, course: Course, now_ms: int, terms: lifecycle.Terms) -> None:
     """One look of the autopilot, and what it bids."""
     if course.market is None:
         course.market = SpotMarket.model_validate(_body(tx, course, terms))
@@ -227,11 +227,11 @@ def _look(tx: Tx, course: Course, now_ms: int, terms: turns.Terms) -> None:
         decision = course.pilot.again(now_ms / 1000)
 
 
-def _set(tx: Tx, course: Course, price: float, now_ms: int, terms: turns.Terms) -> bool:
+def _set(tx: Tx, course: Course, price: float, now_ms: int, terms: lifecycle.Terms) -> bool:
     """Bid; True where it was refused, and another bid may be taken at once."""
     row = tx.one("SELECT account FROM orders WHERE id = ?", course.order)
     assert row is not None
-    effects, units = turns.Effects(), to_units(price)
+    effects, units = lifecycle.Effects(), to_units(price)
     said = orders.set_price(
         tx, course.order, units, account=row["account"], now_ms=now_ms, terms=terms, effects=effects
     )
@@ -244,7 +244,7 @@ def _set(tx: Tx, course: Course, price: float, now_ms: int, terms: turns.Terms) 
     return course.pilot.refused({"error": said.error, **said.extra}, price, now_ms / 1000)
 
 
-def _body(tx: Tx, course: Course, terms: turns.Terms) -> JsonObject:
+def _body(tx: Tx, course: Course, terms: lifecycle.Terms) -> JsonObject:
     """What `spot_marketplace` says of the server."""
     row = tx.one("SELECT online, record FROM servers WHERE id = ?", course.server)
     found = orders.offers(tx, course.server)

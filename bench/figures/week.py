@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.pairs import Pairs
 from bench.report import Row, timed
-from clore_sandbox.alive.week import Week, simulate
+from clore_sandbox.alive.simulation import Week, simulate
 
 if TYPE_CHECKING:
     from bench.setting import Setting

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from clore_sandbox.values.kinds import as_object
+from clore_sandbox.values.json_types import as_object
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -41,14 +41,14 @@ __all__ = [
     "stop",
 ]
 
-#: Where keys are handed to the server: the command line is open to every user of the machine.
 KEY_VARIABLE = "CLORE_SANDBOX_API_KEY"
+"""Where keys are handed to the server: the command line is open to every user of the machine."""
 CONTROL_KEY_VARIABLE = "CLORE_SANDBOX_CONTROL_KEY"
-#: Likewise: the URL of a database may hold a password.
 DB_VARIABLE = "CLORE_SANDBOX_DB"
+"""Likewise: the URL of a database may hold a password."""
 
-#: How a line begins that says why the server did not start.
 SAID = "clore sandbox: "
+"""How a line begins that says why the server did not start."""
 
 _SECRETS = {
     "--api-key": KEY_VARIABLE,

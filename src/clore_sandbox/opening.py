@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from clore_sandbox import books
 from clore_sandbox.books import hosts
-from clore_sandbox.books.turns import Effects
+from clore_sandbox.books.lifecycle import Effects
 from clore_sandbox.fleet.sample import sample_server
 
 if TYPE_CHECKING:
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_BALANCES", "Opened", "Opening", "note_time"]
 
-#: Enough to rent a 4090 for a week or two in any of the coins.
 DEFAULT_BALANCES: Mapping[str, float] = {
     "bitcoin": 0.01,
     "CLORE-Blockchain": 10_000,
     "USD-Blockchain": 100,
 }
+"""Enough to rent a 4090 for a week or two in any of the coins."""
 
 
 @dataclass(frozen=True)

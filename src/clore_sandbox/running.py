@@ -29,10 +29,10 @@ from clore_sandbox.market.clock import Clock
 from clore_sandbox.market.timetable import Timetable
 from clore_sandbox.opening import DEFAULT_BALANCES, note_time
 from clore_sandbox.provision import Nothing
-from clore_sandbox.provision.fence.kinds import make_rooms
+from clore_sandbox.provision.fence.builders import make_rooms
 from clore_sandbox.store import Store
-from clore_sandbox.workers.crew import Crew
 from clore_sandbox.workers.messages import Setup, Step
+from clore_sandbox.workers.pool import WorkerPool
 from clore_sandbox.workers.shared_market import KeptMarket
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Run:
         except BaseException:
             self._close_sockets()
             raise
-        self.crew: Crew | None = None
+        self.pool: WorkerPool | None = None
         self.own_folder: Path | None = None
         """The rooms' folder of this run alone, removed when it stops."""
         self._shared_folder: Path | None = None
@@ -112,16 +112,16 @@ class Run:
 
     def do(self, work: Callable[[Control], Coroutine[object, object, T]]) -> T:
         """Run a control on the event loop, from any thread, and return its result."""
-        crew = self.crew
+        pool = self.pool
 
-        async def in_step(crew: Crew) -> T:
+        async def in_step(pool: WorkerPool) -> T:
             # Before, so that the journal is complete; after, so that every worker has the change.
-            await crew.in_step(always=True)
+            await pool.in_step(always=True)
             value = await work(self._control)
-            await crew.in_step()
+            await pool.in_step()
             return value
 
-        working = work(self._control) if crew is None else in_step(crew)
+        working = work(self._control) if pool is None else in_step(pool)
         return asyncio.run_coroutine_threadsafe(working, self._loop).result()
 
     def stop(self) -> None:
@@ -209,7 +209,7 @@ class Run:
             draw_crowd=self._crowd if settings.alive else None,
         )
 
-    def _front(self, opened: Opened) -> HttpFront | Crew:
+    def _front(self, opened: Opened) -> HttpFront | WorkerPool:
         """The API and the controls over HTTP, in this process or in workers."""
         settings = self._settings
         pace = Windows(settings.limits)
@@ -227,13 +227,13 @@ class Run:
             )
         )
         names = Names(
-            {settings.host, settings.place.shown}, everywhere=is_everywhere(settings.host)
+            {settings.host, settings.address.shown}, everywhere=is_everywhere(settings.host)
         )
         guesses = Guesses(settings.control_key)
         app = make_app(api, ControlApi(self._control, guesses, names, settings.instance, _document))
         if not isinstance(self.market, KeptMarket):
             return HttpFront(app, self._sockets[0])
-        self.crew = Crew(
+        self.pool = WorkerPool(
             self._sockets,
             market=self.market,
             app=app,
@@ -241,7 +241,7 @@ class Run:
             journal=settings.journal,
             setup=self._setup,
         )
-        return self.crew
+        return self.pool
 
     def _setup(self) -> Setup:
         settings = self._settings
@@ -276,7 +276,7 @@ class Run:
             folder.resolve(),
             state=opened.state,
             keep=self.own_folder is None,
-            place=settings.place,
+            address=settings.address,
             host_key=opened.host_key,
         )
 

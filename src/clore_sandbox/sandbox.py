@@ -23,7 +23,7 @@ from clore_sandbox.faults.journal import Journal
 from clore_sandbox.fleet.inventory import load
 from clore_sandbox.market.clock import checked_speed
 from clore_sandbox.opening import DEFAULT_BALANCES, Opening
-from clore_sandbox.provision.place import Place, check_public_host, read_ports
+from clore_sandbox.provision.address import PublicAddress, check_public_host, read_ports
 from clore_sandbox.rules.limits import Limits
 from clore_sandbox.running import Run
 from clore_sandbox.settings import Settings, check
@@ -119,7 +119,7 @@ class Sandbox(Controls):
         self._settings = Settings(
             host=host,
             port=port,
-            place=Place(
+            address=PublicAddress(
                 host,
                 None if public_host is None else check_public_host(public_host),
                 None if ports is None else read_ports(ports),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from clore_sandbox.fleet.inventory import Inventory
     from clore_sandbox.opening import Opening
     from clore_sandbox.provision import Kind
-    from clore_sandbox.provision.place import Place
+    from clore_sandbox.provision.address import PublicAddress
     from clore_sandbox.rules.limits import Limits
 
 __all__ = ["Settings", "check"]
@@ -33,7 +33,7 @@ class Settings:
 
     host: str
     port: int
-    place: Place
+    address: PublicAddress
     inventory: Inventory
     dialect: Dialect
     db: str | Path | None

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["QUICK", "SandboxTestCase", "marketplace"]
 
-#: No rate limits, and an order is listed and boots in a fifth of a second: a test asks for the
-#: service's own pace where that is what it tests.
 QUICK: Mapping[str, Any] = {"limits": False, "visibility_lag_s": 0.1, "boot_s": 0.1}
+"""No rate limits, and an order is listed and boots in a fifth of a second: a test asks for the
+service's own pace where that is what it tests."""
 
 _LOCAL = "127.0.0.1,localhost"
 

@@ -1,5 +1,5 @@
 """A living market: simulated renters and hosts that rent, bid, reprice, fail and leave, by seed.
 
-wants.py decides (pure), crowd.py carries it out in the store as a request would be, week.py runs
+decisions.py decides (pure), crowd.py carries it out in the store as a request would be, week.py runs
 days of it in seconds and adds up the books.
 """

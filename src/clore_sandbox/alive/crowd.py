@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clore_sandbox import books
-from clore_sandbox.alive import wants
-from clore_sandbox.alive.wants import Mine, Stall
-from clore_sandbox.books import hosts, orders, turns
+from clore_sandbox.alive import decisions
+from clore_sandbox.alive.decisions import Mine, Stall
+from clore_sandbox.books import hosts, lifecycle, orders
 from clore_sandbox.fleet.inventory import on_demand_prices
 from clore_sandbox.rules import Refusal, allowed_prices, hosting, is_on_gigaspot
 from clore_sandbox.rules.order_request import OrderAsk
@@ -24,15 +24,15 @@ from clore_sandbox.values.money import COINS, MAX_UNITS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.alive.wants import Action, Renter
-    from clore_sandbox.books.turns import Effects, Terms
+    from clore_sandbox.alive.decisions import Action, Renter
+    from clore_sandbox.books.lifecycle import Effects, Terms
     from clore_sandbox.store import Row, Tx
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["LOOK_MS", "STEP_MS", "Crowd"]
 
-#: How often the crowd of a running marketplace looks at it, and the longest step it takes.
 LOOK_MS = 20_000
+"""How often the crowd of a running marketplace looks at it, and the longest step it takes."""
 STEP_MS = 300_000
 _LOOKS_AROUND_EVERY = 12
 _LABEL = "simulated renter"
@@ -54,13 +54,13 @@ class Crowd:
     """
 
     def __init__(
-        self, seed: int, renters: int, rates: Mapping[str, float], *, spots: float = wants.SPOTS
+        self, seed: int, renters: int, rates: Mapping[str, float], *, spots: float = decisions.SPOTS
     ) -> None:
         self.accounts: list[int] = []
-        #: What happened, by kind; refusals by their `error`.
         self.count: Counter[str] = Counter()
-        #: Units put into wallets so far, by coin.
+        """What happened, by kind; refusals by their `error`."""
         self.put_in: Counter[str] = Counter()
+        """Units put into wallets so far, by coin."""
         self._draw = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._size = renters
         self._spots = spots
@@ -81,7 +81,9 @@ class Crowd:
             key = books.create_account(tx, None, {}, label=_LABEL)
             known.append(books.account_of(tx, key) or 0)
         self.accounts = known
-        self._renters = [wants.draw_renter(self._draw, account, self._spots) for account in known]
+        self._renters = [
+            decisions.draw_renter(self._draw, account, self._spots) for account in known
+        ]
         self._looks = {
             r.account: now_ms + round(self._draw.random() * r.looks_every_ms) for r in self._renters
         }
@@ -122,7 +124,7 @@ class Crowd:
             self._looks[renter.account] = now_ms + round(
                 self._draw.expovariate(1 / renter.looks_every_ms)
             )
-            acts = wants.renter_acts(
+            acts = decisions.renter_acts(
                 self._draw,
                 renter,
                 mine=_orders_of(tx, renter.account),
@@ -164,7 +166,7 @@ class Crowd:
         acts: list[Action] = []
         for row in there:
             if row["id"] in self._first:
-                acts += wants.host_acts(
+                acts += decisions.host_acts(
                     self._draw,
                     server=row["id"],
                     online=bool(row["online"]),
@@ -187,14 +189,14 @@ class Crowd:
         """Do it, as a request would be done; a refusal is counted and no more."""
         account = renter.account if renter is not None else 0
         outcome: object = None
-        if isinstance(act, wants.Want):
+        if isinstance(act, decisions.Want):
             ask = OrderAsk(
                 act.server, act.coin, _IMAGE, "on-demand" if act.bid is None else "spot", act.bid
             )
             outcome = orders.create(
                 tx, ask, account=account, now_ms=now_ms, terms=terms, effects=effects
             )
-        elif isinstance(act, wants.Leave):
+        elif isinstance(act, decisions.Leave):
             outcome = orders.cancel(
                 tx,
                 act.order,
@@ -204,7 +206,7 @@ class Crowd:
                 terms=terms,
                 effects=effects,
             )
-        elif isinstance(act, wants.Bid):
+        elif isinstance(act, decisions.Bid):
             outcome = orders.set_price(
                 tx,
                 act.order,
@@ -214,23 +216,25 @@ class Crowd:
                 terms=terms,
                 effects=effects,
             )
-        elif isinstance(act, wants.TopUp):
+        elif isinstance(act, decisions.TopUp):
             units = min(act.units, MAX_UNITS // 100)
             books.top_up(tx, act.account, act.coin, units)
             self.put_in[act.coin] += units
-        elif isinstance(act, wants.Reprice):
+        elif isinstance(act, decisions.Reprice):
             self._reprice(tx, act, now_ms, terms, effects)
-        elif isinstance(act, wants.Switch):
+        elif isinstance(act, decisions.Switch):
             hosts.set_online(
                 tx, act.server, online=act.online, now_ms=now_ms, terms=terms, effects=effects
             )
         else:
-            turns.take(tx, act.server, taken=act.taken, now_ms=now_ms, terms=terms, effects=effects)
+            lifecycle.take(
+                tx, act.server, taken=act.taken, now_ms=now_ms, terms=terms, effects=effects
+            )
         kind = type(act).__name__
         self.count[outcome.error if isinstance(outcome, Refusal) else kind] += 1
 
     def _reprice(
-        self, tx: Tx, act: wants.Reprice, now_ms: int, terms: Terms, effects: Effects
+        self, tx: Tx, act: decisions.Reprice, now_ms: int, terms: Terms, effects: Effects
     ) -> None:
         row = tx.one("SELECT hidden, record FROM servers WHERE id = ?", act.server)
         if row is None:
@@ -239,14 +243,14 @@ class Crowd:
         known = hosting.settings_of(record, available=not row["hidden"])
 
         def moved(prices: Mapping[str, int]) -> dict[str, int]:
-            return {coin: wants.rounded(price * act.factor) for coin, price in prices.items()}
+            return {coin: decisions.rounded(price * act.factor) for coin, price in prices.items()}
 
         settings = replace(
             known,
             on_demand=moved(known.on_demand),
             spot=moved(known.spot),
             usd={
-                coin: (wants.rounded(demand * act.factor), wants.rounded(spot * act.factor))
+                coin: (decisions.rounded(demand * act.factor), decisions.rounded(spot * act.factor))
                 for coin, (demand, spot) in known.usd.items()
             },
         )
@@ -268,7 +272,7 @@ def _stall(record: JsonObject) -> Stall:
     prices = {} if is_on_gigaspot(record) else allowed_prices(on_demand_prices(record), record)
     # What nobody could ever pay is not looked at.
     sane = {c: p for c, p in prices.items() if c in COINS and p < MAX_UNITS // 1000}
-    return Stall(server, sane, turns.least_bids(record), listed=True, rented=False)
+    return Stall(server, sane, lifecycle.least_bids(record), listed=True, rented=False)
 
 
 def _orders_of(tx: Tx, account: int) -> list[Mine]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.api.order_shapes import Dialect
     from clore_sandbox.rules import Refusal
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = [
     "BAD_ENDPOINT",
@@ -94,8 +94,8 @@ def retry_after(seconds: float) -> Answer:
     return replace(RATE_LIMITED, headers={"retry-after": str(math.ceil(seconds))})
 
 
-#: HTTP statuses of code 6 that are not 200: currency-not-allowed was observed with 500.
 _STATUS = {"currency-not-allowed": 500}
+"""HTTP statuses of code 6 that are not 200: currency-not-allowed was observed with 500."""
 
 
 def refused(refusal: Refusal) -> Answer:

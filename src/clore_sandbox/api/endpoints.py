@@ -16,7 +16,7 @@ from clore_sandbox.fleet.inventory import max_rental_ms
 from clore_sandbox.market import views
 from clore_sandbox.rules import Refusal, trips_the_service
 from clore_sandbox.rules.order_request import InvalidInput, as_units, read_ask
-from clore_sandbox.values.kinds import JsonObject, as_int, as_object, as_text
+from clore_sandbox.values.json_types import JsonObject, as_int, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -167,7 +167,6 @@ async def _set_server_settings(request: Request) -> Outcome:
     return Outcome(refused(refusal) if refusal else success())
 
 
-#: Method and name → what answers.
 ENDPOINTS: dict[tuple[str, str], Callable[[Request], Awaitable[Outcome]]] = {
     ("GET", "wallets"): _wallets,
     ("GET", "marketplace"): _marketplace,
@@ -180,3 +179,4 @@ ENDPOINTS: dict[tuple[str, str], Callable[[Request], Awaitable[Outcome]]] = {
     ("GET", "server_config"): _server_config,
     ("POST", "set_server_settings"): _set_server_settings,
 }
+"""Method and name → what answers."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from clore_sandbox.fleet.rates import usd_values
 from clore_sandbox.rules.hosting import Hosted
-from clore_sandbox.values.kinds import as_list
+from clore_sandbox.values.json_types import as_list
 from clore_sandbox.values.money import COINS, to_wire
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.api.order_shapes import Dialect
     from clore_sandbox.rules.hosting import Settings
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["Hosted", "config", "server_row", "visibility"]
 

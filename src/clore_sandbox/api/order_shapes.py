@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from clore_sandbox.books.orders import Order
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["Dialect", "offer_rows", "order_row", "wallet_rows"]
 

@@ -34,12 +34,12 @@ __all__ = [
 ]
 
 
-#: Where numbers of a kind come from: the table that holds those there are, and the least one.
 _NUMBERED = {
     "account": ("SELECT MAX(id) FROM accounts", FIRST_ACCOUNT),
     "order": ("SELECT MAX(id) FROM orders", FIRST_ORDER),
     "server": ("SELECT MAX(id) FROM servers", FIRST_SERVER),
 }
+"""Where numbers of a kind come from: the table that holds those there are, and the least one."""
 
 
 def next_number(tx: Tx, kind: str) -> int:

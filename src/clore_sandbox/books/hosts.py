@@ -10,15 +10,15 @@ import secrets
 from typing import TYPE_CHECKING
 
 from clore_sandbox import books
-from clore_sandbox.books import turns
+from clore_sandbox.books import lifecycle
 from clore_sandbox.rules import Refusal, hosting, reputation
 from clore_sandbox.rules.hosting import Hosted
-from clore_sandbox.values.kinds import JsonObject, as_number, as_object
+from clore_sandbox.values.json_types import JsonObject, as_number, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from clore_sandbox.books.turns import Effects, Terms
+    from clore_sandbox.books.lifecycle import Effects, Terms
     from clore_sandbox.rules.hosting import Settings
     from clore_sandbox.store import Row, Tx
 
@@ -191,10 +191,10 @@ def put(
     effects: Effects,
 ) -> None:
     """Put settings in force; orders on demand keep their price."""
-    turns.settle(tx, now_ms, terms, effects, server=server)
-    turns.write_record(tx, server, hosting.applied(settings, record, rates), effects)
+    lifecycle.settle(tx, now_ms, terms, effects, server=server)
+    lifecycle.write_record(tx, server, hosting.applied(settings, record, rates), effects)
     tx.do("UPDATE servers SET hidden = ? WHERE id = ?", int(not settings.available), server)
-    turns.reassign(tx, server, now_ms, terms, effects)
+    lifecycle.reassign(tx, server, now_ms, terms, effects)
 
 
 def set_job(tx: Tx, account: int, name: str, job: JsonObject | None) -> None:
@@ -230,7 +230,7 @@ def set_online(
     tx: Tx, server: int, *, online: bool, now_ms: int, terms: Terms, effects: Effects
 ) -> None:
     """A host goes offline, or comes back; what runs there is billed only while it is online."""
-    turns.settle(tx, now_ms, terms, effects, server=server)
+    lifecycle.settle(tx, now_ms, terms, effects, server=server)
     row = tx.one("SELECT online, since_ms, record FROM servers WHERE id = ?", server)
     if row is None or bool(row["online"]) == online:
         return
@@ -241,13 +241,13 @@ def set_online(
             online=not online,
             lasted_ms=now_ms - row["since_ms"],
         )
-    turns.write_record(tx, server, record, effects)
+    lifecycle.write_record(tx, server, record, effects)
     tx.do("UPDATE servers SET online = ?, since_ms = ? WHERE id = ?", int(online), now_ms, server)
-    for order in turns.pause(tx, server, online=online, now_ms=now_ms):
+    for order in lifecycle.pause(tx, server, online=online, now_ms=now_ms):
         effects.boots[order] = online
     effects.servers.add(server)
     if online:
-        turns.settle(tx, now_ms, terms, effects, server=server)
+        lifecycle.settle(tx, now_ms, terms, effects, server=server)
 
 
 def fill(tx: Tx, records: Iterable[Mapping[str, object]]) -> None:

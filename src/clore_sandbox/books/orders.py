@@ -1,4 +1,4 @@
-"""Orders in the store: made, bid for, listed, cancelled. Rules decide; turns.py carries out.
+"""Orders in the store: made, bid for, listed, cancelled. Rules decide; lifecycle.py carries out.
 
 Every function works inside one transaction and first bills what has fallen due for those it is
 about, so that it sees the market of this moment.
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clore_sandbox import books, rules
-from clore_sandbox.books import turns
-from clore_sandbox.books.turns import Delays
+from clore_sandbox.books import lifecycle
+from clore_sandbox.books.lifecycle import Delays
 from clore_sandbox.fleet.inventory import max_rental_ms, on_demand_prices
 from clore_sandbox.rules import auction, billing
 from clore_sandbox.rules.order_request import OrderAsk
@@ -21,7 +21,7 @@ from clore_sandbox.rules.order_request import OrderAsk
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from clore_sandbox.books.turns import Effects, Terms
+    from clore_sandbox.books.lifecycle import Effects, Terms
     from clore_sandbox.store import Row, Tx
 
 __all__ = [
@@ -134,7 +134,7 @@ def _offered(record: str, kind: str) -> _Offered:
     fields = json.loads(record)
     return _Offered(
         rules.is_on_gigaspot(fields),
-        turns.least_bids(fields)
+        lifecycle.least_bids(fields)
         if kind == "spot"
         else rules.allowed_prices(on_demand_prices(fields), fields),
         max_rental_ms(fields),
@@ -148,7 +148,7 @@ def _server_state(
     asked = (account, ask.coin, now_ms, ask.server, account, account, ask.server)
     row = tx.one(_STATE, *asked)
     if row is not None and row["due"]:
-        turns.settle(tx, now_ms, terms, effects, account=account, server=ask.server)
+        lifecycle.settle(tx, now_ms, terms, effects, account=account, server=ask.server)
         row = tx.one(_STATE, *asked)
     if row is None:
         return None, 0
@@ -170,7 +170,7 @@ _STATE = (
     " (SELECT amount FROM wallets WHERE account = ? AND coin = ?) AS balance,"
     " EXISTS (SELECT 1 FROM orders WHERE server = servers.id AND running = 1"
     " AND type = 'on-demand') AS busy,"
-    f" EXISTS (SELECT 1 FROM orders WHERE {turns.DUE}) AS due"
+    f" EXISTS (SELECT 1 FROM orders WHERE {lifecycle.DUE}) AS due"
     " FROM servers WHERE id = ? AND hidden = 0"
 )
 _OWN_OFFERS = (
@@ -255,7 +255,7 @@ def create(
     names, marks = ", ".join(values), ", ".join("?" * len(values))
     # The names are the ones above, not a client's.
     tx.do(f"INSERT INTO orders ({names}) VALUES ({marks})", *values.values())  # noqa: S608
-    turns.reassign(tx, ask.server, now_ms, terms, effects)
+    lifecycle.reassign(tx, ask.server, now_ms, terms, effects)
     return Order.from_row(_row(tx, number))
 
 
@@ -274,7 +274,7 @@ def _open_row(tx: Tx, order: int, now_ms: int, terms: Terms, effects: Effects) -
     row = tx.one(_ORDER_AND_DUE, now_ms, order)
     if row is None or not row["due"]:
         return row
-    turns.settle(tx, now_ms, terms, effects, account=row["account"], server=row["server"])
+    lifecycle.settle(tx, now_ms, terms, effects, account=row["account"], server=row["server"])
     return _row(tx, order)
 
 
@@ -305,8 +305,8 @@ def cancel(
     )
     if refusal is not None or row is None:
         return refusal
-    turns.end(tx, row, event="cancelled", now_ms=now_ms, effects=effects, issue=issue)
-    turns.reassign(tx, row["server"], now_ms, terms, effects)
+    lifecycle.end(tx, row, event="cancelled", now_ms=now_ms, effects=effects, issue=issue)
+    lifecycle.reassign(tx, row["server"], now_ms, terms, effects)
     return None
 
 
@@ -325,7 +325,7 @@ def set_price(
     offer: auction.Offer | None = None
     if row is not None and row["type"] == "spot" and row["ended_ms"] is None:
         there = tx.one("SELECT record FROM servers WHERE id = ?", row["server"])
-        least = turns.least_bids(json.loads(there["record"])) if there is not None else {}
+        least = lifecycle.least_bids(json.loads(there["record"])) if there is not None else {}
         coin = row["coin"]
         offer = auction.Offer(
             row["account"], coin, row["price"], least.get(coin), row["lowered_ms"]
@@ -335,8 +335,8 @@ def set_price(
     )
     if refusal is not None or row is None:
         return refusal
-    turns.reprice(tx, row, desired, now_ms=now_ms)
-    turns.reassign(tx, row["server"], now_ms, terms, effects)
+    lifecycle.reprice(tx, row, desired, now_ms=now_ms)
+    lifecycle.reassign(tx, row["server"], now_ms, terms, effects)
     return None
 
 

@@ -13,18 +13,17 @@ from typing import TYPE_CHECKING, cast
 
 from clore_sandbox.books import orders
 from clore_sandbox.store.schema import STEPS
-from clore_sandbox.values.kinds import as_int, as_list, as_object, as_text
+from clore_sandbox.values.json_types import as_int, as_list, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clore_sandbox.store import Tx, Value
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["Snapshot", "dump", "empty", "read", "restore"]
 
 _FORMAT = "clore-sandbox-snapshot 1"
-#: Read off the statements that make them, so that a table that is added later is in it.
 TABLES = tuple(
     name
     for _, statements in STEPS
@@ -32,6 +31,7 @@ TABLES = tuple(
     for name in re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", statement)
     if name != "meta"
 )
+"""Read off the statements that make them, so that a table that is added later is in it."""
 _STEPS = [name for name, _ in STEPS]
 _COLUMN = re.compile(r"[a-z_]+")
 

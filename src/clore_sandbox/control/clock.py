@@ -10,7 +10,7 @@ from clore_sandbox.control.base import ControlBase
 from clore_sandbox.control.operation import operation
 
 if TYPE_CHECKING:
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["ClockControls", "ClockState"]
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Guesses", "Names"]
 
-#: So many wrong keys of an address are mistakes; each one after them is answered later.
 _MISTAKES = 5
+"""So many wrong keys of an address are mistakes; each one after them is answered later."""
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 1.0
-#: How long a wrong key keeps the others of its address waiting.
 _TURN_S = 0.02
+"""How long a wrong key keeps the others of its address waiting."""
 _FORGET_S = 60.0
 _MOST_PEERS = 1_000
 

@@ -30,7 +30,7 @@ from clore_sandbox.control import OPERATIONS, Conflict
 from clore_sandbox.http import body
 from clore_sandbox.http.server import cut, reply
 from clore_sandbox.values.json_schema import check_fields, from_query
-from clore_sandbox.values.kinds import as_int, as_list
+from clore_sandbox.values.json_types import as_int, as_list
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.control import Control, Operation
     from clore_sandbox.control.guard import Guesses, Names
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["ControlApi"]
 
@@ -117,8 +117,8 @@ class ControlApi:
         return Answer(200, self.document())
 
 
-#: What needs no key.
 _OPEN = {"health": ControlApi.health, "openapi.json": ControlApi.describe}
+"""What needs no key."""
 
 
 def _other_method(name: str, method: str) -> Answer:

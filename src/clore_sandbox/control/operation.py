@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from clore_sandbox.control.base import ControlBase
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
     F = TypeVar("F", bound=Callable[..., Coroutine[object, object, object]])
 

@@ -12,7 +12,7 @@ from clore_sandbox.values.money import COINS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["ACCOUNT", "CLOCK", "ENTRY", "FAULT", "FAULT_FIELDS", "PARAMETERS", "WALLETS", "text"]
 

@@ -12,7 +12,7 @@ from clore_sandbox.fleet.sample import sample_server
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.books.turns import Effects
+    from clore_sandbox.books.lifecycle import Effects
     from clore_sandbox.store import Tx
 
 __all__ = ["ServerControls"]

@@ -20,7 +20,7 @@ from clore_sandbox.faults.journal import shown_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["Fault", "FaultKind", "Faults", "OrderFaultKind", "RequestFaultKind"]
 
@@ -50,8 +50,8 @@ FaultKind = RequestFaultKind | OrderFaultKind
 
 REQUEST_KINDS: tuple[str, ...] = get_args(RequestFaultKind)
 ORDER_KINDS: tuple[str, ...] = get_args(OrderFaultKind)
-#: What befalls the body of an answer: it is needed as JSON, not compressed.
 BODY_KINDS = frozenset({"truncated_json", "missing_fields", "odd_fields", "missing_rows"})
+"""What befalls the body of an answer: it is needed as JSON, not compressed."""
 _NAMING = ("missing_fields", "odd_fields", "missing_rows")
 _DEFAULT_DELAY_S = 2.0
 
@@ -82,8 +82,8 @@ class Faults:
 
     def __init__(self, seed: int = 0) -> None:
         self._waiting: list[Fault] = []
-        #: Repeatable: the same seed and the same requests give the same misbehaviour.
         self.draw = random.Random(seed)  # noqa: S311 - repeatable, not secret
+        """Repeatable: the same seed and the same requests give the same misbehaviour."""
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
 

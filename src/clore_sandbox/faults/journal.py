@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from clore_sandbox.values.kinds import as_list, as_object
+from clore_sandbox.values.json_types import as_list, as_object
 
 if TYPE_CHECKING:
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["KEPT", "Entry", "Journal", "Sent", "shown_key", "without_secrets"]
 
 KEPT = 100_000
 LONGEST_ANSWER = 64 * 1024
 ANSWERS_KEPT = 32 * 1024 * 1024
-#: A key shorter than this would be given away by its end.
 _LONG_KEY = 12
+"""A key shorter than this would be given away by its end."""
 _SECRET = frozenset(
     {"ssh_password", "jupyter_token", "dockerhub_auth", "init_token", "auth", "api_key"}
 )

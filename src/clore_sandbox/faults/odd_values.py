@@ -9,20 +9,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_sandbox.values.kinds import as_list, as_object
+from clore_sandbox.values.json_types import as_list, as_object
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["odd", "without", "without_rows"]
 
-#: Not touched unless named: the envelope, and what tells one record from another.
 _KEPT = frozenset({"code", "error", "id", "si", "servers", "orders", "wallets", "market", "config"})
-#: One field in so many is made odd where none is named.
+"""Not touched unless named: the envelope, and what tells one record from another."""
 _ONE_IN = 4
+"""One field in so many is made odd where none is named."""
 
 
 def without(body: JsonObject, fields: Sequence[str]) -> JsonObject:

@@ -17,7 +17,14 @@ import orjson
 
 from clore_sandbox.fleet.rates import RATES_2026, USD_FIELD, implied_rates, usd_values
 from clore_sandbox.fleet.sample import sample_fleet
-from clore_sandbox.values.kinds import JsonObject, as_int, as_list, as_number, as_object, as_text
+from clore_sandbox.values.json_types import (
+    JsonObject,
+    as_int,
+    as_list,
+    as_number,
+    as_object,
+    as_text,
+)
 from clore_sandbox.values.money import to_units
 
 if TYPE_CHECKING:
@@ -26,10 +33,10 @@ if TYPE_CHECKING:
 __all__ = ["BadInventory", "Inventory", "gpu_names", "load", "on_demand_prices", "spot_prices"]
 
 _COUNT = re.compile(r"(\d+)x ")
-#: Databases hold 64-bit integers.
 _MOST_ID = 2**63
-#: Ten years: what is longer is no rental, and its end no time that a calendar has.
+"""Databases hold 64-bit integers."""
 _MOST_HOURS = 87_600
+"""Ten years: what is longer is no rental, and its end no time that a calendar has."""
 
 
 class BadInventory(ValueError):  # noqa: N818 - read as a sentence where it is raised

@@ -9,7 +9,7 @@ from __future__ import annotations
 from statistics import median
 from typing import TYPE_CHECKING
 
-from clore_sandbox.values.kinds import as_number, as_object
+from clore_sandbox.values.json_types import as_number, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,12 +19,12 @@ __all__ = ["RATES_2024", "RATES_2026", "USD_FIELD", "implied_rates", "usd_values
 RATES_2024 = {"bitcoin": 70_000.0, "CLORE-Blockchain": 0.25, "USD-Blockchain": 1.0}
 RATES_2026 = {"bitcoin": 92_000.0, "CLORE-Blockchain": 0.012, "USD-Blockchain": 1.0}
 
-#: Where `price.usd` carries the value of each coin's on-demand price (service.md section 3).
 USD_FIELD = {
     "bitcoin": "on_demand_btc",
     "CLORE-Blockchain": "on_demand_clore",
     "USD-Blockchain": "on_demand_usd",
 }
+"""Where `price.usd` carries the value of each coin's on-demand price (service.md section 3)."""
 
 
 def implied_rates(records: Iterable[Mapping[str, object]]) -> dict[str, float]:

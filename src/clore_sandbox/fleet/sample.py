@@ -11,18 +11,17 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, cast
 
-from clore_sandbox.fleet import habits
+from clore_sandbox.fleet import correlations
 from clore_sandbox.fleet.rates import RATES_2026
 
 if TYPE_CHECKING:
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["FLEET_SIZE", "sample_fleet", "sample_server"]
 
 FLEET_SIZE = 300
 _COINS = ["bitcoin", "CLORE-Blockchain", "USD-Blockchain"]
 
-#: Name, VRAM in GB, USD per day for one, weight in the draw, power limit.
 _GPUS = (
     ("NVIDIA GeForce RTX 4090", 24, 7.8, 22, 450),
     ("NVIDIA GeForce RTX 3060 Ti", 8, 1.1, 12, 200),
@@ -39,6 +38,7 @@ _GPUS = (
     ("NVIDIA CMP 90HX", 10, 0.9, 2, 250),
     ("Tesla P40", 24, 1.4, 1, 250),
 )
+"""Name, VRAM in GB, USD per day for one, weight in the draw, power limit."""
 _COUNTS = (
     (1, 932),
     (2, 582),
@@ -65,10 +65,10 @@ _DISKS = (
     "SSD 96.8613GB",
 )
 _MRL = ((72, 50), (168, 20), (240, 12), (24, 10), (1440, 5), (6, 3))
-#: So many of the first are one free 4090 with plain prices: the usual first rental finds one.
 _PLAIN_4090S = 8
-#: Where the odd ones begin; each is odd in one way.
+"""So many of the first are one free 4090 with plain prices: the usual first rental finds one."""
 _ODD = 20
+"""Where the odd ones begin; each is odd in one way."""
 
 
 def sample_fleet(seed: int = 0, size: int = FLEET_SIZE) -> list[JsonObject]:
@@ -80,9 +80,9 @@ def sample_fleet(seed: int = 0, size: int = FLEET_SIZE) -> list[JsonObject]:
     # With draws of its own: whoever knows a server by its number finds much of it as it was.
     own = random.Random(f"habits of {seed}")  # noqa: S311 - likewise
     for record in (*fleet[_PLAIN_4090S:_ODD], *fleet[_ODD + len(_ODDITIES) :]):
-        habits.settle(record, own)
+        correlations.settle(record, own)
     for record in fleet:
-        habits.tidy(record)
+        correlations.tidy(record)
     draw.shuffle(fleet)
     return fleet
 

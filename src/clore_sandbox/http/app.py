@@ -24,9 +24,9 @@ from clore_sandbox.faults import odd_values
 from clore_sandbox.faults.faults import BODY_KINDS
 from clore_sandbox.faults.journal import Entry, Sent, shown_key, without_secrets
 from clore_sandbox.http import body
-from clore_sandbox.http.dates import Dated
+from clore_sandbox.http.date_header import Dated
 from clore_sandbox.http.server import cut, reply
-from clore_sandbox.values.kinds import JsonObject, as_object
+from clore_sandbox.values.json_types import JsonObject, as_object
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -42,20 +42,20 @@ __all__ = ["Api", "make_app"]
 log = logging.getLogger("clore_sandbox")
 
 MAX_BODY = 1_000_000
-#: Only this one may be called without a key (service.md section 1).
 _PUBLIC = "marketplace"
+"""Only this one may be called without a key (service.md section 1)."""
 
 _CDN_403 = Answer(403, b"error code: 1010", "text/plain")
 _HTML_502 = Answer(
     502, b"<html><head><title>502 Bad Gateway</title></head><body>502</body></html>", "text/html"
 )
-#: Faults that answer before anything is done.
 _INSTEAD = {
     "500": answers.BROKEN,
     "rate_limited": answers.RATE_LIMITED,
     "cdn_403": _CDN_403,
     "html_502": _HTML_502,
 }
+"""Faults that answer before anything is done."""
 
 
 def _instead(fault: Fault | None) -> Answer | None:

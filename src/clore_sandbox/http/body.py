@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import orjson
 from starlette.requests import ClientDisconnect
 
-from clore_sandbox.values.kinds import as_list, as_object
+from clore_sandbox.values.json_types import as_list, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["DEEPEST", "HeardOut", "TooLarge", "read", "to_object"]
 
-#: Levels of objects and lists in one another: what is read must be written again (by orjson up to
-#: 254), and none of the API's is deeper than five.
 DEEPEST = 100
+"""Levels of objects and lists in one another: what is read must be written again (by orjson up to
+254), and none of the API's is deeper than five."""
 
 
 class TooLarge(ValueError):  # noqa: N818 - a state of the body, and said in words

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LONGEST_HEAD", "PATIENCE_S", "TRANSPORT", "Connection", "look_after"]
 
-#: Where an app finds its connection, among the scope's extensions.
 TRANSPORT = "clore_sandbox.transport"
+"""Where an app finds its connection, among the scope's extensions."""
 
-#: Of a request's first line and headers, in bytes; Node's own servers take 16 KiB.
 LONGEST_HEAD = 65_536
-#: Until a request must be whole, and until some of a waiting answer must have been read.
+"""Of a request's first line and headers, in bytes; Node's own servers take 16 KiB."""
 PATIENCE_S = 10.0
-#: What a long body earns more time by.
+"""Until a request must be whole, and until some of a waiting answer must have been read."""
 _SLOWEST_BYTES_PER_S = 50_000
+"""What a long body earns more time by."""
 _LOOK_EVERY_S = 1.0
 
 log = logging.getLogger("clore_sandbox.http.connection")
@@ -46,14 +46,15 @@ class Connection(HttpToolsProtocol):
         self._refusal: int | None = None
         self._refused_s: float | None = None
         self._has_ended = False
-        #: Whose answer is under way; `cycle` is the newest request's, which may be in the pipeline.
         self._running: RequestResponseCycle | None = None
+        """Whose answer is under way; `cycle` is the newest request's, which may be in the pipeline.
+        """
         self._unsent, self._moved_s = 0, self.loop.time()
         self._await_request()
 
     def _await_request(self) -> None:
-        #: When the request that is awaited began; None between requests, which uvicorn limits.
         self._since_s: float | None = self.loop.time()
+        """When the request that is awaited began; None between requests, which uvicorn limits."""
         self._received = 0
         self._begun, self._in_head = False, True
 

@@ -99,15 +99,15 @@ class HttpFront:
             log_config=None,
             access_log=False,
             server_header=False,
-            date_header=False,  # the app's own: see dates.py
+            date_header=False,  # the app's own: see date_header.py
             proxy_headers=False,
             backlog=BACKLOG,
             # Cut what is still being answered rather than wait for it.
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
-        #: Done when it cannot go on; it always can.
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when it cannot go on; it always can."""
 
     async def open(self) -> None:
         """Begin to answer."""

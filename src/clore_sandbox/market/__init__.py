@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from clore_sandbox import rules
-from clore_sandbox.books import hosts, orders, state, turns
-from clore_sandbox.books.turns import Effects, Terms
+from clore_sandbox.books import hosts, lifecycle, orders, state
+from clore_sandbox.books.lifecycle import Effects, Terms
 from clore_sandbox.market.follow_up import FollowUp, follow_up
 from clore_sandbox.market.recurring import Recurring
 from clore_sandbox.market.rooms import Rooms
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from clore_sandbox.provision import Provisioner
     from clore_sandbox.rules.order_request import OrderAsk
     from clore_sandbox.store import Store, Tx
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["Market"]
 
@@ -259,7 +259,7 @@ class Market:
     async def set_rented(self, server: int, *, rented: bool) -> None:
         """Let a renter outside the marketplace take a server, or give it back."""
         await self.act(
-            lambda tx, effects: turns.take(
+            lambda tx, effects: lifecycle.take(
                 tx,
                 server,
                 taken=rented,
@@ -273,7 +273,9 @@ class Market:
     async def settle(self) -> None:
         """Bill all that is due; end the orders that cannot pay, and their rooms."""
         now = self.clock.now_ms()
-        await self.act(lambda tx, effects: turns.settle(tx, now, self.terms, effects), wait=True)
+        await self.act(
+            lambda tx, effects: lifecycle.settle(tx, now, self.terms, effects), wait=True
+        )
         await self.rooms.quiet()
 
     async def reset(self, make_account: Callable[[Tx], object]) -> None:

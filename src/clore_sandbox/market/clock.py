@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_SPEED", "Clock", "Course", "checked_speed"]
 
-#: A day in less than a tenth of a second; faster, and it is the machine's own speed one would see.
 MAX_SPEED = 1_000_000.0
-#: The year 9999, where calendars end.
+"""A day in less than a tenth of a second; faster, and it is the machine's own speed one would see.
+"""
 _LATEST_MS = 253_402_300_799_000
+"""The year 9999, where calendars end."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from clore_sandbox.books.orders import Order
 
 if TYPE_CHECKING:
-    from clore_sandbox.books.turns import Effects
+    from clore_sandbox.books.lifecycle import Effects
     from clore_sandbox.store import Tx
 
 __all__ = ["FollowUp", "follow_up"]

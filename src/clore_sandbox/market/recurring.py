@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clore_sandbox.alive.crowd import LOOK_MS, STEP_MS
-from clore_sandbox.books import turns
+from clore_sandbox.books import lifecycle
 from clore_sandbox.rules.billing import TICK_MS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from clore_sandbox.alive.crowd import Crowd
-    from clore_sandbox.books.turns import Effects, Terms
+    from clore_sandbox.books.lifecycle import Effects, Terms
     from clore_sandbox.market.clock import Clock
     from clore_sandbox.market.timetable import Timetable
     from clore_sandbox.store import Tx
@@ -46,7 +46,7 @@ class Recurring:
 
     async def _bill(self) -> None:
         now = self._clock.now_ms()
-        await self._act(lambda tx, effects: turns.settle(tx, now, self._terms, effects))
+        await self._act(lambda tx, effects: lifecycle.settle(tx, now, self._terms, effects))
         self.bill_later()
 
     def live_later(self, crowd: Crowd, lived_ms: int) -> None:

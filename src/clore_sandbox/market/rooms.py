@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from clore_sandbox.books import orders
 from clore_sandbox.fleet.inventory import gpu_names
 from clore_sandbox.provision import Gpus, Nothing, RoomPlan
-from clore_sandbox.values.kinds import as_list, as_number, as_object, as_text
+from clore_sandbox.values.json_types import as_list, as_number, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from clore_sandbox.market.timetable import Timetable
     from clore_sandbox.provision import Provisioner
     from clore_sandbox.store import Store
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["Rooms"]
 
-#: A job's room has a number too: its server's, above those of all orders.
 _JOBS = 2**40
+"""A job's room has a number too: its server's, above those of all orders."""
 
 log = logging.getLogger("clore_sandbox")
 
@@ -45,10 +45,10 @@ class Rooms:
         host_dies: Callable[[int], Awaitable[None]],
     ) -> None:
         self.provisioner = provisioner
-        #: Accounts whose orders run in no room: the renters of a living market.
         self.simulated: set[int] = set()
-        #: Orders that have been taken up and not cleared.
+        """Accounts whose orders run in no room: the renters of a living market."""
         self.held: set[int] = set()
+        """Orders that have been taken up and not cleared."""
         self._store = store
         self._clock = clock
         self._timetable = timetable

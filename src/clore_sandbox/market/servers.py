@@ -10,7 +10,7 @@ from clore_sandbox.market.listing import Listing
 
 if TYPE_CHECKING:
     from clore_sandbox.market.follow_up import FollowUp
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["Servers"]
 

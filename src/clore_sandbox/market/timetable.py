@@ -23,12 +23,12 @@ __all__ = ["InAJump", "Timetable"]
 
 log = logging.getLogger("clore_sandbox")
 
-#: What a jump does with an entry that falls due on its way: begin it and go on; wait for it
-#: before time goes on; or pass over it and do it once, at the end.
 InAJump = Literal["begin", "wait", "pass_over"]
+"""What a jump does with an entry that falls due on its way: begin it and go on; wait for it before
+time goes on; or pass over it and do it once, at the end."""
 
-#: A timer for longer than this is no use: loops count in 32 bits somewhere. They wait again.
 _LONGEST_WAIT_S = 3600.0
+"""A timer for longer than this is no use: loops count in 32 bits somewhere. They wait again."""
 
 
 @dataclass(order=True)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clore_sandbox import books
-from clore_sandbox.books import hosts, turns
+from clore_sandbox.books import hosts, lifecycle
 from clore_sandbox.books import orders as order_books
 
 if TYPE_CHECKING:
+    from clore_sandbox.books.lifecycle import Effects
     from clore_sandbox.books.orders import Order
-    from clore_sandbox.books.turns import Effects
     from clore_sandbox.market import Market
     from clore_sandbox.rules.hosting import Hosted
     from clore_sandbox.store import Tx
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["Auction", "SeenOrder", "auction", "hosted", "orders", "wallets"]
 
@@ -45,7 +45,7 @@ async def orders(market: Market, account: int, *, completed: bool) -> list[SeenO
     now = market.clock.now_ms()
 
     def work(tx: Tx, effects: Effects) -> list[tuple[Order, bool]]:
-        turns.settle(tx, now, market.terms, effects, account=account)
+        lifecycle.settle(tx, now, market.terms, effects, account=account)
         offline = {row["id"] for row in tx.all("SELECT id FROM servers WHERE online = 0")}
         found = order_books.of_account(tx, account, now_ms=now, completed=completed)
         return [(order, order.server not in offline) for order in found]
@@ -59,7 +59,7 @@ async def wallets(market: Market, account: int) -> dict[str, int]:
     now = market.clock.now_ms()
 
     def work(tx: Tx, effects: Effects) -> dict[str, int]:
-        turns.settle(tx, now, market.terms, effects, account=account)
+        lifecycle.settle(tx, now, market.terms, effects, account=account)
         return books.wallets(tx, account)
 
     return await market.act(work)
@@ -70,7 +70,7 @@ async def auction(market: Market, server: int) -> Auction | None:
     now = market.clock.now_ms()
 
     def work(tx: Tx, effects: Effects) -> Auction | None:
-        turns.settle(tx, now, market.terms, effects, server=server)
+        lifecycle.settle(tx, now, market.terms, effects, server=server)
         row = tx.one("SELECT online, hidden, record FROM servers WHERE id = ?", server)
         if row is None:
             return None
@@ -85,7 +85,7 @@ async def hosted(market: Market, account: int) -> list[Hosted]:
     now = market.clock.now_ms()
 
     def work(tx: Tx, effects: Effects) -> list[Hosted]:
-        turns.settle(tx, now, market.terms, effects, account=account)
+        lifecycle.settle(tx, now, market.terms, effects, account=account)
         return hosts.of_account(tx, account)
 
     return await market.act(work)

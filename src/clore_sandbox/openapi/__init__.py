@@ -17,7 +17,7 @@ from clore_sandbox.openapi import controls, service
 from clore_sandbox.openapi.shapes import SCHEMAS
 
 if TYPE_CHECKING:
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["document", "served"]
 

@@ -8,7 +8,7 @@ from clore_sandbox.control import OPERATIONS
 
 if TYPE_CHECKING:
     from clore_sandbox.control import Operation
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["paths"]
 

@@ -17,15 +17,15 @@ from clore_sandbox.rules.order_request import (
 from clore_sandbox.values.money import COINS, MAX_UNITS, UNITS_PER_COIN
 
 if TYPE_CHECKING:
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["CREATE_ORDER", "SET_SERVER_SETTINGS", "coin_price", "order_id"]
 
-#: Whole coins that can be held: see money.py.
 _MOST = MAX_UNITS // UNITS_PER_COIN
+"""Whole coins that can be held: see money.py."""
 _NO_NUL = r"^[^\u0000]*$"
-#: 1 to 65535.
 _PORT = "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
+"""1 to 65535."""
 
 
 def order_id() -> JsonObject:
@@ -86,8 +86,6 @@ CREATE_ORDER: JsonObject = {
     },
 }
 
-#: The old form of 004 names `on_demand` and `spot`, which are prices in bitcoin; the current one
-#: each coin. What is wrong with them is said in `error`, so anything may be sent.
 SET_SERVER_SETTINGS: JsonObject = {
     "type": "object",
     "properties": {
@@ -103,3 +101,5 @@ SET_SERVER_SETTINGS: JsonObject = {
         "usd_pricing": {"type": "object", "examples": [{"bitcoin": {"on_demand": 2, "spot": 1}}]},
     },
 }
+"""The old form of 004 names `on_demand` and `spot`, which are prices in bitcoin; the current one
+each coin. What is wrong with them is said in `error`, so anything may be sent."""

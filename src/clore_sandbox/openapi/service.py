@@ -15,7 +15,7 @@ from clore_sandbox.rules import ErrorName
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["RESPONSES", "paths"]
 
@@ -36,7 +36,6 @@ def _code(description: str, code: int) -> JsonObject:
     return _json(description, schema)
 
 
-#: The failures that calls have in common.
 RESPONSES: JsonObject = {
     "BadInput": _code("The request is not of the documented shape.", 2),
     "BadKey": _code("No key, or none that is known.", 3),
@@ -56,6 +55,7 @@ RESPONSES: JsonObject = {
         },
     ),
 }
+"""The failures that calls have in common."""
 
 _FAILED: JsonObject = {
     "type": "object",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from clore_sandbox.values.money import COINS
 
 if TYPE_CHECKING:
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["SCHEMAS", "ref"]
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Gpus", "Kind", "Nothing", "Ports", "Provisioner", "RoomPlan"]
 
-#: How a room is fenced in: not at all, by namespaces, by a container of the order's image.
 Kind = Literal["process", "bwrap", "docker"]
+"""How a room is fenced in: not at all, by namespaces, by a container of the order's image."""
 KINDS: tuple[Kind, ...] = ("process", "bwrap", "docker")
 
 

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from clore_sandbox.provision import Ports, RoomPlan
-from clore_sandbox.provision.ssh.proxy import Forward
-from clore_sandbox.provision.watch import Watch, earlier_ended
+from clore_sandbox.provision.port_forward import Forward
+from clore_sandbox.provision.watchdog import Watchdog, wait_for_watchdog
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Awaitable, Callable, Sequence
 
+    from clore_sandbox.provision.address import PublicAddress
     from clore_sandbox.provision.fence.interior import Builder, Interior
-    from clore_sandbox.provision.place import Place
-    from clore_sandbox.provision.ssh.door import Door
+    from clore_sandbox.provision.ssh.endpoint import Endpoint
 
 __all__ = ["Rooms"]
 
@@ -45,11 +45,11 @@ class _Room:
     folder: Path
     sockets: dict[int, socket.socket]
     public: frozenset[int]
-    #: The order's: held while a room of it is built or ended, as they share a folder.
     lock: asyncio.Lock
+    """The order's: held while a room of it is built or ended, as they share a folder."""
     preparing: asyncio.Task[None] | None = None
     interior: Interior | None = None
-    door: Door | None = None
+    endpoint: Endpoint | None = None
     forwards: list[Forward] = field(default_factory=list[Forward])
 
 
@@ -60,18 +60,25 @@ class Rooms:
     """
 
     def __init__(
-        self, builder: Builder, folder: Path, *, state: str, keep: bool, place: Place, host_key: str
+        self,
+        builder: Builder,
+        folder: Path,
+        *,
+        state: str,
+        keep: bool,
+        address: PublicAddress,
+        host_key: str,
     ) -> None:
         self._builder = builder
         self._folder = folder
-        self._place = place
+        self._address = address
         self._state, self._keep = state, keep
-        self._watch: Watch | None = None
+        self._watch: Watchdog | None = None
         self._host_key = host_key
         self._rooms: dict[int, _Room] = {}
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
-        #: Folders of an earlier marketplace, until the order is taken up again.
         self._left: dict[int, Path] = {}
+        """Folders of an earlier marketplace, until the order is taken up again."""
 
     async def open(self) -> None:
         """Get ready; end what a killed marketplace of the same state left running.
@@ -82,7 +89,7 @@ class Rooms:
             CannotIsolate: This machine lacks what rooms of this kind need.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        await asyncio.to_thread(earlier_ended, self._folder)
+        await asyncio.to_thread(wait_for_watchdog, self._folder)
         self._left = {int(e.name): e for e in self._folder.iterdir() if e.name.isdigit()}
         await self._builder.open(self._left)
 
@@ -91,7 +98,7 @@ class Rooms:
         sockets: dict[int, socket.socket] = {}
         try:
             for inner in plan.ports:
-                sockets[inner] = self._place.bind()
+                sockets[inner] = self._address.bind()
         except OSError:
             for sock in sockets.values():
                 sock.close()
@@ -104,7 +111,7 @@ class Rooms:
         asyncio.get_running_loop().run_in_executor(None, _ssh)  # while the machine boots
         http = next(((i, public[i]) for i, kind in plan.ports.items() if kind == "http"), None)
         tcp = {i: public[i] for i, kind in plan.ports.items() if kind == "tcp"}
-        return Ports(self._place.shown, tcp, http)
+        return Ports(self._address.shown, tcp, http)
 
     def _introduce(self) -> None:
         """Every room's loopback leads to every public port, as the machine's own does."""
@@ -124,7 +131,7 @@ class Rooms:
             async with room.lock:
                 if self._rooms.get(order) is room:
                     if self._watch is None:
-                        self._watch = Watch(self._folder, state=self._state, keep=self._keep)
+                        self._watch = Watchdog(self._folder, state=self._state, keep=self._keep)
                     room.interior = await self._builder.build(room.plan, room.folder)
                     self._introduce()
                     await self._open_ports(room, room.interior)
@@ -146,8 +153,8 @@ class Rooms:
                 await forward.open(sock)
                 room.forwards.append(forward)
             elif room.plan.ssh_answers:
-                open_door = await asyncio.to_thread(_ssh)
-                room.door = await open_door(sock, room.plan, interior, self._host_key)
+                open_endpoint = await asyncio.to_thread(_ssh)
+                room.endpoint = await open_endpoint(sock, room.plan, interior, self._host_key)
 
     async def _run_command(self, room: _Room, interior: Interior) -> None:
         output = os.open(room.folder / "command.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -164,8 +171,8 @@ class Rooms:
         if room.preparing is not None:
             room.preparing.cancel()
         async with room.lock:
-            if room.door is not None:
-                await room.door.close()
+            if room.endpoint is not None:
+                await room.endpoint.close()
             for forward in room.forwards:
                 forward.close()
             for sock in room.sockets.values():
@@ -189,11 +196,11 @@ class Rooms:
         return list(self._rooms)
 
 
-def _ssh() -> Callable[[socket.socket, RoomPlan, Interior, str], Awaitable[Door]]:
+def _ssh() -> Callable[[socket.socket, RoomPlan, Interior, str], Awaitable[Endpoint]]:
     """The SSH front end, imported when the first machine is rented: it doubles a start."""
-    from clore_sandbox.provision.ssh.door import open_door
+    from clore_sandbox.provision.ssh.endpoint import open_endpoint
 
-    return open_door
+    return open_endpoint
 
 
 def _dial(interior: Interior, port: int) -> Callable[[], Awaitable[socket.socket]]:

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MARKER", "end_processes", "find_processes"]
 
-#: The environment variable that every process of an order carries: `<state>:<order>`.
 MARKER = "CLORE_SANDBOX_ROOM"
+"""The environment variable that every process of an order carries: `<state>:<order>`."""
 
 _PROC = Path("/proc")
 _INIT = 1
-#: New processes can appear while a sweep reads; each round finds fewer.
 _ROUNDS = 50
+"""New processes can appear while a sweep reads; each round finds fewer."""
 _LOOK_EVERY_S = 2.0
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from clore_sandbox.values.kinds import as_list, as_object
+from clore_sandbox.values.json_types import as_list, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +55,6 @@ class Turn:
     room: Literal["boots", "ends", "stays"]
 
 
-#: Every way an order can go; what is not here cannot happen.
 TRANSITIONS: Mapping[tuple[State, Event], Turn] = {
     ("waiting", "wins"): Turn("running", "boots"),
     ("running", "loses"): Turn("waiting", "ends"),
@@ -66,8 +65,8 @@ TRANSITIONS: Mapping[tuple[State, Event], Turn] = {
     ("waiting", "max_rental"): Turn("ended", "stays"),
     ("running", "max_rental"): Turn("ended", "ends"),
 }
+"""Every way an order can go; what is not here cannot happen."""
 
-#: Every `error` of code 6 in service.md section 1, its mix of dashes and underscores included.
 ErrorName = Literal[
     "server-dont-exist",
     "server-offline",
@@ -90,6 +89,7 @@ ErrorName = Literal[
     "invalid_mrl",
     "invalid_input",
 ]
+"""Every `error` of code 6 in service.md section 1, its mix of dashes and underscores included."""
 
 
 @dataclass(frozen=True)

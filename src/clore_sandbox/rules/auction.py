@@ -36,16 +36,16 @@ __all__ = [
     "worth",
 ]
 
-#: Lowering a bid is possible once per 600 s; raising is free (service.md section 1).
 LOWERING_WINDOW_MS = 600_000
-#: Units of bitcoin that one lowering may take off, as in the example of the service's API page
-#: ("by max of 0.00000100"); in other coins, what that is worth.
+"""Lowering a bid is possible once per 600 s; raising is free (service.md section 1)."""
 _STEP_BTC = 1_000_000
+"""Units of bitcoin that one lowering may take off, as in the example of the service's API page ("by
+max of 0.00000100"); in other coins, what that is worth."""
 _RATE_DIGITS = 10**8
 _STEP_DIGITS = 10**4  # steps in other coins are whole numbers of 1e-8 coin
 
-#: USD per coin in units of 1e-8 USD.
 Rates = dict[str, int]
+"""USD per coin in units of 1e-8 USD."""
 
 
 @dataclass(frozen=True)

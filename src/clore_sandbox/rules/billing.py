@@ -35,8 +35,8 @@ __all__ = [
 
 TICK_MS = 60_000
 CREATION_FEE_AFTER_MS = 600_000
-#: Renter's fee in parts per million of the price, by order type (service.md section 4).
 FEE_PPM = {"on-demand": 50_000, "spot": 12_500}
+"""Renter's fee in parts per million of the price, by order type (service.md section 4)."""
 
 EndReason = Literal["cancelled", "no_balance", "max_rental"]
 

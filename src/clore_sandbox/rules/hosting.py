@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from clore_sandbox.fleet.inventory import on_demand_prices, spot_prices
 from clore_sandbox.fleet.rates import USD_FIELD
 from clore_sandbox.rules import ErrorName, Refusal
-from clore_sandbox.values.kinds import JsonObject, as_int, as_list, as_number, as_object
+from clore_sandbox.values.json_types import JsonObject, as_int, as_list, as_number, as_object
 from clore_sandbox.values.money import COINS, to_units, to_wire
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["UNCONNECTED", "Settings", "applied", "read_settings", "settings_of"]
 
-#: A year; the longest seen was 1,440 hours.
 MAX_MRL_HOURS = 8_760
+"""A year; the longest seen was 1,440 hours."""
 _MOST = 10**18  # units: a million coins a day
 
 
@@ -63,8 +63,8 @@ class Settings:
         return cls(**data)
 
 
-#: What a server has before it ever connected: hidden, and no price.
 UNCONNECTED = Settings(available=False, mrl=72)
+"""What a server has before it ever connected: hidden, and no price."""
 
 
 def read_settings(
@@ -277,8 +277,8 @@ class Hosted:
     record: JsonObject
     online: bool
     rental: int
-    #: When the rental ends, if one of this marketplace's orders is there.
     until_ms: int | None
+    """When the rental ends, if one of this marketplace's orders is there."""
     job: JsonObject | None
 
     @property

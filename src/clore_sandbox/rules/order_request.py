@@ -13,7 +13,7 @@ from typing import Literal, NoReturn
 
 import orjson
 
-from clore_sandbox.values.kinds import JsonObject, as_int, as_number, as_object, as_text
+from clore_sandbox.values.json_types import JsonObject, as_int, as_number, as_object, as_text
 from clore_sandbox.values.money import to_units
 
 __all__ = ["InvalidInput", "OrderAsk", "OrderType", "Protocol", "as_units", "read_ask"]

@@ -11,18 +11,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from clore_sandbox.values.kinds import as_int, as_number, as_object
+from clore_sandbox.values.json_types import as_int, as_number, as_object
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["LEAST_RENTAL_MS", "rated", "reliability"]
 
 _FADES_MS = 30 * 86_400_000
-#: A rental this long says something about its host.
 LEAST_RENTAL_MS = 3_600_000
+"""A rental this long says something about its host."""
 _BEST, _WORST = 5, 1
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from clore_sandbox.store.base import AlreadyThere, Driver, Row, Tx, Value
-from clore_sandbox.store.jobs import Line
 from clore_sandbox.store.schema import migrate
+from clore_sandbox.store.transaction_queue import TransactionQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ class Store:
             db: See above.
             claim: Be the one marketplace over this database; a worker of it passes False.
         """
-        self._reading: Line | None = None
+        self._reading: TransactionQueue | None = None
         # Never the URL: it may hold a password.
         self._where = "this database" if isinstance(db, str) else str(db)
         if isinstance(db, str) and is_postgres(db):
@@ -65,12 +65,12 @@ class Store:
                     " checkout of clore-ai, run: pip install '.[sandbox,postgres]'"
                 ) from exc
 
-            self._writing = Line(PostgresDriver(db, "claim" if claim else "work"))
-            self._reading = Line(PostgresDriver(db, "read"))
+            self._writing = TransactionQueue(PostgresDriver(db, "claim" if claim else "work"))
+            self._reading = TransactionQueue(PostgresDriver(db, "read"))
         else:
             from clore_sandbox.store.sqlite_driver import SqliteDriver
 
-            self._writing = Line(SqliteDriver(None if db is None else Path(db)))
+            self._writing = TransactionQueue(SqliteDriver(None if db is None else Path(db)))
         try:
             self.call(migrate)
         except Exception as exc:

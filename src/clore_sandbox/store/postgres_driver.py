@@ -39,10 +39,10 @@ __all__ = ["PostgresDriver"]
 T = TypeVar("T")
 Part = Literal["claim", "work", "read"]
 
-#: How often a transaction that the database undid is tried.
 ATTEMPTS = 10
-#: A killed marketplace's connections may live for a moment.
+"""How often a transaction that the database undid is tried."""
 _CLAIM_TIMEOUT_S = 2.0
+"""A killed marketplace's connections may live for a moment."""
 
 # Advisory locks have two numbers: ours, and the schema's, as a database may hold several.
 _WRITING = 1_129_074_242

@@ -24,13 +24,13 @@ __all__ = [
     "migrate",
 ]
 
-#: The marketplace's own account: where fees go.
 MARKETPLACE = 0
-#: Accounts made here start above the numbers that owners have in captured bodies.
+"""The marketplace's own account: where fees go."""
 FIRST_ACCOUNT = 1_000_001
+"""Accounts made here start above the numbers that owners have in captured bodies."""
 FIRST_ORDER = 500_001
-#: Servers that accounts here add start at this number, or above the inventory's.
 FIRST_SERVER = 100_001
+"""Servers that accounts here add start at this number, or above the inventory's."""
 
 _TRADE = (
     """CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)""",
@@ -124,8 +124,8 @@ _HOSTING = (
     )""",
 )
 
-#: Name and statements of each step, in the order in which they are taken.
 STEPS = (("trade", _TRADE), ("auction", _AUCTION), ("hosting", _HOSTING))
+"""Name and statements of each step, in the order in which they are taken."""
 
 
 def check(tables: Collection[str], where: str) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, cast
 
-from clore_sandbox.values.kinds import as_int, as_list, as_number, as_object, as_text
+from clore_sandbox.values.json_types import as_int, as_list, as_number, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["check", "check_fields", "from_query"]
 

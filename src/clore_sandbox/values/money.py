@@ -10,12 +10,12 @@ from decimal import Decimal
 
 __all__ = ["COINS", "DAY_S", "UNITS_PER_COIN", "from_units", "to_units", "to_wire"]
 
-#: The three wallets of the service (service.md section 3, wallets).
 COINS = ("bitcoin", "CLORE-Blockchain", "USD-Blockchain")
+"""The three wallets of the service (service.md section 3, wallets)."""
 UNITS_PER_COIN = 10**12
 DAY_S = 86_400
-#: SQLite and PostgreSQL hold 64-bit integers: about 9.2 million coins.
 MAX_UNITS = 2**63 - 1
+"""SQLite and PostgreSQL hold 64-bit integers: about 9.2 million coins."""
 
 
 def to_units(amount: float | str | Decimal) -> int:

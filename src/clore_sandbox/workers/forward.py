@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["answer", "forward"]
 
-#: More than any body that is taken, by a control and by the API; a longer one is refused all the
-#: same.
 _LONGEST_CONTROL = 256 * 1024 * 1024
+"""More than any body that is taken, by a control and by the API; a longer one is refused all the
+same."""
 _LONGEST = 2 * 1024 * 1024
 
 

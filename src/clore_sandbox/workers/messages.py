@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clore_sandbox.api.order_shapes import Dialect
-    from clore_sandbox.books.turns import Delays
+    from clore_sandbox.books.lifecycle import Delays
     from clore_sandbox.faults.journal import Entry
     from clore_sandbox.market.clock import Course
     from clore_sandbox.market.follow_up import FollowUp

@@ -20,24 +20,24 @@ from clore_sandbox.workers.messages import Follow
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from clore_sandbox.books.lifecycle import Effects
     from clore_sandbox.books.orders import Order
-    from clore_sandbox.books.turns import Effects
     from clore_sandbox.market.follow_up import FollowUp
     from clore_sandbox.store import Tx
     from clore_sandbox.workers.link import Link
 
 __all__ = ["KeptMarket", "SharedMarket", "WorkersMarket"]
 
-#: PostgreSQL's number of the transaction, drawn while nobody else writes: later ones are higher.
 _MOMENT = "SELECT txid_current()"
+"""PostgreSQL's number of the transaction, drawn while nobody else writes: later ones are higher."""
 _REMEMBERED = 100_000
 
 
 class SharedMarket(Market):
     """What both sides do: number what they do, and pass over what is late."""
 
-    #: Of the transaction that was last asked for it.
     _moment: tuple[Tx, int] | None = None
+    """Of the transaction that was last asked for it."""
 
     @cached_property
     def _latest(self) -> dict[tuple[str, int], int]:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-#: How long what changed nothing may wait to be noted together; the keeper gets it when it asks.
 _NOTE_WITHIN_S = 0.05
+"""How long what changed nothing may wait to be noted together; the keeper gets it when it asks."""
 
 
 class _Notes(Journal):
@@ -104,8 +104,8 @@ class _Service:
         api = Api(self._market, Faults(), self.notes, setup.dialect, Gate(self._market, pace))
         self._api = make_app(api, self._forward)
         self._front = HttpFront(self, sock)
-        #: Changes are taken in in the order in which they came, a whole new state among them.
         self._turn = asyncio.Lock()
+        """Changes are taken in in the order in which they came, a whole new state among them."""
 
     async def open(self) -> None:
         """Read the market and begin to answer."""

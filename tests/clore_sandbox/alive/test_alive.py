@@ -3,7 +3,7 @@
 import pytest
 
 from clore_sandbox import Sandbox
-from clore_sandbox.alive.week import simulate
+from clore_sandbox.alive.simulation import simulate
 
 
 def test_days_of_it_balance_to_the_last_unit():

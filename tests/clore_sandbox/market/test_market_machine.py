@@ -23,14 +23,14 @@ from hypothesis.stateful import (
 )
 
 from clore_sandbox import books
-from clore_sandbox.books import hosts, orders, turns
+from clore_sandbox.books import hosts, lifecycle, orders
 from clore_sandbox.rules import Refusal, auction
 from clore_sandbox.rules.order_request import OrderAsk
 from clore_sandbox.store import AlreadyThere, Store
 from clore_sandbox.values.money import COINS, to_units
 
 RATES = {"bitcoin": 90_000.0, "CLORE-Blockchain": 0.01, "USD-Blockchain": 1.0}
-TERMS = turns.Terms(turns.Delays(1000, 2000, 3000), auction.fixed_rates(RATES))
+TERMS = lifecycle.Terms(lifecycle.Delays(1000, 2000, 3000), auction.fixed_rates(RATES))
 PRICES = {"bitcoin": 0.0001, "CLORE-Blockchain": 900, "USD-Blockchain": 9}
 #: Of the price on demand; several bids of different coins are worth the same.
 SHARES = st.sampled_from([0.3, 0.5, 0.5001, 0.6, 0.9, 2])
@@ -62,7 +62,7 @@ class Market(RuleBasedStateMachine):
                 },
             }
             for name in ("one", "two"):
-                hosts.add(tx, accounts[0], name, record, effects=turns.Effects())
+                hosts.add(tx, accounts[0], name, record, effects=lifecycle.Effects())
             servers = [row["id"] for row in tx.all("SELECT id FROM servers ORDER BY id")]
             return accounts[0], accounts[1:], servers
 
@@ -81,7 +81,9 @@ class Market(RuleBasedStateMachine):
 
     def act(self, work, store=None):
         return (store or self.store).call(
-            lambda tx: work(tx, {"now_ms": self.now, "terms": TERMS, "effects": turns.Effects()})
+            lambda tx: work(
+                tx, {"now_ms": self.now, "terms": TERMS, "effects": lifecycle.Effects()}
+            )
         )
 
     # -- what happens --------------------------------------------------------------------------
@@ -151,7 +153,7 @@ class Market(RuleBasedStateMachine):
 
     @rule(server=st.integers(0, 1), taken=st.booleans())
     def outsider(self, server, taken):
-        self.act(lambda tx, now: turns.take(tx, self.servers[server], taken=taken, **now))
+        self.act(lambda tx, now: lifecycle.take(tx, self.servers[server], taken=taken, **now))
 
     @rule(renter=st.integers(0, 3), coin=st.sampled_from(COINS), units=st.integers(1, 10**12))
     def earn(self, renter, coin, units):
@@ -163,7 +165,7 @@ class Market(RuleBasedStateMachine):
 
     @rule()
     def sweep(self):
-        self.act(lambda tx, now: turns.settle(tx, now["now_ms"], TERMS, now["effects"]))
+        self.act(lambda tx, now: lifecycle.settle(tx, now["now_ms"], TERMS, now["effects"]))
 
     # -- what always holds ---------------------------------------------------------------------
 
@@ -265,7 +267,7 @@ class Trader:
                 self.change()
             if self.draw.random() < 0.2:
                 self.machine.now += 70_000
-                self.act(lambda tx, now: turns.settle(tx, now["now_ms"], TERMS, now["effects"]))
+                self.act(lambda tx, now: lifecycle.settle(tx, now["now_ms"], TERMS, now["effects"]))
         self.store.close()
 
     def rent(self):

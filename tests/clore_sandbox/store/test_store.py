@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clore_sandbox.store import AlreadyThere, Store, schema
-from clore_sandbox.store.jobs import PATIENCE_S
+from clore_sandbox.store.transaction_queue import PATIENCE_S
 
 TABLE = "CREATE TABLE things (name TEXT PRIMARY KEY, worth BIGINT)"
 

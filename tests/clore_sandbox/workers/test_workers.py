@@ -21,7 +21,7 @@ CONNECTIONS = 16
 
 
 @pytest.fixture(scope="module")
-def crew(postgres_server):
+def pool(postgres_server):
     """A marketplace with two workers, for tests that do not mind each other."""
     with Sandbox(**QUICK, db=postgres_server, workers=2) as sandbox:
         yield sandbox
@@ -56,7 +56,7 @@ def clients():
 
 
 def pids(sandbox):
-    return {worker.process.pid for worker in sandbox._run.crew._workers.values() if worker.serves}
+    return {worker.process.pid for worker in sandbox._run.pool._workers.values() if worker.serves}
 
 
 def alive(pid):
@@ -87,10 +87,10 @@ def test_sqlite_says_why_not(tmp_path):
         Sandbox(workers=0)
 
 
-def test_what_one_worker_did_every_other_one_shows(crew, clients, renter_of):
-    key = crew.create_account({"bitcoin": 1})
-    mine = clients(crew, key)
-    server = renter_of(crew).free()[0]["id"]
+def test_what_one_worker_did_every_other_one_shows(pool, clients, renter_of):
+    key = pool.create_account({"bitcoin": 1})
+    mine = clients(pool, key)
+    server = renter_of(pool).free()[0]["id"]
     for number in range(0, len(mine), 4):
         created = mine[number].post(
             "/create_order",
@@ -109,7 +109,7 @@ def test_what_one_worker_did_every_other_one_shows(crew, clients, renter_of):
         cancelled = mine[number + 1].post("/cancel_order", json={"id": orders[0][0]["id"]})
         assert cancelled.json() == {"code": 0}
         assert [rented(client, server) for client in mine] == [False] * len(mine)
-        assert crew.wallet(key)["bitcoin"] < 1
+        assert pool.wallet(key)["bitcoin"] < 1
 
 
 def test_by_the_books_no_order_begins_before_the_one_before_it_ended(own_crew, clients):
@@ -138,9 +138,9 @@ def test_by_the_books_no_order_begins_before_the_one_before_it_ended(own_crew, c
     assert [pair for pair in zip(times, times[1:]) if pair[0][1] > pair[1][0]] == []
 
 
-def test_a_cancel_ends_the_room_whichever_worker_takes_it(crew, renter_of, clients, shell_of):
-    renter = renter_of(crew, bitcoin=1)
-    for client in clients(crew, renter.http.headers["auth"])[:6]:
+def test_a_cancel_ends_the_room_whichever_worker_takes_it(pool, renter_of, clients, shell_of):
+    renter = renter_of(pool, bitcoin=1)
+    for client in clients(pool, renter.http.headers["auth"])[:6]:
         order = renter.rent(command="setsid sleep 5501.5")
         assert shell_of(order).run("echo in").stdout == b"in\n"
         port = int(order["tcp_ports"][0].partition(":")[2])
@@ -285,7 +285,7 @@ def test_what_a_dying_worker_had_decided_is_carried_out(own_crew, renter_of, wai
 
 
 def test_a_worker_that_hangs_is_replaced(own_crew, renter_of, wait, monkeypatch):
-    monkeypatch.setattr("clore_sandbox.workers.crew._ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("clore_sandbox.workers.pool._ANSWER_TIMEOUT_S", 0.5)
     market = own_crew(provision=False)
     before = pids(market)
     hanging = min(before)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clore_sandbox.provision import nvidia_smi
-from clore_sandbox.provision.child import Child
+from clore_sandbox.provision.child_process import Child
 from clore_sandbox.provision.fence.fenced import Fenced, packet_pair
 from clore_sandbox.provision.fence.interior import CannotIsolate, Shell
 from clore_sandbox.provision.fence.kit import AT, TOOLS, Kit, make_kit
@@ -41,8 +41,8 @@ __all__ = ["BwrapBuilder"]
 
 _HOME = "/root"
 _PATH = f"{TOOLS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#: Above what systemd hands out to containers; an order's id is added.
 _FIRST_USER = 1_900_000_000
+"""Above what systemd hands out to containers; an order's id is added."""
 _USERS = 100_000_000
 _COME_UP_S = 10.0
 
@@ -50,23 +50,23 @@ _NAMESPACES = (
     *("--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"),
     *("--unshare-cgroup-try", "--uid", "0", "--gid", "0", "--die-with-parent", "--as-pid-1"),
 )
-#: The last two are for `_ENTER` alone.
 _CAPABILITIES = (
     *("--cap-drop", "ALL", "--cap-add", "CAP_NET_BIND_SERVICE"),
     *("--cap-add", "CAP_SYS_RESOURCE", "--cap-add", "CAP_SETPCAP"),
 )
-#: bubblewrap's own --disable-userns puts the network out of reach of CAP_NET_BIND_SERVICE.
+"""The last two are for `_ENTER` alone."""
 _ENTER = (
     "echo 0 > /proc/sys/user/max_user_namespaces || exit;"
     ' exec setpriv --inh-caps=-all --bounding-set=-all,+net_bind_service -- "$@"'
 )
-#: What programs look for in /etc. Not the whole: it may hold secrets that the caller can read.
+"""bubblewrap's own --disable-userns puts the network out of reach of CAP_NET_BIND_SERVICE."""
 _ETC = (
     *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone"),
     *("ssl", "pki", "ca-certificates", "crypto-policies", "mime.types", "protocols", "services"),
     *("profile", "profile.d", "bash.bashrc", "bashrc", "inputrc", "terminfo", "os-release"),
     *("debian_version", "fonts", "magic", "manpath.config", "python3", "perl", "R"),
 )
+"""What programs look for in /etc. Not the whole: it may hold secrets that the caller can read."""
 _ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 

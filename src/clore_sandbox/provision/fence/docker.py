@@ -31,13 +31,13 @@ import docker.types
 import requests
 
 from clore_sandbox.provision import nvidia_smi
-from clore_sandbox.provision.fence.devices import Devices
 from clore_sandbox.provision.fence.fenced import Fenced
+from clore_sandbox.provision.fence.host_gpus import HostGpus
 from clore_sandbox.provision.fence.interior import CannotIsolate, Shell
 from clore_sandbox.provision.fence.kit import AT, RUN, TOOLS, Kit, make_kit
 from clore_sandbox.provision.fence.process import run_detached, surroundings
 from clore_sandbox.provision.sweep import MARKER
-from clore_sandbox.values.kinds import as_list, as_object, as_text
+from clore_sandbox.values.json_types import as_list, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -76,7 +76,7 @@ class DockerBuilder:
         self._all_clients: list[docker.DockerClient] = []
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="clore-sandbox-docker")
         self._images: dict[str, _Image] = {}
-        self._devices: Devices | None = None
+        self._devices: HostGpus | None = None
         self._kit: Kit | None = None
 
     async def open(self, left: Mapping[int, Path]) -> None:  # noqa: ARG002 - labels know better
@@ -90,7 +90,7 @@ class DockerBuilder:
                 " its socket with DOCKER_HOST"
             ) from exc
         if has_nvidia:
-            self._devices = await asyncio.to_thread(Devices.of_this_machine)
+            self._devices = await asyncio.to_thread(HostGpus.of_this_machine)
         await self._do(self._remove_left)
         self._kit = await asyncio.to_thread(make_kit, self._folder / "kit")
 

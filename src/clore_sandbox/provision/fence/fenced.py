@@ -19,15 +19,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clore_sandbox.provision.fence.interior import Terminal
-from clore_sandbox.provision.ssh.proxy import join
-from clore_sandbox.provision.ssh.sockets import dial, listen
-from clore_sandbox.values.kinds import as_int, as_list, as_object, as_text
+from clore_sandbox.provision.port_forward import join
+from clore_sandbox.provision.sockets import dial, listen
+from clore_sandbox.values.json_types import as_int, as_list, as_object, as_text
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from clore_sandbox.provision.fence.interior import Shell, Size
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["Fenced", "Found", "packet_pair"]
 
@@ -71,8 +71,8 @@ class _Process:
 class _Answer:
     message: JsonObject
     descriptors: list[int]
-    #: Made as the answer is read: its exit may be in the next packet.
     started: _Process | None = None
+    """Made as the answer is read: its exit may be in the next packet."""
 
 
 class Fenced:

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["USER", "Builder", "CannotIsolate", "Interior", "Running", "Shell", "Size", "Terminal"]
 
-#: Who a renter is in a room, as on the service.
 USER = "root"
+"""Who a renter is in a room, as on the service."""
 
-#: Columns, rows, and the same in pixels, as asyncssh gives them.
 Size = tuple[int, int, int, int]
+"""Columns, rows, and the same in pixels, as asyncssh gives them."""
 
 
 class CannotIsolate(RuntimeError):  # noqa: N818 - a state, and the message says what to install
@@ -66,8 +66,8 @@ class Terminal:
 
     master: int
     process: Running
-    #: A copy of the other side, where the marketplace holds one.
     slave: int | None = None
+    """A copy of the other side, where the marketplace holds one."""
 
 
 class Interior(Protocol):

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AT", "RUN", "TOOLS", "Kit", "make_kit", "sftp_server"]
 
-#: Where a room sees the kit, and in it the order's own tools and its way to the marketplace.
 AT = "/opt/clore-sandbox"
+"""Where a room sees the kit, and in it the order's own tools and its way to the marketplace."""
 TOOLS = f"{AT}/bin"
 RUN = f"{AT}/run"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clore_sandbox.provision import nvidia_smi
-from clore_sandbox.provision.child import Child, resize
+from clore_sandbox.provision.child_process import Child, resize
 from clore_sandbox.provision.fence.interior import USER, Shell, Terminal
-from clore_sandbox.provision.ssh.sockets import dial, here, listen
+from clore_sandbox.provision.sockets import dial, here, listen
 from clore_sandbox.provision.sweep import MARKER, end_processes
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ProcessBuilder", "run_detached", "surroundings", "write_profile"]
 
-#: Nothing of the marketplace's own environment reaches a room but these: keys must not.
 _PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
-#: The end of a process that was killed is heard of by then, if the machine is not busy.
+"""Nothing of the marketplace's own environment reaches a room but these: keys must not."""
 _SWEPT_WITHIN_S = 0.2
+"""The end of a process that was killed is heard of by then, if the machine is not busy."""
 
 
 class _Here:

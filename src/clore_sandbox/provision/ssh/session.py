@@ -18,8 +18,8 @@ import asyncssh
 from asyncssh.constants import EXTENDED_DATA_STDERR
 from asyncssh.stream import SSHServerStreamSession
 
-from clore_sandbox.provision.child import read, resize, write_all
-from clore_sandbox.provision.ssh.files import HomeFiles
+from clore_sandbox.provision.child_process import read, resize, write_all
+from clore_sandbox.provision.ssh.sftp import HomeFiles
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

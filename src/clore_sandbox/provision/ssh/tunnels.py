@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import asyncssh
 from asyncssh.constants import OPEN_CONNECT_FAILED
 
-from clore_sandbox.provision.ssh.proxy import join
+from clore_sandbox.provision.port_forward import join
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence

@@ -10,7 +10,7 @@ import pytest
 from served import serve
 
 from clore_sandbox.provision import Gpus
-from clore_sandbox.provision.fence.devices import Devices
+from clore_sandbox.provision.fence.host_gpus import HostGpus
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +103,14 @@ def gpus(count):
 
 
 def test_orders_get_the_gpus_that_the_fewest_have_and_none_that_is_not_there():
-    devices = Devices(["a", "b", "c"])
+    devices = HostGpus(["a", "b", "c"])
     assert devices.take(1, gpus(2)) == ("a", "b")
     assert devices.take(2, gpus(1)) == ("c",)
     assert sorted(devices.take(3, gpus(8))) == ["a", "b", "c"]
     devices.give_back(1)
     devices.give_back(1)
     assert devices.take(4, gpus(2)) == ("a", "b")
-    assert Devices([]).take(5, gpus(4)) == ()
+    assert HostGpus([]).take(5, gpus(4)) == ()
 
 
 def test_the_gpus_are_those_that_the_driver_lists(tmp_path, monkeypatch):
@@ -118,7 +118,7 @@ def test_the_gpus_are_those_that_the_driver_lists(tmp_path, monkeypatch):
     driver.write_text("#!/bin/sh\nprintf 'GPU-1\\nGPU-2\\n'\n")
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert Devices.of_this_machine().take(1, gpus(9)) == ("GPU-1", "GPU-2")
+    assert HostGpus.of_this_machine().take(1, gpus(9)) == ("GPU-1", "GPU-2")
     driver.unlink()
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert Devices.of_this_machine().take(1, gpus(9)) == ()
+    assert HostGpus.of_this_machine().take(1, gpus(9)) == ()

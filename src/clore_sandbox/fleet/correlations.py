@@ -15,11 +15,10 @@ from clore_sandbox.fleet.rates import RATES_2026, USD_FIELD
 if TYPE_CHECKING:
     import random
 
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = ["settle", "tidy"]
 
-#: As the body has them: spaces as `x20`, names cut at a length, many with no name at all.
 _DISKS = (
     "SPCCx20Solidx20Statex 96.8613GB",
     "KINGSTONx20SA400S37120G 91.8174GB",
@@ -33,10 +32,11 @@ _DISKS = (
     " 101.275390625GB",
     " 1709.1719GB",
 )
-#: Shares of 3,500: bitcoin alone, with and without a price in CLORE; CLORE alone.
+"""As the body has them: spaces as `x20`, names cut at a length, many with no name at all."""
 _BITCOIN_ALONE, _BITCOIN_ONLY, _CLORE_ONLY = 0.08, 0.02, 0.08
-#: 81 of the 1,156 prices in USD stand beside an `allowed_coins` without it.
+"""Shares of 3,500: bitcoin alone, with and without a price in CLORE; CLORE alone."""
 _USD_NOT_ALLOWED = 0.07
+"""81 of the 1,156 prices in USD stand beside an `allowed_coins` without it."""
 
 
 def tidy(record: JsonObject) -> None:

@@ -42,16 +42,16 @@ if TYPE_CHECKING:
     from clore_sandbox.market.follow_up import FollowUp
     from clore_sandbox.workers.shared_market import KeptMarket
 
-__all__ = ["Crew"]
+__all__ = ["WorkerPool"]
 
 log = logging.getLogger("clore_sandbox")
 
 _START_TIMEOUT_S = 30.0
-#: A worker that has not shown a change by then hangs.
 _ANSWER_TIMEOUT_S = 10.0
+"""A worker that has not shown a change by then hangs."""
 _STOP_TIMEOUT_S = 5.0
-#: More deaths than this in a minute have a cause that another start does not mend.
 _DEATHS_A_MINUTE = 20
+"""More deaths than this in a minute have a cause that another start does not mend."""
 
 
 class _Worker:
@@ -64,7 +64,7 @@ class _Worker:
         self.serves = False
 
 
-class Crew:
+class WorkerPool:
     """The workers; everything runs on the marketplace's loop.
 
     Args:
@@ -98,8 +98,8 @@ class Crew:
         self._stopping = False
         self._deaths: list[float] = []
         self._last_step: Step | None = None
-        #: Done when the crew cannot go on.
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the crew cannot go on."""
         market.publish = self._publish
         market.republish = self._republish
 

@@ -20,12 +20,12 @@ from clore_sandbox.provision import sweep
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Watch", "earlier_ended"]
+__all__ = ["Watchdog", "wait_for_watchdog"]
 
 _LOCK = "watched"
 
 
-class Watch:
+class Watchdog:
     """Watches from now on. `keep`: the folder's files are for the next marketplace."""
 
     def __init__(self, folder: Path, *, state: str, keep: bool) -> None:
@@ -54,7 +54,7 @@ class Watch:
             os.close(lock)
 
     async def end(self) -> None:
-        """Watch no more."""
+        """Watchdog no more."""
         with contextlib.suppress(OSError):  # somebody has killed it
             os.write(self._writer, b".")
         os.close(self._writer)
@@ -62,7 +62,7 @@ class Watch:
         self._lock.unlink(missing_ok=True)
 
 
-def earlier_ended(folder: Path) -> None:
+def wait_for_watchdog(folder: Path) -> None:
     """Wait until the watch of a killed marketplace of this folder has done its work."""
     with contextlib.suppress(FileNotFoundError):
         lock = os.open(folder / _LOCK, os.O_RDWR)

@@ -14,8 +14,8 @@ from clore_sandbox.provision.rooms import Rooms
 
 if TYPE_CHECKING:
     from clore_sandbox.provision import Kind
+    from clore_sandbox.provision.address import PublicAddress
     from clore_sandbox.provision.fence.interior import Builder
-    from clore_sandbox.provision.place import Place
 
 __all__ = ["make_rooms"]
 
@@ -23,7 +23,7 @@ _OTHERS_MAY_PASS = 0o001
 
 
 def make_rooms(
-    kind: Kind, folder: Path, *, state: str, keep: bool, place: Place, host_key: str
+    kind: Kind, folder: Path, *, state: str, keep: bool, address: PublicAddress, host_key: str
 ) -> Rooms:
     """A provisioner; whether this machine can do it is found out when it opens.
 
@@ -35,7 +35,7 @@ def make_rooms(
     if kind == "bwrap":
         folder = open_to_others(folder, state)
     builder = _builder(kind, folder, state)
-    return Rooms(builder, folder, state=state, keep=keep, place=place, host_key=host_key)
+    return Rooms(builder, folder, state=state, keep=keep, address=address, host_key=host_key)
 
 
 def _builder(kind: Kind, folder: Path, state: str) -> Builder:

@@ -19,7 +19,7 @@ from clore_sandbox.store.schema import MARKETPLACE
 
 if TYPE_CHECKING:
     from clore_sandbox.store import Row, Tx
-    from clore_sandbox.values.kinds import JsonObject
+    from clore_sandbox.values.json_types import JsonObject
 
 __all__ = [
     "DUE",
@@ -67,8 +67,9 @@ class Effects:
     hosts: bool = False
 
 
-#: Of the open orders, those that are due (time), on a server, and of an account as renter or host.
 DUE = "ended_ms IS NULL AND due_ms <= ? AND (server = ? OR account = ? OR host = ?)"
+"""Of the open orders, those that are due (time), on a server, and of an account as renter or host.
+"""
 
 
 def _due(tx: Tx, now_ms: int, what: str, account: int | None, server: int | None) -> list[Row]:

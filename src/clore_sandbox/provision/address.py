@@ -7,7 +7,7 @@ import re
 import socket
 from dataclasses import dataclass
 
-__all__ = ["Place", "check_public_host", "read_ports"]
+__all__ = ["PublicAddress", "check_public_host", "read_ports"]
 
 _LAST_PORT = 65_535
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
@@ -37,7 +37,7 @@ def check_public_host(name: str) -> str:
 
 
 @dataclass
-class Place:
+class PublicAddress:
     """`host` is bound to; `public_host` is shown; None for `ports` is any that is free."""
 
     host: str

@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
     from clore_sandbox.provision import Gpus
 
-__all__ = ["Devices"]
+__all__ = ["HostGpus"]
 
 
-class Devices:
+class HostGpus:
     """GPUs by the ids that the NVIDIA runtime knows them by."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         self._taken: dict[str, set[int]] = {gpu: set() for gpu in ids}
 
     @classmethod
-    def of_this_machine(cls) -> Devices:
+    def of_this_machine(cls) -> HostGpus:
         """What the driver's nvidia-smi lists; none where it lists nothing."""
         try:
             listed = subprocess.run(

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clore_sandbox.provision import RoomPlan
     from clore_sandbox.provision.fence.interior import Interior
 
-__all__ = ["Door", "open_door"]
+__all__ = ["Endpoint", "open_endpoint"]
 
 
 class _Guard(asyncssh.SSHServer):
@@ -87,7 +87,7 @@ class _Guard(asyncssh.SSHServer):
         return listen_inside(self._interior, self._connection, listen_host, listen_port)
 
 
-class Door:
+class Endpoint:
     """An open front end."""
 
     def __init__(
@@ -104,7 +104,9 @@ class Door:
         await self._acceptor.wait_closed()
 
 
-async def open_door(sock: socket.socket, plan: RoomPlan, interior: Interior, host_key: str) -> Door:
+async def open_endpoint(
+    sock: socket.socket, plan: RoomPlan, interior: Interior, host_key: str
+) -> Endpoint:
     """Serve SSH for a room on a bound socket; `host_key` is a private key as OpenSSH writes it."""
     keys = None
     if plan.public_key is not None and plan.lets_in:
@@ -126,4 +128,4 @@ async def open_door(sock: socket.socket, plan: RoomPlan, interior: Interior, hos
         keepalive_interval=30,
         server_version="OpenSSH_8.9p1-clore-sandbox",
     )
-    return Door(acceptor, guests)
+    return Endpoint(acceptor, guests)

@@ -1,6 +1,6 @@
 """A living market without anybody looking on: simulated days in seconds, and whether they add up.
 
-    >>> from clore_sandbox.alive.week import simulate
+    >>> from clore_sandbox.alive.simulation import simulate
     >>> simulate(days=7, servers=500, renters=100).balanced
     True
 
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clore_sandbox.alive.crowd import STEP_MS, Crowd
-from clore_sandbox.books import turns
+from clore_sandbox.books import lifecycle
 from clore_sandbox.books.hosts import fill
 from clore_sandbox.fleet.rates import RATES_2026
 from clore_sandbox.fleet.sample import sample_fleet
@@ -53,7 +53,7 @@ def simulate(*, days: float = 7, servers: int = 500, renters: int = 100, seed: i
     """Let a crowd live for some days, on a fresh store in memory."""
     began = time.perf_counter()
     rates = dict(RATES_2026)
-    terms = turns.Terms(turns.Delays(2_000, 10_000, 90_000), auction.fixed_rates(rates))
+    terms = lifecycle.Terms(lifecycle.Delays(2_000, 10_000, 90_000), auction.fixed_rates(rates))
     crowd = Crowd(seed, renters, rates)
     store = Store()
     try:
@@ -64,19 +64,19 @@ def simulate(*, days: float = 7, servers: int = 500, renters: int = 100, seed: i
         for step in range(round(days * _DAY_MS / STEP_MS)):
             now_ms += STEP_MS
             most = max(most, store.call(_one_step(crowd, step, now_ms, terms)))
-        store.call(lambda tx: turns.settle(tx, now_ms, terms, turns.Effects()))
+        store.call(lambda tx: lifecycle.settle(tx, now_ms, terms, lifecycle.Effects()))
         balanced = store.call(lambda tx: _adds_up(tx, crowd))
     finally:
         store.close()
     return Week(time.perf_counter() - began, balanced, most, dict(crowd.count))
 
 
-def _one_step(crowd: Crowd, step: int, now_ms: int, terms: turns.Terms) -> Callable[[Tx], int]:
+def _one_step(crowd: Crowd, step: int, now_ms: int, terms: lifecycle.Terms) -> Callable[[Tx], int]:
     def work(tx: Tx) -> int:
-        effects = turns.Effects()
+        effects = lifecycle.Effects()
         # What nobody asks about is ended by a sweep; those who act are billed when they do.
         if step % _SETTLES_EVERY == 0:
-            turns.settle(tx, now_ms, terms, effects)
+            lifecycle.settle(tx, now_ms, terms, effects)
         crowd.step(tx, now_ms, STEP_MS, terms, effects)
         return tx.number("SELECT COUNT(*) FROM orders WHERE running = 1")
 

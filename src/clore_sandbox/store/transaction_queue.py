@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Jobs in one transaction: a commit shared by so many costs each of them next to nothing.
 MOST_TOGETHER = 64
-#: How long a loop waits for its jobs before it goes on without them, to see them done later.
+"""Jobs in one transaction: a commit shared by so many costs each of them next to nothing."""
 PATIENCE_S = 0.05
+"""How long a loop waits for its jobs before it goes on without them, to see them done later."""
 
 
 class _Job(Generic[T]):
@@ -123,14 +123,14 @@ class _Turn:
         self.done = threading.Event()
 
 
-class Line:
+class TransactionQueue:
     """Jobs, one after the other on a connection; those that come together share a transaction."""
 
     def __init__(self, driver: Driver) -> None:
-        #: None: the end.
         self._turns: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
-        #: What has come in this turn of a loop.
+        """None: the end."""
         self._coming: _Turn | None = None
+        """What has come in this turn of a loop."""
         opened: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._serve, args=(driver, opened), name="clore-sandbox-store", daemon=True

@@ -38,10 +38,10 @@ __all__ = [
 ]
 
 HOUR_MS = 3_600_000
-#: The share of renters who bid: most who watch the market do.
 SPOTS = 0.6
-#: Servers that a renter looks at each time, and how many days' price it tops its wallet up by.
+"""The share of renters who bid: most who watch the market do."""
 _LOOKS_AT = 8
+"""Servers that a renter looks at each time, and how many days' price it tops its wallet up by."""
 _WORTH_OF_DAYS = 3
 _CENT = 10**4
 _CHEAPEST, _DEAREST = 0.25, 4.0
