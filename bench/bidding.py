@@ -24,7 +24,7 @@ from clore_sandbox.fleet.inventory import on_demand_prices
 from clore_sandbox.fleet.rates import RATES_2026
 from clore_sandbox.fleet.sample import sample_fleet
 from clore_sandbox.rules import Refusal, allowed_prices, auction
-from clore_sandbox.rules.order_request import OrderAsk
+from clore_sandbox.rules.order_request import OrderRequest
 from clore_sandbox.store import Store
 from clore_sandbox.values.json_types import as_object
 from clore_sandbox.values.money import DAY_S, UNITS_PER_COIN, to_units
@@ -136,7 +136,7 @@ def _open(
         if least >= limit or usd > DEAREST_USD:
             continue
         effects = lifecycle.Effects()
-        ask = OrderAsk(row["id"], coin, "image", "spot", least)
+        ask = OrderRequest(row["id"], coin, "image", "spot", least)
         made = orders.create(
             tx, ask, account=account, now_ms=BEGIN_MS, terms=terms, effects=effects
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.pairs import Pairs
 from bench.report import Row, timed
-from clore_sandbox.alive.simulation import Week, simulate
+from clore_sandbox.alive.simulation import Simulation, simulate
 
 if TYPE_CHECKING:
     from bench.setting import Setting
@@ -21,7 +21,7 @@ def measure(setting: Setting) -> list[Row]:
     """A few weeks, each of its own seed; quick: a day of a tenth of the market."""
     days, share = (1, 10) if setting.quick else (7, 1)
     servers, renters = SERVERS // share, RENTERS // share
-    weeks: list[Week] = [
+    weeks: list[Simulation] = [
         simulate(days=days, servers=servers, renters=renters, seed=seed)
         for seed in range(min(setting.runs, MOST_WEEKS))
     ]

@@ -5,7 +5,7 @@
     with Sandbox() as sandbox:
         print(sandbox.base_url, sandbox.api_key)
 
-Importing this package costs nothing; the server is imported when `Sandbox` is asked for.
+Importing this package is cheap; the server is imported with `Sandbox`, on its first use.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A marketplace that runs by itself: started, found again and stopped through a state folder.
+"""Starts a marketplace in the background, finds it again and stops it, by its state folder.
 
-Promises: what is found answers with the instance id that its state file names, so a process id
-that was given to another program is never taken for it, nor sent a signal. The file holds an API
-key: 0600 in a 0700 folder. Cheap to import; the server is not.
+Promises: a marketplace counts as found only if it answers with the instance id in the state file,
+so another program that got its process id is never mistaken for it, nor sent a signal. The file
+holds an API key: 0600 in a 0700 folder. Importing this module is cheap; the server's is not.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 __all__ = [
     "CONTROL_KEY_VARIABLE",
     "DB_VARIABLE",
+    "FAILURE_PREFIX",
     "KEY_VARIABLE",
-    "SAID",
     "Running",
     "RunsAlready",
     "find",
@@ -42,13 +42,13 @@ __all__ = [
 ]
 
 KEY_VARIABLE = "CLORE_SANDBOX_API_KEY"
-"""Where keys are handed to the server: the command line is open to every user of the machine."""
+"""Keys reach the server in its environment: every user of a machine can read command lines."""
 CONTROL_KEY_VARIABLE = "CLORE_SANDBOX_CONTROL_KEY"
 DB_VARIABLE = "CLORE_SANDBOX_DB"
-"""Likewise: the URL of a database may hold a password."""
+"""A database URL may hold a password."""
 
-SAID = "clore sandbox: "
-"""How a line begins that says why the server did not start."""
+FAILURE_PREFIX = "clore sandbox: "
+"""Prefix of the line that says why the server did not start."""
 
 _SECRETS = {
     "--api-key": KEY_VARIABLE,
@@ -80,7 +80,7 @@ class Running:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What points programs at it."""
+        """The variables by which programs find it."""
         return {
             "CLORE_BASE_URL": self.base_url,
             "CLORE_API_KEY": self.api_key,
@@ -93,8 +93,8 @@ def start_detached(state_dir: Path, options: list[str]) -> Running:
     """Start a server with these options (see serve.py) that outlives the caller.
 
     Raises:
-        RunsAlready: One runs over this folder.
-        RuntimeError: It did not start; the message is its own.
+        RunsAlready: A marketplace already uses this folder.
+        RuntimeError: It did not start; the message is the server's.
     """
     running = find(state_dir)
     if running is not None:
@@ -128,7 +128,7 @@ def start_detached(state_dir: Path, options: list[str]) -> Running:
             with process.stdout:
                 line = process.stdout.readline()
             running = find(state_dir) if line else None
-        except BaseException:  # Ctrl-C: what is half started could not be found again
+        except BaseException:  # Ctrl-C: a half-started server could not be found again
             process.terminate()
             process.wait()
             raise
@@ -137,14 +137,14 @@ def start_detached(state_dir: Path, options: list[str]) -> Running:
             process.wait()
             log.seek(0)
             raise RuntimeError(_reason(log.read()))
-    # It may outlive the caller; if it does not, the caller is to leave no zombie.
+    # If it ends before the caller does, it must not stay a zombie.
     threading.Thread(target=process.wait, daemon=True).start()
     return running
 
 
 def _reason(log: str) -> str:
-    """Why it did not start: its last word on that, without warnings before it."""
-    before, said, why = log.rpartition(SAID)
+    """Why it did not start: its last message, without the warnings before it."""
+    before, said, why = log.rpartition(FAILURE_PREFIX)
     return (said + why if said else before + why).strip() or "the marketplace did not start"
 
 
@@ -193,7 +193,7 @@ def stop(state_dir: Path) -> bool:
 
 def _already(running: Running) -> str:
     return (
-        f"a marketplace runs already at {running.base_url} (process {running.pid});"
+        f"a marketplace already runs at {running.base_url} (process {running.pid});"
         " `clore sandbox down` stops it"
     )
 
@@ -213,11 +213,11 @@ def _without(option: str, words: list[str]) -> tuple[list[str], str | None]:
     return rest, value
 
 
-# -- the server's side -----------------------------------------------------------------------------
+# -- for the server -------------------------------------------------------------------------------
 
 
 def _private(path: Path) -> int:
-    """A new file of the user's own in place of any that is there, open."""
+    """Create a file that only the user can read, replacing any old one; its descriptor."""
     path.unlink(missing_ok=True)
     return os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
 
@@ -228,7 +228,7 @@ def _folder(state_dir: Path) -> None:
 
 @contextlib.contextmanager
 def claim(state_dir: Path) -> Generator[None, None, None]:
-    """Hold the folder for as long as the server runs; the system lets go when it is killed."""
+    """Lock the folder while the server runs; the system releases it if the server is killed."""
     _folder(state_dir)
     lock = os.open(state_dir / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     try:
@@ -237,7 +237,7 @@ def claim(state_dir: Path) -> Generator[None, None, None]:
         except BlockingIOError:
             running = find(state_dir)
             message = (
-                _already(running) if running else f"a marketplace is starting over {state_dir}"
+                _already(running) if running else f"a marketplace is just starting in {state_dir}"
             )
             raise RunsAlready(message) from None
         yield
@@ -254,7 +254,7 @@ def _holds_lock(state_dir: Path) -> bool:
 
 
 def write(state_dir: Path, sandbox: Sandbox) -> None:
-    """Note where the marketplace is; whole or not at all."""
+    """Write the state file, atomically."""
     running = Running(
         os.getpid(),
         sandbox.base_url,
@@ -270,5 +270,5 @@ def write(state_dir: Path, sandbox: Sandbox) -> None:
 
 
 def forget(state_dir: Path) -> None:
-    """Remove the note."""
+    """Remove the state file."""
     (state_dir / _STATE).unlink(missing_ok=True)

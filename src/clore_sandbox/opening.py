@@ -1,4 +1,4 @@
-"""A marketplace's books as it opens: what a new state begins with, and where an old one goes on."""
+"""Opens the store of a marketplace: sets up a new state, or continues the one it holds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEFAULT_BALANCES: Mapping[str, float] = {
 
 @dataclass(frozen=True)
 class Opened:
-    """What names a state: its mark on processes, its SSH host key, its first account's API key."""
+    """The identity of a state: its mark on processes, its SSH host key, its first API key."""
 
     state: str
     host_key: str
@@ -42,7 +42,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Opening:
-    """What is wanted of the state. `balances` are units."""
+    """The options that a new state is set up with. `balances` are units."""
 
     api_key: str | None
     balances: Mapping[str, int]
@@ -50,10 +50,10 @@ class Opening:
     inventory: Inventory
 
     def open(self, tx: Tx) -> Opened:
-        """Take up the state there is, or make one."""
+        """Continue the state in the store, or set one up."""
         known = {row["name"]: row["value"] for row in tx.all("SELECT name, value FROM meta")}
         if "state" not in known:
-            # Before anybody hosts: an account's server gets a number that no other has.
+            # Before any account hosts: its servers get numbers that the inventory does not use.
             hosts.fill(tx, self.inventory.records)
             known["state"] = uuid.uuid4().hex
             known["host_key"] = _new_host_key()
@@ -62,7 +62,7 @@ class Opening:
             if books.account_of(tx, self.api_key) is None:
                 books.create_account(tx, self.api_key, self.balances)
             known["api_key"] = self.api_key
-        # A marketplace that was killed could not note its time; its orders did.
+        # A marketplace that was killed could not write down its time; its orders show it.
         latest = tx.number("SELECT MAX(due_ms) - 60000 FROM orders WHERE billed = 1")
         known["clock_ms"] = str(max(int(known.get("clock_ms", 0)), latest))
         for name, value in known.items():
@@ -70,7 +70,7 @@ class Opening:
         return Opened(known["state"], known["host_key"], known["api_key"], int(known["clock_ms"]))
 
     def first_account(self, tx: Tx, key: str | None) -> str:
-        """Make the first account with the servers it hosts; its key."""
+        """Create the first account with the servers it hosts, and return its key."""
         made = books.create_account(tx, key, self.balances)
         account = books.account_of(tx, made) or 0
         for number in range(self.host_servers):
@@ -80,12 +80,12 @@ class Opening:
 
 
 def note_time(tx: Tx, now_ms: int) -> None:
-    """Write down market time, for whoever opens the state next."""
+    """Write down market time, for the next run with this state."""
     _put(tx, "clock_ms", str(now_ms))
 
 
 def _new_host_key() -> str:
-    # As asyncssh makes and writes one; importing that takes longer than all the rest of a start.
+    # As asyncssh does it, whose import takes longer than the rest of the start.
     key = Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
 

@@ -1,13 +1,13 @@
-"""pytest fixtures: a marketplace of one's own, and an environment that points at it.
+"""pytest fixtures: a marketplace, with the environment pointing every client at it.
 
     def test_my_rental_script(clore_sandbox): ...
 
     @pytest.mark.clore_sandbox(limits=True, dialect="reference")
     def test_it_keeps_the_pace(clore_sandbox): ...
 
-pytest loads this in every run where the package is installed, so it imports nothing of the
-marketplace until a test asks for one, and works without the extra `sandbox` as long as none does.
-The entry point has this module's name: `-p clore_sandbox.pytest_plugin` does not load it twice.
+pytest loads this plugin in every run in an environment with the package, so it imports the
+marketplace only when a test uses a fixture, and works without the extra `sandbox` until then. The
+entry point has this module's name, so `-p clore_sandbox.pytest_plugin` does not load it twice.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _MARKER = "clore_sandbox(**options): options of Sandbox for this test's clore_sa
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the marker known, for `--strict-markers`."""
+    """Register the marker, for `--strict-markers`."""
     config.addinivalue_line("markers", _MARKER)
 
 
 @pytest.fixture(scope="session")
 def clore_sandbox_options() -> dict[str, Any]:
-    """Options of `Sandbox` for every marketplace of the session: override it in conftest.py."""
+    """Options of `Sandbox` for every marketplace of the session; override it in conftest.py."""
     return {}
 
 
@@ -42,16 +42,18 @@ def clore_sandbox_options() -> dict[str, Any]:
 def clore_sandbox(
     request: pytest.FixtureRequest, clore_sandbox_options: dict[str, Any]
 ) -> Iterator[Sandbox]:
-    """A fresh marketplace of the test's own; the environment points every client at it.
+    """A fresh marketplace for this test; the environment points every client at it.
 
-    Quick (`clore_sandbox.testing.QUICK`) unless the mark `clore_sandbox` or the fixture
-    `clore_sandbox_options` say otherwise.
+    Its options are `clore_sandbox.testing.QUICK`, then those of the fixture
+    `clore_sandbox_options`, then those of the mark `clore_sandbox`.
     """
     options = dict(clore_sandbox_options)
-    # The closest mark comes first, and counts most.
+    # The closest mark comes first, and overrides the others.
     for mark in reversed(list(request.node.iter_markers("clore_sandbox"))):
         if mark.args:
-            raise pytest.UsageError(f"the mark clore_sandbox takes keywords alone: {mark.args!r}")
+            raise pytest.UsageError(
+                f"the mark clore_sandbox takes keyword arguments only: {mark.args!r}"
+            )
         options.update(mark.kwargs)
     with _marketplace(options) as sandbox:
         yield sandbox
@@ -59,9 +61,9 @@ def clore_sandbox(
 
 @pytest.fixture(scope="session")
 def clore_sandbox_session(clore_sandbox_options: dict[str, Any]) -> Iterator[Sandbox]:
-    """One marketplace for all tests that ask for it; `reset` or `load` make it as new.
+    """One marketplace for all tests that use it; restore it with `reset` or `load`.
 
-    From its first use on the environment points at it, but for tests with a `clore_sandbox`.
+    After its first use the environment points at it, except in tests that use `clore_sandbox`.
     """
     with _marketplace(clore_sandbox_options) as sandbox:
         yield sandbox

@@ -1,9 +1,9 @@
-"""The marketplace in the foreground: `python -m clore_sandbox`, and what `clore sandbox up` runs.
+"""Runs a marketplace in the foreground, for `python -m clore_sandbox` and `clore sandbox up`.
 
-Promises: with `--json` stdout is one line, written once it answers; before it listens on another
-address than this machine's own, what that means is said on stderr; Ctrl-C, SIGTERM and SIGHUP stop
-it and everything that runs for its orders. With `--state-dir` it can be found again (daemon.py),
-and a second one over the same folder is refused.
+Promises: with `--json` stdout is one line, written once it answers; before it listens on an address
+that other machines can reach, stderr warns what that means; Ctrl-C, SIGTERM and SIGHUP stop it and
+everything that runs for its orders. With `--state-dir` it can be found again (daemon.py), and a
+second marketplace with the same folder is refused.
 """
 
 from __future__ import annotations
@@ -52,27 +52,80 @@ def parser() -> argparse.ArgumentParser:
     )
     add = options.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    add("--port", type=int, default=0, help="0, the default, takes any free one")
-    add("--public-host", metavar="NAME", help="that leads clients to the orders' ports")
-    add("--ports", type=_ports, metavar="A-B", help="range of the orders' ports (default: any)")
-    add("--inventory", type=Path, metavar="FILE", help="a captured marketplace body")
-    add("--as-is", action="store_true", help="leave the captured body as it is")
-    add("--dialect", choices=("live", "reference"), default="live")
     add(
-        "--db", metavar="PATH|URL", help=f"a file, or postgresql://…; default: {daemon.DB_VARIABLE}"
+        "--port", type=int, default=0, help="port to listen on; 0, the default, takes any free port"
     )
-    add("--workers", type=int, default=1, metavar="N", help="processes; with postgresql:// only")
-    add("--api-key", metavar="KEY", help=f"default: {daemon.KEY_VARIABLE}, or a random one")
-    add("--control-key", metavar="KEY", help=f"default: {daemon.CONTROL_KEY_VARIABLE}, or random")
-    add("--seed", type=int, default=0, help="of the sample fleet")
-    add("--lag", type=_seconds, default=1.0, metavar="S", help="until a new order is listed")
-    add("--boot", type=_seconds, default=1.5, metavar="S", help="more until its SSH answers")
-    add("--time-scale", type=float, default=1.0, metavar="X", help="market seconds per second")
+    add("--public-host", metavar="NAME", help="host name that orders show; default: --host")
+    add(
+        "--ports",
+        type=_ports,
+        metavar="A-B",
+        help="port range for orders (default: any free ports)",
+    )
+    add("--inventory", type=Path, metavar="FILE", help="a captured marketplace body")
+    add("--as-is", action="store_true", help="serve the captured body unchanged")
+    add(
+        "--dialect",
+        choices=("live", "reference"),
+        default="live",
+        help="answer as the service does (default), or as its documents say",
+    )
+    add("--db", metavar="PATH|URL", help=f"keep the state here; default: {daemon.DB_VARIABLE}")
+    add(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that answer (default 1); more need a postgresql:// --db",
+    )
+    add(
+        "--api-key",
+        metavar="KEY",
+        help=f"first account's key; default: {daemon.KEY_VARIABLE}, or a random key",
+    )
+    add(
+        "--control-key",
+        metavar="KEY",
+        help=f"key of /control; default: {daemon.CONTROL_KEY_VARIABLE}, or a random key",
+    )
+    add("--seed", type=int, default=0, help="seed of the sample fleet (default 0)")
+    add(
+        "--lag",
+        type=_seconds,
+        default=1.0,
+        metavar="S",
+        help="delay until a new order is listed (default 1s)",
+    )
+    add(
+        "--boot",
+        type=_seconds,
+        default=1.5,
+        metavar="S",
+        help="further delay until its SSH answers (default 1.5s)",
+    )
+    add(
+        "--time-scale",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="market seconds per second (default 1)",
+    )
     add("--alive", action="store_true", help="simulated renters and hosts, drawn by --seed")
-    add("--host-servers", type=int, default=0, metavar="N", help="that the key's account hosts")
-    add("--no-limits", action="store_true", help="no rate limits")
-    add("--provisioner", choices=KINDS, default="process", help="how rooms are fenced in")
-    add("--state-dir", type=Path, metavar="DIR", help="where status and down find it")
+    add(
+        "--host-servers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="servers that the first account hosts (default 0)",
+    )
+    add("--no-limits", action="store_true", help="turn the rate limits off")
+    add(
+        "--provisioner",
+        choices=KINDS,
+        default="process",
+        help="how orders are isolated from this machine (default: process, not at all)",
+    )
+    add("--state-dir", type=Path, metavar="DIR", help="folder in which status and down find it")
     add(
         "--json",
         action="store_true",
@@ -89,14 +142,14 @@ def _ports(text: str) -> tuple[int, int]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; the exit status."""
+    """Serve until a signal stops it; the exit status."""
     options = parser().parse_args(argv)
     asked_to_stop = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's
         asked_to_stop.set()
 
-    # Before anything is started: a handler, unlike an ignored signal, is not inherited.
+    # First of all: processes inherit ignored signals, but not handlers.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
@@ -126,16 +179,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _failed(why: str, status: int) -> int:
-    print(f"{daemon.SAID}{' '.join(why.split())}", file=sys.stderr)  # noqa: T201 - this is a command
+    print(f"{daemon.FAILURE_PREFIX}{' '.join(why.split())}", file=sys.stderr)  # noqa: T201 - this is a command
     return status
 
 
 def _open_more_files() -> None:
-    """As many connections as the system allows; shells begin with 256 or 1,024 files."""
+    """Raise the limit on open files, each of them a connection; shells start with 256 or 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):  # macOS has another limit besides
+        with contextlib.suppress(OSError, ValueError):  # macOS has a further limit
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 

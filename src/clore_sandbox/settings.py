@@ -65,20 +65,22 @@ def check(
 ) -> None:
     """ValueError if an option is invalid."""
     if dialect not in ("live", "reference"):
-        raise ValueError(f"dialect is live or reference, not {dialect!r}")
+        raise ValueError(f"dialect must be live or reference, not {dialect!r}")
     if provisioner not in KINDS:
-        raise ValueError(f"provisioner is {', '.join(KINDS)}, not {provisioner!r}")
+        raise ValueError(f"provisioner must be one of {', '.join(KINDS)}, not {provisioner!r}")
     if not host.strip():
-        raise ValueError("host is the address to listen on, e.g. 127.0.0.1; it is empty")
+        raise ValueError("host must be the address to listen on, e.g. 127.0.0.1; it is empty")
     if not 0 <= port <= _HIGHEST_PORT:
-        raise ValueError(f"port is 0 (any free one) to {_HIGHEST_PORT}, not {port}")
+        raise ValueError(f"port must be 0 (any free port) to {_HIGHEST_PORT}, not {port}")
     if not all(0 <= delay_s <= _LONGEST_S for delay_s in delays_s):
-        raise ValueError("visibility_lag_s and boot_s must not be negative, nor above a year")
+        raise ValueError("visibility_lag_s and boot_s must be between 0 and a year")
     if host_servers < 0:
         raise ValueError(f"host_servers must be 0 or more, not {host_servers}")
     if isinstance(db, str) and "://" in db and not is_postgres(db):
-        raise ValueError("db is the path of a SQLite file, or postgresql://…")
+        raise ValueError("db must be the path of a SQLite file, or postgresql://…")
     if workers < 1:
         raise ValueError(f"workers must be 1 or more, not {workers}")
     if workers > 1 and not is_postgres(db):
-        raise ValueError("several workers need db=postgresql://…: SQLite's books are one process's")
+        raise ValueError(
+            "several workers need db=postgresql://…: one process alone can use a SQLite file"
+        )

@@ -1,4 +1,4 @@
-"""A marketplace for one's own tests, with an environment in which every client finds it.
+"""A marketplace for your tests, with the environment variables by which every client finds it.
 
     with marketplace() as sandbox:      # any test runner
         ...
@@ -6,8 +6,8 @@
     class TestMyScript(SandboxTestCase):    # unittest
         def test_it(self): self.sandbox.fault("create_order", "act_then_cut")
 
-pytest needs neither: its fixture `clore_sandbox` is there once the package is (pytest_plugin.py).
-The marketplace is quick unless told otherwise: see `QUICK`.
+With pytest, use the fixture `clore_sandbox` instead (pytest_plugin.py). The marketplace is quick by
+default: see `QUICK`.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 __all__ = ["QUICK", "SandboxTestCase", "marketplace"]
 
 QUICK: Mapping[str, Any] = {"limits": False, "visibility_lag_s": 0.1, "boot_s": 0.1}
-"""No rate limits, and an order is listed and boots in a fifth of a second: a test asks for the
-service's own pace where that is what it tests."""
+"""No rate limits, and an order is listed and boots in a fifth of a second. A test of the service's
+own pace overrides them."""
 
 _LOCAL = "127.0.0.1,localhost"
 
 
 @contextlib.contextmanager
 def marketplace(**options: Any) -> Generator[Sandbox, None, None]:  # noqa: ANN401 - Sandbox's own
-    """A fresh marketplace on a free port; `options` are those of `Sandbox`, over `QUICK`.
+    """A fresh marketplace on a free port; `options` of `Sandbox` override `QUICK`.
 
-    While it runs these variables are set, and as they were before once it has stopped:
+    These variables are set while it runs, and restored afterwards:
 
     - `CLORE_BASE_URL`, `CLORE_API_KEY`: for the SDK, the CLI and any other client.
-    - `CLORE_HOME`: an empty folder, so that no config, record or key of the user is touched.
-    - `CLORE_REQUESTS_PER_SECOND`: many, where limits are off; else it is not set.
-    - `CLORE_CONTROL_URL`, `CLORE_CONTROL_KEY`: for what is tested in other languages.
-    - `NO_PROXY`: loopback is reached without a proxy.
+    - `CLORE_HOME`: an empty folder, so that the user's config, records and keys are not used.
+    - `CLORE_REQUESTS_PER_SECOND`: high if the rate limits are off; otherwise not set.
+    - `CLORE_CONTROL_URL`, `CLORE_CONTROL_KEY`: for tests in other languages.
+    - `NO_PROXY`: no proxy is used on loopback.
     """
     with (
         tempfile.TemporaryDirectory(prefix="clore-test-") as home,
@@ -82,14 +82,14 @@ def _set(variables: Mapping[str, str | None]) -> None:
 class SandboxTestCase(unittest.TestCase):
     """A test case whose every test has a fresh marketplace, `self.sandbox`.
 
-    Options of `Sandbox` go into the class attribute `sandbox_options`.
+    The class attribute `sandbox_options` holds options of `Sandbox`.
     """
 
     sandbox: Sandbox
     sandbox_options: Mapping[str, Any] = {}
 
     def setUp(self) -> None:
-        """Start it."""
+        """Start the marketplace."""
         super().setUp()
         stack = contextlib.ExitStack()
         self.addCleanup(stack.close)

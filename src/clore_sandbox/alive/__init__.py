@@ -1,5 +1,5 @@
-"""A living market: simulated renters and hosts that rent, bid, reprice, fail and leave, by seed.
+"""A living market: simulated renters and hosts rent, bid, change prices, fail and leave, by seed.
 
-decisions.py decides (pure), crowd.py carries it out in the store as a request would be, week.py runs
-days of it in seconds and adds up the books.
+decisions.py decides (pure), crowd.py carries the decisions out in the store as requests would be,
+and simulation.py runs days of it in seconds and checks the books.
 """

@@ -1,7 +1,7 @@
-"""The simulated renters and hosts at work, in the store: the same functions that requests call.
+"""`Crowd`: simulated renters and hosts that act on the store, by the functions that requests call.
 
-Promises: what a crowd does depends on its seed, the market and the times it is given, not on when
-it is run. It leaves alone the servers that accounts host and every order that is not its own.
+Promises: its actions depend on its seed, the market and the times it is given, not on when it runs.
+It never touches servers that accounts host, nor orders of others.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from clore_sandbox import books
 from clore_sandbox.alive import decisions
-from clore_sandbox.alive.decisions import Mine, Stall
+from clore_sandbox.alive.decisions import OwnOrder, SeenServer
 from clore_sandbox.books import hosts, lifecycle, orders
 from clore_sandbox.fleet.inventory import on_demand_prices
 from clore_sandbox.rules import Refusal, allowed_prices, hosting, is_on_gigaspot
-from clore_sandbox.rules.order_request import OrderAsk
+from clore_sandbox.rules.order_request import OrderRequest
 from clore_sandbox.values.money import COINS, MAX_UNITS
 
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from clore_sandbox.store import Row, Tx
     from clore_sandbox.values.json_types import JsonObject
 
-__all__ = ["LOOK_MS", "STEP_MS", "Crowd"]
+__all__ = ["ACT_EVERY_MS", "STEP_MS", "Crowd"]
 
-LOOK_MS = 20_000
-"""How often the crowd of a running marketplace looks at it, and the longest step it takes."""
+ACT_EVERY_MS = 20_000
+"""How often the crowd of a running marketplace acts."""
 STEP_MS = 300_000
-_LOOKS_AROUND_EVERY = 12
+"""The longest time that one step covers."""
+_RELOAD_EVERY_STEPS = 12
 _LABEL = "simulated renter"
 _THERE = (
     "SELECT servers.id AS id, online, hidden, taken, orders.type AS type FROM servers LEFT JOIN"
@@ -47,10 +48,10 @@ class Crowd:
     """Renters and hosts of one market.
 
     Args:
-        seed: Draws who they are and what they do.
-        renters: How many renters there are.
+        seed: Determines who they are and what they do.
+        renters: How many renters.
         rates: USD per coin.
-        spots: The share of renters who bid; the others rent on demand.
+        spots: The share of renters that bid; the others rent on demand.
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class Crowd:
     ) -> None:
         self.accounts: list[int] = []
         self.count: Counter[str] = Counter()
-        """What happened, by kind; refusals by their `error`."""
+        """Actions by kind, and refusals by their `error`."""
         self.put_in: Counter[str] = Counter()
-        """Units put into wallets so far, by coin."""
+        """Units that top-ups have added to wallets, by coin."""
         self._draw = random.Random(seed)  # noqa: S311 - repeatable, not secret
         self._size = renters
         self._spots = spots
@@ -69,12 +70,12 @@ class Crowd:
         self._looks: dict[int, int] = {}
         self._before: tuple[int, tuple[Any, ...], dict[int, int], int] | None = None
         self._steps = 0
-        self._stalls: dict[int, Stall] = {}
+        self._stalls: dict[int, SeenServer] = {}
         self._first: dict[int, dict[str, int]] = {}
         self._drifts: dict[int, float] = {}
 
     def settle_in(self, tx: Tx, now_ms: int) -> None:
-        """Take up accounts (those of an earlier run, if there are any) and look around."""
+        """Create the renters' accounts, or reuse those of an earlier run, and read the market."""
         sql = "SELECT id FROM accounts WHERE label = ? ORDER BY id"
         known = [row["id"] for row in tx.all(sql, _LABEL)]
         while len(known) < self._size:
@@ -87,7 +88,7 @@ class Crowd:
         self._looks = {
             r.account: now_ms + round(self._draw.random() * r.looks_every_ms) for r in self._renters
         }
-        self._look_around(tx)
+        self._read_market(tx)
         hosted = {row["server"] for row in tx.all("SELECT server FROM hosted")}
         self._first = {
             server: dict(stall.on_demand)
@@ -95,24 +96,24 @@ class Crowd:
             if server not in hosted
         }
 
-    def _look_around(self, tx: Tx) -> None:
+    def _read_market(self, tx: Tx) -> None:
         rows = tx.all("SELECT id, record FROM servers ORDER BY position")
         for row in rows:
             self._show(row["id"], json.loads(row["record"]))
         self._steps = 0
 
     def step(self, tx: Tx, now_ms: int, elapsed_ms: int, terms: Terms, effects: Effects) -> None:
-        """Everybody whose time has come acts, after some time has passed.
+        """Let everyone act whose time has come, after some time has passed.
 
-        A step that the database asks for again begins where it began the first time.
+        If the database repeats the transaction, the step begins from the same state.
         """
         if self._before is not None and self._before[0] == now_ms:
             _, drawn, self._looks, self._steps = self._before
             self._draw.setstate(drawn)
         self._before = (now_ms, self._draw.getstate(), dict(self._looks), self._steps)
         self._steps += 1
-        if self._steps >= _LOOKS_AROUND_EVERY:  # what others have changed
-            self._look_around(tx)
+        if self._steps >= _RELOAD_EVERY_STEPS:  # others may have changed servers
+            self._read_market(tx)
         there = tx.all(_THERE)
         stalls = self._now(there)
         for act in self._hosts(there, elapsed_ms):
@@ -142,15 +143,15 @@ class Crowd:
                 self._show(server, json.loads(row["record"]))
 
     def _show(self, server: int, record: JsonObject) -> None:
-        """Take note of what a server is like and how far its price has come."""
+        """Note a server's record, and its price relative to its first one."""
         stall = self._stalls[server] = _stall(record)
         first = self._first.get(server, {})
         coin = next((c for c, price in first.items() if price and c in stall.on_demand), None)
         self._drifts[server] = 1.0 if coin is None else stall.on_demand[coin] / first[coin]
 
-    def _now(self, there: list[Row]) -> dict[int, Stall]:
-        """The market as it is listed at this moment."""
-        stalls: dict[int, Stall] = {}
+    def _now(self, there: list[Row]) -> dict[int, SeenServer]:
+        """The market as it is listed now."""
+        stalls: dict[int, SeenServer] = {}
         for row in there:
             stall = self._stalls.get(row["id"])
             if stall is None:
@@ -186,11 +187,11 @@ class Crowd:
         effects: Effects,
         renter: Renter | None = None,
     ) -> None:
-        """Do it, as a request would be done; a refusal is counted and no more."""
+        """Carry out an action like a request; refusals are only counted."""
         account = renter.account if renter is not None else 0
         outcome: object = None
-        if isinstance(act, decisions.Want):
-            ask = OrderAsk(
+        if isinstance(act, decisions.Rent):
+            ask = OrderRequest(
                 act.server, act.coin, _IMAGE, "on-demand" if act.bid is None else "spot", act.bid
             )
             outcome = orders.create(
@@ -266,23 +267,23 @@ class Crowd:
         )
 
 
-def _stall(record: JsonObject) -> Stall:
+def _stall(record: JsonObject) -> SeenServer:
     server = record["id"]
-    assert isinstance(server, int)  # noqa: S101 - inventory.py let nothing else in
+    assert isinstance(server, int)  # noqa: S101 - inventory.py has checked it
     prices = {} if is_on_gigaspot(record) else allowed_prices(on_demand_prices(record), record)
-    # What nobody could ever pay is not looked at.
+    # Prices that nobody could ever pay are ignored.
     sane = {c: p for c, p in prices.items() if c in COINS and p < MAX_UNITS // 1000}
-    return Stall(server, sane, lifecycle.least_bids(record), listed=True, rented=False)
+    return SeenServer(server, sane, lifecycle.least_bids(record), listed=True, rented=False)
 
 
-def _orders_of(tx: Tx, account: int) -> list[Mine]:
+def _orders_of(tx: Tx, account: int) -> list[OwnOrder]:
     rows = tx.all(
         "SELECT id, server, type, running, price, created_ms FROM orders"
         " WHERE account = ? AND ended_ms IS NULL ORDER BY id",
         account,
     )
     return [
-        Mine(
+        OwnOrder(
             row["id"],
             row["server"],
             row["type"] == "spot",

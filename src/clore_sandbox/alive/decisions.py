@@ -1,9 +1,9 @@
-"""What simulated renters and hosts want to do, by seed; pure.
+"""Decides what simulated renters and hosts do, by seed; pure.
 
-They know what any client knows (prices, who rents, their own orders and wallets) and act through
-the same rules as one: what they decide may be refused. Renters differ in coin, patience and how
-much they bid; hosts follow demand: a server that stands free gets cheaper, one that is rented
-dearer, within a quarter and four times of what it first cost. Machines fail and come back.
+They know what any client knows (prices, rentals, their own orders and wallets), and the same rules
+may refuse their requests. Renters differ in coin, patience and how much they bid. Hosts follow
+demand: a free server gets cheaper, a rented one more expensive, between a quarter of its first
+price and four times of it. Machines fail and come back.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ __all__ = [
     "Action",
     "Bid",
     "Leave",
-    "Mine",
+    "OwnOrder",
+    "Rent",
     "Renter",
     "Reprice",
-    "Stall",
+    "SeenServer",
     "Switch",
     "Take",
     "TopUp",
-    "Want",
     "draw_renter",
     "host_acts",
     "renter_acts",
@@ -39,17 +39,17 @@ __all__ = [
 
 HOUR_MS = 3_600_000
 SPOTS = 0.6
-"""The share of renters who bid: most who watch the market do."""
+"""The share of renters that bid."""
 _LOOKS_AT = 8
-"""Servers that a renter looks at each time, and how many days' price it tops its wallet up by."""
+"""Servers that a renter compares each time, and the days' price that one top-up adds."""
 _WORTH_OF_DAYS = 3
 _CENT = 10**4
-_CHEAPEST, _DEAREST = 0.25, 4.0
+_LEAST_DRIFT, _MOST_DRIFT = 0.25, 4.0
 
 
 @dataclass(frozen=True)
 class Renter:
-    """What one renter is like. `bids` is the share of the price on demand that it bids at most."""
+    """A renter's habits. `bids` is its highest bid as a share of the on-demand price."""
 
     account: int
     coin: str
@@ -62,8 +62,8 @@ class Renter:
 
 
 @dataclass(frozen=True)
-class Stall:
-    """A server as renters see it: prices in units per day of the coins that are taken."""
+class SeenServer:
+    """A server as renters see it: prices in units per day, for each coin it accepts."""
 
     server: int
     on_demand: Mapping[str, int]
@@ -73,7 +73,7 @@ class Stall:
 
 
 @dataclass(frozen=True)
-class Mine:
+class OwnOrder:
     """A renter's own open order."""
 
     order: int
@@ -85,8 +85,8 @@ class Mine:
 
 
 @dataclass(frozen=True)
-class Want:
-    """Rent a server; `bid` None is on demand."""
+class Rent:
+    """Rent a server; `bid` None means on demand."""
 
     server: int
     coin: str
@@ -136,17 +136,17 @@ class Switch:
 
 @dataclass(frozen=True)
 class Take:
-    """Somebody outside rents a server, or gives it back."""
+    """A renter outside the marketplace takes a server, or gives it back."""
 
     server: int
     taken: bool
 
 
-Action = Want | Leave | Bid | TopUp | Reprice | Switch | Take
+Action = Rent | Leave | Bid | TopUp | Reprice | Switch | Take
 
 
 def draw_renter(draw: random.Random, account: int, spots: float = SPOTS) -> Renter:
-    """One renter; `spots` is how likely it is to be one who bids."""
+    """Draw a renter; `spots` is the probability that it bids."""
     return Renter(
         account=account,
         coin=draw.choice(COINS),
@@ -160,7 +160,7 @@ def draw_renter(draw: random.Random, account: int, spots: float = SPOTS) -> Rent
 
 
 def rounded(units: float) -> int:
-    """A price of 8 decimals, as people write them; never nothing."""
+    """A price rounded to 8 decimals, never 0."""
     return max(1, round(units / _CENT)) * _CENT
 
 
@@ -168,14 +168,14 @@ def renter_acts(
     draw: random.Random,
     renter: Renter,
     *,
-    mine: Sequence[Mine],
+    mine: Sequence[OwnOrder],
     balance: int,
-    market: Sequence[Stall],
-    by_server: Mapping[int, Stall],
+    market: Sequence[SeenServer],
+    by_server: Mapping[int, SeenServer],
     rates: Mapping[str, int],
     now_ms: int,
 ) -> list[Action]:
-    """What a renter does on looking: at its orders, at its wallet, and for one more server."""
+    """What a renter does: about its orders, its wallet, and one more server."""
     acts: list[Action] = []
     for order in mine:
         act = _about(draw, renter, order, by_server.get(order.server), rates, now_ms)
@@ -184,39 +184,39 @@ def renter_acts(
     if len(mine) >= renter.orders or not market:
         return acts
     seen = [draw.choice(market) for _ in range(_LOOKS_AT)]
-    open_to_it = [
+    candidates = [
         stall
         for stall in seen
         if stall.listed and not stall.rented and renter.coin in stall.on_demand
     ]
-    if not open_to_it:
+    if not candidates:
         return acts
-    stall = min(open_to_it, key=lambda s: s.on_demand[renter.coin])
+    stall = min(candidates, key=lambda s: s.on_demand[renter.coin])
     price = stall.on_demand[renter.coin]
     if balance < price:
         acts.append(TopUp(renter.account, renter.coin, price * _WORTH_OF_DAYS))
     least = stall.least_bid.get(renter.coin)
     if not renter.spot:
-        acts.append(Want(stall.server, renter.coin, None))
+        acts.append(Rent(stall.server, renter.coin, None))
     elif least is not None:
         bid = max(least, rounded(price * renter.bids * draw.uniform(0.6, 1.0)))
-        acts.append(Want(stall.server, renter.coin, bid))
+        acts.append(Rent(stall.server, renter.coin, bid))
     return acts
 
 
 def _about(
     draw: random.Random,
     renter: Renter,
-    order: Mine,
-    stall: Stall | None,
+    order: OwnOrder,
+    stall: SeenServer | None,
     rates: Mapping[str, int],
     now_ms: int,
 ) -> Action | None:
-    """What a renter does about an order of its own."""
+    """What a renter does about one of its orders."""
     tired = draw.random() < renter.looks_every_ms / renter.patience_ms
     if now_ms - order.since_ms > HOUR_MS // 2 and tired:
         complains = draw.random() < renter.complains
-        return Leave(order.order, "does not do what it should" if complains else None)
+        return Leave(order.order, "does not work as it should" if complains else None)
     if not order.spot or stall is None:
         return None
     most = round(stall.on_demand.get(renter.coin, 0) * renter.bids)
@@ -240,7 +240,7 @@ def host_acts(
     drift: float,
     elapsed_ms: int,
 ) -> list[Action]:
-    """What happens to a server in some time; `drift` is its price over what it was at first."""
+    """What happens to a server in some time; `drift` is its price divided by its first price."""
 
     def happens(every_h: float) -> bool:
         return draw.random() < elapsed_ms / (every_h * HOUR_MS)
@@ -256,6 +256,6 @@ def host_acts(
         acts.append(Take(server, taken=True))
     if happens(12):
         factor = draw.uniform(1.0, 1.08) if busy or taken else draw.uniform(0.9, 1.01)
-        if _CHEAPEST <= drift * factor <= _DEAREST:
+        if _LEAST_DRIFT <= drift * factor <= _MOST_DRIFT:
             acts.append(Reprice(server, factor))
     return acts

@@ -1,10 +1,10 @@
-"""A living market without anybody looking on: simulated days in seconds, and whether they add up.
+"""Simulates days of a living market in seconds, and checks that the books add up.
 
     >>> from clore_sandbox.alive.simulation import simulate
     >>> simulate(days=7, servers=500, renters=100).balanced
     True
 
-The same crowd, rules and store as `--alive`; only the clock is counted here instead of read.
+The crowd, rules and store are those of `--alive`; only the time is counted instead of read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.store import Tx
 
-__all__ = ["Week", "simulate"]
+__all__ = ["Simulation", "simulate"]
 
 _BEGIN_MS = 1_767_225_600_000  # 2026-01-01
 _SETTLES_EVERY = 12
@@ -36,11 +36,11 @@ _DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True)
-class Week:
-    """What came of it.
+class Simulation:
+    """The result of a simulation.
 
-    `balanced`: of each coin, what renters put in and have no more is what hosts earned plus fees,
-    and both are what the orders say. `count` is what happened, refusals by their `error`.
+    `balanced`: for each coin, the renters' expenses equal the hosts' earnings plus fees, and both
+    match the orders. `count` has actions by kind, and refusals by their `error`.
     """
 
     seconds: float
@@ -49,8 +49,10 @@ class Week:
     count: dict[str, int]
 
 
-def simulate(*, days: float = 7, servers: int = 500, renters: int = 100, seed: int = 0) -> Week:
-    """Let a crowd live for some days, on a fresh store in memory."""
+def simulate(
+    *, days: float = 7, servers: int = 500, renters: int = 100, seed: int = 0
+) -> Simulation:
+    """Let a crowd act for some days, on a new store in memory."""
     began = time.perf_counter()
     rates = dict(RATES_2026)
     terms = lifecycle.Terms(lifecycle.Delays(2_000, 10_000, 90_000), auction.fixed_rates(rates))
@@ -68,13 +70,13 @@ def simulate(*, days: float = 7, servers: int = 500, renters: int = 100, seed: i
         balanced = store.call(lambda tx: _adds_up(tx, crowd))
     finally:
         store.close()
-    return Week(time.perf_counter() - began, balanced, most, dict(crowd.count))
+    return Simulation(time.perf_counter() - began, balanced, most, dict(crowd.count))
 
 
 def _one_step(crowd: Crowd, step: int, now_ms: int, terms: lifecycle.Terms) -> Callable[[Tx], int]:
     def work(tx: Tx) -> int:
         effects = lifecycle.Effects()
-        # What nobody asks about is ended by a sweep; those who act are billed when they do.
+        # Accounts are billed when they act; this bills the others.
         if step % _SETTLES_EVERY == 0:
             lifecycle.settle(tx, now_ms, terms, effects)
         crowd.step(tx, now_ms, STEP_MS, terms, effects)
@@ -84,7 +86,7 @@ def _one_step(crowd: Crowd, step: int, now_ms: int, terms: lifecycle.Terms) -> C
 
 
 def _adds_up(tx: Tx, crowd: Crowd) -> bool:
-    """Compare the wallets, what was put into them, and the orders, coin by coin."""
+    """Compare wallets, top-ups and orders, coin by coin."""
     renters = set(crowd.accounts)
     for coin in COINS:
         wallets = {

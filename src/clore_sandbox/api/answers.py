@@ -1,9 +1,9 @@
-"""The code envelope and its HTTP status; pure.
+"""`Answer`: the JSON envelope with its `code`, and its HTTP status; pure.
 
-service.md section 1 has the table. In the live dialect a status is what was observed, or what the
-documents name beside it; in the reference dialect every answer is HTTP 200, as the documents'
-examples assume, and what refuses has a `message` beside its `error`, which is where 004's
-`APIResponse` has it.
+service.md section 1 has the table of codes. In the live dialect a status is the one that was
+observed, or that the documents name. In the reference dialect every answer is HTTP 200, as the
+documents' examples assume, and a refusal has a `message` beside its `error`, as in 004's
+`APIResponse`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NORMAL, DATABASE_ERROR, INVALID_INPUT, INVALID_KEY, INVALID_ENDPOINT, RATE_LIMIT
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back: a JSON object, or ready bytes where the body is kept prepared."""
+    """An answer: a JSON object, or bytes if the body is prepared."""
 
     status: int
     body: JsonObject | bytes
@@ -63,7 +63,7 @@ class Answer:
         return error if isinstance(error, str) else None
 
     def in_dialect(self, dialect: Dialect) -> Answer:
-        """The same answer as the dialect has it: reference says 200, and `message` with `error`."""
+        """The answer in this dialect: reference has status 200, and `message` with `error`."""
         if dialect == "live":
             return self
         body = self.body
@@ -77,7 +77,7 @@ class Answer:
 
 
 def success(**fields: object) -> Answer:
-    """Code 0, which the service writes last."""
+    """Code 0, which the service writes as the last field."""
     return Answer(200, {**fields, "code": NORMAL})
 
 
@@ -90,16 +90,16 @@ RATE_LIMITED = Answer(429, {"code": RATE_LIMIT})
 
 
 def retry_after(seconds: float) -> Answer:
-    """The same, and how long to wait, which the header counts in whole seconds."""
+    """Code 5 with a Retry-After header, in whole seconds."""
     return replace(RATE_LIMITED, headers={"retry-after": str(math.ceil(seconds))})
 
 
 _STATUS = {"currency-not-allowed": 500}
-"""HTTP statuses of code 6 that are not 200: currency-not-allowed was observed with 500."""
+"""HTTP statuses of code 6 other than 200: currency-not-allowed was observed with 500."""
 
 
 def refused(refusal: Refusal) -> Answer:
-    """Code 6 with its reason; a `status` goes with server-already-rented, as observed."""
+    """Code 6 with its reason; server-already-rented also has a `status`, as observed."""
     fields: JsonObject = {"error": refusal.error, **refusal.extra, "code": SEE_ERROR}
     if refusal.error == "server-already-rented":
         fields = {"status": "error", **fields}

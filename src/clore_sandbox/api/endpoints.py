@@ -1,6 +1,6 @@
-"""The ten endpoints: from a checked request to an answer. No HTTP, no limits, no keys here.
+"""The ten endpoints: each turns a checked `Request` into an `Answer`.
 
-Each takes a `Request` and gives an `Answer`; app.py decides whether it is called at all.
+HTTP, keys and rate limits are app.py's, which decides whether an endpoint is called.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from clore_sandbox.api.order_shapes import offer_rows, order_row, wallet_rows
 from clore_sandbox.fleet.inventory import max_rental_ms
 from clore_sandbox.market import views
 from clore_sandbox.rules import Refusal, trips_the_service
-from clore_sandbox.rules.order_request import InvalidInput, as_units, read_ask
+from clore_sandbox.rules.order_request import InvalidInput, as_units, read_order_request
 from clore_sandbox.values.json_types import JsonObject, as_int, as_object, as_text
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ __all__ = ["ENDPOINTS", "Outcome", "Request"]
 
 @dataclass(frozen=True)
 class Request:
-    """One call whose key, pace and JSON are in order. `account` is 0 on the public endpoint."""
+    """A call with valid key, pace and JSON. `account` may be 0 on the public endpoint."""
 
     market: Market
     dialect: Dialect
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """An answer, and the order that a `create_order` made."""
+    """An answer, and the order that `create_order` created."""
 
     answer: Answer
     order: int | None = None
@@ -59,7 +59,7 @@ async def _marketplace(request: Request) -> Outcome:
     listing = request.market.servers.listing
     servers = request.market.servers.hosted_by(request.account)
     if servers:
-        # A host's body has a list of its own; hosts are few, so theirs is not kept.
+        # A host's body lists its own servers; hosts are few, so it is not cached.
         return Outcome(Answer(200, listing.plain_for(servers)))
     if request.gzip:
         headers = {"content-encoding": "gzip", "vary": "accept-encoding"}
@@ -80,7 +80,7 @@ async def _my_orders(request: Request) -> Outcome:
 
 async def _create_order(request: Request) -> Outcome:
     try:
-        ask = read_ask(request.body)
+        ask = read_order_request(request.body)
     except InvalidInput:
         return Outcome(BAD_INPUT)
     if request.dialect == "live" and trips_the_service(ask):
@@ -159,7 +159,7 @@ async def _set_server_settings(request: Request) -> Outcome:
     name = as_text(request.body.get("name"))
     if name is None:
         return Outcome(refused(Refusal("not_all_parameters_present")))
-    # 004 sends what is to change and no more.
+    # 004 sends only the settings to change.
     partial = request.dialect == "reference"
     refusal = await request.market.set_server_settings(
         request.account, name, request.body, partial=partial
@@ -179,4 +179,4 @@ ENDPOINTS: dict[tuple[str, str], Callable[[Request], Awaitable[Outcome]]] = {
     ("GET", "server_config"): _server_config,
     ("POST", "set_server_settings"): _set_server_settings,
 }
-"""Method and name → what answers."""
+"""The endpoints by method and name."""

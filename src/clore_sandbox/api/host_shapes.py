@@ -1,8 +1,8 @@
-"""How a host sees a server: a row of `my_servers`, and `server_config`; pure.
+"""A hosted server as answers show it to its host: `my_servers` and `server_config`; pure.
 
 service.md sections 3 and 6. A server that never connected has `init_token`, no `id`, no `specs`.
 `rental_status` is 0 (not rented), 1 (on the spot market) or 2 (on demand), as the service's API
-page has it. 004 calls a hidden server `private`; so does the reference dialect.
+page has it. 004, and so the reference dialect, calls a hidden server `private`.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ __all__ = ["Hosted", "config", "server_row", "visibility"]
 
 
 def visibility(dialect: Dialect, *, available: bool) -> str:
-    """The word for a server that can or cannot be rented."""
+    """The `visibility` of a server that can or cannot be rented."""
     hidden = "private" if dialect == "reference" else "hidden"
     return "public" if available else hidden
 
 
 def _prices(prices: Mapping[str, int]) -> JsonObject:
-    # A server without a price says 0 rather than nothing.
+    # A server without a price shows 0.
     return {coin: to_wire(prices[coin]) for coin in COINS if coin in prices} or {"bitcoin": 0}
 
 
 def server_row(hosted: Hosted, dialect: Dialect, rates: Mapping[str, float]) -> JsonObject:
-    """One row of `my_servers`: as seen in 2025, or with what 004's `MyServer` declares."""
+    """One row of `my_servers`: as observed in 2025, or with the fields of 004's `MyServer`."""
     settings = hosted.settings
     row: JsonObject = {
         "name": hosted.name,
@@ -50,7 +50,7 @@ def server_row(hosted: Hosted, dialect: Dialect, rates: Mapping[str, float]) -> 
     if dialect == "reference":
         row["allowed_currencies"] = list(settings.enabled)
     if hosted.server is None:
-        # 004 declares `id: int`, and what is built on it dies where there is none.
+        # 004 declares `id: int`, and clients built on it fail without one.
         number: JsonObject = {"id": 0} if dialect == "reference" else {}
         return {**row, **number, "init_token": hosted.init_token}
     gpus = _gpus(hosted.record)
@@ -78,13 +78,13 @@ def server_row(hosted: Hosted, dialect: Dialect, rates: Mapping[str, float]) -> 
 
 
 def _gpus(record: JsonObject) -> list[str]:
-    """Short names; behind no space, other than in `marketplace`."""
+    """Short names, without the leading space that they have in `marketplace`."""
     names = as_list(record.get("gpu_array")) or []
     return [name.strip() for name in names if isinstance(name, str)]
 
 
 def _rental(hosted: Hosted) -> JsonObject:
-    """`rented` is there when it is true, with the rental's end in epoch milliseconds."""
+    """`rented` is present only if true, with the rental's end in epoch milliseconds."""
     if hosted.rental == 0:
         return {}
     until: JsonObject = {} if hosted.until_ms is None else {"remaining_time": hosted.until_ms}
@@ -92,7 +92,7 @@ def _rental(hosted: Hosted) -> JsonObject:
 
 
 def _auto(settings: Settings) -> JsonObject:
-    """Of a server whose prices follow USD: one price in USD, for whatever coin."""
+    """The price in USD of a server whose prices follow it: one for all coins."""
     if not settings.auto:
         return {}
     demand, spot = settings.usd[settings.auto[0]]
@@ -101,7 +101,7 @@ def _auto(settings: Settings) -> JsonObject:
 
 
 def _auto_by_coin(settings: Settings) -> JsonObject:
-    """The same as the SDK of 2026 has it: by coin."""
+    """The same in the form of the SDK of 2026: by coin."""
     if not settings.auto:
         return {}
     prices: JsonObject = {
@@ -112,7 +112,7 @@ def _auto_by_coin(settings: Settings) -> JsonObject:
 
 
 def _overclocking(name: str, place: int) -> JsonObject:
-    """What a GPU may be set to."""
+    """The ranges of a GPU's overclocking settings."""
     return {
         "name": name,
         "pci_core": place,
@@ -124,7 +124,7 @@ def _overclocking(name: str, place: int) -> JsonObject:
 
 
 def config(hosted: Hosted, dialect: Dialect, rates: Mapping[str, float]) -> JsonObject:
-    """`config` of `server_config`; `usd_pricing` is there for every coin that has a price."""
+    """`config` of `server_config`; `usd_pricing` has every coin with a price."""
     settings = hosted.settings
     usd: JsonObject = {}
     for coin, units in settings.on_demand.items():

@@ -1,7 +1,7 @@
-"""How orders and wallets look on the wire, in the live dialect and the documents' one; pure.
+"""Orders, offers and wallets as answers show them, in both dialects; pure.
 
-Live: the rows observed (service.md section 3), and nothing else. Reference: the same rows plus what
-002 and 004 say is there, in 004's types, for clients written against the documents.
+Live: the rows that were observed (service.md section 3). Reference: the same rows, plus the fields
+of 002 and 004 in 004's types, for clients written to the documents.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DEPLOYING, _DEPLOYED = 0, 2
 
 
 def wallet_rows(units: Mapping[str, int], mark: str) -> list[JsonObject]:
-    """`wallets`: the balance is an int where it is whole (0 was seen). `mark`: `deposit_mark`."""
+    """Rows of `wallets`. A whole balance is an int (0 was seen). `mark` is `books.deposit_mark`."""
     rows: list[JsonObject] = []
     for coin in sorted(units, key=COINS.index):
         amount = units[coin]
@@ -51,7 +51,7 @@ def order_row(
     booted = now_ms >= order.booted_ms and not never and not order.outbid
     row: JsonObject = {
         "id": order.id,
-        # What it is, not what is paid: a fresh order shows it.
+        # The fee of the order, paid or not: a new order shows it.
         "creation_fee": to_wire(creation_fee(order.coin)),
         "price": to_wire(order.price),
         # Seconds here, hours in the marketplace (service.md section 2).
@@ -84,7 +84,7 @@ def order_row(
 def offer_rows(
     orders: Iterable[Order], rates: Mapping[str, int], *, account: int, dialect: Dialect
 ) -> list[JsonObject]:
-    """`offers` of `spot_marketplace`, the highest first; 004 says `order_id` and `price`."""
+    """`offers` of `spot_marketplace`, the highest first; 004 names `order_id` and `price`."""
     rows: list[JsonObject] = []
     for order in sorted(orders, key=lambda o: (-worth(o.price, o.coin, rates), o.id)):
         row: JsonObject = {
@@ -102,7 +102,7 @@ def offer_rows(
 
 def _connection(order: Order, now_ms: int) -> JsonObject:
     where = order.connection
-    # No row of an outbid order is known: it has nothing to connect to (service.md section 5).
+    # No row of an outbid order was observed: it has no connection (service.md section 5).
     if where is None or now_ms < order.connected_ms or order.outbid:
         return {"tcp_ports": []}
     fields: JsonObject = {
@@ -112,14 +112,14 @@ def _connection(order: Order, now_ms: int) -> JsonObject:
     if where.http is not None:
         inner, public = where.http
         fields["http_port"] = str(inner)
-        # The service gives a bare host that it serves by HTTPS. On loopback there is no name to
-        # give, so a port goes with the address, and it speaks HTTP.
+        # The service names a host that it serves by HTTPS. On loopback there are no such names,
+        # so this is an address with a port, and it speaks HTTP.
         fields["http_pub"] = f"{where.host}:{public}"
     return fields
 
 
 def _documented(order: Order, live: JsonObject, *, booted: bool) -> JsonObject:
-    """What 002 (order object) and 004 (`Order`) add or type otherwise; 002's status words."""
+    """Fields that 002 (order object) and 004 (`Order`) add or type otherwise; 002's statuses."""
     ended = order.ended_ms is not None
     waits = "paused" if order.outbid else "pending"
     fields: JsonObject = {

@@ -1,7 +1,7 @@
-"""Wallets and bills in the store; every function works inside the transaction it is given.
+"""Accounts, wallets and bills in the store; functions work within the transaction they are given.
 
-Promises: money only moves, from one account to another, so each coin's sum over all accounts
-changes by top-ups alone. A wallet is never below zero.
+Promises: money only moves between accounts, so each coin's total changes only by top-ups. A wallet
+is never below zero.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _NUMBERED = {
     "order": ("SELECT MAX(id) FROM orders", FIRST_ORDER),
     "server": ("SELECT MAX(id) FROM servers", FIRST_SERVER),
 }
-"""Where numbers of a kind come from: the table that holds those there are, and the least one."""
+"""For each kind, the query for its highest number, and its first number."""
 
 
 def next_number(tx: Tx, kind: str) -> int:
-    """A number for a new account, order or server; two processes never get the same."""
+    """A number for a new account, order or server; two processes never get the same one."""
     number = tx.number("UPDATE counters SET value = value + 1 WHERE name = ? RETURNING value", kind)
     if not number:
         highest, first = _NUMBERED[kind]
@@ -55,9 +55,10 @@ def next_number(tx: Tx, kind: str) -> int:
 def create_account(
     tx: Tx, api_key: str | None, balances: Mapping[str, int], *, label: str | None = None
 ) -> str:
-    """A new account with these units per coin; its key, drawn where none is given.
+    """Create an account with these units per coin, and return its key (None: a random one).
 
-    ValueError for a key that no header can carry.
+    Raises:
+        ValueError: No header can carry the key.
     """
     key = _key(api_key)
     number = next_number(tx, "account")
@@ -75,14 +76,15 @@ def create_account(
 def _key(api_key: str | None) -> str:
     key = secrets.token_urlsafe(24) if api_key is None else api_key
     if not (key.isascii() and key.isprintable() and key.strip() == key != ""):
-        raise ValueError("a key is printable ASCII, without spaces around it")
+        raise ValueError("a key must be printable ASCII, without spaces around it")
     return key
 
 
 def rotate_key(tx: Tx, account: int, api_key: str | None) -> str:
-    """Give an account another key, drawn where none is given; the old one opens nothing any more.
+    """Replace an account's key (None: by a random one); the old one no longer works.
 
-    ValueError for a key that no header can carry.
+    Raises:
+        ValueError: No header can carry the key.
     """
     key = _key(api_key)
     tx.do("UPDATE accounts SET api_key = ? WHERE id = ?", key, account)
@@ -90,9 +92,9 @@ def rotate_key(tx: Tx, account: int, api_key: str | None) -> str:
 
 
 def deposit_mark(tx: Tx, account: int) -> str:
-    """What an account's deposit addresses are made of: no other account, here or elsewhere, has it.
+    """The text from which an account's deposit addresses are derived, unique to the account.
 
-    The label is that of the account's first key, so it outlasts a rotation.
+    Its label comes from the account's first key, so that a rotation does not change it.
     """
     label = tx.one("SELECT label FROM accounts WHERE id = ?", account)
     state = tx.one("SELECT value FROM meta WHERE name = 'state'")
@@ -112,25 +114,25 @@ def wallets(tx: Tx, account: int) -> dict[str, int]:
 
 
 def balance(tx: Tx, account: int, coin: str) -> int:
-    """Units in one wallet; 0 where there is none."""
+    """Units in one wallet; 0 if there is none."""
     return tx.number("SELECT amount FROM wallets WHERE account = ? AND coin = ?", account, coin)
 
 
 def top_up(tx: Tx, account: int, coin: str, units: int) -> None:
-    """Add units that come from outside; ValueError where the wallet cannot hold them."""
+    """Add units from outside; ValueError if the wallet cannot hold them."""
     if not _move(tx, coin, {account: units}):
         raise ValueError("more than a wallet can hold")
 
 
 def pay(tx: Tx, source: int, coin: str, shares: Mapping[int, int]) -> None:
-    """Pay each account its share; ValueError, and nothing is paid, if it cannot."""
+    """Pay each account its share, or nothing and raise ValueError."""
     total = sum(shares.values())
     if not _move(tx, coin, {**shares, source: shares.get(source, 0) - total}):
         raise ValueError(f"account {source} cannot pay {total} units of {coin}")
 
 
 def _move(tx: Tx, coin: str, units: Mapping[int, int]) -> bool:
-    """Change these wallets, all of them or none; False where one would be empty or too full."""
+    """Change all of these wallets, or none and return False if one would be below 0 or too full."""
     changes = {account: by for account, by in units.items() if by}
     if not changes:
         return True
@@ -145,7 +147,7 @@ def _move(tx: Tx, coin: str, units: Mapping[int, int]) -> bool:
     values.append(len(changes))
     if tx.do(sql, *values):
         return True
-    # An account of a captured body has no wallet until it earns something.
+    # An owner in a captured body gets a wallet when it first earns.
     made = [tx.do(_NEW_WALLET, account, coin) for account in changes]
     return any(made) and bool(tx.do(sql, *values))
 
@@ -179,7 +181,7 @@ def bill_of(row: Row) -> billing.Bill:
 
 
 def write_bill(tx: Tx, bill: billing.Bill, **besides: Value) -> None:
-    """Note on the order how far it is billed, and these columns; `pay` moves the money."""
+    """Store a bill and further columns in its order; `pay` moves the money."""
     columns: dict[str, Value] = {
         "price": bill.price,
         "start_ms": bill.start_ms,
@@ -190,11 +192,11 @@ def write_bill(tx: Tx, bill: billing.Bill, **besides: Value) -> None:
         "spend": bill.spend,
         "fee": bill.fee,
         "creation_fee": bill.creation_paid,
-        "due_ms": bill.looked_at_ms,
+        "due_ms": bill.next_event_ms,
         **besides,
     }
     changes = ", ".join(f"{name} = ?" for name in columns)
-    # The names are ours, not a client's.
+    # The names come from this package, not from a client.
     tx.do(f"UPDATE orders SET {changes} WHERE id = ?", *columns.values(), bill.order)  # noqa: S608
 
 
@@ -203,10 +205,10 @@ def settle_wallets(
 ) -> list[tuple[Row, billing.Bill]]:
     """Bill every running order that these wallets (account and coin) pay, up to `now_ms`.
 
-    Answers the orders that are to end over it, with their bills; ending them is the caller's.
+    Returns the orders that must end now, with their bills; the caller ends them.
     """
     over: list[tuple[Row, billing.Bill]] = []
-    # Always in the same order, so that two processes never wait for each other.
+    # Always in the same order, so that two processes cannot deadlock.
     for account, coin in sorted(purses):
         rows = tx.all(
             "SELECT * FROM orders WHERE running = 1 AND ended_ms IS NULL AND account = ?"

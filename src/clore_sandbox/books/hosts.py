@@ -1,6 +1,6 @@
-"""Hosts' servers in the store: added, connected, listed, set up, online or not.
+"""Hosts' servers in the store: add, connect, list, configure, take on- and offline.
 
-Every function works inside the transaction it is given.
+Every function works within the transaction it is given.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ def add(
     connected: bool = True,
     effects: Effects,
 ) -> int | None:
-    """Give an account a server; its number, or None as long as it has not connected."""
+    """Give an account a server, and return its number; None until it connects."""
     if tx.one("SELECT name FROM hosted WHERE account = ? AND name = ?", account, name) is not None:
-        raise ValueError(f"this account has a server {name!r} already")
+        raise ValueError(f"this account already has a server {name!r}")
     tx.do(
         "INSERT INTO hosted (account, name, position, server, init_token, settings, record)"
         " VALUES (?, ?, ?, NULL, ?, ?, ?)",
@@ -64,7 +64,7 @@ def add(
 
 
 def connect(tx: Tx, account: int, name: str, effects: Effects) -> int:
-    """A server's machine connects for the first time; its number."""
+    """Connect a server's machine for the first time, and return its number."""
     row = _row(tx, account, name)
     if row is None:
         raise KeyError(f"this account has no server {name!r}")
@@ -74,7 +74,7 @@ def connect(tx: Tx, account: int, name: str, effects: Effects) -> int:
     settings = hosting.Settings.from_json(row["settings"])
     number = books.next_number(tx, "server")
     record |= {"id": number, "owner": account, "rented": False}
-    # What its host has set up before it connected counts; a record with prices is on offer.
+    # Settings made before it connected count; without any, a record with prices is on offer.
     hidden = settings != hosting.UNCONNECTED and not settings.available
     tx.do(
         "INSERT INTO servers (id, position, owner, online, taken, record, hidden)"
@@ -156,7 +156,7 @@ def set_settings(
     terms: Terms,
     effects: Effects,
 ) -> Refusal | None:
-    """Change a server's settings, or say why not; bids below a new minimum wait."""
+    """Change a server's settings, or refuse; bids below a new minimum wait."""
     hosted = find(tx, account, name)
     if hosted is None:
         return Refusal("server_dont_exist")
@@ -190,7 +190,7 @@ def put(
     terms: Terms,
     effects: Effects,
 ) -> None:
-    """Put settings in force; orders on demand keep their price."""
+    """Apply settings; on-demand orders keep their price."""
     lifecycle.settle(tx, now_ms, terms, effects, server=server)
     lifecycle.write_record(tx, server, hosting.applied(settings, record, rates), effects)
     tx.do("UPDATE servers SET hidden = ? WHERE id = ?", int(not settings.available), server)
@@ -198,7 +198,7 @@ def put(
 
 
 def set_job(tx: Tx, account: int, name: str, job: JsonObject | None) -> None:
-    """What a server does for its host while nobody rents it; None: nothing."""
+    """Set what a server runs for its host while nobody rents it; None: nothing."""
     row = _row(tx, account, name)
     if row is None:
         raise KeyError(f"this account has no server {name!r}")
@@ -215,7 +215,7 @@ def set_job(tx: Tx, account: int, name: str, job: JsonObject | None) -> None:
 
 
 def jobs(tx: Tx) -> list[tuple[int, JsonObject, bool]]:
-    """Every connected server that has a job, with the job and whether it is to run now."""
+    """Every connected server with a background job, the job, and whether it should run now."""
     rows = tx.all("SELECT * FROM hosted WHERE server IS NOT NULL ORDER BY position")
     found: list[tuple[int, JsonObject, bool]] = []
     for row in rows:
@@ -229,7 +229,7 @@ def jobs(tx: Tx) -> list[tuple[int, JsonObject, bool]]:
 def set_online(
     tx: Tx, server: int, *, online: bool, now_ms: int, terms: Terms, effects: Effects
 ) -> None:
-    """A host goes offline, or comes back; what runs there is billed only while it is online."""
+    """Take a host offline, or bring it back; its orders are billed only while it is online."""
     lifecycle.settle(tx, now_ms, terms, effects, server=server)
     row = tx.one("SELECT online, since_ms, record FROM servers WHERE id = ?", server)
     if row is None or bool(row["online"]) == online:
@@ -256,7 +256,7 @@ def fill(tx: Tx, records: Iterable[Mapping[str, object]]) -> None:
         return
     for position, record in enumerate(records):
         server, owner = record["id"], record.get("owner")
-        assert isinstance(server, int)  # noqa: S101 - inventory.py let nothing else in
+        assert isinstance(server, int)  # noqa: S101 - inventory.py has checked it
         tx.do(
             "INSERT INTO servers (id, position, owner, online, taken, record)"
             " VALUES (?, ?, ?, 1, ?, ?)",

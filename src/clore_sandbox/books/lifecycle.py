@@ -1,8 +1,8 @@
-"""The turns of orders in the store: billed, started, outbid, ended, in one transaction.
+"""Bills, starts, outbids and ends orders in the store, within the transaction it is given.
 
-Promises: an order goes only the ways of `rules.TRANSITIONS`. After `settle` and `reassign` the
-order that runs on a server is the one that auction.py names, and everything that was used has been
-paid. What follows outside of the store (rooms, the listing) is noted in `Effects`.
+Promises: an order changes its state only by `rules.TRANSITIONS`. After `settle` and `reassign` the
+order that runs on a server is the one that auction.py names, and all usage has been paid. `Effects`
+notes what must follow outside the store (rooms, the listing).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Delays:
-    """Market milliseconds from an order's start until it is seen, connected and booted."""
+    """Market milliseconds from an order's start until it is visible, connected and booted."""
 
     visible_ms: int
     connected_ms: int
@@ -48,7 +48,7 @@ class Delays:
 
 @dataclass(frozen=True)
 class Terms:
-    """What holds for the whole market."""
+    """Settings of the whole market."""
 
     delays: Delays
     rates: Rates
@@ -56,9 +56,10 @@ class Terms:
 
 @dataclass
 class Effects:
-    """What a transaction has changed: `boots` says of an order whether its room boots or ends.
+    """The changes that a transaction made, whose consequences outside the store follow it.
 
-    Of one that did both, the last counts. `hosts`: an account has a server more.
+    `boots` says whether an order's room boots or ends (the last counts). `servers` and `records`
+    are servers whose state or record changed. `hosts`: an account has a new server.
     """
 
     boots: dict[int, bool] = field(default_factory=dict[int, bool])
@@ -68,16 +69,15 @@ class Effects:
 
 
 DUE = "ended_ms IS NULL AND due_ms <= ? AND (server = ? OR account = ? OR host = ?)"
-"""Of the open orders, those that are due (time), on a server, and of an account as renter or host.
-"""
+"""Condition for open orders that are due, on a server or of an account as renter or host."""
 
 
 def _due(tx: Tx, now_ms: int, what: str, account: int | None, server: int | None) -> list[Row]:
-    """What is due of the open orders that this account and this server have to do with."""
+    """The open orders that are due, of this account and this server."""
     if account is None and server is None:
         sql = f"SELECT {what} FROM orders WHERE ended_ms IS NULL AND due_ms <= ?"  # noqa: S608 - see callers
         return tx.all(sql, now_ms)
-    # Nothing equals NULL: of the two that is not given, nothing is due.
+    # No row equals NULL, so the one that is None matches nothing.
     sql = f"SELECT {what} FROM orders WHERE {DUE}"  # noqa: S608 - see callers
     return tx.all(sql, now_ms, server, account, account)
 
@@ -91,11 +91,11 @@ def settle(
     account: int | None = None,
     server: int | None = None,
 ) -> None:
-    """Bill what is due up to now, end what ends over it, and start what takes its place.
+    """Bill orders up to now, end those that cannot pay or expire, and start their successors.
 
-    With an account, what it pays and what it earns; with a server, what happens on it; with
-    neither, everything. What takes an ended order's place does so at the time it ended, however
-    late anybody looks; so what waits expires last of all.
+    With an account: the orders it pays for or earns from; with a server: the orders on it; with
+    neither: all. A successor starts at the time when the order before it ended, however late this
+    runs; so waiting orders expire last.
     """
     due = _due(tx, now_ms, "DISTINCT account, coin, running", account, server)
     if not due:
@@ -112,19 +112,18 @@ def settle(
                 purses |= reassign(tx, row["server"], bill.ended_ms, terms, effects)
     for row in [row for row in _due(tx, now_ms, "*", account, server) if not row["running"]]:
         if server is None and account is not None:
-            # It may have had its turn before it expired: that is for its server to tell.
+            # It may have run before it expired: settling its server finds out.
             settle(tx, now_ms, terms, effects, server=row["server"])
         else:
             end(tx, row, event="max_rental", now_ms=row["last_ms"], effects=effects)
 
 
-def _turn(row: Row, event: rules.Event, effects: Effects) -> rules.Turn:
-    """Look up what the event makes of the order, and note what becomes of its room."""
-    turn = rules.TRANSITIONS["running" if row["running"] else "waiting", event]
-    if turn.room != "stays":
-        effects.boots[row["id"]] = turn.room == "boots"
+def _note_transition(row: Row, event: rules.Event, effects: Effects) -> None:
+    """Look up the transition, and note what happens to the order's room."""
+    transition = rules.TRANSITIONS["running" if row["running"] else "waiting", event]
+    if transition.room != "stays":
+        effects.boots[row["id"]] = transition.room == "boots"
     effects.servers.add(row["server"])
-    return turn
 
 
 def end(
@@ -136,8 +135,8 @@ def end(
     effects: Effects,
     issue: str | None = None,
 ) -> None:
-    """End an open order; whatever was due has been paid. Its host's rating follows."""
-    _turn(row, event, effects)
+    """End an open order, whose bill has been settled; its host is rated."""
+    _note_transition(row, event, effects)
     tx.do(
         "UPDATE orders SET running = 0, billed = 0, ended_ms = ?, reason = ?, issue = ?"
         " WHERE id = ?",
@@ -159,22 +158,22 @@ def _rate(tx: Tx, server: int, effects: Effects, *, complaint: bool) -> None:
 
 
 def write_record(tx: Tx, server: int, record: JsonObject, effects: Effects) -> None:
-    """Put a server's record in place of the one there was."""
+    """Replace a server's record."""
     tx.do("UPDATE servers SET record = ? WHERE id = ?", json.dumps(record), server)
     effects.records.add(server)
 
 
 def least_bids(record: JsonObject) -> dict[str, int]:
-    """`min_pricing` of the coins that are taken, in units per day."""
+    """`min_pricing` in the allowed coins, in units per day."""
     return rules.allowed_prices(spot_prices(record), record)
 
 
 def reassign(
     tx: Tx, server: int, at_ms: int, terms: Terms, effects: Effects
 ) -> set[tuple[int, str]]:
-    """Give the server to the order that the rules name; the wallets that pay for it from then on.
+    """Give the server to the order that wins it; returns the wallet that pays for a new one.
 
-    An order that cannot pay its first minute ends, and the next one is named.
+    An order that cannot pay its first minute ends, and the next one gets its chance.
     """
     rows = _open_orders(tx, server)
     for number, row in list(rows.items()):
@@ -182,12 +181,12 @@ def reassign(
             end(tx, row, event="max_rental", now_ms=row["last_ms"], effects=effects)
             del rows[number]
     while True:
-        chosen = _named(tx, server, list(rows.values()), terms)
+        chosen = _winner(tx, server, list(rows.values()), terms)
         running = next((row for row in rows.values() if row["running"]), None)
         if running is not None and running["id"] == chosen:
             return set()
         if running is not None:
-            _turn(running, "loses", effects)
+            _note_transition(running, "loses", effects)
             books.write_bill(tx, books.bill_of(running).paused(), running=0)
         if chosen is None:
             return set()
@@ -197,7 +196,7 @@ def reassign(
 
 
 def _open_orders(tx: Tx, server: int) -> dict[int, Row]:
-    """By their numbers; with whether the host is online and what is in the renter's wallet."""
+    """The open orders by number, with the host's state and the renter's balance."""
     return {row["id"]: row for row in tx.all(_OPEN, server)}
 
 
@@ -209,8 +208,8 @@ _OPEN = (
 )
 
 
-def _named(tx: Tx, server: int, rows: list[Row], terms: Terms) -> int | None:
-    """The order that is to run on the server."""
+def _winner(tx: Tx, server: int, rows: list[Row], terms: Terms) -> int | None:
+    """The order that has the server by the rules of the auction."""
     if not rows:
         return None
     minimum: dict[str, int] = {}
@@ -226,18 +225,18 @@ def _named(tx: Tx, server: int, rows: list[Row], terms: Terms) -> int | None:
 
 
 def _start(tx: Tx, row: Row, at_ms: int, terms: Terms, effects: Effects) -> bool:
-    """Have an open order run from now on; False where it ended, as its wallet is empty."""
+    """Let an open order run from now on; False if it ended instead, since it cannot pay."""
     online = row["host_online"]
     bill = books.bill_of(row)
     resumed = bill.resumed(at_ms)
-    # Its next minute may be paid already, where it was outbid for seconds.
+    # Its next minute may be paid already, if it was outbid for seconds only.
     paid = resumed.paid(min(1, resumed.ticks_due(at_ms)))
     shares = {row["host"]: paid.spend - bill.spend}
     shares[MARKETPLACE] = shares.get(MARKETPLACE, 0) + paid.charges - bill.charges
     if online is None or (row["balance"] or 0) < sum(shares.values()):
         end(tx, row, event="no_balance", now_ms=at_ms, effects=effects)
         return False
-    _turn(row, "wins", effects)
+    _note_transition(row, "wins", effects)
     books.write_bill(
         tx,
         paid if online else bill,
@@ -252,7 +251,7 @@ def _start(tx: Tx, row: Row, at_ms: int, terms: Terms, effects: Effects) -> bool
 
 
 def pause(tx: Tx, server: int, *, online: bool, now_ms: int) -> list[int]:
-    """Stop or go on billing what runs on a server whose host left or is back; those orders."""
+    """Stop or resume billing the running order of a server that went offline or came back."""
     rows = [row for row in _open_orders(tx, server).values() if row["running"]]
     for row in rows:
         bill = books.bill_of(row)
@@ -262,13 +261,13 @@ def pause(tx: Tx, server: int, *, online: bool, now_ms: int) -> list[int]:
 
 
 def reprice(tx: Tx, row: Row, price: int, *, now_ms: int) -> None:
-    """Change an offer's bid; the minute that is paid stays at the old one."""
+    """Change a bid; the paid minute keeps the old price."""
     lowered_ms = now_ms if price < row["price"] else row["lowered_ms"]
     books.write_bill(tx, books.bill_of(row).repriced(price), lowered_ms=lowered_ms)
 
 
 def take(tx: Tx, server: int, *, taken: bool, now_ms: int, terms: Terms, effects: Effects) -> None:
-    """Somebody outside rents a server, or gives it back; spot orders wait meanwhile."""
+    """A renter outside the marketplace takes a server, or gives it back; spot orders wait."""
     settle(tx, now_ms, terms, effects, server=server)
     tx.do("UPDATE servers SET taken = ? WHERE id = ?", int(taken), server)
     effects.servers.add(server)

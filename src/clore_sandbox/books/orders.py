@@ -1,7 +1,7 @@
-"""Orders in the store: made, bid for, listed, cancelled. Rules decide; lifecycle.py carries out.
+"""Orders in the store: create, bid, list, cancel. Rules decide; lifecycle.py carries out.
 
-Every function works inside one transaction and first bills what has fallen due for those it is
-about, so that it sees the market of this moment.
+Every function works within one transaction, and first settles the accounts and servers concerned,
+so that it sees the current market.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from clore_sandbox.books import lifecycle
 from clore_sandbox.books.lifecycle import Delays
 from clore_sandbox.fleet.inventory import max_rental_ms, on_demand_prices
 from clore_sandbox.rules import auction, billing
-from clore_sandbox.rules.order_request import OrderAsk
+from clore_sandbox.rules.order_request import OrderRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is to go wrong with an order, on request (see faults.py)."""
+    """The fault that an order will have (see faults.py)."""
 
     kind: str
     delay_s: float
@@ -49,7 +49,7 @@ class Trouble:
 
 @dataclass(frozen=True)
 class Connection:
-    """Public ports on the marketplace's host, by inner port."""
+    """The public ports of an order, by inner port; `http` is (inner, public)."""
 
     host: str
     tcp: dict[int, int]
@@ -83,7 +83,7 @@ class Order:
     creation_fee: int
     spend: int
     fee: int
-    ask: OrderAsk
+    ask: OrderRequest
     created_ms: int
     visible_ms: int
     connected_ms: int
@@ -97,7 +97,7 @@ class Order:
 
     @property
     def outbid(self) -> bool:
-        """It waits for its server."""
+        """Whether it waits for its server."""
         return not self.running and self.ended_ms is None
 
     @classmethod
@@ -112,7 +112,7 @@ class Order:
         connection = row["connection"]
         return cls(
             **{name: row[name] for name in names},
-            ask=OrderAsk.from_json(row["ask"]),
+            ask=OrderRequest.from_json(row["ask"]),
             trouble=Trouble(*json.loads(trouble)) if trouble else None,
             connection=Connection.from_json(connection) if connection else None,
             running=bool(row["running"]),
@@ -121,7 +121,7 @@ class Order:
 
 @dataclass(frozen=True)
 class _Offered:
-    """What a record says that counts for a rental; see `rules.ServerState`."""
+    """The fields of a record that matter for a rental; see `rules.ServerState`."""
 
     gigaspot: bool
     prices: Mapping[str, int]
@@ -130,7 +130,7 @@ class _Offered:
 
 @functools.lru_cache(maxsize=1_000)
 def _offered(record: str, kind: str) -> _Offered:
-    """Read from a record as the store has it; the same few are asked about again and again."""
+    """Read them from a stored record; cached, since few records are requested often."""
     fields = json.loads(record)
     return _Offered(
         rules.is_on_gigaspot(fields),
@@ -142,9 +142,9 @@ def _offered(record: str, kind: str) -> _Offered:
 
 
 def _server_state(
-    tx: Tx, ask: OrderAsk, *, account: int, now_ms: int, terms: Terms, effects: Effects
+    tx: Tx, ask: OrderRequest, *, account: int, now_ms: int, terms: Terms, effects: Effects
 ) -> tuple[rules.ServerState | None, int]:
-    """The server that is asked for and what is in the wallet, once both are billed."""
+    """The requested server and the renter's balance, after both are settled."""
     asked = (account, ask.coin, now_ms, ask.server, account, account, ask.server)
     row = tx.one(_STATE, *asked)
     if row is not None and row["due"]:
@@ -181,7 +181,7 @@ _OWN_OFFERS = (
 
 def create(
     tx: Tx,
-    ask: OrderAsk,
+    ask: OrderRequest,
     *,
     account: int,
     now_ms: int,
@@ -189,21 +189,21 @@ def create(
     effects: Effects,
     draw_trouble: Callable[[], Trouble | None] = lambda: None,
 ) -> Order | rules.Refusal:
-    """Rent a server or bid for it, or say why not.
+    """Rent a server or bid for it, or refuse.
 
-    `draw_trouble` is asked once there will be an order, so that none is used up by a refusal.
+    `draw_trouble` is called only if there will be an order, so that a refusal uses up no fault.
 
-    The unique row of a running order is the claim: `AlreadyThere` is raised, and so everything
-    rolled back, where somebody else got in between.
+    Raises:
+        AlreadyThere: Another order took the server in between; the transaction rolls back.
     """
-    # A number that the database cannot hold is no server's either.
+    # No server has a number that the database cannot store.
     if abs(ask.server) >= 2**63:
         return rules.Refusal("server-dont-exist")
     server, balance = _server_state(
         tx, ask, account=account, now_ms=now_ms, terms=terms, effects=effects
     )
     refusal = rules.may_have(account, server)
-    # Before anything else is looked up: in a race it is what most are told.
+    # Before other look-ups: in a race, most requests are refused here.
     if refusal is not None or server is None:
         return refusal or rules.Refusal("server-dont-exist")
     listed = server.prices.get(ask.coin, 0)
@@ -213,7 +213,7 @@ def create(
         price=price,
         fee_ppm=billing.FEE_PPM[ask.type],
         start_ms=now_ms,
-        # From its creation, also for a bid that waits: an offer does not stand for ever.
+        # From its creation, also for a bid that waits: offers expire too.
         last_ms=now_ms + server.max_rental_ms,
     )
     refusal = rules.may_rent(
@@ -253,7 +253,7 @@ def create(
         "trouble": json.dumps([trouble.kind, trouble.delay_s]) if trouble else None,
     }
     names, marks = ", ".join(values), ", ".join("?" * len(values))
-    # The names are the ones above, not a client's.
+    # The names are those above, not a client's.
     tx.do(f"INSERT INTO orders ({names}) VALUES ({marks})", *values.values())  # noqa: S608
     lifecycle.reassign(tx, ask.server, now_ms, terms, effects)
     return Order.from_row(_row(tx, number))
@@ -270,7 +270,7 @@ def _row(tx: Tx, order: int) -> Row:
 
 
 def _open_row(tx: Tx, order: int, now_ms: int, terms: Terms, effects: Effects) -> Row | None:
-    """The order's row once its server and its renter are billed."""
+    """The order's row, after its server and its renter are settled."""
     row = tx.one(_ORDER_AND_DUE, now_ms, order)
     if row is None or not row["due"]:
         return row
@@ -295,7 +295,7 @@ def cancel(
     terms: Terms,
     effects: Effects,
 ) -> rules.Refusal | None:
-    """End an order now, or say why not; its last tick has been paid when it began."""
+    """End an order now, or refuse; its last tick was paid when it began."""
     row = _open_row(tx, order, now_ms, terms, effects)
     refusal = rules.may_cancel(
         account=account,
@@ -320,7 +320,7 @@ def set_price(
     terms: Terms,
     effects: Effects,
 ) -> rules.Refusal | None:
-    """Change a bid, or say why not; the server goes to whoever is the highest then."""
+    """Change a bid, or refuse; the server goes to the highest bid."""
     row = _open_row(tx, order, now_ms, terms, effects)
     offer: auction.Offer | None = None
     if row is not None and row["type"] == "spot" and row["ended_ms"] is None:
@@ -350,7 +350,7 @@ def offers(tx: Tx, server: int) -> list[Order]:
 
 
 def of_account(tx: Tx, account: int, *, now_ms: int, completed: bool) -> list[Order]:
-    """The account's orders that are visible by now, oldest first; ended ones if asked for."""
+    """The account's visible orders, oldest first; with `completed`, ended ones too."""
     rows = tx.all(
         "SELECT * FROM orders WHERE account = ? AND visible_ms <= ?"
         " AND (ended_ms IS NULL OR ? = 1) ORDER BY id",
@@ -362,11 +362,11 @@ def of_account(tx: Tx, account: int, *, now_ms: int, completed: bool) -> list[Or
 
 
 def running(tx: Tx) -> list[Order]:
-    """Every order that runs."""
+    """Every running order."""
     rows = tx.all("SELECT * FROM orders WHERE running = 1 ORDER BY id")
     return [Order.from_row(row) for row in rows]
 
 
 def connect(tx: Tx, order: int, connection: Connection) -> None:
-    """Note where an order can be reached."""
+    """Store an order's connection."""
     tx.do("UPDATE orders SET connection = ? WHERE id = ?", connection.to_json(), order)

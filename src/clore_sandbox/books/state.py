@@ -1,8 +1,8 @@
-"""A marketplace's whole state as one JSON object, and back; inside the transaction it is given.
+"""Snapshots: the whole state as one JSON object, written and restored within a transaction.
 
-A snapshot holds accounts with their keys, wallets, servers and orders with their passwords: what a
-test starts from again, not what one publishes. What names a running marketplace (its host key, its
-mark on processes) stays its own, and so does the first account's key: clients that have it go on.
+A snapshot holds accounts with their keys, wallets, servers, and orders with their passwords: it is
+for tests, not for publication. The identity of the running marketplace (its host key, its mark on
+processes) is not part of it. The first account keeps its key, so that clients can continue.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ TABLES = tuple(
     for name in re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)", statement)
     if name != "meta"
 )
-"""Read off the statements that make them, so that a table that is added later is in it."""
+"""Taken from the statements that create them, so that later tables are included."""
 _STEPS = [name for name, _ in STEPS]
 _COLUMN = re.compile(r"[a-z_]+")
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot that has been looked through. `first` is the key that its first account had."""
+    """A checked snapshot. `first` is the key that its first account had."""
 
     now_ms: int
     first: str
@@ -46,7 +46,7 @@ class Snapshot:
 
 
 def dump(tx: Tx, *, now_ms: int, first: str) -> JsonObject:
-    """All there is at this moment."""
+    """The current state."""
     tables: JsonObject = {}
     for table in TABLES:
         rows = tx.all(f"SELECT * FROM {table}")  # noqa: S608 - the names above
@@ -65,14 +65,14 @@ def dump(tx: Tx, *, now_ms: int, first: str) -> JsonObject:
 
 
 def read(value: object) -> Snapshot:
-    """The snapshot a JSON value is; ValueError where it is none, or of another version."""
+    """Check a JSON value; ValueError if it is no snapshot, or of another version."""
     body = as_object(value) or {}
     now_ms, first = as_int(body.get("now_ms")), as_text(body.get("first"))
     tables = as_object(body.get("tables"))
     if body.get("format") != _FORMAT or now_ms is None or first is None or tables is None:
         raise ValueError("not a snapshot of a marketplace")
     if body.get("steps") != _STEPS or set(tables) != set(TABLES):
-        raise ValueError("a snapshot of another version, whose tables are not the same")
+        raise ValueError("a snapshot of another version, with other tables")
     return Snapshot(now_ms, first, {name: _table(name, tables[name]) for name in TABLES})
 
 
@@ -81,16 +81,16 @@ def _table(name: str, value: object) -> tuple[list[str], list[list[Value]]]:
     columns, rows = as_list(fields.get("columns")), as_list(fields.get("rows"))
     if columns is None or rows is None:
         raise ValueError(f"the snapshot's {name} have no columns or rows")
-    # They become part of a statement.
+    # Their names become part of a statement.
     if not all(isinstance(column, str) and _COLUMN.fullmatch(column) for column in columns):
-        raise ValueError(f"the snapshot's {name} have columns that are none")
+        raise ValueError(f"the snapshot's {name} have an invalid column")
     return cast("list[str]", columns), [_row(name, row, len(columns)) for row in rows]
 
 
 def _row(name: str, value: object, length: int) -> list[Value]:
     row = as_list(value)
     if row is None or len(row) != length or not all(_fits(cell) for cell in row):
-        raise ValueError(f"the snapshot's {name} have a row that is none")
+        raise ValueError(f"the snapshot's {name} have an invalid row")
     return cast("list[int | float | str | None]", row)
 
 
@@ -101,7 +101,7 @@ def _fits(cell: object) -> bool:
 
 
 def empty(tx: Tx) -> list[int]:
-    """Remove all there is; the orders that there were."""
+    """Remove everything; returns the orders that existed."""
     gone = [row["id"] for row in tx.all("SELECT id FROM orders")]
     for table in TABLES:
         tx.do(f"DELETE FROM {table}")  # noqa: S608 - the names above
@@ -109,7 +109,7 @@ def empty(tx: Tx) -> list[int]:
 
 
 def restore(tx: Tx, snapshot: Snapshot, *, first: str | None) -> None:
-    """Write what `dump` read into empty tables; its first account now has the key `first`."""
+    """Fill the empty tables from a snapshot; its first account gets the key `first`."""
     for table, (columns, rows) in snapshot.tables.items():
         if not rows:
             continue
@@ -118,6 +118,6 @@ def restore(tx: Tx, snapshot: Snapshot, *, first: str | None) -> None:
         for row in rows:
             tx.do(statement, *row)
     tx.do("UPDATE accounts SET api_key = ? WHERE api_key = ?", first, snapshot.first)
-    # What could not be read later is found out now, while it can still be undone.
+    # An unreadable order must fail now, while the transaction can roll back.
     for written in tx.all("SELECT * FROM orders"):
         orders.Order.from_row(written)

@@ -1,11 +1,11 @@
-"""Who may use `/control`: under which name, from which page, and how fast a key may be guessed.
+"""Protects `/control`: checks `Host` and `Origin`, and slows down guesses of the key.
 
-A page in a browser can point a name of its own at this machine (DNS rebinding) and is then of the
-same origin as the marketplace: its requests carry that name as `Host`. So only names by which the
-marketplace is known are answered to, and no request that a page of another origin made.
+A web page can point its own name at this machine (DNS rebinding), and then has the same origin as
+the marketplace: its requests carry that name as `Host`. So only requests with a known `Host` are
+answered, and none from a page of another origin.
 
-The right key is answered at all times. A wrong one is, after a few, answered ever later; beside
-that, all of one address then take turns, so that many connections guess no faster than a few.
+The right key is always answered at once. After a few wrong keys from an address, each further one
+is answered later, and they take turns, so that many connections guess no faster than a few.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["Guesses", "Names"]
 
 _MISTAKES = 5
-"""So many wrong keys of an address are mistakes; each one after them is answered later."""
+"""So many wrong keys from an address are answered at once; each further one later."""
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 1.0
 _TURN_S = 0.02
-"""How long a wrong key keeps the others of its address waiting."""
+"""How long a wrong key blocks others from its address."""
 _FORGET_S = 60.0
 _MOST_PEERS = 1_000
 
@@ -36,22 +36,23 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECAS
 _STRANGE_NAME = Answer(
     403,
     {
-        "error": "the controls don't answer to this Host; use the address that the marketplace "
-        "listens on, or give it the name with --public-host",
+        "error": "the controls don't accept this Host; use the address that the marketplace "
+        "listens on, or add the name with --public-host",
         "code": SEE_ERROR,
     },
 )
 _STRANGE_PAGE = Answer(
-    403, {"error": "the controls don't answer to pages of another origin", "code": SEE_ERROR}
+    403,
+    {"error": "the controls don't accept requests from pages of another origin", "code": SEE_ERROR},
 )
 
 
 class Names:
-    """The names and addresses by which the controls are asked.
+    """The names and addresses that a request to the controls may use.
 
     Args:
-        given: where the marketplace listens, and what its orders show.
-        everywhere: it listens on all addresses: any of them will do, as none can be rebound.
+        given: The address it listens on, and the name that its orders show.
+        everywhere: It listens on all addresses; any address is accepted, since none can be rebound.
     """
 
     def __init__(self, given: Collection[str], *, everywhere: bool) -> None:
@@ -60,7 +61,7 @@ class Names:
         self._everywhere = everywhere
 
     def refusal(self, headers: Mapping[str, str]) -> Answer | None:
-        """What a request with these headers is answered with; None where nothing is wrong."""
+        """The answer that refuses a request with these headers; None if it is accepted."""
         host = headers.get("host", "")
         found = _HOST.fullmatch(host)
         if found is None or not self._known(found[1].lower()):
@@ -82,7 +83,7 @@ class Names:
 
 @dataclass
 class _Peer:
-    """An address from which wrong keys came."""
+    """An address that has sent wrong keys."""
 
     wrong: int = 0
     until_s: float = 0.0
@@ -90,14 +91,14 @@ class _Peer:
 
 
 class Guesses:
-    """The key, and who has guessed it wrong."""
+    """The key, and the addresses that have sent wrong ones."""
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
         self._peers: dict[str, _Peer] = {}
 
     async def right(self, key: str, address: str) -> bool:
-        """Is it the key? Of one that is not, this is said ever later."""
+        """Whether this is the key; the answer to a wrong one is delayed."""
         now_s = asyncio.get_running_loop().time()
         peer = self._peers.get(address)
         if peer is not None and peer.until_s < now_s:

@@ -1,10 +1,10 @@
-"""`/control/NAME` over HTTP: the controls' own key, JSON both ways, and the envelope.
+"""`/control/NAME`: the controls over HTTP, with their own key, as JSON in the API's envelope.
 
     curl -H "auth: $CLORE_CONTROL_KEY" -d '{"seconds": 86400}' $CLORE_CONTROL_URL/jump
 
-The key is not an account's: a client under test must not be able to reach the controls by accident.
-Errors say why (`error`), unlike the service's. `health` and `openapi.json` need no key. What a page
-in a browser could do, and how fast keys may be guessed, is guard.py's.
+The key is not an account's, so that a client under test cannot reach the controls by accident.
+Errors give their reason in `error`, unlike the service's. `health` and `openapi.json` need no key.
+guard.py protects against web pages and guesses of the key.
 """
 
 from __future__ import annotations
@@ -109,20 +109,20 @@ class ControlApi:
             return _refused(404, SEE_ERROR, exc)
 
     def health(self) -> Answer:
-        """Says which marketplace this is, so that a process id in a file can be trusted."""
+        """The id of this marketplace, by which daemon.py knows it again."""
         return answer_with(instance=self.instance)
 
     def describe(self) -> Answer:
-        """The OpenAPI document; made when it is asked for, as few ask and all start."""
+        """The OpenAPI document, made on the first request: few clients need it."""
         return Answer(200, self.document())
 
 
 _OPEN = {"health": ControlApi.health, "openapi.json": ControlApi.describe}
-"""What needs no key."""
+"""Operations that need no key."""
 
 
 def _other_method(name: str, method: str) -> Answer:
-    fields: JsonObject = {"error": f"{name} is a {method}", "code": 4}
+    fields: JsonObject = {"error": f"{name} needs the method {method}", "code": 4}
     return Answer(405, fields, headers={"allow": method})
 
 
@@ -131,7 +131,7 @@ def _refused(status: int, code: int, exc: Exception) -> Answer:
 
 
 async def _given(http: HttpRequest, operation: Operation) -> JsonObject:
-    """The parameters: of a GET in the query, of a POST in a JSON body."""
+    """The checked parameters: a GET has them in the query, a POST in a JSON body."""
     raw = await body.read(http.receive, operation.max_body)
     if operation.method == "GET":
         known = operation.params
@@ -146,6 +146,6 @@ async def _given(http: HttpRequest, operation: Operation) -> JsonObject:
 
 
 def _whole(value: object, schema: JsonObject) -> object:
-    """5.0 as 5 where a whole number is meant."""
+    """5.0 as 5 for a parameter that is a whole number."""
     whole = as_int(value) if "integer" in (as_list(schema["type"]) or [schema["type"]]) else None
     return value if whole is None else whole

@@ -1,8 +1,8 @@
-"""What really happened: every request, its answer, and whether it changed or read anything.
+"""The journal: every request, its answer, and whether it was carried out.
 
-Kept in memory, the newest `KEPT` of them. Passwords, keys and tokens are not written down. Answers
-are kept as they were sent, up to `LONGEST_ANSWER` bytes each and `ANSWERS_KEPT` bytes in all, so
-that a client that polls for a week does not fill the memory.
+The newest `KEPT` entries are kept in memory, without passwords, keys and tokens. Answers are kept
+as they were sent, up to `LONGEST_ANSWER` bytes each and `ANSWERS_KEPT` bytes in all, so that a
+client that polls for a week does not fill the memory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEPT = 100_000
 LONGEST_ANSWER = 64 * 1024
 ANSWERS_KEPT = 32 * 1024 * 1024
 _LONG_KEY = 12
-"""A key shorter than this would be given away by its end."""
+"""The end of a shorter key would reveal too much of it."""
 _SECRET = frozenset(
     {"ssh_password", "jupyter_token", "dockerhub_auth", "init_token", "auth", "api_key"}
 )
@@ -35,7 +35,7 @@ _HIDDEN = "…"
 
 @dataclass
 class Sent:
-    """The bytes of an answer; None where there was none, or they are no longer kept."""
+    """The bytes of an answer; None if there was none, or they are no longer kept."""
 
     body: bytes | None = None
 
@@ -45,10 +45,10 @@ class Entry:
     """One request.
 
     `number` counts from 1. `time` is unix seconds of market time, `key` the last characters of
-    the key. `acted` says that the call was carried out, whatever answer was then sent; for
-    `create_order`, `order` is the order that came of it. `status` None: the connection was cut
+    the key. `acted`: the call was carried out, whatever answer was then sent; for
+    `create_order`, `order` is the order that it created. `status` None: the connection was cut
     without an answer. `code` and `error` are those of the answer that was sent, `fault` is the
-    kind that befell it.
+    kind of the fault that changed it.
     """
 
     time: float
@@ -68,10 +68,10 @@ class Entry:
 
     @property
     def answer(self) -> JsonObject | str | None:
-        """The body that was sent, without secrets: JSON, or text where it was none.
+        """The body that was sent, without secrets: JSON, or text if it was not JSON.
 
-        None where the connection was cut, and where the body is not kept: `marketplace` answers
-        are longer than `LONGEST_ANSWER`.
+        None if the connection was cut, or the body is not kept: answers of `marketplace` are
+        longer than `LONGEST_ANSWER`.
         """
         if self.sent.body is None:
             return None
@@ -84,7 +84,7 @@ class Entry:
         return without_secrets(body)
 
     def to_json(self) -> JsonObject:
-        """All of it."""
+        """All fields."""
         names = ("number", "time", "method", "endpoint", "key", "query", "body", "status", "code")
         fields: JsonObject = {name: getattr(self, name) for name in names}
         fields |= {"error": self.error, "answer": self.answer, "acted": self.acted}
@@ -121,13 +121,13 @@ class Journal:
                 oldest.body = None
 
     def entries(self, endpoint: str | None = None, after: int = 0) -> list[Entry]:
-        """A copy; of one endpoint alone, or what came after an entry's number, if asked for."""
+        """A copy; only of one endpoint, or after the entry with this number, if given."""
         with self._lock:
             entries = list(self._entries)
         return [e for e in entries if e.number > after and endpoint in (None, e.endpoint)]
 
     def clear(self) -> None:
-        """Forget all; numbers go on."""
+        """Delete all entries; the numbers continue."""
         with self._lock:
             self._entries.clear()
             self._bodies.clear()
@@ -135,14 +135,14 @@ class Journal:
 
 
 def shown_key(key: str | None) -> str | None:
-    """What is written down of a key."""
+    """The part of a key that may be shown."""
     if not key:
         return None
     return f"{_HIDDEN}{key[-4:]}" if len(key) >= _LONG_KEY else _HIDDEN
 
 
 def without_secrets(body: JsonObject) -> JsonObject:
-    """The body as the journal keeps it; environment values may be secrets, their names are not."""
+    """The body as the journal keeps it: without secrets, and without environment values."""
     kept: JsonObject = {}
     for name, value in body.items():
         env = as_object(value) if name == "env" else None

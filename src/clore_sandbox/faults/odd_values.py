@@ -1,8 +1,8 @@
-"""Answers made worse: fields or records that are missing, fields that are odd; pure.
+"""Removes fields or records from an answer, or gives fields odd values; pure.
 
-The odd values are of the kinds that service.md, 3 reports of the real service: numbers that are
-text or null, names behind a space, lists inside lists, null for an object. A record keeps its own
-number unless that is named: without it there is no record to be odd.
+The odd values are of the kinds that service.md, 3 reports of the real service: numbers as text or
+null, names behind a space, nested lists, null for an object. A record keeps its number unless it is
+named in `fields`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["odd", "without", "without_rows"]
 
 _KEPT = frozenset({"code", "error", "id", "si", "servers", "orders", "wallets", "market", "config"})
-"""Not touched unless named: the envelope, and what tells one record from another."""
+"""Not changed unless named: the envelope, and the numbers of records."""
 _ONE_IN = 4
-"""One field in so many is made odd where none is named."""
+"""One in so many fields gets an odd value if none is named."""
 
 
 def without(body: JsonObject, fields: Sequence[str]) -> JsonObject:
-    """The body without every field of these names, at any depth; of none given, only its code."""
+    """The body without the fields of these names, at any depth; by default only its code."""
     if not fields:
         return {"code": body.get("code")}
     return {
@@ -37,7 +37,7 @@ def without(body: JsonObject, fields: Sequence[str]) -> JsonObject:
 
 
 def without_rows(body: JsonObject, ids: Sequence[str]) -> JsonObject:
-    """The body, its lists without the records that have these ids; of none given, empty."""
+    """The body without the records that have these ids; by default its lists are empty."""
 
     def stays(record: object) -> bool:
         return bool(ids) and str((as_object(record) or {}).get("id")) not in ids
@@ -49,7 +49,7 @@ def without_rows(body: JsonObject, ids: Sequence[str]) -> JsonObject:
 
 
 def odd(body: JsonObject, fields: Sequence[str], draw: random.Random) -> JsonObject:
-    """The body with the fields of these names odd, at any depth; of none given, one in four."""
+    """The body with odd values in these fields, at any depth; by default in one in four."""
 
     def make_odd(name: str, value: object) -> object:
         chosen = name in fields if fields else name not in _KEPT and not draw.randrange(_ONE_IN)

@@ -1,9 +1,9 @@
-"""The sample fleet gets the habits of the captured body of 2024 (3,500 servers); pure.
+"""Gives the sample fleet the correlations of the captured body of 2024 (3,500 servers); pure.
 
-What goes together there goes together here: each server has a price in bitcoin, and both kinds of
-price name the same coins; a coin that is allowed has a price, the other way round not always;
-a server that takes bitcoin alone mostly has no other price; whole numbers are written as such; who
-is unrated has 0 of 0; a network that was not measured is 0 in both directions.
+There each server has a price in bitcoin, and both kinds of price name the same coins. An allowed
+coin has a price, but not every coin with a price is allowed. A server that accepts bitcoin alone
+mostly has no other price. Whole numbers are written as integers. An unrated server has rating 0
+with 0 votes. A network that was not measured is 0 in both directions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox.values.json_types import JsonObject
 
-__all__ = ["settle", "tidy"]
+__all__ = ["tidy", "vary"]
 
 _DISKS = (
     "SPCCx20Solidx20Statex 96.8613GB",
@@ -32,15 +32,15 @@ _DISKS = (
     " 101.275390625GB",
     " 1709.1719GB",
 )
-"""As the body has them: spaces as `x20`, names cut at a length, many with no name at all."""
+"""As in the captured body: spaces as `x20`, truncated names, many without a name."""
 _BITCOIN_ALONE, _BITCOIN_ONLY, _CLORE_ONLY = 0.08, 0.02, 0.08
-"""Shares of 3,500: bitcoin alone, with and without a price in CLORE; CLORE alone."""
+"""Shares of 3,500: bitcoin alone without and with a price in CLORE; CLORE alone."""
 _USD_NOT_ALLOWED = 0.07
-"""81 of the 1,156 prices in USD stand beside an `allowed_coins` without it."""
+"""81 of the 1,156 servers with a price in USD do not allow it."""
 
 
 def tidy(record: JsonObject) -> None:
-    """Give an invented record what holds of every server's numbers."""
+    """Apply to an invented record what holds for every server."""
     price, rating = _part(record, "price"), _part(record, "rating")
     if record.get("autoprice"):
         _follow_usd(price)
@@ -51,8 +51,8 @@ def tidy(record: JsonObject) -> None:
     _value(price)
 
 
-def settle(record: JsonObject, draw: random.Random) -> None:
-    """Give it what holds of some of them."""
+def vary(record: JsonObject, draw: random.Random) -> None:
+    """Apply what holds for some servers, at random."""
     specs = _part(record, "specs")
     _choose_coins(_part(record, "price"), cast("list[str]", record["allowed_coins"]), draw)
     specs["disk"] = draw.choice(_DISKS)
@@ -71,8 +71,8 @@ def _part(record: JsonObject, name: str) -> JsonObject:
 
 
 def _whole(amount: float, *, is_clore: bool = False) -> float:
-    """The number as JSON has it; six in seven prices in CLORE are whole."""
-    if is_clore and amount > 10 and round(amount * 100) % 7:  # noqa: PLR2004 - where it is a trifle
+    """The number as the service writes it; six in seven prices in CLORE are whole."""
+    if is_clore and amount > 10 and round(amount * 100) % 7:  # noqa: PLR2004 - where rounding changes little
         amount = round(amount)
     return int(amount) if float(amount).is_integer() else amount
 
@@ -91,7 +91,7 @@ def _choose_coins(price: JsonObject, allowed: list[str], draw: random.Random) ->
 
 
 def _follow_usd(price: JsonObject) -> None:
-    """An auto-priced server: its coins' prices are one price in USD, which is told too."""
+    """Derive an auto-priced server's prices from one price in USD, which it also shows."""
     tiers = _part(price, "on_demand"), _part(price, "spot")
     usd = cast("float", _part(price, "usd")["on_demand_usd"])
     coins = [coin for coin in tiers[0] if coin != "USD-Blockchain"]
@@ -104,7 +104,7 @@ def _follow_usd(price: JsonObject) -> None:
 
 
 def _value(price: JsonObject) -> None:
-    """The service's own conversions of what is priced; without a price in USD, the cheapest."""
+    """Add the service's conversions to USD; without a price in USD, the cheapest coin's."""
     on_demand = _part(price, "on_demand")
     usd: JsonObject = {
         USD_FIELD[coin]: round(cast("float", on_demand[coin]) * rate, 8)

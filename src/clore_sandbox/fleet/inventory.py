@@ -1,9 +1,9 @@
-"""The servers on offer: a captured `marketplace` body in today's shape, or a sample fleet.
+"""`Inventory`: the servers on offer, from a captured `marketplace` body or the sample fleet.
 
-Fields that are there are kept as they are, odd ones included. Added to an older body (unless
-`as_is`): `price.usd`, `gpu_array`, and for about half of the hosts a price in USD-Blockchain,
-which is what the live service had in 2026 (1,156 of about 2,100). What is added depends on the
-server's id alone, so it is the same in every run.
+Existing fields are kept as they are, odd ones included. An older body gets (unless `as_is`)
+`price.usd`, `gpu_array`, and for about half of the hosts a price in USD-Blockchain, as on the live
+service in 2026 (1,156 of about 2,100). The additions depend only on the server's id, so they are
+the same in every run.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = ["BadInventory", "Inventory", "gpu_names", "load", "on_demand_prices",
 
 _COUNT = re.compile(r"(\d+)x ")
 _MOST_ID = 2**63
-"""Databases hold 64-bit integers."""
+"""Databases store 64-bit integers."""
 _MOST_HOURS = 87_600
-"""Ten years: what is longer is no rental, and its end no time that a calendar has."""
+"""Ten years; the end of a longer rental could be beyond the calendar."""
 
 
 class BadInventory(ValueError):  # noqa: N818 - read as a sentence where it is raised
@@ -47,8 +47,8 @@ class BadInventory(ValueError):  # noqa: N818 - read as a sentence where it is r
 class Inventory:
     """Server records in the body's order, and USD per coin.
 
-    The records are kept as JSON, which is a sixth of what they take as objects: they are wanted
-    when the marketplace starts and when it is reset.
+    The records are kept as JSON, which takes a sixth of the memory: they are needed only when the
+    marketplace starts and when it is reset.
     """
 
     packed: bytes
@@ -56,12 +56,12 @@ class Inventory:
 
     @classmethod
     def of(cls, records: list[JsonObject], rates: dict[str, float]) -> Inventory:
-        """Of these records."""
+        """An inventory of these records."""
         return cls(orjson.dumps(records), rates)
 
     @property
     def records(self) -> list[JsonObject]:
-        """Unpacked anew, the caller's own."""
+        """Parsed copies, which the caller may change."""
         return cast("list[JsonObject]", orjson.loads(self.packed))
 
 
@@ -80,14 +80,14 @@ def load(source: str | Path | Mapping[str, object] | None, *, as_is: bool, seed:
         except ValueError as exc:
             raise BadInventory(f"{name} is not JSON: {exc}") from exc
     else:
-        # The caller's mapping must not change under it.
+        # A copy: the caller may change the mapping later.
         body = orjson.loads(orjson.dumps(dict(source)))
     servers = as_list((as_object(body) or {}).get("servers"))
     if servers is None:
-        raise BadInventory(f"{name} is not a marketplace body: it has no list of servers")
+        raise BadInventory(f"{name} is not a marketplace body: it has no list `servers`")
     records = [_checked(record, name) for record in servers]
     if len({record["id"] for record in records}) != len(records):
-        raise BadInventory(f"{name} holds a server id twice")
+        raise BadInventory(f"{name} has two servers with the same id")
     rates = implied_rates(records)
     if not as_is:
         for record in records:
@@ -99,17 +99,17 @@ def _checked(value: object, name: str) -> JsonObject:
     record = as_object(value)
     number = as_int(record.get("id")) if record is not None else None
     if record is None or number is None:
-        raise BadInventory(f"{name}: a server is not an object with an id")
+        raise BadInventory(f"{name}: every server must be an object with an id")
     if abs(number) >= _MOST_ID:
-        raise BadInventory(f"{name}: no server has the id {number}")
+        raise BadInventory(f"{name}: the server id {number} is out of range")
     record["id"] = number
     return record
 
 
 def modernise(record: JsonObject, rates: Mapping[str, float]) -> None:
-    """Give a record what the service has added since it was captured."""
+    """Add the fields that the service has added since a record was captured."""
     if "gpu_array" not in record:
-        # Short names behind a space, as the live service has them (service.md section 3).
+        # Short names behind a space, as on the live service (service.md section 3).
         record["gpu_array"] = [_short_name(gpu) for gpu in gpu_names(record)]
     price = as_object(record.get("price"))
     if price is None or "usd" in price:
@@ -125,7 +125,7 @@ def modernise(record: JsonObject, rates: Mapping[str, float]) -> None:
         values = usd_values(on_demand, rates)
     usd: JsonObject = {USD_FIELD[coin]: round(value, 8) for coin, value in values.items()}
     if "on_demand_usd" not in usd and payable:
-        # 004 reads this field as the server's price; without one in USD, the cheapest coin's.
+        # 004 reads this field as the server's price; without a price in USD, the cheapest coin's.
         usd["on_demand_usd"] = round(min(payable), 8)
     # 0 in every sample of the live service.
     usd["spot"] = 0
@@ -144,13 +144,13 @@ def _price_in_usd(
     spot_values = [value for coin, value in usd_values(spot, rates).items() if coin in allowed]
     if spot_values:
         spot["USD-Blockchain"] = max(0.01, round(min(spot_values), 2))
-    # 81 of the 1,156 stood beside an allowed_coins without USD.
+    # 81 of the 1,156 did not allow USD.
     if draw >= 39:  # noqa: PLR2004 - 7 % of 550
         allowed.append("USD-Blockchain")
 
 
 def gpu_names(record: Mapping[str, object]) -> list[str]:
-    """The full name of each GPU: from `specs.gpu`'s `Nx ` prefix, or one if it has none."""
+    """The full name of each GPU: as many as the `Nx ` prefix of `specs.gpu`, or one without it."""
     text = (as_text((as_object(record.get("specs")) or {}).get("gpu")) or "").strip()
     if not text:
         return []
@@ -163,12 +163,12 @@ def _short_name(full: str) -> str:
 
 
 def on_demand_prices(record: Mapping[str, object]) -> dict[str, int]:
-    """Units per day by coin; a price that is no amount is none."""
+    """Units per day by coin; invalid prices are omitted."""
     return _prices(record, "on_demand")
 
 
 def spot_prices(record: Mapping[str, object]) -> dict[str, int]:
-    """Least bids in units per day by coin; a price that is no amount is none."""
+    """Least bids in units per day by coin; invalid prices are omitted."""
     return _prices(record, "spot")
 
 
@@ -186,6 +186,6 @@ def _prices(record: Mapping[str, object], kind: str) -> dict[str, int]:
 
 
 def max_rental_ms(record: Mapping[str, object]) -> int:
-    """`mrl` is hours here and the longest a rental may last (service.md section 2)."""
+    """The longest rental: `mrl`, which is in hours here (service.md section 2)."""
     hours: int | None = as_int(record.get("mrl"))
     return (min(hours, _MOST_HOURS) if hours is not None and hours > 0 else 1) * 3_600_000

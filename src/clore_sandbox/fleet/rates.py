@@ -1,7 +1,7 @@
-"""What a coin is worth here, and a day's price in USD; pure.
+"""Exchange rates, and prices in USD per day; pure.
 
-A captured body of 2026 carries USD prices, and its rates follow from them. One of 2024 has none: it
-gets rates at which its prices are those of its time (a 4090 about $6-10 a day).
+The rates of a captured body of 2026 follow from its USD prices. One of 2024 has none, and gets
+rates of its time (a 4090 costs about $6-10 a day).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ USD_FIELD = {
     "CLORE-Blockchain": "on_demand_clore",
     "USD-Blockchain": "on_demand_usd",
 }
-"""Where `price.usd` carries the value of each coin's on-demand price (service.md section 3)."""
+"""The field of `price.usd` with the value of each coin's on-demand price (service.md section 3)."""
 
 
 def implied_rates(records: Iterable[Mapping[str, object]]) -> dict[str, float]:
-    """USD per coin as the records imply it: `usd.on_demand_btc / on_demand.bitcoin`."""
+    """USD per coin implied by the records: `usd.on_demand_btc / on_demand.bitcoin`."""
     seen: dict[str, list[float]] = {coin: [] for coin in USD_FIELD}
     for record in records:
         price = as_object(record.get("price")) or {}
@@ -39,13 +39,13 @@ def implied_rates(records: Iterable[Mapping[str, object]]) -> dict[str, float]:
                 seen[coin].append(value / amount)
     rates = {coin: median(values) for coin, values in seen.items() if values}
     if "bitcoin" in rates:
-        # A body where no host takes CLORE or USD still needs a rate for a renter's wallet.
+        # Renters' wallets need a rate even for a coin that no host accepts.
         return {**RATES_2026, **rates, "USD-Blockchain": 1.0}
     return dict(RATES_2024)
 
 
 def usd_values(on_demand: Mapping[str, object], rates: Mapping[str, float]) -> dict[str, float]:
-    """USD per day of each coin's price that is a number."""
+    """USD per day for each coin whose price is a number."""
     values: dict[str, float] = {}
     for coin, rate in rates.items():
         price = as_number(on_demand.get(coin))

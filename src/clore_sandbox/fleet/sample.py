@@ -1,9 +1,9 @@
-"""The sample fleet: a few hundred invented servers, spread as service.md section 3 has the market.
+"""The sample fleet: a few hundred invented servers, distributed like the market in service.md, 3.
 
-Seeded: the same seed is the same fleet. Prices are those of 2026 (USD per day), and the oddities
-are in it on purpose, since a client must live with them: names behind a space, nested lists, a
-coin without a price, a price for a coin that is not allowed, mixed GPUs, spot above on-demand,
-joke prices. What goes together on the market goes together here: see habits.py.
+The same seed gives the same fleet. Prices are those of 2026 (USD per day). Oddities of the real
+market are included, since clients must handle them: names behind a space, nested lists, a coin
+without a price, a price for a coin that is not allowed, mixed GPUs, spot above on-demand, joke
+prices. Properties are correlated as on the market: see correlations.py.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _GPUS = (
     ("NVIDIA CMP 90HX", 10, 0.9, 2, 250),
     ("Tesla P40", 24, 1.4, 1, 250),
 )
-"""Name, VRAM in GB, USD per day for one, weight in the draw, power limit."""
+"""Name, VRAM in GB, USD per day for one, weight in the draw, power limit in W."""
 _COUNTS = (
     (1, 932),
     (2, 582),
@@ -66,9 +66,9 @@ _DISKS = (
 )
 _MRL = ((72, 50), (168, 20), (240, 12), (24, 10), (1440, 5), (6, 3))
 _PLAIN_4090S = 8
-"""So many of the first are one free 4090 with plain prices: the usual first rental finds one."""
+"""The first servers are single free 4090s with plain prices, so that a first rental finds one."""
 _ODD = 20
-"""Where the odd ones begin; each is odd in one way."""
+"""Number of the first odd server; each odd server has one oddity."""
 
 
 def sample_fleet(seed: int = 0, size: int = FLEET_SIZE) -> list[JsonObject]:
@@ -77,10 +77,10 @@ def sample_fleet(seed: int = 0, size: int = FLEET_SIZE) -> list[JsonObject]:
     fleet = [_server(draw, number) for number in range(size)]
     for record, oddity in zip(fleet[_ODD:], _ODDITIES):
         oddity(record)
-    # With draws of its own: whoever knows a server by its number finds much of it as it was.
-    own = random.Random(f"habits of {seed}")  # noqa: S311 - likewise
+    # With its own random numbers, so that servers keep most of their earlier properties.
+    own = random.Random(f"habits of {seed}")  # noqa: S311 - invented servers, not secrets
     for record in (*fleet[_PLAIN_4090S:_ODD], *fleet[_ODD + len(_ODDITIES) :]):
-        correlations.settle(record, own)
+        correlations.vary(record, own)
     for record in fleet:
         correlations.tidy(record)
     draw.shuffle(fleet)
@@ -88,7 +88,7 @@ def sample_fleet(seed: int = 0, size: int = FLEET_SIZE) -> list[JsonObject]:
 
 
 def sample_server(seed: int = 0) -> JsonObject:
-    """A free server with one 4090 and plain prices, for a host of one's own."""
+    """A free server with one 4090 and plain prices, for an account that hosts."""
     return _server(random.Random(seed), 0)  # noqa: S311 - an invented server, not a secret
 
 
@@ -182,7 +182,7 @@ def _nested_gpu_array(record: JsonObject) -> None:
 
 
 def _no_price_in_bitcoin(record: JsonObject) -> None:
-    # Since 2026 any coin may be missing; but every free 4090 has this one.
+    # Since 2026 any coin may be missing; but every free 4090 keeps its price in bitcoin.
     specs, gpus = _part(record, "specs"), cast("list[str]", record["gpu_array"])
     specs["gpu"] = cast("str", specs["gpu"]).replace("4090", "3090")
     record["gpu_array"] = [name.replace("4090", "3090") for name in gpus]

@@ -1,1 +1,1 @@
-"""The way of a request through the server: connection, body, gate, application."""
+"""HTTP: the server, its connections, request bodies, keys and rate limits, and the API's app."""

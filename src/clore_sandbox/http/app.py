@@ -1,9 +1,8 @@
-"""The API over HTTP: endpoint, key, pace, JSON, then the call; each step may answer in its stead.
+"""The API over HTTP: checks endpoint, key, rate limit and JSON, then calls the endpoint.
 
-Promises: whatever arrives, the answer is an envelope of JSON with a `code` (unless a fault was
-asked for); every request is in the journal. The order of the steps: an unknown endpoint is 404/4
-with or without a key, a bad key is 401/3 whatever the body, and only calls within the pace are
-read at all.
+Promises: every answer is a JSON envelope with a `code` (unless a fault changes it), and every
+request is in the journal. The order of the checks: an unknown endpoint is 404/4 with or without a
+key, an invalid key is 401/3 whatever the body, and a body is read only within the rate limits.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ log = logging.getLogger("clore_sandbox")
 
 MAX_BODY = 1_000_000
 _PUBLIC = "marketplace"
-"""Only this one may be called without a key (service.md section 1)."""
+"""The only endpoint that needs no key (service.md section 1)."""
 
 _CDN_403 = Answer(403, b"error code: 1010", "text/plain")
 _HTML_502 = Answer(
@@ -55,7 +54,7 @@ _INSTEAD = {
     "cdn_403": _CDN_403,
     "html_502": _HTML_502,
 }
-"""Faults that answer before anything is done."""
+"""Faults that answer instead of the endpoint; nothing is done."""
 
 
 def _instead(fault: Fault | None) -> Answer | None:
@@ -83,14 +82,14 @@ class Api:
         try:
             answer = await self._answer(call, fault)
         except ClientDisconnect:
-            answer = None  # before its request was whole: nothing was done
+            answer = None  # before its request was complete: nothing was done
         body = answer.to_bytes() if answer is not None else b""
-        # Before it is late: who has given up waiting may look at what has happened.
+        # Before the fault's delay, so that a client that gives up finds the entry.
         call.note(answer, body, fault)
         if answer is not None and fault is not None and fault.kind == "late":
             try:
                 await asyncio.sleep(fault.delay_s)
-            except asyncio.CancelledError:  # the marketplace stops: nobody is answered any more
+            except asyncio.CancelledError:  # the marketplace stops, and answers nobody any more
                 answer = None
         if answer is None:
             await cut(scope, receive)
@@ -98,7 +97,7 @@ class Api:
         await reply(send, answer, body)
 
     async def _answer(self, call: _Call, fault: Fault | None) -> Answer | None:
-        """The answer, as the fault leaves it; None: cut the connection."""
+        """The answer, changed by the fault; None: cut the connection."""
         kind = fault.kind if fault is not None else None
         if kind == "cut_before":
             return None
@@ -135,14 +134,14 @@ class Api:
 
 
 class _Call:
-    """One request on its way through the steps, and what the journal will say of it."""
+    """One request on its way through the checks, and its entry in the journal."""
 
     def __init__(self, api: Api, scope: Scope, receive: Receive) -> None:
         self._api = api
         self._scope = scope
         self._receive = receive
         self.endpoint: str = scope["path"].removeprefix("/v1/")
-        # Sent twice, a header is one value (RFC 9110, 5.3), and that is nobody's key.
+        # A header that is sent twice is one value (RFC 9110, 5.3), and no valid key.
         self.key = _header(scope, b"auth") or None
         self.gzip = "gzip" in _header(scope, b"accept-encoding")
         self._arrived_ms = api.market.clock.now_ms()
@@ -150,13 +149,13 @@ class _Call:
         self._outcome: Outcome | None = None
 
     async def carry_out(self) -> Answer:
-        """All the steps; the first that objects answers."""
+        """Run the checks, then the call; the first check that fails answers."""
         api = self._api
         call = ENDPOINTS.get((self._scope["method"], self.endpoint))
         if call is None:
             return answers.BAD_ENDPOINT
         account = 0 if self.key is None else await api.gate.account(self.key)
-        # A key that is not known is as none where none is needed.
+        # On the public endpoint an unknown key counts as no key.
         if not account and self.endpoint != _PUBLIC:
             return answers.BAD_KEY
         if account and not await api.gate.pace.admit(account, self.endpoint, self._arrived_ms):
@@ -217,7 +216,7 @@ class _Call:
 
 
 def _header(scope: Scope, name: bytes) -> str:
-    """A header's value; empty where it was not sent."""
+    """A header's value; empty if it was not sent."""
     return ", ".join([value.decode("latin-1") for key, value in scope["headers"] if key == name])
 
 
@@ -234,4 +233,4 @@ def make_app(api: Api, control: ASGIApp) -> ASGIApp:
         else:
             await reply(send, nowhere, nowhere.to_bytes())
 
-    return Dated(body.HeardOut(app), api.market.clock)
+    return Dated(body.AnswerAfterBody(app), api.market.clock)

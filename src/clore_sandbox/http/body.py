@@ -1,4 +1,4 @@
-"""A request's body: bounded in length and depth, and a JSON object or refused in words."""
+"""Reads request bodies: JSON objects of limited length and depth."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ if TYPE_CHECKING:
 
     from clore_sandbox.values.json_types import JsonObject
 
-__all__ = ["DEEPEST", "HeardOut", "TooLarge", "read", "to_object"]
+__all__ = ["DEEPEST", "AnswerAfterBody", "TooLarge", "read", "to_object"]
 
 DEEPEST = 100
-"""Levels of objects and lists in one another: what is read must be written again (by orjson up to
-254), and none of the API's is deeper than five."""
+"""Most levels of nested objects and lists. orjson writes up to 254; the API's bodies need five."""
 
 
-class TooLarge(ValueError):  # noqa: N818 - a state of the body, and said in words
-    """A body beyond what is taken."""
+class TooLarge(ValueError):  # noqa: N818 - a state of the body
+    """The body is longer than allowed."""
 
 
 async def read(receive: Receive, longest: int) -> bytes:
     """The body of a request.
 
     Raises:
-        TooLarge: It has more than `longest` bytes; no more than that is kept of it.
-        ClientDisconnect: The client is gone before its end.
+        TooLarge: It has more than `longest` bytes; the rest is not read.
+        ClientDisconnect: The client closed the connection before its end.
     """
     raw = bytearray()
     more = True
@@ -42,16 +41,16 @@ async def read(receive: Receive, longest: int) -> bytes:
             raise ClientDisconnect
         raw += message.get("body", b"")
         if len(raw) > longest:
-            raise TooLarge(f"a body of more than {longest} bytes")
+            raise TooLarge(f"the body has more than {longest} bytes")
         more = message.get("more_body", False)
     return bytes(raw)
 
 
 def to_object(raw: bytes) -> JsonObject:
-    """The JSON object that a body is.
+    """Parse a body as a JSON object.
 
     Raises:
-        ValueError: It is none, or too deep.
+        ValueError: It is not one, or nested too deeply.
     """
     try:
         value: object = orjson.loads(raw)
@@ -80,11 +79,11 @@ def _inside(values: Iterable[object]) -> list[Iterable[object]]:
     return inside
 
 
-class HeardOut:
-    """Begins an answer only when the client has sent all of its request.
+class AnswerAfterBody:
+    """An ASGI app that answers only after the client has sent its whole request.
 
-    One that is still sending would not see the answer: the connection would be reset first. A
-    client that waits to be told to go on (`Expect: 100-continue`) sends nothing, and is answered.
+    A client that is still sending would get a connection reset instead of the answer. One that
+    waits for `100 Continue` sends nothing, and is answered at once.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -94,15 +93,15 @@ class HeardOut:
         """One request."""
         more = scope["type"] == "http" and b"expect" not in [name for name, _ in scope["headers"]]
 
-        async def hear() -> Message:
+        async def receive_noting_end() -> Message:
             nonlocal more
             message = await receive()
             more = message.get("more_body", False)
             return message
 
-        async def say(message: Message) -> None:
+        async def send_after_body(message: Message) -> None:
             while more:
-                await hear()
+                await receive_noting_end()
             await send(message)
 
-        await self._app(scope, hear, say)
+        await self._app(scope, receive_noting_end, send_after_body)

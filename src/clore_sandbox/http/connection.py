@@ -1,9 +1,9 @@
-"""One client's connection: what it may send, and how long it may take over it.
+"""One client's connection: limits on what it may send, and on how long it may take.
 
-Promises: what is not HTTP gets the envelope, never a page or plain text, and not before the answers
-to the requests that came ahead of it. A head is bounded. A client that stops half-way through a
-request, or does not read its answer, is given up, so that no number of them keeps others waiting.
-What a client does wrong is answered and not logged: the log is for faults of our own.
+Promises: input that is not HTTP is answered with the JSON envelope, after the requests before it.
+The head of a request is limited in length. A client that stops half-way through a request, or does
+not read its answer, is disconnected, so that such clients cannot block others. Errors of clients
+are answered and not logged: the log is for our own.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from clore_sandbox.api.answers import BAD_INPUT
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["LONGEST_HEAD", "PATIENCE_S", "TRANSPORT", "Connection", "look_after"]
+__all__ = ["LONGEST_HEAD", "PATIENCE_S", "TRANSPORT", "Connection", "watch"]
 
 TRANSPORT = "clore_sandbox.transport"
 """Where an app finds its connection, among the scope's extensions."""
 
 LONGEST_HEAD = 65_536
-"""Of a request's first line and headers, in bytes; Node's own servers take 16 KiB."""
+"""Bytes of a request's first line and headers; Node's servers allow 16 KiB."""
 PATIENCE_S = 10.0
-"""Until a request must be whole, and until some of a waiting answer must have been read."""
+"""Time for a request to be complete, and for a client to read some of a pending answer."""
 _SLOWEST_BYTES_PER_S = 50_000
-"""What a long body earns more time by."""
-_LOOK_EVERY_S = 1.0
+"""A long body gets more time at this rate."""
+_CHECK_EVERY_S = 1.0
 
 log = logging.getLogger("clore_sandbox.http.connection")
 log.setLevel(logging.ERROR)  # uvicorn warns of each client that does not speak HTTP
 
 
 class Connection(HttpToolsProtocol):
-    """Uvicorn's, which knows no time limit for a request and no bound of its head."""
+    """Uvicorn's connection, with limits on the time and the head of a request, which it lacks."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own
         super().connection_made(transport)
@@ -47,24 +47,23 @@ class Connection(HttpToolsProtocol):
         self._refused_s: float | None = None
         self._has_ended = False
         self._running: RequestResponseCycle | None = None
-        """Whose answer is under way; `cycle` is the newest request's, which may be in the pipeline.
-        """
+        """The request that is being answered; `cycle` is the newest, perhaps in the pipeline."""
         self._unsent, self._moved_s = 0, self.loop.time()
         self._await_request()
 
     def _await_request(self) -> None:
         self._since_s: float | None = self.loop.time()
-        """When the request that is awaited began; None between requests, which uvicorn limits."""
+        """When the awaited request began; None between requests, a time that uvicorn limits."""
         self._received = 0
         self._begun, self._in_head = False, True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._running is not None:  # uvicorn tells the newest alone
+        if self._running is not None:  # uvicorn notifies only the newest
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
 
-    # -- what comes ----------------------------------------------------------------------------
+    # -- input --------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
@@ -78,7 +77,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        # ASGI lets servers add keys of their own below `extensions`.
+        # ASGI lets servers add their own keys to `extensions`.
         self.scope["extensions"] = {TRANSPORT: {"transport": self.transport}}
         self._await_request()
         self._begun = True
@@ -93,7 +92,7 @@ class Connection(HttpToolsProtocol):
         if not self.pipeline:
             self._running = self.cycle
         if self.parser.should_upgrade():  # pyright: ignore[reportOptionalMemberAccess] - not in a callback of it
-            # What follows is not HTTP any more: this is the connection's last answer.
+            # What follows is no longer HTTP: this is the connection's last answer.
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
@@ -101,45 +100,45 @@ class Connection(HttpToolsProtocol):
         self._since_s, self._in_head = None, True
 
     def eof_received(self) -> bool | None:  # type: ignore[override] # asyncio's own; uvicorn's is None
-        # Requests that are whole are answered: the client may have closed its own side only.
+        # Complete requests are answered: the client may have closed its own side only.
         self._has_ended = self._answering()
         return self._has_ended
 
     def _answering(self) -> bool:
-        """Whether a request that is whole has not been answered yet."""
+        """Whether a complete request has not been answered yet."""
         return self._running is not None and (self._in_head or self._running is not self.cycle)
 
-    # -- what is refused -----------------------------------------------------------------------
+    # -- refusals -----------------------------------------------------------------------------
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's; its words are not ours
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's message, which is not sent
         self._refuse(400)
 
     def _refuse(self, status: int) -> None:
-        """Answer with this and close, once what came before is answered."""
+        """Answer with this status and close, after the answers to earlier requests."""
         if self._refusal is not None or self.transport.is_closing():
             return
         self._refusal, self._since_s = status, None
         if self._answering():
             if not self._in_head:
-                self.pipeline.popleft()  # its body is what is refused
+                self.pipeline.popleft()  # the request with the refused body
         else:
-            self._say_refusal()
+            self._send_refusal()
 
     def on_response_complete(self) -> None:
         self._running = self.pipeline[-1][0] if self.pipeline else None
         last = self._running is None
         super().on_response_complete()
         if last and self._refusal is not None:
-            self._say_refusal()
+            self._send_refusal()
         elif last and self._has_ended:
             self.transport.close()
 
-    def _say_refusal(self) -> None:
+    def _send_refusal(self) -> None:
         if self.transport.is_closing() or self._refusal is None:
             return
         begun = False
         if not self._in_head:
-            # Whoever waits for the rest of it need not; nothing more is to be written.
+            # The app must neither wait for the rest of the request, nor write any more.
             self.cycle.disconnected, self.cycle.waiting_for_100_continue = True, False
             self.cycle.message_event.set()
             begun = self.cycle.response_started
@@ -151,7 +150,7 @@ class Connection(HttpToolsProtocol):
                 f"connection: close\r\ncontent-length: {len(body)}\r\n\r\n".encode()
                 + body
             )
-        # Closed at once, a client that is still sending would see a reset and no answer.
+        # If it were closed now, a client that is still sending would see a reset, not the answer.
         self.transport.write_eof()
         self._refused_s = self.loop.time()
 
@@ -161,22 +160,22 @@ class Connection(HttpToolsProtocol):
         else:
             self.transport.close()  # the rest of its request would not be read
 
-    # -- how long it may take ------------------------------------------------------------------
+    # -- time limits --------------------------------------------------------------------------
 
-    def look(self, now_s: float) -> None:
-        """Give the client up if it has kept us waiting for too long."""
+    def check(self, now_s: float) -> None:
+        """Disconnect the client if it has taken too long."""
         unsent = self.transport.get_write_buffer_size()
         if unsent == 0 or unsent != self._unsent:
             self._unsent, self._moved_s = unsent, now_s
         elif now_s - self._moved_s > PATIENCE_S:
             self.transport.abort()
             return
-        if self._refused_s is not None and now_s - self._refused_s > _LOOK_EVERY_S:
+        if self._refused_s is not None and now_s - self._refused_s > _CHECK_EVERY_S:
             self.transport.close()
         if self._since_s is None:
             return
         if self.flow.read_paused:
-            self._since_s = now_s  # it is we who keep the client waiting
+            self._since_s = now_s  # the client waits for us
         elif now_s - self._since_s > PATIENCE_S + self._received / _SLOWEST_BYTES_PER_S:
             if self._begun:
                 self._refuse(408)
@@ -185,14 +184,14 @@ class Connection(HttpToolsProtocol):
 
 
 class _HeadTooLongError(ValueError):
-    """Makes the parser stop; the client has its answer."""
+    """Stops the parser; the client has been answered."""
 
 
-async def look_after(connections: Iterable[object]) -> None:
-    """Look at all of them, again and again."""
+async def watch(connections: Iterable[object]) -> None:
+    """Check all connections at intervals, forever."""
     while True:
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_CHECK_EVERY_S)
         now_s = asyncio.get_running_loop().time()
         for connection in list(connections):
             if isinstance(connection, Connection):
-                connection.look(now_s)
+                connection.check(now_s)

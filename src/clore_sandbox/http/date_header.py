@@ -1,7 +1,7 @@
-"""The `Date` of every answer, by the marketplace's own clock.
+"""Adds the `Date` header, by the marketplace's clock.
 
-A client that goes by the service's clock then sees the time that orders and bills go by, however
-fast it runs and wherever it was jumped to.
+A client that follows the service's clock then sees the same time as orders and bills do, however
+fast it runs and wherever it jumped to.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Dated"]
 
 
 class Dated:
-    """An ASGI app whose answers say when they were sent; what has a date already keeps it."""
+    """An ASGI app that adds `Date` to answers without one."""
 
     def __init__(self, app: ASGIApp, clock: Clock) -> None:
         self._app = app
@@ -32,7 +32,7 @@ class Dated:
         async def dated(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                # A worker hands on an answer of the keeper's, which is dated.
+                # The keeper's answers, which a worker passes on, have a date.
                 if not any(name == b"date" for name, _ in headers):
                     headers.append(self._now())
             await send(message)
@@ -41,7 +41,7 @@ class Dated:
 
     def _now(self) -> tuple[bytes, bytes]:
         second = self._clock.now_ms() // 1000
-        if second != self._second:  # writing it out costs more than the rest of an answer
+        if second != self._second:  # formatting it costs more than the rest of an answer
             self._second = second
             self._header = (b"date", formatdate(second, usegmt=True).encode())
         return self._header

@@ -1,6 +1,6 @@
-"""The HTTP server beneath the app: its sockets, and uvicorn over connections of our own.
+"""The HTTP server: its sockets, and uvicorn with the connections of connection.py.
 
-What a client may do on one is connection.py's; here the app may cut one (a fault it imitates).
+The app can cut a connection, for the faults that do so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from clore_sandbox.http.connection import TRANSPORT, Connection, look_after
+from clore_sandbox.http.connection import TRANSPORT, Connection, watch
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,7 +25,7 @@ BACKLOG = 2048
 
 
 async def reply(send: Send, answer: Answer, body: bytes) -> None:
-    """Answer a request; `body` is what the answer's `to_bytes` gave."""
+    """Send an answer; `body` is the result of its `to_bytes`."""
     kind = answer.media_type
     if kind.startswith("text/"):
         kind += "; charset=utf-8"
@@ -45,17 +45,17 @@ async def cut(scope: Scope, receive: Receive) -> None:
 
 
 def listen(host: str, port: int, *, count: int = 1) -> list[socket.socket]:
-    """Sockets that listen on one port, for one process each; port 0 is any free one.
+    """Sockets that listen on one port, one for each process; port 0 is any free port.
 
-    The system shares new connections out among them. Those that wait at a socket are safe for as
-    long as somebody has it open, so a process that dies loses only what it was answering.
+    The system distributes new connections among them. Connections wait at a socket as long as any
+    process has it open, so a process that dies loses only the requests it was answering.
 
     Raises:
         OSError: The address is not this machine's, or the port is taken.
     """
     first = _bound(host, port, shared=False)
     if count > 1:
-        # Only now: with sharing on from the start, a stranger's port would be shared with them.
+        # Not before: with sharing from the start, another program's port might be shared.
         port = first.getsockname()[1]
         first.close()
     sockets = [first] if count == 1 else []
@@ -85,13 +85,13 @@ def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
 
 
 class HttpFront:
-    """Answers on a listening socket with an app, on the running loop."""
+    """Serves an app on a listening socket, on the running loop."""
 
     def __init__(self, app: ASGIApp, sock: socket.socket) -> None:
         self._sock = sock
         self._ticks: asyncio.Future[tuple[None, None]] | None = None
         config = uvicorn.Config(
-            # Both call it an ASGI app; their types for its messages differ.
+            # Starlette and uvicorn type the messages of an ASGI app differently.
             app,  # pyright: ignore[reportArgumentType]
             http=Connection,
             ws="none",
@@ -99,15 +99,15 @@ class HttpFront:
             log_config=None,
             access_log=False,
             server_header=False,
-            date_header=False,  # the app's own: see date_header.py
+            date_header=False,  # the app sets it: see date_header.py
             proxy_headers=False,
             backlog=BACKLOG,
-            # Cut what is still being answered rather than wait for it.
+            # Cut answers that take longer than that.
             timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when it cannot go on; it always can."""
+        """Done if it cannot go on, which never happens here."""
 
     async def open(self) -> None:
         """Begin to answer."""
@@ -115,19 +115,19 @@ class HttpFront:
         self._server.lifespan = self._server.config.lifespan_class(self._server.config)
         await self._server.startup(sockets=[self._sock])
         self._ticks = asyncio.gather(
-            self._server.main_loop(),  # keeps uvicorn's own state fresh
-            look_after(self._server.server_state.connections),
+            self._server.main_loop(),  # keeps uvicorn's state up to date
+            watch(self._server.server_state.connections),
         )
 
     async def close(self) -> None:
-        """Answer what has begun, for a second at most, and close the socket."""
+        """Finish the answers that have begun, for a second at most, and close the socket."""
         if self._ticks is None:
             return
         self._ticks.cancel()
         await asyncio.gather(self._ticks, return_exceptions=True)
         self._ticks = None
-        # Closed here, it would go on listening in a process that was forked meanwhile.
+        # Closing is not enough: a process that was forked meanwhile would go on listening.
         with self._sock.dup() as listener:
             await self._server.shutdown(sockets=[self._sock])
-            with contextlib.suppress(OSError):  # it has ended already: another worker's was first
+            with contextlib.suppress(OSError):  # another worker has already shut it down
                 listener.shutdown(socket.SHUT_RDWR)

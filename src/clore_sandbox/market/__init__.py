@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from clore_sandbox.market.clock import Clock
     from clore_sandbox.market.timetable import Timetable
     from clore_sandbox.provision import Provisioner
-    from clore_sandbox.rules.order_request import OrderAsk
+    from clore_sandbox.rules.order_request import OrderRequest
     from clore_sandbox.store import Store, Tx
     from clore_sandbox.values.json_types import JsonObject
 
@@ -161,7 +161,7 @@ class Market:
                 await asyncio.wait(keeping)
 
     async def create_order(
-        self, account: int, ask: OrderAsk, draw_trouble: Callable[[], Trouble | None]
+        self, account: int, ask: OrderRequest, draw_trouble: Callable[[], Trouble | None]
     ) -> Order | rules.Refusal:
         """Rent or bid, or be refused; `draw_trouble` is called at most once, from any thread."""
         drawn: list[Trouble | None] = []

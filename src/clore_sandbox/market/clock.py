@@ -1,8 +1,8 @@
-"""The marketplace's clock: it can run faster than the world's, stand still, and be jumped ahead.
+"""The marketplace's clock: it can run faster than real time, stand still, and jump ahead.
 
-Promises: times are integers, milliseconds since the epoch, and never go back, but for `set_to`,
-with which a whole state is put in place of another. Safe to use from any thread. Nothing else in
-the marketplace reads the time of day.
+Promises: times are integers, milliseconds since the epoch, and never go back, except by `set_to`,
+when the whole state is replaced. Safe to use from any thread. Nothing else in the marketplace reads
+the time of day.
 """
 
 from __future__ import annotations
@@ -19,17 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["MAX_SPEED", "Clock", "Course", "checked_speed"]
 
 MAX_SPEED = 1_000_000.0
-"""A day in less than a tenth of a second; faster, and it is the machine's own speed one would see.
-"""
+"""A day in less than a tenth of a second; beyond that, the machine's own speed is the limit."""
 _LATEST_MS = 253_402_300_799_000
-"""The year 9999, where calendars end."""
+"""The end of the year 9999, and of Python's calendar."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """How a clock goes, for another process of this machine to follow.
+    """How a clock runs, for another process of this machine to follow.
 
-    `since` is the system's monotonic time, which all processes of a machine share.
+    `since` is read from the system's monotonic clock, which all processes of a machine share.
     """
 
     base_ms: int
@@ -39,12 +38,12 @@ class Course:
 
 
 class Clock:
-    """Market time = the world's time when it started, plus `speed` for each second since.
+    """Market time = the real time when it started, plus `speed` for each second since.
 
     Args:
-        speed: Market seconds per second of the world.
-        wall: Gives unix seconds; read for the start, and again for each `restart`.
-        monotonic: Gives the seconds that pass.
+        speed: Market seconds per real second.
+        wall: Returns unix seconds; read at the start, and by `set_to`.
+        monotonic: The monotonic clock, in seconds.
     """
 
     def __init__(
@@ -74,12 +73,12 @@ class Clock:
         return self._frozen
 
     def course(self) -> Course:
-        """How it goes."""
+        """How it runs."""
         with self._lock:
             return Course(self._base_ms, self._since, self._speed, self._frozen)
 
     def follow(self, course: Course) -> None:
-        """Go as another one does."""
+        """Run like another clock."""
         with self._lock:
             self._base_ms, self._since = course.base_ms, course.since
             self._speed, self._frozen = course.speed, course.frozen
@@ -97,12 +96,12 @@ class Clock:
         return min(self._base_ms + int(passed), _LATEST_MS)
 
     def _rebase(self) -> None:
-        """Count anew from this moment, at another pace; the lock is held."""
+        """Count from now on; the caller holds the lock, and changes the pace."""
         self._base_ms = self._now_ms()
         self._since = self._monotonic()
 
     def set_speed(self, speed: float) -> None:
-        """From now on `speed` market seconds pass in a second; a frozen clock stays frozen."""
+        """Let `speed` market seconds pass in a second; a frozen clock stays frozen."""
         speed = checked_speed(speed)
         with self._lock:
             self._rebase()
@@ -110,28 +109,28 @@ class Clock:
         self._changed()
 
     def freeze(self) -> None:
-        """Stand still; `jump` still moves it."""
+        """Stop; `jump` still moves it."""
         with self._lock:
             self._rebase()
             self._frozen = True
         self._changed()
 
     def unfreeze(self) -> None:
-        """Go on, at the speed it had."""
+        """Run again, at the speed it had."""
         with self._lock:
             self._rebase()
             self._frozen = False
         self._changed()
 
     def jump(self, seconds: float) -> None:
-        """Move market time ahead; whoever waits for a time that has now passed is woken."""
+        """Move market time ahead; wakes those who wait for a time that has passed."""
         self.jump_to(self.after(seconds))
 
     def after(self, seconds: float) -> int:
-        """The market time in `seconds`; ValueError where that is no time to come."""
+        """The market time in `seconds`; ValueError if it is in the past or beyond the calendar."""
         now = self.now_ms()
         if not (math.isfinite(seconds) and seconds >= 0):
-            raise ValueError(f"the marketplace's clock only goes ahead, not by {seconds} s")
+            raise ValueError(f"the marketplace's clock can only move ahead, not by {seconds} s")
         if now + seconds * 1000 > _LATEST_MS:
             raise ValueError(f"{seconds} s from now is beyond the calendar")
         return now + round(seconds * 1000)
@@ -143,9 +142,9 @@ class Clock:
         self._changed()
 
     def set_to(self, now_ms: int | None = None) -> None:
-        """Put another time in place (None: the world's), at the first speed and not frozen.
+        """Set the time (None: the real time), at the first speed and not frozen.
 
-        The one way back. Whoever calls has cleared the timetable and replaces all times there are.
+        Only this can move it back: the caller has cleared the timetable, and replaces the state.
         """
         with self._lock:
             self._base_ms = round(self._wall() * 1000) if now_ms is None else now_ms
@@ -163,7 +162,7 @@ class Clock:
         self._on_change.append(wake)
 
     def world_seconds_until(self, due_ms: int) -> float | None:
-        """How long the world takes until the market reaches `due_ms`; None: it is frozen."""
+        """Real seconds until market time reaches `due_ms`; None if it is frozen."""
         with self._lock:
             left = (due_ms - self._now_ms()) / 1000
             if left <= 0:
@@ -172,7 +171,7 @@ class Clock:
 
 
 def checked_speed(speed: float) -> float:
-    """The speed as it is; ValueError where no clock goes like that."""
+    """The speed; ValueError if it is out of range."""
     if not 0 < speed <= MAX_SPEED:
         raise ValueError(f"time_scale must be above 0 and at most {MAX_SPEED:.0f}, not {speed}")
     return float(speed)

@@ -1,7 +1,7 @@
-"""The `marketplace` body, kept ready: one fragment a server, joined when the market changed.
+"""The body of `marketplace`, kept ready as one fragment per server.
 
-Promises: a request costs no serialising. A change costs its two fragments; the next request joins
-(about a millisecond for 3,500 servers), and the next one that takes gzip compresses, off the loop.
+Promises: a request serialises nothing. A change serialises two fragments; the next request joins
+all (about a millisecond for 3,500 servers), and the next gzip request compresses in a thread.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TAIL = b'],"my_servers":[],"code":0}'
 
 
 class Listing:
-    """All servers, rented ones included, in the inventory's order; offline ones are left out."""
+    """All servers in the inventory's order, rented ones included, offline ones omitted."""
 
     def __init__(self) -> None:
         self._free: dict[int, bytes] = {}
@@ -32,15 +32,15 @@ class Listing:
         self._gzip: asyncio.Future[bytes] | None = None
 
     def clear(self) -> None:
-        """Start anew, without any server."""
+        """Remove all servers."""
         self._free, self._rented = {}, {}
         self._taken, self._hidden = set(), set()
         self._changed()
 
     def put(self, record: Mapping[str, object]) -> None:
-        """Add a server, or show what it is like now."""
+        """Add a server, or replace its record."""
         server = record["id"]
-        assert isinstance(server, int)  # noqa: S101 - inventory.py let nothing else in
+        assert isinstance(server, int)  # noqa: S101 - inventory.py has checked it
         self._changed()
         self._rented[server] = _fragment({**record, "rented": True})
         self._free[server] = _fragment({**record, "rented": False})
@@ -79,20 +79,20 @@ class Listing:
         return self._plain
 
     def plain_for(self, servers: Iterable[int]) -> bytes:
-        """The body with a host's own servers."""
+        """The body for a host, with the numbers of its own servers."""
         return self.plain().removesuffix(_TAIL) + b'],"my_servers":%b,"code":0}' % orjson.dumps(
             list(servers)
         )
 
     async def gzipped(self) -> bytes:
-        """The body, compressed; requests that come while it is being compressed share the work."""
+        """The body, compressed; requests that arrive meanwhile share the work."""
         if self._gzip is None:
-            # Level 1: a changed market is compressed anew, and the reader is on the same machine.
+            # Level 1: every change needs another compression, and clients are on the same machine.
             work = asyncio.to_thread(gzip.compress, self.plain(), 1)
             self._gzip = asyncio.ensure_future(work)
         return await asyncio.shield(self._gzip)
 
 
 def _fragment(record: Mapping[str, object]) -> bytes:
-    # A copy: what orjson gives takes several times the room of what is in it.
+    # A copy: the buffer that orjson returns is several times as large as its content.
     return bytes(memoryview(orjson.dumps(record)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_sandbox.alive.crowd import LOOK_MS, STEP_MS
+from clore_sandbox.alive.crowd import ACT_EVERY_MS, STEP_MS
 from clore_sandbox.books import lifecycle
 from clore_sandbox.rules.billing import TICK_MS
 
@@ -63,7 +63,7 @@ class Recurring:
             self.live_later(crowd, last)
 
         # A jump waits for each of the crowd's steps, so that it acts on the market of that time.
-        gap = STEP_MS if self._timetable.jumps else LOOK_MS
+        gap = STEP_MS if self._timetable.jumps else ACT_EVERY_MS
         self._timetable.at(lived_ms + gap, live, in_a_jump="wait")
 
     def _step(self, crowd: Crowd, now_ms: int, elapsed_ms: int) -> Callable[[Tx, Effects], None]:

@@ -1,7 +1,7 @@
-"""Rooms that follow the store: what an order's state means for what runs behind its ports.
+"""Boots and ends rooms as the store has decided, one step at a time for each order.
 
-Promises: what is to be done with one order's room is done in the order in which it was decided.
-A room boots on a server only once the rooms that were to end with it have ended.
+Promises: the steps of one order's room are carried out in the order in which they were decided. A
+room boots only after the rooms that the same transaction ends have ended.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Rooms"]
 
 _JOBS = 2**40
-"""A job's room has a number too: its server's, above those of all orders."""
+"""The room of a background job has its server's number plus this, above all orders' numbers."""
 
 log = logging.getLogger("clore_sandbox")
 
@@ -46,9 +46,9 @@ class Rooms:
     ) -> None:
         self.provisioner = provisioner
         self.simulated: set[int] = set()
-        """Accounts whose orders run in no room: the renters of a living market."""
+        """Accounts whose orders have no rooms: the simulated renters of a living market."""
         self.held: set[int] = set()
-        """Orders that have been taken up and not cleared."""
+        """Orders whose rooms were taken up and not cleared."""
         self._store = store
         self._clock = clock
         self._timetable = timetable
@@ -66,7 +66,7 @@ class Rooms:
             for number in clear:
                 self._forget(number)
             if not any(order.ask.ports for order, _ in boot):
-                # Nothing to wait for, and a task costs more than all that is done here.
+                # Nothing to wait for, and a task would cost more than the rest of this method.
                 for order, _ in boot:
                     self._hold(order)
                 return []
@@ -83,7 +83,7 @@ class Rooms:
     def keep_jobs(
         self, jobs: Mapping[int, tuple[JsonObject, Mapping[str, object]]]
     ) -> list[asyncio.Task[None]]:
-        """Run these jobs on these servers (by their numbers), and no others."""
+        """Run these background jobs, by the numbers of their servers, and no others."""
         wanted = {server: job for server, (job, _) in jobs.items()}
         ending = [server for server, job in self._jobs.items() if wanted.get(server) != job]
         tasks = [self._next(_JOBS + server, self._clear(_JOBS + server)) for server in ending]
@@ -114,7 +114,7 @@ class Rooms:
             await self.provisioner.boot(room)
 
     def _next(self, order: int, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Do something with an order's room after what was to be done with it before."""
+        """Run a step of an order's room after its earlier steps."""
         before = self._tasks.get(order)
 
         async def in_turn() -> None:
@@ -141,7 +141,7 @@ class Rooms:
         self.held.discard(order)
 
     async def take_up(self, order: Order, record: Mapping[str, object]) -> None:
-        """Hold an order's ports and have it boot when its time comes."""
+        """Reserve an order's ports, and boot its room when the time comes."""
         if order.account in self.simulated:
             return
         self.held.add(order.id)
@@ -149,7 +149,7 @@ class Rooms:
         try:
             ports = await self.provisioner.reserve(plan)
         except OSError as exc:
-            # The order stands, as on the service, where some never become reachable.
+            # The order stays, as on the service, where some orders are never reachable.
             log.warning("no ports for order %d: %s", order.id, exc.strerror or exc)
             return
         where = orders.Connection(ports.host, dict(ports.tcp), ports.http)
@@ -158,7 +158,7 @@ class Rooms:
         self._hold(order)
 
     def _hold(self, order: Order) -> None:
-        """Have it boot, and go wrong as it is to, when the time comes."""
+        """Schedule an order's boot, and its fault if it has one."""
         if order.account in self.simulated:
             return
         self.held.add(order.id)
@@ -168,18 +168,18 @@ class Rooms:
             self._timetable.at(order.booted_ms, lambda: self._boot(order))
         if order.trouble is not None and trouble == "host_dies":
             dies_ms = order.booted_ms + round(order.trouble.delay_s * 1000)
-            if dies_ms <= self._clock.now_ms():  # it has died before, and is back
+            if dies_ms <= self._clock.now_ms():  # it has already died and come back
                 return
-            # Nobody pays for what comes after: a jump is to see it happen in its time.
+            # Nobody pays after that, so a jump must not pass it over.
             self._timetable.at(dies_ms, lambda: self._host_dies(order.server), in_a_jump="wait")
 
     async def _boot(self, order: Order) -> None:
-        # Not where it has been outbid since, or began anew.
+        # Not if it was outbid meanwhile, or began again.
         if self._boots.get(order.id) == order.booted_ms:
             await self.provisioner.boot(order.id)
 
     async def quiet(self) -> None:
-        """Wait until all that was decided has been done."""
+        """Wait until all steps are done."""
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Things to do at a market time, on the event loop; they follow the clock when it is changed.
+"""Runs actions at their market time, on the event loop, also when the clock is changed.
 
-Promises: `jump` does what falls due on the way in the order in which it falls due, each at its own
-time, so that a day that is jumped over is like a day that passed.
+Promises: `jump` runs the actions due on the way in their order, each at its own time, so that
+jumping over a day has the same effects as waiting for it.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["InAJump", "Timetable"]
 log = logging.getLogger("clore_sandbox")
 
 InAJump = Literal["begin", "wait", "pass_over"]
-"""What a jump does with an entry that falls due on its way: begin it and go on; wait for it before
-time goes on; or pass over it and do it once, at the end."""
+"""How a jump treats an entry that is due on its way: start it and go on; wait until it is done; or
+run it once, at the end."""
 
 _LONGEST_WAIT_S = 3600.0
-"""A timer for longer than this is no use: loops count in 32 bits somewhere. They wait again."""
+"""Timers wait at most this long, and then again: event loops may count in 32 bits."""
 
 
 @dataclass(order=True)
@@ -40,7 +40,7 @@ class _Entry:
 
 
 class Timetable:
-    """Runs each thing once its time has come, one task each; errors are logged, not raised."""
+    """Runs each action in a task of its own; errors are logged, not raised."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -61,15 +61,15 @@ class Timetable:
 
     @property
     def jumps(self) -> bool:
-        """Whether a jump is on its way."""
+        """Whether a jump is in progress."""
         return self._jumping
 
     @contextlib.asynccontextmanager
     async def held(self) -> AsyncGenerator[None, None]:
-        """In here nothing is under way and nothing is begun: for putting in another state.
+        """Run no actions within this context, in which the state is replaced.
 
-        What was begun for the old one is done before, so that it cannot meet the new one, nor
-        enter itself anew for a state in which somebody else has.
+        Actions that have started finish first: they must not act on the new state, nor enter
+        themselves in its timetable.
         """
         async with self._alone:
             self._held = True
@@ -81,13 +81,13 @@ class Timetable:
                 self._changed.set()
 
     def start(self) -> None:
-        """Begin to keep time."""
+        """Begin to run actions."""
         self._runner = asyncio.ensure_future(self._run())
 
     def at(
         self, due_ms: int, action: Callable[[], Awaitable[None]], *, in_a_jump: InAJump = "begin"
     ) -> None:
-        """Do something once market time has reached `due_ms`."""
+        """Run an action once market time has reached `due_ms`."""
         heapq.heappush(self._heap, _Entry(due_ms, next(self._numbers), action, in_a_jump))
         self._changed.set()
 
@@ -100,7 +100,7 @@ class Timetable:
             idle = self._held or not self._heap
             wait = None if idle else self._clock.world_seconds_until(self._heap[0].due_ms)
             if wait is not None:
-                # A hair longer, so that a rounded-down sleep does not spin.
+                # A little longer, so that a sleep that is rounded down does not spin.
                 wait = min(wait + 0.001, _LONGEST_WAIT_S)
             try:
                 await asyncio.wait_for(self._changed.wait(), wait)
@@ -117,13 +117,13 @@ class Timetable:
         try:
             await action()
         except Exception:
-            log.exception("the marketplace could not do what was due")
+            log.exception("a scheduled action of the marketplace failed")
 
     async def jump(self, seconds: float) -> None:
-        """Move market time ahead by `seconds` and return once all that was due on the way is done.
+        """Move market time ahead by `seconds`; returns once everything due on the way is done.
 
         Raises:
-            ValueError: `seconds` is negative, or no time the calendar has.
+            ValueError: `seconds` is negative, or leads beyond the calendar.
         """
         async with self._alone:
             self._jumping = True
@@ -146,18 +146,18 @@ class Timetable:
                 await task
             else:
                 begun.append(task)
-                await asyncio.sleep(0)  # so that it sees the time at which it is due
+                await asyncio.sleep(0)  # so that it sees its own time
         self._clock.jump_to(target)
         begun += [self._begin(entry) for entry in passed_over]
         if begun:
             await asyncio.wait(begun)
 
     def clear(self) -> None:
-        """Forget what is not due yet."""
+        """Remove all entries."""
         self._heap.clear()
 
     async def stop(self) -> None:
-        """Stop, and wait for what has begun."""
+        """Stop, and wait for the actions that have started."""
         self.clear()
         if self._runner is not None:
             self._runner.cancel()

@@ -1,9 +1,8 @@
-"""The OpenAPI 3.1 document of everything that answers: the imitated API and its controls.
+"""The OpenAPI 3.1 document of the imitated API and of the controls.
 
-Served at `/control/openapi.json` and kept in docs/openapi.json; a test holds the two equal, and
-another one has schemathesis call the running marketplace by it. What the service answers is after
-service.md, sections 1 to 3 (service.py, shapes.py); the controls are published as they are checked
-(control/operations.py).
+It is served at `/control/openapi.json` and kept in docs/openapi.json. One test compares the two,
+another lets schemathesis call a running marketplace by the document. The API follows service.md,
+sections 1 to 3 (service.py, shapes.py); the controls use the schemas by which they are checked.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["document", "served"]
 
 _ABOUT = """\
-A local Clore.ai marketplace: the same API, real SSH endpoints, nothing to pay.
+A local Clore.ai marketplace: the same API, real SSH endpoints, no costs.
 
 Every answer is a JSON object with a `code`: 0 done, 1 database error, 2 invalid input, 3 invalid
 key, 4 invalid endpoint, 5 rate limit, 6 see `error`. Read the body and its code first, the HTTP
@@ -45,8 +44,11 @@ def document() -> JsonObject:
         "servers": [{"url": "/", "description": "The marketplace this document comes from."}],
         "tags": [
             {"name": "renter", "description": "Find, rent, cancel, pay."},
-            {"name": "host", "description": "Servers of one's own."},
-            {"name": "control", "description": "Beside the API: not part of the service."},
+            {"name": "host", "description": "Offer your own servers."},
+            {
+                "name": "control",
+                "description": "Controls of the local marketplace; the service has none.",
+            },
         ],
         "security": [{"key": []}],
         "paths": {**service.paths(), **controls.paths()},
@@ -73,5 +75,5 @@ def document() -> JsonObject:
 
 @cache
 def served() -> bytes:
-    """The document as it is served."""
+    """The document as JSON."""
     return orjson.dumps(document())

@@ -1,4 +1,4 @@
-"""The controls in OpenAPI, from the very schemas by which they are checked."""
+"""The controls in OpenAPI, from the schemas by which they are checked."""
 
 from __future__ import annotations
 
@@ -25,21 +25,23 @@ def _answer(description: str, code: int, **properties: object) -> JsonObject:
 def _responses(operation: Operation) -> JsonObject:
     responses: JsonObject = {
         "200": _answer("Done.", 0, **operation.result),
-        "400": _answer("What was given is no use; nothing was changed.", 2, error=_TEXT),
+        "400": _answer("A parameter is invalid; nothing was changed.", 2, error=_TEXT),
         "401": {"$ref": "#/components/responses/BadKey"},
         "403": _STRANGE,
     }
     if operation.method == "POST":
         responses["413"] = _answer("The body is too long.", 2, error=_TEXT)
     if operation.name in ("create_account", "rotate_key", "top_up", "add_server"):
-        responses["409"] = _answer("What there is already stands in the way.", 6, error=_TEXT)
+        responses["409"] = _answer(
+            "The request conflicts with the marketplace's state.", 6, error=_TEXT
+        )
     if {"key", "old_key", "owner_key", "server_id", "fault_id"} & set(operation.params):
         responses["404"] = _answer("No such account, server or fault.", 6, error=_TEXT)
     return dict(sorted(responses.items()))
 
 
 _TEXT: JsonObject = {"type": "string"}
-_STRANGE = _answer("No Host that the controls answer to, or a page's Origin.", 6, error=_TEXT)
+_STRANGE = _answer("The Host is unknown, or the Origin is another one.", 6, error=_TEXT)
 
 
 def _operation(operation: Operation) -> JsonObject:
@@ -80,9 +82,12 @@ def paths() -> JsonObject:
         "get": {
             "operationId": "control_health",
             "tags": ["control"],
-            "summary": "Which marketplace this is",
+            "summary": "The id of this marketplace",
             "security": [],
-            "responses": {"200": _answer("It answers.", 0, instance=_TEXT), "403": _STRANGE},
+            "responses": {
+                "200": _answer("The marketplace runs.", 0, instance=_TEXT),
+                "403": _STRANGE,
+            },
         }
     }
     found["/control/openapi.json"] = {

@@ -1,6 +1,6 @@
-"""What may be sent, in JSON Schema: the limits are those of ask.py (service.md section 3).
+"""Request bodies in JSON Schema, with the limits of order_request.py (service.md section 3).
 
-What goes across fields is said in words: code 2 is the answer to a body that breaks it.
+Rules across several fields stand in descriptions; a body that breaks one is answered with code 2.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["CREATE_ORDER", "SET_SERVER_SETTINGS", "coin_price", "order_id"]
 
 _MOST = MAX_UNITS // UNITS_PER_COIN
-"""Whole coins that can be held: see money.py."""
+"""Most whole coins in a wallet: see money.py."""
 _NO_NUL = r"^[^\u0000]*$"
 _PORT = "^([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$"
 """1 to 65535."""
@@ -53,11 +53,11 @@ CREATE_ORDER: JsonObject = {
         "type": {"enum": ["on-demand", "spot"]},
         "spotprice": coin_price(type=["number", "null"]),
         "required_price": coin_price(
-            type=["number", "null"], description="The list price that was seen, per day."
+            type=["number", "null"], description="The list price that the renter saw, per day."
         ),
         "ports": {
             "type": ["object", "null"],
-            "description": "Inner port → protocol; one http port an order.",
+            "description": "Inner port → protocol; at most one http port per order.",
             "propertyNames": {"pattern": _PORT},
             "additionalProperties": {"enum": ["tcp", "http"]},
             "examples": [{"22": "tcp", "8888": "http"}],
@@ -76,7 +76,7 @@ CREATE_ORDER: JsonObject = {
         "ssh_key": _text(
             MAX_KEY,
             pattern=r"^((ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/]+=*|$)",
-            description="OpenSSH public keys, one a line.",
+            description="OpenSSH public keys, one per line.",
         ),
         "jupyter_token": _text(MAX_TOKEN),
         "command": {"type": ["string", "null"], "pattern": _NO_NUL},

@@ -1,7 +1,7 @@
-"""The imitated API in OpenAPI: its ten calls, after service.md sections 1 and 3.
+"""The ten calls of the imitated API in OpenAPI, after service.md sections 1 and 3.
 
-A success is 200. What is refused is 200 with code 6 in most cases, and other statuses in those that
-were observed or are documented; the `reference` dialect answers 200 to everything.
+A success is 200. A refusal is 200 with code 6 in most cases; some have other statuses, as observed
+or documented. The `reference` dialect answers 200 to everything.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def _code(description: str, code: int) -> JsonObject:
 
 RESPONSES: JsonObject = {
     "BadInput": _code("The request is not of the documented shape.", 2),
-    "BadKey": _code("No key, or none that is known.", 3),
-    "TooLarge": _code("A body of more than a megabyte.", 2),
-    "RateLimited": _code("Within a second of the key's last call, without Retry-After.", 5),
+    "BadKey": _code("No key, or an unknown one.", 3),
+    "TooLarge": _code("The body is longer than a megabyte.", 2),
+    "RateLimited": _code("Less than a second after the key's last call; without Retry-After.", 5),
     "Broken": _json(
-        "Database error (code 1): it may have acted all the same. Or `currency-not-allowed`, which"
-        " comes with this status.",
+        "Database error (code 1); the call may have been carried out. Or `currency-not-allowed`,"
+        " which has this status.",
         {
             "type": "object",
             "required": ["code"],
@@ -91,7 +91,7 @@ def _call(
     fails: Sequence[str] = (),
     public: bool = False,
 ) -> tuple[str, JsonObject]:
-    """Path and operation; `fails` names those of `RESPONSES` that come on top."""
+    """Path and operation; `fails` names further ones of `RESPONSES`."""
     either: JsonObject = {"anyOf": [schema, _FAILED]}
     responses: JsonObject = {"200": _json("Done, or refused for the reason in `error`.", either)}
     failures = ["RateLimited", *([] if public else ["BadKey"]), *fails]
@@ -136,7 +136,7 @@ _ISSUE: JsonObject = {
 _COMPLETED: JsonObject = {
     "name": "return_completed",
     "in": "query",
-    "description": "`true`: ended orders too.",
+    "description": "`true`: include ended orders.",
     "schema": {"type": "string", "examples": ["true"]},
 }
 _MARKET: JsonObject = {
@@ -155,7 +155,7 @@ def _renting() -> tuple[tuple[str, JsonObject], ...]:
         _call(
             "get",
             "marketplace",
-            "All servers, rented ones too; needs no key",
+            "All servers, rented ones included; needs no key",
             _success(
                 servers=_rows("Server"),
                 my_servers={"type": "array", "items": {"type": "integer"}},
@@ -172,7 +172,7 @@ def _renting() -> tuple[tuple[str, JsonObject], ...]:
         _call(
             "post",
             "create_order",
-            'Rent a server on demand, or bid for it. Answers exactly {"code":0}, without an id',
+            'Rent a server on demand, or bid for it; the answer is exactly {"code":0}, with no id',
             _success(),
             body=CREATE_ORDER,
             fails=["Broken"],
@@ -194,7 +194,7 @@ def _renting() -> tuple[tuple[str, JsonObject], ...]:
         _call(
             "post",
             "set_spot_price",
-            "Change a bid: lower once in 600 seconds, by `max_step` at most",
+            "Change a bid; it can be lowered once in 600 seconds, by at most `max_step`",
             _success(),
             body=_body(
                 "order_id", "desired_price", order_id=order_id(), desired_price=coin_price()
@@ -215,7 +215,7 @@ def _hosting() -> tuple[tuple[str, JsonObject], ...]:
         _call(
             "get",
             "server_config",
-            "How a server is set up. A GET with a body, as the service has it",
+            "A server's settings; a GET with a body, as on the service",
             _success(config=ref("ServerConfig"), creation_completed=_BOOL),
             tag="host",
             body=_body("server_name", server_name={"type": "string"}),
@@ -223,7 +223,7 @@ def _hosting() -> tuple[tuple[str, JsonObject], ...]:
         _call(
             "post",
             "set_server_settings",
-            "Change what a server is offered for; all is sent together",
+            "Change a server's prices and limits; all settings are sent together",
             _success(),
             tag="host",
             body=SET_SERVER_SETTINGS,

@@ -1,7 +1,7 @@
 """The records of answers in JSON Schema, after service.md section 3.
 
-Required is what every client may rely on; the rest may be missing or odd on the real service, and
-more may be there: nothing here forbids a field.
+Clients may rely on the required fields. Others may be missing or odd on the real service, and
+further fields are allowed.
 """
 
 from __future__ import annotations
@@ -78,13 +78,13 @@ _SERVER = _object(
     reliability=_unit("number", "0-1."),
     allowed_coins={
         **_TEXTS,
-        "description": "Decides in which coins it can be paid, whatever else has a price.",
+        "description": "The coins it can be paid in; prices may name others too.",
     },
     rating=ref("Rating"),
     cuda_version=_TEXT,
     gpu_array={"type": "array", "description": "Short names, often behind a space."},
     gigaspot={"type": ["boolean", "object"]},
-    autoprice={"enum": ["usd"], "description": "Absent where no price follows USD."},
+    autoprice={"enum": ["usd"], "description": "Absent if no price follows USD."},
 )
 
 _ORDER = _object(
@@ -97,8 +97,8 @@ _ORDER = _object(
     "tcp_ports",
     id=_INT,
     si=_unit("integer", "The server's number."),
-    price=_unit("number", "Of the named coin, per day."),
-    creation_fee=_unit("number", "Once, if it runs for 10 minutes."),
+    price=_unit("number", "In the named coin, per day."),
+    creation_fee=_unit("number", "Charged once, if the order runs for 10 minutes."),
     currency=_TEXT,
     spend=_unit("number", "So far, without fees."),
     mrl=_unit("integer", "The longest rental, in seconds."),
@@ -107,8 +107,8 @@ _ORDER = _object(
     expired=_BOOL,
     image=_TEXT,
     mon_container=_unit("integer", "0 or 1 deploying, 2 deployed."),
-    online=_unit("boolean", "The host; not the container."),
-    # The second of each is the reference dialect's (004, Order).
+    online=_unit("boolean", "Whether the host is online; not the container."),
+    # The second form of each is the reference dialect's (004, Order).
     pub_cluster=_either({**_TEXTS, "description": "Hosts to try."}, _TEXT),
     tcp_ports=_either(
         {**_TEXTS, "description": "`inner:public`."},
@@ -119,11 +119,11 @@ _ORDER = _object(
         },
     ),
     http_port=_unit(["string", "integer"], "The inner port."),
-    http_pub=_unit("string", "Where it is reached."),
+    http_pub=_unit("string", "Its public address."),
     spot=_BOOL,
     specs={"anyOf": [ref("Specs"), {"type": "null"}]},
     rating=ref("Rating"),
-    # Of the reference dialect (002, Order Object Structure; 004, Order).
+    # Fields of the reference dialect (002, Order Object Structure; 004, Order).
     order_id=_INT,
     renting_server=_INT,
     type={"enum": ["on-demand", "spot"]},
@@ -138,8 +138,8 @@ _OFFER = _object(
     "my",
     "currency",
     offer_id=_unit("integer", "The order's number."),
-    bid=_unit("number", "Of the named coin, per day."),
-    active=_unit("boolean", "Whether it runs."),
+    bid=_unit("number", "In the named coin, per day."),
+    active=_unit("boolean", "Whether the order runs."),
     my=_BOOL,
     currency=_TEXT,
 )
@@ -156,7 +156,9 @@ _HOSTED = _object(
     online=_BOOL,
     pricing=ref("Coins"),
     min_spot_pricing=ref("Coins"),
-    init_token=_unit("string", "Of a server that has never connected: it has no id and no specs."),
+    init_token=_unit(
+        "string", "Only of a server that has never connected, which has no id and no specs."
+    ),
     id=_INT,
     public_name=_TEXT,
     rented=_unit("boolean", "Absent unless true."),
@@ -164,13 +166,19 @@ _HOSTED = _object(
     gpu_array={"type": "array", "items": _TEXT},
     gpu_count=_INT,
     usd_pricing=_either(
-        {**_IN_USD, "description": "USD per day; absent where no price follows USD."},
-        {"type": "object", "additionalProperties": _IN_USD, "description": "By coin: reference."},
+        {**_IN_USD, "description": "USD per day; absent if no price follows USD."},
+        {
+            "type": "object",
+            "additionalProperties": _IN_USD,
+            "description": "By coin, in the reference dialect.",
+        },
     ),
-    autoprice=_either({"const": "usd"}, {"type": "object", "description": "By coin: reference."}),
+    autoprice=_either(
+        {"const": "usd"}, {"type": "object", "description": "By coin, in the reference dialect."}
+    ),
     max_fair_price_usd=_NUMBER,
-    allowed_currencies={**_TEXTS, "description": "Of the reference dialect (004, MyServer)."},
-    oc_gpus=_unit("string", "JSON: what each GPU may be set to."),
+    allowed_currencies={**_TEXTS, "description": "In the reference dialect (004, MyServer)."},
+    oc_gpus=_unit("string", "JSON: the ranges of each GPU's overclocking settings."),
     specs={"anyOf": [ref("Specs"), {"type": "null"}]},
     working_properly=_BOOL,
 )

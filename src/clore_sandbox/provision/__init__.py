@@ -1,8 +1,7 @@
-"""Rooms for orders: what a rental starts, and how it ends.
+"""Rooms: what runs behind the ports of an order on this machine.
 
-A provisioner reserves public ports, boots a room behind them, and clears it away. Clearing is
-idempotent and leaves no process and no open port. Market rules, money and HTTP are none of its
-business.
+A provisioner reserves public ports, boots a room behind them, and clears it. Clearing is idempotent
+and leaves no process and no open port. Provisioners know nothing of market rules, money and HTTP.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "Gpus", "Kind", "Nothing", "Ports", "Provisioner", "RoomPlan"]
 
 Kind = Literal["process", "bwrap", "docker"]
-"""How a room is fenced in: not at all, by namespaces, by a container of the order's image."""
+"""How a room is isolated: not at all, by namespaces, by a container of the order's image."""
 KINDS: tuple[Kind, ...] = ("process", "bwrap", "docker")
 
 
 @dataclass(frozen=True)
 class Gpus:
-    """What `nvidia-smi` shows: one entry a GPU."""
+    """The GPUs that `nvidia-smi` shows, one entry per GPU."""
 
     names: tuple[str, ...]
     memory_gb: float
@@ -32,7 +31,7 @@ class Gpus:
 
 @dataclass(frozen=True)
 class RoomPlan:
-    """What an order needs of its room."""
+    """The specification of an order's room."""
 
     order: int
     ports: Mapping[int, str]
@@ -59,17 +58,17 @@ class Provisioner(Protocol):
     """All methods run on the marketplace's event loop."""
 
     async def open(self) -> None:
-        """Get ready; end what an earlier marketplace of the same state left behind."""
+        """Prepare; end what an earlier marketplace with the same state left behind."""
 
     async def reserve(self, plan: RoomPlan) -> Ports:
-        """Hold public ports; until the room has booted they refuse connections."""
+        """Reserve public ports, which refuse connections until the room has booted."""
         ...
 
     async def boot(self, order: int) -> None:
         """Start the room behind its ports. Nothing happens if the order is gone."""
 
     async def clear(self, order: int) -> None:
-        """End every process of the room and close its ports. May be called any number of times."""
+        """End every process of the room and close its ports. Idempotent."""
 
     async def close(self) -> None:
         """Clear all rooms."""
@@ -79,7 +78,7 @@ class Nothing:
     """Provisions nothing: orders have no ports. For tests of the market alone."""
 
     async def open(self) -> None:
-        """Nothing to get ready."""
+        """Nothing to prepare."""
 
     async def reserve(self, plan: RoomPlan) -> Ports:  # noqa: ARG002 - the protocol's
         """No ports."""

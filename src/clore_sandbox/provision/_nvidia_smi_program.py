@@ -1,6 +1,6 @@
-"""The program behind a room's `nvidia-smi`; copied into the room, standard library only.
+"""The program that a room runs as `nvidia-smi`; copied into the room, standard library only.
 
-The GPUs are as busy as the room: whatever of it wants to run stands for a job on all of them.
+The GPUs are as busy as the room: a runnable process of it counts as a job on all of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _IDLE_TEMPERATURE_C = 34
 _BUSY_TEMPERATURE_C = 72
 _IDLE_POWER_W = 21.5
 _BUSY_POWER_SHARE = 0.9
-_LOOKS, _LOOK_EVERY_S = 5, 0.01
+_SAMPLES, _SAMPLE_EVERY_S = 5, 0.01
 _PROC = Path("/proc")
 _LOAD_FIELDS = ("pstate", "utilization", "temperature", "power.draw", "memory.used", "memory.free")
 
@@ -62,29 +62,29 @@ _IDLE = _Load(0)
 
 
 def _load(marker: str) -> _Load:
-    """In how many of some looks a process of the room ran, or would have if the machine let it.
+    """The share of samples in which a process of the room was runnable.
 
-    Not what it was given: a machine that is shared with others would make a busy GPU look idle.
+    CPU time would not do: on a busy machine it would make a busy GPU look idle.
     """
     mine = _ancestors()
-    room = [pid for pid in _pids() if pid not in mine and (not marker or _carries(pid, marker))]
+    room = [pid for pid in _pids() if pid not in mine and (not marker or _has_marker(pid, marker))]
     busy = 0
-    for look in range(_LOOKS if room else 0):
-        if look:
-            time.sleep(_LOOK_EVERY_S)
-        busy += any(_wants_to_run(pid) for pid in room)
-    return _Load(busy * 100 // _LOOKS)
+    for sample in range(_SAMPLES if room else 0):
+        if sample:
+            time.sleep(_SAMPLE_EVERY_S)
+        busy += any(_is_runnable(pid) for pid in room)
+    return _Load(busy * 100 // _SAMPLES)
 
 
 def _pids() -> Iterable[int]:
     try:
         return [int(name) for name in os.listdir(_PROC) if name.isdigit()]  # noqa: PTH208 - half the time
-    except OSError:  # no such place: not on Linux
+    except OSError:  # not on Linux
         return []
 
 
 def _ancestors() -> set[int]:
-    """This process, and those that wait for it."""
+    """This process and its parents."""
     found: set[int] = set()
     pid = os.getpid()
     while pid > 1 and pid not in found:
@@ -97,15 +97,15 @@ def _ancestors() -> set[int]:
     return found
 
 
-def _carries(pid: int, marker: str) -> bool:
+def _has_marker(pid: int, marker: str) -> bool:
     try:
         return marker.encode() in (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except OSError:
         return False
 
 
-def _wants_to_run(pid: int) -> bool:
-    """Is any of its threads running, or next to?"""
+def _is_runnable(pid: int) -> bool:
+    """Whether any of its threads runs or waits for a CPU."""
     try:
         for task in (_PROC / str(pid) / "task").iterdir():
             stat = (task / "stat").read_text("utf-8", "replace")
@@ -121,7 +121,7 @@ def _uuid(index: int) -> str:
 
 
 def _fields(data: _Data, index: int, load: _Load) -> dict[str, tuple[str, str]]:
-    """Field → value and unit, under the names of `nvidia-smi --help-query-gpu`."""
+    """Field → value and unit, by the names of `nvidia-smi --help-query-gpu`."""
     memory, limit = data["memory_mib"], data["power_limits_w"][index]
     bus = f"00000000:{index + 1:02X}:00.0"
     values = {
@@ -240,7 +240,7 @@ def _table(data: _Data, shown: list[int]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Answer one call."""
+    """Run with these arguments; the exit status."""
     text = Path(__file__).with_name(".gpus.json").read_text(encoding="utf-8")
     data: _Data = json.loads(text)
     options: dict[str, str] = {}

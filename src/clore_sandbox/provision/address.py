@@ -1,4 +1,4 @@
-"""Where the orders' public ports are: the address they are bound to, their range, their name."""
+"""The public address of the orders' ports: where they are bound, their range, their host name."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ def read_ports(ports: tuple[int, int]) -> range:
     """The range from its first and its last port.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a range of ports.
     """
     first, last = ports
     if not 1 <= first <= last <= _LAST_PORT:
-        raise ValueError(f"ports is a range within 1-{_LAST_PORT}, not {first}-{last}")
+        raise ValueError(f"ports must be a range within 1-{_LAST_PORT}, not {first}-{last}")
     return range(first, last + 1)
 
 
 def check_public_host(name: str) -> str:
-    """The name.
+    """The name, checked.
 
     Raises:
-        ValueError: It is no host name or address by itself.
+        ValueError: It is neither a host name nor an address.
     """
     if not _HOST.fullmatch(name):
-        raise ValueError(f"public_host is a host name or an address alone, not {name!r}")
+        raise ValueError(f"public_host must be only a host name or an address, not {name!r}")
     return name
 
 
 @dataclass
 class PublicAddress:
-    """`host` is bound to; `public_host` is shown; None for `ports` is any that is free."""
+    """Ports are bound to `host` and shown as `public_host`; `ports` None means any free ports."""
 
     host: str
     public_host: str | None = None
@@ -47,21 +47,21 @@ class PublicAddress:
 
     @property
     def shown(self) -> str:
-        """Where clients find the ports; what listens everywhere is reached by loopback."""
+        """The host that clients connect to; loopback if the ports are bound everywhere."""
         if self.public_host is not None:
             return self.public_host
         return "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared
 
     def bind(self) -> socket.socket:
-        """A socket on a free port, bound and not listening: clients are refused.
+        """A socket on a free port, bound but not listening, so that it refuses clients.
 
         Raises:
-            OSError: There is none left.
+            OSError: No port is free.
         """
         if self.ports is None:
             return _bound(self.host, 0, again=False)
-        # The port that has been free for longest comes first. Where all have been used a minute
-        # ago, connections of those orders may still be on their way out: that does no harm.
+        # The port that has been free for longest comes first. If all were used within a minute,
+        # old connections may still be closing on it, which does no harm.
         for again in (False, True):
             for step in range(len(self.ports)):
                 position = (self._next + step) % len(self.ports)
@@ -74,7 +74,7 @@ class PublicAddress:
                     self._next = position + 1
                     return sock
         first, last = self.ports[0], self.ports[-1]
-        message = f"every port of {first}-{last} is taken; a wider range is given with --ports"
+        message = f"every port of {first}-{last} is taken; give a wider range with --ports"
         raise OSError(errno.EADDRINUSE, message)
 
 
@@ -84,7 +84,7 @@ def _bound(host: str, port: int, *, again: bool) -> socket.socket:
         if again:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        # After the bind, lest two orders share a port: its connections are to let go of it.
+        # After the bind, so that two orders never share a port; lets it be bound again early.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     except BaseException:
         sock.close()

@@ -1,7 +1,7 @@
-"""Processes and their ends of pipes and terminals on the event loop, without asyncio's own.
+"""Child processes on the event loop, and non-blocking reads and writes of their descriptors.
 
 uvloop's subprocesses report neither exit nor end of output while a grandchild lives, and asyncio's
-need a watcher that differs by version; `Popen` and a waiting thread are the same everywhere.
+need a watcher that differs by version; `Popen` and a waiting thread work everywhere.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHUNK = 65_536
 
 
 class Child:
-    """A process in a session of its own. Starting it takes the loop's time (1-2 ms)."""
+    """A process in its own session. Starting it blocks the loop for 1-2 ms."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Child:
         pass_fds: Sequence[int] = (),
         user: int | None = None,
     ) -> None:
-        self._process = subprocess.Popen(  # noqa: S603 - running what the renter says is the purpose
+        self._process = subprocess.Popen(  # noqa: S603 - running the renter's command is the purpose
             [*_default_signals(user), *argv],
             env=dict(env),
             cwd=cwd,
@@ -61,16 +61,16 @@ class Child:
     def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
         code = self._process.wait()
 
-        def tell() -> None:
+        def set_exited() -> None:
             if not self.exited.done():
                 self.exited.set_result(code)
 
-        # The loop may be closed already when the marketplace stops.
+        # When the marketplace stops, the loop may already be closed.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(tell)
+            loop.call_soon_threadsafe(set_exited)
 
     def signal_group(self, name: str) -> None:
-        """Send a signal, named as SSH names it, to the process and its group."""
+        """Send a signal, by its SSH name, to the process and its group."""
         number = getattr(signal, f"SIG{name}", None)
         if number is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -80,17 +80,17 @@ class Child:
 def _default_signals(user: int | None) -> list[str]:
     """Words before argv that give a child the default SIGINT, SIGQUIT and SIGHUP.
 
-    A server started in the background by a shell without job control inherits them ignored, under
-    nohup the last of them, exec keeps that, and Ctrl-C would die in every shell below it, and what
-    runs in a terminal would outlive it. The command line's server installs
-    handlers, which exec resets; where this runs inside somebody else's process, their signals are
-    not ours to set, and a short Python sets them on the way.
+    A server that a shell without job control starts in the background inherits ignored signals
+    (under nohup SIGHUP), and exec keeps them: Ctrl-C would not work in its shells, and programs
+    would outlive their terminal. The command line's server installs handlers, which exec resets.
+    In another program's process this package must not change signals; there a short Python script
+    resets them in the child.
     """
     ours = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
     ignored = [s for s in ours if signal.getsignal(s) == signal.SIG_IGN]
     if not ignored:
         return []
-    if user is not None:  # who may not be able to enter the folder that this Python is in
+    if user is not None:  # the user may not be able to run this Python
         return ["/usr/bin/env", "--default-signal"]
     code = (
         "import os,signal,sys\n"
@@ -101,23 +101,23 @@ def _default_signals(user: int | None) -> list[str]:
 
 
 def resize(fd: int, columns: int, rows: int, x_pixels: int, y_pixels: int) -> None:
-    """Give a terminal a size."""
+    """Set a terminal's size."""
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, x_pixels, y_pixels))
 
 
 async def read(fd: int) -> bytes:
-    """Some bytes of a non-blocking descriptor; none at its end."""
+    """Read some bytes of a non-blocking descriptor; none at its end."""
     while True:
         try:
             return os.read(fd, _CHUNK)
         except BlockingIOError:
             await _readable(fd)
-        except OSError:  # EIO: nobody has the other side of the terminal open any more
+        except OSError:  # EIO: the other side of the terminal is closed
             return b""
 
 
 async def write_all(fd: int, data: bytes) -> None:
-    """All of the bytes to a non-blocking descriptor; OSError where nobody reads it any more."""
+    """Write all bytes to a non-blocking descriptor; OSError if nobody reads it any more."""
     while data:
         try:
             data = data[os.write(fd, data) :]

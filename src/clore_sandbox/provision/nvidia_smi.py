@@ -1,9 +1,9 @@
-"""`nvidia-smi` of a room: a small program on its PATH that shows the rented GPUs.
+"""Installs a simulated `nvidia-smi` in a room, which shows the rented GPUs.
 
-The program is written into the room together with its data, so that it starts fast and does not
-depend on where this package lies. It answers the plain table, `-L`, `-i N`, and
-`--query-gpu=… --format=csv[,noheader][,nounits]`; an unknown field is refused in the real one's
-words. Use, temperature, power and memory follow what runs in the room (Linux; elsewhere they idle).
+The program is written into the room with its data, so that it starts fast and does not depend on
+this package. It supports the plain table, `-L`, `-i N`, and
+`--query-gpu=… --format=csv[,noheader][,nounits]`; it refuses an unknown field like the real one.
+Utilization, temperature, power and memory follow what runs in the room (on Linux; elsewhere idle).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def install(
 
     Args:
         folder: Where it is written.
-        gpus: What it shows.
-        python: The interpreter as the room starts it, and `env` what that needs.
-        env: See `python`.
-        seen_at: The folder's path in the room, where that is another.
-        marker: ``NAME=VALUE`` of the environment by which the room's processes are known, where
-            it sees others too.
+        gpus: The GPUs that it shows.
+        python: The command of the interpreter in the room.
+        env: Environment variables that the interpreter needs.
+        seen_at: The folder's path in the room, if it is another.
+        marker: ``NAME=VALUE`` in the environment of the room's processes, if the room can see
+            others too.
     """
     data = {
         "names": list(gpus.names),

@@ -1,6 +1,6 @@
-"""Plain TCP from a public port to the port inside; the HTTP one says 502 while nobody listens.
+"""Forwards a public port to a port inside a room; HTTP answers 502 if nothing listens there.
 
-Bytes are copied, not read: websockets, streaming and uploads pass as they are.
+Bytes are copied unread, so that websockets, streaming and uploads work.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ _BAD_GATEWAY = (
 
 
 class Source(Protocol):
-    """Where bytes come from: a stream of asyncio's or asyncssh's."""
+    """A stream of asyncio or asyncssh to read from."""
 
     async def read(self, n: int = -1, /) -> bytes:
-        """Some bytes; none at the end."""
+        """Read some bytes; none at the end."""
         ...
 
 
 class Sink(Protocol):
-    """Where bytes go: likewise."""
+    """A stream of asyncio or asyncssh to write to."""
 
     def write(self, data: bytes, /) -> None:
-        """Take them."""
+        """Write bytes."""
 
     async def drain(self) -> None:
         """Wait until there is room for more."""
 
     def can_write_eof(self) -> bool:
-        """Whether its end can be told while the other direction goes on."""
+        """Whether it can be half-closed."""
         ...
 
     def write_eof(self) -> None:
-        """Tell its end."""
+        """Half-close it."""
 
     def close(self) -> None:
-        """End both directions."""
+        """Close both directions."""
 
 
 Ends = tuple[Source, Sink]
@@ -59,26 +59,26 @@ class Forward:
     def __init__(self, dial: Callable[[], Awaitable[socket.socket]], *, http: bool) -> None:
         self._dial = dial
         self._http = http
-        self._guests: set[asyncio.Task[None]] = set()
+        self._clients: set[asyncio.Task[None]] = set()
 
     async def open(self, sock: socket.socket) -> None:
-        """Serve a bound socket by connecting each client to what `dial` reaches."""
+        """Listen on a bound socket, and connect each client to the socket that `dial` returns."""
         self._server = await asyncio.start_server(self._connect, sock=sock)
 
     def close(self) -> None:
-        """Listen no more, and cut who is connected."""
+        """Stop listening, and disconnect all clients."""
         self._server.close()
-        for guest in list(self._guests):
-            guest.cancel()
+        for client in list(self._clients):
+            client.cancel()
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a stream's callback runs in one
-        self._guests.add(task)
+        self._clients.add(task)
         try:
             await self._serve(reader, writer)
         finally:
-            self._guests.discard(task)
+            self._clients.discard(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(OSError):
@@ -86,7 +86,7 @@ class Forward:
                 inside = await asyncio.open_connection(sock=await self._dial())
             except OSError:
                 if self._http:
-                    # Read the request first: closing on unread bytes resets the answer away.
+                    # Read the request first: closing with unread bytes would reset the connection.
                     await reader.read(_CHUNK)
                     writer.write(_BAD_GATEWAY)
                     await writer.drain()
@@ -95,13 +95,13 @@ class Forward:
 
 
 async def join(one: Ends, other: Ends) -> None:
-    """Copy both ways until both have ended; each side's end is passed on by itself."""
+    """Copy both ways until both have ended; each direction ends by itself."""
     with contextlib.closing(one[1]), contextlib.closing(other[1]):
         await asyncio.gather(_pump(one[0], other[1]), _pump(other[0], one[1]))
 
 
 async def _pump(source: Source, sink: Sink) -> None:
-    """Copy until the source ends, then close the sink's side only."""
+    """Copy until the source ends, then half-close the sink."""
     while data := await source.read(_CHUNK):
         sink.write(data)
         await sink.drain()

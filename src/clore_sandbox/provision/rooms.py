@@ -1,7 +1,7 @@
-"""The provisioner: public ports, the SSH front end and forwarders before rooms of one kind.
+"""`Rooms`, the provisioner: connects public ports, SSH endpoints and forwards to the rooms.
 
-Promises: a port that was handed out refuses connections until its room has booted, and again once
-it is cleared; clearing returns when nothing of the room is left, also of one that was booting.
+Promises: a reserved port refuses connections until its room has booted, and after it is cleared.
+Clearing returns when nothing of the room is left, even if it was still booting.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rooms"]
 
-# It is imported late, see `_ssh`; that it is not installed is said at once.
+# It is imported later, see `_ssh`; but a missing one must be reported at once.
 if find_spec("asyncssh") is None:
     raise ModuleNotFoundError("No module named 'asyncssh'", name="asyncssh")
 
@@ -46,7 +46,7 @@ class _Room:
     sockets: dict[int, socket.socket]
     public: frozenset[int]
     lock: asyncio.Lock
-    """The order's: held while a room of it is built or ended, as they share a folder."""
+    """Held while a room of the order is built or ended, since they share a folder."""
     preparing: asyncio.Task[None] | None = None
     interior: Interior | None = None
     endpoint: Endpoint | None = None
@@ -54,9 +54,9 @@ class _Room:
 
 
 class Rooms:
-    """Rooms under `folder`, reached at `place`; all of them show the same SSH host key.
+    """Rooms in `folder`, reached at `address`, all with the same SSH host key.
 
-    `state` names the marketplace; `keep` says that the folder is there for the next one.
+    `state` identifies the marketplace; `keep`: the folder stays for the next run.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class Rooms:
         self._rooms: dict[int, _Room] = {}
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._left: dict[int, Path] = {}
-        """Folders of an earlier marketplace, until the order is taken up again."""
+        """Folders of an earlier run, until their orders are reserved again."""
 
     async def open(self) -> None:
-        """Get ready; end what a killed marketplace of the same state left running.
+        """Prepare; end what a killed marketplace with the same state left running.
 
-        The files of an order that is taken up again are still there, where its kind keeps any.
+        The files of an order that is reserved again are kept, if rooms of this kind have any.
 
         Raises:
-            CannotIsolate: This machine lacks what rooms of this kind need.
+            CannotIsolate: This machine lacks something that rooms of this kind need.
         """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         await asyncio.to_thread(wait_for_watchdog, self._folder)
@@ -94,7 +94,7 @@ class Rooms:
         await self._builder.open(self._left)
 
     async def reserve(self, plan: RoomPlan) -> Ports:
-        """Bind a free public port for each port of the order; bound, not listening: refused."""
+        """Bind a free public port for each port of the order; it refuses connections so far."""
         sockets: dict[int, socket.socket] = {}
         try:
             for inner in plan.ports:
@@ -107,21 +107,21 @@ class Rooms:
         folder = self._left.pop(plan.order, self._folder / str(plan.order))
         lock = self._locks.setdefault(plan.order, asyncio.Lock())
         self._rooms[plan.order] = _Room(plan, folder, sockets, frozenset(public.values()), lock)
-        self._introduce()
+        self._share_public_ports()
         asyncio.get_running_loop().run_in_executor(None, _ssh)  # while the machine boots
         http = next(((i, public[i]) for i, kind in plan.ports.items() if kind == "http"), None)
         tcp = {i: public[i] for i, kind in plan.ports.items() if kind == "tcp"}
         return Ports(self._address.shown, tcp, http)
 
-    def _introduce(self) -> None:
-        """Every room's loopback leads to every public port, as the machine's own does."""
+    def _share_public_ports(self) -> None:
+        """Let every room's loopback lead to every public port, like the machine's own."""
         public = frozenset[int]().union(*(room.public for room in self._rooms.values()))
         for room in self._rooms.values():
             if room.interior is not None:
-                room.interior.meet(public)
+                room.interior.lead_out(public)
 
     async def boot(self, order: int) -> None:
-        """Build the room, open its ports, run its command. One that cannot be built stays shut."""
+        """Build the room, open its ports, run its command. If it fails, the ports stay closed."""
         room = self._rooms.get(order)
         if room is None or room.interior is not None or room.preparing is not None:
             return
@@ -133,15 +133,15 @@ class Rooms:
                     if self._watch is None:
                         self._watch = Watchdog(self._folder, state=self._state, keep=self._keep)
                     room.interior = await self._builder.build(room.plan, room.folder)
-                    self._introduce()
+                    self._share_public_ports()
                     await self._open_ports(room, room.interior)
                     await self._run_command(room, room.interior)
         except OSError as exc:
-            # The order stands, as on the service, where some never become reachable.
+            # The order stays, as on the service, where some orders are never reachable.
             log.warning("order %d does not boot: %s", order, exc.strerror or exc)
         except asyncio.CancelledError:
             if not room.preparing.cancelled():
-                raise  # it was not clear() that gave it up
+                raise  # it was not clear() that cancelled it
         finally:
             room.preparing = None
 
@@ -177,13 +177,13 @@ class Rooms:
                 forward.close()
             for sock in room.sockets.values():
                 sock.close()
-            self._introduce()
+            self._share_public_ports()
             if room.interior is not None:
                 await room.interior.end()
             await asyncio.to_thread(_remove, room.folder)
 
     async def close(self) -> None:
-        """Clear all rooms, and what was left of orders that nobody took up."""
+        """Clear all rooms, and the folders of orders that were not reserved again."""
         await asyncio.gather(*(self.clear(order) for order in list(self._rooms)))
         for folder in self._left.values():
             await asyncio.to_thread(_remove, folder)
@@ -197,7 +197,7 @@ class Rooms:
 
 
 def _ssh() -> Callable[[socket.socket, RoomPlan, Interior, str], Awaitable[Endpoint]]:
-    """The SSH front end, imported when the first machine is rented: it doubles a start."""
+    """The SSH endpoint, imported with the first rental: the import doubles the start's time."""
     from clore_sandbox.provision.ssh.endpoint import open_endpoint
 
     return open_endpoint
@@ -208,10 +208,10 @@ def _dial(interior: Interior, port: int) -> Callable[[], Awaitable[socket.socket
 
 
 def _remove(folder: Path) -> None:
-    """Remove a room's files, whatever modes their owner has left on them."""
+    """Remove a room's files, whatever their modes are."""
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
-        # Top down: a folder can be listed once it is open. Nobody is left inside to race with.
+        # Top down: a folder must be readable to be listed. No process is left to race with.
         for at, folders, _ in os.walk(folder):
             for name in folders:
                 path = Path(at, name)

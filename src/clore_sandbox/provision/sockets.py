@@ -1,4 +1,4 @@
-"""Connecting and listening with sockets that somebody else makes, for example inside a room."""
+"""Connects and listens with sockets that another function creates, for example inside a room."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["dial", "here", "listen"]
+__all__ = ["dial", "listen", "make_local"]
 
 
-async def here(family: int) -> socket.socket:
-    """A stream socket of the machine itself."""
+async def make_local(family: int) -> socket.socket:
+    """A stream socket of this machine."""
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     return sock
@@ -27,7 +27,7 @@ async def dial(
     """Connect to the first address that answers.
 
     Raises:
-        OSError: The last address's failure.
+        OSError: No address answers; the error is the last one's.
     """
     loop = asyncio.get_running_loop()
     failure = OSError(errno.EHOSTUNREACH, os.strerror(errno.EHOSTUNREACH))
@@ -49,10 +49,10 @@ async def dial(
 async def listen(
     make: Callable[[int], Awaitable[socket.socket]], host: str, port: int
 ) -> list[socket.socket]:
-    """Bound sockets, one a family that the machine has; an empty host is every address.
+    """Bound sockets, one per address family; an empty host means every address.
 
     Raises:
-        OSError: Not even the first can be bound.
+        OSError: The first one cannot be bound.
     """
     where = await asyncio.get_running_loop().getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -65,7 +65,7 @@ async def listen(
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 if family == socket.AF_INET6:
                     sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-                # Where any port will do, the first family draws it and the other follows.
+                # For any free port, the other families use the same port as the first.
                 sock.bind((address[0], bound[0].getsockname()[1] if bound else port))
             except OSError:
                 sock.close()

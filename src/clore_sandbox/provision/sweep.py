@@ -1,13 +1,13 @@
-"""Finding and ending every process of an order, whatever it did to get away.
+"""Finds and ends every process of an order, even one that tries to escape.
 
-A child that called `setsid` left the process group; one that closed its files left the terminal.
-What stays is the environment it was started with: the marker in it names the order. On Linux
-`/proc` shows it, elsewhere `ps` does. A process that wiped its environment is still found below
-one that is found, or (Linux) where it sits in the order's folder and init has adopted it.
-Somebody's own shell that merely stands in that folder has a living parent and is left alone.
+A child can leave its process group and its terminal, but not the environment it was started with,
+which holds the order's marker: `/proc` shows it on Linux, `ps` elsewhere. A process that cleared
+its environment is found as a descendant of a found one, or (on Linux) if its working directory is
+in the order's folder and init has adopted it. A user's own shell in that folder has a living
+parent, and is left alone.
 
-Started as a program (see watch.py) it waits for its parent's end, and then sweeps for all orders.
-It imports the standard library only.
+Run as a program (see watchdog.py) it waits for its parent's end, and then ends all orders'
+processes. It imports the standard library only.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 __all__ = ["MARKER", "end_processes", "find_processes"]
 
 MARKER = "CLORE_SANDBOX_ROOM"
-"""The environment variable that every process of an order carries: `<state>:<order>`."""
+"""The environment variable that every process of an order has: `<state>:<order>`."""
 
 _PROC = Path("/proc")
 _INIT = 1
 _ROUNDS = 50
-"""New processes can appear while a sweep reads; each round finds fewer."""
-_LOOK_EVERY_S = 2.0
+"""New processes can appear during a sweep; each round finds fewer."""
+_CHECK_EVERY_S = 2.0
 
 
 def find_processes(rooms: Mapping[str, Path]) -> set[int]:
@@ -54,9 +54,9 @@ def find_processes(rooms: Mapping[str, Path]) -> set[int]:
 
 
 def end_processes(rooms: Mapping[str, Path]) -> int:
-    """SIGKILL to every process of these rooms until none is left; how many there were.
+    """Send SIGKILL to the processes of these rooms until none is left; returns how many there were.
 
-    A container's processes get no say either once it is removed.
+    Like the removal of a container, this gives them no chance to clean up.
     """
     ended: set[int] = set()
     for round_ in range(_ROUNDS):
@@ -65,7 +65,7 @@ def end_processes(rooms: Mapping[str, Path]) -> int:
             break
         _kill(alive)
         ended |= alive
-        # The dead vanish from /proc at once, or when their parent reaps them.
+        # Killed processes leave /proc at once, or when their parent reaps them.
         time.sleep(0.002 * min(round_, 10))
     return len(ended)
 
@@ -82,7 +82,7 @@ def _read_proc(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
     folders = [str(folder) for folder in rooms.values()]
     found: set[int] = set()
     parents: dict[int, int] = {}
-    for entry in os.listdir(_PROC):  # noqa: PTH208 - names are all that is needed, and it is hot
+    for entry in os.listdir(_PROC):  # noqa: PTH208 - hot, and only names are needed
         if not entry.isdigit():
             continue
         pid = int(entry)
@@ -137,17 +137,17 @@ def _read_ps(rooms: Mapping[str, Path]) -> tuple[set[int], dict[int, int]]:
 
 
 def _watch(pipe: int, state: str, folder: Path, *, keep: bool) -> None:
-    """Wait until the parent is gone, unless it says that it needs no watch any more."""
+    """Wait for the parent's end and sweep, unless the parent ends the watch."""
     parent = os.getppid()
-    # A process that the parent has forked may hold the pipe open, and outlive it.
+    # A process that the parent forked may keep the pipe open, and outlive it.
     while os.getppid() == parent:
-        if select.select([pipe], [], [], _LOOK_EVERY_S)[0]:
+        if select.select([pipe], [], [], _CHECK_EVERY_S)[0]:
             if os.read(pipe, 1):
                 return
             break
     for _ in range(2):
         end_processes({f"{state}:": folder})
-        # What was being started as the parent died has its marker by then.
+        # Processes that were just starting as the parent died have their marker by then.
         time.sleep(0.1)
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)

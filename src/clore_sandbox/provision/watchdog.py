@@ -1,8 +1,8 @@
-"""A process beside the marketplace that outlives it, should it be killed, and ends its rooms.
+"""A watchdog process, which ends the rooms if the marketplace is killed.
 
-Promises: a marketplace that was killed leaves no process of an order behind, and its temporary
-folder neither; the next one over the same folder begins when that is done. Not the kernel's
-parent-death signal: it goes by threads, reaches no grandchild, and a room can switch it off.
+Promises: a killed marketplace leaves no process of an order and no temporary folder; the next one
+with the same folder waits for that. The kernel's parent-death signal would not do: it depends on
+threads, does not reach grandchildren, and a room can turn it off.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOCK = "watched"
 
 
 class Watchdog:
-    """Watches from now on. `keep`: the folder's files are for the next marketplace."""
+    """Started with the first room. `keep`: the folder's files stay for the next run."""
 
     def __init__(self, folder: Path, *, state: str, keep: bool) -> None:
         self._lock = folder / _LOCK
@@ -36,7 +36,7 @@ class Watchdog:
             fcntl.flock(lock, fcntl.LOCK_EX)
             words = [str(reader), state, str(folder), "keep" if keep else "remove"]
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                # By itself, without site-packages: it takes a sixth of the time.
+                # As a plain file without site-packages, which takes a sixth of the time.
                 [sys.executable, "-I", "-S", sweep.__file__, *words],
                 pass_fds=(reader, lock),
                 stdin=subprocess.DEVNULL,
@@ -49,13 +49,13 @@ class Watchdog:
             os.close(self._writer)
             raise
         finally:
-            # The lock is the process's now, and is let go of when it has ended.
+            # The process holds the lock now, until it ends.
             os.close(reader)
             os.close(lock)
 
     async def end(self) -> None:
         """Watchdog no more."""
-        with contextlib.suppress(OSError):  # somebody has killed it
+        with contextlib.suppress(OSError):  # it was killed
             os.write(self._writer, b".")
         os.close(self._writer)
         await asyncio.to_thread(self._process.wait)
@@ -63,7 +63,7 @@ class Watchdog:
 
 
 def wait_for_watchdog(folder: Path) -> None:
-    """Wait until the watch of a killed marketplace of this folder has done its work."""
+    """Wait until the watchdog of a killed marketplace has cleaned this folder up."""
     with contextlib.suppress(FileNotFoundError):
         lock = os.open(folder / _LOCK, os.O_RDWR)
         try:

@@ -1,17 +1,17 @@
-"""The market's rules: an order's life as a table, and who may rent and cancel what; pure.
+"""The market's rules: the states of an order, and who may rent and cancel what; pure.
 
-A rule answers None (go ahead) or the `Refusal` the service would give. What is read from the store
-comes in as plain values; nothing here waits, reads a clock or touches a socket.
+A rule returns None (allowed) or the `Refusal` that the service would give. Data from the store is
+passed in as plain values; nothing here waits, reads a clock or does I/O.
 
-An order is in one of three states, and no two orders of one server are ever both running:
+An order is in one of three states, and at most one order of a server is running:
 
-- `waiting`: made, or outbid. No room, no billing; a new order is here for no time at all.
-- `running`: it has the server. Its room boots, its time is billed (not while its host is offline).
-- `ended`: for good.
+- `waiting`: new, or outbid. It has no room and is not billed. A new order runs at once if it wins.
+- `running`: it has the server. Its room boots; it is billed, except while its host is offline.
+- `ended`: final.
 
-Which order has a server is auction.py's to say; it `wins` where it had not and `loses` where it
-had. The documents say that an outbid order "ends" (001) and that it is `paused` (002); offers that
-are not `active` stand in `spot_marketplace`, so it waits (service.md section 5).
+auction.py decides which order has a server; an order `wins` when it gets the server, and `loses`
+when it is outbid. The documents say that an outbid order "ends" (001) or is `paused` (002); since
+`spot_marketplace` lists offers that are not `active`, it waits (service.md section 5).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from clore_sandbox.values.json_types import as_list, as_object
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_sandbox.rules.order_request import OrderAsk
+    from clore_sandbox.rules.order_request import OrderRequest
 
 __all__ = [
     "TRANSITIONS",
@@ -33,7 +33,7 @@ __all__ = [
     "Refusal",
     "ServerState",
     "State",
-    "Turn",
+    "Transition",
     "allowed_prices",
     "may_cancel",
     "may_have",
@@ -48,24 +48,24 @@ Event = Literal["wins", "loses", "cancelled", "no_balance", "max_rental"]
 
 
 @dataclass(frozen=True)
-class Turn:
-    """What an event makes of an order: its next state, and what becomes of its room."""
+class Transition:
+    """The effect of an event on an order: its next state, and what happens to its room."""
 
     state: State
     room: Literal["boots", "ends", "stays"]
 
 
-TRANSITIONS: Mapping[tuple[State, Event], Turn] = {
-    ("waiting", "wins"): Turn("running", "boots"),
-    ("running", "loses"): Turn("waiting", "ends"),
-    ("waiting", "cancelled"): Turn("ended", "stays"),
-    ("running", "cancelled"): Turn("ended", "ends"),
-    ("waiting", "no_balance"): Turn("ended", "stays"),
-    ("running", "no_balance"): Turn("ended", "ends"),
-    ("waiting", "max_rental"): Turn("ended", "stays"),
-    ("running", "max_rental"): Turn("ended", "ends"),
+TRANSITIONS: Mapping[tuple[State, Event], Transition] = {
+    ("waiting", "wins"): Transition("running", "boots"),
+    ("running", "loses"): Transition("waiting", "ends"),
+    ("waiting", "cancelled"): Transition("ended", "stays"),
+    ("running", "cancelled"): Transition("ended", "ends"),
+    ("waiting", "no_balance"): Transition("ended", "stays"),
+    ("running", "no_balance"): Transition("ended", "ends"),
+    ("waiting", "max_rental"): Transition("ended", "stays"),
+    ("running", "max_rental"): Transition("ended", "ends"),
 }
-"""Every way an order can go; what is not here cannot happen."""
+"""All transitions; no other can happen."""
 
 ErrorName = Literal[
     "server-dont-exist",
@@ -89,12 +89,12 @@ ErrorName = Literal[
     "invalid_mrl",
     "invalid_input",
 ]
-"""Every `error` of code 6 in service.md section 1, its mix of dashes and underscores included."""
+"""Every `error` of code 6 in service.md section 1, with its mix of dashes and underscores."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A rule said no: code 6 with this `error`, and fields that some errors carry."""
+    """A rule refuses: code 6 with this `error`, and the further fields of some errors."""
 
     error: ErrorName
     extra: Mapping[str, object] = field(default_factory=dict[str, object])
@@ -102,9 +102,9 @@ class Refusal:
 
 @dataclass(frozen=True)
 class ServerState:
-    """What the rules need to know of a server at this moment. Prices are units per day.
+    """The facts about a server that the rules need. Prices are units per day.
 
-    `rented` is on demand: a server on which a spot order runs can be rented on demand, and the
+    `rented` means on demand: a server with a running spot order can be rented on demand, and the
     spot order then waits (service.md section 5). `prices` are those of the order's type.
     """
 
@@ -118,30 +118,30 @@ class ServerState:
 
 
 def allowed_prices(prices: Mapping[str, int], record: Mapping[str, object]) -> dict[str, int]:
-    """The prices one may pay in: `allowed_coins` decides, whatever else has a price."""
+    """The prices in coins that `allowed_coins` names; other coins may have prices too."""
     allowed = as_list(record.get("allowed_coins")) or []
     return {coin: price for coin, price in prices.items() if coin in allowed}
 
 
 def is_on_gigaspot(record: Mapping[str, object]) -> bool:
-    """`gigaspot` is a bool or an object (service.md, 3); an object means that it takes part."""
+    """`gigaspot` is a bool or an object (service.md, 3); an object means true."""
     value = record.get("gigaspot")
     return value is True or bool(as_object(value))
 
 
-def trips_the_service(ask: OrderAsk) -> bool:
-    """Whether the live service answers HTTP 500 / code 1 to this, creating nothing.
+def trips_the_service(ask: OrderRequest) -> bool:
+    """Whether the live service answers this with HTTP 500 / code 1, creating nothing.
 
-    Seen for an environment value that contains `&` (service.md section 1, generic failure).
+    Observed for an environment value that contains `&` (service.md section 1, generic failure).
     """
     return any("&" in value for value in ask.env.values())
 
 
 def may_have(account: int, server: ServerState | None) -> Refusal | None:
-    """Whether this account may rent this server at all now, whatever it pays.
+    """Whether this account may rent this server now, at any price.
 
-    The order of the checks is not documented; it goes from the server to the money, so that what
-    no change of the order could mend is said first.
+    The order of the checks is not documented. Here the server comes before the money, so that the
+    reasons that no other order could avoid come first.
     """
     if server is None:
         return Refusal("server-dont-exist")
@@ -151,17 +151,17 @@ def may_have(account: int, server: ServerState | None) -> Refusal | None:
         return Refusal("server-offline")
     if server.gigaspot:
         return Refusal("machine-is-on-gigaspot")
-    # For a bid too: while the server is rented on demand there is no auction to win.
+    # For a bid too: while the server is rented on demand, no bid can win.
     return Refusal("server-already-rented") if server.rented else None
 
 
 def may_rent(
-    ask: OrderAsk, *, account: int, server: ServerState | None, balance: int, first_cost: int
+    ask: OrderRequest, *, account: int, server: ServerState | None, balance: int, first_cost: int
 ) -> Refusal | None:
-    """Whether this account may make this order now, on demand or as a bid.
+    """Whether this account may create this order now, on demand or as a bid.
 
     A bid must reach `min_pricing` of its coin, and there is one spot order per user and server
-    (service.md section 5). A renter must be able to pay the first minute, outbid or not.
+    (service.md section 5). A renter must be able to pay the first minute, also for a losing bid.
     """
     refusal = may_have(account, server)
     if refusal is not None or server is None:
@@ -174,7 +174,7 @@ def may_rent(
             return Refusal("you_already_have_spot_order")
         if ask.spot_price is None or ask.spot_price < price or ask.spot_price == 0:
             return Refusal("too_low_price")
-    # `required_price` is the list price the renter saw, per day: the host has raised it since.
+    # `required_price` is the list price per day that the renter saw; the host has raised it.
     elif ask.required_price is not None and ask.required_price < price:
         return Refusal("too_low_price")
     return Refusal("not_enough_balance") if balance < first_cost else None
@@ -186,7 +186,7 @@ def may_cancel(
     """Whether this account may cancel an order of `owner` (None: no such order)."""
     if issue is not None and len(issue) > MAX_ISSUE:
         return Refusal("issue_description_too_long")
-    # An unknown order is not told apart from somebody else's: cancel's list has no other word.
+    # The service has no other error for an unknown order than for one of another account.
     if owner != account:
         return Refusal("you_dont_own_this_order")
     if ended:

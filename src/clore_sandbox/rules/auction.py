@@ -1,15 +1,15 @@
 """The spot auction: which order has a server, and how a bid may change; pure.
 
 service.md section 5: the highest bid runs, a bid must reach `min_pricing` of its coin, an on-demand
-rental pre-empts spot. What it leaves open is settled here:
+rental pre-empts spot. Decided here, since the documents do not say:
 
-- Bids in different coins are compared by their worth in USD at the market's rates. Clients can do
-  nothing else: `spot_marketplace` shows offers of any `currency` beside `currency_rates_in_usd`.
-  The comparison is in whole numbers, so every reader of the same bids names the same winner.
-- Of equal bids the older order wins, so nobody is put out by a bid that does not outbid.
-- `min_pricing` is a standing condition: where a host raises it above a bid, that bid waits until
-  it is raised or the host relents. Nothing about the past is needed to name the winner.
-- Somebody who rents from outside of this marketplace has the server as on demand.
+- Bids in different coins are compared by their value in USD at the market's rates. Clients can only
+  do the same: `spot_marketplace` shows offers in any `currency` beside `currency_rates_in_usd`. The
+  comparison is in whole numbers, so that it always has the same winner.
+- Of equal bids the older order wins, so that an equal bid does not outbid.
+- `min_pricing` always applies: if a host raises it above a bid, the bid waits until either changes.
+  So the winner depends only on the current bids.
+- A rental from outside the marketplace counts as on demand.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 LOWERING_WINDOW_MS = 600_000
-"""Lowering a bid is possible once per 600 s; raising is free (service.md section 1)."""
+"""A bid can be lowered once in 600 s, and raised at any time (service.md section 1)."""
 _STEP_BTC = 1_000_000
 """Units of bitcoin that one lowering may take off, as in the example of the service's API page ("by
 max of 0.00000100"); in other coins, what that is worth."""
@@ -50,7 +50,7 @@ Rates = dict[str, int]
 
 @dataclass(frozen=True)
 class Contender:
-    """An open order of a server. `price` is units of `coin` per day; a lower number is older."""
+    """An open order of a server. `price` is units of `coin` per day; a lower `order` is older."""
 
     order: int
     on_demand: bool
@@ -60,7 +60,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Offer:
-    """A spot order as `set_spot_price` meets it. `minimum` None: its coin is not taken any more."""
+    """A spot order whose price is to change. `minimum` None: its coin is no longer allowed."""
 
     owner: int
     coin: str
@@ -75,14 +75,14 @@ def fixed_rates(rates: Mapping[str, float]) -> Rates:
 
 
 def worth(units: int, coin: str, rates: Mapping[str, int]) -> int:
-    """What an amount is worth; comparable across coins, in a unit of its own."""
+    """The value of an amount, comparable across coins."""
     return units * rates.get(coin, 0)
 
 
 def standing(
     contenders: Iterable[Contender], minimum: Mapping[str, int], rates: Mapping[str, int]
 ) -> list[int]:
-    """The orders that could have the server, the one that has the best claim first."""
+    """The orders that could have the server, the winner first."""
     able = [
         (not c.on_demand, -worth(c.price, c.coin, rates), c.order)
         for c in contenders
@@ -98,10 +98,10 @@ def winner(
     *,
     taken: bool = False,
 ) -> int | None:
-    """The order that has the server: the one on demand, else the highest bid; None if none may.
+    """The order that has the server: the one on demand, else the highest bid, else None.
 
-    `minimum` holds the least bid of each coin that is taken, `taken` whether somebody outside
-    rents the server (an order that was there on demand before keeps it).
+    `minimum` holds the least bid in each allowed coin; `taken`: a renter outside the marketplace
+    has the server (an earlier on-demand order keeps it).
     """
     kept = [c for c in contenders if c.on_demand or not taken]
     ranked = standing(kept, minimum, rates)
@@ -109,7 +109,7 @@ def winner(
 
 
 def max_step(coin: str, rates: Mapping[str, int]) -> int:
-    """Units that one lowering may take off a bid in this coin."""
+    """Most units by which a bid in this coin may be lowered."""
     if coin == "bitcoin" or not rates.get(coin):
         return _STEP_BTC
     steps = worth(_STEP_BTC, "bitcoin", rates) // rates[coin] // _STEP_DIGITS
@@ -128,7 +128,7 @@ def may_set_price(
 
     `time_to_lowering` counts down in whole seconds and is never 0; `max_step` is in the bid's coin.
     """
-    # Somebody else's order, one that has ended and one on demand are all no offer of this account.
+    # Another account's order, an ended one and one on demand are no offers of this account.
     if offer is None or offer.owner != account:
         return Refusal("order_dont_exist")
     if offer.minimum is None or desired < max(1, offer.minimum):

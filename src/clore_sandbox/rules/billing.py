@@ -1,16 +1,16 @@
-"""What a rental costs, tick by tick; pure, times and balances are passed in.
+"""Computes what a rental costs, tick by tick; pure: times and balances are passed in.
 
 service.md section 4: `spend` = price x billed seconds / 86,400 without fees, in ticks of about a
 minute; the renter's fee comes on top (on-demand 5 %, spot 1.25 %). Here a tick is 60 s and is
 charged when it begins: a fresh $2 order has spent 0.001388…, and one cancelled after 948 s was
 billed 16 ticks. The creation fee is charged once, with the first tick that begins 10 minutes or
-more after the order was made; one that is cancelled before pays none. An order ends where the next
-tick can no longer be paid, or where its maximum rental length is reached.
+more after the order was created; an order that is cancelled before pays none. An order ends when
+the next tick cannot be paid, or at its maximum rental length.
 
-Amounts after n ticks are one whole division each, so rounding never adds up: what a wallet lost is
-exactly what the host earned plus the fees. A spot order that is outbid and an order whose host is
-offline are not billed; where they go on, or where a bid changes, a new count of ticks begins after
-the minute that is paid, on top of what was spent before.
+The amount after n ticks is computed by one integer division, so rounding errors do not add up: a
+wallet loses exactly what the host earns plus the fees. An outbid order and an order whose host is
+offline are not billed; when they resume, or a bid changes, ticks are counted anew after the paid
+minute, on top of the earlier costs.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ EndReason = Literal["cancelled", "no_balance", "max_rental"]
 
 
 def creation_fee(coin: str) -> int:
-    """Units charged once an order: 0.1 was seen on a USD order, none on others."""
+    """Units charged once per order: 0.1 was observed on a USD order, none on others."""
     return UNITS_PER_COIN // 10 if coin == "USD-Blockchain" else 0
 
 
 @dataclass(frozen=True)
 class Bill:
-    """One open order's account.
+    """The bill of one open order.
 
-    `price` is units per day; `start_ms` is where its ticks are counted from and `ticks` how many
-    of them are paid, on top of `base_spend` and `base_fee`; `last_ms` is when the order ends at
-    the latest. While it is not `billed`, `start_ms` is up to when it has paid. Of `creation_fee`,
-    which falls due at `creation_fee_ms`, `creation_paid` is paid: all or nothing.
+    `price` is units per day. Ticks are counted from `start_ms`; `ticks` of them are paid, on top
+    of `base_spend` and `base_fee`. `last_ms` is the latest end of the order. While it is not
+    `billed`, `start_ms` is the time up to which it has paid. `creation_fee` is due at
+    `creation_fee_ms`; `creation_paid` is all or nothing of it.
     """
 
     order: int
@@ -78,7 +78,7 @@ class Bill:
 
     @property
     def fee(self) -> int:
-        """Units of renter's fee so far."""
+        """Units of the renter's fee so far."""
         parts = self.price * self.ticks * TICK_MS * self.fee_ppm
         return self.base_fee + parts // (DAY_S * 1000 * 1_000_000)
 
@@ -98,16 +98,16 @@ class Bill:
         return self.start_ms + self.ticks * TICK_MS
 
     @property
-    def looked_at_ms(self) -> int:
-        """When something happens to it by itself: its next tick, or its end."""
+    def next_event_ms(self) -> int:
+        """When it next changes by itself: at its next tick, or its end."""
         return min(self.due_ms, self.last_ms) if self.billed else self.last_ms
 
     def paused(self) -> Bill:
-        """Not billed from the end of the tick that is paid."""
+        """Not billed after the end of the paid tick."""
         return replace(self._counted_anew(), billed=False)
 
     def resumed(self, now_ms: int) -> Bill:
-        """Billed again from now; a minute that is paid already is not paid twice."""
+        """Billed again from now; a paid minute is not paid twice."""
         return replace(self, start_ms=max(now_ms, self.start_ms), billed=True)
 
     def repriced(self, price: int) -> Bill:
@@ -120,7 +120,7 @@ class Bill:
         )
 
     def paid(self, ticks: int) -> Bill:
-        """The same account with `ticks` more of them paid, and what falls due with them."""
+        """With `ticks` more ticks paid, and the creation fee if it is due."""
         if not ticks:
             return self
         after = replace(self, ticks=self.ticks + ticks)
@@ -128,12 +128,12 @@ class Bill:
         return replace(after, creation_paid=self.creation_fee) if is_due else after
 
     def cost(self, ticks: int) -> int:
-        """Units that the next `ticks` take from the wallet."""
+        """Units that the next `ticks` ticks take from the wallet."""
         after = self.paid(ticks)
         return after.charged - self.charged
 
     def ticks_due(self, now_ms: int) -> int:
-        """How many ticks have begun and are not paid."""
+        """How many ticks have begun and are unpaid."""
         if not self.billed:
             return 0
         until = min(now_ms, self.last_ms - 1)
@@ -141,10 +141,10 @@ class Bill:
 
 
 def settle(bills: Sequence[Bill], balance: int, now_ms: int) -> tuple[list[Bill], int]:
-    """All orders that one wallet pays, brought up to `now_ms`; and what is left in the wallet.
+    """Bill all orders that one wallet pays, up to `now_ms`; the bills and the new balance.
 
-    The usual case, a wallet that covers everything, is one multiplication an order however long
-    the time; a wallet that does not is followed tick by tick, in the order in which they fell due.
+    If the wallet covers everything, which is usual, each order takes one multiplication. If not,
+    ticks are paid one by one in the order in which they were due.
     """
     due = {bill.order: bill.ticks_due(now_ms) for bill in bills}
     total = sum(bill.cost(due[bill.order]) for bill in bills)

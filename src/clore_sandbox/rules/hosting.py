@@ -1,14 +1,14 @@
-"""What a host may set, and what it makes of a server's record; pure.
+"""Reads a host's settings from a request, and applies them to a server's record; pure.
 
 `set_server_settings` has two forms (service.md section 3). The old one of 004 names `on_demand` and
 `spot`, which are prices in bitcoin. The current one names `<coin>_on_demand`, `<coin>_spot`,
 `enabled-<coin>`, and with `autoprice` (`{"bitcoin": "usd"}`) and `usd_pricing` (`{"bitcoin":
 {"on_demand": 2, "spot": 1}}`) prices in USD that are turned into the coin. All prices are per day.
 
-Everything is to be sent together: whether it can be rented, `mrl` in hours, and both prices of
-every coin that is enabled; what is missing is `not_all_parameters_present`. A coin that a request
-does not mention at all stays as it was. The reference dialect takes part of it, as 004 sends it:
-what is missing stays as it was.
+All settings must be sent together: `availability`, `mrl` in hours, and both prices of every enabled
+coin; otherwise the error is `not_all_parameters_present`. A coin that a request does not mention
+keeps its settings. The reference dialect accepts a part of the settings, as 004 sends them, and
+keeps the others.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["UNCONNECTED", "Settings", "applied", "read_settings", "settings_of"]
 
 MAX_MRL_HOURS = 8_760
-"""A year; the longest seen was 1,440 hours."""
+"""A year; the longest that was observed is 1,440 hours."""
 _MOST = 10**18  # units: a million coins a day
 
 
-class _Refused(Exception):  # noqa: N818 - a rule's answer on its way out, not a fault
+class _Refused(Exception):  # noqa: N818 - carries a refusal, not a fault
     def __init__(self, error: ErrorName) -> None:
         self.refusal = Refusal(error)
 
@@ -64,15 +64,16 @@ class Settings:
 
 
 UNCONNECTED = Settings(available=False, mrl=72)
-"""What a server has before it ever connected: hidden, and no price."""
+"""The settings of a server before it first connects: hidden, and no price."""
 
 
 def read_settings(
     body: JsonObject, known: Settings, rates: Mapping[str, float], *, partial: bool = False
 ) -> Settings | Refusal:
-    """The settings that a request asks for, or what is wrong with it.
+    """The settings in a request, or its refusal.
 
-    What is missing is said first, then `mrl`, then the rest; with `partial` it is as `known`.
+    Missing settings are refused first, then `mrl`, then others. With `partial`, missing settings
+    are taken from `known`.
     """
     try:
         return _read(body, known, rates, partial=partial)
@@ -108,7 +109,7 @@ def _read(
 
 
 def _completed(fields: JsonObject, known: Settings) -> JsonObject:
-    """The request with what it leaves out as it is, the other price of a coin included."""
+    """The request, completed by the known settings, the other price of a coin included."""
     whole: JsonObject = {"availability": known.available, "mrl": known.mrl}
     for coin in COINS:
         if _mentions(fields, coin):
@@ -128,7 +129,7 @@ def _mentions(fields: Mapping[str, object], coin: str) -> bool:
 
 
 def _auto_coins(value: object, known: Settings) -> tuple[str, ...]:
-    """The coins whose price follows USD; `"usd"` and a bool stand for all of them or none."""
+    """The coins whose price follows USD; `"usd"` and a bool mean all or none."""
     if value is None:
         return known.auto
     if isinstance(value, bool):
@@ -150,7 +151,7 @@ def _with_coin(
     auto: tuple[str, ...],
     rates: Mapping[str, float],
 ) -> Settings:
-    """The settings with what a request says of one coin."""
+    """The settings, with a request's changes for one coin."""
     demand_name, spot_name, enabled_name = _names(coin)
     enabled = fields.get(enabled_name, True)
     if enabled is None:
@@ -201,7 +202,7 @@ def _price(value: object) -> int:
 
 
 def _in_coin(usd: int, coin: str, rates: Mapping[str, float]) -> int:
-    """USD in a coin, to 8 decimals as the service's prices are; never nothing."""
+    """USD in a coin, rounded to 8 decimals like the service's prices; never 0."""
     return max(1, round(usd / rates[coin] / 10**4)) * 10**4
 
 
@@ -238,7 +239,7 @@ def applied(
     usd: JsonObject = {USD_FIELD[coin]: value for coin, value in in_usd.items()}
     payable = [in_usd[coin] for coin in settings.enabled if coin in in_usd]
     if "on_demand_usd" not in usd and payable:
-        # 004 reads this field as the server's price; without one in USD, the cheapest coin's.
+        # 004 reads this field as the server's price; without a price in USD, the cheapest coin's.
         usd["on_demand_usd"] = min(payable)
     usd["spot"] = 0  # in every sample of the live service
     price: JsonObject = {
@@ -268,7 +269,7 @@ def applied(
 
 @dataclass(frozen=True)
 class Hosted:
-    """One server of a host as the store has it. `server` None: it has never connected."""
+    """A host's server in the store. `server` None: it has never connected."""
 
     name: str
     server: int | None
@@ -278,10 +279,10 @@ class Hosted:
     online: bool
     rental: int
     until_ms: int | None
-    """When the rental ends, if one of this marketplace's orders is there."""
+    """When the rental ends, if it is an order of this marketplace."""
     job: JsonObject | None
 
     @property
     def job_runs(self) -> bool:
-        """The host's own job runs while nobody rents."""
+        """Whether the background job runs: only while nobody rents the server."""
         return self.job is not None and self.online and self.rental == 0

@@ -1,10 +1,10 @@
-"""How often one key may call: pure, the time is passed in.
+"""The rate limits of a key; pure: the time is passed in.
 
 service.md, 3: one request a second over all endpoints, and one `create_order` per 5 s.
 The server counts arrivals, so the windows are strict: a call that arrives less than a window after
-the last *accepted* one is refused. Refused and unauthenticated calls do not extend a window: a
-client that backs off by a window always gets in. (Lowering a spot price once per 600 s belongs to
-the auction's rules: its answer is not code 5.)
+the last *accepted* one is refused. Refused and unauthenticated calls do not extend a window, so a
+client that backs off by a window is always accepted. (Lowering a spot price once in 600 s belongs
+to the auction's rules: its answer is not code 5.)
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ CREATE_ORDER_WINDOW_MS = 5_000
 class Limits:
     """The windows of all keys.
 
-    There is no limit on `GET marketplace` without a key: the service's limits are per key, and on
-    loopback every client has the same address, so a limit per address would make strangers of one
-    machine refuse each other.
+    `GET marketplace` without a key has no limit: the service's limits are per key, and on loopback
+    all clients have the same address, so that a limit per address would make them block each other.
     """
 
     window_ms: int = WINDOW_MS

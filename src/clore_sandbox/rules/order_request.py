@@ -1,7 +1,7 @@
-"""What a client may send to `create_order`, read strictly; pure.
+"""Reads the body of `create_order` strictly; pure.
 
-The limits are those of service.md section 3. What is not of the documented shape is `InvalidInput`
-(code 2) and says why, though the service itself says no more than the code.
+The limits are those of service.md section 3. A body of another shape is `InvalidInput` (code 2)
+with a reason, although the service answers only the code.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ import orjson
 from clore_sandbox.values.json_types import JsonObject, as_int, as_number, as_object, as_text
 from clore_sandbox.values.money import to_units
 
-__all__ = ["InvalidInput", "OrderAsk", "OrderType", "Protocol", "as_units", "read_ask"]
+__all__ = [
+    "InvalidInput",
+    "OrderRequest",
+    "OrderType",
+    "Protocol",
+    "as_units",
+    "read_order_request",
+]
 
 OrderType = Literal["on-demand", "spot"]
 Protocol = Literal["tcp", "http"]
@@ -32,13 +39,13 @@ MAX_PORT = 65_535
 _PUBLIC_KEY = re.compile(r"(ssh-|ecdsa-|sk-)\S+ [A-Za-z0-9+/]+=*( .*)?")
 
 
-class InvalidInput(ValueError):  # noqa: N818 - the service's own word for code 2
-    """The request is not of the documented shape: code 2."""
+class InvalidInput(ValueError):  # noqa: N818 - the service's term for code 2
+    """The request does not have the documented shape: code 2."""
 
 
 @dataclass(frozen=True)
-class OrderAsk:
-    """One order as asked for. Prices are units per day; ports are inner port → protocol."""
+class OrderRequest:
+    """An order as requested. Prices are units per day; ports are inner port → protocol."""
 
     server: int
     coin: str
@@ -54,19 +61,19 @@ class OrderAsk:
     command: str | None = None
 
     def to_json(self) -> str:
-        """For the store; secrets included, as the order must survive a restart."""
+        """For the store, with secrets: the order must survive a restart."""
         return orjson.dumps(vars(self), option=orjson.OPT_NON_STR_KEYS).decode()
 
     @classmethod
-    def from_json(cls, text: str) -> OrderAsk:
+    def from_json(cls, text: str) -> OrderRequest:
         """What `to_json` wrote."""
         data = orjson.loads(text)
         data["ports"] = {int(port): kind for port, kind in data["ports"].items()}
         return cls(**data)
 
 
-def read_ask(body: JsonObject) -> OrderAsk:
-    """The order a body asks for; unknown fields are let be, as the service adds and drops some."""
+def read_order_request(body: JsonObject) -> OrderRequest:
+    """The order that a body requests; unknown fields are ignored, as the service changes some."""
     server = as_int(body.get("renting_server"))
     if server is None:
         _refuse("renting_server must be a whole number")
@@ -91,7 +98,7 @@ def read_ask(body: JsonObject) -> OrderAsk:
         _refuse("dockerhub_auth must be a string or an object")
     if not isinstance(body.get("remember_password"), (bool, type(None))):
         _refuse("remember_password must be a bool")
-    return OrderAsk(
+    return OrderRequest(
         server=server,
         coin=coin,
         image=image,
@@ -131,7 +138,7 @@ def _price(body: JsonObject, name: str) -> int | None:
 
 
 def as_units(value: object) -> int | None:
-    """A price in units per day; None for what is none."""
+    """A price in units per day; None if it is invalid."""
     number = as_number(value)
     if number is None or number < 0:
         return None
@@ -154,7 +161,7 @@ def _ports(value: object) -> dict[int, Protocol]:
         if kind not in ("tcp", "http"):
             _refuse(f"a port is tcp or http, not {kind!r}")
         read[int(port)] = kind
-    # One http port per order, although 001's own sample of a ports object has two.
+    # One http port per order, although the sample of a ports object in 001 has two.
     if sum(kind == "http" for kind in read.values()) > 1:
         _refuse("only one http port per order")
     return read
@@ -171,7 +178,7 @@ def _env(value: object) -> dict[str, str]:
         if not isinstance(text, str) or len(text) > MAX_ENV_VALUE or "\0" in text:
             _refuse(f"env {name!r} must be a string of at most {MAX_ENV_VALUE} characters")
         if not name or len(name) > MAX_ENV_KEY or "=" in name or "\0" in name:
-            _refuse(f"not a name for an environment variable: {name!r}")
+            _refuse(f"not a valid name of an environment variable: {name!r}")
         read[name] = text
     if len(json.dumps(read, ensure_ascii=False)) >= MAX_ENV_JSON:
         _refuse(f"env must be shorter than {MAX_ENV_JSON} characters of JSON")

@@ -1,9 +1,9 @@
-"""How `reliability` and `rating` follow what a host does; pure.
+"""Updates a host's `reliability` and `rating`; pure.
 
-Neither formula is documented. `reliability` (0-1) is the share of time online, the recent past
-weighing more: what was known before fades over 30 days. `rating` is a mean of 0-5 stars, one vote
-for each rental that lasted an hour or was complained of: five stars, or one where its renter gave
-an `issue` when cancelling or the host was offline at its end.
+Neither formula is documented. `reliability` (0-1) is the share of time online, where the past fades
+over 30 days. `rating` is a mean of 0-5 stars. Each rental that lasted an hour or got a complaint is
+one vote: five stars, or one star if its renter cancelled with an `issue` or the host was offline at
+its end.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["LEAST_RENTAL_MS", "rated", "reliability"]
 
 _FADES_MS = 30 * 86_400_000
 LEAST_RENTAL_MS = 3_600_000
-"""A rental this long says something about its host."""
+"""A rental of this length counts as a vote."""
 _BEST, _WORST = 5, 1
 
 
 def reliability(before: float, *, online: bool, lasted_ms: int) -> float:
-    """The value after the host has been online (or not) for so long."""
+    """The new value, after the host was online (or not) for this time."""
     aim = 1.0 if online else 0.0
     return round(aim + (before - aim) * math.exp(-lasted_ms / _FADES_MS), 4)
 

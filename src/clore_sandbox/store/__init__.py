@@ -1,14 +1,14 @@
-"""The books: all or nothing of what a request changes, in SQLite or in PostgreSQL.
+"""`Store`: the database, SQLite or PostgreSQL, in which each request is one transaction.
 
-Promises: a function given to `run` or `call` sees all or nothing of every other one, whatever
-process it runs in; what it raises rolls back and comes out at the caller. It may be carried out
-more than once (the database undid it and asks for it again), so it must do nothing but read and
+Promises: a function given to `run` or `call` sees all or nothing of any other one, in whatever
+process it runs; if it raises, it is rolled back and the caller gets the exception. It may run more
+than once (if the database rolls it back and it is repeated), so it must do nothing but read and
 write its `Tx`.
 
-The SQL is small enough to be written once, with `?` for values; a driver (sqlite_driver.py,
-postgres_driver.py) is a connection and the rules of its transactions. Each connection lives on a
-thread of its own and takes one job after the other: a single writer needs no locks and no retries,
-and was measured several times as fast as the async drivers.
+The SQL is written once, with `?` for values; a driver (sqlite_driver.py, postgres_driver.py) is a
+connection and the rules of its transactions. Each connection has its own thread, which runs one
+transaction after another: a single writer needs no locks and no retries, and was measured several
+times as fast as the async drivers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POSTGRES = ("postgresql://", "postgres://")
 
 
 def is_postgres(db: Path | str | None) -> bool:
-    """Whether this names a PostgreSQL database rather than a file."""
+    """Whether this is the URL of a PostgreSQL database."""
     return isinstance(db, str) and db.startswith(_POSTGRES)
 
 
@@ -41,22 +41,22 @@ class Store:
     Raises:
         OSError: The file cannot be written, or the database does not answer.
         RuntimeError: Another marketplace uses this database (see `claim`), or another program; or
-            PostgreSQL is asked for and its driver is not installed.
+            the driver of PostgreSQL is not installed.
     """
 
     def __init__(self, db: Path | str | None = None, *, claim: bool = True) -> None:
-        """Open it and take the steps of schema.py that it has not seen.
+        """Open the database and bring its tables up to date (schema.py).
 
         Args:
             db: See above.
-            claim: Be the one marketplace over this database; a worker of it passes False.
+            claim: Refuse a database that another marketplace serves; a worker passes False.
         """
         self._reading: TransactionQueue | None = None
         # Never the URL: it may hold a password.
         self._where = "this database" if isinstance(db, str) else str(db)
         if isinstance(db, str) and is_postgres(db):
             try:
-                from clore_sandbox.store.postgres_driver import (  # its own extra
+                from clore_sandbox.store.postgres_driver import (  # a separate extra
                     PostgresDriver,
                 )
             except ImportError as exc:
@@ -78,8 +78,8 @@ class Store:
             raise self.unusable(exc) from exc
 
     def unusable(self, why: Exception) -> RuntimeError:
-        """What to raise where the books in it can't be read."""
-        return RuntimeError(f"{self._where} can't be used: {why}; name another with --db")
+        """The error for a database that cannot be read."""
+        return RuntimeError(f"{self._where} can't be used: {why}; choose another with --db")
 
     def submit(self, work: Callable[[Tx], T]) -> Future[T]:
         """Queue a transaction."""
@@ -90,11 +90,11 @@ class Store:
         return self.submit(work).result()
 
     async def run(self, work: Callable[[Tx], T], *, early: bool = False) -> T:
-        """Carry out a transaction from the event loop; `early`, before others that come with it."""
+        """Carry out a transaction from the event loop; `early`: before others of the same turn."""
         return await self._writing.run(work, early=early)
 
     async def read(self, work: Callable[[Tx], T]) -> T:
-        """Read the books of one moment, without waiting for whoever writes; it must not write."""
+        """Read a consistent state without waiting for writers; `work` must not write."""
         line = self._reading or self._writing
         return await line.run(work)
 

@@ -1,4 +1,4 @@
-"""What the store's parts share: a transaction, its rows, a driver. Pure."""
+"""Protocols of the store's parts: a transaction, its rows, a driver. Pure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 Value = int | float | str | None
 
 
-class AlreadyThere(Exception):  # noqa: N818 - a finding, not a fault: the row was there first
-    """A unique row exists: somebody else's claim."""
+class AlreadyThere(Exception):  # noqa: N818 - an outcome, not a fault
+    """A unique row exists already: another transaction was first."""
 
 
 class Row(Protocol):
     """One row, by column name or number."""
 
-    def __getitem__(self, key: str | int, /) -> Any:  # noqa: ANN401 - what the column holds
+    def __getitem__(self, key: str | int, /) -> Any:  # noqa: ANN401 - the column's value
         """The value of a column."""
         ...
 
@@ -39,11 +39,11 @@ class Tx(Protocol):
         ...
 
     def number(self, sql: str, *values: Value) -> int:
-        """The single whole number of a query; 0 where there is none."""
+        """The single whole number of a query; 0 if it returns none."""
         ...
 
     def do(self, sql: str, *values: Value) -> int:
-        """Change rows; how many were. `AlreadyThere` where a unique row stands in the way."""
+        """Change rows and return how many; `AlreadyThere` if a unique row exists."""
         ...
 
 

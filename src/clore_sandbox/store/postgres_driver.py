@@ -1,20 +1,20 @@
-"""The books in PostgreSQL: several processes over one database, by psycopg 3.
+"""The store in PostgreSQL: several processes with one database, by psycopg 3.
 
-Who writes stands in one line, over all processes: every order changes the marketplace's own
-wallet (its fees), so transactions that change something would wait for each other or be undone in
-any case, and a lock that is taken first costs nothing and loses no work. Inside the line the market
-is as still as in SQLite. Readers see the books of one moment and wait for nobody.
+Writers of all processes take turns by a lock: every order changes the marketplace's own wallet (its
+fees), so writing transactions would wait for each other or fail anyway, and a lock taken first
+loses no work. Within the lock, a transaction sees a market as stable as in SQLite. Readers see a
+consistent state and never wait.
 
-What is tried again, and what is not:
+Which transactions are repeated:
 
-- undone by the database (serialization failure, deadlock): again, it surely did not happen;
-- a connection that was lost before the commit was asked for: again on a new one, once;
-- a connection that was lost while committing: raised, it may have happened;
-- a unique row in the way: PostgreSQL ends the transaction where SQLite goes on, so the work is
-  carried out anew with a savepoint before each change, and there gets its `AlreadyThere`.
+- rolled back by the database (serialization failure, deadlock): repeated, it had no effect;
+- connection lost before the commit: repeated on a new connection, once;
+- connection lost during the commit: raised, it may have taken effect;
+- a unique row exists: PostgreSQL aborts the transaction where SQLite continues, so the work is
+  repeated with a savepoint before each change, and there gets its `AlreadyThere`.
 
-`synchronous_commit` is off, as SQLite's `synchronous` is NORMAL here: a crash of the marketplace
-loses nothing, a crash of the database's machine perhaps the last moments, in whole transactions.
+`synchronous_commit` is off, just as SQLite's `synchronous` is NORMAL here: a crash of the
+marketplace loses nothing; a crash of the database's machine may lose the last transactions.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ T = TypeVar("T")
 Part = Literal["claim", "work", "read"]
 
 ATTEMPTS = 10
-"""How often a transaction that the database undid is tried."""
+"""How often a transaction is tried that the database rolls back."""
 _CLAIM_TIMEOUT_S = 2.0
-"""A killed marketplace's connections may live for a moment."""
+"""The connections of a killed marketplace may remain for a moment."""
 
-# Advisory locks have two numbers: ours, and the schema's, as a database may hold several.
+# Advisory locks have two numbers: ours and the schema's, since a database may hold several.
 _WRITING = 1_129_074_242
 _SERVING = 1_129_074_243
 _WORKING = 1_129_074_244
@@ -69,9 +69,9 @@ class PostgresDriver:
     """One connection.
 
     Args:
-        url: `postgresql://…`, as libpq takes it.
-        part: `claim` writes and is the one marketplace over this database; `work` writes for
-            it; `read` only reads.
+        url: `postgresql://…`, as libpq reads it.
+        part: `claim` writes, and excludes other marketplaces from this database; `work` writes as
+            its worker; `read` only reads.
     """
 
     def __init__(self, url: str, part: Part) -> None:
@@ -86,43 +86,43 @@ class PostgresDriver:
         """Connect.
 
         Raises:
-            OSError: The database does not answer; the message never holds the URL's password.
-            RuntimeError: Another marketplace serves it.
+            OSError: The database does not answer; the message never contains the URL's password.
+            RuntimeError: Another marketplace uses it.
         """
-        # What stands before the last @ is a password with one in it: libpq takes it for the host.
+        # With an unescaped @ in the password, libpq would take part of the password for the host.
         if self._url.partition("://")[2].partition("/")[0].count("@") > 1:
             raise OSError(
-                "cannot use the database: its URL can't be read; write @ in a password as %40"
+                "can't use the database: its URL is invalid; write @ in a password as %40"
             )
         try:
-            # A database made under LANG=C keeps bytes, of which psycopg would make no text.
+            # From a database created under LANG=C, psycopg would return bytes instead of text.
             connection = self._connection = psycopg.connect(
                 self._url, autocommit=True, connect_timeout=10, client_encoding="utf8"
             )
             adapt(connection)
             connection.execute(_SETTINGS)
             if self._part == "claim":
-                self._be_the_only_one(connection)
+                self._claim(connection)
                 tables = connection.execute(_TABLES).fetchall()
                 check([name for (name,) in tables], "this database")
             elif self._part == "work":
                 connection.execute(_ask("pg_advisory_lock_shared", _WORKING))
         except psycopg.Error as exc:
-            # Of a URL that it can't read libpq shows the part with the password.
+            # libpq's message about an invalid URL quotes it, password included.
             unread = isinstance(exc, psycopg.ProgrammingError) and exc.sqlstate is None
-            why = "its URL can't be read" if unread else " ".join(str(exc).split())
-            raise OSError(f"cannot use the database: {why}; look at --db") from exc
+            why = "its URL is invalid" if unread else " ".join(str(exc).split())
+            raise OSError(f"can't use the database: {why}; check --db") from exc
 
-    def _be_the_only_one(self, connection: psycopg.Connection[Any]) -> None:
+    def _claim(self, connection: psycopg.Connection[Any]) -> None:
         _wait_for(connection, _SERVING)
         if not self._claimed:
-            # Nor may a worker of a marketplace that was killed be left; from here on they are ours.
+            # Wait for the workers of a killed marketplace; later ones are our own.
             _wait_for(connection, _WORKING)
             connection.execute(_ask("pg_advisory_unlock", _WORKING))
         self._claimed = True
 
     def carry_out(self, work: Callable[[Tx], T]) -> T:
-        """One transaction, tried again by the rules above."""
+        """One transaction, repeated by the rules above."""
         attempts, carefully, lost = 0, False, False
         while True:
             try:
@@ -157,14 +157,14 @@ class PostgresDriver:
         return outcome
 
     def close(self) -> None:
-        """Disconnect; what this connection had locked is free."""
+        """Disconnect, which releases this connection's locks."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
-class _Lost(Exception):  # noqa: N818 - what happened, and it is handled here
-    """The connection was lost before a commit was asked for."""
+class _Lost(Exception):  # noqa: N818 - handled here
+    """The connection was lost before the commit."""
 
     def __init__(self, error: psycopg.OperationalError) -> None:
         super().__init__(str(error))
@@ -172,7 +172,7 @@ class _Lost(Exception):  # noqa: N818 - what happened, and it is handled here
 
 
 def _wait_for(connection: psycopg.Connection[Any], lock: int) -> None:
-    """Take a lock; what was killed with it in its hands lets go within moments."""
+    """Take a lock; a process that was killed releases it within moments."""
     deadline = time.monotonic() + _CLAIM_TIMEOUT_S
     while True:
         row = connection.execute(_ask("pg_try_advisory_lock", lock)).fetchone()

@@ -1,4 +1,4 @@
-"""Rows, values and statements in PostgreSQL, as the package promises them of every database."""
+"""Transactions in PostgreSQL, with the same rows, values and errors as in SQLite."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Carefully", "PostgresTx", "adapt"]
 
 
 def adapt(connection: Connection[Any]) -> None:
-    """Have a connection take and give values as SQLite does."""
+    """Let a connection convert values as SQLite does."""
     # Whole numbers always as 64 bits, so that a statement is prepared once.
     connection.adapters.register_dumper(int, Int8Dumper)
     connection.adapters.register_dumper(bool, Int8Dumper)
@@ -29,21 +29,21 @@ def adapt(connection: Connection[Any]) -> None:
 
 
 class Carefully(BaseException):
-    """A unique row was met: carry the work out again with savepoints.
+    """A unique row exists: the work must be repeated with savepoints.
 
-    Never an error, and no `except Exception` of the work may stop it.
+    A BaseException, so that no `except Exception` in the work catches it.
     """
 
 
 class _Text(StrDumperUnknown):
-    """Text without the one character that PostgreSQL cannot hold."""
+    """Text without NUL, which PostgreSQL cannot store."""
 
     def dump(self, obj: str) -> Any:  # noqa: ANN401 - psycopg's buffer type
         return super().dump(obj.replace("\0", "\N{REPLACEMENT CHARACTER}"))
 
 
 class _Whole(NumericLoader):
-    """A sum of whole numbers is one, as in SQLite; PostgreSQL makes it a decimal."""
+    """A sum of whole numbers is an int, as in SQLite; PostgreSQL returns a decimal."""
 
     def load(self, data: Any) -> Any:  # noqa: ANN401 - psycopg's buffer type
         number = super().load(data)
@@ -59,7 +59,7 @@ class _Row:
         self._at = at
         self._values = values
 
-    def __getitem__(self, key: str | int, /) -> Any:  # noqa: ANN401 - what the column holds
+    def __getitem__(self, key: str | int, /) -> Any:  # noqa: ANN401 - the column's value
         return self._values[self._at[key] if isinstance(key, str) else key]
 
     def keys(self) -> list[str]:
@@ -68,7 +68,7 @@ class _Row:
 
 @lru_cache(maxsize=1_000)
 def _numbered(sql: str) -> bytes:
-    """With `$1`, `$2` and so on for each `?` outside of quoted text."""
+    """The statement with `$1`, `$2` … for each `?` outside of quoted text."""
     parts = sql.split("'")
     count = 0
     for number in range(0, len(parts), 2):
@@ -84,9 +84,9 @@ class PostgresTx:
     """One transaction: the calls of `store.Tx`.
 
     Args:
-        connection: In a transaction that has begun.
-        columns: Of this connection's queries, by their SQL: psycopg takes longer over a
-            description than over a row.
+        connection: One with an open transaction.
+        columns: A cache of columns by SQL, since psycopg takes longer for a description than for
+            a row.
         carefully: Whether each change gets a savepoint.
     """
 
@@ -101,7 +101,7 @@ class PostgresTx:
         return self._cursor.execute(_numbered(sql), values or None)
 
     def _at(self, sql: str) -> dict[str, int]:
-        """Where each column is, in the query that was just made."""
+        """The position of each column of the last query."""
         at = self._columns.get(sql)
         if at is None:
             names = [column.name for column in self._cursor.description or ()]
@@ -120,12 +120,12 @@ class PostgresTx:
         return None if row is None else _Row(self._at(sql), row)
 
     def number(self, sql: str, *values: Value) -> int:
-        """The single whole number of a query; 0 where there is none."""
+        """The single whole number of a query; 0 if it returns none."""
         row = self.one(sql, *values)
         return int(row[0]) if row is not None and row[0] is not None else 0
 
     def do(self, sql: str, *values: Value) -> int:
-        """Change rows; how many were. Raises `AlreadyThere`, or `Carefully` the first time."""
+        """Change rows and return how many; raises `AlreadyThere`, or `Carefully` the first time."""
         if not self._carefully:
             try:
                 return self._execute(sql, values).rowcount

@@ -1,8 +1,8 @@
-"""The tables, in SQL that SQLite and PostgreSQL both understand, made by named steps.
+"""The tables, in SQL for both SQLite and PostgreSQL, created by named migration steps.
 
-Amounts are units of 1e-12 coin, times are milliseconds of market time. A running order's row in
-`orders_running` is the claim on its server: whoever inserts first has it, the second gets an error.
-A step that has been taken is never changed: what comes later is a step of its own.
+Amounts are units of 1e-12 coin, times are milliseconds of market time. The unique index
+`orders_running` makes a running order the claim on its server: a second insert fails. Released
+steps never change; later changes are new steps.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = [
 ]
 
 MARKETPLACE = 0
-"""The marketplace's own account: where fees go."""
+"""The marketplace's own account, which receives the fees."""
 FIRST_ACCOUNT = 1_000_001
-"""Accounts made here start above the numbers that owners have in captured bodies."""
+"""New accounts start above the owners' numbers in captured bodies."""
 FIRST_ORDER = 500_001
 FIRST_SERVER = 100_001
-"""Servers that accounts here add start at this number, or above the inventory's."""
+"""Servers that accounts add start at this number, or above the inventory's."""
 
 _TRADE = (
     """CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)""",
@@ -45,7 +45,7 @@ _TRADE = (
         amount BIGINT NOT NULL,
         PRIMARY KEY (account, coin)
     )""",
-    # `taken`: rented by somebody outside this marketplace (a captured body says so).
+    # `taken`: rented by a renter outside this marketplace (as in a captured body).
     """CREATE TABLE IF NOT EXISTS servers (
         id BIGINT PRIMARY KEY,
         position BIGINT NOT NULL,
@@ -54,7 +54,7 @@ _TRADE = (
         taken INTEGER NOT NULL,
         record TEXT NOT NULL
     )""",
-    # `running` and `ended_ms` are two things: an outbid spot order neither runs nor has ended.
+    # An outbid spot order is neither `running`, nor has it an `ended_ms`.
     """CREATE TABLE IF NOT EXISTS orders (
         id BIGINT PRIMARY KEY,
         account BIGINT NOT NULL,
@@ -87,9 +87,9 @@ _TRADE = (
     """CREATE INDEX IF NOT EXISTS orders_due ON orders (due_ms) WHERE running = 1""",
 )
 
-# What an order costs is counted from where it last began to run or changed its price: `base_spend`
-# and `base_fee` are from before. `billed` is 0 while it waits outbid or its host is offline;
-# `due_ms` is then when it ends at the latest. `issue` is what its renter complained of.
+# An order's costs are counted from its last start or change of price; `base_spend` and `base_fee`
+# are its earlier costs. `billed` is 0 while it is outbid or its host is offline; `due_ms` is then
+# its latest end. `issue` is the renter's complaint.
 _AUCTION = (
     "ALTER TABLE orders ADD COLUMN base_spend BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE orders ADD COLUMN base_fee BIGINT NOT NULL DEFAULT 0",
@@ -103,11 +103,11 @@ _AUCTION = (
     "CREATE INDEX orders_open_due ON orders (due_ms) WHERE ended_ms IS NULL",
     "CREATE INDEX orders_open_account ON orders (account) WHERE ended_ms IS NULL",
     "CREATE INDEX orders_open_host ON orders (host) WHERE ended_ms IS NULL",
-    # Where the next number of a kind comes from: two processes never draw the same one.
+    # The last number of each kind, so that two processes never use the same one.
     "CREATE TABLE counters (name TEXT PRIMARY KEY, value BIGINT NOT NULL)",
 )
 
-# `hidden`: its host does not offer it. `since_ms`: when it last went offline or came back.
+# `hidden`: the host does not offer it. `since_ms`: when it last went offline or came back.
 # A server that never connected has a name, a token and settings, and no number yet.
 _HOSTING = (
     "ALTER TABLE servers ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0",
@@ -125,32 +125,32 @@ _HOSTING = (
 )
 
 STEPS = (("trade", _TRADE), ("auction", _AUCTION), ("hosting", _HOSTING))
-"""Name and statements of each step, in the order in which they are taken."""
+"""Name and statements of each step, in order."""
 
 
 def check(tables: Collection[str], where: str) -> None:
-    """Refuse a database that another program uses; nothing was changed in it.
+    """Refuse another program's database, before it is changed.
 
     Raises:
-        RuntimeError: It holds tables, and not those of the first step.
+        RuntimeError: It has tables, but not those of the first step.
     """
     if tables and not {"steps", "meta", "accounts"} <= set(tables):
         raise RuntimeError(
-            f"{where} has tables that are no marketplace's ({', '.join(sorted(tables)[:3])}); "
-            "name an empty one with --db"
+            f"{where} has tables of another program ({', '.join(sorted(tables)[:3])}); "
+            "choose an empty one with --db"
         )
 
 
 def migrate(tx: Tx) -> None:
-    """Take the steps that this database has not seen, in one transaction.
+    """Run the steps that are new to this database, in one transaction.
 
     Raises:
-        RuntimeError: It has seen steps that are not known here.
+        RuntimeError: It has steps of a newer version.
     """
     tx.do("CREATE TABLE IF NOT EXISTS steps (name TEXT PRIMARY KEY)")
     taken = {row["name"] for row in tx.all("SELECT name FROM steps")}
     if not taken <= {name for name, _ in STEPS}:
-        raise RuntimeError("it was made by a newer version")
+        raise RuntimeError("it was created by a newer version")
     for name, statements in STEPS:
         if name not in taken:
             for statement in statements:

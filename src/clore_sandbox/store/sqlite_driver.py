@@ -1,7 +1,7 @@
-"""The books in SQLite: one writer, a file of one process, or memory.
+"""The store in SQLite: a file that one process uses, or memory.
 
-Promises: the file is its owner's alone (it holds API keys and SSH passwords), and one
-marketplace's alone while it is open. A process that is killed leaves whole transactions.
+Promises: only the file's owner can read it (it holds API keys and SSH passwords), and only one
+marketplace at a time can open it. A killed process leaves complete transactions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Tx:
 
 
 class SqliteDriver:
-    """The database in a file, or in memory where `path` is None."""
+    """The database in a file, or in memory if `path` is None."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -58,10 +58,10 @@ class SqliteDriver:
         self._connection: sqlite3.Connection | None = None
 
     def open(self) -> None:
-        """Open or make the file.
+        """Open or create the file.
 
         Raises:
-            OSError: It cannot be written there, or is no database.
+            OSError: It cannot be written, or is no database.
             RuntimeError: Another marketplace has it open, or it is another program's.
         """
         if self._path is not None:
@@ -70,17 +70,17 @@ class SqliteDriver:
             connection = sqlite3.connect(self._path or ":memory:", isolation_level=None)
             self._connection = connection
             connection.row_factory = sqlite3.Row
-            # Before anything is set: it may be another program's.
+            # Before any change: it may be another program's.
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
             check([row["name"] for row in tables], str(self._path))
             connection.execute("PRAGMA journal_mode = WAL")
-            # Safe against a crash of the process, which is what a sandbox meets.
+            # Safe against a crash of the process, though not of the machine.
             connection.execute("PRAGMA synchronous = NORMAL")
         except sqlite3.Error as exc:
-            raise OSError(f"cannot keep the state in {self._path}: {exc}") from exc
+            raise OSError(f"can't keep the state in {self._path}: {exc}") from exc
 
     def carry_out(self, work: Callable[[Tx], T]) -> T:
-        """One transaction; nobody else can be in one."""
+        """One transaction; no other can be open."""
         connection = self._connection
         assert connection is not None  # noqa: S101 - `Store` opens it first
         connection.execute("BEGIN IMMEDIATE")
@@ -94,23 +94,23 @@ class SqliteDriver:
         return outcome
 
     def close(self) -> None:
-        """Close the file and let another marketplace have it."""
+        """Close the file and release it for another marketplace."""
         if self._connection is not None:
             self._connection.close()
         if self._lock is not None:
-            # Closed alone, it would be kept by a process that was forked meanwhile.
+            # Closing is not enough: a process that was forked meanwhile would keep the lock.
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
             self._lock = None
 
 
 def _claim(path: Path) -> int:
-    """A lock beside the file: SQLite's own are let go whenever the file itself is closed once."""
+    """Lock a second file: SQLite's own locks are lost when any descriptor of its file closes."""
     try:
         _make(path)
         lock = os.open(path.with_name(path.name + ".lock"), os.O_CREAT | os.O_RDWR, 0o600)
     except OSError as exc:
-        raise OSError(f"cannot keep the state in {path}: {exc.strerror}") from exc
+        raise OSError(f"can't keep the state in {path}: {exc.strerror}") from exc
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -120,7 +120,7 @@ def _claim(path: Path) -> int:
 
 
 def _make(path: Path) -> None:
-    """Make the file where it is not there, without waiting where it is a FIFO."""
+    """Create the file if it is missing; a FIFO does not block this."""
     file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
     found = os.fstat(file)
     regular = stat.S_ISREG(found.st_mode)
@@ -128,4 +128,4 @@ def _make(path: Path) -> None:
         os.fchmod(file, 0o600)
     os.close(file)
     if not regular:
-        raise OSError(errno.EINVAL, "it is no regular file")
+        raise OSError(errno.EINVAL, "it is not a regular file")

@@ -1,10 +1,10 @@
-"""Jobs, one after the other on the thread of a connection.
+"""Runs jobs one after another on the thread of a connection; jobs of one turn share a transaction.
 
-Jobs that come in one turn of an event loop share a transaction: one beginning, one commit, one
-change of threads for all of them. Where one of them raises, they are undone together and each is
-done again in a transaction of its own, so nobody meets what another has raised. The loop waits for
-them, up to `PATIENCE_S`: the thread lets go of the interpreter at every statement, and would wait
-for the loop as often to get it back, which takes twice as long in all.
+Jobs that an event loop queues in one turn share a transaction: one begin, one commit and one switch
+of threads for all of them. If one of them raises, all are rolled back and each is repeated in its
+own transaction, so that no job is affected by another's error. The loop waits for them, for up to
+`PATIENCE_S`: the thread releases the interpreter at every statement, and if it had to wait for the
+loop each time to get it back, the whole would take twice as long.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MOST_TOGETHER = 64
-"""Jobs in one transaction: a commit shared by so many costs each of them next to nothing."""
+"""Most jobs in one transaction; the cost of the commit is then negligible for each."""
 PATIENCE_S = 0.05
-"""How long a loop waits for its jobs before it goes on without them, to see them done later."""
+"""How long a loop waits for its jobs before it continues, and gets their results later."""
 
 
 class _Job(Generic[T]):
-    """Work, and who waits for it: a task of `loop`, or where that is None a thread."""
+    """Work for which a task of `loop` waits, or a thread if `loop` is None."""
 
     def __init__(
         self,
@@ -50,17 +50,17 @@ class _Job(Generic[T]):
         self._error: BaseException | None = None
 
     def carry_out(self, tx: Tx) -> None:
-        """Do it, as a part of a transaction."""
-        # Whoever waited for it has given up: it is not begun, and once begun it is not given up.
+        """Run it as a part of a transaction."""
+        # A cancelled job is not started; one that has started is not cancelled.
         if not self.result.cancelled():
             self._value = self.work(tx)
 
     def fail(self, error: BaseException) -> None:
-        """Have this raised where it is waited for."""
+        """Let the waiter get this exception."""
         self._error = error
 
-    def tell(self) -> None:
-        """Say what came of it, on its own loop."""
+    def resolve(self) -> None:
+        """Set the result, on the waiter's own loop."""
         result = self.result
         if isinstance(result, Future):
             if not result.set_running_or_notify_cancel():
@@ -70,53 +70,53 @@ class _Job(Generic[T]):
         if self._error is not None:
             result.set_exception(self._error)
         else:
-            # It has been carried out: what it gave is a T, if None is one.
+            # It has run, so this is a T, even if it is None.
             result.set_result(cast("T", self._value))
 
 
 def _carry_out(driver: Driver, jobs: Sequence[_Job[Any]]) -> None:
-    """All of these in one transaction; where one of them raises, each in one of its own."""
+    """Run jobs in one transaction; if one of them raises, each in its own."""
     done = False
 
-    def all_of_them(tx: Tx) -> None:
+    def run_all(tx: Tx) -> None:
         nonlocal done
-        done = False  # the database may ask for it again
+        done = False  # the database may repeat it
         for job in jobs:
             job.carry_out(tx)
         done = True
 
     try:
-        driver.carry_out(all_of_them)
-    except BaseException as exc:  # noqa: BLE001 - whatever it is belongs to those who wait
+        driver.carry_out(run_all)
+    except BaseException as exc:  # noqa: BLE001 - the waiters get it, whatever it is
         if len(jobs) > 1 and not done:
             for job in jobs:
                 _carry_out(driver, [job])
             return
-        # Where it was the commit that failed, it may have happened, and is not tried again.
+        # A commit that failed may have taken effect, so it is not repeated.
         for job in jobs:
             job.fail(exc)
 
 
-def _tell(jobs: Sequence[_Job[Any]]) -> None:
-    """Say what came of them, each loop's in one go."""
+def _resolve(jobs: Sequence[_Job[Any]]) -> None:
+    """Set the results, all of one loop in one call."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Job[Any]]] = {}
     for job in jobs:
         if job.loop is None:
-            job.tell()
+            job.resolve()
         else:
             by_loop.setdefault(job.loop, []).append(job)
-    for loop, its in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # it is closed: nobody waits any more
-            loop.call_soon_threadsafe(_tell_each, its)
+    for loop, of_loop in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(_resolve_all, of_loop)
 
 
-def _tell_each(jobs: Sequence[_Job[Any]]) -> None:
+def _resolve_all(jobs: Sequence[_Job[Any]]) -> None:
     for job in jobs:
-        job.tell()
+        job.resolve()
 
 
 class _Turn:
-    """Jobs that came together; `done` once all of them are."""
+    """Jobs that were queued together; `done` is set after all of them."""
 
     def __init__(self, *jobs: _Job[Any]) -> None:
         self.jobs = [*jobs]
@@ -124,13 +124,13 @@ class _Turn:
 
 
 class TransactionQueue:
-    """Jobs, one after the other on a connection; those that come together share a transaction."""
+    """The queue of a connection, and the thread that empties it."""
 
     def __init__(self, driver: Driver) -> None:
         self._turns: queue.SimpleQueue[_Turn | None] = queue.SimpleQueue()
-        """None: the end."""
+        """None ends the thread."""
         self._coming: _Turn | None = None
-        """What has come in this turn of a loop."""
+        """The jobs of the loop's current turn."""
         opened: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._serve, args=(driver, opened), name="clore-sandbox-store", daemon=True
@@ -141,7 +141,7 @@ class TransactionQueue:
     def _serve(self, driver: Driver, opened: Future[None]) -> None:
         try:
             driver.open()
-        except BaseException as exc:  # noqa: BLE001 - whoever opens the store must hear of it
+        except BaseException as exc:  # noqa: BLE001 - raised where the store is opened
             driver.close()
             opened.set_exception(exc)
             return
@@ -150,21 +150,21 @@ class TransactionQueue:
             for first in range(0, len(turn.jobs), MOST_TOGETHER):
                 together = turn.jobs[first : first + MOST_TOGETHER]
                 _carry_out(driver, together)
-                _tell(together)
-                # Until the next one comes, nothing may keep this one's result alive.
+                _resolve(together)
+                # While this thread waits, it must not keep the results alive.
                 del together
             turn.done.set()
             del turn
         driver.close()
 
     def submit(self, work: Callable[[Tx], T]) -> Future[T]:
-        """Queue a job; its result is waited for by a thread."""
+        """Queue a job for a thread that waits for its result."""
         job = _Job(work)
         self._turns.put(_Turn(job))
         return cast("Future[T]", job.result)
 
     def run(self, work: Callable[[Tx], T], *, early: bool = False) -> asyncio.Future[T]:
-        """Queue a job; its result is awaited in the running event loop."""
+        """Queue a job for the running event loop."""
         loop = asyncio.get_running_loop()
         job = _Job(work, loop, early=early)
         turn = self._coming
@@ -175,7 +175,7 @@ class TransactionQueue:
         return cast("asyncio.Future[T]", job.result)
 
     def _hand_over(self, turn: _Turn) -> None:
-        """What came in one turn of the loop."""
+        """Queue the jobs of one turn of the loop."""
         if self._coming is turn:
             self._coming = None
         turn.jobs.sort(key=attrgetter("late"))

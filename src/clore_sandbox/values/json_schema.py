@@ -1,4 +1,4 @@
-"""Whether JSON is as a schema says: the few words of JSON Schema that the controls use; pure."""
+"""Checks JSON against the part of JSON Schema that the controls use; pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KINDS: Mapping[str, Callable[[object], bool]] = {
 
 
 def check(value: object, schema: Mapping[str, object], name: str) -> None:
-    """ValueError, in words, where a value is not what its schema says."""
+    """ValueError if a value does not match its schema."""
     several = as_list(schema["type"])
     kinds = [str(kind) for kind in several or [schema["type"]]]
     if not any(_KINDS[kind](value) for kind in kinds):
@@ -54,7 +54,7 @@ def check(value: object, schema: Mapping[str, object], name: str) -> None:
 def _check_length(text: str, schema: Mapping[str, object], name: str) -> None:
     least, most = as_number(schema.get("minLength")), as_number(schema.get("maxLength"))
     if (least is not None and len(text) < least) or (most is not None and len(text) > most):
-        raise ValueError(f"{name} must be of {least or 0} to {most} characters")
+        raise ValueError(f"{name} must have {least or 0} to {most} characters")
 
 
 def _check_range(number: float, schema: Mapping[str, object], name: str) -> None:
@@ -67,7 +67,7 @@ def _check_range(number: float, schema: Mapping[str, object], name: str) -> None
 
 
 def check_fields(given: JsonObject, schemas: Mapping[str, JsonObject], where: str) -> None:
-    """ValueError for a field that there is not, or whose value is none for it."""
+    """ValueError for an unknown field, or a value that does not match its schema."""
     for name, value in given.items():
         if name not in schemas:
             raise ValueError(f"{where} has no {name}; there are {', '.join(schemas) or 'none'}")
@@ -75,7 +75,7 @@ def check_fields(given: JsonObject, schemas: Mapping[str, JsonObject], where: st
 
 
 def from_query(text: str, schema: Mapping[str, object]) -> object:
-    """What a query string's text stands for."""
+    """The value of a query parameter's text."""
     if schema["type"] == "integer" and re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
     return text

@@ -1,4 +1,4 @@
-"""Narrowing values of unknown JSON; each answers None for what is not of the kind."""
+"""Narrows unknown JSON values to a type; each function returns None for any other type."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def as_list(value: object) -> list[object] | None:
 
 
 def as_int(value: object) -> int | None:
-    """A whole number; in JSON 5.0 is one too. `true` is none."""
+    """A whole number; in JSON 5.0 is one too, `true` is not."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def as_number(value: object) -> int | float | None:
-    """A number; `true` is none."""
+    """A number; `true` is not one."""
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 

@@ -1,6 +1,6 @@
-"""Money in whole numbers: integers of 1e-12 coin, so that books balance to the last one.
+"""Money as integers of 1e-12 coin, so that the books balance exactly.
 
-Promises: no binary floating point between the wire and the books. A float of the wire stands for
+Promises: no binary floating point between the wire and the books. A float on the wire stands for
 its shortest decimal form (0.00003 means 3e-05, not 3.00000000000000007e-05).
 """
 
@@ -19,10 +19,10 @@ MAX_UNITS = 2**63 - 1
 
 
 def to_units(amount: float | str | Decimal) -> int:
-    """An amount in units of 1e-12, rounded half to even; ValueError if it cannot be held."""
+    """An amount in units of 1e-12, rounded half to even; ValueError if it is out of range."""
     value = amount if isinstance(amount, Decimal) else Decimal(str(amount))
     if not value.is_finite() or abs(value) * UNITS_PER_COIN > MAX_UNITS:
-        raise ValueError(f"not an amount of a coin that can be held: {amount}")
+        raise ValueError(f"not an amount of a coin that a wallet can hold: {amount}")
     return int((value * UNITS_PER_COIN).to_integral_value())
 
 
@@ -32,6 +32,6 @@ def from_units(units: int) -> Decimal:
 
 
 def to_wire(units: int) -> int | float:
-    """The amount as the service writes it: an integer where it is whole (`"price": 2`)."""
+    """The amount as the service writes it: an integer if it is whole (`"price": 2`)."""
     whole, rest = divmod(units, UNITS_PER_COIN)
     return whole if rest == 0 else float(from_units(units))

@@ -1,6 +1,6 @@
-"""One HTTP request from a worker to the marketplace's own process and back, as ASGI at both ends.
+"""Forwards an HTTP request from a worker to the keeper and its answer back, as ASGI at both ends.
 
-Promises: the client cannot tell who answered, not even where the connection is cut.
+Promises: the client cannot tell which process answered, not even if the connection is cut.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["answer", "forward"]
 
 _LONGEST_CONTROL = 256 * 1024 * 1024
-"""More than any body that is taken, by a control and by the API; a longer one is refused all the
-same."""
+"""Longer than any accepted body, of a control and of the API; the keeper refuses what is longer."""
 _LONGEST = 2 * 1024 * 1024
 
 
 async def forward(link: Link, scope: Scope, receive: Receive, send: Send) -> None:
-    """Have the keeper answer (the worker's end)."""
+    """Let the keeper answer a request (in the worker)."""
     body = bytearray()
     longest = _LONGEST_CONTROL if scope["path"].startswith("/control") else _LONGEST
     more = True
@@ -56,7 +55,7 @@ async def forward(link: Link, scope: Scope, receive: Receive, send: Send) -> Non
 
 
 async def answer(app: ASGIApp, request: HttpRequest) -> HttpAnswer:
-    """Answer a worker's request with this app (the keeper's end)."""
+    """Answer a worker's request with this app (in the keeper)."""
     gone = asyncio.Event()
     parts: list[bytes] = []
     start: Message | None = None
@@ -99,7 +98,7 @@ async def answer(app: ASGIApp, request: HttpRequest) -> HttpAnswer:
 
 
 class _Wire:
-    """All that `cut` needs of a connection."""
+    """The part of a transport that `cut` needs."""
 
     def __init__(self, gone: asyncio.Event) -> None:
         self._gone = gone

@@ -1,8 +1,7 @@
-"""A line between the marketplace's process and one of its workers: whole messages, in order.
+"""A message link between the keeper and one of its workers.
 
-Promises: messages arrive in the order in which they were sent, and whoever asks gets an answer or
-`Gone`, never silence. Both ends are ours (a socket pair, inherited at the start), which is why what
-passes may be pickled.
+Promises: messages arrive whole and in order, and every question gets an answer or `Gone`. Both ends
+are this package's (a socket pair, inherited at the start), so that messages may be pickled.
 """
 
 from __future__ import annotations
@@ -23,31 +22,30 @@ __all__ = ["Failed", "Gone", "Link", "connect"]
 log = logging.getLogger("clore_sandbox")
 
 _LENGTH = struct.Struct("!I")
-_TOLD, _ASKED, _ANSWERED, _FAILED = range(4)
+_SENT, _ASKED, _ANSWERED, _FAILED = range(4)
 
 
 class Gone(ConnectionError):  # noqa: N818 - a state
-    """The process at the other end is not there any more."""
+    """The process at the other end has ended."""
 
 
-class Failed(RuntimeError):  # noqa: N818 - what happened over there
-    """What was asked for raised an exception at the other end."""
+class Failed(RuntimeError):  # noqa: N818 - a state
+    """The other end raised an exception instead of answering."""
 
 
 class Link(asyncio.Protocol):
     """One end.
 
     Args:
-        answer: Answers what the other end asks; each question is a task of its own, begun in the
-            order of arrival.
-        hear: Takes what the other end tells, before anything that comes later is looked at.
+        answer: Answers a question; each runs in its own task, started in the order of arrival.
+        take: Takes a message without an answer, before any later message is read.
     """
 
     def __init__(
-        self, answer: Callable[[object], Awaitable[object]], hear: Callable[[object], None]
+        self, answer: Callable[[object], Awaitable[object]], take: Callable[[object], None]
     ) -> None:
         self._answer = answer
-        self._hear = hear
+        self._take = take
         self._transport: asyncio.WriteTransport | None = None
         self._buffer = bytearray()
         self._unsent: list[tuple[int, int, object]] = []
@@ -56,21 +54,21 @@ class Link(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def tell(self, message: object) -> None:
-        """Send, and expect nothing; into the void where the other end is gone."""
-        self._send(_TOLD, 0, message)
+    def send(self, message: object) -> None:
+        """Send a message without an answer; lost if the other end is gone."""
+        self._send(_SENT, 0, message)
 
     async def ask(self, message: object) -> object:
         """Send, and wait for the answer.
 
         Raises:
             Gone: The other end went before it answered.
-            Failed: It could not; the words are its exception's.
+            Failed: It could not; the message is its exception's.
         """
         return await self.asking(message)
 
     def asking(self, message: object) -> asyncio.Future[object]:
-        """Send now; the answer comes later."""
+        """Send now; the future is the answer."""
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         if self.gone.done():
             answer.set_exception(Gone("the other process is gone"))
@@ -82,24 +80,24 @@ class Link(asyncio.Protocol):
         return answer
 
     def _send(self, kind: int, number: int, message: object) -> None:
-        # What is said in one turn of the loop goes together, which costs much less than each alone.
+        # Messages of one turn of the loop are sent together, which is much cheaper than one by one.
         self._unsent.append((kind, number, message))
         if len(self._unsent) == 1:
             asyncio.get_running_loop().call_soon(self.flush)
 
     def flush(self) -> None:
-        """Send at once what has been said."""
+        """Send pending messages now."""
         unsent, self._unsent = self._unsent, []
         if unsent and self._transport is not None and not self._transport.is_closing():
             data = pickle.dumps(unsent, pickle.HIGHEST_PROTOCOL)
             self._transport.write(_LENGTH.pack(len(data)) + data)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio's: it is up."""
+        """The connection is up (called by asyncio)."""
         self._transport = cast("asyncio.WriteTransport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """asyncio's: some bytes."""
+        """Some bytes have arrived (called by asyncio)."""
         buffer = self._buffer
         buffer += data
         start = 0
@@ -109,15 +107,15 @@ class Link(asyncio.Protocol):
             if len(buffer) < end:
                 break
             with memoryview(buffer) as view:
-                messages = pickle.loads(view[start + _LENGTH.size : end])  # noqa: S301 - ours, see above
+                messages = pickle.loads(view[start + _LENGTH.size : end])  # noqa: S301 - this package's, see above
             start = end
             for message in messages:
-                self._take(*message)
+                self._receive(*message)
         del buffer[:start]
 
-    def _take(self, kind: int, number: int, message: object) -> None:
-        if kind == _TOLD:
-            self._hear(message)
+    def _receive(self, kind: int, number: int, message: object) -> None:
+        if kind == _SENT:
+            self._take(message)
         elif kind == _ASKED:
             task = asyncio.ensure_future(self._reply(number, message))
             self._tasks.add(task)
@@ -141,7 +139,7 @@ class Link(asyncio.Protocol):
             self._send(_ANSWERED, number, answer)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
-        """asyncio's: the other end is gone."""
+        """The other end is gone (called by asyncio)."""
         for waiting in list(self._asked.values()):
             if not waiting.done():
                 waiting.set_exception(Gone("the other process is gone"))
@@ -149,7 +147,7 @@ class Link(asyncio.Protocol):
             self.gone.set_result(None)
 
     def close(self) -> None:
-        """Hang up."""
+        """Send pending messages and close."""
         self.flush()
         if self._transport is not None:
             self._transport.close()
@@ -158,9 +156,9 @@ class Link(asyncio.Protocol):
 async def connect(
     sock: socket.socket,
     answer: Callable[[object], Awaitable[object]],
-    hear: Callable[[object], None],
+    take: Callable[[object], None],
 ) -> Link:
-    """An end over a connected socket."""
+    """One end, over a connected socket."""
     loop = asyncio.get_running_loop()
-    _, link = await loop.create_unix_connection(lambda: Link(answer, hear), sock=sock)
+    _, link = await loop.create_unix_connection(lambda: Link(answer, take), sock=sock)
     return link

@@ -1,4 +1,4 @@
-"""What the marketplace's process (the keeper) and its workers say to each other."""
+"""The messages between the keeper and its workers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Step:
-    """To a worker: the clock as it goes now, and whether a fault waits for a request."""
+    """To a worker: the current clock, and whether a fault is pending."""
 
     clock: Course
     faults: bool
@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Setup:
-    """To a worker, first of all, answered once it serves. The database's password goes in here."""
+    """To a worker, first of all; answered once it serves. May hold the database's password."""
 
     db: str
     dialect: Dialect
@@ -48,26 +48,26 @@ class Setup:
 
 @dataclass(frozen=True)
 class Show:
-    """To a worker: what the listing shows from now on, by one change after the other."""
+    """To a worker: changes to show, in order."""
 
     changes: list[FollowUp]
 
 
 @dataclass(frozen=True)
 class Reload:
-    """To a worker: another state is in the store."""
+    """To a worker: the whole state in the store was replaced."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """To a worker: answer what you have begun, and end."""
+    """To a worker: finish the answers that have begun, and end."""
 
 
 @dataclass(frozen=True)
 class Follow:
-    """To the keeper: a transaction has changed the market; answered once that shows everywhere.
+    """To the keeper: what follows a transaction; answered once every worker shows it.
 
-    With `wait`, also once its rooms have ended, and those that boot have their ports.
+    With `wait`, only after its rooms have ended, and those that boot have their ports.
     """
 
     follow_up: FollowUp
@@ -76,7 +76,7 @@ class Follow:
 
 @dataclass(frozen=True)
 class Admit:
-    """To the keeper: is a call within the pace? Answered with a bool."""
+    """To the keeper: does a call keep the rate limits? Answered with a bool."""
 
     account: int
     endpoint: str
@@ -85,14 +85,14 @@ class Admit:
 
 @dataclass(frozen=True)
 class Note:
-    """To the keeper: for the journal."""
+    """To the keeper: entries for the journal."""
 
     entries: list[Entry]
 
 
 @dataclass(frozen=True)
 class HttpRequest:
-    """To the keeper: answer this request yourself. Answered with an `HttpAnswer`."""
+    """To the keeper: answer this request. Answered with an `HttpAnswer`."""
 
     method: str
     path: str
@@ -104,7 +104,7 @@ class HttpRequest:
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What goes back; a status of None cuts the connection."""
+    """The answer to the client; a status of None cuts the connection."""
 
     status: int | None
     headers: list[tuple[bytes, bytes]]

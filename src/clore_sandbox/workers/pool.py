@@ -1,8 +1,8 @@
-"""The workers of one marketplace: started, kept in step, replaced when they die, stopped.
+"""`WorkerPool` starts the workers of a marketplace, keeps them in step, replaces and stops them.
 
-Promises: what one worker has answered for, every other one shows. The clock and the faults of a
-control are in force in all of them when the control returns. A worker that dies is replaced, and
-what it had decided in the store is carried out; one that does not answer is ended and so replaced.
+Promises: once a worker has answered a change, all workers show it. When a control returns, its
+change of the clock or of the faults applies in all of them. A worker that dies is replaced, and the
+transactions it left in the store are followed up; one that does not answer is killed and replaced.
 """
 
 from __future__ import annotations
@@ -48,33 +48,33 @@ log = logging.getLogger("clore_sandbox")
 
 _START_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 10.0
-"""A worker that has not shown a change by then hangs."""
+"""A worker that has not applied a change by then hangs."""
 _STOP_TIMEOUT_S = 5.0
 _DEATHS_A_MINUTE = 20
-"""More deaths than this in a minute have a cause that another start does not mend."""
+"""After more deaths than this in a minute, starting another worker would not help."""
 
 
 class _Worker:
-    """One process and the line to it."""
+    """One process and the link to it."""
 
-    def __init__(self, place: int, process: subprocess.Popen[bytes], link: Link) -> None:
-        self.place = place
+    def __init__(self, index: int, process: subprocess.Popen[bytes], link: Link) -> None:
+        self.index = index
         self.process = process
         self.link = link
         self.serves = False
 
 
 class WorkerPool:
-    """The workers; everything runs on the marketplace's loop.
+    """The workers of one marketplace; everything runs on its event loop.
 
     Args:
-        sockets: One for each worker, listening; they stay open here, so that connections which
-            wait for a worker that dies wait for the next.
+        sockets: One listening socket for each worker. They stay open here, so that connections
+            that wait for a worker that dies are served by its replacement.
         market: The marketplace they all serve.
-        app: Answers in their place: controls, and everything while a fault waits.
-        pace: Their windows.
-        journal: Where they write.
-        setup: What each is told first, as things stand.
+        app: Answers instead of the workers: controls, and all requests while a fault is pending.
+        pace: The rate limits that they share.
+        journal: The journal that they share.
+        setup: Makes the first message to a worker, from the current state.
     """
 
     def __init__(
@@ -99,28 +99,28 @@ class WorkerPool:
         self._deaths: list[float] = []
         self._last_step: Step | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when the crew cannot go on."""
+        """Done if the pool cannot go on."""
         market.publish = self._publish
         market.republish = self._republish
 
     async def open(self) -> None:
-        """Start them all, and return once they all serve."""
-        await asyncio.gather(*(self._start(place) for place in range(len(self._sockets))))
+        """Start all workers, and return once all of them serve."""
+        await asyncio.gather(*(self._start(index) for index in range(len(self._sockets))))
 
-    async def _start(self, place: int) -> None:
+    async def _start(self, index: int) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            numbers = (theirs.fileno(), self._sockets[place].fileno())
+            numbers = (theirs.fileno(), self._sockets[index].fileno())
             process = subprocess.Popen(  # noqa: S603, ASYNC220 - our own module; it starts at once
                 [sys.executable, "-m", "clore_sandbox.workers.worker", *map(str, numbers)],
                 pass_fds=numbers,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                # Ctrl-C is for the marketplace, which then stops its workers in good order.
+                # Ctrl-C goes to the marketplace, which then stops its workers in order.
                 start_new_session=True,
             )
-        link = await connect(ours, self._answer, self._hear)
-        worker = self._workers[place] = _Worker(place, process, link)
+        link = await connect(ours, self._answer, self._take)
+        worker = self._workers[index] = _Worker(index, process, link)
         watch = asyncio.ensure_future(self._watch(worker))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
@@ -138,13 +138,13 @@ class WorkerPool:
         now = time.monotonic()
         self._deaths = [then for then in self._deaths if now - then < 60] + [now]  # noqa: PLR2004 - s
         if len(self._deaths) > _DEATHS_A_MINUTE:
-            self.failed.set_exception(RuntimeError("the workers die again and again"))
+            self.failed.set_exception(RuntimeError("the workers keep dying"))
             return
-        log.warning("worker %d is gone; another one takes its place", worker.process.pid)
+        log.warning("worker %d has died; another one replaces it", worker.process.pid)
         with contextlib.suppress(Gone, Failed, asyncio.TimeoutError):
-            await asyncio.gather(self._start(worker.place), self._market.recover())
+            await asyncio.gather(self._start(worker.index), self._market.recover())
 
-    # -- what they are told --------------------------------------------------------------------
+    # -- messages to workers --------------------------------------------------------------------
 
     def _publish(self, changes: list[FollowUp]) -> list[asyncio.Future[object]]:
         return self._ask_all(Show(changes))
@@ -153,20 +153,20 @@ class WorkerPool:
         return self._ask_all(Reload())
 
     def _ask_all(self, message: object) -> list[asyncio.Future[object]]:
-        """Send to all at once; the answers of those that serve."""
+        """Send a message to all workers; the pending answers of those that serve."""
         waiting: list[asyncio.Future[object]] = []
         for worker in self._workers.values():
             asked = worker.link.asking(message)
-            asked.add_done_callback(_seen)
+            asked.add_done_callback(_ignore_failure)
             if worker.serves:
                 waiting.append(asked)
-                _end_where_it_hangs(worker, asked)
+                _kill_if_it_hangs(worker, asked)
         return waiting
 
     async def in_step(self, *, always: bool = False) -> None:
-        """Return once all go by the clock and the faults as they are now.
+        """Return once all workers use the current clock and faults.
 
-        With `always`, and what they have noted is in the journal.
+        With `always`, their journal entries have also arrived.
         """
         step = self._setup().step
         if step == self._last_step and not always:
@@ -176,7 +176,7 @@ class WorkerPool:
         if waiting:
             await asyncio.wait(waiting)
 
-    # -- what they say -------------------------------------------------------------------------
+    # -- messages from workers ---------------------------------------------------------------------
 
     async def _answer(self, message: object) -> object:
         if isinstance(message, Follow):
@@ -195,7 +195,7 @@ class WorkerPool:
         await self.in_step()
         return answer
 
-    def _hear(self, message: object) -> None:
+    def _take(self, message: object) -> None:
         if isinstance(message, Note):
             for entry in message.entries:
                 self._journal.write(dataclasses.replace(entry, number=self._journal.number()))
@@ -203,7 +203,7 @@ class WorkerPool:
     # -- the end -------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Let them answer what they have begun, and end them all."""
+        """Let the workers finish their answers, and end them."""
         self._stopping = True
         stopping = self._ask_all(Stop())
         if stopping:
@@ -217,15 +217,15 @@ class WorkerPool:
             sock.close()
 
 
-def _seen(asked: asyncio.Future[object]) -> None:
-    """Whoever waits sees it; where nobody does, a worker that is gone is no news."""
+def _ignore_failure(asked: asyncio.Future[object]) -> None:
+    """Mark the exception as retrieved: without a waiter, a dead worker needs no report."""
     if not asked.cancelled():
         asked.exception()
 
 
-def _end_where_it_hangs(worker: _Worker, asked: asyncio.Future[object]) -> None:
+def _kill_if_it_hangs(worker: _Worker, asked: asyncio.Future[object]) -> None:
     def end() -> None:
-        log.warning("worker %d hangs and is ended", worker.process.pid)
+        log.warning("worker %d hangs and is killed", worker.process.pid)
         worker.process.kill()
 
     timer = asyncio.get_running_loop().call_later(_ANSWER_TIMEOUT_S, end)

@@ -1,9 +1,8 @@
-"""One marketplace in several processes: the keeper's side of it and the workers'.
+"""The `Market` of a marketplace in several processes: the keeper's and the workers'.
 
-Every process carries out transactions. What follows from them happens in one place, the keeper:
-it ends and boots the rooms, and tells all workers what their listings show from then on. Two
-transactions may arrive there in another order than they left the store in; each carries its
-moment in the store, and of two that touch the same server or order the later one holds.
+Every process carries out transactions; the keeper alone follows them up. It ends and boots the
+rooms, and sends the changes to all workers. Transactions may arrive there out of order, so each
+carries its moment in the store: of two that touch the same server or order, the later one counts.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ if TYPE_CHECKING:
 __all__ = ["KeptMarket", "SharedMarket", "WorkersMarket"]
 
 _MOMENT = "SELECT txid_current()"
-"""PostgreSQL's number of the transaction, drawn while nobody else writes: later ones are higher."""
+"""PostgreSQL's number of the transaction, higher for later ones: only one at a time writes."""
 _REMEMBERED = 100_000
 
 
 class SharedMarket(Market):
-    """What both sides do: number what they do, and pass over what is late."""
+    """Numbers its transactions, and ignores changes that arrive late."""
 
     _moment: tuple[Tx, int] | None = None
-    """Of the transaction that was last asked for it."""
+    """The last transaction and its number."""
 
     @cached_property
     def _latest(self) -> dict[tuple[str, int], int]:
-        """The moment of what was last done to a server or an order."""
+        """When each server and order was last changed."""
         return {}
 
     def _follow_up(self, tx: Tx, effects: Effects) -> FollowUp:
@@ -75,7 +74,7 @@ class SharedMarket(Market):
         )
 
     def show(self, follow_up: FollowUp) -> None:
-        """Bring the listing up to the store, and remember to when."""
+        """Apply changes, and remember their moment."""
         super().show(follow_up)
         touched = [("rented", server) for server in follow_up.rented]
         touched += [("shown", server) for server in follow_up.shown]
@@ -84,38 +83,38 @@ class SharedMarket(Market):
         touched += [("hosts", 0)] if follow_up.hosts is not None else []
         self._latest.update(dict.fromkeys(touched, follow_up.moment))
         if len(self._latest) > _REMEMBERED:
-            # Nothing is under way for so long that half of it is not enough.
+            # No change is ever so late that it needs the older half.
             kept = sorted(self._latest.items(), key=lambda item: item[1])[_REMEMBERED // 2 :]
             self._latest.clear()
             self._latest.update(kept)
 
 
 class WorkersMarket(SharedMarket):
-    """A worker's: it decides in the store, and the keeper does the rest."""
+    """A worker's market: it changes the store, and the keeper follows up."""
 
     link: Link
 
     async def open(self) -> None:
-        """Read what there is."""
+        """Read the store."""
         await self.reload()
 
     async def follow(self, follow_up: FollowUp, *, wait: bool) -> None:
-        """Have the keeper do it; on return all processes show it."""
+        """Let the keeper follow up; on return all processes show the change."""
         await self.link.ask(Follow(follow_up, wait))
 
 
 class KeptMarket(SharedMarket):
-    """The keeper's. `publish` and `republish` reach the workers."""
+    """The keeper's market. `publish` and `republish` send to the workers."""
 
     publish: Callable[[list[FollowUp]], Iterable[asyncio.Future[object]]]
     republish: Callable[[], Iterable[asyncio.Future[object]]]
     _publishing: asyncio.Task[None]
 
     async def follow(self, follow_up: FollowUp, *, wait: bool) -> None:
-        """Do it: here, in every worker, and in the rooms."""
+        """Apply the change here, in every worker, and to the rooms."""
         follow_up = self.news(follow_up)
         self.show(follow_up)
-        # Rooms are the keeper's business alone.
+        # The keeper alone runs the rooms.
         shown = replace(follow_up, clear=[], boot=[])
         publishing = [] if shown.nothing else [self._published(shown)]
         rooms = self.follow_rooms(follow_up)
@@ -129,7 +128,7 @@ class KeptMarket(SharedMarket):
         return []
 
     def _published(self, change: FollowUp) -> asyncio.Task[None]:
-        """Done once every worker shows it; what comes in one turn of the loop goes together."""
+        """Done once every worker shows the change; those of one turn are sent together."""
         self._unpublished.append(change)
         if len(self._unpublished) == 1:
             self._publishing = asyncio.ensure_future(self._publish())
@@ -150,7 +149,7 @@ class KeptMarket(SharedMarket):
             await asyncio.wait(reloading)
 
     async def recover(self) -> None:
-        """Do what a worker may have died with: after a transaction, before what follows it."""
+        """Follow up what a worker left undone that died between a transaction and its follow-up."""
         rooms = self.rooms
         running: dict[int, Order] = {o.id: o for o in await self.store.run(orders.running)}
         missing = [

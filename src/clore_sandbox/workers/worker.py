@@ -1,7 +1,7 @@
-"""One worker: `python -m clore_sandbox.workers.worker LINK SOCKET`, started by crew.py.
+"""One worker process: `python -m clore_sandbox.workers.worker LINK SOCKET`, started by pool.py.
 
-Promises: it answers on the socket as the marketplace would; it ends when it is told to, and at once
-when the marketplace's process is gone, whatever became of that.
+Promises: it answers on the socket as the keeper would; it ends on the message `Stop`, and at once
+when the keeper's process is gone for any reason.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _NOTE_WITHIN_S = 0.05
-"""How long what changed nothing may wait to be noted together; the keeper gets it when it asks."""
+"""How long entries of requests that changed nothing are collected; the keeper can flush them."""
 
 
-class _Notes(Journal):
-    """Entries on their way to the marketplace's journal, which numbers them."""
+class _ForwardedJournal(Journal):
+    """Sends its entries to the keeper's journal, which numbers them."""
 
     def __init__(self, link: Link) -> None:
         super().__init__()
@@ -57,21 +57,21 @@ class _Notes(Journal):
             entry.sent.body = None
         self._kept.append(entry)
         if entry.acted and entry.method != "GET":
-            # Before it is answered: whatever then becomes of this process, it is in the journal.
+            # Before it is answered, so that it is in the journal even if this process dies.
             self.flush()
             self._link.flush()
         elif len(self._kept) == 1:
             asyncio.get_running_loop().call_later(_NOTE_WITHIN_S, self.flush)
 
     def flush(self) -> None:
-        """Send what is kept."""
+        """Send the collected entries."""
         if self._kept:
-            self._link.tell(Note(self._kept))
+            self._link.send(Note(self._kept))
             self._kept = []
 
 
 class _Windows:
-    """Kept by the marketplace's own process, so that all workers share them."""
+    """Rate limits kept by the keeper, so that all workers share them."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -82,7 +82,7 @@ class _Windows:
 
 
 class _Service:
-    """What this process serves: the API, as far as it can be answered here."""
+    """The API as this process serves it; it forwards to the keeper what it cannot answer."""
 
     def __init__(self, setup: Setup, link: Link, sock: socket.socket) -> None:
         self._link = link
@@ -99,40 +99,40 @@ class _Service:
         )
         self._market.link = link
         pace = _Windows(link) if setup.limited else Windows(None)
-        self.notes = _Notes(link)
-        # No fault is ever added here: while one waits, the keeper answers.
-        api = Api(self._market, Faults(), self.notes, setup.dialect, Gate(self._market, pace))
+        self.journal = _ForwardedJournal(link)
+        # No fault is ever added here: while one is pending, the keeper answers.
+        api = Api(self._market, Faults(), self.journal, setup.dialect, Gate(self._market, pace))
         self._api = make_app(api, self._forward)
         self._front = HttpFront(self, sock)
         self._turn = asyncio.Lock()
-        """Changes are taken in in the order in which they came, a whole new state among them."""
+        """Applies changes in the order of arrival, replacements of the whole state included."""
 
     async def open(self) -> None:
         """Read the market and begin to answer."""
-        # A change that comes while it reads must not be overtaken by what it has read.
+        # A change that arrives meanwhile must be applied after what is read here.
         async with self._turn:
             await self._market.open()
         await self._front.open()
 
     async def close(self) -> None:
-        """Answer what has begun."""
+        """Finish the answers that have begun."""
         await self._front.close()
-        self.notes.flush()
+        self.journal.flush()
         self._store.close()
 
     def step(self, step: Step) -> None:
-        """Go by this clock, and leave it to the keeper while a fault waits."""
+        """Use this clock, and forward all requests while a fault is pending."""
         self._clock.follow(step.clock)
         self._faults = step.faults
 
     async def show(self, message: Show) -> None:
-        """Show what has changed."""
+        """Show changes."""
         async with self._turn:
             for follow_up in message.changes:
                 self._market.show(self._market.news(follow_up))
 
     async def reload(self) -> None:
-        """Show another state."""
+        """Show a new state."""
         async with self._turn:
             await self._market.reload()
 
@@ -148,7 +148,7 @@ class _Service:
 
 
 class _Worker:
-    """This end of the line."""
+    """Answers the keeper's messages."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -156,10 +156,10 @@ class _Worker:
         self.link: Link | None = None
 
     async def answer(self, message: object) -> object:
-        """Do as the keeper says; None when it is done."""
+        """Carry out a message; None when it is done."""
         if isinstance(message, Setup):
-            assert self.link is not None  # noqa: S101 - it came by it
-            # Before anything else that is asked is looked at.
+            assert self.link is not None  # noqa: S101 - the message came through it
+            # At once, before a later message is handled.
             self._service = _Service(message, self.link, self._sock)
             await self._service.open()
             return None
@@ -170,7 +170,7 @@ class _Worker:
         elif isinstance(message, Reload):
             await service.reload()
         elif isinstance(message, Step):
-            service.notes.flush()
+            service.journal.flush()
             service.step(message)
         elif isinstance(message, Stop):
             await service.close()
@@ -179,24 +179,24 @@ class _Worker:
         return None
 
 
-def _hear(message: object) -> None:
-    """The keeper tells nothing: it asks."""
+def _take(message: object) -> None:
+    """The keeper sends questions only."""
 
 
-async def _serve(line: socket.socket, sock: socket.socket) -> None:
+async def _serve(link: socket.socket, sock: socket.socket) -> None:
     worker = _Worker(sock)
-    worker.link = await connect(line, worker.answer, _hear)
+    worker.link = await connect(link, worker.answer, _take)
     await worker.link.gone
 
 
 def main() -> None:
-    """Serve until the line to the marketplace ends."""
-    line, sock = (socket.socket(fileno=int(word)) for word in sys.argv[1:])
+    """Serve until the link to the keeper ends."""
+    link, sock = (socket.socket(fileno=int(word)) for word in sys.argv[1:])
     logging.basicConfig(level=logging.WARNING, format=f"worker {os.getpid()}: %(message)s")
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    loop.run_until_complete(_serve(line, sock))
-    # Nobody is left to answer for: a transaction that is under way is undone by the database.
+    loop.run_until_complete(_serve(link, sock))
+    # Nothing is left to answer: the database rolls an open transaction back.
     os._exit(0)
 
 

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from clore_sandbox import books
 from clore_sandbox.books import hosts, lifecycle, orders
 from clore_sandbox.rules import Refusal, auction
-from clore_sandbox.rules.order_request import OrderAsk
+from clore_sandbox.rules.order_request import OrderRequest
 from clore_sandbox.store import AlreadyThere, Store
 from clore_sandbox.values.money import COINS, to_units
 
@@ -95,7 +95,7 @@ class Market(RuleBasedStateMachine):
         share=st.none() | SHARES,
     )
     def rent(self, renter, server, coin, share):
-        ask = OrderAsk(
+        ask = OrderRequest(
             self.servers[server],
             coin,
             "image",
@@ -274,7 +274,7 @@ class Trader:
         coin, share = self.draw.choice(COINS), self.draw.choice([None, 0.5, 0.6, 0.9])
         price = None if share is None else to_units(PRICES[coin] * share)
         kind = "on-demand" if share is None else "spot"
-        ask = OrderAsk(self.draw.choice(self.machine.servers), coin, "image", kind, price)
+        ask = OrderRequest(self.draw.choice(self.machine.servers), coin, "image", kind, price)
         self.act(lambda tx, now: orders.create(tx, ask, account=self.me, **now))
 
     def change(self):

@@ -1,1 +1,1 @@
-"""What keeps a rented room apart: a process, bubblewrap, or a container."""
+"""The kinds of rooms: plain processes, bubblewrap, or containers."""

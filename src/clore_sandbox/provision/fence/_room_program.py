@@ -1,17 +1,17 @@
-"""The first process of a fenced room: starts processes in it and makes sockets for it.
+"""The first process of an isolated room: it starts processes and creates sockets in the room.
 
-It is copied into the room and uses the standard library only. Commands come over the one socket it
-is given (a descriptor's number, or a path), a JSON object a packet, descriptors beside it; answers
-and news go the same way. When that socket closes, the marketplace is gone: it exits, and as the
-first process of its namespace takes every other with it.
+It is copied into the room and uses the standard library only. Commands arrive on one socket (a
+descriptor's number, or a path), one JSON object per packet, with descriptors beside it; answers and
+events go the same way. When that socket closes, the marketplace is gone: the program exits, and
+since it is the first process of its namespace, all others end with it.
 
     Start, + stdin, stdout, stderr                    → {"id", "pid"}
     Start with a size                                 → {"id", "pid"} + the terminal
     MakeSocket                                        → {"id"} + the socket, unbound
-    SendSignal, Meet
-    what fails                                        → {"id", "errno"}
+    SendSignal, LeadOut
+    a failure                                         → {"id", "errno"}
     a process has ended                               → {"pid", "code"}
-    somebody has connected to a port that is met      → {"guest": port} + the connection
+    a connection to a port that leads out             → {"connection": port} + the connection
     at the start                                      → {"has": [path], "home"}
 """
 
@@ -44,7 +44,7 @@ _CANNOT_START = 127
 
 
 class Start(TypedDict):
-    """Start a process; `size` is columns, rows, and the same in pixels, of a new terminal."""
+    """Start a process; `size` is the size of a new terminal: columns, rows, both in pixels."""
 
     do: Literal["start"]
     id: int
@@ -55,7 +55,7 @@ class Start(TypedDict):
 
 
 class MakeSocket(TypedDict):
-    """Make a stream socket."""
+    """Create a stream socket."""
 
     do: Literal["socket"]
     id: int
@@ -71,29 +71,29 @@ class SendSignal(TypedDict):
     signal: int
 
 
-class Meet(TypedDict):
-    """Lead these ports of the loopback out of the room, and those no more."""
+class LeadOut(TypedDict):
+    """Let the ports `open` of the loopback lead out of the room, and `close` no longer."""
 
-    do: Literal["meet"]
+    do: Literal["lead_out"]
     id: int
     host: str
     open: list[int]
     close: list[int]
 
 
-Command = Start | MakeSocket | SendSignal | Meet
+Command = Start | MakeSocket | SendSignal | LeadOut
 
 
 class Room:
-    """The state of the program: who runs, and which ports are met."""
+    """The state of the program: running processes, and ports that lead out."""
 
     def __init__(self, control: socket.socket) -> None:
         self.control = control
         self.running: set[int] = set()
-        self.met: dict[int, socket.socket] = {}
+        self.led_out: dict[int, socket.socket] = {}
         self.poll = select.poll()
         self.poll.register(control, select.POLLIN)
-        # A signal writes into this, which wakes the poll.
+        # A signal writes to this socket, which wakes the poll.
         woken, wake = socket.socketpair()
         woken.setblocking(False)
         wake.setblocking(False)
@@ -102,8 +102,8 @@ class Room:
         signal.signal(signal.SIGCHLD, _wake)
         self.poll.register(woken, select.POLLIN)
 
-    def say(self, *descriptors: int, **message: object) -> None:
-        """One packet to the marketplace; with it gone there is nothing left to do."""
+    def send(self, *descriptors: int, **message: object) -> None:
+        """Send a packet to the marketplace, or exit if it is gone."""
         data = json.dumps(message).encode()
         try:
             socket.send_fds(self.control, [data], list(descriptors))
@@ -111,26 +111,26 @@ class Room:
             os._exit(0)
 
     def serve(self) -> None:
-        """Work until the marketplace goes away."""
+        """Serve until the marketplace is gone."""
         while True:
             for descriptor, _ in self.poll.poll():
                 if descriptor == self.control.fileno():
-                    if not self.hear():
+                    if not self.take_command():
                         return
                 elif descriptor == self.woken.fileno():
                     with contextlib.suppress(BlockingIOError):
                         self.woken.recv(4096)
                     self.reap()
                 else:
-                    self.welcome(descriptor)
+                    self.pass_on(descriptor)
 
-    def hear(self) -> bool:
-        """Do one command; False when there are no more."""
+    def take_command(self) -> bool:
+        """Read and carry out a command; False at the end."""
         try:
             data, descriptors, _, _ = socket.recv_fds(self.control, _PACKET, _DESCRIPTORS)
         except OSError:
             return False
-        # `recv_fds` takes flags and ignores them, MSG_CMSG_CLOEXEC among them.
+        # `recv_fds` ignores its flags, MSG_CMSG_CLOEXEC included.
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         if not data:
@@ -139,7 +139,7 @@ class Room:
         try:
             self.do(message, descriptors)
         except OSError as exc:
-            self.say(id=message["id"], errno=exc.errno or errno.EIO)
+            self.send(id=message["id"], errno=exc.errno or errno.EIO)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -150,20 +150,20 @@ class Room:
         if message["do"] == "start":
             if message["size"] is None:
                 pid = self.start(message, message["env"], tuple(descriptors))
-                self.say(id=message["id"], pid=pid)
+                self.send(id=message["id"], pid=pid)
             else:
                 self.start_on_terminal(message, message["size"])
         elif message["do"] == "socket":
             with socket.socket(message["family"], socket.SOCK_STREAM) as made:
-                self.say(made.fileno(), id=message["id"])
+                self.send(made.fileno(), id=message["id"])
         elif message["do"] == "signal":
             if message["pid"] in self.running:
                 os.killpg(message["pid"], message["signal"])
         else:
-            self.meet(message["host"], message["open"], message["close"])
+            self.lead_out(message["host"], message["open"], message["close"])
 
     def start_on_terminal(self, message: Start, size: list[int]) -> None:
-        """Start a process whose session has a new terminal, and hand over the other side of it."""
+        """Start a process on a new terminal, and send the other side of it."""
         master, slave = os.openpty()
         try:
             columns, rows, x_pixels, y_pixels = size
@@ -172,7 +172,7 @@ class Room:
             tty = os.ttyname(slave)
             env: dict[str, str] = {**message["env"], "SSH_TTY": tty}
             pid = self.start(message, env, (slave,) * 3, terminal=True)
-            self.say(master, id=message["id"], pid=pid)
+            self.send(master, id=message["id"], pid=pid)
         finally:
             os.close(master)
             os.close(slave)
@@ -185,7 +185,7 @@ class Room:
         *,
         terminal: bool = False,
     ) -> int:
-        """Fork and exec; OSError where the program cannot be executed."""
+        """Fork and exec; OSError if the program cannot be executed."""
         failure, failed = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -204,7 +204,7 @@ class Room:
         return pid
 
     def reap(self) -> None:
-        """Bury the dead: ours, and those that were left to the first process."""
+        """Reap ended processes: our children, and those that the first process adopted."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -214,36 +214,36 @@ class Room:
                 return
             if pid in self.running:
                 self.running.discard(pid)
-                self.say(pid=pid, code=os.waitstatus_to_exitcode(status))
+                self.send(pid=pid, code=os.waitstatus_to_exitcode(status))
 
-    def meet(self, host: str, opened: list[int], closed: list[int]) -> None:
-        """Listen on public ports, so that they lead out of the room."""
+    def lead_out(self, host: str, opened: list[int], closed: list[int]) -> None:
+        """Start and stop listening on public ports, so that they lead out of the room."""
         for port in closed:
-            listener = self.met.pop(port, None)
+            listener = self.led_out.pop(port, None)
             if listener is not None:
                 self.poll.unregister(listener)
                 listener.close()
         for port in opened:
-            # Somebody in the room has it already: then it is theirs.
+            # A process of the room may already use the port.
             with contextlib.suppress(OSError):
                 listener = socket.create_server((host, port), backlog=128)
                 listener.setblocking(False)
-                self.met[port] = listener
+                self.led_out[port] = listener
                 self.poll.register(listener, select.POLLIN)
 
-    def welcome(self, descriptor: int) -> None:
-        """Hand a connection to a public port over to the marketplace."""
-        for port, listener in self.met.items():
+    def pass_on(self, descriptor: int) -> None:
+        """Accept a connection to a public port, and send it to the marketplace."""
+        for port, listener in self.led_out.items():
             if listener.fileno() == descriptor:
                 with contextlib.suppress(OSError):
                     connection, _ = listener.accept()
                     with connection:
-                        self.say(connection.fileno(), guest=port)
+                        self.send(connection.fileno(), connection=port)
                 return
 
 
 def _wake(_number: int, _frame: object) -> None:
-    """A handler that does nothing: without any, the signal would write nothing either."""
+    """Does nothing: without a handler, the signal would not wake the poll."""
 
 
 def _become(
@@ -257,11 +257,11 @@ def _become(
         os.dup2(descriptor, wanted)
     for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    os.execvpe(argv[0], argv, env)  # noqa: S606 - what the renter says
+    os.execvpe(argv[0], argv, env)  # noqa: S606 - the renter's command
 
 
 def _hide() -> None:
-    """Keep the room's other processes from tracing this one, or opening what it has open."""
+    """Keep other processes from tracing this one, or opening its descriptors."""
     with contextlib.suppress(ImportError, OSError, AttributeError):
         import ctypes  # not every Python has it
 
@@ -269,10 +269,10 @@ def _hide() -> None:
 
 
 def _name_the_user(home: str) -> None:
-    """An image of a single program need not know its user; sftp-server and ssh insist on one."""
+    """Create /etc/passwd if an image lacks it: sftp-server and ssh need it."""
     with contextlib.suppress(OSError):
-        os.makedirs("/etc", exist_ok=True)  # noqa: PTH103 - pathlib is half the start
-        with open("/etc/passwd", "x", encoding="utf-8") as file:  # noqa: PTH123 - likewise
+        os.makedirs("/etc", exist_ok=True)  # noqa: PTH103 - pathlib would double the start
+        with open("/etc/passwd", "x", encoding="utf-8") as file:  # noqa: PTH123 - no pathlib
             file.write(f"root:x:0:0:root:{home}:/bin/sh\n")
 
 
@@ -287,10 +287,10 @@ def main(where: str) -> None:
     _hide()
     os.umask(0o022)
     has = [path for path in _LOOKED_FOR if os.access(path, os.X_OK)]
-    home = "/root" if os.path.isdir("/root") else "/"  # noqa: PTH112 - likewise
+    home = "/root" if os.path.isdir("/root") else "/"  # noqa: PTH112 - no pathlib
     _name_the_user(home)
     room = Room(control)
-    room.say(has=has, home=home)
+    room.send(has=has, home=home)
     room.serve()
 
 

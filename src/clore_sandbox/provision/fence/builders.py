@@ -1,4 +1,4 @@
-"""A provisioner for each kind of room."""
+"""Creates the provisioner for a kind of rooms."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _OTHERS_MAY_PASS = 0o001
 def make_rooms(
     kind: Kind, folder: Path, *, state: str, keep: bool, address: PublicAddress, host_key: str
 ) -> Rooms:
-    """A provisioner; whether this machine can do it is found out when it opens.
+    """A provisioner; its `open` finds out whether this machine supports it.
 
-    With `keep` the orders' files outlive a marketplace that is killed.
+    With `keep` the orders' files outlive a killed marketplace.
 
     Raises:
-        CannotIsolate: The place where the rooms would lie is somebody else's.
+        CannotIsolate: The folder for the rooms belongs to another user.
     """
     if kind == "bwrap":
         folder = open_to_others(folder, state)
@@ -39,7 +39,7 @@ def make_rooms(
 
 
 def _builder(kind: Kind, folder: Path, state: str) -> Builder:
-    # Each kind's module is imported where it is used: docker's needs a library of its own.
+    # Each kind's module is imported on use: docker's needs a further library.
     if kind == "bwrap":
         from clore_sandbox.provision.fence.bwrap import BwrapBuilder
 
@@ -59,16 +59,17 @@ def _builder(kind: Kind, folder: Path, state: str) -> Builder:
 
 
 def open_to_others(folder: Path, state: str) -> Path:
-    """The folder, or one in the temporary folder where only its owner gets as far as that.
+    """The folder, or one in the temporary folder if other users cannot reach it.
 
-    Run by root, each order of bubblewrap's is a user of its own, who must reach his own files.
+    If root runs the marketplace, each order of bubblewrap has its own user id, which must reach its
+    files.
     """
     if os.geteuid() != 0 or all(p.stat().st_mode & _OTHERS_MAY_PASS for p in folder.parents):
         return folder
-    place = Path(tempfile.gettempdir(), f"clore-rooms-{state}").resolve()
+    shared = Path(tempfile.gettempdir(), f"clore-rooms-{state}").resolve()
     with contextlib.suppress(FileExistsError):
-        place.mkdir(mode=0o711)
-    found = place.lstat()
+        shared.mkdir(mode=0o711)
+    found = shared.lstat()
     if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
-        raise CannotIsolate(f"{place} is somebody else's: remove it")
-    return place
+        raise CannotIsolate(f"{shared} belongs to another user: remove it")
+    return shared

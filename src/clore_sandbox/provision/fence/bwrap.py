@@ -1,14 +1,14 @@
-"""Rooms in namespaces of their own, by bubblewrap.
+"""Rooms in their own namespaces, by bubblewrap.
 
 Promises: an order has its own pid, net, mount, uts, ipc, cgroup and user namespaces. It sees the
-machine's programs read-only, its home folder, and no process, file or port of anybody else; its
-network is a loopback that leads to the public ports of this marketplace's orders and nowhere else.
-Its root is no user of the machine's: run by root, each order is a user id of its own that owns
-nothing; run by a user, that user. It has no capability but to bind low ports, can make no user
-namespace, and can gain nothing by executing a file.
+machine's programs read-only and its home folder, but no other process, file or port. Its network is
+a loopback that leads only to the public ports of this marketplace's orders. Its root is not the
+machine's: if root runs the marketplace, each order has its own user id, which owns nothing; if a
+user runs it, it is that user. Its only capability is to bind low ports; it can create no user
+namespace, and gains no privileges by executing a file.
 
-Why not simply root with its capabilities dropped: such a room could still write what root owns,
-`/proc/sys/kernel/core_pattern` among it, which bubblewrap 0.8 leaves writable.
+Dropping root's capabilities would not be enough: such a room could still write files of root, such
+as `/proc/sys/kernel/core_pattern`, which bubblewrap 0.8 leaves writable.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from clore_sandbox.provision.child_process import Child
 from clore_sandbox.provision.fence.fenced import Fenced, packet_pair
 from clore_sandbox.provision.fence.interior import CannotIsolate, Shell
 from clore_sandbox.provision.fence.kit import AT, TOOLS, Kit, make_kit
-from clore_sandbox.provision.fence.process import run_detached, surroundings, write_profile
+from clore_sandbox.provision.fence.process import environment, run_detached, write_profile
 from clore_sandbox.provision.sweep import MARKER, end_processes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ __all__ = ["BwrapBuilder"]
 _HOME = "/root"
 _PATH = f"{TOOLS}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FIRST_USER = 1_900_000_000
-"""Above what systemd hands out to containers; an order's id is added."""
+"""Above the user ids that systemd gives to containers; an order's number is added."""
 _USERS = 100_000_000
 _COME_UP_S = 10.0
 
@@ -54,24 +54,24 @@ _CAPABILITIES = (
     *("--cap-drop", "ALL", "--cap-add", "CAP_NET_BIND_SERVICE"),
     *("--cap-add", "CAP_SYS_RESOURCE", "--cap-add", "CAP_SETPCAP"),
 )
-"""The last two are for `_ENTER` alone."""
+"""Only `_ENTER` uses the last two."""
 _ENTER = (
     "echo 0 > /proc/sys/user/max_user_namespaces || exit;"
     ' exec setpriv --inh-caps=-all --bounding-set=-all,+net_bind_service -- "$@"'
 )
-"""bubblewrap's own --disable-userns puts the network out of reach of CAP_NET_BIND_SERVICE."""
+"""With bubblewrap's own --disable-userns, CAP_NET_BIND_SERVICE would not apply to the network."""
 _ETC = (
     *("alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "localtime", "timezone"),
     *("ssl", "pki", "ca-certificates", "crypto-policies", "mime.types", "protocols", "services"),
     *("profile", "profile.d", "bash.bashrc", "bashrc", "inputrc", "terminfo", "os-release"),
     *("debian_version", "fonts", "magic", "manpath.config", "python3", "perl", "R"),
 )
-"""What programs look for in /etc. Not the whole: it may hold secrets that the caller can read."""
+"""The files of /etc that programs need. Others may be secrets that this user can read."""
 _ROOTS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
 class BwrapBuilder:
-    """`folder` is where rooms lie; `state` names this marketplace."""
+    """`folder` holds the rooms; `state` identifies this marketplace."""
 
     def __init__(self, folder: Path, *, state: str) -> None:
         self._folder = folder
@@ -79,15 +79,15 @@ class BwrapBuilder:
         self._kit: Kit | None = None
 
     async def open(self, left: Mapping[int, Path]) -> None:
-        """Find bubblewrap, see that it may do its work here, and put the kit together."""
+        """Find bubblewrap, check that it works here, and make the kit."""
         self._bwrap = _required("bwrap", "bubblewrap")
         _required("setpriv", "util-linux")
         if left:
-            # They have ended with their marketplace; this is for one that somehow has not.
+            # Rooms end with their marketplace; this is for one that did not.
             marks = {self._marker(order): folder for order, folder in left.items()}
             await asyncio.to_thread(end_processes, marks)
         if os.geteuid() == 0:
-            # Rooms are other users, who must get as far as their own folders.
+            # Rooms run as other users, who must reach their own folders.
             self._folder.chmod(0o711)
         await asyncio.to_thread(self._try)
         self._kit = await asyncio.to_thread(make_kit, self._folder / "kit")
@@ -106,7 +106,7 @@ class BwrapBuilder:
         )
         if tried.returncode != 0:
             raise CannotIsolate(
-                "the bwrap provisioner needs user namespaces, which this machine refuses"
+                "the bwrap provisioner needs user namespaces, which this machine does not allow"
                 f" ({tried.stderr.strip()}); see sysctl user.max_user_namespaces,"
                 " kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns"
             )
@@ -115,10 +115,10 @@ class BwrapBuilder:
         return f"{self._state}:{order}"
 
     async def prepare(self, plan: RoomPlan) -> None:
-        """Nothing takes long."""
+        """Nothing to prepare."""
 
     async def build(self, plan: RoomPlan, folder: Path) -> Interior:
-        """Start the room's first process, and learn from it that it runs."""
+        """Start the room's first process, and wait for its first message."""
         kit = self._kit
         assert kit is not None  # noqa: S101 - made when this opened
         await asyncio.to_thread(_furnish, plan, folder, kit)
@@ -153,7 +153,7 @@ class BwrapBuilder:
                     raise OSError(exc.errno, said) from exc
                 raise
         shell = "/bin/bash" if "/bin/bash" in found.programs else "/bin/sh"
-        env = surroundings(plan, home=_HOME, shell=shell, path=_PATH)
+        env = environment(plan, home=_HOME, shell=shell, path=_PATH)
         env[MARKER] = self._marker(plan.order)
         room.shell = Shell(env, _HOME, kit.files(found.programs))
         return room
@@ -164,7 +164,7 @@ class BwrapBuilder:
             await run_detached(interior, interior.shell.argv(plan.command), log)
 
     async def close(self) -> None:
-        """Remove the kit, and the folder where nothing else is in it."""
+        """Remove the kit, and the folder if it is empty."""
         if self._kit is not None:
             await asyncio.to_thread(shutil.rmtree, self._kit.folder, ignore_errors=True)
             with contextlib.suppress(OSError):
@@ -172,17 +172,16 @@ class BwrapBuilder:
 
 
 class _Namespace:
-    """bubblewrap, which waits outside, and the room's first process, which it started."""
+    """bubblewrap, which waits outside, and the room's first process, its child."""
 
     def __init__(self, child: Child) -> None:
         self._child = child
         self.first: int | None = None
 
     async def end(self) -> None:
-        """Kill the first process: the system then kills every other and says when it is done.
+        """Kill the first process: the kernel then kills all others before bubblewrap exits.
 
-        The other way round, and by killing bubblewrap, processes are still ending when this
-        returns.
+        After killing bubblewrap, or the others first, some could still run when this returns.
         """
         if self.first is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -196,12 +195,12 @@ class _Namespace:
 
 
 def _first_process(info: bytes) -> int:
-    """A handle of the process that bubblewrap names, which cannot come to mean another."""
+    """A descriptor of the process that bubblewrap reports, which never refers to another."""
     return os.pidfd_open(json.loads(info)["child-pid"])
 
 
 def _user(order: int) -> int | None:
-    """Whom an order's processes run as; None is who runs the marketplace."""
+    """The user id of an order's processes; None: the user who runs the marketplace."""
     return None if os.geteuid() else _FIRST_USER + order % _USERS
 
 
@@ -232,7 +231,7 @@ def _system() -> list[str]:
 
 
 def _own(folder: Path, kit: Kit) -> list[str]:
-    """What only this order has."""
+    """The order's own files."""
     words = ["--bind", str(folder / "home"), _HOME, "--ro-bind", str(kit.folder), AT]
     words += ["--ro-bind", str(folder / "bin"), TOOLS]
     for file in (folder / "etc").iterdir():

@@ -1,16 +1,15 @@
-"""Rooms that are containers of the order's own image, through a Docker engine on this machine.
+"""Rooms as containers of the order's own image, by a Docker engine on this machine.
 
-Promises: any Linux image works, with or without sshd, Python or a shell of its own beyond `sh`: the
-marketplace serves SSH in front of it and starts processes through the room's first process, which
-runs on the kit. The image's ENTRYPOINT and CMD run as Docker would run them, as root. A container
-has no network but a loopback that leads to the public ports of this marketplace's orders, unless
-`CLORE_SANDBOX_DOCKER_NETWORK` names one. It is removed with its order; when the marketplace is
-killed it ends by itself, and the next marketplace of the same state removes what is left.
+Promises: any Linux image with `sh` works, without sshd, Python or another shell: the marketplace
+serves SSH, and starts processes through the room's first process, which runs on the kit. The
+image's ENTRYPOINT and CMD run as Docker would run them, as root. A container's only network is a
+loopback that leads to the public ports of this marketplace's orders, unless
+`CLORE_SANDBOX_DOCKER_NETWORK` names another. It is removed with its order; if the marketplace is
+killed it ends by itself, and the next run with the same state removes what is left.
 
-No GPU is promised that the machine does not have. Where the engine has NVIDIA's runtime an order
-gets as many of the machine's GPUs as it asks for, or all where there are fewer, those first that
-the fewest orders have, and the real nvidia-smi. Elsewhere it gets none, and `nvidia-smi` is the
-simulated one that shows what the order is for.
+If the engine has NVIDIA's runtime, an order gets as many of the machine's GPUs as its server has
+(or all, if there are fewer), those with the fewest orders first, and the real nvidia-smi. Otherwise
+it gets none, and a simulated `nvidia-smi` shows the GPUs of its server.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from clore_sandbox.provision.fence.fenced import Fenced
 from clore_sandbox.provision.fence.host_gpus import HostGpus
 from clore_sandbox.provision.fence.interior import CannotIsolate, Shell
 from clore_sandbox.provision.fence.kit import AT, RUN, TOOLS, Kit, make_kit
-from clore_sandbox.provision.fence.process import run_detached, surroundings
+from clore_sandbox.provision.fence.process import environment, run_detached
 from clore_sandbox.provision.sweep import MARKER
 from clore_sandbox.values.json_types import as_list, as_object, as_text
 
@@ -57,7 +56,7 @@ LABEL = "clore-sandbox"
 _THREADS = 16
 _ENGINE_TIMEOUT_S = 60
 _COME_UP_S = 20.0
-_LOOK_EVERY_S = 0.25
+_CHECK_EVERY_S = 0.25
 _REMOVED_WITHIN_S = 30.0
 _SOCKET = "room"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -65,13 +64,13 @@ _CONFLICT = 409
 
 
 class DockerBuilder:
-    """`folder` is where the orders' files for their rooms lie; `state` names this marketplace."""
+    """`folder` holds the files of the rooms; `state` identifies this marketplace."""
 
     def __init__(self, folder: Path, *, state: str) -> None:
         self._folder = folder
         self._state = state
         self._network = os.environ.get(NETWORK_VARIABLE) or "none"
-        # A client's connections are not to be shared among threads: a shared one hung.
+        # One client per thread: a shared client hung.
         self._clients = threading.local()
         self._all_clients: list[docker.DockerClient] = []
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="clore-sandbox-docker")
@@ -79,10 +78,10 @@ class DockerBuilder:
         self._devices: HostGpus | None = None
         self._kit: Kit | None = None
 
-    async def open(self, left: Mapping[int, Path]) -> None:  # noqa: ARG002 - labels know better
-        """Find the engine, remove what an earlier marketplace left, put the kit together."""
+    async def open(self, left: Mapping[int, Path]) -> None:  # noqa: ARG002 - containers have labels
+        """Find the engine, remove what an earlier run left, make the kit."""
         try:
-            has_nvidia = await self._do(self._look)
+            has_nvidia = await self._do(self._has_nvidia)
         except OSError as exc:
             raise CannotIsolate(
                 f"the docker provisioner needs a Docker engine on this machine ({exc.strerror}):"
@@ -102,7 +101,7 @@ class DockerBuilder:
         return client
 
     async def _do(self, work: Callable[[], T]) -> T:
-        """Work in a thread that may use `_client`; the engine's failures are OSErrors."""
+        """Run work in a thread that may use `_client`; the engine's failures become OSErrors."""
 
         def run() -> T:
             try:
@@ -114,17 +113,17 @@ class DockerBuilder:
 
         return await asyncio.get_running_loop().run_in_executor(self._pool, run)
 
-    def _look(self) -> bool:
-        """Whether the engine has NVIDIA's runtime."""
+    def _has_nvidia(self) -> bool:
+        """Check the engine; whether it has NVIDIA's runtime."""
         client = self._client()
         info = as_object(client.info()) or {}
         if not client.api.base_url.startswith("http+docker"):
             raise CannotIsolate(
-                "the docker provisioner shares files with its rooms, and needs an engine on this"
+                "the docker provisioner shares files with its rooms, so it needs an engine on this"
                 " machine: DOCKER_HOST must name a unix socket"
             )
         if info.get("OSType") != "linux" or os.uname().sysname != "Linux":
-            raise CannotIsolate("the docker provisioner needs an engine on this machine, and Linux")
+            raise CannotIsolate("the docker provisioner needs Linux, and an engine on this machine")
         return "nvidia" in (as_object(info.get("Runtimes")) or {})
 
     def _remove_left(self) -> None:
@@ -133,7 +132,7 @@ class DockerBuilder:
             _remove(container)
 
     async def prepare(self, plan: RoomPlan) -> None:
-        """Pull the image where the machine does not have it."""
+        """Pull the image if the machine does not have it."""
 
         def find() -> _Image:
             images = self._client().images
@@ -149,7 +148,7 @@ class DockerBuilder:
             raise OSError(errno.ENOENT, f"no image {plan.image}: {exc.strerror}") from exc
 
     async def build(self, plan: RoomPlan, folder: Path) -> Interior:
-        """Start a container, and learn from its first process that it runs."""
+        """Start a container, and wait for its first process."""
         kit, image = self._kit, self._images[plan.image]
         assert kit is not None  # noqa: S101 - made when this opened
         path = f"{TOOLS}:{image.env.get('PATH', _PATH)}"
@@ -178,7 +177,7 @@ class DockerBuilder:
             await room.end()
             raise
         shell = "/bin/bash" if "/bin/bash" in found.programs else "/bin/sh"
-        env = surroundings(plan, home=found.home, shell=shell, path=path, image=image.env)
+        env = environment(plan, home=found.home, shell=shell, path=path, image=image.env)
         env[MARKER] = f"{self._state}:{plan.order}"
         room.shell = Shell(env, found.home, kit.files(found.programs))
         return room
@@ -217,15 +216,15 @@ class DockerBuilder:
         return container
 
     async def _accept(self, listener: socket.socket, container: Container) -> socket.socket:
-        """The connection of the room's first process, which nobody else can be before it."""
+        """The connection of the room's first process, which is the first to connect."""
         loop = asyncio.get_running_loop()
         accepted = asyncio.ensure_future(loop.sock_accept(listener))
         try:
-            for _ in range(round(_COME_UP_S / _LOOK_EVERY_S)):
-                done, _ = await asyncio.wait({accepted}, timeout=_LOOK_EVERY_S)
+            for _ in range(round(_COME_UP_S / _CHECK_EVERY_S)):
+                done, _ = await asyncio.wait({accepted}, timeout=_CHECK_EVERY_S)
                 if done:
                     return accepted.result()[0]
-                await self._do(container.reload)  # fails where it has ended
+                await self._do(container.reload)  # fails if it has ended
         finally:
             accepted.cancel()
         raise OSError(errno.ETIMEDOUT, "the container did not come up")
@@ -242,17 +241,17 @@ class DockerBuilder:
             await run_detached(interior, interior.shell.argv(plan.command), log)
 
     async def close(self) -> None:
-        """Remove the kit, and let go of the engine."""
+        """Remove the containers, and disconnect from the engine."""
         if self._kit is not None:
             await self._do(self._remove_left)
-        # A pull that nobody waits for any more may still go on: its thread ends with it.
+        # An abandoned pull may still run: its thread ends with it.
         self._pool.shutdown(wait=False)
         for client in self._all_clients:
             client.close()
 
 
 class _Image:
-    """What an image says about its containers."""
+    """An image's settings for its containers."""
 
     def __init__(self, env: Mapping[str, str], argv: list[str], folder: str) -> None:
         self.env = env
@@ -272,7 +271,7 @@ class _Image:
 
 
 def _remove(container: Container) -> None:
-    """Kill and remove, also where the engine is about to remove it by itself."""
+    """Kill and remove a container, even if the engine is already removing it."""
     try:
         container.remove(force=True, v=True)
     except docker.errors.NotFound:
@@ -286,7 +285,7 @@ def _remove(container: Container) -> None:
 
 @contextlib.contextmanager
 def _listener(folder: Path) -> Generator[socket.socket, None, None]:
-    """A socket in a folder; its path may be longer than a socket's address."""
+    """A listening socket in a folder, whose path may be longer than a socket's address."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
@@ -308,5 +307,5 @@ def _furnish(plan: RoomPlan, folder: Path, kit: Kit, path: str, *, simulate: boo
         (folder / name).mkdir(exist_ok=True)
     if simulate:
         nvidia_smi.install(folder / "bin", plan.gpus, python=kit.python, env=kit.env, seen_at=TOOLS)
-    # A login shell reads /etc/profile, which sets PATH anew on Debian.
+    # A login shell reads /etc/profile, where Debian resets PATH.
     (folder / "profile.sh").write_text(f"PATH='{path}'\nexport PATH\n", encoding="utf-8")

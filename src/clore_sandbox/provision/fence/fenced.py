@@ -1,9 +1,8 @@
-"""A room whose inside is reached through its first process (`_room_program.py`) alone.
+"""`Fenced`: a room that is reached only through its first process (`_room_program.py`).
 
-Promises: what comes out of the room is data, never an order. Descriptors that a room sends are
-taken where one was asked for and closed where not; a connection from inside leads to public ports
-of this marketplace's orders and nowhere else. When the first process ends, whatever waits for the
-room ends too.
+Promises: the room sends data, never commands. Descriptors from the room are accepted only if one
+was requested, and closed otherwise; a connection from inside leads only to public ports of this
+marketplace's orders. When the first process ends, everything that waits for the room ends too.
 """
 
 from __future__ import annotations
@@ -45,14 +44,14 @@ def packet_pair() -> tuple[socket.socket, socket.socket]:
 
 @dataclass(frozen=True)
 class Found:
-    """What the first process found in its room."""
+    """The programs and the home folder that the first process found."""
 
     programs: Sequence[str]
     home: str
 
 
 class _Process:
-    """A process inside, known by its id there."""
+    """A process in the room, by its process id there."""
 
     def __init__(self, room: Fenced, pid: int) -> None:
         self._room = room
@@ -60,11 +59,11 @@ class _Process:
         self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     def signal_group(self, name: str) -> None:
-        """Send a signal, named as SSH names it, to the process and its group."""
+        """Send a signal, by its SSH name, to the process and its group."""
         number = getattr(signal, f"SIG{name}", None)
         if number is not None and not self.exited.done():
             with contextlib.suppress(OSError):
-                self._room.tell({"do": "signal", "pid": self._pid, "signal": int(number)})
+                self._room.send({"do": "signal", "pid": self._pid, "signal": int(number)})
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,13 @@ class _Answer:
     message: JsonObject
     descriptors: list[int]
     started: _Process | None = None
-    """Made as the answer is read: its exit may be in the next packet."""
+    """Created as the answer is read, since its exit may be in the next packet."""
 
 
 class Fenced:
-    """An `Interior` behind a packet socket; `end` is what ends its first process."""
+    """An `Interior` behind a packet socket; `end` ends its first process."""
 
-    shell: Shell  # set by the builder once it knows what the room has
+    shell: Shell  # set by the builder, after `found`
 
     def __init__(self, control: socket.socket, end: Callable[[], Awaitable[None]]) -> None:
         control.setblocking(False)
@@ -91,20 +90,20 @@ class Fenced:
         self._asked: dict[int, asyncio.Future[_Answer]] = {}
         self._number = 0
         self._running: dict[int, _Process] = {}
-        self._met: frozenset[int] = frozenset()
-        self._guests: set[asyncio.Task[None]] = set()
+        self._led_out: frozenset[int] = frozenset()
+        self._connections: set[asyncio.Task[None]] = set()
         self._loop.add_reader(control.fileno(), self._read)
 
     async def found(self, timeout_s: float) -> Found:
-        """What is in the room, once its first process runs.
+        """Wait for the first process, and return what it found.
 
         Raises:
-            OSError: It has ended, or did not come up in time.
+            OSError: It ended, or did not start in time.
         """
         try:
             return await asyncio.wait_for(self._found, timeout_s)
         except asyncio.TimeoutError as exc:
-            raise OSError(errno.ETIMEDOUT, "the room did not come up") from exc
+            raise OSError(errno.ETIMEDOUT, "the room did not start in time") from exc
 
     # -- the Interior ------------------------------------------------------------------------------
 
@@ -131,34 +130,39 @@ class Fenced:
         return Terminal(master, _started(answer))
 
     async def dial(self, host: str, port: int) -> socket.socket:
-        """Connect from inside. Names are looked up outside; `localhost` is the room's."""
+        """Connect from inside. Names are resolved outside; `localhost` is the room's."""
         return await dial(self._socket, host, port)
 
     async def listen(self, host: str, port: int) -> list[socket.socket]:
         """Bind inside the room."""
         return await listen(self._socket, host, port)
 
-    def meet(self, public_ports: frozenset[int]) -> None:
-        """Have the room's loopback lead to these ports outside."""
-        opened, closed = public_ports - self._met, self._met - public_ports
-        self._met = public_ports
+    def lead_out(self, public_ports: frozenset[int]) -> None:
+        """Let these ports of the room's loopback lead outside."""
+        opened, closed = public_ports - self._led_out, self._led_out - public_ports
+        self._led_out = public_ports
         if opened or closed:
             with contextlib.suppress(OSError):
-                self.tell(
-                    {"do": "meet", "host": _LOOPBACK, "open": list(opened), "close": list(closed)}
+                self.send(
+                    {
+                        "do": "lead_out",
+                        "host": _LOOPBACK,
+                        "open": list(opened),
+                        "close": list(closed),
+                    }
                 )
 
     async def end(self) -> None:
         """End the first process, and with it every other."""
         await self._end()
         self._lost()
-        for guest in list(self._guests):
-            guest.cancel()
+        for connection in list(self._connections):
+            connection.cancel()
 
     # -- packets -----------------------------------------------------------------------------------
 
-    def tell(self, message: Mapping[str, object]) -> None:
-        """A command that nobody waits for; OSError where it cannot be sent now."""
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send a command without waiting; OSError if it cannot be sent now."""
         self._send({**message, "id": 0})
 
     def _send(self, message: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
@@ -214,11 +218,11 @@ class Fenced:
                 message = as_object(json.loads(data)) or {}
             except (ValueError, RecursionError):
                 message = {}
-            if not self._heard(message, descriptors):
+            if not self._take(message, descriptors):
                 _close(descriptors)
 
-    def _heard(self, message: JsonObject, descriptors: list[int]) -> bool:
-        """Whether the descriptors have found an owner."""
+    def _take(self, message: JsonObject, descriptors: list[int]) -> bool:
+        """Handle a message; whether its descriptors were accepted."""
         number, pid = as_int(message.get("id")), as_int(message.get("pid"))
         if number is not None:
             process = None
@@ -236,34 +240,34 @@ class Fenced:
                 if code is None or not -signal.SIGSYS <= code <= _LAST_CODE:
                     code = -signal.SIGKILL
                 process.exited.set_result(code)
-        elif "guest" in message and len(descriptors) == 1:
-            return self._welcome(as_int(message["guest"]), descriptors[0])
+        elif "connection" in message and len(descriptors) == 1:
+            return self._connect_out(as_int(message["connection"]), descriptors[0])
         elif "has" in message and not self._found.done():
             programs = [as_text(path) or "" for path in as_list(message["has"]) or []]
             self._found.set_result(Found(programs, as_text(message.get("home")) or "/"))
         return False
 
-    def _welcome(self, port: int | None, descriptor: int) -> bool:
-        """Lead somebody inside to a public port of this marketplace, and to no other."""
-        if port is None or port not in self._met:
+    def _connect_out(self, port: int | None, descriptor: int) -> bool:
+        """Connect a client in the room to a public port of this marketplace, and to no other."""
+        if port is None or port not in self._led_out:
             return False
         try:
             inside = socket.socket(fileno=descriptor)
         except OSError:
             return False
         inside.setblocking(False)
-        task = self._loop.create_task(self._lead_out(inside, port))
-        self._guests.add(task)
-        task.add_done_callback(self._guests.discard)
+        task = self._loop.create_task(self._copy(inside, port))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
         return True
 
-    async def _lead_out(self, inside: socket.socket, port: int) -> None:
+    async def _copy(self, inside: socket.socket, port: int) -> None:
         with contextlib.closing(inside), contextlib.suppress(OSError):
             outside = await asyncio.open_connection(_LOOPBACK, port)
             await join(await asyncio.open_connection(sock=inside), outside)
 
     def _lost(self) -> None:
-        """The first process has ended: nothing more will come."""
+        """Close everything, after the first process has ended."""
         if self._control.fileno() < 0:
             return
         self._loop.remove_reader(self._control.fileno())
@@ -271,7 +275,7 @@ class Fenced:
         gone = OSError(errno.EPIPE, "the room has ended")
         if not self._found.done():
             self._found.set_exception(gone)
-            self._found.exception()  # nobody need be waiting for it
+            self._found.exception()  # perhaps nobody waits for it
         for future in self._asked.values():
             if not future.done():
                 future.set_exception(gone)

@@ -1,4 +1,4 @@
-"""The machine's own GPUs, and which orders have them."""
+"""Assigns the machine's own GPUs to orders."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["HostGpus"]
 
 
 class HostGpus:
-    """GPUs by the ids that the NVIDIA runtime knows them by."""
+    """GPUs by the ids of the NVIDIA runtime, and the orders that use them."""
 
     def __init__(self, ids: Sequence[str]) -> None:
         self._taken: dict[str, set[int]] = {gpu: set() for gpu in ids}
 
     @classmethod
     def of_this_machine(cls) -> HostGpus:
-        """What the driver's nvidia-smi lists; none where it lists nothing."""
+        """The GPUs that the driver's nvidia-smi lists, if any."""
         try:
             listed = subprocess.run(
                 ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"],  # noqa: S607 - the driver's
@@ -34,7 +34,7 @@ class HostGpus:
         return cls(listed.split())
 
     def take(self, order: int, gpus: Gpus) -> tuple[str, ...]:
-        """As many as the order is for, or all; those first that the fewest orders have."""
+        """Assign as many GPUs as the order has, or all; those with the fewest orders first."""
         by_use = sorted(self._taken, key=lambda gpu: len(self._taken[gpu]))
         chosen = tuple(by_use[: len(gpus.names)])
         for gpu in chosen:
@@ -42,6 +42,6 @@ class HostGpus:
         return chosen
 
     def give_back(self, order: int) -> None:
-        """The order has ended."""
+        """Release an order's GPUs."""
         for orders in self._taken.values():
             orders.discard(order)

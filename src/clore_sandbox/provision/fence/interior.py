@@ -1,8 +1,7 @@
-"""What is behind a room's front door, whichever way the room is fenced in.
+"""Protocols of a built room and its builder, the same for every kind of isolation.
 
-The SSH front end and the port forwarders know rooms only through these: they start processes in
-them, and connect to and listen on their ports. All methods run on the marketplace's event loop;
-what cannot be done is an `OSError`.
+The SSH endpoint and the port forwards use rooms only through these: they start processes, connect,
+and listen. All methods run on the marketplace's event loop; failures are `OSError`s.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ if TYPE_CHECKING:
 __all__ = ["USER", "Builder", "CannotIsolate", "Interior", "Running", "Shell", "Size", "Terminal"]
 
 USER = "root"
-"""Who a renter is in a room, as on the service."""
+"""The renter's user in a room, as on the service."""
 
 Size = tuple[int, int, int, int]
-"""Columns, rows, and the same in pixels, as asyncssh gives them."""
+"""Columns, rows, and the same in pixels, as in asyncssh."""
 
 
 class CannotIsolate(RuntimeError):  # noqa: N818 - a state, and the message says what to install
-    """This machine cannot build rooms of this kind; the message is one sentence that says why."""
+    """This machine cannot build rooms of this kind; the message says why in one sentence."""
 
 
 @dataclass(frozen=True)
 class Shell:
-    """What sessions of a room run, and in which surroundings.
+    """The shell and environment of a room's sessions.
 
-    `files` is the room's SFTP server; without one the marketplace itself serves the home folder.
+    `files` is the command of the room's SFTP server; None: the marketplace serves the home folder.
     """
 
     env: Mapping[str, str]
@@ -49,25 +48,25 @@ class Shell:
 
 
 class Running(Protocol):
-    """A process of a room, in a session of its own."""
+    """A process of a room, in its own session."""
 
     @property
     def exited(self) -> asyncio.Future[int]:
-        """Its exit status; the negative of a signal's number where one ended it."""
+        """Its exit status; a negative signal number if a signal ended it."""
         ...
 
     def signal_group(self, name: str) -> None:
-        """Send a signal, named as SSH names it, to the process and its group."""
+        """Send a signal, by its SSH name, to the process and its group."""
 
 
 @dataclass(frozen=True)
 class Terminal:
-    """A process on a terminal of its own. Who has this closes `master` and calls `release`."""
+    """A process on its own terminal. The caller closes `master` and `slave`."""
 
     master: int
     process: Running
     slave: int | None = None
-    """A copy of the other side, where the marketplace holds one."""
+    """The other side, if the marketplace has it open."""
 
 
 class Interior(Protocol):
@@ -75,7 +74,7 @@ class Interior(Protocol):
 
     @property
     def shell(self) -> Shell:
-        """What sessions run."""
+        """The shell of its sessions."""
         ...
 
     async def start(
@@ -86,7 +85,7 @@ class Interior(Protocol):
         *,
         folder: str | None = None,
     ) -> Running:
-        """Start a process on these descriptors, which the caller closes; in the home folder."""
+        """Start a process on these descriptors, which the caller closes; by default in the home."""
         ...
 
     async def start_on_terminal(
@@ -96,15 +95,15 @@ class Interior(Protocol):
         ...
 
     async def dial(self, host: str, port: int) -> socket.socket:
-        """A non-blocking connection to where `host` and `port` lead from inside the room."""
+        """A non-blocking connection to `host` and `port` as seen from inside the room."""
         ...
 
     async def listen(self, host: str, port: int) -> Sequence[socket.socket]:
-        """Bound sockets inside the room, one a family; an empty host is every address."""
+        """Bound sockets inside the room, one per address family; an empty host is every address."""
         ...
 
-    def meet(self, public_ports: frozenset[int]) -> None:
-        """Make 127.0.0.1 and these ports mean inside the room what they mean outside."""
+    def lead_out(self, public_ports: frozenset[int]) -> None:
+        """Let these ports of 127.0.0.1 mean the same inside the room as outside."""
 
     async def end(self) -> None:
         """End every process of the room, and return when none is left."""
@@ -114,17 +113,17 @@ class Builder(Protocol):
     """Builds rooms of one kind."""
 
     async def open(self, left: Mapping[int, Path]) -> None:
-        """Get ready, and end what a killed marketplace left in these rooms.
+        """Prepare, and end what a killed marketplace left in these rooms.
 
         Raises:
-            CannotIsolate: This machine lacks what rooms of this kind need.
+            CannotIsolate: This machine lacks something that rooms of this kind need.
         """
 
     async def prepare(self, plan: RoomPlan) -> None:
-        """What may take long and leaves nothing to end: given up where the order ends over it."""
+        """Do what may take long and leaves nothing behind; cancelled if the order ends."""
 
     async def build(self, plan: RoomPlan, folder: Path) -> Interior:
-        """A room whose files lie in `folder` (the marketplace removes it).
+        """Build a room with its files in `folder`, which the caller removes.
 
         Raises:
             OSError: It could not be built; nothing of it is left.
@@ -132,7 +131,7 @@ class Builder(Protocol):
         ...
 
     async def run_command(self, interior: Interior, plan: RoomPlan, log: int) -> None:
-        """Start what runs in a room by itself, with its output to `log`."""
+        """Start the order's own processes, with their output to `log`."""
 
     async def close(self) -> None:
-        """All rooms have ended: leave nothing behind."""
+        """Clean up, after all rooms have ended."""

@@ -1,9 +1,9 @@
-"""What a fenced room is given of this machine: what its first process and its tools run on.
+"""`Kit`: the folder with a Python and an sftp-server on which an isolated room's tools run.
 
-A folder with this Python's interpreter, the few modules of it that are used, their libraries and
-the loader, and OpenSSH's sftp-server where there is one. It is mounted read-only at `AT`, so that
-it works in a room that has no Python, another C library, or nothing but a shell. Nothing of the
-marketplace's own files or environment is in it.
+It holds this Python's interpreter, the modules that are used, their libraries and the loader, and
+OpenSSH's sftp-server if there is one. It is mounted read-only at `AT`, and works in a room without
+Python, with another C library, or with only a shell. It contains none of the marketplace's own
+files or environment.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["AT", "RUN", "TOOLS", "Kit", "make_kit", "sftp_server"]
 
 AT = "/opt/clore-sandbox"
-"""Where a room sees the kit, and in it the order's own tools and its way to the marketplace."""
+"""Where a room sees the kit; within it the order's own tools, and its socket."""
 TOOLS = f"{AT}/bin"
 RUN = f"{AT}/run"
 
@@ -38,7 +38,7 @@ _SFTP_SERVERS = (
     "/usr/libexec/sftp-server",
 )
 _NO_SFTP = (
-    "echo 'There is no sftp-server here: install openssh-sftp-server, or copy with scp -O' >&2;"
+    "echo 'This room has no sftp-server: install openssh-sftp-server, or copy with scp -O' >&2;"
     " exit 127"
 )
 _PROBE = """
@@ -72,20 +72,20 @@ class Kit:
 
     @property
     def python(self) -> list[str]:
-        """The interpreter, as a room starts it; it needs `env`."""
+        """The command of the interpreter in a room; it needs `env`."""
         return [*self.loader, f"{AT}/python3", "-X", "utf8", "-S", "-s"]
 
     @property
     def env(self) -> Mapping[str, str]:
-        """What the interpreter needs in its environment."""
+        """The environment that the interpreter needs."""
         return {"PYTHONHOME": f"{AT}/python"}
 
     def first(self, where: str) -> list[str]:
-        """The room's first process, which finds the marketplace at `where`."""
+        """The command of the room's first process, which connects to the marketplace at `where`."""
         return [*self.python, f"{AT}/{_FIRST}", where]
 
     def files(self, programs: Sequence[str]) -> list[str]:
-        """The SFTP server for a room that has these programs."""
+        """The command of the SFTP server, for a room that has these programs."""
         for path in _SFTP_SERVERS:
             if path in programs:
                 return [path]
@@ -95,10 +95,10 @@ class Kit:
 
 
 def make_kit(folder: Path) -> Kit:
-    """Fill a folder, anew.
+    """Fill a folder, after emptying it.
 
     Raises:
-        CannotIsolate: This Python cannot say what it consists of.
+        CannotIsolate: This Python cannot list its own files.
     """
     shutil.rmtree(folder, ignore_errors=True)
     libraries = folder / "lib"
@@ -114,7 +114,7 @@ def make_kit(folder: Path) -> Kit:
         )
         parts = json.loads(probe.stdout)
     except (OSError, subprocess.CalledProcessError, ValueError) as exc:
-        message = "fenced rooms need Linux with /proc: this Python could not look at itself"
+        message = "isolated rooms need Linux with /proc: this Python can't list its own files"
         raise CannotIsolate(message) from exc
     stdlib, ours = Path(parts["stdlib"]), folder / "python" / parts["subfolder"]
     _copy_modules(stdlib, [Path(file) for file in parts["modules"]], ours)
@@ -124,7 +124,7 @@ def make_kit(folder: Path) -> Kit:
     loader = next((file for file in shared if file.name.startswith("ld-")), None)
     server = sftp_server()
     if loader is not None:
-        # By the names that they are asked for: mapped is libz.so.1.2.13, asked for is libz.so.1.
+        # By the names that programs request: libz.so.1, while libz.so.1.2.13 is mapped.
         extensions = [Path(file) for file in parts["mapped"] if ".so" in Path(file).name]
         for program in (Path(parts["executable"]), *extensions):
             shared += _needed(loader, program)
@@ -135,14 +135,14 @@ def make_kit(folder: Path) -> Kit:
         if not (libraries / file.name).exists():
             shutil.copy2(file, libraries / file.name)
     for entry in (folder, *folder.rglob("*")):
-        # Its reader may be another user than the one who runs the marketplace.
+        # Rooms may run as other users.
         entry.chmod(0o755 if entry.is_dir() or entry.stat().st_mode & 0o100 else 0o644)
     words = [] if loader is None else [f"{AT}/lib/{loader.name}", "--library-path", f"{AT}/lib"]
     return Kit(folder, words, has_sftp=(folder / "sftp-server").exists())
 
 
 def sftp_server() -> Path | None:
-    """This machine's own, if it has one."""
+    """This machine's sftp-server, if it has one."""
     return next((Path(path) for path in _SFTP_SERVERS if Path(path).exists()), None)
 
 
@@ -153,7 +153,7 @@ def _copy_modules(stdlib: Path, modules: Iterable[Path], ours: Path) -> None:
             to = ours / file.relative_to(stdlib)
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, to)
-    # Nobody can write bytecode there later.
+    # The folder is read-only later.
     compileall.compile_dir(str(ours), quiet=2)
 
 

@@ -1,7 +1,7 @@
-"""The default kind of room: a home folder, and the processes that carry its marker.
+"""The default kind of room: a home folder, and processes with the order's marker; not isolated.
 
-Needs nothing but pip and runs as whoever runs the marketplace: it imitates a rented machine, it
-does not fence one in. Two rooms share the machine's ports, so two that both bind 8888 collide.
+It needs nothing but pip, and runs as the user who runs the marketplace: it imitates a rented
+machine, but does not isolate it. Rooms share the machine's ports, so two cannot both bind 8888.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from clore_sandbox.provision import nvidia_smi
 from clore_sandbox.provision.child_process import Child, resize
 from clore_sandbox.provision.fence.interior import USER, Shell, Terminal
-from clore_sandbox.provision.sockets import dial, here, listen
+from clore_sandbox.provision.sockets import dial, listen, make_local
 from clore_sandbox.provision.sweep import MARKER, end_processes
 
 if TYPE_CHECKING:
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from clore_sandbox.provision import RoomPlan
     from clore_sandbox.provision.fence.interior import Interior, Size
 
-__all__ = ["ProcessBuilder", "run_detached", "surroundings", "write_profile"]
+__all__ = ["ProcessBuilder", "environment", "run_detached", "write_profile"]
 
 _PASSED_ON = ("LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""Nothing of the marketplace's own environment reaches a room but these: keys must not."""
+"""Only these variables of the marketplace's environment reach a room: keys must not."""
 _SWEPT_WITHIN_S = 0.2
-"""The end of a process that was killed is heard of by then, if the machine is not busy."""
+"""By then the exit of a killed process is usually reported."""
 
 
-class _Here:
-    """A room whose inside is the machine itself."""
+class _LocalInterior:
+    """A room that is the machine itself."""
 
     def __init__(self, builder: ProcessBuilder, shell: Shell, marker: str, folder: Path) -> None:
         self.shell = shell
@@ -50,7 +50,7 @@ class _Here:
         *,
         folder: str | None = None,
     ) -> Child:
-        """Start a process of the marketplace's own."""
+        """Start a child process."""
         stdin, stdout, stderr = stdio
         cwd = folder or self.shell.home
         child = Child(argv, env=env, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr)
@@ -61,14 +61,14 @@ class _Here:
     async def start_on_terminal(
         self, argv: Sequence[str], env: Mapping[str, str], size: Size
     ) -> Terminal:
-        """Start a process on a terminal of the machine's."""
+        """Start a process on a new terminal."""
         master, slave = os.openpty()
         try:
             tty = os.ttyname(slave)
             resize(slave, *size)
             os.set_blocking(master, False)
-            # The session's leader opens the terminal by name, which makes it its controlling one:
-            # no preexec function, which is not safe in a process that has threads.
+            # The session's leader opens the terminal by name, which makes it the controlling one. A
+            # preexec function would not be safe in a process with threads.
             attach = ["/bin/sh", "-c", 'exec "$@" <>"$0" >&0 2>&0', tty]
             null = os.open(os.devnull, os.O_RDWR)
             try:
@@ -84,29 +84,28 @@ class _Here:
 
     async def dial(self, host: str, port: int) -> socket.socket:
         """Connect from the machine."""
-        return await dial(here, host, port)
+        return await dial(make_local, host, port)
 
     async def listen(self, host: str, port: int) -> list[socket.socket]:
         """Bind on the machine."""
-        return await listen(here, host, port)
+        return await listen(make_local, host, port)
 
-    def meet(self, public_ports: frozenset[int]) -> None:
-        """A public port means the same here and there already."""
+    def lead_out(self, public_ports: frozenset[int]) -> None:
+        """A public port already means the same inside and outside."""
 
     async def end(self) -> None:
-        """End every process that carries the marker."""
+        """End every process with the marker."""
         await self._builder.sweep(self._marker, self._folder)
         while self._children:
             waiting = [child.exited for child in self._children]
             _, running = await asyncio.wait(waiting, timeout=_SWEPT_WITHIN_S)
             if running:
-                # It was being replaced by another program when the sweep came by, and in that
-                # moment a process shows no environment.
+                # During an exec, a process shows no environment, so the sweep missed it.
                 await self._builder.sweep(self._marker, self._folder)
 
 
 class ProcessBuilder:
-    """`state` names this marketplace in the marker of its rooms' processes."""
+    """`state` identifies this marketplace in the marker of its rooms' processes."""
 
     def __init__(self, *, state: str) -> None:
         self._state = state
@@ -123,13 +122,13 @@ class ProcessBuilder:
             await asyncio.to_thread(end_processes, markers)
 
     async def prepare(self, plan: RoomPlan) -> None:
-        """Nothing takes long."""
+        """Nothing to prepare."""
 
     async def build(self, plan: RoomPlan, folder: Path) -> Interior:
-        """A home folder with its tools."""
+        """Create the home folder and its tools."""
         marker = self._marker(plan.order)
         shell = await asyncio.to_thread(_furnish, plan, folder, marker)
-        return _Here(self, shell, marker, folder)
+        return _LocalInterior(self, shell, marker, folder)
 
     async def run_command(self, interior: Interior, plan: RoomPlan, log: int) -> None:
         """The order's start-up command."""
@@ -137,17 +136,17 @@ class ProcessBuilder:
             await run_detached(interior, interior.shell.argv(plan.command), log)
 
     async def close(self) -> None:
-        """Nothing is shared among rooms."""
+        """Rooms share nothing that needs closing."""
 
     async def sweep(self, marker: str, folder: Path) -> None:
-        """End a room's processes; rooms ended at the same time share one reading of /proc."""
+        """End a room's processes; rooms that end at the same time share one scan of /proc."""
         self._sweeping[marker] = folder
         if self._sweep is None:
             self._sweep = asyncio.ensure_future(self._sweep_all())
         await asyncio.shield(self._sweep)
 
     async def _sweep_all(self) -> None:
-        # What is asked for within this pause comes along; what comes later starts the next sweep.
+        # Requests during this pause join this sweep; later ones start the next.
         await asyncio.sleep(0.005)
         rooms, self._sweeping, self._sweep = self._sweeping, {}, None
         await asyncio.to_thread(end_processes, rooms)
@@ -156,7 +155,7 @@ class ProcessBuilder:
 async def run_detached(
     interior: Interior, argv: Sequence[str], log: int, *, folder: str | None = None
 ) -> None:
-    """Start what nobody waits for, its output to `log`."""
+    """Start a process without waiting for it, with its output to `log`."""
     null = os.open(os.devnull, os.O_RDONLY)
     try:
         await interior.start(argv, interior.shell.env, (null, log, log), folder=folder)
@@ -164,7 +163,7 @@ async def run_detached(
         os.close(null)
 
 
-def surroundings(
+def environment(
     plan: RoomPlan,
     *,
     home: str,
@@ -172,7 +171,7 @@ def surroundings(
     path: str,
     image: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The environment of a room's sessions; `image` is what an image of its own brings."""
+    """The environment of a room's sessions; `image` is that of the order's image, if it has one."""
     env = dict(image or {})
     if image is None:
         env |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
@@ -181,7 +180,7 @@ def surroundings(
 
 
 def write_profile(home: Path, plan: RoomPlan, path: str) -> None:
-    """What a login shell reads after /etc/profile, which sets PATH anew on Debian."""
+    """Write `.profile`, which a login shell reads after /etc/profile, where Debian resets PATH."""
     profile = home / ".profile"
     if not profile.exists():
         profile.write_text(
@@ -197,5 +196,5 @@ def _furnish(plan: RoomPlan, folder: Path, marker: str) -> Shell:
     shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
     path = f"{tools}:{os.environ.get('PATH', os.defpath)}"
     write_profile(home, plan, path)
-    env = surroundings(plan, home=str(home), shell=shell, path=path)
+    env = environment(plan, home=str(home), shell=shell, path=path)
     return Shell({**env, MARKER: marker}, str(home))

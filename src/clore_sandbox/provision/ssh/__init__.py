@@ -1,1 +1,1 @@
-"""A room's SSH endpoint: its door, sessions, tunnels and files."""
+"""A room's SSH endpoint: logins, sessions, tunnels and SFTP."""

@@ -1,7 +1,7 @@
-"""The SSH front end of one room: who gets in. What they do there is session.py's and tunnels.py's.
+"""The SSH endpoint of one room: checks logins; session.py and tunnels.py do the rest.
 
-Promises: only `root` gets in, with the order's password or one of its keys. Port forwarding in both
-directions is allowed, as it is on a rented machine.
+Promises: only `root` can log in, with the order's password or one of its keys. Port forwarding in
+both directions is allowed, as on a rented machine.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ class _Guard(asyncssh.SSHServer):
         plan: RoomPlan,
         interior: Interior,
         keys: asyncssh.SSHAuthorizedKeys | None,
-        guests: set[asyncssh.SSHServerConnection],
+        connections: set[asyncssh.SSHServerConnection],
     ) -> None:
         self._plan = plan
         self._interior = interior
         self._keys = keys
-        self._guests = guests
+        self._connections = connections
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
-        self._guests.add(conn)
+        self._connections.add(conn)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncssh's
-        self._guests.discard(self._connection)
+        self._connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
         if username == USER and self._keys is not None:
@@ -64,7 +64,7 @@ class _Guard(asyncssh.SSHServer):
         return hmac.compare_digest(password.encode(), wanted.encode())
 
     def public_key_auth_supported(self) -> bool:
-        # Offered even without a key: the client then says `Permission denied (publickey)`.
+        # Even without a key, so that the client reports `Permission denied (publickey)`.
         return True
 
     def session_requested(self) -> asyncssh.SSHServerSession[bytes]:
@@ -78,7 +78,7 @@ class _Guard(asyncssh.SSHServer):
         orig_port: int,  # noqa: ARG002
     ) -> Awaitable[asyncssh.SSHTCPSession[bytes]]:
         forwarder = forward_in(self._interior, dest_host, dest_port)
-        # As asyncssh's own forward_connection: it has a session's methods without being one.
+        # Like asyncssh's forward_connection: it has a session's methods, but not its type.
         return cast("Awaitable[asyncssh.SSHTCPSession[bytes]]", forwarder)
 
     def server_requested(
@@ -88,37 +88,37 @@ class _Guard(asyncssh.SSHServer):
 
 
 class Endpoint:
-    """An open front end."""
+    """An open endpoint."""
 
     def __init__(
-        self, acceptor: asyncssh.SSHAcceptor, guests: set[asyncssh.SSHServerConnection]
+        self, acceptor: asyncssh.SSHAcceptor, connections: set[asyncssh.SSHServerConnection]
     ) -> None:
         self._acceptor = acceptor
-        self._guests = guests
+        self._connections = connections
 
     async def close(self) -> None:
-        """Let nobody in any more, and cut who is connected, idle tunnels included."""
+        """Stop listening, and disconnect all clients, idle tunnels included."""
         self._acceptor.close()
-        for guest in list(self._guests):
-            guest.abort()
+        for connection in list(self._connections):
+            connection.abort()
         await self._acceptor.wait_closed()
 
 
 async def open_endpoint(
     sock: socket.socket, plan: RoomPlan, interior: Interior, host_key: str
 ) -> Endpoint:
-    """Serve SSH for a room on a bound socket; `host_key` is a private key as OpenSSH writes it."""
+    """Serve SSH for a room on a bound socket; `host_key` is a private key in OpenSSH's format."""
     keys = None
     if plan.public_key is not None and plan.lets_in:
         try:
             keys = asyncssh.import_authorized_keys(plan.public_key)
         except ValueError:
-            # It looked like a key and is none: nobody gets in, as on the service.
+            # It looked like a key but is not: nobody can log in, as on the service.
             keys = None
-    guests: set[asyncssh.SSHServerConnection] = set()
+    connections: set[asyncssh.SSHServerConnection] = set()
     acceptor = await asyncssh.listen(
         sock=sock,
-        server_factory=lambda: _Guard(plan, interior, keys, guests),
+        server_factory=lambda: _Guard(plan, interior, keys, connections),
         server_host_keys=[asyncssh.import_private_key(host_key)],
         encoding=None,
         line_editor=False,
@@ -128,4 +128,4 @@ async def open_endpoint(
         keepalive_interval=30,
         server_version="OpenSSH_8.9p1-clore-sandbox",
     )
-    return Endpoint(acceptor, guests)
+    return Endpoint(acceptor, connections)

@@ -1,8 +1,8 @@
-"""One SSH session of a room: a shell or a command, with or without a terminal, as sshd does it.
+"""One SSH session of a room: a shell, a command or SFTP, with the behaviour of sshd.
 
-Promises: bytes pass unchanged both ways and with back pressure; the exit status or signal reaches
-the client after the last byte; half-close works. Without a terminal, a client that goes away leaves
-its command running (as sshd does); with one, the terminal hangs up.
+Promises: bytes pass unchanged in both directions, with back pressure; the exit status or signal
+reaches the client after the last byte; half-close works. Without a terminal, the command of a
+client that disconnects continues to run (as with sshd); with one, the terminal hangs up.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["RoomSession"]
 
 _CHUNK = 65_536
 _CANNOT_START = 127
-_SFTP_VERSION = 3  # what OpenSSH speaks
+_SFTP_VERSION = 3  # OpenSSH's
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class RoomSession(SSHServerStreamSession[bytes]):
     """One session channel: a shell, a command, or SFTP."""
 
     def __init__(self, interior: Interior) -> None:
-        # asyncssh leaves the type of what its streams carry open.
+        # asyncssh leaves the type of its streams' data open.
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             self._serve, self._serve_home, sftp_version=_SFTP_VERSION
         )
         self._interior = interior
 
     def subsystem_requested(self, subsystem: str) -> bool:
-        """SFTP is the only one."""
+        """SFTP is the only subsystem."""
         return subsystem == "sftp"
 
     def session_started(self) -> None:
@@ -74,7 +74,7 @@ class RoomSession(SSHServerStreamSession[bytes]):
         ):
             super().session_started()
         else:
-            # asyncssh would serve the marketplace's own files: these are the room's.
+            # asyncssh would serve the marketplace's own files instead of the room's.
             stderr = asyncssh.SSHWriter(self, chan, EXTENDED_DATA_STDERR)
             streams = asyncssh.SSHReader(self, chan), asyncssh.SSHWriter(self, chan), stderr
             conn.create_task(self._serve(*streams))
@@ -93,7 +93,7 @@ class RoomSession(SSHServerStreamSession[bytes]):
 
 
 async def _serve(interior: Interior, streams: Streams) -> None:
-    """Run what the session asks for, and exit the channel as it exited."""
+    """Run what the session requests, and pass on its exit status."""
     channel, shell = streams.channel, interior.shell
     env = {**channel.get_environment(), **shell.env}
     if channel.get_subsystem() is None:
@@ -107,7 +107,7 @@ async def _serve(interior: Interior, streams: Streams) -> None:
         else:
             code = await _with_terminal(interior, argv, {**env, "TERM": terminal}, streams)
     except OSError as exc:
-        # The home folder is gone, or the machine is out of processes or descriptors.
+        # The home folder is gone, or the machine has no processes or descriptors left.
         with contextlib.suppress(OSError, asyncssh.Error):
             streams.stderr.write(f"{exc.strerror}\n".encode())
         code = _CANNOT_START
@@ -161,7 +161,7 @@ def _pipe(
 
 
 async def _feed(source: asyncssh.SSHReader[bytes], sink: _Pipe, process: Running) -> None:
-    """The client's input to the process; its signals to the process's group."""
+    """Copy the client's input to the process, and its signals to the process's group."""
     with contextlib.suppress(OSError, asyncssh.Error):
         while True:
             try:
@@ -178,7 +178,7 @@ async def _feed(source: asyncssh.SSHReader[bytes], sink: _Pipe, process: Running
 
 
 async def _drain(source: int, sink: asyncssh.SSHWriter[bytes]) -> None:
-    """The process's output to the client; when the client is gone, to nowhere."""
+    """Copy the process's output to the client; discard it once the client is gone."""
     while data := await read(source):
         with contextlib.suppress(OSError, asyncssh.Error):
             sink.write(data)
@@ -203,10 +203,10 @@ async def _with_terminal(
         try:
             code = await process.exited
         finally:
-            # Held until now, lest a first read finds the terminal hung up.
+            # Open until now: otherwise a first read could find the terminal hung up.
             if terminal.slave is not None:
                 os.close(terminal.slave)
-        # What is left on the screen is still to be shown; a background job may hold the terminal.
+        # Show the remaining output; a background job may keep the terminal open.
         await asyncio.wait({show}, timeout=0.2)
         await _cancelled(show)
         await _cancelled(feed)
@@ -216,7 +216,7 @@ async def _with_terminal(
 
 
 async def _type(source: asyncssh.SSHReader[bytes], master: int, process: Running) -> None:
-    """Keystrokes and window changes to the terminal; it hangs up when the client goes."""
+    """Pass keystrokes and window changes to the terminal; hang up when the client disconnects."""
     with contextlib.suppress(OSError, asyncssh.Error):
         while True:
             try:
@@ -235,6 +235,6 @@ async def _type(source: asyncssh.SSHReader[bytes], master: int, process: Running
     if source.channel.is_closing():
         process.signal_group("HUP")
     else:
-        # Only the client's input has ended (`ssh -tt … </dev/null`): what a terminal calls that.
+        # Only the client's input has ended (`ssh -tt … </dev/null`): send the terminal's Ctrl-D.
         with contextlib.suppress(OSError):
             await write_all(master, b"\x04")

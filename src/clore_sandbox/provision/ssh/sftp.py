@@ -1,4 +1,4 @@
-"""SFTP where the marketplace itself serves a room's home folder (rooms that are not fenced in)."""
+"""SFTP for rooms that are not isolated: the marketplace serves the home folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["HomeFiles"]
 
 
 class HomeFiles(asyncssh.SFTPServer):
-    """SFTP that starts in the room's home and says when it is done."""
+    """SFTP that starts in the room's home and sends an exit status."""
 
     def __init__(self, chan: asyncssh.SSHServerChannel[bytes], home: str) -> None:
         super().__init__(chan)  # pyright: ignore[reportUnknownMemberType] - asyncssh leaves it open
@@ -18,12 +18,12 @@ class HomeFiles(asyncssh.SFTPServer):
         self._home = os.fsencode(home)
 
     def map_path(self, path: bytes) -> bytes:
-        """A path of the client's, from the home folder on."""
+        """A path of the client, relative to the home folder."""
         if path == b"~" or path.startswith(b"~/"):
             path = path[2:]
         return os.path.join(self._home, path)  # noqa: PTH118 - bytes: names need not be UTF-8
 
     def exit(self) -> None:
-        """The client has gone, or has said that it is done."""
-        # asyncssh sends no exit status for SFTP, and `scp` then returns 1 after a correct copy.
+        """The client has ended the session."""
+        # asyncssh sends no exit status for SFTP, so that `scp` would return 1 after a correct copy.
         self._channel.exit(0)

@@ -1,4 +1,4 @@
-"""Port forwarding over SSH (`-L -R -D -W`, ProxyJump), with its far side inside the room."""
+"""Port forwarding over SSH (`-L -R -D -W`, ProxyJump) into and out of a room."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["forward_in", "listen_inside"]
 
 
 async def forward_in(interior: Interior, host: str, port: int) -> asyncssh.SSHForwarder:
-    """The far side of a channel to `host` and `port` as the room sees them.
+    """Connect a channel to `host` and `port` as seen from the room.
 
     Raises:
         asyncssh.ChannelOpenError: Nothing answers there.
@@ -40,19 +40,19 @@ async def forward_in(interior: Interior, host: str, port: int) -> asyncssh.SSHFo
 async def listen_inside(
     interior: Interior, connection: asyncssh.SSHServerConnection, host: str, port: int
 ) -> asyncssh.SSHListener:
-    """Listen in the room, and hand each connection to the SSH client.
+    """Listen in the room, and pass each connection to the SSH client.
 
     Raises:
-        OSError: The address cannot be bound; asyncssh refuses the request then.
+        OSError: The address cannot be bound; asyncssh then refuses the request.
     """
-    # As OpenSSH has it: an empty host, or `*`, is every address.
+    # As in OpenSSH, an empty host or `*` means every address.
     sockets = await interior.listen("" if host == "*" else host, port)
     bound = sockets[0].getsockname()[1]
 
     async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer: tuple[str, int] = writer.get_extra_info("peername") or ("127.0.0.1", 0)
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncssh.Error):
-            opened = connection.open_connection(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - asyncssh leaves open what its streams carry
+            opened = connection.open_connection(  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType] - asyncssh leaves their type open
                 host, bound, peer[0], peer[1]
             )
             theirs = await cast("Awaitable[_Streams]", opened)
@@ -68,10 +68,10 @@ class _Listener(asyncssh.SSHListener):
         self._port = port
 
     def get_port(self) -> int:
-        """The port that was drawn where the client left it open."""
+        """The port, which the system chose if the client sent 0."""
         return self._port
 
     def close(self) -> None:
-        """Listen no more; connections stay, as with sshd."""
+        """Stop listening; connections stay, as with sshd."""
         for server in self._servers:
             server.close()
