@@ -1,4 +1,4 @@
-"""The local Clore.ai marketplace: the same API, real SSH endpoints, nothing to pay.
+"""The local Clore.ai marketplace: the same API, real SSH endpoints, no costs.
 
     from clore_sandbox import Sandbox
 

@@ -20,17 +20,17 @@ def warning(host: str | None, provisioner: str | None) -> str | None:
     if address is None or address.is_loopback:
         return None
     who = "every machine that can reach this one" if address.is_unspecified else "other machines"
-    said = (
+    warned = (
         f"Warning: --host {host} opens the API, /control and the orders' ports to {who}, over "
         "plain HTTP. Anyone with an API key can rent; /control has its own key. Keep both keys "
         "random and secret."
     )
     if provisioner in (None, "process"):
         return (
-            f"{said} Renters can run any command as {_user()}, and read and change everything "
+            f"{warned} Renters can run any command as {_user()}, and read and change everything "
             "that this user can. Isolate orders with --provisioner bwrap or docker."
         )
-    return f"{said} Orders run on this machine, isolated by {provisioner}."
+    return f"{warned} Orders run on this machine, isolated by {provisioner}."
 
 
 def is_everywhere(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""`Sandbox`: a whole marketplace inside this process, in a thread of its own.
+"""`Sandbox`: a whole marketplace inside this process, in its own thread.
 
     with Sandbox() as sandbox:
         client = CloreAI(sandbox.api_key, base_url=sandbox.base_url)

@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     """The options of the server."""
     options = argparse.ArgumentParser(
         prog="python -m clore_sandbox",
-        description="A local Clore.ai marketplace: the same API, real SSH, nothing to pay.",
+        description="A local Clore.ai marketplace: the same API, real SSH, no costs.",
     )
     add = options.add_argument
     add("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")

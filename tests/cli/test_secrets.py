@@ -300,7 +300,7 @@ def test_the_local_marketplace(local: Clore) -> None:
         "CLORE_SANDBOX_CONTROL_KEY": SECRETS["control"],
     }
     run(local, *flagged(("sandbox", "up", "--detach"), 0), stdout=False, **keys)
-    assert "runs already" in run(local, *flagged(("sandbox", "up"), 1), **keys)
+    assert "already runs" in run(local, *flagged(("sandbox", "up"), 1), **keys)
     run(local, *flagged(("sandbox", "status"), 2), stdout=False)
     run(local, *flagged(("sandbox", "down"), 0))
     assert "No marketplace" in run(local, *flagged(("sandbox", "status"), 1))

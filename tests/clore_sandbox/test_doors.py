@@ -76,14 +76,14 @@ def test_a_marketplace_for_all_is_warned_of_in_the_background_too(tmp_path):
     assert running.base_url.startswith("http://127.0.0.1:")
     with pytest.raises(RuntimeError) as failure:
         daemon.start_detached(tmp_path, ["--host", "0.0.0.0", "--db", "/nowhere/market.db"])
-    assert str(failure.value).startswith("clore sandbox: cannot keep the state in /nowhere")
+    assert str(failure.value).startswith("clore sandbox: can't keep the state in /nowhere")
 
 
 def other_program(folder):
     with closing(sqlite3.connect(folder / "market.db")) as database:
         database.execute("CREATE TABLE bookmarks (url)")
         database.commit()
-    return "has tables that are no marketplace's (bookmarks)"
+    return "has tables of another program (bookmarks)"
 
 
 def newer(folder):
@@ -93,7 +93,7 @@ def newer(folder):
     with closing(sqlite3.connect(folder / "market.db")) as database:
         database.execute("INSERT INTO steps VALUES ('of next year')")
         database.commit()
-    return "made by a newer version"
+    return "created by a newer version"
 
 
 def damaged(folder):
@@ -115,7 +115,7 @@ def text(folder):
 
 def fifo(folder):
     os.mkfifo(folder / "market.db")
-    return "no regular file"
+    return "not a regular file"
 
 
 def loop(folder):
@@ -140,7 +140,7 @@ def test_a_file_that_keeps_no_state_is_a_sentence(tmp_path, make):
 
 
 def test_a_device_is_no_file_either(tmp_path):
-    assert "no regular file" in fails("--db", "/dev/null")[1]
+    assert "not a regular file" in fails("--db", "/dev/null")[1]
     assert not Path("/dev/null.lock").exists()
     assert "Is a directory" in fails("--db", tmp_path)[1]
     assert "Is a directory" in fails("--db", "", cwd=tmp_path)[1]
@@ -150,10 +150,10 @@ def test_a_device_is_no_file_either(tmp_path):
     ("rest", "said"),
     [
         ("@127.0.0.1:1/market", "Connection refused"),
-        ("@[::1", "its URL can't be read"),
+        ("@[::1", "its URL is invalid"),
         ("@127.0.0.1:port/market", "invalid integer value"),
-        ("@127.0.0.1/market?colour=blue", "its URL can't be read"),
-        ("%zz@127.0.0.1/market", "its URL can't be read"),
+        ("@127.0.0.1/market?colour=blue", "its URL is invalid"),
+        ("%zz@127.0.0.1/market", "its URL is invalid"),
     ],
 )
 def test_a_database_that_does_not_answer_is_a_sentence(rest, said):
@@ -162,7 +162,7 @@ def test_a_database_that_does_not_answer_is_a_sentence(rest, said):
     status, why = fails("--db", f"postgresql://me:{SECRET}{rest}")
     assert status == 1
     assert said in why
-    assert "look at --db" in why
+    assert "check --db" in why
     assert SECRET not in why
 
 
@@ -182,13 +182,13 @@ def test_a_schema_of_another_program_is_left_alone(postgres_db):
     with psycopg.connect(postgres_db, autocommit=True) as database:
         database.execute("CREATE TABLE bookmarks (url text)")
         status, why = fails("--db", postgres_db)
-        assert (status, "no marketplace's (bookmarks)" in why) == (1, True)
+        assert (status, "tables of another program (bookmarks)" in why) == (1, True)
         tables = database.execute(
             "SELECT tablename FROM pg_tables WHERE schemaname = current_schema()"
         ).fetchall()
     assert tables == [("bookmarks",)]
-    assert "cannot use the database" in fails("--db", f"{postgres_db}&user=nobody_here")[1]
-    assert "cannot use the database" in fails("--db", f"{postgres_db}&dbname=nothing_here")[1]
+    assert "can't use the database" in fails("--db", f"{postgres_db}&user=nobody_here")[1]
+    assert "can't use the database" in fails("--db", f"{postgres_db}&dbname=nothing_here")[1]
 
 
 @pytest.mark.parametrize(

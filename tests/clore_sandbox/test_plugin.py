@@ -118,7 +118,7 @@ def test_options_come_from_the_fixture_and_the_marks(run):
         """,
     )
     assert "1 passed, 1 error" in done.stdout, done.stdout
-    assert "takes keywords alone" in done.stdout
+    assert "takes keyword arguments only" in done.stdout
 
 
 def test_the_session_wide_one_is_shared(run):

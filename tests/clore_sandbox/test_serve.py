@@ -149,7 +149,7 @@ def test_up_status_down(tmp_path, wait):
             ["ps", "axo", "args"], capture_output=True, text=True, check=True
         ).stdout
         assert "chosen-key" not in listing
-        with pytest.raises(daemon.RunsAlready, match="runs already"):
+        with pytest.raises(daemon.RunsAlready, match="already runs"):
             daemon.start_detached(state, [])
     finally:
         assert daemon.stop(state) is True

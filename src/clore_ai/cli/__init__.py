@@ -54,8 +54,8 @@ SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     ],
     "Set up": [
         ("config", "setup.config", "Read and write the settings."),
-        ("sandbox", "setup.sandbox", "Run a local marketplace with real SSH, nothing to pay."),
-        ("demo", "setup.demo", "Rent a GPU end to end on a local marketplace."),
+        ("sandbox", "setup.sandbox", "Run a local marketplace with real SSH, at no cost."),
+        ("demo", "setup.demo", "Rent a GPU on a local marketplace, from search to cancel."),
     ],
 }
 COMMANDS = {name: (module, line) for rows in SECTIONS.values() for name, module, line in rows}

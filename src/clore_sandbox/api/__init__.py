@@ -1,1 +1,1 @@
-"""The calls of the service: what they take, and the form of their answers."""
+"""The service's endpoints, and the JSON of their answers in both dialects."""

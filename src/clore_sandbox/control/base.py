@@ -40,7 +40,7 @@ class Parts:
     api_key: str
     """The first account's key, which `reset` and `load` keep."""
     first_account: Callable[[Tx, str], object]
-    """Creates the first account anew, with this key."""
+    """Creates the first account again, with this key."""
     balances: Mapping[str, int]
     """Default wallets of a new account, in units per coin."""
 

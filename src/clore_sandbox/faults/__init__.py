@@ -1,1 +1,1 @@
-"""Faults on demand, values that break the documented form, and a journal of the calls."""
+"""Faults on demand, odd values in answers, and the journal of all requests."""

@@ -1,1 +1,1 @@
-"""Servers to rent: a sample fleet, a captured body, exchange rates."""
+"""The servers to rent: a captured body or a sample fleet, and exchange rates."""

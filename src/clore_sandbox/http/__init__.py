@@ -1,1 +1,1 @@
-"""HTTP: the server, its connections, request bodies, keys and rate limits, and the API's app."""
+"""The HTTP server: connections, request bodies, keys and rate limits, and the API's app."""

@@ -90,7 +90,7 @@ class Market:
 
     async def _resume(self, running: Iterable[Order]) -> None:
         for order in running:
-            await self.rooms.take_up(order, self.servers.record(order.server) or {})
+            await self.rooms.reserve(order, self.servers.record(order.server) or {})
         await self.keep_jobs()
         self._recurring.bill_later()
 

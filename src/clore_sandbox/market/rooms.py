@@ -47,8 +47,8 @@ class Rooms:
         self.provisioner = provisioner
         self.simulated: set[int] = set()
         """Accounts whose orders have no rooms: the simulated renters of a living market."""
-        self.held: set[int] = set()
-        """Orders whose rooms were taken up and not cleared."""
+        self.reserved: set[int] = set()
+        """Orders whose ports were reserved and not cleared."""
         self._store = store
         self._clock = clock
         self._timetable = timetable
@@ -68,7 +68,7 @@ class Rooms:
             if not any(order.ask.ports for order, _ in boot):
                 # Nothing to wait for, and a task would cost more than the rest of this method.
                 for order, _ in boot:
-                    self._hold(order)
+                    self._schedule(order)
                 return []
             clear = []
         ending = [self._next(order, self._clear(order)) for order in clear]
@@ -76,7 +76,7 @@ class Rooms:
         async def start(order: Order, record: Mapping[str, object]) -> None:
             if ending:
                 await asyncio.wait(ending)
-            await self.take_up(order, record)
+            await self.reserve(order, record)
 
         return [*ending, *(self._next(o.id, start(o, record)) for o, record in boot)]
 
@@ -138,13 +138,13 @@ class Rooms:
 
     def _forget(self, order: int) -> None:
         self._boots.pop(order, None)
-        self.held.discard(order)
+        self.reserved.discard(order)
 
-    async def take_up(self, order: Order, record: Mapping[str, object]) -> None:
+    async def reserve(self, order: Order, record: Mapping[str, object]) -> None:
         """Reserve an order's ports, and boot its room when the time comes."""
         if order.account in self.simulated:
             return
-        self.held.add(order.id)
+        self.reserved.add(order.id)
         plan = _plan(order, record)
         try:
             ports = await self.provisioner.reserve(plan)
@@ -155,13 +155,13 @@ class Rooms:
         where = orders.Connection(ports.host, dict(ports.tcp), ports.http)
         if plan.ports:
             await self._store.run(lambda tx: orders.connect(tx, order.id, where))
-        self._hold(order)
+        self._schedule(order)
 
-    def _hold(self, order: Order) -> None:
+    def _schedule(self, order: Order) -> None:
         """Schedule an order's boot, and its fault if it has one."""
         if order.account in self.simulated:
             return
-        self.held.add(order.id)
+        self.reserved.add(order.id)
         trouble = order.trouble.kind if order.trouble else None
         if trouble != "never_boots":
             self._boots[order.id] = order.booted_ms

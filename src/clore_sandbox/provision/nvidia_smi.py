@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from clore_sandbox.provision import Gpus
 
-__all__ = ["install"]
+__all__ = ["PROGRAM", "install"]
+
+PROGRAM = Path(__file__).with_name("_nvidia_smi_program.py")
 
 
 def install(
@@ -49,7 +51,7 @@ def install(
         "cuda": gpus.cuda_version,
         "marker": marker,
     }
-    program = Path(__file__).with_name("_nvidia_smi_program.py").read_text(encoding="utf-8")
+    program = PROGRAM.read_text(encoding="utf-8")
     words = [*python, f"{seen_at or folder}/.nvidia-smi.py"]
     given = "".join(f"{name}={shlex.quote(v)} " for name, v in (env or {}).items())
     launcher = f'#!/bin/sh\nexec {"env " + given if given else ""}{shlex.join(words)} "$@"\n'

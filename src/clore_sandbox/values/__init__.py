@@ -1,1 +1,1 @@
-"""Money, coins and kinds of values. Pure."""
+"""Small tools for values: money, JSON types, JSON Schema. Pure."""

@@ -155,7 +155,7 @@ class KeptMarket(SharedMarket):
         missing = [
             (order, self.servers.record(order.server) or {})
             for order in running.values()
-            if order.id not in rooms.held
+            if order.id not in rooms.reserved
         ]
-        rooms.follow([order for order in rooms.held if order not in running], missing)
+        rooms.follow([order for order in rooms.reserved if order not in running], missing)
         await self.reload()

@@ -53,7 +53,7 @@ def test_up_detached_status_down(local: Clore) -> None:
     assert place["api_key"] not in Path(f"/proc/{status['pid']}/cmdline").read_text()
     for words in (("--detach", "--json"), ("--json",)):  # in the foreground too
         error = local("sandbox", "up", *words, fails=2).error
-        assert "runs already" in error["message"]
+        assert "already runs" in error["message"]
         assert "clore sandbox down" in error["message"]
     assert "bitcoin" in shell(local, 'eval "$(clore sandbox status 2>/dev/null)"; clore wallets')
 

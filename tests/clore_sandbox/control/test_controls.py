@@ -257,7 +257,7 @@ class TestFaults:
         assert "k" * 20 not in str(fault.to_json())
         market.remove_fault(number)
         assert market.faults() == []
-        with pytest.raises(KeyError, match="waits"):
+        with pytest.raises(KeyError, match="pending"):
             market.remove_fault(number)
 
     @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_what_there_is_not(remote):
         ("speed", {"factor": 0}, "above 0"),
         ("speed", {"factor": 1e9}, "at most"),
         ("fault", {"endpoint": "wallets", "kind": "on_fire"}, "one of"),
-        ("fault", {"endpoint": "wallets", "kind": "never_boots"}, "befalls an order"),
+        ("fault", {"endpoint": "wallets", "kind": "never_boots"}, "affects orders"),
         ("fault", {"endpoint": "*", "kind": "odd_fields", "fields": [1]}, r"fields\[0\]"),
         ("top_up", {"coin": "doge", "amount": 1}, "one of"),
         ("top_up", {"coin": "bitcoin", "amount": "1e5"}, "match"),

@@ -137,7 +137,7 @@ def test_probability_is_drawn_from_the_seed(own_market, renter_of):
 def test_a_fault_that_is_none_is_refused(market):
     with pytest.raises(ValueError, match="no such fault"):
         market.fault("wallets", "on_fire")
-    with pytest.raises(ValueError, match="befalls an order"):
+    with pytest.raises(ValueError, match="affects orders"):
         market.fault("wallets", "never_boots")
 
 

@@ -161,7 +161,7 @@ class TestJumpsOfTheTimetable:
             table.at(1_120_000, note("next"))
 
         assert self.run(world, fill) == [("next", 20_000), ("jumped", 100_000)]
-        assert "could not do what was due" in caplog.text
+        assert "scheduled action of the marketplace failed" in caplog.text
 
 
 def test_while_it_is_held_nothing_is_under_way_and_nothing_begins(world):

@@ -177,19 +177,19 @@ def inventory(record):
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [
-        (damaged, OSError, "cannot keep the state in .*market.db: file is not a database"),
-        (foreign, RuntimeError, "market.db has tables that are no marketplace's"),
-        (lambda folder: {"db": folder}, OSError, "cannot keep the state in .*: Is a directory"),
-        (lambda folder: {"db": folder / "a" / "b"}, OSError, "cannot keep .*: No such file"),
+        (damaged, OSError, "can't keep the state in .*market.db: file is not a database"),
+        (foreign, RuntimeError, "market.db has tables of another program"),
+        (lambda folder: {"db": folder}, OSError, "can't keep the state in .*: Is a directory"),
+        (lambda folder: {"db": folder / "a" / "b"}, OSError, "can't keep .*: No such file"),
         (lambda _: {"db": "mysql://localhost/market"}, ValueError, "SQLite file, or postgresql://"),
-        (lambda _: {"port": 65_536}, ValueError, "port is 0 .any free one. to 65535"),
+        (lambda _: {"port": 65_536}, ValueError, "port must be 0 .any free port. to 65535"),
         (lambda _: {"host": "::1"}, OSError, "can't listen on ::1:0"),
-        (lambda _: {"boot_s": float("inf")}, ValueError, "nor above a year"),
-        (lambda _: {"visibility_lag_s": float("nan")}, ValueError, "nor above a year"),
+        (lambda _: {"boot_s": float("inf")}, ValueError, "between 0 and a year"),
+        (lambda _: {"visibility_lag_s": float("nan")}, ValueError, "between 0 and a year"),
         (lambda _: {"time_scale": 0}, ValueError, "time_scale must be above 0"),
         (lambda _: {"host_servers": -1}, ValueError, "host_servers must be 0 or more"),
-        (lambda _: {"api_key": " key"}, ValueError, "a key is printable ASCII"),
-        (inventory({"id": 2**63}), ValueError, "no server has the id 9223372036854775808"),
+        (lambda _: {"api_key": " key"}, ValueError, "a key must be printable ASCII"),
+        (inventory({"id": 2**63}), ValueError, "the server id 9223372036854775808 is out of range"),
     ],
 )
 def test_what_cannot_start_says_why_and_leaves_nothing(tmp_path, options, kind, words):

@@ -1,7 +1,7 @@
-"""`clore demo`: a whole rental on the local marketplace, as a session that one could type.
+"""`clore demo`: a whole rental on the local marketplace, as a session of typed commands.
 
-Every line shown is run as shown. Everything lives in a temporary home and ends with the command,
-also on Ctrl-C.
+Every command runs exactly as shown. All state is in a temporary folder, and everything ends with
+the command, also on Ctrl-C.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ _JOB = 'python3 -c "print(4 * sum((-1) ** k / (2 * k + 1) for k in range(2_000_0
     "--inventory",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     envvar="CLORE_INVENTORY",
-    help="A captured marketplace body (CLORE_INVENTORY); else a sample fleet.",
+    help="Captured marketplace body to serve (CLORE_INVENTORY, or a sample fleet).",
 )
-@click.option("--gpu", default="RTX 4090", show_default=True, help="What to rent.")
+@click.option("--gpu", default="RTX 4090", show_default=True, help="GPU to rent.")
 def command(inventory: Path | None, gpu: str) -> None:
-    """Rent a GPU end to end on a local marketplace.
+    """Rent a GPU on a local marketplace, from search to cancel.
 
-    In under 30 seconds; it costs nothing.
+    It takes less than 30 seconds and costs nothing.
     """
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="clore-demo-") as home:
         session = _Session({**os.environ, "CLORE_HOME": home})
         for name in ("CLORE_CONTEXT", "CLORE_API_KEY", "CLORE_BASE_URL"):
             session.env.pop(name, None)
-        # A closed window ends it as Ctrl-C does.
+        # Closing the terminal ends it like Ctrl-C.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.default_int_handler)
         try:
@@ -61,11 +61,14 @@ def command(inventory: Path | None, gpu: str) -> None:
 def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
     fleet = [] if inventory is None else ["--inventory", str(inventory)]
     shown = [] if inventory is None else ["--inventory", inventory.name]
-    session.say("sandbox", "up", "--detach", *shown)
-    with _held():  # half started, it could not be found to be stopped
-        place = json.loads(session.read("sandbox", "up", "--detach", "--json", *fleet))
-    session.env |= {"CLORE_BASE_URL": place["base_url"], "CLORE_API_KEY": place["api_key"]}
-    session.say_comment(f"a marketplace on this machine: {place['base_url']}")
+    session.show("sandbox", "up", "--detach", *shown)
+    with _held():  # a half-started marketplace could not be stopped
+        marketplace = json.loads(session.read("sandbox", "up", "--detach", "--json", *fleet))
+    session.env |= {
+        "CLORE_BASE_URL": marketplace["base_url"],
+        "CLORE_API_KEY": marketplace["api_key"],
+    }
+    session.show_comment(f"a marketplace on this machine: {marketplace['base_url']}")
 
     session.run("search", "--gpu", gpu, "--limit", "5")
     cheapest = json.loads(session.read("search", "--gpu", gpu, "--limit", "1", "--json"))[0]
@@ -108,27 +111,27 @@ class _Session:
         self.env = env
 
     def run(self, *words: str, capture: bool = False) -> str:
-        """Show a command, run it, and return its stdout where that is wanted (and shown too)."""
-        self.say(*words)
+        """Show and run a command; with `capture`, return its stdout as well as showing it."""
+        self.show(*words)
         text = self._clore(words, out=subprocess.PIPE if capture else None, err=None)
         click.echo(text, nl=False)
         return text
 
     def read(self, *words: str) -> str:
-        """A command's stdout, unseen."""
+        """Run a command without showing it, and return its stdout."""
         return self._clore(words, out=subprocess.PIPE, err=subprocess.PIPE)
 
-    def say(self, *words: str) -> None:
+    def show(self, *words: str) -> None:
         """Show a command."""
         output.note("")
         output.note(f"$ clore {shlex.join(words)}", bold=True)
 
-    def say_comment(self, text: str) -> None:
-        """Show a line that is no command."""
+    def show_comment(self, text: str) -> None:
+        """Show a comment line."""
         output.note(f"# {text}")
 
     def stop(self) -> None:
-        """Stop the marketplace, whatever else the user presses."""
+        """Stop the marketplace, even if Ctrl-C is pressed again."""
         with _held():
             subprocess.run(
                 [sys.executable, "-m", "clore_ai", "sandbox", "down"],
@@ -152,6 +155,6 @@ class _Session:
         if done.returncode in (-signal.SIGINT, INTERRUPTED):
             raise KeyboardInterrupt  # pressed before the child had a session of its own
         if done.returncode:
-            said = f": {done.stderr.strip()}" if done.stderr else "."
-            raise CloreAPIError(f"`clore {words[0]}` ended with code {done.returncode}{said}")
+            reason = f": {done.stderr.strip()}" if done.stderr else "."
+            raise CloreAPIError(f"`clore {words[0]}` ended with code {done.returncode}{reason}")
         return done.stdout or ""

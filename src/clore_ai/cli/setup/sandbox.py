@@ -1,6 +1,6 @@
-"""`clore sandbox`: the local marketplace, in the foreground or beside the shell.
+"""`clore sandbox`: runs the local marketplace, in the foreground or in the background.
 
-This file and nothing else of the client knows `clore_sandbox`.
+No other file of the client refers to `clore_sandbox`.
 """
 
 from __future__ import annotations
@@ -25,60 +25,66 @@ _CAPTURED = click.Path(path_type=Path, dir_okay=False, exists=True)
 def _range(_ctx: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     if value is None or re.fullmatch(r"[0-9]{1,5}-[0-9]{1,5}", value):
         return value
-    raise click.BadParameter(f"a range is like 20000-20100, not {value!r}.")
+    raise click.BadParameter(f"a range looks like 20000-20100, not {value!r}.")
 
 
 @click.group()
 def command() -> None:
-    """Run a local marketplace with real SSH, nothing to pay.
+    """Run a local marketplace with real SSH, at no cost.
 
-    The same API as the service, on 127.0.0.1. Rented "servers" are shells on this machine, run as
-    you.
+    It has the same API as the service, on 127.0.0.1. A rented "server" is a shell on this machine
+    that runs as you.
     """
 
 
 @command.command("up")
-@click.option("--host", help="Address to listen on; 127.0.0.1, this machine only, by default.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0, the default: any free.")
-@click.option("--public-host", metavar="NAME", help="Host that orders show, if it is another.")
+@click.option("--host", help="Address to listen on (127.0.0.1: this machine only).")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on (0: any free port)."
+)
+@click.option("--public-host", metavar="NAME", help="Host name that orders show (--host).")
 @click.option(
     "--ports",
     metavar="A-B",
     callback=_range,
-    help="Range of the orders' ports; any free by default.",
+    help="Port range for orders (any free ports).",
 )
 @click.option(
-    "--inventory", type=_CAPTURED, help="A captured marketplace body; else a sample fleet."
+    "--inventory", type=_CAPTURED, help="Captured marketplace body to serve (a sample fleet)."
 )
-@click.option("--as-is", is_flag=True, help="Serve the captured body as it is, unconverted.")
+@click.option("--as-is", is_flag=True, help="Serve the captured body unchanged.")
 @click.option(
     "--dialect",
     type=click.Choice(["live", "reference"]),
     default="live",
     show_default=True,
-    help="As the service answers, or as its documents say.",
+    help="Answer as the service does, or as its documents say.",
 )
 @click.option(
     "--db", metavar="FILE|URL", help="Keep the state in this SQLite file, or at postgresql://…"
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes (1); more with postgresql://.")
-@click.option("--api-key", help="The account's key (CLORE_SANDBOX_API_KEY); else a random one.")
-@click.option("--control-key", help="Of /control (CLORE_SANDBOX_CONTROL_KEY); else a random one.")
-@click.option("--seed", type=int, help="Of the sample fleet.")
 @click.option(
-    "--lag", type=Length(0), metavar="LENGTH", help="Until a new order is listed (1s); 0 for none."
+    "--workers", type=click.IntRange(1), help="Processes that answer (1); more need postgresql://."
 )
-@click.option("--boot", type=Length(0), metavar="LENGTH", help="More until SSH answers (1.5s).")
+@click.option("--api-key", help="Your account's key (CLORE_SANDBOX_API_KEY, or random).")
+@click.option("--control-key", help="Key of /control (CLORE_SANDBOX_CONTROL_KEY, or random).")
+@click.option("--seed", type=int, help="Seed of the sample fleet (0).")
+@click.option(
+    "--lag", type=Length(0), metavar="LENGTH", help="Delay until a new order is listed (1s)."
+)
+@click.option(
+    "--boot", type=Length(0), metavar="LENGTH", help="Further delay until SSH answers (1.5s)."
+)
 @click.option(
     "--time-scale", type=click.FloatRange(0, min_open=True), help="Market seconds per second (1)."
 )
-@click.option("--alive", is_flag=True, help="Simulated renters and hosts, drawn by --seed.")
-@click.option("--host-servers", type=click.IntRange(0), help="Servers your account hosts (0).")
-@click.option("--no-limits", is_flag=True, help="No rate limits.")
+@click.option("--alive", is_flag=True, help="Simulate other renters and hosts, by --seed.")
+@click.option("--host-servers", type=click.IntRange(0), help="Servers that your account hosts (0).")
+@click.option("--no-limits", is_flag=True, help="Turn the rate limits off.")
 @click.option(
     "--provisioner",
     type=click.Choice(["process", "bwrap", "docker"]),
-    help="How orders are fenced in: not at all (the default), by namespaces, by containers.",
+    help="How to isolate orders: not at all (default), by namespaces, or by containers.",
 )
 @click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
 @output.json_option
@@ -86,8 +92,8 @@ def command() -> None:
 def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - click's options
     """Start a marketplace.
 
-    With --json: one line {"base_url", "api_key", "control_url", "control_key"}
-    once it answers.
+    With --json, it prints {"base_url", "api_key", "control_url", "control_key"} in
+    one line once it answers.
     """
     from clore_ai.cli.units import exports
 
@@ -102,14 +108,14 @@ def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> No
     serve = _part("serve")
     if (running := daemon.find(_folder())) is not None:
         raise click.UsageError(
-            f"A marketplace runs already at {running.base_url} (process {running.pid}). "
+            f"A marketplace already runs at {running.base_url} (process {running.pid}). "
             "Stop it with: clore sandbox down. See: clore sandbox status"
         )
     folder = folder_for("sandbox")
     if not detach:
         words += ["--state-dir", str(folder)] + (["--json"] if as_json else [])
         ctx.exit(serve.main(words))
-    # The server says so itself, but in the background nobody reads it.
+    # The server warns too, but in the background nobody would see it.
     warned = _part("exposure").warning(options["host"], options["provisioner"])
     if warned is not None:
         output.note(warned)
@@ -132,7 +138,7 @@ def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> No
 @command.command("status")
 @output.json_option
 def status(as_json: bool) -> None:
-    """Say whether one runs, and where.
+    """Show whether a marketplace runs, and where.
 
     Prints the exports that point a shell at it: eval "$(clore sandbox status)"
     """
@@ -146,13 +152,13 @@ def status(as_json: bool) -> None:
         output.data({**_place(running), "pid": running.pid}, secrets=True)
         return
     click.echo(exports(running.environment))
-    output.note(f"Runs at {running.base_url} (process {running.pid}).")
+    output.note(f"The marketplace runs at {running.base_url} (process {running.pid}).")
 
 
 @command.command("down")
 @output.json_option
 def down(as_json: bool) -> None:
-    """Stop it, and every process of its orders."""
+    """Stop the marketplace, and every process of its orders."""
     try:
         stopped: bool = _part("daemon").stop(_folder())
     except RuntimeError as exc:
@@ -172,7 +178,7 @@ def _folder() -> Path:
 
 
 def _part(name: str) -> ModuleType:
-    """A module of the marketplace, where the extra is installed."""
+    """A module of the marketplace, if the extra is installed."""
     from importlib import import_module
 
     try:

@@ -123,21 +123,21 @@ class BwrapBuilder:
         assert kit is not None  # noqa: S101 - made when this opened
         await asyncio.to_thread(_furnish, plan, folder, kit)
         ours, theirs = packet_pair()
-        info, told = os.pipe()
+        info, info_writer = os.pipe()
         with contextlib.ExitStack() as stack:
-            for descriptor in (info, told):
+            for descriptor in (info, info_writer):
                 stack.callback(os.close, descriptor)
             log = stack.enter_context((folder / "room.log").open("w+b"))
             with theirs:
                 argv = [self._bwrap, *_NAMESPACES, *_CAPABILITIES, *_system(), *_own(folder, kit)]
-                argv += ["--hostname", f"clore-{plan.order}", "--info-fd", str(told), "--"]
+                argv += ["--hostname", f"clore-{plan.order}", "--info-fd", str(info_writer), "--"]
                 argv += ["/bin/sh", "-c", _ENTER, "sh", *kit.first(str(theirs.fileno()))]
                 child = Child(
                     argv,
                     env={"PATH": _PATH, MARKER: self._marker(plan.order), **kit.env},
                     cwd="/",
                     stderr=log.fileno(),
-                    pass_fds=(told, theirs.fileno()),
+                    pass_fds=(info_writer, theirs.fileno()),
                     user=_user(plan.order),
                 )
             process = _Namespace(child)
@@ -148,9 +148,9 @@ class BwrapBuilder:
             except BaseException as exc:
                 await room.end()
                 log.seek(0)
-                said = log.read().decode(errors="replace").strip()
-                if isinstance(exc, OSError) and said:
-                    raise OSError(exc.errno, said) from exc
+                output = log.read().decode(errors="replace").strip()
+                if isinstance(exc, OSError) and output:
+                    raise OSError(exc.errno, output) from exc
                 raise
         shell = "/bin/bash" if "/bin/bash" in found.programs else "/bin/sh"
         env = environment(plan, home=_HOME, shell=shell, path=_PATH)

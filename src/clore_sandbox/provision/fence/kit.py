@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clore_sandbox.provision import nvidia_smi
 from clore_sandbox.provision.fence.interior import CannotIsolate
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ AT = "/opt/clore-sandbox"
 TOOLS = f"{AT}/bin"
 RUN = f"{AT}/run"
 
-_FIRST = "_room_program.py"
-_PROGRAMS = (_FIRST, "_nvidia_smi_program.py")
+_FIRST = Path(__file__).with_name("_room_program.py")
 _SFTP_SERVERS = (
     "/usr/lib/openssh/sftp-server",
     "/usr/lib/ssh/sftp-server",
@@ -82,7 +82,7 @@ class Kit:
 
     def first(self, where: str) -> list[str]:
         """The command of the room's first process, which connects to the marketplace at `where`."""
-        return [*self.python, f"{AT}/{_FIRST}", where]
+        return [*self.python, f"{AT}/{_FIRST.name}", where]
 
     def files(self, programs: Sequence[str]) -> list[str]:
         """The command of the SFTP server, for a room that has these programs."""
@@ -105,7 +105,7 @@ def make_kit(folder: Path) -> Kit:
     libraries.mkdir(parents=True)
     for mounted_over in ("bin", "run"):
         (folder / mounted_over).mkdir()
-    programs = [str(Path(__file__).with_name(name)) for name in _PROGRAMS]
+    programs = [str(_FIRST), str(nvidia_smi.PROGRAM)]
     try:
         probe = subprocess.run(  # noqa: S603 - our own interpreter and text
             [sys.executable, "-S", "-E", "-s", "-c", _PROBE, *programs],
@@ -120,7 +120,7 @@ def make_kit(folder: Path) -> Kit:
     _copy_modules(stdlib, [Path(file) for file in parts["modules"]], ours)
     shared = [Path(file) for file in parts["mapped"] if _is_library(Path(file), stdlib)]
     shutil.copy2(parts["executable"], folder / "python3")
-    shutil.copy2(Path(__file__).with_name(_FIRST), folder / _FIRST)
+    shutil.copy2(_FIRST, folder / _FIRST.name)
     loader = next((file for file in shared if file.name.startswith("ld-")), None)
     server = sftp_server()
     if loader is not None:
