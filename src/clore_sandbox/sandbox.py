@@ -12,10 +12,8 @@ from __future__ import annotations
 import os
 import secrets
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from clore_sandbox.books import orders
 from clore_sandbox.control import amounts
 from clore_sandbox.control.blocking import Controls
 from clore_sandbox.faults.faults import Faults
@@ -26,11 +24,11 @@ from clore_sandbox.opening import DEFAULT_BALANCES, Opening
 from clore_sandbox.provision.address import PublicAddress, check_public_host, read_ports
 from clore_sandbox.rules.limits import Limits
 from clore_sandbox.running import Run
-from clore_sandbox.settings import Settings, check
-from clore_sandbox.store import is_postgres
+from clore_sandbox.settings import Settings, checked_db, delays_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     from typing_extensions import Self
@@ -102,16 +100,6 @@ class Sandbox(Controls):
         control_key: str | None = None,
         workers: int = 1,
     ) -> None:
-        check(
-            host=host,
-            dialect=dialect,
-            provisioner=provisioner,
-            port=port,
-            delays_s=(visibility_lag_s, boot_s),
-            host_servers=host_servers,
-            workers=workers,
-            db=db,
-        )
         self.host = host
         self.instance = uuid.uuid4().hex
         self.control_key = control_key or secrets.token_urlsafe(24)
@@ -126,7 +114,7 @@ class Sandbox(Controls):
             ),
             inventory=fleet,
             dialect=dialect,
-            db=db if db is None or is_postgres(db) else Path(db),
+            db=checked_db(db),
             opening=Opening(
                 api_key,
                 amounts(DEFAULT_BALANCES if balances is None else balances),
@@ -135,11 +123,7 @@ class Sandbox(Controls):
             ),
             instance=self.instance,
             control_key=self.control_key,
-            delays=orders.Delays(
-                visible_ms=round(visibility_lag_s * 1000),
-                connected_ms=round((visibility_lag_s + boot_s / 3) * 1000),
-                booted_ms=round((visibility_lag_s + boot_s) * 1000),
-            ),
+            delays=delays_of(visibility_lag_s, boot_s),
             alive=alive,
             seed=seed,
             time_scale=checked_speed(time_scale),

@@ -52,9 +52,9 @@ def test_listening_for_others_says_what_it_means(host):
         )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
     warning, why = done.stderr.splitlines()
-    everybody = "other machines" if host == "192.0.2.1" else "every machine that reaches this one"
+    everybody = "other machines" if host == "192.0.2.1" else "every machine that can reach this one"
     assert f"--host {host} opens the API, /control and the orders' ports to {everybody}" in warning
-    assert "not fenced in" in warning
+    assert "can run any command as" in warning
     assert "--provisioner bwrap or docker" in warning
     assert f"can't listen on {host}:" in why
 

@@ -122,10 +122,6 @@ class Clock:
             self._frozen = False
         self._changed()
 
-    def jump(self, seconds: float) -> None:
-        """Move market time ahead; wakes those who wait for a time that has passed."""
-        self.jump_to(self.after(seconds))
-
     def after(self, seconds: float) -> int:
         """The market time in `seconds`; ValueError if it is in the past or beyond the calendar."""
         now = self.now_ms()

@@ -22,7 +22,7 @@ from clore_sandbox.provision.watchdog import Watchdog, wait_for_watchdog
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from clore_sandbox.provision.address import PublicAddress
     from clore_sandbox.provision.fence.interior import Builder, Interior
@@ -190,10 +190,6 @@ class Rooms:
         if self._watch is not None:
             await self._watch.end()
         await self._builder.close()
-
-    def rooms(self) -> Sequence[int]:
-        """The orders that have a room."""
-        return list(self._rooms)
 
 
 def _ssh() -> Callable[[socket.socket, RoomPlan, Interior, str], Awaitable[Endpoint]]:

@@ -45,7 +45,7 @@ def test_frozen_it_stands_still_and_can_be_jumped(world):
     assert clock.now_ms() == 1_100_000
     assert clock.world_seconds_until(1_100_001) is None
     assert clock.world_seconds_until(1_100_000) == 0
-    clock.jump(7)
+    clock.jump_to(clock.after(7))
     assert clock.now_ms() == 1_107_000
     clock.unfreeze()
     world.now += 1
@@ -60,7 +60,7 @@ def test_how_long_the_world_takes(world):
 
 def test_set_to_is_the_one_way_back(world):
     clock = world.clock(3)
-    clock.jump(1e6)
+    clock.jump_to(clock.after(1e6))
     clock.set_speed(5)
     clock.freeze()
     clock.set_to(42_000)
@@ -83,14 +83,14 @@ def test_speeds_that_are_none(world, speed):
 def test_jumps_that_are_none(world, seconds):
     clock = world.clock()
     with pytest.raises(ValueError, match=r"ahead|calendar"):
-        clock.jump(seconds)
+        clock.jump_to(clock.after(seconds))
     assert clock.now_ms() == 1_100_000
 
 
 def test_who_waits_is_woken_by_every_change(world):
     clock, woken = world.clock(), []
     clock.when_changed(lambda: woken.append(clock.now_ms()))
-    clock.jump(1)
+    clock.jump_to(clock.after(1))
     clock.set_speed(2)
     clock.freeze()
     clock.unfreeze()
@@ -192,7 +192,7 @@ def test_while_it_is_held_nothing_is_under_way_and_nothing_begins(world):
         async with table.held():
             table.clear()
             table.at(clock.now_ms(), new)
-            clock.jump(1)
+            clock.jump_to(clock.after(1))
             for _ in range(20):  # more turns of the loop than beginning it takes
                 await asyncio.sleep(0)
             assert done == []
