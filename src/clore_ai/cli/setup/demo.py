@@ -35,7 +35,7 @@ _JOB = 'python3 -c "print(4 * sum((-1) ** k / (2 * k + 1) for k in range(2_000_0
     "--inventory",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     envvar="CLORE_INVENTORY",
-    help="Captured marketplace body to serve (CLORE_INVENTORY, or a sample fleet).",
+    help="Captured marketplace body; default: CLORE_INVENTORY, or a sample fleet.",
 )
 @click.option("--gpu", default="RTX 4090", show_default=True, help="GPU to rent.")
 def command(inventory: Path | None, gpu: str) -> None:

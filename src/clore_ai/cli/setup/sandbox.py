@@ -38,19 +38,24 @@ def command() -> None:
 
 
 @command.command("up")
-@click.option("--host", help="Address to listen on (127.0.0.1: this machine only).")
+@click.option("--host", help="Address to listen on; default: 127.0.0.1, this machine only.")
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on (0: any free port)."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="Port to listen on; default: any free port.",
 )
-@click.option("--public-host", metavar="NAME", help="Host name that orders show (--host).")
+@click.option("--public-host", metavar="NAME", help="Host name that orders show; default: --host.")
 @click.option(
     "--ports",
     metavar="A-B",
     callback=_range,
-    help="Port range for orders (any free ports).",
+    help="Port range for orders; default: any free ports.",
 )
 @click.option(
-    "--inventory", type=_CAPTURED, help="Captured marketplace body to serve (a sample fleet)."
+    "--inventory",
+    type=_CAPTURED,
+    help="Captured marketplace body to serve; default: a sample fleet.",
 )
 @click.option("--as-is", is_flag=True, help="Serve the captured body unchanged.")
 @click.option(
@@ -66,8 +71,10 @@ def command() -> None:
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes that answer (1); more need postgresql://."
 )
-@click.option("--api-key", help="Your account's key (CLORE_SANDBOX_API_KEY, or random).")
-@click.option("--control-key", help="Key of /control (CLORE_SANDBOX_CONTROL_KEY, or random).")
+@click.option("--api-key", help="Your account's key; default: CLORE_SANDBOX_API_KEY, or random.")
+@click.option(
+    "--control-key", help="Key of /control; default: CLORE_SANDBOX_CONTROL_KEY, or random."
+)
 @click.option("--seed", type=int, help="Seed of the sample fleet (0).")
 @click.option(
     "--lag", type=Length(0), metavar="LENGTH", help="Delay until a new order is listed (1s)."
