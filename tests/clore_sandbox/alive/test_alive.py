@@ -10,7 +10,7 @@ def test_days_of_it_balance_to_the_last_unit():
     week = simulate(days=2, servers=120, renters=40, seed=3)
     assert week.balanced
     # It lives: every kind of thing happens, and races are lost.
-    assert {"Want", "Leave", "Bid", "TopUp", "Reprice", "Switch", "Take"} <= set(week.count)
+    assert {"Rent", "Leave", "Bid", "TopUp", "Reprice", "Switch", "Take"} <= set(week.count)
     assert {"server-already-rented", "can_lower_every_600_seconds"} & set(week.count)
     assert week.most_running > 20
 
