@@ -163,7 +163,7 @@ def read(mark: str, answer: bytes) -> Listing | None:
             yes, _, clock = tail.partition(b" ")
             is_folder, now_s = yes == b"yes", int(clock[:12]) if clock[:12].isdigit() else 0
         elif word == b"missing":
-            missing.append(_path(tail))
+            missing.append(bare(tail))
         elif word == b"lacks" and tail in _TOOLS:
             lacks.append(tail.decode())
         elif (entry := _entry(line)) is not None:
@@ -179,10 +179,11 @@ def _entry(line: bytes) -> Entry | None:
         return None
     mode, size, seconds, fraction, name = found.groups()
     part = int((fraction or b"").ljust(9, b"0"))
-    return Entry(_path(name), int(mode, 16), int(size), int(seconds) * _S + part)
+    return Entry(bare(name), int(mode, 16), int(size), int(seconds) * _S + part)
 
 
-def _path(name: bytes) -> bytes:
+def bare(name: bytes) -> bytes:
+    """Without the ``./`` that stands before each name that is asked for."""
     return name[2:] if name.startswith(b"./") else name
 
 

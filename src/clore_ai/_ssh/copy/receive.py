@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Callable, cast
 
 from clore_ai._ssh.copy.gate import stays_inside
+from clore_ai._ssh.copy.listing import Entry, bare
 from clore_ai._ssh.copy.tree import InTheWayError, Tree, names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from clore_ai._ssh.copy.listing import Entry
 
 _LONGEST_HEADER = 1 << 14
 _CHUNK = 1 << 20
@@ -111,8 +111,7 @@ def _take(
     most: int,
     came: Received,
 ) -> None:
-    name = os.fsencode(member.name)
-    name = name[2:] if name.startswith(b"./") else name
+    name = bare(os.fsencode(member.name))
     want = wanted.get(name)
     if member.size < 0 or want is None or name in came.came:
         return  # nobody asked for it; its content is passed over
@@ -152,8 +151,7 @@ def _copy(
     mtime_ns: int,
 ) -> int:
     """A second name of a file that this stream brought: a file of its own here."""
-    other = os.fsencode(member.linkname)
-    other = other[2:] if other.startswith(b"./") else other
+    other = bare(os.fsencode(member.linkname))
     first = wanted.get(other)
     if first is None or other not in came.came:
         raise InTheWayError("it is another name of a file that did not come")

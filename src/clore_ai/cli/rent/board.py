@@ -14,7 +14,6 @@ from clore_ai.cli.options import period
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from types import TracebackType
 
     from rich.live import Live
     from typing_extensions import Self
@@ -110,12 +109,7 @@ class Board:
         self._start()
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._stop(leave=True)
 
     @contextmanager
