@@ -9,9 +9,8 @@ from __future__ import annotations
 import gc
 import json
 import logging
-from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -20,9 +19,6 @@ from clore_ai._api.clean import may_be_unfit, rebuilt
 from clore_ai._values.kinds import as_dict, as_list
 from clore_ai._values.text import plain
 from clore_ai.exceptions import ResponseError
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 M = TypeVar("M", bound=BaseModel)
 _log = logging.getLogger("clore_ai")
@@ -45,12 +41,11 @@ def read_json(content: bytes) -> tuple[object, bool]:
     """
     if content.count(b",") > _MOST_VALUES:
         raise ValueError("too many values")
-    with _no_collection():
-        try:
-            return from_json(content), may_be_unfit(content)
-        except ValueError:
-            text = content.decode(json.detect_encoding(content), "replace")
-            return rebuilt(json.loads(text, strict=False, parse_int=_whole), str), True
+    try:
+        return from_json(content), may_be_unfit(content)
+    except ValueError:
+        text = content.decode(json.detect_encoding(content), "replace")
+        return rebuilt(json.loads(text, strict=False, parse_int=_whole), str), True
 
 
 def _whole(digits: str) -> int | None:
@@ -64,9 +59,12 @@ def _adapter(kind: type[M]) -> TypeAdapter[list[M]]:
 
 def models(kind: type[M], records: list[dict[str, Any]]) -> list[M]:
     """All records as models, in their order; those without an id are left out."""
+    collects = gc.isenabled()
     try:
-        with _no_collection():
-            return _adapter(kind).validate_python(records)
+        # Thousands of new objects and no garbage: for 3,500 servers the cyclic collector would
+        # double the time (70 ms without, 159 with it). Other threads just collect a bit later.
+        gc.disable()
+        return _adapter(kind).validate_python(records)
     except ValidationError:
         found: list[M] = []
         for record in records:
@@ -75,6 +73,9 @@ def models(kind: type[M], records: list[dict[str, Any]]) -> list[M]:
             except ResponseError as exc:
                 _log.warning("left out a record: %s", exc)
         return found
+    finally:
+        if collects:
+            gc.enable()
 
 
 def model(kind: type[M], record: dict[str, Any]) -> M:
@@ -121,18 +122,3 @@ def _without(value: Any, loc: tuple[int | str, ...]) -> Any:  # noqa: ANN401 - J
         inner = _without(items[key], loc[1:])
         return items[:key] + ([] if inner is _GONE else [inner]) + items[key + 1 :]
     return _GONE
-
-
-@contextmanager
-def _no_collection() -> Generator[None]:
-    """Hold the cyclic collector: thousands of new objects, no garbage, and it is most of the time.
-
-    Two threads at once do no harm: whoever found it on turns it on again.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -6,7 +6,6 @@ one-line help stands here, and a test holds it equal to the commands' own.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from importlib import import_module
@@ -192,11 +191,8 @@ def _open_streams() -> None:
 
 def main() -> NoReturn:
     """Run the command line; exit with a documented code, never with a traceback."""
-    # Imports and answers make many objects and hardly any garbage: looking for it in its usual
-    # rhythm is 10 ms of a search.
-    gc.set_threshold(50_000, 20, 20)
-    # httpx imports a command line of its own where rich and pygments are there, 20 ms that no
-    # command of ours needs; None makes that import fail, as it does where they are missing.
+    # httpx imports a command line of its own if rich and pygments are installed, for nothing: 50 ms
+    # of a search's 850. None makes that import fail, as it does if they are missing.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from clore_ai.cli import errors
 
