@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.docs.write_cli import every_command
 
@@ -109,14 +109,14 @@ def _look(battery: Battery) -> None:
 
 def _order(battery: Battery) -> None:
     clore = battery.clore
-    server = _server(battery, "price_usd_per_hour")
+    server = _server(battery, "price_usd_per_hour")["id"]
     order = clore("deploy", server, "--type", "on-demand", *ORDER, "--wait").strip()
     clore("ssh", order, "--", "nvidia-smi", "-L")
     clore("orders", "--json")
     clore("monitor", "--once")
     clore("lease")
-    clore("lease", "extend", order, "1h")
     clore("lease", "set", order, "2h")
+    clore("lease", "extend", order, "1h")
     clore("reap", "--dry-run")
     clore("ledger")
     clore("orphans")
@@ -147,17 +147,18 @@ def _jobs(battery: Battery) -> None:
 
 def _spot(battery: Battery) -> None:
     clore = battery.clore
-    server = _server(battery, "spot_price_usd_per_hour")
+    row = _server(battery, "spot_price_usd_per_hour")
+    server, on_demand = row["id"], row["price_usd_per_hour"]
     clore("spot", server)
     clore("spot", "show", server)
     order = clore(
-        "deploy", server, "--type", "spot", *ORDER, "--spot-price", "0.0001", "--wait"
+        "deploy", server, "--type", "spot", *ORDER, "--spot-price", f"{on_demand}/h", "--wait"
     ).strip()
-    clore("spot-price", order, "0.00011")
-    clore("spot", "auto", order, "--max", "9/h", "--once", "--yes")
+    clore("spot-price", order, f"{2 * on_demand}/h", "--yes")
+    clore("spot", "auto", order, "--max", f"{2 * on_demand}/h", "--once", "--yes")
 
 
-def _server(battery: Battery, price: str) -> int:
+def _server(battery: Battery, price: str) -> dict[str, Any]:
     """A free server that has such a price and takes bitcoin."""
     rows = json.loads(battery.clore("search", "--max-price", "2/h", "--limit", 100, "--json"))
-    return next(row["id"] for row in rows if row[price] and "bitcoin" in row["allowed_coins"])
+    return next(row for row in rows if row[price] and "bitcoin" in row["allowed_coins"])
