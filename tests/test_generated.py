@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import unasync
 
 
@@ -11,3 +12,10 @@ def test_the_blocking_client_is_current():
     assert set((unasync.PACKAGE / "_sync").glob("[a-z]*.py")) == set(files)
     for path, text in files.items():
         assert path.read_text("utf-8") == text, f"{path.name} is out of date: make sync"
+
+
+def test_a_rule_that_replaces_nothing_is_refused(monkeypatch):
+    """So a sentence that changes in `_async` can't leave its rule behind."""
+    monkeypatch.setattr(unasync, "RULES", (*unasync.RULES, ("no such words", "")))
+    with pytest.raises(unasync.UselessRuleError, match="no such words"):
+        unasync.generated()
