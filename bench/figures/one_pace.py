@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from bench.report import Row
 from clore_ai import RateLimiter
+from clore_ai._state.pace import Pace
+from clore_ai._state.store import Store
 
 if TYPE_CHECKING:
     from bench.setting import Setting
@@ -28,14 +30,14 @@ WORKER = Path(__file__).parents[1] / "workers" / "one_pace.py"
 
 def measure(setting: Setting) -> list[Row]:
     """The processes, then a killed one of each kind."""
-    return [_processes(setting), *(_killed(setting, what) for what in ("lock", "places"))]
+    return [_processes(setting), *(_killed(setting, what) for what in ("store", "reserved"))]
 
 
 def _processes(setting: Setting) -> Row:
     processes, calls = (2, 3) if setting.quick else (PROCESSES, CALLS)
     with setting.sandbox() as sandbox, ExitStack() as stack:
-        file = setting.folder / "pace"
-        running = [_start(setting, stack, sandbox, file, calls) for _ in range(processes)]
+        home = setting.folder / "pace"
+        running = [_start(setting, stack, sandbox, home, calls) for _ in range(processes)]
         for process in running:
             print(file=process.stdin, flush=True)
         said = [process.communicate()[0] for process in running]
@@ -60,14 +62,14 @@ def _killed(setting: Setting, what: str) -> Row:
     delays: list[float] = []
     with setting.sandbox() as sandbox, ExitStack() as stack:
         for run in range(setting.runs):
-            file = setting.folder / f"{what}-{run}"
-            process = _start(setting, stack, sandbox, file, what)
+            home = setting.folder / f"{what}-{run}"
+            process = _start(setting, stack, sandbox, home, what)
             process.kill()
             start = time.monotonic()
-            limiter = RateLimiter(shared=file)
+            limiter = RateLimiter(shared=Pace(Store(home)))
             limiter.wait()
             delays.append(time.monotonic() - start - limiter.min_interval)
-    words = {"lock": "with the lock in its hand", "places": "with 20 places in the queue"}[what]
+    words = {"store": "in a transaction", "reserved": "with a time reserved, 20 waiting"}[what]
     return Row(
         f"another killed {words}",
         f"{max(delays):.2f} s later at most",
@@ -78,12 +80,12 @@ def _killed(setting: Setting, what: str) -> Row:
 
 
 def _start(
-    setting: Setting, stack: ExitStack, sandbox: Sandbox, file: Path, what: object
+    setting: Setting, stack: ExitStack, sandbox: Sandbox, home: Path, what: object
 ) -> subprocess.Popen[str]:
     """A worker that has said that it is ready."""
     process = stack.enter_context(
         subprocess.Popen(
-            [str(setting.places.ours.python), str(WORKER), str(file), str(what)],
+            [str(setting.places.ours.python), str(WORKER), str(home), str(what)],
             env=setting.environ(sandbox),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

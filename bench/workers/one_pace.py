@@ -1,8 +1,8 @@
-"""One of many processes with one key: `one_pace.py FILE CALLS`; ours only.
+"""One of many processes with one key: `one_pace.py HOME CALLS`; ours only.
 
 Says `ready`, waits for a line, makes its calls, and prints how long each waited, in seconds, and
-how many failed for good. With `lock` or `places` for CALLS it prints `ready` and holds FILE's lock,
-or twenty places in the queue, until it is killed.
+how many failed for good. With `store` or `reserved` for CALLS it prints `ready` and is in the midst
+of a transaction, or has a time reserved and twenty that wait for it, until it is killed.
 """
 
 from __future__ import annotations
@@ -12,10 +12,16 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clore_ai import CloreAI, CloreAPIError, RateLimiter
+from clore_ai._state.pace import Pace
+from clore_ai._state.store import Store
 
-FILE, CALLS = Path(sys.argv[1]), sys.argv[2]  # the calls' is a state folder
+if TYPE_CHECKING:
+    import sqlite3
+
+HOME, CALLS = Path(sys.argv[1]), sys.argv[2]
 
 
 def ready() -> None:
@@ -25,7 +31,7 @@ def ready() -> None:
 def calls() -> None:
     waits: list[float] = []
     failed = 0
-    with CloreAI(state=FILE) as client:
+    with CloreAI(state=HOME) as client:
         ready()
         sys.stdin.readline()
         for _ in range(int(CALLS)):
@@ -38,19 +44,22 @@ def calls() -> None:
     print(json.dumps({"waits": waits, "failed": failed}))
 
 
-async def places() -> None:
-    limiter = RateLimiter(shared=FILE)
+def hold(_db: sqlite3.Connection) -> None:
+    ready()
+    sys.stdin.readline()
+
+
+async def reserved() -> None:
+    limiter = RateLimiter(shared=Pace(Store(HOME)))
     waits = [asyncio.ensure_future(limiter.wait_async()) for _ in range(20)]
     await asyncio.sleep(0.1)
     ready()
     await asyncio.gather(*waits)
 
 
-if CALLS == "lock":
-    with RateLimiter(shared=FILE)._kept.open():  # noqa: SLF001 - to be killed with it in hand
-        ready()
-        sys.stdin.readline()
-elif CALLS == "places":
-    asyncio.run(places())
+if CALLS == "store":
+    Store(HOME).run(hold)
+elif CALLS == "reserved":
+    asyncio.run(reserved())
 else:
     calls()

@@ -156,7 +156,7 @@ class ClientBase(Generic[D]):
         """Go on with these settings; calls that are under way end with those they began with."""
         if settings == self._settings:
             return
-        self._close_files()  # a call that is under way opens them again
+        self._session.close()  # a call that is under way opens its files again
         rules, was = self._session.rules, self._limiter
         self._settings = settings
         self._session, pace = opened(
@@ -167,10 +167,6 @@ class ClientBase(Generic[D]):
         self._limiter.create_order_delay = was.create_order_delay
         self._limiter.alone = was.alone
         self._drive_anew()
-
-    def _close_files(self) -> None:
-        self._session.ledger.close()
-        self._session.hosts.close()
 
     def _drive_anew(self) -> None:
         self._former.append(self._driver)

@@ -187,7 +187,7 @@ class RentalBase(Generic[D]):
         session = self._session
         with suppress(ConfigError):
             ledger = session.ledger
-            jobs = Jobs(session.access.home, ledger.keys.key, ledger.names)
+            jobs = Jobs(session.jobs, ledger.keys.key, ledger.names)
             return self.order.id in jobs.watched_orders()
         return False
 

@@ -20,24 +20,32 @@ USD = (*DEPLOY, "USD-Blockchain")
 
 # `clore`, killed by the kernel just before or just after its nth write to the ledger.
 _KILLED = """
-import contextlib, os, signal, sys
-from clore_ai import _database
+import os, signal, sys
+from clore_ai._state.store import Store
 from clore_ai.cli import main
 nth, when = int(sys.argv.pop(1)), sys.argv.pop(1)
-real, writes = _database.Database.transaction, 0
+real, writes = Store.run, 0
 
-@contextlib.contextmanager
-def transaction(self, *, write=True):
-    global writes
-    writes += write
-    if write and writes == nth and when == "before":
-        os.kill(os.getpid(), signal.SIGKILL)
-    with real(self, write=write) as db:
-        yield db
-    if write and writes == nth and when == "after":
-        os.kill(os.getpid(), signal.SIGKILL)
+def run(self, do):
+    wrote = False
 
-_database.Database.transaction = transaction
+    def counted(db):
+        nonlocal wrote
+        global writes
+        before = db.total_changes
+        result = do(db)
+        wrote = self.path is not None and db.total_changes > before
+        writes += wrote
+        if wrote and writes == nth and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    result = real(self, counted)
+    if wrote and writes == nth and when == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+Store.run = run
 main()
 """
 
@@ -57,8 +65,9 @@ def killed(renter: Renter, nth: int, when: str, *words: object) -> str:
 
 def intents(renter: Renter) -> list[Intent]:
     from clore_ai._state.ledger import Ledger, account_of
+    from clore_ai._state.store import Store
 
-    return Ledger(renter.home, account_of(renter.market.base_url, renter.key)).intents()
+    return Ledger(Store(renter.home), account_of(renter.market.base_url, renter.key)).intents()
 
 
 def lost(renter: Renter) -> int:
@@ -106,7 +115,11 @@ def test_the_same_ref_after_a_kill_is_the_same_order(renter: Renter) -> None:
     assert f"--ref run 7 is order {again.out.strip()} on server {server}" in again.err
     assert "Found" not in renter("orders").err
     (intent,) = intents(renter)
-    assert (intent.purpose, intent.client_ref, intent.untold) == ("training", "run 7", False)
+    assert (intent.purpose, intent.client_ref, intent.unacknowledged) == (
+        "training",
+        "run 7",
+        False,
+    )
 
     # On another server, as a dry run, and once it has ended: still no second order.
     elsewhere = renter("deploy", renter.server(), *USD, "--ref", "run 7")

@@ -12,6 +12,8 @@ from typing import Callable
 import pytest
 from forks import of_clore
 
+from clore_ai._state.store import Store
+
 from .driver import CLORE, DEPLOY, Renter, Result
 
 WORDS = (*DEPLOY, "USD-Blockchain", "--ssh-password", "Passw0rd")
@@ -102,7 +104,7 @@ def closed_by_another_user(renter: Renter, home: Path) -> Run:
 
 def newer(renter: Renter, home: Path) -> Run:
     _in(renter, home)("wallets")
-    with sqlite3.connect(home / "ledger.sqlite") as db:
+    with sqlite3.connect(home / "state.sqlite") as db:
         db.execute("PRAGMA user_version=99")
     db.close()
     return _in(renter, home)
@@ -166,7 +168,7 @@ def test_nothing_is_rented_and_all_else_works(
     assert f"Cancelled: order {order}." in run("cancel", order).err
 
 
-@pytest.mark.parametrize("pages", [4, 10, 14, 16, 18, 20, 22, 24, 40])
+@pytest.mark.parametrize("pages", [4, 16, 24, 28, 32, 40, 44, 48, 52, 80])
 def test_a_disk_that_fills_up_meanwhile(renter: Renter, tmp_path: Path, pages: int) -> None:
     """Wherever it runs full: either nothing is rented, or the order's id is on stdout."""
     home = tmp_path / "other"
@@ -193,7 +195,7 @@ def test_a_disk_that_fills_up_meanwhile(renter: Renter, tmp_path: Path, pages: i
 def test_a_damaged_ledger_is_kept_aside_and_rebuilt(renter: Renter, how: str) -> None:
     """The next command says where it is; what runs is in the new one, and nothing is an orphan."""
     order = renter.rent("--purpose", "training")
-    path = renter.home / "ledger.sqlite"
+    path = renter.home / "state.sqlite"
     if how == "noise":
         path.write_bytes(os.urandom(20_000))
     elif how == "cut":
@@ -210,7 +212,7 @@ def test_a_damaged_ledger_is_kept_aside_and_rebuilt(renter: Renter, how: str) ->
             file.write(bytes(3000))
     before = path.read_bytes()
     said = renter("wallets").err
-    aside = renter.home / "ledger.damaged-1.sqlite"
+    aside = renter.home / "state.damaged-1.sqlite"
     assert f"The ledger was damaged: it is kept as {aside}, and was rebuilt" in said
     assert aside.read_bytes() == before
     assert renter("wallets").err == ""
@@ -224,7 +226,7 @@ def test_a_damaged_ledger_and_no_network(renter: Renter) -> None:
     """The next command that reaches the service rebuilds it, each account its own part."""
     order = renter.rent()
     key = renter.market.create_account({"bitcoin": 1, "USD-Blockchain": 1})
-    (renter.home / "ledger.sqlite").write_bytes(b"no database" * 100)
+    (renter.home / "state.sqlite").write_bytes(b"no database" * 100)
     renter.fault("my_orders", "500", times=1)
     assert "rebuilt" not in renter("wallets").err
     assert "rebuilt from your orders (0)" in renter.with_(CLORE_API_KEY=key)("wallets").err
@@ -236,13 +238,13 @@ def test_a_damaged_ledger_and_no_network(renter: Renter) -> None:
 def test_a_row_that_is_damaged_rents_nothing(renter: Renter) -> None:
     """Found in the midst of a command: exit 2 and where it is kept; orders can be cancelled."""
     order = renter.rent()
-    path = renter.home / "ledger.sqlite"
+    path = renter.home / "state.sqlite"
     for words, code in ((("deploy", renter.server(), *WORDS), 2), (("orders",), 0)):
         with sqlite3.connect(path) as db:
             db.execute("UPDATE intents SET known_ids = '[1,'")
         db.close()
         said = renter(*words, fails=code).err
-        assert "ledger.sqlite was damaged (a row's known_ids" in said
+        assert "state.sqlite was damaged (a row's known_ids" in said
         assert "it is kept as" in said
         renter("orders")
     path.write_bytes(b"")
@@ -257,7 +259,8 @@ def test_a_job_whose_record_is_damaged(renter: Renter) -> None:
     """`jobs` says so and shows the others; what names it exits with 2 and says how to forget it."""
     place = renter.home / "jobs" / "3"
     place.mkdir(parents=True)
-    (place / "job.json").write_text('{"id": 3, "outputs": "../../.ssh"}')
+    record = '{"id": 3, "outputs": "../../.ssh"}'
+    Store(renter.home).run(lambda db: db.execute("INSERT INTO jobs VALUES (3, ?)", (record,)))
     assert "Job 3 can't be read" in renter("jobs").err
     for command in ("logs", "attach", "stop"):
         assert f"move {place} away" in renter(command, 3, fails=2).err

@@ -11,9 +11,7 @@ from typing import Any
 
 import pytest
 
-from clore_ai._state.database import Database
-
-STEPS = ("CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);",)
+from clore_ai._state.store import Store
 
 
 def test_a_closed_client_holds_no_file(api_of: Any, market: Any, home: Path) -> None:
@@ -43,13 +41,11 @@ def test_a_closed_client_holds_no_file(api_of: Any, market: Any, home: Path) -> 
 @pytest.mark.parametrize("kept", [True, False])
 def test_what_nobody_closes_is_closed(tmp_path: Path, kept: bool) -> None:
     """In a file and in memory: by the next that is opened, as a finalizer swallows a Ctrl-C."""
-    database = Database(tmp_path / "x.sqlite" if kept else None, STEPS)
-    with database.transaction() as connection:
-        connection.execute("INSERT INTO facts VALUES ('a', 'b')")
-    del database
+    store = Store(tmp_path if kept else None)
+    connection = store.run(lambda db: db)
+    del store
     gc.collect()
-    with Database(None, STEPS).transaction():
-        pass
+    Store().run(lambda _: None)
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")
 

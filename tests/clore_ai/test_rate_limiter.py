@@ -1,18 +1,21 @@
-"""One pace for threads, tasks and processes (004, Rate Limiter); whose turn it is: test_pace."""
+"""One pace for threads, tasks and processes (004, Rate Limiter); when the turn is: test_pace."""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 
 from clore_ai import RateLimiter
-from clore_ai._state.lock import FileLock
+from clore_ai._state.pace import Pace
+from clore_ai._state.store import FILE, Store
 from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -20,9 +23,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(params=["memory", "file"])
-def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Path | None:
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Pace | None:
     """Where the pace is kept."""
-    return tmp_path / "pace" if request.param == "file" else None
+    return Pace(Store(tmp_path)) if request.param == "file" else None
 
 
 def test_documented_names_and_defaults():
@@ -78,7 +81,7 @@ def test_tasks_share_one_pace_and_cancelled_ones_leave_it(shared):
 
 def test_a_turn_that_does_not_come_in_time(shared):
     """TimeoutError at once, since it is known, and the place is free again."""
-    pace = RateLimiter(requests_per_second=1000, shared=shared)
+    pace = RateLimiter(requests_per_second=500, shared=shared)
     pace.wait()
     pace.set_backoff(60)
     start = time.monotonic()
@@ -87,48 +90,36 @@ def test_a_turn_that_does_not_come_in_time(shared):
     with pytest.raises(TimeoutError):
         asyncio.run(pace.wait_async(within_s=0.1))
     assert time.monotonic() - start < 30
-    with pace._kept.open() as kept:
-        assert kept.waiting == {}
 
 
-def test_two_limiters_with_one_file_are_one(tmp_path):
+def test_two_limiters_with_one_store_are_one(tmp_path):
     """A backoff after code 5 holds both, and so does what the other sent."""
-    one, two = (RateLimiter(requests_per_second=1000, shared=tmp_path / "p") for _ in range(2))
+    one, two = (RateLimiter(500, shared=Pace(Store(tmp_path))) for _ in range(2))
     one.wait()
     one.set_backoff(0.4)
     start = time.monotonic()
     two.wait()
     assert time.monotonic() - start > 0.3
-    assert (tmp_path / "p").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_damaged_file_is_begun_anew(tmp_path):
-    """Cut off in the middle, or no text at all."""
-    path = tmp_path / "p"
-    for damage in (b'{"waiting": [[1, 2', b"\xff\xfe", b"[" * 100_000):
-        path.write_bytes(damage)
-        start = time.monotonic()
-        RateLimiter(requests_per_second=10, shared=path).wait()
-        assert time.monotonic() - start > 0.09  # as if one had gone just now
-        assert path.read_bytes().startswith(b'{"waiting": []')
+def test_a_pace_that_is_no_faster_than_the_disk_is_kept_in_memory(tmp_path):
+    """A marketplace without limits is not slowed, and no file is made for it."""
+    RateLimiter.at_pace(100_000, shared=Pace(Store(tmp_path / "home"))).wait()
+    assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("what", ["a file for a folder", "a folder"])
-def test_a_file_that_cannot_be_written_is_an_error(tmp_path, what):
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     """Never unpaced in silence: one sentence that names CLORE_HOME."""
     (tmp_path / "file").touch()
-    path = {
-        "a file for a folder": tmp_path / "file" / "pace",
-        "a folder": tmp_path,
-    }[what]
-    pace = RateLimiter(shared=path)
+    shared = Pace(Store(tmp_path / "file"))
+    pace = RateLimiter(shared=shared)
     for call in (pace.wait, pace.set_backoff):
-        with pytest.raises(ConfigError, match=r"^\S+ can't be .*CLORE_HOME\.$"):
+        with pytest.raises(ConfigError, match=r"can't be used .*CLORE_HOME\.$"):
             call()
     pace.sent()  # what went out can't fail any more
 
     told: list[str] = []
-    alone = RateLimiter(requests_per_second=10, shared=path)
+    alone = RateLimiter(requests_per_second=10, shared=shared)
     alone.alone = told.append
     start = time.monotonic()
     alone.wait()
@@ -138,50 +129,62 @@ def test_a_file_that_cannot_be_written_is_an_error(tmp_path, what):
     assert "CLORE_HOME" in why
 
 
-def test_a_folder_is_made_and_one_that_is_there_left_alone(tmp_path):
-    """0700 where it is ours."""
-    tmp_path.chmod(0o755)
-    RateLimiter(requests_per_second=100, shared=tmp_path / "home" / "shared" / "pace").wait()
-    modes = [(tmp_path / path).stat().st_mode & 0o777 for path in (".", "home", "home/shared")]
-    assert modes == [0o755, 0o700, 0o700]
-
-
 FULL = """
 import resource, sys
 from pathlib import Path
 from clore_ai import RateLimiter
+from clore_ai._state.pace import Pace
+from clore_ai._state.store import Store
 from clore_ai.exceptions import ConfigError
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
-    RateLimiter(shared=Path(sys.argv[1])).wait()
+    RateLimiter(shared=Pace(Store(Path(sys.argv[1])))).wait()
 except ConfigError as exc:
     print(exc)
 """
 
 
-@pytest.mark.parametrize("room", [0, 20])
+@pytest.mark.parametrize("room", [0, 20_000])
 def test_a_full_disk_is_an_error(tmp_path, room):
     """Also where a part of it still fits; what is left is begun anew."""
     done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "p"), str(room)],
+        [sys.executable, "-c", FULL, str(tmp_path / "home"), str(room)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert "can't be read or written" in done.stdout
+    assert "can't be written" in done.stdout
     assert done.stdout.endswith("CLORE_HOME.\n")
-    RateLimiter(requests_per_second=100, shared=tmp_path / "p").wait()
+    RateLimiter(100, shared=Pace(Store(tmp_path / "home"))).wait()
 
 
-def test_the_lock_is_never_held_across_a_wait(tmp_path):
-    """While one waits a minute, another can have it at once."""
-    pace = RateLimiter(shared=tmp_path / "p")
+def test_the_loop_goes_on_while_another_has_the_store(tmp_path):
+    """`wait_async` waits for it in a thread."""
+    pace = RateLimiter(500, shared=Pace(Store(tmp_path)))
+    pace.wait()
+
+    async def main() -> None:
+        with closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            waits = asyncio.ensure_future(pace.wait_async())
+            for _ in range(5):
+                await asyncio.sleep(0.01)
+            assert not waits.done()
+            other.execute("ROLLBACK")
+            await waits
+
+    asyncio.run(main())
+
+
+def test_nothing_is_held_across_a_wait(tmp_path):
+    """While one waits a minute, another can have the store at once."""
+    pace = RateLimiter(shared=Pace(Store(tmp_path)))
     pace.set_backoff(60)
     thread = threading.Thread(target=lambda: _swallow(pace))
     thread.start()
+    other = Store(tmp_path)
     for _ in range(50):
-        with FileLock(tmp_path / "p").held():
-            pass
+        other.run(lambda _: None)
     thread.join()
 
 
@@ -194,10 +197,11 @@ def test_two_processes_wait_for_each_other(tmp_path):
     """In turn, by one clock: that of the machine."""
     code = (
         "import sys, time; from pathlib import Path; from clore_ai import RateLimiter\n"
-        "pace = RateLimiter(20, shared=Path(sys.argv[1]))\n"
+        "from clore_ai._state.pace import Pace; from clore_ai._state.store import Store\n"
+        "pace = RateLimiter(20, shared=Pace(Store(Path(sys.argv[1]))))\n"
         "for _ in range(10):\n    pace.wait(); print(time.monotonic())\n"
     )
-    args = [sys.executable, "-c", code, str(tmp_path / "p")]
+    args = [sys.executable, "-c", code, str(tmp_path)]
     running = [subprocess.Popen(args, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     times = sorted(float(at) for one in running for at in one.communicate()[0].split())
     assert len(times) == 30

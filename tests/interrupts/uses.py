@@ -8,26 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from clore_ai import CloreAI
 from clore_ai._api.steps import Exec
 from clore_ai._ssh import programs
-from clore_ai._state.kept import File, Memory
 from clore_ai._state.ledger import Ledger
 from clore_ai._state.lock import FileLock
+from clore_ai._state.pace import Pace as SharedPace
+from clore_ai._state.store import FILE, Store
 from clore_ai.models.records import Intent
 from clore_ai.rate_limiter import RateLimiter
 from clore_sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from clore_ai._state.kept import Kept
 
 
 class Use:
@@ -52,45 +53,66 @@ class Use:
 
 
 class InFile(Use):
-    """A state that is read and written; both numbers in it are one."""
+    """A transaction that writes two numbers; both are one."""
 
-    def kept(self) -> Kept[dict[str, int]]:
-        return File(self.folder / "shared" / "a.json", lambda data: dict(data or {"a": 0, "b": 0}),
-                    dict)  # type: ignore[call-overload]  # fmt: skip
+    def store(self) -> Store:
+        return Store(self.folder / "home")
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self._kept = self.kept()
+        self._store = self.store()
+        self._store.run(lambda db: db.executemany(
+            "INSERT INTO facts VALUES (?, '0')", [("a",), ("b",)]
+        ))  # fmt: skip
         self.once()
 
     def once(self) -> None:
-        with self._kept.open() as state:
-            state["a"] += 1
-            state["b"] += 1
+        def both(db: sqlite3.Connection) -> None:
+            for name in "ab":
+                db.execute("UPDATE facts SET value = value + 1 WHERE name = ?", (name,))
+
+        self._store.run(both)
 
     def whole(self) -> bool:
+        """No transaction is left open: another connection can write at once."""
         if not self.free():
             return False
-        with self._kept.open() as state:
-            return state["a"] == state["b"]
+        rows = self._store.run(lambda db: db.execute("SELECT value FROM facts").fetchall())
+        return rows[0]["value"] == rows[1]["value"]
 
     def free(self) -> bool:
-        lock = FileLock(self.folder / "shared" / "a.json")
+        lock = FileLock(self.folder / "home" / "state.lock")
         try:
-            return lock.try_acquire()
+            if not lock.try_acquire():
+                return False
         finally:
             lock.release()
+        with closing(sqlite3.connect(self.folder / "home" / FILE, timeout=0)) as other:
+            other.execute("BEGIN IMMEDIATE")
+        return True
 
 
 class InMemory(InFile):
-    def kept(self) -> Kept[dict[str, int]]:
-        return Memory({"a": 0, "b": 0})
+    def store(self) -> Store:
+        return Store()
 
     def free(self) -> bool:
-        lock = self._kept._lock  # type: ignore[union-attr]
-        if free := lock.acquire(blocking=False):
-            lock.release()
-        return free
+        done = []
+        other = threading.Thread(target=lambda: done.append(self._store.run(lambda _: True)))
+        other.start()
+        other.join(5)
+        return done == [True]
+
+
+class Opened(InFile):
+    """As a command does: it opens the store, uses it once, and closes it."""
+
+    def once(self) -> None:
+        self._store = self.store()
+        try:
+            super().once()
+        finally:
+            self._store.close()
 
 
 class InThread(InFile):
@@ -119,7 +141,7 @@ class Pace(Use):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.limiter = RateLimiter(4_000, 0.0, shared=folder / "shared" / "pace.json")
+        self.limiter = RateLimiter(900, 0.0, shared=SharedPace(Store(folder / "home")))
 
     def once(self) -> None:
         self.limiter.wait()
@@ -146,7 +168,7 @@ class InLedger(Use):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.ledger = Ledger(folder / "ledger", "account")
+        self.ledger = Ledger(Store(folder / "home"), "account")
 
     def once(self) -> None:
         intent = Intent(7, "on-demand", "bitcoin", "image")
@@ -209,8 +231,8 @@ def _command_lines() -> Iterator[bytes]:
 
 
 KINDS: dict[str, type[Use]] = {
-    "file": InFile, "memory": InMemory, "thread": InThread, "pace": Pace, "loop": PaceInLoop,
-    "ledger": InLedger, "program": Program, "request": Request,
+    "file": InFile, "open": Opened, "memory": InMemory, "thread": InThread, "pace": Pace,
+    "loop": PaceInLoop, "ledger": InLedger, "program": Program, "request": Request,
 }  # fmt: skip
 
 

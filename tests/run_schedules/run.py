@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import signal
+import sqlite3
 import threading
 import time
 import traceback
@@ -155,7 +156,10 @@ def play(plan: Plan, market: Market, folder: Path, forks: Forks) -> Verdict:
 
 
 def _jobs(home: Path) -> list[dict[str, Any]]:
-    return [json.loads(each.read_text()) for each in sorted(home.glob("jobs/*/job.json"))]
+    if not (home / "state.sqlite").exists():
+        return []
+    with contextlib.closing(sqlite3.connect(home / "state.sqlite")) as db:
+        return [json.loads(row[0]) for row in db.execute("SELECT record FROM jobs ORDER BY id")]
 
 
 def _judge_run(plan: Plan, verdict: Verdict, out: str, *, stopped: bool) -> None:

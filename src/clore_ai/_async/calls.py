@@ -42,7 +42,7 @@ class AsyncCalls(ClientBase[AsyncDriver]):
 
     async def close(self) -> None:
         """Close the HTTP connections and the files of the state folder."""
-        self._close_files()
+        self._session.close()
         for driver in (*self._former, self._driver):
             await driver.close()
 

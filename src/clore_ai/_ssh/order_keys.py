@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from clore_ai._ssh.key_pairs import bare, is_public
 from clore_ai._ssh.target import USER, Target, options, unkept
 from clore_ai._state.folder import private_folder, read_private, unwritable, write_private
-from clore_ai._state.lock import FileLock
+from clore_ai._state.lock import locked, opened
 from clore_ai.exceptions import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:
@@ -216,7 +216,8 @@ def own_key(home: Path) -> tuple[str, Path]:
             private_folder(home)
             private_folder(path.parent)
             # Of two first commands at once, the second takes the key that the first has made.
-            with FileLock(path.with_suffix(".lock")).held():
+            with opened(path.with_suffix(".lock")) as file:
+                locked(file, path)
                 if not _is_whole(path):
                     _make_key(path)
         text = public.read_text("utf-8", "replace").strip()

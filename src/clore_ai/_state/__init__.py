@@ -1,1 +1,1 @@
-"""What is kept on this machine: the ledger, host records, bids, turns, the market as last read."""
+"""What is kept on this machine, in one store: ledger, hosts, bids, pace, jobs; and the market."""

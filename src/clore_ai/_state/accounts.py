@@ -12,21 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from clore_ai._state.store import Store, transaction
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
-
-    from clore_ai._state.database import Database
-
-STEP = """
-    CREATE TABLE keys (key TEXT PRIMARY KEY, account TEXT NOT NULL, place TEXT, ending TEXT);
-    INSERT INTO keys SELECT account, account, NULL, NULL FROM (
-        SELECT account FROM intents UNION SELECT account FROM balances
-        UNION SELECT account FROM budgets);
-    CREATE TABLE deposits (
-        account TEXT NOT NULL, address TEXT NOT NULL, PRIMARY KEY (account, address))
-    """
-"""What the ledger's tables get for it. Of keys from before, the marketplace is not known."""
 
 
 def place_of(base_url: str) -> str:
@@ -74,8 +64,8 @@ class Keys:
     another process has joined meanwhile is never missed.
     """
 
-    def __init__(self, database: Database, key: str, place: str = "", ending: str = "") -> None:
-        self._database = database
+    def __init__(self, store: Store, key: str, place: str = "", ending: str = "") -> None:
+        self.store = store
         self.key, self.place, self.ending = key, place, ending
 
     def account(self, db: sqlite3.Connection) -> str:
@@ -92,11 +82,11 @@ class Keys:
         )
         return self.account(db)
 
-    def names(self) -> frozenset[str]:
+    @transaction
+    def names(self, db: sqlite3.Connection) -> frozenset[str]:
         """All keys of the account, by their names."""
-        with self._database.transaction(write=False) as db:
-            rows = db.execute("SELECT key FROM keys WHERE account = ?", (self.account(db),))
-            return frozenset([self.key, *(str(row["key"]) for row in rows)])
+        rows = db.execute("SELECT key FROM keys WHERE account = ?", (self.account(db),)).fetchall()
+        return frozenset([self.key, *(str(row["key"]) for row in rows)])
 
     def others(self, db: sqlite3.Connection, *, anywhere: bool = False) -> list[Other]:
         """The other accounts that this key might open; with `anywhere` of all marketplaces."""
@@ -104,39 +94,41 @@ class Keys:
             "SELECT account, max(ending) AS ending, max(place) AS place FROM keys "
             "WHERE account != ? GROUP BY account ORDER BY min(rowid)",
             (self.account(db),),
-        )
+        ).fetchall()
         found = [Other(row["account"], row["ending"], row["place"]) for row in rows]
         return [o for o in found if anywhere or o.place in (None, self.place)]
 
-    def is_new(self) -> bool:
+    @transaction
+    def is_new(self, db: sqlite3.Connection) -> bool:
         """Is this the first use of this key, where it might open an account that is there?"""
-        with self._database.transaction(write=False) as db:
-            known = db.execute("SELECT 1 FROM keys WHERE key = ?", (self.key,)).fetchone()
-            return known is None and bool(self.others(db))
+        known = db.execute("SELECT 1 FROM keys WHERE key = ?", (self.key,)).fetchone()
+        return known is None and bool(self.others(db))
 
+    @transaction
     def join(
-        self, listed: Collection[Listed] = (), addresses: Collection[str] = ()
+        self,
+        db: sqlite3.Connection,
+        listed: Collection[Listed] = (),
+        addresses: Collection[str] = (),
     ) -> list[Joined]:
         """Join what the evidence shows to be this account; what was joined just now.
 
         `listed`, `addresses`: orders and deposit addresses as the service named them to this key.
         """
-        with self._database.transaction(write=False) as db:
-            if not any(self._shown(db, o, listed, addresses) for o in self.others(db)):
-                return []
         joined: list[Joined] = []
-        with self._database.transaction() as db:
-            for other in self.others(db):
-                shown = self._shown(db, other, listed, addresses)
-                if shown:
-                    joined.append(self._join(db, other, shown[0]))
+        for other in self.others(db):
+            shown = self._shown(db, other, listed, addresses)
+            if shown:
+                joined.append(self._join(db, other, shown[0]))
         return joined
 
-    def has_deposits(self) -> bool:
+    @transaction
+    def has_deposits(self, db: sqlite3.Connection) -> bool:
         """Is a deposit address of the account known?"""
-        with self._database.transaction(write=False) as db:
-            found = db.execute("SELECT 1 FROM deposits WHERE account = ?", (self.account(db),))
-            return found.fetchone() is not None
+        found = db.execute(
+            "SELECT 1 FROM deposits WHERE account = ?", (self.account(db),)
+        ).fetchone()
+        return found is not None
 
     def _shown(
         self,
@@ -153,7 +145,7 @@ class Keys:
                 "SELECT order_id, started_at, server_id FROM intents "
                 "WHERE account = ? AND order_id IS NOT NULL AND started_at IS NOT NULL",
                 (other.account,),
-            )
+            ).fetchall()
             found += [
                 row["order_id"]
                 for row in rows
@@ -161,7 +153,9 @@ class Keys:
                 == Listed(row["order_id"], row["started_at"], row["server_id"])
             ]
         if addresses and not found:
-            kept = db.execute("SELECT address FROM deposits WHERE account = ?", (other.account,))
+            kept = db.execute(
+                "SELECT address FROM deposits WHERE account = ?", (other.account,)
+            ).fetchall()
             found += [None] * (not {row["address"] for row in kept}.isdisjoint(addresses))
         return found
 
@@ -170,8 +164,8 @@ class Keys:
         mine, kept = self.enter(db), other.account
 
         def count(rows: str) -> int:
-            found = db.execute(f"SELECT count(*) FROM {rows} account = ?", (kept,))  # noqa: S608 - our own names
-            return int(found.fetchone()[0])
+            query = f"SELECT count(*) FROM {rows} account = ?"  # noqa: S608 - our own names
+            return int(db.execute(query, (kept,)).fetchone()[0])
 
         orders, budgets = count("intents WHERE state = 'created' AND"), count("budgets WHERE")
         joined = Joined(other.ending, order_id, orders, budgets)

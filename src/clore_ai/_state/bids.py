@@ -1,21 +1,23 @@
-"""The bids that this machine knows of, and when each was lowered (service.md, 1: once in 600 s).
+"""What this machine knows of spot orders: bids, when each was lowered, and the autopilot's memory.
 
-In memory, or in a file that all processes of a marketplace share. It may do no network I/O.
+The service lets a bid be lowered once in 600 s (service.md, 1). It may do no network I/O.
 """
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from clore_ai._state.kept import File, Kept, Memory
+from clore_ai._state.rows import DamagedError
+from clore_ai._state.store import Store, transaction
 from clore_ai._values.kinds import as_dict
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import sqlite3
 
 LOWERING_S = 600.0
+_NEVER = -math.inf
 
 
 def lowering_every_s(requests_per_second: float) -> float:
@@ -23,64 +25,82 @@ def lowering_every_s(requests_per_second: float) -> float:
     return LOWERING_S if requests_per_second <= 1 else 0.0
 
 
-@dataclass
-class Bid:
-    """`above`: what is below it lowers the bid. `lowered_at`: on the clock that never jumps."""
-
-    above: float = 0.0
-    lowered_at: float = -math.inf
-
-
-@dataclass
 class Bids:
-    """By order. `every_s`: how often the service lets a bid be lowered; 0: this is not watched."""
+    """By order of the marketplace `place`. All times are on the monotonic clock of this machine.
 
-    shared: Path | None = None
-    """A file for all processes of this machine that use one marketplace."""
-    every_s: float = LOWERING_S
-    _kept: Kept[dict[int, Bid]] = field(init=False, repr=False)
+    `every_s`: how often the service lets a bid be lowered; 0: this is not watched.
+    """
 
-    def __post_init__(self) -> None:
-        self._kept = File(self.shared, _load, _dump) if self.shared else Memory({})
+    def __init__(
+        self, store: Store | None = None, place: str = "", every_s: float = LOWERING_S
+    ) -> None:
+        self.store = store or Store()
+        self.place, self.every_s = place, every_s
 
-    def wait_s(self, order_id: int, price: float, now: float) -> float:
+    @transaction
+    def wait_s(self, db: sqlite3.Connection, order_id: int, price: float, now: float) -> float:
         """Seconds until the service takes this bid, as far as is known here; 0: it may now."""
-        with self._kept.open() as bids:
-            bid = bids.get(order_id, Bid())
+        above, lowered = self._bid(db, order_id)
         # A time still to come is from before the machine was started anew.
-        if price >= bid.above or bid.lowered_at > now:
+        if price >= above or lowered > now:
             return 0.0
-        return max(0.0, bid.lowered_at + self.every_s - now)
+        return max(0.0, lowered + self.every_s - now)
 
-    def accepted(self, order_id: int, price: float, now: float) -> None:
+    @transaction
+    def accepted(self, db: sqlite3.Connection, order_id: int, price: float, now: float) -> None:
         """The service took this bid."""
-        with self._kept.open() as bids:
-            bid = bids.setdefault(order_id, Bid())
-            if price < bid.above:
-                bid.lowered_at = now
-            bid.above = price
+        above, lowered = self._bid(db, order_id)
+        self._set(db, order_id, above=price, lowered=now if price < above else lowered)
 
-    def refused(self, order_id: int, price: float, wait_s: float, now: float) -> None:
+    @transaction
+    def refused(
+        self, db: sqlite3.Connection, order_id: int, price: float, wait_s: float, now: float
+    ) -> None:
         """The service won't take this lower bid for `wait_s` more."""
-        with self._kept.open() as bids:
-            bid = bids.setdefault(order_id, Bid())
-            bid.above = max(bid.above, math.nextafter(price, math.inf))
-            bid.lowered_at = now + wait_s - self.every_s
+        above, _ = self._bid(db, order_id)
+        above = max(above, math.nextafter(price, math.inf))
+        self._set(db, order_id, above=above, lowered=now + wait_s - self.every_s)
 
-    def unknown(self, order_id: int) -> None:
+    @transaction
+    def unknown(self, db: sqlite3.Connection, order_id: int) -> None:
         """The answer was lost: what the bid is now, nobody knows."""
-        with self._kept.open() as bids:
-            bids.pop(order_id, None)
+        self._set(db, order_id, above=0.0, lowered=_NEVER)
 
+    @transaction
+    def pilot(self, db: sqlite3.Connection, order_id: int) -> dict[str, Any]:
+        """What an earlier command knew of an order that it steered; empty where nothing."""
+        row = self._row(db, order_id)
+        try:
+            return as_dict(json.loads(row["pilot"] if row else "null")) or {}
+        except (TypeError, ValueError, RecursionError):
+            return {}
 
-def _load(data: object) -> dict[int, Bid]:
-    """What `_dump` made; of what is damaged nothing is believed, and the service asked."""
-    try:
-        pairs = (as_dict(data) or {}).items()
-        return {int(key): Bid(float(above), float(at)) for key, (above, at) in pairs}
-    except (TypeError, ValueError, OverflowError):
-        return {}
+    @transaction
+    def keep_pilot(self, db: sqlite3.Connection, order_id: int, known: dict[str, Any]) -> None:
+        """Keep that for the next command; nothing, where `known` is empty."""
+        self._set(db, order_id, pilot=json.dumps(known) if known else None)
 
+    def _row(self, db: sqlite3.Connection, order_id: int) -> sqlite3.Row | None:
+        row: sqlite3.Row | None = db.execute(
+            "SELECT above, lowered, pilot FROM bids WHERE (place, machine, order_id) = (?, ?, ?)",
+            (self.place, self.store.machine, order_id),
+        ).fetchone()
+        return row
 
-def _dump(bids: dict[int, Bid]) -> dict[str, list[float]]:
-    return {str(order_id): [bid.above, bid.lowered_at] for order_id, bid in bids.items()}
+    def _bid(self, db: sqlite3.Connection, order_id: int) -> tuple[float, float]:
+        """What is below the first lowers the bid; the second: when it was lowered."""
+        row = self._row(db, order_id)
+        above, lowered = (0.0, None) if row is None else (row["above"], row["lowered"])
+        for value in (above, lowered):
+            if not isinstance(value, (float, type(None))) or value == math.inf:
+                raise DamagedError("a row's bid is no number")
+        return above, _NEVER if lowered is None else lowered
+
+    def _set(self, db: sqlite3.Connection, order_id: int, **values: object) -> None:
+        at = (self.place, self.store.machine, order_id)
+        db.execute("INSERT OR IGNORE INTO bids (place, machine, order_id) VALUES (?, ?, ?)", at)
+        for name, value in values.items():
+            db.execute(
+                f"UPDATE bids SET {name} = ? WHERE (place, machine, order_id) = (?, ?, ?)",  # noqa: S608 - our own names
+                (None if value == _NEVER else value, *at),
+            )

@@ -1,7 +1,7 @@
 """Host memory: what this user saw of servers and their owners, and whom they don't want.
 
-One SQLite file for all marketplaces of a state folder, or memory where a client has none. It may
-do no network I/O. The rules, none of which bars a host for ever unless the user said so:
+Of all marketplaces in one `Store`. It may do no network I/O. The rules, none of which bars a host
+for ever unless the user said so:
 
 - A failure counts for 7 days, or until the same server is seen to work.
 - A loss (a machine that worked, and then was gone) counts for 7 days, however well the server boots
@@ -14,45 +14,27 @@ do no network I/O. The rules, none of which bars a host for ever unless the user
 
 from __future__ import annotations
 
-import os
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from clore_ai._state.database import Database
 from clore_ai._state.rows import read
+from clore_ai._state.store import Store, transaction
 from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable
-    from pathlib import Path
 
+T = TypeVar("T")
 Kind = Literal["server", "owner"]
 
-FILE = "hosts.sqlite"
 COUNTS_FOR_S = 7 * 86_400.0
 BARRED_FROM = 3
 DEARER_BY = 0.25
 _OWNER_FROM = 3
 _KEPT_S = 90 * 86_400.0
-_STEPS = (
-    """
-    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-    CREATE TABLE seen (
-        place TEXT NOT NULL, server_id INTEGER NOT NULL, owner INTEGER, at REAL NOT NULL,
-        good INTEGER NOT NULL, reason TEXT, boot_s REAL, mbit_s REAL, disk_mb_s REAL);
-    CREATE INDEX seen_of ON seen (place, at);
-    CREATE TABLE blocked (
-        place TEXT NOT NULL, kind TEXT NOT NULL, id INTEGER NOT NULL, at REAL NOT NULL, note TEXT,
-        PRIMARY KEY (place, kind, id))
-    """,
-    "ALTER TABLE seen ADD COLUMN lost INTEGER NOT NULL DEFAULT 0",
-)
-_LOST = (
-    "What was seen of hosts is lost, and whom you blocked may be rented again: block them anew "
-    "(clore hosts block), and run the command again."
-)
 _LINE = re.compile(r"(?P<owner>owner[:\s]\s*)?(?P<id>[0-9]{1,18})\s*(#\s*(?P<note>.*))?")
 
 
@@ -139,84 +121,75 @@ class HostVerdicts:
 
 
 class Hosts:
-    """The memory of one marketplace, in `folder` or in memory only.
+    """The memory of one marketplace.
 
-    All methods raise `ConfigError` where the file can't be read or written.
+    All methods raise `ConfigError` where the store can't be read or written, and, once, where it
+    was found damaged: whom the user blocked is not silently rented again.
     """
 
-    def __init__(self, folder: Path | None = None, place: str = "") -> None:
-        self.folder, self.place = folder, place
-        self._database = Database(None if folder is None else folder / FILE, _STEPS, _LOST)
+    def __init__(self, store: Store | None = None, place: str = "") -> None:
+        self.store, self.place = store or Store(), place
 
-    def close(self) -> None:
-        """Close the file; what is in memory stays."""
-        if self.folder is not None:
-            self._database.close()
-
-    def begun(self) -> bool:
-        """Is there a memory yet? Asking makes no file."""
-        return self.folder is None or os.path.lexists(self.folder / FILE)
-
-    def note(self, sight: HostRecord) -> None:
+    @transaction
+    def note(self, db: sqlite3.Connection, sight: HostRecord) -> None:
         """Keep what was seen; what is older than 90 days goes."""
         s = sight
-        with self._database.transaction() as db:
-            db.execute("DELETE FROM seen WHERE at < ?", (s.at - _KEPT_S,))
-            db.execute(
-                "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (self.place, s.server_id, s.owner, s.at, s.good, s.reason, s.boot_s, s.mbit_s,
-                 s.disk_mb_s, s.lost),
-            )  # fmt: skip
+        db.execute("DELETE FROM seen WHERE at < ?", (s.at - _KEPT_S,))
+        db.execute(
+            "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (self.place, s.server_id, s.owner, s.at, s.good, s.reason, s.boot_s, s.mbit_s,
+             s.disk_mb_s, s.lost),
+        )  # fmt: skip
 
     def sights(self) -> list[HostRecord]:
         """All that was seen, oldest first."""
-        if not self.begun():
-            return []
-        with self._database.transaction(write=False) as db:
-            rows = db.execute(
-                "SELECT server_id, owner, at, good, reason, boot_s, mbit_s, disk_mb_s, lost "
-                "FROM seen WHERE place = ? ORDER BY at, rowid",
-                (self.place,),
-            )
-            return [read(HostRecord, dict(row)) for row in rows]
+        return self._read(
+            HostRecord,
+            "SELECT server_id, owner, at, good, reason, boot_s, mbit_s, disk_mb_s, lost "
+            "FROM seen WHERE place = ? ORDER BY at, rowid",
+        )
 
     def blocks(self) -> list[Block]:
         """Whom the user blocked."""
-        if not self.begun():
+        return self._read(
+            Block, "SELECT kind, id, at, note FROM blocked WHERE place = ? ORDER BY kind DESC, id"
+        )
+
+    def _read(self, kind: type[T], query: str) -> list[T]:
+        if not self.store.begun():
             return []
-        with self._database.transaction(write=False) as db:
-            rows = db.execute(
-                "SELECT kind, id, at, note FROM blocked WHERE place = ? ORDER BY kind DESC, id",
-                (self.place,),
-            )
-            return [read(Block, dict(row)) for row in rows]
+        self.store.check_loss()
+        return self.store.run(
+            lambda db: [
+                read(kind, dict(row)) for row in db.execute(query, (self.place,)).fetchall()
+            ]
+        )
 
     def block(self, blocks: Iterable[Block]) -> None:
         """Rent none of these until they are allowed again."""
-        with self._database.transaction() as db:
-            db.executemany(
+        self.store.check_loss()
+        self.store.run(
+            lambda db: db.executemany(
                 "INSERT OR REPLACE INTO blocked VALUES (?, ?, ?, ?, ?)",
                 [(self.place, b.kind, b.id, b.at, b.note) for b in blocks],
             )
+        )
 
-    def allow(self, kind: Kind, id: int) -> bool:  # noqa: A002 - the field's word
+    @transaction
+    def allow(self, db: sqlite3.Connection, kind: Kind, id: int) -> bool:  # noqa: A002 - the field's word
         """Forget the block and the failures of a server, or of an owner; False if there is none."""
         column = "owner" if kind == "owner" else "server_id"
-        with self._database.transaction() as db:
-            gone = db.execute(
-                "DELETE FROM blocked WHERE place = ? AND kind = ? AND id = ?",
-                (self.place, kind, id),
-            ).rowcount
-            gone += db.execute(
-                f"DELETE FROM seen WHERE place = ? AND {column} = ? AND NOT good",  # noqa: S608 - our own names
-                (self.place, id),
-            ).rowcount
+        gone = db.execute(
+            "DELETE FROM blocked WHERE place = ? AND kind = ? AND id = ?", (self.place, kind, id)
+        ).rowcount
+        gone += db.execute(
+            f"DELETE FROM seen WHERE place = ? AND {column} = ? AND NOT good",  # noqa: S608 - our own names
+            (self.place, id),
+        ).rowcount
         return bool(gone)
 
     def opinion(self, now: float) -> HostVerdicts:
         """What is held against servers at `now`, unix seconds."""
-        if not self.begun():
-            return HostVerdicts()
         return think(self.sights(), self.blocks(), now)
 
 

@@ -1,6 +1,7 @@
-"""Locks among processes, on files of the state folder. It may do no network I/O.
+"""Locks among processes, on files of the state folder, for what takes long or is handed over.
 
 The system frees such a lock when its holder ends, however that ends: after a kill -9 nobody waits.
+What takes an instant is a transaction of the `Store` instead. May do no network I/O.
 """
 
 from __future__ import annotations
@@ -8,30 +9,28 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from contextlib import contextmanager
+import threading
 from io import FileIO
 from typing import TYPE_CHECKING
 
-from clore_ai._interrupts import deferred, waiting
 from clore_ai._state.folder import regular
 from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    import threading
-    from collections.abc import Generator
     from pathlib import Path
+    from weakref import WeakValueDictionary
 
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)  # a pipe holds nobody up
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+_guard = threading.Lock()
 
 
 class FileLock:
     """One holder at a time among all processes, threads and tasks of this machine.
 
     Each object is a contender of its own: two of one path exclude each other in one thread too.
-    The file stays where it is; removing it would let two hold the lock. Ctrl-C at any moment leaves
-    it free: at once where it was being taken, waited for, freed or `held`, else when the object is
-    no longer in use.
+    The file stays where it is; removing it would let two hold the lock. Interrupted at whatever
+    point, an object that nobody has any more holds nothing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,30 +44,23 @@ class FileLock:
         Raises:
             ConfigError: the file can't be opened, or its file system has no locks.
         """
-        return self._take(wait=False)
-
-    @contextmanager
-    def held(self) -> Generator[int]:
-        """The open file's descriptor, once the lock is free: for an instant's work.
-
-        Ctrl-C takes effect while it is waited for, or at the end.
-
-        Raises:
-            ConfigError: as in `try_acquire`.
-        """
-        with deferred():
-            self._take(wait=True)
-            try:
-                yield self.file
-            finally:
-                self.release()
+        if self._file is not None:
+            raise ValueError(f"{self._path.name} is held already")
+        file = self._file = opened(self._path)
+        try:
+            taken = locked(file, self._path, wait=False)
+        except BaseException:
+            self.release()
+            raise
+        if not taken:
+            self.release()
+        return taken
 
     def release(self) -> None:
         """Free the lock; not held, nothing happens."""
-        with deferred():
-            if self._file is not None:
-                self._file.close()
-                self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     @property
     def file(self) -> int:
@@ -77,54 +69,68 @@ class FileLock:
             raise ValueError(f"{self._path.name} is not held")
         return self._file.fileno()
 
-    @deferred()
-    def _take(self, *, wait: bool) -> bool:
-        if self._file is not None:
-            raise ValueError(f"{self._path.name} is held already")
-        try:
-            self._file = FileIO(os.open(self._path, _FLAGS, 0o600), "r+")
-            regular(self.file)
-        except OSError as exc:
-            self.release()
-            raise ConfigError(
-                f"{self._path} can't be opened ({exc.strerror}); name a folder of your own with "
-                "CLORE_HOME."
-            ) from exc
-        try:
-            with waiting():
-                _lock(self.file, wait=wait)
-        except BaseException as exc:
-            self.release()
-            if not isinstance(exc, OSError):
-                raise
-            if not wait and exc.errno in _TAKEN:
-                return False
-            raise ConfigError(
-                f"{self._path.parent} is on a file system without locks ({exc.strerror}), so two "
-                "commands could rent at once; name a folder on a local disk with CLORE_HOME."
-            ) from exc
-        return True
+
+def opened(path: Path) -> FileIO:
+    """The file of a lock, not locked yet. As a context manager it frees the lock whatever happens.
+
+    ``with opened(path) as file: locked(file, path)`` holds the lock in the block: entering and
+    leaving is one step of the interpreter, so that no Ctrl-C comes in between.
+
+    Raises:
+        ConfigError: it can't be opened.
+    """
+    try:
+        return FileIO(os.fspath(path), "r+", opener=lambda name, _: _open(name))
+    except OSError as exc:
+        raise ConfigError(
+            f"{path} can't be opened ({exc.strerror}); name a folder of your own with CLORE_HOME."
+        ) from exc
+
+
+def _open(name: str) -> int:
+    file = os.open(name, _FLAGS, 0o600)
+    try:
+        regular(file)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
+
+
+def locked(file: FileIO, path: Path, *, wait: bool = True) -> bool:
+    """Lock an open file, which frees it when it is closed; False where another has it.
+
+    Raises:
+        ConfigError: its file system has no locks.
+    """
+    try:
+        _lock(file.fileno(), wait=wait)
+    except OSError as exc:
+        if not wait and exc.errno in _TAKEN:
+            return False
+        raise ConfigError(
+            f"{path.parent} is on a file system without locks ({exc.strerror}), so two commands "
+            "could rent at once; name a folder on a local disk with CLORE_HOME."
+        ) from exc
+    return True
 
 
 class MemoryLock:
-    """A lock among the threads and tasks of one client; as `FileLock`."""
+    """As `FileLock`, among those that share the dictionary of holders."""
 
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-        self._held = False
+    def __init__(self, holders: WeakValueDictionary[str, MemoryLock], name: str) -> None:
+        self._holders, self._name = holders, name
 
-    @deferred()
     def try_acquire(self) -> bool:
         """Take the lock if it is free; never waits."""
-        self._held = self._lock.acquire(blocking=False)
-        return self._held
+        with _guard:
+            return self._holders.setdefault(self._name, self) is self
 
     def release(self) -> None:
         """Free the lock; not held, nothing happens."""
-        with deferred():
-            if self._held:
-                self._held = False
-                self._lock.release()
+        with _guard:
+            if self._holders.get(self._name) is self:
+                del self._holders[self._name]
 
 
 if sys.platform == "win32":  # pragma: no cover - not among the machines that run the tests

@@ -1,5 +1,8 @@
 """The marketplace as last read, for whoever else asks soon: in memory, or in the state folder.
 
+It is a file of its own and not in the store: 2 MB that may be lost, and read and written in a tenth
+of the time; nobody else waits meanwhile.
+
 So many watches, in as many processes of one key, cost one request a poll. Who wants a new one
 takes the lock and reads it for all. One whose holder has been at it for long is passed over: it is
 stopped (Ctrl-Z), or out of the network; then there is another one. It may do no network I/O.
@@ -9,11 +12,11 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Callable
+from weakref import WeakValueDictionary
 
 from clore_ai._state.folder import open_private, private_folder, write_private
 from clore_ai._state.lock import FileLock, MemoryLock
@@ -23,6 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clore_ai._api.steps import Instant
+    from clore_ai._state.store import Store
+
+
+def file_of(store: Store, of: str) -> Path | None:
+    """Where the processes of a machine share the market of one key; each has its own clock."""
+    return store.folder and store.folder / "shared" / f"market-{of}-{store.machine}.json"
+
 
 _SAME_CLOCK_S = 5.0
 _LONGEST_HEAD, _LONGEST = 1_000, 128 << 20
@@ -55,7 +65,7 @@ class MarketFile:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._holders: WeakValueDictionary[str, MemoryLock] = WeakValueDictionary()
         self._newest: Market | None = None
 
     def take(self, now: Instant) -> Callable[[], None] | None:
@@ -66,7 +76,7 @@ class MarketFile:
             OSError: its folder can't be made.
         """
         if self._path is None:
-            mine = MemoryLock(self._lock)
+            mine = MemoryLock(self._holders, "market")
             return mine.release if mine.try_acquire() else None
         private_folder(private_folder(self._path.parent.parent) / self._path.parent.name)
         for number in range(_LOCKS):

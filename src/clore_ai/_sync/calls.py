@@ -43,7 +43,7 @@ class Calls(ClientBase[Driver]):
 
     def close(self) -> None:
         """Close the HTTP connections and the files of the state folder."""
-        self._close_files()
+        self._session.close()
         for driver in (*self._former, self._driver):
             driver.close()
 

@@ -76,7 +76,7 @@ def _answer() -> str:
 
 def _do(api: CloreAI, intent: Intent, answer: str) -> None:
     from clore_ai.exceptions import CloreAPIError
-    from clore_ai.rental.orders.recover import told
+    from clore_ai.rental.orders.recover import acknowledge
 
     order_id = intent.order_id or 0
     try:
@@ -85,6 +85,6 @@ def _do(api: CloreAI, intent: Intent, answer: str) -> None:
             api.session.access.forget(order_id)
             output.note(f"Cancelled: order {order_id}.", bold=True)
         if answer in ("cancel", "keep"):
-            told(api.session, order_id)
+            acknowledge(api.session, order_id)
     except CloreAPIError as exc:
         output.note(f"Order {order_id} stays as it is: {exc}")

@@ -367,7 +367,7 @@ async def run(
         agreed = await asyncio.to_thread(
             contents.allowed, spec.folder, spec.outputs, spec.consent, home, resends=plan.retries
         )
-    jobs = Jobs(home, engine.account, session.ledger.names)
+    jobs = Jobs(session.jobs, engine.account, session.ledger.names)
     outcome = await Life(engine, jobs, hearing).run(spec, plan, agreed)
     if outcome.error is not None:
         raise outcome.error

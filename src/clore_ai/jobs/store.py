@@ -1,9 +1,9 @@
-"""What is kept of each job: one folder a job in the state folder, ``jobs/NUMBER``.
+"""What is kept of each job: a record in the store, and a folder, ``jobs/NUMBER``.
 
-`job.json` says what and where, `log` holds what it wrote, as far as it was seen here, and `lock` is
+The record says what and where, `log` holds what it wrote, as far as it was seen here, and `lock` is
 held by whoever watches it: that one alone writes the two. `follower` is there where that is a
 process in the background, and `said` is what such had to say. No variable of ``--env`` is in any
-of it.
+of it. A job whose folder was moved away is forgotten.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Callable, Literal
+from typing import TYPE_CHECKING, Any, Callable, Literal
 
 from pydantic import TypeAdapter
 
 from clore_ai._ssh.copy.fetch import MOST_BYTES
-from clore_ai._state.folder import private_folder, read_private, unwritable, write_private
+from clore_ai._state.folder import private_folder, unwritable, write_private
 from clore_ai._state.lock import FileLock
 from clore_ai._state.rows import LATEST
+from clore_ai._state.store import Store, transaction
 from clore_ai._values.kinds import LAST_ID
 from clore_ai.exceptions import ConfigError, NotFoundError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Container, Generator
     from pathlib import Path
 
 State = Literal["new", "running", "ended", "stopped", "lost"]
 _OVER = ("ended", "stopped", "lost")
-_LONGEST = 8 << 20
-"""Of a record: its command may be as long as a command line."""
 _BEGINS_S = 10.0
 """A job that is so young may not be held yet by the command that makes it."""
 
@@ -94,48 +94,48 @@ class Job:
 
 
 class Jobs:
-    """The jobs in a state folder.
+    """The jobs in a state folder, whose store this is.
 
     All methods raise `ConfigError` where it can't be read or written.
     """
 
     def __init__(
-        self, home: Path, account: str, names: Callable[[], Container[str]] | None = None
+        self, store: Store, account: str, names: Callable[[], Container[str]] | None = None
     ) -> None:
-        self.home, self.account = home, account
+        if store.folder is None:
+            raise ValueError("jobs need a state folder")
+        self.store, self.account, self.home = store, account, store.folder
         self._names = names or (lambda: (account,))
-        self._folder = home / "jobs"
+        self._folder = self.home / "jobs"
         self._held: dict[int, FileLock] = {}
 
-    def add(self, job_of: dict[str, object]) -> Job:
+    @transaction
+    def add(self, db: sqlite3.Connection, job_of: dict[str, object]) -> Job:
         """A new job with these fields, and the next free number."""
+        (latest,) = db.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
         try:
-            private_folder(self.home)
             private_folder(self._folder)
-            number = max(self._numbers(), default=0) + 1
-            while True:
-                try:
-                    (self._folder / str(number)).mkdir(mode=0o700)
-                    break
-                except FileExistsError:
-                    number += 1
+            number = max(latest, *self._numbers(), 0) + 1
+            self.folder(number).mkdir(mode=0o700)
         except OSError as exc:
             raise ConfigError(unwritable(self.home, exc)) from exc
         name = f"{number}-{secrets.token_hex(4)}"
-        job = Job(**{**job_of, "id": number, "name": name, "account": self.account})  # type: ignore[arg-type]
-        self.save(job)
+        fields: dict[str, Any] = {**job_of, "id": number, "name": name, "account": self.account}
+        job = Job(**fields)
+        self._save(db, job)
         return job
 
     def save(self, job: Job) -> None:
         """Write what is known of it."""
-        try:
-            write_private(self.folder(job.id) / "job.json", json.dumps(asdict(job)) + "\n")
-        except OSError as exc:
-            raise ConfigError(unwritable(self.home, exc)) from exc
+        self.store.run(lambda db: self._save(db, job))
+
+    def _save(self, db: sqlite3.Connection, job: Job) -> None:
+        db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?)", (job.id, json.dumps(asdict(job))))
 
     def drop(self, job: Job) -> None:
         """Forget one that came to nothing."""
         shutil.rmtree(self.folder(job.id), ignore_errors=True)
+        self.store.run(lambda db: db.execute("DELETE FROM jobs WHERE id = ?", (job.id,)))
 
     def get(self, number: int) -> Job:
         """One job.
@@ -144,7 +144,8 @@ class Jobs:
             NotFoundError: there is none with this number, of this account.
             ConfigError: its record is damaged.
         """
-        job = self._read(number) if _NUMBER(str(number)) else None
+        record = self._records(number).get(number) if _NUMBER(str(number)) else None
+        job = None if record is None else self._job(number, record)
         if job is None or job.account not in self._names():
             known = ", ".join(str(each.id) for each in self.all()[-5:]) or "none"
             raise NotFoundError(f"There is no job {number} (latest: {known}). See: clore jobs")
@@ -154,10 +155,10 @@ class Jobs:
         """The account's jobs, oldest first; without those whose record is damaged."""
         found: list[Job] = []
         names = self._names()
-        for number in sorted(self._numbers()):
+        for number, record in self._records().items():
             with suppress(ConfigError):
-                job = self._read(number)
-                if job is not None and job.account in names:
+                job = self._job(number, record)
+                if job.account in names:
                     found.append(job)
         return found
 
@@ -215,14 +216,15 @@ class Jobs:
     def damaged(self) -> list[str]:
         """A sentence on each record that can't be read, whoever's it is."""
         found: list[str] = []
-        for number in sorted(self._numbers()):
+        for number, record in self._records().items():
             try:
-                self._read(number)
+                self._job(number, record)
             except ConfigError as exc:
                 found.append(str(exc))
         return found
 
     def _numbers(self) -> list[int]:
+        """Those of the folders that are there."""
         try:
             return [int(each.name) for each in self._folder.iterdir() if _NUMBER(each.name)]
         except FileNotFoundError:
@@ -230,23 +232,27 @@ class Jobs:
         except OSError as exc:
             raise ConfigError(f"{self._folder} can't be read: {exc.strerror}.") from exc
 
-    def _read(self, number: int) -> Job | None:
-        """None where it is being made just now.
+    def _records(self, number: int | None = None) -> dict[int, object]:
+        """As they are kept, of this job or of all, by number."""
+        if not self.store.begun():
+            return {}
+        there = set(self._numbers())
+        rows = self.store.run(
+            lambda db: db.execute(
+                "SELECT id, record FROM jobs WHERE id = coalesce(?, id) ORDER BY id", (number,)
+            ).fetchall()
+        )
+        return {row["id"]: row["record"] for row in rows if row["id"] in there}
 
-        Raises:
-            ConfigError: it is damaged.
-        """
-        path = self.folder(number) / "job.json"
-        try:
-            job = _adapter().validate_json(read_private(path, _LONGEST), strict=True)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError):
-            job = None
+    def _job(self, number: int, record: object) -> Job:
+        job: Job | None = None
+        with suppress(ValueError):
+            job = _adapter().validate_json(record, strict=True)  # type: ignore[arg-type]
         if job is None or not _sound(job, number):
             raise ConfigError(
-                f"Job {number} can't be read: {path} is damaged. Its machine may still run, see "
-                f"clore orders; to forget the job, move {path.parent} away."
+                f"Job {number} can't be read: its record in {self.store.path} is damaged. Its "
+                f"machine may still run, see clore orders; to forget the job, move "
+                f"{self.folder(number)} away."
             )
         return job
 

@@ -67,7 +67,7 @@ class Intent:
     """Since when it does not, by looks that count (`rental.gone`)."""
     ended_at: float | None = None
     """None while it runs, as far as is known."""
-    untold: bool = False
+    unacknowledged: bool = False
     """Whoever rented it may not know its order: a later look found it, or the command that made
     it has not said so yet. False again once it was shown, or the user said to keep it."""
     enforced: Enforced = "always"

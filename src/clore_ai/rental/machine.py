@@ -124,6 +124,6 @@ def _forget_nothing(session: Session, order_id: int) -> None:
     try:
         intent = session.ledger.by_order(order_id)
         if intent is not None:
-            session.ledger.update(intent, untold=True)
+            session.ledger.update(intent, unacknowledged=True)
     except ConfigError as exc:
         session.note_trouble(str(exc))

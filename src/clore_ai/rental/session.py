@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Rules
 from clore_ai._ssh.order_keys import Access
@@ -11,9 +11,10 @@ from clore_ai._state.accounts import place_of
 from clore_ai._state.bids import Bids, lowering_every_s
 from clore_ai._state.folder import state_folder
 from clore_ai._state.hosts import Hosts
-from clore_ai._state.kept import Kept, file_of, records
 from clore_ai._state.ledger import Ledger, account_of
-from clore_ai._state.market import MarketFile
+from clore_ai._state.market import MarketFile, file_of
+from clore_ai._state.pace import Pace
+from clore_ai._state.store import Store
 from clore_ai._values.secrets import ending
 from clore_ai.config import DEFAULT_BASE_URL
 from clore_ai.models.records import Intent
@@ -67,17 +68,22 @@ class Session:
     trouble: list[str] = field(default_factory=list[str])
     """What the user has to know of the ledger, a sentence each: what it could not keep after money
     was spent, and which account it took the key for."""
-    pilots: Kept[dict[str, Any]] = field(default_factory=lambda: records(None))
-    """What is known of the spot orders that are steered (`autobid`), by id."""
+    jobs: Store = field(default_factory=lambda: Store(state_folder()))
+    """Where jobs are kept: always in a state folder."""
 
     def note_trouble(self, sentence: str) -> None:
         """Keep a sentence for whoever shows it to the user, once."""
         if sentence not in self.trouble:
             self.trouble.append(sentence)
 
+    def close(self) -> None:
+        """Close the files; what is used later opens them again."""
+        self.ledger.store.close()
+        self.jobs.close()
 
-def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Session, Path | None]:
-    """A client's session, and where its pace is kept.
+
+def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Session, Pace]:
+    """A client's session, and the pace of its key.
 
     With the state `folder` they outlast the client, and other processes share them; without it
     both live as long as the client.
@@ -85,15 +91,16 @@ def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Sessi
     key = account_of(settings.base_url, settings.api_key)
     # Orders belong to the account, whichever key opens it; no two of a marketplace share an id.
     place = account_of(settings.base_url, None)
-
+    store = Store(folder)
     access = Access(folder or state_folder(), settings.base_url, settings.ssh_options)
     session = Session(
         rules,
-        Ledger(folder, key, place_of(settings.base_url), ending(settings.api_key or "")),
-        Bids(file_of(folder, "bids", place), lowering_every_s(settings.requests_per_second)),
+        Ledger(store, key, place_of(settings.base_url), ending(settings.api_key or "")),
+        Bids(store, place, lowering_every_s(settings.requests_per_second)),
         access,
-        Hosts(folder, access.place),
-        MarketFile(file_of(folder, "market", key)),
-        pilots=records(file_of(folder, "pilots", place)),
+        Hosts(store, access.place),
+        MarketFile(file_of(store, key)),
+        jobs=store if folder else Store(access.home),
     )
-    return session, file_of(folder, "pace", key)
+    store.tell = session.jobs.tell = session.note_trouble
+    return session, Pace(store, key)

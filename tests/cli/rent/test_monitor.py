@@ -192,7 +192,7 @@ def test_an_order_that_idles_is_warned_of_and_cancelled(
 def test_what_was_rented_elsewhere_may_idle(alone: Renter, watch: Callable[..., Watcher]) -> None:
     """Of all orders those of this ledger are cancelled; the others by --others, or by their id."""
     other = alone.rent()
-    (alone.home / "ledger.sqlite").unlink()  # from here on it is one of another machine
+    (alone.home / "state.sqlite").unlink()  # from here on it is one of another machine
     mine = alone.rent()
     watching = watch("--idle-cancel", "0.05m")
     assert watching.wait("cancelled")["order_id"] == mine

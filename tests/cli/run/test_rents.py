@@ -16,6 +16,7 @@ from waiting import until
 
 from clore_ai import AsyncCloreAI, CloreAI, InvalidInputError
 from clore_ai._state.ledger import Ledger, account_of
+from clore_ai._state.store import Store
 from clore_ai.rental.limits.expiry import cost_usd
 from clore_sandbox import Sandbox
 
@@ -245,7 +246,7 @@ def cut(renter: Renter) -> None:
 
 
 def ledger_of(renter: Renter) -> Ledger:
-    return Ledger(renter.home, account_of(renter.market.base_url, renter.key))
+    return Ledger(Store(renter.home), account_of(renter.market.base_url, renter.key))
 
 
 STEPS = ("balance", "Renting", "is made", "SSH logs in", "Rented", "Uploaded")

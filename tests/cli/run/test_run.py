@@ -193,7 +193,7 @@ def test_variables_reach_the_job_and_no_record(
         MINE="of mine",
     )  # fmt: skip
     assert done.out == f"{odd}|of mine|in a file|flag|"
-    kept = b"".join(p.read_bytes() for p in (renter.home / "jobs").rglob("job.json"))
+    kept = (renter.home / "state.sqlite").read_bytes()
     assert b"of mine" not in kept
     assert renter("ssh", order, "--", "grep -r 'of mine' .clore/jobs/*/[!o]*", fails=1).out == ""
     assert (

@@ -171,9 +171,10 @@ def test_orphans(renter: Renter) -> None:
 def test_an_order_that_the_service_lost(renter: Renter) -> None:
     """The ledger has it running, the service does not list it at all: said, and then noted."""
     from clore_ai._state.ledger import Ledger, account_of
+    from clore_ai._state.store import Store
     from clore_ai.models.records import Intent
 
-    ledger = Ledger(renter.home, account_of(renter.market.base_url, renter.key))
+    ledger = Ledger(Store(renter.home), account_of(renter.market.base_url, renter.key))
     now = time.time()
     gone = Intent(7, "on-demand", "bitcoin", "i", posted_at=now - 900, opened_at=now - 900)
     ledger.open(gone)

@@ -12,6 +12,7 @@ from tests.cli.driver import DEPLOY, FLEET, followers, keepers
 from waiting import until
 
 from clore_ai._state.ledger import Ledger, account_of
+from clore_ai._state.store import Store
 from clore_ai.rental.limits.expiry import cost_usd
 from clore_sandbox import Sandbox
 
@@ -123,7 +124,7 @@ def test_no_order_costs_more_than_agreed(renter: Renter, market: Sandbox, folder
     market.speed(1)
     assert "For more next time, raise --" in err.splitlines()[-1]
     assert running(renter) == []
-    intent = Ledger(renter.home, account_of(market.base_url, renter.key)).by_order(order)
+    intent = Ledger(Store(renter.home), account_of(market.base_url, renter.key)).by_order(order)
     assert intent is not None
     assert 0.15 < (cost_usd(intent, {}) or 0) <= 0.22  # a second is 3 % of it
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from clore_ai._state import accounts
-from clore_ai._state.ledger import _STEPS, FILE, Ledger, account_of
+from clore_ai._state.earlier import LEDGER
+from clore_ai._state.ledger import Ledger, account_of
+from clore_ai._state.schema import STEPS
+from clore_ai._state.store import Store
 from clore_ai.exceptions import BudgetError
 from clore_ai.models.records import Budget, Intent
 
@@ -121,11 +124,11 @@ def test_another_marketplace_is_never_joined(
 
 def test_a_marketplace_that_was_reset_is_another(tmp_path: Path) -> None:
     """The same URL and id, another begin: no evidence. Nor is an order without a begin."""
-    was = Ledger(tmp_path, "one", "http://a")
+    was = Ledger(Store(tmp_path), "one", "http://a")
     intent = Intent(7, "spot", "bitcoin", "i", opened_at=1.0, posted_at=1.0)
     was.open(intent)
     was.claim(intent, 500_001, {"started_at": 1000.0})
-    now = Ledger(tmp_path, "two", "http://a")
+    now = Ledger(Store(tmp_path), "two", "http://a")
     for at, server in ((1001.0, 7), (None, 7), (1000.0, 8)):
         assert now.keys.join([accounts.Listed(500_001, at, server)]) == []
     assert len(now.keys.join([accounts.Listed(500_001, 1000.0, 7)])) == 1
@@ -133,7 +136,7 @@ def test_a_marketplace_that_was_reset_is_another(tmp_path: Path) -> None:
 
 def test_what_both_had_is_merged(tmp_path: Path) -> None:
     """The order once, with the end that was agreed last; a ref means the latest; less is spent."""
-    one, two = (Ledger(tmp_path, name, "http://a") for name in ("one", "two"))
+    one, two = (Ledger(Store(tmp_path), name, "http://a") for name in ("one", "two"))
 
     def add(ledger: Ledger, order_id: int, ref: str | None, **more: Any) -> None:
         intent = Intent(7, "spot", "bitcoin", "i", ref, posted_at=1.0, **more)
@@ -163,8 +166,8 @@ def test_a_ledger_of_an_earlier_version(
     """It does not say of which marketplace its keys were: the order, its begin and server do."""
     old = api_of(market)
     order = old.rent(server)
-    db = sqlite3.connect(tmp_path / FILE)
-    db.executescript(f"{_STEPS[0]}; PRAGMA user_version = 1")
+    db = sqlite3.connect(tmp_path / LEDGER)
+    db.executescript(f"{STEPS[0]}; PRAGMA user_version = 1")
     db.execute(
         "INSERT INTO intents (account, server_id, type, currency, image, state, opened_at, "
         "known_ids, order_id, started_at) VALUES (?, ?, 'on-demand', 'bitcoin', 'i', 'created', 1, "
@@ -173,7 +176,7 @@ def test_a_ledger_of_an_earlier_version(
     )
     db.commit()
     db.close()
-    (tmp_path / FILE).chmod(0o600)
+    (tmp_path / LEDGER).chmod(0o600)
     new = rotated(api_of, market, old, tmp_path)
     new.my_orders()
     assert [i.order_id for i in new.ledger.running()] == [order.id]

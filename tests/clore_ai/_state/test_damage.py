@@ -6,27 +6,29 @@ import json
 import os
 import random
 import sqlite3
+import sys
 import time
-from contextlib import nullcontext
+from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 
 from clore_ai._api.steps import Instant
+from clore_ai._state import store as store_module
 from clore_ai._state.bids import Bids
-from clore_ai._state.hosts import FILE as HOSTS
 from clore_ai._state.hosts import Block, Hosts
-from clore_ai._state.kept import records
-from clore_ai._state.ledger import FILE, Ledger
+from clore_ai._state.ledger import Ledger
 from clore_ai._state.market import MarketFile
+from clore_ai._state.pace import Pace
+from clore_ai._state.store import FILE, Store
 from clore_ai.config import load
-from clore_ai.exceptions import ConfigError
+from clore_ai.exceptions import ConfigError, NotFoundError
 from clore_ai.jobs.store import Jobs
 from clore_ai.models.records import Budget, Intent
 from clore_ai.rate_limiter import RateLimiter
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
     from pathlib import Path
 
 NOW = 1_700_000_000.0
@@ -34,7 +36,7 @@ NOW = 1_700_000_000.0
 
 def fill(home: Path) -> bytes:
     """A ledger with some of everything, closed; its bytes."""
-    ledger = Ledger(home, "me")
+    ledger = Ledger(Store(home), "me")
     for number in range(4):
         wish = Intent(number + 1, "spot", "bitcoin", "cloreai/ubuntu", f"ref-{number}",
                       "a training", opened_at=NOW, posted_at=NOW, lease_s=3600.0,
@@ -44,7 +46,7 @@ def fill(home: Path) -> bytes:
             ledger.claim(wish, 100 + number, {"started_at": NOW, "ends_at": NOW + 3600})
     ledger.set_budget(Budget("USD", "day", 5.0))
     ledger.note_wallets({"bitcoin": 1.0}, NOW)
-    ledger.close()
+    ledger.store.close()
     return (home / FILE).read_bytes()
 
 
@@ -64,14 +66,14 @@ def settles(home: Path) -> bool:
     """Whatever is damaged, a command or two later it works; was it begun anew?"""
     said = ""
     for _ in range(3):
-        ledger = Ledger(home, "me")
+        ledger = Ledger(Store(home), "me")
         try:
             use(ledger)
             return ledger.damaged() is not None
         except ConfigError as exc:
             said = str(exc)
         finally:
-            ledger.close()
+            ledger.store.close()
         if "newer clore" in said:  # in its version number: that can't be told from a real one
             assert "move the file away" in said
             return False
@@ -91,7 +93,7 @@ def test_a_flipped_bit_anywhere(tmp_path: Path) -> None:
     for place, bit in flips:
         content = bytearray(good)
         content[place] ^= 1 << bit
-        for path in tmp_path.glob("ledger*"):
+        for path in tmp_path.glob("state*"):
             path.unlink()
         (tmp_path / FILE).write_bytes(content)
         settles(tmp_path)
@@ -165,65 +167,103 @@ Make = Callable[["Path"], None]
 
 
 @pytest.mark.parametrize("make", ODD)
-def test_a_ledger_that_is_no_database(tmp_path: Path, make: Make) -> None:
+def test_a_store_that_is_no_database(tmp_path: Path, make: Make) -> None:
     """It is moved away as it is; an empty one, too: what it held is not silently forgotten."""
     make(tmp_path / FILE)
     assert settles(tmp_path)
-    assert os.path.lexists(tmp_path / "ledger.damaged-1.sqlite")
+    assert os.path.lexists(tmp_path / "state.damaged-1.sqlite")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.fork")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_it_is_kept_aside(tmp_path: Path, when: str) -> None:
+    """The next command finds the new one, which says where the damaged one is."""
+    empty(tmp_path / FILE)
+    child = os.fork()
+    if child == 0:
+        real = store_module.set_aside
+
+        def killed(path: Path, aside: Path) -> None:
+            if when == "after":
+                real(path, aside)
+            os._exit(9)
+
+        store_module.set_aside = killed
+        Ledger(Store(tmp_path), "me").intents()
+    os.waitpid(child, 0)
+    assert (tmp_path / FILE).exists() == (when == "before")
+    aside = tmp_path / "state.damaged-1.sqlite"
+    assert Ledger(Store(tmp_path), "me").damaged() == str(aside)
+    assert aside.read_bytes() == b""
 
 
 def test_who_has_it_open_goes_on_with_the_new_one(tmp_path: Path) -> None:
     """Another process has begun it anew, or the user moved it away: no intent is lost with it."""
     fill(tmp_path)
-    first = Ledger(tmp_path, "me")
+    first = Ledger(Store(tmp_path), "me")
     assert len(first.intents()) == 4
     (tmp_path / FILE).replace(tmp_path / "elsewhere")
     first.open(Intent(7, "spot", "bitcoin", "i"))
-    assert [i.server_id for i in Ledger(tmp_path, "me").intents()] == [7]
+    assert [i.server_id for i in Ledger(Store(tmp_path), "me").intents()] == [7]
 
 
 def test_hosts_that_are_damaged(tmp_path: Path) -> None:
     """Whom the user blocked is not silently rented again: said once, then it works."""
-    hosts = Hosts(tmp_path, "here")
+    hosts = Hosts(Store(tmp_path), "here")
     hosts.block([Block("server", 5, NOW)])
-    hosts.close()
-    content = bytearray((tmp_path / HOSTS).read_bytes())
+    hosts.store.close()
+    content = bytearray((tmp_path / FILE).read_bytes())
     content[content.index(b"CREATE TABLE seen") + 13] ^= 1
-    (tmp_path / HOSTS).write_bytes(content)
-    with pytest.raises(ConfigError, match=r"hosts\.damaged-1\.sqlite.*block them anew"):
-        Hosts(tmp_path, "here").opinion(NOW)
-    assert Hosts(tmp_path, "here").opinion(NOW).bars(5, None) is None
+    (tmp_path / FILE).write_bytes(content)
+    hosts = Hosts(Store(tmp_path), "here")
+    with pytest.raises(ConfigError, match=r"state\.damaged-1\.sqlite.*which hosts you blocked"):
+        hosts.opinion(NOW)
+    assert hosts.opinion(NOW).bars(5, None) is None
 
 
 @pytest.mark.parametrize("make", ODD)
-def test_what_processes_share_may_be_anything(tmp_path: Path, make: Make) -> None:
-    """Pace, bids, spot orders: as if nothing were known, or one sentence; never a wait for it."""
+def test_the_market_as_last_read_may_be_anything(tmp_path: Path, make: Make) -> None:
+    """As if nothing were known, never a wait for it."""
     start = time.monotonic()
-    home = tmp_path / "home"
-    (home / "shared").mkdir(parents=True)
-    paths = {name: home / "shared" / name for name in ("pace", "bids", "pilots", "market")}
-    for path in paths.values():
-        make(path)
-    none = make in (zero, pipe, folder)
-
-    def one(name: str) -> AbstractContextManager[object]:
-        said = rf"{paths[name]}.*CLORE_HOME"
-        return pytest.raises(ConfigError, match=said) if none else nullcontext()
-
-    with one("pace"):
-        RateLimiter(1000, shared=paths["pace"]).wait()
-    with one("bids"):
-        Bids(paths["bids"]).accepted(5, 1.0, 0.0)
-    with one("pilots"), records(paths["pilots"]).open() as kept:
-        assert kept == {}
-    market = MarketFile(paths["market"])
+    path = tmp_path / "home" / "shared" / "market"
+    path.parent.mkdir(parents=True)
+    make(path)
+    market = MarketFile(path)
     assert market.newest(Instant(NOW, 100.0), 60.0) is None
-    make(paths["market"].with_suffix(".lock"))
-    if not none:
+    make(path.with_suffix(".lock"))
+    if make not in (zero, pipe, folder):
         free = market.take(Instant(NOW, 100.0))
         assert free is not None
         free()
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("change", "use_"),
+    [
+        ("UPDATE pace SET next = 'soon'", lambda s: RateLimiter(500, shared=Pace(s)).wait()),
+        ("UPDATE pace SET floor = 9e999", lambda s: RateLimiter(500, shared=Pace(s)).wait()),
+        ("UPDATE bids SET above = 'x'", lambda s: Bids(s).wait_s(5, 1.0, 0.0)),
+        ("UPDATE bids SET lowered = 'x'", lambda s: Bids(s).accepted(5, 1.0, 0.0)),
+        ("UPDATE blocked SET id = 'x'", lambda s: Hosts(s).blocks()),
+    ],
+)
+def test_rows_of_all_else(tmp_path: Path, change: str, use_: Callable[[Store], None]) -> None:
+    """Kept aside and said; then it works. A memory of a spot order is as if there were none."""
+    store = Store(tmp_path)
+    RateLimiter(500, shared=Pace(store)).wait()
+    Bids(store).accepted(5, 2.0, 1.0)
+    Bids(store).keep_pilot(5, {"a": 1})
+    assert Bids(store).pilot(5) == {"a": 1}
+    Hosts(store).block([Block("server", 5, NOW)])
+    store.run(lambda db: db.execute("UPDATE bids SET pilot = '['"))
+    assert Bids(store).pilot(5) == {}
+    store.run(lambda db: db.execute(change))
+    with pytest.raises(ConfigError, match=r"state\.sqlite was damaged.*it is kept as"):
+        use_(store)
+    with suppress(ConfigError):  # hosts: that blocks are lost is said before something is rented
+        use_(store)
+    use_(store)
 
 
 @pytest.mark.parametrize("make", [make for make in ODD if make is not empty])
@@ -261,7 +301,7 @@ FIELDS: list[dict[str, Any]] = [
 
 def test_records_of_jobs_may_hold_anything(tmp_path: Path) -> None:
     """A job is read as we write it or not at all: what it says is run there, and written here."""
-    jobs = Jobs(tmp_path, "me")
+    jobs = Jobs(Store(tmp_path), "me")
     wish: dict[str, object] = {
         "order_id": 5,
         "command": ["x"],
@@ -270,27 +310,34 @@ def test_records_of_jobs_may_hold_anything(tmp_path: Path) -> None:
         "outputs": ["a/b"],
     }
     job, other = jobs.add(wish), jobs.add(wish)
-    path = jobs.folder(job.id) / "job.json"
-    good = json.loads(path.read_text())
+
+    def write(record: object) -> None:
+        jobs.store.run(
+            lambda db: db.execute("UPDATE jobs SET record = ? WHERE id = ?", (record, job.id))
+        )
+
+    good = asdict(job)
     assert jobs.get(job.id) == job
-    for change in FIELDS:
-        path.write_text(json.dumps({**good, **change}))
-        with pytest.raises(ConfigError, match=rf"{path} is damaged.*clore orders.*move .*/1 away"):
+    odd = [json.dumps({**good, **change}) for change in FIELDS]
+    for record in (*odd, "", "[" * 200_000, b"\xff", 7, "[1]"):
+        write(record)
+        with pytest.raises(ConfigError, match=r"state.sqlite is damaged.*clore orders.*/1 away"):
             jobs.get(job.id)
-        assert jobs.all() == [other], change
+        assert jobs.all() == [other], record
         assert len(jobs.damaged()) == 1
-    path.write_text(json.dumps({**good, "later": 1}))
+    write(json.dumps({**good, "later": 1}))
     assert jobs.get(job.id) == job
 
 
-@pytest.mark.parametrize("make", ODD)
-def test_a_record_of_a_job_that_is_none(tmp_path: Path, make: Make) -> None:
-    """Likewise; and the name of a folder need be no number."""
-    jobs = Jobs(tmp_path, "me")
-    place = jobs.folder(1)
-    for name in ("1", "²", "-1", "01", "9" * 200, "x"):
-        (place.parent / name).mkdir(parents=True)
-    make(place / "job.json")
-    with pytest.raises(ConfigError, match=r"job\.json is damaged"):
-        jobs.get(1)
+def test_a_job_whose_folder_was_moved_away_is_forgotten(tmp_path: Path) -> None:
+    """Its number is not given out anew; the name of a folder need be no number."""
+    jobs = Jobs(Store(tmp_path), "me")
     assert jobs.all() == []
+    job = jobs.add({"order_id": 5, "command": ["x"], "folder": "/f", "work": "w"})
+    for name in ("²", "-1", "01", "9" * 200, "x"):
+        (tmp_path / "jobs" / name).mkdir(parents=True)
+    jobs.folder(job.id).rename(tmp_path / "elsewhere")
+    assert jobs.all() == jobs.damaged() == []
+    with pytest.raises(NotFoundError):
+        jobs.get(job.id)
+    assert jobs.add({"order_id": 5, "command": [], "folder": "/f", "work": "w"}).id == job.id + 1

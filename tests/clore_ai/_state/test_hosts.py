@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 
 import pytest
 
 from clore_ai._state.hosts import (
     COUNTS_FOR_S,
-    FILE,
     Block,
     HostRecord,
     Hosts,
@@ -19,6 +16,7 @@ from clore_ai._state.hosts import (
     records,
     think,
 )
+from clore_ai._state.store import Store
 from clore_ai.exceptions import InvalidInputError
 
 NOW = 1_000_000_000.0
@@ -72,20 +70,8 @@ def test_a_loss_counts_however_well_the_server_boots_again():
     assert (record.boots, record.failures, record.lost) == (1, 2, 1)
 
 
-def test_a_memory_of_before_is_taken_over(tmp_path):
-    """A file that knew of no losses."""
-    hosts = Hosts(tmp_path, "here")
-    hosts.note(fail(1))
-    hosts.close()
-    with closing(sqlite3.connect(tmp_path / FILE)) as db:
-        db.executescript("ALTER TABLE seen DROP COLUMN lost; PRAGMA user_version = 1")
-    assert Hosts(tmp_path, "here").sights() == [fail(1)]
-    hosts.note(lost(1))
-    assert Hosts(tmp_path, "here").sights() == [fail(1), lost(1)]
-
-
 def test_a_block_stays_until_it_is_allowed(tmp_path):
-    hosts = Hosts(tmp_path, "here")
+    hosts = Hosts(Store(tmp_path), "here")
     hosts.block([Block("server", 1, NOW), Block("owner", 9, NOW, "rude")])
     hosts.note(fail(1))
     later = hosts.opinion(NOW + 10 * COUNTS_FOR_S)
@@ -96,13 +82,13 @@ def test_a_block_stays_until_it_is_allowed(tmp_path):
     )
     assert hosts.allow("server", 1)
     assert not hosts.allow("server", 1)
-    assert Hosts(tmp_path, "here").sights() == []
-    assert Hosts(tmp_path, "elsewhere").blocks() == []
+    assert Hosts(Store(tmp_path), "here").sights() == []
+    assert Hosts(Store(tmp_path), "elsewhere").blocks() == []
     assert hosts.blocks() == [Block("owner", 9, NOW, "rude")]
 
 
 def test_what_was_seen_is_kept_for_90_days(tmp_path):
-    hosts = Hosts(tmp_path, "here")
+    hosts = Hosts(Store(tmp_path), "here")
     hosts.note(fail(1, ago=91 * 86_400))
     hosts.note(good(2))
     assert hosts.sights() == [good(2)]
@@ -111,22 +97,24 @@ def test_what_was_seen_is_kept_for_90_days(tmp_path):
 
 
 def test_asking_makes_no_file(tmp_path):
-    assert Hosts(tmp_path / "new", "here").opinion(NOW).blocked == {}
+    assert Hosts(Store(tmp_path / "new"), "here").opinion(NOW).blocked == {}
     assert not (tmp_path / "new").exists()
 
 
 def test_many_processes_write_at_once(tmp_path):
     """None of what they saw is lost."""
     code = (
-        "import sys; from pathlib import Path; from clore_ai._state.hosts import Hosts, Sight\n"
-        "hosts = Hosts(Path(sys.argv[1]), 'here')\n"
-        "for i in range(10): hosts.note(Sight(int(sys.argv[2]), None, 1e9, good=True))\n"
+        "import sys; from pathlib import Path\n"
+        "from clore_ai._state.hosts import Hosts, HostRecord\n"
+        "from clore_ai._state.store import Store\n"
+        "hosts = Hosts(Store(Path(sys.argv[1])), 'here')\n"
+        "for i in range(10): hosts.note(HostRecord(int(sys.argv[2]), None, 1e9, good=True))\n"
     )
     running = [
         subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(i)]) for i in range(4)
     ]
     assert [process.wait(60) for process in running] == [0] * 4
-    assert len(Hosts(tmp_path, "here").sights()) == 40
+    assert len(Hosts(Store(tmp_path), "here").sights()) == 40
 
 
 def test_a_list_is_read_as_it_was_written():

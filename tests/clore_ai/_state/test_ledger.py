@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from clore_ai._state.ledger import FILE, Ledger, account_of
+from clore_ai._state.ledger import Ledger, account_of
+from clore_ai._state.store import FILE, Store
 from clore_ai.exceptions import ConfigError
 from clore_ai.models.records import Intent
 
@@ -24,7 +25,7 @@ def intent(server: int = 5, ref: str | None = None, **more: object) -> Intent:
 @pytest.fixture(params=["memory", "file"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
     """One set of rules, wherever it is kept."""
-    return Ledger(tmp_path / "home" if request.param == "file" else None, "me")
+    return Ledger(Store(tmp_path / "home" if request.param == "file" else None), "me")
 
 
 def test_what_is_written_comes_back(ledger: Ledger) -> None:
@@ -35,7 +36,7 @@ def test_what_is_written_comes_back(ledger: Ledger) -> None:
     ledger.update(wish, posted_at=1.5, known_ids=frozenset({9}))
     assert ledger.unsettled() == [wish]
     assert wish.known_ids == frozenset({9})
-    ledger.close()
+    ledger.store.close()
     assert ledger.by_ref("r") == wish
 
 
@@ -76,8 +77,8 @@ def test_an_order_has_one_intent(ledger: Ledger) -> None:
 
 def test_accounts_do_not_meet(tmp_path: Path) -> None:
     """One file for all keys; each sees its own, and no key can be read from it."""
-    mine = Ledger(tmp_path, account_of("https://a/v1", "key-one"))
-    other = Ledger(tmp_path, account_of("https://a/v1", "key-two"))
+    mine = Ledger(Store(tmp_path), account_of("https://a/v1", "key-one"))
+    other = Ledger(Store(tmp_path), account_of("https://a/v1", "key-two"))
     mine.open(intent(ref="r"))
     assert other.intents() == []
     assert other.open(intent(ref="r")) is None
@@ -90,7 +91,7 @@ def test_only_the_user_can_read_it(tmp_path: Path) -> None:
     folder.mkdir(mode=0o755)
     previous = os.umask(0)
     try:
-        ledger = Ledger(folder)
+        ledger = Ledger(Store(folder))
         ledger.open(intent())
         lock = ledger.lock("server 5")
         assert lock.try_acquire()
@@ -107,7 +108,8 @@ WRITE = """
 import sys, os
 from pathlib import Path
 from clore_ai._state.ledger import Intent, Ledger
-ledger = Ledger(Path(sys.argv[1]), "me")
+from clore_ai._state.store import Store
+ledger = Ledger(Store(Path(sys.argv[1])), "me")
 for number in range(int(sys.argv[2])):
     wish = Intent(number, "spot", "bitcoin", "i", client_ref=f"ref {number}")
     if ledger.open(wish) is None:
@@ -123,7 +125,7 @@ def test_many_processes_write_at_once(tmp_path: Path) -> None:
     won = [int(n) for process in running for n in process.communicate(timeout=60)[0].split()]
     assert [process.returncode for process in running] == [0] * 4
     assert sorted(won) == list(range(15))
-    assert len(Ledger(tmp_path / "home", "me").unsettled()) == 15
+    assert len(Ledger(Store(tmp_path / "home"), "me").unsettled()) == 15
 
 
 def test_a_killed_writer_leaves_whole_intents(tmp_path: Path) -> None:
@@ -134,18 +136,18 @@ def test_a_killed_writer_leaves_whole_intents(tmp_path: Path) -> None:
         for _ in range(20):
             last = int(writer.stdout.readline())
         writer.kill()
-    known = {i.client_ref: i for i in Ledger(tmp_path / "home", "me").intents()}
+    known = {i.client_ref: i for i in Ledger(Store(tmp_path / "home"), "me").intents()}
     assert all(known[f"ref {number}"].posted_at == 1.0 for number in range(last + 1))
-    assert Ledger(tmp_path / "home", "me").damaged() is None
+    assert Ledger(Store(tmp_path / "home"), "me").damaged() is None
 
 
 @pytest.mark.parametrize("how", ["not a database", "torn", "a page of it"])
 def test_a_damaged_file_is_kept_aside(how: str, tmp_path: Path) -> None:
     """A new one is begun, and says where the old one is until somebody has mended it."""
-    first = Ledger(tmp_path)
+    first = Ledger(Store(tmp_path))
     for number in range(50):
         first.open(intent(number, purpose="x" * 200))
-    first.close()
+    first.store.close()
     path = tmp_path / FILE
     content = path.read_bytes()
     path.write_bytes(
@@ -156,24 +158,24 @@ def test_a_damaged_file_is_kept_aside(how: str, tmp_path: Path) -> None:
         }[how]
     )
     damaged = path.read_bytes()
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(Store(tmp_path))
     assert ledger.intents() == []
     aside = ledger.damaged()
     assert aside is not None
     assert Path(aside).read_bytes() == damaged
-    assert Ledger(tmp_path).damaged() == aside
+    assert Ledger(Store(tmp_path)).damaged() == aside
     ledger.mended()
-    assert Ledger(tmp_path).damaged() is None
+    assert Ledger(Store(tmp_path)).damaged() is None
 
 
 def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     """One sentence; the file stays as it is."""
-    Ledger(tmp_path).open(intent())
+    Ledger(Store(tmp_path)).open(intent())
     with sqlite3.connect(tmp_path / FILE) as db:
         db.execute("PRAGMA user_version = 99")
     before = (tmp_path / FILE).read_bytes()
     with pytest.raises(ConfigError, match="written by a newer clore; upgrade"):
-        Ledger(tmp_path).open(intent())
+        Ledger(Store(tmp_path)).open(intent())
     assert (tmp_path / FILE).read_bytes() == before
 
 
@@ -182,15 +184,15 @@ def test_a_folder_that_can_not_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ConfigError, match=r"can't be used .*CLORE_HOME"):
-            Ledger(folder).open(intent())
+            Ledger(Store(folder)).open(intent())
 
 
 def test_a_ledger_in_use_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process in the middle of a transaction: said so, after the wait."""
-    monkeypatch.setattr("clore_ai._state.database._BUSY_S", 0.1)
-    ledger = Ledger(tmp_path)
+    monkeypatch.setattr("clore_ai._state.sqlite_file.BUSY_S", 0.1)
+    ledger = Ledger(Store(tmp_path))
     ledger.open(intent())
-    ledger.close()
+    ledger.store.close()
     with sqlite3.connect(tmp_path / FILE, isolation_level=None) as db:
         db.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ConfigError, match="has been in use"):
@@ -203,7 +205,7 @@ def test_a_ledger_in_use_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.skipif(sys.platform == "win32", reason="os.fork")
 def test_after_a_fork(tmp_path: Path) -> None:
     """A child has a connection of its own, so neither loses what the other wrote."""
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(Store(tmp_path))
     ledger.open(intent(1))
     child = os.fork()
     if child == 0:

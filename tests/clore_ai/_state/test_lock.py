@@ -7,18 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import pytest
 
-from clore_ai._state.lock import FileLock
+from clore_ai._state.lock import FileLock, MemoryLock, locked, opened
 from clore_ai.exceptions import ConfigError
 
 HOLD = """
 import sys
 from pathlib import Path
-from clore_ai._state.lock import FileLock
+from clore_ai._state.lock import locked, opened
+path = Path(sys.argv[1])
 print("begun", flush=True)
-with FileLock(Path(sys.argv[1])).held():
+with opened(path) as file:
+    locked(file, path)
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -38,9 +41,11 @@ def test_one_holder(tmp_path: Path) -> None:
     assert one.try_acquire()
     assert not two.try_acquire()
     one.release()
-    with two.held() as file:
-        assert not one.try_acquire()
-        assert two.file == file
+    with opened(tmp_path / "lock") as file:
+        locked(file, tmp_path / "lock")
+        assert not two.try_acquire()
+    assert two.try_acquire()
+    two.release()
     assert one.try_acquire()
     one.release()
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
@@ -56,8 +61,8 @@ def test_another_process_and_its_end(tmp_path: Path) -> None:
         mine = FileLock(path)
         assert not mine.try_acquire()
         other.kill()
-        with mine.held():
-            pass
+        with opened(path) as file:
+            assert locked(file, path)
 
 
 def test_who_waits_can_be_interrupted(tmp_path: Path) -> None:
@@ -81,9 +86,21 @@ def test_who_waits_can_be_interrupted(tmp_path: Path) -> None:
 def test_misuse(tmp_path: Path) -> None:
     """A lock is not taken twice, nor its file asked for when it is not held."""
     lock = FileLock(tmp_path / "lock")
-    with lock.held(), pytest.raises(ValueError, match="held already"):
+    assert lock.try_acquire()
+    with pytest.raises(ValueError, match="held already"):
         lock.try_acquire()
+    lock.release()
     with pytest.raises(ValueError, match="not held"):
         _ = lock.file
     with pytest.raises(ConfigError, match="can't be opened"):
         FileLock(tmp_path / "no" / "lock").try_acquire()
+
+
+def test_a_lock_in_memory_dies_with_its_object() -> None:
+    """As the one in a file does: nobody waits for a task that was stopped."""
+    holders: WeakValueDictionary[str, MemoryLock] = WeakValueDictionary()
+    mine, other = MemoryLock(holders, "a"), MemoryLock(holders, "a")
+    assert mine.try_acquire()
+    assert not other.try_acquire()
+    del mine
+    assert other.try_acquire()

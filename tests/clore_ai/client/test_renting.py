@@ -68,7 +68,7 @@ def test_it_is_rented_verified_worked_on_and_cancelled(api):
         assert running(api) == [rental.order.id]
         assert rental.exec("nvidia-smi -L").stdout.count("RTX 4090") == rental.order.gpu_count
         intent = api.ledger.by_order(rental.order.id)
-        assert (intent.purpose, intent.untold, intent.lease_s) == ("test", False, 86_400)
+        assert (intent.purpose, intent.unacknowledged, intent.lease_s) == ("test", False, 86_400)
         required = api.entries("create_order")[-1].body["required_price"]
         assert required == rental.order.price
     assert running(api) == []
@@ -243,7 +243,7 @@ def test_what_is_not_seen_to_end_stops_it_and_says_so(api):
         rental.start()
     assert str(rental.order_id) in str(caught.value)
     assert what(rental)[-1] == "uncancelled"
-    assert [i.order_id for i in api.ledger.untold()] == [rental.order_id]
+    assert [i.order_id for i in api.ledger.unacknowledged()] == [rental.order_id]
     api.market.remove_fault(fault)
     api.cancel_order(rental.order_id)
 

@@ -268,7 +268,7 @@ def _create(
         usd_per_coin=plan.cost.usd_per_coin,
         mrl_s=plan.server.mrl and plan.server.mrl * 3600.0,
         enforced="watched" if options["no_keeper"] else "always",
-        untold=True,
+        unacknowledged=True,
         renting=create.Renting(locks),
     )
     newest = renting.newest_intent(api)
@@ -278,7 +278,7 @@ def _create(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(renting.left_behind(api, newest)) from None
     output.note(f"Rented: order {order.id} on server {order.server_id}.", bold=True)
-    recover.told(api.session, order.id)
+    recover.acknowledge(api.session, order.id)
     return order
 
 

@@ -120,7 +120,7 @@ def jobs_of(api: CloreAI) -> Jobs:
     from clore_ai._state.ledger import account_of
 
     account, names = account_of(api.base_url, api.api_key), api.ledger.names
-    return jobs.Jobs(api.session.access.home, account, names)
+    return jobs.Jobs(api.session.jobs, account, names)
 
 
 def states(api: CloreAI, jobs: Jobs, among: list[Job]) -> dict[int, str]:

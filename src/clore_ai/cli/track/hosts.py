@@ -26,9 +26,10 @@ _HOST_HELP = "A HOST is a server's id, or owner:ID for all of an owner's."
 def _hosts() -> Hosts:
     from clore_ai._ssh.order_keys import Access
     from clore_ai._state.hosts import Hosts
+    from clore_ai._state.store import Store
 
     home = state_folder()
-    return Hosts(home, Access(home, resolve().base_url).place)
+    return Hosts(Store(home, output.note), Access(home, resolve().base_url).place)
 
 
 @click.group(invoke_without_command=True)

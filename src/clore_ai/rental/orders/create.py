@@ -49,7 +49,7 @@ class RentalTerms:
     usd_per_coin: float | None = None
     mrl_s: float | None = None
     enforced: Enforced = "always"
-    untold: bool = False
+    unacknowledged: bool = False
     """The caller says itself when the user knows the order (`recover.told`)."""
     renting: Renting | None = None
     """The caller goes on with the order; without, it is handed over at once."""
@@ -86,7 +86,7 @@ def create(
         BusyError: it is not waited for another command that is renting this server.
         ConfigError: the ledger can't be written, or was damaged; nothing was rented.
     """
-    session.ledger.check_loss()
+    session.ledger.store.check_loss()
     with ExitStack() as locks:
         if terms.client_ref is not None:
             order = yield from earlier(session, terms.client_ref, locks)
@@ -143,7 +143,7 @@ def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order |
     with ExitStack() as others:
         order = yield from _again(session, others, intent)
     if order is not None:
-        _write(session, intent, untold=False)
+        _write(session, intent, unacknowledged=False)
     return order
 
 
@@ -183,7 +183,7 @@ def _rent(session: Session, body: dict[str, Any], terms: RentalTerms) -> Flow[Or
         usd_per_coin=price.usd_per_coin,
         mrl_s=terms.mrl_s,
         enforced=terms.enforced,
-        untold=terms.untold,
+        unacknowledged=terms.unacknowledged,
         opened_at=now,
         posted_at=now,
         newest_id=max((order.id for order in before), default=None),

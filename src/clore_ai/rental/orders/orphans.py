@@ -15,7 +15,7 @@ from clore_ai.exceptions import (
 )
 from clore_ai.models import Order, Orders
 from clore_ai.rental.orders.reconcile import adopt, match, orders
-from clore_ai.rental.orders.recover import told
+from clore_ai.rental.orders.recover import acknowledge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,7 +93,7 @@ def take_in(
     for order in rows:
         if order.id not in claimed:
             taken.append(adopt(session, order, now, lease_s=lease_s))
-        told(session, order.id)
+        acknowledge(session, order.id)
     return taken
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
 from clore_ai._api.steps import Flow, clock, request
-from clore_ai._interrupts import deferred
+from clore_ai._state.store import LOST
 from clore_ai.exceptions import CloreAPIError, ConfigError, OrderEnded
 from clore_ai.models import Order, Orders
 from clore_ai.models.records import Intent
@@ -220,21 +220,20 @@ def end_of(session: Session, order: Order) -> Flow[OrderEnded]:
     return OrderEnded(ending.sentence(order, reason), order, reason)
 
 
-@deferred()
 def _settle(
     session: Session, intent: Intent, rows: list[Order], now: float, *, complete: bool, held: bool
 ) -> None:
     ledger = session.ledger
     lock = ledger.lock(on_server(intent.server_id))
-    if not held and not lock.try_acquire():
-        return  # whoever rents it is looking, too
     try:
+        if not held and not lock.try_acquire():
+            return  # whoever rents it is looking, too
         fresh = ledger.reread(intent)
         if fresh.state not in ("open", "uncertain"):
             return
         order = match(fresh, rows, ledger.claimed())
         if order is not None and ledger.claim(
-            fresh, order.id, {**facts(fresh, order, now), "untold": True}
+            fresh, order.id, {**facts(fresh, order, now), "unacknowledged": True}
         ):
             session.found.append(fresh)
         elif (
@@ -325,7 +324,7 @@ def _rebuild(session: Session, rows: list[Order], now: float) -> None:
     ledger.mended()
     session.note_trouble(
         f"The ledger was damaged: it is kept as {aside}, and was rebuilt from your orders "
-        f"({len(lost)}). Their refs and purposes, leases and budgets are lost: set those anew."
+        f"({len(lost)}). {LOST}"
     )
 
 

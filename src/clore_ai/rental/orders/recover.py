@@ -1,7 +1,8 @@
 """What a stopped command left behind: found by one look at the orders, and told until it was heard.
 
 A command can be killed between any two steps. What it wrote before tells the next one where to
-look; an order whose user may not know it is `Intent.untold` until it was shown, kept, or has ended.
+look; an order whose user may not know it is `Intent.unacknowledged` until it was shown, kept, or
+has ended.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from clore_ai._interrupts import deferred
 from clore_ai.exceptions import CloreAPIError, ConfigError
 from clore_ai.rental.orders.reconcile import by_renter, on_server, orders, wallets
 
@@ -54,19 +54,19 @@ def recover(session: Session) -> Flow[Leftovers]:
                 raise
             except CloreAPIError:
                 pass  # the command itself will say what is wrong, if it needs the service
-        found = [i for i in ledger.untold() if _free(ledger, i)]
+        found = [i for i in ledger.unacknowledged() if _free(ledger, i)]
         return Leftovers(found, [i for i in _left(ledger) if i.posted_at is not None])
     except ConfigError as exc:
         session.note_trouble(str(exc))
         return Leftovers()
 
 
-def told(session: Session, order_id: int) -> None:
+def acknowledge(session: Session, order_id: int) -> None:
     """The user knows of this order: it is not told again."""
     try:
         intent = session.ledger.by_order(order_id)
-        if intent is not None and intent.untold:
-            session.ledger.update(intent, untold=False)
+        if intent is not None and intent.unacknowledged:
+            session.ledger.update(intent, unacknowledged=False)
     except ConfigError as exc:
         session.note_trouble(str(exc))
 
@@ -76,7 +76,6 @@ def _left(ledger: Ledger) -> list[Intent]:
     return [i for i in ledger.unsettled() if _free(ledger, i)]
 
 
-@deferred()
 def _free(ledger: Ledger, intent: Intent) -> bool:
     """Is no command busy with it: renting it, waiting for it, or verifying it?"""
     for name in (on_server(intent.server_id), by_renter(intent.server_id)):

@@ -184,7 +184,7 @@ def _create(
         most,
         offer.cost.usd_per_coin,
         enforced=wish.limits.enforced,
-        untold=True,
+        unacknowledged=True,
         renting=renting,
     )
     course.say("trying", server_id, usd_per_hour=offer.cost.price_usd_per_hour)
@@ -245,7 +245,7 @@ def _see_to(
         course.attempt += 1
         return None
     course.say("rented", order.server_id or 0, good.order, seen=good.seen)
-    recover.told(session, order.id)
+    recover.acknowledge(session, order.id)
     bad = frozenset(e.server_id for e in course.events if e.what == "failed")
     return replace(good, spent_usd=course.spent_usd, bad=bad)
 

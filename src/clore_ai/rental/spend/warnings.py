@@ -39,7 +39,7 @@ def of_leases(running: Iterable[Intent], now: float) -> str | None:
 def of_endless(running: Iterable[Intent]) -> str | None:
     """One line of the orders that were rented here, that the user knows of, and nothing ends."""
     unlimited = (i for i in running if i.ends_at is None and i.max_cost_usd is None)
-    endless = [str(i.order_id) for i in unlimited if not i.untold and i.enforced != "reap"]
+    endless = [str(i.order_id) for i in unlimited if not i.unacknowledged and i.enforced != "reap"]
     if not endless:
         return None
     return (

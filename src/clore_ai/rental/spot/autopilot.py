@@ -327,7 +327,7 @@ def _fall_back(session: Session, flight: SpotRun, now: float) -> Flow[Moved | No
         return None
     flight.new_order = moved.order
     flight.say("rented", now, moved.why, moved.order.id)
-    recover.told(session, moved.order.id)
+    recover.acknowledge(session, moved.order.id)
     error = yield from leave(session, flight.order)
     if error is not None:
         flight.say("trouble", now, f"Order {flight.order_id} may go on: {error}")
@@ -337,8 +337,7 @@ def _fall_back(session: Session, flight: SpotRun, now: float) -> Flow[Moved | No
 def _kept(session: Session, order: Order) -> Autobid:
     """What an earlier command knew of this order; not of another one with the same id."""
     try:
-        with session.pilots.open() as kept:
-            known = kept.get(f"{order.id}", {})
+        known = session.bids.pilot(order.id)
     except ConfigError as exc:
         session.note_trouble(str(exc))
         return Autobid()
@@ -350,10 +349,7 @@ def _keep(session: Session, flight: SpotRun) -> None:
     if order is None:
         return
     try:
-        with session.pilots.open() as kept:
-            if order.active and not flight.over:
-                kept[f"{order.id}"] = {**flight.auto.dump(), "ct": order.ct}
-            else:
-                kept.pop(f"{order.id}", None)
+        steers = order.active and not flight.over
+        session.bids.keep_pilot(order.id, {**flight.auto.dump(), "ct": order.ct} if steers else {})
     except ConfigError as exc:
         session.note_trouble(str(exc))

@@ -149,7 +149,7 @@ def _terms(
     """What is left of the old order's; None where nothing is."""
     ref = _ref(order)
     if intent is None:
-        return create.RentalTerms(ref, usd_per_coin=rate, untold=True)
+        return create.RentalTerms(ref, usd_per_coin=rate, unacknowledged=True)
     lease_s = None if intent.ends_at is None else intent.ends_at - now
     cost = intent.max_cost_usd
     worth = rate or intent.usd_per_coin
@@ -158,7 +158,7 @@ def _terms(
     if (lease_s is not None and lease_s < _LEAST_LEASE_S) or (cost is not None and cost <= 0):
         return None
     return create.RentalTerms(
-        ref, intent.purpose, lease_s, cost, rate, enforced=intent.enforced, untold=True
+        ref, intent.purpose, lease_s, cost, rate, enforced=intent.enforced, unacknowledged=True
     )
 
 

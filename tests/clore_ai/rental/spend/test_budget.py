@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from clore_ai._api.steps import Send
 from clore_ai._state.ledger import Ledger
+from clore_ai._state.store import Store
 from clore_ai.exceptions import BudgetError, InvalidInputError
 from clore_ai.models.records import Budget, Intent
 from clore_ai.rental.orders import check
@@ -302,7 +303,7 @@ def test_two_at_once_never_exceed_it_together(tmp_path):
 
     Where only one fits, one rents; never both, never none.
     """
-    ledgers = [Ledger(tmp_path, "me") for _ in range(2)]
+    ledgers = [Ledger(Store(tmp_path), "me") for _ in range(2)]
     ledgers[0].set_budget(Budget("USD", "month", 7.0))
     ready, sent, refused = threading.Barrier(2), [], []
 

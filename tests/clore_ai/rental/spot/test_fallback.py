@@ -25,7 +25,7 @@ def test_on_demand_instead(place, spot_server, rival, api_of, kind):
     assert (new.type, new.server_id, new.currency) == ("on-demand", server, USD)
     assert [o.id for o in api.my_orders()] == [new.id]
     old, intent = api.ledger.by_order(order), api.ledger.by_order(new.id)
-    assert (intent.purpose, intent.untold) == ("training", False)
+    assert (intent.purpose, intent.unacknowledged) == ("training", False)
     assert intent.ends_at == pytest.approx(old.ends_at, abs=5)
     created, cancelled = api.entries("create_order")[-1], api.entries("cancel_order")
     assert [e.body["id"] for e in cancelled] == [order]

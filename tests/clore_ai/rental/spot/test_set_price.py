@@ -8,6 +8,7 @@ import pytest
 from by_hand import Hand, cut, ok, reply
 
 from clore_ai._state.bids import Bids, lowering_every_s
+from clore_ai._state.store import Store
 from clore_ai.exceptions import ConfigError, FieldError, TransportError
 from clore_ai.rental.session import Session
 from clore_ai.rental.spot.set_price import TOO_SOON, set_price
@@ -109,36 +110,22 @@ def test_other_refusals_teach_nothing():
     assert len(hand.sent) == 3
 
 
-def test_a_shared_file_serves_the_next_process(tmp_path: Path):
-    """Another client with the same file knows what this one did; the file is the user's only."""
-    path = tmp_path / "bids"
-    first = Bidding(Session(bids=Bids(path)))
+def test_a_shared_store_serves_the_next_process(tmp_path: Path):
+    """Another client with the same store knows what this one did."""
+    first = Bidding(Session(bids=Bids(Store(tmp_path))))
     first.bid(2.0)
     first.bid(1.5)
-    other = Bidding(Session(bids=Bids(path)))
+    other = Bidding(Session(bids=Bids(Store(tmp_path))))
     with pytest.raises(FieldError, match="in 600 s"):
         other.bid(1.4)
     other.now = -1  # before it was lowered: the machine was started anew meanwhile
     other.bid(1.4)
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-@pytest.mark.parametrize("damage", [b"", b"[1]", b'{"39": [1]}', b'{"39": ["x", 0]}', b"\xff"])
-def test_a_damaged_file_is_not_believed(tmp_path: Path, damage: bytes):
-    """The service is asked instead."""
-    path = tmp_path / "bids"
-    path.write_bytes(damage)
-    hand = Bidding(Session(bids=Bids(path)))
-    hand.bid(2.0)
-    hand.bid(1.5)
-    with pytest.raises(FieldError):
-        hand.bid(1.4)
 
 
 def test_a_file_that_cannot_be_written_stops_it_before_it_is_sent(tmp_path: Path):
     """One sentence that names CLORE_HOME."""
     (tmp_path / "file").touch()
-    hand = Bidding(Session(bids=Bids(tmp_path / "file" / "bids")))
+    hand = Bidding(Session(bids=Bids(Store(tmp_path / "file"))))
     with pytest.raises(ConfigError, match="CLORE_HOME"):
         hand.bid(2.0)
     assert hand.sent == []

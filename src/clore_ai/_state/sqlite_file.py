@@ -1,0 +1,189 @@
+"""One SQLite file of ours: opened, checked and kept aside where it is damaged. No network I/O.
+
+Damaged is what SQLite can't read, what has other tables than ours (a flipped bit in a name), a row
+of other types (`rows`), an empty file, and what is no file.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from contextlib import closing
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from clore_ai._state.rows import DamagedError
+from clore_ai._state.schema import STEPS
+from clore_ai._values.text import plain
+from clore_ai.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUSY_S = 10.0
+"""For so long it is waited for another process."""
+_LOOKS_MS = 20
+"""So long SQLite waits by itself, in which no Ctrl-C comes through."""
+_PASSING = ("locked", "readonly", "read-only", "full", "unable to open", "disk I/O")
+"""Of the errors that SQLite reports: those that leave the file as it was."""
+
+
+def connect(name: str) -> sqlite3.Connection:
+    """A connection that begins and ends transactions only where we say so."""
+    connection = sqlite3.connect(
+        name, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    try:
+        # Not WAL: a home folder may be on several machines, which share no memory. The journal
+        # stays, emptied: removing it twice a transaction takes longer than the rest.
+        connection.execute("PRAGMA journal_mode=PERSIST")
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:  # they read the file
+        connection.close()
+        raise
+    return connection
+
+
+def patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """Execute what may have to wait for another process; Ctrl-C comes through meanwhile."""
+    until = time.monotonic() + BUSY_S
+    connection.execute(f"PRAGMA busy_timeout={_LOOKS_MS}")
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as exc:
+            if "locked" not in str(exc) or time.monotonic() > until:
+                raise
+        else:
+            return
+
+
+def check_file(path: Path) -> None:
+    """Before SQLite opens it: a pipe would hold it up, and of an empty file it makes a new one.
+
+    Not by reading it: to close it would end the locks that SQLite holds on it in this process.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise DamagedError("it is no file")
+    if not found.st_size:
+        raise DamagedError("it is empty")
+
+
+def check(connection: sqlite3.Connection, path: Path, latest: int = len(STEPS)) -> None:
+    """Raise where the file is damaged, or was written by a newer clore."""
+    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise DamagedError(verdict)
+    version = _version(connection, path, latest)
+    if not _tables(connection) >= _made_by(version):
+        raise DamagedError("its tables are not as they were made")
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables, from whatever version on."""
+    version = _version(connection, path, len(STEPS))
+    for number, step in enumerate(STEPS[version:], version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {step}; PRAGMA user_version={number};COMMIT")
+
+
+def _version(connection: sqlite3.Connection, path: Path, latest: int) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > latest:
+        raise ConfigError(
+            f"{path} was written by a newer clore; upgrade this one (pip install . in a newer "
+            "checkout), move the file away, or name another folder with CLORE_HOME."
+        )
+    return int(version)
+
+
+def _tables(connection: sqlite3.Connection) -> frozenset[tuple[str, ...]]:
+    """All tables and indexes, and how each was made."""
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    return frozenset(tuple(row) for row in rows)
+
+
+@lru_cache
+def _made_by(version: int) -> frozenset[tuple[str, ...]]:
+    with closing(connect(":memory:")) as connection:
+        connection.executescript(";".join(STEPS[:version]))
+        return _tables(connection)
+
+
+def which(path: Path) -> tuple[int, int] | None:
+    """Which file stands at a path; None if none does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def aside_of(path: Path) -> Path:
+    """Where a damaged file is to be kept."""
+    return free_name(path.with_name(f"{path.stem}.damaged-1{path.suffix}"))
+
+
+def set_aside(path: Path, aside: Path) -> None:
+    """Move a damaged file, and the journal that SQLite may have left, out of the way.
+
+    Raises:
+        ConfigError: it can't be moved.
+    """
+    try:
+        # The journal first: beside a new file it would be played back into that.
+        journal = path.with_name(f"{path.name}-journal")
+        if journal.exists():
+            journal.replace(aside.with_name(f"{aside.name}-journal"))
+        path.replace(aside)
+    except OSError as exc:
+        raise ConfigError(
+            f"{path} is damaged, and can't be moved away ({exc.strerror}); move it yourself, "
+            "or name another folder with CLORE_HOME."
+        ) from exc
+
+
+def free_name(path: Path) -> Path:
+    """The path, or where something is there, the first with a higher number."""
+    number = 1
+    stem = path.stem.removesuffix("-1")
+    while os.path.lexists(path):
+        number += 1
+        path = path.with_name(f"{stem}-{number}{path.suffix}")
+    return path
+
+
+def is_passing(exc: Exception) -> bool:
+    """Is something else to blame than the file?"""
+    said = str(exc)
+    operational = isinstance(exc, sqlite3.OperationalError) and "decode to" not in said
+    return operational and any(word in said for word in _PASSING)
+
+
+def is_damage(exc: Exception, path: Path) -> bool:
+    """Is the file to blame, in the midst of its use? Not where a statement of ours may be."""
+    return (
+        # The second where a message of SQLite's quotes a name that is no text any more.
+        isinstance(exc, (DamagedError, UnicodeDecodeError))
+        or type(exc) is sqlite3.DatabaseError
+        or "decode to UTF-8" in str(exc)
+        # It says that it can't be written, which everything else allows.
+        or ("readonly" in str(exc) and all(os.access(p, os.W_OK) for p in (path, path.parent)))
+    )
+
+
+def sentence(path: Path | None, exc: Exception) -> str:
+    """Why the file can't be used, and what to do."""
+    said = plain(str(exc))
+    if "locked" in said:
+        why = f"has been in use for {BUSY_S:.0f} s; look for a clore that hangs, or try again"
+    elif "full" in said or "disk I/O" in said:
+        why = f"can't be written ({said}); make room on its disk, or name another with CLORE_HOME"
+    elif any(word in said for word in _PASSING):
+        why = f"can't be written ({said}); name a folder of your own with CLORE_HOME"
+    else:
+        why = f"can't be used ({said}); move it away, and run the command again"
+    return f"{path} {why}."
