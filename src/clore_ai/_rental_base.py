@@ -115,9 +115,9 @@ class RentalBase(Generic[D]):
         """A line for a shell that opens one on the machine, with the order's key."""
         return shlex.join(self._target().ssh())
 
-    def _flow(self) -> Flow[Rented]:
+    def _flow(self) -> Flow[None]:
         _windows.refuse("A rental that is verified")
-        return rent.rent(self._session, self._wish, self._note)
+        self._rented = yield from rent.rent(self._session, self._wish, self._note)
 
     def _note(self, event: RentEvent) -> None:
         self.events.append(event)

@@ -36,7 +36,11 @@ class AsyncRental(RentalBase[AsyncDriver]):
     async def start(self) -> Self:
         """Rent and verify it; a second time nothing is done. Raises as the client's `rent` says."""
         if self._rented is None:
-            self._rented = await self._driver.run(self._flow())
+            try:
+                await self._driver.run(self._flow())
+            except BaseException:
+                await self.cancel()  # a Ctrl-C may come when it was rented just now
+                raise
             if self._has_limits():
                 self._guard = AsyncGuard(self._keep_limits)
         return self

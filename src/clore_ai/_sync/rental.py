@@ -37,7 +37,11 @@ class Rental(RentalBase[Driver]):
     def start(self) -> Self:
         """Rent and verify it; a second time nothing is done. Raises as the client's `rent` says."""
         if self._rented is None:
-            self._rented = self._driver.run(self._flow())
+            try:
+                self._driver.run(self._flow())
+            except BaseException:
+                self.cancel()  # a Ctrl-C may come when it was rented just now
+                raise
             if self._has_limits():
                 self._guard = Guard(self._keep_limits)
         return self

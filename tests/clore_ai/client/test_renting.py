@@ -452,26 +452,30 @@ def test_a_cancelled_task_leaves_nothing_running(market, tmp_path, moment):
 
 
 SCRIPT = """
-import sys
+import sys, time
 from clore_ai import CloreAI
 with CloreAI(state=sys.argv[1]) as client:
     client.rate_limiter.min_interval = client.rate_limiter.create_order_delay = 0
-    with client.rent("RTX 4090", tell=lambda e: print(e.what, e.order_id, flush=True)) as rental:
+    def tell(event):
+        print(event.what, event.order_id, flush=True)
+        if event.what == sys.argv[2]:
+            time.sleep(1)
+    with client.rent("RTX 4090", tell=tell) as rental:
         print("in", flush=True)
         rental.exec("sleep 600")
 """
 
 
-@pytest.mark.parametrize("moment", ["created", "in"])
+@pytest.mark.parametrize("moment", ["created", "rented", "in"])
 def test_ctrl_c_ends_what_was_rented(market, tmp_path, moment):
-    """While it boots, and in the block."""
+    """While it boots, when all is done but the return, and in the block."""
     watcher = Api("sync", market)
     if moment == "created":
         watcher.fault("create_order", "never_boots")
     env = {"PATH": os.environ["PATH"], "CLORE_API_KEY": watcher.key}
     env["CLORE_BASE_URL"] = market.base_url
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        [sys.executable, "-c", SCRIPT, str(tmp_path), moment],
         env={**env, "CLORE_HOME": str(tmp_path), "HOME": str(tmp_path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
