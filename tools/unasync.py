@@ -19,6 +19,7 @@ RULES = (
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"Async(?=[A-Z])", ""),
     (r"\b_async\b", "_sync"),
+    (r"\basync_driver\b", "driver"),
     (r"\bin_this_loop\b", "in_own_loop"),
     (r"\bforward_async\b", "forward"),
     # In docstrings.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,7 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from clore_ai._api.steps import DEADLINE_S, Rules
-from clore_ai._io.driver import AsyncDriver, Driver
+from clore_ai._io.async_driver import AsyncDriver
+from clore_ai._io.driver import Driver
 from clore_ai._state.folder import folder_of
 from clore_ai._state.ledger import Ledger, account_of
 from clore_ai._values.secrets import hide
@@ -52,15 +52,7 @@ def in_own_loop(
     work: Callable[[Engine], Awaitable[T]],
 ) -> T:
     """The result of what watches a job, in an event loop made for it."""
-
-    async def watch() -> T:
-        beside = driver.beside()
-        try:
-            return await work(engine(beside))
-        finally:
-            await beside.close()
-
-    return asyncio.run(watch())
+    return driver.in_loop(lambda beside: work(engine(beside)))
 
 
 class ClientBase(Generic[D]):

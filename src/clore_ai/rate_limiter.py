@@ -65,8 +65,9 @@ class RateLimiter:
         is_create_order: bool = False,
         *,
         within_s: float = float("inf"),
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Block until the next request may be sent.
+        """Block until the next request may be sent; `sleep` does the waiting.
 
         Raises:
             TimeoutError: it may not within `within_s` seconds.
@@ -74,7 +75,7 @@ class RateLimiter:
         until = self._clock() + within_s
         while pause_s := self._look(is_create_order):
             self._check(pause_s, until, within_s)
-            time.sleep(pause_s)
+            sleep(pause_s)
 
     async def wait_async(
         self,

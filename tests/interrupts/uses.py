@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 from clore_ai import CloreAI
-from clore_ai._api.steps import Exec
-from clore_ai._ssh import programs
+from clore_ai._api.steps import Done, Exec, Flow
 from clore_ai._state.ledger import Ledger
 from clore_ai._state.lock import FileLock
 from clore_ai._state.pace import Pace as SharedPace
@@ -185,8 +184,12 @@ class Program(Use):
 
     mark = f"61.{os.getpid()}"
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.client = CloreAI("key", "http://127.0.0.1:9/v1")
+
     def once(self) -> None:
-        programs.run(Exec(("sh", "-c", f"sleep {self.mark}")))
+        self.client.drive(_one(Exec(("sh", "-c", f"sleep {self.mark}"))))
 
     def whole(self) -> bool:
         until = time.monotonic() + 5  # what was killed takes a moment to be gone
@@ -220,6 +223,11 @@ class Request(Use):
         self.client.close()
         self.client = self.new()
         return True
+
+
+def _one(step: Exec) -> Flow[Done]:
+    done: Done = yield step
+    return done
 
 
 def _command_lines() -> Iterator[bytes]:

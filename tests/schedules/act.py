@@ -10,17 +10,22 @@ import asyncio
 import json
 import os
 import signal
+import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from clore_ai import AsyncCloreAI, CloreAI
 from clore_ai._api import steps as _flow
-from clore_ai._io.driver import AsyncDriver, Driver
+from clore_ai._io.async_driver import AsyncDriver
+from clore_ai._io.driver import Driver
 from clore_ai.exceptions import CloreAPIError, OrderUncertain
 from clore_ai.rental import session
 from clore_ai.rental.orders import reconcile
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from clore_ai._io.stops import Stops
 
     from .plan import Plan
 
@@ -43,6 +48,11 @@ class _Steps:
     def __init__(self, plan: Plan) -> None:
         self.plan, self.count = plan, 0
 
+    @property
+    def interrupts_now(self) -> bool:
+        """Is Ctrl-C what comes before this step?"""
+        return self.plan.stop == "interrupt" and self.plan.at_step == self.count
+
     def next(self) -> None:
         """Call before each step."""
         self.count += 1
@@ -50,7 +60,7 @@ class _Steps:
             if self.plan.stop == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.plan.stop == "interrupt":
-                signal.raise_signal(signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
             else:
                 task = asyncio.current_task()
                 assert task is not None
@@ -60,9 +70,12 @@ class _Steps:
 class _Driver(Driver):
     steps: _Steps
 
-    def _perform(self, step: Any) -> Any:
+    def _perform(self, step: Any, stops: Stops) -> Any:
         self.steps.next()
-        return super()._perform(step)
+        if self.steps.interrupts_now:  # the main thread has it in an instant
+            while not stops.came():
+                time.sleep(0.001)
+        return super()._perform(step, stops)
 
 
 class _AsyncDriver(AsyncDriver):

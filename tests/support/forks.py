@@ -275,7 +275,7 @@ def of_clore_first() -> tuple[str, ...]:
 
     commands = (f"clore_ai.cli.{module}" for module, _ in COMMANDS.values())
     later = ("anyio._backends._asyncio", "clore_ai.client", "clore_ai.jobs.status")
-    return (*commands, *later, "difflib", "httpcore", "rich.table", "clore_ai._io.driver:_tls")
+    return (*commands, *later, "difflib", "httpcore", "rich.table", "clore_ai._io.http:tls")
 
 
 def warm(first: Iterable[str]) -> None:

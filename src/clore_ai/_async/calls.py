@@ -10,7 +10,7 @@ from typing_extensions import Self
 from clore_ai._api import endpoints
 from clore_ai._api.steps import Flow, request
 from clore_ai._client_base import ClientBase, in_this_loop, say_per_hour
-from clore_ai._io.driver import AsyncDriver
+from clore_ai._io.async_driver import AsyncDriver
 from clore_ai._values.secrets import hide
 from clore_ai.jobs.engine import Engine
 from clore_ai.models import (

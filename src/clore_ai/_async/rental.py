@@ -8,7 +8,7 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from clore_ai._io.driver import AsyncDriver
+from clore_ai._io.async_driver import AsyncDriver
 from clore_ai._rental_base import AsyncGuard, RentalBase
 from clore_ai._ssh import tunnel
 from clore_ai._ssh.copy.fetch import MOST_BYTES

@@ -6,23 +6,21 @@ compressed answer of 300 kB may hold 300 MB.
 
 from __future__ import annotations
 
-import math
+import socket
 import time
 import zlib
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import suppress
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any
 
 import httpx
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from typing_extensions import Self
 
 MOST_BYTES = 64 << 20
 """Of one answer, compressed or not; a marketplace of 2,200 servers is some 3 MB."""
 _GZIP = zlib.MAX_WBITS | 16
-_until: ContextVar[float] = ContextVar("until")
-"""When the request of this thread or task must be over, by the monotonic clock."""
 
 
 class Body:
@@ -63,18 +61,42 @@ class Body:
         return b"".join(self._pieces)
 
 
-@contextmanager
-def within(seconds: float) -> Generator[None]:
-    """Let the requests of this block, in this thread or task, take so long in all."""
-    before = _until.set(time.monotonic() + seconds)
-    try:
-        yield
-    finally:
-        _until.reset(before)
+class Bound:
+    """Lets the requests of a ``with`` block, in this thread or task, take so long in all."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._stream: _Around | None = None
+        self._before: Token[Bound | None] | None = None
+
+    def __enter__(self) -> Self:
+        self._before = _bound.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            _bound.reset(self._before)
+
+    def left_s(self, timeout: float | None, stream: _Around) -> float:
+        """How long `stream`, which it now goes through, may take for the next step."""
+        self._stream = stream
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise httpx.ReadTimeout("the answer took too long in all")
+        return left if timeout is None else min(timeout, left)
+
+    def end(self) -> None:
+        """From another thread: nothing more is sent or read."""
+        self._until = 0.0
+        if self._stream is not None:
+            self._stream.wake()
+
+
+_bound: ContextVar[Bound | None] = ContextVar("bound", default=None)
 
 
 def bounded(client: httpx.Client | httpx.AsyncClient) -> None:
-    """Hold all that the client reads to `within`: headers too, and what comes through a proxy.
+    """Hold all that the client sends and reads to its `Bound`: headers, and through a proxy, too.
 
     httpx has no public place for that; a version that keeps its connections elsewhere is left as
     it is.
@@ -86,13 +108,6 @@ def bounded(client: httpx.Client | httpx.AsyncClient) -> None:
             pool._network_backend = backend(pool._network_backend)  # type: ignore[union-attr]  # noqa: SLF001
 
 
-def _left_s(timeout: float | None) -> float:
-    left = _until.get(math.inf) - time.monotonic()
-    if left <= 0:
-        raise httpx.ReadTimeout("the answer took too long in all")
-    return left if timeout is None else min(timeout, left)
-
-
 class _Around:
     """What httpcore asks of another, handed on as it is."""
 
@@ -102,6 +117,18 @@ class _Around:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - likewise
         return getattr(self._inner, name)
 
+    def left_s(self, timeout: float | None) -> float | None:
+        """How long the next step may take."""
+        bound = _bound.get()
+        return timeout if bound is None else bound.left_s(timeout, self)
+
+    def wake(self) -> None:
+        """End the step that waits here in another thread."""
+        connection = self._inner.get_extra_info("socket")
+        with suppress(OSError, TypeError):
+            # Not the method of an `SSLSocket`, which takes away what the other thread reads with.
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
 
 class _Backend(_Around):
     def connect_tcp(self, *args: Any, **kwargs: Any) -> _Stream:  # noqa: ANN401 - likewise
@@ -110,8 +137,11 @@ class _Backend(_Around):
 
 class _Stream(_Around):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data: bytes = self._inner.read(max_bytes, _left_s(timeout))
+        data: bytes = self._inner.read(max_bytes, self.left_s(timeout))
         return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, self.left_s(timeout))
 
     def start_tls(self, *args: Any, **kwargs: Any) -> _Stream:  # noqa: ANN401 - likewise
         return _Stream(self._inner.start_tls(*args, **kwargs))
@@ -124,8 +154,11 @@ class _AsyncBackend(_Around):
 
 class _AsyncStream(_Around):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        data: bytes = await self._inner.read(max_bytes, _left_s(timeout))
+        data: bytes = await self._inner.read(max_bytes, self.left_s(timeout))
         return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        await self._inner.write(buffer, self.left_s(timeout))
 
     async def start_tls(self, *args: Any, **kwargs: Any) -> _AsyncStream:  # noqa: ANN401 - likewise
         return _AsyncStream(await self._inner.start_tls(*args, **kwargs))

@@ -22,7 +22,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 from clore_ai._api.steps import Done
-from clore_ai._interrupts import deferred, waiting
 
 if TYPE_CHECKING:
     from clore_ai._api.steps import Exec
@@ -111,7 +110,6 @@ def kill(group: int, how: int = _KILL) -> None:
         os.killpg(group, how)
 
 
-@deferred()  # a program that is half started could not be found to be ended
 def run(step: Exec, stopped: Callable[[], bool] = lambda: False) -> Done:
     """Run it in the calling thread; it is ended early once `stopped` says so."""
     try:
@@ -121,8 +119,7 @@ def run(step: Exec, stopped: Callable[[], bool] = lambda: False) -> Done:
         return Done(_NOT_HERE, b"", said, errno=exc.errno)
     talk = _Talk(process, step)
     try:
-        with waiting():
-            code = talk.through(stopped)
+        code = talk.through(stopped)
     finally:
         if talk.over:
             leave(process)

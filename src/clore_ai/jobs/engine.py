@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from clore_ai._api.steps import Flow
-    from clore_ai._io.driver import AsyncDriver
+    from clore_ai._io.async_driver import AsyncDriver
     from clore_ai.rental.session import Session
 
 T = TypeVar("T")

@@ -1,0 +1,148 @@
+"""Performs the steps of flows in an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import httpx
+
+from clore_ai._api.steps import (
+    Backoff,
+    Clock,
+    Exec,
+    Fetch,
+    Flow,
+    Post,
+    Posted,
+    Probe,
+    Put,
+    Send,
+    Shared,
+    Sleep,
+    Step,
+    Turn,
+    Way,
+)
+from clore_ai._io.bounds import Bound, bounded
+from clore_ai._io.http import FAILURES, Http, body_of, post_options, why
+from clore_ai._ssh import probe, programs
+from clore_ai._ssh.copy import files
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from clore_ai._api.endpoints import Reply
+    from clore_ai.config import Settings
+    from clore_ai.rate_limiter import RateLimiter
+
+T = TypeVar("T")
+
+
+class AsyncDriver:
+    """Runs flows in the running event loop; any number of tasks at once.
+
+    It closes a flow in `finally`, so that a cancelled task runs its clean-up, which may take steps.
+    """
+
+    def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
+        self._http = Http(settings, timeout_s, limiter)
+        self._client = httpx.AsyncClient(**self._http.options())
+        bounded(self._client)
+        self._running: dict[str, asyncio.Task[Any]] = {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Perform the flow's steps and return its result."""
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = await self._perform(step)
+                except BaseException as exc:  # noqa: BLE001 - the flow cleans up, then re-raises
+                    step = flow.throw(exc)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            flow.close()
+
+    async def _perform(self, step: Step) -> object:  # noqa: PLR0911 - one a kind of step
+        if isinstance(step, Send):
+            return await self._send(step)
+        if isinstance(step, Turn):
+            await self._http.limiter.wait_async(step.is_create_order, within_s=step.within_s)
+        elif isinstance(step, Sleep):
+            await asyncio.sleep(step.seconds)
+        elif isinstance(step, Clock):
+            return self._http.now()
+        elif isinstance(step, Backoff):
+            self._http.limiter.set_backoff(step.seconds)
+        elif isinstance(step, (Probe, Way)):
+            return await probe.perform_async(step, self._http.known)
+        elif isinstance(step, Exec):
+            return await programs.run_async(step)
+        elif isinstance(step, (Fetch, Put)):
+            return await programs.in_thread(lambda stopped: files.perform(step, stopped))
+        elif isinstance(step, Post):
+            return await _posted(step)
+        else:
+            return await self._share(step)
+        return None
+
+    async def _send(self, step: Send) -> Reply:
+        async def trace(event: str, _info: object) -> None:
+            self._http.heard(step, event)
+
+        exchange, start = self._http.exchange(step), time.monotonic()
+        try:
+            request = self._http.request(self._client, step, trace)
+            with self._http.bound(step):
+                response = await self._client.send(request, stream=True)
+                pieces = response.aiter_raw()
+                try:
+                    body = body_of(response)
+                    async for piece in pieces:
+                        if not body.add(piece):
+                            break
+                finally:
+                    await pieces.aclose()  # type: ignore[attr-defined]  # a generator
+                    await response.aclose()
+            reply = self._http.reply(response, body)
+        except BaseException as exc:  # noqa: BLE001 - raised again, bare
+            exchange.failed(exc, time.monotonic() - start)
+            self._http.no_answer(step.call, exc)
+        exchange.answered(reply, time.monotonic() - start)
+        return reply
+
+    async def _share(self, step: Shared[T]) -> T:
+        task = self._running.get(step.key)
+        if task is None:
+            coroutine: Coroutine[Any, Any, T] = self.run(step.make())
+            task = self._running[step.key] = asyncio.ensure_future(coroutine)
+            task.add_done_callback(lambda done: self._forget(step.key, done))
+        # Shielded: one caller who gives up does not take the answer from the others.
+        result: T = await asyncio.shield(task)
+        return result
+
+    def _forget(self, key: str, done: asyncio.Task[Any]) -> None:
+        self._running.pop(key, None)
+        if not done.cancelled():
+            done.exception()  # seen, also when nobody waits any more
+
+
+async def _posted(step: Post) -> Posted:
+    try:
+        async with httpx.AsyncClient(**post_options(step)) as client:
+            bounded(client)
+            with Bound(step.within_s):
+                async with client.stream("POST", step.url, content=step.body) as response:
+                    return Posted(response.status_code)
+    except FAILURES as exc:
+        return Posted(None, why(exc))

@@ -1,0 +1,215 @@
+"""Ctrl-C and a flow: it stops the flow at a step that waits, and nowhere else.
+
+Python runs signal handlers in the main thread, between any two instructions, so `KeyboardInterrupt`
+may come after a lock was taken and before anybody knows of it, or between an order and its record.
+What the main thread asks for is therefore done in another thread, and the main thread only waits.
+Whatever a handler raises there becomes the failure of the flow's current step: the flow cleans up
+with steps of its own, and the main thread raises what it ends with. No handler is installed.
+
+The first stop ends the step that waits, a request included, and the flow cleans up. The second ends
+a wait of that clean-up, but no request that changes something: a cancel gets its answer. After the
+third the main thread waits no longer. Other threads are never interrupted: they do their own work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from contextlib import suppress
+from contextvars import ContextVar, copy_context
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+T = TypeVar("T")
+
+_PATIENCE = 2
+"""So many stops are left to the flow; the next one ends the waiting for it."""
+_LOOK_S, _LONGEST_S, _LEAVES_S = 0.05, 0.5, 1.0
+
+
+class Stops:
+    """What is to stop a flow, from the thread that waits for it."""
+
+    def __init__(self) -> None:
+        self._came: SimpleQueue[BaseException] = SimpleQueue()  # no signal gets into its methods
+        self.cleaning = False
+        """Has one taken effect? Then the flow cleans up."""
+
+    def put(self, why: BaseException) -> None:
+        """Stop the flow where it waits."""
+        self._came.put(why)
+
+    def came(self) -> bool:
+        """Is there one that has not taken effect?"""
+        return not self._came.empty()
+
+    def check(self) -> None:
+        """Raise one that has not taken effect; now it has."""
+        self.sleep(0.0)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait; a stop ends it."""
+        until = time.monotonic() + seconds
+        while True:
+            left = until - time.monotonic()
+            with suppress(Empty):
+                # In pieces: the locks of older Pythons wait by the wall clock.
+                why = self._came.get(left > 0, min(max(left, 0.0), _LONGEST_S))
+                self.cleaning = True
+                raise why
+            if left <= 0:
+                return
+
+    def over(self, work: Callable[[], T], leave: Callable[[], object] = lambda: None) -> T:
+        """The result of what can't be interrupted; a stop calls `leave` and waits no longer."""
+        if self is NEVER:
+            return work()
+        apart = _Apart(work)
+        apart.start()
+        while not (apart.wait(_LOOK_S) or self.came()):
+            pass
+        if not apart.over:
+            leave()
+            if not apart.wait(_LEAVES_S) or apart.failure is not None:
+                self.check()
+        return apart.result()
+
+
+NEVER = Stops()
+"""Of threads that are never interrupted."""
+_here: ContextVar[Stops] = ContextVar("stops", default=NEVER)
+
+
+def run(work: Callable[[Stops], T]) -> T:
+    """The result of `work`, which stops as its argument says.
+
+    In the main thread `work` is done in another one; a stop that came too late is raised here.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work(_here.get())
+    stops = Stops()
+
+    def apart() -> T:
+        _here.set(stops)
+        return work(stops)
+
+    return _Waiting(_Apart(apart), stops).result()
+
+
+def run_in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """The result of `work` in an event loop of its own; a stop cancels it."""
+    return run(lambda stops: asyncio.run(_cancelled_by(stops, work)))
+
+
+async def _cancelled_by(stops: Stops, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    task = asyncio.ensure_future(work())
+    why: BaseException | None = None
+    look_s = None if stops is NEVER else _LOOK_S
+    while not (await asyncio.wait({task}, timeout=look_s))[0]:
+        try:
+            stops.check()
+        except BaseException as exc:  # noqa: BLE001 - raised below
+            why = exc
+            task.cancel()
+    if why is not None and task.cancelled():
+        raise why
+    return task.result()
+
+
+class _Apart(Generic[T]):
+    """Work in a thread of its own."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work, self._context = work, copy_context()
+        self._result: T | None = None
+        self.failure: BaseException | None = None
+        self.over = False
+        # Locks, not events: those are Python's own code, which a signal may leave half done.
+        self._begun, self._ended = threading.Lock(), threading.Lock()
+        self._ended.acquire()
+
+    def start(self) -> None:
+        """Begin."""
+        thread = threading.Thread(target=self._do, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # Python ends, or the system gives no more: it is done here
+            self._do()
+
+    def _do(self) -> None:
+        if not self._begun.acquire(blocking=False):
+            return
+        try:
+            self._result = self._context.run(self._work)
+        except BaseException as exc:  # noqa: BLE001 - for whoever waits
+            self.failure = exc
+        self.over = True
+        self._ended.release()
+
+    def call_off(self) -> None:
+        """Where it has not begun, it never will."""
+        if self._begun.acquire(blocking=False):
+            self.over = True
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for its end; is it over?"""
+        if not self.over:
+            self._ended.acquire(timeout=seconds)
+        return self.over
+
+    def result(self) -> T:
+        """What came of it, once it is over."""
+        failure, self.failure = self.failure, None
+        if failure is None:
+            return cast("T", self._result)
+        try:
+            raise failure
+        finally:
+            del failure  # else it would hold itself, with all that its frames hold
+
+
+class _Waiting(Generic[T]):
+    """The main thread, which waits for work; an exception may come between any two steps here."""
+
+    def __init__(self, apart: _Apart[T], stops: Stops) -> None:
+        self._apart, self._stops = apart, stops
+        self._started = False
+        self._came: list[BaseException] = []
+        self._put = 0
+
+    def result(self) -> T:
+        """What came of it, or a stop that it took no notice of."""
+        while not self._apart.over:
+            try:
+                try:
+                    self._wait()
+                except BaseException as exc:  # noqa: BLE001 - the flow raises it
+                    self._came.append(exc)
+            except BaseException as exc:  # noqa: BLE001 - came together with that one
+                self._came.append(exc)
+            if len(self._came) > _PATIENCE:
+                raise self._came[-1]
+        try:
+            return self._apart.result()
+        finally:
+            self._hand_on()
+            self._stops.check()
+
+    def _hand_on(self) -> None:
+        for why in self._came[self._put :]:
+            self._put += 1
+            self._stops.put(why)
+
+    def _wait(self) -> None:
+        if not self._started:
+            self._started = True
+            self._apart.start()
+        self._hand_on()
+        if self._came:
+            self._apart.call_off()
+        while not self._apart.wait(_LONGEST_S):
+            pass
