@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from clore_ai._values.lengths import duration
-from clore_ai.cli import output, recover
+from clore_ai.cli import output, recover, signals
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -22,6 +22,7 @@ def connect(*, ask: bool = True, keeps: bool = True) -> Generator[CloreAI]:
 
     First, orders of commands that were stopped are told of; with `ask`, on a terminal, asked about.
     With `keeps`, orders that have a limit are left to a process in the background, at last.
+    From here on each signal that asks to end is a `KeyboardInterrupt`.
 
     Raises:
         ConfigError: the config file can't be read, or the base URL is none.
@@ -29,6 +30,7 @@ def connect(*, ask: bool = True, keeps: bool = True) -> Generator[CloreAI]:
     from clore_ai.client import CloreAI
     from clore_ai.exceptions import ConfigError
 
+    signals.interrupt_by_any()
     unshared: list[str] = []  # said where nothing else says what is wrong with the folder
     with CloreAI(state=True) as api:
         api.rate_limiter.alone = unshared.append

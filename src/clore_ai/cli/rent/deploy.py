@@ -57,9 +57,6 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     The new order's id is all that goes to stdout. The plan for SERVER_ID, with the price in both
     units, fees and balance, goes to stderr; on a terminal it asks first, in a script it goes ahead.
     """
-    from clore_ai.cli.supervise.console import interrupt_by_any
-
-    interrupt_by_any()
     options["currency"] = units.full(options["currency"])
     _bid(options)
     text, identity = order_options.key(options)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 import time
 from math import inf
@@ -68,7 +67,6 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
             "There is no ssh here. Install it (apt-get install openssh-client), or add --no-gpu."
         )
     ids = frozenset(order_ids) or None
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with connect(ask=False) as api:
         feeds = None if options["no_gpu"] else Feeds(min(overview.READ_EVERY_S, options["every"]))
         state = monitor.Monitor(ids, idle_s, options["others"])

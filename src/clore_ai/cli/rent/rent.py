@@ -38,9 +38,6 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
     goes to stdout. With --max-bid its bid is then kept at the lowest that wins, as by
     `clore spot auto`, until Ctrl-C.
     """
-    from clore_ai.cli.supervise.console import interrupt_by_any
-
-    interrupt_by_any()
     wish = wishes.read(options)
     holds = wish.max_bid_usd is not None and not options["detach"]
     if options["detach"] and wish.max_bid_usd is None:

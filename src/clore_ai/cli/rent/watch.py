@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from math import inf
 from pathlib import Path
@@ -65,7 +64,6 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - cl
     renting = [each for each in asked if each.watch.wish is not None]
     if renting:
         _agree(renting, yes=options["yes"])
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with connect(ask=False) as api:
         loop = _Loop(api, asked, as_json=as_json)
         loop.run(options["every"], for_s, once=options["once"], first=options["first"])

@@ -14,7 +14,7 @@ from clore_ai.cli.options import limits as _limits
 from clore_ai.cli.rent import renting
 from clore_ai.cli.run import consent
 from clore_ai.cli.supervise import watching
-from clore_ai.cli.supervise.console import Console, interrupt_by_any
+from clore_ai.cli.supervise.console import Console
 
 if TYPE_CHECKING:
     from clore_ai.rental.rent.ranking import Offer
@@ -65,7 +65,6 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     from clore_ai import jobs
     from clore_ai._ssh.copy.fetch import MOST_BYTES
 
-    interrupt_by_any()
     job_file_trust.ask(options, typed=bool(words))
     words = words or job_file.words()
     watching.programs()

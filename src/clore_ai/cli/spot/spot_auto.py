@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from dataclasses import asdict, replace
@@ -71,7 +70,6 @@ def auto(order_id: int, **options: Any) -> None:  # noqa: ANN401 - click's optio
     id of an order rented instead goes to stdout.
     """
     _check(options)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with connect() as api:
         fallback, identity = _fallback(options)
         run(api, order_id, options, fallback, identity)
@@ -83,7 +81,6 @@ def hold(api: CloreAI, order_id: int, most: float | None, as_json: bool) -> None
     Raises:
         KeyboardInterrupt: saying which order goes on, and at which bid.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     limit = bids.Bid(most or 0.0, in_usd=True)
     options = {"most": limit, "every": 20, "for_s": None, "headroom": 0, "once": False}
     # What is far above the price on demand was refused before it was rented.

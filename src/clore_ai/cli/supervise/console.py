@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clore_ai.cli import output
+from clore_ai.cli.signals import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,17 +25,8 @@ if TYPE_CHECKING:
 
     from clore_ai.jobs.watch.request import JobRequest
 
-SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGHUP", "SIGTERM", "SIGINT") if hasattr(signal, name)
-)
 _ANSWERS = {"k": "detach", "keep": "detach", "c": "stop", "cancel": "stop"}
 _LOOK_S = 0.2
-
-
-def interrupt_by_any() -> None:
-    """SIGTERM and SIGHUP are as Ctrl-C from here on."""
-    for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
 
 
 @dataclass
@@ -47,6 +39,9 @@ class Console:
     asking: bool = False
     interrupted: bool = False
     hung_up: bool = False
+    _loop: asyncio.AbstractEventLoop | None = None
+    _early: list[int] = field(default_factory=list[int])
+    """Signals that came when there was no loop."""
     _may_show: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -67,21 +62,40 @@ class Console:
             left = left[os.write(stream.fileno(), left) :]
 
     @contextlib.contextmanager
+    def heard(self, request: JobRequest) -> Generator[None]:
+        """Signals are the job's in this block; after it, the command only ends.
+
+        For the main thread, where signals come; the job's loop, in another one, is told by `on`.
+        """
+
+        def hand_on(number: int, _frame: object) -> None:
+            if self._loop is None:
+                self._early.append(number)
+                return
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                self._loop.call_soon_threadsafe(self._act, number, request)
+
+        for number in SIGNALS:
+            signal.signal(number, hand_on)
+        try:
+            yield
+        finally:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+
+    @contextlib.contextmanager
     def on(self, request: JobRequest) -> Generator[None]:
-        """Ctrl-C and the rest are the job's in this block; after it, the command only ends."""
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, self._pressed, request)
-        loop.add_signal_handler(signal.SIGTERM, self._asked_to_end, request)
-        loop.add_signal_handler(signal.SIGHUP, self._closed, request)
+        """What comes is acted on in this block, by the event loop that runs."""
+        loop = self._loop = asyncio.get_running_loop()
+        for number in self._early:
+            self._act(number, request)
         called_off = asyncio.ensure_future(self._called_off(request))
         try:
             yield
         finally:
+            self._loop = None
             called_off.cancel()
             self._answered(loop)
-            for number in SIGNALS:
-                loop.remove_signal_handler(number)
-                signal.signal(number, signal.SIG_IGN)
 
     async def _called_off(self, request: JobRequest) -> None:
         while self.background is not None:
@@ -89,6 +103,14 @@ class Console:
                 request.want("detach")
                 return
             await asyncio.sleep(_LOOK_S)
+
+    def _act(self, number: int, request: JobRequest) -> None:
+        if number == signal.SIGINT:
+            self._pressed(request)
+        elif number == signal.SIGTERM:
+            self._asked_to_end(request)
+        else:
+            self._closed(request)
 
     def _pressed(self, request: JobRequest) -> None:
         if self.background is not None:

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import click
 
-from clore_ai._interrupts import deferred
 from clore_ai._state.lock import FileLock
 from clore_ai.cli import output
 from clore_ai.cli.supervise import enforce, watching
@@ -49,10 +48,9 @@ def see_to(api: CloreAI) -> None:
     left: list[int] = []
     try:
         if api.ledger.begun():
-            with deferred():
-                left = enforce.unwatched(api, watching.jobs_of(api))
-                if left:
-                    _start(api)
+            left = enforce.unwatched(api, watching.jobs_of(api))
+            if left:
+                _start(api)
     except (OSError, CloreAPIError) as exc:
         if left:
             listed = " ".join(map(str, left))

@@ -47,16 +47,19 @@ def live(
         _stays,
     )
 
+    request = JobRequest()
+
     async def main(engine: Engine) -> Outcome:
         life = Life(
-            engine, jobs_of(api), hearing, JobRequest(),
+            engine, jobs_of(api), hearing, request,
             in_background=console.background is not None, leaves=True,
         )  # fmt: skip
-        with console.on(life.request):
+        with console.on(request):
             return await work(life)
 
     sys.stdout.flush()
-    return api.in_loop(main)
+    with console.heard(request):
+        return api.in_loop(main)
 
 
 def _stays(job: Job, known: Intent | Order | None, lost: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -107,7 +106,6 @@ def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None
         if as_json:
             output.event(event)
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     keeper = Keeper(every_s=every_s, mine=lambda _intent: True)
     output.note(f"Looking every {duration(every_s)}; stop with Ctrl-C.")
     try:
