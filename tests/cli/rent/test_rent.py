@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import time
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
@@ -248,12 +249,15 @@ def test_a_signal_cancels_what_is_being_rented(user: Renter, number: int) -> Non
     assert active(user) == []
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, 2, 3])
 def test_ctrl_c_cancels_what_is_being_rented(user: Renter, times: int) -> None:
-    """Once: it is cancelled first. Twice: it is left, and its id is said."""
+    """Once: it is cancelled first. Twice: its end is not waited for. Three times: nothing is.
+
+    A second one does not break off the cancel, which is on its way.
+    """
     user.fault("create_order", "never_boots")
     if times > 1:
-        user.fault("cancel_order", "late", delay_s=8)
+        user.fault("cancel_order", "late", delay_s=3 if times == 2 else 60)
     process = user.start(*RENT, "--yes")
     assert process.stderr is not None
     said = ""
@@ -265,15 +269,38 @@ def test_ctrl_c_cancels_what_is_being_rented(user: Renter, times: int) -> None:
         said += process.stderr.readline()
     if times > 1:
         until(lambda: user.requests("cancel_order"))
+        user.fault("my_orders", "late", delay_s=60, times=None)
+        interrupt(process)
+    if times > 2:
+        time.sleep(0.5)  # else the two would be one
         interrupt(process)
     _out, rest = process.communicate(timeout=30)
     assert process.returncode == 130
     user.check(said + rest)
+    user.market.clear_faults()
     if times == 1:
         assert f"Order {order} was cancelled; nothing runs." in rest
-        assert active(user) == []
     else:
+        assert f"Order {order} was not seen to end, and may be billed." in rest
         assert f"clore cancel {order}" in rest
+    if times < 3:
+        assert active(user) == []
+
+
+def test_ctrl_c_twice_while_the_order_is_made(user: Renter) -> None:
+    """It is looked for once more, and cancelled: a second Ctrl-C ends the wait for its answer."""
+    user.fault("create_order", "late", delay_s=60)
+    process = user.start(*RENT, "--yes")
+    (order,) = until(user.orders)
+    user.fault("my_orders", "late", delay_s=60)
+    for _ in range(2):
+        looks = len(user.requests("my_orders"))
+        interrupt(process)
+        until(lambda looks=looks: len(user.requests("my_orders")) > looks)  # type: ignore[misc]
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert f"Order {order} was cancelled; nothing runs." in err
+    assert active(user) == []
 
 
 def test_it_asks_and_no_is_the_default(user: Renter, terminal: Callable[..., Terminal]) -> None:

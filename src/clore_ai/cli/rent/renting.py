@@ -171,6 +171,11 @@ def interrupted(api: CloreAI, last: RentEvent | None, newest: int) -> str:
     if last is not None and last.order_id is not None:
         if last.what == "cancelled":
             return f"Interrupted. Order {last.order_id} was cancelled; nothing runs."
+        if last.what in ("cancelling", "uncancelled"):
+            return (
+                f"Interrupted. Order {last.order_id} was not seen to end, and may be billed. Look "
+                f"with: clore orders. Try again with: clore cancel {last.order_id}"
+            )
         return plans.goes_on(last.order_id)
     return left_behind(api, newest)
 

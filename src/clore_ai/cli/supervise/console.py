@@ -39,7 +39,7 @@ class Console:
     asking: bool = False
     interrupted: bool = False
     hung_up: bool = False
-    _loop: asyncio.AbstractEventLoop | None = None
+    _live: tuple[asyncio.AbstractEventLoop, JobRequest] | None = None
     _early: list[int] = field(default_factory=list[int])
     """Signals that came when there was no loop."""
     _may_show: threading.Event = field(default_factory=threading.Event)
@@ -62,18 +62,19 @@ class Console:
             left = left[os.write(stream.fileno(), left) :]
 
     @contextlib.contextmanager
-    def heard(self, request: JobRequest) -> Generator[None]:
+    def heard(self) -> Generator[None]:
         """Signals are the job's in this block; after it, the command only ends.
 
         For the main thread, where signals come; the job's loop, in another one, is told by `on`.
         """
 
         def hand_on(number: int, _frame: object) -> None:
-            if self._loop is None:
+            if self._live is None:
                 self._early.append(number)
                 return
+            loop, request = self._live
             with contextlib.suppress(RuntimeError):  # it has just ended
-                self._loop.call_soon_threadsafe(self._act, number, request)
+                loop.call_soon_threadsafe(self._act, number, request)
 
         for number in SIGNALS:
             signal.signal(number, hand_on)
@@ -86,14 +87,15 @@ class Console:
     @contextlib.contextmanager
     def on(self, request: JobRequest) -> Generator[None]:
         """What comes is acted on in this block, by the event loop that runs."""
-        loop = self._loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
+        self._live = loop, request
         for number in self._early:
             self._act(number, request)
         called_off = asyncio.ensure_future(self._called_off(request))
         try:
             yield
         finally:
-            self._loop = None
+            self._live = None
             called_off.cancel()
             self._answered(loop)
 

@@ -47,18 +47,16 @@ def live(
         _stays,
     )
 
-    request = JobRequest()
-
     async def main(engine: Engine) -> Outcome:
         life = Life(
-            engine, jobs_of(api), hearing, request,
+            engine, jobs_of(api), hearing, JobRequest(),
             in_background=console.background is not None, leaves=True,
         )  # fmt: skip
-        with console.on(request):
+        with console.on(life.request):
             return await work(life)
 
     sys.stdout.flush()
-    with console.heard(request):
+    with console.heard():
         return api.in_loop(main)
 
 

@@ -330,10 +330,18 @@ def _look(session: Session, intent: Intent, for_s: float) -> Flow[Order | None]:
 
 
 def settle(session: Session, intent: Intent) -> Flow[Order | None]:
-    """The order that came of an intent which was stopped in mid-course; None if none shows up."""
+    """The order that came of an intent which was stopped in mid-course; None if none shows up.
+
+    Stopped again, it waits no longer, and looks once more.
+    """
     with ExitStack() as locks:
         yield from _hold(session, locks, on_server(intent.server_id))
-        return (yield from _look(session, intent, session.look_for_s))
+        try:
+            return (yield from _look(session, intent, session.look_for_s))
+        except GeneratorExit:
+            raise
+        except BaseException:  # noqa: BLE001 - whoever was stopped first raises that
+            return (yield from _look(session, intent, 0.0))
 
 
 def _claimed(session: Session, intent: Intent) -> set[int]:
