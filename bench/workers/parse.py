@@ -29,7 +29,7 @@ def theirs(wish: str) -> int:
 def ours(wish: str) -> int:
     """Our flow, its one request answered at once."""
     # 0.1.1 has none of these.
-    from clore_ai._api.endpoints import Reply
+    from clore_ai._api.call import Reply
     from clore_ai._api.steps import Clock, Flow, Instant, Send, Shared, Turn
     from clore_ai.rental.market.listing import Filter, marketplace
     from clore_ai.rental.session import Session

@@ -6,9 +6,10 @@ never sends a rental twice, and prices in it are as the service's: per **day**, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from clore_ai._api import endpoints
+from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import answer
 from clore_ai._values.kinds import as_dict, as_list
 from clore_ai._values.secrets import hide
@@ -16,12 +17,14 @@ from clore_ai.client import CloreAI
 from clore_ai.config import DEFAULT_BASE_URL
 from clore_ai.exceptions import CloreAPIError as _Error
 from clore_ai.exceptions import OrderUncertain
-from clore_ai.rental.orders import check, create
+from clore_ai.rental.orders import create
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from clore_ai._api.call import Call
     from clore_ai._api.steps import Flow
+    from clore_ai.models import OrderType
 
 __all__ = ["CloreAPIError", "CloreClient"]
 
@@ -129,21 +132,11 @@ class CloreClient:
         if order_type == "spot" and spotprice is None:
             raise ValueError("spotprice is required for spot orders")
         try:
-            body = check.order_body(
-                server_id=server_id,
-                image=image,
-                type=order_type,
-                currency=currency,
-                spot_price=spotprice,
-                ports=ports,
-                ssh_password=ssh_password,
-                ssh_key=ssh_key,
-                jupyter_token=jupyter_token,
-                env=env,
-                command=command,
-                required_price=required_price,
-            )
-            order = self._api.drive(create.create(self._api.session, body))
+            wanted = OrderRequest(
+                server_id, image, cast("OrderType", order_type), currency, ssh_password, ssh_key,
+                ports, env, jupyter_token, command, spotprice, required_price,
+            )  # fmt: skip
+            order = self._api.drive(create.create(self._api.session, wanted))
         except _Error as exc:
             raise _plain(exc) from exc
         return {"code": 0, "order_id": order.id}
@@ -167,13 +160,13 @@ class CloreClient:
         """Servers that the user hosts."""
         return self._rows(endpoints.my_servers(), "servers")
 
-    def _rows(self, call: endpoints.Call[Any], key: str) -> list[dict[str, Any]]:
+    def _rows(self, call: Call[Any], key: str) -> list[dict[str, Any]]:
         return _there(as_list(self._body(call).get(key)), key)
 
-    def _row(self, call: endpoints.Call[Any], key: str) -> dict[str, Any]:
+    def _row(self, call: Call[Any], key: str) -> dict[str, Any]:
         return _there(as_dict(self._body(call).get(key)), key)
 
-    def _body(self, call: endpoints.Call[Any]) -> dict[str, Any]:
+    def _body(self, call: Call[Any]) -> dict[str, Any]:
         flow: Flow[dict[str, Any]] = answer(call, self._api.session.rules)
         try:
             return self._api.drive(flow)

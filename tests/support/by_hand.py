@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable, Optional, Union
 
-from clore_ai._api.endpoints import Call, Reply
+from clore_ai._api.call import Call, Reply
 from clore_ai._api.steps import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Turn
 from clore_ai.exceptions import TransportError
 

@@ -1,105 +1,26 @@
-"""One `Call` per endpoint, and what an answer means. Every quirk of the service, with its source.
+"""One `Call` per endpoint: what is sent, and what is read. Every quirk of theirs, with its source.
 
-Pure: nothing here waits, sends or reads a clock. Follows service.md, sections 1 and 3.
+Pure: nothing here waits, sends or reads a clock. Follows service.md, 3.
 """
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING
 
-from clore_ai._api.clean import clean
-from clore_ai._api.parse import model, models, read_json
+from clore_ai._api.call import Body, Call
+from clore_ai._api.parse import model, models
 from clore_ai._values.kinds import LAST_ID, as_dict, as_id, as_list
-from clore_ai._values.secrets import conceal, masked, scrub, scrub_json, texts
 from clore_ai._values.text import plain
-from clore_ai.exceptions import (
-    ERROR_MAP,
-    AuthError,
-    CloreAPIError,
-    InvalidEndpointError,
-    RateLimitError,
-    ResponseError,
-)
+from clore_ai.exceptions import ResponseError
 from clore_ai.models import MyServer, Order, Orders, ServerConfig, SpotMarket, Wallet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from clore_ai._api.order_request import OrderRequest
 
-T = TypeVar("T")
-Body = dict[str, Any]
 _log = logging.getLogger("clore_ai")
 
-_OK = 200
-_REDIRECT = 300
-_SERVER_ERROR = 500
-_RATE_LIMITED = 429
-_TIMED_OUT = 408
-_CODE_RATE_LIMITED = 5
-_CODE_FIELD = 6
-_HIGHEST_CODE = 9_999
-"""A number above it is no code: it may have thousands of digits."""
-_LONGEST_PAGE = 10_000
 _MOST_RECORDS = 200_000
-
-HINTS = {
-    "server-dont-exist": "no such server; list them with `clore search`",
-    "server-offline": "its host is offline; take another server",
-    "server-already-rented": "somebody rented it first; take another server",
-    "not_enough_balance": "the wallet can't cover it; see `clore wallets`, or pay in another coin",
-    "cant_rent_from_yourself": "it is your own server",
-    "too_low_price": "the price or bid is below what the host asks; see `clore spot SERVER_ID`",
-    "you_already_have_spot_order": "one spot order a server; change its bid: `clore spot-price`",
-    "currency-not-allowed": "the host does not take this coin; see `allowed_coins`",
-    "machine-is-on-gigaspot": "the server is only let through GigaSPOT now; take another",
-    "you_dont_own_this_order": "see your own with `clore orders`",
-    "order_not_active": "it has already ended",
-    "issue_description_too_long": "2,048 characters at most",
-    "order_dont_exist": "see your own with `clore orders`",
-    "amount_too_low": "the bid is below the lowest that the host takes",
-    "can_lower_every_600_seconds": "a bid can be lowered once in 600 s; raising is free",
-    "exceeded_max_step": "lower the bid in smaller steps",
-    "server_dont_exist": "you host no server of this name; see `clore servers`",
-    "not_all_parameters_present": "name, availability, mrl, on_demand and spot go together",
-    "invalid_mrl": "the maximum rental length is in hours",
-    "invalid_input": "a value is out of range",
-}
-"""What to do next, by the service's reason (service.md, 1)."""
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What came back, as it came."""
-
-    status: int
-    content_type: str
-    content: bytes = field(repr=False)
-    location: str | None = None
-    whole: bool = True
-    """False where there was more than an answer may hold; the content is its beginning."""
-    retry_after_s: float | None = None
-    """How long the service asks to wait before the next request (`Retry-After`)."""
-
-
-@dataclass(frozen=True)
-class Call(Generic[T]):
-    """One request and how to read its answer.
-
-    `repeatable`: it may be sent again though the service may have acted on it.
-    `already`: the reason that a repeated call is refused for where the first was acted on.
-    """
-
-    method: Literal["GET", "POST"]
-    path: str
-    parse: Callable[[Body], T]
-    params: Mapping[str, str] | None = None
-    body: Mapping[str, object] | None = None
-    needs_key: bool = True
-    repeatable: bool = True
-    already: str | None = None
-    is_create_order: bool = False
 
 
 def _same(body: Body) -> Body:
@@ -152,16 +73,53 @@ def _orders(body: Body) -> Orders:
     return found
 
 
-def create_order(body: Mapping[str, object]) -> Call[Body]:
-    """``POST create_order``: never sent again where it may have been acted on."""
-    return Call("POST", "create_order", _same, body=body, repeatable=False, is_create_order=True)
+def create_order(wanted: OrderRequest) -> Call[list[Order]]:
+    """``POST create_order``, answered by the orders that it names: mostly none (service.md, 3).
+
+    Never sent again where it may have been acted on.
+    """
+    fields = {
+        "currency": wanted.currency,
+        "image": wanted.image,
+        "renting_server": wanted.server_id,
+        "type": wanted.type,
+        "ports": wanted.ports or None,
+        "env": wanted.environment or None,
+        "ssh_password": wanted.ssh_password,
+        "ssh_key": wanted.ssh_key,
+        "jupyter_token": wanted.jupyter_token,
+        "command": wanted.command,
+        "spotprice": wanted.spot_price,
+        "required_price": wanted.required_price,
+        "autossh_entrypoint": wanted.autossh_entrypoint,
+        "dockerhub_auth": wanted.dockerhub_auth,
+        "remember_password": wanted.remember_password,
+    }
+    body = _given(fields)
+    return Call("POST", "create_order", _named, body=body, repeatable=False, is_create_order=True)
+
+
+def _given(fields: Body) -> Body:
+    """What is not given is not sent."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _named(body: Body) -> list[Order]:
+    """The orders that an answer names, as 002 (`order_id`) and 004 (`order`) have it."""
+    named = (as_dict(body.get("order")) or {}, {"order_id": body.get("order_id")})
+    return [order for record in named for order in _order(record)]
+
+
+def _order(record: Body) -> list[Order]:
+    """An order whose id is a whole number; true, 1.0 and "1" are none."""
+    ids = [each for name in ("id", "order_id") if (each := record.get(name)) is not None]
+    is_whole = ids and all(type(each) is int and each == ids[0] for each in ids)
+    return models(Order, [record]) if is_whole else []
 
 
 def cancel_order(order_id: int, issue: str | None = None) -> Call[Body]:
     """``POST cancel_order``: cancelling twice does no harm, not cancelling costs money."""
-    body: Body = {"id": order_id}
-    if issue is not None:
-        body["issue"] = issue
+    body = _given({"id": order_id, "issue": issue})
     return Call("POST", "cancel_order", _same, body=body, already="order_not_active")
 
 
@@ -181,122 +139,20 @@ def set_spot_price(order_id: int, price: float) -> Call[Body]:
     return Call("POST", "set_spot_price", _same, body=body, repeatable=False)
 
 
-def set_server_settings(settings: Mapping[str, object]) -> Call[Body]:
-    """``POST set_server_settings``: the same settings twice are the same settings."""
-    return Call("POST", "set_server_settings", _same, body=settings)
+def set_server_settings(
+    name: str,
+    *,
+    availability: bool | None = None,
+    mrl: int | None = None,
+    on_demand: float | None = None,
+    spot: float | None = None,
+) -> Call[Body]:
+    """``POST set_server_settings``, in 004's form: prices are in bitcoin (service.md, 3).
 
-
-def decipher(call: Call[Any], reply: Reply) -> Body:
-    """The body of a success, or the one exact error.
-
-    The JSON and its `code` come first, the HTTP status second: a success may come with any
-    status, a refusal with 200 or 500, and a CDN in front answers in plain text (service.md, 1).
-
-    Raises:
-        CloreAPIError: the subclass for the code; `ResponseError` where there is none.
+    It may be sent again: the same settings twice are the same settings.
     """
-    body = _body(call, reply)
-    if body is None:
-        raise _not_json(call, reply)
-    code: object = body.get("code")
-    if isinstance(code, bool) or not isinstance(code, int) or abs(code) > _HIGHEST_CODE:
-        if reply.status == _RATE_LIMITED:
-            code = _CODE_RATE_LIMITED
-        else:
-            raise _not_json(call, reply, "an answer without a `code`", body)
-    if code == 0:
-        return body
-    error = ERROR_MAP.get(code, CloreAPIError)
-    raise error(
-        _say(call, code, body, "" if reply.retry_after_s else "; wait a few seconds"),
-        code=code,
-        response=body,
-        status=reply.status,
-        # A 5xx is a failure, whatever code stands in it, but for the reasons that the service is
-        # known to send with one.
-        maybe_acted=code == 1
-        or code not in ERROR_MAP
-        or (reply.status >= _SERVER_ERROR and body.get("error") not in HINTS),
-    )
-
-
-def _body(call: Call[Any], reply: Reply) -> Body | None:
-    """The answer, fit to print and its secrets concealed; None where it is not JSON, or whole."""
-    if not reply.whole:
-        return None
-    try:
-        value, may_be_unfit = read_json(reply.content)
-        body = as_dict(value) or {}
-        refused = body.get("code") != 0
-        if refused and not _is_known(body.get("error")):  # it may quote what was sent
-            body = scrub_json(body, texts(call.body))
-        if may_be_unfit:
-            body = clean(body)
-        # A success of what needs no key holds no secrets, and is megabytes.
-        return conceal(body) if call.needs_key or refused else body
-    except (ValueError, RecursionError):
-        return None
-
-
-def _is_known(reason: object) -> bool:
-    return isinstance(reason, str) and reason in HINTS
-
-
-def _say(call: Call[Any], code: int, body: Body, wait: str) -> str:
-    reason = body.get("error") or body.get("message")
-    if code == _CODE_FIELD and isinstance(reason, str):
-        hint = HINTS.get(reason)
-        more = {k: v for k, v in body.items() if k in ("max_step", "time_to_lowering")}
-        extra = "".join(f", {k} {v}" for k, v in more.items())
-        return f"{call.path}: {reason}{extra}" + (f" - {hint}." if hint else ".")
-    tail = f" ({reason})" if reason else ""
-    return {
-        1: f"{call.path}: the service failed (code 1){tail}.",
-        2: f"{call.path}: the service refused the input (code 2){tail}.",
-        3: f"{call.path}: the service does not know this API key (code 3){tail}.",
-        4: f"{call.path}: no such endpoint (code 4){tail}; check the base URL.",
-        5: f"{call.path}: too many requests (code 5){tail}{wait}.",
-    }.get(code, f"{call.path}: error code {code}{tail}.")
-
-
-def _not_json(
-    call: Call[Any], reply: Reply, what: str | None = None, body: Body | None = None
-) -> CloreAPIError:
-    """The error for an answer that the service itself would not send."""
-    if not reply.whole:
-        what = f"an answer of more than {len(reply.content) >> 20} MiB"
-    text = reply.content[: _LONGEST_PAGE * reply.whole].decode("utf-8", "replace")
-    text = " ".join(scrub(text, texts(call.body)).split())[:80]
-    if text.startswith(("{", "[")):  # it may hold secrets, which only JSON that is whole names
-        text = json.dumps(masked(body))[:80] if body else f"{len(reply.content)} bytes of JSON"
-    elif not text.isprintable() or "\ufffd" in text:  # a damaged compressed body, say
-        text = f"{len(reply.content)} bytes that are no text"
-    status = reply.status
-    if status == _RATE_LIMITED:
-        return RateLimitError(f"{call.path}: too many requests (HTTP 429).", 5, status=status)
-    if status == 401:  # noqa: PLR2004 - the HTTP status of code 3
-        return AuthError(f"{call.path}: the service does not know this API key.", 3, status=status)
-    if status == 404:  # noqa: PLR2004 - the HTTP status of code 4
-        return InvalidEndpointError(
-            f"{call.path}: no such endpoint (HTTP 404); check the base URL.", 4, status=status
-        )
-    if _REDIRECT <= status < 400:  # noqa: PLR2004 - never followed: the key would go along
-        where = f" to {plain(reply.location)}" if reply.location else ""
-        message = f"{call.path}: redirected{where}, which is not followed; check the base URL."
-        return ResponseError(message, status=status)
-    what = what or ("an answer that is not JSON" if text else "an empty answer")
-    if "error code: 1010" in text:
-        what = "refused by the CDN in front of the service (error code: 1010)"
-    return ResponseError(
-        f"{call.path}: {what} (HTTP {status}" + (f": {text!r}" if text else "") + ").",
-        status=status,
-        # What stopped at a proxy with 4xx was not acted on; a 5xx or a damaged 2xx may have been,
-        # and so may what the service answered to, in JSON without a code, or took too long over.
-        maybe_acted=status >= _SERVER_ERROR
-        or _OK <= status < _REDIRECT
-        or status == _TIMED_OUT
-        or body is not None,
-    )
+    fields = {"availability": availability, "mrl": mrl, "on_demand": on_demand, "spot": spot}
+    return Call("POST", "set_server_settings", _same, body=_given({"name": name, **fields}))
 
 
 def _with_ids(records: list[Body]) -> list[Body]:

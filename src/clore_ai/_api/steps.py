@@ -31,13 +31,13 @@ from typing import (
     Union,
 )
 
-from clore_ai._api import endpoints
+from clore_ai._api.answers import decipher
 from clore_ai.exceptions import AuthError, CloreAPIError, RateLimitError, TransportError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from clore_ai._api.endpoints import Body, Call, Reply
+    from clore_ai._api.call import Body, Call, Reply
 
 T = TypeVar("T")
 
@@ -261,7 +261,7 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
         try:
             reply: Reply = yield Send(call, until - now, rules.max_retries - left + 1)
             asked_s = reply.retry_after_s
-            return endpoints.decipher(call, reply)
+            return decipher(call, reply)
         except CloreAPIError as exc:
             if lost and call.already is not None:
                 if exc.error == call.already:

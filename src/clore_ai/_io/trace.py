@@ -20,7 +20,7 @@ from clore_ai._values.text import plain
 from clore_ai._version import __version__
 
 if TYPE_CHECKING:
-    from clore_ai._api.endpoints import Call, Reply
+    from clore_ai._api.call import Call, Reply
 
 _log = logging.getLogger("clore_ai")
 _log.addHandler(logging.NullHandler())

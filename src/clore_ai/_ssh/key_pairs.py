@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import re
 import stat
 from typing import TYPE_CHECKING
 
@@ -17,18 +16,12 @@ if TYPE_CHECKING:
 
 _WORDS = 2
 """Of a public key, without its comment: the kind and the key."""
-_PUBLIC = re.compile(r"(sk-)?(ssh|ecdsa)-[\w@.-]+ [A-Za-z0-9+/]+=*( .*)?")
 _MOST = 1 << 16
 _MAGIC, _LENGTH = b"openssh-key-v1\0", 4
 _ANOTHER = (
     "Bring it back from a copy, or move it and its .pub away for a new pair; orders that run keep "
     "the old key."
 )
-
-
-def is_public(text: str) -> bool:
-    """Is it one public key?"""
-    return _PUBLIC.fullmatch(text) is not None
 
 
 def bare(public: str) -> list[str]:

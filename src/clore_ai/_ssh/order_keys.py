@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 from urllib.parse import urlsplit
 
-from clore_ai._ssh.key_pairs import bare, is_public
+from clore_ai._ssh.key_pairs import bare
 from clore_ai._ssh.target import USER, Target, options, unkept
 from clore_ai._state.folder import private_folder, read_private, unwritable, write_private
 from clore_ai._state.lock import locked, opened
+from clore_ai._values.public_key import is_public
 from clore_ai.exceptions import ConfigError, InvalidInputError
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from typing_extensions import Self
 
 from clore_ai._api import endpoints
+from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import Flow, request
 from clore_ai._client_base import ClientBase, in_own_loop, say_per_hour
 from clore_ai._io.driver import Driver
@@ -24,7 +25,7 @@ from clore_ai.models import (
     Wallet,
 )
 from clore_ai.rental.market import listing
-from clore_ai.rental.orders import cancel, check, create, host_settings, reconcile
+from clore_ai.rental.orders import cancel, create, host_settings, reconcile
 from clore_ai.rental.spot import set_price
 
 T = TypeVar("T")
@@ -170,16 +171,13 @@ class Calls(ClientBase[Driver]):
         ssh_password, ssh_key = hide(ssh_password), hide(ssh_key)
         jupyter_token, env, command = hide(jupyter_token), hide(env), hide(command)
         dockerhub_auth = hide(dockerhub_auth)
-        body = check.order_body(
-            server_id=server_id, image=image, type=type, currency=currency,
-            ssh_password=ssh_password, ssh_key=ssh_key, ports=ports, env=env,
-            jupyter_token=jupyter_token, command=command, spot_price=spot_price,
-            required_price=required_price, autossh_entrypoint=autossh_entrypoint,
-            dockerhub_auth=dockerhub_auth, remember_password=remember_password,
+        wanted = OrderRequest(
+            server_id, image, type, currency, ssh_password, ssh_key, ports, env, jupyter_token,
+            command, spot_price, required_price, autossh_entrypoint, dockerhub_auth,
+            remember_password,
         )  # fmt: skip
-        check.limits(lease_h, max_cost_usd)
-        terms = create.RentalTerms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
-        return self.drive(create.create(self._session, body, terms))
+        terms = create.terms(client_ref, purpose, lease_h, max_cost_usd)
+        return self.drive(create.create(self._session, wanted, terms))
 
     def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
         """End a rental; `issue` (up to 2,048 characters) tells the host why (004, cancel_order).

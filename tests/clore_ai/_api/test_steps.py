@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import pytest
 from by_hand import Hand, cut, ok, refused, reply
 
 from clore_ai._api import endpoints
+from clore_ai._api.answers import HINTS
+from clore_ai._api.call import Reply
+from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import Rules, answer, probe, request
 from clore_ai.exceptions import (
     AuthError,
@@ -22,19 +24,17 @@ from clore_ai.exceptions import (
     TransportError,
 )
 
-if TYPE_CHECKING:
-    from clore_ai._api.endpoints import Reply
-
 HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 CDN = b"error code: 1010"
 
 EVEN = Rules(chance=lambda: 0.0)
 """No chance in the waits."""
 
+WANTED = OrderRequest(5, "i", "on-demand", "bitcoin")
 CALLS = {
     "wallets": endpoints.wallets,
     "cancel_order": lambda: endpoints.cancel_order(38),
-    "create_order": lambda: endpoints.create_order({"renting_server": 5}),
+    "create_order": lambda: endpoints.create_order(WANTED),
     "set_spot_price": lambda: endpoints.set_spot_price(39, 0.1),
 }
 REPEATABLE = {"wallets", "cancel_order"}
@@ -238,11 +238,11 @@ def test_a_retry_after_that_is_not_waited_for_says_until_when(rules):
         endpoints.my_servers(),
         endpoints.server_config("x"),
         endpoints.my_orders(),
-        endpoints.create_order({}),
+        endpoints.create_order(WANTED),
         endpoints.cancel_order(1),
         endpoints.spot_marketplace(1),
         endpoints.set_spot_price(1, 1),
-        endpoints.set_server_settings({}),
+        endpoints.set_server_settings("x"),
     ],
     ids=lambda call: call.path,
 )
@@ -302,7 +302,7 @@ def test_an_answer_that_lacks_what_it_should_hold_is_an_error(make, held):
         Hand([ok(**held)]).play(request(make(), Rules()))
 
 
-@pytest.mark.parametrize("reason", sorted(endpoints.HINTS))
+@pytest.mark.parametrize("reason", sorted(HINTS))
 def test_a_refusal_carries_its_reason_and_what_to_do(reason):
     """The service's word is in `error` and in the message, with the next step behind it."""
     body = {"code": 6, "error": reason, "max_step": 0.1, "time_to_lowering": 7}
@@ -311,13 +311,13 @@ def test_a_refusal_carries_its_reason_and_what_to_do(reason):
     assert caught.value.error == reason
     assert caught.value.response == body
     assert reason in str(caught.value)
-    assert endpoints.HINTS[reason] in str(caught.value)
+    assert HINTS[reason] in str(caught.value)
     assert "max_step 0.1, time_to_lowering 7" in str(caught.value)
 
 
 def test_a_redirect_names_where_to():
     """The user finds the wrong base URL by it."""
-    moved = endpoints.Reply(301, "text/html", b"", "https://example.org/v1/wallets")
+    moved = Reply(301, "text/html", b"", "https://example.org/v1/wallets")
     with pytest.raises(ResponseError, match=r"example\.org.*base URL"):
         Hand([moved]).play(answer(endpoints.wallets(), Rules()))
 

@@ -13,6 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clore_ai._api import endpoints
+from clore_ai._api.answers import decipher
+from clore_ai._api.call import Reply
 from clore_ai._api.clean import DEEPEST, LONGEST_FIELD, clean
 from clore_ai._api.parse import read_json
 from clore_ai._api.steps import Rules, request
@@ -156,7 +158,7 @@ def test_a_record_whose_number_is_none_is_left_out(
 def test_a_refusal_is_one_line(reason: object, code: int) -> None:
     """The service's reason in an error is fit to print, and not too long."""
     with pytest.raises(CloreAPIError) as caught:
-        endpoints.decipher(endpoints.my_orders(), reply({"code": code, "error": reason}))
+        decipher(endpoints.my_orders(), reply({"code": code, "error": reason}))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) <= 10_000
     assert all(text.isprintable() for text in every_text(caught.value.response))
@@ -169,9 +171,9 @@ def test_every_error_is_one_line(text: str) -> None:
         said = str(kind(f"It failed: {text}."))
         assert said.isprintable()
         assert len(said) <= 10_000
-    away = endpoints.Reply(302, "text/html", b"", f"http://x/{text}")
+    away = Reply(302, "text/html", b"", f"http://x/{text}")
     with pytest.raises(ResponseError) as caught:
-        endpoints.decipher(endpoints.my_orders(), away)
+        decipher(endpoints.my_orders(), away)
     assert str(caught.value).isprintable()
 
 
@@ -180,7 +182,7 @@ def test_a_secret_is_found_before_its_form_changes(secret: str) -> None:
     """A refusal that quotes what was sent is scrubbed of it as it was sent."""
     call = endpoints.create_order({"env": {"TOKEN": secret}})
     with pytest.raises(FieldError) as caught:
-        endpoints.decipher(call, reply({"code": 6, "error": f"no: {secret}"}))
+        decipher(call, reply({"code": 6, "error": f"no: {secret}"}))
     assert "word" not in str(caught.value)
     assert "www" not in str(caught.value)
 

@@ -43,9 +43,9 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
         raise click.UsageError("Give the ids of the orders to cancel, or --all, not both.")
     if options["others"] and not everything:
         raise click.UsageError("--others goes with --all; without it the ids say which orders.")
-    from clore_ai.rental.orders import check
+    from clore_ai.rental.orders.cancel import check_issue
 
-    check.issue(options["issue"])
+    check_issue(options["issue"])
     if everything:
         output.can_agree(yes=options["yes"])
     with connect(ask=False) as api:  # they know which order they mean

@@ -17,6 +17,7 @@ from clore_ai.cli.rent import renting
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from clore_ai._api.order_request import OrderRequest
     from clore_ai.client import CloreAI
     from clore_ai.models import Order, Wallet
     from clore_ai.rental.rent.ranking import Offer
@@ -60,30 +61,17 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     options["currency"] = units.full(options["currency"])
     _bid(options)
     text, identity = order_options.key(options)
-    wishes: dict[str, Any] = {
-        "server_id": server_id,
-        "image": options["image"],
-        "type": options["kind"],
-        "currency": options["currency"],
-        "ssh_password": options["ssh_password"],
-        "ssh_key": text,
-        "ports": order_options.ports(options["ports"]),
-        "env": order_options.env(options["env"]) or None,
-        "jupyter_token": options["jupyter_token"],
-        "command": options["startup"],
-        # In the coin once that is known: for what is checked before, any number above 0 will do.
-        "spot_price": options["spot_price"] and options["spot_price"].amount,
-    }
-    if options["wait"] and wishes["ports"].get("22") != "tcp":
+    ports = order_options.ports(options["ports"])
+    if options["wait"] and ports.get("22") != "tcp":
         raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
-    _check(wishes)
+    wanted = _wanted(server_id, options, text, ports)
     with connect() as api, ExitStack() as locks:
         order, plan = renting.earlier(api, options["ref"]), None
         if order is None:
-            plan = _agree(api, server_id, wishes, options)
+            plan = _agree(api, server_id, options)
             if plan is not None:
                 _able(api, text, identity, waits=options["wait"])
-                order = _create(api, wishes, plan, options, locks)
+                order = _create(api, wanted, plan, options, locks)
         if order is None or options["dry_run"]:
             return
         # From here on money is spent: whatever happens, the user learns the order's id.
@@ -140,15 +128,9 @@ def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
     options["wait_timeout"] = lease_s
 
 
-def _agree(
-    api: CloreAI, server_id: int, wishes: dict[str, Any], options: dict[str, Any]
-) -> Offer | None:
+def _agree(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer | None:
     """Show the plan, and ask where somebody is there; None for a dry run."""
     plan = _plan(api, server_id, options)
-    if options["kind"] == "on-demand":
-        wishes["required_price"] = plan.cost.price_per_day
-    else:
-        wishes["spot_price"] = plan.cost.price_per_day
     end = limits.lines(plan, limits.read(options, default=False), renting.now(api))
     plans.show(plan, options["kind"], options["image"], end)
     limits.check(api, plan.server, options["kind"], plan.cost, plan.end.lease_s)
@@ -189,12 +171,32 @@ def _bid(options: dict[str, Any]) -> None:
         raise click.UsageError("--spot-price goes with --type spot; leave it out, or change both.")
 
 
-def _check(wishes: dict[str, Any]) -> None:
-    """Refuse what the service would, before anything is sent, in the words of the options."""
-    from clore_ai.rental.orders import check
+def _wanted(
+    server_id: int, options: dict[str, Any], key: str | None, ports: dict[str, str]
+) -> OrderRequest:
+    """The order, its price aside: what the service would refuse is refused before it is asked.
 
+    Raises:
+        InvalidInputError: in the words of the options.
+    """
+    from clore_ai._api.order_request import OrderRequest
+
+    bid: bids.Bid | None = options["spot_price"]
     with order_options.in_options():
-        check.order_body(**wishes)
+        return OrderRequest(
+            server_id,
+            options["image"],
+            options["kind"],
+            options["currency"],
+            options["ssh_password"],
+            key,
+            ports,
+            order_options.env(options["env"]) or None,
+            options["jupyter_token"],
+            options["startup"],
+            # In the coin once that is known; until then any number above 0 will do.
+            None if bid is None else bid.amount,
+        )
 
 
 def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer:
@@ -249,13 +251,9 @@ def _able(api: CloreAI, public: str | None, identity: Path | None, *, waits: boo
 
 
 def _create(
-    api: CloreAI, wishes: dict[str, Any], plan: Offer, options: dict[str, Any], locks: ExitStack
+    api: CloreAI, wanted: OrderRequest, plan: Offer, options: dict[str, Any], locks: ExitStack
 ) -> Order:
-    from clore_ai.rental.orders import (
-        check,
-        create,
-        recover,
-    )
+    from clore_ai.rental.orders import create, recover
 
     terms = create.RentalTerms(
         options["ref"],
@@ -268,10 +266,11 @@ def _create(
         unacknowledged=True,
         renting=create.Renting(locks),
     )
+    wanted = wanted.at(plan.cost.price_per_day)
     newest = renting.newest_intent(api)
     output.note("Renting…")
     try:
-        order = api.drive(create.create(api.session, check.order_body(**wishes), terms))
+        order = api.drive(create.create(api.session, wanted, terms))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(renting.left_behind(api, newest)) from None
     output.note(f"Rented: order {order.id} on server {order.server_id}.", bold=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clore_ai._values.text import plain
 from clore_ai.exceptions import BudgetError
 from clore_ai.rental.orders import cancel
 
 if TYPE_CHECKING:
+    from clore_ai._api.order_request import OrderRequest
     from clore_ai._api.steps import Flow
     from clore_ai.models import Order
     from clore_ai.rental.session import Session
@@ -16,17 +17,17 @@ if TYPE_CHECKING:
 _ROUNDING = 1.001
 
 
-def compare(session: Session, order: Order, body: dict[str, Any]) -> None:
+def compare(session: Session, order: Order, wanted: OrderRequest) -> None:
     """Say in a sentence where the order is not what was asked for; it is kept."""
-    wanted = {
-        "server": (order.server_id, body["renting_server"]),
-        "type": (order.type and order.type.replace("_", "-"), body["type"]),
-        "currency": (order.currency, body["currency"]),
-        "image": (order.image, body["image"]),
+    pairs = {
+        "server": (order.server_id, wanted.server_id),
+        "type": (order.type, wanted.type),
+        "currency": (order.currency, wanted.currency),
+        "image": (order.image, wanted.image),
     }
     other = [
         f"its {name} is {plain(str(has))}, not {asked}"
-        for name, (has, asked) in wanted.items()
+        for name, (has, asked) in pairs.items()
         if has is not None and _bare(has) != _bare(asked)
     ]
     if other:
@@ -38,22 +39,22 @@ def _bare(value: object) -> object:
     return value.strip().removesuffix(":latest") if isinstance(value, str) else value
 
 
-def not_dearer(session: Session, order: Order, body: dict[str, Any]) -> Flow[None]:
+def not_dearer(session: Session, order: Order, wanted: OrderRequest) -> Flow[None]:
     """Cancel an order that costs more than was agreed.
 
     Raises:
         BudgetError: it did.
         CloreAPIError: it did, and may still be billed.
     """
-    agreed = body.get("required_price", body.get("spotprice"))
+    agreed = wanted.price_per_day
     if agreed is None or order.price is None or order.price <= agreed * _ROUNDING:
         return
     each = cancel.Cancelling(order.id)
     yield from cancel.until_gone(session, [each])
     if each.error is not None:
         raise each.error
-    coin = body["currency"]
     raise BudgetError(
-        f"Order {order.id} on server {order.server_id} came at {order.price:g} {coin}/day, above "
-        f"the {agreed:g} that was agreed, so it was cancelled. Nothing of it runs."
+        f"Order {order.id} on server {order.server_id} came at {order.price:g} "
+        f"{wanted.currency}/day, above the {agreed:g} that was agreed, so it was cancelled. "
+        "Nothing of it runs."
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
+from clore_ai._api.order_request import check_length
 from clore_ai._api.steps import Flow, Sleep, clock, request
 from clore_ai.exceptions import (
     AuthError,
@@ -15,7 +16,7 @@ from clore_ai.exceptions import (
     WaitTimeout,
 )
 from clore_ai.models import Order
-from clore_ai.rental.orders import check, ending
+from clore_ai.rental.orders import ending
 from clore_ai.rental.orders.reconcile import orders
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from clore_ai.models.records import Intent
     from clore_ai.rental.session import Session
 
+MAX_ISSUE = 2048
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.3, 3.0
 _FINAL = (
     "order_not_active",
@@ -31,6 +33,15 @@ _FINAL = (
     "you_dont_own_this_order",
     "issue_description_too_long",
 )
+
+
+def check_issue(issue: str | None) -> None:
+    """Refuse a reason that is too long (`issue_description_too_long`).
+
+    Raises:
+        InvalidInputError: over 2,048 characters.
+    """
+    check_length("issue", issue, MAX_ISSUE)
 
 
 def cancel(
@@ -44,7 +55,7 @@ def cancel(
         CloreAPIError: refused, e.g. `FieldError` with `you_dont_own_this_order`.
         InvalidInputError: `issue` is too long; nothing was sent.
     """
-    check.issue(issue)
+    check_issue(issue)
     # Before it is sent: who watches the order may see its end before the answer comes.
     noted = _note(session, order_id, reason=why)
     try:
@@ -120,7 +131,7 @@ def until_gone(
     Raises:
         InvalidInputError: `issue` is too long; nothing was sent.
     """
-    check.issue(issue)
+    check_issue(issue)
     timeout_s = session.gone_for_s if timeout_s is None else timeout_s
     start = (yield from clock()).mono
     pause = _FIRST_PAUSE_S

@@ -17,25 +17,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
-from clore_ai._api.parse import model
-from clore_ai._api.steps import Flow, Sleep, answer, clock, request
-from clore_ai._values.kinds import as_dict
-from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain, ResponseError
-from clore_ai.models import Order, Orders
+from clore_ai._api.steps import Flow, Sleep, clock, request
+from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain
 from clore_ai.models.records import Intent
-from clore_ai.rental.orders import as_asked, reconcile
-from clore_ai.rental.orders.reconcile import by_renter, facts, match, on_server, orders, wallets
-from clore_ai.rental.spend import afford
+from clore_ai.rental.orders import as_asked, claim, reconcile
+from clore_ai.rental.orders.locks import by_renter, hold, on_server
+from clore_ai.rental.orders.reconcile import orders, wallets
+from clore_ai.rental.spend import afford, lease
 
 if TYPE_CHECKING:
+    from clore_ai._api.order_request import OrderRequest
+    from clore_ai.models import Order
     from clore_ai.models.records import Enforced
     from clore_ai.rental.session import Session
 
-LOCK_DEADLINE_S = 120.0
-"""How long another command of the same user may be busy with the same server."""
 _MOMENT_S = 1.0
 """Who only looks whether a server's lock is free has it for an instant."""
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
+_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -69,14 +67,26 @@ class Renting:
     """Once the order was sent, or is about to be."""
 
 
+def terms(
+    client_ref: str | None, purpose: str | None, lease_h: float | None, max_cost_usd: float | None
+) -> RentalTerms:
+    """The terms of `client.create_order`.
+
+    Raises:
+        InvalidInputError: a limit is no number above 0.
+    """
+    lease.above_0(lease_h=lease_h, max_cost_usd=max_cost_usd)
+    return RentalTerms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
+
+
 class BusyError(CloreAPIError):
     """Another command of the same user is renting this server."""
 
 
 def create(
-    session: Session, body: dict[str, Any], terms: RentalTerms = RentalTerms()
+    session: Session, wanted: OrderRequest, terms: RentalTerms = RentalTerms()
 ) -> Flow[Order]:
-    """The order made from `body`, or the one that `terms.client_ref` made before.
+    """The order that was wanted, or the one that `terms.client_ref` made before.
 
     Raises:
         CloreAPIError: a refusal; nothing was rented.
@@ -91,14 +101,14 @@ def create(
         if terms.client_ref is not None:
             order = yield from earlier(session, terms.client_ref, locks)
             if order is not None:
-                as_asked.compare(session, order, body)
+                as_asked.compare(session, order, wanted)
                 return order
-        yield from _hold_server(session, locks, body["renting_server"], terms.renting)
-        order = yield from _rent(session, body, terms)
-        as_asked.compare(session, order, body)
-        yield from as_asked.not_dearer(session, order, body)
+        yield from _hold_server(session, locks, wanted.server_id, terms.renting)
+        order = yield from _rent(session, wanted, terms)
+        as_asked.compare(session, order, wanted)
+        yield from as_asked.not_dearer(session, order, wanted)
     session.made.add(order.id)
-    _keep_key(session, order, body.get("ssh_key"))
+    _keep_key(session, order, wanted.ssh_key)
     order.use_ssh(session.access.line)
     return order
 
@@ -108,10 +118,10 @@ def _hold_server(
 ) -> Flow[None]:
     """Take the server's lock; who has others to choose from does not wait for this one."""
     if renting is None or renting.waits:
-        yield from _hold(session, locks, on_server(server_id))
+        yield from hold(session, locks, on_server(server_id))
         return
     try:
-        yield from _hold(session, locks, on_server(server_id), _MOMENT_S)
+        yield from hold(session, locks, on_server(server_id), _MOMENT_S)
     except ConfigError as exc:
         raise BusyError(f"Another command of yours is renting server {server_id}.") from exc
 
@@ -136,7 +146,7 @@ def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order |
         OrderUncertain: one may have been made; it carries the intent.
         CloreAPIError, ConfigError: the service or the ledger can't be asked.
     """
-    yield from _hold(session, locks, f"ref {client_ref}")
+    yield from hold(session, locks, f"ref {client_ref}")
     intent = session.ledger.by_ref(client_ref)
     if intent is None:
         return None
@@ -147,34 +157,18 @@ def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order |
     return order
 
 
-def _hold(
-    session: Session, locks: ExitStack, name: str, within_s: float = LOCK_DEADLINE_S
-) -> Flow[None]:
-    """Take a lock, waiting for whoever has it; it is freed with `locks`."""
-    lock = session.ledger.lock(name)
-    locks.callback(lock.release)
-    start = (yield from clock()).mono
-    while not lock.try_acquire():
-        if (yield from clock()).mono - start > within_s:
-            raise ConfigError(
-                f"Another command of yours has been busy renting ({name}) for "
-                f"{within_s:.0f} s; nothing was rented. Look for it, end it, and try again."
-            )
-        yield Sleep(_FIRST_PAUSE_S)
-
-
-def _rent(session: Session, body: dict[str, Any], terms: RentalTerms) -> Flow[Order]:
-    server_id = body["renting_server"]
+def _rent(session: Session, wanted: OrderRequest, terms: RentalTerms) -> Flow[Order]:
+    server_id = wanted.server_id
     before = yield from _before(session, server_id)
     if session.ledger.keys.is_new():  # the budgets of its account count, whose ever that is
         yield from wallets(session)
-    price = yield from afford.price(session, body, terms.usd_per_coin, terms.max_cost_usd)
+    price = yield from afford.price(session, wanted, terms.usd_per_coin, terms.max_cost_usd)
     now = (yield from clock()).wall
     intent = Intent(
         server_id,
-        body["type"],
-        body["currency"],
-        body["image"],
+        wanted.type,
+        wanted.currency,
+        wanted.image,
         client_ref=terms.client_ref,
         purpose=terms.purpose,
         lease_s=terms.lease_s,
@@ -191,12 +185,12 @@ def _rent(session: Session, body: dict[str, Any], terms: RentalTerms) -> Flow[Or
     )
     if terms.renting is not None:
         with suppress(ConfigError):  # it only keeps other commands from telling of the order
-            yield from _hold(session, terms.renting.locks, by_renter(server_id), _MOMENT_S)
+            yield from hold(session, terms.renting.locks, by_renter(server_id), _MOMENT_S)
         terms.renting.intent = intent
     session.ledger.open(intent)
     try:
         _afford(session, intent, now)
-        return (yield from _send(session, intent, body, before))
+        return (yield from _send(session, intent, wanted, before))
     finally:
         if intent.state == "open":  # stopped in mid-course, by Ctrl-C say
             why = "stopped before its order was known"
@@ -223,21 +217,21 @@ def _write(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: A
 
 
 def _send(
-    session: Session, intent: Intent, body: dict[str, Any], before: list[Order]
+    session: Session, intent: Intent, wanted: OrderRequest, before: list[Order]
 ) -> Flow[Order]:
     failure: CloreAPIError | None = None
-    sent: dict[str, Any] = {}
+    named: list[Order] = []
     try:
-        sent = yield from answer(endpoints.create_order(body), session.rules)
+        named = yield from request(endpoints.create_order(wanted), session.rules)
     except CloreAPIError as exc:
         if not exc.maybe_acted:
             _write(session, intent, state="refused", reason=exc.error or str(exc))
             raise
         failure = exc
     _write(session, intent, answered_at=(yield from clock()).wall)
-    order = yield from _told(session, intent, sent, {order.id for order in before})
+    order = yield from claim.named(session, intent, named, {order.id for order in before})
     if order is None:
-        order = yield from _look(session, intent, session.look_for_s)
+        order = yield from claim.appearing(session, intent, session.look_for_s)
     if order is not None:
         return order
     if intent.order_id is not None:
@@ -262,71 +256,7 @@ def _before(session: Session, server_id: int) -> Flow[list[Order]]:
             for i in session.ledger.unsettled()
         ):
             return rows
-        yield Sleep(_LONGEST_PAUSE_S)
-
-
-def _told(
-    session: Session, intent: Intent, sent: dict[str, Any], known: set[int]
-) -> Flow[Order | None]:
-    """The order where the answer holds it, as 002 (`order_id`) and 004 (`order`) have it.
-
-    An id alone is noted in the intent, to be looked for. One that was there before, or is another
-    intent's, can't be its own; an order of another server can't, and two ids that differ say
-    nothing.
-    """
-    found = [
-        order
-        for raw in (sent.get("order"), {"order_id": sent.get("order_id")})
-        if (order := _order(raw)) is not None
-    ]
-    taken = known | _claimed(session, intent)
-    if len({order.id for order in found}) != 1 or found[0].id in taken:
-        return None
-    order = found[0]
-    if order.server_id == intent.server_id and order.active and reconcile.in_time(order, intent):
-        return (yield from _claim(session, intent, order))
-    if order.server_id is None:
-        intent.order_id = order.id
-    return None
-
-
-def _order(raw: object) -> Order | None:
-    """An order whose id is a whole number; true, 1.0 and "1" are none."""
-    record = as_dict(raw) or {}
-    ids = [each for name in ("id", "order_id") if (each := record.get(name)) is not None]
-    if not ids or any(type(each) is not int or each != ids[0] for each in ids):
-        return None
-    with suppress(ResponseError):
-        return model(Order, record)
-    return None
-
-
-def _look(session: Session, intent: Intent, for_s: float) -> Flow[Order | None]:
-    """A new order on the intent's server, waiting for it to show up; None if it does not."""
-    start = (yield from clock()).mono
-    pause = _FIRST_PAUSE_S
-    while True:
-        now = (yield from clock()).mono
-        last = now - start + pause >= for_s
-        try:
-            # The last look takes in what ended meanwhile: it was rented, and billed, too.
-            rows = yield from request(endpoints.my_orders(include_completed=last), session.rules)
-        except CloreAPIError:
-            rows = (
-                Orders()
-            )  # the order, not this request, is what matters: look on until the deadline
-        ours = (None, intent.server_id)
-        if any(o.id == intent.order_id and o.server_id not in ours for o in rows):
-            intent.order_id = None  # the answer named an order of another server
-        order = match(intent, rows, _claimed(session, intent))
-        if order is not None:
-            claimed = yield from _claim(session, intent, order)
-            if claimed is not None:
-                return claimed
-        if last:
-            return None
-        yield Sleep(pause)
-        pause = min(pause * 1.5, _LONGEST_PAUSE_S)
+        yield Sleep(_PAUSE_S)
 
 
 def settle(session: Session, intent: Intent) -> Flow[Order | None]:
@@ -335,32 +265,13 @@ def settle(session: Session, intent: Intent) -> Flow[Order | None]:
     Stopped again, it waits no longer, and looks once more.
     """
     with ExitStack() as locks:
-        yield from _hold(session, locks, on_server(intent.server_id))
+        yield from hold(session, locks, on_server(intent.server_id))
         try:
-            return (yield from _look(session, intent, session.look_for_s))
+            return (yield from claim.appearing(session, intent, session.look_for_s))
         except GeneratorExit:
             raise
-        except BaseException:  # noqa: BLE001 - whoever was stopped first raises that
-            return (yield from _look(session, intent, 0.0))
-
-
-def _claimed(session: Session, intent: Intent) -> set[int]:
-    try:
-        return session.ledger.claimed() - {intent.order_id or 0}
-    except ConfigError as exc:
-        session.note_trouble(str(exc))
-        return set()
-
-
-def _claim(session: Session, intent: Intent, order: Order) -> Flow[Order | None]:
-    """The order, once it is known to be ours; None where another intent has it."""
-    now = (yield from clock()).wall
-    try:
-        mine = session.ledger.claim(intent, order.id, facts(intent, order, now))
-    except ConfigError as exc:
-        session.note_trouble(str(exc))
-        intent.order_id, intent.state, mine = order.id, "created", True
-    return order if mine else None
+        except BaseException:  # noqa: BLE001 - what stopped it first is raised
+            return (yield from claim.appearing(session, intent, 0.0))
 
 
 def _again(session: Session, locks: ExitStack, earlier: Intent) -> Flow[Order | None]:
@@ -368,17 +279,17 @@ def _again(session: Session, locks: ExitStack, earlier: Intent) -> Flow[Order | 
 
     None where surely nothing came of that call: then it is rented now.
     """
-    yield from _hold(session, locks, on_server(earlier.server_id))
+    yield from hold(session, locks, on_server(earlier.server_id))
     rows = yield from orders(session, include_completed=True, holding=earlier.server_id)
     intent = session.ledger.by_ref(earlier.client_ref or "")
     if intent is None:  # that look has settled it: refused
         return None
-    order = match(intent, rows, _claimed(session, intent))
+    order = claim.match(intent, rows, claim.claimed(session, intent))
     if order is not None:
-        return (yield from _claim(session, intent, order))
+        return (yield from claim.claim(session, intent, order))
     sent_at = intent.answered_at or intent.posted_at or 0.0
     if (yield from clock()).wall - sent_at < reconcile.NOTHING_CAME_AFTER_S:
-        order = yield from _look(session, intent, session.look_for_s)
+        order = yield from claim.appearing(session, intent, session.look_for_s)
     if order is None:
         raise OrderUncertain(_uncertain(intent, None), intent)
     return order

@@ -13,7 +13,6 @@ from clore_ai._api.steps import Flow, request
 from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
-    from clore_ai.models import ServerConfig
     from clore_ai.rental.session import Session
 
 
@@ -37,25 +36,14 @@ def set_settings(
     for what, price in (("on_demand", on_demand), ("spot", spot)):
         if price is not None and not 0 < price < float("inf"):
             raise InvalidInputError(f"{what} is a price per day above 0, not {price!r}.", 2)
-    given: dict[str, Any] = {
-        "availability": availability,
-        "mrl": mrl,
-        "on_demand": on_demand,
-        "spot": spot,
-    }
-    if None in given.values():
-        config = yield from request(endpoints.server_config(name), session.rules)
-        known = _known(config)
-        given = {k: known.get(k) if v is None else v for k, v in given.items()}
-    body = {"name": name} | {k: v for k, v in given.items() if v is not None}
-    return (yield from request(endpoints.set_server_settings(body), session.rules))
-
-
-def _known(config: ServerConfig) -> dict[str, Any]:
-    """The settings in force, in the old form's words; its prices are in bitcoin (004's example)."""
-    return {
-        "availability": config.availability,
-        "mrl": config.mrl,
-        "on_demand": (config.pricing or {}).get("bitcoin"),
-        "spot": (config.spot_pricing or {}).get("bitcoin"),
-    }
+    if None in (availability, mrl, on_demand, spot):
+        now = yield from request(endpoints.server_config(name), session.rules)
+        availability = now.availability if availability is None else availability
+        mrl = now.mrl if mrl is None else mrl
+        # The old form's prices are in bitcoin (004's example).
+        on_demand = (now.pricing or {}).get("bitcoin") if on_demand is None else on_demand
+        spot = (now.spot_pricing or {}).get("bitcoin") if spot is None else spot
+    call = endpoints.set_server_settings(
+        name, availability=availability, mrl=mrl, on_demand=on_demand, spot=spot
+    )
+    return (yield from request(call, session.rules))

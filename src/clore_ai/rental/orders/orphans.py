@@ -14,7 +14,8 @@ from clore_ai.exceptions import (
     TransportError,
 )
 from clore_ai.models import Order, Orders
-from clore_ai.rental.orders.reconcile import adopt, match, orders
+from clore_ai.rental.orders.claim import match
+from clore_ai.rental.orders.reconcile import adopt, orders
 from clore_ai.rental.orders.recover import acknowledge
 
 if TYPE_CHECKING:

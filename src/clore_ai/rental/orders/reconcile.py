@@ -1,9 +1,8 @@
 """The user's orders, and what the ledger learns from them.
 
 Every look at `my_orders` brings the ledger up to date: what was spent, what ended, and, of the
-intents whose order may exist unseen, which order is theirs. The rule: an order on the intent's
-server that was not there before, made not before the request was sent and not long after it was
-answered. An intent that another process is still busy with is left to it.
+intents whose order may exist unseen, which order is theirs (`claim`). An intent that another
+process is still busy with is left to it.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from clore_ai.models import Order, Orders
 from clore_ai.models.records import Intent
 from clore_ai.rental import accounts
 from clore_ai.rental.orders import ending
+from clore_ai.rental.orders.claim import facts, match
+from clore_ai.rental.orders.locks import on_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,11 +27,8 @@ if TYPE_CHECKING:
     from clore_ai.models import SpotMarket, Wallet
     from clore_ai.rental.session import Session
 
-CLOCK_SKEW_S = 300.0
-"""How far the service's clock (`ct`) and ours may differ."""
 NOTHING_CAME_AFTER_S = 120.0
 """A new order is listed within 20 s of the request, or does not exist (service.md, 3)."""
-_SEEN_EVERY_S = 60.0
 
 
 def orders(
@@ -244,73 +242,6 @@ def _settle(
             ledger.update(fresh, state="uncertain", reason="stopped before its order was known")
     finally:
         lock.release()
-
-
-def on_server(server_id: int) -> str:
-    """The name of the lock that whoever rents this server holds meanwhile."""
-    return f"server {server_id}"
-
-
-def by_renter(server_id: int) -> str:
-    """The name of the lock that a command holds as long as it is busy with an order there."""
-    return f"renter of server {server_id}"
-
-
-def match(intent: Intent, rows: Iterable[Order], claimed: set[int]) -> Order | None:
-    """The order that came of an intent, among `rows`; None while there is none."""
-    for order in sorted(rows, key=lambda o: o.id):
-        if intent.order_id is not None:
-            if order.id == intent.order_id and order.server_id in (None, intent.server_id):
-                return order
-        elif (
-            order.server_id == intent.server_id
-            and order.id not in intent.known_ids
-            and order.id not in claimed
-            and in_time(order, intent)
-        ):
-            return order
-    return None
-
-
-def in_time(order: Order, intent: Intent) -> bool:
-    """Was it made between the sending and soon after the answer? Ids ascend; clocks can differ."""
-    if order.ct is None:
-        return True
-    posted_at = intent.posted_at or 0.0
-    if order.ct > (intent.answered_at or posted_at + CLOCK_SKEW_S) + CLOCK_SKEW_S:
-        return False
-    newer = intent.newest_id is not None and order.id > intent.newest_id
-    return newer or order.ct >= posted_at - CLOCK_SKEW_S
-
-
-def facts(
-    intent: Intent, order: Order, now: float, seen: ending.Evidence | None = None
-) -> dict[str, Any]:
-    """What `order` tells of the intent that it came of, as far as it is news."""
-    started_at = order.ct or intent.started_at or intent.posted_at or now
-    ends_at = None if intent.lease_s is None else started_at + intent.lease_s
-    usd = order.price_usd_per_day
-    found: dict[str, Any] = {
-        "gpu": order.gpu_model,
-        "price": order.price,
-        "usd_per_coin": usd / order.price if usd and order.price else None,
-        "creation_fee": order.creation_fee,
-        "started_at": started_at,
-        "mrl_s": order.mrl,
-        "spend": order.spend,
-    }
-    if intent.ends_at is None:
-        found["ends_at"] = ends_at
-    if not order.active and intent.ended_at is None:
-        found["ended_at"] = order.order_end or now
-        found["reason"] = intent.reason or ending.why(order, seen or ending.Evidence())
-    news: dict[str, Any] = {} if intent.missing_at is None else {"missing_at": None}
-    if intent.usd_per_coin is not None:
-        del found["usd_per_coin"]  # as it was at the time of rental
-    news |= {k: v for k, v in found.items() if v is not None and v != getattr(intent, k)}
-    if news or now - (intent.seen_at or 0) > _SEEN_EVERY_S:
-        news["seen_at"] = now
-    return news
 
 
 def _rebuild(session: Session, rows: list[Order], now: float) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from clore_ai.exceptions import CloreAPIError, ConfigError
-from clore_ai.rental.orders.reconcile import by_renter, on_server, orders, wallets
+from clore_ai.rental.orders.locks import by_renter, on_server
+from clore_ai.rental.orders.reconcile import orders, wallets
 
 if TYPE_CHECKING:
     from clore_ai._api.steps import Flow

@@ -29,7 +29,7 @@ from clore_ai.exceptions import (
 from clore_ai.models.records import Intent, RentEvent
 from clore_ai.rental import preflight
 from clore_ai.rental.market import cost
-from clore_ai.rental.orders import cancel, check, create, recover, wait
+from clore_ai.rental.orders import cancel, create, recover, wait
 from clore_ai.rental.rent import ranking, spot_offers
 from clore_ai.rental.rent import wish as wishes
 from clore_ai.rental.rent.attempt import OnEvent, Rented, RentRun, verified
@@ -169,7 +169,7 @@ def _create(
 ) -> Flow[Order | None]:
     """The order of an offer; None where it is lost, and nothing was rented."""
     session, wish, server_id = course.session, course.wish, offer.server.id
-    body = wish.body(server_id, offer.cost.coin, offer.cost.price_per_day)
+    wanted = wish.order(server_id, offer.cost.coin, offer.cost.price_per_day)
     most = wish.limits.max_cost_usd
     if most is not None:
         most -= course.spent_usd
@@ -189,7 +189,7 @@ def _create(
     )
     course.say("trying", server_id, usd_per_hour=offer.cost.price_usd_per_hour)
     try:
-        return (yield from create.create(session, body, terms))
+        return (yield from create.create(session, wanted, terms))
     except FieldError as exc:
         if exc.maybe_acted or exc.error not in LOST:
             raise
@@ -241,7 +241,7 @@ def _see_to(
         raise
     if isinstance(good, str):
         course.say("failed", order.server_id or 0, order, reason=good)
-        yield from _cancel(course, order, good, (_ISSUE + good)[: check.MAX_ISSUE])
+        yield from _cancel(course, order, good, (_ISSUE + good)[: cancel.MAX_ISSUE])
         course.attempt += 1
         return None
     course.say("rented", order.server_id or 0, good.order, seen=good.seen)

@@ -9,11 +9,11 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from clore_ai._api.order_request import OrderRequest
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.rental.market.listing import Filter, version
-from clore_ai.rental.orders import check
 from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
-from clore_ai.rental.spend.lease import DEFAULT_S, Limits, words
+from clore_ai.rental.spend.lease import DEFAULT_S, Limits, above_0, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,16 +100,17 @@ class Wish:
             return self.boot_deadline_s
         return min(BOOT_DEADLINE_S, self.limits.longest_s)
 
-    def body(self, server_id: int, coin: str, price: float | None) -> dict[str, Any]:
-        """The body of ``create_order`` for one server; see `check.order_body`.
+    def order(self, server_id: int, coin: str, price: float | None) -> OrderRequest:
+        """The order of one server; `price`: the bid, or the list price seen, coin per **day**.
 
-        `price`: the bid, or the list price that was seen; coin per **day**.
+        Raises:
+            InvalidInputError: the service would refuse it.
         """
-        return check.order_body(
-            server_id=server_id,
-            image=self.image,
-            type=self.type,
-            currency=coin,
+        return OrderRequest(
+            server_id,
+            self.image,
+            self.type,
+            coin,
             ssh_key=self.ssh_key,
             ports=self.ports,
             env=self.env,
@@ -137,8 +138,7 @@ def limits(lease_h: float | None, max_hours: float | None, max_cost_usd: float |
     Raises:
         InvalidInputError: one is no number above 0.
     """
-    check.limits(lease_h, max_cost_usd)
-    check.limits(max_hours, None)
+    above_0(lease_h=lease_h, max_cost_usd=max_cost_usd, max_hours=max_hours)
     lease_s = None if lease_h is None else lease_h * 3600
     # Nobody was shown a default: `clore reap` goes by it, and nothing that comes by itself.
     given = any(limit is not None for limit in (lease_h, max_hours, max_cost_usd))
@@ -181,7 +181,7 @@ def checked(wish: Wish) -> Wish:
     _verified(wish)
     _one_bid(wish)
     coin = "bitcoin" if wish.currency == AUTO else wish.currency
-    wish.body(0, coin, 1.0)  # refuses what the service would
+    wish.order(0, coin, 1.0)  # refuses what the service would
     return wish.but(countries=tuple(c.upper() for c in wanted.countries))
 
 

@@ -6,7 +6,7 @@ Where there is no budget, nothing is asked of the service for it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clore_ai.exceptions import BudgetError
 from clore_ai.models.records import USD_VALUE, Budget, BudgetStanding, Intent
@@ -16,6 +16,7 @@ from clore_ai.rental.market.cost import cost
 from clore_ai.rental.spend import budget as budgets
 
 if TYPE_CHECKING:
+    from clore_ai._api.order_request import OrderRequest
     from clore_ai._api.steps import Flow
     from clore_ai.rental.session import Session
 
@@ -31,24 +32,23 @@ class RunningCost:
 
 def price(
     session: Session,
-    body: dict[str, Any],
+    wanted: OrderRequest,
     usd_per_coin: float | None,
     max_cost_usd: float | None = None,
 ) -> Flow[RunningCost]:
-    """The price of an order: as `body` says it, else, where a limit needs it, as it is listed.
+    """The price of an order: as `wanted` says it, else, where a limit needs it, as it is listed.
 
     Raises:
         BudgetError: there is a limit in USD, and what the coin is worth is not known.
     """
-    coin: str = body["currency"]
-    said: float | None = body.get("spotprice", body.get("required_price"))
+    coin, said = wanted.currency, wanted.price_per_day
     usd = 1.0 if coin == USD else usd_per_coin or session.worth.get(coin)
     kept = session.ledger.budgets()
     in_usd = max_cost_usd is not None or any(b.unit == USD_VALUE for b in kept)
     if (said is None and kept) or (usd is None and in_usd):
-        wanted = listing.Filter(available_only=False, id=body["renting_server"])
-        for server in (yield from listing.marketplace(session, wanted)).servers:
-            listed = cost(server, coin, body["type"], said)
+        one = listing.Filter(available_only=False, id=wanted.server_id)
+        for server in (yield from listing.marketplace(session, one)).servers:
+            listed = cost(server, coin, wanted.type, said)
             if listed is not None:
                 said, usd = listed.price_per_day, usd or listed.usd_per_coin
     if max_cost_usd is not None and usd is None:

@@ -44,6 +44,19 @@ def read(text: str, alone: str = "s") -> float | None:
     return seconds
 
 
+def above_0(**limits: float | None) -> None:
+    """A limit that is given is a number above 0.
+
+    Raises:
+        InvalidInputError: one is not.
+    """
+    for name, value in limits.items():
+        if value is not None and not 0 < value < inf:
+            raise InvalidInputError(
+                f"{name} must be a number above 0, not {value!r}; leave it out for no limit.", 2
+            )
+
+
 def words(seconds: float) -> str:
     """A length that `read` reads, never longer than `seconds`: ``90s``, ``90m``, ``6h``, ``2d``."""
     if seconds < _SECONDS_MATTER_S and (seconds + 1e-6) % 60 >= 1:

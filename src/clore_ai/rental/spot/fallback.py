@@ -10,22 +10,22 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from clore_ai._api import endpoints
+from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import Flow, clock, request
-from clore_ai._values.secrets import hide
 from clore_ai.exceptions import BudgetError, FieldError, InvalidInputError
 from clore_ai.rental.market import listing
 from clore_ai.rental.market.cost import spent
-from clore_ai.rental.orders import cancel, check, create
+from clore_ai.rental.orders import cancel, create
 from clore_ai.rental.spot import bidding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clore_ai.exceptions import CloreAPIError
-    from clore_ai.models import MarketplaceServer, Order, SpotMarket
+    from clore_ai.models import MarketplaceServer, Order, OrderType, SpotMarket
     from clore_ai.models.records import Intent
     from clore_ai.rental.session import Session
 
@@ -71,23 +71,23 @@ class Fallback:
             value: float | None = getattr(self, name)
             if value is not None and not 0 <= value < math.inf:
                 raise InvalidInputError(f"{name} must be a number from 0 on, not {value!r}.", 2)
-        self.body(1, "on-demand", "bitcoin", "image", 1.0)
+        self.order(1, "on-demand", "bitcoin", "image", 1.0)
 
-    def body(
-        self, server_id: int, kind: str, coin: str, image: str, price: float
-    ) -> dict[str, Any]:
-        """The body of ``POST create_order``; the price is the bid, or that of the list."""
-        return check.order_body(
-            server_id=server_id,
-            image=self.image or image,
-            type=kind,
-            currency=coin,
-            ssh_password=hide(self.ssh_password),
-            ssh_key=hide(self.ssh_key),
-            ports=self.ports,
-            env=hide(self.env),
-            jupyter_token=hide(self.jupyter_token),
-            command=hide(self.command),
+    def order(
+        self, server_id: int, kind: OrderType, coin: str, image: str, price: float
+    ) -> OrderRequest:
+        """The order of one server; the price is the bid, or that of the list, coin per **day**."""
+        return OrderRequest(
+            server_id,
+            self.image or image,
+            kind,
+            coin,
+            self.ssh_password,
+            self.ssh_key,
+            self.ports,
+            self.env,
+            self.jupyter_token,
+            self.command,
             spot_price=price if kind == "spot" else None,
             required_price=None if kind == "spot" else price,
         )
@@ -115,13 +115,13 @@ def rent(session: Session, order: Order, fallback: Fallback, limit: float) -> Fl
     if new is None:
         find = _same_server if fallback.to == "on-demand" else _other_server
         wishes, why = yield from find(session, order, fallback, limit)
-        for body, rate in wishes[:_TRIES]:
+        for wanted, rate in wishes[:_TRIES]:
             now = (yield from clock()).wall
             terms = _terms(session.ledger.by_order(order.id), order, rate, now)
             if terms is None:
                 return Moved(None, "Its lease is over, or what it may cost is spent.")
             try:
-                new = yield from create.create(session, body, terms)
+                new = yield from create.create(session, wanted, terms)
                 break
             except (FieldError, BudgetError) as exc:
                 why = f"Not rented: {exc}"
@@ -162,7 +162,7 @@ def _terms(
     )
 
 
-_Wishes = list[tuple[dict[str, Any], "float | None"]]
+_Wishes = list[tuple[OrderRequest, "float | None"]]
 
 
 def _same_server(
@@ -180,8 +180,8 @@ def _same_server(
         return [], f"Server {server.id} asks {asks} on demand, more than ${most:.4f}/h."
     if server.rented:
         return [], f"Server {server.id} is rented on demand by somebody else."
-    body = fallback.body(server.id, "on-demand", coin, order.image or "", price)
-    return [(body, rate)], ""
+    wanted = fallback.order(server.id, "on-demand", coin, order.image or "", price)
+    return [(wanted, rate)], ""
 
 
 def _listed(session: Session, order: Order) -> Flow[MarketplaceServer | None]:
@@ -226,7 +226,7 @@ def _other_server(
         return [], f"No other server with {names} can be had within the limit ({len(like)} asked)."
     return [
         (
-            fallback.body(server.id, "spot", coin, order.image or "", bid),
+            fallback.order(server.id, "spot", coin, order.image or "", bid),
             server.usd_per_coin(coin),
         )
         for bid, server in sorted(found, key=lambda pair: (pair[0], pair[1].id))

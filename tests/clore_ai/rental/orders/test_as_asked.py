@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from by_hand import Hand, ok, row
 
+from clore_ai._api.order_request import OrderRequest
 from clore_ai._state.ledger import Ledger
 from clore_ai.exceptions import BudgetError, CloreAPIError
-from clore_ai.rental.orders import check
 from clore_ai.rental.orders.create import create
 from clore_ai.rental.session import Session
 
-BODY = check.order_body(
+WANTED = OrderRequest(
     server_id=5, image="a/b", type="on-demand", currency="bitcoin", required_price=2.0
 )
 
 
-def made(body: dict[str, Any] = BODY, cancel: object = None, **fields: object) -> Any:
+def made(wanted: dict[str, Any] = WANTED, cancel: object = None, **fields: object) -> Any:
     """The hand, the session, and what `create` gave or raised, of a service with such an order."""
     listed = row(9, **{"image": "a/b", "price": 2.0, **fields})
 
@@ -33,7 +34,7 @@ def made(body: dict[str, Any] = BODY, cancel: object = None, **fields: object) -
 
     hand, session = Hand(service), Session(ledger=Ledger())
     try:
-        return hand, session, hand.play(create(session, body))
+        return hand, session, hand.play(create(session, wanted))
     except CloreAPIError as exc:
         return hand, session, exc
 
@@ -79,12 +80,10 @@ def test_a_dear_order_that_can_not_be_cancelled_is_named():
 
 
 def test_a_price_that_was_not_agreed_is_not_compared():
-    body = {name: value for name, value in BODY.items() if name != "required_price"}
-    assert made(body, price=1e6)[2].id == 9
+    wanted = replace(WANTED, required_price=None)
+    assert made(wanted, price=1e6)[2].id == 9
 
 
 def test_a_bid_is_the_price_that_was_agreed():
-    body = check.order_body(
-        server_id=5, image="a/b", type="spot", currency="bitcoin", spot_price=1.0
-    )
-    assert isinstance(made(body, price=1.1)[2], BudgetError)
+    wanted = OrderRequest(server_id=5, image="a/b", type="spot", currency="bitcoin", spot_price=1.0)
+    assert isinstance(made(wanted, price=1.1)[2], BudgetError)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import pytest
 from by_hand import WALL, Hand, cut, ok, refused, reply, row
 
+from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import Flow, Rules, Send, Sleep
 from clore_ai.exceptions import (
     CloreAPIError,
@@ -17,15 +19,15 @@ from clore_ai.exceptions import (
     ResponseError,
     TransportError,
 )
-from clore_ai.rental.orders import check, reconcile
+from clore_ai.rental.orders import reconcile
 from clore_ai.rental.orders.create import RentalTerms, create
 from clore_ai.rental.orders.reconcile import NOTHING_CAME_AFTER_S
 from clore_ai.rental.session import Session
 
 if TYPE_CHECKING:
-    from clore_ai._api.endpoints import Call
+    from clore_ai._api.call import Call
 
-BODY = check.order_body(server_id=5, image="i", type="on-demand", currency="bitcoin")
+WANTED = OrderRequest(server_id=5, image="i", type="on-demand", currency="bitcoin")
 SUCCESS = ok()
 LOST = {
     "cut": cut(),
@@ -63,14 +65,14 @@ def rent(service: Service, session: Optional[Session] = None, ref: Optional[str]
     """The hand that played it, and what came of it."""
     hand = Hand(service)
     session = session or Session()
-    flow = create(session, BODY, RentalTerms(ref))
+    flow = create(session, WANTED, RentalTerms(ref))
     return hand, session, hand.play(flow)
 
 
 def uncertain(service: Service, session: Optional[Session] = None) -> tuple[Hand, OrderUncertain]:
     hand = Hand(service)
     with pytest.raises(OrderUncertain) as caught:
-        hand.play(create(session or Session(), BODY))
+        hand.play(create(session or Session(), WANTED))
     return hand, caught.value
 
 
@@ -171,7 +173,7 @@ def test_looking_goes_on_through_trouble():
         trouble = next(troubles, None) if service.created and call.path == "my_orders" else None
         return trouble or service(call, now)
 
-    assert Hand(answers).play(create(Session(), BODY)).id == 9
+    assert Hand(answers).play(create(Session(), WANTED)).id == 9
 
 
 def test_orders_known_before_are_not_taken():
@@ -227,7 +229,7 @@ def test_a_refusal_is_raised_at_once(name):
     answer, error = REFUSALS[name]
     session, hand = Session(), Hand(Service(post=answer))
     with pytest.raises(error):
-        hand.play(create(session, BODY))
+        hand.play(create(session, WANTED))
     assert hand.paths == ["my_orders", "create_order"]
     assert session.ledger.intents()[0].state == "refused"
 
@@ -248,7 +250,7 @@ def test_and_raised_when_the_retries_are_used_up(post, error):
     session = Session(Rules(max_retries=2))
     hand = Hand(Service(post=post))
     with pytest.raises(error):
-        hand.play(create(session, BODY))
+        hand.play(create(session, WANTED))
     assert hand.paths.count("create_order") == 3
     assert session.ledger.intents()[0].state == "refused"
 
@@ -262,7 +264,7 @@ def test_trouble_before_sending_rents_nothing():
     """If the known orders can't be listed, the order is not sent."""
     session, hand = Session(), Hand(lambda _call, _now: reply({"code": 1}, 500))
     with pytest.raises(DBError):
-        hand.play(create(session, BODY))
+        hand.play(create(session, WANTED))
     assert "create_order" not in hand.paths
     assert session.ledger.intents() == []
 
@@ -276,7 +278,7 @@ def test_stopped_while_sending_leaves_the_intent_uncertain(how):
 
     session = Session()
     with pytest.raises(type(how)):
-        Hand(answers).play(create(session, BODY))
+        Hand(answers).play(create(session, WANTED))
     (intent,) = session.ledger.unsettled()
     assert intent.state == "uncertain"
 
@@ -290,7 +292,7 @@ def test_stopped_while_looking_leaves_the_intent_uncertain():
         return KeyboardInterrupt() if stop else service(call, now)
 
     with pytest.raises(KeyboardInterrupt):
-        Hand(answers).play(create(session, BODY))
+        Hand(answers).play(create(session, WANTED))
     assert [i.state for i in session.ledger.unsettled()] == ["uncertain"]
 
 
@@ -298,7 +300,7 @@ def test_stopped_before_sending_leaves_nothing_open():
     """Nothing was sent, so there is nothing to look for."""
     session = Session()
     with pytest.raises(KeyboardInterrupt):
-        Hand([KeyboardInterrupt()]).play(create(session, BODY))
+        Hand([KeyboardInterrupt()]).play(create(session, WANTED))
     assert session.ledger.intents() == []
 
 
@@ -349,8 +351,8 @@ def test_two_at_once_under_one_client_ref_rent_once():
     service = Service(before=[row(3, ct=WALL - 3600)], after=lambda _now: [row(9)])
     session, hand = Session(), Hand(service)
     first, second = (
-        create(session, BODY, RentalTerms("job-1")),
-        create(session, BODY, RentalTerms("job-1")),
+        create(session, WANTED, RentalTerms("job-1")),
+        create(session, WANTED, RentalTerms("job-1")),
     )
     sent = hand.until(first, Send)  # the first's request is on its way
     hand.until(second, Sleep)
@@ -365,8 +367,8 @@ def test_the_second_goes_on_alone_when_the_first_is_refused():
     session, service = Session(), Service(after=lambda _now: [row(9)])
     hand = Hand(service)
     first, second = (
-        create(session, BODY, RentalTerms("job-1")),
-        create(session, BODY, RentalTerms("job-1")),
+        create(session, WANTED, RentalTerms("job-1")),
+        create(session, WANTED, RentalTerms("job-1")),
     )
     hand.until(first, Send)
     hand.until(second, Sleep)
@@ -377,10 +379,10 @@ def test_the_second_goes_on_alone_when_the_first_is_refused():
 def test_two_at_once_on_one_server_take_turns():
     """Of two rentals of one server, neither claims the other's order."""
     session, hand = Session(), Hand(Service())
-    first, second = create(session, BODY), create(session, BODY)
+    first, second = create(session, WANTED), create(session, WANTED)
     hand.until(first, Send)
     hand.until(second, Sleep)
-    other = create(session, {**BODY, "renting_server": 6})
+    other = create(session, replace(WANTED, server_id=6))
     assert isinstance(hand.until(other, Send), Send)  # another server is nobody's business
     for flow in (first, second, other):
         flow.close()

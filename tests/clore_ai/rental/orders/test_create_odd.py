@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from by_hand import WALL, Hand, ok, reply, row
 
-from clore_ai._api.endpoints import Reply
+from clore_ai._api.call import Reply
+from clore_ai._api.order_request import OrderRequest
 from clore_ai._state.ledger import Ledger
 from clore_ai.exceptions import CloreAPIError, FieldError, OrderUncertain
-from clore_ai.rental.orders import check
 from clore_ai.rental.orders.create import create
 from clore_ai.rental.session import Session
 
-BODY = check.order_body(server_id=5, image="i", type="on-demand", currency="bitcoin")
+WANTED = OrderRequest(server_id=5, image="i", type="on-demand", currency="bitcoin")
 KNOWN = [row(3, server=6), row(4, server=5, ct=WALL - 9_000, expired=True)]
 """What was there before: on another server, and on this one."""
 
@@ -29,7 +29,7 @@ def play(
     """Rent server 5: the id of the order, or what was raised. `rows` are listed afterwards."""
     hand = Hand(lambda call, _now: answer if call.path == "create_order" else listed(hand, rows))
     try:
-        return hand.play(create(session, BODY)).id, hand, None
+        return hand.play(create(session, WANTED)).id, hand, None
     except CloreAPIError as exc:
         return None, hand, exc
 
@@ -176,7 +176,7 @@ def test_lists_that_are_none(orders: object) -> None:
     """Before: nothing is rented. Afterwards: it is looked on, and then uncertain."""
     hand = Hand(lambda call, _now: ok() if call.path == "create_order" else ok(orders=orders))
     with pytest.raises(CloreAPIError) as caught:
-        hand.play(create(Session(ledger=Ledger(None)), BODY))
+        hand.play(create(Session(ledger=Ledger(None)), WANTED))
     sent = hand.paths.count("create_order")
     assert (sent, isinstance(caught.value, OrderUncertain)) == (int(isinstance(orders, list)),) * 2
 

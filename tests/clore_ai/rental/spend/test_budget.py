@@ -13,12 +13,12 @@ from by_hand import WALL, Hand, ok, reply, row
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import Send
 from clore_ai._state.ledger import Ledger
 from clore_ai._state.store import Store
 from clore_ai.exceptions import BudgetError, InvalidInputError
 from clore_ai.models.records import Budget, Intent
-from clore_ai.rental.orders import check
 from clore_ai.rental.orders.create import RentalTerms, create
 from clore_ai.rental.session import Session
 from clore_ai.rental.spend import afford, budget, lease
@@ -200,14 +200,14 @@ def test_known_rates_and_other_coins():
 # -- renting -----------------------------------------------------------------------------------
 
 
-BODY = check.order_body(server_id=5, image="i", type="on-demand", currency=USD)
+WANTED = OrderRequest(server_id=5, image="i", type="on-demand", currency=USD)
 
 
 def rent(session: Session, hand: Hand, price: float | None = 24.0, server: int = 5) -> Any:
-    body = check.order_body(
+    wanted = OrderRequest(
         server_id=server, image="i", type="on-demand", currency=USD, required_price=price
     )
-    return hand.play(create(session, body, RentalTerms(lease_s=6 * 3600.0)))
+    return hand.play(create(session, wanted, RentalTerms(lease_s=6 * 3600.0)))
 
 
 def service(*rows: dict, listed: float = 24.0):
@@ -258,12 +258,12 @@ def test_the_price_is_asked_for_only_where_a_budget_needs_it(kept):
 def test_a_limit_in_usd_needs_a_worth():
     """It is asked for; where it stays unknown the order is refused, as nothing could keep it."""
     session, hand = Session(), Hand(service())
-    body = {**BODY, "currency": "bitcoin"}
+    wanted = replace(WANTED, currency="bitcoin")
     with pytest.raises(BudgetError, match="What bitcoin is worth in USD is not known"):
-        hand.play(create(session, body, RentalTerms(max_cost_usd=2.0)))
+        hand.play(create(session, wanted, RentalTerms(max_cost_usd=2.0)))
     assert "create_order" not in hand.paths
     session.worth["bitcoin"] = 60_000.0
-    flow = create(session, body, RentalTerms(max_cost_usd=2.0))
+    flow = create(session, wanted, RentalTerms(max_cost_usd=2.0))
     with pytest.raises(InvalidInputError):
         Hand([ok(orders=[]), reply({"code": 2}, 400)]).play(flow)
     assert session.ledger.intents()[-1].usd_per_coin == 60_000.0
@@ -274,8 +274,8 @@ def test_limits_are_numbers_above_0(value):
     """Else nothing is sent."""
     for limits in ((value, None), (None, value)):
         with pytest.raises(InvalidInputError, match="must be a number above 0"):
-            check.limits(*limits)
-    check.limits(None, None)
+            lease.above_0(lease_h=limits[0], max_cost_usd=limits[1])
+    lease.above_0(lease_h=None, max_cost_usd=None)
 
 
 @pytest.mark.parametrize("earlier", [True, False])
@@ -310,7 +310,7 @@ def test_two_at_once_never_exceed_it_together(tmp_path):
     def one(number: int) -> None:
         flow = create(
             Session(ledger=ledgers[number]),
-            check.order_body(
+            OrderRequest(
                 server_id=5 + number, image="i", type="on-demand", currency=USD, required_price=24.0
             ),
             RentalTerms(lease_s=6 * 3600.0),

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import FrozenInstanceError, replace
+from typing import Any
+
 import pytest
 from by_hand import Hand
 
+from clore_ai._api import endpoints
+from clore_ai._api.order_request import OrderRequest
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.rental.orders.cancel import cancel
-from clore_ai.rental.orders.check import order_body
 from clore_ai.rental.session import Session
 
 GOOD = {"server_id": 6, "image": "i", "type": "on-demand", "currency": "bitcoin"}
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk7bVqz me@host"
+
+
+def body(**given: Any) -> Any:
+    """What is sent for it."""
+    return endpoints.create_order(OrderRequest(**given)).body
 
 
 @pytest.mark.parametrize(
@@ -54,7 +63,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk7bVqz me@host"
 def test_refused_before_it_is_sent(given, says):
     """InvalidInputError, code 2, and a message that says what to give."""
     with pytest.raises(InvalidInputError, match=says) as caught:
-        order_body(**{**GOOD, **given})
+        OrderRequest(**{**GOOD, **given})
     assert caught.value.code == 2
 
 
@@ -62,13 +71,13 @@ def test_secrets_are_not_in_the_refusal():
     """Not the password, and not the private key's text."""
     for given in ({"ssh_password": "hunter2" * 5}, {"ssh_key": "BEGIN PRIVATE KEY hunter2"}):
         with pytest.raises(InvalidInputError) as caught:
-            order_body(**GOOD, **given)
+            OrderRequest(**GOOD, **given)
         assert "hunter2" not in str(caught.value)
 
 
 def test_what_is_merely_unusual_is_left_to_the_service():
     """Passwords beyond letters and digits were accepted live; the image is not checked."""
-    body = order_body(
+    sent = body(
         **{**GOOD, "image": "no/such:image"},
         ssh_password="Your$ecurePass123!",
         ports={22: "tcp", "8888": "http"},
@@ -78,7 +87,7 @@ def test_what_is_merely_unusual_is_left_to_the_service():
         required_price=1e-8,
         autossh_entrypoint=True,
     )
-    assert body == {
+    assert sent == {
         "currency": "bitcoin",
         "image": "no/such:image",
         "renting_server": 6,
@@ -96,24 +105,24 @@ def test_what_is_merely_unusual_is_left_to_the_service():
 @pytest.mark.parametrize("auth", ["me:secret", {"user": "me", "pass": "secret"}])
 def test_the_login_of_a_private_image_is_sent_as_it_is(auth):
     """A text in the newest client, an object before; without one, no field is sent."""
-    body = order_body(**GOOD, dockerhub_auth=auth, remember_password=False)
-    assert (body["dockerhub_auth"], body["remember_password"]) == (auth, False)
-    assert not {"dockerhub_auth", "remember_password"} & set(order_body(**GOOD))
+    sent = body(**GOOD, dockerhub_auth=auth, remember_password=False)
+    assert (sent["dockerhub_auth"], sent["remember_password"]) == (auth, False)
+    assert not {"dockerhub_auth", "remember_password"} & set(body(**GOOD))
 
 
 def test_a_password_and_a_key_go_together():
     """Live deployments use both."""
-    body = order_body(**GOOD, ssh_password="a", ssh_key=KEY)
-    assert (body["ssh_password"], body["ssh_key"]) == ("a", KEY)
+    sent = body(**GOOD, ssh_password="a", ssh_key=KEY)
+    assert (sent["ssh_password"], sent["ssh_key"]) == ("a", KEY)
 
 
 def test_logins_are_in_the_environment_too_unless_the_user_set_them():
     """Official images read them there; what holds '&', on which the service fails, is left out."""
     logins = {"ssh_password": "p", "jupyter_token": "t"}
-    assert order_body(**GOOD, **logins)["env"] == {"SSH_PASSWORD": "p", "JUPYTER_TOKEN": "t"}
-    own = order_body(**GOOD, **logins, env={"JUPYTER_TOKEN": "", "A": "1"})
+    assert body(**GOOD, **logins)["env"] == {"SSH_PASSWORD": "p", "JUPYTER_TOKEN": "t"}
+    own = body(**GOOD, **logins, env={"JUPYTER_TOKEN": "", "A": "1"})
     assert own["env"] == {"SSH_PASSWORD": "p", "JUPYTER_TOKEN": "", "A": "1"}
-    assert "env" not in order_body(**GOOD, ssh_password="a&b")
+    assert "env" not in body(**GOOD, ssh_password="a&b")
 
 
 @pytest.mark.parametrize(
@@ -121,12 +130,12 @@ def test_logins_are_in_the_environment_too_unless_the_user_set_them():
 )
 def test_public_keys_pass(key):
     """With or without a comment or a final newline, as files hold them."""
-    assert order_body(**GOOD, ssh_key=key)["ssh_key"] == key.strip()
+    assert body(**GOOD, ssh_key=key)["ssh_key"] == key.strip()
 
 
 def test_what_is_not_given_is_not_sent():
     """The body holds no nulls."""
-    assert order_body(**GOOD, ports={}, env={}) == {
+    assert body(**GOOD, ports={}, env={}) == {
         "currency": "bitcoin",
         "image": "i",
         "renting_server": 6,
@@ -140,3 +149,47 @@ def test_an_issue_that_is_too_long_is_refused():
     with pytest.raises(InvalidInputError, match="2048 at most"):
         hand.play(cancel(Session(), 38, "x" * 2049))
     assert hand.sent == []
+
+
+def test_it_is_checked_again_when_it_is_changed():
+    """As it can't be changed otherwise, one that exists can be sent."""
+    wanted = OrderRequest(**GOOD)
+    with pytest.raises(FrozenInstanceError):
+        wanted.required_price = -1.0  # type: ignore[misc]  # the point
+    with pytest.raises(InvalidInputError, match="above 0"):
+        replace(wanted, required_price=-1.0)
+    assert body(**GOOD, required_price=2.0)["required_price"] == 2.0
+
+
+def test_its_repr_holds_no_secret():
+    """In a traceback's locals, say."""
+    logins = {"ssh_password": "hunter2", "jupyter_token": "hunter2", "dockerhub_auth": "hunter2"}
+    wanted = OrderRequest(**GOOD, **logins, env={"A": "hunter2"}, command="echo hunter2")
+    assert "hunter2" not in repr(wanted) + repr(vars(wanted))
+    assert "hunter2" not in repr(endpoints.create_order(wanted).body)
+
+
+@pytest.mark.parametrize(
+    ("prices", "agreed"),
+    [({}, None), ({"required_price": 2.0}, 2.0), ({"type": "spot", "spot_price": 1.0}, 1.0)],
+)
+def test_what_was_agreed_is_the_bid_or_the_list_price(prices, agreed):
+    assert OrderRequest(**{**GOOD, **prices}).price_per_day == agreed
+
+
+@pytest.mark.parametrize(
+    ("answer", "named"),
+    [
+        ({}, []),
+        ({"order_id": 9}, [9]),
+        ({"order": {"id": 9}}, [9]),
+        ({"order": {"id": 9}, "order_id": 8}, [9, 8]),
+        ({"order": {"id": "9"}}, []),
+        ({"order": {"id": 9, "order_id": 8}}, []),
+        ({"order": "9", "order_id": True}, []),
+    ],
+)
+def test_the_orders_that_an_answer_names(answer, named):
+    """As 002 and 004 have it; an id that is no whole number names none (service.md, 3)."""
+    found = endpoints.create_order(OrderRequest(**GOOD)).parse({"code": 0, **answer})
+    assert [order.id for order in found] == named

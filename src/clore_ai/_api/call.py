@@ -1,0 +1,45 @@
+"""One request to the service, and what came back. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Callable, Generic, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+Body = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back, as it came."""
+
+    status: int
+    content_type: str
+    content: bytes = field(repr=False)
+    location: str | None = None
+    whole: bool = True
+    """False where there was more than an answer may hold; the content is its beginning."""
+    retry_after_s: float | None = None
+    """How long the service asks to wait before the next request (`Retry-After`)."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request and how to read its answer.
+
+    `repeatable`: it may be sent again though the service may have acted on it.
+    `already`: the reason that a repeated call is refused for where the first was acted on.
+    """
+
+    method: Literal["GET", "POST"]
+    path: str
+    parse: Callable[[Body], T]
+    params: Mapping[str, str] | None = None
+    body: Mapping[str, object] | None = None
+    needs_key: bool = True
+    repeatable: bool = True
+    already: str | None = None
+    is_create_order: bool = False
