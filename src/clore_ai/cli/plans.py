@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai.rental.rent.ranking import Offer
@@ -21,7 +22,6 @@ def show(
 ) -> None:
     """The plan of one server, on stderr; `end`: lines on it; `most`: to bid, in USD per hour."""
     s, c = plan.server, plan.cost
-    per_h, total_h = c.price_usd_per_hour, c.total_usd_per_hour
     fee = (
         f"a creation fee may come on top; it is not known for {c.coin}"
         if c.creation_fee is None
@@ -32,19 +32,15 @@ def show(
     )
     lasts = "" if plan.lasts_h is None else f", lasts {duration(plan.lasts_h * 3600)}"
     price = "bid" if kind == "spot" else "price"
-    listed = f"{units.coin(c.price_per_day)} {c.coin}/day"
-    total = f"{units.coin(c.total_per_day)} {c.coin}/day"
-    limit = (
-        None
-        if most is None
-        else f"{units.usd_h(most)} = {units.usd_day(most)} without fee, where others bid more"
-    )
+    listed = f"{units.coin(c.price.per_day)} {c.coin}/day"
+    total = f"{units.coin(c.total.per_day)} {c.coin}/day"
+    limit = None if most is None else f"{prices.in_words(most)} without fee, where others bid more"
     for name, value in (
         ("server", f"{s.id} ({where}, at most {s.mrl or '?'} h)"),
         ("GPUs", f"{s.gpu_model} ({units.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
         ("image", f"{image}, {kind}"),
-        (price, f"{units.usd_h(per_h)} = {units.usd_day(per_h)} = {listed}"),
-        ("with fee", f"{units.usd_h(total_h)} = {units.usd_day(total_h)} = {total}"),
+        (price, f"{c.price.text()} = {listed}"),
+        ("with fee", f"{c.total.text()} = {total}"),
         ("at most", limit),
         ("once", fee),
         *end,
@@ -62,15 +58,15 @@ def _cheaper(plan: Offer, kind: str) -> str | None:
     """The coin that costs less on demand, with fees: they can differ a lot (service.md, 3)."""
     from clore_ai.rental.market.cost import cost
 
-    paid = plan.effective_usd_per_hour
+    paid = plan.effective.usd_per_hour
     listed = [cost(plan.server, coin) for coin in plan.server.usd_per_day("on-demand")]
     others = [replace(plan, cost=terms) for terms in listed if terms is not None]
-    best = min(others, key=lambda o: o.effective_usd_per_hour or _INF, default=None)
-    least = None if best is None else best.effective_usd_per_hour
+    best = min(others, key=lambda o: o.effective.usd_per_hour or _INF, default=None)
+    least = None if best is None else best.effective.usd_per_hour
     if best is None or paid is None or least is None or least > paid * _WORTH_SAYING:
         return None
     what = "On demand it costs less" if kind == "spot" else "It costs less"
-    return f"{what} in {best.cost.coin}: {units.usd_h(least)} = {units.usd_day(least)}, fees in."
+    return f"{what} in {best.cost.coin}: {prices.in_words(least)}, fees in."
 
 
 def row(plan: Offer) -> dict[str, Any]:
@@ -80,12 +76,12 @@ def row(plan: Offer) -> dict[str, Any]:
         "server_id": plan.server.id,
         "gpu": plan.server.gpu_model,
         "currency": c.coin,
-        "price_per_day": c.price_per_day,
+        "price_per_day": c.price.per_day,
         "fee_per_day": c.fee_per_day,
         "creation_fee": c.creation_fee,
-        "price_usd_per_hour": c.price_usd_per_hour,
-        "total_usd_per_hour": c.total_usd_per_hour,
-        "total_usd_per_day": c.total_usd_per_day,
+        "price_usd_per_hour": c.price.usd_per_hour,
+        "total_usd_per_hour": c.total.usd_per_hour,
+        "total_usd_per_day": c.total.usd_per_day,
         "lease_hours": None if plan.end.lease_s is None else plan.end.lease_s / 3600,
         "at_most": plan.end.at_most,
         "at_most_usd": plan.end.at_most_usd,

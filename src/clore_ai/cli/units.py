@@ -10,6 +10,7 @@ import click
 
 from clore_ai._values import sizes
 from clore_ai._values.lengths import duration
+from clore_ai.models.price import per_hour
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -30,7 +31,7 @@ def read_usd_per_hour(text: str) -> float:
             f"{text!r} is not a price in USD; write 0.5/h (per hour) or 12/day."
         )
     amount = float(found["amount"])
-    return amount / 24 if (found["unit"] or "h").lower().startswith("d") else amount
+    return per_hour(amount) if (found["unit"] or "h").lower().startswith("d") else amount
 
 
 def read_share(text: str) -> float:
@@ -59,21 +60,6 @@ def read_size(text: str) -> int:
 def usd(amount: float) -> str:
     """``$12.50``; small sums to four places, so that none looks like nothing."""
     return f"${amount:.2f}" if amount >= _SMALL else f"${amount:.4f}"
-
-
-def usd_h(per_hour: float | None) -> str:
-    """``$0.3250/h``, or ``-`` where unknown."""
-    return "-" if per_hour is None else f"${per_hour:.4f}/h"
-
-
-def usd_day(per_hour: float | None) -> str:
-    """The same price as ``$7.80/day``."""
-    return usd_a_day(None if per_hour is None else per_hour * 24)
-
-
-def usd_a_day(per_day: float | None) -> str:
-    """A price that is known per day, as ``$7.80/day``, or ``-`` where unknown."""
-    return "-" if per_day is None else f"${per_day:.2f}/day"
 
 
 def coin(amount: float | None) -> str:

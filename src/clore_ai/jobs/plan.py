@@ -160,7 +160,7 @@ def next_limits(session: Session, limits: Limits, rented: Rented) -> tuple[Limit
     if limits.max_cost_usd is None:
         return limits, []
     intent = session.ledger.by_order(rented.order.id)
-    cost = None if intent is None else expiry.cost_usd(intent, session.worth)
+    cost = None if intent is None else expiry.cost_usd(intent, session.rates)
     if cost is None:
         raise BudgetError(
             f"The job is lost, and does not begin again: what order {rented.order.id} cost is "

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 _COUNT = re.compile(r"\s*(\d{1,4})\s*x\s", re.IGNORECASE)
 
-HOURS_PER_DAY = 24
 LAST_MOMENT = 1e11
 """Unix seconds; what is later is milliseconds, or a joke."""
 

@@ -9,7 +9,8 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from clore_ai._values.kinds import as_dict
 from clore_ai.models._base import LAST_MOMENT, Id, Model, Whole, count_gpus, describe_gpu
-from clore_ai.models.server import USD, ServerSpecs
+from clore_ai.models.price import USD
+from clore_ai.models.server import ServerSpecs
 
 _FIRST_MOMENT = 1e9
 """Unix seconds, in 2001; what is less is no date."""

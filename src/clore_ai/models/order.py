@@ -18,7 +18,6 @@ from pydantic import AliasChoices, Field, PrivateAttr, field_validator, model_va
 from clore_ai._values.kinds import as_dict, as_list, as_number
 from clore_ai.models._address import as_host, as_port, as_web_address
 from clore_ai.models._base import (
-    HOURS_PER_DAY,
     LAST_MOMENT,
     Id,
     Model,
@@ -27,7 +26,8 @@ from clore_ai.models._base import (
     count_gpus,
     describe_gpu,
 )
-from clore_ai.models.server import USD, ServerSpecs
+from clore_ai.models.price import USD, per_hour
+from clore_ai.models.server import ServerSpecs
 
 _DEPLOYED = 2
 _SSH = re.compile(r"(?:\S+@)?(?P<host>[\w.:-]+?)\s+-p\s*(?P<port>[0-9]+)")
@@ -181,7 +181,7 @@ class Order(Model):
     @property
     def price_usd_per_hour(self) -> float | None:
         """USD per hour without fees, where known."""
-        return None if self.price_usd_per_day is None else self.price_usd_per_day / HOURS_PER_DAY
+        return None if self.price_usd_per_day is None else per_hour(self.price_usd_per_day)
 
 
 class Orders(list[Order]):

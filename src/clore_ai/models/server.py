@@ -14,7 +14,6 @@ from pydantic import Field, PrivateAttr
 
 from clore_ai._values.kinds import as_number
 from clore_ai.models._base import (
-    HOURS_PER_DAY,
     Id,
     Model,
     Whole,
@@ -23,10 +22,10 @@ from clore_ai.models._base import (
     flat_gpus,
     matches_gpu,
 )
+from clore_ai.models.price import USD, per_hour
 
 OrderType = Literal["on-demand", "spot"]
 
-USD = "USD-Blockchain"
 _USD_FIELDS = {
     "bitcoin": "on_demand_btc",
     "CLORE-Blockchain": "on_demand_clore",
@@ -273,8 +272,8 @@ class MarketplaceServer(Model):
         return self.price.on_demand if type == "on-demand" else self.price.spot
 
 
-def _per_hour(per_day: float | None) -> float | None:
-    return None if per_day is None else per_day / HOURS_PER_DAY
+def _per_hour(usd_per_day: float | None) -> float | None:
+    return None if usd_per_day is None else per_hour(usd_per_day)
 
 
 Server = MarketplaceServer

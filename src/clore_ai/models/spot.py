@@ -7,6 +7,7 @@ from datetime import timedelta
 from pydantic import AliasChoices, Field
 
 from clore_ai.models._base import Id, Model, Whole
+from clore_ai.models.price import Rates
 
 
 class SpotOffer(Model):
@@ -60,3 +61,10 @@ class SpotMarket(Model):
     """USD for one coin."""
     offers: list[SpotOffer] | None = None
     server: SpotServerInfo | None = None
+
+    @property
+    def rates(self) -> Rates:
+        """What coins are worth, by this auction."""
+        rates = Rates()
+        rates.note(self.currency_rates_in_usd)
+        return rates

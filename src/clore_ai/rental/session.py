@@ -17,6 +17,7 @@ from clore_ai._state.pace import Pace
 from clore_ai._state.store import Store
 from clore_ai._values.secrets import ending
 from clore_ai.config import DEFAULT_BASE_URL
+from clore_ai.models.price import Rates
 from clore_ai.models.records import Intent
 from clore_ai.rental.gone import Looks
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from clore_ai.config import Settings
 
-RATES_KEPT_S = 300.0
 GONE_FOR_S = 60.0
 """Billing stops within about a minute of a cancel, and the order may linger (service.md, 3-4)."""
 LOOK_FOR_S = 30.0
@@ -47,12 +47,8 @@ class Session:
     """As `LOOK_FOR_S`."""
     gone_for_s: float = field(default_factory=lambda: GONE_FOR_S)
     """As `GONE_FOR_S`."""
-    rates: dict[str, float] = field(default_factory=dict[str, float])
-    """USD for one coin, as last read from `spot_marketplace`."""
-    rates_read_at: float | None = None
-    """On the clock that never jumps."""
-    worth: dict[str, float] = field(default_factory=dict[str, float])
-    """USD for one coin, as the marketplace last seen implied it."""
+    rates: Rates = field(default_factory=Rates)
+    """What coins are worth, as last read."""
     market_read_at: float | None = None
     """When offers were last looked for, on the monotonic clock."""
     made: set[int] = field(default_factory=set[int])

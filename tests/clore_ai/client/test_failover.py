@@ -112,19 +112,21 @@ def test_ones_own_servers_are_not_offered(api, market):
 def test_a_price_that_moved_is_read_again_and_paid(trial):
     """Auto-priced coin prices drift while the USD behind them stand still."""
     first = trial.offers[0]
-    cost = replace(first.cost, price_per_day=first.cost.price_per_day * 0.995)
+    less = replace(first.cost.price, per_day=first.cost.price.per_day * 0.995)
+    cost = replace(first.cost, price=less)
     looks = trial.looks
     rented = trial.go([replace(first, cost=cost), *trial.offers[1:]])
     assert trial.lost == ["too_low_price"]
     assert trial.looks == looks + 1
     assert rented.order.server_id == first.server.id
-    assert rented.order.price == first.cost.price_per_day
+    assert rented.order.price == first.cost.price.per_day
 
 
 def test_a_price_that_rose_is_not_paid(trial):
     """Neither there, nor for a server that was dearer than all that were agreed to."""
     first, *rest = trial.offers
-    seen = replace(first, cost=replace(first.cost, price_per_day=first.cost.price_per_day / 2))
+    half = replace(first.cost.price, per_day=first.cost.price.per_day / 2)
+    seen = replace(first, cost=replace(first.cost, price=half))
     assert trial.go([seen, *rest]).order.server_id == rest[0].server.id
     with pytest.raises(RentFailed, match="1 too_low_price"):
         Trial(trial.api).go([seen])

@@ -188,7 +188,7 @@ def test_a_lost_race_is_no_attempt(api, market):
     rival = Api("sync", market)
     coin = offers[0].cost.coin
     rival.create_order(
-        offers[0].server.id, "i", "on-demand", coin, required_price=offers[0].cost.price_per_day
+        offers[0].server.id, "i", "on-demand", coin, required_price=offers[0].cost.price.per_day
     )
     events: list[Any] = []
     try:
@@ -207,7 +207,8 @@ def test_a_lost_race_is_no_attempt(api, market):
 def test_a_price_that_went_up_is_not_paid(api):
     """`required_price` is the price that was seen."""
     best, *rest = api.drive(_find(api, "RTX 4090"))
-    seen = replace(best, cost=replace(best.cost, price_per_day=best.cost.price_per_day / 2))
+    half = replace(best.cost.price, per_day=best.cost.price.per_day / 2)
+    seen = replace(best, cost=replace(best.cost, price=half))
     events: list[Any] = []
     rented = api.drive(_rent(api, [seen, *rest], events))
     assert (events[1].what, events[1].reason) == ("lost", "too_low_price")

@@ -25,7 +25,8 @@ from clore_ai.models import (
     SpotOffer,
     Wallet,
 )
-from clore_ai.rental.market.listing import Filter, fits, implied_rates
+from clore_ai.rental.market.listing import Filter, fits
+from clore_ai.rental.market.rates import implied
 
 if TYPE_CHECKING:
     from clore_ai.models._base import Model
@@ -121,7 +122,7 @@ def test_a_listing_is_never_lost(record, server_id):
     for coin in ("bitcoin", "x-y", ""):
         server.price_per_day(coin)
     fits(record, Filter("4090", 2, 1.0, 1.0))
-    implied_rates([record])
+    implied([record])
 
 
 @odd
@@ -136,7 +137,7 @@ def test_odd_values_deep_inside(body):
     (server,) = models(MarketplaceServer, [record])
     read_all(server)
     fits(record, Filter("4090", 2, 1.0, 1.0))
-    implied_rates([record])
+    implied([record])
 
 
 @odd

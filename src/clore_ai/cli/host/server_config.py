@@ -6,6 +6,7 @@ import click
 
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
+from clore_ai.models import price as prices
 
 
 @click.command()
@@ -39,8 +40,8 @@ def command(name: str, as_json: bool) -> None:
         ("Coins", ", ".join(config.allowed_coins or ()) or None),
         ("On-demand", per_day(config.pricing)),
         ("Spot from", per_day(config.spot_pricing)),
-        ("On-demand, USD", units.usd_a_day(config.on_demand_price)),
-        ("Spot from, USD", units.usd_a_day(config.spot_price)),
+        ("On-demand, USD", prices.daily(config.on_demand_price)),
+        ("Spot from, USD", prices.daily(config.spot_price)),
         ("Rental ends in", units.until(config.rental_end, now)),
     ]
     output.table(["Setting", "Value"], [[n, "-" if v is None else str(v)] for n, v in rows])

@@ -7,14 +7,16 @@ it takes a confirmation, above three times that `--force`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import click
 
 from clore_ai.cli import output, units
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
+    from clore_ai.models.price import Price
     from clore_ai.rental.rent.ranking import Offer
     from clore_ai.rental.rent.wish import Wish
 
@@ -50,7 +52,7 @@ class Bid:
                 )
             from clore_ai.rental.spot import bidding
 
-            return bidding.down(self.amount * 24 / usd_per_coin)
+            return bidding.down(prices.per_day(self.amount, usd_per_coin))
         if self.coin not in (None, coin):
             raise click.UsageError(
                 f"The order is paid in {coin}, not in {self.coin}; give the bid in USD (0.2/h) or "
@@ -110,14 +112,13 @@ def _above_0(bid: Bid, text: str) -> Bid:
 def guard(
     what: str,
     server_id: int | None,
-    bid: float,
+    bid: Price,
     on_demand: float | None,
-    usd_per_coin: float | None,
     *,
     yes: bool,
     force: bool,
 ) -> None:
-    """Say where a bid is above the price on demand; both in the same coin per **day**.
+    """Say if a bid is above the price on demand, which is in the same coin per **day**.
 
     On a terminal the command's own question follows.
 
@@ -126,15 +127,15 @@ def guard(
     """
     if not on_demand:
         why = f"What server {server_id} costs on demand is not known, so nothing tells a slip."
-    elif bid <= on_demand:
+    elif bid.per_day <= on_demand:
         return
     else:
-        usd = usd_per_coin and on_demand * usd_per_coin / 24
-        costs = f"{units.usd_h(usd)} = {units.usd_day(usd)}" if usd else f"{on_demand:.8g} a day"
-        times = bid / on_demand
+        there = replace(bid, per_day=on_demand)
+        costs = there.text() if there.usd_per_hour else f"{on_demand:.8g} a day"
+        times = bid.per_day / on_demand
         shown = f"{times:,.0f}" if times >= 10 else f"{times:.3g}"  # noqa: PLR2004 - digits that matter
         why = f"{what} is {shown} times what server {server_id} costs on demand ({costs})."
-        if bid > FAR_ABOVE * on_demand and not force:
+        if bid.per_day > FAR_ABOVE * on_demand and not force:
             raise click.UsageError(f"{why} Bid less, or add --force.")
     output.can_agree(yes=yes or force, why=why)
     output.note(why, bold=True)
@@ -157,17 +158,18 @@ def guard_offers(wish: Wish, offers: list[Offer], *, yes: bool, force: bool) -> 
     above = [
         (bid, listed, offer)
         for offer in offers[: wish.attempts]
-        if (bid := ranking.at_most(offer.cost, wish).price_per_day)
+        if (bid := ranking.at_most(offer.cost, wish).price).per_day
         > (listed := on_demand_per_day(offer.server, offer.cost.coin) or 0.0)
     ]
     if above:
-        bid, listed, offer = max(above, key=lambda each: each[0] / each[1] if each[1] else 0.0)
+        bid, listed, offer = max(
+            above, key=lambda each: each[0].per_day / each[1] if each[1] else 0.0
+        )
         guard(
             "The limit of the bid" if is_limit else "The bid",
             offer.server.id,
             bid,
             listed,
-            offer.cost.usd_per_coin,
             yes=yes or is_limit,
             force=force or is_limit,
         )

@@ -106,8 +106,8 @@ def check(
     if not api.ledger.budgets():
         return
     api.drive(reconcile.orders(api.session, include_completed=True))
-    wish = Intent(server.id, kind, cost.coin, "", lease_s=lease_s, price=cost.price_per_day)
-    wish.usd_per_coin = cost.usd_per_coin
+    wish = Intent(server.id, kind, cost.coin, "", lease_s=lease_s, price=cost.price.per_day)
+    wish.usd_per_coin = cost.price.usd_per_coin
     wish.mrl_s = server.mrl and server.mrl * 3600.0
     afford.check(api.session, wish, api.drive(clock()).wall)
 

@@ -11,6 +11,7 @@ from clore_ai._values.lengths import duration
 from clore_ai._values.text import LONGEST, one_line
 from clore_ai.cli import output, units
 from clore_ai.cli.options import period
+from clore_ai.models.price import columns
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.live import Live
     from typing_extensions import Self
 
+    from clore_ai.models.price import Price
     from clore_ai.rental.watch.orders import WatchedOrder
 
 Row = dict[str, str]
@@ -29,19 +31,20 @@ _SPARE = ("VRAM", "Address", "Server", "Coin", "Host")
 _NONE = "No active orders; new ones will show up here."
 
 
-def row(seen: WatchedOrder, usd_h: float | None, now: float) -> Row:
+def row(seen: WatchedOrder, price: Price | None, now: float) -> Row:
     """One order in words."""
     order = seen.order
     use, heat = seen.use_percent, seen.temperature_c
     state = order.status or "-"
+    usd_h, usd_day = columns(None if price is None else price.usd_per_day)
     cells = {
         "ID": str(order.id),
         "Server": str(order.server_id or "-"),
         "GPU": units.gpu(order.gpu_model),
         "State": state,
         "Host": "offline" if seen.lost else "online" if order.online else "-",
-        "$/h": "-" if usd_h is None else f"{usd_h:.4f}",
-        "$/day": "-" if usd_h is None else f"{usd_h * 24:.2f}",
+        "$/h": usd_h,
+        "$/day": usd_day,
         "Spent": units.coin(order.spend),
         "Coin": units.SHORT.get(order.currency or "", order.currency or "-"),
         "Lease": _left(seen, now),
@@ -54,7 +57,7 @@ def row(seen: WatchedOrder, usd_h: float | None, now: float) -> Row:
     return {name: one_line(cell, LONGEST) for name, cell in cells.items()}
 
 
-def facts(seen: WatchedOrder, usd_h: float | None, now: float) -> dict[str, Any]:
+def facts(seen: WatchedOrder, price: Price | None, now: float) -> dict[str, Any]:
     """One order for ``--json``."""
     order = seen.order
     return {
@@ -66,8 +69,8 @@ def facts(seen: WatchedOrder, usd_h: float | None, now: float) -> dict[str, Any]
         "ssh": seen.ssh or ("connecting" if order.ssh_command else None),
         "ssh_error": seen.why or None,
         "ssh_command": order.ssh_command,
-        "price_usd_per_hour": usd_h,
-        "price_usd_per_day": None if usd_h is None else usd_h * 24,
+        "price_usd_per_hour": price and price.usd_per_hour,
+        "price_usd_per_day": price and price.usd_per_day,
         "spend": order.spend,
         "currency": order.currency,
         "lease_ends_at": seen.ends_at,

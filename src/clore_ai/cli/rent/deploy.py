@@ -93,9 +93,9 @@ def _finish(order: Order, plan: Offer | None, options: dict[str, Any]) -> None:
     """What to do with it, and its row with --json."""
     if options["as_json"]:
         from clore_ai.cli.rent.orders import row
+        from clore_ai.rental.market.rates import price_of
 
-        usd_h = order.price_usd_per_hour if plan is None else plan.cost.price_usd_per_hour
-        output.data(row(order, usd_h))
+        output.data(row(order, price_of(order) if plan is None else plan.cost.price))
     if not order.active:
         return
     shell = (
@@ -153,9 +153,8 @@ def _guard(plan: Offer, options: dict[str, Any]) -> None:
     bids.guard(
         "The bid",
         plan.server.id,
-        cost.price_per_day,
+        cost.price,
         on_demand_per_day(plan.server, cost.coin),
-        cost.usd_per_coin,
         yes=options["yes"] or is_only_shown,
         force=options["force"] or is_only_shown,
     )
@@ -260,13 +259,13 @@ def _create(
         options["purpose"],
         lease_s=plan.end.lease_s,
         max_cost_usd=options["max_cost"],
-        usd_per_coin=plan.cost.usd_per_coin,
+        usd_per_coin=plan.cost.price.usd_per_coin,
         mrl_s=plan.server.mrl and plan.server.mrl * 3600.0,
         enforced="watched" if options["no_keeper"] else "always",
         unacknowledged=True,
         renting=create.Renting(locks),
     )
-    wanted = wanted.at(plan.cost.price_per_day)
+    wanted = wanted.at(plan.cost.price.per_day)
     newest = renting.newest_intent(api)
     output.note("Renting…")
     try:

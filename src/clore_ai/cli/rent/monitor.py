@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from clore_ai._io.gpu_feeds import Feeds
     from clore_ai.client import CloreAI
+    from clore_ai.models.price import Price
     from clore_ai.rental.limits.enforce import Keeper
     from clore_ai.rental.watch.orders import Monitor, OrderEvent
     from clore_ai.rental.watch.view import OrdersWatch
@@ -90,7 +91,7 @@ class _Loop:
     ) -> None:
         self.api, self.monitor, self.feeds, self.as_json = api, monitor, feeds, as_json
         self.board = board.Board(live=not as_json and sys.stdout.isatty())
-        self.usd_h: dict[int, float | None] = {}
+        self.costs: dict[int, Price | None] = {}
         self.idle_said: set[int] = set()
         self.code = 0
         self.left_since: dict[int | None, float] = {}
@@ -153,8 +154,7 @@ class _Loop:
         from clore_ai.cli.rent import orders
 
         seen = [each.order for each in self.monitor.seen.values()]
-        rates = orders.rates_of(self.api, seen)
-        self.usd_h = {order.id: orders.usd_per_hour(order, rates) for order in seen}
+        self.costs = orders.costs_of(self.api, seen)
 
     def _wait_for_gpus(self, state: OrdersWatch) -> None:
         """One reading of each order that can be read, or why there is none; 15 s at most."""
@@ -218,14 +218,14 @@ class _Loop:
     def _rows(self) -> list[board.Row]:
         now = self._now()
         return [
-            board.row(seen, self.usd_h.get(order_id), now)
+            board.row(seen, self.costs.get(order_id), now)
             for order_id, seen in self.monitor.seen.items()
         ]
 
     def _show(self) -> None:
         rows = self._rows()
         if self.as_json:
-            states = [board.facts(seen, self.usd_h.get(order_id), self._now())
+            states = [board.facts(seen, self.costs.get(order_id), self._now())
                       for order_id, seen in self.monitor.seen.items()]  # fmt: skip
             self._line({"event": "status", "orders": states})
         else:

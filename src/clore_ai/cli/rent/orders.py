@@ -13,6 +13,7 @@ from clore_ai.cli.account import connect, none, status
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import Order
+    from clore_ai.models.price import Price
 
 
 @click.command()
@@ -28,14 +29,13 @@ def command(completed: bool, as_json: bool) -> int:
 
     with connect() as api:
         orders = api.my_orders(include_completed=completed)
-        rates = rates_of(api, orders)
+        costs = costs_of(api, orders)
         now = api.drive(clock()).wall
         why = reconcile.reasons(api.session, orders)
         if not orders:
             other_keys.note(api)
-    usd_h = {o.id: usd_per_hour(o, rates) for o in orders}
     if as_json:
-        output.data([row(o, usd_h[o.id]) | {"why": why.get(o.id)} for o in orders])
+        output.data([row(o, costs[o.id]) | {"why": why.get(o.id)} for o in orders])
         return status(api)
     if not orders:
         return none(
@@ -52,7 +52,7 @@ def command(completed: bool, as_json: bool) -> int:
                 o.type or "-",
                 why.get(o.id) or o.status or "-",
                 units.coin(o.price),
-                *_both(usd_h[o.id]),
+                *_columns(costs[o.id]),
                 units.coin(o.spend),
                 units.SHORT.get(o.currency or "", o.currency or "-"),
                 "-" if o.ct is None else duration((o.order_end or now) - o.ct),
@@ -67,27 +67,26 @@ def command(completed: bool, as_json: bool) -> int:
     return status(api)
 
 
-def rates_of(api: CloreAI, orders: list[Order]) -> dict[str, float]:
-    """USD a coin, asked for only where an order that runs is paid in a coin of unknown worth."""
-    from clore_ai.rental.market import listing
+def costs_of(api: CloreAI, orders: list[Order]) -> dict[int, Price | None]:
+    """The prices of orders by their ids; None if unknown.
+
+    Rates are asked for only if an order that runs is paid in a coin of unknown worth.
+    """
+    from clore_ai.rental.market import rates
 
     unknown = [o for o in orders if o.active and o.price and o.price_usd_per_hour is None]
-    return api.drive(listing.currency_rates(api.session, unknown[0].server_id)) if unknown else {}
+    if unknown:
+        api.drive(rates.ask(api.session, unknown[0].server_id))
+    return {order.id: rates.price_of(order, api.session.rates) for order in orders}
 
 
-def usd_per_hour(order: Order, rates: dict[str, float]) -> float | None:
-    """What an order costs, USD per hour without fees; None where unknown."""
-    rate = rates.get(order.currency or "")
-    if order.price_usd_per_hour is not None or order.price is None or rate is None:
-        return order.price_usd_per_hour
-    return order.price * rate / 24
+def _columns(price: Price | None) -> tuple[str, str]:
+    from clore_ai.models.price import columns
+
+    return columns(None if price is None else price.usd_per_day)
 
 
-def _both(per_h: float | None) -> tuple[str, str]:
-    return ("-", "-") if per_h is None else (f"{per_h:.4f}", f"{per_h * 24:.2f}")
-
-
-def row(order: Order, usd_per_hour: float | None) -> dict[str, Any]:
+def row(order: Order, price: Price | None) -> dict[str, Any]:
     """An order for ``--json``, with what is derived."""
     return order.model_dump() | {
         "active": order.active,
@@ -95,6 +94,6 @@ def row(order: Order, usd_per_hour: float | None) -> dict[str, Any]:
         "ssh_port": order.ssh_port,
         "ssh_command": order.ssh_command,
         "http_url": order.http_url,
-        "price_usd_per_hour": usd_per_hour,
-        "price_usd_per_day": None if usd_per_hour is None else usd_per_hour * 24,
+        "price_usd_per_hour": price and price.usd_per_hour,
+        "price_usd_per_day": price and price.usd_per_day,
     }

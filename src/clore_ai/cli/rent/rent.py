@@ -72,10 +72,10 @@ def _tell(rented: Rented, *, as_json: bool, holds: bool) -> None:
     order = rented.order
     if as_json:
         from clore_ai.cli.rent.orders import row
+        from clore_ai.rental.market.rates import price_of
 
         offer = rented.offer
-        usd_h = order.price_usd_per_hour if offer is None else offer.cost.price_usd_per_hour
-        facts = row(order, usd_h)
+        facts = row(order, price_of(order) if offer is None else offer.cost.price)
         if holds:
             output.event({"event": "order", "order_id": order.id, "order": facts})
         else:

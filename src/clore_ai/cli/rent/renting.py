@@ -12,6 +12,7 @@ from clore_ai._values.lengths import duration
 from clore_ai.cli import output, plans, units
 from clore_ai.cli.options import bids, limits
 from clore_ai.cli.options.wishes import IN_OPTIONS
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -120,7 +121,7 @@ def show(
     then = offers[1 : wish.attempts]
     if then:
         listed = ", ".join(
-            f"{o.server.id} ({units.usd_h(o.cost.total_usd_per_hour)})" for o in then
+            f"{o.server.id} ({prices.hourly(o.cost.total.usd_per_hour)})" for o in then
         )
         output.note(f"  {'else':9} {listed}, fees in; {len(offers)} servers fit")
 
@@ -231,7 +232,7 @@ class Teller:
             tries = f" (attempt {event.attempt} of {self._wish.attempts})"
             return f"Order {order} on server {server} is no good: {event.reason}{tries}."
         if event.what == "raised":
-            return f"Outbid: the bid of order {order} is {units.usd_h(event.usd_per_hour)} now."
+            return f"Outbid: the bid of order {order} is {prices.hourly(event.usd_per_hour)} now."
         return {
             "lost": f"Server {server} is lost ({event.reason}); nothing was rented.",
             "rented": f"Rented: order {order} on server {server}.",
@@ -242,9 +243,9 @@ class Teller:
 
     def _price(self, event: RentEvent) -> str:
         if self._wish.max_bid_usd is not None:
-            return f" at a bid of {units.usd_h(event.usd_per_hour)}"
+            return f" at a bid of {prices.hourly(event.usd_per_hour)}"
         offer = self._offers.get(event.server_id)
-        return "" if offer is None else f" ({units.usd_h(offer.cost.total_usd_per_hour)})"
+        return "" if offer is None else f" ({prices.hourly(offer.cost.total.usd_per_hour)})"
 
 
 def _found(seen: Inspection | None) -> str:
@@ -276,9 +277,8 @@ def _table(offers: list[Offer]) -> None:
                 "-" if o.server.reliability is None else f"{o.server.reliability:.0%}",
                 _down(o),
                 units.SHORT.get(o.cost.coin, o.cost.coin),
-                _number(o.cost.price_usd_per_hour, 4),
-                _number(o.cost.price_usd_per_hour and o.cost.price_usd_per_hour * 24, 2),
-                _number(o.effective_usd_per_hour, 4),
+                *prices.columns(o.cost.price.usd_per_day),
+                prices.columns(o.effective.usd_per_day)[0],
             ]
             for o in offers
         ],
@@ -290,7 +290,3 @@ def _table(offers: list[Offer]) -> None:
 def _down(offer: Offer) -> str:
     net = offer.server.specs.net if offer.server.specs else None
     return "-" if net is None or net.down is None else f"{net.down:.0f}"
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"

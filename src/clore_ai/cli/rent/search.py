@@ -9,6 +9,7 @@ import click
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.errors import Nothing
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai.models import MarketplaceServer
@@ -94,7 +95,10 @@ def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, 
             ("GPU", gpus or None),
             ("at least GPUs", wanted.min_gpu_count),
             ("RAM from GB", wanted.min_ram_gb),
-            ("up to", None if wanted.max_price_usd is None else units.usd_h(wanted.max_price_usd)),
+            (
+                "up to",
+                None if wanted.max_price_usd is None else prices.hourly(wanted.max_price_usd),
+            ),
         )
         if value is not None
     ]
@@ -126,8 +130,7 @@ def _print(servers: list[MarketplaceServer]) -> None:
                 s.location or "-",
                 "-" if s.reliability is None else f"{s.reliability:.0%}",
                 "-" if s.mrl is None else str(s.mrl),
-                "-" if s.price_usd is None else f"{s.price_usd:.4f}",
-                "-" if s.price_usd_per_day is None else f"{s.price_usd_per_day:.2f}",
+                *prices.columns(s.price_usd_per_day),
                 " ".join(units.SHORT.get(c, c) for c in s.allowed_coins or ()),
             ]
             for s in servers

@@ -15,6 +15,7 @@ from clore_ai.cli.account import connect
 from clore_ai.cli.errors import Late, Nothing
 from clore_ai.cli.options import bids, period, watch_file, wishes
 from clore_ai.cli.options.length import Length
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai.cli.options.watch_file import Asked
@@ -76,7 +77,7 @@ def _agree(renting: list[Asked], *, yes: bool) -> None:
         price = (
             ("at any price" if wish is None or wish.spot_price is None else "at your bid")
             if limit is None
-            else f"up to {units.usd_h(limit)} = {units.usd_day(limit)}"
+            else f"up to {prices.in_words(limit)}"
         )
         bid = "" if wish is None or wish.type == "on-demand" else " by spot"
         said = f"rented{bid} as soon as it is there, {price}, plus fees."
@@ -242,13 +243,14 @@ class _Loop:
 
     def _rented(self, asked: Asked, done: Rented) -> None:
         from clore_ai.cli.rent.orders import row
+        from clore_ai.rental.market.rates import price_of
 
         order = done.order
         if not self.as_json:
             output.line(order.id)
         facts = {"event": "rented", "watch": asked.watch.name, "at": self._now(),
                  "order_id": order.id, "server_id": order.server_id,
-                 "order": row(order, order.price_usd_per_hour)}  # fmt: skip
+                 "order": row(order, price_of(order))}  # fmt: skip
         self._line(facts)
         self._ends(order.id)
         output.note(f"Shell: clore ssh {order.id}   Stop paying: clore cancel {order.id}")
@@ -278,7 +280,7 @@ def _offer(
     price = watch.price_usd(server)
     facts = (
         f"server {server.id}: {units.gpu(server.gpu_model)}",
-        f"{units.usd_h(price)} = {units.usd_day(price)}",
+        prices.in_words(price),
         server.location,
         None if server.reliability is None else f"reliability {server.reliability:.0%}",
     )

@@ -9,6 +9,7 @@ from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.spot.spot_auto import auto
 from clore_ai.exceptions import NotFoundError
+from clore_ai.models.price import daily, hourly
 
 
 class Spot(click.Group):
@@ -52,25 +53,18 @@ def show(server_id: int, as_json: bool) -> None:
     if as_json:
         output.data(market.model_dump())
         return
-    rates = market.currency_rates_in_usd or {}
+    rates = market.rates
     lowest = (market.server.min_pricing if market.server else None) or {}
-
-    def usd_h(price: float | None, coin: str | None) -> float | None:
-        rate = 1.0 if coin == "USD-Blockchain" else rates.get(coin or "")
-        return None if price is None or rate is None else price * rate / 24
-
     for coin, price in lowest.items():
-        per_h = usd_h(price, coin)
-        output.note(
-            f"Lowest bid: {units.coin(price)} {coin}/day "
-            f"({units.usd_h(per_h)} = {units.usd_day(per_h)})"
-        )
+        said = rates.price(price, coin).text()
+        output.note(f"Lowest bid: {units.coin(price)} {coin}/day ({said})")
     if market.server and market.server.max_rental is not None:
         output.note(f"Longest rental: {duration(market.server.max_rental)}")
     if not market.offers:
         output.note(f"No offers on server {server_id}.")
         return
-    offers = sorted(market.offers, key=lambda o: -(usd_h(o.price, o.currency) or 0))
+    bids = [(offer, rates.price(offer.price or 0.0, offer.currency)) for offer in market.offers]
+    bids.sort(key=lambda pair: -(pair[1].usd_per_hour or 0))
     output.table(
         [">Order", ">Bid/day", "Coin", ">$/h", ">$/day", "Runs", "Mine"],
         [
@@ -78,11 +72,11 @@ def show(server_id: int, as_json: bool) -> None:
                 str(o.order_id or "-"),
                 units.coin(o.price),
                 o.currency or "-",
-                units.usd_h(usd_h(o.price, o.currency)),
-                units.usd_day(usd_h(o.price, o.currency)),
+                "-" if o.price is None else hourly(bid.usd_per_hour),
+                "-" if o.price is None else daily(bid.usd_per_day),
                 "-" if o.active is None else "yes" if o.active else "no",
                 "yes" if o.my else "",
             ]
-            for o in offers
+            for o, bid in bids
         ],
     )

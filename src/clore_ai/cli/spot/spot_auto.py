@@ -14,6 +14,7 @@ from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.options import bids, period
 from clore_ai.cli.options.length import Length
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -200,11 +201,11 @@ def _fallback(options: dict[str, Any]) -> tuple[Fallback | None, Path | None]:
 
 def _price(flight: SpotRun, per_day: float | None) -> str:
     """In both units and the coin."""
-    from clore_ai.models.server import USD
+    from clore_ai.models.price import USD
 
     usd = flight.usd_per_hour(per_day)
     paid = "" if flight.coin == USD else f" = {units.coin(per_day)} {flight.coin}/day"
-    return f"{units.usd_h(usd)} = {units.usd_day(usd)}{paid}"
+    return f"{prices.in_words(usd)}{paid}"
 
 
 def _agree(flight: SpotRun, options: dict[str, Any]) -> SpotRun:
@@ -236,7 +237,7 @@ def _agree(flight: SpotRun, options: dict[str, Any]) -> SpotRun:
         output.note(f"  {name:9} {value}")
     server_id = None if order is None else order.server_id
     bids.guard(
-        "The limit", server_id, flight.limit, flight.on_demand, flight.rate,
+        "The limit", server_id, flight.price(flight.limit), flight.on_demand,
         yes=options["yes"], force=options["force"],
     )  # fmt: skip
     if order is not None and (order.price or 0.0) > flight.limit:
@@ -265,7 +266,7 @@ def _instead(flight: SpotRun, fallback: Fallback) -> str:
     if fallback.to == "server":
         return f"spot on another server with the same GPUs, at most as above, {after}"
     usd = fallback.max_usd_per_hour
-    most = "" if usd is None else f", at most {units.usd_h(usd)} = {units.usd_day(usd)}"
+    most = "" if usd is None else f", at most {prices.in_words(usd)}"
     return f"on demand on server {flight.order and flight.order.server_id}{most}, {after}"
 
 
@@ -341,7 +342,7 @@ def _times(count: int) -> str:
 
 def _amount(report: SpotReport, amount: float) -> str:
     """``$1.23 (0.00001337 bitcoin)``."""
-    from clore_ai.models.server import USD
+    from clore_ai.models.price import USD
 
     usd = None if report.usd_per_coin is None else f"${amount * report.usd_per_coin:.4f}"
     if usd is not None and report.currency == USD:

@@ -15,6 +15,7 @@ from clore_ai.exceptions import FieldError, InvalidInputError
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import Order
+    from clore_ai.models.price import Price
 
 
 @click.command()
@@ -31,8 +32,8 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
     ORDER_ID per DAY. Raising is free; lowering goes in steps, once in 600 seconds. More than the
     server costs on demand takes a confirmation, more than three times that --force.
     """
-    from clore_ai.models.server import USD
-    from clore_ai.rental.market import listing
+    from clore_ai.models.price import USD
+    from clore_ai.rental.market import rates
     from clore_ai.rental.orders import wait
 
     with connect() as api:
@@ -43,23 +44,23 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
                 2,
             )
         coin = order.currency or "its coin"
-        rate: float | None = 1.0
         if coin != USD:
-            rate = api.drive(listing.currency_rates(api.session, order.server_id)).get(coin)
-        bid = price.per_day(coin, rate)
+            api.drive(rates.ask(api.session, order.server_id))
+        worth = api.session.rates
+        bid = worth.price(price.per_day(coin, worth.usd(coin)), coin)
         output.note(
             f"Order {order_id} on server {order.server_id}: bid {units.coin(order.price)} -> "
-            f"{units.coin(bid)} {coin}/day ({_both(bid, rate)})"
+            f"{units.coin(bid.per_day)} {coin}/day ({bid.text()})"
         )
-        is_lower = order.price is not None and bid < order.price
+        is_lower = order.price is not None and bid.per_day < order.price
         if not is_lower:
-            _guard(api, order, bid, rate, yes=yes, force=force)
+            _guard(api, order, bid, yes=yes, force=force)
         if not yes:
             output.ask("Set it?", "the bid is as it was")
         try:
-            answer = api.set_spot_price(order_id, bid)
+            answer = api.set_spot_price(order_id, bid.per_day)
         except FieldError as exc:
-            raise _plain(api, order, exc, rate) from exc
+            raise _plain(api, order, exc) from exc
         if is_lower:
             output.note(f"It can be lowered again {_later(api, 600)}.")
     if as_json:
@@ -68,9 +69,7 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
         output.note("Done.", bold=True)
 
 
-def _guard(
-    api: CloreAI, order: Order, bid: float, rate: float | None, *, yes: bool, force: bool
-) -> None:
+def _guard(api: CloreAI, order: Order, bid: Price, *, yes: bool, force: bool) -> None:
     from clore_ai.rental.market import listing
     from clore_ai.rental.market.cost import on_demand_per_day
 
@@ -78,12 +77,7 @@ def _guard(
     found = api.drive(listing.marketplace(api.session, wanted)).servers
     listed = [on_demand_per_day(server, order.currency or "") for server in found]
     on_demand = listed[0] if listed else None
-    bids.guard("The bid", order.server_id, bid, on_demand, rate, yes=yes, force=force)
-
-
-def _both(per_day: float, rate: float | None) -> str:
-    per_h = None if rate is None else per_day * rate / 24
-    return f"{units.usd_h(per_h)} = {units.usd_day(per_h)}"
+    bids.guard("The bid", order.server_id, bid, on_demand, yes=yes, force=force)
 
 
 def _later(api: CloreAI, seconds: float) -> str:
@@ -95,7 +89,7 @@ def _later(api: CloreAI, seconds: float) -> str:
     return f"in {duration(seconds)}, at {moment(at)}"
 
 
-def _plain(api: CloreAI, order: Order, exc: FieldError, rate: float | None) -> FieldError:
+def _plain(api: CloreAI, order: Order, exc: FieldError) -> FieldError:
     """A refusal in words with the next step; what is unusual as it is."""
     from clore_ai._values.kinds import as_number
     from clore_ai.rental.spot import bidding
@@ -103,11 +97,12 @@ def _plain(api: CloreAI, order: Order, exc: FieldError, rate: float | None) -> F
     said: dict[str, Any] = exc.response or {}
     step, left_s = as_number(said.get("max_step")), as_number(said.get("time_to_lowering"))
     if exc.error == "exceeded_max_step" and step is not None and order.price is not None:
-        coin, lowest = order.currency, bidding.up(order.price - step)
+        lowest = bidding.up(order.price - step)
+        fewer = api.session.rates.price(step, order.currency)
         words = (
-            f"The bid of order {order.id} can be lowered by at most {_both(step, rate)} "
-            f"({units.coin(step)} {coin}/day) at a time, and by as much {_later(api, 600)} at the "
-            f"earliest. Now: clore spot-price {order.id} {lowest:.8f}"
+            f"The bid of order {order.id} can be lowered by at most {fewer.text()} "
+            f"({units.coin(step)} {order.currency}/day) at a time, and by as much "
+            f"{_later(api, 600)} at the earliest. Now: clore spot-price {order.id} {lowest:.8f}"
         )
     elif exc.error == "can_lower_every_600_seconds" and left_s is not None:
         words = (

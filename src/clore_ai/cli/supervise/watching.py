@@ -71,13 +71,14 @@ def _price(order: Intent | Order | None) -> str:
     """``: $0.3000/h = $7.20/day = 7.2 USD/day, before fees``; as much as is known of it."""
     if order is None or order.price is None or not order.currency:
         return ""
+    from clore_ai.models.price import Price, Rates
+
     coin = order.currency
-    rate = 1.0 if coin == "USD-Blockchain" else getattr(order, "usd_per_coin", None)
-    said = [f"{units.coin(order.price)} {units.SHORT.get(coin, coin)}/day"]
+    rate = Rates().usd(coin, getattr(order, "usd_per_coin", None))
+    said = f"{units.coin(order.price)} {units.SHORT.get(coin, coin)}/day"
     if rate is not None:
-        per_hour = order.price * rate / 24
-        said = [units.usd_h(per_hour), units.usd_day(per_hour), *said]
-    return f": {' = '.join(said)}, before fees"
+        said = f"{Price(order.price, coin, rate).text()} = {said}"
+    return f": {said}, before fees"
 
 
 def exit_code(outcome: Outcome, console: Console) -> int:

@@ -104,21 +104,22 @@ def _read(
         ResponseError,
         TransportError,
     )
-    from clore_ai.rental.market import listing
+    from clore_ai.models.price import Rates
+    from clore_ai.rental.market import rates as worth
     from clore_ai.rental.spend import bill
 
     if not api.session.rules.has_key:
         raise AuthError("The ledger is kept by key, and there is none.")
-    rates: dict[str, float] = {}
+    rates = Rates()
     intents = [i for i in api.ledger.intents() if i.state != "refused"]
     if not offline:
         try:
             api.my_orders(include_completed=True)
             api.wallets()
             intents = [i for i in api.ledger.intents() if i.state != "refused"]
-            foreign = [i for i in intents if bill.bill(i, 0, {}).usd_per_coin is None]
+            foreign = [i for i in intents if bill.bill(i, 0, rates).usd_per_coin is None]
             if foreign:
-                rates = api.drive(listing.currency_rates(api.session, foreign[0].server_id))
+                rates = api.drive(worth.ask(api.session, foreign[0].server_id))
         except (DBError, RateLimitError, ResponseError, TransportError) as exc:
             output.note(f"As last seen, since the service can't be asked: {exc}")
     whole = [bill.bill(intent, time.time(), rates) for intent in intents]

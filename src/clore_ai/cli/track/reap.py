@@ -82,7 +82,7 @@ def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json:
     for found in api.drive(expiry.due(api.session)):
         now = api.drive(clock()).wall
         # Another command may have given it more time while the one before was cancelled.
-        over = expiry.over(api.ledger.reread(found.intent), now, api.session.worth)
+        over = expiry.over(api.ledger.reread(found.intent), now, api.session.rates)
         if over is None:
             continue
         if dry_run:

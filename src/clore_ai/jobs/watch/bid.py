@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable
 
 from clore_ai.exceptions import CloreAPIError, NotFoundError, OrderEnded
+from clore_ai.models.price import hourly
 from clore_ai.rental.spot import autopilot, run
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ async def hold(engine: Engine, job: Job, tell: Callable[[str], object]) -> None:
 
     def said(event: SpotEvent) -> None:
         if event.event == "raised" and event.usd_per_hour is not None:
-            tell(f"The bid was raised to ${event.usd_per_hour:.4f}/h.")
+            tell(f"The bid was raised to {hourly(event.usd_per_hour)}.")
         elif event.event in _WORDS:
             tell(_WORDS[event.event])
 

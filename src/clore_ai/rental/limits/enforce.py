@@ -78,7 +78,7 @@ class Keeper:
         except ConfigError as exc:
             session.note_trouble(str(exc))
             return [], []
-        known = [each for i in found for each in limits(i, now.wall, session.worth)]
+        known = [each for i in found for each in limits(i, now.wall, session.rates)]
         steady = max(1.0, min(self._paces))
         begin = [(each.begins_in_s(self.ending_s, steady), each) for each in known]
         coming = (left / max(1.0, *self._paces) for left, _ in begin if left > 0)

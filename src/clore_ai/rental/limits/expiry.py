@@ -13,13 +13,15 @@ from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from clore_ai._api.steps import Flow, clock
+from clore_ai.models.price import DAY_S, Price
 from clore_ai.rental.market.cost import FEE_SHARE, Cost, fees, owed_once
 from clore_ai.rental.orders.reconcile import orders
 from clore_ai.rental.spend import lease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
+    from clore_ai.models.price import Rates
     from clore_ai.models.records import Intent
     from clore_ai.rental.session import Session
 
@@ -31,7 +33,6 @@ BILLED_S = 60.0
 """Billing stops within about a minute of a cancel (service.md, 4)."""
 NEAR_SHARE = 0.1
 """Of the whole lease that is left when the limit is near; no order is ended before that."""
-_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def due(session: Session) -> Flow[list[Limit]]:
     rows = yield from orders(session, include_completed=True)
     now = (yield from clock()).wall
     active = {order.id for order in rows if order.active}
-    found = [over(i, now, session.worth) for i in session.ledger.running() if i.order_id in active]
+    found = [over(i, now, session.rates) for i in session.ledger.running() if i.order_id in active]
     return sorted((o for o in found if o is not None), key=lambda o: o.intent.ends_at or now)
 
 
@@ -94,24 +95,24 @@ def leased(intents: Iterable[Intent]) -> list[Intent]:
     return [i for i in intents if i.runs and (i.ends_at or i.max_cost_usd) is not None]
 
 
-def over(intent: Intent, now: float, worth: Mapping[str, float]) -> Limit | None:
-    """The limit that it is past; None where it is past none. `worth`: as in `limits`."""
-    return next((each for each in limits(intent, now, worth) if each.left_s <= 0), None)
+def over(intent: Intent, now: float, rates: Rates) -> Limit | None:
+    """The limit that it is past; None where it is past none. `rates`: as in `limits`."""
+    return next((each for each in limits(intent, now, rates) if each.left_s <= 0), None)
 
 
-def limits(intent: Intent, now: float, worth: Mapping[str, float]) -> list[Limit]:
+def limits(intent: Intent, now: float, rates: Rates) -> list[Limit]:
     """The limits that it has, as far as they can be told.
 
-    `worth`: USD for one coin, where the intent does not know.
+    `rates`: for intents that have none noted.
     """
     found: list[Limit] = []
-    cost = cost_usd(intent, worth)
+    cost = cost_usd(intent, rates)
     if intent.ends_at is not None:
         begun = intent.started_at or intent.posted_at or intent.opened_at
         whole_s = max(0.0, intent.ends_at - begun)
         found.append(Limit(intent, "lease", intent.ends_at - now, whole_s, cost))
     if intent.max_cost_usd is not None and cost is not None:
-        left_s, whole_s = _lasts_s(intent, intent.max_cost_usd, cost, _rate(intent, worth) or 0.0)
+        left_s, whole_s = _lasts_s(intent, intent.max_cost_usd, cost, _rate(intent, rates) or 0.0)
         found.append(Limit(intent, "max_cost", left_s, whole_s, cost))
     return found
 
@@ -121,21 +122,22 @@ def _lasts_s(intent: Intent, most_usd: float, cost: float, rate: float) -> tuple
     if not (intent.price and rate):
         return (0.0 if cost >= most_usd else inf), 0.0
     share = FEE_SHARE["spot" if intent.type == "spot" else "on-demand"]
-    terms = Cost(intent.currency, intent.price, intent.price * share, intent.creation_fee, rate)
+    price = Price(intent.price, intent.currency, rate)
+    terms = Cost(price, intent.price * share, intent.creation_fee)
     whole_s = terms.lasts_s(most_usd / rate)
-    left_s = whole_s - (intent.spend or 0.0) / intent.price * _DAY_S
+    left_s = whole_s - (intent.spend or 0.0) / intent.price * DAY_S
     return (min(left_s, 0.0) if cost >= most_usd else left_s), whole_s
 
 
-def cost_usd(intent: Intent, worth: Mapping[str, float]) -> float | None:
+def cost_usd(intent: Intent, rates: Rates) -> float | None:
     """What it has cost so far in USD, fees in; None where that is not known."""
-    rate = _rate(intent, worth)
+    rate = _rate(intent, rates)
     if rate is None or intent.spend is None:
         return None
     once = owed_once(intent.creation_fee, intent.started_at, intent.ended_at or intent.seen_at)
     return (intent.spend + fees(intent.type, intent.spend, once)) * rate
 
 
-def _rate(intent: Intent, worth: Mapping[str, float]) -> float | None:
+def _rate(intent: Intent, rates: Rates) -> float | None:
     """USD for one coin of it."""
-    return intent.usd_per_coin or worth.get(intent.currency)
+    return rates.usd(intent.currency, intent.usd_per_coin)

@@ -7,11 +7,11 @@ known.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from clore_ai.models.server import USD
+from clore_ai.models.price import DAY_S, USD, Price
 
 if TYPE_CHECKING:
     from clore_ai.models import MarketplaceServer, Order, OrderType
@@ -21,23 +21,26 @@ FEE_SHARE = {"on-demand": 0.05, "spot": 0.0125}
 CREATION_FEE = {USD: 0.1}
 """Seen on orders in USD; not known for other coins."""
 CREATION_FEE_AFTER_S = 600.0
-_DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one server, in `coin` per **day** unless the name says otherwise."""
+    """The cost of one server; amounts are in `coin`."""
 
-    coin: str
-    price_per_day: float
+    price: Price
+    """Without the fee."""
     fee_per_day: float
     creation_fee: float | None
-    usd_per_coin: float | None
 
     @property
-    def total_per_day(self) -> float:
-        """Price and renter's fee, in `coin`."""
-        return self.price_per_day + self.fee_per_day
+    def coin(self) -> str:
+        """What is paid in."""
+        return self.price.coin
+
+    @property
+    def total(self) -> Price:
+        """Price and renter's fee."""
+        return replace(self.price, per_day=self.price.per_day + self.fee_per_day)
 
     def once(self, seconds: float | None) -> float:
         """The creation fee of a rental of this length, in `coin`; None: without an end."""
@@ -45,33 +48,24 @@ class Cost:
 
     def of(self, seconds: float) -> float:
         """What a rental of this length costs in all, in `coin`."""
-        return self.once(seconds) + self.total_per_day * seconds / _DAY_S
+        return self.once(seconds) + self.total.per_day * seconds / DAY_S
 
     def lasts_s(self, amount: float) -> float:
         """The longest rental that this much of `coin` pays."""
-        if self.total_per_day <= 0:
+        per_day = self.total.per_day
+        if per_day <= 0:
             return inf
         left = amount - (self.creation_fee or 0)
-        seconds = left / self.total_per_day * _DAY_S
+        seconds = left / per_day * DAY_S
         if seconds >= CREATION_FEE_AFTER_S or not self.creation_fee:
             return max(0.0, seconds)
-        without = max(0.0, amount) / self.total_per_day * _DAY_S
+        without = max(0.0, amount) / per_day * DAY_S
         return min(without, CREATION_FEE_AFTER_S - 1)
 
-    @property
-    def price_usd_per_hour(self) -> float | None:
-        """Without the fee; None where the coin's value is unknown."""
-        return None if self.usd_per_coin is None else self.price_per_day * self.usd_per_coin / 24
 
-    @property
-    def total_usd_per_hour(self) -> float | None:
-        """With the fee; None where the coin's value is unknown."""
-        return None if self.usd_per_coin is None else self.total_per_day * self.usd_per_coin / 24
-
-    @property
-    def total_usd_per_day(self) -> float | None:
-        """With the fee; None where the coin's value is unknown."""
-        return None if self.usd_per_coin is None else self.total_per_day * self.usd_per_coin
+def at(price: Price, type: OrderType) -> Cost:  # noqa: A002 - 004's word
+    """What renting at this price costs."""
+    return Cost(price, price.per_day * FEE_SHARE[type], CREATION_FEE.get(price.coin))
 
 
 def cost(
@@ -87,9 +81,7 @@ def cost(
     price = bid if bid is not None else server.price_per_day(coin, type)
     if price is None or not server.allows(coin):
         return None
-    return Cost(
-        coin, price, price * FEE_SHARE[type], CREATION_FEE.get(coin), server.usd_per_coin(coin)
-    )
+    return at(Price(price, coin, server.usd_per_coin(coin)), type)
 
 
 def on_demand_per_day(server: MarketplaceServer, coin: str) -> float | None:

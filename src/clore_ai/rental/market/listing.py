@@ -1,28 +1,30 @@
 """Find servers: filter, price in USD, and say what was left out for want of a price.
 
 Raw records are filtered before models are made of them: most are dropped, and making a model is
-what costs time. Prices: design as in service.md, 2-3; USD per hour is the price per day / 24.
+what costs time. Prices as in service.md, 2-3.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from math import isfinite
-from statistics import median
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from clore_ai._api import endpoints
 from clore_ai._api.parse import models
-from clore_ai._api.steps import Flow, Shared, clock, request
+from clore_ai._api.steps import Flow, Shared, request
 from clore_ai._values.kinds import as_dict, as_list, as_number
-from clore_ai.exceptions import CloreAPIError
-from clore_ai.models import MarketplaceServer, SpotMarket
+from clore_ai.models import MarketplaceServer
 from clore_ai.models._base import bare_gpu, count_gpus, describe_gpu, matches_gpu, near_gpus
-from clore_ai.rental.session import RATES_KEPT_S, Session
+from clore_ai.rental.market import rates
+
+if TYPE_CHECKING:
+    from clore_ai.rental.session import Session
 
 Record = dict[str, Any]
+"""A server as the service sends it, the one raw form above `_api`: models of 3,500 take 70 ms, and
+a watch filters as many at every look."""
 
 Condition = Callable[[Record], bool]
 
@@ -34,7 +36,6 @@ _DISK = re.compile(
 _GB = {"M": 0.001, "G": 1.0, "T": 1000.0}
 _NEARLY = 0.95
 _MOST_NEAR = 3
-_CONVERTED = (("bitcoin", "on_demand_btc"), ("CLORE-Blockchain", "on_demand_clore"))
 
 
 @dataclass(frozen=True)
@@ -159,35 +160,19 @@ def priced(
     """Models of those that are `fitting` among `records`, which know what the coins are worth."""
     known = known or Known()
     if known.rates is None:
-        known.rates = implied_rates(records)
-    rates = known.rates
+        known.rates = rates.implied(records)
+    worth = known.rates
     servers = known.models_of(fitting)
     for server in servers:
-        server.use_rates(rates)
+        server.use_rates(worth)
     # Where every coin's value is known, no price needs to be worked out to see that.
-    if any(coin not in rates for coin, _ in _CONVERTED) and any(_payable(s) for s in servers):
-        rates = {**(yield from currency_rates(session, records[0].get("id"))), **rates}
+    if any(coin not in worth for coin, _ in rates.CONVERTED) and any(map(_payable, servers)):
+        asked = yield from rates.ask(session, records[0].get("id"))
+        worth = {**asked.known, **worth}
         for server in servers:
-            server.use_rates(rates)
-    session.worth.update(rates)
+            server.use_rates(worth)
+    session.rates.note(worth)
     return servers
-
-
-def currency_rates(session: Session, server_id: object) -> Flow[dict[str, float]]:
-    """USD for one coin, by the service; as last read, or empty, where it can't be asked."""
-    now = yield from clock()
-    read_at = session.rates_read_at
-    if read_at is not None and now.mono - read_at < RATES_KEPT_S:
-        return session.rates
-    if not session.rules.has_key or not isinstance(server_id, int):
-        return {}
-    call = endpoints.spot_marketplace(server_id)
-    try:
-        market: SpotMarket = yield Shared("rates", lambda: request(call, session.rules))
-    except CloreAPIError:
-        return session.rates  # else the price stays unknown, which every reader must expect
-    session.rates, session.rates_read_at = dict(market.currency_rates_in_usd or {}), now.mono
-    return session.rates
 
 
 def fits(record: Record, wanted: Filter) -> bool:
@@ -285,20 +270,6 @@ _CONDITIONS: tuple[tuple[str, Callable[[Filter], Condition]], ...] = (
     ("countries", lambda w: lambda r: str(_net(r).get("cc")).upper() in w.countries),
     ("min_cuda", lambda w: lambda r: version(r.get("cuda_version")) >= version(w.min_cuda)),
 )
-
-
-def implied_rates(records: list[Record]) -> dict[str, float]:
-    """USD for one coin, as the records themselves imply it: the median over all of them."""
-    found: dict[str, list[float]] = defaultdict(list)
-    for record in records:
-        price = as_dict(record.get("price")) or {}
-        usd = as_dict(price.get("usd")) or {}
-        on_demand = as_dict(price.get("on_demand")) or {}
-        for coin, name in _CONVERTED:
-            coins, dollars = as_number(on_demand.get(coin)), as_number(usd.get(name))
-            if coins and dollars and isfinite(rate := dollars / coins):
-                found[coin].append(rate)
-    return {coin: median(rates) for coin, rates in found.items()}
 
 
 def _payable(server: MarketplaceServer) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clore_ai.models.price import DAY_S
 from clore_ai.rental.market.cost import CREATION_FEE_AFTER_S, fees
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def why(order: Order, seen: Evidence = Evidence()) -> str:
 
 def _tick(order: Order) -> float:
     """What the next minute would have cost, in the order's coin."""
-    a_minute = (order.price or 0.0) * TICK_S / 86_400
+    a_minute = (order.price or 0.0) * TICK_S / DAY_S
     # A creation fee that fell due just then: less than ten minutes and a tick were billed.
     billed_s = (order.spend or 0.0) / a_minute * TICK_S
     due = CREATION_FEE_AFTER_S - TICK_S <= billed_s <= CREATION_FEE_AFTER_S + TICK_S

@@ -58,7 +58,7 @@ class Failover:
     _stale: bool = False
 
     def __post_init__(self) -> None:
-        costs = ((o.server.id, o.effective_usd_per_hour) for o in self.offers)
+        costs = ((o.server.id, o.effective.usd_per_hour) for o in self.offers)
         self._agreed = {server: usd for server, usd in costs if usd is not None}
         self._read_at = self.session.market_read_at
 
@@ -95,7 +95,7 @@ class Failover:
         server = offer.server
         self._stale = reason == PRICE
         if reason == PRICE and server.id not in self._refused:
-            self._refused[server.id] = offer.cost.price_per_day
+            self._refused[server.id] = offer.cost.price.per_day
         else:
             self._over.add(server.id)
         if reason == OWN and server.owner is not None:
@@ -112,8 +112,8 @@ class Failover:
 
     def _may_be(self, offer: Offer) -> bool:
         """Of a later look: is it left, and no dearer than what was agreed to?"""
-        server, usd = offer.server.id, offer.effective_usd_per_hour
-        if server in self._over or self._refused.get(server) == offer.cost.price_per_day:
+        server, usd = offer.server.id, offer.effective.usd_per_hour
+        if server in self._over or self._refused.get(server) == offer.cost.price.per_day:
             return False
         if usd is None:
             return not self._agreed

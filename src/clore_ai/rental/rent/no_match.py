@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from clore_ai._state.hosts import HostVerdicts
+from clore_ai.models.price import hourly
 from clore_ai.models.records import NoMatch, Without
 from clore_ai.rental.market import listing
 from clore_ai.rental.rent import ranking
@@ -59,7 +60,7 @@ def lack(
     near = listing.near(list(records), wish.filter)
     for size in (1, 2):
         found = [
-            Without(dropped, len(offers), offers[0].effective_usd_per_hour)
+            Without(dropped, len(offers), offers[0].effective.usd_per_hour)
             for dropped in combinations(names, size)
             if (offers := left(dropped))
         ]
@@ -74,7 +75,7 @@ def outbid(lacking: NoMatch, beyond: Sequence[ranking.Offer]) -> NoMatch:
 
     `beyond`: those that could be had for more than the limit.
     """
-    usd = [o.effective_usd_per_hour for o in beyond if o.effective_usd_per_hour is not None]
+    usd = [o.effective.usd_per_hour for o in beyond if o.effective.usd_per_hour is not None]
     dearer = Without(("max_bid_usd",), len(beyond), min(usd, default=None))
     without = (dearer,) if beyond else ()
     return replace(lacking, steps=(*lacking.steps, (BIDS, 0)), without=without)
@@ -138,7 +139,7 @@ def sentence(lacking: NoMatch, names: Mapping[str, str]) -> str:
     for each in lacking.without[:_SHOWN]:
         dropped = " and ".join(words.get(name, name) for name in each.names)
         price = each.from_usd_per_hour
-        cheapest = "" if price is None else f", from ${price:.4f}/h"
+        cheapest = "" if price is None else f", from {hourly(price)}"
         servers = "1 server" if each.servers == 1 else f"{each.servers} servers"
         text += f" Without {dropped}: {servers}{cheapest}."
     return text if lacking.without else f"{text} Drop several of them."

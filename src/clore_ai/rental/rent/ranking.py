@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from clore_ai._state.hosts import HostVerdicts
 from clore_ai.exceptions import BudgetError
-from clore_ai.rental.market.cost import FEE_SHARE, Cost, cost
+from clore_ai.models.price import DAY_S, per_day
+from clore_ai.rental.market import cost as costs
+from clore_ai.rental.market.cost import Cost, cost
 from clore_ai.rental.rent.wish import AUTO
 from clore_ai.rental.spend import lease
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from clore_ai.models import MarketplaceServer
+    from clore_ai.models.price import Price
     from clore_ai.rental.rent.wish import Wish
 
 _HOUR_S = 3600.0
@@ -44,21 +47,15 @@ class Offer:
     """When its auction showed that this bid wins, on the clock that never jumps; see `auction`."""
 
     @property
-    def effective_usd_per_hour(self) -> float | None:
-        """USD per hour, fees in, the creation fee spread over the lease; None where unknown."""
-        rate = self.cost.usd_per_coin
-        return None if rate is None else self.effective_per_hour * rate
-
-    @property
-    def effective_per_hour(self) -> float:
-        """As `effective_usd_per_hour`, in the coin."""
+    def effective(self) -> Price:
+        """What it comes to, fees in, the creation fee spread over the lease."""
         seconds = self.end.lease_s or lease.DEFAULT_S
-        return self.cost.of(seconds) / seconds * _HOUR_S
+        return replace(self.cost.price, per_day=self.cost.of(seconds) / seconds * DAY_S)
 
     @property
     def lasts_h(self) -> float | None:
         """How long the wallet lasts, in hours."""
-        if self.balance is None or not self.cost.total_per_day:
+        if self.balance is None or not self.cost.total.per_day:
             return None
         return self.cost.lasts_s(self.balance) / _HOUR_S
 
@@ -80,9 +77,9 @@ def offers(
 def rank(offer: Offer, wish: Wish) -> tuple[float, ...]:
     """The smaller, the better."""
     server = offer.server
-    usd = offer.effective_usd_per_hour
-    in_usd = _INF if usd is None else usd * offer.dearer
-    by_cost = (in_usd, offer.effective_per_hour * offer.dearer, -(server.reliability or 0))
+    price = offer.effective
+    in_usd = _INF if price.usd_per_day is None else price.usd_per_day * offer.dearer
+    by_cost = (in_usd, price.per_day * offer.dearer, -(server.reliability or 0))
     first = {
         "price": 0.0,
         "reliability": -(server.reliability or 0),
@@ -121,7 +118,7 @@ def _in_coin(
 ) -> Offer | None:
     listed = server.price_per_day(coin, wish.type)
     terms = cost(server, coin, wish.type, wish.spot_price)
-    if terms is None or (listed or 0) > terms.price_per_day:  # a bid that is too low
+    if terms is None or (listed or 0) > terms.price.per_day:  # a bid that is too low
         return None
     balance = None if balances is None else balances.get(coin, 0.0)
     return at(server, terms, wish, balance, dearer)
@@ -134,10 +131,10 @@ def at(
 
     Without a price in the wish, a spot order is one at the least that the host asks.
     """
-    most, limits, usd_h = wish.most_usd_per_hour, wish.limits, terms.price_usd_per_hour
+    most, limits, usd_h = wish.most_usd_per_hour, wish.limits, terms.price.usd_per_hour
     if most is not None and (usd_h is None or usd_h > most * (1 + _ROUNDING)):
         return None
-    if terms.price_per_day <= 0:
+    if terms.price.per_day <= 0:
         return None  # nothing can be bid, or promised, for it
     if limits.given and server.mrl and (limits.lease_s or 0) > server.mrl * _HOUR_S:
         return None  # it would end before the lease does
@@ -151,11 +148,10 @@ def at(
 
 def at_most(terms: Cost, wish: Wish) -> Cost:
     """The terms at the highest bid that the wish allows; as they are where it names none."""
-    most, rate = wish.most_usd_per_hour, terms.usd_per_coin
+    most, rate = wish.most_usd_per_hour, terms.price.usd_per_coin
     if wish.max_bid_usd is None or most is None or not rate:
         return terms
-    price = most * 24 / rate
-    return replace(terms, price_per_day=price, fee_per_day=price * FEE_SHARE["spot"])
+    return costs.at(replace(terms.price, per_day=per_day(most, rate)), "spot")
 
 
 def covers(offer: Offer) -> bool:

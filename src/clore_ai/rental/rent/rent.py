@@ -159,7 +159,7 @@ def _now(course: RentRun, offer: Offer) -> Flow[Offer | None]:
         return None
     most = ranking.at_most(now.cost, wish)
     dearest = Intent(now.server.id, wish.type, most.coin, wish.image, lease_s=now.end.lease_s)
-    dearest.price, dearest.usd_per_coin = most.price_per_day, most.usd_per_coin
+    dearest.price, dearest.usd_per_coin = most.price.per_day, most.price.usd_per_coin
     afford.check(session, dearest, (yield from clock()).wall)
     return now
 
@@ -169,7 +169,7 @@ def _create(
 ) -> Flow[Order | None]:
     """The order of an offer; None where it is lost, and nothing was rented."""
     session, wish, server_id = course.session, course.wish, offer.server.id
-    wanted = wish.order(server_id, offer.cost.coin, offer.cost.price_per_day)
+    wanted = wish.order(server_id, offer.cost.coin, offer.cost.price.per_day)
     most = wish.limits.max_cost_usd
     if most is not None:
         most -= course.spent_usd
@@ -182,12 +182,12 @@ def _create(
         wish.purpose,
         offer.end.lease_s,
         most,
-        offer.cost.usd_per_coin,
+        offer.cost.price.usd_per_coin,
         enforced=wish.limits.enforced,
         unacknowledged=True,
         renting=renting,
     )
-    course.say("trying", server_id, usd_per_hour=offer.cost.price_usd_per_hour)
+    course.say("trying", server_id, usd_per_hour=offer.cost.price.usd_per_hour)
     try:
         return (yield from create.create(session, wanted, terms))
     except FieldError as exc:

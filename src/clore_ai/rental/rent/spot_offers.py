@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from clore_ai._api import endpoints
 from clore_ai._api.steps import Flow, clock, request
 from clore_ai.exceptions import FieldError
-from clore_ai.models.server import USD
 from clore_ai.rental.market.cost import cost
 from clore_ai.rental.rent import ranking
 from clore_ai.rental.spot import autopilot
@@ -89,7 +88,7 @@ def _look(session: Session, wish: Wish, offer: Offer) -> Flow[tuple[Offer | None
         )
     except FieldError:  # it is gone meanwhile
         return None, None
-    rate = 1.0 if coin == USD else autobid.rates(market).get(coin, offer.cost.usd_per_coin)
+    rate = market.rates.usd(coin) or offer.cost.price.usd_per_coin
     limit = autobid.limit_per_day(wish.most_usd_per_hour, None, rate)
     at = (yield from clock()).mono
 
@@ -98,7 +97,7 @@ def _look(session: Session, wish: Wish, offer: Offer) -> Flow[tuple[Offer | None
         listed = None if bid is None else cost(server, coin, "spot", bid)
         if listed is None:
             return None
-        paid = replace(listed, usd_per_coin=rate)
+        paid = replace(listed, price=replace(listed.price, usd_per_coin=rate))
         found = ranking.at(server, paid, terms, offer.balance, offer.dearer)
         return None if found is None else replace(found, looked_at=at)
 
@@ -116,7 +115,7 @@ class BidKeeper:
     def __init__(self, order: Order, offer: Offer | None, wish: Wish) -> None:
         self.flight = SpotRun(order.id, SpotSettings(max_usd_per_hour=wish.most_usd_per_hour))
         self.flight.order = order
-        self.flight.auto.bid = order.price if offer is None else offer.cost.price_per_day
+        self.flight.auto.bid = order.price if offer is None else offer.cost.price.per_day
         self._waits_since: float | None = None
 
     def look(self, session: Session) -> Flow[str | None]:

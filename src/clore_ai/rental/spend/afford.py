@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from clore_ai.exceptions import BudgetError
 from clore_ai.models.records import USD_VALUE, Budget, BudgetStanding, Intent
-from clore_ai.models.server import USD
 from clore_ai.rental.market import listing
 from clore_ai.rental.market.cost import cost
 from clore_ai.rental.spend import budget as budgets
@@ -42,7 +41,7 @@ def price(
         BudgetError: there is a limit in USD, and what the coin is worth is not known.
     """
     coin, said = wanted.currency, wanted.price_per_day
-    usd = 1.0 if coin == USD else usd_per_coin or session.worth.get(coin)
+    usd = session.rates.usd(coin, usd_per_coin)
     kept = session.ledger.budgets()
     in_usd = max_cost_usd is not None or any(b.unit == USD_VALUE for b in kept)
     if (said is None and kept) or (usd is None and in_usd):
@@ -50,7 +49,7 @@ def price(
         for server in (yield from listing.marketplace(session, one)).servers:
             listed = cost(server, coin, wanted.type, said)
             if listed is not None:
-                said, usd = listed.price_per_day, usd or listed.usd_per_coin
+                said, usd = listed.price.per_day, usd or listed.price.usd_per_coin
     if max_cost_usd is not None and usd is None:
         raise BudgetError(
             f"What {coin} is worth in USD is not known, so a cost of at most {max_cost_usd:g} USD "
@@ -77,14 +76,14 @@ def check(session: Session, new: Intent, now: float, *, was: Intent | None = Non
             if i.id != new.id
             and (i.state != "open" or was is not None or new.id is None or (i.id or 0) < new.id)
         ]
-        budgets.check(kept, others, new, now, session.worth, was=was)
+        budgets.check(kept, others, new, now, session.rates, was=was)
 
 
 def standings(session: Session, now: float) -> list[BudgetStanding]:
     """How each budget stands."""
     kept = session.ledger.budgets()
     intents = session.ledger.since(_earliest(kept, now)) if kept else []
-    return [budgets.stand(b, intents, now, session.worth) for b in kept]
+    return [budgets.stand(b, intents, now, session.rates) for b in kept]
 
 
 def _earliest(kept: list[Budget], now: float) -> float:

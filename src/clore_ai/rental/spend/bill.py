@@ -10,12 +10,13 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from clore_ai.models.server import USD
+from clore_ai.models.price import DAY_S
 from clore_ai.rental.market.cost import CREATION_FEE_AFTER_S, FEE_SHARE, fees, owed_once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from clore_ai.models.price import Rates
     from clore_ai.models.records import Balance, Intent
 
 _TICK_S = 60.0
@@ -95,12 +96,11 @@ class Wallet:
         return difference if abs(difference) > self.tick + _ROUNDING else None
 
 
-def bill(intent: Intent, now: float, rates: Mapping[str, float]) -> Bill:
-    """What an intent cost so far. `rates`: USD a coin now, for want of the order's own."""
+def bill(intent: Intent, now: float, rates: Rates) -> Bill:
+    """What an intent cost so far. `rates`: of now, if the intent has none noted."""
     begin = intent.started_at or intent.posted_at or intent.opened_at
     end = max(begin, intent.ended_at or intent.seen_at or begin)
     ran_until = intent.ended_at or (now if intent.runs else begin)
-    rate = 1.0 if intent.currency == USD else intent.usd_per_coin or rates.get(intent.currency)
     once = owed_once(intent.creation_fee, begin, end)
     return Bill(
         intent,
@@ -109,7 +109,7 @@ def bill(intent: Intent, now: float, rates: Mapping[str, float]) -> Bill:
         max(0.0, ran_until - begin),
         intent.spend,
         None if intent.spend is None else fees(intent.type, intent.spend, once),
-        rate,
+        rates.usd(intent.currency, intent.usd_per_coin),
     )
 
 
@@ -198,4 +198,4 @@ def wallets(balances: Sequence[Balance], bills: Sequence[Bill]) -> list[Wallet]:
 
 def _tick(part: Bill) -> float:
     share = FEE_SHARE["spot" if part.intent.type == "spot" else "on-demand"]
-    return (part.intent.price or 0.0) * (1 + share) * _TICK_S / 86_400
+    return (part.intent.price or 0.0) * (1 + share) * _TICK_S / DAY_S

@@ -14,17 +14,17 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from clore_ai.exceptions import BudgetError
+from clore_ai.models.price import DAY_S, USD
 from clore_ai.models.records import USD_VALUE, Budget, BudgetStanding
-from clore_ai.models.server import USD
 from clore_ai.rental.market.cost import CREATION_FEE, CREATION_FEE_AFTER_S, FEE_SHARE
 from clore_ai.rental.spend import lease
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from clore_ai.models.price import Rates
     from clore_ai.models.records import Intent, Per
 
-_DAY_S = 86_400.0
 _ROUNDING = 1e-9
 
 
@@ -51,7 +51,7 @@ def cost_within(intent: Intent, now: float, start: float, end: float) -> tuple[f
     if intent.state == "created":
         billed = intent.spend
         if billed is None and intent.price is not None:
-            billed = intent.price * (seen - begun) / _DAY_S
+            billed = intent.price * (seen - begun) / DAY_S
         if billed is None:
             return None
         spent += billed * share * _part(begun, seen, start, end)
@@ -60,7 +60,7 @@ def cost_within(intent: Intent, now: float, start: float, end: float) -> tuple[f
     if intent.price is None:
         return None
     until = min(end, max(now, _end(intent, begun)))
-    coming = once + intent.price * share * max(0.0, until - max(seen, start)) / _DAY_S
+    coming = once + intent.price * share * max(0.0, until - max(seen, start)) / DAY_S
     return (spent, coming) if intent.state == "created" else (0.0, spent + coming)
 
 
@@ -97,10 +97,8 @@ def _part(begun: float, until: float, start: float, end: float) -> float:
     return max(0.0, min(until, end) - max(begun, start)) / (until - begun)
 
 
-def stand(
-    budget: Budget, intents: Iterable[Intent], now: float, rates: Mapping[str, float]
-) -> BudgetStanding:
-    """How a budget stands; `rates`: USD for one coin, where an intent does not know."""
+def stand(budget: Budget, intents: Iterable[Intent], now: float, rates: Rates) -> BudgetStanding:
+    """How a budget stands; `rates`: for intents that have none noted."""
     start, end = period(budget.per, now)
     spent = committed = 0.0
     for intent in intents:
@@ -119,13 +117,11 @@ def stand(
     return BudgetStanding(budget, end, spent, committed)
 
 
-def _value(budget: Budget, intent: Intent, rates: Mapping[str, float]) -> float | None:
+def _value(budget: Budget, intent: Intent, rates: Rates) -> float | None:
     """What one coin of the intent's is in the budget's unit; 0 where it is none of its business."""
     if budget.unit != USD_VALUE:
         return 1.0 if budget.unit == intent.currency else 0.0
-    if intent.currency == USD:
-        return 1.0
-    return intent.usd_per_coin or rates.get(intent.currency)
+    return rates.usd(intent.currency, intent.usd_per_coin)
 
 
 def check(
@@ -133,7 +129,7 @@ def check(
     others: Sequence[Intent],
     new: Intent,
     now: float,
-    rates: Mapping[str, float],
+    rates: Rates,
     *,
     was: Intent | None = None,
 ) -> None:
@@ -168,7 +164,7 @@ def check(
                 f"worth is known, or lift it with: clore budget unset {budget.per}{_coin(budget)}",
                 standing=standing,
             )
-        a_second = (new.price or 0) * (1 + fee_share(new)) / _DAY_S
+        a_second = (new.price or 0) * (1 + fee_share(new)) / DAY_S
         a_second *= _value(budget, new, rates) or 0
         once = wanted - a_second * _counted_s(new, now, standing.ends_at) if was is None else 0.0
         fits_s = (standing.left - once) / a_second if a_second > 0 else 0.0

@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from clore_ai.exceptions import BudgetError, InvalidInputError
+from clore_ai.models.price import DAY_S, hourly
 
 if TYPE_CHECKING:
     from clore_ai.models.records import Enforced, Intent
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 DEFAULT_S = 24 * 3600.0
 NEAR_S, NEAR_SHARE = 30 * 60.0, 0.1
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)\s*([smhd]?)", re.IGNORECASE | re.ASCII)
-_LONGEST_S = 1e6 * 86_400
+_LONGEST_S = 1e6 * DAY_S
 """What a calendar can show."""
 _SECONDS_MATTER_S = 600.0
 
@@ -145,7 +146,7 @@ def settle(limits: Limits, cost: Cost, mrl_h: float | None) -> Settled:
     # Without a lease the service itself ends it, after the host's longest rental.
     longest_s = mrl_h * 3600.0 if lease_s is None and mrl_h else lease_s
     at_most = None if longest_s is None else cost.of(longest_s)
-    rate = cost.usd_per_coin
+    rate = cost.price.usd_per_coin
     at_most_usd = None if at_most is None or rate is None else at_most * rate
     if lease_s is None and limits.max_cost_usd is not None:
         at_most_usd = min(at_most_usd or inf, limits.max_cost_usd)
@@ -153,26 +154,26 @@ def settle(limits: Limits, cost: Cost, mrl_h: float | None) -> Settled:
 
 
 def _affordable_s(max_cost_usd: float, cost: Cost) -> float:
-    if cost.usd_per_coin is None:
+    if cost.price.usd_per_coin is None:
         raise BudgetError(
             f"--max-cost is in USD, and what {cost.coin} is worth is not known; pay in another "
             "coin, or limit the time with --max-hours."
         )
-    seconds = cost.lasts_s(max_cost_usd / cost.usd_per_coin)
+    seconds = cost.lasts_s(max_cost_usd / cost.price.usd_per_coin)
     if seconds < 60:  # noqa: PLR2004 - the service bills by the minute
         raise BudgetError(
             f"--max-cost {max_cost_usd:g} does not pay for a minute at "
-            f"${cost.total_usd_per_hour or 0:.4f}/h."
+            f"{hourly(cost.total.usd_per_hour or 0)}."
         )
     return seconds
 
 
 def _too_dear(max_cost_usd: float, lease_s: float, affordable_s: float, cost: Cost) -> str:
-    rate = cost.usd_per_coin or 0
+    rate = cost.price.usd_per_coin or 0
     return (
         f"--lease {words(lease_s)} costs ${cost.of(lease_s) * rate:.2f} "
         f"(${cost.once(lease_s) * rate:.2f} creation fee + {lease_s / 3600:g} h x "
-        f"${cost.total_usd_per_hour or 0:.4f}/h), over --max-cost {max_cost_usd:g}. "
+        f"{hourly(cost.total.usd_per_hour or 0)}), over --max-cost {max_cost_usd:g}. "
         f"It fits with --lease {words(affordable_s)}."
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from clore_ai.models.price import DAY_S
 from clore_ai.rental.spend import lease
 from clore_ai.rental.spend.budget import fee_share
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from clore_ai.models.records import Intent
-
-_DAY_S = 86_400.0
 
 
 def of_leases(running: Iterable[Intent], now: float) -> str | None:
@@ -73,7 +72,7 @@ def runs_dry(running: list[Intent], at: float, balance: float) -> float | None:
 
     Orders are paid until their lease ends; those without one all the time.
     """
-    paid = [(i.ends_at, (i.price or 0) * (1 + fee_share(i)) / _DAY_S) for i in running]
+    paid = [(i.ends_at, (i.price or 0) * (1 + fee_share(i)) / DAY_S) for i in running]
     ends = sorted({end for end, _ in paid if end is not None and end > at})
     for end in ends:
         rate = sum(a_second for until, a_second in paid if until is None or until >= end)

@@ -24,7 +24,6 @@ from clore_ai.exceptions import (
     ResponseError,
     TransportError,
 )
-from clore_ai.models.server import USD
 from clore_ai.rental.limits import enforce
 from clore_ai.rental.market import listing
 from clore_ai.rental.market.cost import on_demand_per_day
@@ -137,7 +136,7 @@ def prepare(session: Session, flight: SpotRun) -> Flow[None]:
 def _limit(flight: SpotRun, market: SpotMarket) -> bool:
     """Work out the limit in the coin; a rate that is missing for once is the last one."""
     coin, wishes = flight.coin, flight.wishes
-    flight.rate = 1.0 if coin == USD else bidding.rates(market).get(coin, flight.rate)
+    flight.rate = market.rates.usd(coin) or flight.rate
     limit = limit_per_day(wishes.max_usd_per_hour, wishes.max_per_day, flight.rate)
     flight.limit = flight.limit if limit is None else limit
     return flight.limit > 0

@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clore_ai._state.bids import LOWERING_S
 from clore_ai._values.kinds import as_number
-from clore_ai.models.server import USD
+from clore_ai.models.price import DAY_S, per_day
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from clore_ai.models import SpotMarket, SpotOffer
+    from clore_ai.models.price import Rates
 
 TICKS = 10**8
 """Bids have 8 decimals, as the service's own examples do."""
@@ -105,12 +106,7 @@ def limit_per_day(
         return down(max_per_day)
     if max_usd_per_hour is None or not usd_per_coin:
         return None
-    return down(max_usd_per_hour * 24 / usd_per_coin)
-
-
-def rates(market: SpotMarket) -> dict[str, float]:
-    """USD for one coin, as the auction says."""
-    return {USD: 1.0, **{c: r for c, r in (market.currency_rates_in_usd or {}).items() if r > 0}}
+    return down(per_day(max_usd_per_hour, usd_per_coin))
 
 
 def mine(market: SpotMarket, order_id: int) -> SpotOffer | None:
@@ -127,13 +123,13 @@ def look(
     own = mine(market, order_id)
     if own is None or own.price is None:
         return None
-    worth, asks = rates(market), (market.server and market.server.min_pricing) or {}
+    rates, asks = market.rates, (market.server and market.server.min_pricing) or {}
     rivals = tuple(
         rival
         for offer in market.offers or ()
         if offer is not own
         and (offer.active or (offer.price or 0.0) >= asks.get(offer.currency or coin, 0.0))
-        and (rival := _rival(offer, order_id, coin, limit, worth)) is not None
+        and (rival := _rival(offer, order_id, coin, limit, rates)) is not None
     )
     server = market.server
     asked = server.min_pricing if server else None
@@ -149,21 +145,21 @@ def entry(market: SpotMarket, coin: str, limit: float) -> float | None:
     asked = (market.server and market.server.min_pricing) or {}
     if coin not in asked or (market.server and market.server.online is False):
         return None
-    worth = rates(market)
+    rates = market.rates
     above = [
         rival.above
         for offer in market.offers or ()
         if (offer.active or (offer.price or 0.0) >= asked.get(offer.currency or coin, 0.0))
-        and (rival := _rival(offer, None, coin, limit, worth)) is not None
+        and (rival := _rival(offer, None, coin, limit, rates)) is not None
     ]
     bid = max([up(asked[coin]), *above])
     return bid if bid <= limit else None
 
 
 def _rival(
-    offer: SpotOffer, order_id: int | None, coin: str, limit: float, worth: Mapping[str, float]
+    offer: SpotOffer, order_id: int | None, coin: str, limit: float, rates: Rates
 ) -> Rival | None:
-    price, own_rate = offer.price, worth.get(coin)
+    price, own_rate = offer.price, rates.usd(coin)
     if price is None:
         return None
     most = down(limit)
@@ -174,7 +170,7 @@ def _rival(
         if price <= most < above and older:
             above = most
     else:
-        rate = worth.get(offer.currency or "")
+        rate = rates.usd(offer.currency)
         if rate is None or own_rate is None:
             # Not to be compared: whether it is ahead shows in who runs.
             return Rival(0.0, 0.0, bool(offer.active))
@@ -313,9 +309,9 @@ class Autobid:
             held = passed * (bool(self.active) + runs) / 2
             self.seen_s, self.held_s = self.seen_s + passed, self.held_s + held
             if on_demand_per_day is not None:
-                self.on_demand += on_demand_per_day * held / 86_400
+                self.on_demand += on_demand_per_day * held / DAY_S
                 # The bid as it was meanwhile: what this look shows is from now on.
-                self.at_bids += (seen.bid if self.bid is None else self.bid) * held / 86_400
+                self.at_bids += (seen.bid if self.bid is None else self.bid) * held / DAY_S
         if self.active and not runs:
             self.outbids += 1
         if self.since is None:

@@ -16,6 +16,7 @@ from clore_ai._api import endpoints
 from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import Flow, clock, request
 from clore_ai.exceptions import BudgetError, FieldError, InvalidInputError
+from clore_ai.models.price import Price, hourly
 from clore_ai.rental.market import listing
 from clore_ai.rental.market.cost import spent
 from clore_ai.rental.orders import cancel, create
@@ -173,11 +174,11 @@ def _same_server(
     price = None if server is None else server.price_per_day(coin)
     if server is None or price is None:
         return [], f"Server {order.server_id} is not to be had on demand in {coin} now."
-    rate = server.usd_per_coin(coin)
-    most = fallback.max_usd_per_hour
-    if most is not None and (rate is None or price * rate / 24 > most):
-        asks = "an unknown price" if rate is None else f"${price * rate / 24:.4f}/h"
-        return [], f"Server {server.id} asks {asks} on demand, more than ${most:.4f}/h."
+    rate, most = server.usd_per_coin(coin), fallback.max_usd_per_hour
+    usd_h = Price(price, coin, rate).usd_per_hour
+    if most is not None and (usd_h is None or usd_h > most):
+        asks = "an unknown price" if usd_h is None else hourly(usd_h)
+        return [], f"Server {server.id} asks {asks} on demand, more than {hourly(most)}."
     if server.rented:
         return [], f"Server {server.id} is rented on demand by somebody else."
     wanted = fallback.order(server.id, "on-demand", coin, order.image or "", price)

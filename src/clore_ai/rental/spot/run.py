@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, Literal
 
 from clore_ai.exceptions import InvalidInputError
+from clore_ai.models.price import Price
 from clore_ai.rental.market.cost import FEE_SHARE
 from clore_ai.rental.spot.bidding import Autobid
 
@@ -170,9 +171,13 @@ class SpotRun:
         """What the order is paid in."""
         return (self.order and self.order.currency) or ""
 
+    def price(self, per_day: float) -> Price:
+        """What this much of the order's coin per **day** comes to."""
+        return Price(per_day, self.coin, self.rate)
+
     def usd_per_hour(self, per_day: float | None) -> float | None:
-        """Of coin per day."""
-        return None if per_day is None or self.rate is None else per_day * self.rate / 24
+        """The same in USD per hour; None if unknown."""
+        return None if per_day is None else self.price(per_day).usd_per_hour
 
     def say(self, event: Kind, at: float, message: str, new_order_id: int | None = None) -> None:
         """Tell an event; how the order stands, and what is wrong, only where that is new."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clore_ai._api.steps import Flow, clock
 from clore_ai.exceptions import CloreAPIError, ConfigError
+from clore_ai.models.price import DAY_S
 from clore_ai.models.records import Gpu
 from clore_ai.rental.gone import Looks
 from clore_ai.rental.market.cost import CREATION_FEE_AFTER_S, fees, spent
@@ -40,7 +41,6 @@ IDLE_TOLD_S = 1800.0
 SSH_LOST_S = 15.0
 """A connection that comes back sooner was not lost."""
 WALLET_NEAR_S = 3600.0
-_DAY_S = 86_400.0
 _INDEX, _NUMBER = re.compile(r"[0-9]{1,4}"), re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 
 OrderEventKind = Literal[
@@ -271,9 +271,9 @@ def left_s(coin: str, balance: float, orders: Iterable[Order]) -> float | None:
     fee = sum(
         order.creation_fee or 0.0
         for order in paid
-        if (order.spend or 0.0) < (order.price or 0.0) * CREATION_FEE_AFTER_S / _DAY_S
+        if (order.spend or 0.0) < (order.price or 0.0) * CREATION_FEE_AFTER_S / DAY_S
     )
-    return max(0.0, balance - fee) / a_day * _DAY_S if a_day > 0 else None
+    return max(0.0, balance - fee) / a_day * DAY_S if a_day > 0 else None
 
 
 def _idles(gpus: Sequence[Gpu]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from by_hand import WALL, Hand, ok, reply, row
 
+from clore_ai.models.price import Rates
 from clore_ai.models.records import Intent
 from clore_ai.rental.limits import enforce, expiry
 from clore_ai.rental.limits.enforce import Keeper
@@ -51,13 +52,13 @@ def looks(hand: Hand, kept: Session, keeper: Keeper, at_s: float) -> tuple[list[
 )
 def test_the_end_begins_before_the_limit(ending_s, pace, begins_s):
     """By as much time as it takes, of a lease of one hour."""
-    (limit,) = expiry.limits(intent(ends_at=WALL + H, lease_s=H), WALL, {})
+    (limit,) = expiry.limits(intent(ends_at=WALL + H, lease_s=H), WALL, Rates())
     assert limit.begins_in_s(ending_s, pace) == H - begins_s
 
 
 def test_what_it_may_cost_is_in_time_too():
     """$2.10 pay for two hours with fees; a minute may be billed after a cancel."""
-    (limit,) = expiry.limits(intent(max_cost_usd=2.1, spend=1.0), WALL, {})
+    (limit,) = expiry.limits(intent(max_cost_usd=2.1, spend=1.0), WALL, Rates())
     assert (limit.reason, limit.cost_usd) == ("max_cost", pytest.approx(1.05))
     assert limit.left_s == pytest.approx(H)
     assert limit.whole_s == pytest.approx(2 * H)
@@ -66,14 +67,16 @@ def test_what_it_may_cost_is_in_time_too():
 
 def test_what_a_creation_fee_leaves():
     """Where the fee does not fit any more, it ends before that falls due."""
-    (limit,) = expiry.limits(intent(max_cost_usd=0.2, creation_fee=0.1), WALL, {})
+    (limit,) = expiry.limits(intent(max_cost_usd=0.2, creation_fee=0.1), WALL, Rates())
     assert limit.whole_s == pytest.approx(599)
 
 
-@pytest.mark.parametrize("fields", [{}, {"max_cost_usd": 2.0, "usd_per_coin": None}])
-def test_what_has_no_limit_that_is_known(fields):
+def test_what_has_no_limit_that_is_known():
     """It is never over."""
-    assert expiry.limits(intent(**fields), WALL + 1e6, {}) == []
+    unknown = intent(max_cost_usd=2.0, usd_per_coin=None)
+    unknown.currency = "bitcoin"
+    for each in (intent(), unknown):
+        assert expiry.limits(each, WALL + 1e6, Rates()) == []
 
 
 def test_near_is_told_once_and_over_until_it_is_gone():
@@ -146,9 +149,9 @@ def test_whose_limits_are_kept():
 
 def test_the_words():
     """What is near and what was reached, with the next step."""
-    (lease,) = expiry.limits(intent(ends_at=WALL + 120, lease_s=H), WALL, {})
+    (lease,) = expiry.limits(intent(ends_at=WALL + 120, lease_s=H), WALL, Rates())
     assert enforce.near(lease).endswith("UTC, in 2m. Keep the order: clore lease extend 7 6h")
-    (cost,) = expiry.limits(intent(max_cost_usd=2.1, spend=1.8), WALL, {})
+    (cost,) = expiry.limits(intent(max_cost_usd=2.1, spend=1.8), WALL, Rates())
     assert (
         enforce.near(cost) == "Order 7 has cost $1.89 of at most $2.10; it is ended in about 12m."
     )

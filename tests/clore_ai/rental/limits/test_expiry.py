@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clore_ai.exceptions import BudgetError, InvalidInputError, NotFoundError, OrderEnded
+from clore_ai.models.price import Rates
 from clore_ai.models.records import Budget, Intent
 from clore_ai.rental.limits import expiry, extend
 from clore_ai.rental.session import Session
@@ -29,8 +30,10 @@ def intent(order_id: int = 7, **fields: Any) -> Intent:
 def test_the_creation_fee_counts_once_it_is_due(age_s, once):
     """Ten minutes after the order was made."""
     seen = intent(creation_fee=0.1, spend=1.0, seen_at=WALL + age_s)
-    assert expiry.cost_usd(seen, {}) is None
-    assert expiry.cost_usd(seen, {USD: 1.0}) == pytest.approx(1.05 + once)
+    assert expiry.cost_usd(seen, Rates()) == pytest.approx(1.05 + once)
+    seen.currency = "bitcoin"
+    assert expiry.cost_usd(seen, Rates()) is None
+    assert expiry.cost_usd(seen, Rates({"bitcoin": 2.0})) == pytest.approx(2 * (1.05 + once))
 
 
 def session(*intents: Intent) -> Session:

@@ -8,7 +8,9 @@ import pytest
 from by_hand import Hand, ok, reply
 
 from clore_ai._api.steps import Rules
-from clore_ai.rental.market.listing import Filter, disk_gb, fits, implied_rates, marketplace, near
+from clore_ai.models.price import Rates
+from clore_ai.rental.market.listing import Filter, disk_gb, fits, marketplace, near
+from clore_ai.rental.market.rates import implied
 from clore_ai.rental.session import Session
 
 BTC, CLORE, USD = "bitcoin", "CLORE-Blockchain", "USD-Blockchain"
@@ -241,15 +243,15 @@ def test_rates_are_implied_by_the_other_servers():
     assert hand.paths == ["marketplace"]
 
 
-def test_implied_rates_ignore_what_is_no_number():
+def test_rates_that_are_implied_ignore_what_is_no_number():
     """Zeros, texts and infinities say nothing about a coin."""
     odd = [0, None, "1", True, 1e999, -0.0, 10**400, [], {}]
     records = [{"price": {"on_demand": {BTC: o}, "usd": {"on_demand_btc": 5}}} for o in odd]
     records += [{"price": {"on_demand": {BTC: 5}, "usd": {"on_demand_btc": o}}} for o in odd]
     records += [{"price": o} for o in odd] + [{"price": {"usd": o, "on_demand": o}} for o in odd]
-    assert implied_rates(records).get(BTC, 0) in (0, 5 / 1e999)
+    assert implied(records).get(BTC, 0) in (0, 5 / 1e999)
     good = {"price": {"on_demand": {BTC: 0.5}, "usd": {"on_demand_btc": 50}}}
-    assert implied_rates([good]) == {BTC: 100}
+    assert implied([good]) == {BTC: 100}
 
 
 def test_rates_are_asked_where_nothing_implies_them():
@@ -292,7 +294,7 @@ def test_rates_that_can_not_be_had_cost_nothing_else():
     failing = reply({"code": 6, "error": "x"})
     selection, _ = pick([server()], market=failing)
     assert selection.servers[0].price_usd is None
-    session = Session(rates={BTC: 240_000.0}, rates_read_at=-1000.0)
+    session = Session(rates=Rates({BTC: 240_000.0}, asked_at=-1000.0))
     selection, _ = pick([server()], session=session, market=failing)
     assert selection.servers[0].price_usd == 1
 

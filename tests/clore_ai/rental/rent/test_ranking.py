@@ -72,7 +72,7 @@ def test_the_creation_fee_counts_and_the_more_so_the_shorter_the_lease():
     assert (day.cost.coin, hour.cost.coin) == (CLORE, CLORE)
     (long,) = ranking.offers([dear_coin], of(limits=Limits(72 * 3600, given=True)))
     assert long.cost.coin == USD
-    assert long.effective_usd_per_hour == pytest.approx(2.4 * 1.05 / 24 + 0.1 / 72)
+    assert long.effective.usd_per_hour == pytest.approx(2.4 * 1.05 / 24 + 0.1 / 72)
 
 
 def test_a_lease_of_less_than_ten_minutes_pays_no_creation_fee():
@@ -81,7 +81,7 @@ def test_a_lease_of_less_than_ten_minutes_pays_no_creation_fee():
     need = 2.4 * 1.05 * 540 / 86_400
     (offer,) = ranking.offers([server(1)], short, {USD: need + 1e-9})
     assert offer.end.at_most == pytest.approx(need)
-    assert offer.effective_usd_per_hour == pytest.approx(2.4 * 1.05 / 24)
+    assert offer.effective.usd_per_hour == pytest.approx(2.4 * 1.05 / 24)
     assert offer.lasts_h == pytest.approx(540 / 3600)
     (longer,) = ranking.offers([server(1)], of(currency=USD, limits=Limits(600, given=True)))
     assert longer.end.at_most == pytest.approx(0.1 + 2.4 * 1.05 / 144)
@@ -133,7 +133,7 @@ def test_a_bid_below_the_least_is_no_offer():
     low = server(1)
     low.price.spot.bitcoin = 2e-5
     wish = of(type="spot", currency=BTC, spot_price=2e-5)
-    assert ranking.offers([low], wish)[0].cost.price_per_day == 2e-5
+    assert ranking.offers([low], wish)[0].cost.price.per_day == 2e-5
     assert ranking.offers([low], wish.but(spot_price=1.9e-5)) == []
 
 
@@ -254,12 +254,12 @@ def test_of_the_real_servers_all_that_is_offered_fits_in_order_or_it_is_said_why
     wish = of(currency=BTC, **words)
     fitting = [models[r["id"]] for r in records if listing.fits(r, wish.filter)]
     offers = ranking.offers(fitting, wish)
-    costs = [o.effective_usd_per_hour for o in offers]
+    costs = [o.effective.usd_per_hour for o in offers]
     assert costs == sorted(costs)
     for offer in offers:
         assert offer.server.available
         assert offer.server.allows(BTC)
-        assert offer.cost.price_usd_per_hour <= words.get("max_price_usd", 1e9)
+        assert offer.cost.price.usd_per_hour <= words.get("max_price_usd", 1e9)
     if offers:
         return
     found = no_match.lack(records, models.values(), wish, None, think([], [], 0))

@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from clore_ai.models.price import Rates
 from clore_ai.models.records import Balance, Intent
 from clore_ai.rental.spend import bill
 
@@ -23,29 +24,29 @@ def order(start: float = 0.0, end: float | None = 10 * HOUR, **more: object) -> 
 
 def test_the_total_is_what_the_service_says_and_the_fees() -> None:
     """5 % of it, 1.25 % for spot, and the creation fee; unknown stays unknown."""
-    whole = bill.bill(order(), 11 * HOUR, {})
+    whole = bill.bill(order(), 11 * HOUR, Rates())
     assert (whole.spend, whole.fees, whole.total) == (10.0, pytest.approx(0.6), pytest.approx(10.6))
     assert whole.total_usd == whole.total
     assert whole.seconds == 10 * HOUR
-    spot = bill.bill(Intent(5, "spot", "bitcoin", "i", spend=8.0), 0, {"bitcoin": 100.0})
+    spot = bill.bill(Intent(5, "spot", "bitcoin", "i", spend=8.0), 0, Rates({"bitcoin": 100.0}))
     assert spot.total_usd == pytest.approx(810.0)
-    silent = bill.bill(order(spend=None), 0, {})
+    silent = bill.bill(order(spend=None), 0, Rates())
     assert (silent.total, silent.total_usd) == (None, None)
 
 
 def test_the_worth_of_a_coin_is_that_at_the_rental() -> None:
     """Else today's; else it is unknown, never 0."""
     paid = Intent(5, "on-demand", "bitcoin", "i", spend=1.0)
-    assert bill.bill(paid, 0, {}).total_usd is None
-    assert bill.bill(paid, 0, {"bitcoin": 2.0}).total_usd == pytest.approx(2.1)
+    assert bill.bill(paid, 0, Rates()).total_usd is None
+    assert bill.bill(paid, 0, Rates({"bitcoin": 2.0})).total_usd == pytest.approx(2.1)
     paid.usd_per_coin = 3.0
-    assert bill.bill(paid, 0, {"bitcoin": 2.0}).total_usd == pytest.approx(3.15)
+    assert bill.bill(paid, 0, Rates({"bitcoin": 2.0})).total_usd == pytest.approx(3.15)
 
 
 @pytest.mark.parametrize("cut", [0.0, 0.1, 600.0, HOUR, 3.7 * HOUR, 10 * HOUR - 1])
 def test_two_halves_are_the_whole(cut: float) -> None:
     """However an order is cut, the parts add up."""
-    whole = bill.bill(order(), 10 * HOUR, {})
+    whole = bill.bill(order(), 10 * HOUR, Rates())
     parts = [bill.within(whole, -math.inf, cut), bill.within(whole, cut, math.inf)]
     assert sum(p.total or 0.0 for p in parts if p) == pytest.approx(10.6)
     assert sum(p.seconds for p in parts if p) == pytest.approx(10 * HOUR)
@@ -54,15 +55,15 @@ def test_two_halves_are_the_whole(cut: float) -> None:
 
 def test_what_lies_outside_counts_for_nothing() -> None:
     """Before, after; a running order counts until now, with what it had spent when last seen."""
-    whole = bill.bill(order(), 10 * HOUR, {})
+    whole = bill.bill(order(), 10 * HOUR, Rates())
     assert bill.within(whole, -HOUR, 0.0) is None
     assert bill.within(whole, 10 * HOUR, 11 * HOUR) is None
-    runs = bill.bill(order(end=None, seen_at=5 * HOUR), 8 * HOUR, {})
+    runs = bill.bill(order(end=None, seen_at=5 * HOUR), 8 * HOUR, Rates())
     assert runs.seconds == 8 * HOUR
     later = bill.within(runs, 6 * HOUR, math.inf)
     assert later is not None
     assert (later.seconds, later.spend) == (2 * HOUR, 0.0)
-    moment = bill.within(bill.bill(order(end=0.0), 0, {}), 0.0, 1.0)  # ended as it began
+    moment = bill.within(bill.bill(order(end=0.0), 0, Rates()), 0.0, 1.0)  # ended as it began
     assert moment is not None
     assert moment.total == pytest.approx(10.5)
 
@@ -71,8 +72,8 @@ def test_what_lies_outside_counts_for_nothing() -> None:
 def test_the_creation_fee_is_due_after_ten_minutes(seconds: float, once: float) -> None:
     """Before, an order costs its minutes alone; then it is in the part that holds that moment."""
     for whole in (
-        bill.bill(order(end=seconds), HOUR, {}),
-        bill.bill(order(end=None, seen_at=seconds), HOUR, {}),
+        bill.bill(order(end=seconds), HOUR, Rates()),
+        bill.bill(order(end=None, seen_at=seconds), HOUR, Rates()),
     ):
         assert whole.fees == pytest.approx(0.5 + once)
         first = bill.within(whole, 0.0, 600.0)
@@ -87,10 +88,10 @@ def test_the_creation_fee_is_due_after_ten_minutes(seconds: float, once: float) 
 def test_sums_by_key_and_coin() -> None:
     """Two coins are never added; what is not known is counted, not taken for 0."""
     bills = [
-        ("a", bill.bill(order(id=1), 0, {})),
-        ("b", bill.bill(order(id=2, spend=None), 0, {})),
-        ("a", bill.bill(Intent(5, "spot", "bitcoin", "i", spend=1.0, id=3), 0, {})),
-        ("a", bill.bill(order(id=4), 0, {})),
+        ("a", bill.bill(order(id=1), 0, Rates())),
+        ("b", bill.bill(order(id=2, spend=None), 0, Rates())),
+        ("a", bill.bill(Intent(5, "spot", "bitcoin", "i", spend=1.0, id=3), 0, Rates())),
+        ("a", bill.bill(order(id=4), 0, Rates())),
     ]
     found = {(s.key, s.coin): s for s in bill.add_up(bills)}
     usd = found["a", "USD-Blockchain"]
@@ -108,7 +109,7 @@ def test_sums_by_key_and_coin() -> None:
 def test_a_wallet_against_the_orders(late: float, took: float, unexplained: float | None) -> None:
     """A tick of 24 USD a day is 0.0175; an order of the same second as the first look is in it."""
     intent = order(start=100.0, end=100.0 + 10 * HOUR, posted_at=100.0)
-    bills = [bill.bill(intent, 11 * HOUR, {})]
+    bills = [bill.bill(intent, 11 * HOUR, Rates())]
     looks = [
         Balance("USD-Blockchain", 100.0 + late, 50.0),
         Balance("bitcoin", 99.0, 1.0),  # one look says nothing

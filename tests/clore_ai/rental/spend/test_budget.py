@@ -18,6 +18,7 @@ from clore_ai._api.steps import Send
 from clore_ai._state.ledger import Ledger
 from clore_ai._state.store import Store
 from clore_ai.exceptions import BudgetError, InvalidInputError
+from clore_ai.models.price import Rates
 from clore_ai.models.records import Budget, Intent
 from clore_ai.rental.orders.create import RentalTerms, create
 from clore_ai.rental.session import Session
@@ -104,8 +105,8 @@ def test_a_budget_too_small_for_the_creation_fee_pays_for_nine_minutes():
     new.creation_fee = 0.1
     kept = Budget("USD", "day", 0.25)
     with pytest.raises(BudgetError, match="It fits with --lease 599s"):
-        budget.check([kept], [], new, NOON, {})
-    budget.check([kept], [], replace(new, lease_s=599.0), NOON, {})
+        budget.check([kept], [], new, NOON, Rates())
+    budget.check([kept], [], replace(new, lease_s=599.0), NOON, Rates())
 
 
 @pytest.mark.parametrize("state", ["open", "uncertain"])
@@ -138,25 +139,25 @@ def test_what_passes_fits_and_what_is_refused_says_what_would(orders, limit, pri
     kept = Budget("USD", "day", limit)
     total = sum(sum(budget.cost_within(i, NOON, START, END)) for i in [*others, new])
     if total <= limit:
-        budget.check([kept], others, new, NOON, {})
+        budget.check([kept], others, new, NOON, Rates())
         return
     with pytest.raises(BudgetError) as refused:
-        budget.check([kept], others, new, NOON, {})
+        budget.check([kept], others, new, NOON, Rates())
     standing = refused.value.standing
     assert standing.spent + standing.committed + refused.value.wanted == pytest.approx(total)
     raised = re.search(r"budget set ([\d.]+)/day", str(refused.value))
-    budget.check([replace(kept, amount=float(raised[1]) + 1e-6)], others, new, NOON, {})
+    budget.check([replace(kept, amount=float(raised[1]) + 1e-6)], others, new, NOON, Rates())
     fits = re.search(r"--lease (\w+);", str(refused.value))
     if fits:
         new.lease_s = lease.read(fits[1])
-        budget.check([kept], others, new, NOON, {})
+        budget.check([kept], others, new, NOON, Rates())
 
 
 def test_the_sum_is_shown():
     """What is spent, what is committed, what was wanted, and what to do next."""
     others = [running(ended_at=NOON, since=NOON - 3600, spend=2.0), running(ends_at=NOON + 3600)]
     with pytest.raises(BudgetError) as refused:
-        budget.check([Budget("USD", "day", 5)], others, wish(lease_s=6 * 3600.0), NOON, {})
+        budget.check([Budget("USD", "day", 5)], others, wish(lease_s=6 * 3600.0), NOON, Rates())
     assert str(refused.value) == (
         "Over your budget of 5 USD a day: 2.10 spent + 1.05 committed + 6.30 for this order = "
         "9.45 USD until 2023-11-15 00:00 UTC. It fits with --lease 105m; or raise it with: "
@@ -177,24 +178,24 @@ def test_what_cant_be_checked_does_not_pass(kept, other, new, says):
     """It is refused with the reason."""
     others = [replace(running(), **other)] if other else []
     with pytest.raises(BudgetError, match=says):
-        budget.check([kept], others, replace(wish(), **new), NOON, {})
+        budget.check([kept], others, replace(wish(), **new), NOON, Rates())
 
 
 def test_a_coin_in_a_command_to_type_is_quoted():
     """It is the service's word, and the line is to be pasted."""
     paid = replace(wish(), currency="x; rm -rf ~")
     with pytest.raises(BudgetError, match="--currency 'x; rm -rf ~'"):
-        budget.check([Budget("bitcoin", "day", 1)], [], paid, NOON, {})
+        budget.check([Budget("bitcoin", "day", 1)], [], paid, NOON, Rates())
 
 
 def test_known_rates_and_other_coins():
     """A coin's worth is the intent's, else that of today; a coin's budget is about that coin."""
     bitcoin = {"currency": "bitcoin", "price": 1e-4, "lease_s": 86_400.0}
     others = [replace(running(), currency="bitcoin", usd_per_coin=0.1)]
-    budget.check([DAY], others, replace(wish(), **bitcoin), NOON, {"bitcoin": 60_000.0})
+    budget.check([DAY], others, replace(wish(), **bitcoin), NOON, Rates({"bitcoin": 60_000.0}))
     with pytest.raises(BudgetError):
-        budget.check([DAY], [], replace(wish(), **bitcoin), NOON, {"bitcoin": 600_000.0})
-    budget.check([Budget(USD, "day", 13)], others, wish(), NOON, {})
+        budget.check([DAY], [], replace(wish(), **bitcoin), NOON, Rates({"bitcoin": 600_000.0}))
+    budget.check([Budget(USD, "day", 13)], others, wish(), NOON, Rates())
 
 
 # -- renting -----------------------------------------------------------------------------------
@@ -262,7 +263,7 @@ def test_a_limit_in_usd_needs_a_worth():
     with pytest.raises(BudgetError, match="What bitcoin is worth in USD is not known"):
         hand.play(create(session, wanted, RentalTerms(max_cost_usd=2.0)))
     assert "create_order" not in hand.paths
-    session.worth["bitcoin"] = 60_000.0
+    session.rates.note({"bitcoin": 60_000.0})
     flow = create(session, wanted, RentalTerms(max_cost_usd=2.0))
     with pytest.raises(InvalidInputError):
         Hand([ok(orders=[]), reply({"code": 2}, 400)]).play(flow)

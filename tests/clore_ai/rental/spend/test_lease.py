@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clore_ai.exceptions import BudgetError, CloreAPIError, InvalidInputError
+from clore_ai.models.price import USD, Price
 from clore_ai.models.records import Intent
 from clore_ai.rental.market.cost import Cost
 from clore_ai.rental.spend import lease
 from clore_ai.rental.spend.lease import Limits, settle
 
 H = 3600.0
-COST = Cost("USD-Blockchain", 24.0, 1.2, 0.1, 1.0)
+COST = Cost(Price(24.0, USD, 1.0), 1.2, 0.1)
 """$1.05 an hour with the fee, and ten cents once."""
 
 
@@ -118,7 +119,7 @@ def test_contradictions(limits, error, says):
 def test_a_limit_in_usd_needs_a_worth():
     """Never silently dropped."""
     with pytest.raises(BudgetError, match="what bitcoin is worth is not known"):
-        settle(Limits(max_cost_usd=2), Cost("bitcoin", 1e-4, 5e-6, None, None), None)
+        settle(Limits(max_cost_usd=2), Cost(Price(1e-4, "bitcoin", None), 5e-6, None), None)
 
 
 @given(
@@ -134,7 +135,7 @@ def test_a_limit_in_usd_needs_a_worth():
 )
 def test_no_limit_is_ever_exceeded(limits, price, mrl_h):
     """Whatever is asked for: the lease is within every limit, or it is refused."""
-    cost = Cost("USD-Blockchain", price, price * 0.05, 0.1, 1.0)
+    cost = Cost(Price(price, USD, 1.0), price * 0.05, 0.1)
     try:
         settled = settle(limits, cost, mrl_h)
     except CloreAPIError:

@@ -1,0 +1,96 @@
+"""What a price comes to: coin per day, USD per hour and per day, and in words. Pure.
+
+The service's prices are per **day**, for the whole server, in a coin (service.md, 2); 004 promises
+USD per **hour**. Every conversion between them is here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+USD = "USD-Blockchain"
+DAY_S = 86_400.0
+_HOURS_PER_DAY = 24
+
+
+def per_hour(per_day: float) -> float:
+    """A price per day, per hour."""
+    return per_day / _HOURS_PER_DAY
+
+
+def per_day(usd_per_hour: float, usd_per_coin: float = 1.0) -> float:
+    """A price in USD per hour, in the coin per day."""
+    return usd_per_hour * _HOURS_PER_DAY / usd_per_coin
+
+
+def hourly(usd_per_hour: float | None) -> str:
+    """``$0.3250/h``, or ``-`` if unknown."""
+    return "-" if usd_per_hour is None else f"${usd_per_hour:.4f}/h"
+
+
+def daily(usd_per_day: float | None) -> str:
+    """``$7.80/day``, or ``-`` if unknown."""
+    return "-" if usd_per_day is None else f"${usd_per_day:.2f}/day"
+
+
+def in_words(usd_per_hour: float | None) -> str:
+    """``$0.3250/h = $7.80/day``."""
+    usd_per_day = None if usd_per_hour is None else per_day(usd_per_hour)
+    return f"{hourly(usd_per_hour)} = {daily(usd_per_day)}"
+
+
+def columns(usd_per_day: float | None) -> tuple[str, str]:
+    """``0.3250`` and ``7.80``, for columns that are headed ``$/h`` and ``$/day``."""
+    return (
+        ("-", "-")
+        if usd_per_day is None
+        else (f"{per_hour(usd_per_day):.4f}", f"{usd_per_day:.2f}")
+    )
+
+
+@dataclass(frozen=True)
+class Price:
+    """A price, or a bid: `coin` per **day**, and what that is in USD; None if unknown."""
+
+    per_day: float
+    coin: str
+    usd_per_coin: float | None
+
+    @property
+    def usd_per_day(self) -> float | None:
+        """USD per day."""
+        return None if self.usd_per_coin is None else self.per_day * self.usd_per_coin
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """USD per hour."""
+        return None if self.usd_per_day is None else per_hour(self.usd_per_day)
+
+    def text(self) -> str:
+        """``$0.3250/h = $7.80/day``; see `in_words`."""
+        return in_words(self.usd_per_hour)
+
+
+@dataclass
+class Rates:
+    """USD for one coin, as last read from the marketplace or an auction."""
+
+    known: dict[str, float] = field(default_factory=dict[str, float])
+    asked_at: float | None = None
+    """When the service was last asked for them, on the monotonic clock."""
+
+    def note(self, usd_per_coin: Mapping[str, float] | None) -> None:
+        """Take in what was read; a rate that is none is left out."""
+        self.known.update({c: rate for c, rate in (usd_per_coin or {}).items() if rate > 0})
+
+    def usd(self, coin: str | None, noted: float | None = None) -> float | None:
+        """USD for one `coin`; `noted`: what an order is known to have been rented at, if at all."""
+        return 1.0 if coin == USD else noted or self.known.get(coin or "")
+
+    def price(self, per_day: float, coin: str | None) -> Price:
+        """What `coin` per **day** comes to."""
+        return Price(per_day, coin or "", self.usd(coin))

@@ -1,0 +1,61 @@
+"""What coins are worth in USD: as the marketplace implies it, else as the service says."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import isfinite
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from clore_ai._api import endpoints
+from clore_ai._api.steps import Flow, Shared, clock, request
+from clore_ai._values.kinds import as_dict, as_number
+from clore_ai.exceptions import CloreAPIError
+from clore_ai.models.price import USD, Price, Rates
+
+if TYPE_CHECKING:
+    from clore_ai.models import Order, SpotMarket
+    from clore_ai.rental.session import Session
+
+KEPT_S = 300.0
+CONVERTED = (("bitcoin", "on_demand_btc"), ("CLORE-Blockchain", "on_demand_clore"))
+"""The coins whose prices the service converts, and the names of its conversions."""
+
+
+def implied(records: list[dict[str, Any]]) -> dict[str, float]:
+    """USD for one coin, as the raw records themselves imply it: the median over all of them."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for record in records:
+        price = as_dict(record.get("price")) or {}
+        usd = as_dict(price.get("usd")) or {}
+        on_demand = as_dict(price.get("on_demand")) or {}
+        for coin, name in CONVERTED:
+            coins, dollars = as_number(on_demand.get(coin)), as_number(usd.get(name))
+            if coins and dollars and isfinite(rate := dollars / coins):
+                found[coin].append(rate)
+    return {coin: median(rates) for coin, rates in found.items()}
+
+
+def ask(session: Session, server_id: object) -> Flow[Rates]:
+    """The session's rates; the service is asked for them once in five minutes, if it can be."""
+    rates, now = session.rates, (yield from clock()).mono
+    fresh = rates.asked_at is not None and now - rates.asked_at < KEPT_S
+    if fresh or not session.rules.has_key or not isinstance(server_id, int):
+        return rates
+    call = endpoints.spot_marketplace(server_id)
+    try:
+        market: SpotMarket = yield Shared("rates", lambda: request(call, session.rules))
+    except CloreAPIError:
+        return rates  # a price may stay unknown, which every reader must expect
+    rates.note(market.currency_rates_in_usd)
+    rates.asked_at = now
+    return rates
+
+
+def price_of(order: Order, rates: Rates | None = None) -> Price | None:
+    """What an order costs without fees: in USD by its own word, else by `rates`."""
+    usd, paid = order.price_usd_per_day, order.price
+    if not paid:
+        return None if usd is None else Price(usd, USD, 1.0)
+    noted = None if usd is None else usd / paid
+    return Price(paid, order.currency or "", (rates or Rates()).usd(order.currency, noted))
