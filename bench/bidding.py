@@ -13,8 +13,10 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Optional
 
+from clore_ai.exceptions import FieldError
 from clore_ai.models import SpotMarket
-from clore_ai.rental.spot.bidding import Autobid, down, look
+from clore_ai.rental.spot.auction import down, read
+from clore_ai.rental.spot.bidding import Autobid
 from clore_sandbox import books
 from clore_sandbox.alive.crowd import Crowd
 from clore_sandbox.api.order_shapes import offer_rows
@@ -219,7 +221,7 @@ def _look(tx: Tx, course: Course, now_ms: int, terms: lifecycle.Terms) -> None:
     if course.market is None:
         course.market = SpotMarket.model_validate(_body(tx, course, terms))
     limit = course.limit / UNITS_PER_COIN
-    seen = look(course.market, course.order, course.coin, limit, now_ms / 1000)
+    seen = read(course.market, course.order, course.coin, limit, now_ms / 1000)
     if seen is None:
         return
     decision = course.pilot.see(seen)
@@ -241,7 +243,8 @@ def _set(tx: Tx, course: Course, price: float, now_ms: int, terms: lifecycle.Ter
         course.market = None
         return False
     course.refusals += 1
-    return course.pilot.refused({"error": said.error, **said.extra}, price, now_ms / 1000)
+    error = FieldError(said.error, 6, {"error": said.error, **said.extra})
+    return course.pilot.refused(error, price, now_ms / 1000)
 
 
 def _body(tx: Tx, course: Course, terms: lifecycle.Terms) -> JsonObject:

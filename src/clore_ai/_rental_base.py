@@ -80,9 +80,9 @@ class RentalBase(Generic[D]):
     """A rental with a driver of the kind `D`."""
 
     def __init__(
-        self, driver: D, session: Session, wish: Wish, tell: OnEvent | None = None
+        self, driver: D, session: Session, wish: Wish, on_event: OnEvent | None = None
     ) -> None:
-        self._driver, self._session, self._wish, self._tell = driver, session, wish, tell
+        self._driver, self._session, self._wish, self._on_event = driver, session, wish, on_event
         self._rented: Rented | None = None
         self.events: list[RentEvent] = []
         """All that happened on the way: each attempt, and why it was no good; later, its limits."""
@@ -121,8 +121,8 @@ class RentalBase(Generic[D]):
 
     def _note(self, event: RentEvent) -> None:
         self.events.append(event)
-        if self._tell is not None:
-            self._tell(event)
+        if self._on_event is not None:
+            self._on_event(event)
 
     def _need(self) -> Rented:
         if self._rented is None:
@@ -160,7 +160,7 @@ class RentalBase(Generic[D]):
 
     def _look(self) -> Flow[bool]:
         """Look at its limits; true when it has reached one, and was cancelled."""
-        near, over = yield from self._keeper.look(self._session)
+        near, over = yield from self._keeper.check(self._session)
         for limit in near:
             self._say("near", enforce.near(limit))
         if over and self._reached is None:

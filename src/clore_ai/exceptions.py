@@ -11,7 +11,7 @@ CloreAPIError
 │   └── OrderUnlisted      an order that the service does not list now; it may run all the same
 ├── TransportError         no answer: `maybe_acted` says whether the request may have been acted on
 ├── NotFoundError          an order or a server that is not in the service's lists
-│   └── NoOffer            no server meets a wish; carries `lack`
+│   └── NoOffer            no server meets a wish; carries `no_match`
 ├── RentFailed             no server that was tried turned out good; carries `attempts`
 ├── ConfigError            a config file or setting that cannot be used
 ├── BudgetError            over a budget or a limit, so nothing was rented; carries `standing`
@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clore_ai._values.kinds import as_number
 from clore_ai._values.text import one_line
 
 if TYPE_CHECKING:
@@ -113,6 +114,16 @@ class RateLimitError(CloreAPIError):
 class FieldError(CloreAPIError):
     """Code 6: refused for the reason in `error`; `response` holds what came with it."""
 
+    @property
+    def max_step(self) -> float | None:
+        """With ``exceeded_max_step``: the most that one lowering takes off, coin per **day**."""
+        return as_number((self.response or {}).get("max_step"))
+
+    @property
+    def lowering_in_s(self) -> float | None:
+        """With ``can_lower_every_600_seconds``: how many seconds until the bid can be lowered."""
+        return as_number((self.response or {}).get("time_to_lowering"))
+
 
 class ResponseError(CloreAPIError):
     """An answer that is not JSON, or lacks what it should hold."""
@@ -131,14 +142,17 @@ class NotFoundError(CloreAPIError):
 
 
 class NoOffer(NotFoundError):  # noqa: N818 - what happened
-    """No server meets the wish. `lack` says which condition left how many, and what would match."""
+    """No server meets the wish.
 
-    def __init__(self, message: str, lack: NoMatch) -> None:
+    `no_match` says which condition left how many servers, and what would match.
+    """
+
+    def __init__(self, message: str, no_match: NoMatch) -> None:
         super().__init__(message)
-        self.lack = lack
+        self.no_match = no_match
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.lack), self.__dict__
+        return type(self), (str(self), self.no_match), self.__dict__
 
 
 class RentFailed(CloreAPIError):  # noqa: N818 - what happened

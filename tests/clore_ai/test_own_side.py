@@ -132,7 +132,7 @@ def test_a_key_that_breaks_meanwhile_ends_it_at_the_first_order(api, tmp_path):
         if event.what == "created":
             own_key_file(tmp_path).chmod(0o644)
 
-    rental = api.renting("RTX 4090", tell=spoil)
+    rental = api.renting("RTX 4090", on_event=spoil)
     with pytest.raises(ConfigError, match="chmod 600"):
         rental.start()
     blamed_on_nobody(api, rental)

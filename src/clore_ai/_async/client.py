@@ -129,7 +129,7 @@ class AsyncCloreAI(AsyncCalls):
         self,
         gpu: str | Sequence[str] | None = None,
         *,
-        tell: Callable[[RentEvent], object] | None = None,
+        on_event: Callable[[RentEvent], object] | None = None,
         **given: Unpack[options.RentOptions],
     ) -> AsyncRental:
         """The best server that fits, rented and verified, for as long as a ``with`` block lasts.
@@ -140,7 +140,7 @@ class AsyncCloreAI(AsyncCalls):
 
         Args:
             gpu: a part of the GPU's name, e.g. ``"RTX 4090"``, or several, any of which will do.
-            tell: is told each event on the way, see `clore_ai.models.records.RentEvent`.
+            on_event: called with each event on the way, see `clore_ai.models.records.RentEvent`.
             given: see `RentOptions`.
 
         On entering it raises:
@@ -153,7 +153,7 @@ class AsyncCloreAI(AsyncCalls):
         Raises:
             InvalidInputError: the input makes no sense; nothing was sent.
         """
-        return AsyncRental(self._driver, self._session, options.wished(gpu, given), tell)
+        return AsyncRental(self._driver, self._session, options.wished(gpu, given), on_event)
 
     @options.told(options.SpotOptions)
     async def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:

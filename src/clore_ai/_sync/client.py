@@ -130,7 +130,7 @@ class CloreAI(Calls):
         self,
         gpu: str | Sequence[str] | None = None,
         *,
-        tell: Callable[[RentEvent], object] | None = None,
+        on_event: Callable[[RentEvent], object] | None = None,
         **given: Unpack[options.RentOptions],
     ) -> Rental:
         """The best server that fits, rented and verified, for as long as a ``with`` block lasts.
@@ -141,7 +141,7 @@ class CloreAI(Calls):
 
         Args:
             gpu: a part of the GPU's name, e.g. ``"RTX 4090"``, or several, any of which will do.
-            tell: is told each event on the way, see `clore_ai.models.records.RentEvent`.
+            on_event: called with each event on the way, see `clore_ai.models.records.RentEvent`.
             given: see `RentOptions`.
 
         On entering it raises:
@@ -154,7 +154,7 @@ class CloreAI(Calls):
         Raises:
             InvalidInputError: the input makes no sense; nothing was sent.
         """
-        return Rental(self._driver, self._session, options.wished(gpu, given), tell)
+        return Rental(self._driver, self._session, options.wished(gpu, given), on_event)
 
     @options.told(options.SpotOptions)
     def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:

@@ -187,7 +187,7 @@ def tell(as_json: bool, exc: e.CloreAPIError) -> int:
             "wanted": getattr(exc, "wanted", None),
         }
     if isinstance(exc, e.NoOffer):
-        facts["lack"] = asdict(exc.lack)
+        facts["lack"] = asdict(exc.no_match)
     if isinstance(exc, e.RentFailed):
         facts["attempts"] = [
             {"server_id": a.server_id, "order_id": a.order_id, "what": a.what, "reason": a.reason}

@@ -174,7 +174,7 @@ def steered(order_id: int, given: SpotOptions) -> SpotRun:
     words: dict[str, Any] = dict(given)
     on_event, stop = words.pop("on_event", None), words.pop("stop", None)
     made = run.SpotRun(order_id, run.SpotSettings(**words))
-    made.tell, made.stop = on_event or made.tell, stop or made.stop
+    made.on_event, made.stop = on_event or made.on_event, stop or made.stop
     return made
 
 

@@ -275,7 +275,7 @@ def test_a_host_that_failed_is_not_taken_again_at_the_same_price(api):
 def test_no_match_says_what_would(api):
     with pytest.raises(NoOffer) as caught:
         api.renting("RTX 4090", min_ram_gb=5000).start()
-    (without,) = [w for w in caught.value.lack.without if w.names == ("min_ram_gb",)]
+    (without,) = [w for w in caught.value.no_match.without if w.names == ("min_ram_gb",)]
     assert f"Without min_ram_gb: {without.servers} servers, from $" in str(caught.value)
     assert api.entries("create_order") == []
 
@@ -430,7 +430,7 @@ def test_a_cancelled_task_leaves_nothing_running(market, tmp_path, moment):
             else:
                 watcher.fault("create_order", "never_boots")
             rental = client.rent(
-                "RTX 4090", tell=lambda e: came.set() if e.what == "created" else None
+                "RTX 4090", on_event=lambda e: came.set() if e.what == "created" else None
             )
             task = asyncio.ensure_future(rental.start())
             if moment == "late":
@@ -461,7 +461,7 @@ with CloreAI(state=sys.argv[1]) as client:
         print(event.what, event.order_id, flush=True)
         if event.what == sys.argv[2]:
             time.sleep(1)
-    with client.rent("RTX 4090", tell=tell) as rental:
+    with client.rent("RTX 4090", on_event=tell) as rental:
         print("in", flush=True)
         rental.exec("sleep 600")
 """

@@ -124,7 +124,7 @@ def test_outbid_between_the_look_and_the_order_it_is_raised(api, outbid):
         if event.what == "trying":
             outbid(event.server_id, 1.2)
 
-    with renting(api, 3, tell=late) as rental:
+    with renting(api, 3, on_event=late) as rental:
         assert what(rental) == ["trying", "created", "raised", "up", "rented"]
         raised = rental.events[2]
         assert raised.usd_per_hour == pytest.approx((1.2 + TICK) / 24)
@@ -139,7 +139,7 @@ def test_outbid_beyond_the_limit_meanwhile_it_is_cancelled_and_the_next_taken(ap
         if event.what == "trying" and event.server_id == 7001:
             outbid(7001, 2.5)
 
-    with renting(api, 2, tell=late) as rental:
+    with renting(api, 2, on_event=late) as rental:
         failed = next(e for e in rental.events if e.what == "failed")
         assert failed.reason == "others bid more than the limit"
         assert rental.order.server_id == 7002
@@ -158,7 +158,7 @@ def test_outbid_while_it_boots_it_is_raised_again(api, outbid, monkeypatch):
         if event.what in ("created", "raised") and prices:
             outbid(7001, prices.pop(0))
 
-    with renting(api, 3, tell=others) as rental:
+    with renting(api, 3, on_event=others) as rental:
         assert what(rental) == ["trying", "created", "raised", "raised", "up", "rented"]
         assert rental.order.server_id == 7001
 

@@ -50,9 +50,9 @@ class Bid:
                 raise click.UsageError(
                     f"What {coin} is worth in USD is not known; give the bid in {coin} per day."
                 )
-            from clore_ai.rental.spot import bidding
+            from clore_ai.rental.spot import auction
 
-            return bidding.down(prices.per_day(self.amount, usd_per_coin))
+            return auction.down(prices.per_day(self.amount, usd_per_coin))
         if self.coin not in (None, coin):
             raise click.UsageError(
                 f"The order is paid in {coin}, not in {self.coin}; give the bid in USD (0.2/h) or "

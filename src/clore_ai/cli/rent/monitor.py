@@ -190,7 +190,7 @@ class _Loop:
         """End what has reached a limit; a near end of a lease is told by the monitor itself."""
         from clore_ai.rental.limits import enforce as keep
 
-        near, over = self.api.drive(keeper.look(self.api.session))
+        near, over = self.api.drive(keeper.check(self.api.session))
         for each in near:
             if each.reason == "max_cost":
                 self.board.say(keep.near(each))

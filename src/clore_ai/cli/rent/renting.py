@@ -106,7 +106,7 @@ def find(api: CloreAI, wish: Wish) -> list[Offer]:
     try:
         return api.drive(flows.find(api.session, wish))
     except NoOffer as exc:
-        raise NoOffer(no_match.sentence(exc.lack, IN_OPTIONS), exc.lack) from exc
+        raise NoOffer(no_match.sentence(exc.no_match, IN_OPTIONS), exc.no_match) from exc
 
 
 def show(

@@ -129,12 +129,12 @@ def run(
     flight = _agree(flight, options)
     last = max((i.id or 0 for i in api.ledger.intents()), default=0)
 
-    def tell(event: SpotEvent) -> None:
+    def on_event(event: SpotEvent) -> None:
         _tell(flight, event, as_json=options["as_json"])
         if event.event == "rented" and flight.new_order is not None and identity is not None:
             api.session.access.remember(flight.new_order, identity)
 
-    flight.tell = tell
+    flight.on_event = on_event
     try:
         report = api.drive(autopilot.fly(api.session, flight))
     except KeyboardInterrupt:
@@ -369,11 +369,11 @@ def row(report: SpotReport) -> dict[str, Any]:
 def _stopped(api: CloreAI, flight: SpotRun, last: int, options: dict[str, Any]) -> str:
     """What goes on after Ctrl-C; and, if the service answers, what came of it so far."""
     from clore_ai.exceptions import CloreAPIError
-    from clore_ai.rental.spot import autopilot
+    from clore_ai.rental.spot.hold import reread_order
 
     once = replace(api.session, rules=replace(api.session.rules, max_retries=0))
     try:
-        api.drive(autopilot.settle(once, flight))
+        api.drive(reread_order(once, flight))
         _sum_up(flight.report("stopped"), as_json=options["as_json"])
     except (KeyboardInterrupt, CloreAPIError):
         pass  # what matters is said below

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -91,13 +91,11 @@ def _later(api: CloreAI, seconds: float) -> str:
 
 def _plain(api: CloreAI, order: Order, exc: FieldError) -> FieldError:
     """A refusal in words with the next step; what is unusual as it is."""
-    from clore_ai._values.kinds import as_number
-    from clore_ai.rental.spot import bidding
+    from clore_ai.rental.spot import auction
 
-    said: dict[str, Any] = exc.response or {}
-    step, left_s = as_number(said.get("max_step")), as_number(said.get("time_to_lowering"))
+    step, left_s = exc.max_step, exc.lowering_in_s
     if exc.error == "exceeded_max_step" and step is not None and order.price is not None:
-        lowest = bidding.up(order.price - step)
+        lowest = auction.up(order.price - step)
         fewer = api.session.rates.price(step, order.currency)
         words = (
             f"The bid of order {order.id} can be lowered by at most {fewer.text()} "

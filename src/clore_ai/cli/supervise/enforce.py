@@ -125,7 +125,7 @@ def loop(
     left: dict[int | None, float] = {}
     trouble, jobs_due = "", 0.0
     while goes_on():
-        near, over = api.drive(keeper.look(api.session))
+        near, over = api.drive(keeper.check(api.session))
         for each in near:
             output.note(enforce.near(each))
             tell({**facts(each), "event": "near", "at": _now(api)})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 async def reached(engine: Engine, keeper: Keeper, tell: Callable[[str], object]) -> Limit:
     """The limit at which the machine is to be ended, once that is so; before, a warning."""
     while True:
-        near, over = await engine.drive(keeper.look(engine.session))
+        near, over = await engine.drive(keeper.check(engine.session))
         for each in near:
             tell(enforce.near(each))
         if over:

@@ -67,7 +67,7 @@ class Keeper:
             found = [] if intent is None else [intent]
         return [intent for intent in leased(found) if self.mine(intent)]
 
-    def look(self, session: Session) -> Flow[tuple[list[Limit], list[Limit]]]:
+    def check(self, session: Session) -> Flow[tuple[list[Limit], list[Limit]]]:
         """The limits that are near, each order's once, and those at which to end an order now."""
         try:
             found = self.leased(session)

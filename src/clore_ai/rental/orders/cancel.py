@@ -140,7 +140,7 @@ def until_gone(
             if not (each.done or each.agreed):
                 yield from _ask(session, each, issue)
         if not all(each.done for each in todo):
-            yield from _look(session, [each for each in todo if not each.done])
+            yield from _check_gone(session, [each for each in todo if not each.done])
         left = [each for each in todo if not each.done]
         if not left:
             return
@@ -163,7 +163,7 @@ def _ask(session: Session, each: Cancelling, issue: str | None) -> Flow[None]:
     each.agreed, each.error = True, None
 
 
-def _look(session: Session, waiting: list[Cancelling]) -> Flow[None]:
+def _check_gone(session: Session, waiting: list[Cancelling]) -> Flow[None]:
     try:
         rows = yield from orders(session, include_completed=True)
     except CloreAPIError:

@@ -21,7 +21,7 @@ from clore_ai._api.steps import Flow, Sleep, clock, request
 from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain
 from clore_ai.models.records import Intent
 from clore_ai.rental.orders import as_asked, claim, reconcile
-from clore_ai.rental.orders.locks import by_renter, hold, on_server
+from clore_ai.rental.orders.locks import MOMENT_S, by_renter, hold, hold_server, on_server
 from clore_ai.rental.orders.reconcile import orders, wallets
 from clore_ai.rental.spend import afford, lease
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from clore_ai.models.records import Enforced
     from clore_ai.rental.session import Session
 
-_MOMENT_S = 1.0
-"""Who only looks whether a server's lock is free has it for an instant."""
 _PAUSE_S = 2.0
 
 
@@ -48,7 +46,7 @@ class RentalTerms:
     mrl_s: float | None = None
     enforced: Enforced = "always"
     unacknowledged: bool = False
-    """The caller says itself when the user knows the order (`recover.told`)."""
+    """The caller says itself when the user knows the order (`recover.acknowledge`)."""
     renting: Renting | None = None
     """The caller goes on with the order; without, it is handed over at once."""
 
@@ -79,10 +77,6 @@ def terms(
     return RentalTerms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
 
 
-class BusyError(CloreAPIError):
-    """Another command of the same user is renting this server."""
-
-
 def create(
     session: Session, wanted: OrderRequest, terms: RentalTerms = RentalTerms()
 ) -> Flow[Order]:
@@ -103,7 +97,8 @@ def create(
             if order is not None:
                 as_asked.compare(session, order, wanted)
                 return order
-        yield from _hold_server(session, locks, wanted.server_id, terms.renting)
+        waits = terms.renting is None or terms.renting.waits
+        yield from hold_server(session, locks, wanted.server_id, waits=waits)
         order = yield from _rent(session, wanted, terms)
         as_asked.compare(session, order, wanted)
         yield from as_asked.not_dearer(session, order, wanted)
@@ -111,19 +106,6 @@ def create(
     _keep_key(session, order, wanted.ssh_key)
     order.use_ssh(session.access.line)
     return order
-
-
-def _hold_server(
-    session: Session, locks: ExitStack, server_id: int, renting: Renting | None
-) -> Flow[None]:
-    """Take the server's lock; who has others to choose from does not wait for this one."""
-    if renting is None or renting.waits:
-        yield from hold(session, locks, on_server(server_id))
-        return
-    try:
-        yield from hold(session, locks, on_server(server_id), _MOMENT_S)
-    except ConfigError as exc:
-        raise BusyError(f"Another command of yours is renting server {server_id}.") from exc
 
 
 def _keep_key(session: Session, order: Order, public: str | None) -> None:
@@ -185,7 +167,7 @@ def _rent(session: Session, wanted: OrderRequest, terms: RentalTerms) -> Flow[Or
     )
     if terms.renting is not None:
         with suppress(ConfigError):  # it only keeps other commands from telling of the order
-            yield from hold(session, terms.renting.locks, by_renter(server_id), _MOMENT_S)
+            yield from hold(session, terms.renting.locks, by_renter(server_id), MOMENT_S)
         terms.renting.intent = intent
     session.ledger.open(intent)
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Flow, Sleep, clock
-from clore_ai.exceptions import ConfigError
+from clore_ai.exceptions import CloreAPIError, ConfigError
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 LOCK_DEADLINE_S = 120.0
 """How long another command of the same user may be busy with the same server."""
+MOMENT_S = 1.0
+"""A command that only asks whether a server's lock is free has it for an instant."""
 _PAUSE_S = 0.2
+
+
+class BusyError(CloreAPIError):
+    """Another command of the same user is renting this server."""
 
 
 def on_server(server_id: int) -> str:
@@ -41,3 +47,19 @@ def hold(
                 f"{within_s:.0f} s; nothing was rented. Look for it, end it, and try again."
             )
         yield Sleep(_PAUSE_S)
+
+
+def hold_server(session: Session, locks: ExitStack, server_id: int, *, waits: bool) -> Flow[None]:
+    """Take a server's lock; it is freed with `locks`.
+
+    Raises:
+        BusyError: another command has it, and the caller has others to choose from.
+        ConfigError: another command has had it for too long.
+    """
+    if waits:
+        yield from hold(session, locks, on_server(server_id))
+        return
+    try:
+        yield from hold(session, locks, on_server(server_id), MOMENT_S)
+    except ConfigError as exc:
+        raise BusyError(f"Another command of yours is renting server {server_id}.") from exc

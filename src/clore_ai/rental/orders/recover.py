@@ -63,7 +63,7 @@ def recover(session: Session) -> Flow[Leftovers]:
 
 
 def acknowledge(session: Session, order_id: int) -> None:
-    """The user knows of this order: it is not told again."""
+    """The user knows of this order: it is not reported again."""
     try:
         intent = session.ledger.by_order(order_id)
         if intent is not None and intent.unacknowledged:

@@ -63,19 +63,19 @@ class RentRun:
 
     session: Session
     wish: Wish
-    tell: OnEvent
+    on_event: OnEvent
     events: list[RentEvent] = field(default_factory=list["RentEvent"])
     attempt: int = 1
     spent_usd: float = 0.0
 
-    def say(
+    def emit(
         self, what: RentEventKind, server_id: int, order: Order | None = None, **more: object
     ) -> None:
-        """Tell of an event, and keep it."""
+        """Hand an event to the caller, and keep it."""
         order_id = None if order is None else order.id
         event = RentEvent(what, self.attempt, server_id, order_id, **more)  # type: ignore[arg-type]
         self.events.append(event)
-        self.tell(event)
+        self.on_event(event)
 
 
 @dataclass(frozen=True)
@@ -96,31 +96,31 @@ class _In:
     seen: Inspection
 
 
-def verified(course: RentRun, order: Order, offer: Offer | None) -> Flow[Rented | str]:
+def verified(run: RentRun, order: Order, offer: Offer | None) -> Flow[Rented | str]:
     """The good order, or why it is none; what that says of its host is noted.
 
     Raises:
         CloreAPIError: the trouble is on this side, so it says nothing of the host.
     """
-    wish = course.wish
+    wish = run.wish
     begun = (yield from clock()).mono
-    hold = None
+    keeper = None
     if wish.max_bid_usd is not None:
-        hold = spot_offers.BidKeeper(order, offer, wish)
-        hold.flight.tell = lambda event: _raised(course, order, event)
+        keeper = spot_offers.BidKeeper(order, offer, wish)
+        keeper.run.on_event = lambda event: _raised(run, order, event)
     until = begun + wish.boots_within_s
     promised = verify.promise(order if offer is None else offer.server)
     owner = order.owner if offer is None else offer.server.owner
-    found = yield from _log_in(course, order, promised, until, hold)
+    found = yield from _log_in(run, order, promised, until, keeper)
     if isinstance(found, _Bad):
         if found.hosts:
-            yield from host_records.note(course.session, order, owner, found.why)
+            yield from host_records.note(run.session, order, owner, found.why)
         return found.why
     order, seen = found.order, found.seen
     up_after = (yield from clock()).mono - begun
-    course.say("up", order.server_id or 0, order, seconds=up_after, seen=seen)
+    run.emit("up", order.server_id or 0, order, seconds=up_after, seen=seen)
     why = "; ".join(seen.faults) or None
-    yield from host_records.note(course.session, order, owner, why, seen, up_after)
+    yield from host_records.note(run.session, order, owner, why, seen, up_after)
     if why is not None:
         return why
     if wish.verify_command is not None:
@@ -134,28 +134,28 @@ def verified(course: RentRun, order: Order, offer: Offer | None) -> Flow[Rented 
     return Rented(up, found.target, offer, seen)
 
 
-def _raised(course: RentRun, order: Order, event: SpotEvent) -> None:
+def _raised(run: RentRun, order: Order, event: SpotEvent) -> None:
     if event.event == "raised":
-        course.say("raised", order.server_id or 0, order, usd_per_hour=event.usd_per_hour)
+        run.emit("raised", order.server_id or 0, order, usd_per_hour=event.usd_per_hour)
 
 
 def _log_in(
-    course: RentRun,
+    run: RentRun,
     order: Order,
     promised: verify.Promise,
     until: float,
-    hold: spot_offers.BidKeeper | None,
+    keeper: spot_offers.BidKeeper | None,
 ) -> Flow[_In | _Bad]:
     """Try all hosts of the order until SSH logs in at one, or the deadline."""
-    session, wish = course.session, course.wish
+    session, wish = run.session, run.wish
     bad = _Bad(f"no SSH in {wish.boots_within_s:.0f} s")
     said = 0
     while (left := until - (yield from clock()).mono) > 0:
         try:
-            outbid = None if hold is None else (yield from hold.look(session))
+            outbid = None if keeper is None else (yield from keeper.keep(session))
             if outbid is not None:
                 return _Bad(outbid, hosts=False)
-            within = left if hold is None else min(left, hold.every_s)
+            within = left if keeper is None else min(left, keeper.every_s)
             order = yield from wait.until_ssh(session, order.id, within)
         except NoWayOutError as exc:
             why = f"There is no way from this machine to SSH ({exc.why})."
@@ -163,27 +163,27 @@ def _log_in(
         except OrderEnded:
             return _Bad("it ended by itself", hosts=False)
         except WaitTimeout as exc:
-            if hold is not None and (yield from clock()).mono < until:
+            if keeper is not None and (yield from clock()).mono < until:
                 continue
             return _Bad("its host is offline") if exc.order.online is False else bad
         except (DBError, RateLimitError, ResponseError, TransportError) as exc:
             bad = _Bad(f"the service could not be asked ({exc})", hosts=False)
             yield Sleep(_PAUSE_S)
             continue
-        found = yield from _at_hosts(course, order, promised, until)
+        found = yield from _at_hosts(run, order, promised, until)
         if isinstance(found, _In):
             return found
         done, by_ssh = found
         said = said + 1 if by_ssh else 0
         if done.code == verify.SSH_FAILED or done.errno is not None:
-            yield from _stop_if_here(course, surely=said >= _SAID_BY_SSH)
+            yield from _stop_if_here(run, surely=said >= _SAID_BY_SSH)
         bad = _Bad((yield from verify.why(session, order, done)))
         yield Sleep(_PAUSE_S)
     return bad
 
 
 def _at_hosts(
-    course: RentRun, order: Order, promised: verify.Promise, until: float
+    run: RentRun, order: Order, promised: verify.Promise, until: float
 ) -> Flow[_In | tuple[Done, bool]]:
     """The first host that SSH logs in at; else how ssh ended at the last.
 
@@ -193,8 +193,8 @@ def _at_hosts(
     by_ssh = True
     for host in order.ssh_hosts:
         within = max(1.0, until - (yield from clock()).mono)
-        target = course.session.access.target(order, host)
-        seen = yield from verify.look(target, course.wish.verify, promised, within)
+        target = run.session.access.target(order, host)
+        seen = yield from verify.inspect(target, run.wish.verify, promised, within)
         if isinstance(seen, Inspection):
             return _In(order, target, seen)
         ended.append(seen)
@@ -206,9 +206,9 @@ def _at_hosts(
 _ENDS = "The order is cancelled, no other is made, and no host is blamed: the trouble is here."
 
 
-def _stop_if_here(course: RentRun, *, surely: bool) -> Flow[None]:
+def _stop_if_here(run: RentRun, *, surely: bool) -> Flow[None]:
     """Stop where ssh could not log in because of something on this side."""
-    session, wish = course.session, course.wish
+    session, wish = run.session, run.wish
     found = yield from preflight.trouble(session, wish.ssh_key, wish.identity)
     if found is None and surely:
         found = preflight.Trouble("ssh has no way out of this machine.", TransportError)

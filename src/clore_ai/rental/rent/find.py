@@ -74,7 +74,7 @@ def _offers(session: Session, wish: Wish) -> Flow[tuple[list[Offer], NoMatch | N
     if found:
         return found, None
     everyone = yield from listing.priced(session, records, records)
-    why = no_match.lack(records, everyone, wish, means.balances, means.opinion)
+    why = no_match.explain(records, everyone, wish, means.balances, means.opinion)
     return [], why if beyond is None else no_match.outbid(why, beyond)
 
 

@@ -29,7 +29,7 @@ BIDS = "bids"
 """What `auction` leaves them out for: others bid more than the limit."""
 
 
-def lack(
+def explain(
     records: Sequence[Record],
     servers: Iterable[MarketplaceServer],
     wish: Wish,

@@ -1,4 +1,4 @@
-"""Which servers meet a wish, at what cost, the best first. Pure; `lack` says why none does.
+"""Which servers meet a wish, at what cost, the best first. Pure; `no_match` says why none does.
 
 The order: what an hour really costs, fees in and the creation fee spread over the lease, dearer by
 what is held against the host (`hosts`); at the same cost the more reliable host. In each server the
@@ -43,7 +43,7 @@ class Offer:
     """What the wallet of its coin holds; None where not known."""
     dearer: float = 1.0
     """By what factor it is ranked as if it cost more; see `hosts`."""
-    looked_at: float | None = None
+    auction_read_at: float | None = None
     """When its auction showed that this bid wins, on the clock that never jumps; see `auction`."""
 
     @property

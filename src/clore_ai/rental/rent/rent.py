@@ -30,6 +30,7 @@ from clore_ai.models.records import Intent, RentEvent
 from clore_ai.rental import preflight
 from clore_ai.rental.market import cost
 from clore_ai.rental.orders import cancel, create, recover, wait
+from clore_ai.rental.orders.locks import BusyError
 from clore_ai.rental.rent import ranking, spot_offers
 from clore_ai.rental.rent import wish as wishes
 from clore_ai.rental.rent.attempt import OnEvent, Rented, RentRun, verified
@@ -66,7 +67,7 @@ _ISSUE, _STOPPED = "It did not work: ", "stopped"
 def rent(
     session: Session,
     wish: Wish,
-    tell: OnEvent = lambda _event: None,
+    on_event: OnEvent = lambda _event: None,
     choice: list[Offer] | None = None,
 ) -> Flow[Rented]:
     """An order that meets the wish and works.
@@ -74,7 +75,7 @@ def rent(
     Args:
         session: the client's.
         wish: see `Wish`.
-        tell: is told each event at once, before anything else is done.
+        on_event: called with each event at once, before anything else is done.
         choice: offers to be tried in this order, as `find` gave them; None: `find` them now.
 
     Raises:
@@ -88,39 +89,39 @@ def rent(
     wish = with_key(session, wish)
     login = wish.verify != "none"
     yield from preflight.check(session, wish.ssh_key, wish.identity, login=login)
-    course = RentRun(session, wish, tell)
-    earlier = yield from _earlier(course)
+    run = RentRun(session, wish, on_event)
+    earlier = yield from _earlier(run)
     if earlier is not None:
         if not earlier.active:
             return Rented(earlier, None, None)
-        good = yield from _see_to(course, earlier, None)
+        good = yield from _see_to(run, earlier, None)
         if good is not None:
             return good
     if choice is None:
         choice = yield from find(session, wish)
     left = Failover(session, wish, choice)
-    while course.attempt <= wish.attempts and not left.hopeless:
+    while run.attempt <= wish.attempts and not left.hopeless:
         offer = yield from left.next()
         if offer is None:
             break
-        good = yield from _attempt(course, left, offer)
+        good = yield from _attempt(run, left, offer)
         if good is not None:
             return good
-    raise RentFailed(_none_good(course, left), course.events)
+    raise RentFailed(_none_good(run, left), run.events)
 
 
-def _attempt(course: RentRun, left: Failover, offer: Offer) -> Flow[Rented | None]:
+def _attempt(run: RentRun, left: Failover, offer: Offer) -> Flow[Rented | None]:
     """The order of this offer once it is good; None where it is lost, or was no good."""
-    now = yield from _now(course, offer)
+    now = yield from _now(run, offer)
     if now is None:
         left.lost(offer, OUTBID)
         return None
     with ExitStack() as locks:
-        order = yield from _create(course, left, now, create.Renting(locks, waits=False))
+        order = yield from _create(run, left, now, create.Renting(locks, waits=False))
         if order is None:
             return None
         left.tried(offer)
-        return (yield from _see_to(course, order, now, new=True))
+        return (yield from _see_to(run, order, now, new=True))
 
 
 def with_key(session: Session, wish: Wish) -> Wish:
@@ -136,26 +137,26 @@ def with_key(session: Session, wish: Wish) -> Wish:
     return wish.but(ssh_key=text, identity=identity)
 
 
-def _earlier(course: RentRun) -> Flow[Order | None]:
+def _earlier(run: RentRun) -> Flow[Order | None]:
     """The order that the wish's `client_ref` made before."""
-    if course.wish.client_ref is None:
+    if run.wish.client_ref is None:
         return None
     with ExitStack() as locks:
-        return (yield from create.earlier(course.session, course.wish.client_ref, locks))
+        return (yield from create.earlier(run.session, run.wish.client_ref, locks))
 
 
-def _now(course: RentRun, offer: Offer) -> Flow[Offer | None]:
+def _now(run: RentRun, offer: Offer) -> Flow[Offer | None]:
     """The offer as it is to be had now; None where that is not so any more.
 
     Raises:
         BudgetError: it would go over a budget at the highest bid that the wish allows.
     """
-    session, wish = course.session, course.wish
+    session, wish = run.session, run.wish
     if wish.max_bid_usd is None:
         return offer
     now = yield from spot_offers.current(session, wish, offer)
     if now is None:
-        course.say("lost", offer.server.id, reason=OUTBID)
+        run.emit("lost", offer.server.id, reason=OUTBID)
         return None
     most = ranking.at_most(now.cost, wish)
     dearest = Intent(now.server.id, wish.type, most.coin, wish.image, lease_s=now.end.lease_s)
@@ -165,14 +166,14 @@ def _now(course: RentRun, offer: Offer) -> Flow[Offer | None]:
 
 
 def _create(
-    course: RentRun, left: Failover, offer: Offer, renting: create.Renting
+    run: RentRun, left: Failover, offer: Offer, renting: create.Renting
 ) -> Flow[Order | None]:
     """The order of an offer; None where it is lost, and nothing was rented."""
-    session, wish, server_id = course.session, course.wish, offer.server.id
+    session, wish, server_id = run.session, run.wish, offer.server.id
     wanted = wish.order(server_id, offer.cost.coin, offer.cost.price.per_day)
     most = wish.limits.max_cost_usd
     if most is not None:
-        most -= course.spent_usd
+        most -= run.spent_usd
         if most <= 0:
             raise BudgetError(
                 f"The attempts so far have cost the {wish.limits.max_cost_usd:g} USD."
@@ -187,28 +188,28 @@ def _create(
         unacknowledged=True,
         renting=renting,
     )
-    course.say("trying", server_id, usd_per_hour=offer.cost.price.usd_per_hour)
+    run.emit("trying", server_id, usd_per_hour=offer.cost.price.usd_per_hour)
     try:
         return (yield from create.create(session, wanted, terms))
     except FieldError as exc:
         if exc.maybe_acted or exc.error not in LOST:
             raise
         reason = exc.error
-    except create.BusyError:
+    except BusyError:
         reason = BUSY
     except (GeneratorExit, OrderUncertain):
         raise
     except BaseException:
-        yield from _stopped_in_create(course, renting.intent)
+        yield from _stopped_in_create(run, renting.intent)
         raise
     left.lost(offer, reason)
-    course.say("lost", server_id, reason=reason)
+    run.emit("lost", server_id, reason=reason)
     return None
 
 
-def _stopped_in_create(course: RentRun, intent: Intent | None) -> Flow[None]:
+def _stopped_in_create(run: RentRun, intent: Intent | None) -> Flow[None]:
     """What was sent may have been acted on: look for its order, and cancel it."""
-    session = course.session
+    session = run.session
     if intent is None or intent.state == "refused":
         return
     order_id = intent.order_id
@@ -218,36 +219,36 @@ def _stopped_in_create(course: RentRun, intent: Intent | None) -> Flow[None]:
     if order_id is not None:
         order = yield from wait.find(session, order_id, include_completed=True)
         if order.active:
-            yield from _cancel(course, order, _STOPPED)
+            yield from _cancel(run, order, _STOPPED)
 
 
 def _see_to(
-    course: RentRun, order: Order, offer: Offer | None, *, new: bool = False
+    run: RentRun, order: Order, offer: Offer | None, *, new: bool = False
 ) -> Flow[Rented | None]:
     """The order once it is good; None when it was not, and is cancelled and noted."""
-    session, wish = course.session, course.wish
+    session, wish = run.session, run.wish
     try:
         if new:
-            course.say("created", order.server_id or 0, order)
+            run.emit("created", order.server_id or 0, order)
         _remember(session, order, wish.identity)
         if wish.verify == "none":
             good: Rented | str = Rented(order, None, offer)
         else:
-            good = yield from verified(course, order, offer)
+            good = yield from verified(run, order, offer)
     except GeneratorExit:
         raise
     except BaseException:
-        yield from _cancel(course, order, _STOPPED)
+        yield from _cancel(run, order, _STOPPED)
         raise
     if isinstance(good, str):
-        course.say("failed", order.server_id or 0, order, reason=good)
-        yield from _cancel(course, order, good, (_ISSUE + good)[: cancel.MAX_ISSUE])
-        course.attempt += 1
+        run.emit("failed", order.server_id or 0, order, reason=good)
+        yield from _cancel(run, order, good, (_ISSUE + good)[: cancel.MAX_ISSUE])
+        run.attempt += 1
         return None
-    course.say("rented", order.server_id or 0, good.order, seen=good.seen)
+    run.emit("rented", order.server_id or 0, good.order, seen=good.seen)
     recover.acknowledge(session, order.id)
-    bad = frozenset(e.server_id for e in course.events if e.what == "failed")
-    return replace(good, spent_usd=course.spent_usd, bad=bad)
+    bad = frozenset(e.server_id for e in run.events if e.what == "failed")
+    return replace(good, spent_usd=run.spent_usd, bad=bad)
 
 
 def _remember(session: Session, order: Order, identity: Path | None) -> None:
@@ -259,14 +260,14 @@ def _remember(session: Session, order: Order, identity: Path | None) -> None:
         session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}.")
 
 
-def _cancel(course: RentRun, order: Order, reason: str, issue: str | None = None) -> Flow[None]:
+def _cancel(run: RentRun, order: Order, reason: str, issue: str | None = None) -> Flow[None]:
     """End an order and see that it is gone; `reason` is for the ledger, `issue` for the service.
 
     Raises:
         CloreAPIError: it may still be billed; carries the order where it is `WaitTimeout`.
     """
-    session, server_id = course.session, order.server_id or 0
-    course.say("cancelling", server_id, order, reason=reason)
+    session, server_id = run.session, order.server_id or 0
+    run.emit("cancelling", server_id, order, reason=reason)
     intent = None
     try:
         intent = session.ledger.by_order(order.id)
@@ -280,19 +281,19 @@ def _cancel(course: RentRun, order: Order, reason: str, issue: str | None = None
         yield from cancel.until_gone(session, [each], issue)
     finally:
         if not each.gone:
-            course.say("uncancelled", server_id, order)
+            run.emit("uncancelled", server_id, order)
     if each.error is not None and each.error.error != "order_not_active":
         raise each.error
     ended = each.order or order
     total = cost.spent(ended, (yield from clock()).wall)
     usd = (intent.usd_per_coin if intent is not None else None) or 0.0
-    course.spent_usd += (total or 0.0) * usd
+    run.spent_usd += (total or 0.0) * usd
     session.access.forget(order.id)
-    course.say("cancelled", server_id, ended)
+    run.emit("cancelled", server_id, ended)
 
 
-def _none_good(course: RentRun, left: Failover) -> str:
-    failed = [e for e in course.events if e.what == "failed"]
+def _none_good(run: RentRun, left: Failover) -> str:
+    failed = [e for e in run.events if e.what == "failed"]
     refused = f" Could not be rented: {left.said()}." if left.reasons else ""
     if left.hopeless:
         refused += " It stopped there: three in a row were refused for the same reason."

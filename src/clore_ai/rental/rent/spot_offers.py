@@ -17,8 +17,7 @@ from clore_ai._api.steps import Flow, clock, request
 from clore_ai.exceptions import FieldError
 from clore_ai.rental.market.cost import cost
 from clore_ai.rental.rent import ranking
-from clore_ai.rental.spot import autopilot
-from clore_ai.rental.spot import bidding as autobid
+from clore_ai.rental.spot import auction, hold
 from clore_ai.rental.spot.run import EVERY_S, SpotRun, SpotSettings
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def ranked(session: Session, wish: Wish, offers: Sequence[Offer]) -> Flow[Auctio
         if found and ranking.rank(found[0], wish) <= ranking.rank(offer, wish):
             break
         todo.remove(offer)
-        now, dear = yield from _look(session, wish, offer)
+        now, dear = yield from _read_auction(session, wish, offer)
         found += [] if now is None else [now]
         beyond += [] if dear is None else [dear]
         found.sort(key=lambda o: ranking.rank(o, wish))
@@ -73,13 +72,15 @@ def current(session: Session, wish: Wish, offer: Offer) -> Flow[Offer | None]:
         CloreAPIError: its auction can't be read.
     """
     now = (yield from clock()).mono
-    if offer.looked_at is not None and now - offer.looked_at < FRESH_S:
+    if offer.auction_read_at is not None and now - offer.auction_read_at < FRESH_S:
         return offer
-    found, _ = yield from _look(session, wish, offer)
+    found, _ = yield from _read_auction(session, wish, offer)
     return found
 
 
-def _look(session: Session, wish: Wish, offer: Offer) -> Flow[tuple[Offer | None, Offer | None]]:
+def _read_auction(
+    session: Session, wish: Wish, offer: Offer
+) -> Flow[tuple[Offer | None, Offer | None]]:
     """The offer at the bid that wins, within the limit; or, not to be had so, beyond it."""
     coin, server = offer.cost.coin, offer.server
     try:
@@ -89,17 +90,17 @@ def _look(session: Session, wish: Wish, offer: Offer) -> Flow[tuple[Offer | None
     except FieldError:  # it is gone meanwhile
         return None, None
     rate = market.rates.usd(coin) or offer.cost.price.usd_per_coin
-    limit = autobid.limit_per_day(wish.most_usd_per_hour, None, rate)
+    limit = auction.limit_per_day(wish.most_usd_per_hour, None, rate)
     at = (yield from clock()).mono
 
     def bidding(most: float, terms: Wish) -> Offer | None:
-        bid = autobid.entry(market, coin, most)
+        bid = auction.entry(market, coin, most)
         listed = None if bid is None else cost(server, coin, "spot", bid)
         if listed is None:
             return None
         paid = replace(listed, price=replace(listed.price, usd_per_coin=rate))
         found = ranking.at(server, paid, terms, offer.balance, offer.dearer)
-        return None if found is None else replace(found, looked_at=at)
+        return None if found is None else replace(found, auction_read_at=at)
 
     within = None if limit is None else bidding(limit, wish)
     if within is not None:
@@ -113,18 +114,18 @@ class BidKeeper:
     every_s = EVERY_S
 
     def __init__(self, order: Order, offer: Offer | None, wish: Wish) -> None:
-        self.flight = SpotRun(order.id, SpotSettings(max_usd_per_hour=wish.most_usd_per_hour))
-        self.flight.order = order
-        self.flight.auto.bid = order.price if offer is None else offer.cost.price.per_day
+        self.run = SpotRun(order.id, SpotSettings(max_usd_per_hour=wish.most_usd_per_hour))
+        self.run.order = order
+        self.run.auto.bid = order.price if offer is None else offer.cost.price.per_day
         self._waits_since: float | None = None
 
-    def look(self, session: Session) -> Flow[str | None]:
+    def keep(self, session: Session) -> Flow[str | None]:
         """Raise the bid where it is outbid; a clause where that does not help any more.
 
         Raises:
             CloreAPIError: the auction can't be read, or the bid not be set.
         """
-        decision = yield from autopilot.look(session, self.flight)
+        decision = yield from hold.once(session, self.run)
         now = (yield from clock()).mono
         if decision is None or decision.standing != "waits":
             self._waits_since = None

@@ -93,7 +93,7 @@ def promise(of: MarketplaceServer | Order) -> Promise:
     )
 
 
-def look(
+def inspect(
     target: Target, how: Verify, promised: Promise, within_s: float
 ) -> Flow[Inspection | Done]:
     """What is found at `target`; how ssh ended where it does not log in (yet), see `why`."""

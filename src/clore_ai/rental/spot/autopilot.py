@@ -1,8 +1,7 @@
-"""Steer a spot order by itself: look at its auction, bid as `autobid` says, until it is over.
+"""Steer a spot order by itself until it is over: hold its bid, keep its limits, fall back.
 
-One `spot_marketplace` request a look; `my_orders` at the start, at the end, every ten minutes, and
-where the order is not among the bids. A lost answer is settled by the next look, which shows the
-bid as it is; trouble of the network or the service passes. What was spent is what the service says.
+One `spot_marketplace` request each time; `my_orders` at the start, at the end, every ten minutes,
+and if the order is not among the bids. What was spent is what the service says.
 """
 
 from __future__ import annotations
@@ -16,22 +15,15 @@ from clore_ai._api.steps import Flow, Sleep, clock, request
 from clore_ai.exceptions import (
     CloreAPIError,
     ConfigError,
-    FieldError,
     InvalidInputError,
-    NotFoundError,
-    OrderUncertain,
-    RateLimitError,
     ResponseError,
-    TransportError,
 )
 from clore_ai.rental.limits import enforce
-from clore_ai.rental.market import listing
-from clore_ai.rental.market.cost import on_demand_per_day
 from clore_ai.rental.orders import recover, wait
-from clore_ai.rental.orders.reconcile import end_of, orders
+from clore_ai.rental.orders.reconcile import end_of
 from clore_ai.rental.spend import afford
-from clore_ai.rental.spot import bidding, set_price
-from clore_ai.rental.spot.bidding import Autobid, Decision, limit_per_day
+from clore_ai.rental.spot import hold
+from clore_ai.rental.spot.bidding import Autobid
 from clore_ai.rental.spot.fallback import Moved, leave, rent
 
 if TYPE_CHECKING:
@@ -40,25 +32,11 @@ if TYPE_CHECKING:
     from clore_ai.rental.spot.run import Reason, SpotReport, SpotRun
 
 _SLICE_S = 1.0
-_ORDERS_EVERY_S = 600.0
-_LISTED_EVERY_S = 3600.0
-_BIDS_A_LOOK = 3
 _FRESH_S = 120.0
 """So young, an order counts from its start: a minute is paid before the first look."""
-_GONE = ("order_dont_exist", "order_not_active", "you_dont_own_this_order")
-_KNOWN = ("can_lower_every_600_seconds", "exceeded_max_step", "amount_too_low")
-
-_SAID = {
-    "runs": "it runs",
-    "outbid": "it is outbid",
-    "beaten": "the limit is outbid: it waits, unbilled, until the others leave",
-    "waits": "it does not run though its bid is the highest: somebody may rent on demand",
-    "offline": "its host is offline",
-    "refused": "its host does not take this coin any more",
-}
 
 
-def fly(session: Session, flight: SpotRun) -> Flow[SpotReport]:
+def fly(session: Session, run: SpotRun) -> Flow[SpotReport]:
     """Steer an order until it ends, the time is over, or the caller stops it; what came of it.
 
     Raises:
@@ -70,33 +48,33 @@ def fly(session: Session, flight: SpotRun) -> Flow[SpotReport]:
     """
     start = (yield from clock()).mono
     while True:
-        lock = session.ledger.lock(f"spot {flight.order_id}")
+        lock = session.ledger.lock(f"spot {run.order_id}")
         if not lock.try_acquire():
             raise ConfigError(
-                f"Another command of yours steers order {flight.order_id} already; end that first."
+                f"Another command of yours steers order {run.order_id} already; end that first."
             )
         try:
-            if flight.order is None:
-                yield from prepare(session, flight)
-            ended = yield from _steer(session, flight, start)
+            if run.order is None:
+                yield from prepare(session, run)
+            ended = yield from _steer(session, run, start)
         finally:
-            _keep(session, flight)
+            _keep(session, run)
             lock.release()
-        if ended != "fallback" or flight.new_order is None or flight.new_order.type != "spot":
-            return flight.report(ended)
-        before = flight.report("fallback")
-        flight.order_id, flight.auto = flight.new_order.id, Autobid()
-        flight.order = flight.new_order = flight.listed_at = flight.tried_at = flight.asked = None
-        flight.over, flight.moved_from = False, before
+        if ended != "fallback" or run.new_order is None or run.new_order.type != "spot":
+            return run.report(ended)
+        before = run.report("fallback")
+        run.order_id, run.auto = run.new_order.id, Autobid()
+        run.order = run.new_order = run.listed_at = run.tried_at = run.asked = None
+        run.over, run.moved_from = False, before
 
 
-def prepare(session: Session, flight: SpotRun) -> Flow[None]:
+def prepare(session: Session, run: SpotRun) -> Flow[None]:
     """Look at the order, its server and its budget; nothing is bid. `fly` does it where not done.
 
     Raises:
         CloreAPIError: as `fly`.
     """
-    order = yield from wait.listed(session, flight.order_id)
+    order = yield from wait.listed(session, run.order_id)
     if not order.active:
         raise (yield from end_of(session, order))
     if order.type == "on-demand":
@@ -105,116 +83,74 @@ def prepare(session: Session, flight: SpotRun) -> Flow[None]:
         )
     if order.server_id is None or order.currency is None:
         raise ResponseError(f"The service does not say which server order {order.id} is on.")
-    fallback = flight.wishes.fallback
+    fallback = run.wishes.fallback
     if fallback is not None and not (fallback.image or order.image):
         raise InvalidInputError(
             f"The service does not say the image of order {order.id}; name one for the fallback.",
             2,
         )
-    flight.order, flight.auto = order, _kept(session, order)
+    run.order, run.auto = order, _kept(session, order)
     now = yield from clock()
-    flight.auto.headroom, flight.ordered_at = flight.wishes.headroom, now.mono
-    if flight.auto.spend_before is None:
+    run.auto.headroom, run.ordered_at = run.wishes.headroom, now.mono
+    if run.auto.spend_before is None:
         fresh = order.ct is not None and now.wall - order.ct < _FRESH_S
-        flight.auto.spend_before = 0.0 if fresh else order.spend
-    yield from _list(session, flight)
+        run.auto.spend_before = 0.0 if fresh else order.spend
+    yield from hold.update_list_price(session, run)
     market: SpotMarket = yield from request(
         endpoints.spot_marketplace(order.server_id), session.rules
     )
-    flight.auto.bid = order.price if flight.auto.bid is None else flight.auto.bid
-    if not _limit(flight, market):
+    run.auto.bid = order.price if run.auto.bid is None else run.auto.bid
+    if not hold.update_limit(run, market):
         raise InvalidInputError(
             f"What {order.currency} is worth in USD is not known; give the limit in "
             f"{order.currency} per day.",
             2,
         )
     intent = session.ledger.by_order(order.id)
-    if intent is not None and flight.limit > (intent.price or 0.0):
-        afford.check(session, replace(intent, price=flight.limit), now.wall, was=intent)
+    if intent is not None and run.limit > (intent.price or 0.0):
+        afford.check(session, replace(intent, price=run.limit), now.wall, was=intent)
 
 
-def _limit(flight: SpotRun, market: SpotMarket) -> bool:
-    """Work out the limit in the coin; a rate that is missing for once is the last one."""
-    coin, wishes = flight.coin, flight.wishes
-    flight.rate = market.rates.usd(coin) or flight.rate
-    limit = limit_per_day(wishes.max_usd_per_hour, wishes.max_per_day, flight.rate)
-    flight.limit = flight.limit if limit is None else limit
-    return flight.limit > 0
-
-
-def _list(session: Session, flight: SpotRun) -> Flow[None]:
-    """The price on demand, once an hour; not to know it is no trouble."""
-    now = (yield from clock()).mono
-    order = flight.order
-    if order is None or (flight.listed_at is not None and now - flight.listed_at < _LISTED_EVERY_S):
-        return
-    flight.listed_at = now
-    wanted = listing.Filter(available_only=False, id=order.server_id)
-    try:
-        found = (yield from listing.marketplace(session, wanted)).servers
-    except CloreAPIError as exc:
-        _pass(exc)
-        return
-    for server in found:
-        price = on_demand_per_day(server, flight.coin)
-        flight.on_demand = flight.on_demand if price is None else price
-
-
-def _pass(exc: CloreAPIError) -> None:
-    """Let trouble that may be over at the next look pass.
-
-    Raises:
-        CloreAPIError: it will not be.
-    """
-    if isinstance(exc, OrderUncertain):
-        return
-    if exc.maybe_acted or isinstance(exc, (RateLimitError, TransportError, ResponseError)):
-        return
-    raise exc
-
-
-def _steer(session: Session, flight: SpotRun, start: float) -> Flow[Reason]:
-    server = flight.order and flight.order.server_id
-    flight.say("begins", (yield from clock()).wall, f"server {server}")
-    keeper = enforce.Keeper(flight.order_id)
+def _steer(session: Session, run: SpotRun, start: float) -> Flow[Reason]:
+    server = run.order and run.order.server_id
+    run.emit("begins", (yield from clock()).wall, f"server {server}")
+    keeper = enforce.Keeper(run.order_id)
     while True:
         try:
-            moved = yield from _once(session, flight)
+            moved = yield from _once(session, run)
         except CloreAPIError as exc:
-            _pass(exc)
+            hold.let_pass(exc)
             moved = None
-            flight.say("trouble", (yield from clock()).wall, f"{exc} Going on.")
-        _keep(session, flight)
+            run.emit("trouble", (yield from clock()).wall, f"{exc} Going on.")
+        _keep(session, run)
         ended: Reason | None = "fallback" if moved is not None else None
-        ended = (
-            "ended" if flight.over else ended or (yield from _pause(session, flight, keeper, start))
-        )
+        ended = "ended" if run.over else ended or (yield from _pause(session, run, keeper, start))
         if ended is not None:
             break
-    if ended == "limit" and flight.order is not None:
-        error = yield from leave(session, flight.order)
+    if ended == "limit" and run.order is not None:
+        error = yield from leave(session, run.order)
         if error is not None and error.error != "order_not_active":
             raise error
-    if not (flight.over and flight.order is not None and not flight.order.active):
+    if not (run.over and run.order is not None and not run.order.active):
         try:
-            yield from settle(session, flight)
+            yield from hold.reread_order(session, run)
         except CloreAPIError as exc:
-            _pass(exc)  # then the report goes by the last answer
-    flight.say("ends", (yield from clock()).wall, ended)
+            hold.let_pass(exc)  # then the report goes by the last answer
+    run.emit("ends", (yield from clock()).wall, ended)
     return ended
 
 
 def _pause(
-    session: Session, flight: SpotRun, keeper: enforce.Keeper, start: float
+    session: Session, run: SpotRun, keeper: enforce.Keeper, start: float
 ) -> Flow[Reason | None]:
     """Wait for the next look; why there is none, if so."""
-    wishes, now = flight.wishes, (yield from clock()).mono
+    wishes, now = run.wishes, (yield from clock()).mono
     if wishes.once:
-        return "limit" if (yield from _limited(session, flight, keeper)) else "once"
+        return "limit" if (yield from _limited(session, run, keeper)) else "once"
     end = math.inf if wishes.for_s is None else start + wishes.for_s
     until = min(now + wishes.every_s, end)
-    while not flight.stop():
-        if (yield from _limited(session, flight, keeper)):
+    while not run.stop():
+        if (yield from _limited(session, run, keeper)):
             return "limit"
         if now >= until:
             return "deadline" if now >= end else None
@@ -223,113 +159,44 @@ def _pause(
     return "stopped"
 
 
-def _limited(session: Session, flight: SpotRun, keeper: enforce.Keeper) -> Flow[bool]:
+def _limited(session: Session, run: SpotRun, keeper: enforce.Keeper) -> Flow[bool]:
     """Has the order reached a limit? A near one is told."""
-    if not flight.keeps:
+    if not run.keeps:
         return False
-    near, over = yield from keeper.look(session)
+    near, over = yield from keeper.check(session)
     for each in near:
-        flight.say("near", (yield from clock()).wall, enforce.near(each))
-    flight.limit_reached = over[0] if over else None
+        run.emit("near", (yield from clock()).wall, enforce.near(each))
+    run.limit_reached = over[0] if over else None
     return bool(over)
 
 
-def settle(session: Session, flight: SpotRun) -> Flow[None]:
-    """Look at the order itself: what it spent, and whether there is still one."""
-    rows = yield from orders(session, include_completed=True)
-    now = yield from clock()
-    flight.ordered_at = now.mono
-    order = next((o for o in rows if o.id == flight.order_id), None)
-    flight.order = order or flight.order
-    if session.looks.of(flight.order_id) == "gone":
-        flight.over = True
-
-
-def _once(session: Session, flight: SpotRun) -> Flow[Moved | None]:
+def _once(session: Session, run: SpotRun) -> Flow[Moved | None]:
     """One look, and what follows from it."""
-    yield from _list(session, flight)
-    if (yield from look(session, flight)) is None:
+    yield from hold.update_list_price(session, run)
+    if (yield from hold.once(session, run)) is None:
         return None
-    return (yield from _fall_back(session, flight, (yield from clock()).wall))
+    return (yield from _fall_back(session, run, (yield from clock()).wall))
 
 
-def look(session: Session, flight: SpotRun) -> Flow[Decision | None]:
-    """Look at the auction, and bid as it takes; None where the order is not among the bids.
-
-    Raises:
-        CloreAPIError: the service can't be asked, or does not let the bid be set.
-    """
-    order = flight.order
-    if order is None or order.server_id is None:
-        raise NotFoundError(f"You have no order {flight.order_id}. See: clore orders")
-    market: SpotMarket = yield from request(
-        endpoints.spot_marketplace(order.server_id), session.rules
-    )
-    now = yield from clock()
-    _limit(flight, market)
-    seen = bidding.look(market, order.id, flight.coin, flight.limit, now.wall)
-    if seen is None or now.mono - flight.ordered_at >= _ORDERS_EVERY_S:
-        yield from settle(session, flight)
-        if flight.over:
-            return None
-    if seen is None:
-        flight.say("waits", now.wall, "it is not among the bids of its server (yet)")
-        return None
-    flight.asked = None  # what was sent before shows in this look
-    decision = flight.auto.see(seen, flight.on_demand)
-    flight.say(decision.standing, now.wall, _SAID[decision.standing])
-    yield from _bid(session, flight, decision)
-    return decision
-
-
-def _bid(session: Session, flight: SpotRun, decision: Decision) -> Flow[None]:
-    auto = flight.auto
-    for _ in range(_BIDS_A_LOOK):
-        price = decision.price
-        if price is None:
-            return
-        flight.asked = price
-        try:
-            yield from set_price.set_price(session, flight.order_id, price)
-        except FieldError as exc:
-            flight.asked = None
-            now = (yield from clock()).wall
-            again = auto.refused(exc.response, price, now)
-            if exc.error in _GONE:
-                yield from settle(session, flight)
-            elif exc.error not in _KNOWN:
-                flight.say("trouble", now, f"{exc} Going on.")
-            if not again:
-                return
-            decision = auto.again(now)
-            continue
-        flight.asked = None
-        now = (yield from clock()).wall
-        raised = auto.bid is None or price >= auto.bid
-        auto.accepted(price, now)
-        flight.say("raised" if raised else "lowered", now, "the bid was set")
-        return
-
-
-def _fall_back(session: Session, flight: SpotRun, now: float) -> Flow[Moved | None]:
+def _fall_back(session: Session, run: SpotRun, now: float) -> Flow[Moved | None]:
     """Rent elsewhere, once the order has not run for as long as was agreed."""
-    fallback, idle = flight.wishes.fallback, flight.auto.idle_since
-    if fallback is None or idle is None or flight.order is None:
+    fallback, idle = run.wishes.fallback, run.auto.idle_since
+    if fallback is None or idle is None or run.order is None:
         return None
-    since = max(idle, idle if flight.tried_at is None else flight.tried_at)
+    since = max(idle, idle if run.tried_at is None else run.tried_at)
     if now - since < fallback.after_s:
         return None
-    flight.tried_at = now
-    moved = yield from rent(session, flight.order, fallback, flight.limit)
+    run.tried_at = now
+    moved = yield from rent(session, run.order, fallback, run.limit)
     if moved.order is None:
-        flight.say("trouble", now, f"{moved.why} Going on with the bid.")
+        run.emit("trouble", now, f"{moved.why} Going on with the bid.")
         return None
-    flight.new_order = moved.order
-    flight.say("rented", now, moved.why, moved.order.id)
+    run.new_order = moved.order
+    run.emit("rented", now, moved.why, moved.order.id)
     recover.acknowledge(session, moved.order.id)
-    error = yield from leave(session, flight.order)
+    error = yield from leave(session, run.order)
     if error is not None:
-        flight.say("trouble", now, f"Order {flight.order_id} may go on: {error}")
+        run.emit("trouble", now, f"Order {run.order_id} may go on: {error}")
     return moved
 
 
@@ -343,12 +210,12 @@ def _kept(session: Session, order: Order) -> Autobid:
     return Autobid.load(known) if known.get("ct") == order.ct else Autobid()
 
 
-def _keep(session: Session, flight: SpotRun) -> None:
-    order = flight.order
+def _keep(session: Session, run: SpotRun) -> None:
+    order = run.order
     if order is None:
         return
     try:
-        steers = order.active and not flight.over
-        session.bids.keep_pilot(order.id, {**flight.auto.dump(), "ct": order.ct} if steers else {})
+        steers = order.active and not run.over
+        session.bids.keep_pilot(order.id, {**run.auto.dump(), "ct": order.ct} if steers else {})
     except ConfigError as exc:
         session.note_trouble(str(exc))

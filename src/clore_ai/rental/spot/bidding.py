@@ -1,11 +1,10 @@
-"""Hold a spot order at the lowest bid that wins: one look at its auction in, one decision out.
+"""What to bid: a view of the auction in, a decision out; and what is known from one to the next.
 
-Pure, and a state object: it is told what was seen and what became of its bids.
+Pure, and a state object: `see` takes what was read, `accepted` and `refused` what became of a bid.
 
 - The bid is one tick above the highest rival that can be beaten within the limit, and never below
-  the host's least. Rivals in other coins are compared in USD (service.md, 5), a little higher, as
-  rates move. At the limit an equal bid is enough for the older order.
-- Raising is free: it is done at the first look that shows the order outbid.
+  the host's least. At the limit an equal bid is enough for the older order.
+- Raising is free: it is done as soon as the order is seen to be outbid.
 - Lowering goes by at most `max_step`, once in 600 s (service.md, 1). The first refusal says how far
   a step goes. A bid is lowered only if that puts nobody ahead. A small gain waits until the rivals
   have kept still: it would stop a bigger one for 600 s.
@@ -17,24 +16,20 @@ Pure, and a state object: it is told what was seen and what became of its bids.
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from clore_ai._state.bids import LOWERING_S
 from clore_ai._values.kinds import as_number
-from clore_ai.models.price import DAY_S, per_day
+from clore_ai.models.price import DAY_S
+from clore_ai.rental.spot.auction import TICKS, AuctionView, down, up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_ai.models import SpotMarket, SpotOffer
-    from clore_ai.models.price import Rates
+    from clore_ai.exceptions import FieldError
 
-TICKS = 10**8
-"""Bids have 8 decimals, as the service's own examples do."""
-OTHER_COIN = 0.001
-"""By what share a rival in another coin is outbid: its worth in ours moves between two looks."""
+
 WORTH_A_STEP = 0.25
 """A lowering by less than this share of what one may take off waits until rivals keep still."""
 STILL_S = 600.0
@@ -46,30 +41,6 @@ _DOUBT, _MOST_DOUBT = 0.005, 0.25
 
 Action = Literal["hold", "raise", "lower"]
 BidState = Literal["runs", "outbid", "beaten", "waits", "offline", "refused"]
-
-
-@dataclass(frozen=True)
-class Rival:
-    """Somebody else's bid, in our coin per **day**; `above` is the lowest of ours that beats it."""
-
-    price: float
-    above: float
-    active: bool
-
-
-@dataclass(frozen=True)
-class AuctionView:
-    """The auction of a server at a moment, as it concerns one order. Prices: its coin per day."""
-
-    at: float
-    """Unix seconds by the service's clock."""
-    bid: float
-    active: bool
-    rivals: tuple[Rival, ...]
-    least: float | None
-    """The host's `min_pricing`; None where it takes this coin no more."""
-    limit: float
-    online: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,99 +57,6 @@ class Decision:
     price: float | None = None
     needs: float | None = None
     """The lowest bid that would win now; more than the limit where it is ``beaten``."""
-
-
-def up(price: float) -> float:
-    """The price in 8 decimals, never less."""
-    return math.ceil(round(price * TICKS, 3)) / TICKS
-
-
-def down(price: float) -> float:
-    """The price in 8 decimals, never more."""
-    return math.floor(round(price * TICKS, 3)) / TICKS
-
-
-def limit_per_day(
-    max_usd_per_hour: float | None, max_per_day: float | None, usd_per_coin: float | None
-) -> float | None:
-    """The limit in coin per day, of one that is in USD an hour; None where it can't be told."""
-    if max_per_day is not None:
-        return down(max_per_day)
-    if max_usd_per_hour is None or not usd_per_coin:
-        return None
-    return down(per_day(max_usd_per_hour, usd_per_coin))
-
-
-def mine(market: SpotMarket, order_id: int) -> SpotOffer | None:
-    """The order's own offer: by its id, else the one that is said to be the user's."""
-    offers = market.offers or []
-    named = next((o for o in offers if o.order_id == order_id), None)
-    return named or next((o for o in offers if o.my and o.order_id is None), None)
-
-
-def look(
-    market: SpotMarket, order_id: int, coin: str, limit: float, at: float
-) -> AuctionView | None:
-    """What `market` shows of an order in `coin`; None where it is not among the bids."""
-    own = mine(market, order_id)
-    if own is None or own.price is None:
-        return None
-    rates, asks = market.rates, (market.server and market.server.min_pricing) or {}
-    rivals = tuple(
-        rival
-        for offer in market.offers or ()
-        if offer is not own
-        and (offer.active or (offer.price or 0.0) >= asks.get(offer.currency or coin, 0.0))
-        and (rival := _rival(offer, order_id, coin, limit, rates)) is not None
-    )
-    server = market.server
-    asked = server.min_pricing if server else None
-    least = 0.0 if asked is None else asked.get(coin)
-    ranked = max((r.price for r in rivals), default=0.0)
-    active = own.active if own.active is not None else own.price >= max(ranked, least or 0.0)
-    online = server is None or server.online is not False
-    return AuctionView(at, own.price, active, rivals, least, limit, online)
-
-
-def entry(market: SpotMarket, coin: str, limit: float) -> float | None:
-    """The lowest bid with which a new order would run now; None where `limit` is too little."""
-    asked = (market.server and market.server.min_pricing) or {}
-    if coin not in asked or (market.server and market.server.online is False):
-        return None
-    rates = market.rates
-    above = [
-        rival.above
-        for offer in market.offers or ()
-        if (offer.active or (offer.price or 0.0) >= asked.get(offer.currency or coin, 0.0))
-        and (rival := _rival(offer, None, coin, limit, rates)) is not None
-    ]
-    bid = max([up(asked[coin]), *above])
-    return bid if bid <= limit else None
-
-
-def _rival(
-    offer: SpotOffer, order_id: int | None, coin: str, limit: float, rates: Rates
-) -> Rival | None:
-    price, own_rate = offer.price, rates.usd(coin)
-    if price is None:
-        return None
-    most = down(limit)
-    if offer.currency in (coin, None):
-        above = up(price + 1 / TICKS)
-        theirs = offer.order_id
-        older = order_id is not None and theirs is not None and order_id < theirs
-        if price <= most < above and older:
-            above = most
-    else:
-        rate = rates.usd(offer.currency)
-        if rate is None or own_rate is None:
-            # Not to be compared: whether it is ahead shows in who runs.
-            return Rival(0.0, 0.0, bool(offer.active))
-        price *= rate / own_rate
-        above = up(price * (1 + OTHER_COIN))
-        if price < most < above:
-            above = most
-    return Rival(price, above, bool(offer.active))
 
 
 @dataclass
@@ -287,17 +165,16 @@ class Autobid:
             self.raised += 1
         self.bid, self.set_at = price, at
 
-    def refused(self, response: Mapping[str, Any] | None, price: float, at: float) -> bool:
-        """The service did not take it; True where another bid may be taken at once."""
-        said = response or {}
-        if said.get("error") == "can_lower_every_600_seconds":
-            left_s = as_number(said.get("time_to_lowering"))
+    def refused(self, error: FieldError, price: float, at: float) -> bool:
+        """The service did not take it; True if another bid may be taken at once."""
+        if error.error == "can_lower_every_600_seconds":
+            left_s = error.lowering_in_s
             self.lower_at = at + (LOWERING_S if left_s is None else left_s) + _LATE_S
-        elif said.get("error") == "exceeded_max_step":
+        elif error.error == "exceeded_max_step":
             tried = max(0.0, (self.bid or price) - price)
-            told = as_number(said.get("max_step"))
-            # One that is no use, or was kept already, would be refused for ever.
-            self.step = told if told is not None and 0 < told < tried else tried / 2
+            most = error.max_step
+            # A step that makes no difference would be refused for ever.
+            self.step = most if most is not None and 0 < most < tried else tried / 2
             return self.step >= 1 / TICKS
         return False
 

@@ -20,7 +20,7 @@ from clore_ai.models.price import Price, hourly
 from clore_ai.rental.market import listing
 from clore_ai.rental.market.cost import spent
 from clore_ai.rental.orders import cancel, create
-from clore_ai.rental.spot import bidding
+from clore_ai.rental.spot import auction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,7 +220,7 @@ def _other_server(
         market: SpotMarket = yield from request(
             endpoints.spot_marketplace(server.id), session.rules
         )
-        bid = bidding.entry(market, coin, limit)
+        bid = auction.entry(market, coin, limit)
         if bid is not None:
             found.append((bid, server))
     if not found:

@@ -141,7 +141,7 @@ class SpotRun:
 
     order_id: int
     wishes: SpotSettings
-    tell: Callable[[SpotEvent], object] = lambda _event: None
+    on_event: Callable[[SpotEvent], object] = lambda _event: None
     stop: Callable[[], bool] = lambda: False
     auto: Autobid = field(default_factory=Autobid)
     order: Order | None = None
@@ -179,14 +179,14 @@ class SpotRun:
         """The same in USD per hour; None if unknown."""
         return None if per_day is None else self.price(per_day).usd_per_hour
 
-    def say(self, event: Kind, at: float, message: str, new_order_id: int | None = None) -> None:
-        """Tell an event; how the order stands, and what is wrong, only where that is new."""
+    def emit(self, event: Kind, at: float, message: str, new_order_id: int | None = None) -> None:
+        """Hand an event to the caller; how the order stands, and trouble, only if it is new."""
         if event not in ("raised", "lowered", "rented"):
             if f"{event} {message}" == self.last:
                 return
             self.last = f"{event} {message}"
         bid = self.auto.bid
-        self.tell(
+        self.on_event(
             SpotEvent(event, self.order_id, at, bid, self.usd_per_hour(bid), message, new_order_id)
         )
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
 from clore_ai._api.steps import Flow, clock, request
-from clore_ai._values.kinds import as_number
 from clore_ai.exceptions import CloreAPIError, ConfigError, FieldError
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def set_price(session: Session, order_id: int, price: float) -> Flow[dict[str, A
     try:
         answer = yield from request(endpoints.set_spot_price(order_id, price), session.rules)
     except CloreAPIError as exc:
-        left_s = as_number((exc.response or {}).get("time_to_lowering"))
+        left_s = exc.lowering_in_s if isinstance(exc, FieldError) else None
         now = (yield from clock()).mono
         with suppress(ConfigError):  # the service's word counts, noted or not
             if exc.error == TOO_SOON and left_s is not None:

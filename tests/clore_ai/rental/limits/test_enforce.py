@@ -38,7 +38,7 @@ def listed(spend: float = 0.0) -> Hand:
 def looks(hand: Hand, kept: Session, keeper: Keeper, at_s: float) -> tuple[list[str], list[str]]:
     """What is near and what is over, so long after the start."""
     hand.now = at_s
-    return tuple([each.reason for each in found] for found in hand.play(keeper.look(kept)))
+    return tuple([each.reason for each in found] for found in hand.play(keeper.check(kept)))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_clock_that_is_set_once_ends_nothing_early():
     kept = session(intent(ends_at=WALL + 10 * H, lease_s=10 * H))
     keeper = Keeper(7)
     hand = listed()
-    hand.play(keeper.look(kept))
+    hand.play(keeper.check(kept))
     keeper._asked = None if keeper._asked is None else type(keeper._asked)(WALL - 5 * H, 0.0)
     assert looks(hand, kept, keeper, 1.0) == ([], [])
     assert max(keeper._paces) > 1000

@@ -186,7 +186,7 @@ def lacking(records: list[dict[str, Any]], wish: Wish, balances: Any = None) -> 
     models = [MarketplaceServer.model_validate(r) for r in records]
     for each in models:
         each.use_rates(WORTH)
-    return no_match.lack(records, models, wish, balances, think([], [], 0))
+    return no_match.explain(records, models, wish, balances, think([], [], 0))
 
 
 def test_the_condition_that_is_to_blame_is_named_with_what_would_match():
@@ -262,7 +262,7 @@ def test_of_the_real_servers_all_that_is_offered_fits_in_order_or_it_is_said_why
         assert offer.cost.price.usd_per_hour <= words.get("max_price_usd", 1e9)
     if offers:
         return
-    found = no_match.lack(records, models.values(), wish, None, think([], [], 0))
+    found = no_match.explain(records, models.values(), wish, None, think([], [], 0))
     assert found.seen == len(records)
     assert [count for _, count in found.steps] == sorted((c for _, c in found.steps), reverse=True)
     assert found.steps[-1][1] == 0

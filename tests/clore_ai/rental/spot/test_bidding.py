@@ -8,18 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clore_ai.exceptions import FieldError
 from clore_ai.models import Order, SpotMarket
-from clore_ai.rental.spot.bidding import (
-    STILL_S,
+from clore_ai.rental.spot.auction import (
     AuctionView,
-    Autobid,
     Rival,
     down,
     entry,
     limit_per_day,
-    look,
+    read,
     up,
 )
+from clore_ai.rental.spot.bidding import STILL_S, Autobid
 from clore_ai.rental.spot.run import SpotRun, SpotSettings
 from clore_sandbox.rules import auction
 from clore_sandbox.values.money import UNITS_PER_COIN, to_units, to_wire
@@ -61,20 +61,20 @@ def test_rivals_in_the_same_coin_are_outbid_by_a_tick():
     """At the limit an equal bid is enough for the older order only."""
     older, younger = offer(49, 6.0), offer(51, 6.0)
     for limit, above in ((9.0, 6.00000001), (6.0, 6.0)):
-        found = look(market(offer(MINE, 5.0), younger), MINE, USD, limit, T)
+        found = read(market(offer(MINE, 5.0), younger), MINE, USD, limit, T)
         assert [r.above for r in found.rivals] == [above]
-    found = look(market(offer(MINE, 5.0), older), MINE, USD, 6.0, T)
+    found = read(market(offer(MINE, 5.0), older), MINE, USD, 6.0, T)
     assert found.rivals[0].above == 6.00000001  # can't be beaten
 
 
 def test_rivals_in_other_coins_are_outbid_by_their_worth():
     """And by a thousandth more, as rates move; not beyond the limit where less is enough."""
-    found = look(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 20.0, T)
+    found = read(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 20.0, T)
     assert found.rivals[0].price == pytest.approx(9.2)
     assert found.rivals[0].above == pytest.approx(9.2092)
-    found = look(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 9.205, T)
+    found = read(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 9.205, T)
     assert found.rivals[0].above == 9.205
-    found = look(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 9.2, T)
+    found = read(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 9.2, T)
     assert found.rivals[0].above > 9.2  # can't be beaten
 
 
@@ -82,17 +82,17 @@ def test_a_bid_below_its_least_is_no_rival():
     """It does not run, whatever it is worth; unless the service says that it does."""
     asked = {USD: 1.0, BTC: 0.0005}
     idle = market(offer(MINE, 5.0), offer(51, 0.0001, BTC), least=asked)
-    assert look(idle, MINE, USD, 9.0, T).rivals == ()
+    assert read(idle, MINE, USD, 9.0, T).rivals == ()
     runs = market(offer(MINE, 5.0), offer(51, 0.0001, BTC, active=True), least=asked)
-    assert len(look(runs, MINE, USD, 9.0, T).rivals) == 1
+    assert len(read(runs, MINE, USD, 9.0, T).rivals) == 1
 
 
 def test_what_is_not_among_the_bids_is_not_seen():
     """One's own is found by its id, or by `my` where offers have no ids."""
-    assert look(market(offer(51, 6.0)), MINE, USD, 9.0, T) is None
-    assert look(market(), MINE, USD, 9.0, T) is None
+    assert read(market(offer(51, 6.0)), MINE, USD, 9.0, T) is None
+    assert read(market(), MINE, USD, 9.0, T) is None
     nameless = {**offer(MINE, 5.0), "offer_id": None}
-    assert look(market(nameless, offer(51, 6.0)), MINE, USD, 9.0, T).bid == 5.0
+    assert read(market(nameless, offer(51, 6.0)), MINE, USD, 9.0, T).bid == 5.0
 
 
 def test_odd_auctions_are_read():
@@ -100,10 +100,10 @@ def test_odd_auctions_are_read():
     odd = SpotMarket.model_validate(
         {"offers": [offer(MINE, 5.0), {"offer_id": 51}, offer(52, 3.0, "DOGE", active=True)]}
     )
-    found = look(odd, MINE, USD, 9.0, T)
+    found = read(odd, MINE, USD, 9.0, T)
     assert (found.least, found.bid, found.online) == (0.0, 5.0, True)
     assert [(r.above, r.active) for r in found.rivals] == [(0.0, True)]
-    assert look(market(offer(MINE, 5.0), least={}), MINE, USD, 9.0, T).least is None
+    assert read(market(offer(MINE, 5.0), least={}), MINE, USD, 9.0, T).least is None
 
 
 def test_limits_in_either_unit():
@@ -148,7 +148,9 @@ def test_it_lowers_when_alone():
     auto = Autobid()
     first = auto.see(seen(bid=5.0, active=True))
     assert (first.action, first.price) == ("lower", 1.0)
-    assert auto.refused({"error": "exceeded_max_step", "max_step": 0.1}, 1.0, T)
+    assert auto.refused(
+        FieldError("no", 6, {"error": "exceeded_max_step", "max_step": 0.1}), 1.0, T
+    )
     assert auto.again(T).price == pytest.approx(4.9)
     auto.accepted(4.9, T)
     assert auto.see(seen(bid=4.9, active=True, at=T + 600)).price is None
@@ -159,10 +161,12 @@ def test_a_lowering_that_the_service_refuses_waits_as_long_as_it_says():
     """Without a number, the whole 600 s."""
     auto = Autobid()
     auto.see(seen(bid=5.0, active=True))
-    assert not auto.refused({"error": "can_lower_every_600_seconds", "time_to_lowering": 50}, 1, T)
+    assert not auto.refused(
+        FieldError("no", 6, {"error": "can_lower_every_600_seconds", "time_to_lowering": 50}), 1, T
+    )
     assert auto.see(seen(bid=5.0, active=True, at=T + 40)).price is None
     assert auto.see(seen(bid=5.0, active=True, at=T + 52)).price == 1.0
-    auto.refused({"error": "can_lower_every_600_seconds"}, 1, T)
+    auto.refused(FieldError("no", 6, {"error": "can_lower_every_600_seconds"}), 1, T)
     assert auto.see(seen(bid=5.0, active=True, at=T + 599)).price is None
 
 
@@ -170,12 +174,12 @@ def test_a_max_step_that_is_not_told_is_found():
     """Half of what was tried, until it is taken; a number that is no use is not believed."""
     auto = Autobid()
     auto.see(seen(bid=5.0, active=True))
-    assert auto.refused({"error": "exceeded_max_step"}, 1.0, T)
+    assert auto.refused(FieldError("no", 6, {"error": "exceeded_max_step"}), 1.0, T)
     assert auto.again(T).price == pytest.approx(3.0)
-    assert auto.refused({"error": "exceeded_max_step", "max_step": 99}, 3.0, T)
+    assert auto.refused(FieldError("no", 6, {"error": "exceeded_max_step", "max_step": 99}), 3.0, T)
     assert auto.again(T).price == pytest.approx(4.0)
-    assert not auto.refused({"error": "amount_too_low"}, 4.0, T)
-    assert not auto.refused(None, 4.0, T)
+    assert not auto.refused(FieldError("no", 6, {"error": "amount_too_low"}), 4.0, T)
+    assert not auto.refused(FieldError("no", 6), 4.0, T)
 
 
 def test_a_bid_that_went_down_by_itself_starts_the_clock():
@@ -323,7 +327,7 @@ def test_every_rule_is_kept_and_the_order_runs_where_it_can(steps, coin, limit_u
             for n, (p, c) in {**rivals, MINE: (bid, coin)}.items()
         ]
         runs = auction.winner(contenders, minimum, FIXED, taken=on_demand)
-        found = look(
+        found = read(
             market(
                 *(offer(n, p, c, active=runs == n) for n, (p, c) in rivals.items()),
                 offer(MINE, bid, coin, active=runs == MINE),
@@ -350,7 +354,7 @@ def test_every_rule_is_kept_and_the_order_runs_where_it_can(steps, coin, limit_u
                 break
             assert refusal.error == "exceeded_max_step"
             too_far += 1
-            auto.refused({"error": refusal.error, **refusal.extra}, price, now)
+            auto.refused(FieldError("no", 6, {"error": refusal.error, **refusal.extra}), price, now)
             decision = auto.again(now)
         assert too_far <= 1
         _runs_if_it_can(rivals, bid, coin, limit, minimum)

@@ -1,0 +1,155 @@
+"""Hold a spot order at the lowest bid that wins: read its auction once, and bid as it takes.
+
+A lost answer is settled by the next reading, which shows the bid as it is; trouble of the network
+or the service passes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clore_ai._api import endpoints
+from clore_ai._api.steps import Flow, clock, request
+from clore_ai.exceptions import (
+    CloreAPIError,
+    FieldError,
+    NotFoundError,
+    OrderUncertain,
+    RateLimitError,
+    ResponseError,
+    TransportError,
+)
+from clore_ai.rental.market import listing
+from clore_ai.rental.market.cost import on_demand_per_day
+from clore_ai.rental.orders.reconcile import orders
+from clore_ai.rental.spot import auction, set_price
+
+if TYPE_CHECKING:
+    from clore_ai.models import SpotMarket
+    from clore_ai.rental.session import Session
+    from clore_ai.rental.spot.bidding import Decision
+    from clore_ai.rental.spot.run import SpotRun
+
+_ORDERS_EVERY_S = 600.0
+_LISTED_EVERY_S = 3600.0
+_BIDS_A_LOOK = 3
+_GONE = ("order_dont_exist", "order_not_active", "you_dont_own_this_order")
+_KNOWN = ("can_lower_every_600_seconds", "exceeded_max_step", "amount_too_low")
+
+_SAID = {
+    "runs": "it runs",
+    "outbid": "it is outbid",
+    "beaten": "the limit is outbid: it waits, unbilled, until the others leave",
+    "waits": "it does not run though its bid is the highest: somebody may rent on demand",
+    "offline": "its host is offline",
+    "refused": "its host does not take this coin any more",
+}
+
+
+def update_limit(run: SpotRun, market: SpotMarket) -> bool:
+    """Work out the limit in the coin; a rate that is missing for once is the last one."""
+    coin, wishes = run.coin, run.wishes
+    run.rate = market.rates.usd(coin) or run.rate
+    limit = auction.limit_per_day(wishes.max_usd_per_hour, wishes.max_per_day, run.rate)
+    run.limit = run.limit if limit is None else limit
+    return run.limit > 0
+
+
+def update_list_price(session: Session, run: SpotRun) -> Flow[None]:
+    """The price on demand, once an hour; not to know it is no trouble."""
+    now = (yield from clock()).mono
+    order = run.order
+    if order is None or (run.listed_at is not None and now - run.listed_at < _LISTED_EVERY_S):
+        return
+    run.listed_at = now
+    wanted = listing.Filter(available_only=False, id=order.server_id)
+    try:
+        found = (yield from listing.marketplace(session, wanted)).servers
+    except CloreAPIError as exc:
+        let_pass(exc)
+        return
+    for server in found:
+        price = on_demand_per_day(server, run.coin)
+        run.on_demand = run.on_demand if price is None else price
+
+
+def let_pass(exc: CloreAPIError) -> None:
+    """Let trouble that may be over at the next look pass.
+
+    Raises:
+        CloreAPIError: it will not be.
+    """
+    if isinstance(exc, OrderUncertain):
+        return
+    if exc.maybe_acted or isinstance(exc, (RateLimitError, TransportError, ResponseError)):
+        return
+    raise exc
+
+
+def reread_order(session: Session, run: SpotRun) -> Flow[None]:
+    """Read the order itself: what it spent, and whether it still exists."""
+    rows = yield from orders(session, include_completed=True)
+    now = yield from clock()
+    run.ordered_at = now.mono
+    order = next((o for o in rows if o.id == run.order_id), None)
+    run.order = order or run.order
+    if session.looks.of(run.order_id) == "gone":
+        run.over = True
+
+
+def once(session: Session, run: SpotRun) -> Flow[Decision | None]:
+    """Read the auction, and bid as it takes; None if the order is not among the bids.
+
+    Raises:
+        CloreAPIError: the service can't be asked, or does not let the bid be set.
+    """
+    order = run.order
+    if order is None or order.server_id is None:
+        raise NotFoundError(f"You have no order {run.order_id}. See: clore orders")
+    market: SpotMarket = yield from request(
+        endpoints.spot_marketplace(order.server_id), session.rules
+    )
+    now = yield from clock()
+    update_limit(run, market)
+    seen = auction.read(market, order.id, run.coin, run.limit, now.wall)
+    if seen is None or now.mono - run.ordered_at >= _ORDERS_EVERY_S:
+        yield from reread_order(session, run)
+        if run.over:
+            return None
+    if seen is None:
+        run.emit("waits", now.wall, "it is not among the bids of its server (yet)")
+        return None
+    run.asked = None  # what was sent before shows in this look
+    decision = run.auto.see(seen, run.on_demand)
+    run.emit(decision.standing, now.wall, _SAID[decision.standing])
+    yield from _bid(session, run, decision)
+    return decision
+
+
+def _bid(session: Session, run: SpotRun, decision: Decision) -> Flow[None]:
+    auto = run.auto
+    for _ in range(_BIDS_A_LOOK):
+        price = decision.price
+        if price is None:
+            return
+        run.asked = price
+        try:
+            yield from set_price.set_price(session, run.order_id, price)
+        except FieldError as exc:
+            run.asked = None
+            now = (yield from clock()).wall
+            again = auto.refused(exc, price, now)
+            if exc.error in _GONE:
+                yield from reread_order(session, run)
+            elif exc.error not in _KNOWN:
+                run.emit("trouble", now, f"{exc} Going on.")
+            if not again:
+                return
+            decision = auto.again(now)
+            continue
+        run.asked = None
+        now = (yield from clock()).wall
+        raised = auto.bid is None or price >= auto.bid
+        auto.accepted(price, now)
+        run.emit("raised" if raised else "lowered", now, "the bid was set")
+        return
