@@ -53,7 +53,7 @@ def none(api: CloreAI, said: str) -> int:
     unlisted: list[int] = []
     with suppress(ConfigError):  # said already
         running = api.ledger.running() if api.ledger.begun() else []
-        unlisted = api.session.looks.unlisted(i.order_id or 0 for i in running)
+        unlisted = api.session.listings.unlisted(i.order_id or 0 for i in running)
     if not (api.session.unread or unlisted):
         output.note(said)
     return status(api)
@@ -85,7 +85,7 @@ def _warn(api: CloreAI, *, keeps: bool) -> None:
         return  # said already, by whatever needed the ledger
     # A look from before it was made says nothing of an order.
     known = {i.order_id or 0 for i in running} - api.session.made
-    unlisted = api.session.looks.unlisted(known)
+    unlisted = api.session.listings.unlisted(known)
     if unlisted:
         output.note(
             f"The service does not list order {', '.join(map(str, unlisted))} now, which the "

@@ -46,7 +46,7 @@ async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
     by_id = {order.id: order for order in rows}
 
     async def one(job: Job) -> str:
-        standing = engine.session.looks.of(job.order_id)
+        standing = engine.session.listings.of(job.order_id)
         order = by_id.get(job.order_id)
         if order is None or standing != "running":
             return standing

@@ -25,7 +25,7 @@ Presence = Literal["running", "unknown", "gone"]
 
 
 @dataclass
-class Looks:
+class Listings:
     """What looks at the whole list, ended orders included, say of each order."""
 
     missing: dict[int, float] = field(default_factory=dict[int, float])

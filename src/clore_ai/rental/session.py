@@ -19,7 +19,7 @@ from clore_ai._values.secrets import ending
 from clore_ai.config import DEFAULT_BASE_URL
 from clore_ai.models.price import Rates
 from clore_ai.models.records import Intent
-from clore_ai.rental.gone import Looks
+from clore_ai.rental.gone import Listings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,8 +55,8 @@ class Session:
     """The orders that were made with it."""
     found: list[Intent] = field(default_factory=list[Intent])
     """Intents whose order a later look has found: their own command had been stopped."""
-    looks: Looks = field(default_factory=Looks)
-    """At the orders; which of them are gone."""
+    listings: Listings = field(default_factory=Listings)
+    """What `my_orders` listed; which orders are gone by that."""
     ended: dict[int, str] = field(default_factory=dict[int, str])
     """Orders whose end is news, and not this machine's doing: a sentence each, until it is told."""
     unread: int = 0

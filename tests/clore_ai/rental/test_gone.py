@@ -8,7 +8,7 @@ from by_hand import WALL, Hand, ok, row
 from clore_ai.exceptions import NotFoundError, OrderUnlisted
 from clore_ai.models import Order
 from clore_ai.models.records import Intent
-from clore_ai.rental.gone import AGAIN_S, Looks
+from clore_ai.rental.gone import AGAIN_S, Listings
 from clore_ai.rental.orders import ending, reconcile, wait
 from clore_ai.rental.orders.orphans import orphans
 from clore_ai.rental.session import Session
@@ -23,61 +23,61 @@ def intent(order_id: int, **fields: object) -> Intent:
 
 
 @pytest.fixture
-def looks() -> Looks:
+def listings() -> Listings:
     """Orders 1, 2 and 3 were listed."""
-    made = Looks()
+    made = Listings()
     made.feed(orders(1, 2, 3), (), WALL)
     return made
 
 
-def test_what_is_listed(looks: Looks) -> None:
+def test_what_is_listed(listings: Listings) -> None:
     """It runs, or has ended: one look says so."""
-    looks.feed([*orders(1), *orders(2, expired=True), *orders(3)], (), WALL)
-    assert [looks.of(each) for each in (1, 2, 3)] == ["running", "gone", "running"]
+    listings.feed([*orders(1), *orders(2, expired=True), *orders(3)], (), WALL)
+    assert [listings.of(each) for each in (1, 2, 3)] == ["running", "gone", "running"]
 
 
-def test_two_looks_that_are_far_enough_apart(looks: Looks) -> None:
+def test_two_looks_that_are_far_enough_apart(listings: Listings) -> None:
     """The other orders are there both times."""
-    looks.feed(orders(1, 2), (), WALL + 1)
-    assert looks.of(3) == "unknown"
-    looks.feed(orders(1, 2), (), WALL + AGAIN_S)
-    assert looks.of(3) == "unknown"
-    looks.feed(orders(1, 2), (), WALL + 1 + AGAIN_S)
-    assert looks.of(3) == "gone"
-    looks.feed(orders(1, 2, 3), (), WALL + 60)
-    assert looks.of(3) == "running"
+    listings.feed(orders(1, 2), (), WALL + 1)
+    assert listings.of(3) == "unknown"
+    listings.feed(orders(1, 2), (), WALL + AGAIN_S)
+    assert listings.of(3) == "unknown"
+    listings.feed(orders(1, 2), (), WALL + 1 + AGAIN_S)
+    assert listings.of(3) == "gone"
+    listings.feed(orders(1, 2, 3), (), WALL + 60)
+    assert listings.of(3) == "running"
 
 
-def test_one_that_is_back_in_between_begins_anew(looks: Looks) -> None:
+def test_one_that_is_back_in_between_begins_anew(listings: Listings) -> None:
     """Two misses with the order between them are not two in a row."""
-    looks.feed(orders(1, 2), (), WALL + 1)
-    looks.feed(orders(1, 2, 3), (), WALL + 10)
-    looks.feed(orders(1, 2), (), WALL + 30)
-    assert looks.of(3) == "unknown"
+    listings.feed(orders(1, 2), (), WALL + 1)
+    listings.feed(orders(1, 2, 3), (), WALL + 10)
+    listings.feed(orders(1, 2), (), WALL + 30)
+    assert listings.of(3) == "unknown"
 
 
-def test_looks_that_say_nothing(looks: Looks) -> None:
+def test_looks_that_say_nothing(listings: Listings) -> None:
     """Empty while the ledger has running ones, without several at once, or with unread rows."""
     kept = [intent(each) for each in (1, 2, 3)]
     for at in range(0, 600, 30):
-        looks.feed([], kept, WALL + at)
-        looks.feed(orders(1), kept, WALL + at + 1)
-        looks.feed(orders(1, 2), kept, WALL + at + 2, whole=False)
-        assert looks.of(3) == "unknown"
-    assert looks.unlisted((1, 2, 3)) == [3]
+        listings.feed([], kept, WALL + at)
+        listings.feed(orders(1), kept, WALL + at + 1)
+        listings.feed(orders(1, 2), kept, WALL + at + 2, whole=False)
+        assert listings.of(3) == "unknown"
+    assert listings.unlisted((1, 2, 3)) == [3]
 
 
 def test_a_new_order_may_not_be_listed_yet() -> None:
     """It takes up to 20 s; that is no miss."""
-    looks, new = Looks(), intent(4, posted_at=WALL)
+    listings, new = Listings(), intent(4, posted_at=WALL)
     for at in (1, 22):
-        looks.feed(orders(1), [new], WALL + at)
-        assert looks.of(4) == "unknown"
-        assert looks.unlisted([4]) == []
-    looks.feed(orders(1), [new], WALL + 40)
-    new.missing_at = looks.missing[4]
-    looks.feed(orders(1), [new], WALL + 40 + AGAIN_S)
-    assert looks.of(4) == "gone"
+        listings.feed(orders(1), [new], WALL + at)
+        assert listings.of(4) == "unknown"
+        assert listings.unlisted([4]) == []
+    listings.feed(orders(1), [new], WALL + 40)
+    new.missing_at = listings.missing[4]
+    listings.feed(orders(1), [new], WALL + 40 + AGAIN_S)
+    assert listings.of(4) == "gone"
 
 
 def listing(*rows_by_time):
@@ -143,7 +143,7 @@ def test_rows_that_can_not_be_read_may_be_any_order() -> None:
     for hand.now in (0, 60):
         rows = hand.play(reconcile.orders(session, include_completed=True))
         assert (len(rows), rows.unread, session.unread) == (1, 2, 2)
-    assert session.looks.of(1) == "unknown"
+    assert session.listings.of(1) == "unknown"
     assert session.trouble == [reconcile.unread(rows)]
     assert "2 of 3 orders" in reconcile.unread(rows)
 

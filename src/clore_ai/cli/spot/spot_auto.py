@@ -112,42 +112,42 @@ def run(
     from clore_ai.exceptions import CloreAPIError
     from clore_ai.rental.limits import enforce
     from clore_ai.rental.spot import autopilot
-    from clore_ai.rental.spot import run as flights
+    from clore_ai.rental.spot import run as spot
 
     most: bids.Bid = options["most"]
     coin = most.coin
-    wishes = flights.SpotSettings(
+    wishes = spot.SpotSettings(
         None if coin else most.amount, most.amount if coin else None, options["every"],
         options["for_s"], options["headroom"] / 100, fallback, options["once"],
     )  # fmt: skip
-    flight = flights.SpotRun(order_id, wishes)
-    api.drive(autopilot.prepare(api.session, flight))
-    if coin and coin != flight.coin:
+    steered = spot.SpotRun(order_id, wishes)
+    api.drive(autopilot.prepare(api.session, steered))
+    if coin and coin != steered.coin:
         raise click.UsageError(
-            f"Order {order_id} is paid in {flight.coin}; give --max in USD (0.4/h) or in that."
+            f"Order {order_id} is paid in {steered.coin}; give --max in USD (0.4/h) or in that."
         )
-    flight = _agree(flight, options)
+    steered = _agree(steered, options)
     last = max((i.id or 0 for i in api.ledger.intents()), default=0)
 
     def on_event(event: SpotEvent) -> None:
-        _tell(flight, event, as_json=options["as_json"])
-        if event.event == "rented" and flight.new_order is not None and identity is not None:
-            api.session.access.remember(flight.new_order, identity)
+        _tell(steered, event, as_json=options["as_json"])
+        if event.event == "rented" and steered.new_order is not None and identity is not None:
+            api.session.access.remember(steered.new_order, identity)
 
-    flight.on_event = on_event
+    steered.on_event = on_event
     try:
-        report = api.drive(autopilot.fly(api.session, flight))
+        report = api.drive(autopilot.fly(api.session, steered))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_stopped(api, flight, last, options)) from None
+        raise KeyboardInterrupt(_stopped(api, steered, last, options)) from None
     except CloreAPIError:
-        if flight.last:  # it was steered: what has failed is not the order
-            output.note(_goes_on(api, flight, last))
+        if steered.last:  # it was steered: what has failed is not the order
+            output.note(_goes_on(api, steered, last))
         raise
-    if flight.limit_reached is not None:
-        enforce.note_reason(api.session, flight.limit_reached)
+    if steered.limit_reached is not None:
+        enforce.note_reason(api.session, steered.limit_reached)
     _sum_up(report, as_json=options["as_json"])
-    if flight.limit_reached is not None:
-        raise enforce.reached(flight.limit_reached)
+    if steered.limit_reached is not None:
+        raise enforce.reached(steered.limit_reached)
     return report
 
 
@@ -199,20 +199,20 @@ def _fallback(options: dict[str, Any]) -> tuple[Fallback | None, Path | None]:
 # -- what is shown ---------------------------------------------------------------------------------
 
 
-def _price(flight: SpotRun, per_day: float | None) -> str:
+def _price(steered: SpotRun, per_day: float | None) -> str:
     """In both units and the coin."""
     from clore_ai.models.price import USD
 
-    usd = flight.usd_per_hour(per_day)
-    paid = "" if flight.coin == USD else f" = {units.coin(per_day)} {flight.coin}/day"
+    usd = steered.usd_per_hour(per_day)
+    paid = "" if steered.coin == USD else f" = {units.coin(per_day)} {steered.coin}/day"
     return f"{prices.in_words(usd)}{paid}"
 
 
-def _agree(flight: SpotRun, options: dict[str, Any]) -> SpotRun:
+def _agree(steered: SpotRun, options: dict[str, Any]) -> SpotRun:
     """Show what will be done, and ask where somebody is there."""
     from clore_ai.rental.market.cost import FEE_SHARE
 
-    order, fallback, wishes = flight.order, flight.wishes.fallback, flight.wishes
+    order, fallback, wishes = steered.order, steered.wishes.fallback, steered.wishes
     share = FEE_SHARE["spot"]
     until = "one look" if wishes.once else f"every {wishes.every_s:g} s"
     if not wishes.once:
@@ -221,53 +221,53 @@ def _agree(flight: SpotRun, options: dict[str, Any]) -> SpotRun:
             lasts = f"for {duration(wishes.for_s)}"
         until = f"{until}, {lasts}"
     if fallback is not None and fallback.to == "on-demand" and fallback.max_usd_per_hour is None:
-        now = flight.usd_per_hour(flight.on_demand)
+        now = steered.usd_per_hour(steered.on_demand)
         fallback = replace(fallback, max_usd_per_hour=None if now is None else now * 1.0001)
-        flight.wishes = replace(wishes, fallback=fallback)
+        steered.wishes = replace(wishes, fallback=fallback)
     for name, value in (
-        ("order", f"{flight.order_id} on server {order and order.server_id}"),
-        ("bid", _price(flight, None if order is None else order.price)),
-        ("at most", _price(flight, flight.limit)),
-        ("with fee", _price(flight, flight.limit * (1 + share))),
-        ("on demand", _price(flight, flight.on_demand)),
-        ("lowers", _lowers(flight)),
+        ("order", f"{steered.order_id} on server {order and order.server_id}"),
+        ("bid", _price(steered, None if order is None else order.price)),
+        ("at most", _price(steered, steered.limit)),
+        ("with fee", _price(steered, steered.limit * (1 + share))),
+        ("on demand", _price(steered, steered.on_demand)),
+        ("lowers", _lowers(steered)),
         ("looks", until),
-        ("fallback", "none" if fallback is None else _instead(flight, fallback)),
+        ("fallback", "none" if fallback is None else _instead(steered, fallback)),
     ):
         output.note(f"  {name:9} {value}")
     server_id = None if order is None else order.server_id
     bids.guard(
-        "The limit", server_id, flight.price(flight.limit), flight.on_demand,
+        "The limit", server_id, steered.price(steered.limit), steered.on_demand,
         yes=options["yes"], force=options["force"],
     )  # fmt: skip
-    if order is not None and (order.price or 0.0) > flight.limit:
+    if order is not None and (order.price or 0.0) > steered.limit:
         output.note(
             "The bid is above that already: it is lowered step by step, as the service lets, and "
             "not below what the host asks."
         )
     if not options["yes"]:
         output.ask("Let it bid?", "the bid is as it was")
-    return flight
+    return steered
 
 
-def _lowers(flight: SpotRun) -> str:
+def _lowers(steered: SpotRun) -> str:
     """How far the next lowering goes, and when, as far as is known."""
     from clore_ai.rental.spend.lease import moment
 
-    step = flight.auto.step
-    most = "" if step is None else f"by at most {_price(flight, step)}, "
-    at = flight.auto.lower_at
+    step = steered.auto.step
+    most = "" if step is None else f"by at most {_price(steered, step)}, "
+    at = steered.auto.lower_at
     when = f"at {moment(at)}" if at > time.time() else "now"
     return f"{most}once in 10m; next {when}"
 
 
-def _instead(flight: SpotRun, fallback: Fallback) -> str:
+def _instead(steered: SpotRun, fallback: Fallback) -> str:
     after = f"after {duration(fallback.after_s)} without it"
     if fallback.to == "server":
         return f"spot on another server with the same GPUs, at most as above, {after}"
     usd = fallback.max_usd_per_hour
     most = "" if usd is None else f", at most {prices.in_words(usd)}"
-    return f"on demand on server {flight.order and flight.order.server_id}{most}, {after}"
+    return f"on demand on server {steered.order and steered.order.server_id}{most}, {after}"
 
 
 _TELLING = 10
@@ -288,15 +288,15 @@ _WORDS = {
 }
 
 
-def _tell(flight: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
+def _tell(steered: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
     if as_json:
         row = {k: v for k, v in asdict(event).items() if v is not None}
-        output.event({**row, "currency": flight.coin})
+        output.event({**row, "currency": steered.coin})
     elif event.new_order_id is not None:
         output.line(event.new_order_id)
-    said = _WORDS[event.event].format(event.message, _price(flight, event.bid), flight.coin)
+    said = _WORDS[event.event].format(event.message, _price(steered, event.bid), steered.coin)
     if event.event == "lowered":
-        said += f"; lowers {_lowers(flight)}"
+        said += f"; lowers {_lowers(steered)}"
     if said:
         output.note(f"{period.stamp()} {said}")
 
@@ -366,31 +366,31 @@ def row(report: SpotReport) -> dict[str, Any]:
     return found
 
 
-def _stopped(api: CloreAI, flight: SpotRun, last: int, options: dict[str, Any]) -> str:
+def _stopped(api: CloreAI, steered: SpotRun, last: int, options: dict[str, Any]) -> str:
     """What goes on after Ctrl-C; and, if the service answers, what came of it so far."""
     from clore_ai.exceptions import CloreAPIError
     from clore_ai.rental.spot.hold import reread_order
 
     once = replace(api.session, rules=replace(api.session.rules, max_retries=0))
     try:
-        api.drive(reread_order(once, flight))
-        _sum_up(flight.report("stopped"), as_json=options["as_json"])
+        api.drive(reread_order(once, steered))
+        _sum_up(steered.report("stopped"), as_json=options["as_json"])
     except (KeyboardInterrupt, CloreAPIError):
         pass  # what matters is said below
-    return f"Interrupted. {_goes_on(api, flight, last)}"
+    return f"Interrupted. {_goes_on(api, steered, last)}"
 
 
-def _goes_on(api: CloreAI, flight: SpotRun, last: int) -> str:
+def _goes_on(api: CloreAI, steered: SpotRun, last: int) -> str:
     """What may be billed from now on, and how to stop it."""
-    number, bid = f"{flight.order_id}", _price(flight, flight.auto.bid)
-    if flight.asked is not None and flight.asked != flight.auto.bid:
-        bid += f", or at {_price(flight, flight.asked)}, which was on its way"
+    number, bid = f"{steered.order_id}", _price(steered, steered.auto.bid)
+    if steered.asked is not None and steered.asked != steered.auto.bid:
+        bid += f", or at {_price(steered, steered.asked)}, which was on its way"
     said = f"Order {number} goes on; while it runs it is billed at {bid}."
-    if flight.over:
+    if steered.over:
         said = f"Order {number} has ended."
     mine = [i for i in api.ledger.intents() if (i.id or 0) > last and i.state != "refused"]
     for order_id in (i.order_id for i in mine if i.state == "created"):
-        if order_id != flight.order_id:
+        if order_id != steered.order_id:
             said += f" Order {order_id} was rented instead, and is billed."
             number = f"{number} {order_id}"
     if any(i.state != "created" for i in mine):

@@ -36,7 +36,7 @@ _PAUSE_S = 2.0
 
 @dataclass(frozen=True)
 class RentalTerms:
-    """What the user says of a rental beyond what the service is told; see `Intent`."""
+    """What the user says of a rental that is not sent to the service; see `Intent`."""
 
     client_ref: str | None = None
     purpose: str | None = None

@@ -24,7 +24,7 @@ class BusyError(CloreAPIError):
 
 
 def on_server(server_id: int) -> str:
-    """The name of the lock that whoever rents this server holds meanwhile."""
+    """The name of the lock that a command holds while it rents this server."""
     return f"server {server_id}"
 
 
@@ -36,7 +36,7 @@ def by_renter(server_id: int) -> str:
 def hold(
     session: Session, locks: ExitStack, name: str, within_s: float = LOCK_DEADLINE_S
 ) -> Flow[None]:
-    """Take a lock, waiting for whoever has it; it is freed with `locks`."""
+    """Take a lock, waiting while another command has it; it is freed with `locks`."""
     lock = session.ledger.lock(name)
     locks.callback(lock.release)
     start = (yield from clock()).mono

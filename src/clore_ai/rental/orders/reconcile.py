@@ -126,7 +126,7 @@ def observe(
     changes: list[tuple[Intent, dict[str, Any]]] = []
     running = ledger.running()
     if complete:
-        session.looks.feed(rows, running, now, whole=not rows.unread)
+        session.listings.feed(rows, running, now, whole=not rows.unread)
     for intent in running:
         order = by_id.get(intent.order_id or 0)
         if order is not None:
@@ -149,8 +149,8 @@ def observe(
 def _missing(session: Session, intent: Intent, now: float) -> dict[str, Any]:
     """What is news of an intent whose order is not listed."""
     order_id = intent.order_id or 0
-    since = session.looks.missing.get(order_id)
-    if session.looks.of(order_id) == "gone":
+    since = session.listings.missing.get(order_id)
+    if session.listings.of(order_id) == "gone":
         return {"ended_at": since or now, "reason": intent.reason or ending.UNLISTED}
     return {} if since == intent.missing_at else {"missing_at": since}
 

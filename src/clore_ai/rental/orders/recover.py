@@ -1,7 +1,7 @@
-"""What a stopped command left behind: found by one look at the orders, and told until it was heard.
+"""What a stopped command left behind: found among the orders, and reported until acknowledged.
 
-A command can be killed between any two steps. What it wrote before tells the next one where to
-look; an order whose user may not know it is `Intent.unacknowledged` until it was shown, kept, or
+A command can be killed between any two steps. What it wrote before says where the next one has to
+look; an order that its user may not know of is `Intent.unacknowledged` until it was shown, kept, or
 has ended.
 """
 

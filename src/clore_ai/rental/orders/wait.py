@@ -111,7 +111,7 @@ def find(
     if known or rows.unread or _is_known(session, order_id):
         if not include_completed:  # only the whole list tells what has ended
             rows = yield from orders(session, include_completed=True)
-        if session.looks.of(order_id) == "unknown":
+        if session.listings.of(order_id) == "unknown":
             raise OrderUnlisted(
                 f"The service does not list order {order_id} now; it may run all the same, and be "
                 "billed."

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TICKS = 10**8
 """Bids have 8 decimals, as the service's own examples do."""
 OTHER_COIN = 0.001
-"""By what share a rival in another coin is outbid: its worth in ours moves between two looks."""
+"""The share by which a rival in another coin is outbid: its worth in ours moves meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class AuctionView:
     active: bool
     rivals: tuple[Rival, ...]
     least: float | None
-    """The host's `min_pricing`; None where it takes this coin no more."""
+    """The host's `min_pricing`; None if it does not take this coin any more."""
     limit: float
     online: bool = True
 
@@ -58,7 +58,7 @@ def down(price: float) -> float:
 def limit_per_day(
     max_usd_per_hour: float | None, max_per_day: float | None, usd_per_coin: float | None
 ) -> float | None:
-    """The limit in coin per day, of one that is in USD an hour; None where it can't be told."""
+    """The limit in coin per day, of one that is in USD an hour; None if that is not known."""
     if max_per_day is not None:
         return down(max_per_day)
     if max_usd_per_hour is None or not usd_per_coin:
@@ -76,7 +76,7 @@ def mine(market: SpotMarket, order_id: int) -> SpotOffer | None:
 def read(
     market: SpotMarket, order_id: int, coin: str, limit: float, at: float
 ) -> AuctionView | None:
-    """What `market` shows of an order in `coin`; None where it is not among the bids."""
+    """What `market` shows of an order in `coin`; None if the order is not among the bids."""
     own = mine(market, order_id)
     if own is None or own.price is None:
         return None
@@ -98,7 +98,7 @@ def read(
 
 
 def entry(market: SpotMarket, coin: str, limit: float) -> float | None:
-    """The lowest bid with which a new order would run now; None where `limit` is too little."""
+    """The lowest bid with which a new order would run now; None if `limit` is too little."""
     asked = (market.server and market.server.min_pricing) or {}
     if coin not in asked or (market.server and market.server.online is False):
         return None

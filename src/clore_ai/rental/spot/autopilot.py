@@ -41,7 +41,7 @@ def fly(session: Session, run: SpotRun) -> Flow[SpotReport]:
 
     Raises:
         NotFoundError, OrderEnded: there is no such order, or it runs no more.
-        InvalidInputError: it is no spot order, or its limit can't be told in its coin.
+        InvalidInputError: it is no spot order, or its limit is not known in its coin.
         BudgetError: at its limit it would go over a budget.
         ConfigError: another command steers it already.
         AuthError: the key is not known.
@@ -160,7 +160,7 @@ def _pause(
 
 
 def _limited(session: Session, run: SpotRun, keeper: enforce.Keeper) -> Flow[bool]:
-    """Has the order reached a limit? A near one is told."""
+    """Has the order reached a limit? A near one is reported."""
     if not run.keeps:
         return False
     near, over = yield from keeper.check(session)

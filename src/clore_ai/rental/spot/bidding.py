@@ -10,8 +10,8 @@ Pure, and a state object: `see` takes what was read, `accepted` and `refused` wh
   have kept still: it would stop a bigger one for 600 s.
 - What can't be beaten is waited out, with the bid just above the rivals that can: when the highest
   leaves, the order runs at once, and at a low price.
-- The service's word counts more than this reckoning: where somebody runs whom the bid should beat,
-  it goes up by a share, until it does.
+- The service's word counts more than this reckoning: if an order runs that the bid should beat,
+  the bid goes up by a share, until it does.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Autobid:
     lower_at: float = 0.0
     """When it may be lowered again, unix seconds."""
     step: float | None = None
-    """The most that one lowering takes off; None until a refusal told."""
+    """The most that one lowering takes off; None until a refusal said it."""
     headroom: float = 0.0
     """A share by which to stay above the highest rival, so as to be outbid less often."""
     doubt: float = 0.0

@@ -1,8 +1,8 @@
 """What an order that is outbid for too long is replaced by; never by two.
 
 The new order has the purpose of the old one and ends when that would have. It is made under a
-`client_ref` of the old order, so that whoever is stopped in between and tries again gets the same
-one. The old order is cancelled only when the new one exists.
+`client_ref` of the old order, so that a command that is stopped in between and run again gets the
+same one. The old order is cancelled only when the new one exists.
 """
 
 from __future__ import annotations

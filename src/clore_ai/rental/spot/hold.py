@@ -93,7 +93,7 @@ def reread_order(session: Session, run: SpotRun) -> Flow[None]:
     run.ordered_at = now.mono
     order = next((o for o in rows if o.id == run.order_id), None)
     run.order = order or run.order
-    if session.looks.of(run.order_id) == "gone":
+    if session.listings.of(run.order_id) == "gone":
         run.over = True
 
 

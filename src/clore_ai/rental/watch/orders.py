@@ -17,7 +17,7 @@ from clore_ai._api.steps import Flow, clock
 from clore_ai.exceptions import CloreAPIError, ConfigError
 from clore_ai.models.price import DAY_S
 from clore_ai.models.records import Gpu
-from clore_ai.rental.gone import Looks
+from clore_ai.rental.gone import Listings
 from clore_ai.rental.market.cost import CREATION_FEE_AFTER_S, fees, spent
 from clore_ai.rental.orders import orphans, reconcile
 from clore_ai.rental.spend import lease, warnings
@@ -121,7 +121,7 @@ class Monitor:
     seen: dict[int, WatchedOrder] = field(default_factory=dict[int, WatchedOrder])
     dry: set[str] = field(default_factory=set[str])
     """Coins whose wallet is told to run dry."""
-    looks: Looks = field(default_factory=Looks)
+    listings: Listings = field(default_factory=Listings)
 
     def feed_orders(
         self,
@@ -139,9 +139,9 @@ class Monitor:
         why orders ended, as far as it is known.
         """
         events: list[OrderEvent] = []
-        self.looks.feed(rows, intents.values(), now.wall, whole=whole)
+        self.listings.feed(rows, intents.values(), now.wall, whole=whole)
         listed = {o.id: o for o in rows if self.ids is None or o.id in self.ids}
-        for order_id in [i for i in self.seen if self.looks.of(i) == "gone"]:
+        for order_id in [i for i in self.seen if self.listings.of(i) == "gone"]:
             last = self.seen.pop(order_id).order
             events.append(_ended(listed.get(order_id, last), reasons.get(order_id)))
         for order in listed.values():
@@ -327,7 +327,7 @@ def poll(session: Session, monitor: Monitor, *, wallets: bool) -> Flow[list[Orde
     reasons: dict[int, str] = {}
     listed = {order.id: order for order in rows}
     for order_id, seen in monitor.seen.items():
-        if session.looks.of(order_id) == "gone":
+        if session.listings.of(order_id) == "gone":
             order = listed.get(order_id, seen.order)
             reasons[order_id] = yield from reconcile.because(session, order)
     whole = not rows.unread
