@@ -9,7 +9,7 @@ import pytest
 from clients import Api
 
 from clore_ai.exceptions import RentFailed
-from clore_ai.rental.orders.reconcile import by_renter, on_server
+from clore_ai.rental.orders.locks import by_renter, on_server
 from clore_ai.rental.rent import rent, wish
 from clore_ai.rental.rent.failover import LOOK_AGAIN_S
 from clore_sandbox import Sandbox
