@@ -17,6 +17,7 @@ from waiting import until
 from clore_ai import AsyncCloreAI, CloreAI, InvalidInputError
 from clore_ai._state.ledger import Ledger, account_of
 from clore_ai._state.store import Store
+from clore_ai.models.price import Rates
 from clore_ai.rental.limits.expiry import cost_usd
 from clore_sandbox import Sandbox
 
@@ -323,7 +324,7 @@ def test_max_cost_is_for_all_machines_of_a_job(renter: Renter, folder: Path) -> 
     code, err = lost_after_two_hours(20)
     assert code == 4, err
     first, last = sorted(ledger.intents(), key=lambda intent: intent.id or 0)
-    cost = cost_usd(first, {})
+    cost = cost_usd(first, Rates())
     assert cost is not None
     assert 0.01 < cost < 20
     assert first.max_cost_usd == 20
