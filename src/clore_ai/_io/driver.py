@@ -38,7 +38,7 @@ from clore_ai._ssh.copy import files
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from clore_ai._api.endpoints import Reply
+    from clore_ai._api.call import Reply
     from clore_ai.config import Settings
     from clore_ai.rate_limiter import RateLimiter
 

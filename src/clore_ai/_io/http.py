@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from clore_ai._api.endpoints import Call, Reply
+from clore_ai._api.call import Call, Reply
 from clore_ai._api.steps import Instant
 from clore_ai._io.bounds import Body, Bound
 from clore_ai._io.service_clock import ServiceClock, retry_after_s, unix
