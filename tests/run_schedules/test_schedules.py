@@ -1,11 +1,9 @@
-"""Random `clore run`s under faults and stops: no unknown machine, wrong code or wrong output.
+"""A short round of random `clore run`s under faults and stops: no unknown machine, wrong code or wrong output.
 
 ``python -m tests.run_schedules --runs 500`` plays more, ``--runs 1 --seed N`` one again.
 """
 
 from __future__ import annotations
-
-import pytest
 
 from tests.schedules import report
 from tests.schedules.plan import READ_FAULTS
@@ -13,7 +11,7 @@ from tests.schedules.plan import READ_FAULTS
 from .plan import CREATE_FAULTS, STOPS, draw
 from .run import VERDICTS
 
-RUNS = 40
+RUNS = 8
 
 
 def test_everything_is_drawn() -> None:
@@ -31,7 +29,6 @@ def test_everything_is_drawn() -> None:
     }
 
 
-@pytest.mark.timeout(400)
 def test_random_schedules() -> None:
     """All verdicts are clean, and output was seen."""
     found = report.found("tests.run_schedules", runs=RUNS, at_once=4)

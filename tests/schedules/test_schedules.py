@@ -1,22 +1,22 @@
-"""2,000 random schedules of faults and stops: no double rent, no lost order, no false word.
+"""A short round of random schedules of faults and stops: no order twice, lost, or misreported.
 
 ``make soak`` plays 20,000; ``python -m tests.schedules --runs 1 --seed N`` plays one again.
 """
 
 from __future__ import annotations
 
-import pytest
-
 from . import report
 from .plan import CREATE_FAULTS, FACES, ORDER_FAULTS, READ_FAULTS, STOPS, draw
 from .run import VERDICTS
 
-RUNS = 1000
+RUNS = 60
+SOAK = 2000
+"""As many as `make soak` plays at a time."""
 
 
 def test_every_fault_meets_every_face_and_stop() -> None:
-    """What 2,000 seeds draw leaves nothing out."""
-    plans = [draw(seed) for seed in range(2 * RUNS)]
+    """What a round of `make soak` draws leaves nothing out."""
+    plans = [draw(seed) for seed in range(SOAK)]
     met = {
         (plan.face, fault["endpoint"], fault["kind"], plan.stop)
         for plan in plans
@@ -32,11 +32,9 @@ def test_every_fault_meets_every_face_and_stop() -> None:
                 assert (face, "cancel_order", kind, stop) in met
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("first", [0, RUNS])
-def test_random_schedules(first: int) -> None:
+def test_random_schedules() -> None:
     """All verdicts are clean, and most schedules did rent something."""
-    found = report.found("tests.schedules", runs=RUNS, first=first, at_once=8)
+    found = report.found("tests.schedules", runs=RUNS, at_once=8)
     assert {kind: found[kind] for kind in VERDICTS} == dict.fromkeys(VERDICTS, 0), found["wrong"]
     assert found["runs"] == RUNS
     assert found["orders"] > RUNS / 3
