@@ -1,4 +1,4 @@
-"""Runs the real `clore`: as a process with pipes, or on a real terminal in tmux."""
+"""Runs the real `clore`: in this process, as one with pipes, or on a real terminal in tmux."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+import in_process
 from forks import Fork, Forks, of_clore
 from waiting import until
 
@@ -28,6 +30,13 @@ CLORE = [sys.executable, "-m", "clore_ai"]
 FLEET: dict[str, Any] = {"servers": sample_fleet(0, 1_300)}
 """So many servers that one process can run every test here, each with servers of its own."""
 DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--currency")
+
+
+SHORT = {
+    "search", "deploy", "orders", "cancel", "wallets", "jobs", "ledger", "orphans", "budget",
+    "lease", "hosts", "spot-price", "servers", "server-config", "config",
+}  # fmt: skip
+"""Commands that end by themselves, and start no program on their own streams."""
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +83,8 @@ class Clore:
     ) -> Result:
         """Run it to its end. `fails` is the exit code that it must have; None: any.
 
-        It is a fork of `process`, or of one that all tests share.
+        A short command runs in this process; any other, and one that is run in a thread, is a fork
+        of `process`, or of one that all tests share.
         """
         words, env = list(map(str, args)), {**self.env, **env}
         if any(name.startswith("PYTHON") for name in env):
@@ -82,12 +92,19 @@ class Clore:
                 [*CLORE, *words], env=env, input=stdin, capture_output=True, text=True,
                 timeout=timeout, check=False,
             )  # fmt: skip
+        elif process is None and self._is_short(words):
+            done = in_process.run(words, env, stdin)
         else:
             done = (process or shared_forks()).run(["clore", *words], env, stdin, timeout)
         result = Result(done.returncode, done.stdout, done.stderr)
         self.check(result.out + result.err)
         assert fails in (None, result.code), result
         return result
+
+    @staticmethod
+    def _is_short(words: list[str]) -> bool:
+        short = "--help" in words or (words and words[0] in SHORT)
+        return bool(short) and threading.current_thread() is threading.main_thread()
 
     def check(self, output: str) -> None:
         """No traceback, no secret."""

@@ -1,4 +1,4 @@
-"""A short round of random `clore run`s under faults and stops: no unknown machine, wrong code or wrong output.
+"""A short round of random `clore run`s under faults: no unknown machine, wrong code or output.
 
 ``python -m tests.run_schedules --runs 500`` plays more, ``--runs 1 --seed N`` one again.
 """

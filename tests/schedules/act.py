@@ -19,8 +19,7 @@ from clore_ai._api import steps as _flow
 from clore_ai._io.async_driver import AsyncDriver
 from clore_ai._io.driver import Driver
 from clore_ai.exceptions import CloreAPIError, OrderUncertain
-from clore_ai.rental import session
-from clore_ai.rental.orders import reconcile
+from tests.support import quick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,17 +28,13 @@ if TYPE_CHECKING:
 
     from .plan import Plan
 
-LOOK_FOR_S = 1.0
-NOTHING_CAME_AFTER_S = 3.0
 BOOT_S = 1.5
 PASSWORD = "Schedule123"
 
 
 def scale() -> None:
     """Shorten the client's waits; call once, before anything is forked."""
-    session.LOOK_FOR_S = LOOK_FOR_S
-    reconcile.NOTHING_CAME_AFTER_S = NOTHING_CAME_AFTER_S
-    _flow.FIRST_BACKOFF_S = 0.03
+    quick.scale(look_for_s=1.0, nothing_came_after_s=3.0)
 
 
 class _Steps:

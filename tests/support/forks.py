@@ -261,11 +261,11 @@ def _stream(number: int) -> io.TextIOWrapper:
 
 
 def of_clore(
-    function: str = "clore_ai.cli:main",
+    function: str = "quick:clore",
     before: tuple[str, ...] = (),
     env: dict[str, str] | None = None,
 ) -> Forks:
-    """Forks that run `clore`, with all of it at hand."""
+    """Forks that run `clore` with its waits shortened, and all of it at hand."""
     return Forks(function, of_clore_first(), before, env)
 
 

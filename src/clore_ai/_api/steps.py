@@ -32,6 +32,7 @@ from typing import (
 )
 
 from clore_ai._api.answers import decipher
+from clore_ai._api.waits import WAITS
 from clore_ai.exceptions import AuthError, CloreAPIError, RateLimitError, TransportError
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-FIRST_BACKOFF_S = 1.0
 _REFUSED = 6
 """The code whose reason is in `error` (service.md, 1)."""
 JITTER = 0.5
@@ -249,7 +249,7 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
             "clore config set api_key",
             3,
         )
-    backoff_s = FIRST_BACKOFF_S
+    backoff_s = WAITS.backoff_s
     lost = False
     failure: CloreAPIError | None = None
     until = _FOREVER

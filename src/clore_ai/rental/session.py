@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Rules
+from clore_ai._api.waits import WAITS
 from clore_ai._ssh.order_keys import Access
 from clore_ai._state.accounts import place_of
 from clore_ai._state.bids import Bids, lowering_every_s
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 GONE_FOR_S = 60.0
 """Billing stops within about a minute of a cancel, and the order may linger (service.md, 3-4)."""
-LOOK_FOR_S = 30.0
-"""How long a new order may take to show up in `my_orders`."""
 
 
 @dataclass
@@ -43,8 +42,8 @@ class Session:
     hosts: Hosts = field(default_factory=Hosts)
     market: MarketFile = field(default_factory=MarketFile)
     """As last read for a watch, by any process that shares the state folder."""
-    look_for_s: float = field(default_factory=lambda: LOOK_FOR_S)
-    """As `LOOK_FOR_S`."""
+    look_for_s: float = field(default_factory=lambda: WAITS.look_for_s)
+    """How long a new order may take to show up in `my_orders`."""
     gone_for_s: float = field(default_factory=lambda: GONE_FOR_S)
     """As `GONE_FOR_S`."""
     rates: Rates = field(default_factory=Rates)

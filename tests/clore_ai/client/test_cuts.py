@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 from wire import RESET, Wire, http, says
 
-from clore_ai._api import steps
+from clore_ai._api.waits import WAITS
 from clore_ai.exceptions import OrderUncertain, ResponseError, TransportError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def client_of(
     api_of: Callable[..., Api], market: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Api]:
     """A client of a server of the test's own; what is tried again is at once."""
-    monkeypatch.setattr(steps, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(WAITS, "backoff_s", 0.001)
 
     def make(wire: Wire, **more: Any) -> Api:
         api = api_of(market, base_url=wire.url, **more)

@@ -269,8 +269,7 @@ def _again(session: Session, locks: ExitStack, earlier: Intent) -> Flow[Order | 
     order = claim.match(intent, rows, claim.claimed(session, intent))
     if order is not None:
         return (yield from claim.claim(session, intent, order))
-    sent_at = intent.answered_at or intent.posted_at or 0.0
-    if (yield from clock()).wall - sent_at < reconcile.NOTHING_CAME_AFTER_S:
+    if not reconcile.nothing_came(intent, (yield from clock()).wall):
         order = yield from claim.appearing(session, intent, session.look_for_s)
     if order is None:
         raise OrderUncertain(_uncertain(intent, None), intent)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
 from clore_ai._api.steps import Flow, clock, request
+from clore_ai._api.waits import WAITS
 from clore_ai._state.store import LOST
 from clore_ai.exceptions import CloreAPIError, ConfigError, OrderEnded
 from clore_ai.models import Order, Orders
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from clore_ai.models import SpotMarket, Wallet
     from clore_ai.rental.session import Session
 
-NOTHING_CAME_AFTER_S = 120.0
-"""A new order is listed within 20 s of the request, or does not exist (service.md, 3)."""
 
 
 def orders(
@@ -234,14 +233,17 @@ def _settle(
             fresh, order.id, {**facts(fresh, order, now), "unacknowledged": True}
         ):
             session.found.append(fresh)
-        elif (
-            complete and now - (fresh.answered_at or fresh.posted_at or 0.0) > NOTHING_CAME_AFTER_S
-        ):
+        elif complete and nothing_came(fresh, now):
             ledger.update(fresh, state="refused", reason="no order came of it")
         elif fresh.state == "open":
             ledger.update(fresh, state="uncertain", reason="stopped before its order was known")
     finally:
         lock.release()
+
+
+def nothing_came(intent: Intent, now: float) -> bool:
+    """Would the order of this request be listed by now, if there were one?"""
+    return now - (intent.answered_at or intent.posted_at or 0.0) > WAITS.nothing_came_after_s
 
 
 def _rebuild(session: Session, rows: list[Order], now: float) -> None:

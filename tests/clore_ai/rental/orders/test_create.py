@@ -10,6 +10,7 @@ from by_hand import WALL, Hand, cut, ok, refused, reply, row
 
 from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import Flow, Rules, Send, Sleep
+from clore_ai._api.waits import WAITS
 from clore_ai.exceptions import (
     CloreAPIError,
     DBError,
@@ -21,7 +22,6 @@ from clore_ai.exceptions import (
 )
 from clore_ai.rental.orders import reconcile
 from clore_ai.rental.orders.create import RentalTerms, create
-from clore_ai.rental.orders.reconcile import NOTHING_CAME_AFTER_S
 from clore_ai.rental.session import Session
 
 if TYPE_CHECKING:
@@ -421,7 +421,7 @@ def test_what_is_uncertain_is_settled_by_a_later_look():
     Hand(lambda _call, _now: ok(orders=[row(9)])).play(reconcile.orders(found))
     assert [(i.state, i.order_id) for i in found.ledger.intents()] == [("created", 9)]
     assert [i.order_id for i in found.found] == [9]
-    later = Hand(lambda _call, _now: ok(orders=[]), now=NOTHING_CAME_AFTER_S + 60)
+    later = Hand(lambda _call, _now: ok(orders=[]), now=WAITS.nothing_came_after_s + 60)
     later.play(reconcile.orders(nothing))
     assert [i.state for i in nothing.ledger.intents()] == ["uncertain"]
     later.play(reconcile.orders(nothing, include_completed=True))
