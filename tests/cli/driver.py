@@ -141,9 +141,13 @@ class Renter(Clore):
         words = ("deploy", server or self.server(), *DEPLOY, "USD-Blockchain", "--wait")
         return int(self(*words, *options).out)
 
-    def fault(self, endpoint: str, kind: str, **more: Any) -> None:
-        """Let the next such request of this user go wrong."""
-        self.market.fault(endpoint, kind, key=self.key, **more)  # type: ignore[arg-type]
+    def fault(self, endpoint: str, kind: str, **more: Any) -> int:
+        """Let the next such request of this user go wrong; the fault's number."""
+        return self.market.fault(endpoint, kind, key=self.key, **more)  # type: ignore[arg-type]
+
+    def happened(self, fault: int) -> bool:
+        """Did all the requests come that this fault was for? Their answers may still be due."""
+        return fault not in {each.id for each in self.market.faults()}
 
     def requests(self, endpoint: str) -> list[Entry]:
         """What this user sent there."""

@@ -6,19 +6,19 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from waiting import patience
+
 from clore_ai._api.waits import WAITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BACKOFF_S = 0.05
-LOOK_FOR_S = 3.0
-"""A machine that is busy takes a second for what is listed at once."""
+BACKOFF_S, LOOK_FOR_S = 0.05, 2.0
 
 
 def scale(*, look_for_s: float = LOOK_FOR_S, nothing_came_after_s: float | None = None) -> None:
     """Shorten the waits of this process."""
-    WAITS.backoff_s, WAITS.look_for_s = BACKOFF_S, look_for_s
+    WAITS.backoff_s, WAITS.look_for_s = BACKOFF_S, patience(look_for_s)
     WAITS.nothing_came_after_s = nothing_came_after_s or WAITS.nothing_came_after_s
 
 

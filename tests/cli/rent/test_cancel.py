@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Callable
 
 import pytest
@@ -123,10 +122,10 @@ def test_still_there_at_the_deadline(renter: Renter) -> None:
 
 def test_ctrl_c_says_what_still_runs(renter: Renter, three: list[int]) -> None:
     """Those not seen to end, by their ids. Exit 130."""
-    renter.fault("my_orders", "late", delay_s=30)
+    late = renter.fault("my_orders", "late", delay_s=30)
     process = renter.start("cancel", *three[:2], "--json")
     until(lambda: len(renter.requests("cancel_order")) == 2, "both cancels")
-    time.sleep(0.3)  # it now waits for the late answer
+    until(lambda: renter.happened(late), "the look for what is left")
     interrupt(process)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")

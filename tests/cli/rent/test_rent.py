@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from tests.cli.driver import Renter, Terminal, interrupt, processes_with
-from waiting import until
+from waiting import patience, until
 
 from clore_sandbox import Sandbox
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 RENT = ("rent", "--gpu", "RTX 4090")
-SOON = ("--boot-timeout", "2")
-"""For what never comes."""
+
+
+def soon() -> tuple[str, ...]:
+    """For what never comes; time enough for what does."""
+    return ("--boot-timeout", f"{patience(2.0):.0f}")
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +190,7 @@ def test_by_spot_below_what_anybody_asks_it_says_the_lowest(user: Renter) -> Non
 
 def test_what_does_not_work_is_told_noted_and_the_next_is_rented(user: Renter) -> None:
     user.fault("create_order", "refuses_key")
-    done = user(*RENT, "--yes", *SOON)
+    done = user(*RENT, "--yes", *soon())
     bad, good = user.orders()
     assert int(done.out) == good
     assert f"Order {bad} on server" in done.err

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from clients import Api
+from waiting import patience
 
 from clore_ai import AsyncCloreAI, AsyncRental, Rental
 from clore_ai.exceptions import (
@@ -36,8 +37,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 USD = "USD-Blockchain"
-SOON: dict[str, Any] = {"boot_deadline": 2.0}
-"""For what never comes."""
+
+
+def soon() -> dict[str, Any]:
+    """For what never comes; time enough for what does."""
+    return {"boot_deadline": patience(2.0)}
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +107,8 @@ def test_nothing_is_asked_before_the_block(api):
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ("never_boots", "no SSH in 2 s"),
-        ("no_ssh", "no SSH in 2 s"),
+        ("never_boots", "no SSH in "),
+        ("no_ssh", "no SSH in "),
         ("refuses_key", "SSH refuses the key"),
         ("fewer_gpus", "nvidia-smi shows"),
     ],
@@ -112,7 +116,7 @@ def test_nothing_is_asked_before_the_block(api):
 def test_what_does_not_work_is_cancelled_noted_and_the_next_is_taken(api, fault, reason):
     """The reason goes to the service, the ledger and the host memory; then the next is good."""
     api.fault("create_order", fault)
-    with api.renting("RTX 4090", **SOON) as rental:
+    with api.renting("RTX 4090", **soon()) as rental:
         assert [w for w in what(rental) if w != "up"] == [
             "trying", "created", "failed", "cancelling", "cancelled", "trying", "created", "rented",
         ]  # fmt: skip
@@ -149,9 +153,9 @@ def test_verify_ssh_does_not_mind_missing_gpus_and_none_does_not_wait(api):
 def test_a_host_that_dies_while_it_boots_is_given_up(api):
     fault = api.market.fault("create_order", "host_dies", delay_s=0, times=2, key=api.key)
     with pytest.raises(RentFailed) as caught:
-        api.renting("RTX 4090", attempts=2, **SOON).start()
+        api.renting("RTX 4090", attempts=2, **soon()).start()
     reasons = {e.reason for e in caught.value.attempts if e.what == "failed"}
-    assert reasons <= {"its host is offline", "no SSH in 2 s"}
+    assert all(reason == "its host is offline" or "no SSH in" in reason for reason in reasons)
     assert fault not in [f.id for f in api.market.faults()]
     assert running(api) == []
 
@@ -161,7 +165,7 @@ def test_after_so_many_attempts_it_says_what_was_tried(api):
     with pytest.raises(
         RentFailed, match=r"None of 2 tried was good.*SSH refuses the key"
     ) as caught:
-        api.renting("RTX 4090", attempts=2, **SOON).start()
+        api.renting("RTX 4090", attempts=2, **soon()).start()
     assert len({e.server_id for e in caught.value.attempts if e.what == "failed"}) == 2
     assert running(api) == []
 
@@ -169,8 +173,8 @@ def test_after_so_many_attempts_it_says_what_was_tried(api):
 def test_where_no_machine_gets_ssh_the_image_may_be_why(api):
     """An image without sshd, or with a CMD of its own, never starts one."""
     api.fault("create_order", "never_boots")
-    with pytest.raises(RentFailed, match=r"no SSH in 2 s.*without sshd.*CMD.*network"):
-        api.renting("RTX 4090", attempts=1, **SOON).start()
+    with pytest.raises(RentFailed, match=r"no SSH in \d+ s.*without sshd.*CMD.*network"):
+        api.renting("RTX 4090", attempts=1, **soon()).start()
 
 
 def test_what_a_check_of_ones_own_says_is_not_held_against_the_host(api):
@@ -239,7 +243,7 @@ def test_what_is_not_seen_to_end_stops_it_and_says_so(api):
     api.session.gone_for_s = 1.0
     api.fault("create_order", "refuses_key")
     fault = api.market.fault("cancel_order", "500", times=None, key=api.key)
-    rental = api.renting("RTX 4090", **SOON)
+    rental = api.renting("RTX 4090", **soon())
     with pytest.raises(WaitTimeout) as caught:
         rental.start()
     assert str(rental.order_id) in str(caught.value)
@@ -252,7 +256,7 @@ def test_what_is_not_seen_to_end_stops_it_and_says_so(api):
 def test_the_same_ref_is_the_same_order_also_after_a_failed_attempt(api):
     """The ref goes with the attempt that is good."""
     api.fault("create_order", "refuses_key")
-    first = api.renting("RTX 4090", client_ref="job 1", **SOON).start()
+    first = api.renting("RTX 4090", client_ref="job 1", **soon()).start()
     again = api.renting("RTX 4090", client_ref="job 1")
     with again:
         assert again.order.id == first.order.id
@@ -264,7 +268,7 @@ def test_the_same_ref_is_the_same_order_also_after_a_failed_attempt(api):
 
 def test_a_host_that_failed_is_not_taken_again_at_the_same_price(api):
     api.fault("create_order", "refuses_key")
-    with api.renting("RTX 4090", **SOON) as rental:
+    with api.renting("RTX 4090", **soon()) as rental:
         failed = next(e.server_id for e in rental.events if e.what == "failed")
     for _ in range(2):
         api.session.hosts.note(api.session.hosts.sights()[0])
@@ -287,7 +291,7 @@ def test_a_budget_holds_and_failed_attempts_count(api):
     api.ledger.set_budget(Budget(USD, "day", cheapest * 1.05 * 6 / 1440 * 1.05))
     api.fault("create_order", "refuses_key", times=None)
     with pytest.raises(BudgetError):
-        api.renting("RTX 4090", currency=USD, max_hours=0.1, **SOON).start()
+        api.renting("RTX 4090", currency=USD, max_hours=0.1, **soon()).start()
     assert running(api) == []
     assert len([e for e in api.entries("create_order") if e.order is not None]) == 1
 
