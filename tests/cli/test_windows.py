@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import pytest
+from forks import Forks
 
 from clore_ai.cli import COMMANDS
 
 if TYPE_CHECKING:
+    import subprocess
+
     from .driver import Renter
 
-AS_WINDOWS = [sys.executable, str(Path(__file__).parents[1] / "support" / "as_windows.py")]
 WORKS = {
     "search", "deploy", "orders", "cancel", "wallets", "ledger", "orphans", "budget", "hosts",
     "spot-price", "servers", "server-config", "config",
@@ -44,10 +44,13 @@ print(asyncio.run(count()) > 0, len(clore_client.CloreClient().list_servers()) >
 """
 
 
+@lru_cache(maxsize=1)
+def _forks() -> Forks:
+    return Forks("as_windows:main", ())
+
+
 def on_windows(renter: Renter, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*AS_WINDOWS, *words], env=renter.env, capture_output=True, text=True, timeout=60
-    )
+    return _forks().run(["as_windows", *words], renter.env, "", 60)
 
 
 def test_the_calls_of_the_sdk_work(renter: Renter) -> None:

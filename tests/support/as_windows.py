@@ -1,4 +1,4 @@
-"""Runs a program as on Windows: `python as_windows.py MODULE WORDS…`, or `-c CODE`.
+"""Runs a program as on Windows, in a fork: `as_windows MODULE WORDS…`, or `-c CODE`.
 
 What Windows lacks is gone, and `sys.platform` says so; the libraries are loaded before, as theirs
 for Windows can't be here.
@@ -54,7 +54,3 @@ def main() -> None:
     else:
         sys.argv = sys.argv[1:]
         runpy.run_module(sys.argv[0], run_name="__main__")
-
-
-if __name__ == "__main__":
-    main()
