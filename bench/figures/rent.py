@@ -43,8 +43,9 @@ def measure(setting: Setting) -> list[Row]:
     """With the SDK in a running process, and with the command line."""
     key = setting.folder / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    lag_s, boot_s = (0.0, 0.0) if setting.quick else (LAG_S, BOOT_S)
     with setting.sandbox(
-        limits=False, provision=True, visibility_lag_s=LAG_S, boot_s=BOOT_S, balances=BALANCES
+        limits=False, provision=True, visibility_lag_s=lag_s, boot_s=boot_s, balances=BALANCES
     ) as sandbox:
         server_id = free_servers(setting, 1)[0]
         env = setting.environ(sandbox)

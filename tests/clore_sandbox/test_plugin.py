@@ -17,6 +17,7 @@ def run(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLORE_CONTEXT", "nobody-has-this")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # ours is named; others take seconds
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
@@ -34,7 +35,7 @@ def run(tmp_path, monkeypatch):
     return go
 
 
-ARGUMENTS = ("-q", "-p", PLUGIN, "-W", "error", "--strict-markers", "-p", "no:randomly")
+ARGUMENTS = ("-q", "-p", PLUGIN, "-W", "error", "--strict-markers")
 
 
 def test_the_entry_point_is_there():

@@ -32,7 +32,8 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         for text, name in FILES:
             (tmp_path / name).write_text(text, "utf-8")
         (tmp_path / "train.py").write_text(script, "utf-8")
-        options = ("-p", "clore_sandbox.pytest_plugin", "-p", "no:randomly", "-q")
+        quick = ("-p", "no:schemathesis", "-p", "no:hypothesispytest")  # seconds to load
+        options = ("-p", "clore_sandbox.pytest_plugin", "-p", "no:randomly", "-q", *quick)
         return subprocess.run(
             [sys.executable, "-m", module, *words, *(options if module == "pytest" else ())],
             cwd=tmp_path,
