@@ -145,12 +145,12 @@ def test_commands_that_never_return(
 ) -> None:
     """A login is no life: told after 30 s (here 1), lost after its time, without another try."""
     from clore_ai import CloreAI
+    from clore_ai._api.waits import WAITS
     from clore_ai.cli.supervise import watching as _job
     from clore_ai.jobs import Output
-    from clore_ai.jobs.watch import machine as reach
     from clore_ai.jobs.watch.supervise import Supervision
 
-    monkeypatch.setattr(reach, "TOLD_AFTER_S", 1.0)
+    monkeypatch.setattr(WAITS, "told_after_s", 1.0)
     said: list[str] = []
     with CloreAI(renter.key, renter.market.base_url, state=renter.home) as api:
         jobs = _job.jobs_of(api)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai import AsyncCloreAI, CloreAI
 from clore_ai._api import steps as _flow
+from clore_ai._api.waits import WAITS
 from clore_ai._io.async_driver import AsyncDriver
 from clore_ai._io.driver import Driver
 from clore_ai.exceptions import CloreAPIError, OrderUncertain
-from tests.support import quick
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ PASSWORD = "Schedule123"
 
 def scale() -> None:
     """Shorten the client's waits; call once, before anything is forked."""
-    quick.scale(look_for_s=1.0, nothing_came_after_s=3.0)
+    WAITS.look_for_s, WAITS.nothing_came_after_s, WAITS.backoff_s = 1.0, 3.0, 0.03
 
 
 class _Steps:

@@ -13,13 +13,13 @@ from clore_ai._api.waits import WAITS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BACKOFF_S, LOOK_FOR_S = 0.05, 2.0
+BACKOFF_S, LOOK_FOR_S, SILENT_S = 0.05, 2.0, 8.0
 
 
-def scale(*, look_for_s: float = LOOK_FOR_S, nothing_came_after_s: float | None = None) -> None:
+def scale() -> None:
     """Shorten the waits of this process."""
-    WAITS.backoff_s, WAITS.look_for_s = BACKOFF_S, patience(look_for_s)
-    WAITS.nothing_came_after_s = nothing_came_after_s or WAITS.nothing_came_after_s
+    WAITS.backoff_s, WAITS.look_for_s = BACKOFF_S, patience(LOOK_FOR_S)
+    WAITS.silent_s = WAITS.told_after_s = patience(SILENT_S)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Callable
 
+from clore_ai._api.waits import WAITS
 from clore_ai._ssh.connection import ConnectionLost
 from clore_ai._values.text import plain
 from clore_ai.jobs import scripts
@@ -14,8 +15,6 @@ from clore_ai.jobs import scripts
 if TYPE_CHECKING:
     from clore_ai._ssh.connection import Running
 
-SILENT_S = 30.0
-"""The follower says that it is there every 5 s or so."""
 _POLL_S, _LAST_WORDS_S = 1.0, 5.0
 _LONGEST_LINE, _CHUNK = 4096, 1 << 16
 
@@ -54,7 +53,7 @@ class Follower:
         """The next piece of the output; empty at its end, when the words have come too.
 
         Raises:
-            Silent: neither output nor a word came for `SILENT_S`.
+            Silent: neither output nor a word came for `Waits.silent_s`.
             Lost: it writes something else.
         """
         reading = asyncio.ensure_future(self._running.read())
@@ -62,8 +61,8 @@ class Follower:
             while not reading.done():
                 await asyncio.wait({reading}, timeout=_POLL_S)
                 heard_at = max(self.heard_at, self._begun_at)
-                if not reading.done() and time.monotonic() - heard_at > SILENT_S:
-                    raise Silent(f"nothing was heard for {SILENT_S:.0f} s")
+                if not reading.done() and time.monotonic() - heard_at > WAITS.silent_s:
+                    raise Silent(f"nothing was heard for {WAITS.silent_s:.0f} s")
             piece = reading.result()
         finally:
             reading.cancel()

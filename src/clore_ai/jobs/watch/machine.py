@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable, TypeVar
 
 from clore_ai._api import steps
+from clore_ai._api.waits import WAITS
 from clore_ai._ssh.connection import ConnectionLost, SSHConnection
 from clore_ai.exceptions import (
     CloreAPIError,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TOLD_AFTER_S = 30.0
 _BOOTS_TOLD_AFTER_S = 10.0
 _TICK_S = 1.0
 _LONGEST_COPY_S = 120.0
@@ -113,7 +113,7 @@ class Reach:
             ours = await self._is_ours(order, tries)
             if shut and not ours and not self._entered and tries >= _LOGINS:
                 await self._no_way_in(order)
-            if tries > 1 or self._silent_s > TOLD_AFTER_S:
+            if tries > 1 or self._silent_s > WAITS.told_after_s:
                 self._say_trouble(order)
             if ours or not await self._is_there(order):
                 self._silent_s = 0.0  # nothing can be said of the machine
@@ -181,10 +181,10 @@ class Reach:
                 self._at = now
                 if order is None or task.done():
                     continue
-                if self._silent_s > TOLD_AFTER_S:
-                    self.trouble = f"no word for {TOLD_AFTER_S:.0f} s"
+                if self._silent_s > WAITS.told_after_s:
+                    self.trouble = f"no word for {WAITS.told_after_s:.0f} s"
                     self._say_trouble(order)
-                if self._silent_s > max(self.job.lost_after_s, TOLD_AFTER_S):
+                if self._silent_s > max(self.job.lost_after_s, WAITS.told_after_s):
                     raise ConnectionLost(f"no word for {self._silent_s:.0f} s")
             return task.result()
         finally:
