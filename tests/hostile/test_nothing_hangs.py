@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from clients import Api
-from waiting import until
+from waiting import patience, until
 
 from hostile import SILENT, Machine, after, at, port_that
 
@@ -346,7 +346,7 @@ def test_what_looks_at_a_silent_machine_ends_by_itself(
         line, within_s = item
         with killed(renter.start(*line.split())) as looking:
             try:
-                out, err = looking.communicate(timeout=within_s)
+                out, err = looking.communicate(timeout=patience(within_s))
             except subprocess.TimeoutExpired:
                 return f"clore {line} went on for {within_s} s"
             renter.check(out + err)

@@ -104,8 +104,8 @@ def test_one_that_neither_reads_nor_writes_is_ended(drive: Any) -> None:
 
 _KILLED = """
 import asyncio, sys
-from clore_ai._ssh import programs
 from clore_ai._api.steps import Exec
+from clore_ai._ssh import programs
 say = 'echo $$ > "$1.part"; mv "$1.part" "$1"; exec sleep 64'
 words = ("sh", "-c", say, "sh", sys.argv[2])
 if sys.argv[1] == "sync":
