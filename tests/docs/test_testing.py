@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def test_the_shell_commands_work_and_leave_nothing_running(tmp_path):
     programs = Path(sys.executable).parent
     done = subprocess.run(
         ["bash", "-ec", block],
-        env={"PATH": f"{programs}:/usr/bin:/bin", "HOME": str(tmp_path)},
+        env={"PATH": f"{programs}:{os.environ['PATH']}", "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=60,
