@@ -15,7 +15,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from clore_ai import AsyncCloreAI, CloreAI
-from clore_ai._api import steps as _flow
 from clore_ai._api.waits import WAITS
 from clore_ai._io.async_driver import AsyncDriver
 from clore_ai._io.driver import Driver

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 
-
 def orders(
     session: Session, *, include_completed: bool = False, holding: int | None = None
 ) -> Flow[Orders]:
