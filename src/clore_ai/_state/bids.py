@@ -9,7 +9,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from clore_ai._state.rows import DamagedError
+from clore_ai._state.sqlite.rows import DamagedError
 from clore_ai._state.store import Store, transaction
 from clore_ai._values.kinds import as_dict
 

@@ -19,7 +19,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from clore_ai._state.rows import read
+from clore_ai._state.sqlite.rows import read
 from clore_ai._state.store import Store, transaction
 from clore_ai.exceptions import InvalidInputError
 

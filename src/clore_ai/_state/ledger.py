@@ -17,9 +17,9 @@ from weakref import WeakValueDictionary
 
 from clore_ai._state.accounts import Keys, Other
 from clore_ai._state.folder import folder_in
-from clore_ai._state.intent_rows import apply, insert, intent_of, plain, write
 from clore_ai._state.lock import FileLock, MemoryLock
-from clore_ai._state.rows import read
+from clore_ai._state.sqlite.intent_rows import apply, insert, intent_of, plain, write
+from clore_ai._state.sqlite.rows import read
 from clore_ai._state.store import Store, transaction
 from clore_ai._values.kinds import LAST_ID
 from clore_ai.exceptions import ConfigError

@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Callable, NamedTuple
 
-from clore_ai._state.rows import read
+from clore_ai._state.sqlite.rows import read
 from clore_ai._state.store import Store, transaction
 
 if TYPE_CHECKING:

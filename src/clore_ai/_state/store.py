@@ -26,10 +26,10 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Protocol, TypeVar
 
-from clore_ai._state import earlier
 from clore_ai._state.folder import private_folder
 from clore_ai._state.lock import locked, opened
-from clore_ai._state.sqlite_file import (
+from clore_ai._state.sqlite import earlier
+from clore_ai._state.sqlite.sqlite_file import (
     aside_of,
     check,
     check_file,

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter
 from clore_ai._ssh.copy.fetch import MOST_BYTES
 from clore_ai._state.folder import private_folder, unwritable, write_private
 from clore_ai._state.lock import FileLock
-from clore_ai._state.rows import LATEST
+from clore_ai._state.sqlite.rows import LATEST
 from clore_ai._state.store import Store, transaction
 from clore_ai._values.kinds import LAST_ID
 from clore_ai.exceptions import ConfigError, NotFoundError

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Callable
 import pytest
 
 from clore_ai._state import accounts
-from clore_ai._state.earlier import LEDGER
 from clore_ai._state.ledger import Ledger, account_of
-from clore_ai._state.schema import STEPS
+from clore_ai._state.sqlite.earlier import LEDGER
+from clore_ai._state.sqlite.schema import STEPS
 from clore_ai._state.store import Store
 from clore_ai.exceptions import BudgetError
 from clore_ai.models.records import Budget, Intent

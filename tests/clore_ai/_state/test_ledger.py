@@ -189,7 +189,7 @@ def test_a_folder_that_can_not_be_used(tmp_path: Path) -> None:
 
 def test_a_ledger_in_use_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process in the middle of a transaction: said so, after the wait."""
-    monkeypatch.setattr("clore_ai._state.sqlite_file.BUSY_S", 0.1)
+    monkeypatch.setattr("clore_ai._state.sqlite.sqlite_file.BUSY_S", 0.1)
     ledger = Ledger(Store(tmp_path))
     ledger.open(intent())
     ledger.store.close()

@@ -16,7 +16,7 @@ from clore_ai._state.bids import Bids
 from clore_ai._state.hosts import Block, HostRecord, Hosts
 from clore_ai._state.ledger import Ledger
 from clore_ai._state.pace import Gaps, Pace
-from clore_ai._state.schema import LEDGER_STEPS, STEPS
+from clore_ai._state.sqlite.schema import LEDGER_STEPS, STEPS
 from clore_ai._state.store import FILE, Store
 from clore_ai.exceptions import ConfigError
 from clore_ai.jobs.store import Jobs

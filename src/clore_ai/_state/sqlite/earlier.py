@@ -17,8 +17,8 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Callable
 
 from clore_ai._state.folder import private_folder, read_private
-from clore_ai._state.schema import LEDGER_STEPS
-from clore_ai._state.sqlite_file import check, check_file, connect, free_name, patiently
+from clore_ai._state.sqlite.schema import LEDGER_STEPS
+from clore_ai._state.sqlite.sqlite_file import check, check_file, connect, free_name, patiently
 from clore_ai._values.kinds import as_dict
 from clore_ai.exceptions import ConfigError
 

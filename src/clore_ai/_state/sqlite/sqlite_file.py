@@ -14,8 +14,8 @@ from contextlib import closing
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from clore_ai._state.rows import DamagedError
-from clore_ai._state.schema import STEPS
+from clore_ai._state.sqlite.rows import DamagedError
+from clore_ai._state.sqlite.schema import STEPS
 from clore_ai._values.text import plain
 from clore_ai.exceptions import ConfigError
 

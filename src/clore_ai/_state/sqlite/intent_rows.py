@@ -6,7 +6,7 @@ import json
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, cast, get_args
 
-from clore_ai._state.rows import DamagedError, read
+from clore_ai._state.sqlite.rows import DamagedError, read
 from clore_ai.models.records import Enforced, Intent, State
 
 if TYPE_CHECKING:
