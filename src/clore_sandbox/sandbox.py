@@ -74,6 +74,8 @@ class Sandbox(Controls):
         work_dir: Folder of the orders' rooms; None: beside a `db` file, else a temporary folder.
     """
 
+    _run_type: type[Run] = Run
+
     def __init__(
         self,
         *,
@@ -147,7 +149,7 @@ class Sandbox(Controls):
         """
         if self._run is not None:
             raise RuntimeError("this marketplace runs already")
-        self._run = Run(self._settings)
+        self._run = self._run_type(self._settings)
         self._api_key = self._run.api_key
         return self
 

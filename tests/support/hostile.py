@@ -25,6 +25,7 @@ from clients import Loop
 from clore_sandbox import Sandbox
 from clore_sandbox.provision import Ports
 from clore_sandbox.provision.sweep import MARKER, end_processes
+from clore_sandbox.running import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,11 +63,15 @@ def noisy(first: str) -> Shell:
     return lambda _number, line: ("sh", "-c", f'{first}\nexec sh -c "$1"', "sh", line)
 
 
+class _Run(Run):
+    def _provisioner(self, opened: Opened) -> Provisioner:
+        return _Elsewhere(super()._provisioner(opened))  # type: ignore[return-value]
+
+
 class Market(Sandbox):
     """A marketplace in which the image of an order may say where its SSH leads."""
 
-    def _provisioner(self, opened: Opened) -> Provisioner:
-        return _Elsewhere(super()._provisioner(opened))  # type: ignore[return-value]
+    _run_type = _Run
 
 
 class _Elsewhere:
