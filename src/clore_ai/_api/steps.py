@@ -1,6 +1,6 @@
 """What to do, never how: a flow yields the steps that it needs and is sent their answers.
 
-`Flow[T]` is a generator; `_drive` performs its steps, blocking or in an event loop. Nothing here
+`Flow[T]` is a generator; `_io` performs its steps, blocking or in an event loop. Nothing here
 may wait, send or read a clock. The rule for sending again is written once, in `request`:
 *could the service have acted?*
 

@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 from clore_ai import jobs
 from clore_ai._async.calls import AsyncCalls
 from clore_ai._async.rental import AsyncRental
-from clore_ai._io.gpu_feeds import watching
+from clore_ai._gpu_feeds import watching
 from clore_ai._values.secrets import hide
 from clore_ai.jobs import Job
 from clore_ai.models import MarketplaceServer, Order

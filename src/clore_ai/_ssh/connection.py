@@ -50,7 +50,7 @@ class ConnectionLost(Exception):  # noqa: N818 - what happened
 
 
 class SSHConnection:
-    """The connection to one machine. One object a connection: after `Lost` open another.
+    """The connection to one machine. One object a connection: after `ConnectionLost` open another.
 
     Args:
         target: where it is.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing_extensions import Unpack
 
 from clore_ai import jobs
-from clore_ai._io.gpu_feeds import watching
+from clore_ai._gpu_feeds import watching
 from clore_ai._sync.calls import Calls
 from clore_ai._sync.rental import Rental
 from clore_ai._values.secrets import hide

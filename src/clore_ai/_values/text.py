@@ -3,7 +3,8 @@
 Hosts write the text fields of the marketplace's records, and whoever owns a machine writes what it
 answers. An escape sequence there reaches the user's terminal (OSC 52 writes its clipboard), a
 direction mark shows a text in another order than it has, a newline or tab adds rows and columns to
-a table, a lone surrogate can't be encoded at all. What a job writes is not for this: it stays raw.
+a table, a lone surrogate can't be encoded at all. The service's JSON passes `_api.clean`; for what
+a machine answers, callers use `plain`. What a job writes is not for this: it stays raw.
 """
 
 from __future__ import annotations

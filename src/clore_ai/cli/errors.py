@@ -37,7 +37,7 @@ _BY_REASON = {
     "not_enough_balance": ("balance", 7),
 }
 _WALLET_EMPTY = "wallet empty"
-"""As `rental.ending` has it, which is slow to import."""
+"""As `rental.orders.ending` has it, which is slow to import."""
 _BY_CLASS: list[tuple[type[Exception], str, int]] = [
     (e.BudgetError, "budget", 7),
     (e.LimitReached, "limit", LIMIT),

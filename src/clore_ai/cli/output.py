@@ -1,7 +1,7 @@
 """Printing: data on stdout, everything else on stderr; tables on a terminal, lines in a pipe.
 
-Everything that a command prints goes through here or `_exit`, where whatever it quotes of a host or
-a machine is made fit to print once more; but for what a job writes, which is raw.
+Everything that a command prints goes through here or `errors`, where whatever it quotes of a host
+or a machine is made fit to print once more; but for what a job writes, which is raw.
 """
 
 from __future__ import annotations

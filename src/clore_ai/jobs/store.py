@@ -76,7 +76,7 @@ class Job:
     cancelled: bool = False
     """Was its machine seen to end?"""
     why: str | None = None
-    """Why its order ended under it, as `rental.ending` says it."""
+    """Why its order ended under it, as `orders.ending` says it."""
 
     @property
     def over(self) -> bool:

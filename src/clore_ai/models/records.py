@@ -138,7 +138,7 @@ class NoMatch:
     without: tuple[Without, ...]
     """The fewest conditions (one, else two) without which something matches, the most first."""
     near: tuple[str, ...] = ()
-    """Where no server at all has the GPU: what comes near, see `pick.near`."""
+    """Where no server at all has the GPU: what comes near, see `listing.near`."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from clore_sandbox.books import hosts, lifecycle, orders, state
 from clore_sandbox.books.lifecycle import Effects, Terms
 from clore_sandbox.market.follow_up import FollowUp, follow_up
 from clore_sandbox.market.recurring import Recurring
-from clore_sandbox.market.rooms import Rooms
+from clore_sandbox.market.room_steps import RoomSteps
 from clore_sandbox.market.servers import Servers
 from clore_sandbox.rules import auction
 from clore_sandbox.store import AlreadyThere
@@ -64,7 +64,7 @@ class Market:
         self._draw_crowd = draw_crowd
         self._any_jobs = False
         self._jobs = asyncio.Lock()
-        self.rooms = Rooms(store, clock, timetable, provisioner, self._host_dies)
+        self.rooms = RoomSteps(store, clock, timetable, provisioner, self._host_dies)
         self._recurring = Recurring(clock, timetable, self.terms, self.act)
 
     async def open(self) -> None:

@@ -2,7 +2,7 @@
 
 The file of this folder may be a stranger's, as of a repository that was cloned: it is opened only
 where it is a regular file of the folder, is read up to a bound, and what it may say without being
-named with ``--file`` is `_job_file_trust`'s.
+named with ``--file`` is `job_file_trust`'s.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def _added(command: F, all_of: tuple[Callable[[F], F], ...]) -> F:
 
 
 def read_filter(options: dict[str, Any]) -> Any:  # noqa: ANN401 - a Filter, imported late
-    """The `pick.Filter` of `server_options`."""
+    """The `listing.Filter` of `server_options`."""
     from clore_ai.rental.market import listing
 
     return listing.Filter(

@@ -15,12 +15,12 @@ from clore_ai.cli.account import connect, status
 from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import board
-from clore_ai.cli.supervise import enforce as _keep
+from clore_ai.cli.supervise import at_limits as _keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_ai._io.gpu_feeds import Feeds
+    from clore_ai._gpu_feeds import Feeds
     from clore_ai.client import CloreAI
     from clore_ai.models.price import Price
     from clore_ai.rental.limits.enforce import Keeper
@@ -52,7 +52,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     lost, of GPUs that idle, a lease near its end, a dry wallet. An order that reaches its limit
     (clore lease) is cancelled; exit 7 then. Ctrl-C leaves the orders running.
     """
-    from clore_ai._io.gpu_feeds import Feeds
+    from clore_ai._gpu_feeds import Feeds
     from clore_ai.rental.watch import orders as monitor
     from clore_ai.rental.watch import view as overview
 

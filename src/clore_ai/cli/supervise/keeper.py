@@ -22,7 +22,7 @@ import click
 
 from clore_ai._state.lock import FileLock
 from clore_ai.cli import output
-from clore_ai.cli.supervise import enforce, watching
+from clore_ai.cli.supervise import at_limits, watching
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -48,7 +48,7 @@ def see_to(api: CloreAI) -> None:
     left: list[int] = []
     try:
         if api.ledger.begun():
-            left = enforce.unwatched(api, watching.jobs_of(api))
+            left = at_limits.unwatched(api, watching.jobs_of(api))
             if left:
                 _start(api)
     except (OSError, CloreAPIError) as exc:
@@ -130,7 +130,7 @@ def command(lock: int) -> int:
         log = log_of(api)
         mine = api.ledger.lock(LOCK)
         while True:
-            enforce.loop(api, keeper, goes_on=lambda: _goes_on(api, keeper, log))
+            at_limits.loop(api, keeper, goes_on=lambda: _goes_on(api, keeper, log))
             if lock >= 0:
                 os.close(lock)
                 lock = -1

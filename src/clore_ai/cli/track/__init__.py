@@ -1,1 +1,1 @@
-"""The commands of the section "Keep track", and the keeper that ends orders at their limits."""
+"""The commands of the section "Keep track"."""

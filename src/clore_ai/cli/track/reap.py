@@ -11,7 +11,7 @@ from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect, none, status
 from clore_ai.cli.options.length import Length
-from clore_ai.cli.supervise import enforce
+from clore_ai.cli.supervise import at_limits
 from clore_ai.cli.supervise import keeper as _keeper
 
 if TYPE_CHECKING:
@@ -87,15 +87,15 @@ def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json:
             continue
         if dry_run:
             output.note(f"{over}.")
-            events.append({**enforce.facts(over), "at": now})
-        elif enforce.ended_by_its_job(api, over):
+            events.append({**at_limits.facts(over), "at": now})
+        elif at_limits.ended_by_its_job(api, over):
             output.note(f"{over}; it was ended with its job.")
             events.append(
-                {**enforce.facts(over), "event": "cancelled", "cancelled": True, "at": now}
+                {**at_limits.facts(over), "event": "cancelled", "cancelled": True, "at": now}
             )
         else:
-            worst = max(worst, enforce.at_limit(api, over, events.append, as_json=as_json))
-    return max(worst, enforce.see_to_jobs(api, events.append, dry_run=dry_run, wait=True))
+            worst = max(worst, at_limits.at_limit(api, over, events.append, as_json=as_json))
+    return max(worst, at_limits.see_to_jobs(api, events.append, dry_run=dry_run, wait=True))
 
 
 def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None:
@@ -110,6 +110,6 @@ def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None
     output.note(f"Looking every {duration(every_s)}; stop with Ctrl-C.")
     try:
         with nullcontext() if dry_run else _keeper.instead(api):
-            enforce.loop(api, keeper, tell, dry_run=dry_run, as_json=as_json)
+            at_limits.loop(api, keeper, tell, dry_run=dry_run, as_json=as_json)
     except KeyboardInterrupt as exc:
         output.note(str(exc) or "Stopped.")

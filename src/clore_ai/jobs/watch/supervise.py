@@ -3,7 +3,7 @@
 The machine runs the job by itself. Each step here may be broken off and done again: connecting,
 uploading (only what changed), starting (once, however often it is asked for), reading the output
 from the byte on that is here already, fetching. So there is one answer to a lost connection, a
-laptop that slept and another Wi-Fi: connect again and go on (`reach`).
+laptop that slept and another Wi-Fi: connect again and go on (`machine`).
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _NOTHING = {"countries": (), "available_only": False}
 _SHOWN = 3
 OF_PLAN = ("currency", "spot_price", "max_price_usd", "max_bid_usd", "limits", "balance", "hosts")
-"""What `plan` leaves servers out for; the rest are the fields of `pick.Filter`."""
+"""Why `ranking` leaves servers out; the rest are the fields of `listing.Filter`."""
 BIDS = "bids"
-"""What `auction` leaves them out for: others bid more than the limit."""
+"""Why `spot_offers` leaves them out: others bid more than the limit."""
 
 
 def explain(

@@ -44,7 +44,7 @@ class Offer:
     dearer: float = 1.0
     """By what factor it is ranked as if it cost more; see `hosts`."""
     auction_read_at: float | None = None
-    """When its auction showed that this bid wins, on the clock that never jumps; see `auction`."""
+    """When its auction showed that this bid wins, on the monotonic clock; see `spot_offers`."""
 
     @property
     def effective(self) -> Price:

@@ -1,4 +1,4 @@
-"""What to rent, in words; `plan` turns it into offers, `rent` into an order.
+"""What to rent, in words; `find` turns it into offers, `rent` into an order.
 
 One `Wish` serves `rent`, `run` and `watch`, in the SDK and on the command line. Pure.
 """

@@ -1,7 +1,7 @@
 """How long an order may run: read, say and settle a lease, and say who is near the end of one.
 
 A lease is counted by the service's clock, from the start of the order. The service does not know
-it: whoever watches the order ends it (`keep`). Pure.
+it: what watches the order ends it (`limits.enforce`). Pure.
 """
 
 from __future__ import annotations

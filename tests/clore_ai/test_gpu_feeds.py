@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from clore_ai._io.gpu_feeds import Feeds
+from clore_ai._gpu_feeds import Feeds
 from clore_ai._ssh.order_keys import Target
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from clore_sandbox.store import Store
     from clore_sandbox.values.json_types import JsonObject
 
-__all__ = ["Rooms"]
+__all__ = ["RoomSteps"]
 
 _JOBS = 2**40
 """The room of a background job has its server's number plus this, above all orders' numbers."""
@@ -33,7 +33,7 @@ _JOBS = 2**40
 log = logging.getLogger("clore_sandbox")
 
 
-class Rooms:
+class RoomSteps:
     """The rooms of one marketplace; `host_dies` takes a server offline."""
 
     def __init__(

@@ -45,7 +45,7 @@ _ENDS_WITHIN_S = 1.0
 def watching(
     order_ids: Sequence[int], every_s: float, for_s: float | None, *, gpus: bool
 ) -> Generator[OrdersWatch]:
-    """What `overview.step` needs to watch orders; with `gpus` the connections are open meanwhile.
+    """What `view.step` needs to watch orders; with `gpus` the connections are open meanwhile.
 
     Raises:
         ValueError: a time is not above 0.
