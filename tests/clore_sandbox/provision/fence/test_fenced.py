@@ -65,7 +65,7 @@ def test_what_makes_no_sense_is_let_be_and_what_it_carries_closed(tmp_path):
                 for packet in (b"{", deep, b"\xff", b'{"id": "x"}', b'{"pid": []}', b"null"):
                     socket.send_fds(theirs, [packet], [file] * 3)
                 say(theirs, file, id=7, pid=3)
-                say(theirs, file, file, guest=1)
+                say(theirs, file, file, connection=1)
                 say(theirs, has=5, home={})
                 found = await room.found(5)
                 assert (found.programs, found.home) == ([], "/")
@@ -83,11 +83,11 @@ def test_a_guest_is_led_to_public_ports_only():
         port = server.sockets[0].getsockname()[1]
         async with fenced() as (room, theirs):
             for met in (frozenset(), frozenset({port})):
-                room.meet(met)
+                room.lead_out(met)
                 inside, guest = socket.socketpair()
                 guest.setblocking(False)
                 with inside, guest:
-                    say(theirs, inside.fileno(), guest=port)
+                    say(theirs, inside.fileno(), connection=port)
                     inside.close()
                     assert await asyncio.get_running_loop().sock_recv(guest, 1) == b""
                 assert len(arrived) == (port in met)
