@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sqlite3
 import sys
 import threading
@@ -255,4 +256,6 @@ def rounds(kind: str, folder: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
+    # A shell that started the judge in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rounds(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
