@@ -47,7 +47,7 @@ state, folder = sys.argv[2:]
 
 def sync():
     with CloreAI(state=state) as client:
-        with client.rent("RTX 4090", tell=lambda _: check()) as rental:
+        with client.rent("RTX 4090", on_event=lambda _: check()) as rental:
             assert rental.exec("true").code == 0
             assert client.run("true", rental.order_id, folder=folder).code == 0
             check()
@@ -56,7 +56,7 @@ def sync():
 
 async def not_sync():
     async with AsyncCloreAI(state=state) as client:
-        async with client.rent("RTX 4090", tell=lambda _: check()) as rental:
+        async with client.rent("RTX 4090", on_event=lambda _: check()) as rental:
             assert (await rental.exec("true")).code == 0
             assert (await client.run("true", rental.order_id, folder=folder)).code == 0
             check()
