@@ -1,4 +1,4 @@
-"""What the GPUs of orders do, read over one kept SSH connection each: the user's own ssh.
+"""Reads the GPUs of orders, over one open SSH connection each, with the user's own ssh.
 
 A thread an order reads what a loop there prints; a connection that ends is opened again, at the
 order's next host. What is read lies in a queue until it is asked for.

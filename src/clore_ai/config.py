@@ -1,4 +1,4 @@
-"""Where the key and the address come from: argument, then environment, then config file (004).
+"""Resolves the key and the address: argument, then environment, then config file (004).
 
 One resolver serves the SDK and the command line. The file is ``$CLORE_HOME/config.json``
 (``~/.clore/config.json``): 0600 in a 0700 folder. Besides its plain settings it may hold named

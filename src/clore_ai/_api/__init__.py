@@ -1,1 +1,1 @@
-"""What the service speaks and what to do about it: calls, answers, retries. Pure."""
+"""The calls and answers of the service, and when to send a call again. Pure."""

@@ -1,1 +1,1 @@
-"""What performs the steps of a flow: HTTP, time, other programs."""
+"""Performs the steps of flows: HTTP, time, other programs."""

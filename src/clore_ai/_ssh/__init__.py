@@ -1,1 +1,1 @@
-"""OpenSSH, the user's own: how it is called, and what goes over it to a stranger's machine."""
+"""The user's own OpenSSH: how it is called, and what it exchanges with a stranger's machine."""

@@ -1,1 +1,1 @@
-"""Small values that everything else is made of: kinds of JSON, text, sizes, secrets. Pure."""
+"""Small building blocks for everything else: kinds of JSON, text, sizes, secrets. Pure."""

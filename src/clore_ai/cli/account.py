@@ -1,4 +1,4 @@
-"""The client of the command line: with the state folder's ledger, and what was left in it."""
+"""The client of the command line, with its ledger; and reports of what earlier commands left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell others of an event of `clore watch`: a command of the user's, an address that takes JSON.
+"""Sends events of `clore watch` to a command of the user's, or to an address that takes JSON.
 
 What goes wrong there is one sentence, and ends nothing.
 """

@@ -1,4 +1,4 @@
-"""What the ledger has under other keys: said where a command would else say that nothing is."""
+"""Names records under other keys if a command would otherwise report that there are none."""
 
 from __future__ import annotations
 

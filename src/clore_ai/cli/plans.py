@@ -1,4 +1,4 @@
-"""What an order would cost, until when, from which wallet: shown before money is spent."""
+"""Shows what an order would cost, its end and its wallet, before money is spent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders of commands that were stopped: told in a line each, and on a terminal asked about."""
+"""Reports orders whose commands were stopped; on a terminal, asks what to do with them."""
 
 from __future__ import annotations
 

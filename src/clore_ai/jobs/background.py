@@ -1,4 +1,4 @@
-"""A detached job is watched by a process in the background, one a job.
+"""The background process of a detached job, which watches it; there is one for each job.
 
 It outlives its terminal, and ends with its job: the outputs are fetched, the exit code is noted,
 the machine is cancelled. The job's lock is handed to it as an open file, so that at no moment

@@ -1,4 +1,4 @@
-"""A job's whole life: a machine for it, the job watched to its end, its machine cancelled.
+"""A job's whole life: find a machine, watch the job to its end, cancel the machine.
 
 Whatever ends it (the job itself, the user, a limit, an error, a cancelled task), a machine of the
 job's own is cancelled, or the record and a sentence say that it still runs. If a machine is lost,

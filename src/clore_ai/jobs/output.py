@@ -1,4 +1,4 @@
-"""Where a job's output goes: to its log in the state folder, and to whoever looks on.
+"""Where a job's output goes: to its log in the state folder, and to its listeners.
 
 `size` counts what was taken: the next connection goes on from there, so that nothing is lost or
 doubled. A place that takes no more (a full disk, a reader who left) is told of once, and done

@@ -1,4 +1,4 @@
-"""What a job's life is made of: where it runs, what hears of it, and how it ended."""
+"""The parts of a job's life: where it runs, who listens to its events, and how it ended."""
 
 from __future__ import annotations
 

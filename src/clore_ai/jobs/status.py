@@ -1,4 +1,4 @@
-"""A look at jobs without watching them: how they stand, what they wrote. Nothing is recorded."""
+"""Reads the state and the output of jobs without watching them. Records nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of each job: a record in the store, and a folder, ``jobs/NUMBER``.
+"""Keeps each job: a record in the store, and a folder, ``jobs/NUMBER``.
 
 The record says what and where, `log` holds what it wrote, as far as it was seen here, and `lock` is
 held by whoever watches it: that one alone writes the two. `follower` is there where that is a

@@ -1,4 +1,4 @@
-"""The working folder to the machine and its outputs back, over a job's kept connection.
+"""Uploads the working folder and fetches the outputs, over a job's open connection.
 
 Either way only what changed goes: the machine is asked what it has. What was sent before is kept in
 the order's folder of the state folder, so that a file that was removed here is removed there.

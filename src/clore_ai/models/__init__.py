@@ -1,4 +1,4 @@
-"""What calls return: pydantic models that keep unknown fields (004, Models).
+"""The objects that calls return: pydantic models that keep unknown fields (004, Models).
 
 Prices as the service sends them are per **day**, for the whole server, in the named coin. What is
 derived from them is named with its unit; 004's `price_usd` is USD per **hour**.

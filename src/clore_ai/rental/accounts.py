@@ -1,4 +1,4 @@
-"""Does the key in use open an account that the ledger has under another key? By evidence alone.
+"""Does the key in use open an account that the ledger has under another key? Needs evidence.
 
 What the service answers to this key is compared with what the ledger has of the same marketplace:
 an order with the same id, begin and server, or a deposit address. A key that was rotated so finds

@@ -1,4 +1,4 @@
-"""Is an order that `my_orders` does not list gone? One answer without it is not its end. Pure.
+"""Has an order ended that `my_orders` does not list? One answer without it proves nothing. Pure.
 
 Gone is what the service lists as ended, and what two looks 20 s apart do not list while the other
 known orders are there. A look says nothing of what it does not list if it is empty although the

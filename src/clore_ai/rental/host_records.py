@@ -1,4 +1,4 @@
-"""What an order says of its host is kept in the memory of hosts; if it can't be, nothing stops."""
+"""Records what an order shows about its host; if that fails, nothing stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work on a rented machine: run a command there, bring files and fetch them. By the user's OpenSSH.
+"""Work on a rented machine, with the user's OpenSSH: run commands, upload and fetch files.
 
 A folder's content goes into the folder that is named; a file becomes the file that is named.
 """

@@ -1,4 +1,4 @@
-"""What `client.rent` and `client.spot_auto` take, each said once for both clients. Pure.
+"""The options of `client.rent` and `client.spot_auto`, defined once for both clients. Pure.
 
 The options are typed dictionaries, so that callers are checked; `told` puts what they mean into the
 docstring of a method that takes them, where `help` shows it.

@@ -1,4 +1,4 @@
-"""Is all in order on this side? Asked before money is spent, and when a machine lets nobody in.
+"""Checks this machine before money is spent, and when a rented machine refuses every login.
 
 What is wrong here would fail on every machine: ssh is missing or refuses its options, the key is
 damaged or not the one that is sent, there is no way out. So it ends a rental at once, costs one

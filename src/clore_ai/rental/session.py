@@ -1,4 +1,4 @@
-"""What the flows of one client share: its rules, its ledger, its ways into orders, its memory."""
+"""What the flows of one client share: rules, ledger, ways into orders, memory of hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What watches jobs and orders from here, in a terminal or in the background, and ends them.
+"""Watches jobs and orders, in a terminal or in the background, and ends them.
 
 `keeper` is the background process that ends orders at their limits, `follower` the one that watches
 a detached job; `at_limits` is the loop of the former, which `clore reap` shares; `watching` and

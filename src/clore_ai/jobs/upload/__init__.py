@@ -1,1 +1,1 @@
-"""What of a folder is sent to a machine, and what stays here."""
+"""Decides which files of a folder are uploaded to a machine."""

@@ -1,1 +1,1 @@
-"""One job watched on its machine: reconnect, read its output, fetch, keep its limits and bid."""
+"""Watches one job on its machine: reconnect, read its output, fetch, keep its limits and bid."""

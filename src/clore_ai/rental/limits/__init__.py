@@ -1,1 +1,1 @@
-"""The limits of running orders: which are over, who ends them, and how they are extended."""
+"""The limits of running orders: which orders are over, what ends them, how to extend them."""

@@ -1,1 +1,1 @@
-"""Watch the market for an offer, and orders for what becomes of them."""
+"""Watches the market for offers, and orders for what happens to them."""
