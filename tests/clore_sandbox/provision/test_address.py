@@ -61,7 +61,7 @@ def test_ports_are_used_again_and_an_order_beyond_the_range_has_none(
         renter.create(server, ports={"22": "tcp"}, ssh_password="x")
         (fifth,) = (order for order in renter.orders() if order["si"] == server)
         assert not fifth["tcp_ports"]
-        assert "wider range is given with --ports" in caplog.text
+        assert "give a wider range with --ports" in caplog.text
         for order in [*orders, fifth]:
             renter.cancel(order)
 
