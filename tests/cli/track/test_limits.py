@@ -13,6 +13,7 @@ from waiting import until
 
 from clore_ai._state.ledger import Ledger, account_of
 from clore_ai._state.store import Store
+from clore_ai.models.price import Rates
 from clore_ai.rental.limits.expiry import cost_usd
 from clore_sandbox import Sandbox
 
@@ -126,7 +127,7 @@ def test_no_order_costs_more_than_agreed(renter: Renter, market: Sandbox, folder
     assert running(renter) == []
     intent = Ledger(Store(renter.home), account_of(market.base_url, renter.key)).by_order(order)
     assert intent is not None
-    assert 0.15 < (cost_usd(intent, {}) or 0) <= 0.22  # a second is 3 % of it
+    assert 0.15 < (cost_usd(intent, Rates()) or 0) <= 0.22  # a second is 3 % of it
 
 
 def test_the_limit_that_was_reached_is_named(renter: Renter, market: Sandbox, folder: Path) -> None:
