@@ -19,32 +19,32 @@ from clore_ai._version import __version__
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     "Rent": [
         ("search", "rent.search", "Search the GPU marketplace."),
-        ("rent", "rent.rent", "Rent the best server that fits, and see that it works."),
-        ("watch", "rent.watch", "Wait for an offer and say so, or rent it."),
+        ("rent", "rent.rent", "Rent the best matching server and check that it works."),
+        ("watch", "rent.watch", "Wait for an offer, then report it or rent it."),
         ("deploy", "rent.deploy", "Rent a server: create a new order."),
         ("orders", "rent.orders", "List your orders."),
         ("monitor", "rent.monitor", "Watch your orders: their state, host, cost, and GPUs."),
         ("ssh", "rent.ssh", "Open a shell on an order, or run one command there."),
-        ("cancel", "rent.cancel", "Cancel an order and say what it cost."),
+        ("cancel", "rent.cancel", "Cancel an order and show what it cost."),
         ("wallets", "rent.wallets", "Show wallet balances."),
     ],
     "Run": [
-        ("run", "run.run", "Run a command on a rented machine, and bring the results back."),
-        ("jobs", "run.jobs", "List your jobs, those that run and those that are over."),
+        ("run", "run.run", "Run a command on a rented machine and fetch the results."),
+        ("jobs", "run.jobs", "List your running and finished jobs."),
         ("logs", "run.logs", "Show what a job has written so far."),
-        ("attach", "run.attach", "See a job through that nobody watches."),
-        ("stop", "run.stop", "End a job, and see to its outputs and its machine."),
+        ("attach", "run.attach", "Reattach to a job and follow it to the end."),
+        ("stop", "run.stop", "Stop a job and fetch its outputs."),
     ],
     "Keep track": [
         ("ledger", "track.ledger", "Show what was rented, for how long, and what it cost."),
-        ("orphans", "track.orphans", "Show orders that the ledger does not know, and the reverse."),
-        ("budget", "track.budget", "Show what may be spent, and what is left of it."),
-        ("lease", "track.lease", "Show when your orders end, and change it."),
-        ("reap", "track.reap", "Cancel the orders that are over."),
-        ("hosts", "track.hosts", "Show what was seen of the hosts that you rented."),
+        ("orphans", "track.orphans", "Compare the ledger with the orders of your account."),
+        ("budget", "track.budget", "Show your budgets and what is left of them."),
+        ("lease", "track.lease", "Show or change when your orders end."),
+        ("reap", "track.reap", "Cancel orders past their lease or cost limit."),
+        ("hosts", "track.hosts", "Show what is known about the hosts that you rented from."),
     ],
     "Spot": [
-        ("spot", "spot.spot", "Show the spot market of a server, or keep a bid at its lowest."),
+        ("spot", "spot.spot", "Show a server's spot market, or hold the lowest winning bid."),
         ("spot-price", "spot.spot_price", "Change the bid of a spot order."),
     ],
     "Host": [
@@ -124,8 +124,8 @@ def _show() -> None:
 
 def _flags(*, hidden: bool) -> list[click.Parameter]:
     told = {
-        "--debug": "Each request and answer on stderr, secrets masked (CLORE_DEBUG=1).",
-        "--curl": "Each request on stderr as a curl line, with $CLORE_API_KEY (CLORE_CURL=1).",
+        "--debug": "Print each request and response to stderr, secrets masked (CLORE_DEBUG=1).",
+        "--curl": "Print each request to stderr as a curl line with $CLORE_API_KEY (CLORE_CURL=1).",
     }
     return [
         click.Option(
@@ -146,8 +146,10 @@ def _everywhere(command: click.Command) -> None:
 
 @click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="clore")
-@click.option("--context", metavar="NAME", help="Use these settings of the config file.")
-@click.option("--no-color", is_flag=True, help="No colours, as with NO_COLOR=1.")
+@click.option(
+    "--context", metavar="NAME", help="Use the settings that the config file has under this name."
+)
+@click.option("--no-color", is_flag=True, help="Disable colours, as NO_COLOR=1 does.")
 def cli(context: str | None, no_color: bool) -> None:
     """Rent GPUs on Clore.ai, work on them over SSH, and stop paying."""
     _show()

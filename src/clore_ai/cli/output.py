@@ -25,7 +25,7 @@ _LONGEST = 10_000
 _GAP = 2
 """Blanks after a column."""
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 
 def data(value: object, *, secrets: bool = False) -> None:

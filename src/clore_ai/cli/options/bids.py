@@ -27,7 +27,7 @@ _COIN_PRICE = re.compile(
 )
 
 force_option = click.option(
-    "--force", is_flag=True, help="Bid more than three times what the server costs on demand."
+    "--force", is_flag=True, help="Allow a bid above three times the server's on-demand price."
 )
 
 

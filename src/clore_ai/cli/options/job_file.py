@@ -164,5 +164,5 @@ option = click.option(
     is_eager=True,
     expose_value=False,
     callback=_read,
-    help=f"A job file with these options; default: {NAME}, where it is there.",
+    help=f"Job file with these options; default: {NAME}, if it exists.",
 )

@@ -19,40 +19,41 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 max_output = click.option(
     "--max-output", type=units.read_size, metavar="SIZE",
-    help="What the outputs may hold in all, e.g. 200GB; more is not fetched. Default: 50GB.",
+    help="Maximum total size of the outputs, e.g. 200GB; more is not fetched. Default: 50GB.",
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _MOST = "200MB"
 """As in Python; it is written here for ``--help``, which imports no more than it needs."""
 _OPTIONS = (
     click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=".",
-                 help="The working folder; default: this one."),
+                 help="Working folder; default: the current folder."),
     click.option("--no-upload", is_flag=True, help="Upload nothing."),
     click.option("--send-secret", "send_secrets", multiple=True, metavar="FILE",
-                 help="A file that looks like a secret and may be uploaded all the same, or a "
-                 "folder of such; repeatable."),
+                 help="Upload this file although it looks like a secret, or a folder of such "
+                     "files; repeatable."),
     click.option("--max-upload", type=units.read_size, default=_MOST, show_default=True,
-                 metavar="SIZE", help="Ask before more is uploaded."),
-    click.option("--yes-really", is_flag=True, help="Upload a folder that holds your home folder "
-                 "or the state folder; the state folder itself never goes."),
+                 metavar="SIZE", help="Ask before uploading more than this."),
+    click.option("--yes-really", is_flag=True, help="Upload a folder that holds your home "
+        "folder or the state folder; the state folder itself is never uploaded."),
     click.option("--output", "outputs", multiple=True, metavar="DIR",
-                 help="A folder or file in the working folder that comes back, while the job runs "
-                 "and at its end; repeatable."),
+                 help="Folder or file in the working folder to fetch while the job runs and at "
+                     "its end; repeatable."),
     click.option("--fetch-every", type=Length(0.1), default="10s", show_default=True,
-                 metavar="LENGTH", help="How often --output is fetched while the job runs."),
+                 metavar="LENGTH", help="How often to fetch --output while the job runs."),
     max_output,
     click.option("--env-file", type=click.Path(path_type=Path, dir_okay=False),
-                 help="Variables of the job, KEY=VALUE a line."),
+                 help="File with variables of the job, one KEY=VALUE per line."),
     click.option("--setup", metavar="LINE|FILE",
                  help="A shell line to run first, or a requirements.txt to install."),
     click.option("--forward", "forwards", multiple=True, metavar="PORT",
-                 help="Make a port of the job this machine's; HERE:THERE for another; repeatable."),
-    click.option("--detach", is_flag=True, help="Leave as soon as the job runs; it is seen "
-                 "through in the background."),
+                 help="Forward a port of the job to this machine; HERE:THERE uses another port "
+                     "here; repeatable."),
+    click.option("--detach", is_flag=True, help="Exit as soon as the job runs; a background "
+        "process follows it to the end."),
     click.option("--lost-after", type=Length(endless=True), default="5m", show_default=True,
                  metavar="LENGTH",
-                 help="The machine is lost when its SSH has not answered for so long, while the "
-                 "service does."),
+                 help="The machine counts as lost when its SSH has not answered for this long "
+                     "while the service answers."),
 )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ _BY_NOBODY = (
 
 def options(command: F) -> F:
     """The options of an order's end, for a command that rents."""
-    return _added(command, "24h, or less by the limits below")
+    return _added(command, "24h, or less if the limits below require it")
 
 
 def options_of_deploy(command: F) -> F:
@@ -56,17 +56,17 @@ def options_of_deploy(command: F) -> F:
 
 def _added(command: F, default: str) -> F:
     lease_help = (
-        "How long it may run: 90s, 30m, 6h, 2d, none. Then the order is cancelled. Default: "
-        f"{default}."
+        "How long the order may run before it is cancelled: 90s, 30m, 6h, 2d, none. "
+        f"Default: {default}."
     )
     for option in (
         click.option("--no-keeper", is_flag=True,
-                     help="Start no background process that ends the order at its limit."),
+                     help="Start no background process that cancels the order at its limit."),
         click.option("--max-cost", type=_positive, metavar="USD",
-                     help="The most that it may cost in all, in USD, fees in. Then the order is "
-                     "cancelled."),
+                     help="The most that the order may cost in USD, fees included, before it is "
+                         "cancelled."),
         click.option("--max-hours", type=Length(alone="h"), metavar="HOURS",
-                     help="The longest that it may run: 6, 6h, 90m."),
+                     help="Longest time that the order may run: 6, 6h, 90m."),
         click.option("--lease", type=Length(endless=True), metavar="LENGTH", help=lease_help),
     ):  # fmt: skip
         command = option(command)

@@ -26,15 +26,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 def options(command: F) -> F:
     """The options of what is on an order, for a command that rents."""
     for option in (
-        click.option("--command", "startup", help="Command run at start-up."),
+        click.option("--command", "startup", help="Command to run at start-up."),
         click.option("--jupyter-token", callback=output.typed,
-                     help="Token for Jupyter, up to 32 characters; - asks for it."),
+                     help="Jupyter token, up to 32 characters; - asks for it."),
         env_option,
         port_option,
         key_file_option,
-        click.option("--ssh-key", help="Public key for SSH: its text."),
+        click.option("--ssh-key", help="Text of the public SSH key."),
         click.option("--ssh-password", callback=output.typed,
-                     help="Password for SSH, up to 32 characters; - asks for it."),
+                     help="SSH password, up to 32 characters; - asks for it."),
     ):  # fmt: skip
         command = option(command)
     return command
@@ -42,15 +42,18 @@ def options(command: F) -> F:
 
 port_option = click.option(
     "--port", "ports", multiple=True, metavar="PORT:KIND",
-    help="22:tcp or 8888:http; repeatable. Default: 22:tcp.",
+    help="Port to open: 22:tcp or 8888:http; repeatable. Default: 22:tcp.",
 )  # fmt: skip
 env_option = click.option(
-    "--env", multiple=True, metavar="KEY=VALUE", help="Repeatable; KEY alone is taken from yours."
+    "--env",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Environment variable; KEY alone takes the value from your environment; repeatable.",
 )
 key_file_option = click.option(
     "--ssh-key-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Public key for SSH: its file. Without any, clore makes and uses a key of its own.",
+    help="File of the public SSH key. Without a key, clore creates and uses its own.",
 )
 
 

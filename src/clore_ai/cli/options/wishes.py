@@ -52,53 +52,55 @@ def _most(text: str) -> float:
 
 _SERVER = (
     click.option("--gpu", "gpu", multiple=True,
-                 help='GPU model, or a part of it, e.g. "RTX 4090"; repeatable, any of them will '
-                 "do."),
-    click.option("--gpus", type=click.IntRange(1), metavar="N", help="Exactly so many GPUs."),
+                 help='GPU model or part of its name, e.g. "RTX 4090"; repeatable, any of them '
+                     'matches.'),
+    click.option("--gpus", type=click.IntRange(1), metavar="N", help="Exact number of GPUs."),
     click.option("--min-vram", type=click.FloatRange(0), metavar="GB",
-                 help="Memory of one GPU, in GB."),
-    click.option("--min-ram", type=click.FloatRange(0), metavar="GB", help="RAM, in GB."),
-    click.option("--min-disk", type=click.FloatRange(0), metavar="GB", help="Disk, in GB."),
+                 help="Minimum memory of each GPU, in GB."),
+    click.option("--min-ram", type=click.FloatRange(0), metavar="GB", help="Minimum RAM, in GB."),
+    click.option("--min-disk", type=click.FloatRange(0), metavar="GB", help="Minimum disk, in GB."),
     click.option("--min-down", type=click.FloatRange(0), metavar="MBIT",
-                 help="Download, in Mbit/s."),
+                 help="Minimum download speed, in Mbit/s."),
     click.option("--min-reliability", type=units.read_share, metavar="SHARE",
-                 help="How reliable the host has been: 0.98 or 98%."),
+                 help="Minimum reliability of the host: 0.98 or 98%."),
     click.option("--country", "countries", multiple=True, metavar="CC",
-                 help="Two letters, e.g. SE; repeatable, any of them will do."),
-    click.option("--cuda", metavar="VERSION", help="CUDA of the host's driver, at least; 12.4."),
+                 help="Country code of two letters, e.g. SE; repeatable, any of them matches."),
+    click.option("--cuda", metavar="VERSION", help="Minimum CUDA version of the host's driver, "
+        "e.g. 12.4."),
     click.option("--max-price", type=units.read_usd_per_hour, metavar="PRICE",
-                 help="Maximum price for the whole server in USD, fees out: 0.5 or 0.5/h per "
-                 "hour, 12/day per day."),
+                 help="Maximum price for the whole server in USD, without fees: 0.5 or 0.5/h per "
+                     "hour, 12/day per day."),
 )  # fmt: skip
 _PAY = (
     click.option("--on-demand", "kind", flag_value="on-demand", default=True,
-                 help="At the list price (default)."),
-    click.option("--spot", "kind", flag_value="spot", help="At your own bid; may be outbid."),
+                 help="Rent at the list price (default)."),
+    click.option("--spot", "kind", flag_value="spot", help="Rent at your own bid; the order may "
+        "be outbid."),
     click.option("--max-bid", type=_most, metavar="PRICE",
-                 help="With --spot: rent at the lowest bid that wins, at most this, in USD: 0.4/h "
-                 "or 9.6/day, fees out."),
+                 help="With --spot: rent at the lowest bid that wins, up to this limit in USD, "
+                     "without fees: 0.4/h or 9.6/day."),
     click.option("--spot-price", type=float, metavar="PRICE",
-                 help="Your bid with --spot, in the coin per DAY, whole server."),
+                 help="With --spot: your bid for the whole server, in the coin per DAY."),
     bids.force_option,
     click.option("--currency", default="auto", show_default=True,
-                 help="The coin paid; auto: the cheapest that the server allows and the wallet "
-                 "covers."),
+                 help="Coin to pay in; auto picks the cheapest that the server accepts and the "
+                     "wallet covers."),
     click.option("--sort", type=click.Choice(["price", "reliability", "gpu", "ram", "down"]),
                  default="price", show_default=True,
-                 help="Which is the best: by real cost, fees in, or by what there is most of."),
+                 help="Rank offers by lowest real cost, fees included, or by the named property."),
 )  # fmt: skip
 _SURE = (
     click.option("--verify", type=click.Choice(["none", "ssh", "gpu"]), default="gpu",
                  show_default=True,
-                 help="When it counts as rented: at once, when SSH logs in, or when nvidia-smi "
-                 "shows the promised GPUs, and disk and network are there."),
+                 help="When a server counts as rented: at once, when SSH logs in, or when "
+                     "nvidia-smi shows the promised GPUs and disk and network work."),
     click.option("--verify-cmd", metavar="CMD",
-                 help="A command of your own that must end with 0 there, besides."),
+                 help="Additional check: a command that must exit with 0 on the server."),
     click.option("--attempts", type=click.IntRange(1), default=3, show_default=True,
-                 help="How many servers to try until one is good."),
+                 help="How many servers to try until one passes."),
     click.option("--boot-timeout", type=Length(1), metavar="LENGTH",
-                 help="How long each may take until it is good. Default: 8m, or the lease where "
-                 "that is shorter."),
+                 help="How long each server may take to pass. Default: 8m, or the lease if that "
+                     "is shorter."),
 )  # fmt: skip
 _ON_IT = (
     click.option("--image", default=IMAGE, show_default=True, help="Docker image."),
@@ -109,9 +111,9 @@ _ON_IT = (
 _BOOKS = (
     limits.options,
     click.option("--ref", metavar="NAME",
-                 help="A name for this rental: given again, the same order comes back."),
+                 help="A name for this rental; the same name returns the same order."),
     click.option("--purpose", metavar="TEXT",
-                 help="What it is for; `clore ledger` adds up by it."),
+                 help="Purpose of the order; `clore ledger` can total by purpose."),
 )  # fmt: skip
 
 

@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("order_ids", type=int, nargs=-1, metavar="[ORDER_ID]...")
 @click.option("--all", "everything", is_flag=True,
-              help="All orders of this ledger that run.")  # fmt: skip
+              help="Cancel all running orders of this ledger.")  # fmt: skip
 @click.option("--others", is_flag=True,
-              help="With --all: those that this ledger does not know, too.")  # fmt: skip
+              help="With --all: include orders that this ledger does not know.")  # fmt: skip
 @click.option("--issue", metavar="TEXT",
-              help="What was wrong with the server, for its host (2,048 characters).")  # fmt: skip
+              help="What was wrong with the server; sent to its host (up to 2,048 "
+                  "characters).")  # fmt: skip
 @click.option("--wait-timeout", type=Length(1), default="60s", show_default=True,
-              metavar="LENGTH", help="Until they must be gone; then exit 8.")  # fmt: skip
+              metavar="LENGTH", help="How long to wait until the orders are gone, before exit "
+                  "8.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True,
-              help="Don't ask, with --all; needed without a terminal.")  # fmt: skip
+              help="Don't ask before --all; required without a terminal.")  # fmt: skip
 @output.json_option
 def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
-    """Cancel an order and say what it cost.
+    """Cancel an order and show what it cost.
 
-    Done when ORDER_ID is gone from the orders that run. Of several, one that fails does not stop
-    the others; the exit code is the worst. What was rented on the web site or on another machine is
-    not of this ledger: --all names it, and leaves it alone.
+    The command is done when ORDER_ID is no longer among the running orders. If one of several
+    fails, the others are still cancelled; the exit code is the worst one. Orders rented on the web
+    site or on another machine are not in this ledger: --all names them and leaves them alone.
     """
     everything: bool = options["everything"]
     if everything == bool(order_ids):

@@ -31,32 +31,37 @@ if TYPE_CHECKING:
     "kind",
     type=click.Choice(["on-demand", "spot"]),
     required=True,
-    help="At the list price, or at your own bid.",
+    help="Rent at the list price or at your own bid.",
 )
 @click.option(
-    "--currency", required=True, help="bitcoin, CLORE-Blockchain or USD-Blockchain; the coin paid."
+    "--currency", required=True, help="Coin to pay in: bitcoin, CLORE-Blockchain or USD-Blockchain."
 )
 @order_options.options
 @click.option("--spot-price", type=bids.read, metavar="PRICE",
-              help="Your bid, whole server: coin per DAY, or 0.2/h, 4.8/day in USD.")  # fmt: skip
+              help="Your bid for the whole server: coin per DAY, or 0.2/h, 4.8/day in "
+                  "USD.")  # fmt: skip
 @bids.force_option
 @limits.options_of_deploy
 @click.option("--wait", is_flag=True, help="Wait until SSH answers.")
 @click.option("--wait-timeout", type=Length(1), metavar="LENGTH",
-              help="For --wait; then exit 8. Default: 8m, or the lease where that is "
-                   "shorter.")  # fmt: skip
+              help="How long --wait waits before exit 8. Default: 8m, or the lease if that is "
+                  "shorter.")  # fmt: skip
 @click.option("--ref", metavar="NAME",
-              help="A name for this rental: given again, the same order comes back.")  # fmt: skip
-@click.option("--purpose", metavar="TEXT", help="What it is for; `clore ledger` adds up by it.")
+              help="A name for this rental; the same name returns the same order.")  # fmt: skip
+@click.option(
+    "--purpose", metavar="TEXT", help="Purpose of the order; `clore ledger` can total by purpose."
+)
 @click.option("-y", "--yes", is_flag=True,
-              help="Don't ask; needed without a terminal for a bid above on demand.")  # fmt: skip
+              help="Don't ask; required without a terminal if the bid is above the on-demand "
+                  "price.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
 @output.json_option
 def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
     """Rent a server: create a new order.
 
-    The new order's id is all that goes to stdout. The plan for SERVER_ID, with the price in both
-    units, fees and balance, goes to stderr; on a terminal it asks first, in a script it goes ahead.
+    Only the new order's id goes to stdout. The plan for SERVER_ID, with the price in both units,
+    fees and balance, goes to stderr. On a terminal the command asks before it rents; in a script it
+    does not.
     """
     options["currency"] = units.full(options["currency"])
     _bid(options)

@@ -35,22 +35,23 @@ _NO_MONEY, _WALLET_EMPTY = 7, "wallet empty"
 @click.command()
 @click.argument("order_ids", type=int, nargs=-1, metavar="[ORDER_ID]...")
 @click.option("--every", type=Length(1), default="30s", show_default=True, metavar="LENGTH",
-              help="From one look at the orders to the next; GPUs are read every 5 s.")  # fmt: skip
+              help="Time between checks of the orders; GPUs are read every 5 s.")  # fmt: skip
 @click.option("--idle-cancel", type=Length(endless=True), metavar="LENGTH",
-              help="Cancel what has idled so long (30m, 2h), after a warning: each ORDER_ID, "
-              "or all orders of this ledger.")  # fmt: skip
+              help="Cancel an order that has been idle for this long (30m, 2h), after a "
+                  "warning: each ORDER_ID, or all orders of this ledger.")  # fmt: skip
 @click.option("--others", is_flag=True,
-              help="With --idle-cancel: orders that this ledger does not know, too.")  # fmt: skip
-@click.option("--once", is_flag=True, help="Look once, GPUs too, and end.")
+              help="With --idle-cancel: include orders that this ledger does not "
+                  "know.")  # fmt: skip
+@click.option("--once", is_flag=True, help="Check once, GPUs included, then exit.")
 @click.option("--no-gpu", is_flag=True, help="Open no SSH connections.")
 @click.option("--json", "as_json", is_flag=True,
-              help="JSON on stdout: a line an event, and one a look.")  # fmt: skip
+              help="Print JSON on stdout: one line per event and one per check.")  # fmt: skip
 def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
     """Watch your orders: their state, host, cost, and GPUs.
 
-    All of them, or each ORDER_ID until they have ended. It tells of a host or a connection that is
-    lost, of GPUs that idle, a lease near its end, a dry wallet. An order that reaches its limit
-    (clore lease) is cancelled; exit 7 then. Ctrl-C leaves the orders running.
+    Watches all orders, or each ORDER_ID until those have ended. It reports a lost host or
+    connection, idle GPUs, a lease near its end, and a wallet that runs out. An order that reaches
+    its limit (clore lease) is cancelled, with exit 7. Ctrl-C leaves the orders running.
     """
     from clore_ai._gpu_feeds import Feeds
     from clore_ai.rental.watch import orders as monitor

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--completed", is_flag=True, help="Orders that ended too.")
+@click.option("--completed", is_flag=True, help="Include orders that have ended.")
 @output.json_option
 def command(completed: bool, as_json: bool) -> int:
     """List your orders.
 
-    What runs, what it costs without fees, how to reach it.
+    Shows the running orders, their cost without fees, and how to reach them.
     """
     from clore_ai._api.steps import clock
     from clore_ai.rental.orders import reconcile

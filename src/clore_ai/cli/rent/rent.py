@@ -20,23 +20,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @wishes.options
-@click.option("--command", "startup", help="Command run at start-up.")
+@click.option("--command", "startup", help="Command to run at start-up.")
 @click.option("--jupyter-token", callback=output.typed,
-              help="Token for Jupyter, up to 32 characters; - asks for it.")  # fmt: skip
+              help="Jupyter token, up to 32 characters; - asks for it.")  # fmt: skip
 @click.option("--top", type=click.IntRange(1), metavar="N",
               help="Show the N best offers in the plan.")  # fmt: skip
-@click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where there is no terminal.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask; required without a terminal.")
 @click.option("--detach", is_flag=True,
-              help="With --max-bid: leave once it is rented, its bid as it is.")  # fmt: skip
+              help="With --max-bid: exit once the server is rented and leave the bid "
+                  "unchanged.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
 @output.json_option
 def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read below
-    """Rent the best server that fits, and see that it works.
+    """Rent the best matching server and check that it works.
 
-    Best is what really costs least, fees in. It counts as rented when SSH logs in and nvidia-smi
-    shows the promised GPUs; else it is cancelled and the next one tried. The order's id is all that
-    goes to stdout. With --max-bid its bid is then kept at the lowest that wins, as by
-    `clore spot auto`, until Ctrl-C.
+    By default, the best server is the one with the lowest real cost, fees included. A server counts
+    as rented when SSH logs in and nvidia-smi shows the promised GPUs; otherwise its order is
+    cancelled and the next server is tried. Only the order's id goes to stdout. With --max-bid, the
+    bid is then kept at the lowest that wins, as `clore spot auto` does, until Ctrl-C.
     """
     wish = wishes.read(options)
     holds = wish.max_bid_usd is not None and not options["detach"]

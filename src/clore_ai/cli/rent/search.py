@@ -25,8 +25,8 @@ _ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
 
 @click.command()
 @click.option("--gpu", multiple=True,
-              help='GPU model, or a part of it, e.g. "RTX 4090"; repeatable, any of them will '
-              "do.")  # fmt: skip
+              help='GPU model or part of its name, e.g. "RTX 4090"; repeatable, any of '
+                  'them.')  # fmt: skip
 @click.option("--min-gpu", type=click.IntRange(1), help="Minimum GPU count.")
 @click.option("--min-ram", type=click.FloatRange(0), help="Minimum RAM in GB.")
 @click.option(
@@ -40,10 +40,12 @@ _ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
     type=click.Choice(["price", "gpu", "ram"]),
     default="price",
     show_default=True,
-    help="Cheapest, most GPUs or most RAM first.",
+    help="Show the cheapest, the most GPUs or the most RAM first.",
 )
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Rows shown.")
-@click.option("--all", "rented_too", is_flag=True, help="Rented servers too.")
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Number of rows to show."
+)
+@click.option("--all", "rented_too", is_flag=True, help="Include rented servers.")
 @output.json_option
 def command(
     gpu: tuple[str, ...],
@@ -57,8 +59,8 @@ def command(
 ) -> None:
     """Search the GPU marketplace.
 
-    Prices are on-demand, for the whole server, without the renter's fee; "-" is unknown. "Rel." is
-    how reliable the host has been, "Max h" the longest rental, in hours.
+    Prices are on-demand prices for the whole server, without the renter's fee; "-" means unknown.
+    "Rel." is the reliability of the host, "Max h" the longest rental in hours.
     """
     from clore_ai.rental.market import listing
 

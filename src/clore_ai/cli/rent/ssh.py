@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) -> None:
     """Open a shell on an order, or run one command there.
 
-    The exit code of COMMAND on ORDER_ID is passed on. One argument is a shell line
-    (clore ssh 7 -- 'cd work && ls'); several are quoted each (clore ssh 7 -- python -c 'print(1)').
+    The exit code of COMMAND on ORDER_ID is passed on. One argument is a shell line (clore ssh 7 --
+    'cd work && ls'); several arguments are each quoted (clore ssh 7 -- python -c 'print(1)').
     """
     from clore_ai.rental.orders import wait
 

@@ -13,7 +13,7 @@ from clore_ai.cli.account import connect
 def command(as_json: bool) -> None:
     """Show wallet balances.
 
-    Each is in its own coin.
+    Each balance is in its own coin.
     """
     with connect() as api:
         wallets = api.wallets()

@@ -32,27 +32,29 @@ _ROWS = 20
 
 @click.command()
 @wishes.options
-@click.option("--rent", is_flag=True, help="Rent the best that fits, once; then end.")
-@click.option("--first", is_flag=True, help="End with the first offer.")
-@click.option("--once", is_flag=True, help="Look once; exit 6 where nothing fits.")
+@click.option("--rent", is_flag=True, help="Rent the best matching server once, then exit.")
+@click.option("--first", is_flag=True, help="Exit after the first offer.")
+@click.option("--once", is_flag=True, help="Check once; exit 6 if nothing matches.")
 @click.option("--every", type=Length(1), default="60s", show_default=True,
-              metavar="LENGTH", help="From one look to the next.")  # fmt: skip
+              metavar="LENGTH", help="Time between checks.")  # fmt: skip
 @click.option("--for", "for_s", type=Length(endless=True), metavar="LENGTH",
-              help="How long: 30m, 6h, 2d; exit 8 where nothing came.")  # fmt: skip
+              help="How long to watch: 30m, 6h, 2d; exit 8 if nothing came.")  # fmt: skip
 @click.option("--notify-cmd", metavar="CMD",
-              help="Run it in a shell for each event, with its JSON on stdin.")  # fmt: skip
+              help="Shell command to run for each event, with the event's JSON on "
+                  "stdin.")  # fmt: skip
 @click.option("--webhook", metavar="URL", callback=output.typed,
-              help="POST each event there as JSON; - asks for the address.")  # fmt: skip
+              help="POST each event as JSON to this address; - asks for it.")  # fmt: skip
 @click.option("--file", "path", type=click.Path(path_type=Path, dir_okay=False),
-              help="Watches: a [[watch]] table each, its keys as the options.")  # fmt: skip
+              help="File of watches: one [[watch]] table each, with the options as "
+                  "keys.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True, help="Don't ask before --rent.")
-@click.option("--json", "as_json", is_flag=True, help="JSON on stdout, a line an event.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, one line per event.")
 @click.pass_context
 def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
-    """Wait for an offer and say so, or rent it.
+    """Wait for an offer, then report it or rent it.
 
-    An offer is told when it turns up, comes back, or falls in price. However many watches, in
-    however many processes of one key, a look is one request.
+    An offer is reported when it appears, returns, or falls in price. All watches of one key, in all
+    processes, share one request per check.
     """
     as_json: bool = options["as_json"]
     if options["once"] and options["for_s"] is not None:

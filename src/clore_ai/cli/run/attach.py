@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 @job_options.max_output
 @output.json_option
 def command(job_id: int, max_output: int | None, as_json: bool) -> int:
-    """See a job through that nobody watches.
+    """Reattach to a job and follow it to the end.
 
-    Shows the output of JOB_ID from where that stopped, fetches, and ends as run does: for a job
-    that was detached, or whose clore was stopped. The exit code is the job's own.
+    Use it for a job that was detached, or whose clore process was stopped. It shows the output of
+    JOB_ID from where it stopped, fetches the outputs, and ends as `clore run` does. The exit code
+    is the job's own.
     """
     watching.programs()
     console = Console(to_stderr=as_json)

@@ -21,14 +21,15 @@ _SHOWN = 40
 
 @click.command()
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True,
-              help="The latest so many.")  # fmt: skip
+              help="Number of latest jobs to show.")  # fmt: skip
 @output.json_option
 def command(limit: int, as_json: bool) -> None:
-    """List your jobs, those that run and those that are over.
+    """List your running and finished jobs.
 
-    "watched": a clore on this machine sees it through. "done", "died" and "gone": it has ended
-    there, or its order has, and nobody has seen to its outputs and its machine yet. Such ones, and
-    those that run and are not watched, are seen to from now on, in the background.
+    "watched" means that a clore process on this machine follows the job. "done", "died" and "gone"
+    mean that the job or its order has ended, but its outputs are not fetched and its machine is not
+    cancelled yet. A background process takes over these jobs, and running jobs that are not
+    watched.
     """
     with connect(ask=False) as api:
         kept = watching.jobs_of(api)

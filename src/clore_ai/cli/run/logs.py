@@ -21,13 +21,14 @@ _MOST_JSON = 1 << 26
 
 @click.command()
 @click.argument("job_id", type=int)
-@click.option("-f", "--follow", is_flag=True, help="Go on as long as the job runs.")
+@click.option("-f", "--follow", is_flag=True, help="Keep following while the job runs.")
 @output.json_option
 def command(job_id: int, follow: bool, as_json: bool) -> None:
     """Show what a job has written so far.
 
-    Of a job that is over, from the state folder; else from the machine that runs JOB_ID. Standard
-    output and errors are one, in the order in which they were written.
+    The output of a finished job comes from the state folder, that of a running JOB_ID from its
+    machine. Standard output and standard error are combined, in the order in which they were
+    written.
     """
     from clore_ai.jobs.status import read
 

@@ -36,31 +36,31 @@ def _of_a_machine() -> set[str]:
     "order_id",
     type=click.IntRange(1),
     metavar="ID",
-    help="Rent nothing: run it on this order, which goes on afterwards, and is billed, unless "
+    help="Rent nothing: run on this order. It keeps running afterwards, and is billed, unless "
     "you add --cancel.",
 )
 @job_options.options
 @click.option(
-    "--keep", is_flag=True, help="Keep the machine afterwards, and pay, until its lease ends."
+    "--keep", is_flag=True, help="Keep the machine, and pay for it, until its lease ends."
 )
 @click.option("--cancel", "cancels", is_flag=True, help="Cancel the order of --order afterwards.")
 @click.option(
     "--retry-on-host-loss",
     "retries",
     is_flag=True,
-    help="Where the machine is lost, begin again on a new one, with the outputs so far; "
-    "--max-cost is for all of them.",
+    help="If the machine is lost, start again on a new one with the outputs so far; --max-cost "
+    "covers all machines.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Don't ask; needed where there is no terminal.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask; required without a terminal.")
 @output.json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND...")
 def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
-    """Run a command on a rented machine, and bring the results back.
+    """Run a command on a rented machine and fetch the results.
 
-    Rents the best server that fits, uploads the working folder without what git ignores, runs
-    COMMAND there, shows what it writes, fetches --output, cancels the machine, says what it cost,
-    and exits with the command's own code. A dropped connection does not end it. One argument is a
-    shell line; several are quoted each. All options may stand in clore.toml.
+    Rents the best matching server, uploads the working folder without the files that git ignores,
+    runs COMMAND, shows its output, fetches --output, cancels the machine, reports the cost, and
+    exits with the command's own code. A dropped connection does not end the job. One argument is a
+    shell line; several arguments are each quoted. All options can be set in clore.toml.
     """
     from clore_ai import jobs
     from clore_ai._ssh.copy.fetch import MOST_BYTES

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 @click.argument("job_id", type=int)
 @output.json_option
 def command(job_id: int, as_json: bool) -> int:
-    """End a job, and see to its outputs and its machine.
+    """Stop a job and fetch its outputs.
 
-    Outputs are fetched, and the machine is cancelled where run would have. The processes of JOB_ID
-    are told to end, and killed 10 s later. Where a clore shows it, that one does the rest.
+    Outputs are fetched, and the machine is cancelled if `clore run` would have cancelled it. The
+    processes of JOB_ID receive SIGTERM, and are killed 10 s later. If another clore process watches
+    the job, it does the rest.
     """
     from clore_ai.jobs.status import told_to_stop
 

@@ -18,14 +18,14 @@ _STRANGERS = (
     "owner can use an agent, a display or a tunnel that is forwarded, and reads variables that are "
     "sent. Nothing else of your SSH configuration counts."
 )
-_context = click.option("--context", metavar="NAME", help="The settings under this name.")
+_context = click.option("--context", metavar="NAME", help="Use the settings under this name.")
 
 
 @click.group()
 def command() -> None:
     """Read and write the settings.
 
-    They are: api_key, base_url, context, requests_per_second, ssh_options.
+    The settings are: api_key, base_url, context, requests_per_second, ssh_options.
     """
 
 
@@ -45,10 +45,10 @@ class _Set(click.Command):
 @_context
 @output.json_option
 def set_(key: str, value: str | None, context: str | None, as_json: bool) -> None:
-    """Set one setting, given or typed at a prompt.
+    """Set one setting, from the command line or a prompt.
 
-    Without VALUE it is read from a prompt, or from stdin, so that a key does not stand in the
-    shell's history: clore config set api_key
+    Without VALUE, the value is read from a prompt or from stdin, so that a key does not end up in
+    the shell's history: clore config set api_key
     """
     if key not in config.SETTINGS:
         known = ", ".join(config.SETTINGS)
@@ -99,7 +99,7 @@ def _check_ssh_options(value: str) -> None:
 def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:
     """Print one setting of the config file.
 
-    Of a secret only the last four characters, without --reveal.
+    Without --reveal, only the last four characters of a secret are printed.
     """
     values = _values(context)
     if key not in config.SETTINGS:
@@ -117,7 +117,7 @@ def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:
 @command.command("show")
 @output.json_option
 def show(as_json: bool) -> None:
-    """Show all settings, secrets masked, and the file they are in."""
+    """Show all settings, with secrets masked, and the path of their file."""
     content = config.load()
     shown: dict[str, Any] = {
         key: _masked(key, value) if key in config.SETTINGS else value

@@ -29,9 +29,9 @@ class Spot(click.Group):
 
 @click.group(cls=Spot, subcommand_metavar="SERVER_ID | COMMAND [ARGS]...")
 def command() -> None:
-    """Show the spot market of a server, or keep a bid at its lowest.
+    """Show a server's spot market, or hold the lowest winning bid.
 
-    With the number of a server alone, as `clore spot 24003`, the market is shown.
+    With only the id of a server, as in `clore spot 24003`, the command shows the market.
     """
 
 

@@ -30,45 +30,50 @@ _WAY_IN = ("image", "ports", "env", "startup", "ssh_password", "ssh_key", "ssh_k
 @click.command()
 @click.argument("order_id", type=int)
 @click.option("--max", "most", type=bids.read_limit, required=True, metavar="PRICE",
-              help="The most to bid: 0.4/h or 9.6/day in USD, or 0.0001 BTC/day.")  # fmt: skip
+              help="Highest bid: 0.4/h or 9.6/day in USD, or 0.0001 BTC/day.")  # fmt: skip
 @click.option("--every", type=Length(1, 3600), default="20s", show_default=True,
-              metavar="LENGTH", help="How often to look; a look is one request.")  # fmt: skip
+              metavar="LENGTH", help="How often to check; a check is one request.")  # fmt: skip
 @click.option("--for", "for_s", type=Length(), metavar="LENGTH",
               help="Stop after 30m, 6h, 2d. Default: when the order ends.")  # fmt: skip
-@click.option("--once", is_flag=True, help="One look and what follows from it, as for cron.")
+@click.option("--once", is_flag=True, help="Check once, act on the result and exit, e.g. for cron.")
 @click.option("--headroom", type=click.FloatRange(0, 100), default=0, metavar="PERCENT",
-              help="Stay that much above the best rival: dearer, outbid less often.")  # fmt: skip
+              help="Bid this much above the best rival: it costs more and is outbid less "
+                  "often.")  # fmt: skip
 @click.option("--fallback", type=click.Choice(["none", "on-demand", "server"]), default="none",
-              show_default=True, help="What to rent instead when it does not run for --patience: "
-              "on demand on the same server, or spot on another one.")  # fmt: skip
+              show_default=True, help="What to rent instead if the order does not run for "
+                  "--patience: the same server on demand, or another server at spot.")  # fmt: skip
 @click.option("--patience", type=Length(), default="15m", show_default=True, metavar="LENGTH",
-              help="How long it may wait before the fallback.")  # fmt: skip
+              help="How long the order may wait before the fallback.")  # fmt: skip
 @click.option("--fallback-max", type=units.read_usd_per_hour, metavar="PRICE",
-              help="The most for on demand: 0.6/h or 14/day. Default: its price now.")  # fmt: skip
-@click.option("--image", help="Of the fallback. Default: that of the order.")
+              help="Highest on-demand price of the fallback: 0.6/h or 14/day. Default: its "
+                  "current price.")  # fmt: skip
+@click.option("--image", help="Image of the fallback. Default: the order's image.")
 @click.option("--port", "ports", multiple=True, metavar="PORT:KIND",
-              help="Of the fallback, as in `clore deploy`. Default: 22:tcp.")  # fmt: skip
+              help="Port of the fallback, as in `clore deploy`. Default: 22:tcp.")  # fmt: skip
 @click.option("--env", multiple=True, metavar="KEY=VALUE",
-              help="Of the fallback; repeatable; KEY alone is taken from yours.")  # fmt: skip
-@click.option("--command", "startup", help="Of the fallback: run at start-up.")
+              help="Environment variable of the fallback; KEY alone takes the value from your "
+                  "environment; repeatable.")  # fmt: skip
+@click.option("--command", "startup", help="Command that the fallback runs at start-up.")
 @click.option("--ssh-password", callback=output.typed,
-              help="Of the fallback, up to 32 characters; - asks for it.")  # fmt: skip
-@click.option("--ssh-key", help="Public key for the fallback: its text.")
+              help="SSH password of the fallback, up to 32 characters; - asks for it.")  # fmt: skip
+@click.option("--ssh-key", help="Text of the public SSH key for the fallback.")
 @click.option("--ssh-key-file", type=click.Path(dir_okay=False),
-              help="Public key for the fallback: its file. Default: clore's own.")  # fmt: skip
+              help="File of the public SSH key for the fallback. Default: clore's own "
+                  "key.")  # fmt: skip
 @click.option("--jupyter-token", callback=output.typed,
-              help="Of the fallback, up to 32 characters; - asks for it.")  # fmt: skip
+              help="Jupyter token of the fallback, up to 32 characters; - asks for "
+                  "it.")  # fmt: skip
 @bids.force_option
-@click.option("-y", "--yes", is_flag=True, help="Don't ask; needed without a terminal.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask; required without a terminal.")
 @click.option("--json", "as_json", is_flag=True,
-              help="JSON on stdout: a line an event, the report last.")  # fmt: skip
+              help="Print JSON on stdout: one line per event, then the report.")  # fmt: skip
 def auto(order_id: int, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
     """Keep a spot order at the lowest bid that wins.
 
     Raises the bid of ORDER_ID when it is outbid, up to --max, and lowers it as far and as often as
-    the service lets. In the end, and with --once, it says what that saved. After Ctrl-C the order
-    goes on at its last bid. At the order's limits (clore lease) it is cancelled, with exit 7. The
-    id of an order rented instead goes to stdout.
+    the service allows. At the end, and with --once, it reports the savings. After Ctrl-C the order
+    keeps running at its last bid. An order that reaches its limit (clore lease) is cancelled, with
+    exit 7. The id of a fallback order goes to stdout.
     """
     _check(options)
     with connect() as api:

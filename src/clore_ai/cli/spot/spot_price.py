@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 @click.argument("price", type=bids.read)
 @bids.force_option
 @click.option("-y", "--yes", is_flag=True,
-              help="Don't ask; needed without a terminal for more than on demand.")  # fmt: skip
+              help="Don't ask; required without a terminal if the bid is above the on-demand "
+                  "price.")  # fmt: skip
 @output.json_option
 def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: bool) -> None:
     """Change the bid of a spot order.
 
     PRICE is for the whole server: 0.2/h or 4.8/day in USD, or a number alone in the coin of
-    ORDER_ID per DAY. Raising is free; lowering goes in steps, once in 600 seconds. More than the
-    server costs on demand takes a confirmation, more than three times that --force.
+    ORDER_ID per DAY. Raising the bid is free; it can be lowered only in steps, once in 600 seconds.
+    A bid above the server's on-demand price needs a confirmation, and one above three times that
+    price --force.
     """
     from clore_ai.models.price import USD
     from clore_ai.rental.market import rates

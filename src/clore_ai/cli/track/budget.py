@@ -19,8 +19,8 @@ _WRITTEN = re.compile(r"\$?(\d+(?:\.\d*)?|\.\d+)/(day|month)", re.IGNORECASE)
 
 currency_option = click.option(
     "--currency",
-    help="Of this coin alone: bitcoin, CLORE-Blockchain, USD-Blockchain. Default: USD, by what "
-    "all coins are worth.",
+    help="For this coin alone: bitcoin, CLORE-Blockchain, USD-Blockchain. Default: USD, the "
+    "worth of all coins.",
 )
 
 
@@ -28,12 +28,12 @@ currency_option = click.option(
 @output.json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Show what may be spent, and what is left of it.
+    """Show your budgets and what is left of them.
 
-    A day and a month are those of the calendar in UTC. A new order is refused with exit 7 where
-    what is spent, what running orders will still cost until their lease or the period ends, and
-    its own cost come to more. Budgets belong to the account, whichever key opens it, on this
-    machine.
+    A day and a month are those of the calendar in UTC. A new order is refused with exit 7 if the
+    amount spent, the remaining cost of running orders until their lease or the period ends, and its
+    own cost exceed the budget together. On this machine a budget belongs to the account and applies
+    to every key that opens it.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -51,8 +51,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
 def set_(amount: str, currency: str | None, as_json: bool) -> None:
     """Set a budget: 20/day, 100/month.
 
-    AMOUNT is in USD, or in the coin that --currency names. One for a day and one for a month may
-    stand beside each other.
+    AMOUNT is in USD, or in the coin that --currency names. A daily and a monthly budget can be set
+    at the same time.
     """
     from clore_ai.exceptions import CloreAPIError
     from clore_ai.models.records import Budget
@@ -81,9 +81,9 @@ def unset(
     currency: str | None,
     as_json: bool,
 ) -> None:
-    """Lift a budget.
+    """Remove a budget.
 
-    All of them, or those that PERIOD and --currency leave.
+    Removes all budgets, or only those of PERIOD and --currency.
     """
     from clore_ai.exceptions import NotFoundError
     from clore_ai.rental.spend.budget import shown

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clore_ai._state.hosts import Block, HostHistory, Hosts, Kind
 
 HOST = "HOST..."
-_HOST_HELP = "A HOST is a server's id, or owner:ID for all of an owner's."
+_HOST_HELP = "HOST is a server's id, or owner:ID for all servers of an owner."
 
 
 def _hosts() -> Hosts:
@@ -36,13 +36,13 @@ def _hosts() -> Hosts:
 @output.json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:
-    """Show what was seen of the hosts that you rented.
+    """Show what is known about the hosts that you rented from.
 
-    A failure counts for 7 days, or until the same server is seen to work: each makes it rank as if
-    it cost a quarter more, and three bar it. Where three servers of an owner fail and none works,
-    the owner's others rank likewise. A machine that was lost in the midst of a job counts for
-    7 days in any case, against the owner's others, too. Whom you block is never rented until you
-    allow it again.
+    A failure counts for 7 days, or until the same server is found to work. Each failure ranks the
+    server as if it cost a quarter more; three failures exclude it. If three servers of an owner
+    fail and none works, the owner's other servers rank likewise. A machine that was lost during a
+    job counts for 7 days in any case, also against the owner's other servers. A blocked host is
+    never rented from until you allow it again.
     """
     if ctx.invoked_subcommand is None:
         _list(as_json=as_json)
@@ -51,16 +51,16 @@ def command(ctx: click.Context, as_json: bool) -> None:
 @command.command("list")
 @output.json_option
 def list_(as_json: bool) -> None:
-    """Show what was seen of the hosts that you rented."""
+    """Show what is known about the hosts that you rented from."""
     _list(as_json=as_json)
 
 
-@command.command(help=f"Don't rent these any more.\n\n{_HOST_HELP}")
+@command.command(help=f"Stop renting from these hosts.\n\n{_HOST_HELP}")
 @click.argument("hosts", nargs=-1, required=True, metavar=HOST)
 @click.option("--note", metavar="TEXT", help="Why.")
 @output.json_option
 def block(hosts: tuple[str, ...], note: str | None, as_json: bool) -> None:
-    """Don't rent these any more."""
+    """Stop renting from these hosts."""
     from dataclasses import replace
 
     found = [replace(each, note=note) for each in _read(hosts)]
@@ -68,11 +68,11 @@ def block(hosts: tuple[str, ...], note: str | None, as_json: bool) -> None:
     _done("Blocked", found, as_json=as_json)
 
 
-@command.command(help=f"Rent these again; their failures are forgotten.\n\n{_HOST_HELP}")
+@command.command(help=f"Rent from these hosts again and forget their failures.\n\n{_HOST_HELP}")
 @click.argument("hosts", nargs=-1, required=True, metavar=HOST)
 @output.json_option
 def allow(hosts: tuple[str, ...], as_json: bool) -> None:
-    """Rent these again; their failures are forgotten."""
+    """Rent from these hosts again and forget their failures."""
     memory = _hosts()
     found = _read(hosts)
     for each in found:
@@ -87,7 +87,7 @@ def allow(hosts: tuple[str, ...], as_json: bool) -> None:
 def import_(file: Any, as_json: bool) -> None:  # noqa: ANN401 - click's file; an option
     """Block the hosts of a list.
 
-    FILE (- for stdin) has a server's id or owner:ID a line; what follows a # is a note.
+    Each line of FILE (- for stdin) holds a server's id or owner:ID; text after a # is a note.
     """
     from clore_ai._state.hosts import read_list
     from clore_ai.exceptions import InvalidInputError
@@ -103,9 +103,9 @@ def import_(file: Any, as_json: bool) -> None:  # noqa: ANN401 - click's file; a
 @command.command()
 @output.json_option
 def export(as_json: bool) -> None:
-    """Print whom you blocked, as `clore hosts import` reads it.
+    """Print the blocked hosts in the form that `clore hosts import` reads.
 
-    Servers with failures that count stand below, as comments: they are no more than what was seen.
+    Servers with failures that count follow as comments: these are observations only.
     """
     memory = _hosts()
     blocks = memory.blocks()

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @output.json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> int:
-    """Show when your orders end, and change it.
+    """Show or change when your orders end.
 
-    The service does not know leases: who watches an order cancels it at its end, and of those
-    that nobody watches a process in the background does so.
+    The service has no leases. The command that watches an order cancels it when its lease ends; for
+    other orders a background process does so.
     """
     if ctx.invoked_subcommand is not None:
         return 0
@@ -57,9 +57,10 @@ def command(ctx: click.Context, as_json: bool) -> int:
 @click.argument("lease_s", type=Length(endless=True), metavar="LENGTH")
 @output.json_option
 def extend(order_id: int, lease_s: float, as_json: bool) -> None:
-    """Let an order run longer.
+    """Extend the lease of an order.
 
-    By LENGTH (30m, 6h, 2d) from the end of the lease of ORDER_ID, or from now where that is past.
+    Adds LENGTH (30m, 6h, 2d) to the end of the lease of ORDER_ID, or to the current time if the
+    lease has ended.
     """
     _change(order_id, lease_s, more=True, as_json=as_json)
 
@@ -69,9 +70,9 @@ def extend(order_id: int, lease_s: float, as_json: bool) -> None:
 @click.argument("lease_s", type=Length(endless=True), metavar="LENGTH")
 @output.json_option
 def set_(order_id: int, lease_s: float, as_json: bool) -> None:
-    """Let an order end in a time from now, or never.
+    """Set how long an order may still run.
 
-    LENGTH is 90s, 30m, 6h, 2d or none; ORDER_ID may have been rented elsewhere.
+    LENGTH is 90s, 30m, 6h, 2d or none, from now. ORDER_ID may have been rented elsewhere.
     """
     _change(order_id, lease_s, more=False, as_json=as_json)
 

@@ -33,12 +33,16 @@ _SUM_COLUMNS = (
 
 
 @click.command()
-@click.option("--since", metavar="WHEN", help="From this day on (2026-05-01), or 7d: so long ago.")
-@click.option("--until", metavar="WHEN", help="Up to the end of this day, or so long ago.")
+@click.option(
+    "--since", metavar="WHEN", help="Start of the period: a day (2026-05-01), or how long ago (7d)."
+)
+@click.option(
+    "--until", metavar="WHEN", help="End of the period: the end of a day, or how long ago."
+)
 @click.option("--by", type=click.Choice(["day", "gpu", "purpose", "server"]),
-              help="Sums, one line for each and coin.")  # fmt: skip
-@click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout, without the total.")
-@click.option("--offline", is_flag=True, help="As last seen: ask the service nothing.")
+              help="Show totals, one line for each group and coin.")  # fmt: skip
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout, without the total.")
+@click.option("--offline", is_flag=True, help="Show the last known state; send no request.")
 @output.json_option
 def command(
     *,
@@ -51,9 +55,9 @@ def command(
 ) -> None:
     """Show what was rented, for how long, and what it cost.
 
-    What was spent is what the service says, fees in, in coin and in USD; below stands what the
-    wallets lost meanwhile. Of an order that ran beyond the period, or over midnight, its share by
-    time counts.
+    The cost is as the service reports it, fees included, in coin and in USD. Below it stands what
+    the wallets lost in the same time. An order that ran beyond the period, or over midnight, counts
+    by its share of the time.
     """
     if as_csv and as_json:
         raise click.UsageError("Give only one of --csv and --json.")

@@ -21,19 +21,22 @@ _UNKNOWN = "not in the ledger"
 
 
 @click.command()
-@click.option("--adopt", metavar="ID|all", help="Take this order, or all, into the ledger.")
+@click.option(
+    "--adopt", metavar="ID|all", help="Add this order, or all such orders, to the ledger."
+)
 @click.option("--close", type=click.IntRange(1), metavar="RECORD",
               help="Close a record whose marketplace or key is gone; cancels nothing.")  # fmt: skip
 @click.option("-y", "--yes", is_flag=True,
-              help="Don't ask before --close; needed without a terminal.")  # fmt: skip
-@click.option("--check", is_flag=True, help="Exit 1 where there are any, for scripts.")
+              help="Don't ask before --close; required without a terminal.")  # fmt: skip
+@click.option("--check", is_flag=True, help="Exit with 1 if there are any, for scripts.")
 @output.json_option
 def command(*, adopt: str | None, close: int | None, yes: bool, check: bool, as_json: bool) -> int:
-    """Show orders that the ledger does not know, and the reverse.
+    """Compare the ledger with the orders of your account.
 
-    Such an order was rented elsewhere, with the same account: on the web site, on another machine,
-    by a program without the ledger. It is billed all the same. Below stand the orders of other keys
-    and marketplaces that may still run; --check does not count them.
+    An order that is not in the ledger was rented elsewhere with the same account: on the web site,
+    on another machine, or by a program without the ledger. It is billed like any other order.
+    Orders of other keys and marketplaces that may still run are listed below; --check does not
+    count them.
     """
     if adopt is not None and adopt != "all" and not (adopt.isascii() and adopt.isdigit()):
         raise click.UsageError(f"--adopt {adopt!r}: give an order's id, or all.")

@@ -20,21 +20,22 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--every", type=Length(1), metavar="LENGTH",
-              help="Look again and again; ends on Ctrl-C or SIGTERM, with 0.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what is over; cancel nothing.")
+              help="Check repeatedly until Ctrl-C or SIGTERM, then exit with 0.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Show the orders past a limit; cancel nothing.")
 @click.option("--install", "unit", flag_value="install",
-              help="Have systemd run it, or cron, from now on and after a restart.")  # fmt: skip
-@click.option("--status", "unit", flag_value="status", help="Say what runs it.")
-@click.option("--uninstall", "unit", flag_value="uninstall", help="Take back --install.")
+              help="Let systemd or cron run this command from now on, also after a "
+                  "restart.")  # fmt: skip
+@click.option("--status", "unit", flag_value="status", help="Show what runs this command.")
+@click.option("--uninstall", "unit", flag_value="uninstall", help="Undo --install.")
 @click.option("--json", "as_json", is_flag=True,
-              help="JSON on stdout; with --every a line an event.")  # fmt: skip
+              help="Print JSON on stdout; with --every, one line per event.")  # fmt: skip
 def command(every: float | None, dry_run: bool, unit: str | None, as_json: bool) -> int:
-    """Cancel the orders that are over.
+    """Cancel orders past their lease or cost limit.
 
-    Over is what is past its lease, or has cost what --max-cost allowed; time and cost are the
-    service's. Jobs that nobody watches are seen to as well: of those that have ended the outputs
-    are fetched and the machines cancelled, as run would have; those that run are watched from now
-    on. Without --every the exit code is the worst.
+    Time and cost are as the service reports them. Jobs that are not watched are taken over as well:
+    if a job has ended, its outputs are fetched and its machine is cancelled as `clore run` would
+    have done; if it still runs, it is watched from now on. Without --every, the exit code is the
+    worst one.
     """
     if unit is not None:
         if every is not None or dry_run:

@@ -55,7 +55,7 @@ class Filter:
     id: int | None = None
     """One server only."""
     gpu_count: int | None = None
-    """Exactly so many GPUs."""
+    """Exact number of GPUs."""
     min_vram_gb: float | None = None
     """GB of one GPU. A card that reports a little less than its name says (31 of 32) will do."""
     min_disk_gb: float | None = None
