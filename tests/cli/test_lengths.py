@@ -78,7 +78,7 @@ def test_what_is_no_length_is_refused_by_name(
     given = ["soon"] if name == "LENGTH" else [name, "soon"]
     error = nobody(*words, *given, fails=2).err
     assert f"Invalid value for '{name}'" in error
-    assert "'soon' is no length of time; write 90m, 6h" in error
+    assert "'soon' is not a length of time; write 90m, 6h" in error
 
 
 def test_no_option_takes_seconds_alone() -> None:

@@ -172,7 +172,7 @@ def test_no_network_while_recovering(renter: Renter) -> None:
     renter.fault("my_orders", "500", times=1)
     for _ in range(2):
         said = renter("wallets", "--json")
-        assert "Not known yet: whether server" in said.err
+        assert "It is not known yet whether server" in said.err
         assert said.data
         renter.fault("my_orders", "cut_before", times=1)
     renter("orders")  # takes that fault, sends again, and finds it

@@ -228,7 +228,7 @@ def test_notifications_run(user: Clore, tmp_path: Path) -> None:
         command = f"cd {shlex.quote(str(tmp_path))}; cat > {got}; env > {env}"
         words = ("watch", "--gpu", GPU, "--once", "--notify-cmd", command)
         done = user(*words, "--webhook", f"{address}/hook")
-    assert "Watching on" not in done.err
+    assert "Still watching" not in done.err
     assert not list(tmp_path.rglob("pwned"))
     gpu = next(line for line in lines(env.read_text()) if line.startswith("CLORE_GPU="))
     assert gpu.startswith(f"CLORE_GPU=1x {GPU}")

@@ -25,7 +25,7 @@ def test_tables_fit(renter: Renter, terminal: Open, width: int) -> None:
     assert header[:2] == ["ID", "GPU"]
     assert {"$/h", "$/day"} <= set(header)
     assert all(line.split()[0].isdigit() for line in text[1:13])
-    assert any("Not shown" in line for line in text) == (width == 80)
+    assert any("Left out for lack of space" in line for line in text) == (width == 80)
 
     text = screen.run("clore orders").splitlines()
     assert {"ID", "GPU", "Status", "$/h", "$/day", "Spent"} <= set(text[0].split())

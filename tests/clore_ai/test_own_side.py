@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from clients import Api
 
 OPTIONS = {
-    "an option that ssh does not know": ("-o Nonsense=yes", "does not take its options"),
-    "a value that ssh does not know": ("-o AddressFamily=none", "does not take its options"),
+    "an option that ssh does not know": ("-o Nonsense=yes", "does not accept its options"),
+    "a value that ssh does not know": ("-o AddressFamily=none", "does not accept its options"),
     "a jump host without an address": ("-J me@nowhere.invalid", "can't be resolved"),
     "a dead jump host": ("-J me@127.0.0.1:9,other", "Connection refused"),
 }
@@ -122,7 +122,7 @@ def test_ssh_without_a_network_ends_it_at_the_first_order(api, tmp_path, monkeyp
     ssh.breaks()
     monkeypatch.setenv("PATH", f"{ssh.folder}{os.pathsep}{os.environ['PATH']}")
     rental = api.renting("RTX 4090")
-    with pytest.raises(TransportError, match="the trouble is here"):
+    with pytest.raises(TransportError, match="the problem is on this side"):
         rental.start()
     blamed_on_nobody(api, rental)
 
@@ -143,7 +143,7 @@ def test_no_way_to_any_machine_ends_it_at_the_first_order(api_of, tmp_path, own_
     """Names that this machine can't resolve, addresses that it has no route to."""
     api = api_of(own_market(public_host=host), state=tmp_path)
     rental = api.renting("RTX 4090")
-    with pytest.raises(TransportError, match="no way from this machine"):
+    with pytest.raises(TransportError, match="can't be reached from this machine"):
         rental.start()
     blamed_on_nobody(api, rental)
 

@@ -25,7 +25,7 @@ WAITING = "echo up; sleep 600"
 
 
 def another_key(machine: Machine) -> None:
-    """Its host key is another."""
+    """Its host key has changed."""
     machine.shut(host_key=True)
     machine.open()
 
@@ -95,7 +95,7 @@ def test_run_ends_it_and_cancels(
     assert process.returncode == 1, err
     assert "is lost with its machine" in err
     assert f"Cancelled: order {order}" in err
-    assert ("Trying on" in err) != (came_back is empty), err
+    assert ("Retrying" in err) != (came_back is empty), err
     assert [row["lost"] for row in renter("hosts", "--json").data["seen"]] == [1]
 
 

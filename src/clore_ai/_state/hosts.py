@@ -259,8 +259,8 @@ def read_list(text: str, now: float) -> list[Block]:
         read = _LINE.fullmatch(line)
         if read is None:
             raise InvalidInputError(
-                f"Line {number} ({line[:40]!r}) is no host; write a server's id or owner:ID, and a "
-                "note after #.",
+                f"Line {number} ({line[:40]!r}) is not a host; write a server's id or owner:ID, "
+                "and a note after #.",
                 2,
             )
         kind: Kind = "owner" if read["owner"] else "server"

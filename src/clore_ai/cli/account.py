@@ -75,7 +75,8 @@ def _warn(api: CloreAI, *, keeps: bool) -> None:
     if abs(now.ahead_s) > _CLOCK_OFF_S:
         off = f"{duration(abs(now.ahead_s))} {'behind' if now.ahead_s > 0 else 'ahead of'}"
         output.note(
-            f"This machine's clock is {off} the service's, by which leases are counted; set it."
+            f"This machine's clock is {off} the service's clock, which decides when leases end; "
+            "correct it."
         )
     if api.api_key is None or not api.ledger.begun():
         return
@@ -88,8 +89,8 @@ def _warn(api: CloreAI, *, keeps: bool) -> None:
     unlisted = api.session.listings.unlisted(known)
     if unlisted:
         output.note(
-            f"The service does not list order {', '.join(map(str, unlisted))} now, which the "
-            "ledger has running: it may be billed. Look again in half a minute: clore orders"
+            f"The service does not list order {', '.join(map(str, unlisted))} now, but the ledger "
+            "has it as running, so it may be billed. Check again in half a minute: clore orders"
         )
     latest = {b.coin: (b.at, b.balance) for b in balances}
     for line in (

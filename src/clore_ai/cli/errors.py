@@ -58,12 +58,12 @@ _BY_CLASS: list[tuple[type[Exception], str, int]] = [
 
 
 _NEXT: list[tuple[type[Exception], str]] = [
-    (e.OrderUnlisted, " Look again in half a minute: clore orders"),
-    (e.ResponseError, " Try again in a minute; if it stays so, look at CLORE_BASE_URL."),
+    (e.OrderUnlisted, " Check again in half a minute: clore orders"),
+    (e.ResponseError, " Try again in a minute; if the problem persists, check CLORE_BASE_URL."),
     (e.DBError, " Try again in a minute."),
-    (e.TransportError, " Look at the network and at CLORE_BASE_URL, then try again."),
+    (e.TransportError, " Check the network and CLORE_BASE_URL, then try again."),
 ]
-_LOOK_FIRST = " Look before you try again: clore orders"
+_LOOK_FIRST = " Check your orders before you try again: clore orders"
 
 
 class Nothing(click.ClickException):
@@ -137,8 +137,8 @@ def _tell_bug(as_json: bool, exc: Exception) -> int:
         text = plain(debug.clean(traceback.format_exc()), _LONGEST_TRACEBACK, lines=True)
         click.echo(text, err=True, nl=False)
     else:
-        what += " With --debug it shows where."
-    return _tell(as_json, "internal", 1, f"This is a bug in clore, please report it. {what}")
+        what += " Run it with --debug to see where."
+    return _tell(as_json, "internal", 1, f"This is a bug in clore; please report it. {what}")
 
 
 def _unread() -> int:
@@ -205,8 +205,8 @@ def tell(as_json: bool, exc: e.CloreAPIError) -> int:
 
 
 _NO_KEY = (
-    "This needs an API key, and there is none. Get one on clore.ai and run: "
-    "clore config set api_key (or set CLORE_API_KEY). To try without: clore demo"
+    "This command needs an API key, and none is set. Get one on clore.ai, then run: "
+    "clore config set api_key (or set CLORE_API_KEY). To try clore without a key: clore demo"
 )
 
 

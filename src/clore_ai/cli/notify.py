@@ -28,12 +28,12 @@ def notify(api: CloreAI, event: dict[str, Any], command: str | None, webhook: st
     if command is not None:
         done = api.drive(_run(command, event, body))
         if done.code != 0:
-            output.note(f"--notify-cmd {_ended(done)}. Watching on.")
+            output.note(f"--notify-cmd {_ended(done)}. Still watching.")
     if webhook is not None:
         posted = api.drive(_post(webhook, body))
         if posted.status is None or not 200 <= posted.status < 300:  # noqa: PLR2004 - HTTP's success
             why = posted.why or f"it answered with HTTP {posted.status}"
-            output.note(f"--webhook at {urlsplit(webhook).hostname}: {why}. Watching on.")
+            output.note(f"--webhook at {urlsplit(webhook).hostname}: {why}. Still watching.")
 
 
 def _body(event: dict[str, Any]) -> str:
@@ -88,7 +88,7 @@ def _post(webhook: str, body: str) -> Flow[Posted]:
 
 def _ended(done: Done) -> str:
     if done.code is None:
-        return f"was not done within {_WITHIN_S:.0f} s and was stopped"
+        return f"did not finish within {_WITHIN_S:.0f} s and was stopped"
     from clore_ai.rental.rent.verify import last_line
 
     said = last_line(done.err)

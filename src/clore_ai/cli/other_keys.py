@@ -23,7 +23,7 @@ def note(api: CloreAI, *, ended: bool = False) -> None:
         for each in api.ledger.elsewhere() if api.ledger.begun() else ():
             here = each.account.place in (None, api.ledger.keys.place)
             if here and (ended or each.running or each.unsettled or each.budgets):
-                output.note(f"Under {key(each)}: {_what(each)}. To look: clore orphans")
+                output.note(f"Under {key(each)}: {_what(each)}. To see them: clore orphans")
 
 
 def key(each: Elsewhere) -> str:

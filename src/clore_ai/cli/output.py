@@ -162,4 +162,4 @@ def table(
         drawn.add_row(*(Text(row[i]) for i in kept))
     console.print(drawn)
     if left_out:
-        note(f"Not shown, for want of room: {', '.join(left_out)}. All: --json")
+        note(f"Left out for lack of space: {', '.join(left_out)}. All: --json")

@@ -26,8 +26,9 @@ def recover(api: CloreAI, *, ask: bool) -> None:
     left = api.drive(look(api.session))
     for intent in left.unknown:
         output.note(
-            f"Not known yet: whether server {intent.server_id} was rented by the command that was "
-            f"stopped at {period.clock(intent.posted_at)}. To see and settle it: clore orders (if "
+            f"It is not known yet whether server {intent.server_id} was rented by the command "
+            f"that was stopped at {period.clock(intent.posted_at)}. To check and settle this: "
+            "clore orders (if "
             f"this marketplace is gone: clore orphans --close {intent.id})"
         )
     for intent in left.found:

@@ -53,7 +53,7 @@ def read_size(text: str) -> int:
     except ValueError as exc:
         raise click.BadParameter(f"{exc}.") from None
     if size <= 0:
-        raise click.BadParameter(f"{text!r} is no room at all; write 500MB or 2GB.")
+        raise click.BadParameter(f"{text!r} is not a size above 0; write 500MB or 2GB.")
     return size
 
 

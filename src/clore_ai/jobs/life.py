@@ -98,7 +98,7 @@ class Life:
             limits, said = next_limits(self.engine.session, plan.wish.limits, rented)
             bad = plan.wish.avoid | rented.bad | {rented.order.server_id or 0}
             wish = replace(plan.wish, client_ref=None, limits=limits, avoid=bad)
-            for sentence in (*said, "The job begins again, on another machine."):
+            for sentence in (*said, "The job starts again on another machine."):
                 self._say(sentence)
             offers = await self.engine.drive(renting.find(self.engine.session, wish))
             self.hearing.on_offers(wish, offers, (await self.engine.drive(clock())).wall)
@@ -108,7 +108,7 @@ class Life:
     def _again(self, plan: Plan, outcome: Outcome) -> bool:
         """Does a job whose machine was lost begin again?"""
         if plan.retries and outcome.limit is not None:
-            self._say("The job does not begin again: its machine has reached its limit.")
+            self._say("The job does not start again: its machine has reached its limit.")
         job = outcome.job
         meant = job.why in ending.MEANT
         lost = job.state == "lost" and job.cancelled and not meant
@@ -175,10 +175,10 @@ class Life:
         """
         self.request.cancels = job.cancels
         if job.over and not job.unsettled:
-            self._say(f"Job {job.id} is over already ({job.state}).")
+            self._say(f"Job {job.id} has already ended ({job.state}).")
             return Outcome(job, "over")
         if job.state == "new" and "line" not in more:
-            self._say(f"Job {job.id} was not started: the clore that began it was stopped.")
+            self._say(f"Job {job.id} was not started: the clore process that began it was stopped.")
             return Outcome(job, "unstarted", failure=await self.close(job))
         if job.over and (job.fetched or job.state != "ended"):  # its machine is all that is left
             is_lost = job.state == "lost"
@@ -193,9 +193,10 @@ class Life:
                 self.jobs.drop(job)  # there is no such machine: the job never was
             elif job.over and not job.fetched:
                 self._say(
-                    f"Job {job.id} ended with {job.code}, and its outputs are not all here: order "
-                    f"{job.order_id} stays, and is billed. Try again: clore attach {job.id}   "
-                    f"Do without: clore cancel {job.order_id}"
+                    f"Job {job.id} ended with {job.code}, but not all of its outputs are here: "
+                    f"order {job.order_id} stays up and is billed. Try again: clore attach "
+                    f"{job.id}   "
+                    f"Go without them: clore cancel {job.order_id}"
                 )
             elif job.state == "running" and self.leaves:
                 self._left(job, followed=False)
@@ -226,7 +227,7 @@ class Life:
                 self._left(job, followed=background.start(self.jobs, job) is not None)
             return Outcome(job, ended)
         span = duration((job.ended_at or job.begun_at) - job.begun_at)
-        back = f" What came back is in {job.folder}." if job.outputs else ""
+        back = f" The fetched files are in {job.folder}." if job.outputs else ""
         if ended == "limit":
             self._say(f"Job {job.id} was stopped after {span}.{back}")
             job.cancels = True  # even an order that was there before
@@ -236,14 +237,14 @@ class Life:
         elif ended == "stopped":
             self._say(f"Job {job.id} was stopped after {span}.")
         elif ended == "lost":
-            back = f" What came back before is in {job.folder}." if job.outputs else ""
+            back = f" The files fetched before are in {job.folder}." if job.outputs else ""
             self._say(f"Job {job.id} is lost with its machine, after {span}.{back}")
         else:
             self._say(f"Job {job.id} ended with {job.code} after {span}.")
             if job.code == NOT_FOUND:
                 self._say(
-                    f"127 is a shell's word for a command that is not there: is {job.command[0]!r} "
-                    "in the image, or to be installed with --setup?"
+                    f"127 means that the shell found no such command: is {job.command[0]!r} in "
+                    "the image, or does --setup have to install it?"
                 )
         return Outcome(job, ended, limit, await self.close(job, lost=ended == "lost"))
 
@@ -300,7 +301,7 @@ class Life:
                 until = time.monotonic() + _LEAVES_S
             await asyncio.sleep(_LOOK_AGAIN_S)
         raise InvalidInputError(
-            f"Job {job.id} is being watched by another clore already. Look on with: "
+            f"Job {job.id} is already watched by another clore process. Follow its output with: "
             f"clore logs {job.id} -f. See: clore jobs"
         )
 
@@ -334,18 +335,19 @@ class Life:
             self.hearing.on_stays(job, known, lost)
 
     def _left(self, job: Job, *, followed: bool) -> None:
-        end = f"its machine, order {job.order_id}, is cancelled" if job.cancels else "it is noted"
+        machine = f"its machine, order {job.order_id}, is cancelled"
+        end = machine if job.cancels else "its end is recorded"
         after = (
             f"It is watched in the background: at its end its outputs are fetched, and {end}."
             if followed
-            else f"Nobody watches it; order {job.order_id} is billed, also when the job has ended, "
-            "until clore jobs, reap or attach sees to it."
+            else f"Nothing watches it; order {job.order_id} is billed, even after the job has "
+            "ended, until clore jobs, reap or attach takes it over."
             if job.cancels
             else f"It runs on order {job.order_id}."
         )
         self._say(
             f"Job {job.id} goes on. {after} Watch: clore logs {job.id} -f   "
-            f"See it through: clore attach {job.id}   Stop it: clore stop {job.id}"
+            f"Follow it to the end: clore attach {job.id}   Stop it: clore stop {job.id}"
         )
 
 

@@ -93,6 +93,6 @@ class Output:
         if is_full:
             self.close()
             self._tell(
-                f"The job has written more than {self._most >> 20:,} MiB; the rest is shown, and "
+                f"The job has written more than {self._most >> 20:,} MiB; the rest is shown but "
                 f"not kept in {self._log}."
             )

@@ -163,14 +163,14 @@ def next_limits(session: Session, limits: Limits, rented: Rented) -> tuple[Limit
     cost = None if intent is None else expiry.cost_usd(intent, session.rates)
     if cost is None:
         raise BudgetError(
-            f"The job is lost, and does not begin again: what order {rented.order.id} cost is "
+            f"The job is lost and does not start again: the cost of order {rented.order.id} is "
             "not known, so --max-cost can't be kept. See: clore orders --completed"
         )
     spent = cost + rented.spent_usd
     left = limits.max_cost_usd - spent
     if left <= 0:
         raise BudgetError(
-            f"The job is lost, and does not begin again: it has cost ${spent:.2f}, of "
+            f"The job is lost and does not start again: it has cost ${spent:.2f}, of "
             f"--max-cost {limits.max_cost_usd:g}."
         )
     # A lease that was asked for may be too long for what is left: now it is only the longest.

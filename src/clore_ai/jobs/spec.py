@@ -67,13 +67,15 @@ def checked(
     """
     _windows.refuse("A job on a machine")
     if not any(word.strip() for word in command):
-        raise InvalidInputError("There is no command to run; give one: clore run -- python x.py")
+        raise InvalidInputError("No command was given to run; add one: clore run -- python x.py")
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
-        raise InvalidInputError(f"The working folder {folder} is not there, or is no folder.")
+        raise InvalidInputError(f"The working folder {folder} does not exist or is not a folder.")
     for name, value in (env or {}).items():
         if not name.isidentifier() or not name.isascii() or "\0" in value:
-            raise InvalidInputError(f"{name!r} can't name a variable, or its value is odd.")
+            raise InvalidInputError(
+                f"{name!r} is not a valid variable name, or its value contains a NUL."
+            )
     return Spec(
         list(command),
         folder,
@@ -93,7 +95,7 @@ def _output(folder: Path, given: str) -> str:
     if path == os.curdir or Path(path).parts[0] == os.pardir or "\n" in path or not given:
         raise InvalidInputError(
             f"The output {given!r} can't be reached: name a folder inside the working folder "
-            f"{folder}, e.g. results; the job writes it there, and it comes back here."
+            f"{folder}, e.g. results; the job writes it there, and it is fetched to here."
         )
     place = folder
     for part in Path(path).parts:
@@ -110,16 +112,18 @@ def _output(folder: Path, given: str) -> str:
     acted_on = [part for part in Path(path).parts if starts_something(os.fsencode(part))]
     if acted_on:
         raise InvalidInputError(
-            f"The output {given!r} can't be written: programs here act on what is named "
-            f"{acted_on[0]}, and what comes is a stranger's. Name another."
+            f"The output {given!r} can't be written: programs here act on files named "
+            f"{acted_on[0]}, and the fetched files come from a stranger. Name another."
         )
     while not place.exists():
         place = place.parent
     inner = place != folder / path
     if inner and not place.is_dir():
-        raise InvalidInputError(f"The output {given!r} can't be written: {place} is no folder.")
+        raise InvalidInputError(f"The output {given!r} can't be written: {place} is not a folder.")
     if not os.access(place, os.W_OK):
-        raise InvalidInputError(f"The output {given!r} can't be written: {place} is closed to you.")
+        raise InvalidInputError(
+            f"The output {given!r} can't be written: you have no access to {place}."
+        )
     return path
 
 

@@ -154,7 +154,9 @@ async def _from_machine(
                 return
             end = await engine.drive(end_of(engine.session, order))
             raise OrderEnded(
-                f"{end} What was seen of job {job.id} until then is shown.", order, end.reason
+                f"{end} The output of job {job.id} that was seen until then is shown.",
+                order,
+                end.reason,
             )
         line = SSHConnection(engine.session.access.target(order), jobs.home)
         before = size

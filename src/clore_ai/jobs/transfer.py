@@ -72,7 +72,7 @@ class Copier:
                 f"mkdir -p {self._place} && cd {self._place} && xargs -0 rm -f --", remove(gone)
             )
             if done.code != 0:
-                raise CopyError(f"Old files can't be removed there: {plain(done.err)}")
+                raise CopyError(f"Old files can't be removed on the machine: {plain(done.err)}")
         # The machine counts whole seconds: a change within one shows only here.
         changed = {os.fsencode(path) for path in now if before.get(path) not in (None, now[path])}
         pairs = [(os.fsencode(path), os.fsencode(path)) for path in now]

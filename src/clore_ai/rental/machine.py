@@ -59,12 +59,12 @@ def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Re
         )
     if done.code is None:
         raise WaitTimeout(
-            f"The command on order {order.id} did not end within {timeout_s:g} s; what it started "
-            "may go on there, and the order is still billed.",
+            f"The command on order {order.id} did not end within {timeout_s:g} s; the processes "
+            "that it started may still run there, and the order is still billed.",
             order,
         )
     if done.errno == errno.ENOENT:
-        raise TransportError("There is no ssh here; install openssh-client.")
+        raise TransportError("ssh is not installed; install openssh-client.")
     if done.errno is not None:
         raise TransportError(f"ssh can't be started here: {os.strerror(done.errno)}.")
     rest = listing.after(mark, done.out)  # without what a shell prints when it starts
@@ -82,7 +82,7 @@ def put(target: Target, local: str | Path, remote: str) -> Flow[None]:
     """
     source = Path(local)
     if not source.exists():
-        raise FileNotFoundError(f"{source} is not here, so it can't be brought to the machine.")
+        raise FileNotFoundError(f"{source} is not here, so it can't be uploaded to the machine.")
     yield Put(lambda line: target.ssh(line, *ALONE), source, remote)
 
 

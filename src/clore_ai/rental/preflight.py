@@ -102,7 +102,7 @@ def _settings(target: Target) -> Flow[dict[str, str] | Trouble]:
     done: Done = yield Exec(target.ssh(None, "-G", *ALONE), b"", _WITHIN_S)
     if done.errno == errno.ENOENT:
         return Trouble(
-            "There is no ssh here to verify a server with. Install openssh-client, or give "
+            "ssh is not installed, and verification needs it. Install openssh-client, or give "
             'verify="none".',
             InvalidInputError,
         )
@@ -112,7 +112,7 @@ def _settings(target: Target) -> Flow[dict[str, str] | Trouble]:
     if done.code != 0:
         said = last_words(done.err) or f"it ended with {done.code}"
         return Trouble(
-            f"ssh does not take its options here ({said}). Look at: clore config get ssh_options"
+            f"ssh does not accept its options here ({said}). Look at: clore config get ssh_options"
         )
     lines = (line.partition(" ") for line in done.out.decode("utf-8", "replace").splitlines())
     return {name: value for name, _, value in lines if value != "none"}
@@ -132,8 +132,8 @@ def _of_key(public: str | None, identity: Path) -> Flow[Trouble | None]:
     made = done.out.decode("utf-8", "replace")
     if public is not None and key_pairs.bare(made) != key_pairs.bare(public):
         return Trouble(
-            f"The key {identity} does not belong to the public key beside it, so it would open no "
-            f"machine. Write that anew: ssh-keygen -y -f {identity} > {identity}.pub"
+            f"The key {identity} does not belong to the public key beside it, so no machine would "
+            f"accept it. Write the public key again: ssh-keygen -y -f {identity} > {identity}.pub"
         )
     return None
 
@@ -144,7 +144,7 @@ def _of_agent(public: str, what: str, identity: Path | None = None) -> Flow[Trou
     if done.code == 0 and key_pairs.bare(public) in held:
         return None
     return Trouble(
-        f"{what} is held by no ssh-agent here, so nobody could log in. Run: "
+        f"{what} is held by no ssh-agent here, so no login would work. Run: "
         f"ssh-add {identity or 'FILE'}"
     )
 
@@ -159,7 +159,7 @@ def _of_network(session: Session, settings: dict[str, str]) -> Flow[Trouble | No
         return None
     else:
         why = yield Way(session.access.host, _HTTPS_PORT)
-        what = f"There is no way out of this machine for SSH ({why})."
+        what = f"SSH can't get out of this machine ({why})."
     return Trouble(what, TransportError) if why else None
 
 

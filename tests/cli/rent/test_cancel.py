@@ -59,14 +59,14 @@ def test_all_is_of_this_ledger(renter: Renter, three: list[int]) -> None:
     first, second = elsewhere(renter), elsewhere(renter)
     done = renter("cancel", "--all", "--yes")
     assert all(f"Cancelled: order {order}." in done.err for order in three)
-    assert f"Orders {first}, {second} are not of this ledger, so not cancelled" in done.err
+    assert f"Orders {first}, {second} are not in this ledger and not cancelled" in done.err
     assert f"clore cancel {first} {second}" in done.err
     assert [o["id"] for o in renter("orders", "--json").data] == [first, second]
     none = renter("cancel", "--all", "--yes", "--json")
     assert none.data == []
     assert "No active orders of this ledger." in none.err
     renter("cancel", first)
-    assert f"Order {second} is not of this ledger" in renter("cancel", "--all", "--yes").err
+    assert f"Order {second} is not in this ledger" in renter("cancel", "--all", "--yes").err
     ended = renter("cancel", "--all", "--others", "--yes", "--json").data
     assert [row["order_id"] for row in ended] == [second]
     third = elsewhere(renter)
@@ -83,7 +83,7 @@ def test_all_asks_on_a_terminal(
     screen = terminal(renter, 150)
     screen.start("clore cancel --all")
     text = screen.wait(f"Cancel 3 orders of this ledger ({mine})? [y/N]:")
-    assert f"Order {other} is not of this ledger" in text
+    assert f"Order {other} is not in this ledger" in text
     screen.keys("Enter")
     assert "Nothing was cancelled." in screen.wait("end=1")
     screen.start("clore cancel --all --others")

@@ -132,7 +132,7 @@ def test_gpus_at_work_over_one_connection(alone: Renter, watch: Callable[..., Wa
     assert len(ours(watching)) == 1
     assert [line for line in processes_with(room) if "utilization" in line]
     err = watching.stop()
-    assert f"Your orders go on and are billed: {order}." in err
+    assert f"Your orders keep running and are billed: {order}." in err
     assert f"clore cancel {order}" in err
     assert [o["id"] for o in alone("orders", "--json").data] == [order]
     until(lambda: not [line for line in processes_with(room) if "utilization" in line], "its end")
@@ -200,10 +200,10 @@ def test_what_was_rented_elsewhere_may_idle(alone: Renter, watch: Callable[..., 
     assert idle["order_id"] == other
     watching.stop()
     said = {event.get("message") for event in watching.seen if event.get("order_id") == other}
-    assert any("not of this ledger, so not cancelled for idling" in str(each) for each in said)
+    assert any("not in this ledger and is not cancelled for idling" in str(each) for each in said)
     assert len(alone.requests("cancel_order")) == 1
     for words in (("--others",), (other, "--idle-cancel", "1h", "--others")):
-        assert "--others goes with --idle-cancel" in alone("monitor", *words, fails=2).err
+        assert "--others needs --idle-cancel" in alone("monitor", *words, fails=2).err
     assert watch("--idle-cancel", "0.05m", "--others").wait("cancelled")["order_id"] == other
 
 

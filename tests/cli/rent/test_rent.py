@@ -75,7 +75,7 @@ def test_json(user: Renter) -> None:
 
 def test_where_nobody_can_be_asked_it_takes_yes(user: Renter) -> None:
     done = user(*RENT, fails=2)
-    assert "add --yes" in done.err
+    assert "Add --yes" in done.err
     assert user.requests("create_order") == []
 
 
@@ -194,7 +194,7 @@ def test_what_does_not_work_is_told_noted_and_the_next_is_rented(user: Renter) -
     bad, good = user.orders()
     assert int(done.out) == good
     assert f"Order {bad} on server" in done.err
-    assert "is no good: SSH refuses the key (attempt 1 of 3)." in done.err
+    assert "did not work: SSH refuses the key (attempt 1 of 3)." in done.err
     assert f"Cancelled: order {bad}." in done.err
     assert active(user) == [good]
     seen = user("hosts", "--json").data["seen"]
@@ -233,7 +233,7 @@ def test_without_ssh_nothing_is_rented(user: Renter, tmp_path: Path) -> None:
     programs.mkdir()
     (programs / "ssh-keygen").symlink_to(str(shutil.which("ssh-keygen")))
     done = user(*RENT, "--yes", fails=2, PATH=os.fspath(programs))
-    assert "no ssh here" in done.err
+    assert "ssh is not installed" in done.err
     assert "openssh-client" in done.err
     assert user.requests("create_order") == []
 
@@ -284,7 +284,7 @@ def test_ctrl_c_cancels_what_is_being_rented(user: Renter, times: int) -> None:
     if times == 1:
         assert f"Order {order} was cancelled; nothing runs." in rest
     else:
-        assert f"Order {order} was not seen to end, and may be billed." in rest
+        assert f"Order {order} is not confirmed as ended and may be billed." in rest
         assert f"clore cancel {order}" in rest
     if times < 3:
         assert active(user) == []
@@ -341,15 +341,15 @@ def test_hosts(user: Renter, tmp_path: Path) -> None:
     path.write_text(listed)
     assert "Blocked: server" in user("hosts", "import", path).err
     assert user("hosts", "export").out == listed
-    assert "Nothing was held against 12345." in user("hosts", "allow", "12345").err
+    assert "Nothing was recorded against 12345." in user("hosts", "allow", "12345").err
 
 
 @pytest.mark.parametrize(
     ("words", "stdin", "says"),
     [
-        (("block", "twelve"), "", "'twelve' is no host"),
+        (("block", "twelve"), "", "'twelve' is not a host"),
         (("block",), "", "Missing argument"),
-        (("import", "-"), "12\nfoo\n", "Line 2 ('foo') is no host"),
+        (("import", "-"), "12\nfoo\n", "Line 2 ('foo') is not a host"),
         (("import", "/nowhere"), "", "No such file"),
     ],
 )

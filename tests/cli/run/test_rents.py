@@ -107,12 +107,12 @@ def test_a_bid_is_held_while_somebody_watches(
 def test_what_contradicts_itself_is_refused(renter: Renter, folder: Path) -> None:
     """Nothing is rented, and no job is left."""
     for words, said in (
-        (("--order", 7, "--gpu", "RTX"), "--gpu is for a machine to rent"),
-        (("--order", 7, "--image", "x"), "--image is for a machine to rent"),
-        (("--order", 7, "--retry-on-host-loss"), "does not go with --order"),
+        (("--order", 7, "--gpu", "RTX"), "--gpu applies to a new rental"),
+        (("--order", 7, "--image", "x"), "--image applies to a new rental"),
+        (("--order", 7, "--retry-on-host-loss"), "can't be combined with --order"),
         (("--order", 7, "--keep", "--cancel"), "contradict each other"),
-        (("--gpu", "RTX", "--yes", "--cancel"), "--cancel goes with --order"),
-        (("--gpu", "RTX", "--currency", "USD"), "add --yes"),
+        (("--gpu", "RTX", "--yes", "--cancel"), "--cancel needs --order"),
+        (("--gpu", "RTX", "--currency", "USD"), "Add --yes"),
     ):
         assert said in renter("run", "--folder", folder, *words, "--", "true", fails=2).err
     assert renter("run", "--gpu", "NoSuch", "--yes", "--", "true", fails=6).err
@@ -250,7 +250,7 @@ def ledger_of(renter: Renter) -> Ledger:
     return Ledger(Store(renter.home), account_of(renter.market.base_url, renter.key))
 
 
-STEPS = ("balance", "Renting", "is made", "SSH logs in", "Rented", "Uploaded")
+STEPS = ("balance", "Renting", "Created order", "SSH logs in", "Rented", "Uploaded")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -333,7 +333,7 @@ def test_max_cost_is_for_all_machines_of_a_job(renter: Renter, folder: Path) -> 
 
     code, err = lost_after_two_hours(cost * 0.8)
     assert code == 7
-    assert "does not begin again" in err
+    assert "does not start again" in err
     assert len(renter.orders()) == 3
     assert running(renter) == []
 

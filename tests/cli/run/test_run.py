@@ -177,7 +177,7 @@ def test_outputs_come_back_while_it_runs_and_at_its_end(
     assert (folder / "out dir" / "of before").read_text() == "local"
     assert str((folder / "out dir" / "deep" / "link").readlink()) == "one"
     assert (folder / "log.txt").read_text() == "9\n"
-    assert "never/made does not exist on the machine; nothing of it was fetched." in err
+    assert "never/made does not exist on the machine; nothing was fetched." in err
 
 
 def test_variables_reach_the_job_and_no_record(
@@ -254,12 +254,12 @@ def test_bad_input_is_refused_before_anything_is_sent(
 ) -> None:
     """One sentence each, exit 2, and no request but for the order itself."""
     cases: list[tuple[tuple[object, ...], str]] = [
-        (("--order", 7), "There is no command to run"),
-        (("--order", 7, "--", " "), "There is no command to run"),
-        (("--order", 7, "--folder", tmp_path / "no", "--", "x"), "is not there"),
+        (("--order", 7), "No command was given to run"),
+        (("--order", 7, "--", " "), "No command was given to run"),
+        (("--order", 7, "--folder", tmp_path / "no", "--", "x"), "does not exist"),
         (("--order", 7, "--folder", folder, "--output", "../up", "--", "x"), "can't be reached"),
         (("--order", 7, "--folder", folder, "--output", "/etc", "--", "x"), "can't be reached"),
-        (("--order", 7, "--folder", folder, "--output", "file/x", "--", "x"), "is no folder"),
+        (("--order", 7, "--folder", folder, "--output", "file/x", "--", "x"), "is not a folder"),
         (("--order", 7, "--forward", "x", "--", "x"), "write PORT"),
         (("--order", 7, "--setup", "no.txt", "--", "x"), "there is no such file"),
         (("--order", 7, "--env-file", tmp_path / "no", "--", "x"), "can't be read"),
@@ -346,7 +346,7 @@ def test_a_detached_job_goes_on_and_is_seen_through(
     assert followed.communicate(timeout=60)[0] == whole
     assert renter("logs", 1).out == whole
     assert f"Cancelled: order {order}" in err
-    assert "over already" in renter("attach", 1, fails=6).err
+    assert "already ended" in renter("attach", 1, fails=6).err
 
 
 def test_stop_ends_the_job_and_what_run_would_have_ended(
@@ -364,7 +364,7 @@ def test_stop_ends_the_job_and_what_run_would_have_ended(
     assert (folder / "o" / "last").read_text() == "bye\n"
     assert renter("jobs", "--json").data[0]["state"] == "stopped"
     assert renter("orders", "--json").data[0]["id"] == order
-    assert "over already" in renter("stop", 1).err
+    assert "already ended" in renter("stop", 1).err
     assert "no job 9" in renter("stop", 9, fails=4).err
 
     run(renter, order, folder, "--detach", "--cancel", "--", "sleep 600")

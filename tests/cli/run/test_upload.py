@@ -93,7 +93,7 @@ def test_keys_must_be_named_or_left_out(renter: Renter, order: int, folder: Path
     error = renter(*words, *typed[:4], *FOUND, fails=2).err
     assert suggested(error) == ["--send-secret", "my key.pem"]
     assert "./.env\n./keys/id_ed25519\n" in renter(*words, *typed, *FOUND).out
-    assert "nothing of that name" in renter(*words, "--send-secret", "no", *FOUND, fails=2).err
+    assert "no file of that name" in renter(*words, "--send-secret", "no", *FOUND, fails=2).err
     tree(folder, ".cloreignore")
     (folder / ".cloreignore").write_text(".env\n*.pem\n")
     assert renter(*words, "--send-secret", folder / "keys", *FOUND).out.splitlines() == [

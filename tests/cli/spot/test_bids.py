@@ -107,7 +107,7 @@ def test_what_is_no_bid(renter: Renter, written: str) -> None:
         ("deploy", 7, *DEPLOY, "USD", f"--spot-price={written}"),
     ):
         done = renter(*words, fails=2)
-        assert "is no bid; write 0.2/h or 4.8/day (USD)" in done.err or "not above 0" in done.err
+        assert "is not a bid; write 0.2/h or 4.8/day (USD)" in done.err or "not above 0" in done.err
     assert renter.requests("my_orders") == []
 
 
@@ -128,7 +128,7 @@ def test_how_far_and_when_it_may_be_lowered(renter: Renter, spot: Spot) -> None:
     assert " UTC; raising is free." in late.error["message"]
     assert late.error["error"] == "can_lower_every_600_seconds"
     below = renter("spot-price", order, least / 2, fails=1).err
-    assert f"The lowest that is taken: clore spot {server}" in below
+    assert f"For the lowest accepted bid: clore spot {server}" in below
     shown = renter("spot", "auto", order, "--max", f"{least}/day", "--once", "--yes").err
     assert "lowers    " in shown
     renter("cancel", order)
@@ -169,6 +169,6 @@ def test_on_a_terminal_it_asks(
     screen.start(f"clore spot-price {order} {listed * 2:.4f}")
     assert "The bid is 2 times what server" in screen.wait("Set it? [y/N]:")
     screen.keys("Enter")
-    assert "The bid is as it was." in screen.wait("end=1")
+    assert "The bid is unchanged." in screen.wait("end=1")
     assert bid_of(renter, order) == pytest.approx(least)
     renter("cancel", order)

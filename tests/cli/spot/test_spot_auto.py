@@ -83,7 +83,7 @@ def test_once(renter: Renter, rival: Clore, server) -> None:
     bid(rival, number, least + 0.1)
     words = ("spot", "auto", order, "--once", "--yes", "--max", f"{least + 0.5}/day")
     first = renter(*words)
-    for text in ("at most   $", "on demand $", "/h = $", "Raised to $", "the first look"):
+    for text in ("at most   $", "on demand $", "/h = $", "Raised to $", "first check"):
         assert text in first.err
     assert first.out == ""
     assert renter("spot", number, "--json").data["offers"][0]["order_id"] == order
@@ -226,7 +226,7 @@ def test_wrong_usage(renter: Renter, nobody: Clore, server) -> None:
     def said(*words: object, fails: int = 2) -> str:
         return renter("spot", "auto", *words, fails=fails).err
 
-    assert "add --yes" in said(order, "--max", "1/h")
+    assert "Add --yes" in said(order, "--max", "1/h")
     assert "write 0.4/h or 9.6/day (USD)" in said(order, "--max", "much", "--yes")
     assert "not above 0" in said(order, "--max", "0", "--yes")
     assert "is paid in USD-Blockchain" in said(order, "--max", "1 BTC/day", "--yes")
@@ -246,11 +246,11 @@ def test_on_a_terminal_it_asks(renter: Renter, server, terminal: Open) -> None:
     order = bid(renter, number, least)
     screen = terminal(renter)
     screen.start(f"clore spot auto {order} --max {least + 1}/day --every 1")
-    screen.wait("Let it bid? [y/N]:")
+    screen.wait("Start bidding? [y/N]:")
     screen.keys("Enter")
-    assert "The bid is as it was." in screen.wait("end=1")
+    assert "The bid is unchanged." in screen.wait("end=1")
     screen.start(f"clore spot auto {order} --max {least + 1}/day --every 1")
-    screen.wait("Let it bid?")
+    screen.wait("Start bidding?")
     screen.type("y")
     screen.wait("Runs at $")
     screen.keys("C-c")

@@ -82,12 +82,12 @@ def test_what_stands_under_another_key_is_named(renter: Renter) -> None:
     other.secrets = [renter.key]
     named = (
         f"Under another key (…{renter.key[-4:]}): 1 order that may still run and a budget of "
-        "50 USD a day. To look: clore orphans"
+        "50 USD a day. To see them: clore orphans"
     )
     none = {
         "budget": "No budget.",
         "ledger": "Nothing was rented yet.",
-        "reap": "No order is over.",
+        "reap": "No order is past a limit.",
         "orders": "No active orders",
         "lease": "No active orders.",
         "jobs": "No jobs yet.",
@@ -99,7 +99,7 @@ def test_what_stands_under_another_key_is_named(renter: Renter) -> None:
     shown = other("orphans", "--check")
     assert "None: the ledger and your orders agree." in shown.err
     assert f"{order}\t" in shown.out
-    assert "stands a budget of 50 USD a day; it does not count for this one" in shown.err
+    assert "there is a budget of 50 USD a day; it does not apply to this key" in shown.err
     assert other("budget", "--json").data == []
     renter("cancel", order)
     assert "may still run" not in other("reap").err
@@ -113,7 +113,8 @@ def test_a_ghost_is_closed(renter: Renter) -> None:
         server = next(s["id"] for s in _free(gone))
         there = replace(renter, env=env, key=key, market=gone)
         order = int(there("deploy", server, *USD).out)
-    assert renter("reap").err == "No order is over.\n"  # another marketplace's is no news here
+    # another marketplace's is no news here
+    assert renter("reap").err == "No order is past a limit.\n"
     (ghost,) = renter("orphans", "--json").data
     assert ghost["order_id"] == order
     assert env["CLORE_BASE_URL"] in ghost["problem"]

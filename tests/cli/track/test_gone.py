@@ -93,7 +93,7 @@ def test_rent_waits_on(renter: Renter) -> None:
     """The list is empty while the machine boots: the order is not given up."""
     renter.fault("my_orders", "missing_rows", times=3)
     done = renter("rent", "--gpu", "RTX", "--currency", "USD", "--yes")
-    assert "no good" not in done.err
+    assert "did not work" not in done.err
     assert len(renter.orders()) == 1
     renter("cancel", done.out.strip())
 

@@ -88,7 +88,7 @@ def test_a_lease_from_rental_to_reap(alone: Renter) -> None:
     rows = {r["order_id"]: r for r in alone("lease", "--json").data}
     assert rows[first]["left_s"] == pytest.approx(2 * H, abs=30)
     assert rows[second]["ends_at"] is None
-    assert alone("reap").err.startswith("No order is over.")
+    assert alone("reap").err.startswith("No order is past a limit.")
     assert "ends at" in alone("lease", "extend", first, "6h").err
     assert "no lease to extend" in alone("lease", "extend", second, "6h", fails=2).err
 

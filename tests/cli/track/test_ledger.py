@@ -109,8 +109,8 @@ def test_periods(renter: Renter) -> None:
         assert renter("ledger", "--offline", *words, "--csv").out.count("\n") == 1
     for option in ("--since", "--until"):
         error = renter("ledger", option, "monday", fails=2).err
-        assert f"Invalid value for '{option}': 'monday' is no date" in error
-    assert "nothing lies between" in renter("ledger", "--since", "1d", "--until", "2d", fails=2).err
+        assert f"Invalid value for '{option}': 'monday' is not a date" in error
+    assert "the period is empty" in renter("ledger", "--since", "1d", "--until", "2d", fails=2).err
     assert "only one of" in renter("ledger", "--csv", "--json", fails=2).err
 
 
@@ -124,7 +124,7 @@ def test_the_ledger_without_the_service(renter: Renter) -> None:
     renter.fault("my_orders", "html_502", times=None)
     said = renter("ledger", "--json")
     assert said.data["orders"][0]["order_id"] == order
-    assert said.err.startswith("As last seen")
+    assert said.err.startswith("Shown as last seen")
     assert "clore config set api_key" in renter.with_(CLORE_API_KEY="")("ledger", fails=3).err
     assert f"{order}" in renter("cancel", order, "--wait-timeout", 1, fails=8).err
 
@@ -202,7 +202,7 @@ def test_tables_fit(renter: Renter, terminal: Callable[..., Terminal], width: in
     text = screen.run("clore ledger").splitlines()
     assert {"ID", "GPU", "Time", "Total", "Coin", "USD", "State"} <= set(text[0].split())
     assert text[1].split()[0] == str(order)
-    assert text[2].startswith("Not shown")
+    assert text[2].startswith("Left out for lack of space")
     text = screen.run("clore ledger --by purpose").splitlines()
     assert text[1].startswith("a purpose of some words")
     assert any(line.startswith("Total: 1 order,") for line in text[2:4])

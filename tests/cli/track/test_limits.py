@@ -256,7 +256,7 @@ def test_a_keeper_that_was_killed_is_started_again(renter: Renter, market: Sandb
 def test_who_wants_no_keeper_has_none(renter: Renter) -> None:
     """Not then and not later; the plan says that nothing ends the order by itself."""
     done = renter("deploy", renter.server(), *USD, "--lease", "2h", "--no-keeper")
-    assert "with --no-keeper nothing on this machine ends it by itself" in done.err
+    assert "with --no-keeper nothing on this machine ends the order by itself" in done.err
     renter("orders")
     assert keepers(renter) == []
 

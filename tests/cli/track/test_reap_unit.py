@@ -103,7 +103,7 @@ def test_where_neither_can_be_used(user: Clore) -> None:
     crontab = user.home.parent / "crontab"
     crontab.write_text("0 0 * * * true\n")
     said = user.with_(NO_SYSTEMD="1", CRON_FAILS="1")("reap", "--install", fails=2).err
-    assert "Neither systemd nor cron can be used here." in said
+    assert "Neither systemd nor cron is available here." in said
     assert "clore reap --every 60s" in said
     assert crontab.read_text() == "0 0 * * * true\n"
     nothing = user.with_(PATH="/nowhere")
@@ -122,4 +122,5 @@ def test_the_key_must_be_stored(user: Clore) -> None:
 
 def test_it_goes_with_nothing_else(user: Clore) -> None:
     """`--every` and `--dry-run` are for a `reap` that runs now."""
-    assert "--install goes with no other" in user("reap", "--install", "--dry-run", fails=2).err
+    said = user("reap", "--install", "--dry-run", fails=2).err
+    assert "--install can only be combined with --json" in said

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         (".git/hooks", r"\.git is private"),
         ("a/.SSH", r"\.SSH is private"),
         (".config/gh", "gh is private"),
-        (".envrc", r"programs here act on what is named \.envrc"),
+        (".envrc", r"act on files named \.envrc"),
         ("x/.vscode", "programs here act on"),
         ("a/HEAD", "programs here act on"),
     ],

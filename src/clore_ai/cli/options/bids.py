@@ -48,7 +48,7 @@ class Bid:
         if self.in_usd:
             if not usd_per_coin:
                 raise click.UsageError(
-                    f"What {coin} is worth in USD is not known; give the bid in {coin} per day."
+                    f"The USD price of {coin} is not known; give the bid in {coin} per day."
                 )
             from clore_ai.rental.spot import auction
 
@@ -56,7 +56,7 @@ class Bid:
         if self.coin not in (None, coin):
             raise click.UsageError(
                 f"The order is paid in {coin}, not in {self.coin}; give the bid in USD (0.2/h) or "
-                "in that."
+                "in that coin."
             )
         return self.amount
 
@@ -69,7 +69,8 @@ def read(text: str) -> Bid:
             bid = Bid(float(text))
         except ValueError:
             raise click.BadParameter(
-                f"{text!r} is no bid; write 0.2/h or 4.8/day (USD), or 0.00002 (the coin per day)."
+                f"{text!r} is not a bid; write 0.2/h or 4.8/day (USD), or 0.00002 (the coin per "
+                "day)."
             ) from None
     return _above_0(bid, text)
 
@@ -82,7 +83,7 @@ def read_limit(text: str) -> Bid:
             bid = Bid(units.read_usd_per_hour(text), in_usd=True)
         except click.BadParameter:
             raise click.BadParameter(
-                f"{text!r} is no limit; write 0.4/h or 9.6/day (USD), or 0.0001 BTC/day."
+                f"{text!r} is not a limit; write 0.4/h or 9.6/day (USD), or 0.0001 BTC/day."
             ) from None
     return _above_0(bid, text)
 
@@ -126,7 +127,10 @@ def guard(
         UsageError: it is, and nobody can be asked; or it is more than three times that.
     """
     if not on_demand:
-        why = f"What server {server_id} costs on demand is not known, so nothing tells a slip."
+        why = (
+            f"The on-demand price of server {server_id} is not known, so the bid can't be "
+            "checked for a mistake."
+        )
     elif bid.per_day <= on_demand:
         return
     else:

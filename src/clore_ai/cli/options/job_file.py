@@ -38,7 +38,7 @@ def _read(ctx: click.Context, _option: click.Parameter, given: Path | None) -> P
             return None
         raise click.UsageError(f"--file {path}: there is no such file.") from None
     except (OSError, UnicodeDecodeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "it is no UTF-8"
+        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise click.UsageError(f"{path} can't be read: {why}.") from exc
     if len(raw) > _LONGEST:
         raise click.UsageError(f"{path} is over {_LONGEST // 1024} kB; a job file is shorter.")
@@ -70,7 +70,7 @@ def _bytes(path: Path, *, named: bool) -> bytes:
         )
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise click.UsageError(f"{path} is no regular file. Give another: --file FILE.")
+            raise click.UsageError(f"{path} is not a regular file. Name another: --file FILE.")
         return file.read(_LONGEST + 1)
 
 
@@ -123,7 +123,9 @@ def _words(path: Path, value: object) -> tuple[str, ...]:
     words = [word for word in as_list(value) or [] if isinstance(word, str)]
     if words and words == value:
         return tuple(_typed(path, _COMMAND, word) for word in words)
-    raise click.UsageError(f'{path}: command is a text or a list of texts: ["python", "train.py"].')
+    raise click.UsageError(
+        f'{path}: command must be a string or a list of strings: ["python", "train.py"].'
+    )
 
 
 def _value(path: Path, key: str, option: click.Option, value: object) -> object:
@@ -135,7 +137,7 @@ def _value(path: Path, key: str, option: click.Option, value: object) -> object:
         return [_typed(path, key, each) for each in ([value] if several is None else several)]
     if option.is_flag:
         if not isinstance(value, bool):
-            raise click.UsageError(f"{path}: {key} is true or false.")
+            raise click.UsageError(f"{path}: {key} must be true or false.")
         # One of several flags of one name, e.g. --spot, has a word of its own.
         return option.flag_value if value and isinstance(option.flag_value, str) else value
     return _typed(path, key, value)

@@ -46,8 +46,8 @@ ASKED = {
     "env": "sends values of your environment to the machine",
     "env_file": "sends the variables in this file to the machine",
     "forwards": "opens ports on this computer that lead to the machine",
-    "max_output": "lets the machine send so much to your disk",
-    "max_upload": "sends so much of this folder without asking again",
+    "max_output": "lets the machine send this much to your disk",
+    "max_upload": "sends this much of this folder without asking again",
     "keep": "leaves the machine up, and billed, afterwards",
     "order_id": "runs it on this order of yours",
     "ref": "takes the order of yours that has this name",
@@ -109,7 +109,7 @@ def _asked(lines: Lines, options: dict[str, Any]) -> dict[str, str]:
         line = _line(key, shown)
         if len(line) > _LONGEST:
             raise click.UsageError(
-                f"clore.toml: the line {plain(key)} is too long to be agreed to here. If you "
+                f"clore.toml: the line {plain(key)} is too long to confirm here. If you "
                 "trust the file, name it: --file clore.toml."
             )
         asked[plain(line, _LONGEST)] = why
@@ -117,16 +117,16 @@ def _asked(lines: Lines, options: dict[str, Any]) -> dict[str, str]:
 
 
 def _agree(asked: dict[str, str]) -> None:
-    output.note("You did not name this file with --file, so agree to these lines first:")
+    output.note("You did not name this file with --file, so confirm these lines first:")
     for line, why in asked.items():
         output.note(f"  {line}   ({why})", bold=True)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(
-            "clore.toml says what needs your agreement, and there is no terminal to ask on; --yes "
-            "does not answer this. If you trust the file, name it: --file clore.toml. To go "
+            "clore.toml has lines that need your confirmation, and there is no terminal; --yes "
+            "does not confirm them. If you trust the file, name it: --file clore.toml. To run "
             f"without it: --file {os.devnull}."
         )
-    output.ask("Do as they say?", "nothing was rented or run")
+    output.ask("Apply these lines?", "nothing was rented or run")
 
 
 def _elsewhere(folder: Path) -> bool:

@@ -95,7 +95,7 @@ def _env(options: dict[str, Any]) -> dict[str, str]:
         try:
             lines = path.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as exc:
-            why = exc.strerror if isinstance(exc, OSError) else "it is no text"
+            why = exc.strerror if isinstance(exc, OSError) else "it is not text"
             raise click.UsageError(f"--env-file {path} can't be read: {why}.") from exc
         for number, line in enumerate(lines, 1):
             text = line.strip().removeprefix("export ").strip() if line.strip() else ""
@@ -131,8 +131,8 @@ def _ports_are_free(spec: Spec) -> None:
                 probe.bind(("127.0.0.1", port))
         except OSError as exc:
             raise click.UsageError(
-                f"--forward {port}: this port can't be used here ({exc.strerror}); give another "
-                f"for this side: --forward {_another(port)}:{forward.rsplit(':', 1)[1]}."
+                f"--forward {port}: this port can't be used here ({exc.strerror}); choose another "
+                f"local port: --forward {_another(port)}:{forward.rsplit(':', 1)[1]}."
             ) from exc
 
 

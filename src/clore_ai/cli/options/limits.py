@@ -31,16 +31,16 @@ def _positive(text: str) -> float:
     return value
 
 
-_ASLEEP = "While the machine sleeps or is off, the order runs on and is billed."
+_ASLEEP = "While the machine sleeps or is off, the order keeps running and is billed."
 BY_RUN = f"clore run on this machine, or its background process. {_ASLEEP}"
 BY_HOLD = f"this command, and then a background process on this machine. {_ASLEEP}"
 _BY_KEEPER = (
     f"a background process on this machine. {_ASLEEP} After a restart, the next clore command "
-    "begins it again; to have it begin by itself: clore reap --install"
+    "starts it again; to start it automatically: clore reap --install"
 )
 _BY_NOBODY = (
-    "the next clore reap, monitor or spot auto: with --no-keeper nothing on this machine ends it "
-    "by itself"
+    "the next clore reap, monitor or spot auto; with --no-keeper nothing on this machine ends the "
+    "order by itself"
 )
 
 

@@ -35,7 +35,8 @@ def moment(text: str, now: float, option: str, *, end: bool = False) -> float:
         return _midnight(day + timedelta(days=end))
     except (ValueError, OverflowError, OSError):
         raise click.BadParameter(
-            f"{text!r} is no date; write 2026-05-01, or 7d for the last seven days (30m, 12h, 2w).",
+            f"{text!r} is not a date; write 2026-05-01, or 7d for the last seven days (30m, 12h, "
+            "2w).",
             param_hint=f"'{option}'",
         ) from None
 

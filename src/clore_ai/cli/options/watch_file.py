@@ -40,9 +40,11 @@ def asked(name: str, options: dict[str, Any]) -> Asked:
 
     webhook: str | None = options["webhook"]
     if webhook is not None and not _is_address(webhook):
-        raise click.UsageError("--webhook is no address; it looks like https://HOST/PATH.")
+        raise click.UsageError(
+            "--webhook is not an address; an address looks like https://HOST/PATH."
+        )
     if not options["rent"] and options["kind"] == "spot":
-        raise click.UsageError("--spot is how to rent: add --rent, or leave it out.")
+        raise click.UsageError("--spot needs --rent: add --rent, or leave out --spot.")
     # All options are read, also where nothing is rented: what makes no sense is said now.
     wish = wishes.read(options) if options["rent"] else None
     wanted = wishes.read_filter(options) if wish is None else wish.filter
@@ -109,15 +111,15 @@ def _tables(path: Path) -> list[dict[str, Any]]:
     except OSError as exc:
         raise click.UsageError(f"{path}: {exc.strerror}.") from exc
     except ValueError as exc:
-        raise click.UsageError(f"{path} is no TOML: {exc}.") from exc
+        raise click.UsageError(f"{path} is not valid TOML: {exc}.") from exc
     tables = content.pop("watch", None)
     if content:
         raise click.UsageError(
-            f"{path}: {next(iter(content))!r} stands outside of a [[watch]] table; begin each "
-            "watch with the line [[watch]]."
+            f"{path}: {next(iter(content))!r} is outside a [[watch]] table; start each watch with "
+            "the line [[watch]]."
         )
     if not isinstance(tables, list) or not tables:
-        raise click.UsageError(f"{path} holds no watch; begin each with the line [[watch]].")
+        raise click.UsageError(f"{path} holds no watches; start each with the line [[watch]].")
     rows = cast("list[object]", tables)
     if not all(isinstance(row, dict) for row in rows):
         raise click.UsageError(f"{path}: write [[watch]], in two brackets.")
@@ -138,7 +140,7 @@ def _words(table: dict[str, Any], known: dict[str, click.Option]) -> list[str]:
         flag = max(option.opts, key=len)
         if option.is_flag:
             if not isinstance(value, bool):
-                raise click.UsageError(f"{key!r} is true or false, not {value!r}.")
+                raise click.UsageError(f"{key!r} must be true or false, not {value!r}.")
             words += [flag] if value else []
             continue
         for each in cast("list[object]", value) if isinstance(value, list) else [value]:

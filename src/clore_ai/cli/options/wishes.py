@@ -43,7 +43,8 @@ def _most(text: str) -> float:
         amount = units.read_usd_per_hour(text)
     except click.BadParameter:
         raise click.BadParameter(
-            f"{text!r} is no limit in USD; write 0.4/h or 9.6/day. A bid in a coin is --spot-price."
+            f"{text!r} is not a limit in USD; write 0.4/h or 9.6/day. A bid in a coin is "
+            "--spot-price."
         ) from None
     if not 0 < amount < float("inf"):
         raise click.BadParameter(f"{text!r} is not above 0.")

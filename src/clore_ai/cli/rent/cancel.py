@@ -44,7 +44,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     if everything == bool(order_ids):
         raise click.UsageError("Give the ids of the orders to cancel, or --all, not both.")
     if options["others"] and not everything:
-        raise click.UsageError("--others goes with --all; without it the ids say which orders.")
+        raise click.UsageError("--others needs --all; without --all, give the ids of the orders.")
     from clore_ai.rental.orders.cancel import check_issue
 
     check_issue(options["issue"])
@@ -80,7 +80,7 @@ def _running(api: CloreAI, *, others: bool, yes: bool) -> list[int]:
         ids = " ".join(map(str, unknown))
         what = "Order {0} is" if len(unknown) == 1 else "Orders {0} are"
         output.note(
-            f"{what.format(_listed(unknown))} not of this ledger, so not cancelled: rented on the "
+            f"{what.format(_listed(unknown))} not in this ledger and not cancelled: rented on the "
             f"web site, on another machine or by another program. Stop paying: clore cancel {ids}"
         )
     todo = mine + unknown if others else mine

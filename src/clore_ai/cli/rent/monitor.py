@@ -61,12 +61,10 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     if idle_s is not None and options["no_gpu"]:
         raise click.UsageError("--idle-cancel reads the GPUs over SSH; leave out --no-gpu.")
     if options["others"] and (idle_s is None or order_ids):
-        raise click.UsageError(
-            "--others goes with --idle-cancel, where no ORDER_ID says which orders."
-        )
+        raise click.UsageError("--others needs --idle-cancel, without an ORDER_ID.")
     if not options["no_gpu"] and shutil.which("ssh") is None:
         raise click.UsageError(
-            "There is no ssh here. Install it (apt-get install openssh-client), or add --no-gpu."
+            "ssh is not installed. Install it (apt-get install openssh-client), or add --no-gpu."
         )
     ids = frozenset(order_ids) or None
     with connect(ask=False) as api:
@@ -145,7 +143,7 @@ class _Loop:
         if not running:
             return "Stopped."
         return (
-            f"Stopped looking. Your orders go on and are billed: {running}. "
+            f"Stopped watching. Your orders keep running and are billed: {running}. "
             f"Stop paying: clore cancel {running}"
         )
 

@@ -131,7 +131,9 @@ def agree(*, yes: bool) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError("Nobody can be asked here; add --yes to rent without asking.")
+        raise click.UsageError(
+            "This needs confirmation and there is no terminal. Add --yes to rent without asking."
+        )
     output.ask("Rent it?", "nothing was rented")
 
 
@@ -174,8 +176,8 @@ def interrupted(api: CloreAI, last: RentEvent | None, newest: int) -> str:
             return f"Interrupted. Order {last.order_id} was cancelled; nothing runs."
         if last.what in ("cancelling", "uncancelled"):
             return (
-                f"Interrupted. Order {last.order_id} was not seen to end, and may be billed. Look "
-                f"with: clore orders. Try again with: clore cancel {last.order_id}"
+                f"Interrupted. Order {last.order_id} is not confirmed as ended and may be billed. "
+                f"Check with: clore orders. Try again with: clore cancel {last.order_id}"
             )
         return plans.goes_on(last.order_id)
     return left_behind(api, newest)
@@ -195,7 +197,7 @@ def left_behind(api: CloreAI, newest: int) -> str:
         if intent.state != "created":
             return (
                 f"Interrupted while renting server {intent.server_id}: an order may exist and be "
-                "billed. Look now with: clore orders"
+                "billed. Check now with: clore orders"
             )
     return "Interrupted; nothing was rented."
 
@@ -225,12 +227,12 @@ class Teller:
         if event.what == "created":
             wait = " Waiting for SSH (real machines take 1-6 minutes)…"
             waits = "" if self._wish.verify == "none" else wait
-            return f"Order {order} on server {server} is made, and billed from now on.{waits}"
+            return f"Created order {order} on server {server}; it is billed from now on.{waits}"
         if event.what == "up":
             return f"SSH logs in after {duration(event.seconds)}{_found(event.seen)}"
         if event.what == "failed":
             tries = f" (attempt {event.attempt} of {self._wish.attempts})"
-            return f"Order {order} on server {server} is no good: {event.reason}{tries}."
+            return f"Order {order} on server {server} did not work: {event.reason}{tries}."
         if event.what == "raised":
             return f"Outbid: the bid of order {order} is {prices.hourly(event.usd_per_hour)} now."
         return {
@@ -238,7 +240,8 @@ class Teller:
             "rented": f"Rented: order {order} on server {server}.",
             "cancelling": f"Cancelling order {order}…",
             "cancelled": f"Cancelled: order {order}.",
-            "uncancelled": f"Order {order} was not seen to end: clore cancel {order}",
+            "uncancelled": f"Order {order} is not confirmed as ended. Try again with: clore "
+            f"cancel {order}",
         }.get(event.what)
 
     def _price(self, event: RentEvent) -> str:

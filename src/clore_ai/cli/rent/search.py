@@ -26,7 +26,7 @@ _ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
 @click.command()
 @click.option("--gpu", multiple=True,
               help='GPU model or part of its name, e.g. "RTX 4090"; repeatable, any of '
-                  'them.')  # fmt: skip
+                  'them matches.')  # fmt: skip
 @click.option("--min-gpu", type=click.IntRange(1), help="Minimum GPU count.")
 @click.option("--min-ram", type=click.FloatRange(0), help="Minimum RAM in GB.")
 @click.option(
@@ -109,7 +109,7 @@ def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, 
     if found.near:
         near = ", ".join(found.near)
         named = " or ".join(map(repr, wanted.gpu))
-        return f"No server has the GPU {named}, of {found.seen}; near it: {near}."
+        return f"No server has the GPU {named}, of {found.seen}. Similar: {near}."
     return (
         f"No{free} server fits{what}, of {found.seen}. Try fewer conditions"
         + ("" if not wanted.available_only else ", or --all to see rented ones")

@@ -32,7 +32,7 @@ def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) ->
 
     program = shutil.which("ssh")
     if program is None:
-        raise click.UsageError("There is no ssh here. Install it: apt-get install openssh-client")
+        raise click.UsageError("ssh is not installed. Install it: apt-get install openssh-client")
     with connect() as api:
         order = api.drive(wait.find(api.session, order_id))
         host = _host(api, order)

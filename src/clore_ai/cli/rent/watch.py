@@ -82,13 +82,15 @@ def _agree(renting: list[Asked], *, yes: bool) -> None:
             else f"up to {prices.in_words(limit)}"
         )
         bid = "" if wish is None or wish.type == "on-demand" else " by spot"
-        said = f"rented{bid} as soon as it is there, {price}, plus fees."
+        said = f"rented{bid} as soon as it is offered, {price}, plus fees."
         output.note(f"  {each.watch.name}: {said}")
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError("Nobody can be asked here; add --yes to rent without asking.")
-    output.ask("Rent what comes?", "nothing was rented")
+        raise click.UsageError(
+            "This needs confirmation and there is no terminal. Add --yes to rent without asking."
+        )
+    output.ask("Rent when an offer comes?", "nothing was rented")
 
 
 class _Loop:
@@ -118,7 +120,7 @@ class _Loop:
         watches = [each.watch for each in self.asked]
         state = watch.MarketWatch(watches, every_s, float("inf") if for_s is None else for_s)
         if not once:
-            output.note(f"Looking every {every_s:g} s; stop with Ctrl-C.")
+            output.note(f"Checking every {every_s:g} s; stop with Ctrl-C.")
         try:
             self._earlier()
             while not self._over(first=first):
@@ -159,7 +161,7 @@ class _Loop:
             raise state.failure
         why = "".join(f" {name}: {reason}" for name, reason in self.missed.items())
         if once:
-            raise Nothing(f"Nothing fits now.{why} What there is: clore search")
+            raise Nothing(f"No offer fits now.{why} To see all offers: clore search")
         what = "Nothing was rented" if why else "No offer came"
         raise Late(f"{what} in {duration(for_s)}.{why} Watch longer, or ask for less.")
 
@@ -175,7 +177,7 @@ class _Loop:
 
         if isinstance(event, watch.Trouble):
             if not self.once:
-                output.note(f"{event.message} Watching on.")
+                output.note(f"{event.message} Still watching.")
             self._line({"event": "trouble", "message": event.message, "at": event.at})
         elif isinstance(event, watch.Gone):
             self._line({"event": "gone", "watch": event.watch, "at": event.at,
@@ -199,7 +201,7 @@ class _Loop:
                 # What is rented is what stdout is for then.
                 output.line(_offer(server, event, asked.watch, self.asked), err=renting)
             if len(event.servers) > _LINES:
-                output.note(f"… and {len(event.servers) - _LINES} more that fit, dearer ones.")
+                output.note(f"… and {len(event.servers) - _LINES} more that fit, at higher prices.")
         if not renting:
             notify.notify(self.api, facts, asked.notify_cmd, asked.webhook)
 
@@ -230,7 +232,7 @@ class _Loop:
                 asked.rented = self.found = True
                 self._rented(asked, done)
                 return
-            why = "What fits can't be paid (clore wallets), or its hosts are blocked."
+            why = "What fits can't be paid for (clore wallets), or its host is blocked."
         except CloreAPIError as exc:
             if not watch.came_to_nothing(session, exc, newest):
                 raise
@@ -238,7 +240,7 @@ class _Loop:
         except click.UsageError as exc:  # far above the price on demand
             why = exc.message
         if self.missed.get(asked.watch.name) != why:
-            output.note(f"{asked.watch.name}: {why} Watching on.")
+            output.note(f"{asked.watch.name}: {why} Still watching.")
             self._line({"event": "missed", "watch": asked.watch.name, "at": self._now(),
                         "message": why})  # fmt: skip
         self.missed[asked.watch.name] = why

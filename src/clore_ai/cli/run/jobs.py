@@ -67,7 +67,7 @@ def _see_to(kept: Jobs, found: list[Job], states: dict[int, str]) -> None:
     for job in found:
         if states.get(job.id) != "watched" and background.again(kept, job) is not None:
             had = "had ended" if background.ended(job, states.get(job.id)) else "was not watched"
-            output.note(f"Job {job.id} {had}; now it is seen to in the background.")
+            output.note(f"Job {job.id} {had}; a background process takes it over now.")
 
 
 def _short(job: Job) -> str:

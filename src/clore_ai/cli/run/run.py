@@ -124,13 +124,19 @@ def _fit(options: dict[str, Any]) -> None:
     context = click.get_current_context()
     if options["order_id"] is None:
         if options["cancels"]:
-            raise click.UsageError("--cancel goes with --order; what is rented here is cancelled.")
+            raise click.UsageError(
+                "--cancel needs --order; what is rented here is cancelled by default."
+            )
         return
     if options["retries"]:
-        raise click.UsageError("--retry-on-host-loss rents anew; it does not go with --order.")
+        raise click.UsageError(
+            "--retry-on-host-loss rents a new machine; it can't be combined with --order."
+        )
     if options["keep"] and options["cancels"]:
         raise click.UsageError("--keep and --cancel contradict each other.")
     for name in sorted(_of_a_machine()):
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             word = next(p.opts[0] for p in context.command.params if p.name == name)
-            raise click.UsageError(f"{word} is for a machine to rent; it does not go with --order.")
+            raise click.UsageError(
+                f"{word} applies to a new rental; it can't be combined with --order."
+            )

@@ -36,10 +36,12 @@ def command(job_id: int, as_json: bool) -> int:
         kept = watching.jobs_of(api)
         job = kept.get(job_id)
         if job.over and not job.unsettled:
-            output.note(f"Job {job.id} is over already ({job.state}).")
+            output.note(f"Job {job.id} has already ended ({job.state}).")
         elif kept.watched(job_id) and not kept.mark(job_id).exists():
             api.in_loop(lambda engine: told_to_stop(engine, kept, job))
-            output.note(f"Job {job.id} was told to stop; the clore that watches it does the rest.")
+            output.note(
+                f"Job {job.id} was asked to stop; the clore process that watches it does the rest."
+            )
         else:
             console = Console(to_stderr=True)
             outcome = watching.live(api, console, work)

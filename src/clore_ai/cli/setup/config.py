@@ -14,9 +14,9 @@ from clore_ai.cli import output
 from clore_ai.exceptions import NotFoundError
 
 _STRANGERS = (
-    "These options go with every connection to a rented machine, which belongs to a stranger: its "
-    "owner can use an agent, a display or a tunnel that is forwarded, and reads variables that are "
-    "sent. Nothing else of your SSH configuration counts."
+    "These options apply to every connection to a rented machine, which belongs to a stranger: "
+    "its owner can use an agent, a display or a tunnel that is forwarded, and can read variables "
+    "that are sent. Nothing else of your SSH configuration is used."
 )
 _context = click.option("--context", metavar="NAME", help="Use the settings under this name.")
 
@@ -88,7 +88,7 @@ def _check_ssh_options(value: str) -> None:
     except OSError:
         return
     if done.returncode != 0:
-        raise click.UsageError(f"ssh does not take these ssh_options: {plain(done.stderr)}")
+        raise click.UsageError(f"ssh does not accept these ssh_options: {plain(done.stderr)}")
 
 
 @command.command("get")
@@ -141,7 +141,7 @@ def show(as_json: bool) -> None:
         ]
         if rows:
             output.table(["Setting", "Value"], rows)
-    output.note(f"File: {config.config_file()}" + ("" if content else " (not there yet)"))
+    output.note(f"File: {config.config_file()}" + ("" if content else " (does not exist yet)"))
 
 
 def _values(context: str | None) -> dict[str, Any]:

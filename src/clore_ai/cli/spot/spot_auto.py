@@ -129,7 +129,8 @@ def run(
     api.drive(autopilot.prepare(api.session, steered))
     if coin and coin != steered.coin:
         raise click.UsageError(
-            f"Order {order_id} is paid in {steered.coin}; give --max in USD (0.4/h) or in that."
+            f"Order {order_id} is paid in {steered.coin}; give --max in USD (0.4/h) or in that "
+            "coin."
         )
     steered = _agree(steered, options)
     last = max((i.id or 0 for i in api.ledger.intents()), default=0)
@@ -158,18 +159,19 @@ def run(
 
 def _check(options: dict[str, Any]) -> None:
     if options["once"] and options["for_s"] is not None:
-        raise click.UsageError("--once is one look: leave out --for, or --once.")
+        raise click.UsageError("--once checks once: leave out --for, or --once.")
     if options["fallback"] == "none":
         given = [name for name in _WAY_IN if options[name]]
         if given or options["fallback_max"] is not None:
-            raise click.UsageError("These are for what is rented instead: add --fallback.")
+            raise click.UsageError("These options are for the fallback: add --fallback.")
     if options["fallback"] != "on-demand" and options["fallback_max"] is not None:
         raise click.UsageError(
-            "--fallback-max is for --fallback on-demand; another server keeps to --max."
+            "--fallback-max is for --fallback on-demand; another server is limited by --max."
         )
     if not options["yes"] and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise click.UsageError(
-            "It will bid, and so spend, by itself: add --yes where nobody can be asked."
+            "The autopilot bids, and so spends, by itself. This needs confirmation and there is "
+            "no terminal. Add --yes."
         )
 
 
@@ -247,11 +249,11 @@ def _agree(steered: SpotRun, options: dict[str, Any]) -> SpotRun:
     )  # fmt: skip
     if order is not None and (order.price or 0.0) > steered.limit:
         output.note(
-            "The bid is above that already: it is lowered step by step, as the service lets, and "
-            "not below what the host asks."
+            "The bid is already above that. It is lowered step by step, as the service allows, "
+            "and not below what the host asks."
         )
     if not options["yes"]:
-        output.ask("Let it bid?", "the bid is as it was")
+        output.ask("Start bidding?", "the bid is unchanged")
     return steered
 
 
@@ -283,7 +285,7 @@ _WORDS = {
     "beaten": "The limit is outbid; waits, unbilled, at {1}",
     "waits": "Waits: {0}",
     "offline": "Its host is offline",
-    "refused": "Its host does not take {2} any more",
+    "refused": "Its host no longer accepts {2}",
     "raised": "Raised to {1}",
     "lowered": "Lowered to {1}",
     "trouble": "{0}",
@@ -315,7 +317,7 @@ def _sum_up(report: SpotReport, *, as_json: bool) -> None:
         _sum_up(report.moved_from, as_json=False)
     share = report.held_share
     if share is None:
-        output.note(f"Order {report.order_id}: the first look; what it saves is counted from now.")
+        output.note(f"Order {report.order_id}: first check; savings are counted from now.")
         return
     output.note(
         f"Order {report.order_id} ran {duration(report.held_s)} of "
@@ -399,5 +401,5 @@ def _goes_on(api: CloreAI, steered: SpotRun, last: int) -> str:
             said += f" Order {order_id} was rented instead, and is billed."
             number = f"{number} {order_id}"
     if any(i.state != "created" for i in mine):
-        said += " Another order may exist and be billed; look now with: clore orders."
+        said += " Another order may exist and be billed; check now with: clore orders."
     return f"{said} Stop paying with: clore cancel {number}"

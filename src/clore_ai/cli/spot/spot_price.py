@@ -58,7 +58,7 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
         if not is_lower:
             _guard(api, order, bid, yes=yes, force=force)
         if not yes:
-            output.ask("Set it?", "the bid is as it was")
+            output.ask("Set it?", "the bid is unchanged")
         try:
             answer = api.set_spot_price(order_id, bid.per_day)
         except FieldError as exc:
@@ -111,8 +111,8 @@ def _plain(api: CloreAI, order: Order, exc: FieldError) -> FieldError:
         )
     elif exc.error == "amount_too_low":
         words = (
-            f"The bid of order {order.id} would be below what its host takes. The lowest that is "
-            f"taken: clore spot {order.server_id}"
+            f"The bid of order {order.id} would be below what its host accepts. For the lowest "
+            f"accepted bid: clore spot {order.server_id}"
         )
     else:
         return exc

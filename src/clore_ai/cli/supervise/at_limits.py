@@ -93,13 +93,15 @@ def see_to_jobs(api: CloreAI, tell: Tell, *, dry_run: bool, wait: bool) -> int:
         if follower is None and not dry_run:
             continue  # another was quicker
         had = "has ended" if ended else "is not watched"
-        output.note(f"Job {job.id} {had}{'' if dry_run else '; it is seen to'}.")
+        output.note(f"Job {job.id} {had}{'' if dry_run else '; it is taken over'}.")
         if follower is not None and ended and wait:
             follower.wait()
             job = kept.get(job.id)  # noqa: PLW2901 - as it is now
             if job.unsettled:
                 worst = _FAILED
-                output.note(f"Job {job.id} is not settled: see {kept.folder(job.id) / 'said'}")
+                output.note(
+                    f"Job {job.id} could not be settled: see {kept.folder(job.id) / 'said'}"
+                )
         tell({"event": "job", **watching.row(job, None if job.over else states.get(job.id))})
     return worst
 

@@ -44,8 +44,8 @@ def end(
         if not left:
             raise
         raise KeyboardInterrupt(
-            f"Interrupted. Not seen to end, and maybe billed: {left}. "
-            f"Look with: clore orders. Try again with: clore cancel {left}"
+            f"Interrupted. Not confirmed as ended, and maybe billed: {left}. Check with: clore "
+            f"orders. Try again with: clore cancel {left}"
         ) from None
     for each in todo:
         if each.gone or getattr(each.error, "error", None) == "order_not_active":

@@ -120,7 +120,7 @@ class Console:
             return
         first, self.interrupted = not self.interrupted, True
         if request.stage == "ending":
-            self._note("Ending; a few seconds more.")
+            self._note("Stopping; this takes a few more seconds.")
         elif request.stage == "renting":
             request.want("stop" if first else "abandon")
         elif request.wanted == "stop":

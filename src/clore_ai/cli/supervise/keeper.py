@@ -56,7 +56,7 @@ def see_to(api: CloreAI) -> None:
             listed = " ".join(map(str, left))
             output.note(
                 f"Nothing ends these orders at their limits: {listed}. The background process "
-                f"can't be started ({exc}). Leave this running instead: clore reap --every 60s"
+                f"can't be started ({exc}). Keep this running instead: clore reap --every 60s"
             )
 
 

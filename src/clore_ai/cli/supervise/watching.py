@@ -164,4 +164,4 @@ def programs() -> None:
     import shutil
 
     if shutil.which("ssh") is None:
-        raise click.UsageError("There is no ssh here. Install it: apt-get install openssh-client")
+        raise click.UsageError("ssh is not installed. Install it: apt-get install openssh-client")

@@ -59,7 +59,7 @@ def set_(amount: str, currency: str | None, as_json: bool) -> None:
 
     found = _WRITTEN.fullmatch(amount.strip())
     if found is None:
-        raise click.UsageError(f"{amount!r} is no budget; write 20/day or 100/month.")
+        raise click.UsageError(f"{amount!r} is not a budget; write 20/day or 100/month.")
     per = cast("Per", found[2].lower())
     budget = Budget(_unit(currency), per, float(found[1]))
     with connect() as api:
@@ -95,13 +95,13 @@ def unset(
         lifted = [b for b in kept if period in (None, b.per) and unit in (None, b.unit)]
         if not lifted:
             there = ", ".join(shown(b) for b in kept) or "none"
-            raise NotFoundError(f"There is no such budget (there are: {there}).")
+            raise NotFoundError(f"There is no such budget (budgets: {there}).")
         for budget in lifted:
             api.ledger.unset_budget(budget)
     if as_json:
         output.data([{"unit": b.unit, "per": b.per, "amount": b.amount} for b in lifted])
         return
-    output.note(f"Lifted: {', '.join(shown(b) for b in lifted)}.")
+    output.note(f"Removed: {', '.join(shown(b) for b in lifted)}.")
 
 
 def _unit(currency: str | None) -> str:
@@ -120,7 +120,7 @@ def _need_key(api: CloreAI) -> None:
     from clore_ai.exceptions import AuthError
 
     if api.api_key is None:
-        raise AuthError("A budget belongs to an API key, and there is none.", 3)
+        raise AuthError("A budget belongs to an API key, and none is set.", 3)
 
 
 def _standings(api: CloreAI) -> list[BudgetStanding]:

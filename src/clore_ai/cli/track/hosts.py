@@ -77,7 +77,7 @@ def allow(hosts: tuple[str, ...], as_json: bool) -> None:
     found = _read(hosts)
     for each in found:
         if not memory.allow(each.kind, each.id):
-            output.note(f"Nothing was held against {each}.")
+            output.note(f"Nothing was recorded against {each}.")
     _done("Allowed", found, as_json=as_json)
 
 
@@ -95,7 +95,7 @@ def import_(file: Any, as_json: bool) -> None:  # noqa: ANN401 - click's file; a
     try:
         found = read_list(file.read(), time.time())
     except UnicodeDecodeError as exc:
-        raise InvalidInputError(f"{file.name} is no text.", 2) from exc
+        raise InvalidInputError(f"{file.name} is not text.", 2) from exc
     _hosts().block(found)
     _done("Blocked", found, as_json=as_json)
 
@@ -129,7 +129,7 @@ def _read(words: Sequence[str]) -> list[Block]:
             (each,) = read_list(word, time.time())
         except (InvalidInputError, ValueError):
             raise click.UsageError(
-                f"{word!r} is no host; write a server's id, or owner:ID."
+                f"{word!r} is not a host; write a server's id, or owner:ID."
             ) from None
         found.append(each)
     return found
@@ -159,7 +159,7 @@ def _list(*, as_json: bool) -> None:
         output.data({"seen": list(map(asdict, seen)), "blocked": list(map(asdict, blocks))})
         return
     if not seen and not blocks:
-        output.note("Nothing is known of any host yet; `clore rent` notes what it sees.")
+        output.note("No host is known yet; `clore rent` records what it finds.")
         return
     if seen:
         output.table(

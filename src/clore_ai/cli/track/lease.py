@@ -82,7 +82,7 @@ def _change(order_id: int, lease_s: float, *, more: bool, as_json: bool) -> None
     from clore_ai.rental.limits import extend
 
     if more and lease_s == inf:
-        raise click.UsageError(f"For no end: clore lease set {order_id} none")
+        raise click.UsageError(f"To remove the end: clore lease set {order_id} none")
     with connect() as api:
         length = None if lease_s == inf else lease_s
         intent = api.drive(extend.change(api.session, order_id, length, more=more))

@@ -65,7 +65,7 @@ def command(
     begin = -math.inf if since is None else period.moment(since, now, "--since")
     end = math.inf if until is None else period.moment(until, now, "--until", end=True)
     if end <= begin:
-        raise click.UsageError("--until is before --since: nothing lies between.")
+        raise click.UsageError("--until is before --since: the period is empty.")
     with connect() as api:
         bills, lost = _read(api, begin, end, offline=offline)
         if not bills:
@@ -113,7 +113,7 @@ def _read(
     from clore_ai.rental.spend import bill
 
     if not api.session.rules.has_key:
-        raise AuthError("The ledger is kept by key, and there is none.")
+        raise AuthError("The ledger is kept per API key, and none is set.")
     rates = Rates()
     intents = [i for i in api.ledger.intents() if i.state != "refused"]
     if not offline:
@@ -125,7 +125,7 @@ def _read(
             if foreign:
                 rates = api.drive(worth.ask(api.session, foreign[0].server_id))
         except (DBError, RateLimitError, ResponseError, TransportError) as exc:
-            output.note(f"As last seen, since the service can't be asked: {exc}")
+            output.note(f"Shown as last seen, since the service can't be queried: {exc}")
     whole = [bill.bill(intent, time.time(), rates) for intent in intents]
     bills = [part for each in whole if (part := bill.within(each, begin, end)) is not None]
     balances = [b for b in api.ledger.balances() if begin <= b.at < end]

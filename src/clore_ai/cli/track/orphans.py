@@ -41,7 +41,7 @@ def command(*, adopt: str | None, close: int | None, yes: bool, check: bool, as_
     if adopt is not None and adopt != "all" and not (adopt.isascii() and adopt.isdigit()):
         raise click.UsageError(f"--adopt {adopt!r}: give an order's id, or all.")
     if adopt is not None and close is not None:
-        raise click.UsageError("--adopt takes an order in, --close closes a record: give one.")
+        raise click.UsageError("Give only one of --adopt and --close.")
     from clore_ai.rental.orders import orphans
 
     with connect(ask=False) as api:
@@ -68,7 +68,7 @@ def _adopt(api: CloreAI, order_id: int | None) -> None:
 
     taken = api.drive(orphans.take_in(api.session, order_id))
     for intent in taken:
-        output.note(f"In the ledger from now on: order {intent.order_id}.", bold=True)
+        output.note(f"Added to the ledger: order {intent.order_id}.", bold=True)
     if order_id is not None and not taken:
         output.note(f"Order {order_id} is in the ledger; it goes on.")
 
@@ -83,8 +83,8 @@ def _close(api: CloreAI, number: int, *, yes: bool) -> None:
         "Close it?",
         "the record stays",
         yes=yes,
-        why=f"Record {number} is of {what} on server {intent.server_id}{under}. Where that still "
-        "runs it is billed on; closing the record cancels nothing.",
+        why=f"Record {number} is of {what} on server {intent.server_id}{under}. If it still runs, "
+        "it is still billed; closing the record cancels nothing.",
     )
     api.drive(orphans.close(api.session, number))
     output.note(f"Closed: record {number}, of {what}.", bold=True)
@@ -156,7 +156,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
         output.note("Keep it: clore orphans --adopt ID   Stop paying: clore cancel ID")
     if any(r["record"] for r in rows):
         output.note(
-            "If its marketplace or key is gone, and it surely costs nothing any more: "
+            "If its marketplace or key is gone, and it certainly costs nothing any more: "
             "clore orphans --close RECORD"
         )
 
@@ -168,6 +168,6 @@ def _budgets(found: Orphans) -> None:
         for budget in each.budgets:
             place = f" of {each.account.place}" if each.account.place else ""
             output.note(
-                f"Under {other_keys.key(each)}{place} stands a budget of {shown(budget)}; it does "
-                "not count for this one. Set one: clore budget set"
+                f"Under {other_keys.key(each)}{place} there is a budget of {shown(budget)}; it "
+                "does not apply to this key. Set one: clore budget set"
             )

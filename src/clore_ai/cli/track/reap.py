@@ -39,7 +39,7 @@ def command(every: float | None, dry_run: bool, unit: str | None, as_json: bool)
     """
     if unit is not None:
         if every is not None or dry_run:
-            raise click.UsageError(f"--{unit} goes with no other option but --json.")
+            raise click.UsageError(f"--{unit} can only be combined with --json.")
         return _unit(unit, as_json=as_json)
     with connect(ask=False, keeps=not dry_run) as api:
         if every is not None:
@@ -50,7 +50,7 @@ def command(every: float | None, dry_run: bool, unit: str | None, as_json: bool)
         if as_json:
             output.data(events)
         elif not events:
-            none(api, "No order is over.")
+            none(api, "No order is past a limit.")
             other_keys.note(api)
         return max(worst, status(api))
 
@@ -108,7 +108,7 @@ def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None
             output.event(event)
 
     keeper = Keeper(every_s=every_s, mine=lambda _intent: True)
-    output.note(f"Looking every {duration(every_s)}; stop with Ctrl-C.")
+    output.note(f"Checking every {duration(every_s)}; stop with Ctrl-C.")
     try:
         with nullcontext() if dry_run else _keeper.instead(api):
             at_limits.loop(api, keeper, tell, dry_run=dry_run, as_json=as_json)

@@ -54,13 +54,13 @@ def install() -> Found:
             {"systemd": _unit(), "cron": False},
             [
                 f"{_unit()} of systemd runs clore reap from now on, and after a restart.",
-                "To have it run while you are not logged in, too: loginctl enable-linger",
-                f"What it says: journalctl --user -u {_unit()}",
+                "To run it also while you are logged out: loginctl enable-linger",
+                f"Its log: journalctl --user -u {_unit()}",
             ],
         )
     lines = _crontab()
     if lines is None:
-        raise ConfigError(f"Neither systemd nor cron can be used here. {_INSTEAD}")
+        raise ConfigError(f"Neither systemd nor cron is available here. {_INSTEAD}")
     _set_crontab([*(line for line in lines if not _ours(line)), _line()])
     return Found(
         {"systemd": None, "cron": True},
@@ -110,7 +110,7 @@ def _key_is_kept() -> None:
         raise AuthError("There is no API key", 3)
     if settings.api_key_source != str(config_file()):
         raise ConfigError(
-            f"The key comes from {settings.api_key_source}, which systemd and cron do not know. "
+            f"The key comes from {settings.api_key_source}, which systemd and cron can't read. "
             "Store it first: clore config set api_key"
         )
 
@@ -163,7 +163,7 @@ def _write_unit() -> None:
     write_private(
         path,
         "[Unit]\n"
-        "Description=Cancel Clore.ai orders that are over\n"
+        "Description=Cancel Clore.ai orders past their limits\n"
         "After=network-online.target\n\n"
         "[Service]\n"
         f"{environment}\n"

@@ -117,7 +117,7 @@ class Contents:
         if self.size > consent.most_bytes:
             room = f"{-(-self.size // sizes.MB)}MB"
             said.append(
-                f"{sizes.in_words(self.size)} would go up, more than "
+                f"{sizes.in_words(self.size)} would be uploaded, more than "
                 f"{sizes.in_words(consent.most_bytes)}. Leave out what the job does not need "
                 f"with a .cloreignore, or allow it: {words.size(room)}"
             )
@@ -154,7 +154,7 @@ def look(
     for each, given in zip(named, consent.secrets):
         if not any(_in(path, each) for path in guarded):
             raise InvalidInputError(
-                f"{words.secret([plain(given)])}: nothing of that name goes up: it is not in "
+                f"{words.secret([plain(given)])}: no file of that name is uploaded: it is not in "
                 f"{plain(str(place))}, is ignored, or is never uploaded."
             )
     found = secrets(guarded, place)

@@ -181,7 +181,7 @@ class _Git:
         if unread:
             raise InvalidInputError(
                 f"git can't read {plain(unread[1])} ({plain(unread[2])}), which says what to leave "
-                "out. Make it a readable file, no link, or remove it."
+                "out. Make it a readable file, not a link, or remove it."
             )
         if done.returncode:
             raise _GitError(

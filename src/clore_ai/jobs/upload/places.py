@@ -32,7 +32,7 @@ def check(place: Path, home: Path | None, words: Words, *, really: bool) -> None
     Raises:
         InvalidInputError: it is refused.
     """
-    elsewhere = f"Put the job into a folder of its own, and name that: {words.folder}"
+    elsewhere = f"Put the job into a folder of its own, and name that folder: {words.folder}"
     around = (place, *place.parents)
     states = {same(each) for each in homes(home)} - {None}
     if states & {same(each) for each in around}:

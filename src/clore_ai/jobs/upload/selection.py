@@ -123,8 +123,8 @@ def _walked(folder: Path, takes: _Takes) -> Iterator[bytes]:
         if parts[-1] in _IGNORES:
             name = plain(os.fsdecode(os.path.join(os.fsencode(folder), path)))
             raise InvalidInputError(
-                f"{name} says what to leave out, and git, which reads it, is not here. Install "
-                "it: apt-get install git"
+                f"{name} says what to leave out, but git, which reads it, is not installed. "
+                "Install it: apt-get install git"
             )
         yield path
 

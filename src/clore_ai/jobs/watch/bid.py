@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from clore_ai.rental.spot.run import SpotEvent
 
 _WORDS = {
-    "outbid": "Outbid: the machine stands still, unbilled.",
-    "beaten": "Others bid more than your limit: the machine stands still, unbilled.",
+    "outbid": "Outbid: the machine is paused and not billed.",
+    "beaten": "Others bid more than your limit: the machine is paused and not billed.",
     "offline": "The machine's host is offline.",
 }
 

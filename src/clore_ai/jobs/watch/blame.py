@@ -32,7 +32,7 @@ async def wrong_here(engine: Engine, order: Order, said: str) -> CloreAPIError |
     identity = session.access.identity(order.id)
     found = await engine.drive(preflight.trouble(session, None, identity))
     if found is not None:
-        return found.error("The trouble is here, not with the machine.")
+        return found.error("The problem is on this side, not with the machine.")
     if order.ssh_port is None or not order.ssh_hosts or session.access.jumps:
         return None
     try:

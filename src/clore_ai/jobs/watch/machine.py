@@ -119,8 +119,8 @@ class Reach:
                 self._silent_s = 0.0  # nothing can be said of the machine
             if tries >= _LEAST_TRIES and self._silent_s > self.job.lost_after_s:
                 raise blame.HostLost(
-                    f"Order {order.id} did nothing for the job for {self._silent_s:.0f} s, and the "
-                    f"service answers: its machine is lost ({self.trouble}).",
+                    f"Order {order.id} did not respond to the job for {self._silent_s:.0f} s "
+                    f"while the service answers: its machine is lost ({self.trouble}).",
                     order,
                 )
             await self._counted(asyncio.sleep(pause))
@@ -197,9 +197,9 @@ class Reach:
             return
         self._told = True
         if self.begun:
-            self.tell(f"The connection is lost ({self.trouble}); the job goes on. Trying on…")
+            self.tell(f"The connection is lost ({self.trouble}); the job goes on. Retrying…")
         else:
-            self.tell(f"Order {order.id} does not answer on SSH ({self.trouble}). Trying on…")
+            self.tell(f"Order {order.id} does not answer on SSH ({self.trouble}). Retrying…")
 
     async def _connected(self, order: Order) -> SSHConnection:
         """A connection that lives, as far as is known.
@@ -211,7 +211,7 @@ class Reach:
             await self.close()
             if order.ssh_port is None or not order.ssh_hosts:
                 raise ConnectionLost(
-                    "it stands still, and has no SSH address"
+                    "it is paused and has no SSH address"
                 )  # outbid, or not up again yet
             self.order = order
             target = self.engine.session.access.target(order, tell=self.tell)
@@ -231,9 +231,9 @@ class Reach:
         greets = steps.probe(order.ssh_hosts[:1], order.ssh_port)
         if await self.engine.drive(greets) is not None:
             raise NoWayInError(
-                f"Order {order.id} lets nobody in ({self.trouble}): its host key is another, or it "
-                "does not take the key that is kept for it, as after a rental with a password. "
-                f"It is still billed: clore cancel {order.id}"
+                f"Order {order.id} refuses the login ({self.trouble}): its host key has changed, "
+                "or it does not accept the key that is kept for it, as after a rental with a "
+                f"password. The order is still billed: clore cancel {order.id}"
             )
 
     async def _first_look(self) -> Order:
@@ -253,7 +253,7 @@ class Reach:
             except _PASSING as exc:
                 if str(exc) != said:
                     said = str(exc)
-                    self.tell(f"{said} Trying on…")
+                    self.tell(f"{said} Retrying…")
                 await asyncio.sleep(_LONGEST_PAUSE_S)
                 continue
             if not order.active:
@@ -269,7 +269,7 @@ class Reach:
         except WaitTimeout:
             self.tell(
                 f"Order {order_id} does not answer on SSH yet; machines take 1-6 minutes to start. "
-                "Trying on…"
+                "Retrying…"
             )
         left = wait.BOOT_DEADLINE_S - (time.monotonic() - begun)
         return await self.engine.drive(wait.until_ssh(session, order_id, left))

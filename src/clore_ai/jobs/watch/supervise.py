@@ -48,8 +48,8 @@ _ANSWERS_WITHIN_S, _LAST_OUTPUT_S, _LAST_FETCH_S = 5.0, 20.0, 60.0
 _MOST_TOLD = 100
 
 _LOST = {
-    "died": "The job's processes are gone, and left no exit code: the machine was started anew, or "
-    "ran out of memory.",
+    "died": "The job's processes are gone and left no exit code: the machine was restarted or ran "
+    "out of memory.",
     "missing": "The job is gone from the machine: it came back with an empty disk.",
 }
 
@@ -151,7 +151,7 @@ class Supervision:
             self.tell("The last fetch took too long; some of the outputs are not here.")
             return "limit"
         if self.job.over:  # all that is left is to fetch
-            raise CopyError("The fetch of the outputs was broken off.")
+            raise CopyError("The fetch of the outputs was interrupted.")
         if wanted in ("stop", "limit") and self._reach.begun:
             ending = asyncio.ensure_future(self._stopped())
             abandoned = asyncio.ensure_future(self.request.other_than(wanted))
@@ -172,12 +172,14 @@ class Supervision:
             await asyncio.wait_for(stop, scripts.STOP_GRACE_S + _ANSWERS_WITHIN_S)
             await asyncio.wait_for(code(), _LAST_OUTPUT_S)
             if self.job.outputs:
-                self.tell("Fetching the outputs, for a minute at most; Ctrl-C leaves them there.")
+                self.tell(
+                    "Fetching the outputs, for a minute at most; Ctrl-C leaves them on the machine."
+                )
             await asyncio.wait_for(self._last_fetch(), self._ends_within_s())
         except (asyncio.TimeoutError, CloreAPIError) as exc:
             trouble = self._reach.trouble or "silence"
             why = str(exc) or f"the machine did not answer in time ({trouble})"
-            self.tell(f"The job could not be stopped in order: {why}")
+            self.tell(f"The job could not be stopped cleanly: {why}")
 
     async def _through(self) -> Ending:
         try:
@@ -224,7 +226,7 @@ class Supervision:
         except OrderEnded:
             raise
         except CloreAPIError as exc:
-            self.tell(f"What the job left could not be fetched: {exc}")
+            self.tell(f"The outputs of the job could not be fetched: {exc}")
 
     def _over(self, state: State, code: int | None,
               *, fetched: bool | None = None) -> None:  # fmt: skip
@@ -240,13 +242,11 @@ class Supervision:
             self.job.fetched = False
             found = await self._reach.there(self._fetch, copies=True)
             for each in found.missing:
-                self.tell(
-                    f"{plain(each)} does not exist on the machine; nothing of it was fetched."
-                )
+                self.tell(f"{plain(each)} does not exist on the machine; nothing was fetched.")
             if found.unread:  # it may have changed its name just then
                 found = await self._reach.there(self._fetch, copies=True)
             if found.unread:
-                raise CopyError(f"The machine does not send {found.unread[0]}, which it lists.")
+                raise CopyError(f"The machine lists {found.unread[0]} but does not send it.")
             if found.over is not None:
                 raise CopyError(self._too_much(found))
             self.job.fetched = True
@@ -259,7 +259,7 @@ class Supervision:
     def _too_much(self, found: Fetched) -> str:
         files, size = found.over or (0, 0)
         return (
-            f"The outputs on the machine are more than --max-output allows: {files:,} files, "
+            f"The outputs on the machine exceed --max-output: {files:,} files, "
             f"{sizes.in_words(size)}, of {sizes.in_words(self.job.max_output)} allowed. The "
             f"small ones are here. Fetch the rest: clore attach {self.job.id} --max-output SIZE"
         )
@@ -288,7 +288,7 @@ class Supervision:
         if done.code != 0:
             await self._has_room(line)
             said = last_words(done.err) or f"exit {done.code}"
-            raise CopyError(f"The job could not be started there: {said}")
+            raise CopyError(f"The job could not be started on the machine: {said}")
         self.job.state = "running"
         self.jobs.save(self.job)
 
@@ -302,8 +302,7 @@ class Supervision:
         free_kb = free_space.least_free_kb((await line.run(free_space.question(*places))).out)
         if free_kb is not None and free_kb < free_space.LITTLE_KB:
             raise NoRoomError(
-                f"The machine's disk is full ({free_kb} kB free): the job could not be started "
-                "there.",
+                f"The machine's disk is full ({free_kb} kB free): the job could not be started.",
                 there=True,
             )
 

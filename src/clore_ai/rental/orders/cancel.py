@@ -182,8 +182,8 @@ def _check_gone(session: Session, waiting: list[Cancelling]) -> Flow[None]:
 def _late(each: Cancelling, timeout_s: float) -> WaitTimeout:
     why = "" if each.error is None else f" (last: {each.error})"
     late = WaitTimeout(
-        f"Order {each.order_id} was not seen to end within {timeout_s:.0f} s{why}. It may still be "
-        f"billed: look with clore orders, and try again with: clore cancel {each.order_id}",
+        f"Order {each.order_id} did not end within {timeout_s:.0f} s{why}. It may still be "
+        f"billed: check with clore orders, and try again with: clore cancel {each.order_id}",
         each.order or Order.model_validate({"id": each.order_id}),
     )
     late.__cause__ = each.error

@@ -290,6 +290,6 @@ def _uncertain(intent: Intent, failure: CloreAPIError | None) -> str:
         )
     return (
         f"It is not known whether server {intent.server_id} was rented{why}: no order for it "
-        "showed up. Look at your orders before you try again: clore orders settles it. If it "
+        "showed up. Check your orders before you try again: clore orders settles it. If it "
         "appears and you do not want it, cancel it."
     )

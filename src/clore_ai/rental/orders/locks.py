@@ -44,7 +44,7 @@ def hold(
         if (yield from clock()).mono - start > within_s:
             raise ConfigError(
                 f"Another command of yours has been busy renting ({name}) for "
-                f"{within_s:.0f} s; nothing was rented. Look for it, end it, and try again."
+                f"{within_s:.0f} s; nothing was rented. Find that command, stop it, and try again."
             )
         yield Sleep(_PAUSE_S)
 

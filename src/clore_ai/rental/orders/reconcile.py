@@ -80,7 +80,7 @@ def unread(rows: Orders) -> str:
     """A sentence on the rows that could not be read."""
     return (
         f"{rows.unread} of {len(rows) + rows.unread} orders that the service lists could not be "
-        "read. They may run and be billed: look at them on the web site."
+        "read. They may run and be billed: check them on the web site."
     )
 
 

@@ -29,7 +29,7 @@ _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _LATE_BY = 0.1
 """SSH is noticed at most this share of the wait too late, within the two pauses above."""
 _PASSING = (OrderUnlisted, RateLimitError, TransportError)
-NO_SSHD = "It may be the image: one without sshd, or with a CMD of its own, never gets SSH."
+NO_SSHD = "The image may be the cause: one without sshd, or with a CMD of its own, never gets SSH."
 
 
 def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_S) -> Flow[Order]:
@@ -75,7 +75,7 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
         if left <= 0:
             raise WaitTimeout(
                 f"Order {order_id} on server {order.server_id} did not answer on SSH in "
-                f"{timeout_s:.0f} s. {NO_SSHD} It is still billed: wait on, or run "
+                f"{timeout_s:.0f} s. {NO_SSHD} The order is still billed: wait longer, or run "
                 f"clore cancel {order_id}",
                 order,
             )
@@ -113,8 +113,7 @@ def find(
             rows = yield from orders(session, include_completed=True)
         if session.listings.of(order_id) == "unknown":
             raise OrderUnlisted(
-                f"The service does not list order {order_id} now; it may run all the same, and be "
-                "billed."
+                f"The service does not list order {order_id} now; it may still run and be billed."
             )
     active = ", ".join(str(o.id) for o in rows if o.active) or "none"
     raise NotFoundError(f"You have no order {order_id} (active: {active}). See: clore orders")

@@ -158,7 +158,7 @@ def _log_in(
             within = left if keeper is None else min(left, keeper.every_s)
             order = yield from wait.until_ssh(session, order.id, within)
         except NoWayOutError as exc:
-            why = f"There is no way from this machine to SSH ({exc.why})."
+            why = f"SSH can't be reached from this machine ({exc.why})."
             raise preflight.Trouble(why, TransportError).error(_ENDS) from exc
         except OrderEnded:
             return _Bad("it ended by itself", hosts=False)
@@ -203,7 +203,10 @@ def _at_hosts(
     return ended[-1], by_ssh
 
 
-_ENDS = "The order is cancelled, no other is made, and no host is blamed: the trouble is here."
+_ENDS = (
+    "The order is cancelled, no other order is created, and no host is blamed: the problem is "
+    "on this side."
+)
 
 
 def _stop_if_here(run: RentRun, *, surely: bool) -> Flow[None]:

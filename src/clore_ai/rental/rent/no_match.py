@@ -135,7 +135,7 @@ def sentence(lacking: NoMatch, names: Mapping[str, str]) -> str:
             break
     text = f"No server fits, of {lacking.seen} (left after each: {', '.join(told)})."
     if lacking.near:
-        text += f" No GPU is named so; near it: {', '.join(lacking.near)}."
+        text += f" No GPU has that name. Similar: {', '.join(lacking.near)}."
     for each in lacking.without[:_SHOWN]:
         dropped = " and ".join(words.get(name, name) for name in each.names)
         price = each.from_usd_per_hour

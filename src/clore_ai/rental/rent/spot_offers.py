@@ -134,7 +134,7 @@ class BidKeeper:
         if decision is not None and decision.standing == "beaten":
             return "others bid more than the limit"
         if decision is not None and decision.standing == "refused":
-            return "its host does not take this coin any more"
+            return "its host no longer accepts this coin"
         if self._waits_since is not None and now - self._waits_since >= _LAG_S:
             return "its bid is the highest, and it does not run: somebody may rent it on demand"
         return None

@@ -52,7 +52,7 @@ def price(
                 said, usd = listed.price.per_day, usd or listed.price.usd_per_coin
     if max_cost_usd is not None and usd is None:
         raise BudgetError(
-            f"What {coin} is worth in USD is not known, so a cost of at most {max_cost_usd:g} USD "
+            f"The USD price of {coin} is not known, so a cost of at most {max_cost_usd:g} USD "
             "can't be kept; pay in another coin, or limit the time."
         )
     return RunningCost(said, usd)

@@ -161,7 +161,8 @@ def check(
         if unknown is not None:
             raise BudgetError(
                 f"Your budget of {shown(budget)} can't be checked: {unknown}. Pay in a coin whose "
-                f"worth is known, or lift it with: clore budget unset {budget.per}{_coin(budget)}",
+                "worth is known, or remove it with: clore budget unset "
+                f"{budget.per}{_coin(budget)}",
                 standing=standing,
             )
         a_second = (new.price or 0) * (1 + fee_share(new)) / DAY_S

@@ -41,7 +41,7 @@ def read(text: str, alone: str = "s") -> float | None:
     found = _LENGTH.fullmatch(text.strip())
     seconds = float(found[1]) * _UNITS[found[2].lower() or alone] if found else 0.0
     if not 0 < seconds <= _LONGEST_S:
-        raise InvalidInputError(f"{text!r} is no length of time; write 90m, 6h, 2d or none.")
+        raise InvalidInputError(f"{text!r} is not a length of time; write 90m, 6h, 2d or none.")
     return seconds
 
 
@@ -156,7 +156,7 @@ def settle(limits: Limits, cost: Cost, mrl_h: float | None) -> Settled:
 def _affordable_s(max_cost_usd: float, cost: Cost) -> float:
     if cost.price.usd_per_coin is None:
         raise BudgetError(
-            f"--max-cost is in USD, and what {cost.coin} is worth is not known; pay in another "
+            f"--max-cost is in USD, and the USD price of {cost.coin} is not known; pay in another "
             "coin, or limit the time with --max-hours."
         )
     seconds = cost.lasts_s(max_cost_usd / cost.price.usd_per_coin)

@@ -64,7 +64,10 @@ def of_wallets(
             dry.append(f"{coin} in about {lease.left(empty_at - now)}")
     if not dry:
         return None
-    return f"Empty before the leases end that it pays: {', '.join(dry)}. Top up, or cancel in time."
+    return (
+        f"A wallet runs out before the leases that it pays for end: {', '.join(dry)}. "
+        "Top up, or cancel in time."
+    )
 
 
 def runs_dry(running: list[Intent], at: float, balance: float) -> float | None:

@@ -51,7 +51,8 @@ def fly(session: Session, run: SpotRun) -> Flow[SpotReport]:
         lock = session.ledger.lock(f"spot {run.order_id}")
         if not lock.try_acquire():
             raise ConfigError(
-                f"Another command of yours steers order {run.order_id} already; end that first."
+                f"Another command of yours already bids for order {run.order_id}; stop that "
+                "command first."
             )
         try:
             if run.order is None:
@@ -102,7 +103,7 @@ def prepare(session: Session, run: SpotRun) -> Flow[None]:
     run.auto.bid = order.price if run.auto.bid is None else run.auto.bid
     if not hold.update_limit(run, market):
         raise InvalidInputError(
-            f"What {order.currency} is worth in USD is not known; give the limit in "
+            f"The USD price of {order.currency} is not known; give the limit in "
             f"{order.currency} per day.",
             2,
         )

@@ -112,7 +112,7 @@ def rent(session: Session, order: Order, fallback: Fallback, limit: float) -> Fl
     with ExitStack() as locks:
         new = yield from create.earlier(session, _ref(order), locks)
     if new is not None and not new.active:
-        return Moved(None, f"It was rented instead before, as order {new.id}, which has ended.")
+        return Moved(None, f"Its fallback was rented before, as order {new.id}, which has ended.")
     if new is None:
         find = _same_server if fallback.to == "on-demand" else _other_server
         wishes, why = yield from find(session, order, fallback, limit)
@@ -120,7 +120,7 @@ def rent(session: Session, order: Order, fallback: Fallback, limit: float) -> Fl
             now = (yield from clock()).wall
             terms = _terms(session.ledger.by_order(order.id), order, rate, now)
             if terms is None:
-                return Moved(None, "Its lease is over, or what it may cost is spent.")
+                return Moved(None, "Its lease has ended, or its cost limit is reached.")
             try:
                 new = yield from create.create(session, wanted, terms)
                 break
@@ -173,7 +173,7 @@ def _same_server(
     coin, server = order.currency or "", (yield from _listed(session, order))
     price = None if server is None else server.price_per_day(coin)
     if server is None or price is None:
-        return [], f"Server {order.server_id} is not to be had on demand in {coin} now."
+        return [], f"Server {order.server_id} is not available on demand in {coin} now."
     rate, most = server.usd_per_coin(coin), fallback.max_usd_per_hour
     usd_h = Price(price, coin, rate).usd_per_hour
     if most is not None and (usd_h is None or usd_h > most):
@@ -224,7 +224,8 @@ def _other_server(
         if bid is not None:
             found.append((bid, server))
     if not found:
-        return [], f"No other server with {names} can be had within the limit ({len(like)} asked)."
+        asked = f"({len(like)} asked)"
+        return [], f"No other server with {names} is available within the limit {asked}."
     return [
         (
             fallback.order(server.id, "spot", coin, order.image or "", bid),

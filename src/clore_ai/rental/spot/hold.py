@@ -42,7 +42,7 @@ _SAID = {
     "beaten": "the limit is outbid: it waits, unbilled, until the others leave",
     "waits": "it does not run though its bid is the highest: somebody may rent on demand",
     "offline": "its host is offline",
-    "refused": "its host does not take this coin any more",
+    "refused": "its host no longer accepts this coin",
 }
 
 

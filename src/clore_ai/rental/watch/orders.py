@@ -160,7 +160,7 @@ class Monitor:
             where = f"on server {order.server_id}, {order.status or 'state unknown'}"
             spared = ""
             if is_other and self.idle_limit_s is not None:
-                spared = " It is not of this ledger, so not cancelled for idling; see --others."
+                spared = " It is not in this ledger and is not cancelled for idling; see --others."
             events.append(OrderEvent("order", order.id, f"Order {order.id} {where}.{spared}"))
         elif order.status != seen.order.status:
             said = f"Order {order.id} is {order.status}; it was {seen.order.status}."
@@ -197,7 +197,9 @@ class Monitor:
                 events.append(OrderEvent("wallet_dry", None, f"{said}. Top up, or cancel in time."))
             elif not (soon or early) and coin in self.dry:
                 self.dry.discard(coin)
-                events.append(OrderEvent("wallet_ok", None, f"The {coin} wallet suffices again."))
+                events.append(
+                    OrderEvent("wallet_ok", None, f"The {coin} wallet is sufficient again.")
+                )
         return events
 
     def feed_gpus(self, order_id: int, gpus: Sequence[Gpu], mono: float) -> list[OrderEvent]:
@@ -228,7 +230,7 @@ class Monitor:
                 then = f"and is billed. Stop paying: clore cancel {order_id}"
             else:
                 left = lease.left(max(1.0, limit - seen.idle_s))
-                then = f"and will be cancelled in {left}, unless its GPUs get to work."
+                then = f"and will be cancelled in {left}, unless its GPUs are used."
             return [OrderEvent("idle", order_id, f"Order {order_id} has idled for {idled} {then}")]
         if limit is not None and seen.warned and not seen.over and seen.idle_s >= limit:
             seen.over = True

@@ -204,7 +204,7 @@ def test_the_condition_that_is_to_blame_is_named_with_what_would_match():
 def test_a_gpu_that_nobody_has_is_told_with_those_named_like_it():
     found = lacking([record(1)], of(gpu="RTZ 4090"))
     assert found.near == ("RTX 4090",)
-    assert "No GPU is named so; near it: RTX 4090." in no_match.sentence(found, {})
+    assert "No GPU has that name. Similar: RTX 4090." in no_match.sentence(found, {})
     assert lacking([record(1)], of(gpu="RTX 4090", min_ram_gb=512)).near == ()
 
 

@@ -260,7 +260,7 @@ def test_a_limit_in_usd_needs_a_worth():
     """It is asked for; where it stays unknown the order is refused, as nothing could keep it."""
     session, hand = Session(), Hand(service())
     wanted = replace(WANTED, currency="bitcoin")
-    with pytest.raises(BudgetError, match="What bitcoin is worth in USD is not known"):
+    with pytest.raises(BudgetError, match="The USD price of bitcoin is not known"):
         hand.play(create(session, wanted, RentalTerms(max_cost_usd=2.0)))
     assert "create_order" not in hand.paths
     session.rates.note({"bitcoin": 60_000.0})

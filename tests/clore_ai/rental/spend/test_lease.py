@@ -118,7 +118,7 @@ def test_contradictions(limits, error, says):
 
 def test_a_limit_in_usd_needs_a_worth():
     """Never silently dropped."""
-    with pytest.raises(BudgetError, match="what bitcoin is worth is not known"):
+    with pytest.raises(BudgetError, match="the USD price of bitcoin is not known"):
         settle(Limits(max_cost_usd=2), Cost(Price(1e-4, "bitcoin", None), 5e-6, None), None)
 
 

@@ -229,7 +229,7 @@ def test_two_do_not_steer_one_order(place, spot_server, api_of, kind, tmp_path):
     play = Play(api, order, (seen("runs"), thread.start), (lambda _p: bool(failed), nothing))
     play.run(max_per_day=least + 1)
     thread.join()
-    assert "steers order" in str(failed[0])
+    assert "already bids for order" in str(failed[0])
 
 
 def test_what_was_seen_is_kept_for_the_next_command(place, spot_server, api_of, kind, tmp_path):

@@ -124,7 +124,7 @@ def test_a_budget_or_a_lease_that_is_over_stops_it(place, spot_server, rival, ap
     api.ledger.unset_budget(Budget(USD, "day", 0))
     place.advance(1795)
     Play(api, order, (told, nothing)).run(max_per_day=least, fallback=instead)
-    assert "lease is over" in said[0]
+    assert "lease has ended" in said[0]
     assert [o.id for o in api.my_orders()] == [order]
     assert len(api.entries("create_order")) == 1
 
