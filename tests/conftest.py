@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 # Where the run is started in the background Ctrl-C is ignored, and all that it starts would too.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Under nohup, a closed terminal is.
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _OURS = ("CLORE_INVENTORY", "CLORE_DOCUMENTS")
 _THEIRS = ("CLORE_", "GIT_", "SSH_", "XDG_", "NETRC", "CURL_HOME")
