@@ -82,7 +82,7 @@ def test_ctrl_c_after_yes(renter: Renter, terminal: Open) -> None:
     until(lambda: renter("orders", "--json").data, "the order")
     screen.keys("C-c")
     text = screen.wait("end=130")
-    assert "Looknowwith:cloreorders" in "".join(text.split())  # wherever the line breaks
+    assert "Checknowwith:cloreorders" in "".join(text.split())  # wherever the line breaks
     (row,) = renter("orders", "--json").data
     renter("cancel", row["id"])
 
