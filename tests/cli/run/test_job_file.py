@@ -172,7 +172,7 @@ def test_a_named_file_may_say_anything_from_anywhere(renter: Renter, folder: Pat
     )  # fmt: skip
     os.close(read)
     assert done.returncode == 6, done
-    assert "no command" in here(renter, folder, "--file", os.devnull, fails=2).err
+    assert "No command was given" in here(renter, folder, "--file", os.devnull, fails=2).err
 
 
 def test_the_command_is_shown_before_anything_is_rented(renter: Renter, folder: Path) -> None:
