@@ -286,5 +286,5 @@ def test_on_a_terminal(alone: Renter, terminal: Callable[..., Terminal], width: 
     assert text.count("Lease") == 1
     screen.keys("C-c")
     text = screen.wait("end=0")
-    assert f"goonandarebilled:{order}." in "".join(text.split())
+    assert f"keeprunningandarebilled:{order}." in "".join(text.split())
     alone("cancel", order)

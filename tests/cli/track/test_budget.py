@@ -31,7 +31,7 @@ def test_set_show_unset(renter: Renter) -> None:
     assert all(r["left"] == r["amount"] for r in rows)
     assert "25 USD a day" in renter("budget", "unset", "day", "--currency", "USD").err
     assert len(renter("budget", "unset", "--json").data) == 2
-    assert "there are: none" in renter("budget", "unset", fails=4).err
+    assert "budgets: none" in renter("budget", "unset", fails=4).err
 
 
 @pytest.mark.parametrize(
