@@ -27,7 +27,7 @@ def test_each_promise_names_a_test_that_exists() -> None:
             for name in names:
                 if name[1]:
                     above = ROOT if name[1].startswith("tests/") else ROOT / default
-                    file = (above.parent if above.suffix else above) / name[1]
+                    file = (above if above.is_dir() else above.parent) / name[1]
                 text = file.read_text("utf-8") if file.is_file() else ""
                 if not text or (name[2] and f"def {name[2]}(" not in text):
                     missing.append(f"{name[0]} of {line[:60]}")

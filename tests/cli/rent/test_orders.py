@@ -58,7 +58,11 @@ def test_a_dry_run_rents_nothing(renter: Renter) -> None:
 
 def test_short_coin_names_and_a_cheaper_coin(renter: Renter) -> None:
     """Coins may be named as tables show them; the plan names the one that costs less."""
-    server = renter.server()
+    assert any(_names_a_cheaper_coin(renter, renter.server()) for _ in range(10))
+
+
+def _names_a_cheaper_coin(renter: Renter, server: int) -> bool:
+    """Does a plan for this server do so? Exactly those must that cost more than another."""
     names = {"btc": "bitcoin", "clore": "CLORE-Blockchain", "usd": "USD-Blockchain"}
     dry = ("--lease", "1d", "--dry-run")
     said = {c: renter("deploy", server, *DEPLOY, c, *dry).err for c in names}
@@ -71,7 +75,7 @@ def test_short_coin_names_and_a_cheaper_coin(renter: Renter) -> None:
     least = min(real, key=lambda coin: real[coin])
     for coin, text in said.items():
         assert (f"It costs less in {names[least]}" in text) == (real[least] < real[coin] * 0.97)
-    assert any("It costs less" in text for text in said.values())
+    return any("It costs less" in text for text in said.values())
 
 
 def test_a_bid_above_the_list_price_is_told(renter: Renter) -> None:
