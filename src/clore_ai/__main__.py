@@ -1,5 +1,23 @@
-"""`python -m clore_ai` is `clore`."""
+"""`clore`, also as `python -m clore_ai`: Ctrl-C is handled before anything slow is imported."""
 
-from clore_ai.cli import main
+from __future__ import annotations
 
-main()
+import sys
+from contextlib import suppress
+from typing import NoReturn
+
+from clore_ai import _signals
+
+
+def main() -> NoReturn:
+    """Run the command line; exit with a documented code, never with a traceback."""
+    with suppress(KeyboardInterrupt):  # what a command has to say of it, it has said
+        _signals.wait_for_imports()
+        from clore_ai import cli
+
+        cli.main()
+    sys.exit(_signals.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

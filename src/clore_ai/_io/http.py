@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import encodings.idna  # noqa: F401 - else the first request imports it, in a thread of its own
 import platform
 import ssl
 import time
@@ -90,7 +91,7 @@ class Http:
     def request(
         self, client: httpx.Client | httpx.AsyncClient, step: Send, trace: object
     ) -> httpx.Request:
-        """The request of a step; `trace` is told its events."""
+        """The request of a step; `trace` is called with its events."""
         call = step.call
         return client.build_request(
             call.method,
@@ -127,7 +128,7 @@ class Http:
         if key is not None and len(key) >= _SHORT_KEY:
             for form in forms(key):
                 content = content.replace(form.encode(), MASK.encode())
-        # A date in the answer is told by the clock that wrote it.
+        # A date in the answer is by the clock of its sender.
         now = unix(date) or self.now().wall
         return Reply(
             response.status_code,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from clore_ai import _signals
 from clore_ai._values.lengths import duration
-from clore_ai.cli import output, recover, signals
+from clore_ai.cli import output, recover
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -30,7 +31,7 @@ def connect(*, ask: bool = True, keeps: bool = True) -> Generator[CloreAI]:
     from clore_ai.client import CloreAI
     from clore_ai.exceptions import ConfigError
 
-    signals.interrupt_by_any()
+    _signals.interrupt_by_any()
     unshared: list[str] = []  # said where nothing else says what is wrong with the folder
     with CloreAI(state=True) as api:
         api.rate_limiter.alone = unshared.append

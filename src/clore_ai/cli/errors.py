@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai import exceptions as e
+from clore_ai._signals import INTERRUPTED
 from clore_ai._values.kinds import written
 from clore_ai._values.secrets import HIDDEN, ending
 from clore_ai._values.text import one_line, plain
@@ -25,7 +26,7 @@ from clore_ai.cli import debug
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE, LIMIT, INTERRUPTED = 2, 7, 130
+USAGE, LIMIT = 2, 7
 _LONGEST, _LONGEST_TRACEBACK = 10_000, 100_000
 
 _BY_REASON = {

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clore_ai import _signals
+from clore_ai._signals import INTERRUPTED
 from clore_ai.cli import output
-from clore_ai.cli.errors import INTERRUPTED
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def command(inventory: Path | None, gpu: str) -> None:
             session.env.pop(name, None)
         # Closing the terminal ends it like Ctrl-C.
         for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, _signals.interrupt)
         try:
             _rent(session, inventory, gpu)
         finally:

@@ -16,8 +16,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clore_ai._signals import SIGNALS
 from clore_ai.cli import output
-from clore_ai.cli.signals import SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Generator

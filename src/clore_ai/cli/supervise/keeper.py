@@ -9,7 +9,6 @@ which holds 1 MB at most; it ends when that file is removed. The key is on no co
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from clore_ai import _signals
 from clore_ai._state.lock import FileLock
 from clore_ai.cli import output
 from clore_ai.cli.supervise import at_limits, watching
@@ -124,7 +124,7 @@ def command(lock: int) -> int:
     from clore_ai.rental.limits.enforce import Keeper
 
     os.set_inheritable(lock, False)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _signals.interrupt_by_any()
     with suppress(KeyboardInterrupt), CloreAI(state=True) as api:
         keeper = Keeper(mine=lambda intent: intent.enforced == "always")
         log = log_of(api)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._signals import INTERRUPTED
 from clore_ai.cli import errors, output, units
-from clore_ai.cli.errors import INTERRUPTED, LIMIT
+from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.supervise import cancelling
 
 if TYPE_CHECKING:

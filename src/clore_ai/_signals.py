@@ -1,0 +1,55 @@
+"""The signals of the command line, which alone installs them: SIGTERM and SIGHUP act as Ctrl-C.
+
+`clore_ai._io.stops` says what a flow makes of that. While Python imports a module, a signal waits:
+an exception in there may be swallowed, and leaves the import lock held for ever, for which the
+thread that performs the flow would wait.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+# SIGHUP is not everywhere.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGHUP", "SIGTERM", "SIGINT") if hasattr(signal, name)
+)
+INTERRUPTED = 130
+"""The exit code of a command that a signal ended."""
+_AGAIN_S = 0.02
+_WAITS = hasattr(signal, "setitimer")  # Windows has no timer
+
+
+def wait_for_imports() -> None:
+    """Ctrl-C waits while a module is imported, from here on; one that is ignored stays so."""
+    if _WAITS:
+        signal.signal(signal.SIGALRM, interrupt)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
+
+
+def interrupt_by_any() -> None:
+    """Each raises `KeyboardInterrupt` from here on, but for a SIGHUP that `nohup` ignores."""
+    wait_for_imports()
+    for number in SIGNALS:
+        if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
+def interrupt(_number: int, frame: FrameType | None) -> None:
+    """Raise `KeyboardInterrupt`, once no module is being imported."""
+    if _WAITS and _imports(frame):
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+        return
+    raise KeyboardInterrupt
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
