@@ -1,6 +1,6 @@
 """What is sent to rent a server, checked as it is made.
 
-Refused is only what the service is documented or was seen to refuse, with what to give instead
+Only requests that the service is known to refuse are refused here, with what to give instead
 (service.md, 3); what it merely might refuse is left to it. Pure.
 """
 

@@ -18,7 +18,7 @@ class Waits:
     silent_s: float = 30.0
     """How long a job's follower may say nothing; it says that it is there every 5 s or so."""
     told_after_s: float = 30.0
-    """How long a machine may do nothing for a job until the user is told."""
+    """How long a machine may be silent before the user is informed."""
 
 
 WAITS = Waits()

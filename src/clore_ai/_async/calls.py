@@ -154,7 +154,7 @@ class AsyncCalls(ClientBase[AsyncDriver]):
             remember_password: whether the service keeps `ssh_password` for later orders.
             client_ref: your name for this rental; given twice, the same order comes back, with
                 `state` across processes and restarts, too.
-            purpose: what it is for, as the ledger shall say.
+            purpose: what the order is for; the ledger keeps it.
             lease_h: hours after which ``clore`` ends it (with `state`; docs/spending.md); None
                 for no end.
             max_cost_usd: USD, fees in, that it may cost before ``clore`` ends it.

@@ -145,7 +145,7 @@ class _Apart(Generic[T]):
             return
         try:
             self._result = self._context.run(self._work)
-        except BaseException as exc:  # noqa: BLE001 - for whoever waits
+        except BaseException as exc:  # noqa: BLE001 - raised in the waiting thread
             self.failure = exc
         self.over = True
         self._ended.release()

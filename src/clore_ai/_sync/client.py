@@ -149,7 +149,7 @@ class CloreAI(Calls):
             RentFailed: none that was tried was good; carries each reason. Nothing of it runs.
             BudgetError: over a budget or `max_cost_usd`; nothing runs.
             OrderUncertain: an order may exist; none other was rented after it.
-            WaitTimeout: an order that was no good was not seen to end; carries it.
+            WaitTimeout: the end of a rejected order could not be confirmed; carries the order.
 
         Raises:
             InvalidInputError: the input makes no sense; nothing was sent.

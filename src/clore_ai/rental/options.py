@@ -71,7 +71,7 @@ class RentOptions(TypedDict, total=False):
     max_hours: the longest that the lease may be.
     max_cost_usd: USD that it may cost in all, fees and failed attempts in; then it is cancelled.
     client_ref: your name for this rental; given twice, the same order comes back.
-    purpose: what it is for, as the ledger shall say.
+    purpose: what the order is for; the ledger keeps it.
     """
 
     gpus: int | None

@@ -95,7 +95,7 @@ def unset(
         lifted = [b for b in kept if period in (None, b.per) and unit in (None, b.unit)]
         if not lifted:
             there = ", ".join(shown(b) for b in kept) or "none"
-            raise NotFoundError(f"There is no such budget (budgets: {there}).")
+            raise NotFoundError(f"There is no such budget (budgets: {there}). See: clore budget")
         for budget in lifted:
             api.ledger.unset_budget(budget)
     if as_json:
