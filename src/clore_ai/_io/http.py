@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import encodings.idna  # noqa: F401 - else the first request imports it, in a thread of its own
+import codecs
 import platform
 import ssl
 import time
@@ -32,6 +32,8 @@ _NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, h
 # The standard library refuses a host name that can't be one with UnicodeError.
 _UNUSABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
+# Imports the codec here; the first request would import it otherwise, in a thread of its own.
+codecs.lookup("idna")
 _SENT = "send_request_headers.complete"
 _IN_ALL = 4
 """How many times its time-out, which is for each wait, a request may take."""
