@@ -7,7 +7,18 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Iterable, Optional, Union
 
 from clore_ai._api.call import Call, Reply
-from clore_ai._api.steps import Backoff, Clock, Flow, Instant, Probe, Send, Shared, Sleep, Turn
+from clore_ai._api.steps import (
+    Backoff,
+    Clock,
+    Flow,
+    Instant,
+    Local,
+    Probe,
+    Send,
+    Shared,
+    Sleep,
+    Turn,
+)
 from clore_ai.exceptions import TransportError
 
 WALL = 1_700_000_000.0
@@ -108,11 +119,11 @@ class Hand:
             if isinstance(answer, BaseException):
                 raise answer
             return answer
-        if isinstance(step, Sleep):
-            self.slept.append(step.seconds)
-            self.now += step.seconds
-        elif isinstance(step, Backoff):
-            self.backoffs.append(step.seconds)
+        if isinstance(step, Local):
+            return step.work()
+        if isinstance(step, (Sleep, Backoff)):
+            kept = self.slept if isinstance(step, Sleep) else self.backoffs
+            kept.append(step.seconds)
             self.now += step.seconds
         elif isinstance(step, Turn):
             if self.turn_s > step.within_s:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -212,7 +213,21 @@ class Shared(Generic[T]):
     make: Callable[[], Flow[T]]
 
 
-Step = Union[Turn, Send, Backoff, Sleep, Clock, Probe, Way, Exec, Fetch, Put, Post, Shared[Any]]
+@dataclass(frozen=True)
+class Local(Generic[T]):
+    """Use what is kept on this machine: a file, the database, a lock. Answered by the result.
+
+    `work` may have to wait for another process. Once begun it is done to its end: what stops the
+    flow meanwhile is raised by a later step.
+    """
+
+    work: Callable[[], T]
+
+
+Stoppable = Union[
+    Turn, Send, Backoff, Sleep, Clock, Probe, Way, Exec, Fetch, Put, Post, Shared[Any]
+]
+Step = Union[Stoppable, Local[Any]]
 Flow = Generator[Step, Any, T]
 
 
@@ -328,6 +343,12 @@ def clock() -> Flow[Instant]:
     """The time."""
     instant: Instant = yield Clock()
     return instant
+
+
+def local(work: Callable[..., T], *args: Any, **kwargs: Any) -> Flow[T]:  # noqa: ANN401 - of `work`
+    """The result of `work`, which uses files, the database or a lock of this machine."""
+    result: T = yield Local(partial(work, *args, **kwargs))
+    return result
 
 
 class NoWayOutError(TransportError):

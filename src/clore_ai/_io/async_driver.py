@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import httpx
 
@@ -14,6 +15,7 @@ from clore_ai._api.steps import (
     Exec,
     Fetch,
     Flow,
+    Local,
     Post,
     Posted,
     Probe,
@@ -22,11 +24,12 @@ from clore_ai._api.steps import (
     Shared,
     Sleep,
     Step,
+    Stoppable,
     Turn,
     Way,
 )
 from clore_ai._io.bounds import Bound, bounded
-from clore_ai._io.http import FAILURES, Http, body_of, post_options, why
+from clore_ai._io.http import FAILURES, SENT, Http, body_of, post_options, why
 from clore_ai._ssh import probe, programs
 from clore_ai._ssh.copy import files
 
@@ -62,7 +65,7 @@ class AsyncDriver:
             step = next(flow)
             while True:
                 try:
-                    answer = await self._perform(step)
+                    answer = await self._answer(step)
                 except BaseException as exc:  # noqa: BLE001 - the flow cleans up, then re-raises
                     step = flow.throw(exc)
                 else:
@@ -73,7 +76,13 @@ class AsyncDriver:
         finally:
             flow.close()
 
-    async def _perform(self, step: Step) -> object:  # noqa: PLR0911 - one a kind of step
+    async def _answer(self, step: Step) -> object:
+        if isinstance(step, Local):
+            return await _whole(step.work)
+        await asyncio.sleep(0)  # A cancellation that came during a `Local` is raised here.
+        return await self._perform(step)
+
+    async def _perform(self, step: Stoppable) -> object:  # noqa: PLR0911 - one a kind of step
         if isinstance(step, Send):
             return await self._send(step)
         if isinstance(step, Turn):
@@ -83,7 +92,7 @@ class AsyncDriver:
         elif isinstance(step, Clock):
             return self._http.now()
         elif isinstance(step, Backoff):
-            self._http.limiter.set_backoff(step.seconds)
+            await _whole(lambda: self._http.limiter.set_backoff(step.seconds))
         elif isinstance(step, (Probe, Way)):
             return await probe.perform_async(step, self._http.known)
         elif isinstance(step, Exec):
@@ -98,7 +107,8 @@ class AsyncDriver:
 
     async def _send(self, step: Send) -> Reply:
         async def trace(event: str, _info: object) -> None:
-            self._http.heard(step, event)
+            if event.endswith(SENT):
+                await _whole(lambda: self._http.sent(step))
 
         exchange, start = self._http.exchange(step), time.monotonic()
         try:
@@ -135,6 +145,27 @@ class AsyncDriver:
         self._running.pop(key, None)
         if not done.cancelled():
             done.exception()  # seen, also when nobody waits any more
+
+
+async def _whole(work: Callable[[], T]) -> T:
+    """The result of `work` in a thread; a cancellation meanwhile is raised by the next await."""
+    task = asyncio.ensure_future(programs.in_thread(lambda _: work()))
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        _cancel_again()
+    return task.result()
+
+
+def _cancel_again() -> None:
+    this: Any = asyncio.current_task()
+    if sys.version_info >= (3, 11):
+        this.uncancel()  # It counts as the same request to stop, for `asyncio.timeout`.
+    this.cancel()
 
 
 async def _posted(step: Post) -> Posted:

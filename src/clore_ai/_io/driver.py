@@ -16,6 +16,7 @@ from clore_ai._api.steps import (
     Exec,
     Fetch,
     Flow,
+    Local,
     Post,
     Posted,
     Probe,
@@ -24,13 +25,14 @@ from clore_ai._api.steps import (
     Shared,
     Sleep,
     Step,
+    Stoppable,
     Turn,
     Way,
 )
 from clore_ai._io import stops as stopping
 from clore_ai._io.async_driver import AsyncDriver
 from clore_ai._io.bounds import Bound, bounded
-from clore_ai._io.http import FAILURES, Http, body_of, post_options, why
+from clore_ai._io.http import FAILURES, SENT, Http, body_of, post_options, why
 from clore_ai._io.stops import NEVER, Stops
 from clore_ai._ssh import probe, programs
 from clore_ai._ssh.copy import files
@@ -87,7 +89,7 @@ class Driver:
                 step = flow.send(answer) if failure is None else flow.throw(failure)
                 answer = failure = None
                 try:
-                    answer = self._perform(step, stops)
+                    answer = self._answer(step, stops)
                 except BaseException as exc:  # noqa: BLE001 - the flow cleans up, then re-raises
                     failure = exc
         except StopIteration as stop:
@@ -97,7 +99,10 @@ class Driver:
             flow.close()
             failure = None  # its frames hold this one
 
-    def _perform(self, step: Step, stops: Stops) -> object:  # noqa: PLR0911 - one a kind of step
+    def _answer(self, step: Step, stops: Stops) -> object:
+        return step.work() if isinstance(step, Local) else self._perform(step, stops)
+
+    def _perform(self, step: Stoppable, stops: Stops) -> object:  # noqa: PLR0911 - one a kind of step
         if stops.cleaning and _is_whole(step):
             stops = NEVER
         stops.check()
@@ -135,7 +140,8 @@ class Driver:
 
     def _reply(self, step: Send, bound: Bound) -> Reply:
         def trace(event: str, _info: object) -> None:
-            self._http.heard(step, event)
+            if event.endswith(SENT):
+                self._http.sent(step)
 
         request = self._http.request(self._client, step, trace)
         with bound:
@@ -176,7 +182,7 @@ class Driver:
             del self._running[key]
 
 
-def _is_whole(step: Step) -> bool:
+def _is_whole(step: Stoppable) -> bool:
     """Is it done to its end by a flow that cleans up? What changes something is, with its turn."""
     if isinstance(step, Send):
         return step.call.method == "POST"

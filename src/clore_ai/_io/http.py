@@ -34,7 +34,7 @@ _UNUSABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolErr
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
 # Imports the codec here; the first request would import it otherwise, in a thread of its own.
 codecs.lookup("idna")
-_SENT = "send_request_headers.complete"
+SENT = "send_request_headers.complete"
 _IN_ALL = 4
 """How many times its time-out, which is for each wait, a request may take."""
 _SHORT_KEY = 12
@@ -109,10 +109,9 @@ class Http:
             },
         )
 
-    def heard(self, step: Send, event: str) -> None:
+    def sent(self, step: Send) -> None:
         """Let the pace count from when the request went out: the first on a connection is late."""
-        if event.endswith(_SENT):
-            self.limiter.sent(is_create_order=step.call.is_create_order)
+        self.limiter.sent(is_create_order=step.call.is_create_order)
 
     def bound(self, step: Send) -> Bound:
         """How long the request may take in all."""

@@ -1,0 +1,69 @@
+"""What a flow does on this machine: to its end, whatever stops the flow meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from clore_ai import AsyncCloreAI
+from clore_ai._api.steps import Flow, Sleep, local
+
+
+def _drive(flow: Flow[str], *, cancel: threading.Event, going: threading.Event) -> str:
+    """The flow's result in an event loop; its task is cancelled once `cancel` is set."""
+
+    async def main() -> str:
+        async with AsyncCloreAI(api_key="key") as client:
+            task = asyncio.ensure_future(client.drive(flow))
+            await asyncio.to_thread(cancel.wait)
+            task.cancel()
+            await asyncio.sleep(0)
+            going.set()
+            return await task
+
+    return asyncio.run(main())
+
+
+def test_a_cancelled_task_does_its_work_and_stops_before_the_next_step() -> None:
+    """Else nobody would know whether an order was noted."""
+    cancel, going, done = threading.Event(), threading.Event(), list[str]()
+
+    def work() -> str:
+        cancel.set()
+        going.wait()
+        done.append("noted")
+        return "noted"
+
+    def flow() -> Flow[str]:
+        done.append(f"answered: {(yield from local(work))}")
+        try:
+            yield Sleep(60)
+        except asyncio.CancelledError:
+            done.append((yield from local(str, "cleaned up")))
+            raise
+        return "never"
+
+    with pytest.raises(asyncio.CancelledError):
+        _drive(flow(), cancel=cancel, going=going)
+    assert done == ["noted", "answered: noted", "cleaned up"]
+
+
+def test_a_failure_is_the_flows_to_handle() -> None:
+    """As with any other step."""
+
+    def work() -> str:
+        raise OSError("disk full")
+
+    def flow() -> Flow[str]:
+        try:
+            return (yield from local(work))
+        except OSError as exc:
+            return str(exc)
+
+    async def main() -> str:
+        async with AsyncCloreAI(api_key="key") as client:
+            return await client.drive(flow())
+
+    assert asyncio.run(main()) == "disk full"
