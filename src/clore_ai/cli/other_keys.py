@@ -18,17 +18,13 @@ def note(api: CloreAI, *, ended: bool = False) -> None:
     `ended`: orders that have ended count, too.
     """
     from clore_ai.exceptions import ConfigError
+    from clore_ai.rental.reports.orphans import key
 
     with suppress(ConfigError):
         for each in api.ledger.elsewhere() if api.ledger.begun() else ():
             here = each.account.place in (None, api.ledger.keys.place)
             if here and (ended or each.running or each.unsettled or each.budgets):
                 output.note(f"Under {key(each)}: {_what(each)}. To see them: clore orphans")
-
-
-def key(each: Elsewhere) -> str:
-    """``another key (…ab34)``, as far as is known of it."""
-    return f"another key ({each.account.ending})" if each.account.ending else "another key"
 
 
 def _what(each: Elsewhere) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import click
 
@@ -18,8 +18,11 @@ from clore_ai._values.text import LONGEST, one_line
 from clore_ai.cli.errors import Declined, colour
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from rich.table import Table
+
+T = TypeVar("T")
 _LONGEST = 10_000
 """Characters of a line."""
 _GAP = 2
@@ -116,6 +119,22 @@ def agree(question: str, otherwise: str, *, yes: bool, why: str) -> None:
         ask(f"{why} {question}", otherwise)
 
 
+def rows(
+    items: Iterable[T],
+    columns: Mapping[str, Callable[[T], object]],
+    *,
+    spare: Sequence[str] = (),
+) -> None:
+    """A line for each item: a column's title, and what it shows of an item (nothing is ``-``)."""
+    table(list(columns), cells(items, columns), spare=spare)
+
+
+def cells(items: Iterable[T], columns: Mapping[str, Callable[[T], object]]) -> list[list[str]]:
+    """What the columns show of the items."""
+    values = [[show(item) for show in columns.values()] for item in items]
+    return [["-" if value in (None, "") else str(value) for value in row] for row in values]
+
+
 def table(
     columns: Sequence[str],
     rows: Sequence[Sequence[str]],
@@ -129,25 +148,36 @@ def table(
     named go first); in a pipe one line a row with tabs between, a header first. With `err` on
     stderr, where it is no data.
     """
-    names = [c.lstrip(">") for c in columns]
-    cells = [[one_line(cell, LONGEST) for cell in row] for row in rows]
+    shown = [[one_line(cell, LONGEST) for cell in row] for row in rows]
     if not (sys.stderr if err else sys.stdout).isatty():
-        for row in (names, *cells):
+        for row in ([c.lstrip(">") for c in columns], *shown):
             click.echo("\t".join(row), err=err)
         return
-    from rich.cells import cell_len  # 30 ms that a pipe does not need
-    from rich.console import Console
+    from rich.console import Console  # 30 ms that a pipe does not need
+
+    console = Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False, stderr=err)
+    drawn, left_out = fitted(columns, shown, spare, console.width)
+    console.print(drawn)
+    if left_out:
+        note(f"Left out for lack of space: {', '.join(left_out)}. All: --json")
+
+
+def fitted(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str], room: int
+) -> tuple[Table, list[str]]:
+    """A table for a terminal that is `room` wide, and the columns left out of it."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False, stderr=err)
+    names = [c.lstrip(">") for c in columns]
     width = {
-        name: _GAP + max(map(cell_len, (name, *(row[i] for row in cells))))
+        name: _GAP + max(map(cell_len, (name, *(row[i] for row in rows))))
         for i, name in enumerate(names)
     }
     left_out: list[str] = []
     for name in spare:
-        if sum(width.values()) <= console.width:
+        if sum(width.values()) <= room:
             break
         del width[name]
         left_out.append(name)
@@ -158,8 +188,6 @@ def table(
         drawn.add_column(
             names[i], justify="right" if right else "left", no_wrap=right, overflow="fold"
         )
-    for row in cells:
+    for row in rows:
         drawn.add_row(*(Text(row[i]) for i in kept))
-    console.print(drawn)
-    if left_out:
-        note(f"Left out for lack of space: {', '.join(left_out)}. All: --json")
+    return drawn, left_out

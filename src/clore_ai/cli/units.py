@@ -84,6 +84,11 @@ SHORT = {"bitcoin": "BTC", "CLORE-Blockchain": "CLORE", "USD-Blockchain": "USD"}
 """The coins as tables show them; `full` reads them back."""
 
 
+def short(coin: str | None) -> str:
+    """A coin as tables show it; ``-`` for none."""
+    return SHORT.get(coin or "", coin or "-")
+
+
 def full(coin: str) -> str:
     """The service's name of a coin, from that or from the short one that tables show."""
     names = {short.lower(): name for name, short in SHORT.items()}
@@ -96,6 +101,11 @@ def gpu(model: str | None) -> str:
     from clore_ai.models._base import short_gpu
 
     return short_gpu(model or "-")
+
+
+def left(left_s: float | None) -> str:
+    """What is left of a lease; ``over`` past its end, ``-`` without one."""
+    return "over" if left_s is not None and left_s <= 0 else duration(left_s)
 
 
 def until(end: datetime | None, now: float) -> str:

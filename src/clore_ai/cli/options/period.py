@@ -1,15 +1,13 @@
-"""Dates as a user types them, and the days of a period; in the user's own time zone."""
+"""Dates and times as a user types and reads them, in the user's own time zone."""
 
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time, timedelta, timezone
-from typing import TYPE_CHECKING
+from datetime import date, datetime, timedelta, timezone
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from clore_ai._values.days import midnight
 
 _AGO = re.compile(r"(?P<count>\d{1,7}(\.\d+)?)(?P<unit>[smhdw]?)")
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
@@ -32,22 +30,13 @@ def moment(text: str, now: float, option: str, *, end: bool = False) -> float:
         return now - float(ago["count"]) * _SECONDS[ago["unit"]]
     try:
         day = date.fromisoformat(text.strip())
-        return _midnight(day + timedelta(days=end))
+        return midnight(day + timedelta(days=end))
     except (ValueError, OverflowError, OSError):
         raise click.BadParameter(
             f"{text!r} is not a date; write 2026-05-01, or 7d for the last seven days (30m, 12h, "
             "2w).",
             param_hint=f"'{option}'",
         ) from None
-
-
-def days(begin: float, end: float) -> Iterator[tuple[str, float, float]]:
-    """Each day that the time touches: its date, begin and end in unix seconds."""
-    day = datetime.fromtimestamp(begin).astimezone().date()
-    while (first := _midnight(day)) <= end:
-        following = day + timedelta(days=1)
-        yield day.isoformat(), first, _midnight(following)
-        day = following
 
 
 def shown(at: float) -> str:
@@ -78,7 +67,3 @@ def _here(at: float | None, form: str) -> str:
 def _local(at: float | None) -> datetime:
     utc = timezone.utc
     return (datetime.now(utc) if at is None else datetime.fromtimestamp(at, utc)).astimezone()
-
-
-def _midnight(day: date) -> float:
-    return datetime.combine(day, time()).astimezone().timestamp()

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from clore_ai._values.lengths import duration
 from clore_ai._values.text import LONGEST, one_line
 from clore_ai.cli import output, units
 from clore_ai.cli.options import period
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from rich.live import Live
+    from rich.table import Table
     from typing_extensions import Self
 
     from clore_ai.models.price import Price
@@ -35,19 +35,18 @@ def row(seen: WatchedOrder, price: Price | None, now: float) -> Row:
     """One order in words."""
     order = seen.order
     use, heat = seen.use_percent, seen.temperature_c
-    state = order.status or "-"
     usd_h, usd_day = columns(None if price is None else price.usd_per_day)
     cells = {
         "ID": str(order.id),
         "Server": str(order.server_id or "-"),
         "GPU": units.gpu(order.gpu_model),
-        "State": state,
+        "State": order.status or "-",
         "Host": "offline" if seen.lost else "online" if order.online else "-",
         "$/h": usd_h,
         "$/day": usd_day,
         "Spent": units.coin(order.spend),
-        "Coin": units.SHORT.get(order.currency or "", order.currency or "-"),
-        "Lease": _left(seen, now),
+        "Coin": units.short(order.currency),
+        "Lease": units.left(seen.ends_at and seen.ends_at - now),
         "Use": "-" if use is None else f"{use:.0f}%",
         "Temp": "-" if heat is None else f"{heat:.0f}°C",
         "VRAM": _memory(seen),
@@ -78,13 +77,6 @@ def facts(seen: WatchedOrder, price: Price | None, now: float) -> dict[str, Any]
         "idle_s": seen.idle_s,
         "gpus": [asdict(gpu) for gpu in seen.gpus],
     }
-
-
-def _left(seen: WatchedOrder, now: float) -> str:
-    if seen.ends_at is None:
-        return "-"
-    left = seen.ends_at - now
-    return duration(left) if left > 0 else "over"
 
 
 def _memory(seen: WatchedOrder) -> str:
@@ -177,21 +169,9 @@ class Board:
             )
 
 
-def _table(rows: list[Row], room: int) -> Any:  # noqa: ANN401 - rich's
-    from rich.cells import cell_len
-    from rich.table import Table
-    from rich.text import Text
-
-    names = list(rows[0])
-    width = {n: 2 + max(cell_len(n), *(cell_len(each[n]) for each in rows)) for n in names}
-    for name in _SPARE:
-        if sum(width.values()) > room:
-            width.pop(name)
-    table = Table(header_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in width:
-        right = name in _RIGHT
-        table.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
-    for each in rows:
-        hurt = each["Host"] == "offline" or each["Lease"] == "over"
-        table.add_row(*(Text(each[name]) for name in width), style="red" if hurt else None)
+def _table(rows: list[Row], room: int) -> Table:
+    titles = [f">{name}" if name in _RIGHT else name for name in rows[0]]
+    table, _ = output.fitted(titles, [list(each.values()) for each in rows], _SPARE, room)
+    for drawn, each in zip(table.rows, rows):
+        drawn.style = "red" if each["Host"] == "offline" or each["Lease"] == "over" else None
     return table

@@ -41,27 +41,24 @@ def command(completed: bool, as_json: bool) -> int:
         return none(
             api, "No orders." if completed else "No active orders (ended ones: --completed)."
         )
-    output.table(
-        [">ID", ">Server", "GPU", "Type", "Status", ">Price/day", ">$/h", ">$/day", ">Spent",
-         "Coin", ">Time", "SSH"],
-        [
-            [
-                str(o.id),
-                str(o.server_id or "-"),
-                units.gpu(o.gpu_model),
-                o.type or "-",
-                why.get(o.id) or o.status or "-",
-                units.coin(o.price),
-                *_columns(costs[o.id]),
-                units.coin(o.spend),
-                units.SHORT.get(o.currency or "", o.currency or "-"),
-                "-" if o.ct is None else duration((o.order_end or now) - o.ct),
-                units.address(o) if o.active else "-",
-            ]
-            for o in orders
-        ],
+    output.rows(
+        orders,
+        {
+            ">ID": lambda o: o.id,
+            ">Server": lambda o: o.server_id or None,
+            "GPU": lambda o: units.gpu(o.gpu_model),
+            "Type": lambda o: o.type,
+            "Status": lambda o: why.get(o.id) or o.status,
+            ">Price/day": lambda o: units.coin(o.price),
+            ">$/h": lambda o: _columns(costs[o.id])[0],
+            ">$/day": lambda o: _columns(costs[o.id])[1],
+            ">Spent": lambda o: units.coin(o.spend),
+            "Coin": lambda o: units.short(o.currency),
+            ">Time": lambda o: None if o.ct is None else duration((o.order_end or now) - o.ct),
+            "SSH": lambda o: units.address(o) if o.active else None,
+        },
         spare=["SSH", "Type", "Price/day", "Server", "Time"],
-    )  # fmt: skip
+    )
     if any(o.active for o in orders):
         output.note("Open a shell: clore ssh ID. Stop paying: clore cancel ID")
     return status(api)

@@ -126,7 +126,7 @@ def show(
         output.note(f"  {'else':9} {listed}, fees in; {len(offers)} servers fit")
 
 
-def agree(*, yes: bool) -> None:
+def agree(question: str = "Rent it?", *, yes: bool) -> None:
     """Ask before money is spent; where nobody can be asked that takes `yes`."""
     if yes:
         return
@@ -134,7 +134,7 @@ def agree(*, yes: bool) -> None:
         raise click.UsageError(
             "This needs confirmation and there is no terminal. Add --yes to rent without asking."
         )
-    output.ask("Rent it?", "nothing was rented")
+    output.ask(question, "nothing was rented")
 
 
 def earlier(api: CloreAI, ref: str | None) -> Order | None:

@@ -118,27 +118,24 @@ def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, 
 
 
 def _print(servers: list[MarketplaceServer]) -> None:
-    output.table(
-        [">ID", "GPU", ">VRAM", ">RAM", "CPU", ">Down/Up Mbit/s", "Where", ">Rel.",
-         ">Max h", ">$/h", ">$/day", "Coins"],
-        [
-            [
-                str(s.id),
-                units.gpu(s.gpu_model),
-                "-" if s.vram_gb is None else f"{s.vram_gb:.0f}G",
-                "-" if s.ram_gb is None else f"{s.ram_gb:.0f}G",
-                _cpu(s),
-                _net(s),
-                s.location or "-",
-                "-" if s.reliability is None else f"{s.reliability:.0%}",
-                "-" if s.mrl is None else str(s.mrl),
-                *prices.columns(s.price_usd_per_day),
-                " ".join(units.SHORT.get(c, c) for c in s.allowed_coins or ()),
-            ]
-            for s in servers
-        ],
+    output.rows(
+        servers,
+        {
+            ">ID": lambda s: s.id,
+            "GPU": lambda s: units.gpu(s.gpu_model),
+            ">VRAM": lambda s: None if s.vram_gb is None else f"{s.vram_gb:.0f}G",
+            ">RAM": lambda s: None if s.ram_gb is None else f"{s.ram_gb:.0f}G",
+            "CPU": _cpu,
+            ">Down/Up Mbit/s": _net,
+            "Where": lambda s: s.location,
+            ">Rel.": lambda s: None if s.reliability is None else f"{s.reliability:.0%}",
+            ">Max h": lambda s: s.mrl,
+            ">$/h": lambda s: prices.columns(s.price_usd_per_day)[0],
+            ">$/day": lambda s: prices.columns(s.price_usd_per_day)[1],
+            "Coins": lambda s: " ".join(map(units.short, s.allowed_coins or ())),
+        },
         spare=["CPU", "Down/Up Mbit/s", "VRAM", "Where", "Coins", "RAM"],
-    )  # fmt: skip
+    )
 
 
 def _cpu(s: MarketplaceServer) -> str:

@@ -20,11 +20,13 @@ def command(as_json: bool) -> None:
     if as_json:
         output.data([w.model_dump() for w in wallets])
         return
-    output.table(
-        ["Coin", ">Balance", ">Withdrawal fee", "Deposit address"],
-        [
-            [w.name, units.coin(w.balance), units.coin(w.withdrawal_fee), w.deposit or "-"]
-            for w in wallets
-        ],
+    output.rows(
+        wallets,
+        {
+            "Coin": lambda w: w.name,
+            ">Balance": lambda w: units.coin(w.balance),
+            ">Withdrawal fee": lambda w: units.coin(w.withdrawal_fee),
+            "Deposit address": lambda w: w.deposit,
+        },
         spare=["Withdrawal fee"],
     )

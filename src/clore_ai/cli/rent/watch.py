@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from clore_ai._values.lengths import duration
-from clore_ai.cli import notify, output, units
+from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.errors import Late, Nothing
 from clore_ai.cli.options import bids, period, watch_file, wishes
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import MarketplaceServer
     from clore_ai.rental.rent.attempt import Rented
-    from clore_ai.rental.watch.market import MarketEvent, MarketWatch, Watch
+    from clore_ai.rental.rent.wish import Wish
+    from clore_ai.rental.watch.market import Found, MarketEvent, MarketWatch
 
 _LINES = 5
 """Offers of one look that are shown in a line each; the rest is counted."""
@@ -56,7 +56,6 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - cl
     An offer is reported when it appears, returns, or falls in price. All watches of one key, in all
     processes, share one request per check.
     """
-    as_json: bool = options["as_json"]
     if options["once"] and options["for_s"] is not None:
         raise click.UsageError("--once looks once, --for for a time; give one of them.")
     for_s = None if options["for_s"] == inf else options["for_s"]
@@ -68,11 +67,13 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - cl
     if renting:
         _agree(renting, yes=options["yes"])
     with connect(ask=False) as api:
-        loop = _Loop(api, asked, as_json=as_json)
-        loop.run(options["every"], for_s, once=options["once"], first=options["first"])
+        loop = _Loop(api, asked, once=options["once"], as_json=options["as_json"])
+        loop.run(options["every"], for_s, first=options["first"])
 
 
 def _agree(renting: list[Asked], *, yes: bool) -> None:
+    from clore_ai.cli.rent import renting as _rent
+
     for each in renting:
         wish = each.watch.wish
         limit = None if wish is None else wish.most_usd_per_hour
@@ -84,28 +85,19 @@ def _agree(renting: list[Asked], *, yes: bool) -> None:
         bid = "" if wish is None or wish.type == "on-demand" else " by spot"
         said = f"rented{bid} as soon as it is offered, {price}, plus fees."
         output.note(f"  {each.watch.name}: {said}")
-    if yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise click.UsageError(
-            "This needs confirmation and there is no terminal. Add --yes to rent without asking."
-        )
-    output.ask("Rent when an offer comes?", "nothing was rented")
+    _rent.agree("Rent when an offer comes?", yes=yes)
 
 
 class _Loop:
     """Looks until there is nothing more to wait for."""
 
-    def __init__(self, api: CloreAI, asked: list[Asked], *, as_json: bool) -> None:
-        self.api = api
-        self.asked = asked
+    def __init__(self, api: CloreAI, asked: list[Asked], *, once: bool, as_json: bool) -> None:
+        self.api, self.asked, self.once, self.as_json = api, asked, once, as_json
         self.by_name = {each.watch.name: each for each in asked}
-        self.as_json = as_json
-        self.once = False
         self.found = False
         self.missed: dict[str, str] = {}
 
-    def run(self, every_s: float, for_s: float | None, *, once: bool, first: bool) -> None:
+    def run(self, every_s: float, for_s: float | None, *, first: bool) -> None:
         """Look; see `command`.
 
         Raises:
@@ -114,178 +106,165 @@ class _Loop:
             CloreAPIError: no look succeeded.
             KeyboardInterrupt: saying so.
         """
-        from clore_ai.rental.watch import market as watch
+        from clore_ai.rental.watch import market
 
-        self.once = once
         watches = [each.watch for each in self.asked]
-        state = watch.MarketWatch(watches, every_s, float("inf") if for_s is None else for_s)
-        if not once:
+        state = market.MarketWatch(watches, every_s, inf if for_s is None else for_s)
+        if not self.once:
             output.note(f"Checking every {every_s:g} s; stop with Ctrl-C.")
         try:
             self._earlier()
             while not self._over(first=first):
-                events = self.api.drive(watch.step(self.api.session, state))
+                events = self.api.drive(market.step(self.api.session, state))
                 if events is None:
                     break
                 for event in events:
                     self._tell(event)
                 for each in self.asked:
                     if each.watch.wish is not None and each.watch.fits and not each.rented:
-                        self._rent(each)
-                if once:
+                        self._rent(each, each.watch.wish)
+                if self.once:
                     break
         except KeyboardInterrupt as exc:
-            raise KeyboardInterrupt(str(exc) or self._stopped()) from None
-        self._end(state, once=once, for_s=for_s)
+            left = any(each.watch.wish is not None and not each.rented for each in self.asked)
+            stopped = "Stopped watching; nothing was rented." if left else "Stopped watching."
+            raise KeyboardInterrupt(str(exc) or stopped) from None
+        if not self.found:
+            self._none(state, for_s)
 
     def _earlier(self) -> None:
         """What `--ref` names and is there already is not rented again."""
-        from clore_ai.cli.rent import renting as _rent
+        from clore_ai.cli.rent import renting
 
         for each in self.asked:
             wish = each.watch.wish
-            if wish is not None and _rent.earlier(self.api, wish.client_ref) is not None:
-                each.rented = self.found = True
-                self._rented(each, _rent.go(self.api, wish, []))
+            if wish is not None and renting.earlier(self.api, wish.client_ref) is not None:
+                self._rented(each, renting.go(self.api, wish, []))
 
     def _over(self, *, first: bool) -> bool:
-        rent_only = all(each.watch.wish is not None for each in self.asked)
-        if rent_only:
+        if all(each.watch.wish is not None for each in self.asked):
             return all(each.rented for each in self.asked)
         return first and self.found
 
-    def _end(self, state: MarketWatch, *, once: bool, for_s: float | None) -> None:
-        if self.found:
-            return
-        if state.failure is not None and (once or not state.looks):
+    def _none(self, state: MarketWatch, for_s: float | None) -> NoReturn:
+        if state.failure is not None and (self.once or not state.looks):
             raise state.failure
         why = "".join(f" {name}: {reason}" for name, reason in self.missed.items())
-        if once:
+        if self.once:
             raise Nothing(f"No offer fits now.{why} To see all offers: clore search")
         what = "Nothing was rented" if why else "No offer came"
         raise Late(f"{what} in {duration(for_s)}.{why} Watch longer, or ask for less.")
 
-    def _stopped(self) -> str:
-        if any(each.watch.wish is not None and not each.rented for each in self.asked):
-            return "Stopped watching; nothing was rented."
-        return "Stopped watching."
-
     # -- events --------------------------------------------------------------------------------
 
     def _tell(self, event: MarketEvent) -> None:
-        from clore_ai.rental.watch import market as watch
+        from clore_ai.rental.watch import market
 
-        if isinstance(event, watch.Trouble):
+        if isinstance(event, market.Found):
+            self._offers(event, self.by_name[event.watch])
+        elif isinstance(event, market.Gone):
+            self._line("gone", watch=event.watch, at=event.at, server_ids=list(event.ids))
+        else:
             if not self.once:
                 output.note(f"{event.message} Still watching.")
-            self._line({"event": "trouble", "message": event.message, "at": event.at})
-        elif isinstance(event, watch.Gone):
-            self._line({"event": "gone", "watch": event.watch, "at": event.at,
-                        "server_ids": list(event.ids)})  # fmt: skip
-        else:
-            self._offers(event)
+            self._line("trouble", message=event.message, at=event.at)
 
-    def _offers(self, event: Any) -> None:  # noqa: ANN401 - a Found, imported late
+    def _offers(self, event: Found, asked: Asked) -> None:
         from clore_ai.cli.rent.search import row
 
-        asked = self.by_name[event.watch]
         renting = asked.watch.wish is not None
         self.found = self.found or not renting
         rows = [row(server) for server in event.servers[:_ROWS]]
         more = len(event.servers) - len(rows)
-        facts = {"event": "offer", "watch": event.watch, "at": event.at, "offer": rows[0],
-                 "offers": rows, "more": more}  # fmt: skip
-        self._line(facts)
+        facts = self._line(
+            "offer", watch=event.watch, at=event.at, offer=rows[0], offers=rows, more=more
+        )
         if not self.as_json:
+            name = f"{event.watch}: " if len(self.asked) > 1 else ""
             for server in event.servers[:_LINES]:
                 # What is rented is what stdout is for then.
-                output.line(_offer(server, event, asked.watch, self.asked), err=renting)
+                line = _offer(server, asked.watch.price_usd(server))
+                output.line(f"{period.stamp()}  {name}{line}", err=renting)
             if len(event.servers) > _LINES:
                 output.note(f"… and {len(event.servers) - _LINES} more that fit, at higher prices.")
         if not renting:
-            notify.notify(self.api, facts, asked.notify_cmd, asked.webhook)
+            self._notify(asked, facts)
 
-    def _now(self) -> float:
-        from clore_ai._api.steps import clock
-
-        return self.api.drive(clock()).wall
-
-    def _line(self, event: dict[str, Any]) -> None:
+    def _line(self, what: str, **facts: object) -> dict[str, Any]:
+        event = {"event": what, **facts}
         if self.as_json:
             output.event(event)
+        return event
+
+    def _notify(self, asked: Asked, facts: dict[str, Any]) -> None:
+        from clore_ai.rental.watch.notify import notify
+
+        if asked.notify_cmd is not None or asked.webhook is not None:
+            for wrong in self.api.drive(notify(facts, asked.notify_cmd, asked.webhook)):
+                output.note(f"{wrong}. Still watching.")
 
     # -- renting -------------------------------------------------------------------------------
 
-    def _rent(self, asked: Asked) -> None:
+    def _rent(self, asked: Asked, wish: Wish) -> None:
         """Try what fits; the loss of a race, and what passes, goes on waiting."""
-        from clore_ai.cli.rent import renting as _rent
+        from clore_ai.cli.rent import renting
         from clore_ai.exceptions import CloreAPIError
-        from clore_ai.rental.watch import market as watch
+        from clore_ai.rental.watch import market
 
-        session, wish = self.api.session, asked.watch.wish
-        newest = watch.newest_intent(session)
+        session, name = self.api.session, asked.watch.name
+        newest = market.newest_intent(session)
         try:
-            offers = self.api.drive(watch.choose(session, asked.watch))
-            if wish is not None and offers:
+            offers = self.api.drive(market.choose(session, asked.watch))
+            if offers:
                 bids.guard_offers(wish, offers, yes=True, force=asked.force)
-                done = _rent.go(self.api, wish, offers)
-                asked.rented = self.found = True
-                self._rented(asked, done)
+                self._rented(asked, renting.go(self.api, wish, offers))
                 return
             why = "What fits can't be paid for (clore wallets), or its host is blocked."
         except CloreAPIError as exc:
-            if not watch.came_to_nothing(session, exc, newest):
+            if not market.came_to_nothing(session, exc, newest):
                 raise
             why = str(exc)
         except click.UsageError as exc:  # far above the price on demand
             why = exc.message
-        if self.missed.get(asked.watch.name) != why:
-            output.note(f"{asked.watch.name}: {why} Still watching.")
-            self._line({"event": "missed", "watch": asked.watch.name, "at": self._now(),
-                        "message": why})  # fmt: skip
-        self.missed[asked.watch.name] = why
+        if self.missed.get(name) != why:
+            output.note(f"{name}: {why} Still watching.")
+            self._line("missed", watch=name, at=renting.now(self.api), message=why)
+        self.missed[name] = why
 
     def _rented(self, asked: Asked, done: Rented) -> None:
-        from clore_ai.cli.rent.orders import row
+        from clore_ai.cli.rent import orders, renting
+        from clore_ai.cli.supervise import keeper
         from clore_ai.rental.market.rates import price_of
+        from clore_ai.rental.spend.lease import moment
 
+        asked.rented = self.found = True
         order = done.order
         if not self.as_json:
             output.line(order.id)
-        facts = {"event": "rented", "watch": asked.watch.name, "at": self._now(),
-                 "order_id": order.id, "server_id": order.server_id,
-                 "order": row(order, price_of(order))}  # fmt: skip
-        self._line(facts)
-        self._ends(order.id)
-        output.note(f"Shell: clore ssh {order.id}   Stop paying: clore cancel {order.id}")
-        notify.notify(self.api, facts, asked.notify_cmd, asked.webhook)
-
-    def _ends(self, order_id: int) -> None:
-        """Say when it ends, and have that kept while we watch on."""
-        from clore_ai.cli.supervise import keeper
-        from clore_ai.rental.spend.lease import moment
-
-        intent = self.api.ledger.by_order(order_id)
+        facts = self._line(
+            "rented",
+            watch=asked.watch.name,
+            at=renting.now(self.api),
+            order_id=order.id,
+            server_id=order.server_id,
+            order=orders.row(order, price_of(order)),
+        )
+        intent = self.api.ledger.by_order(order.id)
         if intent is not None and intent.ends_at is not None:
             output.note(
-                f"Order {order_id} ends at {moment(intent.ends_at)}. Keep it: "
-                f"clore lease extend {order_id} 6h"
+                f"Order {order.id} ends at {moment(intent.ends_at)}. Keep it: "
+                f"clore lease extend {order.id} 6h"
             )
-        keeper.see_to(self.api)
+        keeper.see_to(self.api)  # while we watch on
+        output.note(f"Shell: clore ssh {order.id}   Stop paying: clore cancel {order.id}")
+        self._notify(asked, facts)
 
 
-def _offer(
-    server: MarketplaceServer,
-    event: Any,  # noqa: ANN401 - a Found
-    watch: Watch,
-    asked: list[Asked],
-) -> str:
-    name = f"{event.watch}: " if len(asked) > 1 else ""
-    price = watch.price_usd(server)
+def _offer(server: MarketplaceServer, price_usd: float | None) -> str:
     facts = (
         f"server {server.id}: {units.gpu(server.gpu_model)}",
-        prices.in_words(price),
+        prices.in_words(price_usd),
         server.location,
         None if server.reliability is None else f"reliability {server.reliability:.0%}",
     )
-    return f"{period.stamp()}  {name}{', '.join(f for f in facts if f)}"
+    return ", ".join(fact for fact in facts if fact)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, cast
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -12,7 +12,6 @@ from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect
 
 if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
     from clore_ai.models.records import BudgetStanding, Per
 
 _WRITTEN = re.compile(r"\$?(\d+(?:\.\d*)?|\.\d+)/(day|month)", re.IGNORECASE)
@@ -37,8 +36,10 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
+    from clore_ai.rental.reports import budgets
+
     with connect() as api:
-        standings = _standings(api)
+        standings = api.drive(budgets.standings(api.session))
         if not standings:
             other_keys.note(api)
     _print(standings, as_json=as_json)
@@ -54,8 +55,8 @@ def set_(amount: str, currency: str | None, as_json: bool) -> None:
     AMOUNT is in USD, or in the coin that --currency names. A daily and a monthly budget can be set
     at the same time.
     """
-    from clore_ai.exceptions import CloreAPIError
     from clore_ai.models.records import Budget
+    from clore_ai.rental.reports import budgets
 
     found = _WRITTEN.fullmatch(amount.strip())
     if found is None:
@@ -63,12 +64,7 @@ def set_(amount: str, currency: str | None, as_json: bool) -> None:
     per = cast("Per", found[2].lower())
     budget = Budget(_unit(currency), per, float(found[1]))
     with connect() as api:
-        _need_key(api)
-        api.ledger.set_budget(budget)
-        standings = [s for s in _standings(api) if s.budget == budget]
-        if not api.ledger.keys.has_deposits():
-            with suppress(CloreAPIError):  # the budget stands; another key would not find it
-                api.wallets()
+        standings = api.drive(budgets.set_budget(api.session, budget))
     _print(standings, as_json=as_json)
 
 
@@ -76,32 +72,21 @@ def set_(amount: str, currency: str | None, as_json: bool) -> None:
 @click.argument("period", required=False, type=click.Choice(["day", "month"]))
 @currency_option
 @output.json_option
-def unset(
-    period: Literal["day", "month"] | None,
-    currency: str | None,
-    as_json: bool,
-) -> None:
+def unset(period: Per | None, currency: str | None, as_json: bool) -> None:
     """Remove a budget.
 
     Removes all budgets, or only those of PERIOD and --currency.
     """
-    from clore_ai.exceptions import NotFoundError
+    from clore_ai.rental.reports import budgets
     from clore_ai.rental.spend.budget import shown
 
     unit = None if currency is None else _unit(currency)
     with connect() as api:
-        _need_key(api)
-        kept = api.ledger.budgets()
-        lifted = [b for b in kept if period in (None, b.per) and unit in (None, b.unit)]
-        if not lifted:
-            there = ", ".join(shown(b) for b in kept) or "none"
-            raise NotFoundError(f"There is no such budget (budgets: {there}). See: clore budget")
-        for budget in lifted:
-            api.ledger.unset_budget(budget)
+        gone = api.drive(budgets.unset_budgets(api.session, period, unit))
     if as_json:
-        output.data([{"unit": b.unit, "per": b.per, "amount": b.amount} for b in lifted])
+        output.data([asdict(b) for b in gone])
         return
-    output.note(f"Removed: {', '.join(shown(b) for b in lifted)}.")
+    output.note(f"Removed: {', '.join(shown(b) for b in gone)}.")
 
 
 def _unit(currency: str | None) -> str:
@@ -116,25 +101,6 @@ def _unit(currency: str | None) -> str:
     return coin
 
 
-def _need_key(api: CloreAI) -> None:
-    from clore_ai.exceptions import AuthError
-
-    if api.api_key is None:
-        raise AuthError("A budget belongs to an API key, and none is set.", 3)
-
-
-def _standings(api: CloreAI) -> list[BudgetStanding]:
-    """How the budgets stand, after a look at the orders."""
-    from clore_ai._api.steps import clock
-    from clore_ai.rental.orders import reconcile
-    from clore_ai.rental.spend import afford
-
-    if not api.ledger.budgets():
-        return []
-    api.drive(reconcile.orders(api.session, include_completed=True))
-    return afford.standings(api.session, api.drive(clock()).wall)
-
-
 def _print(standings: list[BudgetStanding], *, as_json: bool) -> None:
     from clore_ai.rental.spend.budget import amount
     from clore_ai.rental.spend.lease import moment
@@ -145,20 +111,18 @@ def _print(standings: list[BudgetStanding], *, as_json: bool) -> None:
     if not standings:
         output.note("No budget. Set one with: clore budget set 20/day")
         return
-    output.table(
-        [">Budget", "Unit", "Per", ">Spent", ">Committed", ">Left", "Until"],
-        [
-            [
-                amount(s.budget.amount, s.budget.unit),
-                s.budget.unit,
-                s.budget.per,
-                *("-" if s.unknown else amount(v, s.budget.unit) for v in
-                  (s.spent, s.committed, s.left)),
-                moment(s.ends_at),
-            ]
-            for s in standings
-        ],
-    )  # fmt: skip
+    output.rows(
+        standings,
+        {
+            ">Budget": lambda s: amount(s.budget.amount, s.budget.unit),
+            "Unit": lambda s: s.budget.unit,
+            "Per": lambda s: s.budget.per,
+            ">Spent": lambda s: None if s.unknown else amount(s.spent, s.budget.unit),
+            ">Committed": lambda s: None if s.unknown else amount(s.committed, s.budget.unit),
+            ">Left": lambda s: None if s.unknown else amount(s.left, s.budget.unit),
+            "Until": lambda s: moment(s.ends_at),
+        },
+    )
     for reason in {s.unknown for s in standings if s.unknown}:
         output.note(f"Nothing more can be rented: {reason}.")
 
@@ -166,9 +130,7 @@ def _print(standings: list[BudgetStanding], *, as_json: bool) -> None:
 def _row(standing: BudgetStanding) -> dict[str, Any]:
     known = standing.unknown is None
     return {
-        "unit": standing.budget.unit,
-        "per": standing.budget.per,
-        "amount": standing.budget.amount,
+        **asdict(standing.budget),
         "spent": standing.spent if known else None,
         "committed": standing.committed if known else None,
         "left": standing.left if known else None,

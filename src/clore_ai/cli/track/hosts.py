@@ -162,28 +162,24 @@ def _list(*, as_json: bool) -> None:
         output.note("No host is known yet; `clore rent` records what it finds.")
         return
     if seen:
-        output.table(
-            [">Server", ">Owner", ">Good", ">Failed", ">Lost", ">Counts", ">Boot", ">Mbit/s",
-             ">Disk MB/s", "Last seen", "Last failure", "Not rented"],
-            [
-                [
-                    str(r.server_id),
-                    "-" if r.owner is None else str(r.owner),
-                    str(r.boots),
-                    str(r.failures),
-                    str(r.lost),
-                    str(r.counting),
-                    duration(r.boot_s),
-                    "-" if r.mbit_s is None else f"{r.mbit_s:.0f}",
-                    "-" if r.disk_mb_s is None else f"{r.disk_mb_s:.0f}",
-                    period.shown(r.last_at),
-                    r.reason or "-",
-                    r.blocked or "-",
-                ]
-                for r in seen
-            ],
+        output.rows(
+            seen,
+            {
+                ">Server": lambda r: r.server_id,
+                ">Owner": lambda r: r.owner,
+                ">Good": lambda r: r.boots,
+                ">Failed": lambda r: r.failures,
+                ">Lost": lambda r: r.lost,
+                ">Counts": lambda r: r.counting,
+                ">Boot": lambda r: duration(r.boot_s),
+                ">Mbit/s": lambda r: None if r.mbit_s is None else f"{r.mbit_s:.0f}",
+                ">Disk MB/s": lambda r: None if r.disk_mb_s is None else f"{r.disk_mb_s:.0f}",
+                "Last seen": lambda r: period.shown(r.last_at),
+                "Last failure": lambda r: r.reason,
+                "Not rented": lambda r: r.blocked,
+            },
             spare=["Owner", "Disk MB/s", "Mbit/s", "Counts", "Last seen"],
-        )  # fmt: skip
+        )
     for each in blocks:
         note = f": {each.note}" if each.note else ""
         output.note(f"Blocked: {_name(each.kind, each.id)}{note}.")

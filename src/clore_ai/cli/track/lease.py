@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai._values.lengths import duration
-from clore_ai.cli import other_keys, output
+from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect, none, status
 from clore_ai.cli.options.length import Length
+from clore_ai.rental.spend.lease import moment
 
 if TYPE_CHECKING:
-    from clore_ai.models.records import Intent
+    from clore_ai.rental.reports.leases import Lease
 
 
 @click.group(invoke_without_command=True)
@@ -27,27 +28,26 @@ def command(ctx: click.Context, as_json: bool) -> int:
     """
     if ctx.invoked_subcommand is not None:
         return 0
-    from clore_ai._api.steps import clock
-    from clore_ai.rental.orders import reconcile
+    from clore_ai.rental.reports import leases
 
     with connect() as api:
-        rows = api.drive(reconcile.orders(api.session, include_completed=True))
-        now = api.drive(clock()).wall
-        kept = {i.order_id: i for i in api.ledger.running()}
-        orders = [order for order in rows if order.active]
-        if not orders:
+        found = api.drive(leases.leases(api.session))
+        if not found:
             other_keys.note(api)
     if as_json:
-        output.data([_row(order.id, kept.get(order.id), now) for order in orders])
-    elif not orders:
+        output.data([_row(each) for each in found])
+    elif not found:
         return none(api, "No active orders.")
     else:
-        output.table(
-            [">ID", ">Server", "Ends", ">Left", ">At most $"],
-            [
-                [str(order.id), str(order.server_id or "-"), *_cells(kept.get(order.id), now)]
-                for order in orders
-            ],
+        output.rows(
+            found,
+            {
+                ">ID": lambda e: e.order_id,
+                ">Server": lambda e: e.server_id or None,
+                "Ends": lambda e: e.ends_at and moment(e.ends_at),
+                ">Left": lambda e: units.left(e.left_s),
+                ">At most $": lambda e: e.max_cost_usd and f"{e.max_cost_usd:.2f}",
+            },
         )
     return status(api)
 
@@ -78,38 +78,22 @@ def set_(order_id: int, lease_s: float, as_json: bool) -> None:
 
 
 def _change(order_id: int, lease_s: float, *, more: bool, as_json: bool) -> None:
-    from clore_ai._api.steps import clock
-    from clore_ai.rental.limits import extend
+    from clore_ai.rental.reports import leases
 
     if more and lease_s == inf:
         raise click.UsageError(f"To remove the end: clore lease set {order_id} none")
     with connect() as api:
         length = None if lease_s == inf else lease_s
-        intent = api.drive(extend.change(api.session, order_id, length, more=more))
-        now = api.drive(clock()).wall
+        new = api.drive(leases.change(api.session, order_id, length, more=more))
     if as_json:
-        output.data(_row(order_id, intent, now))
-        return
-    end, left, _ = _cells(intent, now)
-    end = "has no end of its own" if intent.ends_at is None else f"ends at {end}, in {left}"
-    output.note(f"Order {order_id} {end}.")
+        output.data(_row(new))
+    elif new.ends_at is None:
+        output.note(f"Order {order_id} has no end of its own.")
+    else:
+        output.note(f"Order {order_id} ends at {moment(new.ends_at)}, in {units.left(new.left_s)}.")
 
 
-def _cells(intent: Intent | None, now: float) -> tuple[str, str, str]:
-    from clore_ai.rental.spend.lease import moment
-
-    most = "-" if intent is None or intent.max_cost_usd is None else f"{intent.max_cost_usd:.2f}"
-    if intent is None or intent.ends_at is None:
-        return "-", "-", most
-    left = intent.ends_at - now
-    return moment(intent.ends_at), duration(left) if left > 0 else "over", most
-
-
-def _row(order_id: int, intent: Intent | None, now: float) -> dict[str, Any]:
-    ends_at = None if intent is None else intent.ends_at
-    return {
-        "order_id": order_id,
-        "ends_at": ends_at,
-        "left_s": None if ends_at is None else ends_at - now,
-        "max_cost_usd": None if intent is None else intent.max_cost_usd,
-    }
+def _row(each: Lease) -> dict[str, Any]:
+    row = asdict(each)
+    del row["server_id"]
+    return row

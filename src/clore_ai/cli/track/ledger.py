@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import time
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,20 +16,18 @@ from clore_ai._values.text import one_line
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.options import period
+from clore_ai.rental.spend.bill import Sum
 
 if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
-    from clore_ai.models.records import Intent
-    from clore_ai.rental.spend.bill import Bill, Sum, Wallet
+    from collections.abc import Sequence
+
+    from clore_ai.rental.reports.costs import By
+    from clore_ai.rental.spend.bill import Bill, Wallet
 
 _LONGEST = 4_000
 _COLUMNS = (
     "order_id", "server_id", "gpu", "type", "purpose", "ref", "start", "end", "seconds", "spend",
     "fees", "total", "currency", "usd", "state", "reason", "seen_at",
-)  # fmt: skip
-_SUM_COLUMNS = (
-    "key", "orders", "seconds", "spend", "fees", "total", "currency", "usd", "unknown",
-    "usd_unknown",
 )  # fmt: skip
 
 
@@ -48,7 +47,7 @@ def command(
     *,
     since: str | None,
     until: str | None,
-    by: str | None,
+    by: By | None,
     as_csv: bool,
     offline: bool,
     as_json: bool,
@@ -66,93 +65,34 @@ def command(
     end = math.inf if until is None else period.moment(until, now, "--until", end=True)
     if end <= begin:
         raise click.UsageError("--until is before --since: the period is empty.")
-    with connect() as api:
-        bills, lost = _read(api, begin, end, offline=offline)
-        if not bills:
-            other_keys.note(api, ended=True)
-    from clore_ai.rental.spend import bill
+    from clore_ai.rental.reports import costs
 
-    sums = bill.add_up(_keyed(bills, by, begin, end)) if by else []
-    total = bill.add_up(("total", each) for each in bills)
+    with connect() as api:
+        found = api.drive(costs.report(api.session, begin, end, by, offline=offline))
+        if found.stale:
+            output.note(f"Shown as last seen, since the service can't be queried: {found.stale}")
+        if not found.bills:
+            other_keys.note(api, ended=True)
+    rows = [asdict(s) for s in found.sums] if by else [_row(b) for b in found.bills]
     if as_json:
         output.data(
-            ({"by": by, "sums": [_sum_row(s) for s in sums]} if by else
-             {"orders": [_row(b) for b in bills]})
-            | {"total": [_sum_row(s) for s in total], "wallets": [_wallet_row(w) for w in lost]}
-        )  # fmt: skip
+            ({"by": by, "sums": rows} if by else {"orders": rows})
+            | {"total": [asdict(s) for s in found.total]}
+            | {"wallets": [asdict(w) for w in found.wallets]}
+        )
         return
     if as_csv:
-        if by:
-            _csv(_SUM_COLUMNS, [_sum_row(s) for s in sums])
-        else:
-            _csv(_COLUMNS, [_row(b) for b in bills])
+        _csv(rows, [f.name for f in fields(Sum)] if by else _COLUMNS)
         return
-    if not bills:
+    if not found.bills:
         output.note("Nothing was rented" + (" in this time." if since or until else " yet."))
     elif by:
-        _table_of_sums(by, sums)
+        _table_of_sums(by, found.sums)
     else:
-        _table(bills)
-    _say_total(total)
-    for wallet in lost:
+        _table(found.bills)
+    _say_total(found.total)
+    for wallet in found.wallets:
         _say_wallet(wallet)
-
-
-def _read(
-    api: CloreAI, begin: float, end: float, *, offline: bool
-) -> tuple[list[Bill], list[Wallet]]:
-    from clore_ai.exceptions import (
-        AuthError,
-        DBError,
-        RateLimitError,
-        ResponseError,
-        TransportError,
-    )
-    from clore_ai.models.price import Rates
-    from clore_ai.rental.market import rates as worth
-    from clore_ai.rental.spend import bill
-
-    if not api.session.rules.has_key:
-        raise AuthError("The ledger is kept per API key, and none is set.")
-    rates = Rates()
-    intents = [i for i in api.ledger.intents() if i.state != "refused"]
-    if not offline:
-        try:
-            api.my_orders(include_completed=True)
-            api.wallets()
-            intents = [i for i in api.ledger.intents() if i.state != "refused"]
-            foreign = [i for i in intents if bill.bill(i, 0, rates).usd_per_coin is None]
-            if foreign:
-                rates = api.drive(worth.ask(api.session, foreign[0].server_id))
-        except (DBError, RateLimitError, ResponseError, TransportError) as exc:
-            output.note(f"Shown as last seen, since the service can't be queried: {exc}")
-    whole = [bill.bill(intent, time.time(), rates) for intent in intents]
-    bills = [part for each in whole if (part := bill.within(each, begin, end)) is not None]
-    balances = [b for b in api.ledger.balances() if begin <= b.at < end]
-    return bills, bill.wallets(balances, whole)
-
-
-def _keyed(bills: list[Bill], by: str | None, begin: float, end: float) -> list[tuple[str, Bill]]:
-    from clore_ai.rental.spend import bill
-
-    if by == "day":
-        if not bills:
-            return []
-        first = max(begin, min(b.begin for b in bills))
-        last = min(end, max(max(b.end, b.begin + b.seconds) for b in bills))
-        return [
-            (day, part)
-            for day, start, stop in period.days(first, last)
-            for each in bills
-            if (part := bill.within(each, start, stop)) is not None
-        ]
-    return sorted(((_key(each.intent, by), each) for each in bills), key=lambda pair: pair[0])
-
-
-def _key(intent: Intent, by: str | None) -> str:
-    if by == "gpu":
-        return units.gpu(intent.gpu)
-    return intent.purpose or "-" if by == "purpose" else str(intent.server_id)
 
 
 def _row(each: Bill) -> dict[str, Any]:
@@ -160,38 +100,13 @@ def _row(each: Bill) -> dict[str, Any]:
     values = (
         intent.order_id, intent.server_id, intent.gpu, intent.type, intent.purpose,
         intent.client_ref, intent.started_at or intent.posted_at, intent.ended_at, each.seconds,
-        each.spend, each.fees, each.total, intent.currency, each.total_usd, _state(each),
+        each.spend, each.fees, each.total, intent.currency, each.total_usd, each.state,
         intent.reason, intent.seen_at,
     )  # fmt: skip
     return dict(zip(_COLUMNS, values))
 
 
-def _state(each: Bill) -> str:
-    if each.intent.state != "created":
-        return "uncertain"
-    return "running" if each.intent.runs else "ended"
-
-
-def _sum_row(each: Sum) -> dict[str, Any]:
-    values = (
-        each.key, each.orders, each.seconds, each.spend, each.fees, each.total, each.coin, each.usd,
-        each.unknown, each.usd_unknown,
-    )  # fmt: skip
-    return dict(zip(_SUM_COLUMNS, values))
-
-
-def _wallet_row(wallet: Wallet) -> dict[str, Any]:
-    return {
-        "currency": wallet.coin,
-        "since": wallet.since,
-        "until": wallet.until,
-        "fell": wallet.fell,
-        "explained": wallet.explained,
-        "unexplained": wallet.unexplained,
-    }
-
-
-def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+def _csv(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
     text = io.StringIO()
     out = csv.DictWriter(text, columns, lineterminator="\n")
     out.writeheader()
@@ -212,57 +127,51 @@ def _cell(name: str, value: object) -> object:
 
 
 def _table(bills: list[Bill]) -> None:
-    output.table(
-        [">ID", ">Server", "GPU", "Type", "Purpose", "Ref", "Start", ">Time", ">Spend", ">Fees",
-         ">Total", "Coin", ">USD", "State"],
-        [
-            [
-                str(b.intent.order_id or "-"),
-                str(b.intent.server_id),
-                units.gpu(b.intent.gpu),
-                b.intent.type,
-                b.intent.purpose or "-",
-                b.intent.client_ref or "-",
-                period.shown(b.begin),
-                duration(b.seconds),
-                units.coin(b.spend),
-                units.coin(b.fees),
-                units.coin(b.total),
-                units.SHORT.get(b.intent.currency, b.intent.currency or "-"),
-                _usd(b.total_usd),
-                b.intent.reason if _state(b) == "ended" and b.intent.reason else _state(b),
-            ]
-            for b in bills
-        ],
+    output.rows(
+        bills,
+        {
+            ">ID": lambda b: b.intent.order_id or None,
+            ">Server": lambda b: b.intent.server_id,
+            "GPU": lambda b: units.gpu(b.intent.gpu),
+            "Type": lambda b: b.intent.type,
+            "Purpose": lambda b: b.intent.purpose,
+            "Ref": lambda b: b.intent.client_ref,
+            "Start": lambda b: period.shown(b.begin),
+            ">Time": lambda b: duration(b.seconds),
+            ">Spend": lambda b: units.coin(b.spend),
+            ">Fees": lambda b: units.coin(b.fees),
+            ">Total": lambda b: units.coin(b.total),
+            "Coin": lambda b: units.short(b.intent.currency),
+            ">USD": lambda b: _usd(b.total_usd),
+            "State": lambda b: (b.state == "ended" and b.intent.reason) or b.state,
+        },
         spare=["Type", "Fees", "Spend", "Ref", "Server", "Purpose", "Start"],
-    )  # fmt: skip
-
-
-def _table_of_sums(by: str, sums: list[Sum]) -> None:
-    day = f"Day ({period.zone()})"
-    title = {"day": day, "gpu": "GPU", "purpose": "Purpose", "server": "Server"}[by]
-    output.table(
-        [title, ">Orders", ">Time", ">Spend", ">Fees", ">Total", "Coin", ">USD"],
-        [[s.key, str(s.orders), *_cells(s)] for s in sums],
-        spare=["Fees", "Spend"],
     )
 
 
-def _cells(each: Sum) -> list[str]:
-    return [
-        duration(each.seconds),
-        units.coin(each.spend),
-        units.coin(each.fees),
-        units.coin(each.total),
-        units.SHORT.get(each.coin, each.coin or "-"),
-        _usd(each.usd),
-    ]
+def _table_of_sums(by: By, sums: list[Sum]) -> None:
+    day = f"Day ({period.zone()})"
+    title = {"day": day, "gpu": "GPU", "purpose": "Purpose", "server": "Server"}[by]
+    output.rows(
+        sums,
+        {
+            title: lambda s: s.key,
+            ">Orders": lambda s: s.orders,
+            ">Time": lambda s: duration(s.seconds),
+            ">Spend": lambda s: units.coin(s.spend),
+            ">Fees": lambda s: units.coin(s.fees),
+            ">Total": lambda s: units.coin(s.total),
+            "Coin": lambda s: units.short(s.currency),
+            ">USD": lambda s: _usd(s.usd),
+        },
+        spare=["Fees", "Spend"],
+    )
 
 
 def _say_total(total: list[Sum]) -> None:
     if not total:
         return
-    coins = ", ".join(f"{units.coin(s.total)} {units.SHORT.get(s.coin, s.coin)}" for s in total)
+    coins = ", ".join(f"{units.coin(s.total)} {units.short(s.currency)}" for s in total)
     known = [s.usd for s in total if s.usd is not None]
     usd = f"= ${sum(known):.2f}" if known else "USD -"
     count, seconds = sum(s.orders for s in total), sum(s.seconds for s in total)
@@ -277,7 +186,7 @@ def _say_total(total: list[Sum]) -> None:
 
 
 def _say_wallet(wallet: Wallet) -> None:
-    coin = units.SHORT.get(wallet.coin, wallet.coin)
+    coin = units.short(wallet.currency)
     if not wallet.fell and not wallet.explained:
         return
     moved = "fell" if wallet.fell >= 0 else "rose"

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from clore_ai._values.lengths import duration
-from clore_ai.cli import other_keys, output, units
+from clore_ai.cli import output, units
 from clore_ai.cli.account import connect, none, status
 
 if TYPE_CHECKING:
+    from clore_ai._state.ledger import Elsewhere
     from clore_ai.client import CloreAI
-    from clore_ai.models.records import Intent
-    from clore_ai.rental.orders.orphans import Orphans
+    from clore_ai.rental.reports.orphans import Orphan
 
 _SOME = 1
-_UNKNOWN = "not in the ledger"
 
 
 @click.command()
@@ -42,7 +41,7 @@ def command(*, adopt: str | None, close: int | None, yes: bool, check: bool, as_
         raise click.UsageError(f"--adopt {adopt!r}: give an order's id, or all.")
     if adopt is not None and close is not None:
         raise click.UsageError("Give only one of --adopt and --close.")
-    from clore_ai.rental.orders import orphans
+    from clore_ai.rental.reports import orphans
 
     with connect(ask=False) as api:
         if close is not None:
@@ -50,17 +49,17 @@ def command(*, adopt: str | None, close: int | None, yes: bool, check: bool, as_
             return 0
         if adopt is not None:
             _adopt(api, None if adopt == "all" else int(adopt))
-        found = api.drive(orphans.orphans(api.session))
-    mine, others = _mine(found), _elsewhere(found)
+        found = api.drive(orphans.compare(api.session))
+    rows = found.mine + found.others
     if as_json:
-        output.data(mine + others)
+        output.data([asdict(each) for each in rows])
     else:
-        if mine + others:
-            _show(mine + others)
-        if not mine:
+        if rows:
+            _show(rows)
+        if not found.mine:
             none(api, "None: the ledger and your orders agree.")
-        _budgets(found)
-    return _SOME if check and mine else status(api)
+        _budgets(found.elsewhere)
+    return _SOME if check and found.mine else status(api)
 
 
 def _adopt(api: CloreAI, order_id: int | None) -> None:
@@ -75,10 +74,11 @@ def _adopt(api: CloreAI, order_id: int | None) -> None:
 
 def _close(api: CloreAI, number: int, *, yes: bool) -> None:
     from clore_ai.rental.orders import orphans
+    from clore_ai.rental.reports.orphans import key
 
     intent, each = orphans.record(api.ledger, number)
     what = f"order {intent.order_id}" if intent.order_id else "an order that may exist"
-    under = f", under {other_keys.key(each)}" if each else ""
+    under = f", under {key(each)}" if each else ""
     output.agree(
         "Close it?",
         "the record stays",
@@ -90,84 +90,39 @@ def _close(api: CloreAI, number: int, *, yes: bool) -> None:
     output.note(f"Closed: record {number}, of {what}.", bold=True)
 
 
-def _mine(found: Orphans) -> list[dict[str, Any]]:
-    now = time.time()
-    unknown = [
+def _show(rows: list[Orphan]) -> None:
+    from clore_ai.rental.reports.orphans import UNKNOWN
+
+    output.rows(
+        rows,
         {
-            "order_id": o.id,
-            "record": None,
-            "server_id": o.server_id,
-            "gpu": o.gpu_model,
-            "seconds": None if o.ct is None else now - o.ct,
-            "spend": o.spend,
-            "currency": o.currency,
-            "problem": _UNKNOWN,
-        }
-        for o in found.unknown
-    ]
-    return unknown + [_row(i, now, "not listed by the service") for i in found.missing]
-
-
-def _elsewhere(found: Orphans) -> list[dict[str, Any]]:
-    now = time.time()
-    rows: list[dict[str, Any]] = []
-    for each in found.elsewhere:
-        place = f" of {each.account.place}" if each.account.place else ""
-        under = f"under {other_keys.key(each)}{place}"
-        rows += [_row(i, now, under) for i in each.running]
-        rows += [_row(i, now, f"may exist, {under}") for i in each.unsettled]
-    return rows
-
-
-def _row(intent: Intent, now: float, problem: str) -> dict[str, Any]:
-    return {
-        "order_id": intent.order_id,
-        "record": intent.id,
-        "server_id": intent.server_id,
-        "gpu": intent.gpu,
-        "seconds": None
-        if intent.started_at is None
-        else (intent.seen_at or now) - intent.started_at,
-        "spend": intent.spend,
-        "currency": intent.currency,
-        "problem": problem,
-    }
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
-    output.table(
-        [">ID", ">Record", ">Server", "GPU", ">Time", ">Spent", "Coin", "Problem"],
-        [
-            [
-                str(r["order_id"] or "-"),
-                str(r["record"] or "-"),
-                str(r["server_id"] or "-"),
-                units.gpu(r["gpu"]),
-                duration(r["seconds"]),
-                units.coin(r["spend"]),
-                units.SHORT.get(r["currency"] or "", r["currency"] or "-"),
-                r["problem"],
-            ]
-            for r in rows
-        ],
+            ">ID": lambda r: r.order_id or None,
+            ">Record": lambda r: r.record or None,
+            ">Server": lambda r: r.server_id or None,
+            "GPU": lambda r: units.gpu(r.gpu),
+            ">Time": lambda r: duration(r.seconds),
+            ">Spent": lambda r: units.coin(r.spend),
+            "Coin": lambda r: units.short(r.currency),
+            "Problem": lambda r: r.problem,
+        },
         spare=["Server", "Time", "GPU", "Coin"],
     )
-    if any(r["problem"] == _UNKNOWN for r in rows):
+    if any(r.problem == UNKNOWN for r in rows):
         output.note("Keep it: clore orphans --adopt ID   Stop paying: clore cancel ID")
-    if any(r["record"] for r in rows):
+    if any(r.record for r in rows):
         output.note(
             "If its marketplace or key is gone, and it certainly costs nothing any more: "
             "clore orphans --close RECORD"
         )
 
 
-def _budgets(found: Orphans) -> None:
+def _budgets(elsewhere: list[Elsewhere]) -> None:
+    from clore_ai.rental.reports.orphans import key, place
     from clore_ai.rental.spend.budget import shown
 
-    for each in found.elsewhere:
+    for each in elsewhere:
         for budget in each.budgets:
-            place = f" of {each.account.place}" if each.account.place else ""
             output.note(
-                f"Under {other_keys.key(each)}{place} there is a budget of {shown(budget)}; it "
+                f"Under {key(each)}{place(each)} there is a budget of {shown(budget)}; it "
                 "does not apply to this key. Set one: clore budget set"
             )

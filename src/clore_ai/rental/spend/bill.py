@@ -53,17 +53,26 @@ class Bill:
             return None
         return self.total * self.usd_per_coin
 
+    @property
+    def state(self) -> str:
+        """``running``, ``ended``, or ``uncertain`` if the order may not exist."""
+        if self.intent.state != "created":
+            return "uncertain"
+        return "running" if self.intent.runs else "ended"
+
 
 @dataclass(frozen=True)
 class Sum:
     """What several orders cost in one coin."""
 
     key: str
-    coin: str
     orders: int
     seconds: float
     spend: float
     fees: float
+    total: float
+    """Fees in."""
+    currency: str
     usd: float | None
     """Of those whose worth in USD is known; None where that is none."""
     unknown: int
@@ -71,29 +80,18 @@ class Sum:
     usd_unknown: int
     """Orders whose cost in USD is not known."""
 
-    @property
-    def total(self) -> float:
-        """Fees in."""
-        return self.spend + self.fees
-
 
 @dataclass(frozen=True)
 class Wallet:
     """How much a wallet fell between two looks, and how much of it the orders explain."""
 
-    coin: str
+    currency: str
     since: float
     until: float
     fell: float
     explained: float
-    tick: float
-    """What one tick of the orders of that time costs: less says nothing."""
-
-    @property
-    def unexplained(self) -> float | None:
-        """The difference; None where it is no more than a tick."""
-        difference = self.fell - self.explained
-        return difference if abs(difference) > self.tick + _ROUNDING else None
+    unexplained: float | None
+    """The difference; None if it is no more than one tick of the orders of that time costs."""
 
 
 def bill(intent: Intent, now: float, rates: Rates) -> Bill:
@@ -156,13 +154,16 @@ def add_up(keyed: Iterable[tuple[str, Bill]]) -> list[Sum]:
 def _sum(key: str, coin: str, bills: Sequence[Bill]) -> Sum:
     usd = [each.total_usd for each in bills]
     known = [value for value in usd if value is not None]
+    spend = sum(each.spend or 0.0 for each in bills)
+    fees = sum(each.fees or 0.0 for each in bills)
     return Sum(
         key,
-        coin,
         len({each.intent.id for each in bills}),
         sum(each.seconds for each in bills),
-        sum(each.spend or 0.0 for each in bills),
-        sum(each.fees or 0.0 for each in bills),
+        spend,
+        fees,
+        spend + fees,
+        coin,
         sum(known) if known else None,
         sum(each.spend is None for each in bills),
         len(usd) - len(known),
@@ -183,16 +184,11 @@ def wallets(balances: Sequence[Balance], bills: Sequence[Bill]) -> list[Wallet]:
             for each in bills
             if each.intent.currency == coin and (part := within(each, since, last.at))
         ]
-        found.append(
-            Wallet(
-                coin,
-                first.at,
-                last.at,
-                first.balance - last.balance,
-                sum(part.total or 0.0 for part in parts),
-                sum(_tick(part) for part in parts),
-            )
-        )
+        fell = first.balance - last.balance
+        explained = sum(part.total or 0.0 for part in parts)
+        tells = abs(fell - explained) > sum(_tick(part) for part in parts) + _ROUNDING
+        rest = fell - explained if tells else None
+        found.append(Wallet(coin, first.at, last.at, fell, explained, rest))
     return found
 
 

@@ -93,7 +93,7 @@ def test_sums_by_key_and_coin() -> None:
         ("a", bill.bill(Intent(5, "spot", "bitcoin", "i", spend=1.0, id=3), 0, Rates())),
         ("a", bill.bill(order(id=4), 0, Rates())),
     ]
-    found = {(s.key, s.coin): s for s in bill.add_up(bills)}
+    found = {(s.key, s.currency): s for s in bill.add_up(bills)}
     usd = found["a", "USD-Blockchain"]
     assert (usd.orders, usd.usd, usd.unknown) == (2, pytest.approx(21.2), 0)
     assert found["a", "bitcoin"].usd is None

@@ -1,0 +1,71 @@
+"""Set and remove budgets, and show how they stand: `clore budget`."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import Flow, clock, local
+from clore_ai.exceptions import AuthError, CloreAPIError, NotFoundError
+from clore_ai.rental.orders import reconcile
+from clore_ai.rental.spend import afford
+from clore_ai.rental.spend.budget import shown
+
+if TYPE_CHECKING:
+    from clore_ai.models.records import Budget, BudgetStanding, Per
+    from clore_ai.rental.session import Session
+
+
+def standings(session: Session) -> Flow[list[BudgetStanding]]:
+    """How the budgets stand; without one the service is asked nothing.
+
+    Raises:
+        CloreAPIError, ConfigError: the orders, or the ledger, can't be read.
+    """
+    if not (yield from local(session.ledger.budgets)):
+        return []
+    yield from reconcile.orders(session, include_completed=True)
+    now = (yield from clock()).wall
+    return (yield from local(afford.standings, session, now))
+
+
+def set_budget(session: Session, budget: Budget) -> Flow[list[BudgetStanding]]:
+    """Refuse orders over this budget from now on; how it stands.
+
+    Raises:
+        AuthError: there is no key.
+        CloreAPIError, ConfigError: as `standings`.
+    """
+    _need_key(session)
+    yield from local(session.ledger.set_budget, budget)
+    found = [each for each in (yield from standings(session)) if each.budget == budget]
+    if not (yield from local(session.ledger.keys.has_deposits)):
+        with suppress(CloreAPIError):  # the budget stands; another key would not find it
+            yield from reconcile.wallets(session)
+    return found
+
+
+def unset_budgets(
+    session: Session, per: Per | None = None, unit: str | None = None
+) -> Flow[list[Budget]]:
+    """Remove the budgets of a period and a unit, or of any.
+
+    Raises:
+        AuthError: there is no key.
+        NotFoundError: there is no such budget.
+        ConfigError: the ledger can't be read.
+    """
+    _need_key(session)
+    kept = yield from local(session.ledger.budgets)
+    gone = [b for b in kept if per in (None, b.per) and unit in (None, b.unit)]
+    if not gone:
+        there = ", ".join(shown(b) for b in kept) or "none"
+        raise NotFoundError(f"There is no such budget (budgets: {there}). See: clore budget")
+    for budget in gone:
+        yield from local(session.ledger.unset_budget, budget)
+    return gone
+
+
+def _need_key(session: Session) -> None:
+    if not session.rules.has_key:
+        raise AuthError("A budget belongs to an API key, and none is set.", 3)

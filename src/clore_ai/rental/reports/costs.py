@@ -1,0 +1,117 @@
+"""What was rented in a time, what it cost, and what the wallets lost: `clore ledger`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING, Literal
+
+from clore_ai._api.steps import Flow, clock, local
+from clore_ai._values.days import days
+from clore_ai.exceptions import (
+    AuthError,
+    DBError,
+    RateLimitError,
+    ResponseError,
+    TransportError,
+)
+from clore_ai.models._base import short_gpu
+from clore_ai.rental.market import rates
+from clore_ai.rental.orders import reconcile
+from clore_ai.rental.spend import bill
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clore_ai.models.records import Intent
+    from clore_ai.rental.session import Session
+    from clore_ai.rental.spend.bill import Bill, Sum, Wallet
+
+By = Literal["day", "gpu", "purpose", "server"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What orders cost in a time."""
+
+    bills: list[Bill]
+    """One for each order that ran then: the part that falls within."""
+    sums: list[Sum]
+    """By group and coin."""
+    total: list[Sum]
+    """By coin."""
+    wallets: list[Wallet]
+    stale: str | None
+    """Why the service could not be asked; None if it was, or should not be."""
+
+
+def report(
+    session: Session,
+    begin: float = -inf,
+    end: float = inf,
+    by: By | None = None,
+    *,
+    offline: bool = False,
+) -> Flow[Report]:
+    """What the orders of this key cost from `begin` to `end`, unix seconds.
+
+    Args:
+        session: the client's.
+        begin: the start of the time.
+        end: its end.
+        by: how the orders are grouped for `Report.sums`; a day is one of this machine's time zone.
+        offline: go by what is known; ask the service nothing.
+
+    Raises:
+        AuthError: there is no key, or it is refused.
+        ConfigError: the ledger can't be read.
+    """
+    if not session.rules.has_key:
+        raise AuthError("The ledger is kept per API key, and none is set.")
+    stale = None
+    if not offline:
+        try:
+            yield from reconcile.orders(session, include_completed=True)
+            yield from reconcile.wallets(session)
+            kept = yield from local(_kept, session)
+            foreign = [i for i in kept if bill.bill(i, 0, session.rates).usd_per_coin is None]
+            if foreign:
+                yield from rates.ask(session, foreign[0].server_id)
+        except (DBError, RateLimitError, ResponseError, TransportError) as exc:
+            stale = str(exc)
+    now = (yield from clock()).wall
+    whole = [bill.bill(i, now, session.rates) for i in (yield from local(_kept, session))]
+    bills = [part for each in whole if (part := bill.within(each, begin, end)) is not None]
+    balances = yield from local(session.ledger.balances)
+    return Report(
+        bills,
+        bill.add_up(_keyed(bills, by, begin, end)) if by else [],
+        bill.add_up(("total", each) for each in bills),
+        bill.wallets([b for b in balances if begin <= b.at < end], whole),
+        stale,
+    )
+
+
+def _kept(session: Session) -> list[Intent]:
+    return [intent for intent in session.ledger.intents() if intent.state != "refused"]
+
+
+def _keyed(bills: Sequence[Bill], by: By, begin: float, end: float) -> list[tuple[str, Bill]]:
+    if by != "day":
+        return sorted(((_key(each.intent, by), each) for each in bills), key=lambda pair: pair[0])
+    if not bills:
+        return []
+    first = max(begin, min(b.begin for b in bills))
+    last = min(end, max(max(b.end, b.begin + b.seconds) for b in bills))
+    return [
+        (day, part)
+        for day, start, stop in days(first, last)
+        for each in bills
+        if (part := bill.within(each, start, stop)) is not None
+    ]
+
+
+def _key(intent: Intent, by: By) -> str:
+    if by == "gpu":
+        return short_gpu(intent.gpu or "-")
+    return intent.purpose or "-" if by == "purpose" else str(intent.server_id)

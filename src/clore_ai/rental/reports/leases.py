@@ -1,0 +1,53 @@
+"""When the orders that run end: `clore lease`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from clore_ai._api.steps import Flow, clock, local
+from clore_ai.rental.limits import extend
+from clore_ai.rental.orders import reconcile
+
+if TYPE_CHECKING:
+    from clore_ai.models.records import Intent
+    from clore_ai.rental.session import Session
+
+
+@dataclass(frozen=True)
+class Lease:
+    """When an order ends; None for what is not limited, or not known."""
+
+    order_id: int
+    ends_at: float | None = None
+    """Unix seconds."""
+    left_s: float | None = None
+    """Below 0 past its end."""
+    max_cost_usd: float | None = None
+    server_id: int | None = None
+
+
+def leases(session: Session) -> Flow[list[Lease]]:
+    """Of each order that runs.
+
+    Raises:
+        CloreAPIError, ConfigError: the orders, or the ledger, can't be read.
+    """
+    rows = yield from reconcile.orders(session, include_completed=True)
+    now = (yield from clock()).wall
+    kept = {i.order_id: i for i in (yield from local(session.ledger.running))}
+    return [_lease(o.id, o.server_id, kept.get(o.id), now) for o in rows if o.active]
+
+
+def change(session: Session, order_id: int, lease_s: float | None, *, more: bool) -> Flow[Lease]:
+    """Another end for an order; the arguments and errors are those of `extend.change`."""
+    intent = yield from extend.change(session, order_id, lease_s, more=more)
+    now = (yield from clock()).wall
+    return _lease(order_id, intent.server_id, intent, now)
+
+
+def _lease(order_id: int, server_id: int | None, intent: Intent | None, now: float) -> Lease:
+    if intent is None:
+        return Lease(order_id, server_id=server_id)
+    left_s = None if intent.ends_at is None else intent.ends_at - now
+    return Lease(order_id, intent.ends_at, left_s, intent.max_cost_usd, server_id)
