@@ -13,6 +13,7 @@ from clore_ai.cli.account import connect, none, status
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.supervise import at_limits
 from clore_ai.cli.supervise import keeper as _keeper
+from clore_ai.rental.limits import unattended
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -40,7 +41,8 @@ def command(every: float | None, dry_run: bool, unit: str | None, as_json: bool)
     if unit is not None:
         if every is not None or dry_run:
             raise click.UsageError(f"--{unit} can only be combined with --json.")
-        return _unit(unit, as_json=as_json)
+        _unit(unit, as_json=as_json)
+        return 0
     with connect(ask=False, keeps=not dry_run) as api:
         if every is not None:
             _loop(api, every, dry_run=dry_run, as_json=as_json)
@@ -55,24 +57,53 @@ def command(every: float | None, dry_run: bool, unit: str | None, as_json: bool)
         return max(worst, status(api))
 
 
-def _unit(what: str, *, as_json: bool) -> int:
-    from clore_ai.cli.track import reap_unit as _unit
+def _unit(what: str, *, as_json: bool) -> None:
+    from clore_ai.client import CloreAI
 
-    if what == "install":
-        found = _unit.install()
-    elif what == "uninstall":
-        found = _unit.uninstall()
-    else:
+    if what == "status":
         with connect(ask=False, keeps=False) as api:
-            found = _unit.status(keeper=_keeper.runs(api))
-            log = _keeper.log_of(api)
-            if log.exists():
-                found.notes.append(f"The log of the background process: {log}")
+            facts, notes = _status(api)
+    else:
+        with CloreAI() as api:
+            facts, notes = _install(api) if what == "install" else _uninstall(api)
     if as_json:
-        output.data(found.facts)
-    for sentence in found.notes:
+        output.data(facts)
+    for sentence in notes:
         output.note(sentence)
-    return 0
+
+
+def _install(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
+    found = api.drive(unattended.install())
+    if found.cron:
+        notes = ["cron runs clore reap every minute from now on. See: crontab -l"]
+        return {"systemd": None, "cron": True}, notes
+    return {"systemd": found.unit, "cron": False}, [
+        f"{found.unit} of systemd runs clore reap from now on, and after a restart.",
+        "To run it also while you are logged out: loginctl enable-linger",
+        f"Its log: journalctl --user -u {found.unit}",
+    ]
+
+
+def _uninstall(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
+    found = api.drive(unattended.uninstall())
+    notes = [f"{found.unit} of systemd is removed."] if found.systemd else []
+    if found.cron:
+        notes.append("The line of clore reap is removed from your crontab.")
+    return {"systemd": None, "cron": False}, notes or ["Nothing was installed."]
+
+
+def _status(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
+    found, keeper, log = api.drive(unattended.status()), _keeper.runs(api), _keeper.log_of(api)
+    notes = [f"systemd: {found.unit} is {found.systemd}."] if found.systemd else []
+    if found.cron:
+        notes.append("cron: clore reap runs every minute.")
+    if not notes:
+        notes.append("Neither systemd nor cron runs clore reap. Set it up: clore reap --install")
+    running = "is running" if keeper else "is not running; the next command that needs it starts it"
+    notes.append(f"The background process of this key {running}.")
+    if log.exists():
+        notes.append(f"The log of the background process: {log}")
+    return {"systemd": found.systemd, "cron": found.cron, "keeper": keeper}, notes
 
 
 def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json: bool) -> int:
@@ -91,9 +122,8 @@ def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json:
             events.append({**at_limits.facts(over), "at": now})
         elif at_limits.ended_by_its_job(api, over):
             output.note(f"{over}; it was ended with its job.")
-            events.append(
-                {**at_limits.facts(over), "event": "cancelled", "cancelled": True, "at": now}
-            )
+            facts = at_limits.facts(over)
+            events.append({**facts, "event": "cancelled", "cancelled": True, "at": now})
         else:
             worst = max(worst, at_limits.at_limit(api, over, events.append, as_json=as_json))
     return max(worst, at_limits.see_to_jobs(api, events.append, dry_run=dry_run, wait=True))
