@@ -8,7 +8,7 @@ from pathlib import Path
 from typing_extensions import Unpack
 
 from clore_ai import jobs
-from clore_ai._async.calls import AsyncCalls
+from clore_ai._async.records import AsyncRecords
 from clore_ai._async.rental import AsyncRental
 from clore_ai._gpu_feeds import watching
 from clore_ai._values.secrets import hide
@@ -25,7 +25,7 @@ from clore_ai.rental.watch import view as overview
 from clore_ai.rental.watch.view import OrdersView
 
 
-class AsyncCloreAI(AsyncCalls):
+class AsyncCloreAI(AsyncRecords):
     """A client of the Clore.ai marketplace for asyncio (004, `AsyncCloreAI`).
 
     One object serves any number of tasks of one event loop.

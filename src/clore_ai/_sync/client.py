@@ -10,7 +10,7 @@ from typing_extensions import Unpack
 
 from clore_ai import jobs
 from clore_ai._gpu_feeds import watching
-from clore_ai._sync.calls import Calls
+from clore_ai._sync.records import Records
 from clore_ai._sync.rental import Rental
 from clore_ai._values.secrets import hide
 from clore_ai.jobs import Job
@@ -26,7 +26,7 @@ from clore_ai.rental.watch import view as overview
 from clore_ai.rental.watch.view import OrdersView
 
 
-class CloreAI(Calls):
+class CloreAI(Records):
     """A client of the Clore.ai marketplace that blocks (004, `CloreAI`).
 
     One object serves any number of threads.

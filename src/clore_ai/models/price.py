@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 USD = "USD-Blockchain"
+COINS = ("bitcoin", "CLORE-Blockchain", USD)
 DAY_S = 86_400.0
 _HOURS_PER_DAY = 24
 

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai._state.folder import state_folder
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output
 from clore_ai.cli.options import period
-from clore_ai.config import resolve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator
 
-    from clore_ai._state.hosts import Block, HostHistory, Hosts, Kind
+    from clore_ai._state.hosts import Block
+    from clore_ai.client import CloreAI
 
 HOST = "HOST..."
 _HOST_HELP = "HOST is a server's id, or owner:ID for all servers of an owner."
 
 
-def _hosts() -> Hosts:
-    from clore_ai._ssh.order_keys import Access
-    from clore_ai._state.hosts import Hosts
-    from clore_ai._state.store import Store
+@contextmanager
+def _here() -> Generator[CloreAI]:
+    """A client that sends nothing."""
+    from clore_ai.client import CloreAI
 
-    home = state_folder()
-    return Hosts(Store(home, output.note), Access(home, resolve().base_url).place)
+    with CloreAI(state=True) as api:
+        try:
+            yield api
+        finally:
+            for sentence in api.session.trouble:
+                output.note(sentence)
+
+
+@contextmanager
+def _hosts_given() -> Generator[None]:
+    from clore_ai.exceptions import InvalidInputError
+
+    try:
+        yield
+    except InvalidInputError as exc:
+        raise click.UsageError(str(exc)) from exc
 
 
 @click.group(invoke_without_command=True)
@@ -61,10 +74,10 @@ def list_(as_json: bool) -> None:
 @output.json_option
 def block(hosts: tuple[str, ...], note: str | None, as_json: bool) -> None:
     """Stop renting from these hosts."""
-    from dataclasses import replace
+    from clore_ai.rental.reports import hosts as flows
 
-    found = [replace(each, note=note) for each in _read(hosts)]
-    _hosts().block(found)
+    with _here() as api, _hosts_given():
+        found = api.drive(flows.block(api.session, hosts, note))
     _done("Blocked", found, as_json=as_json)
 
 
@@ -73,11 +86,12 @@ def block(hosts: tuple[str, ...], note: str | None, as_json: bool) -> None:
 @output.json_option
 def allow(hosts: tuple[str, ...], as_json: bool) -> None:
     """Rent from these hosts again and forget their failures."""
-    memory = _hosts()
-    found = _read(hosts)
-    for each in found:
-        if not memory.allow(each.kind, each.id):
-            output.note(f"Nothing was recorded against {each}.")
+    from clore_ai.rental.reports import hosts as flows
+
+    with _here() as api, _hosts_given():
+        found, unknown = api.drive(flows.allow(api.session, hosts))
+    for each in unknown:
+        output.note(f"Nothing was recorded against {each}.")
     _done("Allowed", found, as_json=as_json)
 
 
@@ -89,14 +103,15 @@ def import_(file: Any, as_json: bool) -> None:  # noqa: ANN401 - click's file; a
 
     Each line of FILE (- for stdin) holds a server's id or owner:ID; text after a # is a note.
     """
-    from clore_ai._state.hosts import read_list
     from clore_ai.exceptions import InvalidInputError
+    from clore_ai.rental.reports import hosts
 
     try:
-        found = read_list(file.read(), time.time())
+        text = file.read()
     except UnicodeDecodeError as exc:
         raise InvalidInputError(f"{file.name} is not text.", 2) from exc
-    _hosts().block(found)
+    with _here() as api:
+        found = api.drive(hosts.block_list(api.session, text))
     _done("Blocked", found, as_json=as_json)
 
 
@@ -107,63 +122,40 @@ def export(as_json: bool) -> None:
 
     Servers with failures that count follow as comments: these are observations only.
     """
-    memory = _hosts()
-    blocks = memory.blocks()
+    from clore_ai.rental.reports import hosts
+
+    with _here() as api:
+        found = api.drive(hosts.known(api.session))
     if as_json:
-        output.data([asdict(each) for each in blocks])
+        output.data([asdict(each) for each in found.blocked])
         return
-    for each in blocks:
+    for each in found.blocked:
         output.line(each)
-    for record in _records(memory):
-        if record.counting and ("server", record.server_id) not in [(b.kind, b.id) for b in blocks]:
-            output.line(f"# {record.server_id}  # {record.reason}")
-
-
-def _read(words: Sequence[str]) -> list[Block]:
-    from clore_ai._state.hosts import read_list
-    from clore_ai.exceptions import InvalidInputError
-
-    found: list[Block] = []
-    for word in words:
-        try:
-            (each,) = read_list(word, time.time())
-        except (InvalidInputError, ValueError):
-            raise click.UsageError(
-                f"{word!r} is not a host; write a server's id, or owner:ID."
-            ) from None
-        found.append(each)
-    return found
+    for record in found.failing:
+        output.line(f"# {record.server_id}  # {record.reason}")
 
 
 def _done(what: str, found: list[Block], *, as_json: bool) -> None:
     if as_json:
         output.data([asdict(each) for each in found])
-    names = ", ".join(_name(each.kind, each.id) for each in found) or "none"
+    names = ", ".join(f"{each.kind} {each.id}" for each in found) or "none"
     output.note(f"{what}: {names}.")
 
 
-def _name(kind: Kind, host_id: int) -> str:
-    return f"{kind} {host_id}"
-
-
-def _records(memory: Hosts) -> list[HostHistory]:
-    from clore_ai._state.hosts import records
-
-    return records(memory.sights(), memory.opinion(time.time()))
-
-
 def _list(*, as_json: bool) -> None:
-    memory = _hosts()
-    seen, blocks = _records(memory), memory.blocks()
+    from clore_ai.rental.reports import hosts
+
+    with _here() as api:
+        found = api.drive(hosts.known(api.session))
     if as_json:
-        output.data({"seen": list(map(asdict, seen)), "blocked": list(map(asdict, blocks))})
+        output.data(asdict(found))
         return
-    if not seen and not blocks:
+    if not found.seen and not found.blocked:
         output.note("No host is known yet; `clore rent` records what it finds.")
         return
-    if seen:
+    if found.seen:
         output.rows(
-            seen,
+            found.seen,
             {
                 ">Server": lambda r: r.server_id,
                 ">Owner": lambda r: r.owner,
@@ -180,6 +172,6 @@ def _list(*, as_json: bool) -> None:
             },
             spare=["Owner", "Disk MB/s", "Mbit/s", "Counts", "Last seen"],
         )
-    for each in blocks:
+    for each in found.blocked:
         note = f": {each.note}" if each.note else ""
-        output.note(f"Blocked: {_name(each.kind, each.id)}{note}.")
+        output.note(f"Blocked: {each.kind} {each.id}{note}.")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Flow, clock, local
-from clore_ai.exceptions import AuthError, CloreAPIError, NotFoundError
+from clore_ai.exceptions import AuthError, CloreAPIError, InvalidInputError, NotFoundError
+from clore_ai.models.price import COINS
+from clore_ai.models.records import USD_VALUE
 from clore_ai.rental.orders import reconcile
 from clore_ai.rental.spend import afford
 from clore_ai.rental.spend.budget import shown
@@ -14,6 +17,8 @@ from clore_ai.rental.spend.budget import shown
 if TYPE_CHECKING:
     from clore_ai.models.records import Budget, BudgetStanding, Per
     from clore_ai.rental.session import Session
+
+PERIODS = ("day", "month")
 
 
 def standings(session: Session) -> Flow[list[BudgetStanding]]:
@@ -34,9 +39,15 @@ def set_budget(session: Session, budget: Budget) -> Flow[list[BudgetStanding]]:
 
     Raises:
         AuthError: there is no key.
+        InvalidInputError: there is no such period or coin, or the amount is below 0.
         CloreAPIError, ConfigError: as `standings`.
     """
     _need_key(session)
+    if not 0 <= budget.amount < inf:
+        raise InvalidInputError(f"A budget is 0 or more, not {budget.amount!r}.", 2)
+    for value, known in ((budget.per, PERIODS), (budget.unit, (USD_VALUE, *COINS))):
+        if value not in known:
+            raise InvalidInputError(f"{value!r} is none of {', '.join(known)}.", 2)
     yield from local(session.ledger.set_budget, budget)
     found = [each for each in (yield from standings(session)) if each.budget == budget]
     if not (yield from local(session.ledger.keys.has_deposits)):
