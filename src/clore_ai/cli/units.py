@@ -15,8 +15,6 @@ from clore_ai.models.price import per_hour
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from clore_ai.models import Order
-
 _SMALL = 0.1
 _PRICE = re.compile(
     r"\$?\s*(?P<amount>\d+(\.\d*)?|\.\d+)\s*(/\s*(?P<unit>h|hr|hour|d|day))?", re.IGNORECASE
@@ -70,14 +68,6 @@ def coin(amount: float | None) -> str:
         return "0"
     text = f"{amount:.8f}" if abs(amount) < 1 else f"{amount:,.4f}"
     return text.rstrip("0").rstrip(".") or f"{amount:.3g}"
-
-
-def address(order: Order) -> str:
-    """``HOST:PORT`` of an order's SSH; ``-`` while it has none."""
-    if order.ssh_host is None or order.ssh_port is None:
-        return "-"
-    host = f"[{order.ssh_host}]" if ":" in order.ssh_host else order.ssh_host
-    return f"{host}:{order.ssh_port}"
 
 
 SHORT = {"bitcoin": "BTC", "CLORE-Blockchain": "CLORE", "USD-Blockchain": "USD"}

@@ -128,6 +128,14 @@ class Order(Model):
         return (self.tcp_ports or {}).get("22")
 
     @property
+    def ssh_address(self) -> str | None:
+        """``HOST:PORT`` of the two above; None while one is missing."""
+        if self.ssh_host is None or self.ssh_port is None:
+            return None
+        host = f"[{self.ssh_host}]" if ":" in self.ssh_host else self.ssh_host
+        return f"{host}:{self.ssh_port}"
+
+    @property
     def ssh_command(self) -> str | None:
         """``ssh root@HOST -p PORT …``, a line for a shell; None while there is no connection.
 

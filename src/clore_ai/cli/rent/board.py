@@ -51,7 +51,7 @@ def row(seen: WatchedOrder, price: Price | None, now: float) -> Row:
         "Temp": "-" if heat is None else f"{heat:.0f}°C",
         "VRAM": _memory(seen),
         "SSH": _ssh(seen),
-        "Address": units.address(order),
+        "Address": order.ssh_address or "-",
     }
     return {name: one_line(cell, LONGEST) for name, cell in cells.items()}
 

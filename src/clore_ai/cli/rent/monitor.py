@@ -14,7 +14,7 @@ from clore_ai.cli import output
 from clore_ai.cli.account import connect, status
 from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.options.length import Length
-from clore_ai.cli.rent import board
+from clore_ai.cli.rent import board, renting
 from clore_ai.cli.supervise import at_limits as _keep
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from clore_ai.models.price import Price
     from clore_ai.rental.limits.enforce import Keeper
     from clore_ai.rental.watch.orders import Monitor, OrderEvent
-    from clore_ai.rental.watch.view import OrdersWatch
 
 _TICK_S = 0.5
 _CANCEL_WITHIN_S = 60.0
@@ -104,6 +103,7 @@ class _Loop:
         an order.
         """
         from clore_ai.rental.limits import enforce as keep
+        from clore_ai.rental.market import rates
         from clore_ai.rental.watch import view as overview
 
         ids = self.monitor.ids
@@ -122,11 +122,12 @@ class _Loop:
                     break
                 self._tell(view.events)
                 if view.looked:
-                    self._worth()
+                    listed = [seen.order for seen in view.orders]
+                    self.costs = self.api.drive(rates.prices(self.api.session, listed))
                 self._cancel()
                 self._at_limits(keeper)
                 if once:
-                    self._wait_for_gpus(state)
+                    self._tell(self.api.drive(overview.first_readings(self.api.session, state)))
                 if view.looked:
                     self._show()
                 if once or state.over:
@@ -148,25 +149,6 @@ class _Loop:
         )
 
     # -- what comes in -------------------------------------------------------------------------
-
-    def _worth(self) -> None:
-        from clore_ai.cli.rent import orders
-
-        seen = [each.order for each in self.monitor.seen.values()]
-        self.costs = orders.costs_of(self.api, seen)
-
-    def _wait_for_gpus(self, state: OrdersWatch) -> None:
-        """One reading of each order that can be read, or why there is none; 15 s at most."""
-        from clore_ai.rental.watch import view as overview
-
-        state.due = float("inf")
-        until = time.monotonic() + 15.0
-        while time.monotonic() < until and any(
-            not each.gpus and not each.why and each.order.ssh_command is not None and self.feeds
-            for each in self.monitor.seen.values()
-        ):
-            view = self.api.drive(overview.step(self.api.session, state, _TICK_S))
-            self._tell(view.events if view else ())
 
     def _cancel(self) -> None:
         """End what idled too long; what can't be ended now is tried again at the next look."""
@@ -215,26 +197,23 @@ class _Loop:
                 self.code = _NO_MONEY
 
     def _rows(self) -> list[board.Row]:
-        now = self._now()
+        now = renting.now(self.api)
         return [
             board.row(seen, self.costs.get(order_id), now)
             for order_id, seen in self.monitor.seen.items()
         ]
 
     def _show(self) -> None:
-        rows = self._rows()
-        if self.as_json:
-            states = [board.facts(seen, self.costs.get(order_id), self._now())
-                      for order_id, seen in self.monitor.seen.items()]  # fmt: skip
-            self._line({"event": "status", "orders": states})
-        else:
-            self.board.show(rows, whole=not self.api.session.unread)
-
-    def _now(self) -> float:
-        from clore_ai._api.steps import clock
-
-        return self.api.drive(clock()).wall
+        if not self.as_json:
+            self.board.show(self._rows(), whole=not self.api.session.unread)
+            return
+        now = renting.now(self.api)
+        states = [
+            board.facts(seen, self.costs.get(order_id), now)
+            for order_id, seen in self.monitor.seen.items()
+        ]
+        self._line({"event": "status", "orders": states})
 
     def _line(self, event: dict[str, Any]) -> None:
         if self.as_json:
-            output.event({**event, "at": self._now()})
+            output.event({**event, "at": renting.now(self.api)})

@@ -11,7 +11,6 @@ from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect, none, status
 
 if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
     from clore_ai.models import Order
     from clore_ai.models.price import Price
 
@@ -25,11 +24,12 @@ def command(completed: bool, as_json: bool) -> int:
     Shows the running orders, their cost without fees, and how to reach them.
     """
     from clore_ai._api.steps import clock
+    from clore_ai.rental.market import rates
     from clore_ai.rental.orders import reconcile
 
     with connect() as api:
         orders = api.my_orders(include_completed=completed)
-        costs = costs_of(api, orders)
+        costs = api.drive(rates.prices(api.session, orders))
         now = api.drive(clock()).wall
         why = reconcile.reasons(api.session, orders)
         if not orders:
@@ -55,26 +55,13 @@ def command(completed: bool, as_json: bool) -> int:
             ">Spent": lambda o: units.coin(o.spend),
             "Coin": lambda o: units.short(o.currency),
             ">Time": lambda o: None if o.ct is None else duration((o.order_end or now) - o.ct),
-            "SSH": lambda o: units.address(o) if o.active else None,
+            "SSH": lambda o: o.ssh_address if o.active else None,
         },
         spare=["SSH", "Type", "Price/day", "Server", "Time"],
     )
     if any(o.active for o in orders):
         output.note("Open a shell: clore ssh ID. Stop paying: clore cancel ID")
     return status(api)
-
-
-def costs_of(api: CloreAI, orders: list[Order]) -> dict[int, Price | None]:
-    """The prices of orders by their ids; None if unknown.
-
-    Rates are asked for only if an order that runs is paid in a coin of unknown worth.
-    """
-    from clore_ai.rental.market import rates
-
-    unknown = [o for o in orders if o.active and o.price and o.price_usd_per_hour is None]
-    if unknown:
-        api.drive(rates.ask(api.session, unknown[0].server_id))
-    return {order.id: rates.price_of(order, api.session.rates) for order in orders}
 
 
 def _columns(price: Price | None) -> tuple[str, str]:

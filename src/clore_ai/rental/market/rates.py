@@ -14,6 +14,8 @@ from clore_ai.exceptions import CloreAPIError
 from clore_ai.models.price import USD, Price, Rates
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from clore_ai.models import Order, SpotMarket
     from clore_ai.rental.session import Session
 
@@ -50,6 +52,18 @@ def ask(session: Session, server_id: object) -> Flow[Rates]:
     rates.note(market.currency_rates_in_usd)
     rates.asked_at = now
     return rates
+
+
+def prices(session: Session, orders: Iterable[Order]) -> Flow[dict[int, Price | None]]:
+    """What orders cost without fees, by their ids; None if unknown.
+
+    Rates are asked for only if an order that runs is paid in a coin of unknown worth.
+    """
+    listed = list(orders)
+    unknown = [o for o in listed if o.active and o.price and o.price_usd_per_hour is None]
+    if unknown:
+        yield from ask(session, unknown[0].server_id)
+    return {order.id: price_of(order, session.rates) for order in listed}
 
 
 def price_of(order: Order, rates: Rates | None = None) -> Price | None:

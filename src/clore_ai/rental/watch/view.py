@@ -27,6 +27,7 @@ READ_EVERY_S = 5.0
 """How often GPUs are read."""
 _WALLETS_EVERY_S = 300.0
 _TICK_S = 0.5
+_FIRST_READINGS_S = 15.0
 _INF = float("inf")
 
 
@@ -108,6 +109,20 @@ def step(session: Session, state: OrdersWatch, most_s: float = _INF) -> Flow[Ord
         now = yield from clock()
     orders = tuple(replace(seen) for seen in state.monitor.seen.values())
     return OrdersView(orders, tuple(events), now.wall, looked and state.failure is None)
+
+
+def first_readings(session: Session, state: OrdersWatch) -> Flow[list[OrderEvent]]:
+    """Wait until the GPUs of each order were read, or can't be, 15 s at most; what happened."""
+    state.due = _INF
+    events: list[OrderEvent] = []
+    until = (yield from clock()).mono + _FIRST_READINGS_S
+    while (yield from clock()).mono < until and any(
+        not each.gpus and not each.why and each.order.ssh_command is not None and state.readings
+        for each in state.monitor.seen.values()
+    ):
+        view = yield from step(session, state, _TICK_S)
+        events += view.events if view else ()
+    return events
 
 
 def _look(session: Session, state: OrdersWatch, now: Instant) -> Flow[list[OrderEvent]]:
