@@ -176,16 +176,16 @@ def test_many_watches_in_a_file_and_processes_ask_once(alone: Renter, tmp_path: 
     [
         (
             "[[watch]]\nmax_prise = 3",
-            "watch 1: there is no 'max_prise' (did you mean 'max_price'?)",
+            "watch 1: there is no option 'max_prise'. Did you mean 'max-price'?",
         ),
         ("[[watch]]\nname='x'\nmax_price = 'no'", "x: Invalid value for '--max-price'"),
-        ("[[watch]]\nrent = 'yes'", "'rent' must be true or false, not 'yes'"),
+        ("[[watch]]\nrent = 'yes'", "watch 1: rent must be true or false"),
         ("[watch]\ngpu = 'x'", "holds no watch"),
         ("gpu = 'x'", "'gpu' is outside a [[watch]] table"),
         ("", "holds no watch"),
         ("[[watch", "is not valid TOML"),
         ("[[watch]]\nname='a'\n[[watch]]\nname='a'", "two watches have the name 'a'"),
-        ("[[watch]]\nevery = 3", "there is no 'every'"),
+        ("[[watch]]\nevery = 3", "there is no option 'every'"),
     ],
     ids=str,
 )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from clore_ai.cli.options import wishes
+from clore_ai._values.kinds import as_dict, as_list
+from clore_ai.cli.options import toml_options, wishes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from clore_ai.rental.watch.market import Watch
+
+_NEVER = {"every", "for_s", "once", "first", "path", "yes", "as_json"}
+"""Options of the command that are for all watches."""
 
 
 @dataclass
@@ -68,29 +69,21 @@ def read(path: Path, command: click.Command, common: dict[str, Any]) -> list[Ask
     Raises:
         UsageError: it can't be read, or a table makes no sense; names the table.
     """
-    tables = _tables(path)
-    known = {
-        opt[2:].replace("-", "_"): parameter
-        for parameter in command.params
-        if isinstance(parameter, click.Option)
-        for opt in parameter.opts
-        if opt.startswith("--")
-    }
-    for name in ("every", "for", "once", "first", "file", "yes", "json", "debug", "curl"):
-        known.pop(name, None)
+    known = toml_options.known(command, _NEVER)
     found: list[Asked] = []
-    for number, table in enumerate(tables, 1):
+    for number, table in enumerate(_tables(path), 1):
         name = str(table.pop("name", f"watch {number}"))
+        where = f"{path}, {name}"
+        values: dict[str, object] = {}
+        for key, value in table.items():
+            option = toml_options.find(where, key, known)
+            if value is not False or not isinstance(option.flag_value, str):
+                values[str(option.name)] = toml_options.value(where, key, option, value)
         try:
-            words = _words(table, known)
-            made = command.make_context("watch", words)
-            given = {
-                key: common[key] if _unsaid(made, key) else value
-                for key, value in made.params.items()
-            }
-            found.append(asked(name, given))
+            made = command.make_context("watch", [], default_map=values)
+            found.append(asked(name, {**common, **{key: made.params[key] for key in values}}))
         except click.UsageError as exc:
-            raise click.UsageError(f"{path}, {name}: {exc.format_message()}") from exc
+            raise click.UsageError(f"{where}: {exc.format_message()}") from exc
     names = [each.watch.name for each in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -98,19 +91,12 @@ def read(path: Path, command: click.Command, common: dict[str, Any]) -> list[Ask
     return found
 
 
-def _unsaid(made: click.Context, key: str) -> bool:
-    """Does the table not say this parameter itself?"""
-    return made.get_parameter_source(key) is not ParameterSource.COMMANDLINE
-
-
 def _tables(path: Path) -> list[dict[str, Any]]:
-    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
-    toml: Any = import_module(name)
     try:
-        content: dict[str, Any] = toml.loads(path.read_text("utf-8"))
+        content = toml_options.parsed(path, path.read_text("utf-8"))
     except OSError as exc:
         raise click.UsageError(f"{path}: {exc.strerror}.") from exc
-    except ValueError as exc:
+    except UnicodeDecodeError as exc:
         raise click.UsageError(f"{path} is not valid TOML: {exc}.") from exc
     tables = content.pop("watch", None)
     if content:
@@ -118,31 +104,9 @@ def _tables(path: Path) -> list[dict[str, Any]]:
             f"{path}: {next(iter(content))!r} is outside a [[watch]] table; start each watch with "
             "the line [[watch]]."
         )
-    if not isinstance(tables, list) or not tables:
+    rows = [as_dict(row) for row in as_list(tables) or []]
+    if not rows:
         raise click.UsageError(f"{path} holds no watches; start each with the line [[watch]].")
-    rows = cast("list[object]", tables)
-    if not all(isinstance(row, dict) for row in rows):
+    if None in rows:
         raise click.UsageError(f"{path}: write [[watch]], in two brackets.")
-    return [dict(cast("dict[str, Any]", row)) for row in rows]
-
-
-def _words(table: dict[str, Any], known: dict[str, click.Option]) -> list[str]:
-    """The table as it would be typed."""
-    words: list[str] = []
-    for key, value in table.items():
-        option = known.get(key.replace("-", "_"))
-        if option is None:
-            from difflib import get_close_matches
-
-            near = get_close_matches(key.replace("-", "_"), known, 1)
-            hint = f" (did you mean {near[0]!r}?)." if near else "."
-            raise click.UsageError(f"there is no {key!r}{hint}")
-        flag = max(option.opts, key=len)
-        if option.is_flag:
-            if not isinstance(value, bool):
-                raise click.UsageError(f"{key!r} must be true or false, not {value!r}.")
-            words += [flag] if value else []
-            continue
-        for each in cast("list[object]", value) if isinstance(value, list) else [value]:
-            words += [flag, str(each)]
-    return words
+    return [dict(row) for row in rows if row is not None]

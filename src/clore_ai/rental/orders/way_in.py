@@ -46,4 +46,8 @@ def target(
             f"machines take 1-6 minutes. It is billed meanwhile: clore cancel {order.id}",
             order,
         )
-    return (yield from local(session.access.target, order, host, user, tell))
+    odd: list[str] = []
+    found = yield from local(session.access.target, order, host, user, odd.append)
+    for sentence in odd:
+        tell(sentence)
+    return found

@@ -1,0 +1,89 @@
+"""Options of a command in a TOML file: which there are, and the values as they would be typed."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clore_ai._values.kinds import as_dict, as_list
+from clore_ai._values.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+
+def parsed(path: Path, text: str) -> dict[str, Any]:
+    """The content of a file.
+
+    Raises:
+        UsageError: it is not TOML.
+    """
+    parser: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        content: dict[str, Any] = parser.loads(text)
+    except (ValueError, RecursionError) as exc:
+        why = "it is nested too deep" if isinstance(exc, RecursionError) else plain(str(exc))
+        raise click.UsageError(f"{path} is not valid TOML: {why}.") from exc
+    return content
+
+
+def known(command: click.Command, never: Collection[str]) -> dict[str, click.Option]:
+    """The options by the names that they have in a file; not those of the names in `never`."""
+    return {
+        word[2:]: option
+        for option in command.params
+        if isinstance(option, click.Option) and option.name not in never
+        for word in option.opts
+        if word.startswith("--") and option.expose_value
+    }
+
+
+def find(
+    where: object, key: str, options: Mapping[str, click.Option], *others: str
+) -> click.Option:
+    """The option of a key; `others`: keys that are none.
+
+    Raises:
+        UsageError: there is none.
+    """
+    option = options.get(key.replace("_", "-"))
+    if option is not None:
+        return option
+    from difflib import get_close_matches
+
+    key, names = plain(key), [*options, *others]
+    near = get_close_matches(key.replace("_", "-"), names, 1, 0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else f" It may hold: {', '.join(sorted(names))}."
+    raise click.UsageError(f"{where}: there is no option {key!r}.{hint}")
+
+
+def value(where: object, key: str, option: click.Option, value: object) -> object:
+    """As click takes it: a text or a number as it would be typed, a list where it is repeatable."""
+    if option.multiple:
+        entries, several = as_dict(value), as_list(value)
+        if entries is not None:
+            return [f"{name}={typed(where, key, each)}" for name, each in entries.items()]
+        return [typed(where, key, each) for each in ([value] if several is None else several)]
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise click.UsageError(f"{where}: {key} must be true or false.")
+        # One of several flags of one name, e.g. --spot, has a word of its own.
+        return option.flag_value if value and isinstance(option.flag_value, str) else value
+    return typed(where, key, value)
+
+
+def typed(where: object, key: str, value: object) -> str:
+    """A text or a number as it would be typed."""
+    shown = "this"
+    with suppress(ValueError, RecursionError):  # thousands of digits; thousands of levels
+        shown = plain(repr(value))
+        # No command line can hold a NUL either.
+        fits = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+        if fits and "\0" not in (text := str(value)):
+            return text
+    raise click.UsageError(f"{where}: {key} can't be {shown}; write it as with --{key}.")
