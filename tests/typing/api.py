@@ -42,6 +42,17 @@ def refused(client: CloreAI) -> None:
     client.spot_auto(6, max_usd_per_hour="0.4")  # type: ignore[arg-type]
 
 
+def recorded(client: CloreAI) -> None:
+    """What the records of this machine say."""
+    usd: float | None = client.costs(by="gpu", offline=True).total[0].usd
+    left: list[float] = [standing.left for standing in client.budgets()]
+    left_s: float | None = client.extend_lease(678, 6).left_s
+    record: int | None = client.orphans().mine[0].record
+    blocked: list[int] = [host.id for host in client.block_hosts("owner:17", note="slow")]
+    client.set_budget(20, "week")  # type: ignore[arg-type]
+    print(usd, left, left_s, record, blocked)
+
+
 async def renting_async() -> None:
     """The same with await."""
     async with AsyncCloreAI() as client, client.rent("RTX 4090", currency="auto") as rental:
