@@ -26,7 +26,7 @@ _log = logging.getLogger("clore_ai")
 
 
 @cache
-def say_per_hour() -> None:
+def warn_per_hour() -> None:
     """Log, once a process, that ``max_price_usd`` is per hour: in 0.1.1 it meant a day.
 
     A log line and not a `Warning`: the call is right, and tests run with ``-W error``.

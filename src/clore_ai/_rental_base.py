@@ -162,11 +162,11 @@ class RentalBase(Generic[D]):
         """Look at its limits; true when it has reached one, and was cancelled."""
         near, over = yield from self._keeper.check(self._session)
         for limit in near:
-            self._say("near", enforce.near(limit))
+            self._report("near", enforce.near(limit))
         if over and self._reached is None:
             self._reached = enforce.reached(over[0])
             self._why = ending.of_limit(over[0].reason)
-            self._say("limit", f"{over[0]}; the order is cancelled.")
+            self._report("limit", f"{over[0]}; the order is cancelled.")
         if self._reached is None:
             return False
         if (yield from self._left_to_its_job()):
@@ -191,7 +191,7 @@ class RentalBase(Generic[D]):
             return self.order.id in jobs.watched_orders()
         return False
 
-    def _say(self, what: RentEventKind, message: str) -> None:
+    def _report(self, what: RentEventKind, message: str) -> None:
         order = self.order
         _log.warning("%s", message)
         self._note(RentEvent(what, 1, order.server_id or 0, order.id, message))

@@ -78,15 +78,17 @@ class CloreClient:
 
     def __init__(self, api_key: str | None = None) -> None:
         api_key = hide(api_key)
-        self._said = self.BASE_URL
-        self._client = CloreAI(api_key, None if self._said == DEFAULT_BASE_URL else self._said)
+        self._base_url = self.BASE_URL
+        self._client = CloreAI(
+            api_key, None if self._base_url == DEFAULT_BASE_URL else self._base_url
+        )
         self.api_key = self._client.api_key
 
     @property
     def _api(self) -> CloreAI:
         """The client, at the address and with the key that stand in the attributes now."""
-        if self._said != self.BASE_URL:
-            self._said = self._client.base_url = self.BASE_URL
+        if self._base_url != self.BASE_URL:
+            self._base_url = self._client.base_url = self.BASE_URL
         if self._client.api_key != self.api_key:
             self._client.api_key = hide(self.api_key)
         return self._client

@@ -151,24 +151,26 @@ def test_commands_that_never_return(
     from clore_ai.jobs.watch.supervise import Supervision
 
     monkeypatch.setattr(WAITS, "told_after_s", 1.0)
-    said: list[str] = []
+    messages: list[str] = []
     with CloreAI(renter.key, renter.market.base_url, state=renter.home) as api:
         jobs = _job.jobs_of(api)
         facts = {"order_id": order, "command": ["x"], "folder": str(stage.folder), "work": "work/w"}
         job = jobs.add({**facts, "lost_after_s": 3.0})
 
-        def tell(sentence: str) -> None:
-            said.append(sentence)
+        def on_message(sentence: str) -> None:
+            messages.append(sentence)
 
         def show(_piece: bytes) -> None:
             hangs(machine)
 
         async def watch(engine: Engine) -> str:
-            with jobs.hold(job.id), Output(jobs.log(job.id), show, tell) as output:
-                watching = Supervision(engine, jobs, job, output, "echo up; sleep 600", tell=tell)
+            with jobs.hold(job.id), Output(jobs.log(job.id), show, on_message) as output:
+                watching = Supervision(
+                    engine, jobs, job, output, "echo up; sleep 600", on_message=on_message
+                )
                 return await watching.run()
 
         assert api.in_loop(watch) == "lost"
     assert job.state == "lost"
-    assert any("no word for 1 s" in each for each in said), said
-    assert "its machine is lost" in said[-1]
+    assert any("no word for 1 s" in each for each in messages), messages
+    assert "its machine is lost" in messages[-1]

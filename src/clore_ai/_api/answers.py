@@ -80,7 +80,7 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
         return body
     error = ERROR_MAP.get(code, CloreAPIError)
     raise error(
-        _say(call, code, body, "" if reply.retry_after_s else "; wait a few seconds"),
+        _message(call, code, body, "" if reply.retry_after_s else "; wait a few seconds"),
         code=code,
         response=body,
         status=reply.status,
@@ -114,7 +114,7 @@ def _is_known(reason: object) -> bool:
     return isinstance(reason, str) and reason in HINTS
 
 
-def _say(call: Call[Any], code: int, body: Body, wait: str) -> str:
+def _message(call: Call[Any], code: int, body: Body, wait: str) -> str:
     reason = body.get("error") or body.get("message")
     if code == _CODE_FIELD and isinstance(reason, str):
         hint = HINTS.get(reason)

@@ -124,7 +124,7 @@ class AsyncCloreAI(AsyncRecords):
                     return
                 yield view
 
-    @options.told(options.RentOptions)
+    @options.documented(options.RentOptions)
     def rent(
         self,
         gpu: str | Sequence[str] | None = None,
@@ -155,7 +155,7 @@ class AsyncCloreAI(AsyncRecords):
         """
         return AsyncRental(self._driver, self._session, options.wished(gpu, given), on_event)
 
-    @options.told(options.SpotOptions)
+    @options.documented(options.SpotOptions)
     async def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:
         """Hold a spot order at the lowest bid that wins, until it ends; what came of it.
 

@@ -123,7 +123,7 @@ class Http:
         date = response.headers.get("date", "")
         # Neither a page of somebody in between nor what a cache had kept tells the service's time.
         if date and "json" in kind and "age" not in response.headers:
-            self._clock.told(date, _local_time(), response.elapsed.total_seconds())
+            self._clock.observe(date, _local_time(), response.elapsed.total_seconds())
         # An error page may quote the request. A short key may be a number, or a word.
         key = self.settings.api_key
         if key is not None and len(key) >= _SHORT_KEY:

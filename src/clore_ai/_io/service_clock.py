@@ -42,7 +42,7 @@ class ServiceClock:
         # Replaced as one, never changed: the service's time at a moment of the steady clock.
         self._known: Instant | None = None
 
-    def told(self, date: str, received: Instant, elapsed_s: float) -> None:
+    def observe(self, date: str, received: Instant, elapsed_s: float) -> None:
         """An answer with this `Date` was received (local time), `elapsed_s` after the request."""
         second = unix(date)
         if second is None:

@@ -64,7 +64,7 @@ class SSHConnection:
         self._shared: tuple[str, ...] = ()
         self._folder: Path | None = None
         self._master: asyncio.subprocess.Process | None = None
-        self._said = b""
+        self._stderr = b""
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -157,14 +157,14 @@ class SSHConnection:
     async def _check(self, path: Path) -> None:
         if not self.up and self._reading is not None:
             await asyncio.wait([self._reading], timeout=_LEFT_S)
-            raise ConnectionLost(last_words(self._said) or "ssh ended", shut=True)
+            raise ConnectionLost(last_words(self._stderr) or "ssh ended", shut=True)
         if not path.exists():  # noqa: ASYNC240 - in memory
             raise ConnectionLost(f"no answer in {OPEN_WITHIN_S:.0f} s")
 
     async def _listen(self, master: asyncio.subprocess.Process) -> None:
         if master.stderr is not None:
             while piece := await master.stderr.read(4096):
-                self._said = (self._said + piece)[-4096:]
+                self._stderr = (self._stderr + piece)[-4096:]
 
 
 class Running:

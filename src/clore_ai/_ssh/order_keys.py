@@ -127,13 +127,13 @@ class Access:
         order: Order,
         host: str | None = None,
         user: str = USER,
-        tell: Callable[[str], object] = lambda _said: None,
+        on_message: Callable[[str], object] = lambda _message: None,
     ) -> Target:
         """How to get in, at `host` or the first that the service names.
 
         Hosts and ports are used again by other renters' containers, so an order's host key is
         kept with the order, never in the user's known_hosts. Where that can't be written, it is
-        kept nowhere, and `tell` is told so.
+        kept nowhere, and `on_message` is called with the reason.
 
         Raises:
             InvalidInputError: the order has no SSH address (yet).
@@ -147,7 +147,7 @@ class Access:
             try:
                 self.remember(order, None)
             except OSError as exc:
-                tell(f"The host key can't be kept in {folder}: {exc.strerror}.")
+                on_message(f"The host key can't be kept in {folder}: {exc.strerror}.")
                 known_hosts = Path(os.devnull)
         return Target(order.id, host, order.ssh_port, self._options(order, known_hosts), user)
 

@@ -94,14 +94,14 @@ class _Tunnel:
         """Whether it is; where it is not and there is no other try left, that is raised."""
         if self._up or not last:
             return self._up
-        why = plain(self._said()) or "no answer in time"
+        why = plain(self._stderr()) or "no answer in time"
         raise TransportError(f"There is no way to {self._what}: {why}")
 
     def end(self) -> None:
         """End it, and all that it started."""
         programs.end(self._process, signal.SIGTERM)
 
-    def _said(self) -> bytes:
+    def _stderr(self) -> bytes:
         """What it wrote so far."""
         pipe = self._process.stderr
         if pipe is None:  # pragma: no cover - it was asked for

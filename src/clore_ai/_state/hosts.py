@@ -32,7 +32,7 @@ Kind = Literal["server", "owner"]
 
 COUNTS_FOR_S = 7 * 86_400.0
 BARRED_FROM = 3
-DEARER_BY = 0.25
+COST_FACTOR_PER_FAILURE = 0.25
 _OWNER_FROM = 3
 _KEPT_S = 90 * 86_400.0
 _LINE = re.compile(r"(?P<owner>owner[:\s]\s*)?(?P<id>[0-9]{1,18})\s*(#\s*(?P<note>.*))?")
@@ -114,10 +114,10 @@ class HostVerdicts:
         failed = self.counting.get(server_id, 0)
         return f"failed {failed} times in 7 days" if failed >= BARRED_FROM else None
 
-    def dearer(self, server_id: int, owner: int | None) -> float:
+    def cost_factor(self, server_id: int, owner: int | None) -> float:
         """By what factor its cost is taken to be higher than it is, for its rank."""
         failed = self.counting.get(server_id, 0)
-        return 1 + DEARER_BY * (failed or (owner in self.bad_owners))
+        return 1 + COST_FACTOR_PER_FAILURE * (failed or (owner in self.bad_owners))
 
 
 class Hosts:

@@ -67,13 +67,13 @@ class Store:
     """
 
     def __init__(
-        self, folder: Path | None = None, tell: Callable[[str], None] | None = None
+        self, folder: Path | None = None, on_message: Callable[[str], None] | None = None
     ) -> None:
         self.folder = folder
         self.path = None if folder is None else folder / FILE
         self.machine = re.sub(r"[^\w.-]", "_", platform.node())
         """A folder may be on several machines; what is timed by a clock is one's alone."""
-        self.tell = tell
+        self.on_message = on_message
         """Called with a sentence once what an earlier clore wrote was taken over."""
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
@@ -209,7 +209,7 @@ class Store:
         try:
             check(connection, path)
             migrate(connection, path)
-            earlier.finish(connection, path.parent, self.tell)
+            earlier.finish(connection, path.parent, self.on_message)
         except BaseException:
             connection.close()
             raise

@@ -11,7 +11,7 @@ from typing_extensions import Self
 from clore_ai._api import endpoints
 from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import Flow, request
-from clore_ai._client_base import ClientBase, in_own_loop, say_per_hour
+from clore_ai._client_base import ClientBase, in_own_loop, warn_per_hour
 from clore_ai._io.driver import Driver
 from clore_ai._values.secrets import hide
 from clore_ai.jobs.engine import Engine
@@ -85,7 +85,7 @@ class Calls(ClientBase[Driver]):
         Simultaneous calls share one request (004, marketplace; service.md, 2-3).
         """
         if max_price_usd is not None:
-            say_per_hour()
+            warn_per_hour()
         wanted = listing.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd, available_only)
         found = self.drive(listing.marketplace(self._session, wanted))
         return found.servers

@@ -125,7 +125,7 @@ class CloreAI(Records):
                     return
                 yield view
 
-    @options.told(options.RentOptions)
+    @options.documented(options.RentOptions)
     def rent(
         self,
         gpu: str | Sequence[str] | None = None,
@@ -156,7 +156,7 @@ class CloreAI(Records):
         """
         return Rental(self._driver, self._session, options.wished(gpu, given), on_event)
 
-    @options.told(options.SpotOptions)
+    @options.documented(options.SpotOptions)
     def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:
         """Hold a spot order at the lowest bid that wins, until it ends; what came of it.
 

@@ -123,7 +123,7 @@ def _show() -> None:
 
 
 def _flags(*, hidden: bool) -> list[click.Parameter]:
-    told = {
+    reported = {
         "--debug": "Print each request and response to stderr, secrets masked (CLORE_DEBUG=1).",
         "--curl": "Print each request to stderr as a curl line with $CLORE_API_KEY (CLORE_CURL=1).",
     }
@@ -131,7 +131,7 @@ def _flags(*, hidden: bool) -> list[click.Parameter]:
         click.Option(
             [name], is_flag=True, expose_value=False, hidden=hidden, help=line, callback=_turn_on
         )
-        for name, line in told.items()
+        for name, line in reported.items()
     ]
 
 

@@ -94,7 +94,7 @@ _HELP_WANTED: type[click.UsageError] = getattr(click.exceptions, "NoArgsIsHelpEr
 
 
 def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0911 - one a kind of end
-    """Run a command and return its exit code; errors are told here and nowhere else."""
+    """Run a command and return its exit code; errors are reported here and nowhere else."""
     as_json = "--json" in args[: args.index("--")] if "--" in args else "--json" in args
     try:
         result: object = command.main(args=list(args), prog_name="clore", standalone_mode=False)
@@ -105,17 +105,17 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
     except (click.Abort, KeyboardInterrupt) as exc:
         # click makes an Abort of a Ctrl-C; what was being done then is in the cause.
         message = str(exc) or str(exc.__cause__ or "") or "Interrupted."
-        return _tell(as_json, "interrupted", INTERRUPTED, message)
+        return _report(as_json, "interrupted", INTERRUPTED, message)
     except Nothing as exc:
-        return _tell(as_json, "nothing_matched", exc.exit_code, exc.message)
+        return _report(as_json, "nothing_matched", exc.exit_code, exc.message)
     except Late as exc:
-        return _tell(as_json, "timed_out", exc.exit_code, exc.message)
+        return _report(as_json, "timed_out", exc.exit_code, exc.message)
     except Declined as exc:
-        return _tell(as_json, "declined", exc.exit_code, exc.message)
+        return _report(as_json, "declined", exc.exit_code, exc.message)
     except click.ClickException as exc:
-        return _tell(as_json, "usage", USAGE, _usage(exc))
+        return _report(as_json, "usage", USAGE, _usage(exc))
     except e.CloreAPIError as exc:
-        return tell(as_json, exc)
+        return report(as_json, exc)
     except BrokenPipeError:
         return _unread()
     except SystemExit as exc:
@@ -126,20 +126,20 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
     except OSError as exc:
         _drop_output()  # it may be what failed, as on a full disk
         where = f"{exc.filename}: " if exc.filename else ""
-        return _tell(as_json, "system", 1, f"{where}{exc.strerror or exc}.")
+        return _report(as_json, "system", 1, f"{where}{exc.strerror or exc}.")
     except Exception as exc:  # noqa: BLE001 - what nobody foresaw
-        return _tell_bug(as_json, exc)
+        return _report_bug(as_json, exc)
     return result if isinstance(result, int) else 0
 
 
-def _tell_bug(as_json: bool, exc: Exception) -> int:
+def _report_bug(as_json: bool, exc: Exception) -> int:
     what = f"{type(exc).__name__}: {exc}."
     if debug.wanted("debug"):
         text = plain(debug.clean(traceback.format_exc()), _LONGEST_TRACEBACK, lines=True)
         click.echo(text, err=True, nl=False)
     else:
         what += " Run it with --debug to see where."
-    return _tell(as_json, "internal", 1, f"This is a bug in clore; please report it. {what}")
+    return _report(as_json, "internal", 1, f"This is a bug in clore; please report it. {what}")
 
 
 def _unread() -> int:
@@ -164,7 +164,7 @@ def _usage(exc: click.ClickException) -> str:
     )
 
 
-def tell(as_json: bool, exc: e.CloreAPIError) -> int:
+def report(as_json: bool, exc: e.CloreAPIError) -> int:
     """Say what failed on stderr; its exit code."""
     code, status = _BY_REASON.get(exc.error or "") or next(
         (code, status) for kind, code, status in _BY_CLASS if isinstance(exc, kind)
@@ -202,7 +202,7 @@ def tell(as_json: bool, exc: e.CloreAPIError) -> int:
         message += _LOOK_FIRST
     else:
         message += next((text for kind, text in _NEXT if isinstance(exc, kind)), "")
-    return _tell(as_json, code, status, message, **facts)
+    return _report(as_json, code, status, message, **facts)
 
 
 _NO_KEY = (
@@ -227,7 +227,7 @@ def _whose_key() -> str:
     )
 
 
-def _tell(as_json: bool, code: str, status: int, message: str, **facts: object) -> int:
+def _report(as_json: bool, code: str, status: int, message: str, **facts: object) -> int:
     message = one_line(debug.clean(message), _LONGEST)
     if as_json:
         known = {name: value for name, value in facts.items() if value is not None}

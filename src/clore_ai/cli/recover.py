@@ -32,10 +32,10 @@ def recover(api: CloreAI, *, ask: bool) -> None:
             f"this marketplace is gone: clore orphans --close {intent.id})"
         )
     for intent in left.found:
-        _tell(api, intent, ask=ask and sys.stdin.isatty() and sys.stderr.isatty())
+        _report(api, intent, ask=ask and sys.stdin.isatty() and sys.stderr.isatty())
 
 
-def _tell(api: CloreAI, intent: Intent, *, ask: bool) -> None:
+def _report(api: CloreAI, intent: Intent, *, ask: bool) -> None:
     what = ", ".join(
         text
         for text in (

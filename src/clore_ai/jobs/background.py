@@ -27,13 +27,15 @@ def start(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
     """Begin it; the caller holds the job's lock, and releases it. None if it can't be started."""
     lock = jobs.handed_over(job.id)
     try:
-        said = os.open(jobs.folder(job.id) / "said", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log = os.open(
+            jobs.folder(job.id) / "watcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
+        )
         try:
             process = subprocess.Popen(  # noqa: S603 - our own words
                 [sys.executable, "-m", FOLLOWER, str(job.id), str(lock)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=said,
+                stderr=log,
                 pass_fds=(lock,),
                 start_new_session=True,
                 # Not in the user's folder: a module there could take the place of another.
@@ -41,7 +43,7 @@ def start(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
                 env={**os.environ, "CLORE_HOME": str(jobs.home.absolute())},
             )
         finally:
-            os.close(said)
+            os.close(log)
     except OSError:
         jobs.call_off(job.id)
         return None

@@ -99,7 +99,7 @@ class Life:
             bad = plan.wish.avoid | rented.bad | {rented.order.server_id or 0}
             wish = replace(plan.wish, client_ref=None, limits=limits, avoid=bad)
             for sentence in (*said, "The job starts again on another machine."):
-                self._say(sentence)
+                self._report(sentence)
             offers = await self.engine.drive(renting.find(self.engine.session, wish))
             self.hearing.on_offers(wish, offers, (await self.engine.drive(clock())).wall)
             plan = replace(plan, wish=wish, offers=offers)
@@ -108,7 +108,7 @@ class Life:
     def _again(self, plan: Plan, outcome: Outcome) -> bool:
         """Does a job whose machine was lost begin again?"""
         if plan.retries and outcome.limit is not None:
-            self._say("The job does not start again: its machine has reached its limit.")
+            self._report("The job does not start again: its machine has reached its limit.")
         job = outcome.job
         meant = job.why in ending.MEANT
         lost = job.state == "lost" and job.cancelled and not meant
@@ -121,7 +121,7 @@ class Life:
         """
         self.request.stage = "renting"
 
-        def hear(event: RentEvent) -> None:
+        def on_event(event: RentEvent) -> None:
             # Only what was made here: another process of the same account may be renting, too.
             if event.what in ("created", "up", "rented"):
                 job.order_id = event.order_id or 0
@@ -129,7 +129,7 @@ class Life:
                 job.order_id = 0
             self.hearing.on_rent(event)
 
-        flow = renting.rent(self.engine.session, wish, hear, offers)
+        flow = renting.rent(self.engine.session, wish, on_event, offers)
         try:
             rented = await self._unless_stopped(asyncio.ensure_future(self.engine.drive(flow)))
             if rented is not None:
@@ -175,10 +175,12 @@ class Life:
         """
         self.request.cancels = job.cancels
         if job.over and not job.unsettled:
-            self._say(f"Job {job.id} has already ended ({job.state}).")
+            self._report(f"Job {job.id} has already ended ({job.state}).")
             return Outcome(job, "over")
         if job.state == "new" and "line" not in more:
-            self._say(f"Job {job.id} was not started: the clore process that began it was stopped.")
+            self._report(
+                f"Job {job.id} was not started: the clore process that began it was stopped."
+            )
             return Outcome(job, "unstarted", failure=await self.close(job))
         if job.over and (job.fetched or job.state != "ended"):  # its machine is all that is left
             is_lost = job.state == "lost"
@@ -192,7 +194,7 @@ class Life:
             if not ran and isinstance(exc, (NotFoundError, OrderEnded)):
                 self.jobs.drop(job)  # there is no such machine: the job never was
             elif job.over and not job.fetched:
-                self._say(
+                self._report(
                     f"Job {job.id} ended with {job.code}, but not all of its outputs are here: "
                     f"order {job.order_id} stays up and is billed. Try again: clore attach "
                     f"{job.id}   "
@@ -208,10 +210,10 @@ class Life:
     async def _watch(self, job: Job, *, stop: bool, **more: Any) -> tuple[Ending, Limit | None]:  # noqa: ANN401 - as above
         self.request.stage = "watching"
         on_output = self.hearing.on_output
-        with Output(self.jobs.log(job.id), on_output, self._say) as output:
+        with Output(self.jobs.log(job.id), on_output, self._report) as output:
             watch = Supervision(
                 self.engine, self.jobs, job, output,
-                tell=self._say, request=self.request, **more,
+                on_message=self._report, request=self.request, **more,
             )  # fmt: skip
             if stop:
                 self.request.want("stop")
@@ -229,20 +231,20 @@ class Life:
         span = duration((job.ended_at or job.begun_at) - job.begun_at)
         back = f" The fetched files are in {job.folder}." if job.outputs else ""
         if ended == "limit":
-            self._say(f"Job {job.id} was stopped after {span}.{back}")
+            self._report(f"Job {job.id} was stopped after {span}.{back}")
             job.cancels = True  # even an order that was there before
             self.jobs.save(job)
             if limit is not None:
                 enforce.note_reason(self.engine.session, limit)
         elif ended == "stopped":
-            self._say(f"Job {job.id} was stopped after {span}.")
+            self._report(f"Job {job.id} was stopped after {span}.")
         elif ended == "lost":
             back = f" The files fetched before are in {job.folder}." if job.outputs else ""
-            self._say(f"Job {job.id} is lost with its machine, after {span}.{back}")
+            self._report(f"Job {job.id} is lost with its machine, after {span}.{back}")
         else:
-            self._say(f"Job {job.id} ended with {job.code} after {span}.")
+            self._report(f"Job {job.id} ended with {job.code} after {span}.")
             if job.code == NOT_FOUND:
-                self._say(
+                self._report(
                     f"127 means that the shell found no such command: is {job.command[0]!r} in "
                     "the image, or does --setup have to install it?"
                 )
@@ -305,7 +307,7 @@ class Life:
             f"clore logs {job.id} -f. See: clore jobs"
         )
 
-    def _say(self, sentence: str) -> None:
+    def _report(self, sentence: str) -> None:
         with suppress(OSError):  # a terminal that is gone
             self.hearing.on_message(sentence)
 
@@ -316,14 +318,14 @@ class Life:
             with suppress(OSError):
                 self.hearing.on_cancelled(each)
         elif each.gone:
-            self._say(f"Cancelled: order {each.order_id}.")
+            self._report(f"Cancelled: order {each.order_id}.")
         else:
-            self._say(str(each.error))
+            self._report(str(each.error))
 
     async def _stays(self, job: Job, *, lost: bool) -> None:
         if self.hearing.on_stays is None:
             stays = "may still be billed" if lost else "goes on, and is billed"
-            self._say(f"Order {job.order_id} {stays}. Stop paying: clore cancel {job.order_id}")
+            self._report(f"Order {job.order_id} {stays}. Stop paying: clore cancel {job.order_id}")
             return
         session = self.engine.session
         known: Intent | Order | None = None
@@ -345,7 +347,7 @@ class Life:
             if job.cancels
             else f"It runs on order {job.order_id}."
         )
-        self._say(
+        self._report(
             f"Job {job.id} goes on. {after} Watch: clore logs {job.id} -f   "
             f"Follow it to the end: clore attach {job.id}   Stop it: clore stop {job.id}"
         )

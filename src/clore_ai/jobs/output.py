@@ -27,18 +27,18 @@ class Output:
     Args:
         log: kept private; what it holds already is the beginning. It holds `most` at most.
         show: None: nobody looks on.
-        tell: is told in a sentence where either takes no more.
+        on_message: called with a sentence if either takes no more.
     """
 
     def __init__(
         self,
         log: Path,
         show: Callable[[bytes], object] | None = None,
-        tell: Callable[[str], object] = lambda _said: None,
+        on_message: Callable[[str], object] = lambda _message: None,
         *,
         most: int = MOST_KEPT,
     ) -> None:
-        self._show, self._tell, self._log = show, tell, log
+        self._show, self._on_message, self._log = show, on_message, log
         self._most = most
         self._file: int | None = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.size = os.fstat(self._file).st_size
@@ -73,7 +73,7 @@ class Output:
             except OSError as exc:
                 self._show, self.unseen = None, True
                 if not isinstance(exc, BrokenPipeError):
-                    self._tell(
+                    self._on_message(
                         f"The output can't be written here ({exc.strerror}); the job goes on, and "
                         f"its output is kept in {self._log}."
                     )
@@ -88,11 +88,11 @@ class Output:
                 left = left[os.write(self._file, left) :]
         except OSError as exc:
             self.close()
-            self._tell(f"{self._log} can't be written ({exc.strerror}); the job goes on.")
+            self._on_message(f"{self._log} can't be written ({exc.strerror}); the job goes on.")
             return
         if is_full:
             self.close()
-            self._tell(
+            self._on_message(
                 f"The job has written more than {self._most >> 20:,} MiB; the rest is shown but "
                 f"not kept in {self._log}."
             )

@@ -31,7 +31,7 @@ def by_orders(session: Session, rows: Iterable[Order]) -> None:
     """
     listed = [Listed(o.id, o.ct, o.server_id) for o in rows if o.ct is not None]
     if listed:
-        _say(session, session.ledger.keys.join(listed))
+        _report(session, session.ledger.keys.join(listed))
 
 
 def by_wallets(session: Session, wallets: Iterable[Wallet]) -> set[str]:
@@ -41,11 +41,11 @@ def by_wallets(session: Session, wallets: Iterable[Wallet]) -> set[str]:
         ConfigError: the ledger can't be read or written.
     """
     found = {w.deposit for w in wallets if w.deposit and _ADDRESS.fullmatch(w.deposit)}
-    _say(session, session.ledger.keys.join(addresses=found))
+    _report(session, session.ledger.keys.join(addresses=found))
     return found
 
 
-def _say(session: Session, joined: Iterable[Joined]) -> None:
+def _report(session: Session, joined: Iterable[Joined]) -> None:
     for each in joined:
         shown = (
             "its deposit address is the same"

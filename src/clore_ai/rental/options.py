@@ -1,7 +1,7 @@
 """The options of `client.rent` and `client.spot_auto`, defined once for both clients. Pure.
 
-The options are typed dictionaries, so that callers are checked; `told` puts what they mean into the
-docstring of a method that takes them, where `help` shows it.
+The options are typed dictionaries, so that callers are checked. `documented` adds their meaning to
+the docstring of a method that takes them, so that `help` shows it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class SpotOptions(TypedDict, total=False):
     stop: Callable[[], bool] | None
 
 
-def told(options: type) -> Callable[[F], F]:
+def documented(options: type) -> Callable[[F], F]:
     """Adds what `options` mean to a method's docstring."""
 
     def add(method: F) -> F:

@@ -85,7 +85,7 @@ def trouble(
     return wrong or (yield from _of_network(session, settings))
 
 
-def said_by_ssh(host: str, port: int | None, line: str) -> bool:
+def is_from_ssh(host: str, port: int | None, line: str) -> bool:
     """Does ssh itself say that it could not connect for a reason that lies here?
 
     `line`: the last that it wrote. It must be ssh's as a whole, in the words of this system: what a

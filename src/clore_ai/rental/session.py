@@ -97,5 +97,5 @@ def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Sessi
         MarketFile(file_of(store, key)),
         jobs=store if folder else Store(access.home),
     )
-    store.tell = session.jobs.tell = session.note_trouble
+    store.on_message = session.jobs.on_message = session.note_trouble
     return session, Pace(store, key)

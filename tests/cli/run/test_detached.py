@@ -56,7 +56,7 @@ def test_it_is_seen_through_when_nobody_looks(renter: Renter, folder: Path, orde
     assert renter("jobs", "--json").data[0]["state"] == "watched"
     go(renter, order)
     settled(renter, folder, order)
-    said = (renter.home / "jobs" / "1" / "said").read_text()
+    said = (renter.home / "jobs" / "1" / "watcher.log").read_text()
     assert "ended with 5" in said
     assert f"Cancelled: order {order}" in said
     renter.check(said)

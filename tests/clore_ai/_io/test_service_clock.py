@@ -18,11 +18,11 @@ from clore_sandbox import Sandbox
 NOW = 1_700_000_000.0
 
 
-def told(ahead_s: float, latency_s: float = 0.0, elapsed_s: float = 0.0) -> ServiceClock:
+def observed(ahead_s: float, latency_s: float = 0.0, elapsed_s: float = 0.0) -> ServiceClock:
     """After an answer of a service whose clock is `ahead_s` ahead of ours."""
     service = ServiceClock()
     date = formatdate(int(NOW - latency_s + ahead_s), usegmt=True)
-    service.told(date, Instant(NOW, 50.0), max(latency_s, elapsed_s))
+    service.observe(date, Instant(NOW, 50.0), max(latency_s, elapsed_s))
     return service
 
 
@@ -30,7 +30,7 @@ def told(ahead_s: float, latency_s: float = 0.0, elapsed_s: float = 0.0) -> Serv
 def test_it_is_right_within_what_an_answer_can_tell(ahead_s, latency_s, more_s):
     """A second, the time that the answer took, and the 2 s in which our own clock is kept."""
     elapsed_s = latency_s + more_s
-    now = told(ahead_s, latency_s, elapsed_s).now(Instant(NOW, 50.0))
+    now = observed(ahead_s, latency_s, elapsed_s).now(Instant(NOW, 50.0))
     assert abs(now.wall - (NOW + ahead_s)) <= 3 + elapsed_s
     assert now.ahead_s == pytest.approx(now.wall - NOW)
 
@@ -38,12 +38,12 @@ def test_it_is_right_within_what_an_answer_can_tell(ahead_s, latency_s, more_s):
 @given(st.floats(-1.9, 1.9))
 def test_a_clock_that_is_right_is_kept(ahead_s):
     """It counts finer than the header does."""
-    assert told(ahead_s).now(Instant(NOW, 50.0)) == Instant(NOW, 50.0, 0.0)
+    assert observed(ahead_s).now(Instant(NOW, 50.0)) == Instant(NOW, 50.0, 0.0)
 
 
 def test_a_local_clock_that_jumps_changes_nothing():
     """Between answers the steady clock counts."""
-    service = told(0)
+    service = observed(0)
     assert service.now(Instant(NOW + 86_400, 60.0)) == Instant(NOW + 10, 60.0, 10 - 86_400)
 
 
@@ -51,7 +51,7 @@ def test_a_local_clock_that_jumps_changes_nothing():
 def test_what_is_no_date_is_ignored(date):
     """Then this machine's clock goes on."""
     service = ServiceClock()
-    service.told(date, Instant(NOW, 0.0), 0.0)
+    service.observe(date, Instant(NOW, 0.0), 0.0)
     assert service.now(Instant(NOW, 1.0)) == Instant(NOW, 1.0)
 
 

@@ -35,9 +35,9 @@ def good(server: int, owner: int = 7, ago: float = 5.0) -> HostRecord:
 
 
 def test_each_failure_makes_dearer_and_three_bar():
-    for count, dearer in ((0, 1.0), (1, 1.25), (2, 1.5)):
+    for count, cost_factor in ((0, 1.0), (1, 1.25), (2, 1.5)):
         opinion = think([fail(1)] * count, [], NOW)
-        assert opinion.dearer(1, 7) == dearer
+        assert opinion.cost_factor(1, 7) == cost_factor
         assert opinion.bars(1, 7) is None
     assert think([fail(1)] * 3, [], NOW).bars(1, 7) == "failed 3 times in 7 days"
 
@@ -45,27 +45,31 @@ def test_each_failure_makes_dearer_and_three_bar():
 def test_no_ban_is_for_ever():
     """It ends by time, and when the server is seen to work."""
     assert think([fail(1, ago=COUNTS_FOR_S + 1)] * 3, [], NOW).bars(1, 7) is None
-    assert think([fail(1)] * 3 + [good(1)], [], NOW).dearer(1, 7) == 1.0
+    assert think([fail(1)] * 3 + [good(1)], [], NOW).cost_factor(1, 7) == 1.0
     assert think([good(1, ago=20)] + [fail(1)] * 3, [], NOW).bars(1, 7)
 
 
 def test_an_owner_whose_servers_fail_is_suspected_until_one_works():
     failing = [fail(1), fail(2), fail(3)]
-    assert think(failing, [], NOW).dearer(4, 7) == 1.25
-    assert think(failing[:2], [], NOW).dearer(4, 7) == 1.0
-    assert think([*failing, good(5)], [], NOW).dearer(4, 7) == 1.0
-    assert think(failing, [], NOW).dearer(4, None) == 1.0
-    assert think([fail(i, owner=None) for i in (1, 2, 3)], [], NOW).dearer(4, None) == 1.0
+    assert think(failing, [], NOW).cost_factor(4, 7) == 1.25
+    assert think(failing[:2], [], NOW).cost_factor(4, 7) == 1.0
+    assert think([*failing, good(5)], [], NOW).cost_factor(4, 7) == 1.0
+    assert think(failing, [], NOW).cost_factor(4, None) == 1.0
+    assert think([fail(i, owner=None) for i in (1, 2, 3)], [], NOW).cost_factor(4, None) == 1.0
 
 
 def test_a_loss_counts_however_well_the_server_boots_again():
     """For 7 days, against the owner's other servers, too; three bar the server."""
     opinion = think([good(1, ago=20), lost(1), good(1), good(2)], [], NOW)
-    assert (opinion.dearer(1, 7), opinion.dearer(2, 7), opinion.dearer(3, 8)) == (1.25, 1.25, 1.0)
+    assert (opinion.cost_factor(1, 7), opinion.cost_factor(2, 7), opinion.cost_factor(3, 8)) == (
+        1.25,
+        1.25,
+        1.0,
+    )
     assert think([lost(1), good(1)] * 3, [], NOW).bars(1, 7) == "failed 3 times in 7 days"
-    assert think([lost(1), fail(1)], [], NOW).dearer(1, 7) == 1.5
-    assert think([lost(1, ago=COUNTS_FOR_S + 1)], [], NOW).dearer(2, 7) == 1.0
-    assert think([lost(1, owner=None)], [], NOW).dearer(2, None) == 1.0
+    assert think([lost(1), fail(1)], [], NOW).cost_factor(1, 7) == 1.5
+    assert think([lost(1, ago=COUNTS_FOR_S + 1)], [], NOW).cost_factor(2, 7) == 1.0
+    assert think([lost(1, owner=None)], [], NOW).cost_factor(2, None) == 1.0
     (record,) = records([good(1), lost(1), fail(1)], think([], [], NOW))
     assert (record.boots, record.failures, record.lost) == (1, 2, 1)
 

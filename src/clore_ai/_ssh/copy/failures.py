@@ -55,7 +55,7 @@ def failed(done: Done) -> CopyFailedError:
     return CopyFailedError(last_words(done.err) or f"a shell there ended with {done.code}")
 
 
-def last_words(said: bytes) -> str:
+def last_words(stderr: bytes) -> str:
     """The last line that says something, fit to print."""
-    lines = [plain(line) for line in said[-4096:].splitlines()]
+    lines = [plain(line) for line in stderr[-4096:].splitlines()]
     return next((line for line in reversed(lines) if line), "")

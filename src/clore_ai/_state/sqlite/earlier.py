@@ -166,7 +166,9 @@ def put_away(home: Path) -> None:
         ) from exc
 
 
-def finish(connection: sqlite3.Connection, home: Path, tell: Callable[[str], None] | None) -> None:
+def finish(
+    connection: sqlite3.Connection, home: Path, on_message: Callable[[str], None] | None
+) -> None:
     """Put the earlier files away, should that have been cut short, and say so once."""
     row = connection.execute("SELECT value FROM facts WHERE name = ?", (_PENDING,)).fetchone()
     if row is None:
@@ -174,8 +176,8 @@ def finish(connection: sqlite3.Connection, home: Path, tell: Callable[[str], Non
     if row["value"] == _MOVING:
         put_away(home)
         connection.execute("UPDATE facts SET value = 'told later' WHERE name = ?", (_PENDING,))
-    if tell is not None:
-        tell(
+    if on_message is not None:
+        on_message(
             f"What an earlier clore had written in {home} was taken over into one file, "
             f"state.sqlite; the earlier files are kept in {home / 'earlier'}."
         )

@@ -134,7 +134,7 @@ class Board:
             self._live.stop()
             self._live = None
 
-    def say(self, sentence: str) -> None:
+    def note(self, sentence: str) -> None:
         """Something that happened: above the table, or on stderr."""
         line = one_line(f"{period.stamp()}  {sentence}", _LONGEST)
         if self._live is not None:

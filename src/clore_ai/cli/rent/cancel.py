@@ -65,7 +65,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     if options["as_json"]:
         output.data([cancelling.row(each) for each in done])
     errors = [each.error for each in done if each.error is not None]
-    codes = [_exit.tell(options["as_json"], error) for error in errors]
+    codes = [_exit.report(options["as_json"], error) for error in errors]
     return max([*codes, status(api) if everything else 0])
 
 

@@ -90,7 +90,7 @@ class _Loop:
         self.api, self.monitor, self.feeds, self.as_json = api, monitor, feeds, as_json
         self.board = board.Board(live=not as_json and sys.stdout.isatty())
         self.costs: dict[int, Price | None] = {}
-        self.idle_said: set[int] = set()
+        self.idle_reported: set[int] = set()
         self.code = 0
         self.left_since: dict[int | None, float] = {}
         self.limited: dict[int | None, float] = {}
@@ -113,21 +113,21 @@ class _Loop:
         )
 
         state = overview.OrdersWatch(
-            self.monitor, every_s, readings=self.feeds, tell=self.board.say
+            self.monitor, every_s, readings=self.feeds, on_message=self.board.note
         )
         with self.board:
             while True:
                 view = self.api.drive(overview.step(self.api.session, state, _TICK_S))
                 if view is None or (once and state.failure is not None):
                     break
-                self._tell(view.events)
+                self._report(view.events)
                 if view.looked:
                     listed = [seen.order for seen in view.orders]
                     self.costs = self.api.drive(rates.prices(self.api.session, listed))
                 self._cancel()
                 self._at_limits(keeper)
                 if once:
-                    self._tell(self.api.drive(overview.first_readings(self.api.session, state)))
+                    self._report(self.api.drive(overview.first_readings(self.api.session, state)))
                 if view.looked:
                     self._show()
                 if once or state.over:
@@ -154,7 +154,7 @@ class _Loop:
         """End what idled too long; what can't be ended now is tried again at the next look."""
         from clore_ai.cli.supervise import cancelling
 
-        over = [order_id for order_id in self.monitor.over if order_id not in self.idle_said]
+        over = [order_id for order_id in self.monitor.over if order_id not in self.idle_reported]
         if not over:
             return
         with self.board.away():
@@ -162,9 +162,9 @@ class _Loop:
         for done in ended:
             row = cancelling.row(done)
             if done.gone:
-                self.idle_said.add(done.order_id)
+                self.idle_reported.add(done.order_id)
             elif done.error is not None:
-                self.board.say(str(done.error))
+                self.board.note(str(done.error))
             self._line({"event": "cancelled" if done.gone else "failed", **row})
 
     def _at_limits(self, keeper: Keeper) -> None:
@@ -174,7 +174,7 @@ class _Loop:
         near, over = self.api.drive(keeper.check(self.api.session))
         for each in near:
             if each.reason == "max_cost":
-                self.board.say(keep.near(each))
+                self.board.note(keep.near(each))
                 self._line({**_keep.facts(each), "event": "near", "message": keep.near(each)})
         for each in over:
             order_id = each.intent.order_id
@@ -188,11 +188,11 @@ class _Loop:
 
     # -- what goes out -------------------------------------------------------------------------
 
-    def _tell(self, events: Sequence[OrderEvent]) -> None:
+    def _report(self, events: Sequence[OrderEvent]) -> None:
         for event in events:
             line = {"event": event.what, "order_id": event.order_id, "message": event.message}
             self._line(line if event.reason is None else {**line, "reason": event.reason})
-            self.board.say(event.message)
+            self.board.note(event.message)
             if event.reason == _WALLET_EMPTY:
                 self.code = _NO_MONEY
 

@@ -52,7 +52,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
             by=limits.BY_HOLD if holds else None,
         )  # fmt: skip
         try:
-            _tell(rented, as_json=options["as_json"], holds=holds)
+            _report(rented, as_json=options["as_json"], holds=holds)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(plans.goes_on(rented.order.id)) from None
         if holds and rented.order.active:
@@ -68,7 +68,7 @@ def _show(api: CloreAI, wish: Wish, options: dict[str, Any]) -> None:
         output.data([plans.row(offer) for offer in offers[: options["top"] or wish.attempts]])
 
 
-def _tell(rented: Rented, *, as_json: bool, holds: bool) -> None:
+def _report(rented: Rented, *, as_json: bool, holds: bool) -> None:
     """The id, or the row with --json, and what to do with it; `holds`: more lines follow."""
     order = rented.order
     if as_json:

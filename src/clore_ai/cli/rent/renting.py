@@ -158,12 +158,12 @@ def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) ->
     """Try the offers in turn, reporting each step; see `rent`."""
     from clore_ai.rental.rent import rent as flows
 
-    teller = Teller(wish, offers)
+    reporter = Reporter(wish, offers)
     newest = newest_intent(api)
     try:
-        rented = api.drive(flows.rent(api.session, wish, teller, offers))
+        rented = api.drive(flows.rent(api.session, wish, reporter, offers))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(interrupted(api, teller.last, newest)) from None
+        raise KeyboardInterrupt(interrupted(api, reporter.last, newest)) from None
     if wish.max_bid_usd is not None and not holds and rented.order.active:
         output.note(plans.hold(rented.order.id, wish.most_usd_per_hour))
     return rented
@@ -202,7 +202,7 @@ def left_behind(api: CloreAI, newest: int) -> str:
     return "Interrupted; nothing was rented."
 
 
-class Teller:
+class Reporter:
     """Reports each event in a line; `last` is the last."""
 
     def __init__(self, wish: Wish, offers: list[Offer]) -> None:

@@ -119,7 +119,7 @@ class _Loop:
                 if events is None:
                     break
                 for event in events:
-                    self._tell(event)
+                    self._report(event)
                 for each in self.asked:
                     if each.watch.wish is not None and each.watch.fits and not each.rented:
                         self._rent(each, each.watch.wish)
@@ -157,7 +157,7 @@ class _Loop:
 
     # -- events --------------------------------------------------------------------------------
 
-    def _tell(self, event: MarketEvent) -> None:
+    def _report(self, event: MarketEvent) -> None:
         from clore_ai.rental.watch import market
 
         if isinstance(event, market.Found):

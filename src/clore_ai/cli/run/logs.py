@@ -53,9 +53,9 @@ def command(job_id: int, follow: bool, as_json: bool) -> None:
     if as_json:
         output.data({**watching.row(job), "output": whole.decode("utf-8", "replace")})
     else:
-        _say(job)
+        _report(job)
 
 
-def _say(job: Job) -> None:
+def _report(job: Job) -> None:
     if job.state == "new":
         output.note(f"Job {job.id} was not started.")

@@ -73,7 +73,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     # --env is the job's: it goes through SSH, not through the service.
     wish = None if options["order_id"] else wishes.read({**options, "env": ()})
     console = Console(to_stderr=options["as_json"])
-    offers, teller = None, None
+    offers, reporter = None, None
     with connect(ask=False) as api:
         kept = watching.jobs_of(api)
         upload = None
@@ -83,7 +83,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             offers = renting.planned(
                 api, wish, yes=options["yes"], force=options["force"], by=_limits.BY_RUN
             )
-            teller = renting.Teller(wish, offers)
+            reporter = renting.Reporter(wish, offers)
         plan = jobs.Plan(
             options["order_id"],
             wish,
@@ -99,18 +99,18 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
 
         def again(wish: Wish, offers: list[Offer], now: float) -> None:
             renting.show(wish, offers, now, by=_limits.BY_RUN)
-            if teller is not None:
-                teller.expect(offers)
+            if reporter is not None:
+                reporter.expect(offers)
 
         outcome = watching.live(
             api,
             console,
             lambda life: life.run(spec, plan, upload),
-            on_rent=teller or (lambda _event: None),
+            on_rent=reporter or (lambda _event: None),
             on_offers=again,
         )
         if outcome.ending == "unrented":
-            last = None if teller is None else teller.last
+            last = None if reporter is None else reporter.last
             raise KeyboardInterrupt(
                 f"Interrupted. Order {outcome.job.order_id} was cancelled; nothing runs."
                 if outcome.job.cancelled and outcome.job.order_id

@@ -136,7 +136,7 @@ def run(
     last = max((i.id or 0 for i in api.ledger.intents()), default=0)
 
     def on_event(event: SpotEvent) -> None:
-        _tell(steered, event, as_json=options["as_json"])
+        _report(steered, event, as_json=options["as_json"])
         if event.event == "rented" and steered.new_order is not None and identity is not None:
             api.session.access.remember(steered.new_order, identity)
 
@@ -295,7 +295,7 @@ _WORDS = {
 }
 
 
-def _tell(steered: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
+def _report(steered: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
     if as_json:
         row = {k: v for k, v in asdict(event).items() if v is not None}
         output.event({**row, "currency": steered.coin})

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from clore_ai.rental.limits.enforce import Keeper
     from clore_ai.rental.limits.expiry import Limit
 
-Tell = Callable[[dict[str, Any]], object]
+OnEvent = Callable[[dict[str, Any]], object]
 
 _GONE_WITHIN_S = 60.0
 _LOOK_S = 0.2
@@ -27,7 +27,7 @@ _AGAIN_S = 20.0
 _FAILED = 1
 
 
-def at_limit(api: CloreAI, limit: Limit, tell: Tell, *, as_json: bool = False) -> int:
+def at_limit(api: CloreAI, limit: Limit, on_event: OnEvent, *, as_json: bool = False) -> int:
     """End an order that has reached a limit; the exit code."""
     from clore_ai.rental.orders import ending
 
@@ -36,13 +36,13 @@ def at_limit(api: CloreAI, limit: Limit, tell: Tell, *, as_json: bool = False) -
     (done,) = cancelling.end(api, [order_id], None, _GONE_WITHIN_S, ending.of_limit(limit.reason))
     status = 0
     if done.error is not None and done.error.error != "order_not_active":
-        status = errors.tell(as_json, done.error)
+        status = errors.report(as_json, done.error)
     event = {
         **facts(limit),
         "event": "cancelled" if done.gone else "failed",
         **cancelling.row(done),
     }
-    tell({**event, "at": _now(api), "ends_at": intent.ends_at})
+    on_event({**event, "at": _now(api), "ends_at": intent.ends_at})
     return status
 
 
@@ -81,7 +81,7 @@ def ended_by_its_job(api: CloreAI, limit: Limit) -> bool:
     return not api.ledger.reread(limit.intent).runs
 
 
-def see_to_jobs(api: CloreAI, tell: Tell, *, dry_run: bool, wait: bool) -> int:
+def settle_jobs(api: CloreAI, on_event: OnEvent, *, dry_run: bool, wait: bool) -> int:
     """Have the jobs that nobody watches seen through; with `wait`, those that have ended now."""
     kept = watching.jobs_of(api)
     left = [job for job in kept.all() if job.unsettled and not kept.watched(job.id)]
@@ -100,16 +100,16 @@ def see_to_jobs(api: CloreAI, tell: Tell, *, dry_run: bool, wait: bool) -> int:
             if job.unsettled:
                 worst = _FAILED
                 output.note(
-                    f"Job {job.id} could not be settled: see {kept.folder(job.id) / 'said'}"
+                    f"Job {job.id} could not be settled: see {kept.folder(job.id) / 'watcher.log'}"
                 )
-        tell({"event": "job", **watching.row(job, None if job.over else states.get(job.id))})
+        on_event({"event": "job", **watching.row(job, None if job.over else states.get(job.id))})
     return worst
 
 
 def loop(
     api: CloreAI,
     keeper: Keeper,
-    tell: Tell = lambda _event: None,
+    on_event: OnEvent = lambda _event: None,
     *,
     goes_on: Callable[[], bool] = lambda: True,
     dry_run: bool = False,
@@ -130,7 +130,7 @@ def loop(
         near, over = api.drive(keeper.check(api.session))
         for each in near:
             output.note(enforce.near(each))
-            tell({**facts(each), "event": "near", "at": _now(api)})
+            on_event({**facts(each), "event": "near", "at": _now(api)})
         for each in over:
             order_id = each.intent.order_id
             if time.monotonic() < again.get(order_id, 0.0) or _changed(api, each):
@@ -138,17 +138,17 @@ def loop(
             again[order_id] = float("inf") if dry_run else time.monotonic() + _AGAIN_S
             if dry_run:
                 output.note(f"{each}.")
-                tell({**facts(each), "at": _now(api)})
+                on_event({**facts(each), "at": _now(api)})
             elif not left_to_its_job(api, each, left):
-                at_limit(api, each, tell, as_json=as_json)
+                at_limit(api, each, on_event, as_json=as_json)
         if isinstance(keeper.failure, AuthError):
             raise keeper.failure
-        said, trouble = trouble, "" if keeper.failure is None else str(keeper.failure)
-        if trouble and trouble != said:
+        before, trouble = trouble, "" if keeper.failure is None else str(keeper.failure)
+        if trouble and trouble != before:
             output.note(f"{trouble} Going on.")
-            tell({"event": "trouble", "message": trouble, "at": _now(api)})
+            on_event({"event": "trouble", "message": trouble, "at": _now(api)})
         if time.monotonic() >= jobs_due:
-            see_to_jobs(api, tell, dry_run=dry_run, wait=False)
+            settle_jobs(api, on_event, dry_run=dry_run, wait=False)
             jobs_due = time.monotonic() + keeper.every_s
         time.sleep(min(enforce.SLICE_S, keeper.every_s))
 

@@ -62,7 +62,7 @@ class Console:
             left = left[os.write(stream.fileno(), left) :]
 
     @contextlib.contextmanager
-    def heard(self) -> Generator[None]:
+    def handling_signals(self) -> Generator[None]:
         """Signals are the job's in this block; after it, the command only ends.
 
         For the main thread, where signals come; the job's loop, in another one, is told by `on`.
@@ -181,6 +181,6 @@ class Console:
             loop.remove_reader(sys.stdin.fileno())
         self._may_show.set()
 
-    def _note(self, said: str) -> None:
+    def _note(self, message: str) -> None:
         with contextlib.suppress(OSError):  # a terminal that is gone
-            output.note(said)
+            output.note(message)

@@ -57,7 +57,7 @@ def live(
             return await work(life)
 
     sys.stdout.flush()
-    with console.heard():
+    with console.handling_signals():
         return api.in_loop(main)
 
 
@@ -87,7 +87,7 @@ def exit_code(outcome: Outcome, console: Console) -> int:
     job = outcome.job
     failed = 0
     if outcome.failure is not None:
-        failed = errors.tell(False, outcome.failure)
+        failed = errors.report(False, outcome.failure)
     if outcome.ending == "detached":
         return HUNG_UP if console.hung_up else INTERRUPTED if console.interrupted else 0
     if outcome.ending == "limit":

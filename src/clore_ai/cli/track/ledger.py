@@ -90,9 +90,9 @@ def command(
         _table_of_sums(by, found.sums)
     else:
         _table(found.bills)
-    _say_total(found.total)
+    _print_total(found.total)
     for wallet in found.wallets:
-        _say_wallet(wallet)
+        _print_wallet(wallet)
 
 
 def _row(each: Bill) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def _table_of_sums(by: By, sums: list[Sum]) -> None:
     )
 
 
-def _say_total(total: list[Sum]) -> None:
+def _print_total(total: list[Sum]) -> None:
     if not total:
         return
     coins = ", ".join(f"{units.coin(s.total)} {units.short(s.currency)}" for s in total)
@@ -185,7 +185,7 @@ def _say_total(total: list[Sum]) -> None:
     output.note(f"{text}.", bold=True)
 
 
-def _say_wallet(wallet: Wallet) -> None:
+def _print_wallet(wallet: Wallet) -> None:
     coin = units.short(wallet.currency)
     if not wallet.fell and not wallet.explained:
         return

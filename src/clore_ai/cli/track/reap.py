@@ -126,14 +126,14 @@ def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json:
             events.append({**facts, "event": "cancelled", "cancelled": True, "at": now})
         else:
             worst = max(worst, at_limits.at_limit(api, over, events.append, as_json=as_json))
-    return max(worst, at_limits.see_to_jobs(api, events.append, dry_run=dry_run, wait=True))
+    return max(worst, at_limits.settle_jobs(api, events.append, dry_run=dry_run, wait=True))
 
 
 def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None:
     """Go on until it is stopped; meanwhile no process in the background is needed."""
     from clore_ai.rental.limits.enforce import Keeper
 
-    def tell(event: dict[str, Any]) -> None:
+    def on_event(event: dict[str, Any]) -> None:
         if as_json:
             output.event(event)
 
@@ -141,6 +141,6 @@ def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None
     output.note(f"Checking every {duration(every_s)}; stop with Ctrl-C.")
     try:
         with nullcontext() if dry_run else _keeper.instead(api):
-            at_limits.loop(api, keeper, tell, dry_run=dry_run, as_json=as_json)
+            at_limits.loop(api, keeper, on_event, dry_run=dry_run, as_json=as_json)
     except KeyboardInterrupt as exc:
         output.note(str(exc) or "Stopped.")

@@ -20,23 +20,23 @@ _WORDS = {
 }
 
 
-async def hold(engine: Engine, job: Job, tell: Callable[[str], object]) -> None:
+async def hold(engine: Engine, job: Job, on_message: Callable[[str], object]) -> None:
     """See to the bid until the order ends, or this task is cancelled; then it stays as it is."""
     if job.max_bid_usd is None:
         return
 
-    def said(event: SpotEvent) -> None:
+    def on_event(event: SpotEvent) -> None:
         if event.event == "raised" and event.usd_per_hour is not None:
-            tell(f"The bid was raised to {hourly(event.usd_per_hour)}.")
+            on_message(f"The bid was raised to {hourly(event.usd_per_hour)}.")
         elif event.event in _WORDS:
-            tell(_WORDS[event.event])
+            on_message(_WORDS[event.event])
 
     wishes = run.SpotSettings(max_usd_per_hour=job.max_bid_usd)
     # The job goes on whatever becomes of its bid.
     try:
-        steered = run.SpotRun(job.order_id, wishes, said, keeps=False)
+        steered = run.SpotRun(job.order_id, wishes, on_event, keeps=False)
         await engine.drive(autopilot.fly(engine.session, steered))
     except (NotFoundError, OrderEnded):
         pass  # as its watch finds out, too
     except CloreAPIError as exc:
-        tell(f"Its bid stays as it is: {exc}")
+        on_message(f"Its bid stays as it is: {exc}")

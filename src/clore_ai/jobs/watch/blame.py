@@ -23,10 +23,10 @@ async def held_against(engine: Engine, gone: HostLost) -> None:
     await engine.drive(host_records.lost(engine.session, gone.order, why))
 
 
-async def wrong_here(engine: Engine, order: Order, said: str) -> CloreAPIError | None:
+async def wrong_here(engine: Engine, order: Order, message: str) -> CloreAPIError | None:
     """What on this side keeps us from the machine; None where nothing does.
 
-    `said`: what the connection failed with.
+    `message`: what the connection failed with.
     """
     session = engine.session
     identity = session.access.identity(order.id)
@@ -39,6 +39,6 @@ async def wrong_here(engine: Engine, order: Order, said: str) -> CloreAPIError |
         await engine.drive(steps.probe(order.ssh_hosts, order.ssh_port))
     except steps.NoWayOutError as exc:
         return exc
-    if any(preflight.said_by_ssh(host, order.ssh_port, said) for host in order.ssh_hosts):
+    if any(preflight.is_from_ssh(host, order.ssh_port, message) for host in order.ssh_hosts):
         return TransportError("ssh has no way out of this machine.")
     return None

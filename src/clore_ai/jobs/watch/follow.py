@@ -29,7 +29,7 @@ class Follower:
     Args:
         running: the script; to be ended by `end`.
         waits: does it wait for the job's end? Else it has no reason to say that it is alive.
-        heard: is called when it says something; not where it promises output and sends none.
+        on_message: called at each message, but not if that promises output and none follows.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class Follower:
         running: Running,
         *,
         waits: bool = True,
-        heard: Callable[[], object] = lambda: None,
+        on_message: Callable[[], object] = lambda: None,
     ) -> None:
-        self._running, self._waits, self._heard = running, waits, heard
+        self._running, self._waits, self._on_message = running, waits, on_message
         self.last: scripts.Word | None = None
         """The last word but ``alive``."""
         self.other = ""
@@ -93,4 +93,4 @@ class Follower:
                 if word.what != "alive":
                     self.last = word
                 elif self._waits:
-                    self._heard()
+                    self._on_message()

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from clore_ai.rental.limits.expiry import Limit
 
 
-async def reached(engine: Engine, keeper: Keeper, tell: Callable[[str], object]) -> Limit:
+async def reached(engine: Engine, keeper: Keeper, on_message: Callable[[str], object]) -> Limit:
     """The limit at which the machine is to be ended, once that is so; before, a warning."""
     while True:
         near, over = await engine.drive(keeper.check(engine.session))
         for each in near:
-            tell(enforce.near(each))
+            on_message(enforce.near(each))
         if over:
             return over[0]
         await asyncio.sleep(enforce.SLICE_S)

@@ -58,7 +58,7 @@ class Reach:
     """The machine of one job.
 
     Args:
-        tell: is told in a sentence what people may want to know.
+        on_message: called with a sentence on what people may want to know.
         forwards: ``-L`` of ssh.
         order: as last seen, with the host first that answered; None: it is looked up.
         begun: the job may run there: it was entered before.
@@ -67,7 +67,7 @@ class Reach:
     engine: Engine
     jobs: Jobs
     job: Job
-    tell: Callable[[str], object]
+    on_message: Callable[[str], object]
     forwards: tuple[str, ...] = ()
     order: Order | None = None
     begun: bool = False
@@ -78,7 +78,7 @@ class Reach:
     _silent_s: float = 0.0
     """Since the machine last did something for the job, while we were awake."""
     _at: float = field(default_factory=time.monotonic)
-    _told: bool = False
+    _reported: bool = False
     """Does the user know of its silence?"""
 
     def __post_init__(self) -> None:
@@ -114,7 +114,7 @@ class Reach:
             if shut and not ours and not self._entered and tries >= _LOGINS:
                 await self._no_way_in(order)
             if tries > 1 or self._silent_s > WAITS.told_after_s:
-                self._say_trouble(order)
+                self._report_trouble(order)
             if ours or not await self._is_there(order):
                 self._silent_s = 0.0  # nothing can be said of the machine
             if tries >= _LEAST_TRIES and self._silent_s > self.job.lost_after_s:
@@ -142,9 +142,9 @@ class Reach:
     def useful(self) -> None:
         """The machine did something for the job just now."""
         self._silent_s, self._at = 0.0, time.monotonic()
-        if self._told:
-            self._told = False
-            self.tell("Connected again.")
+        if self._reported:
+            self._reported = False
+            self.on_message("Connected again.")
 
     async def close(self) -> None:
         """Leave; what runs there goes on."""
@@ -183,7 +183,7 @@ class Reach:
                     continue
                 if self._silent_s > WAITS.told_after_s:
                     self.trouble = f"no word for {WAITS.told_after_s:.0f} s"
-                    self._say_trouble(order)
+                    self._report_trouble(order)
                 if self._silent_s > max(self.job.lost_after_s, WAITS.told_after_s):
                     raise ConnectionLost(f"no word for {self._silent_s:.0f} s")
             return task.result()
@@ -192,14 +192,14 @@ class Reach:
                 task.cancel()
                 await asyncio.wait({task})
 
-    def _say_trouble(self, order: Order) -> None:
-        if self._told:
+    def _report_trouble(self, order: Order) -> None:
+        if self._reported:
             return
-        self._told = True
+        self._reported = True
         if self.begun:
-            self.tell(f"The connection is lost ({self.trouble}); the job goes on. Retrying…")
+            self.on_message(f"The connection is lost ({self.trouble}); the job goes on. Retrying…")
         else:
-            self.tell(f"Order {order.id} does not answer on SSH ({self.trouble}). Retrying…")
+            self.on_message(f"Order {order.id} does not answer on SSH ({self.trouble}). Retrying…")
 
     async def _connected(self, order: Order) -> SSHConnection:
         """A connection that lives, as far as is known.
@@ -214,7 +214,7 @@ class Reach:
                     "it is paused and has no SSH address"
                 )  # outbid, or not up again yet
             self.order = order
-            target = self.engine.session.access.target(order, tell=self.tell)
+            target = self.engine.session.access.target(order, on_message=self.on_message)
             self.line = SSHConnection(target, self.jobs.home, self.forwards)
             await self.line.open()
             self._entered = True
@@ -253,7 +253,7 @@ class Reach:
             except _PASSING as exc:
                 if str(exc) != said:
                     said = str(exc)
-                    self.tell(f"{said} Retrying…")
+                    self.on_message(f"{said} Retrying…")
                 await asyncio.sleep(_LONGEST_PAUSE_S)
                 continue
             if not order.active:
@@ -267,7 +267,7 @@ class Reach:
         try:
             return await self.engine.drive(wait.until_ssh(session, order_id, _BOOTS_TOLD_AFTER_S))
         except WaitTimeout:
-            self.tell(
+            self.on_message(
                 f"Order {order_id} does not answer on SSH yet; machines take 1-6 minutes to start. "
                 "Retrying…"
             )

@@ -65,7 +65,7 @@ class Supervision:
         jobs, job: the record, whose lock the caller holds.
         output: takes what the job writes.
         line: what is run, and `env`: its variables; None where it was started before.
-        tell: is told in a sentence what people may want to know.
+        on_message: called with a sentence on what people may want to know.
     """
 
     engine: Engine
@@ -81,7 +81,7 @@ class Supervision:
     forwards: tuple[str, ...] = ()
     detach: bool = False
     """Leave as soon as it runs."""
-    tell: Callable[[str], object] = lambda _said: None
+    on_message: Callable[[str], object] = lambda _message: None
     request: JobRequest = field(default_factory=JobRequest)
     order: Order | None = None
     """As last seen, with the host first that answered; None: it is looked up."""
@@ -96,7 +96,7 @@ class Supervision:
 
     def __post_init__(self) -> None:
         self._reach = Reach(
-            self.engine, self.jobs, self.job, self.tell, self.forwards, self.order,
+            self.engine, self.jobs, self.job, self.on_message, self.forwards, self.order,
             begun=self.job.state == "running",
         )  # fmt: skip
 
@@ -108,7 +108,7 @@ class Supervision:
         """
         main = asyncio.ensure_future(self._through())
         asked = asyncio.ensure_future(self.request.other_than("watch"))
-        holding = asyncio.ensure_future(bid.hold(self.engine, self.job, self.tell))
+        holding = asyncio.ensure_future(bid.hold(self.engine, self.job, self.on_message))
         self._keeper.order_id = self.job.order_id
         self._keeper.ending_s = scripts.STOP_GRACE_S
         limited = asyncio.ensure_future(self._limited())
@@ -135,8 +135,8 @@ class Supervision:
             await asyncio.shield(self._reach.close())
 
     async def _limited(self) -> None:
-        self.limit = await limit.reached(self.engine, self._keeper, self.tell)
-        self.tell(f"{self.limit}: stopping the job.")
+        self.limit = await limit.reached(self.engine, self._keeper, self.on_message)
+        self.on_message(f"{self.limit}: stopping the job.")
         self.request.want("limit")
 
     def _ends_within_s(self) -> float:
@@ -148,7 +148,7 @@ class Supervision:
         if wanted == "detach":
             return "detached"
         if self.job.over and wanted == "limit":
-            self.tell("The last fetch took too long; some of the outputs are not here.")
+            self.on_message("The last fetch took too long; some of the outputs are not here.")
             return "limit"
         if self.job.over:  # all that is left is to fetch
             raise CopyError("The fetch of the outputs was interrupted.")
@@ -172,14 +172,14 @@ class Supervision:
             await asyncio.wait_for(stop, scripts.STOP_GRACE_S + _ANSWERS_WITHIN_S)
             await asyncio.wait_for(code(), _LAST_OUTPUT_S)
             if self.job.outputs:
-                self.tell(
+                self.on_message(
                     "Fetching the outputs, for a minute at most; Ctrl-C leaves them on the machine."
                 )
             await asyncio.wait_for(self._last_fetch(), self._ends_within_s())
         except (asyncio.TimeoutError, CloreAPIError) as exc:
             trouble = self._reach.trouble or "silence"
             why = str(exc) or f"the machine did not answer in time ({trouble})"
-            self.tell(f"The job could not be stopped cleanly: {why}")
+            self.on_message(f"The job could not be stopped cleanly: {why}")
 
     async def _through(self) -> Ending:
         try:
@@ -199,7 +199,7 @@ class Supervision:
             if ended:
                 await self._last_fetch()
             else:
-                self.tell(_LOST[word.what])
+                self.on_message(_LOST[word.what])
                 order = self._reach.order
                 # Of a spot order the disk may be gone because it was outbid.
                 if word.what == "missing" and order is not None and order.type != "spot":
@@ -210,7 +210,7 @@ class Supervision:
             if not (self._reach.begun or self.order is not None):
                 self._over("lost", None)
                 raise
-            self.tell(str(exc))
+            self.on_message(str(exc))
             if isinstance(exc, blame.HostLost):
                 await blame.held_against(self.engine, exc)
             self.job.why = exc.reason
@@ -226,7 +226,7 @@ class Supervision:
         except OrderEnded:
             raise
         except CloreAPIError as exc:
-            self.tell(f"The outputs of the job could not be fetched: {exc}")
+            self.on_message(f"The outputs of the job could not be fetched: {exc}")
 
     def _over(self, state: State, code: int | None,
               *, fetched: bool | None = None) -> None:  # fmt: skip
@@ -242,7 +242,9 @@ class Supervision:
             self.job.fetched = False
             found = await self._reach.there(self._fetch, copies=True)
             for each in found.missing:
-                self.tell(f"{plain(each)} does not exist on the machine; nothing was fetched.")
+                self.on_message(
+                    f"{plain(each)} does not exist on the machine; nothing was fetched."
+                )
             if found.unread:  # it may have changed its name just then
                 found = await self._reach.there(self._fetch, copies=True)
             if found.unread:
@@ -254,7 +256,7 @@ class Supervision:
         sent = [] if self._sent is None else [f"Sent: {_amount(self._sent)}."]
         came = [f"Fetched: {_amount(self._came)}."] if self.job.outputs else []
         if sent or came:
-            self.tell(" ".join((*sent, *came)))
+            self.on_message(" ".join((*sent, *came)))
 
     def _too_much(self, found: Fetched) -> str:
         files, size = found.over or (0, 0)
@@ -273,12 +275,12 @@ class Supervision:
         listed = self.upload.paths
         paths, stays = await programs.in_thread(lambda _stop: listed(resend=self.resend))
         if stays is not None:
-            self.tell(stays)
+            self.on_message(stays)
         access = self.engine.session.access
         sent = access.folder(self.job.order_id) / selection.list_name(Path(self.job.folder))
         self._sent = await self._copier(line).upload(paths, sent)
         whole = "1 file" if len(paths) == 1 else f"{len(paths):,} files"
-        self.tell(f"Uploaded {_amount(self._sent)}; the working folder has {whole} to send.")
+        self.on_message(f"Uploaded {_amount(self._sent)}; the working folder has {whole} to send.")
 
     async def _start(self, line: SSHConnection) -> None:
         self._reach.begun = True
@@ -309,7 +311,7 @@ class Supervision:
     async def _follow(self, line: SSHConnection) -> scripts.Word:
         """Hand on its output from where that is here, to its end."""
         script = scripts.follow(self.job.name, self.output.size)
-        follower = Follower(await line.start(script), heard=self._reach.useful)
+        follower = Follower(await line.start(script), on_message=self._reach.useful)
         try:
             while piece := await follower.read():
                 self._reach.useful()
@@ -334,12 +336,12 @@ class Supervision:
             self._refused |= set(new)
             some = [f"{name} ({why})" for name, why in list(new.items())[:3]]
             more = f" and {len(new) - 3:,} more" if len(new) > 3 else ""  # noqa: PLR2004 - as above
-            self.tell(f"Not taken from the machine: {', '.join(some)}{more}.")
+            self.on_message(f"Not taken from the machine: {', '.join(some)}{more}.")
         return found
 
     async def _fetch_now_and_then(self) -> None:
         """While it runs; what goes wrong is for the last fetch to say, but a full disk at once."""
-        told = False
+        reported = False
         pause = self.job.fetch_every_s
         while self.job.outputs:
             await asyncio.sleep(pause)
@@ -353,9 +355,9 @@ class Supervision:
                 trouble = str(exc)
             except ConnectionLost:
                 continue
-            if trouble and not told:
-                self.tell(f"{trouble} The job goes on; the fetch is tried again.")
-            told = bool(trouble)
+            if trouble and not reported:
+                self.on_message(f"{trouble} The job goes on; the fetch is tried again.")
+            reported = bool(trouble)
             pause = max(self.job.fetch_every_s, _BUSY_SHARE * (time.monotonic() - began))
 
 

@@ -39,7 +39,7 @@ def _bare(value: object) -> object:
     return value.strip().removesuffix(":latest") if isinstance(value, str) else value
 
 
-def not_dearer(session: Session, order: Order, wanted: OrderRequest) -> Flow[None]:
+def refuse_above_agreed(session: Session, order: Order, wanted: OrderRequest) -> Flow[None]:
     """Cancel an order that costs more than was agreed.
 
     Raises:

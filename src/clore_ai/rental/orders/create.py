@@ -101,7 +101,7 @@ def create(
         yield from hold_server(session, locks, wanted.server_id, waits=waits)
         order = yield from _rent(session, wanted, terms)
         as_asked.compare(session, order, wanted)
-        yield from as_asked.not_dearer(session, order, wanted)
+        yield from as_asked.refuse_above_agreed(session, order, wanted)
     session.made.add(order.id)
     _keep_key(session, order, wanted.ssh_key)
     order.use_ssh(session.access.line)

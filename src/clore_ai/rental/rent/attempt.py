@@ -199,7 +199,7 @@ def _at_hosts(
             return _In(order, target, seen)
         ended.append(seen)
         line = verify.last_line(seen.err)
-        by_ssh = by_ssh and preflight.said_by_ssh(host, target.port, line)
+        by_ssh = by_ssh and preflight.is_from_ssh(host, target.port, line)
     return ended[-1], by_ssh
 
 

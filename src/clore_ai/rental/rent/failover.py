@@ -102,7 +102,7 @@ class Failover:
             self._over.update(o.server.id for o in self.offers if o.server.owner == server.owner)
         self._drop()
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """``7 already rented, 2 too_low_price``."""
         counted = Counter(self.reasons).most_common()
         return ", ".join(f"{count} {_WORDS.get(reason, reason)}" for reason, count in counted)

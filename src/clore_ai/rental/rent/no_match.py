@@ -76,8 +76,8 @@ def outbid(lacking: NoMatch, beyond: Sequence[ranking.Offer]) -> NoMatch:
     `beyond`: those that could be had for more than the limit.
     """
     usd = [o.effective.usd_per_hour for o in beyond if o.effective.usd_per_hour is not None]
-    dearer = Without(("max_bid_usd",), len(beyond), min(usd, default=None))
-    without = (dearer,) if beyond else ()
+    above = Without(("max_bid_usd",), len(beyond), min(usd, default=None))
+    without = (above,) if beyond else ()
     return replace(lacking, steps=(*lacking.steps, (BIDS, 0)), without=without)
 
 
@@ -125,15 +125,15 @@ def sentence(lacking: NoMatch, names: Mapping[str, str]) -> str:
     `names`: of the conditions, as the user gave them.
     """
     words = {**_WORDS, **names}
-    told: list[str] = []
+    counts: list[str] = []
     before = lacking.seen
     for name, count in lacking.steps:
         if count != before or count == 0:
-            told.append(f"{words.get(name, name)}: {count}")
+            counts.append(f"{words.get(name, name)}: {count}")
         before = count
         if count == 0:
             break
-    text = f"No server fits, of {lacking.seen} (left after each: {', '.join(told)})."
+    text = f"No server fits, of {lacking.seen} (left after each: {', '.join(counts)})."
     if lacking.near:
         text += f" No GPU has that name. Similar: {', '.join(lacking.near)}."
     for each in lacking.without[:_SHOWN]:

@@ -41,7 +41,7 @@ class Offer:
     end: lease.Settled
     balance: float | None
     """What the wallet of its coin holds; None where not known."""
-    dearer: float = 1.0
+    cost_factor: float = 1.0
     """By what factor it is ranked as if it cost more; see `hosts`."""
     auction_read_at: float | None = None
     """When its auction showed that this bid wins, on the monotonic clock; see `spot_offers`."""
@@ -78,8 +78,8 @@ def rank(offer: Offer, wish: Wish) -> tuple[float, ...]:
     """The smaller, the better."""
     server = offer.server
     price = offer.effective
-    in_usd = _INF if price.usd_per_day is None else price.usd_per_day * offer.dearer
-    by_cost = (in_usd, price.per_day * offer.dearer, -(server.reliability or 0))
+    in_usd = _INF if price.usd_per_day is None else price.usd_per_day * offer.cost_factor
+    by_cost = (in_usd, price.per_day * offer.cost_factor, -(server.reliability or 0))
     first = {
         "price": 0.0,
         "reliability": -(server.reliability or 0),
@@ -104,8 +104,8 @@ def _offer(
         server.price.on_demand if wish.type == "on-demand" else server.price.spot
     )
     coins = (tier.coins() if tier else []) if wish.currency == AUTO else [wish.currency]
-    dearer = opinion.dearer(server.id, server.owner)
-    made = [o for c in coins if (o := _in_coin(server, c, wish, balances, dearer)) is not None]
+    cost_factor = opinion.cost_factor(server.id, server.owner)
+    made = [o for c in coins if (o := _in_coin(server, c, wish, balances, cost_factor)) is not None]
     return min(made, key=lambda o: rank(o, wish), default=None)
 
 
@@ -114,18 +114,18 @@ def _in_coin(
     coin: str,
     wish: Wish,
     balances: Mapping[str, float] | None,
-    dearer: float,
+    cost_factor: float,
 ) -> Offer | None:
     listed = server.price_per_day(coin, wish.type)
     terms = cost(server, coin, wish.type, wish.spot_price)
     if terms is None or (listed or 0) > terms.price.per_day:  # a bid that is too low
         return None
     balance = None if balances is None else balances.get(coin, 0.0)
-    return at(server, terms, wish, balance, dearer)
+    return at(server, terms, wish, balance, cost_factor)
 
 
 def at(
-    server: MarketplaceServer, terms: Cost, wish: Wish, balance: float | None, dearer: float
+    server: MarketplaceServer, terms: Cost, wish: Wish, balance: float | None, cost_factor: float
 ) -> Offer | None:
     """A server at these terms; None where the wish forbids them, or the wallet does not cover them.
 
@@ -142,7 +142,7 @@ def at(
         end = lease.settle(limits, at_most(terms, wish), server.mrl)
     except BudgetError:
         return None
-    offer = Offer(server, terms, end, balance, dearer)
+    offer = Offer(server, terms, end, balance, cost_factor)
     return offer if covers(offer) else None
 
 

@@ -294,13 +294,13 @@ def _cancel(run: RentRun, order: Order, reason: str, issue: str | None = None) -
 
 def _none_good(run: RentRun, left: Failover) -> str:
     failed = [e for e in run.events if e.what == "failed"]
-    refused = f" Could not be rented: {left.said()}." if left.reasons else ""
+    refused = f" Could not be rented: {left.summary()}." if left.reasons else ""
     if left.hopeless:
         refused += " The rental stopped there: three in a row were refused for the same reason."
     if not failed:
         return f"Nothing was rented.{refused} Try again, or ask for less."
-    told = "; ".join(f"server {e.server_id}: {e.reason}" for e in failed)
-    text = f"None of {len(failed)} tried was good ({told}). Nothing of it runs.{refused}"
+    reasons = "; ".join(f"server {e.server_id}: {e.reason}" for e in failed)
+    text = f"None of {len(failed)} tried was good ({reasons}). Nothing of it runs.{refused}"
     if all((e.reason or "").startswith("no SSH") for e in failed):
         text += f" {wait.NO_SSHD} Or your network blocks outgoing SSH connections."
     return text

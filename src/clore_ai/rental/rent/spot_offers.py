@@ -99,7 +99,7 @@ def _read_auction(
         if listed is None:
             return None
         paid = replace(listed, price=replace(listed.price, usd_per_coin=rate))
-        found = ranking.at(server, paid, terms, offer.balance, offer.dearer)
+        found = ranking.at(server, paid, terms, offer.balance, offer.cost_factor)
         return None if found is None else replace(found, auction_read_at=at)
 
     within = None if limit is None else bidding(limit, wish)

@@ -81,7 +81,7 @@ class Watch:
 
     wanted: listing.Filter
     name: str = ""
-    told: dict[int, float] = field(default_factory=dict[int, float])
+    reported: dict[int, float] = field(default_factory=dict[int, float])
     """By server: the lowest price at which it was told, USD per hour; infinite where unknown."""
     wish: Wish | None = None
     """What shall be rented: then only what can be is an offer."""
@@ -105,13 +105,13 @@ class Watch:
 
         self.fits = list(servers)
         fits = {server.id: server for server in self.fits}
-        gone = tuple(sorted(set(self.told) - set(fits)))
+        gone = tuple(sorted(set(self.reported) - set(fits)))
         for server_id in gone:
-            del self.told[server_id]
+            del self.reported[server_id]
         new = sorted(
             (s for s in fits.values() if self._is_new(s, price(s))), key=lambda s: (price(s), s.id)
         )
-        self.told.update({server.id: price(server) for server in new})
+        self.reported.update({server.id: price(server) for server in new})
         events: list[MarketEvent] = []
         if gone:
             events.append(Gone(self.name, gone, at))
@@ -120,8 +120,8 @@ class Watch:
         return events
 
     def _is_new(self, server: MarketplaceServer, price: float) -> bool:
-        told = self.told.get(server.id)
-        return told is None or price < told * (1 - CHEAPER_BY)
+        reported = self.reported.get(server.id)
+        return reported is None or price < reported * (1 - CHEAPER_BY)
 
 
 @dataclass

@@ -66,8 +66,8 @@ class OrdersWatch:
     every_s: float = EVERY_S
     for_s: float = _INF
     readings: Readings | None = None
-    tell: Callable[[str], object] = lambda _sentence: None
-    """Is told what is odd about the way into an order."""
+    on_message: Callable[[str], object] = lambda _sentence: None
+    """Called with a sentence on anything odd about the way into an order."""
     due: float | None = None
     """When to look next, on the clock that never jumps; None: now."""
     until: float | None = None
@@ -160,7 +160,9 @@ def _follow(session: Session, state: OrdersWatch) -> None:
     for order_id, seen in state.monitor.seen.items():
         order = seen.order
         hosts = order.ssh_hosts if order.ssh_port is not None else []
-        targets = [session.access.target(order, host, tell=state.tell) for host in hosts]
+        targets = [
+            session.access.target(order, host, on_message=state.on_message) for host in hosts
+        ]
         state.readings.follow(order_id, targets)
 
 
