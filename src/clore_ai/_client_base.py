@@ -32,8 +32,8 @@ def warn_per_hour() -> None:
     A log line and not a `Warning`: the call is right, and tests run with ``-W error``.
     """
     _log.warning(
-        "max_price_usd is in USD per hour since clore-ai 0.2; 0.1.1 took it per day, so divide a "
-        "value from there by 24. To hide this: logging.getLogger('clore_ai').setLevel('ERROR')."
+        "max_price_usd is in USD per hour since clore-ai 0.2; 0.1.1 took it per day, so divide "
+        "an older value by 24. To hide this: logging.getLogger('clore_ai').setLevel('ERROR')."
     )
 
 

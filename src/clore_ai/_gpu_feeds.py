@@ -159,12 +159,12 @@ class _Feed:
             read, said = self._read(process)
             code = process.wait(_ENDS_WITHIN_S) if process.stdout is not None else None
         except subprocess.TimeoutExpired:
-            return read, "it sends something else than it was asked for"
+            return read, "the machine sent unexpected output"
         finally:
             programs.end(process)
         if code == _NOT_HERE:
-            return read, "there is no nvidia-smi"
-        return read, said or f"ssh ended with {code}"
+            return read, "nvidia-smi is not installed"
+        return read, said or f"ssh exited with {code}"
 
     def _read(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
         read, said = False, ""

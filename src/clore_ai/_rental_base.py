@@ -116,7 +116,7 @@ class RentalBase(Generic[D]):
         return shlex.join(self._target().ssh())
 
     def _flow(self) -> Flow[None]:
-        _windows.refuse("A rental that is verified")
+        _windows.refuse("A verified rental")
         self._rented = yield from rent.rent(self._session, self._wish, self._note)
 
     def _note(self, event: RentEvent) -> None:
@@ -126,7 +126,7 @@ class RentalBase(Generic[D]):
 
     def _need(self) -> Rented:
         if self._rented is None:
-            raise InvalidInputError("Nothing is rented: use it in a `with` block, or start it.", 2)
+            raise InvalidInputError("Nothing is rented yet: use a `with` block, or start it.", 2)
         return self._rented
 
     def _target(self) -> Target:

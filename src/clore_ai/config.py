@@ -119,7 +119,7 @@ def load() -> dict[str, Any]:
         return {}
     except (ValueError, RecursionError) as exc:
         raise ConfigError(
-            f"{path} is not valid JSON ({exc}). Mend it, or move it away and run: "
+            f"{path} is not valid JSON ({exc}). Fix it, or move it away and run: "
             "clore config set api_key"
         ) from exc.with_traceback(None)  # its frames hold the file's text
     except OSError as exc:
@@ -133,8 +133,8 @@ def _own(path: Path) -> None:
     """Whoever writes the file says where the key is sent: that is the user, or root, alone."""
     if hasattr(os, "geteuid") and path.stat().st_uid not in (0, os.geteuid()):
         raise ConfigError(
-            f"{path} belongs to another user, who could have your key sent elsewhere; make it "
-            "yours (chown), or name a folder of your own with CLORE_HOME."
+            f"{path} belongs to another user, who could redirect your key to another server. "
+            "Take it over (chown), or set CLORE_HOME to a folder of your own."
         )
 
 
@@ -153,7 +153,7 @@ def in_force(content: dict[str, Any]) -> dict[str, Any]:
     contexts = _contexts(content)
     if name not in contexts:
         known = ", ".join(sorted(contexts)) or "none"
-        raise ConfigError(f"There is no context {name!r} in {config_file()} (known: {known}).")
+        raise ConfigError(f"{config_file()} has no context {name!r} (known: {known}).")
     chosen = contexts[name]
     outside = {k: v for k, v in content.items() if k != "api_key" or "base_url" not in chosen}
     return {**outside, **chosen}
@@ -184,7 +184,7 @@ def store(key: str, value: str | None, context: str | None = None) -> Path:
     content = load()
     if key == "context" and value is not None and value not in _contexts(content):
         raise ConfigError(
-            f"There is no context {value!r} yet; make it with: "
+            f"There is no context {value!r} yet. Create it: "
             f"clore config set --context {shlex.quote(value)} api_key"
         )
     target = content
@@ -217,7 +217,7 @@ def _clean_key(key: str | None, source: str | None) -> str | None:
     key = hide(key.strip())
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError(
-            f"The API key from {source} holds characters that no key has; paste it again, alone."
+            f"The API key from {source} contains characters that no key has. Paste the key alone."
         )
     return key or None
 

@@ -44,7 +44,9 @@ class RateLimiter:
         clock: Callable[[], float] = time.monotonic,  # that of the whole machine, since its start
     ) -> None:
         if requests_per_second <= 0 or create_order_delay < 0:
-            raise ValueError("requests_per_second must be above 0, create_order_delay not below")
+            raise ValueError(
+                "requests_per_second must be above 0, and create_order_delay 0 or more"
+            )
         self.min_interval = 1.0 / requests_per_second
         self.create_order_delay = create_order_delay
         self.alone: Callable[[str], None] | None = None
@@ -114,7 +116,7 @@ class RateLimiter:
 
     def _check(self, pause_s: float, until: float, within_s: float) -> None:
         if self._clock() + pause_s > until:
-            raise TimeoutError(f"its turn did not come within {within_s:g} s")
+            raise TimeoutError(f"no turn within {within_s:g} s")
 
     def _gaps(self) -> Gaps:
         return Gaps(self.min_interval, self.create_order_delay)
@@ -128,7 +130,7 @@ class RateLimiter:
         except ConfigError as exc:
             if self.alone is None:
                 raise
-            self.alone(f"{exc} Until then this command does not share its pace.")
+            self.alone(f"{exc} Until then, this command does not share its pace with others.")
             self._shared = None
             self._own.went(self._gaps(), self._clock, True)
             return self._with(do)

@@ -27,7 +27,7 @@ USD = (*DEPLOY, "USD-Blockchain")
         (("--ssh-key", "/home/me/.ssh/id_ed25519.pub"), "--ssh-key-file FILE"),
         (("--ssh-key", "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0"), "is a private key"),
         (("--ssh-key", "ssh-ed25519 AAAA", "--ssh-key-file", "x"), "Give only one of"),
-        (("--ssh-key-file", "/nowhere/key"), "No public key at /nowhere/key.pub"),
+        (("--ssh-key-file", "/nowhere/key"), "no public key at /nowhere/key.pub"),
         (("--ssh-password", "x" * 33), "32 at most"),
         (("--spot-price", "3"), "--type spot"),
         (("--type", "spot"), "--spot-price"),

@@ -131,14 +131,14 @@ def dangling(renter: Renter, home: Path) -> Run:
         (read_only_mount, "Read-only file system"),
         (read_only_mount_with_a_ledger, "Read-only file system"),
         (read_only_mode, "Permission denied"),
-        (full, "make room on its disk"),
+        (full, "free disk space"),
         (without_locks, "file system without locks"),
         (of_another_user, "belongs to another user"),
         (closed_by_another_user, "belongs to another user"),
         (newer, "was written by a newer clore"),
         (a_file, "is a file"),
         (in_a_file, "Not a directory"),
-        (dangling, "leads nowhere"),
+        (dangling, "it is a broken link"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
@@ -185,7 +185,7 @@ def test_a_disk_that_fills_up_meanwhile(renter: Renter, tmp_path: Path, pages: i
     renter.check(done.stdout + done.stderr)
     if done.returncode:
         assert (done.returncode, renter.orders()) == (2, []), done
-        assert "make room on its disk" in done.stderr
+        assert "free disk space" in done.stderr
     else:
         assert renter.orders() == [int(done.stdout)]
         renter("cancel", int(done.stdout))

@@ -35,14 +35,14 @@ _LONGEST_PAGE = 10_000
 
 HINTS = {
     "server-dont-exist": "no such server; list them with `clore search`",
-    "server-offline": "its host is offline; take another server",
-    "server-already-rented": "somebody rented it first; take another server",
+    "server-offline": "its host is offline; choose another server",
+    "server-already-rented": "somebody else rented it first; choose another server",
     "not_enough_balance": "the wallet can't cover it; see `clore wallets`, or pay in another coin",
     "cant_rent_from_yourself": "it is your own server",
     "too_low_price": "the price or bid is below what the host asks; see `clore spot SERVER_ID`",
-    "you_already_have_spot_order": "one spot order a server; change its bid: `clore spot-price`",
+    "you_already_have_spot_order": "one spot order per server; change its bid: `clore spot-price`",
     "currency-not-allowed": "the host does not take this coin; see `allowed_coins`",
-    "machine-is-on-gigaspot": "the server is only let through GigaSPOT now; take another",
+    "machine-is-on-gigaspot": "this server is now rented out only through GigaSPOT; choose another",
     "you_dont_own_this_order": "see your own with `clore orders`",
     "order_not_active": "it has already ended",
     "issue_description_too_long": "2,048 characters at most",
@@ -50,7 +50,7 @@ HINTS = {
     "amount_too_low": "the bid is below the lowest that the host takes",
     "can_lower_every_600_seconds": "a bid can be lowered once in 600 s; raising is free",
     "exceeded_max_step": "lower the bid in smaller steps",
-    "server_dont_exist": "you host no server of this name; see `clore servers`",
+    "server_dont_exist": "you host no server with this name; see `clore servers`",
     "not_all_parameters_present": "name, availability, mrl, on_demand and spot go together",
     "invalid_mrl": "the maximum rental length is in hours",
     "invalid_input": "a value is out of range",
@@ -142,7 +142,7 @@ def _not_json(
     if text.startswith(("{", "[")):  # it may hold secrets, which only JSON that is whole names
         text = json.dumps(masked(body))[:80] if body else f"{len(reply.content)} bytes of JSON"
     elif not text.isprintable() or "\ufffd" in text:  # a damaged compressed body, say
-        text = f"{len(reply.content)} bytes that are no text"
+        text = f"{len(reply.content)} bytes that are not text"
     status = reply.status
     if status == _RATE_LIMITED:
         return RateLimitError(f"{call.path}: too many requests (HTTP 429).", 5, status=status)

@@ -163,8 +163,8 @@ def _with_ids(records: list[Body]) -> list[Body]:
     for record in records:
         number = as_id(record.get("id"))
         if number is None:
-            said = plain(repr(record.get("id")), 40)
-            _log.warning("left out a server that has no usable id, but %s", said)
+            shown = plain(repr(record.get("id")), 40)
+            _log.warning("omitted a server without a usable id: %s", shown)
         else:
             found.append({**record, "id": number})
     return found
@@ -189,7 +189,7 @@ def _list(body: Body, key: str, path: str) -> list[Body]:
     if value is None:
         raise ResponseError(f"{path}: the answer holds no list {key!r}.", 0, body)
     if len(value) > _MOST_RECORDS:
-        raise ResponseError(f"{path}: the answer lists {len(value):,} {key}, which can't be.", 0)
+        raise ResponseError(f"{path}: the answer lists {len(value):,} {key}, too many.", 0)
     return [record for v in value if (record := as_dict(v)) is not None]
 
 

@@ -143,21 +143,24 @@ def _check_ports(ports: Mapping[str, str]) -> None:
             _refuse(f'port {port} must be "tcp" or "http", not {kind!r}, e.g. {{"22": "tcp"}}')
     http = [port for port, kind in ports.items() if kind == "http"]
     if len(http) > 1:
-        _refuse(f"only one http port an order; {', '.join(http)} are given. Make the others tcp")
+        _refuse(
+            f"only one http port is allowed per order, but {', '.join(http)} are given; make the "
+            "others tcp"
+        )
 
 
 def _check_env(env: Mapping[str, str]) -> None:
     for name, value in env.items():
         if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] # callers without types
-            _refuse(f"env {name} must be a text, not {type(value).__name__}")
+            _refuse(f"env {name} must be a string, not {type(value).__name__}")
         if not name or "=" in name or "\0" in name + value:
-            _refuse(f"env {name!r} is not a name")
+            _refuse(f"env {name!r} is not a valid name")
         check_length(f"env name {name[:20]}…", name, MAX_ENV_KEY)
         check_length(f"env {name}", value, MAX_ENV_VALUE)
         if "&" in value:  # seen: HTTP 500, code 1 (service.md, 1)
             _refuse(
-                f"env {name} holds '&', on which the service fails; "
-                "encode the value, e.g. as base64, and decode it in the command"
+                f"env {name} contains '&', which the service can't process; encode the value, "
+                "e.g. as base64, and decode it in the command"
             )
     if env and len(json.dumps(env)) >= MAX_ENV_JSON:
         _refuse(f"env is too long: as JSON it must stay under {MAX_ENV_JSON} characters")

@@ -71,7 +71,7 @@ def models(kind: type[M], records: list[dict[str, Any]]) -> list[M]:
             try:
                 found.append(model(kind, record))
             except ResponseError as exc:
-                _log.warning("left out a record: %s", exc)
+                _log.warning("omitted a record: %s", exc)
         return found
     finally:
         if collects:
@@ -93,7 +93,7 @@ def model(kind: type[M], record: dict[str, Any]) -> M:
             failure = exc
         # Backwards: what goes from a list moves what follows it.
         for loc in reversed(odd):
-            where = plain(f"{record.get('id')}: odd value at {loc}")
+            where = plain(f"{record.get('id')}: unexpected value at {loc}")
             _log.warning("%s %s", kind.__name__, where)
             cleaned = _without(cleaned, loc)
         if cleaned is _GONE:

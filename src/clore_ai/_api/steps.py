@@ -293,7 +293,7 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
             raise _last(failure, rules, instant, asked_s, left)
         yield Backoff(wait_s) if isinstance(failure, RateLimitError) else Sleep(wait_s)
         backoff_s *= 2
-    raise AssertionError("max_retries is below 0")  # pragma: no cover - the clients refuse it
+    raise AssertionError("max_retries is negative")  # pragma: no cover - the clients refuse it
 
 
 def _again(call: Call[Any], exc: CloreAPIError) -> bool:
@@ -330,7 +330,7 @@ def _last(
 
 
 def _over(failure: CloreAPIError, rules: Rules) -> CloreAPIError:
-    return _more(failure, f"Not tried again: the {rules.deadline_s:g} s for one call are over.")
+    return _more(failure, f"Not retried: the call's deadline of {rules.deadline_s:g} s has passed.")
 
 
 def _more(failure: CloreAPIError, sentence: str) -> CloreAPIError:
@@ -355,7 +355,7 @@ class NoWayOutError(TransportError):
     """The network of this machine leads to none of the hosts; `why` is a clause."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"There is no way from this machine to SSH ({why}).")
+        super().__init__(f"SSH can't be reached from this machine ({why}).")
         self.why = why
 
 

@@ -82,7 +82,7 @@ class Bound:
         self._stream = stream
         left = self._until - time.monotonic()
         if left <= 0:
-            raise httpx.ReadTimeout("the answer took too long in all")
+            raise httpx.ReadTimeout("the whole answer took too long")
         return left if timeout is None else min(timeout, left)
 
     def end(self) -> None:

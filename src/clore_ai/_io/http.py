@@ -154,7 +154,7 @@ class Http:
             what = "no answer in time"
         else:
             what = f"the connection was cut ({str(exc) or type(exc).__name__})"
-        tail = "" if never or call.repeatable else "; it may have been acted on all the same"
+        tail = "" if never or call.repeatable else "; the service may have acted on it"
         raise TransportError(f"{call.path}: {what}{tail}.", maybe_acted=not never) from exc
 
 
@@ -191,5 +191,5 @@ def why(exc: BaseException) -> str:
     if isinstance(exc, httpx.TimeoutException):
         return "no answer in time"
     if isinstance(exc, _UNUSABLE):
-        return "it is no usable address"
+        return "it is not a usable address"
     return "it can't be reached" if isinstance(exc, _NEVER_ARRIVED) else "the connection was cut"

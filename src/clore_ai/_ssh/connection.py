@@ -125,7 +125,7 @@ class SSHConnection:
         step = Exec(self.words(line), stdin, within_s, most=_MOST_ANSWER)
         done = await programs.run_async(step)
         if done.flooded:
-            raise ConnectionLost("it sends more than it was asked for")
+            raise ConnectionLost("the machine sent more than requested")
         if done.code == _SSH_FAILED or done.code is None:
             why = f"no answer in {within_s:.0f} s" if done.code is None else "it was cut"
             raise ConnectionLost(last_words(done.err) or why)
@@ -190,7 +190,7 @@ class Running:
             rest = listing.after(self._mark, head)
             if rest is None and (not piece or len(head) > _MOST_NOISE):
                 if piece:
-                    raise ConnectionLost("it sends something else than it was asked for")
+                    raise ConnectionLost("the machine sent unexpected output")
                 return b""
             self._begun = rest is not None
             if rest:

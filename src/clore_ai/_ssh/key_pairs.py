@@ -19,8 +19,8 @@ _WORDS = 2
 _MOST = 1 << 16
 _MAGIC, _LENGTH = b"openssh-key-v1\0", 4
 _ANOTHER = (
-    "Bring it back from a copy, or move it and its .pub away for a new pair; orders that run keep "
-    "the old key."
+    "Restore it from a copy, or move it and its .pub away to get a new pair; running orders "
+    "keep the old key."
 )
 
 
@@ -55,13 +55,13 @@ def fault(private: Path) -> str:
         found = private.stat()
         if os.name == "posix" and found.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
             return (
-                f"{private} is open to others (mode {found.st_mode & 0o777:04o}), so ssh does not "
-                f"use it. Run: chmod 600 {private}"
+                f"{private} is accessible to others (mode {found.st_mode & 0o777:04o}), so ssh "
+                f"refuses it. Run: chmod 600 {private}"
             )
     except OSError:
         pass
     if not os.access(private, os.R_OK):
-        return f"{private} can't be read by you. Give it back to yourself, or name another key."
+        return f"You can't read {private}. Make it yours (chown), or use another key."
     if not _text(private):
         return f"{private} is empty. {_ANOTHER}"
     return f"{private} is damaged. {_ANOTHER}"

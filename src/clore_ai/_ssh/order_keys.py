@@ -140,14 +140,14 @@ class Access:
         """
         host = host or order.ssh_host
         if host is None or order.ssh_port is None:
-            raise InvalidInputError(f"Order {order.id} has no SSH address (yet).", 2)
+            raise InvalidInputError(f"Order {order.id} has no SSH address yet.", 2)
         folder = self.folder(order.id)
         known_hosts = folder / "known_hosts"
         if not self.known(order):
             try:
                 self.remember(order, None)
             except OSError as exc:
-                on_message(f"The host key can't be kept in {folder}: {exc.strerror}.")
+                on_message(f"The host key can't be saved in {folder}: {exc.strerror}.")
                 known_hosts = Path(os.devnull)
         return Target(order.id, host, order.ssh_port, self._options(order, known_hosts), user)
 
@@ -226,7 +226,7 @@ def own_key(home: Path) -> tuple[str, Path]:
         raise ConfigError(unwritable(home, exc)) from exc
     if not is_public(text):
         raise ConfigError(
-            f"{public} is damaged; nothing was rented. Write it anew: "
+            f"{public} is damaged; nothing was rented. Restore it: "
             f"ssh-keygen -y -f {path} > {public}"
         )
     return text, path
@@ -251,14 +251,15 @@ def _make_key(path: Path) -> None:
         )
     except FileNotFoundError as exc:
         raise InvalidInputError(
-            "There is no ssh-keygen here to make a key with. Install openssh-client, "
-            "or give --ssh-password or --ssh-key-file.",
+            "ssh-keygen is not installed, so no key can be created. Install openssh-client, or "
+            "give --ssh-password or --ssh-key-file.",
             2,
         ) from exc
     except subprocess.CalledProcessError as exc:
-        said = " ".join(exc.stderr.decode("utf-8", "replace").split())
+        stderr = " ".join(exc.stderr.decode("utf-8", "replace").split())
         raise InvalidInputError(
-            f"ssh-keygen could not make {path} ({said}); give --ssh-key-file or --ssh-password.",
+            f"ssh-keygen could not create {path} ({stderr}); give --ssh-key-file or "
+            "--ssh-password.",
             2,
         ) from exc
     new.replace(path)
@@ -276,7 +277,7 @@ def key_file(path: Path) -> tuple[str, Path | None]:
         text = public.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise InvalidInputError(
-            f"No public key at {public}; give the file whose name ends in .pub.", 2
+            f"There is no public key at {public}; give the file whose name ends in .pub.", 2
         ) from exc
     private = public.with_suffix("")
     return text, private.absolute() if private.is_file() else None

@@ -144,7 +144,7 @@ def read_options(text: str) -> tuple[str, ...]:
         flag, value = word[:2], word[2:] or (words.pop(0) if words else "")
         names = {"-o": "", "-J": "ProxyJump=", "-i": "IdentityFile="}
         if flag not in names or not value or (flag == "-o" and "=" not in value):
-            raise ConfigError(f"ssh_options can't hold {word!r}: {_FORM}")
+            raise ConfigError(f"ssh_options does not accept {word!r}: {_FORM}")
         found += ["-o", names[flag] + value]
     return tuple(found)
 

@@ -68,7 +68,7 @@ class _Tunnel:
             self.port = _free_port(local or 0)
         except (OSError, OverflowError) as exc:
             raise TransportError(
-                f"There is no way to {self._what}: port {local} here is taken, or none."
+                f"Can't reach {self._what}: local port {local} is taken or not allowed."
             ) from exc
         forward = ("-L", f"127.0.0.1:{self.port}:127.0.0.1:{remote}")
         self._until = time.monotonic() + _UP_S
@@ -78,7 +78,7 @@ class _Tunnel:
             )
         except OSError as exc:
             raise TransportError(
-                f"ssh can't be run ({exc.strerror}) to reach {self._what}."
+                f"Can't reach {self._what}: ssh can't be started ({exc.strerror})."
             ) from exc
         self._up = False
 
@@ -95,7 +95,7 @@ class _Tunnel:
         if self._up or not last:
             return self._up
         why = plain(self._stderr()) or "no answer in time"
-        raise TransportError(f"There is no way to {self._what}: {why}")
+        raise TransportError(f"Can't reach {self._what}: {why}")
 
     def end(self) -> None:
         """End it, and all that it started."""

@@ -93,7 +93,7 @@ class Bids:
         above, lowered = (0.0, None) if row is None else (row["above"], row["lowered"])
         for value in (above, lowered):
             if not isinstance(value, (float, type(None))) or value == math.inf:
-                raise DamagedError("a row's bid is no number")
+                raise DamagedError("a row's bid is not a number")
         return above, _NEVER if lowered is None else lowered
 
     def _set(self, db: sqlite3.Connection, order_id: int, **values: object) -> None:

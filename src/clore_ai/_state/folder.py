@@ -56,7 +56,8 @@ def folder_in(home: Path, name: str) -> Path:
 def unwritable(home: Path, exc: OSError) -> str:
     """A sentence on a state folder that can't be written."""
     return (
-        f"The state folder {home} can't be written ({exc.strerror}); name another with CLORE_HOME."
+        f"The state folder {home} can't be written ({exc.strerror}); set CLORE_HOME to another "
+        "folder."
     )
 
 
@@ -87,7 +88,7 @@ def read_private(path: Path, most: int = 1 << 20) -> bytes:
 def regular(file: int) -> None:
     """Raise OSError where an open file is a device or a pipe."""
     if not stat.S_ISREG(os.fstat(file).st_mode):
-        raise OSError(errno.EINVAL, "it is no file")
+        raise OSError(errno.EINVAL, "it is not a file")
 
 
 def write_private(path: Path, text: str) -> None:

@@ -45,7 +45,7 @@ class FileLock:
             ConfigError: the file can't be opened, or its file system has no locks.
         """
         if self._file is not None:
-            raise ValueError(f"{self._path.name} is held already")
+            raise ValueError(f"{self._path.name} is already held")
         file = self._file = opened(self._path)
         try:
             taken = locked(file, self._path, wait=False)
@@ -83,7 +83,7 @@ def opened(path: Path) -> FileIO:
         return FileIO(os.fspath(path), "r+", opener=lambda name, _: _open(name))
     except OSError as exc:
         raise ConfigError(
-            f"{path} can't be opened ({exc.strerror}); name a folder of your own with CLORE_HOME."
+            f"{path} can't be opened ({exc.strerror}); set CLORE_HOME to a folder of your own."
         ) from exc
 
 
@@ -110,7 +110,7 @@ def locked(file: FileIO, path: Path, *, wait: bool = True) -> bool:
             return False
         raise ConfigError(
             f"{path.parent} is on a file system without locks ({exc.strerror}), so two commands "
-            "could rent at once; name a folder on a local disk with CLORE_HOME."
+            "could rent at once; set CLORE_HOME to a folder on a local disk."
         ) from exc
     return True
 

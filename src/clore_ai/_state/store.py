@@ -54,8 +54,8 @@ T = TypeVar("T")
 
 FILE = "state.sqlite"
 LOST = (
-    "Lost are budgets, leases, refs and purposes, which hosts you blocked, and the list of your "
-    "jobs: see clore orders, and set anew what you need (clore budget set, clore hosts block)."
+    "Budgets, leases, refs, purposes, blocked hosts and the list of jobs are lost. Check "
+    "clore orders, and set again what you need (clore budget set, clore hosts block)."
 )
 
 
@@ -122,8 +122,8 @@ class Store:
         aside, self._aside = self._aside, None
         if aside is not None:
             raise ConfigError(
-                f"{self.path} was damaged, so nothing was rented: it is kept as {aside}, and a new "
-                f"one was begun. {LOST} Then run the command again."
+                f"{self.path} was damaged, so nothing was rented. It is kept as {aside}, and a "
+                f"new one was created. {LOST} Then run the command again."
             )
 
     def close(self) -> None:
@@ -178,8 +178,8 @@ class Store:
             if which(path) == self._file:  # else another process did
                 aside = f": it is kept as {self._replace(path)}"
         return ConfigError(
-            f"{path} was damaged ({plain(str(exc))}){aside}. A new one was begun; run the command "
-            f"again. {LOST}"
+            f"{path} was damaged ({plain(str(exc))}){aside}. A new one was created; run the "
+            f"command again. {LOST}"
         )
 
     def _replace(self, path: Path) -> str:
@@ -330,14 +330,14 @@ def _own_folder(folder: Path) -> None:
     try:
         if hasattr(os, "geteuid") and folder.exists() and folder.stat().st_uid != os.geteuid():
             raise ConfigError(
-                f"{folder} belongs to another user; run clore as that one, or name a folder of "
-                "your own with CLORE_HOME."
+                f"{folder} belongs to another user; run clore as that user, or set CLORE_HOME to "
+                "a folder of your own."
             )
         private_folder(folder)
     except OSError as exc:
         why = exc.strerror
         if isinstance(exc, FileExistsError):
-            why = "it is a file" if folder.exists() else "it is a link that leads nowhere"
+            why = "it is a file" if folder.exists() else "it is a broken link"
         raise ConfigError(
-            f"The state folder {folder} can't be used ({why}); name another with CLORE_HOME."
+            f"The state folder {folder} can't be used ({why}); set CLORE_HOME to another folder."
         ) from exc

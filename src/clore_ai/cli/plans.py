@@ -98,6 +98,6 @@ def hold(order_id: int, most: float | None) -> str:
 def goes_on(order_id: int | None) -> str:
     """What to say to a Ctrl-C once an order runs."""
     return (
-        f"Interrupted. Order {order_id} goes on and is billed. Stop it with: "
+        f"Interrupted. Order {order_id} keeps running and is billed. Stop it with: "
         f"clore cancel {order_id}"
     )

@@ -324,7 +324,7 @@ class Life:
 
     async def _stays(self, job: Job, *, lost: bool) -> None:
         if self.hearing.on_stays is None:
-            stays = "may still be billed" if lost else "goes on, and is billed"
+            stays = "may still be billed" if lost else "keeps running and is billed"
             self._report(f"Order {job.order_id} {stays}. Stop paying: clore cancel {job.order_id}")
             return
         session = self.engine.session

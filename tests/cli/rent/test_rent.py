@@ -125,7 +125,7 @@ def test_no_match_names_the_option_and_what_would_match(user: Renter) -> None:
         (("--lease", "6h", "--max-hours", "2"), "leave out one"),
         (("--verify", "none", "--verify-cmd", "true"), "verify"),
         (("--image", " "), "image is empty"),
-        (("--ssh-key-file", "/nowhere/key"), "No public key"),
+        (("--ssh-key-file", "/nowhere/key"), "no public key"),
     ],
 )
 def test_bad_input_is_one_sentence(user: Renter, words: tuple[str, ...], says: str) -> None:

@@ -50,7 +50,7 @@ def test_output_order_and_exit_code_are_the_jobs_own(
     assert "ended with 7" in done.err
     (row,) = renter("orders", "--json").data
     price = f"${row['price'] / 24:.4f}/h = ${row['price']:.2f}/day = "
-    assert f"Order {order} goes on, and is billed: {price}" in done.err
+    assert f"Order {order} keeps running and is billed: {price}" in done.err
     assert f"Stop paying: clore cancel {order}" in done.err
     assert (
         run(renter, order, folder, "--", "printf", "%s|", "a b", "$HOME", "'").out == "a b|$HOME|'|"

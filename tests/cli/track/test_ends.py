@@ -103,7 +103,7 @@ def test_an_output_that_is_newer_here_stays(renter: Renter, order: int, folder: 
     done = renter("run", "--order", order, "--folder", folder, "--output", "o", "--", script)
     assert (folder / "o" / "mine").read_text() == "here"
     assert (folder / "o" / "old").read_text() == "there\n"
-    assert "o/mine (it was changed here, and is newer)" in done.err
+    assert "o/mine (the local file was changed and is newer)" in done.err
 
 
 def test_no_upload_on_a_fresh_machine(renter: Renter, order: int, folder: Path) -> None:

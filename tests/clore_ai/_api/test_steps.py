@@ -163,14 +163,14 @@ def test_by_default_the_waits_differ():
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize(("deadline_s", "sent"), [(0.5, 1), (1.0, 1), (1.5, 2), (5, 3), (8, 4)])
 def test_no_wait_ends_after_the_deadline(name, deadline_s, sent):
-    """The last error is raised at once, and says so; not after a wait that is in vain."""
+    """The last error is raised at once, and says so; not after a wait that could not help."""
     hand = Hand(lambda _call, _now: refused())
     rules = Rules(deadline_s=deadline_s, chance=lambda: 0.0)
     with pytest.raises(TransportError) as caught:
         hand.play(answer(CALLS[name](), rules))
     assert len(hand.sent) == sent
     assert hand.now <= deadline_s
-    over = f"refused Not tried again: the {deadline_s:g} s for one call are over."
+    over = f"refused Not retried: the call's deadline of {deadline_s:g} s has passed."
     assert str(caught.value) == ("refused" if sent == 4 else over)
     assert caught.value.maybe_acted is False
 
@@ -186,7 +186,7 @@ def test_the_attempts_and_turns_count_too():
 
     hand = Hand(slow)
     hand.turn_s = 3
-    with pytest.raises(TransportError, match=r"^cut Not tried again: the 68 s"):
+    with pytest.raises(TransportError, match=r"^cut Not retried: the call's deadline of 68 s"):
         hand.play(answer(endpoints.wallets(), Rules(deadline_s=68, chance=lambda: 0.0)))
     # The first turn comes after 3 s, the second after 30 s, 1 s and 3 s more; the third 1 s late.
     assert within == [68, 68 - 34]

@@ -81,7 +81,7 @@ def test_a_key_that_cant_be_made(slow: Path, home: Path) -> None:
     """It is said why, and the next command tries again."""
     program = slow.read_text()
     slow.write_text("#!/bin/sh\necho no entropy >&2\nexit 1\n")
-    with pytest.raises(InvalidInputError, match=r"could not make .* \(no entropy\)"):
+    with pytest.raises(InvalidInputError, match=r"could not create .* \(no entropy\)"):
         own_key(home)
     slow.write_text(program)
     assert own_key(home)[0]

@@ -216,7 +216,7 @@ def test_hosts_that_are_damaged(tmp_path: Path) -> None:
     content[content.index(b"CREATE TABLE seen") + 13] ^= 1
     (tmp_path / FILE).write_bytes(content)
     hosts = Hosts(Store(tmp_path), "here")
-    with pytest.raises(ConfigError, match=r"state\.damaged-1\.sqlite.*which hosts you blocked"):
+    with pytest.raises(ConfigError, match=r"state\.damaged-1\.sqlite.*blocked hosts"):
         hosts.opinion(NOW)
     assert hosts.opinion(NOW).bars(5, None) is None
 

@@ -195,7 +195,7 @@ def test_a_ledger_in_use_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ledger.store.close()
     with sqlite3.connect(tmp_path / FILE, isolation_level=None) as db:
         db.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(ConfigError, match="has been in use"):
+        with pytest.raises(ConfigError, match="has been locked"):
             ledger.open(intent())
         db.execute("ROLLBACK")
     ledger.open(intent())

@@ -231,7 +231,7 @@ def test_refusals(dialect, api_of, market, reference_market, server_of):
     market = market if dialect == "live" else reference_market
     api, rival, server = api_of(market), api_of(market), server_of(market)
     theirs = rival.rent(server)
-    with pytest.raises(FieldError, match="take another server") as caught:
+    with pytest.raises(FieldError, match="choose another server") as caught:
         api.rent(server)
     assert caught.value.error == "server-already-rented"
     assert caught.value.status == 200

@@ -216,7 +216,7 @@ def test_a_deadline_is_for_all_attempts(api_of, market):
     api = api_of(market, timeout=60, deadline=0.4)
     api.fault("wallets", "late", delay_s=1, times=4)
     with pytest.raises(
-        TransportError, match=r"no answer in time\. Not tried again: the 0\.4 s for"
+        TransportError, match=r"no answer in time\. Not retried: the call's deadline of 0\.4 s"
     ):
         api.wallets()
     until(lambda: api.entries("wallets"))  # written once the late answer was given up
@@ -228,7 +228,7 @@ def test_a_deadline_ends_the_wait_for_another_turn(api_of, market):
     api = api_of(market, deadline=3)
     api.rate_limiter.min_interval = 60
     api.fault("wallets", "500")
-    with pytest.raises(DBError, match=r"Not tried again: the 3 s for one call are over"):
+    with pytest.raises(DBError, match=r"Not retried: the call's deadline of 3 s has passed"):
         api.wallets()
     assert len(api.entries("wallets")) == 1
 

@@ -307,7 +307,7 @@ def test_a_budget_holds_and_failed_attempts_count(api):
         ({"type": "spot"}, "needs spot_price"),
         ({"lease_h": -1}, "lease_h must be a number above 0"),
         ({"verify": "none", "verify_command": "true"}, "goes with verify"),
-        ({"env": {"A": "b&c"}}, "holds '&'"),
+        ({"env": {"A": "b&c"}}, "contains '&'"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_sent(api, words, says):
@@ -339,7 +339,7 @@ def test_files_go_there_and_come_back(api, tmp_path):
         assert (back / "in" / "run.sh").stat().st_ino == inode
         rental.get("work 1/in/run.sh", tmp_path / "one" / "two")
         assert (tmp_path / "one" / "two").stat().st_mode & 0o100
-        with pytest.raises(TransportError, match="nothing is not on the machine"):
+        with pytest.raises(TransportError, match="nothing does not exist on the machine"):
             rental.get("nothing", tmp_path / "x")
         with pytest.raises(TransportError, match="1 file, 3 B, and 2 B are allowed"):
             rental.get("work 1/in/sub", tmp_path / "small", max_bytes=2)

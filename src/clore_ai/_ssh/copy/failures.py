@@ -36,8 +36,8 @@ class FullError(CopyFailedError):
 
 def not_here(exc: OSError) -> CopyFailedError:
     if exc.errno in _NO_ROOM:
-        return FullError("the disk is full here", there=False)
-    return CopyFailedError(f"it can't be written here: {exc.strerror or exc}")
+        return FullError("the local disk is full", there=False)
+    return CopyFailedError(f"the local file can't be written: {exc.strerror or exc}")
 
 
 def cut(done: Done) -> CutError:
@@ -49,10 +49,10 @@ def cut(done: Done) -> CutError:
 def failed(done: Done) -> CopyFailedError:
     """Why there is no answer to go by."""
     if done.flooded:
-        return CopyFailedError("the machine answers with more than it was asked for")
+        return CopyFailedError("the machine sent more than requested")
     if done.code in (None, SSH_FAILED):
         return cut(done)
-    return CopyFailedError(last_words(done.err) or f"a shell there ended with {done.code}")
+    return CopyFailedError(last_words(done.err) or f"its shell exited with {done.code}")
 
 
 def last_words(stderr: bytes) -> str:

@@ -146,15 +146,15 @@ def _listed(
     found = listing.read(mark, done.out)
     if done.flooded:
         raise CopyFailedError(
-            f"the list of its files is longer than {listing.LONGEST >> 20} MiB; let the job pack "
-            "them into one file"
+            f"the list of files is longer than {listing.LONGEST >> 20} MiB; have the job pack "
+            "the files into one archive"
         )
     if found is None:
         raise failed(done)
     if found.lacks:
         raise CopyFailedError(
-            f"the machine has no {' and no '.join(found.lacks)}, which copying files takes; "
-            "install them there, e.g. with --setup or another image"
+            f"the machine lacks {' and '.join(found.lacks)}, which copying files needs; install "
+            "it with --setup, or use another image"
         )
     return found
 
@@ -180,7 +180,7 @@ def _brought(
         goal = here[entry.path]
         top = next((each for each in tops if is_below(goal, each)), None)
         if top is None:
-            found.refused[plain(entry.path)] = "it was not asked for"
+            found.refused[plain(entry.path)] = "not requested"
             continue
         why = refusal(entry, goal, top)
         known = None if why or entry.is_folder else tree.state(names_of(goal))
@@ -217,7 +217,7 @@ def _why_not(
     if entry.is_folder:
         return _made(tree, goal)
     if known is not None and known.st_mtime_ns > max(entry.mtime_ns, kept_since * 1e9):
-        return "it was changed here, and is newer"
+        return "the local file was changed and is newer"
     return None
 
 
@@ -278,7 +278,7 @@ def _streamed(
         except BadStreamError as exc:
             if pulled.cut():
                 raise CutError(pulled.why, moved=came.files > 0) from exc
-            raise CopyFailedError(f"what the machine sends can't be read: {exc}") from exc
+            raise CopyFailedError(f"the archive from the machine can't be read: {exc}") from exc
         except OSError as exc:
             raise not_here(exc) from exc
         else:

@@ -31,23 +31,25 @@ def perform(step: Fetch | Put, stopped: Stopped = lambda: False) -> dict[str, st
             return {}
         found = fetch_path(step.ssh, step.remote, step.goal, most=step.most, stopped=stopped)
     except FileNotFoundError as exc:
-        raise TransportError(f"{plain(step.remote)} is not on the machine.") from exc
+        raise TransportError(f"{plain(step.remote)} does not exist on the machine.") from exc
     except CopyFailedError as exc:
         what = (
-            f"{plain(step.remote)} did not arrive here"
+            f"{plain(step.remote)} was not fetched"
             if isinstance(step, Fetch)
-            else f"{step.local} did not arrive on the machine"
+            else f"{step.local} was not uploaded"
         )
         raise TransportError(f"{what}: {exc}.", maybe_acted=True) from exc
     if found.over is not None:
         files, size = found.over
         raise TransportError(
-            f"{plain(step.remote)} did not arrive here whole: it holds {files:,} file"
-            f"{'' if files == 1 else 's'}, {sizes.in_words(size)}, and "
-            f"{sizes.in_words(step.most)} are allowed (max_bytes)."
+            f"{plain(step.remote)} was fetched only in part: it holds {files:,} "
+            f"file{'' if files == 1 else 's'}, {sizes.in_words(size)}, and max_bytes allows "
+            f"{sizes.in_words(step.most)}."
         )
     if found.unread:
-        raise TransportError(f"{found.unread[0]} can't be read on the machine; the rest is here.")
+        raise TransportError(
+            f"{found.unread[0]} can't be read on the machine; the rest was fetched."
+        )
     return found.refused
 
 

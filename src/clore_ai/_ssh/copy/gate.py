@@ -59,9 +59,9 @@ def refusal(entry: Entry, goal: bytes, top: bytes) -> str | None:
         top: the output that it belongs to: the user named that one, and answers for its name.
     """
     if not (entry.is_file or entry.is_folder or entry.is_link):
-        return "it is no file, folder or link"
+        return "not a file, folder or link"
     if len(goal) > LONGEST_PATH or goal.count(b"/") > DEEPEST:
-        return "its path is too long"
+        return "the path is too long"
     if goal == top:
         return None
     names = goal[0 if top == b"." else len(top) + 1 :].split(b"/")
@@ -70,11 +70,11 @@ def refusal(entry: Entry, goal: bytes, top: bytes) -> str | None:
 
 def _no_name(name: bytes) -> str | None:
     if name in (b"", b".", b".."):
-        return "its path leads elsewhere"
+        return "the path leads out of the folder"
     if len(name) > LONGEST_NAME or b"\0" in name:
-        return "its name is none"
+        return "the name is not valid"
     if is_part(name) or starts_something(name):
-        return "programs here act on a file of that name"
+        return "programs here act on files of that name"
     return None
 
 

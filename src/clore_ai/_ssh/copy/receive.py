@@ -100,7 +100,7 @@ def receive(
         if stream.over and not stream.bytes_read:
             return
         raise BadStreamError("it is damaged") from exc
-    raise BadStreamError("it holds more files than were asked for")
+    raise BadStreamError("it holds more files than requested")
 
 
 def _take(
@@ -121,7 +121,7 @@ def _take(
         if member.issym():
             goal = os.fsencode(member.linkname)
             if not stays_inside(want.here, goal, want.top):
-                came.refused[name] = "it is a link that leads out of its output"
+                came.refused[name] = "a link that leads out of its output"
                 return
             tree.link(names, goal, mtime_ns)
         elif member.isreg() and not member.issparse():
@@ -132,7 +132,7 @@ def _take(
         elif member.islnk():
             came.size += _copy(member, tree, names, wanted, most - came.size, came, mtime_ns)
         else:
-            came.refused[name] = "it is no file, folder or link"
+            came.refused[name] = "not a file, folder or link"
             return
     except InTheWayError as exc:
         came.refused[name] = str(exc)
@@ -154,11 +154,11 @@ def _copy(
     other = bare(os.fsencode(member.linkname))
     first = wanted.get(other)
     if first is None or other not in came.came:
-        raise InTheWayError("it is another name of a file that did not come")
+        raise InTheWayError("a hard link to a file that was not sent")
     try:
         file = tree.reader(names_of(first.here))
     except OSError as exc:
-        raise InTheWayError("it is another name of a file that is not here") from exc
+        raise InTheWayError("a hard link to a file that is missing here") from exc
     with os.fdopen(file, "rb") as source:
         info = os.fstat(file)
         if info.st_size > most:
@@ -181,7 +181,7 @@ class _Stream:
 
     def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
         if whence != os.SEEK_SET or position < self.bytes_read:
-            raise BadStreamError("it leads backwards")
+            raise BadStreamError("it seeks backwards")
         for _ in self.content(position - self.bytes_read):
             pass
         return self.bytes_read
@@ -189,7 +189,7 @@ class _Stream:
     def read(self, size: int = -1) -> bytes:
         """For a header: as much as was asked for, but at the end."""
         if size < 0 or (self.in_header and size > _LONGEST_HEADER):
-            raise BadStreamError("it has a header without end")
+            raise BadStreamError("a header is too long")
         pieces: list[bytes] = []
         while size > 0 and (piece := self._next(size)):
             pieces.append(piece)
@@ -201,7 +201,7 @@ class _Stream:
         while size > 0:
             piece = self._next(min(size, _CHUNK))
             if not piece:
-                raise BadStreamError("it breaks off")
+                raise BadStreamError("it is cut short")
             size -= len(piece)
             yield piece
 

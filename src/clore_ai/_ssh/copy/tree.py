@@ -92,7 +92,7 @@ class Tree:
         file = os.open(names[-1], _READ, dir_fd=self._enter(names[:-1], make=False))
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
-            raise InTheWayError("it is no regular file")
+            raise InTheWayError("not a regular file")
         return file
 
     def write(
@@ -166,11 +166,11 @@ class Tree:
             if exc.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             if own or not make:
-                raise InTheWayError("a file or a link is where its folder would be") from exc
+                raise InTheWayError("a file or a link is in the place of its folder") from exc
             os.unlink(name, dir_fd=above)  # below an output: it was fetched, and is no more there
         self._made += 1
         if self._made > MOST_FOLDERS:
-            raise InTheWayError("it is in one folder too many")
+            raise InTheWayError("there are too many folders")
         os.mkdir(name, MODE, dir_fd=above)
         return os.open(name, _FOLDER, dir_fd=above)
 
@@ -203,7 +203,7 @@ def is_part(name: bytes) -> bool:
 
 def _is_one(name: bytes) -> None:
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-        raise InTheWayError("its path leads elsewhere")
+        raise InTheWayError("the path leads out of the folder")
 
 
 def _part() -> bytes:
@@ -215,7 +215,7 @@ def _rename(part: bytes, name: bytes, place: int) -> None:
         os.rename(part, name, src_dir_fd=place, dst_dir_fd=place)
     except OSError as exc:
         if exc.errno in (errno.EISDIR, errno.ENOTEMPTY, errno.EEXIST):
-            raise InTheWayError("a folder is in its place here") from exc
+            raise InTheWayError("a local folder is in its place") from exc
         raise
 
 

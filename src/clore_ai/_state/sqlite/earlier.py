@@ -162,7 +162,7 @@ def put_away(home: Path) -> None:
     except OSError as exc:
         raise ConfigError(
             f"{home} holds files of an earlier clore that can't be moved ({exc.strerror}); move "
-            "them yourself, or name another folder with CLORE_HOME."
+            "them yourself, or set CLORE_HOME to another folder."
         ) from exc
 
 
@@ -175,10 +175,10 @@ def finish(
         return
     if row["value"] == _MOVING:
         put_away(home)
-        connection.execute("UPDATE facts SET value = 'told later' WHERE name = ?", (_PENDING,))
+        connection.execute("UPDATE facts SET value = 'to report' WHERE name = ?", (_PENDING,))
     if on_message is not None:
         on_message(
-            f"What an earlier clore had written in {home} was taken over into one file, "
-            f"state.sqlite; the earlier files are kept in {home / 'earlier'}."
+            f"The records of an earlier clore in {home} were moved into state.sqlite; the old "
+            f"files are kept in {home / 'earlier'}."
         )
         connection.execute("DELETE FROM facts WHERE name = ?", (_PENDING,))

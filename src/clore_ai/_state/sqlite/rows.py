@@ -45,9 +45,9 @@ def read(kind: type[T], values: dict[str, Any]) -> T:
             raise DamagedError(f"a row's {name} can't be {type(value).__name__}")
         if isinstance(value, float):
             if not math.isfinite(value):
-                raise DamagedError(f"a row's {name} is no number")
+                raise DamagedError(f"a row's {name} is not a number")
             if name.endswith("at") and not 0 <= value < LATEST:
-                raise DamagedError(f"a row's {name} is no time")
+                raise DamagedError(f"a row's {name} is not a time")
         found[name] = bool(value) if words == ("bool",) else value
     return kind(**found)
 

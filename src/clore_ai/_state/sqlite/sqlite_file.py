@@ -68,7 +68,7 @@ def check_file(path: Path) -> None:
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise DamagedError("it is no file")
+        raise DamagedError("it is not a file")
     if not found.st_size:
         raise DamagedError("it is empty")
 
@@ -80,7 +80,7 @@ def check(connection: sqlite3.Connection, path: Path, latest: int = len(STEPS)) 
         raise DamagedError(verdict)
     version = _version(connection, path, latest)
     if not _tables(connection) >= _made_by(version):
-        raise DamagedError("its tables are not as they were made")
+        raise DamagedError("its tables were changed")
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
@@ -95,7 +95,7 @@ def _version(connection: sqlite3.Connection, path: Path, latest: int) -> int:
     if version > latest:
         raise ConfigError(
             f"{path} was written by a newer clore; upgrade this one (pip install . in a newer "
-            "checkout), move the file away, or name another folder with CLORE_HOME."
+            "checkout), move the file away, or set CLORE_HOME to another folder."
         )
     return int(version)
 
@@ -141,8 +141,8 @@ def set_aside(path: Path, aside: Path) -> None:
         path.replace(aside)
     except OSError as exc:
         raise ConfigError(
-            f"{path} is damaged, and can't be moved away ({exc.strerror}); move it yourself, "
-            "or name another folder with CLORE_HOME."
+            f"{path} is damaged and can't be moved away ({exc.strerror}); move it yourself, or "
+            "set CLORE_HOME to another folder."
         ) from exc
 
 
@@ -158,9 +158,9 @@ def free_name(path: Path) -> Path:
 
 def is_passing(exc: Exception) -> bool:
     """Is something else to blame than the file?"""
-    said = str(exc)
-    operational = isinstance(exc, sqlite3.OperationalError) and "decode to" not in said
-    return operational and any(word in said for word in _PASSING)
+    error = str(exc)
+    operational = isinstance(exc, sqlite3.OperationalError) and "decode to" not in error
+    return operational and any(word in error for word in _PASSING)
 
 
 def is_damage(exc: Exception, path: Path) -> bool:
@@ -177,13 +177,13 @@ def is_damage(exc: Exception, path: Path) -> bool:
 
 def sentence(path: Path | None, exc: Exception) -> str:
     """Why the file can't be used, and what to do."""
-    said = plain(str(exc))
-    if "locked" in said:
-        why = f"has been in use for {BUSY_S:.0f} s; look for a clore that hangs, or try again"
-    elif "full" in said or "disk I/O" in said:
-        why = f"can't be written ({said}); make room on its disk, or name another with CLORE_HOME"
-    elif any(word in said for word in _PASSING):
-        why = f"can't be written ({said}); name a folder of your own with CLORE_HOME"
+    error = plain(str(exc))
+    if "locked" in error:
+        why = f"has been locked for {BUSY_S:.0f} s; look for a clore that hangs, or try again"
+    elif "full" in error or "disk I/O" in error:
+        why = f"can't be written ({error}); free disk space, or set CLORE_HOME to another disk"
+    elif any(word in error for word in _PASSING):
+        why = f"can't be written ({error}); set CLORE_HOME to a folder of your own"
     else:
-        why = f"can't be used ({said}); move it away, and run the command again"
+        why = f"can't be used ({error}); move it away and run the command again"
     return f"{path} {why}."

@@ -287,4 +287,7 @@ def _keep(api: CloreAI, order: Order, identity: Path | None) -> None:
         api.session.access.remember(order, identity)
     except OSError as exc:
         key = "" if identity is None else f"; its key is {identity}"
-        output.note(f"Can't be noted in {state_folder()}: {exc.strerror}{key}.")
+        output.note(
+            f"The SSH files of order {order.id} can't be written in {state_folder()}: "
+            f"{exc.strerror}{key}."
+        )

@@ -62,7 +62,7 @@ def live(
 
 
 def _stays(job: Job, known: Intent | Order | None, lost: bool) -> None:
-    stays = "may still be billed" if lost else "goes on, and is billed"
+    stays = "may still be billed" if lost else "keeps running and is billed"
     output.note(
         f"Order {job.order_id} {stays}{_price(known)}. Stop paying: clore cancel {job.order_id}"
     )

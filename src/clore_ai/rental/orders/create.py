@@ -118,7 +118,10 @@ def _keep_key(session: Session, order: Order, public: str | None) -> None:
     try:
         session.access.remember(order, None, public)
     except OSError as exc:
-        session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}.")
+        session.note_trouble(
+            f"The SSH files of order {order.id} can't be written in {session.access.home}: "
+            f"{exc.strerror}."
+        )
 
 
 def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order | None]:

@@ -257,7 +257,10 @@ def _remember(session: Session, order: Order, identity: Path | None) -> None:
     try:
         session.access.remember(order, identity)
     except OSError as exc:
-        session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}.")
+        session.note_trouble(
+            f"The SSH files of order {order.id} can't be written in {session.access.home}: "
+            f"{exc.strerror}."
+        )
 
 
 def _cancel(run: RentRun, order: Order, reason: str, issue: str | None = None) -> Flow[None]:

@@ -90,7 +90,7 @@ def test_a_link_that_appears_between_two_writes_is_not_followed(root: Path) -> N
 
 def test_a_folder_in_a_files_place_stays(root: Path) -> None:
     (root / "f" / "g").mkdir(parents=True)
-    with Tree(root) as tree, pytest.raises(InTheWayError, match="a folder is in its place"):
+    with Tree(root) as tree, pytest.raises(InTheWayError, match="a local folder is in its place"):
         tree.write((b"f",), [b"1"], 0o644, 0)
     assert [p.name for p in root.iterdir()] == ["f"]
 
@@ -119,7 +119,7 @@ def test_no_name_leads_elsewhere(root: Path, names: tuple[bytes, ...]) -> None:
             lambda: tree.folder(names),
             lambda: os.close(tree.reader(names)),
         ):
-            with pytest.raises(InTheWayError, match="leads elsewhere"):
+            with pytest.raises(InTheWayError, match="leads out of the folder"):
                 act()
         assert tree.state(names) is None
     assert (root.parent / "outside" / "kept").read_text() == "mine"
