@@ -1,4 +1,4 @@
-"""What both clients share: settings, session and pace; and the event loop of a job."""
+"""What both clients share: settings, session, pace, and the event loop of a job."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _log = logging.getLogger("clore_ai")
 
 @cache
 def warn_per_hour() -> None:
-    """Log, once a process, that ``max_price_usd`` is per hour: in 0.1.1 it meant a day.
+    """Log once per process that ``max_price_usd`` is per hour; in 0.1.1 it was per day.
 
     A log line and not a `Warning`: the call is right, and tests run with ``-W error``.
     """
@@ -42,7 +42,7 @@ async def in_this_loop(
     engine: Callable[[AsyncDriver], Engine],
     work: Callable[[Engine], Awaitable[T]],
 ) -> T:
-    """The result of what watches a job, in the event loop that runs."""
+    """The result of `work`, which watches a job, in the running event loop."""
     return await work(engine(driver))
 
 
@@ -51,7 +51,7 @@ def in_own_loop(
     engine: Callable[[AsyncDriver], Engine],
     work: Callable[[Engine], Awaitable[T]],
 ) -> T:
-    """The result of what watches a job, in an event loop made for it."""
+    """The result of `work`, which watches a job, in an event loop of its own."""
     return driver.in_loop(lambda beside: work(engine(beside)))
 
 
@@ -59,7 +59,7 @@ class ClientBase(Generic[D]):
     """A client with a driver of the kind `D`."""
 
     BASE_URL: ClassVar[str] = DEFAULT_BASE_URL
-    """The real service's; a subclass may name another, for where no argument does."""
+    """The real service's address; a subclass may set another default."""
 
     _kind: ClassVar[type[Any]]
 
@@ -83,19 +83,19 @@ class ClientBase(Generic[D]):
         deadline_s = float("inf") if deadline is None else deadline
         rules = Rules(bool(self._settings.api_key), max_retries, deadline_s)
         self._former: list[D] = []
-        """What calls went through before a setting was changed; to be closed with the client."""
+        """The drivers from before settings were changed; closed with the client."""
         self._session, pace = opened(self._settings, self._folder, rules)
         self._limiter = RateLimiter.at_pace(self._settings.requests_per_second, shared=pace)
         self._driver: D = self._kind(self._settings, timeout, self._limiter)
 
     def __repr__(self) -> str:
-        # A traceback may show one whose making failed.
+        # A traceback may show a client whose constructor failed.
         settings: Settings | None = vars(self).get("_settings")
         return f"{type(self).__name__}(base_url={settings and settings.base_url!r})"
 
     @property
     def api_key(self) -> str | None:
-        """The key; another takes effect with the next call, with the ledger that belongs to it."""
+        """The API key. A new one takes effect with the next call, as does its ledger."""
         return self._settings.api_key
 
     @api_key.setter
@@ -104,7 +104,7 @@ class ClientBase(Generic[D]):
 
     @property
     def base_url(self) -> str:
-        """Where calls go; another takes effect with the next call."""
+        """The address of the service. A new one takes effect with the next call."""
         return self._settings.base_url
 
     @base_url.setter
@@ -113,7 +113,7 @@ class ClientBase(Generic[D]):
 
     @property
     def timeout(self) -> float:
-        """Seconds of each wait for the network."""
+        """Seconds that each wait for the network may take."""
         return self._timeout_s
 
     @timeout.setter
@@ -145,10 +145,10 @@ class ClientBase(Generic[D]):
         self._drive_anew()
 
     def _change(self, settings: Settings) -> None:
-        """Go on with these settings; calls that are under way end with those they began with."""
+        """Use these settings from now on; calls in progress keep the old ones."""
         if settings == self._settings:
             return
-        self._session.close()  # a call that is under way opens its files again
+        self._session.close()  # a call in progress opens its files again
         rules, was = self._session.rules, self._limiter
         self._settings = settings
         self._session, pace = opened(
@@ -165,15 +165,15 @@ class ClientBase(Generic[D]):
         self._driver = self._kind(self._settings, self._timeout_s, self._limiter)
 
     def _engine(self, driver: AsyncDriver) -> Engine:
-        """What runs jobs in the event loop of `driver`."""
+        """The engine that runs jobs in the event loop of `driver`."""
         return Engine(self._session, driver, account_of(self.base_url, self.api_key))
 
     @property
     def session(self) -> Session:
-        """What this client's flows share."""
+        """The session that this client's flows share."""
         return self._session
 
     @property
     def ledger(self) -> Ledger:
-        """What this client tried to rent, and what became of it."""
+        """The record of this client's attempts to rent, and of their outcomes."""
         return self._session.ledger

@@ -38,7 +38,7 @@ _SSH_FAILED = 255
 
 
 class AsyncGuard:
-    """A task that looks every few seconds, until a look says that all is over."""
+    """A task that checks every few seconds, until a check says that all is over."""
 
     def __init__(self, look: Callable[[], Awaitable[bool]]) -> None:
         self._task = asyncio.ensure_future(self._keep(look))
@@ -50,13 +50,13 @@ class AsyncGuard:
                 return
 
     async def stop(self) -> None:
-        """End it, in the midst of a look too."""
+        """End the task, even during a check."""
         self._task.cancel()
         await asyncio.wait({self._task})
 
 
 class Guard:
-    """A thread that looks every few seconds, until a look says that all is over."""
+    """A thread that checks every few seconds, until a check says that all is over."""
 
     def __init__(self, look: Callable[[], bool]) -> None:
         self._stop = threading.Event()
@@ -71,7 +71,7 @@ class Guard:
                 return
 
     def stop(self) -> None:
-        """End it, once the look at hand is done."""
+        """End the thread after the current check."""
         self._stop.set()
         self._thread.join()
 
@@ -85,7 +85,7 @@ class RentalBase(Generic[D]):
         self._driver, self._session, self._wish, self._on_event = driver, session, wish, on_event
         self._rented: Rented | None = None
         self.events: list[RentEvent] = []
-        """All that happened on the way: each attempt, and why it was no good; later, its limits."""
+        """Everything that happened: each attempt and why it failed; later, the rental's limits."""
         self._keeper = enforce.Keeper()
         self._reached: LimitReached | None = None
         self._why = ending.CANCELLED
@@ -96,23 +96,23 @@ class RentalBase(Generic[D]):
 
     @property
     def order(self) -> Order:
-        """The order, as it was when it was handed over.
+        """The order, as it was when it was rented.
 
         Raises:
-            InvalidInputError: nothing is rented yet: use it in a `with` block, or `start` it.
+            InvalidInputError: nothing is rented yet: use a `with` block, or call `start`.
         """
         return self._need().order
 
     @property
     def order_id(self) -> int | None:
-        """The order's id, from the moment that there is one; also of one that was no good."""
+        """The order's id as soon as there is one, even if the order was rejected."""
         if self._rented is not None:
             return self._rented.order.id
         return next((e.order_id for e in reversed(self.events) if e.order_id is not None), None)
 
     @property
     def ssh_command(self) -> str:
-        """A line for a shell that opens one on the machine, with the order's key."""
+        """A shell command that opens a shell on the machine, with the order's key."""
         return shlex.join(self._target().ssh())
 
     def _flow(self) -> Flow[None]:
@@ -137,7 +137,7 @@ class RentalBase(Generic[D]):
 
     @contextmanager
     def _working(self) -> Generator[Target]:
-        """The way in; what fails in the block because of a limit is said to."""
+        """The SSH target; a failure in the block that a limit caused raises `LimitReached`."""
         target = self._target()
         try:
             yield target
@@ -152,14 +152,14 @@ class RentalBase(Generic[D]):
         return result
 
     def _has_limits(self) -> bool:
-        """Is there a limit to keep while it is used?"""
+        """Does the rental have a limit to enforce while it is used?"""
         self._keeper.order_id = self.order.id
         with suppress(ConfigError):
             return bool(self._keeper.leased(self._session))
         return False
 
     def _look(self) -> Flow[bool]:
-        """Look at its limits; true when it has reached one, and was cancelled."""
+        """Check its limits; true if it has reached one and was cancelled."""
         near, over = yield from self._keeper.check(self._session)
         for limit in near:
             self._report("near", enforce.near(limit))
@@ -175,11 +175,11 @@ class RentalBase(Generic[D]):
             yield from machine.finish(self._session, self.order, self._why)
         except CloreAPIError as exc:
             _log.warning("%s", exc)
-            return not isinstance(exc, WaitTimeout)  # else it is tried again
+            return not isinstance(exc, WaitTimeout)  # else the cancel is retried
         return True
 
     def _left_to_its_job(self) -> Flow[bool]:
-        """Does a job of `client.run` end it, with its outputs fetched? Not for ever."""
+        """Will a job of `client.run` end it, with its outputs fetched? The wait is bounded."""
         now = (yield from clock()).mono
         self._left_at = now if self._left_at is None else self._left_at
         if now - self._left_at > enforce.GRACE_S:

@@ -34,14 +34,14 @@ _PASSWORD = re.compile(r"//[^/]*@")
 
 @dataclass(frozen=True)
 class Settings:
-    """What a client needs to reach the service, and where each came from."""
+    """The settings by which a client reaches the service, and the source of the key."""
 
     api_key: str | None = field(repr=False)
     api_key_source: str | None
     base_url: str
     requests_per_second: float
     ssh_options: tuple[str, ...] = ()
-    """For all connections to rented machines, as ``-o`` pairs."""
+    """Options for all connections to rented machines, as ``-o`` pairs."""
 
 
 def config_file() -> Path:
@@ -53,7 +53,7 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings
     """The settings in force: argument > environment > file > default.
 
     Raises:
-        ConfigError: the file is needed but can't be read, or a setting is no use.
+        ConfigError: the file is needed but can't be read, or a setting is invalid.
     """
     api_key = hide(api_key)
     key, source = _given(api_key), "the argument"
@@ -65,7 +65,7 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings
     try:
         values = in_force(load())
     except ConfigError:
-        if not (key and url):  # it may hold what is missing: don't guess
+        if not (key and url):  # the file may hold the missing setting: don't guess
             raise
         values = {}
     if not key and values.get("api_key"):
@@ -83,10 +83,10 @@ def resolve(api_key: str | None = None, base_url: str | None = None) -> Settings
 
 
 def changed(settings: Settings, api_key: str | None, base_url: str) -> Settings:
-    """The same with another key or address, which are checked as `resolve` checks them.
+    """The same settings with another key or address, checked as `resolve` checks them.
 
     Raises:
-        ConfigError: one of them is no use.
+        ConfigError: one of them is invalid.
     """
     key = _clean_key(hide(_given(hide(api_key))), "the argument")
     return replace(
@@ -98,12 +98,12 @@ def changed(settings: Settings, api_key: str | None, base_url: str) -> Settings:
 
 
 def _given(text: str | None) -> str | None:
-    """`text` without the white space around it; None where that is all."""
+    """`text` without surrounding white space; None if nothing is left."""
     return (text or "").strip() or None
 
 
 def load() -> dict[str, Any]:
-    """The config file's content; empty where there is no file, or no home folder to hold one.
+    """The config file's content; empty if there is no file, or no home folder.
 
     Raises:
         ConfigError: it can't be read or is not a JSON object.
@@ -130,7 +130,7 @@ def load() -> dict[str, Any]:
 
 
 def _own(path: Path) -> None:
-    """Whoever writes the file says where the key is sent: that is the user, or root, alone."""
+    """Only the user or root may own the file, since it decides where the key is sent."""
     if hasattr(os, "geteuid") and path.stat().st_uid not in (0, os.geteuid()):
         raise ConfigError(
             f"{path} belongs to another user, who could redirect your key to another server. "
@@ -141,11 +141,11 @@ def _own(path: Path) -> None:
 def in_force(content: dict[str, Any]) -> dict[str, Any]:
     """The file's settings with those of the chosen context on top.
 
-    A context with an address of its own takes no key from outside it: the key of one service is
-    never sent to another.
+    A context with its own address takes no key from outside: the key of one service is never sent
+    to another.
 
     Raises:
-        ConfigError: ``CLORE_CONTEXT`` or `context` names one that the file does not hold.
+        ConfigError: ``CLORE_CONTEXT`` or `context` names a context that the file does not define.
     """
     name = os.environ.get("CLORE_CONTEXT") or content.get("context")
     if not name:
@@ -211,7 +211,7 @@ def _contexts(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _clean_key(key: str | None, source: str | None) -> str | None:
-    """A key that fits in a header, without the white space that pasting leaves around it."""
+    """A key that fits in a header, without the white space around a pasted key."""
     if key is None:
         return None
     key = hide(key.strip())
@@ -227,7 +227,7 @@ def _clean_url(url: str) -> str:
         parts = urlsplit(url.strip())
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         usable = usable and not (parts.query or parts.fragment or "@" in parts.netloc)
-    except ValueError:  # a port or an IPv6 address that is none
+    except ValueError:  # an invalid port or IPv6 address
         usable = False
     if not usable:
         raise ConfigError(

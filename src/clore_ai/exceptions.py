@@ -1,23 +1,23 @@
 """Every error a call can raise; all inherit from `CloreAPIError` (004, Exceptions).
 
 CloreAPIError
-├── DBError                code 1: the service failed; it may have acted all the same
+├── DBError                code 1: the service failed, but may have acted
 ├── InvalidInputError      code 2: refused by the service, or here before it was sent
 ├── AuthError              code 3: no key, or the service does not know it
 ├── InvalidEndpointError   code 4
 ├── RateLimitError         code 5: still refused after `max_retries` waits
 ├── FieldError             code 6: the reason is in `error`, e.g. "server-already-rented"
-├── ResponseError          an answer that is not what the service is known to send
-│   └── OrderUnlisted      an order that the service does not list now; it may run all the same
-├── TransportError         no answer: `maybe_acted` says whether the request may have been acted on
+├── ResponseError          an answer in a form that the service is not known to send
+│   └── OrderUnlisted      an order that the service does not list now; it may still run
+├── TransportError         no answer; `maybe_acted`: could the service have acted?
 ├── NotFoundError          an order or a server that is not in the service's lists
 │   └── NoOffer            no server meets a wish; carries `no_match`
-├── RentFailed             no server that was tried turned out good; carries `attempts`
+├── RentFailed             every server that was tried failed; carries `attempts`
 ├── ConfigError            a config file or setting that cannot be used
 ├── BudgetError            over a budget or a limit, so nothing was rented; carries `standing`
-├── LimitReached           an order that was cancelled at its lease's end, or at what it may cost
+├── LimitReached           an order that was cancelled at its lease's end or cost limit
 ├── OrderEnded             an order that ended while it was waited for; carries `order`
-├── WaitTimeout            what was waited for did not come in time; carries `order`
+├── WaitTimeout            a wait that passed its deadline; carries `order`
 └── OrderUncertain         an order that may exist and be billed; carries `intent`
 """
 
@@ -59,18 +59,18 @@ __all__ = [
 
 
 _LONGEST = 10_000
-"""Characters of a message, whatever it quotes."""
+"""The most characters in a message, quotations included."""
 
 
 class CloreAPIError(Exception):
     """What failed, with which id, and what to do next; on one line, and fit to print.
 
     Attributes:
-        code: the service's code (1-6), or None where no answer carried one.
+        code: the service's code (1-6), or None if no answer carried one.
         response: the service's answer, its texts fit to print, or None.
         error: the service's reason, such as ``"server-already-rented"``, or None (service.md, 1).
-        status: the HTTP status, or None where nothing was answered.
-        maybe_acted: True where the service may have done what was asked in spite of the error.
+        status: the HTTP status, or None if there was no answer.
+        maybe_acted: True if the service may have acted on the request despite the error.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class CloreAPIError(Exception):
 
 
 class DBError(CloreAPIError):
-    """Code 1: the service failed. It may have acted on the request all the same (service.md, 3)."""
+    """Code 1: the service failed. It may still have acted on the request (service.md, 3)."""
 
 
 class InvalidInputError(CloreAPIError):
@@ -108,15 +108,15 @@ class InvalidEndpointError(CloreAPIError):
 
 
 class RateLimitError(CloreAPIError):
-    """Code 5: too many requests, also after the waits that `max_retries` allows."""
+    """Code 5: too many requests, even after `max_retries` retries."""
 
 
 class FieldError(CloreAPIError):
-    """Code 6: refused for the reason in `error`; `response` holds what came with it."""
+    """Code 6: refused for the reason in `error`; `response` is the whole answer."""
 
     @property
     def max_step(self) -> float | None:
-        """With ``exceeded_max_step``: the most that one lowering takes off, coin per **day**."""
+        """With ``exceeded_max_step``: the largest step of a lowering, in coin per **day**."""
         return as_number((self.response or {}).get("max_step"))
 
     @property
@@ -126,25 +126,25 @@ class FieldError(CloreAPIError):
 
 
 class ResponseError(CloreAPIError):
-    """An answer that is not JSON, or lacks what it should hold."""
+    """An answer that is not JSON, or lacks an expected value."""
 
 
 class OrderUnlisted(ResponseError):  # noqa: N818 - what happened
-    """The service does not list an order that is known to run. It may run, and be billed."""
+    """The service does not list an order that is known to run. It may still run and be billed."""
 
 
 class TransportError(CloreAPIError):
-    """No answer came. `maybe_acted` is False only where the request surely never arrived."""
+    """No answer came. `maybe_acted` is False only if the request certainly never arrived."""
 
 
 class NotFoundError(CloreAPIError):
-    """The service's lists hold no such order or server."""
+    """The service lists no such order or server."""
 
 
 class NoOffer(NotFoundError):  # noqa: N818 - what happened
     """No server meets the wish.
 
-    `no_match` says which condition left how many servers, and what would match.
+    `no_match` says how many servers each condition left, and what would match.
     """
 
     def __init__(self, message: str, no_match: NoMatch) -> None:
@@ -156,9 +156,9 @@ class NoOffer(NotFoundError):  # noqa: N818 - what happened
 
 
 class RentFailed(CloreAPIError):  # noqa: N818 - what happened
-    """No server that was tried turned out good; nothing of it runs.
+    """Every server that was tried failed; none of the orders still runs.
 
-    `attempts` are the events of `rental.rent`: what was tried, and the reason of each failure.
+    `attempts` are the events of `rental.rent`: each attempt, and the reason for each failure.
     """
 
     def __init__(self, message: str, attempts: Sequence[RentEvent]) -> None:
@@ -174,10 +174,10 @@ class ConfigError(CloreAPIError):
 
 
 class BudgetError(CloreAPIError):
-    """It would cost more than a budget or a limit allows, or that can't be told. Nothing was done.
+    """The cost would exceed a budget or a limit, or is unknown. Nothing was done.
 
-    `standing` is how the budget stood, None where it was a limit of the order's own; `wanted` what
-    was wanted of it, in its unit.
+    `standing` is the budget's state, or None if it was the order's own limit. `wanted` is the
+    amount that was requested, in the budget's unit.
     """
 
     def __init__(
@@ -189,9 +189,9 @@ class BudgetError(CloreAPIError):
 
 
 class LimitReached(CloreAPIError):  # noqa: N818 - what happened
-    """An order was ended at its limit: its lease, or the most that it may cost.
+    """An order was cancelled at its limit: its lease, or its cost limit.
 
-    `order_id` says which; it runs no more, unless the message says otherwise.
+    `order_id` is the order's. It no longer runs unless the message says otherwise.
     """
 
     order_id: int | None = None
@@ -200,7 +200,8 @@ class LimitReached(CloreAPIError):  # noqa: N818 - what happened
 class OrderEnded(CloreAPIError):  # noqa: N818 - what happened, as 004's users would say it
     """An order ended while it was waited for.
 
-    `order` is its last known state; `reason` why it ended, as `clore ledger` shows it, or None.
+    `order` is its last known state. `reason` says why it ended, as `clore ledger` shows it, or is
+    None.
     """
 
     def __init__(self, message: str, order: Order, reason: str | None = None) -> None:
@@ -224,11 +225,11 @@ class WaitTimeout(CloreAPIError):  # noqa: N818 - likewise
 
 
 class OrderUncertain(CloreAPIError):  # noqa: N818 - likewise
-    """An order may have been created, and be billed, but was not found in `my_orders`.
+    """An order may have been created and be billed, but was not found in `my_orders`.
 
-    Raised by `create_order` when the answer leaves it open (a time-out, a cut connection,
-    HTTP 500) and no matching order appeared within 30 s. `intent` says what was asked and when.
-    Never send the order again before `my_orders` was looked at.
+    Raised by `create_order` if the answer is inconclusive (a timeout, a cut connection, HTTP 500)
+    and no matching order appeared within 30 s. `intent` says what was requested and when. Check
+    `my_orders` before you send the order again.
     """
 
     def __init__(self, message: str, intent: Intent) -> None:

@@ -1,7 +1,7 @@
 """One pace for one key: wait for the turn, then send (004, Rate Limiter).
 
-When the turn is, is in `_state.pace`; here is the waiting. Nothing is locked across a wait, so one
-limiter serves threads and tasks alike, and with a state folder all processes.
+`_state.pace` decides when the turn is; this module waits for it. No lock is held during a wait, so
+one limiter serves threads and tasks alike and, with a state folder, all processes.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from clore_ai.exceptions import ConfigError
 T = TypeVar("T")
 
 _LEAST_S = 0.001
-"""A gap that is not longer is not shared: to note it takes longer."""
+"""Shorter gaps are not shared, since recording one takes longer."""
 
 
 class RateLimiter:
-    """Spaces requests; both attributes may be changed at any time.
+    """Spaces requests. Both attributes may be changed at any time.
 
     - `min_interval`: seconds between any two requests (1 / `requests_per_second`).
     - `create_order_delay`: seconds between two `create_order` calls.
 
-    Each is stretched by `pace.MARGIN`. After code 5 the client calls `set_backoff`: nothing is
-    sent before it is over. 0 for both means no pacing, for a marketplace without limits.
+    Each is lengthened by `pace.MARGIN`. After code 5 the client calls `set_backoff`, and nothing is
+    sent until the backoff is over. 0 for both means no pacing, for a marketplace without limits.
 
-    `shared`: the pace of all processes of this machine that use one key. Where it can't be written,
-    `wait` and `set_backoff` raise ConfigError; but where `alone` is set, that is called with the
-    reason, and this process goes on at a pace of its own: what runs and is paid for can still be
+    `shared`: the pace of all processes of this machine that use one key. If it can't be written,
+    `wait` and `set_backoff` raise ConfigError. If `alone` is set, it is called with the reason
+    instead, and this process continues at its own pace, so that running orders can still be
     cancelled.
     """
 
@@ -41,7 +41,7 @@ class RateLimiter:
         create_order_delay: float = 5.0,
         *,
         shared: Pace | None = None,
-        clock: Callable[[], float] = time.monotonic,  # that of the whole machine, since its start
+        clock: Callable[[], float] = time.monotonic,  # the whole machine's, since boot
     ) -> None:
         if requests_per_second <= 0 or create_order_delay < 0:
             raise ValueError(
@@ -56,9 +56,10 @@ class RateLimiter:
 
     @classmethod
     def at_pace(cls, requests_per_second: float, *, shared: Pace | None = None) -> RateLimiter:
-        """The service's two delays at this pace; above 1 a second both shrink alike.
+        """The service's two delays at this pace; above 1 request a second both shrink alike.
 
-        The service allows 1: who sets more has a marketplace that allows it, `create_order` too.
+        The service allows 1. A higher value is meant for a marketplace that allows more, also of
+        `create_order`.
         """
         return cls(requests_per_second, 5.0 / max(1.0, requests_per_second), shared=shared)
 
@@ -72,7 +73,7 @@ class RateLimiter:
         """Block until the next request may be sent; `sleep` does the waiting.
 
         Raises:
-            TimeoutError: it may not within `within_s` seconds.
+            TimeoutError: no request may be sent within `within_s` seconds.
         """
         until = self._clock() + within_s
         while pause_s := self._look(is_create_order):
@@ -92,8 +93,8 @@ class RateLimiter:
             await asyncio.sleep(pause_s)
 
     def sent(self, *, is_create_order: bool = False) -> None:
-        """Say that a request went out just now: the first on a connection goes late."""
-        # What went out can't fail any more, least of all an order; `wait` has noted it too.
+        """Record that a request was sent just now: the first on a connection is sent late."""
+        # A request that was sent, an order above all, must not fail here; `wait` has recorded it.
         with suppress(ConfigError):
             self._with(
                 lambda pace: pace.sent(self._gaps(), self._clock, is_create_order=is_create_order)
@@ -104,7 +105,7 @@ class RateLimiter:
         self._with(lambda pace: pace.hold(self._gaps(), self._clock, seconds))
 
     def _look(self, is_create_order: bool) -> float:
-        """Seconds after which to look again; 0: send now."""
+        """Seconds until the next look; 0: send now."""
         return self._with(
             lambda pace: pace.look(self._gaps(), self._clock, is_create_order=is_create_order)
         )
@@ -112,7 +113,7 @@ class RateLimiter:
     async def _look_async(self, is_create_order: bool) -> float:
         if self._pace().store.path is None:
             return self._look(is_create_order)
-        return await asyncio.to_thread(self._look, is_create_order)  # another process may have it
+        return await asyncio.to_thread(self._look, is_create_order)  # it may be locked
 
     def _check(self, pause_s: float, until: float, within_s: float) -> None:
         if self._clock() + pause_s > until:

@@ -1,7 +1,7 @@
 """The `CloreClient` of the older guides (001, CLI & SDK Guide; 002, API Quick Reference).
 
-Plain dicts and lists, as the service sends them. A thin skin over `clore_ai`: so it is paced, it
-never sends a rental twice, and prices in it are as the service's: per **day**, in the named coin.
+Plain dicts and lists, as the service sends them. It is a thin wrapper around `clore_ai`, so it is
+paced and never sends a rental twice. Prices are as the service's: per **day**, in the named coin.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _NO_CODE = -1
 class CloreAPIError(Exception):
     """Raised when the service returns a code other than 0, or nothing usable.
 
-    `code` is the service's, `error` its reason; `response` is what came. Where nothing came
-    (`code` -1), `error` says what happened.
+    `code` is the service's code, `error` its reason, and `response` its answer. If there was no
+    answer (`code` -1), `error` says what happened.
     """
 
     ERROR_CODES: Mapping[int, str] = {
@@ -68,9 +68,9 @@ class CloreClient:
     """Client of the Clore.ai REST API, with the methods of 001 and 002.
 
     Args:
-        api_key: as in `clore_ai.CloreAI`; from the environment or the config file where empty.
+        api_key: as in `clore_ai.CloreAI`; if empty, from the environment or the config file.
 
-    `BASE_URL` is where calls go, unless ``CLORE_BASE_URL`` or the config file says otherwise.
+    Calls go to `BASE_URL`, unless ``CLORE_BASE_URL`` or the config file names another address.
     """
 
     BASE_URL = DEFAULT_BASE_URL
@@ -86,7 +86,7 @@ class CloreClient:
 
     @property
     def _api(self) -> CloreAI:
-        """The client, at the address and with the key that stand in the attributes now."""
+        """The client, with the current address and key of the attributes."""
         if self._base_url != self.BASE_URL:
             self._base_url = self._client.base_url = self.BASE_URL
         if self._client.api_key != self.api_key:
@@ -122,12 +122,13 @@ class CloreClient:
     ) -> dict[str, Any]:
         """Rent a server, once, and return ``{"code": 0, "order_id": …}``.
 
-        The service's own answer holds no id; it is looked up. `spotprice` and `required_price`
-        (001's workflow passes it, its class forgot it) are in `currency` per **day**.
+        The service's own answer holds no id, so the order is looked up. `spotprice` and
+        `required_price` are in `currency` per **day** (001's workflow passes `required_price`, but
+        its class lacks it).
 
         Raises:
             ValueError: a spot order without `spotprice`.
-            CloreAPIError: refused. With code -1 an order may exist: look at `get_orders`.
+            CloreAPIError: refused. With code -1 an order may exist: check `get_orders`.
         """
         ssh_password, ssh_key = hide(ssh_password), hide(ssh_key)
         jupyter_token, env, command = hide(jupyter_token), hide(env), hide(command)
@@ -148,7 +149,7 @@ class CloreClient:
         return self._rows(endpoints.my_orders(include_completed=include_completed), "orders")
 
     def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
-        """End a rental; `issue` tells the host why."""
+        """End a rental; `issue` is the reason, for the host."""
         try:
             return self._api.cancel_order(order_id, issue)
         except _Error as exc:

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class AsyncCalls(ClientBase[AsyncDriver]):
-    """A client with the calls of the service, and with what performs them."""
+    """A client with the calls of the service, and the driver that performs them."""
 
     _kind = AsyncDriver
 
@@ -52,7 +52,7 @@ class AsyncCalls(ClientBase[AsyncDriver]):
         return await self._driver.run(flow)
 
     async def in_loop(self, work: Callable[[Engine], Awaitable[T]]) -> T:
-        """The result of what watches a job (`clore_ai.jobs`), in an event loop."""
+        """The result of `work`, which watches a job (`clore_ai.jobs`), in an event loop."""
         return await in_this_loop(self._driver, self._engine, work)
 
     async def wallets(self) -> list[Wallet]:
@@ -75,11 +75,11 @@ class AsyncCalls(ClientBase[AsyncDriver]):
 
         Args:
             gpu: a part of the GPU's name, e.g. ``"RTX 4090"``; case does not matter.
-            min_gpu_count: GPUs a server.
-            min_ram_gb: GB.
+            min_gpu_count: the fewest GPUs of a server.
+            min_ram_gb: the least memory, in GB.
             max_price_usd: USD per **hour** for the whole server, on-demand, without the renter's
-                fee. A server whose price in USD is unknown is left out.
-            available_only: leave out rented servers.
+                fee. A server whose price in USD is unknown is omitted.
+            available_only: omit rented servers.
 
         Simultaneous calls share one request (004, marketplace; service.md, 2-3).
         """
@@ -129,10 +129,10 @@ class AsyncCalls(ClientBase[AsyncDriver]):
         lease_h: float | None = None,
         max_cost_usd: float | None = None,
     ) -> Order:
-        """Rent a server: one order, whatever happens to the answer, and the order itself back.
+        """Rent a server: one order, whatever happens to the answer. Returns the order.
 
-        The service's success names no order, so it is looked for in `my_orders`; that takes
-        some seconds (service.md, 3). SSH answers later: see `wait_for_ssh`.
+        The service's answer does not name the order, so the order is looked up in `my_orders`,
+        which takes some seconds (service.md, 3). SSH answers later: see `wait_for_ssh`.
 
         Args:
             server_id: from `marketplace`.
@@ -140,7 +140,7 @@ class AsyncCalls(ClientBase[AsyncDriver]):
             type: ``"on-demand"`` or ``"spot"``.
             currency: ``"bitcoin"``, ``"CLORE-Blockchain"`` or ``"USD-Blockchain"``; the server's
                 `allowed_coins` decide.
-            ssh_password: up to 32 characters; goes with or without `ssh_key`.
+            ssh_password: up to 32 characters; with or without `ssh_key`.
             ssh_key: a public key's text, up to 3,072 characters.
             ports: e.g. ``{"22": "tcp", "8888": "http"}``; one http port at most.
             env: values up to 1,536 characters, without ``&``.
@@ -152,20 +152,20 @@ class AsyncCalls(ClientBase[AsyncDriver]):
             dockerhub_auth: the login for a private image, as the service's own clients send it: a
                 text in the newest, an object before.
             remember_password: whether the service keeps `ssh_password` for later orders.
-            client_ref: your name for this rental; given twice, the same order comes back, with
-                `state` across processes and restarts, too.
+            client_ref: your name for this rental. A second call with it returns the same order;
+                with `state`, also in other processes and after restarts.
             purpose: what the order is for; the ledger keeps it.
-            lease_h: hours after which ``clore`` ends it (with `state`; docs/spending.md); None
-                for no end.
-            max_cost_usd: USD, fees in, that it may cost before ``clore`` ends it.
+            lease_h: hours after which ``clore`` ends the order (with `state`; docs/spending.md);
+                None for no end.
+            max_cost_usd: the cost in USD, fees included, at which ``clore`` ends the order.
 
         Raises:
-            InvalidInputError: the input is refused, here or there; nothing was rented.
+            InvalidInputError: the input is refused, here or by the service; nothing was rented.
             AuthError: no key, or an unknown one.
             FieldError: refused, e.g. ``server-already-rented``; nothing was rented.
             BudgetError: over a budget of the ledger (``clore budget``); nothing was rented.
             RateLimitError: still refused after `max_retries` waits; nothing was rented.
-            OrderUncertain: an order may exist; look at `my_orders` before trying again.
+            OrderUncertain: an order may exist; check `my_orders` before you try again.
         """
         ssh_password, ssh_key = hide(ssh_password), hide(ssh_key)
         jupyter_token, env, command = hide(jupyter_token), hide(env), hide(command)
@@ -179,9 +179,10 @@ class AsyncCalls(ClientBase[AsyncDriver]):
         return await self.drive(create.create(self._session, wanted, terms))
 
     async def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
-        """End a rental; `issue` (up to 2,048 characters) tells the host why (004, cancel_order).
+        """End a rental; `issue`, up to 2,048 characters, is for the host (004, cancel_order).
 
-        Billing stops within about a minute (service.md, 4). Sent again when an answer gets lost.
+        Billing stops within about a minute (service.md, 4). The request is sent again if an answer
+        is lost.
 
         Raises:
             FieldError: ``you_dont_own_this_order`` or ``order_not_active``.
@@ -195,7 +196,7 @@ class AsyncCalls(ClientBase[AsyncDriver]):
     async def set_spot_price(self, order_id: int, price: float) -> dict[str, Any]:
         """Change a spot bid to `price`, in the order's coin per **day** (004, set_spot_price).
 
-        Raising is free. A bid that this client lowered is not lowered again within 600 s: the
+        Raising is free. A bid that this client lowered can't be lowered again within 600 s: the
         service would refuse it, so nothing is sent.
 
         Raises:
@@ -211,7 +212,7 @@ class AsyncCalls(ClientBase[AsyncDriver]):
         on_demand: float | None = None,
         spot: float | None = None,
     ) -> dict[str, Any]:
-        """Change a hosted server's settings; what is None stays as it is (004).
+        """Change a hosted server's settings; None leaves a setting unchanged (004).
 
         Args:
             name: the server's name.

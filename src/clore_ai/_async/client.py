@@ -1,4 +1,4 @@
-"""`AsyncCloreAI`: the calls of the service, and what is built on them. The work is below."""
+"""`AsyncCloreAI`: the calls of the service, and renting, watching and running on top of them."""
 
 from __future__ import annotations
 
@@ -29,29 +29,31 @@ class AsyncCloreAI(AsyncRecords):
     """A client of the Clore.ai marketplace for asyncio (004, `AsyncCloreAI`).
 
     One object serves any number of tasks of one event loop.
-    Requests are paced and sent again by these rules:
+    Requests are paced and retried by these rules:
 
-    - 1 request a second, `create_order` once in 5 s: see `rate_limiter`.
-    - Code 5 (HTTP 429): after 1 s, 2 s, 4 s …, each up to half as long again by chance, at most
-      `max_retries` times, and no more once `deadline` is over. A `Retry-After` may make a wait
-      longer; one that ends after the deadline is an error at once, which says until when.
-    - No connection, or an answer lost: likewise, but a call that spends money (`create_order`,
-      `set_spot_price`) only where the service surely did not act.
-    - A lost `create_order` is never sent again: its order is looked for instead.
+    - 1 request per second, `create_order` once in 5 s: see `rate_limiter`.
+    - Code 5 (HTTP 429): retried after 1 s, 2 s, 4 s …, each with up to 50 % jitter on top, at most
+      `max_retries` times, and not after `deadline`. A `Retry-After` may lengthen a wait; if it ends
+      after the deadline, an error says so at once.
+    - No connection, or a lost answer: likewise, but a call that spends money (`create_order`,
+      `set_spot_price`) is retried only if the service certainly did not act.
+    - A lost `create_order` is never sent again: its order is looked up instead.
 
     Args:
-        api_key: else ``CLORE_API_KEY``, else the config file. Only `marketplace` works without.
+        api_key: else ``CLORE_API_KEY``, else the config file. Only `marketplace` works without a
+            key.
         base_url: else ``CLORE_BASE_URL``, else the config file, else the real service.
-        timeout: seconds of each wait for the network; an attempt may take four times that in all.
-        max_retries: how often a call may be sent again.
-        state: a folder that keeps the ledger for later and for other processes, and the pace of
-            all of them; True for the state folder of the command line (``CLORE_HOME``,
-            ``~/.clore``). Without it both last as long as the client.
+        timeout: seconds of each wait for the network. A whole attempt may take four times as long.
+        max_retries: how often a call may be retried.
+        state: a folder that keeps the ledger and the pace, and shares them with other processes;
+            True for the state folder of the command line (``CLORE_HOME``, ``~/.clore``). Without it
+            both last as long as the client.
         deadline: seconds for all attempts and waits of one call together, from its first turn on;
-            then its last error is raised. None: no end. The look for an order goes on for its 30 s.
+            then its last error is raised. None: no limit. The search for an order still takes its
+            30 s.
 
     Raises:
-        ConfigError: the config file can't be read, or the base URL is none.
+        ConfigError: the config file can't be read, or the base URL is invalid.
     """
 
     async def watch(
@@ -64,20 +66,21 @@ class AsyncCloreAI(AsyncRecords):
         every: float = market.EVERY_S,
         timeout: float | None = None,
     ) -> AsyncIterator[MarketplaceServer]:
-        """Free servers as they turn up, the cheapest of each look first.
+        """Free servers as they appear, the cheapest of each look first.
 
-        Those that are there at the start come first. One comes again when it was away meanwhile,
-        or fell in price by 1 %. To rent one exactly as it was seen, give its price to
-        `create_order` as `required_price`. All watches of a client, with `state` of all processes
-        of a key, share one request a look; what passes (network, service) is looked over again.
+        Servers that are free at the start come first. A server comes again if it was away
+        meanwhile, or if its price fell by 1 %. To rent a server at the price that you saw, pass
+        that price to `create_order` as `required_price`. All watches of a client (with `state`, of
+        all processes that use its key) share one request per look. Errors of the network or the
+        service are retried.
 
         Args:
-            gpu: as in `marketplace`, as the next three.
-            min_gpu_count: GPUs a server.
-            min_ram_gb: GB.
+            gpu: as in `marketplace`, like the next three.
+            min_gpu_count: the fewest GPUs of a server.
+            min_ram_gb: the least memory, in GB.
             max_price_usd: USD per **hour**.
             every: seconds between two looks.
-            timeout: seconds until it ends; None for never.
+            timeout: seconds until the watch ends; None for no end.
 
         Raises:
             AuthError: the key is refused.
@@ -101,16 +104,17 @@ class AsyncCloreAI(AsyncRecords):
     ) -> AsyncIterator[OrdersView]:
         """Views of your orders as they change: state, host, SSH, lease, GPU use and temperature.
 
-        One comes with each look at the service, and one whenever the GPUs have news in between;
-        `events` says what happened, in sentences. Trouble of the network or the service is such an
-        event, and passes. GPUs are read every 5 s over one SSH connection an order, with your own
-        ssh; an order that can't be read says `why`. Leaving the loop leaves the orders running.
+        A view comes with each look at the service, and whenever the GPUs change in between. Its
+        `events` say in sentences what happened, including errors of the network or the service,
+        which do not end the loop. GPUs are read every 5 s over one SSH connection per order, with
+        your own ssh; if an order can't be read, its `why` says so. Leaving the loop leaves the
+        orders running.
 
         Args:
-            order_ids: these, until all have ended; none: all there are, ended by `timeout` only.
+            order_ids: watch these until all have ended; without ids, watch all until `timeout`.
             every: seconds from one look at the orders to the next.
-            timeout: seconds until it ends; None for never.
-            gpus: read them; False opens no SSH connections.
+            timeout: seconds until the views end; None for no end.
+            gpus: read the GPUs; False opens no SSH connections.
 
         Raises:
             NotFoundError: one of `order_ids` is not yours, or has ended.
@@ -134,20 +138,21 @@ class AsyncCloreAI(AsyncRecords):
     ) -> AsyncRental:
         """The best server that fits, rented and verified, for as long as a ``with`` block lasts.
 
-        Nothing is asked of the service before the block is entered. Leaving it cancels the order,
-        whatever the way out. Best is what really costs least, fees in; a server that does not turn
-        out good within `boot_deadline` is cancelled, held against its host, and the next is taken.
+        No request is sent before the block is entered. Leaving the block in any way cancels the
+        order. The best server is the one that really costs least, fees included. If a server is not
+        verified within `boot_deadline`, its order is cancelled, the failure is recorded against its
+        host, and the next server is tried.
 
         Args:
-            gpu: a part of the GPU's name, e.g. ``"RTX 4090"``, or several, any of which will do.
-            on_event: called with each event on the way, see `clore_ai.models.records.RentEvent`.
+            gpu: a part of the GPU's name, e.g. ``"RTX 4090"``, or several alternatives.
+            on_event: called with each event; see `clore_ai.models.records.RentEvent`.
             given: see `RentOptions`.
 
-        On entering it raises:
-            NoOffer: no server fits; carries which condition left how many, and what would match.
-            RentFailed: none that was tried was good; carries each reason. Nothing of it runs.
+        Entering the block raises:
+            NoOffer: no server fits; carries how many each condition left, and what would match.
+            RentFailed: every server that was tried failed; carries each reason. Nothing runs.
             BudgetError: over a budget or `max_cost_usd`; nothing runs.
-            OrderUncertain: an order may exist; none other was rented after it.
+            OrderUncertain: an order may exist; no other was rented after it.
             WaitTimeout: the end of a rejected order could not be confirmed; carries the order.
 
         Raises:
@@ -157,26 +162,26 @@ class AsyncCloreAI(AsyncRecords):
 
     @options.documented(options.SpotOptions)
     async def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:
-        """Hold a spot order at the lowest bid that wins, until it ends; what came of it.
+        """Hold a spot order at the lowest winning bid until it ends. Returns a report.
 
-        Raises the bid at the first look that shows it outbid, up to the limit, and lowers it as far
-        and as often as the service lets (`max_step`, 600 s). Ended by Ctrl-C or a cancelled task,
-        the order goes on at its last bid.
+        The bid is raised, up to the limit, as soon as a look shows that the order is outbid, and
+        lowered as far and as often as the service allows (`max_step`, 600 s). After Ctrl-C or a
+        cancelled task the order keeps running at its last bid.
 
         Args:
-            order_id: a spot order of the user's.
+            order_id: a spot order of yours.
             given: the limit, and how to steer: see `SpotOptions`.
 
         Raises:
-            NotFoundError, OrderEnded: there is no such order, or it runs no more.
-            InvalidInputError: it is no spot order, or an argument is out of range.
-            BudgetError: at the limit it would go over a budget of the ledger.
-            ConfigError: another command steers this order already.
+            NotFoundError, OrderEnded: there is no such order, or it has ended.
+            InvalidInputError: it is not a spot order, or an argument is out of range.
+            BudgetError: at the limit it would exceed a budget of the ledger.
+            ConfigError: another command already steers this order.
         """
         return await self.drive(autopilot.fly(self._session, options.steered(order_id, given)))
 
     async def wait_for_ssh(self, order_id: int, timeout: float = wait.BOOT_DEADLINE_S) -> Order:
-        """Wait until an order's SSH port answers, and return the order, that host first.
+        """Wait for an order's SSH; returns the order, with the host that answered first.
 
         Args:
             order_id: the order.
@@ -214,48 +219,48 @@ class AsyncCloreAI(AsyncRecords):
         lost_after_s: float = 300.0,
         max_output: str = jobs.MOST_OUTPUT,
     ) -> Job:
-        """Run a command on an order, or on a machine rented for it; the job's record.
+        """Run a command on an order, or on a machine rented for it. Returns the job's record.
 
-        As ``clore run``: the folder is uploaded, the command runs, its output streams, the outputs
-        come back. `code` in the record is the command's own exit code. A dropped connection does
-        not end the job, and is made again. The order's limits and spot bid are kept meanwhile. The
-        jobs' records and logs are in the state folder (docs/run.md).
+        As ``clore run`` does: the folder is uploaded, the command runs, its output is streamed, and
+        the outputs are fetched. `code` in the record is the command's own exit code. A dropped
+        connection does not end the job and is reopened. Meanwhile the order's limits are enforced
+        and its spot bid is kept. Records and logs of jobs are in the state folder (docs/run.md).
 
         Args:
-            command: one text is a line for the shell there; of several each is quoted.
-            order_id: where it runs; its SSH is waited for. None: the best server that fits `gpu`
-                and `rent` is rented, as `rent` does it, and cancelled at the end.
-            gpu: a part of the name of the GPU to rent, or several, any of which will do.
+            command: a single string is a line for the machine's shell; several words are quoted.
+            order_id: the order to run on; its SSH is waited for. None: the best server that fits
+                `gpu` and `rent` is rented, as by `rent`, and cancelled at the end.
+            gpu: a part of the name of the GPU to rent, or several alternatives.
             rent: the other conditions, e.g. ``{"max_price_usd": 0.5, "max_cost_usd": 2}``.
-            folder: the working folder; what git ignores, or a ``.cloreignore``, stays here.
-            outputs: folders or files in it that come back while it runs and at the end.
-            env: variables; in no record, and on no command line.
-            setup: a line to run before, or a file of requirements (``….txt``).
-            cancel: cancel the order in the end, whichever way it ends; None: if it was rented here.
-            detach: return once the job runs. A process in the background watches it to its end.
-            retry_on_host_loss: if the rented machine is lost, begin again on another one, with the
-                outputs so far; `max_cost_usd` is for all of them.
-            on_output: takes what the job writes, as it comes; standard output and errors in one.
+            folder: the working folder; what git or a ``.cloreignore`` ignores is not uploaded.
+            outputs: folders or files in it that are fetched while the job runs and at its end.
+            env: variables; they are in no record and on no command line.
+            setup: a line to run before the command, or a file of requirements (``….txt``).
+            cancel: cancel the order at the end, however the job ends; None: if it was rented here.
+            detach: return once the job runs. A background process watches it to its end.
+            retry_on_host_loss: if the rented machine is lost, start again on another one, with the
+                outputs so far; `max_cost_usd` applies to all of them together.
+            on_output: called with the job's output as it comes, standard output and errors in one.
             on_message: called with each sentence that ``clore run`` would print.
             upload: upload the folder.
-            send_secrets: files that look like secrets and may be uploaded, or folders of such,
-                below the working folder.
+            send_secrets: files that look like secrets and may be uploaded, or folders of such
+                files, below the working folder.
             max_upload: the most that may be uploaded, e.g. ``2GB``.
-            yes_really: `folder` may hold your home folder, or the state folder, which itself is
+            yes_really: `folder` may contain your home folder, or the state folder, which itself is
                 never uploaded.
-            forwards: ports of the job that become this machine's: ``PORT`` or ``HERE:THERE``.
-            fetch_every_s: how often outputs are fetched while the job runs, in seconds.
-            lost_after_s: the machine is lost if its SSH is silent for so long, in seconds, while
-                the service answers.
-            max_output: what the outputs may hold in all, e.g. ``200GB``; more is not fetched.
+            forwards: ports of the job to forward to this machine: ``PORT`` or ``HERE:THERE``.
+            fetch_every_s: seconds between two fetches of the outputs while the job runs.
+            lost_after_s: seconds of silent SSH after which the machine is lost, while the service
+                answers.
+            max_output: the total size that is fetched, e.g. ``200GB``.
 
         Raises:
-            InvalidInputError: it can't be run so, or a secret or too much would be uploaded;
+            InvalidInputError: the options are invalid, or a secret or too much would be uploaded;
                 nothing was sent or rented, and the order stays.
             NoOffer, RentFailed, BudgetError, OrderUncertain: there is no machine, as in `rent`.
-            LimitReached: the order's lease is over, or it has cost all that it may: the job was
-                stopped, its outputs fetched, and the order cancelled.
-            CloreAPIError: it could not be done; `state` of the record says how far it came.
+            LimitReached: the order reached its lease's end or its cost limit: the job was
+                stopped, its outputs were fetched, and the order was cancelled.
+            CloreAPIError: the job failed; the record's `state` says how far it got.
         """
         words = [command] if isinstance(command, str) else command
         consent = jobs.Consent.of(send_secrets, max_upload, really=yes_really)

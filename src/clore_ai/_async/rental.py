@@ -1,4 +1,4 @@
-"""`AsyncRental`: what `client.rent(…)` gives. The work is in `clore_ai.rental`."""
+"""`AsyncRental`: the result of `client.rent(…)`. The work is in `clore_ai.rental`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from clore_ai.rental.machine import Result
 class AsyncRental(RentalBase[AsyncDriver]):
     """A machine that lasts as long as its ``async with`` block; made by `AsyncCloreAI.rent`.
 
-    Entering rents and verifies it, leaving cancels it, whatever the way out. `start` and `cancel`
-    do the same without a block. With `lease_h`, `max_hours` or `max_cost_usd` a task watches it
-    meanwhile: at 90 % it logs a warning, at the limit it cancels the order, and whatever is done
-    with it afterwards raises `LimitReached`.
+    Entering the block rents and verifies the machine; leaving it in any way cancels the order.
+    `start` and `cancel` do the same without a block. With `lease_h`, `max_hours` or `max_cost_usd`
+    a task watches the limits: at 90 % it logs a warning, and at the limit it cancels the order.
+    After that, using the machine raises `LimitReached`.
     """
 
     _guard: AsyncGuard | None = None
@@ -34,12 +34,12 @@ class AsyncRental(RentalBase[AsyncDriver]):
         await self.cancel()
 
     async def start(self) -> Self:
-        """Rent and verify it; a second time nothing is done. Raises as the client's `rent` says."""
+        """Rent and verify it; a second call does nothing. Raises what the client's `rent` lists."""
         if self._rented is None:
             try:
                 await self._driver.run(self._flow())
             except BaseException:
-                await self.cancel()  # a Ctrl-C may come when it was rented just now
+                await self.cancel()  # a Ctrl-C may come just after it was rented
                 raise
             if self._has_limits():
                 self._guard = AsyncGuard(self._keep_limits)
@@ -52,16 +52,16 @@ class AsyncRental(RentalBase[AsyncDriver]):
         """Run one shell line on the machine, to its end.
 
         Args:
-            command: a line for the shell there.
-            timeout: seconds that it may take.
+            command: a line for the machine's shell.
+            timeout: seconds that the command may take.
 
         Returns:
-            Its `code`, `stdout` and `stderr`. 255 is also what ssh says for no connection.
+            Its `code`, `stdout` and `stderr`. Code 255 may also mean that ssh found no connection.
 
         Raises:
-            WaitTimeout: it took too long; carries the order. What it started there may go on.
-            TransportError: there is no ssh here.
-            LimitReached: the order was ended at its limit.
+            WaitTimeout: it took too long; carries the order. Its processes may still run.
+            TransportError: ssh is not installed here.
+            LimitReached: the order was cancelled at its limit.
         """
         with self._working() as target:
             return self._result(
@@ -69,15 +69,15 @@ class AsyncRental(RentalBase[AsyncDriver]):
             )
 
     async def put(self, local: str | Path, remote: str) -> None:
-        """Bring a file, or a folder's content, to the machine: what is not there already.
+        """Upload a file, or a folder's content; files that the machine already has are skipped.
 
         Args:
             local: a file or a folder here.
-            remote: the file, or the folder that its content goes into; made where it is not there.
+            remote: the file, or the folder for the content; created if missing.
 
         Raises:
-            FileNotFoundError: there is no such file or folder here.
-            TransportError: it did not arrive whole.
+            FileNotFoundError: there is no such local file or folder.
+            TransportError: the upload is incomplete.
         """
         with self._working() as target:
             await self._driver.run(machine.put(target, local, remote))
@@ -85,40 +85,40 @@ class AsyncRental(RentalBase[AsyncDriver]):
     async def get(
         self, remote: str, local: str | Path, *, max_bytes: int = MOST_BYTES
     ) -> Mapping[str, str]:
-        """Fetch a file, or a folder's content, from the machine: what is not here already.
+        """Fetch a file, or a folder's content; files that are already here are skipped.
 
-        Only files, folders, and links that stay inside are taken, never a name that programs here
-        act on (``.git``, ``.envrc`` …), and nothing outside of `local` is written, whatever the
-        machine sends.
+        Only files, folders, and links that stay inside are written, and never a name that local
+        programs act on (``.git``, ``.envrc`` …). Nothing outside of `local` is written, whatever
+        the machine sends.
 
         Args:
             remote: a file or a folder on the machine.
-            local: the file, or the folder that its content goes into; made where it is not there.
-            max_bytes: that it may hold.
+            local: the file, or the folder for the content; created if missing.
+            max_bytes: the most that is fetched.
 
         Returns:
-            Why some of it was not taken, by name; empty where all is here.
+            The files that were refused, each with the reason; empty if everything was fetched.
 
         Raises:
-            TransportError: it is not there, or did not arrive whole.
+            TransportError: it does not exist there, or the fetch is incomplete.
         """
         with self._working() as target:
             return await self._driver.run(machine.get(target, remote, local, max_bytes))
 
     def forward(self, remote: int, local: int | None = None) -> AbstractAsyncContextManager[int]:
-        """A local port that leads to port `remote` of the machine while a ``with`` block lasts.
+        """A local port that is forwarded to port `remote` of the machine during a ``with`` block.
 
         Args:
-            remote: a port there, reached as its own 127.0.0.1; it need not be one of `ports`.
-            local: the port on 127.0.0.1 here; any free one without.
+            remote: a port on the machine's own 127.0.0.1; it need not be one of `ports`.
+            local: the port on 127.0.0.1 here; by default any free one.
 
         Raises:
-            TransportError: there is no way to it, or the local port is taken.
+            TransportError: the port can't be reached, or the local port is taken.
         """
         return tunnel.forward_async(self._target(), remote, local)
 
     async def cancel(self) -> None:
-        """Cancel the order and wait until it is gone; nothing where it has ended already.
+        """Cancel the order and wait until it has ended; does nothing if it has already ended.
 
         Raises:
             CloreAPIError: it may still be billed; the error says what to do.

@@ -1,9 +1,9 @@
 """The objects that calls return: pydantic models that keep unknown fields (004, Models).
 
-Prices as the service sends them are per **day**, for the whole server, in the named coin. What is
-derived from them is named with its unit; 004's `price_usd` is USD per **hour**.
+Prices as the service sends them are per **day**, for the whole server, in the named coin. Derived
+prices have their unit in the name; 004's `price_usd` is USD per **hour**.
 
-They are imported when they are first used: `records` alone needs no pydantic.
+Models are imported when they are first used: `records` alone needs no pydantic.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a host, a port and an address of the web look like; everything else is none. Pure.
+"""Recognises hosts, ports and web addresses; everything else becomes None. Pure.
 
-The service passes on what it was told of a machine. It ends on OpenSSH's command line, in lines
-that people paste into a shell, and in a browser: a name such as ``-oProxyCommand=…`` must not.
+The service passes on texts of hosts, which then stand on OpenSSH's command line, in lines that
+people paste into a shell, and in a browser. A name such as ``-oProxyCommand=…`` must not get there.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _WEB = re.compile(
 
 
 def as_host(value: object) -> str | None:
-    """`value` if it is a host name (RFC 1123) or an IP address, without the spaces around it."""
+    """`value` without surrounding spaces, if it is a host name (RFC 1123) or an IP address."""
     text = value.strip() if isinstance(value, str) else ""
     if _is_address(text):
         return text
     found = _NAME.fullmatch(text) if len(text) <= _LONGEST_NAME else None
-    # What ends in a number is an address in a spelling of its own, or none (RFC 3696, 2).
+    # A name that ends in a number is an address in another notation, or invalid (RFC 3696, 2).
     return None if found is None or _NUMBER.fullmatch(found["last"]) else text
 
 
@@ -40,9 +40,9 @@ def as_port(value: object) -> int | None:
 
 
 def as_web_address(value: object) -> str | None:
-    """`value` if it is ``host[:port][/path]``, with ``http://`` or ``https://`` before it or not.
+    """`value` if it is ``host[:port][/path]``, optionally with ``http://`` or ``https://``.
 
-    No user stands in it, and nothing that a shell would read as more than a word.
+    It contains no user, and nothing that a shell would read as more than one word.
     """
     text = value.strip() if isinstance(value, str) else ""
     found = _WEB.fullmatch(text)

@@ -1,4 +1,4 @@
-"""What all models share: unknown fields are kept, and names or aliases populate them (004)."""
+"""What all models share: unknown fields are kept, and fields have names and aliases (004)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _COUNT = re.compile(r"\s*(\d{1,4})\s*x\s", re.IGNORECASE)
 
 LAST_MOMENT = 1e11
-"""Unix seconds; what is later is milliseconds, or a joke."""
+"""Unix seconds; a greater number is in milliseconds, or nonsense."""
 
 
 def _id(value: object) -> int:
@@ -27,7 +27,7 @@ def _id(value: object) -> int:
 
 
 Id = Annotated[int, BeforeValidator(_id)]
-"""The number of a server, an order, an owner: see `as_id`."""
+"""The number of a server, an order or an owner; see `as_id`."""
 Whole = Annotated[int, Field(ge=-LAST_ID, le=LAST_ID)]
 """A whole number that floats and SQLite can take."""
 Moment = Annotated[float, Field(ge=0, lt=LAST_MOMENT)]
@@ -37,7 +37,7 @@ Moment = Annotated[float, Field(ge=0, lt=LAST_MOMENT)]
 class Model(BaseModel):
     """The base of every model: fields that the service adds later stay readable as attributes.
 
-    A number that is none, or has no end, counts as an odd value.
+    NaN and infinite numbers count as invalid values.
     """
 
     model_config = ConfigDict(
@@ -50,7 +50,7 @@ class Model(BaseModel):
     )
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """What the `repr` shows: of fields that the service adds later, no secret either."""
+        """The fields in the `repr`: no secrets, not even in fields that the service adds later."""
         for name, value in super().__repr_args__():
             yield name, value if name is None else conceal({name: value})[name]
 
@@ -58,7 +58,7 @@ class Model(BaseModel):
 def flat_gpus(gpu_array: object) -> list[str]:
     """The GPU names in `gpu_array`, flattened and stripped.
 
-    Real ones hold a leading space (``[" RTX 3090"]``) and nested lists (service.md, 3).
+    Real ones contain leading spaces (``[" RTX 3090"]``) and nested lists (service.md, 3).
     """
     names: list[str] = []
     left: list[object] = [gpu_array]
@@ -93,7 +93,7 @@ def _joined(name: str) -> str:
 
 
 def short_gpu(model: str) -> str:
-    """``8x RTX 3090``: a GPU without its maker's words."""
+    """``8x RTX 3090``: a GPU without the names of its maker."""
     return " ".join(model.replace("NVIDIA ", "").replace("GeForce ", "").split())
 
 
@@ -103,8 +103,8 @@ def bare_gpu(model: str) -> str:
 
 
 def near_gpus(wanted: str, models: Iterable[str | None]) -> list[str]:
-    """The models most like what was wanted, in short and without their number; at most three."""
-    from difflib import get_close_matches  # 4 ms that only a typo needs
+    """Up to three models most like `wanted`, by their short names without the count."""
+    from difflib import get_close_matches  # takes 4 ms, and only a typo needs it
 
     names = {bare_gpu(model) for model in models if model}
     by_key = {_joined(name): name for name in sorted(names)}

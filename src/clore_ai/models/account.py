@@ -15,13 +15,13 @@ class Wallet(Model):
     deposit: str | None = None
     """Deposit address; missing for some wallets."""
     balance: float | None = None
-    """In the wallet's own coin. None (not 0) where the service gives none."""
+    """In the wallet's own coin. None (not 0) if the service sends no balance."""
     withdrawal_fee: float | None = None
     """In the wallet's own coin."""
 
 
 class APIResponse(Model):
-    """The envelope: an integer `code`, 0 on success, and whatever the call returns beside it."""
+    """The envelope: an integer `code`, 0 on success, and the call's own result."""
 
     code: Whole
     message: str | None = None

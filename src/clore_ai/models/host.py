@@ -13,7 +13,7 @@ from clore_ai.models.price import USD
 from clore_ai.models.server import ServerSpecs
 
 _FIRST_MOMENT = 1e9
-"""Unix seconds, in 2001; what is less is no date."""
+"""Unix seconds, in 2001; a smaller number is not a date."""
 
 
 class CurrencyPricing(Model):
@@ -24,12 +24,12 @@ class CurrencyPricing(Model):
 
 
 class Hosted(Model):
-    """What both records of a hosted server say of its prices and its rental."""
+    """The prices and the rental of a hosted server, which are in both of its records."""
 
     pricing: dict[str, float] | None = None
     """On-demand price per **day**, by coin."""
     usd_pricing: dict[str, CurrencyPricing] | None = None
-    """USD per **day**, by coin. Where the service sends one price for all coins, each has it."""
+    """USD per **day**, by coin. If the service sends one price for all coins, each coin has it."""
     gpu_array: list[Any] | None = None
     specs: ServerSpecs | None = None
     remaining_time: float | None = None
@@ -60,7 +60,7 @@ class Hosted(Model):
 
     @property
     def rental_end(self) -> datetime | None:
-        """When the rental ends, in UTC; None where nobody rents, or no end is known."""
+        """When the rental ends, in UTC; None if nobody rents the server or the end is unknown."""
         sent = self.remaining_time or 0
         unix_s = sent if sent < LAST_MOMENT else sent / 1000
         if not _FIRST_MOMENT < unix_s < LAST_MOMENT:
@@ -76,7 +76,7 @@ class MyServer(Hosted):
     """A server the user hosts. One that never connected has `init_token`, no `id`, no `specs`."""
 
     id: Id | None = None
-    """None until the server has connected (service.md, 3; 004 has it always there)."""
+    """None until the server has connected (service.md, 3; in 004 it is always there)."""
     name: str | None = None
     connected: bool | None = None
     visibility: str | None = None
@@ -89,23 +89,23 @@ class MyServer(Hosted):
     min_spot_pricing: dict[str, float] | None = None
     """Lowest spot bid per **day**, by coin."""
     autoprice: Any | None = None
-    """``"usd"``, or that by coin; None where prices do not follow USD."""
+    """``"usd"``, alone or by coin; None if prices do not follow USD."""
     max_fair_price_usd: float | None = None
     allowed_currencies: list[str] | None = None
     mass_price_changeable: bool | None = None
     is_vpn_enabled: bool | None = None
     oc_gpus: str | None = None
-    """JSON in a text."""
+    """JSON in a string."""
     lock_balance: float | None = None
     lock_balance_initial_update: str | None = None
     monitoring: Whole | None = None
     init_token: str | None = Field(None, repr=False)
-    """What an unconnected server's agent signs in with; None once connected."""
+    """The token with which an unconnected server's agent signs in; None once connected."""
 
     @field_validator("id", mode="before")
     @classmethod
     def _none_yet(cls, value: object) -> object:
-        return value or None  # 0, where an id has to be
+        return value or None  # 0, where the service should send an id
 
     @property
     def gpu_count(self) -> int:
@@ -128,7 +128,7 @@ class MyServer(Hosted):
 
 
 class BackgroundJob(Model):
-    """What a server runs for its host while nobody rents it."""
+    """The job that a server runs for its host while nobody rents it."""
 
     times_updated: Whole | None = None
     image: str | None = None
@@ -156,11 +156,11 @@ class ServerConfig(Hosted):
     is_partner_enabled: bool | None = None
     monitoring: Whole | None = None
     mfp_usd: float | None = None
-    """The most that counts as fair, USD."""
+    """The highest price that counts as fair, USD."""
     kernel: str | None = None
     allow_oc: bool | None = None
     oc_gpus: str | None = None
-    """JSON in a text."""
+    """JSON in a string."""
     xorg_valid: bool | None = None
     onboard_type: Whole | None = None
     clock_lock_ranges: dict[str, Any] | None = None

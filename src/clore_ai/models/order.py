@@ -1,8 +1,8 @@
-"""A rental, whatever shape it comes in (``GET my_orders``; 004, `Order`; service.md, 3).
+"""A rental, from any known form of the answer (``GET my_orders``; 004, `Order`; service.md, 3).
 
-Three shapes are known and all parse to the same fields: the live service's (`si`, `ct`, a list
-`pub_cluster`, ``["22:1972"]`` for ports), 002's (`order_id`, `connection`) and 004's own. The
-live service has no `status` and no `type`; both are derived.
+Three forms are known, and all parse to the same fields: the live service's (`si`, `ct`, a list
+`pub_cluster`, ``["22:1972"]`` for ports), 002's (`order_id`, `connection`) and 004's own. The live
+service sends no `status` and no `type`; both are derived.
 """
 
 from __future__ import annotations
@@ -46,13 +46,14 @@ class Order(Model):
     type: str | None = None
     """``"on-demand"`` or ``"spot"``."""
     status: str | None = None
-    """As the service says it; else ``"pending"``, ``"running"`` or ``"expired"``, derived."""
+    """The service's own, if it sends one; else derived: ``"pending"``, ``"running"`` or
+    ``"expired"``."""
     image: str | None = None
     currency: str | None = None
     price: float | None = None
     """Coin per **day**, without the renter's fee. For a spot order: the bid."""
     created_at: str | None = None
-    """When it was created: ISO 8601, UTC, where the service gives unix seconds."""
+    """When it was created: ISO 8601, UTC, if the service sends unix seconds."""
     pub_cluster: str | None = None
     """The first public host name; all of them are in `ssh_hosts`."""
     tcp_ports: dict[str, int] | None = None
@@ -60,7 +61,7 @@ class Order(Model):
     http_port: int | None = None
     """The inner port behind `http_url`."""
     http_pub: str | None = None
-    """``host[:port][/path]``; None where the service sends anything else."""
+    """``host[:port][/path]``; None if the service sends anything else."""
     env: dict[str, str] | None = Field(None, repr=False)
     ssh_password: str | None = Field(None, repr=False)
     ssh_key: str | None = Field(None, repr=False)
@@ -70,10 +71,10 @@ class Order(Model):
     mrl: float | None = None
     """**Maximum** rental length in seconds; see `max_rental`."""
     spend: float | None = None
-    """What was billed so far, in `currency`, without fees."""
+    """The amount billed so far, in `currency`, without fees."""
     fee: Any | None = None
     creation_fee: float | None = None
-    """In `currency`, once."""
+    """A single fee, in `currency`."""
     ct: Moment | None = None
     """When it was created, unix seconds by the service's clock."""
     order_end: Moment | None = None
@@ -90,15 +91,16 @@ class Order(Model):
     owner: Whole | None = None
     reliability: float | None = None
     ssh_hosts: list[str] = Field(default_factory=list[str])
-    """Every public host name, in the service's order; which one works varies, so try all.
+    """Every public host name, in the service's order. Which one works varies, so try all.
 
-    What is no host name or address (`-oProxyCommand=…`) is left out, here and in `pub_cluster`.
+    Values that are not host names or addresses (`-oProxyCommand=…`) are omitted, here and in
+    `pub_cluster`.
     """
 
     _way_in: Callable[[Order], str | None] | None = PrivateAttr(default=None)
 
     def use_ssh(self, line: Callable[[Order], str | None]) -> None:
-        """Give what makes `ssh_command`: the keys are known to the client, not to the record."""
+        """Set the function that makes `ssh_command`: only the client knows the keys."""
         self._way_in = line
 
     @model_validator(mode="before")
@@ -114,7 +116,7 @@ class Order(Model):
 
     @property
     def active(self) -> bool:
-        """Is the rental still going on (and billed)?"""
+        """Is the rental still running and billed?"""
         return not self.expired and (self.status or "").lower() not in _ENDED
 
     @property
@@ -137,9 +139,9 @@ class Order(Model):
 
     @property
     def ssh_command(self) -> str | None:
-        """``ssh root@HOST -p PORT …``, a line for a shell; None while there is no connection.
+        """``ssh root@HOST -p PORT …``, a line for a shell; None while the order has no SSH address.
 
-        Of an order that a client gave it names the order's key, and asks for no host key.
+        If the order came from a client, the line names its key and does not ask about the host key.
         """
         if self.ssh_host is None or self.ssh_port is None:
             return None
@@ -176,31 +178,31 @@ class Order(Model):
         """The longest that this rental may last (`mrl` is in seconds here)."""
         try:
             return None if self.mrl is None else timedelta(seconds=self.mrl)
-        except (OverflowError, ValueError):  # inf, nan, or more than a timedelta can hold
+        except (OverflowError, ValueError):  # infinite, NaN, or more than a timedelta can hold
             return None
 
     @property
     def price_usd_per_day(self) -> float | None:
-        """USD per day without fees, where known: orders paid in USD, or priced in USD."""
+        """USD per day without fees, for orders paid or priced in USD; else None."""
         if self.price is not None and self.currency == USD:
             return self.price
         return as_number((self.model_extra or {}).get("original_price_usd")) or None
 
     @property
     def price_usd_per_hour(self) -> float | None:
-        """USD per hour without fees, where known."""
+        """USD per hour without fees; None if unknown."""
         return None if self.price_usd_per_day is None else per_hour(self.price_usd_per_day)
 
 
 class Orders(list[Order]):
-    """What the service lists."""
+    """The orders that the service lists."""
 
     unread: int = 0
-    """How many rows could not be read: each may be an order that runs and is billed."""
+    """The number of unreadable rows. Each may be an order that runs and is billed."""
 
 
 def _normal(raw: dict[str, Any]) -> dict[str, Any]:
-    """The same order with 004's names and types; unknown fields stay."""
+    """The same order with 004's names and types; unknown fields are kept."""
     row = dict(raw)
     _connect(row)
     times = (as_number(row.get(name)) for name in ("ct", "created"))
@@ -223,7 +225,7 @@ def _iso(unix_s: float) -> str:
 
 
 def _connect(row: dict[str, Any]) -> None:
-    """Set hosts and ports, from whichever fields the shape has them in."""
+    """Set hosts and ports from the fields that hold them in this form."""
     hosts = row.get("pub_cluster")
     listed = as_list(hosts)
     given = listed if listed is not None else [hosts]
@@ -254,7 +256,7 @@ def _links(links: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _ports(raw: object) -> dict[str, int]:
-    """``["22:1972"]`` or ``{"22": 1972}`` as ``{"22": 1972}``; what is neither is left out."""
+    """``["22:1972"]`` or ``{"22": 1972}`` as ``{"22": 1972}``; other values are omitted."""
     pairs = [(str(k), str(v)) for k, v in (as_dict(raw) or {}).items()]
     for item in as_list(raw) or ():
         inner, _, outer = str(item).partition(":")
@@ -267,7 +269,7 @@ def _ports(raw: object) -> dict[str, int]:
 
 
 def _status(row: dict[str, Any]) -> str | None:
-    """The state in 002's words; the live service has none (service.md, 3)."""
+    """The state in 002's words; the live service sends none (service.md, 3)."""
     if row.get("expired"):
         return "expired"
     container = row.get("mon_container")

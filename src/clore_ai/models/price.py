@@ -1,4 +1,4 @@
-"""What a price comes to: coin per day, USD per hour and per day, and in words. Pure.
+"""Converts prices: coin per day, USD per hour and per day, and in words. Pure.
 
 The service's prices are per **day**, for the whole server, in a coin (service.md, 2); 004 promises
 USD per **hour**. Every conversion between them is here.
@@ -19,12 +19,12 @@ _HOURS_PER_DAY = 24
 
 
 def per_hour(per_day: float) -> float:
-    """A price per day, per hour."""
+    """A price per day as a price per hour."""
     return per_day / _HOURS_PER_DAY
 
 
 def per_day(usd_per_hour: float, usd_per_coin: float = 1.0) -> float:
-    """A price in USD per hour, in the coin per day."""
+    """A price in USD per hour as a price in the coin per day."""
     return usd_per_hour * _HOURS_PER_DAY / usd_per_coin
 
 
@@ -45,7 +45,7 @@ def in_words(usd_per_hour: float | None) -> str:
 
 
 def columns(usd_per_day: float | None) -> tuple[str, str]:
-    """``0.3250`` and ``7.80``, for columns that are headed ``$/h`` and ``$/day``."""
+    """``0.3250`` and ``7.80``, for columns with the headings ``$/h`` and ``$/day``."""
     return (
         ("-", "-")
         if usd_per_day is None
@@ -55,7 +55,7 @@ def columns(usd_per_day: float | None) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Price:
-    """A price, or a bid: `coin` per **day**, and what that is in USD; None if unknown."""
+    """A price or a bid: `coin` per **day**, and its value in USD, or None if unknown."""
 
     per_day: float
     coin: str
@@ -82,16 +82,16 @@ class Rates:
 
     known: dict[str, float] = field(default_factory=dict[str, float])
     asked_at: float | None = None
-    """When the service was last asked for them, on the monotonic clock."""
+    """When they were last requested from the service, on the monotonic clock."""
 
     def note(self, usd_per_coin: Mapping[str, float] | None) -> None:
-        """Take in what was read; a rate that is none is left out."""
+        """Take over rates that were read; invalid ones are omitted."""
         self.known.update({c: rate for c, rate in (usd_per_coin or {}).items() if rate > 0})
 
     def usd(self, coin: str | None, noted: float | None = None) -> float | None:
-        """USD for one `coin`; `noted`: what an order is known to have been rented at, if at all."""
+        """USD for one `coin`; `noted` is the rate at which an order was rented, if it is known."""
         return 1.0 if coin == USD else noted or self.known.get(coin or "")
 
     def price(self, per_day: float, coin: str | None) -> Price:
-        """What `coin` per **day** comes to."""
+        """The price of `per_day` in `coin`."""
         return Price(per_day, coin or "", self.usd(coin))

@@ -1,4 +1,4 @@
-"""What is kept of a rental, and what errors carry of it: intents, budgets, inspections. Pure."""
+"""Records of rentals, also carried by errors: intents, budgets, inspections. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ Enforced = Literal["always", "watched", "reap"]
 Per = Literal["day", "month"]
 
 USD_VALUE = "USD"
-"""The unit of a budget over all coins, by what they are worth; others are a coin's name."""
+"""The unit of a budget over all coins, by their value; any other unit is a coin's name."""
 
 
 @dataclass
 class Intent:
-    """One wish to rent, and what became of it. Times are unix seconds by the service's clock.
+    """One attempt to rent, and its outcome. Times are unix seconds by the service's clock.
 
-    `state`: ``open`` while it is on its way, ``created`` once the order is known, ``refused``
-    when the service surely did nothing, ``uncertain`` when an order may exist unseen.
+    `state`: ``open`` while the request is on its way, ``created`` once the order is known,
+    ``refused`` if the service certainly did nothing, ``uncertain`` if an order may exist that was
+    not found.
     """
 
     server_id: int
@@ -29,62 +30,63 @@ class Intent:
     image: str
     client_ref: str | None = None
     purpose: str | None = None
-    """What it is for, in the user's words."""
+    """What the order is for, in the user's words."""
     lease_s: float | None = None
-    """How long it may run, in seconds; None for no end of its own."""
+    """The lease, in seconds; None for none."""
     max_cost_usd: float | None = None
-    """What it may cost in all, in USD, fees in."""
+    """The cost limit in USD, fees included."""
     price: float | None = None
     """Coin per **day**, without the renter's fee."""
     usd_per_coin: float | None = None
-    """At the time of rental; None where unknown."""
+    """At the time of rental; None if unknown."""
     opened_at: float = 0.0
     posted_at: float | None = None
     """Just before the request was first sent."""
     answered_at: float | None = None
-    """When the request was answered or given up; None where its process ended before."""
+    """When the request was answered or given up; None if its process ended before."""
     state: State = "open"
     reason: str | None = None
-    """Why it was refused, or how it ended."""
+    """Why the order was refused, or how it ended."""
     order_id: int | None = None
     newest_id: int | None = None
-    """The newest of all orders just before."""
+    """The newest of all orders just before the request."""
     known_ids: frozenset[int] = field(default_factory=frozenset[int], repr=False)
-    """The orders on this server just before, ended ones too: a new one is not among them."""
+    """The orders on this server just before the request, including ended ones."""
     gpu: str | None = None
     creation_fee: float | None = None
     started_at: float | None = None
-    """`ct` of the order."""
+    """The order's `ct`."""
     mrl_s: float | None = None
     """The longest that the service lets it run, in seconds."""
     ends_at: float | None = None
     """When its lease is over."""
     spend: float | None = None
-    """In the coin, without fees, as the service last said."""
+    """The amount that the service last reported, in the coin, without fees."""
     seen_at: float | None = None
-    """When the service was last seen to list it."""
+    """When the service last listed the order."""
     missing_at: float | None = None
-    """Since when it does not, by looks that count (`rental.gone`)."""
+    """Since when the service has not listed it, by the looks that count (`rental.gone`)."""
     ended_at: float | None = None
     """None while it runs, as far as is known."""
     unacknowledged: bool = False
-    """Whoever rented it may not know its order: a later look found it, or the command that made
-    it has not said so yet. False again once it was shown, or the user said to keep it."""
+    """The user may not know of the order: a later look found it, or its command has not reported it
+    yet. False again once it was shown, or once the user chose to keep it."""
     enforced: Enforced = "always"
-    """Who ends it at its limits: ``always``; ``watched``, no process in the background
-    (``--no-keeper``); ``reap`` alone, where its lease is a default that nobody was shown."""
+    """Who ends it at its limits. ``always``: any process that watches, in the background too.
+    ``watched``: only a running command, no background process (``--no-keeper``). ``reap``: only
+    `clore reap`, since its lease is a default that was not shown."""
     id: int | None = None
-    """Its row in the ledger."""
+    """The row in the ledger."""
 
     @property
     def runs(self) -> bool:
-        """Is it, as far as is known, an order that is billed?"""
+        """As far as is known, is it an order that is billed?"""
         return self.state == "created" and self.ended_at is None
 
 
 @dataclass(frozen=True)
 class Balance:
-    """What a wallet held at a moment."""
+    """The balance of a wallet at a moment."""
 
     coin: str
     at: float
@@ -93,7 +95,7 @@ class Balance:
 
 @dataclass(frozen=True)
 class Budget:
-    """At most `amount`, in `unit`, a calendar day or month of UTC."""
+    """At most `amount`, in `unit`, per calendar day or month of UTC."""
 
     unit: str
     per: Per
@@ -102,29 +104,29 @@ class Budget:
 
 @dataclass(frozen=True)
 class BudgetStanding:
-    """How a budget stands, in its unit. `unknown`: why it can't be told, None where it can."""
+    """The state of a budget, in its unit. `unknown`: why it can't be determined, or None."""
 
     budget: Budget
     ends_at: float
-    """When its period ends."""
+    """When the period ends."""
     spent: float
     committed: float
     unknown: str | None = None
 
     @property
     def left(self) -> float:
-        """What may still be committed; below 0 where it is overdrawn."""
+        """The amount that may still be committed; below 0 if the budget is overdrawn."""
         return self.budget.amount - self.spent - self.committed
 
 
 @dataclass(frozen=True)
 class Without:
-    """What would match if these conditions were dropped."""
+    """The servers that would match if these conditions were dropped."""
 
     names: tuple[str, ...]
     servers: int
     from_usd_per_hour: float | None
-    """The cheapest, fees in."""
+    """The cheapest, fees included."""
 
 
 @dataclass(frozen=True)
@@ -134,16 +136,16 @@ class NoMatch:
     seen: int
     """All servers."""
     steps: tuple[tuple[str, int], ...]
-    """Each condition, and how many servers were left after it and those before it."""
+    """Each condition, and how many servers met it and those before it."""
     without: tuple[Without, ...]
-    """The fewest conditions (one, else two) without which something matches, the most first."""
+    """The fewest conditions (one, else two) without which servers match; most servers first."""
     near: tuple[str, ...] = ()
-    """Where no server at all has the GPU: what comes near, see `listing.near`."""
+    """Similar GPUs, if no server has the wanted one; see `listing.near`."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found there."""
+    """The result of verifying a machine."""
 
     gpus: tuple[str, ...] = ()
     memory_gb: tuple[float, ...] = ()
@@ -151,11 +153,11 @@ class Inspection:
     cuda: str | None = None
     disk_free_gb: float | None = None
     disk_mb_s: float | None = None
-    """Writing 16 MB, to the disk."""
+    """Measured by writing 16 MB to the disk."""
     mbit_s: float | None = None
-    """From there to here over SSH, login and all: it is at least this fast."""
+    """From the machine to here over SSH, login included, so the network is at least this fast."""
     faults: tuple[str, ...] = ()
-    """What is not as promised, a clause each; none: it is good."""
+    """What differs from the promise, a clause each; empty if the machine is good."""
 
 
 RentEventKind = Literal[
@@ -166,31 +168,31 @@ RentEventKind = Literal[
 
 @dataclass(frozen=True)
 class RentEvent:
-    """One thing that happened on the way.
+    """One event of renting.
 
-    `what`: ``trying`` an offer; ``lost`` it (nothing was rented, it is no attempt); ``created`` its
-    order, which is billed from here on; ``raised``: it was outbid, and its bid is another; ``up``:
-    SSH logs in; ``rented``: it is good; ``failed``: it is not, for this `reason`; ``cancelling``
-    it; ``cancelled``; ``uncancelled``: it may still run. And later: it is ``near`` the end of its
-    lease, or of what it may cost; at that ``limit`` it is cancelled.
+    `what`: ``trying`` an offer; ``lost`` it (nothing was rented, and it does not count as an
+    attempt); ``created`` the order, which is billed from here on; ``raised`` its bid after it was
+    outbid; ``up``: SSH logs in; ``rented``: the machine is verified; ``failed``: it is not, for
+    this `reason`; ``cancelling`` the order; ``cancelled``; ``uncancelled``: it may still run.
+    Later: the order is ``near`` its lease's end or cost limit; at that ``limit`` it is cancelled.
     """
 
     what: RentEventKind
     attempt: int
-    """From 1 on."""
+    """Counted from 1."""
     server_id: int
     order_id: int | None = None
     reason: str | None = None
     seconds: float | None = None
-    """Since the order was made."""
+    """Since the order was created."""
     usd_per_hour: float | None = None
-    """The price that is tried, or the bid that was set, without the fee; None where unknown."""
+    """The price that is tried, or the bid that was set, without the fee; None if unknown."""
     seen: Inspection | None = None
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """One line of `nvidia-smi`; None for what it does not say."""
+    """One line of `nvidia-smi`; None for values that it does not report."""
 
     index: int
     use_percent: float | None
@@ -201,7 +203,7 @@ class Gpu:
 
 @dataclass(frozen=True)
 class GpuReading:
-    """`gpus` of one reading, or `why` the connection is down; at a time that never jumps."""
+    """The `gpus` of one reading, or `why` the connection is down; by the monotonic clock."""
 
     order_id: int
     mono: float

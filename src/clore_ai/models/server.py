@@ -1,8 +1,8 @@
 """Servers on the marketplace and what they cost (``GET marketplace``; service.md, 2-3).
 
 Units: everything under `price` is per **day**, for the whole server, in the named coin, as the
-service sends it. What this package derives is named with its unit, except 004's `price_usd` and
-`spot_price_usd`, which its users were promised in USD per **hour**.
+service sends it. Derived values have their unit in the name, except 004's `price_usd` and
+`spot_price_usd`, which 004 promises in USD per **hour**.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class NetworkSpecs(Model):
     cc: str | None = None
     """ISO country code, two letters."""
     down: float | None = None
-    """Mbit/s; 0 is seen."""
+    """Mbit/s; 0 occurs."""
     up: float | None = None
     """Mbit/s."""
     test_history: list[Any] | None = None
@@ -56,7 +56,7 @@ class ServerSpecs(Model):
     ram: float | None = None
     """GB."""
     disk: str | None = None
-    """Name and size in one text, e.g. ``"NAME 96.86GB"``; may start with a space."""
+    """Name and size in one string, e.g. ``"NAME 96.86GB"``; may start with a space."""
     disk_speed: float | None = None
     """MB/s."""
     gpu: str | None = None
@@ -75,19 +75,19 @@ class ServerSpecs(Model):
 
 
 class PriceTier(Model):
-    """Prices per **day** for the whole server, one a coin; any may be missing."""
+    """Prices per **day** for the whole server, by coin; any may be missing."""
 
     bitcoin: float | None = None
     CLORE_Blockchain: float | None = Field(None, alias="CLORE-Blockchain")
     USD_Blockchain: float | None = Field(None, alias="USD-Blockchain")
 
     def of(self, coin: str) -> float | None:
-        """The price in `coin` per day, or None where there is none."""
+        """The price in `coin` per day, or None if there is none."""
         named = as_number(getattr(self, coin.replace("-", "_"), None))
         return named if named is not None else as_number((self.model_extra or {}).get(coin))
 
     def coins(self) -> list[str]:
-        """The coins that have a price here, by the service's names."""
+        """The coins that have a price, by the service's names."""
         named = [c for c in _USD_FIELDS if self.of(c) is not None]
         return named + [c for c in (self.model_extra or {}) if self.of(c) is not None]
 
@@ -102,7 +102,7 @@ class PriceUSD(Model):
 
 
 class OriginalUSDEntry(Model):
-    """What an auto-priced coin was priced at, in USD per **day**."""
+    """The USD price per **day** from which an auto-priced coin's price was computed."""
 
     on_demand: float | None = None
     spot: float | None = None
@@ -118,7 +118,7 @@ class ServerPrice(Model):
 
 
 class ServerRating(Model):
-    """What renters said of a server."""
+    """The ratings that renters gave a server."""
 
     avg: float | None = None
     """0-5; 0 with `cnt` 0 means unrated."""
@@ -139,21 +139,21 @@ class MarketplaceServer(Model):
     reliability: float | None = None
     """0-1."""
     allowed_coins: list[str] | None = None
-    """What the host accepts. A price in another coin may stand in `price`; it can't be paid."""
+    """The coins that the host accepts. `price` may list another coin, which can't be paid."""
     rating: ServerRating | None = None
     gpu_array: list[Any] | None = None
     autoprice: Any | None = None
-    """``"usd"`` where prices follow USD, else absent; older bodies have a bool."""
+    """``"usd"`` if prices follow USD, else absent; a bool in older answers."""
     gigaspot: Any | None = None
     cuda_version: str | None = None
     mine: bool = False
     """Is it one of your own (`my_servers` of the same answer)? You can't rent it."""
 
-    # USD per coin where the record itself implies none; see `use_rates`.
+    # USD per coin, for coins whose rate the record does not imply; see `use_rates`.
     _rates: Mapping[str, float] | None = PrivateAttr(default=None)
 
     def use_rates(self, usd_per_coin: Mapping[str, float]) -> None:
-        """Give the USD value of each coin, for prices that the record itself can't convert."""
+        """Set the USD value of each coin, for prices that the record itself can't convert."""
         self._rates = usd_per_coin
 
     @property
@@ -168,7 +168,7 @@ class MarketplaceServer(Model):
 
     @property
     def gpu_count(self) -> int:
-        """How many GPUs, from `gpu_array`, else from the ``8x`` that begins `specs.gpu`."""
+        """How many GPUs, from `gpu_array`, else from a leading ``8x`` in `specs.gpu`."""
         return count_gpus(self.gpu_array, self.specs.gpu if self.specs else None)
 
     @property
@@ -198,7 +198,7 @@ class MarketplaceServer(Model):
 
     @property
     def price_usd(self) -> float | None:
-        """On-demand price in USD per **hour**, for the whole server; None where unknown."""
+        """On-demand price in USD per **hour**, for the whole server; None if unknown."""
         return _per_hour(self.price_usd_per_day)
 
     @property
@@ -208,10 +208,10 @@ class MarketplaceServer(Model):
 
     @property
     def price_usd_per_day(self) -> float | None:
-        """On-demand price in USD per day; None where unknown.
+        """On-demand price in USD per day; None if unknown.
 
-        The price in USD where the host takes USD, else that of the allowed coin that is the
-        cheapest in USD: coins of one server can differ a lot (service.md, 3).
+        The price in USD if the host accepts USD, else the lowest over the allowed coins, converted
+        to USD: coins of one server can differ a lot (service.md, 3).
         """
         prices = self.usd_per_day("on-demand")
         if USD in prices:
@@ -222,18 +222,18 @@ class MarketplaceServer(Model):
 
     @property
     def spot_price_usd(self) -> float | None:
-        """Lowest spot bid in USD per **hour**; None where unknown, never 0 for unknown."""
+        """Lowest spot bid in USD per **hour**; None, never 0, if unknown."""
         return _per_hour(self.spot_price_usd_per_day)
 
     @property
     def spot_price_usd_per_day(self) -> float | None:
-        """Lowest spot bid in USD per day, over the allowed coins; None where unknown."""
+        """Lowest spot bid in USD per day, over the allowed coins; None if unknown."""
         if self.price and self.price.usd and self.price.usd.spot:
             return self.price.usd.spot
         return min(self.usd_per_day("spot").values(), default=None)
 
     def price_per_day(self, coin: str, type: OrderType = "on-demand") -> float | None:  # noqa: A002 - 004's word
-        """The price in `coin` per day, or None where the host has none or does not allow it."""
+        """The price in `coin` per day; None if the host has none or does not allow the coin."""
         tier = self._tier(type)
         return tier.of(coin) if tier and self.allows(coin) else None
 
@@ -252,7 +252,7 @@ class MarketplaceServer(Model):
         return found
 
     def usd_per_coin(self, coin: str) -> float | None:
-        """USD for one `coin`: implied by this record, else as given by `use_rates`, else None."""
+        """USD for one `coin`: implied by this record, else set by `use_rates`, else None."""
         if coin == USD:
             return 1.0
         usd, tier = (self.price.usd, self.price.on_demand) if self.price else (None, None)
@@ -263,7 +263,7 @@ class MarketplaceServer(Model):
         return self._rates.get(coin) if self._rates else None
 
     def matches_gpu(self, wanted: str) -> bool:
-        """Is `wanted` a part of the GPU's name, whatever the case?"""
+        """Is `wanted` a part of the GPU's name? Case does not matter."""
         return matches_gpu(wanted, self.gpu_array, self.specs.gpu if self.specs else None)
 
     def _tier(self, type: OrderType) -> PriceTier | None:  # noqa: A002 - 004's word

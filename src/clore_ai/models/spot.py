@@ -14,14 +14,14 @@ class SpotOffer(Model):
     """One bid. 004's `order_id` and `price` are the service's `offer_id` and `bid`."""
 
     order_id: Id | None = Field(None, validation_alias=AliasChoices("order_id", "offer_id"))
-    """What `set_spot_price` takes, for one's own offers."""
+    """The id that `set_spot_price` takes, for your own offers."""
     price: float | None = Field(None, validation_alias=AliasChoices("price", "bid"))
     """In `currency` per **day**."""
     server_id: Id | None = None
     active: bool | None = None
-    """Does it run? An offer that is outbid waits, unbilled."""
+    """Does the order run? An offer that is outbid waits, unbilled."""
     my: bool | None = None
-    """Is it the user's own?"""
+    """Is it your own offer?"""
     currency: str | None = None
 
     @property
@@ -36,7 +36,7 @@ class SpotOffer(Model):
 
 
 class SpotServerInfo(Model):
-    """What the auctioned server asks."""
+    """The terms of the auctioned server."""
 
     min_pricing: dict[str, float] | None = None
     """Lowest bid per **day**, by coin."""
@@ -47,7 +47,7 @@ class SpotServerInfo(Model):
 
     @property
     def max_rental(self) -> timedelta | None:
-        """The longest rental (`mrl` is in seconds here); None where it can't be one."""
+        """The longest rental (`mrl` is in seconds here); None if the value is not usable."""
         try:
             return None if self.mrl is None else timedelta(seconds=self.mrl)
         except OverflowError:
@@ -55,7 +55,7 @@ class SpotServerInfo(Model):
 
 
 class SpotMarket(Model):
-    """The auction of one server: its offers, its terms, and what coins are worth."""
+    """The auction of one server: its offers, its terms, and the values of coins."""
 
     currency_rates_in_usd: dict[str, float] | None = None
     """USD for one coin."""
@@ -64,7 +64,7 @@ class SpotMarket(Model):
 
     @property
     def rates(self) -> Rates:
-        """What coins are worth, by this auction."""
+        """The values of coins, according to this auction."""
         rates = Rates()
         rates.note(self.currency_rates_in_usd)
         return rates

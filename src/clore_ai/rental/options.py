@@ -28,49 +28,50 @@ _NAMES = {
     "gpus": "gpu_count", "cuda": "min_cuda", "boot_deadline": "boot_deadline_s",
     "country": "countries",
 }  # fmt: skip
-"""What `Wish` and its filter call an option."""
+"""The names of options in `Wish` and its filter."""
 _SECRETS = ("env", "jupyter_token", "command", "ssh_key")
 
 
 class RentOptions(TypedDict, total=False):
-    """What to rent, how to pay for it, and how sure to be of it.
+    """What to rent, how to pay for it, and how to verify it.
 
-    gpus: exactly so many GPUs; any number without.
-    min_vram_gb: GB of one GPU; a card that shows a little less than its name says will do.
-    min_ram_gb: GB.
-    min_disk_gb: GB.
-    min_down_mbps: Mbit/s, as the service measured it.
+    gpus: exactly this number of GPUs; any number by default.
+    min_vram_gb: GB of one GPU; slightly less than the nominal size is accepted.
+    min_ram_gb: memory in GB.
+    min_disk_gb: disk in GB.
+    min_down_mbps: download speed in Mbit/s, as the service measured it.
     min_reliability: 0-1.
-    country: an ISO code of two letters, or several, any of which will do.
-    cuda: the host's driver is for this version of CUDA at least, e.g. ``"12.4"``.
+    country: a two-letter ISO code, or several alternatives.
+    cuda: the lowest CUDA version that the host's driver must support, e.g. ``"12.4"``.
     max_price_usd: USD per **hour** for the whole server, without the renter's fee.
     type: ``"on-demand"``, the default, or ``"spot"``.
     spot_price: the bid, in `currency` per **day** for the whole server.
-    max_bid_usd: or, with ``"spot"``, the most to bid, USD per **hour** without the fee: it is
-        rented at the lowest bid that wins, and held there while it boots. After that `spot_auto`
-        holds it.
+    max_bid_usd: with ``"spot"``, instead of `spot_price`: the most to bid, in USD per **hour**
+        without the fee. The order is rented at the lowest winning bid and held there while it
+        boots. After that, `spot_auto` holds it.
     currency: a coin by the service's name, or ``"auto"``, the default: the cheapest that the
         server allows and the wallet covers (the creation fee and the first hour).
     sort: what makes an offer the best: ``"price"``, the default, ``"reliability"``,
         ``"gpu"``, ``"ram"``, ``"down"``.
     image: Docker image; the service does not check that it exists.
-    ports: port 22 without; one http port at most.
+    ports: port 22 by default; one http port at most.
     env: values up to 1,536 characters, without ``&``.
-    ssh_key: a public key's text; without, the state folder's own, made once.
-    identity: the private key's file that goes with `ssh_key`; else ssh's own settings.
+    ssh_key: a public key's text; by default the state folder's own key, created once.
+    identity: the private key's file for `ssh_key`; by default ssh's own settings decide.
     jupyter_token: up to 32 characters.
     command: run at start-up.
-    verify: it counts as rented ``"none"``: as soon as the order is there; ``"ssh"``: when SSH logs
-        in; ``"gpu"``, the default: when nvidia-smi shows the promised GPUs, and disk and network
-        are there, too.
-    verify_command: a shell line of your own that must end with 0 there, besides.
-    attempts: how many servers to rent until one is good; 3 by default.
-    boot_deadline: seconds that each may take; 480 by default, or the lease where it is shorter.
-    lease_h: hours after which it is cancelled. Without, and without the limits below, it runs until
-        you cancel it; with `state` a ``clore reap`` ends it after 24.
-    max_hours: the longest that the lease may be.
-    max_cost_usd: USD that it may cost in all, fees and failed attempts in; then it is cancelled.
-    client_ref: your name for this rental; given twice, the same order comes back.
+    verify: when the machine counts as rented. ``"none"``: once the order exists; ``"ssh"``: once
+        SSH logs in; ``"gpu"``, the default: once nvidia-smi shows the promised GPUs, and disk and
+        network work, too.
+    verify_command: a shell line of your own that must also end with 0 on the machine.
+    attempts: how many servers to try until one is good; 3 by default.
+    boot_deadline: seconds that each may take; 480 by default, or the lease if it is shorter.
+    lease_h: hours after which the order is cancelled. Without it, and without the limits below, the
+        order runs until you cancel it; with `state`, a ``clore reap`` ends it after 24 hours.
+    max_hours: the upper limit of the lease.
+    max_cost_usd: the most that it may cost in USD, fees and failed attempts included; at this limit
+        the order is cancelled.
+    client_ref: your name for this rental; a second rental with it returns the same order.
     purpose: what the order is for; the ledger keeps it.
     """
 
@@ -107,17 +108,17 @@ class RentOptions(TypedDict, total=False):
 
 
 class SpotOptions(TypedDict, total=False):
-    """How a spot order is steered. One of the two limits is to be given.
+    """How a spot order is steered. One of the two limits is required.
 
     max_usd_per_hour: the limit, in USD per **hour** for the whole server, without fees.
     max_per_day: or the limit in the order's coin per **day**.
     every_s: seconds from look to look, 20 by default; a look is one request.
-    for_s: seconds after which it returns; without, for as long as the order is there.
-    headroom: a share (0.05 is 5 %) by which to stay above the highest rival: it costs more, and is
-        outbid less often.
-    fallback: what to rent instead when the order has not run for a while.
+    for_s: seconds after which it returns; by default it returns when the order ends.
+    headroom: how far to stay above the highest rival, as a share (0.05 is 5 %): the bid costs more,
+        and is outbid less often.
+    fallback: what to rent instead if the order has not run for a while.
     on_event: called with each event, in this thread.
-    stop: asked once a second; true ends it.
+    stop: called once a second; if it returns true, the steering ends.
     """
 
     max_usd_per_hour: float | None
@@ -131,7 +132,7 @@ class SpotOptions(TypedDict, total=False):
 
 
 def documented(options: type) -> Callable[[F], F]:
-    """Adds what `options` mean to a method's docstring."""
+    """Adds the meaning of `options` to a method's docstring."""
 
     def add(method: F) -> F:
         if method.__doc__:  # `python -OO` leaves none out of none
