@@ -150,7 +150,7 @@ def test_commands_that_never_return(
     from clore_ai.jobs import Output
     from clore_ai.jobs.watch.supervise import Supervision
 
-    monkeypatch.setattr(WAITS, "told_after_s", 1.0)
+    monkeypatch.setattr(WAITS, "report_after_s", 1.0)
     messages: list[str] = []
     with CloreAI(renter.key, renter.market.base_url, state=renter.home) as api:
         jobs = _job.jobs_of(api)

@@ -19,7 +19,7 @@ BACKOFF_S, LOOK_FOR_S, SILENT_S = 0.05, 2.0, 8.0
 def scale() -> None:
     """Shorten the waits of this process."""
     WAITS.backoff_s, WAITS.look_for_s = BACKOFF_S, patience(LOOK_FOR_S)
-    WAITS.silent_s = WAITS.told_after_s = patience(SILENT_S)
+    WAITS.silent_s = WAITS.report_after_s = patience(SILENT_S)
 
 
 @contextmanager

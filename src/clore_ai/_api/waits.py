@@ -17,7 +17,7 @@ class Waits:
     """A new order is listed within 20 s of the request, or does not exist (service.md, 3)."""
     silent_s: float = 30.0
     """How long a job's follower may say nothing; it says that it is there every 5 s or so."""
-    told_after_s: float = 30.0
+    report_after_s: float = 30.0
     """How long a machine may be silent before the user is informed."""
 
 

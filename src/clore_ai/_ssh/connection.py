@@ -1,8 +1,8 @@
-"""One machine's SSH: a connection that is kept, and the programs that go over it.
+"""One machine's SSH: a connection that stays open, and the programs that use it.
 
-The user's own OpenSSH does it, with a control master of ours, which has a process group of its own:
-Ctrl-C on the terminal is not for it. What finds it gone connects by itself. All waits are bounded:
-the machine's owner may answer nothing, or without end.
+The user's own OpenSSH does the work, with a control master of ours. It has its own process group,
+so Ctrl-C on the terminal does not reach it. A program that finds it gone connects by itself. All
+waits are bounded: the machine's owner may never answer, or answer without end.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OPEN_WITHIN_S = 30.0
 _LONGEST_PATH = 80
-"""A socket's path holds 104 characters at most (macOS), and ssh adds 17 while it makes one."""
+"""A socket's path has 104 characters at most (macOS), and ssh adds 17 while it creates one."""
 _SSH_FAILED = 255
 _POLL_S = 0.01
 _LEFT_S = 1.0
@@ -38,9 +38,9 @@ _CHUNK = 1 << 20
 
 
 class ConnectionLost(Exception):  # noqa: N818 - what happened
-    """The connection is gone; what was asked for last may have been done.
+    """The connection is gone; the last request may have been carried out.
 
-    `moved`: did something come of it before? `shut`: ssh gave up by itself, at the start.
+    `moved`: had anything been transferred before? `shut`: ssh gave up by itself, at the start.
     """
 
     def __init__(self, message: str, *, moved: bool = False, shut: bool = False) -> None:
@@ -50,12 +50,12 @@ class ConnectionLost(Exception):  # noqa: N818 - what happened
 
 
 class SSHConnection:
-    """The connection to one machine. One object a connection: after `ConnectionLost` open another.
+    """One connection to one machine. After `ConnectionLost`, open another object.
 
     Args:
-        target: where it is.
+        target: the machine's SSH.
         home: the state folder, for the socket.
-        forwards: ``-L`` of ssh: ports of this machine that lead there.
+        forwards: local ports that lead to the machine, as for ssh's ``-L``.
     """
 
     def __init__(self, target: Target, home: Path, forwards: tuple[str, ...] = ()) -> None:
@@ -69,14 +69,14 @@ class SSHConnection:
 
     @property
     def up(self) -> bool:
-        """Does the kept connection live, as far as is known?"""
+        """As far as is known, is the connection open?"""
         return self._master is not None and self._master.returncode is None
 
     async def open(self) -> None:
         """Connect.
 
         Raises:
-            Lost: it can't be reached, or lets us not in, at least not now.
+            Lost: the machine can't be reached, or refuses the login, at least for now.
         """
         self._folder = _socket_folder(self._home)
         path = self._folder / "s"
@@ -93,7 +93,7 @@ class SSHConnection:
         self._reading = asyncio.ensure_future(self._listen(self._master))
         deadline = asyncio.get_running_loop().time() + OPEN_WITHIN_S
         try:
-            # ssh says nothing when it is ready: its socket is looked for.
+            # ssh does not report that it is ready, so we look for its socket.
             while not path.exists() and self.up and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)
             await self._check(path)
@@ -102,25 +102,25 @@ class SSHConnection:
             raise
 
     async def lives(self) -> bool:
-        """Does the kept connection answer?"""
+        """Does the connection answer?"""
         if not self.up:
             return False
         done = await programs.run_async(Exec(self.words("true"), b"", OPEN_WITHIN_S))
         return done.code == 0 and self.up
 
     async def run(self, script: str, within_s: float = 30.0) -> Done:
-        """Run a script there, given on stdin: no command line of either machine shows it.
+        """Run a script on the machine, by stdin, so that no command line on either side shows it.
 
         Raises:
-            Lost: the connection is gone, or took longer.
+            Lost: the connection is gone, or the script took longer.
         """
         return await self.fed("sh -s", script.encode(), within_s)
 
     async def fed(self, line: str, stdin: bytes, within_s: float = 30.0) -> Done:
-        """Run a line of the shell there, with `stdin`.
+        """Run a line of the machine's shell, with `stdin`.
 
         Raises:
-            Lost: likewise.
+            Lost: as for `run`.
         """
         step = Exec(self.words(line), stdin, within_s, most=_MOST_ANSWER)
         done = await programs.run_async(step)
@@ -132,19 +132,19 @@ class SSHConnection:
         return done
 
     async def start(self, script: str) -> Running:
-        """Start a script there, its output and errors for the caller to read."""
+        """Start a script on the machine; the caller reads its output and errors."""
         mark = listing.new_mark()
-        # A line that a start-up file began on either stream ends here.
+        # Ends a line that a start-up file began on either stream.
         script = f"printf '\\n%s\\n' {mark}; echo >&2\n{script}"
         line = f"exec sh -c {shlex.quote(script)}"
         return Running(await programs.start_async(self.words(line)), mark)
 
     def words(self, line: str) -> tuple[str, ...]:
-        """The command line that runs a line of the shell there."""
+        """The command line that runs a line of the machine's shell."""
         return self._target.ssh(line, *self._shared)
 
     async def close(self) -> None:
-        """Leave; what runs there goes on."""
+        """Close the connection; programs on the machine keep running."""
         if self._master is not None and self._reading is not None:
             await programs.end_async(self._master)
             self._reading.cancel()
@@ -168,7 +168,7 @@ class SSHConnection:
 
 
 class Running:
-    """A script that runs there, and what it writes, without what a shell prints when it starts."""
+    """A script that runs on the machine; its output starts after that of start-up files."""
 
     def __init__(self, process: asyncio.subprocess.Process, mark: str) -> None:
         self.errors = process.stderr
@@ -179,7 +179,7 @@ class Running:
         """The next piece of its output; empty at its end.
 
         Raises:
-            Lost: it writes something else.
+            Lost: its output is not the script's.
         """
         if self._process.stdout is None:
             return b""
@@ -198,12 +198,12 @@ class Running:
         return await self._process.stdout.read(_CHUNK)
 
     async def end(self) -> None:
-        """End it here; what it has started there may go on."""
+        """End the local side; processes on the machine may keep running."""
         await programs.end_async(self._process)
 
 
 def _socket_folder(home: Path) -> Path:
-    """A folder for one socket, only the user's; in the state folder where its path is short."""
+    """A private folder for one socket, in the state folder if that path is short enough."""
     if len(str(home)) + len("/line/12345678/s") <= _LONGEST_PATH:
         with contextlib.suppress(OSError):
             place = private_folder(private_folder(home) / "line")

@@ -1,6 +1,6 @@
 """Key pairs: does a private key belong to the public key that a machine gets, and can it be used?
 
-`ssh-keygen` says so, and where it can't read a key `fault` says why, by the file alone.
+`ssh-keygen` decides. If it can't read a key, `fault` finds the reason in the file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _WORDS = 2
-"""Of a public key, without its comment: the kind and the key."""
+"""The words of a public key without its comment: the kind and the key."""
 _MOST = 1 << 16
 _MAGIC, _LENGTH = b"openssh-key-v1\0", 4
 _ANOTHER = (
@@ -30,12 +30,12 @@ def bare(public: str) -> list[str]:
 
 
 def public_half(private: Path) -> tuple[str, ...]:
-    """The words that print the public key which belongs to a private one."""
+    """The command that prints the public key of a private one."""
     return ("ssh-keygen", "-y", "-P", "", "-f", str(private))
 
 
 def has_passphrase(private: Path) -> bool:
-    """Is it whole, as far as can be seen, and closed by a passphrase?"""
+    """Does it look complete, and is it protected by a passphrase?"""
     text = _text(private)
     if b"ENCRYPTED" in text:
         return True

@@ -1,6 +1,6 @@
-"""How to get into an order: its host key and the key that opens it, in the state folder.
+"""SSH access to orders: each order's host key and private key, in the state folder.
 
-The user's own OpenSSH does the rest; `_ssh.target` says how it is called.
+The user's own OpenSSH does the rest; `_ssh.target` makes its command lines.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _SSH_PORT = 22
 
 
 class Access:
-    """What is kept of the orders of one marketplace; ids of two marketplaces never meet.
+    """The SSH files of the orders of one marketplace; each marketplace has its own.
 
     Args:
-        home: the state folder; made when something is kept.
-        base_url: of the marketplace; `place` is its name in files.
-        ssh_options: the user's own, for all connections.
+        home: the state folder; created with the first file.
+        base_url: the marketplace's address; `place` is its name in files.
+        ssh_options: the user's own options, for all connections.
     """
 
     def __init__(self, home: Path, base_url: str, ssh_options: tuple[str, ...] = ()) -> None:
@@ -43,17 +43,17 @@ class Access:
         self.place = re.sub(r"[^\w.-]", "_", address.netloc)
         self.host = address.hostname or ""
         self._made: dict[int, str] = {}
-        """The public keys of orders of which no files are kept, as long as the client lasts."""
+        """The public keys of orders without files, for the lifetime of the client."""
 
     def folder(self, order_id: int) -> Path:
-        """Where the files of one order are."""
+        """The folder of one order's files."""
         return self.home / "orders" / self.place / str(order_id)
 
     def remember(self, order: Order, identity: Path | None, public: str | None = None) -> None:
-        """Begin a new order's folder, with the key that opens it.
+        """Create a new order's folder, with its key.
 
         Args:
-            order: a new one.
+            order: a new order.
             identity: the private key's file, if it is known.
             public: the public key that the machine got. Its private key is looked for in the
                 user's ``~/.ssh`` and, when it is used, in the user's agent.
@@ -62,7 +62,7 @@ class Access:
             OSError: the state folder can't be written.
         """
         folder = self.folder(order.id)
-        shutil.rmtree(folder, ignore_errors=True)  # an id that a local marketplace gave out before
+        shutil.rmtree(folder, ignore_errors=True)  # a local marketplace may reuse an id
         for part in (*reversed(folder.relative_to(self.home).parents), folder):
             private_folder(self.home / part)
         write_private(folder / "created", f"{order.ct or ''}\n")
@@ -73,15 +73,15 @@ class Access:
             write_private(folder / "identity", f"{identity}\n")
 
     def note(self, order: Order, public: str) -> None:
-        """Which public key opens a new order, where no files are kept."""
+        """Remember the public key of a new order, if no files are kept."""
         self._made[order.id] = public
 
     def known(self, order: Order) -> bool:
-        """Is this order's folder there, and not that of an earlier order with the same id?"""
+        """Does the folder belong to this order, not to an earlier one with the same id?"""
         try:
             created = read_private(self.folder(order.id) / "created").decode().strip()
             return not created or order.ct is None or float(created) == order.ct
-        except (OSError, ValueError):  # there is none, or it is damaged
+        except (OSError, ValueError):  # it does not exist, or is damaged
             return False
 
     def forget(self, order_id: int) -> None:
@@ -89,7 +89,7 @@ class Access:
         shutil.rmtree(self.folder(order_id), ignore_errors=True)
 
     def identity(self, order_id: int) -> Path | None:
-        """The key that opens an order, if it was rented from here with one.
+        """The key of an order that was rented here with one.
 
         A private key, or a public one whose private key the user's agent may hold.
         """
@@ -101,15 +101,15 @@ class Access:
         except (OSError, ValueError):
             pass
         public = folder / "key.pub"
-        with suppress(OSError):  # closed to us
+        with suppress(OSError):  # not readable
             return public if public.is_file() else None
         return None
 
     @property
     def jumps(self) -> bool:
-        """Does the user's `ssh_options` lead through another host?
+        """Do the user's `ssh_options` lead through another host?
 
-        Then ssh alone can tell whether a machine answers: from here it may be out of reach.
+        Then only ssh can check whether a machine answers: it may not be reachable directly.
         """
         names = (word.partition("=")[::2] for word in self._ssh_options[1::2])
         return any(
@@ -118,7 +118,7 @@ class Access:
         )
 
     def sample(self, identity: Path | None) -> Target:
-        """As `target`, of no order yet: for `ssh -G`, which connects to nobody."""
+        """As `target`, without an order: for `ssh -G`, which does not connect."""
         words = options(Path(os.devnull), identity, self._ssh_options)
         return Target(0, "host", _SSH_PORT, words)
 
@@ -129,14 +129,14 @@ class Access:
         user: str = USER,
         on_message: Callable[[str], object] = lambda _message: None,
     ) -> Target:
-        """How to get in, at `host` or the first that the service names.
+        """The SSH target of an order, at `host` or the first host that the service names.
 
-        Hosts and ports are used again by other renters' containers, so an order's host key is
-        kept with the order, never in the user's known_hosts. Where that can't be written, it is
-        kept nowhere, and `on_message` is called with the reason.
+        Hosts and ports are reused by other renters' containers, so an order's host key is kept with
+        the order, never in the user's known_hosts. If its file can't be written, the key is not
+        kept, and `on_message` is called with the reason.
 
         Raises:
-            InvalidInputError: the order has no SSH address (yet).
+            InvalidInputError: the order has no SSH address yet.
         """
         host = host or order.ssh_host
         if host is None or order.ssh_port is None:
@@ -152,7 +152,7 @@ class Access:
         return Target(order.id, host, order.ssh_port, self._options(order, known_hosts), user)
 
     def line(self, order: Order) -> str | None:
-        """A line for a shell that opens one on the machine; nothing is written for it.
+        """A shell command that opens a shell on the machine; no file is written for it.
 
         None while the order has no SSH address.
         """
@@ -170,7 +170,7 @@ class Access:
     def _options(self, order: Order, known_hosts: Path) -> tuple[str, ...]:
         identity = self.identity(order.id)
         if identity is None and has_own_key(self.home):
-            # Rented with a password, elsewhere, or by a `deploy` that was interrupted: it may fit.
+            # The order was rented with a password, elsewhere, or by an interrupted `deploy`.
             identity = own_key_file(self.home)
         return options(known_hosts, identity, self._ssh_options)
 
@@ -183,31 +183,31 @@ def in_ssh_folder(public: str) -> Path | None:
             if bare(file.read_text("utf-8", "replace")) == wanted:
                 private = file.with_suffix("")
                 return private if private.is_file() else None
-    except (OSError, RuntimeError):  # no home folder, or it is closed
+    except (OSError, RuntimeError):  # no home folder, or not readable
         pass
     return None
 
 
 def own_key_file(home: Path) -> Path:
-    """Where the private key that orders get when none is named is, or will be."""
+    """The path of the default private key for orders."""
     return home / "ssh" / "id_ed25519"
 
 
 def has_own_key(home: Path) -> bool:
-    """Is it there, and can it be seen?"""
+    """Does the default key exist, as far as we can see?"""
     try:
         return own_key_file(home).is_file()
-    except OSError:  # the state folder is closed to this user
+    except OSError:  # the state folder is not readable
         return False
 
 
 def own_key(home: Path) -> tuple[str, Path]:
-    """The public key and the private key's file that orders get when none is named.
+    """The default public key for orders, and its private key's file.
 
-    Made once, with `ssh-keygen`, in the state folder.
+    Created once, with `ssh-keygen`, in the state folder.
 
     Raises:
-        InvalidInputError: there is no ssh-keygen here, or it failed.
+        InvalidInputError: ssh-keygen is not installed, or it failed.
         ConfigError: the state folder can't be written, or the public key is damaged.
     """
     path = own_key_file(home)
@@ -216,7 +216,7 @@ def own_key(home: Path) -> tuple[str, Path]:
         if not _is_whole(path):
             private_folder(home)
             private_folder(path.parent)
-            # Of two first commands at once, the second takes the key that the first has made.
+            # If two first commands run at once, the second uses the first one's key.
             with opened(path.with_suffix(".lock")) as file:
                 locked(file, path)
                 if not _is_whole(path):
@@ -237,7 +237,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _make_key(path: Path) -> None:
-    """Make it beside its place: who finds the public key finds both, and both whole."""
+    """Create the pair beside its place: once the public key exists, both are complete."""
     public = path.with_suffix(".pub")
     new, new_public = path.with_suffix(".new"), path.with_suffix(".new.pub")
     for file in (public, new, new_public):
@@ -267,10 +267,10 @@ def _make_key(path: Path) -> None:
 
 
 def key_file(path: Path) -> tuple[str, Path | None]:
-    """A public key and its private file, from the path of either.
+    """A public key and its private key's file, from the path of either.
 
     Raises:
-        InvalidInputError: it is no public key, and there is none beside it.
+        InvalidInputError: neither that file nor the one beside it is a public key.
     """
     public = path if path.suffix == ".pub" else Path(f"{path}.pub")
     try:

@@ -1,8 +1,8 @@
-"""The way from here to a machine's SSH: does it answer, and if not, is this machine to blame?
+"""Probes a machine's SSH: does it answer, and if not, is the fault local?
 
-A host that refuses, resets or keeps silent was at least sent something. What fails before that is
-this machine's: a name that it can't resolve, no route, no free port, too many open files. No text
-of another program, or of another machine, has a say in it.
+If a host refuses, resets or stays silent, packets left this machine. Failures before that are
+local: a name that can't be resolved, no route, no free port, too many open files. No text of
+another program or machine decides this.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _HERE = (
     errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN,
     errno.EPERM, errno.EACCES,
 )  # fmt: skip
-"""Errors of a connection that no packet from elsewhere can cause."""
+"""Connection errors that no packet from another machine can cause."""
 _NO_SUCH_NAME = tuple(
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA") if hasattr(socket, name)
 )
-# A port over 65535 is an OverflowError, a host name that can't be one a ValueError.
+# A port over 65535 is an OverflowError, an impossible host name a ValueError.
 _ODD = (ValueError, OverflowError)
 _FAILURES = (OSError, *_ODD)
 
@@ -73,7 +73,7 @@ async def _greeting(step: Probe) -> bool:
 
 
 def _wrong_here(step: Way, known: str) -> str:
-    """What is wrong with the way to an address; with `opens`, at its other end, too."""
+    """The fault between here and an address; with `opens`, at its other end, too."""
     failure: BaseException | None = None
     if step.opens:
         try:
@@ -87,14 +87,14 @@ def _wrong_here(step: Way, known: str) -> str:
 
 
 def trouble(host: str, port: int, failure: BaseException | None = None, known: str = "") -> str:
-    """What is wrong here, in a clause; empty where nothing is.
+    """The local fault, in a clause; empty if there is none.
 
     Args:
-        host: who could not be reached, at `port`.
-        port: likewise.
-        failure: how a connection there failed, where one was tried.
-        known: a name that exists for sure: where it is found, and `host` is not, it is not the
-            resolver's fault.
+        host: the host that could not be reached.
+        port: its port.
+        failure: the error of a connection attempt, if there was one.
+        known: a name that certainly exists: if it resolves and `host` does not, the resolver is not
+            to blame.
     """
     if isinstance(failure, OSError) and failure.errno in _HERE:
         return _words(failure)
@@ -111,7 +111,7 @@ def trouble(host: str, port: int, failure: BaseException | None = None, known: s
     for family, kind, _, _, address in found:
         try:
             with socket.socket(family, kind) as route:
-                route.connect(address)  # a datagram's: it only looks for a route
+                route.connect(address)  # UDP: it only looks up a route
         except OSError as exc:
             why = why or _words(failure) or _words(exc)
         else:
@@ -132,7 +132,7 @@ def _resolves(name: str) -> bool:
 
 
 def _is_name(host: str) -> bool:
-    """Is it looked up at all, as an address is not?"""
+    """Is it a name, which is looked up, rather than an address?"""
     try:
         socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
     except _FAILURES:

@@ -1,9 +1,9 @@
-"""Runs programs of this machine within bounds: ssh above all, whose other end is a stranger's.
+"""Runs local programs within bounds: above all ssh, whose other end is a stranger's.
 
-Each has a process group of its own, so that Ctrl-C on the terminal is ours to handle, and ends
-with all that it started. How long it may take and how much it may write is bounded, and so is its
-end: a pipe that somebody else keeps open (a control master, a ProxyCommand) is not waited for. It
-doesn't outlive this process, not even after ``kill -9`` (on Linux).
+Each has its own process group, so that Ctrl-C on the terminal is ours to handle, and it ends with
+all its children. Its time and its output are bounded, and so is its end: if another process keeps a
+pipe open (a control master, a ProxyCommand), we do not wait for it. It does not outlive this
+process, not even after ``kill -9`` (on Linux).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PIPE = subprocess.PIPE
 _CHUNK = 1 << 16
 _POLL_S = 0.1
 _LEFT_S = 1.0
-"""How long a program may take to end, and its pipes to close, once it was killed."""
+"""How long a killed program may take to end and to close its pipes."""
 _ERRORS_KEPT = 1 << 16
 
 
@@ -46,7 +46,7 @@ def start(
     stderr: int = _PIPE,
     folder: str | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a program for the caller to talk with, and to `end`.
+    """Start a program; the caller reads and writes its pipes, and must `end` it.
 
     Raises:
         OSError: it can't be run.
@@ -62,9 +62,9 @@ def start(
 
 
 def leashed(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The same program, which the kernel ends when the thread that started it does.
+    """The command line with which the kernel ends the program when its starting thread ends.
 
-    Where `setpriv` can't ask for that (macOS, old util-linux) the words stay as they are.
+    If `setpriv` does not support this (macOS, old util-linux), the words are unchanged.
 
     Raises:
         FileNotFoundError: there is no such program.
@@ -85,7 +85,7 @@ def _leash() -> tuple[str, ...]:
 
 
 def end(process: subprocess.Popen[bytes], how: int = _KILL) -> None:
-    """End a program with all that it started, and leave its pipes, within about a second."""
+    """End a program with all its children, and close its pipes, within about a second."""
     kill(process.pid, how)
     leave(process)
     try:
@@ -97,7 +97,7 @@ def end(process: subprocess.Popen[bytes], how: int = _KILL) -> None:
 
 
 def leave(process: subprocess.Popen[bytes]) -> None:
-    """Close its pipes here."""
+    """Close our ends of its pipes."""
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with contextlib.suppress(OSError):
@@ -105,13 +105,13 @@ def leave(process: subprocess.Popen[bytes]) -> None:
 
 
 def kill(group: int, how: int = _KILL) -> None:
-    """Send a signal to a process group; one that is gone is left alone."""
+    """Send a signal to a process group; does nothing if it is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, how)
 
 
 def run(step: Exec, stopped: Callable[[], bool] = lambda: False) -> Done:
-    """Run it in the calling thread; it is ended early once `stopped` says so."""
+    """Run a program in the calling thread; it is ended early once `stopped` returns true."""
     try:
         process = start(step.words, stdin=_PIPE, folder=step.folder)
     except OSError as exc:
@@ -135,9 +135,9 @@ async def start_async(
     stdout: int = _PIPE,
     stderr: int = _PIPE,
 ) -> asyncio.subprocess.Process:
-    """As `start`, for the event loop's streams; to be ended by `end_async`."""
-    # Shielded: cancelled in the midst of it, asyncio would end the program alone, and wait for
-    # what that has started.
+    """As `start`, with streams of the event loop; the caller must call `end_async`."""
+    # Shielded: if it were cancelled midway, asyncio would end only the program itself, and wait for
+    # its children.
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *leashed(words),
@@ -158,28 +158,29 @@ async def start_async(
 
 
 async def end_async(process: asyncio.subprocess.Process) -> None:
-    """End a program with all that it started, and leave its pipes, within about two seconds."""
-    # asyncio reports an end only when nobody holds the pipes any more.
+    """End a program with all its children, and close its pipes, within about two seconds."""
+    # asyncio reports an end only once no process holds the pipes.
     over = asyncio.ensure_future(process.wait())
     for how in (signal.SIGTERM, _KILL):
         if not over.done():
             kill(process.pid, how)
             await asyncio.wait({over}, timeout=_LEFT_S)
     over.cancel()
-    # Else its pipes stay open for as long as that somebody does; there is no public way.
+    # Else its pipes stay open as long as that process lives; there is no public way.
     transport: asyncio.SubprocessTransport = vars(process)["_transport"]
     transport.close()
 
 
 async def run_async(step: Exec) -> Done:
-    """Run it beside the event loop's other tasks."""
+    """Run a program without blocking the event loop."""
     return await in_thread(lambda stopped: run(step, stopped))
 
 
 async def in_thread(work: Callable[[Callable[[], bool]], T]) -> T:
-    """The result of blocking work in a thread of its own.
+    """The result of blocking work in its own thread.
 
-    Cancelled, `work` sees it by the function that it is given, and has a few seconds to leave.
+    After a cancellation, the function that `work` receives returns true; it has a few seconds to
+    end.
     """
     stop = threading.Event()
     loop = asyncio.get_running_loop()
@@ -197,9 +198,9 @@ async def in_thread(work: Callable[[Callable[[], bool]], T]) -> T:
         result, failure = None, None
         try:
             result = work(stop.is_set)
-        except BaseException as exc:  # noqa: BLE001 - for whoever awaits it
+        except BaseException as exc:  # noqa: BLE001 - raised where it is awaited
             failure = exc
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any longer
             loop.call_soon_threadsafe(settle, result, failure)
 
     threading.Thread(target=body, daemon=True).start()
@@ -216,7 +217,7 @@ async def in_thread(work: Callable[[Callable[[], bool]], T]) -> T:
 
 
 class _Talk:
-    """Feeds a program its input and reads what it writes."""
+    """Writes a program's input and reads its output."""
 
     def __init__(self, process: subprocess.Popen[bytes], step: Exec) -> None:
         self._process, self._most = process, step.most
@@ -227,10 +228,10 @@ class _Talk:
         self.out, self.err = bytearray(), bytearray()
         self.flooded = False
         self.over = False
-        """Did it end by itself and leave its pipes?"""
+        """Did it end by itself and close its pipes?"""
 
     def through(self, stopped: Callable[[], bool]) -> int | None:
-        """Its exit code; None when it did not end in time, or wrote too much."""
+        """Its exit code; None if it did not end in time, or wrote too much."""
         process, ended_at = self._process, 0.0
         with selectors.DefaultSelector() as pipes:
             for pipe, what in (
@@ -254,7 +255,7 @@ class _Talk:
                 if not ready and process.poll() is not None:
                     ended_at = ended_at or now
                     if now - ended_at > _LEFT_S:
-                        return process.returncode  # somebody else holds its pipes
+                        return process.returncode  # another process holds its pipes
         while not (stopped() or self.flooded) and (left := self._until - time.monotonic()) > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(min(_POLL_S, left))
@@ -263,7 +264,7 @@ class _Talk:
         return None
 
     def _moved(self, key: selectors.SelectorKey) -> bool:
-        """Move some bytes; False when the pipe has come to its end."""
+        """Move some bytes; False at the end of the pipe."""
         try:
             if key.events & selectors.EVENT_WRITE:
                 while not self._left:

@@ -1,9 +1,9 @@
-"""How OpenSSH is called: the only place that makes its options.
+"""OpenSSH's command lines: the only place that makes its options.
 
-A rented machine is a stranger's. So neither the user's nor the system's configuration counts
-(``-F none``): nothing in it was written with a stranger in mind. No agent, display, environment or
-credential goes along, no command runs here, and only the order's own key is offered. What the user
-wants all the same, a jump host above all, the setting `ssh_options` says.
+A rented machine is a stranger's, and the user's and the system's configuration were not written for
+strangers, so they are ignored (``-F none``). No agent, display, environment or credential is
+forwarded, no local command runs, and only the order's own key is offered. The setting `ssh_options`
+adds options that the user needs, such as a jump host.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ALONE = (
     "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no",
     "-o", "ControlPath=none", "-o", "ClearAllForwardings=yes", "-T",
 )  # fmt: skip
-"""A connection of its own that asks nothing. A shared one would keep standard error open."""
+"""A separate connection without prompts. A shared one would keep standard error open."""
 FORWARDING = (
     "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no",
     "-o", "ControlPath=none", "-o", "ExitOnForwardFailure=yes", "-T", "-N",
@@ -52,18 +52,18 @@ KEPT = (
     "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=5",
     "-o", "ControlMaster=yes", "-T", "-N",
 )  # fmt: skip
-"""The connection that others share; its socket is `sharing`'s."""
+"""The connection that others share, over the socket of `sharing`."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where an order's SSH is, and what OpenSSH needs to get in."""
+    """The address of an order's SSH, and OpenSSH's options for it."""
 
     order_id: int
     host: str
     port: int
     options: tuple[str, ...] = ()
-    """``-o`` pairs and ``-F``, as the other programs of OpenSSH take them, too."""
+    """``-o`` pairs and ``-F``, which the other programs of OpenSSH accept, too."""
     user: str = USER
 
     @property
@@ -72,7 +72,7 @@ class Target:
         return f"{self.user}@{self.host}"
 
     def ssh(self, command: str | None = None, *more: str) -> tuple[str, ...]:
-        """The command line of ssh: a shell, or one `command` (a line for the shell there).
+        """The command line of ssh: a shell, or one `command` (a line for the machine's shell).
 
         `more`: options, before the address.
         """
@@ -81,7 +81,7 @@ class Target:
         return words if command is None else (*words, command)
 
     def sharing(self, socket: Path) -> tuple[str, ...]:
-        """Options of a connection that goes over the one kept at `socket`."""
+        """Options of a connection that shares the one at `socket`."""
         return (
             "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "-o", "ControlMaster=no",
             "-o", f"ControlPath={plain_path(socket)}", "-T",
@@ -94,9 +94,9 @@ def options(
     """The options of every connection to one order.
 
     Args:
-        known_hosts: where its host key is kept.
+        known_hosts: the file for its host key.
         identity: the only key that is offered, private or public; None for none.
-        wanted: the user's own, which win.
+        wanted: the user's own options, which take precedence.
     """
     ours = (
         f'UserKnownHostsFile="{plain_path(known_hosts)}"',
@@ -108,10 +108,10 @@ def options(
 
 
 def unkept(identity: Path | None, wanted: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The options of a line for the user's own shell, to an order of which no files are kept.
+    """The options of a line for the user's own shell, to an order without files.
 
-    Their own configuration, keys and agent count, with `identity` first. Hosts and ports are used
-    again by other machines, so no host key is kept.
+    The user's own configuration, keys and agent apply, with `identity` first. Hosts and ports are
+    reused by other machines, so no host key is kept.
     """
     key = () if identity is None else (f"IdentityFile={_key(identity)}",)
     ours = (*key, "StrictHostKeyChecking=accept-new", f"UserKnownHostsFile={os.devnull}")
@@ -119,7 +119,7 @@ def unkept(identity: Path | None, wanted: tuple[str, ...] = ()) -> tuple[str, ..
 
 
 def _key(identity: Path | None) -> str:
-    # An option and not -i, which looks for the file before it expands tokens.
+    # An option instead of -i, which looks for the file before it expands tokens.
     return "none" if identity is None else f'"{plain_path(identity)}"'
 
 
@@ -132,7 +132,7 @@ def read_options(text: str) -> tuple[str, ...]:
     """The setting `ssh_options` as ``-o`` pairs.
 
     Raises:
-        ConfigError: it holds anything but ``-o NAME=VALUE``, ``-J HOST`` and ``-i FILE``.
+        ConfigError: it contains anything but ``-o NAME=VALUE``, ``-J HOST`` and ``-i FILE``.
     """
     try:
         words = shlex.split(text)

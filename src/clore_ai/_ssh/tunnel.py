@@ -1,4 +1,4 @@
-"""A local port that leads to a port of a rented machine, as long as a block lasts. By ssh -L."""
+"""Forwards a local port to a port of a rented machine during a block, with ssh -L."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _UP_S = 20.0
 _PAUSE_S = 0.05
 _TRIES = 3
-"""Somebody else may take the free port in the instant before ssh does."""
+"""Another process may take the free port just before ssh does."""
 
 
 @contextlib.contextmanager
@@ -60,7 +60,7 @@ async def forward_async(
 
 
 class _Tunnel:
-    """One ssh that forwards one port."""
+    """An ssh process that forwards one port."""
 
     def __init__(self, target: Target, remote: int, local: int | None) -> None:
         self._what = f"port {remote} of order {target.order_id}"
@@ -83,7 +83,7 @@ class _Tunnel:
         self._up = False
 
     def settled(self) -> bool:
-        """Is it up, or surely not?"""
+        """Is it certain whether the port is up?"""
         if self._process.poll() is not None or time.monotonic() > self._until:
             return True
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
@@ -91,18 +91,18 @@ class _Tunnel:
         return self._up
 
     def is_up(self, *, last: bool) -> bool:
-        """Whether it is; where it is not and there is no other try left, that is raised."""
+        """Is the port up? If not, and this was the last try, the error is raised."""
         if self._up or not last:
             return self._up
         why = plain(self._stderr()) or "no answer in time"
         raise TransportError(f"Can't reach {self._what}: {why}")
 
     def end(self) -> None:
-        """End it, and all that it started."""
+        """End ssh with all its children."""
         programs.end(self._process, signal.SIGTERM)
 
     def _stderr(self) -> bytes:
-        """What it wrote so far."""
+        """The errors that ssh has written so far."""
         pipe = self._process.stderr
         if pipe is None:  # pragma: no cover - it was asked for
             return b""
@@ -113,7 +113,7 @@ class _Tunnel:
 
 
 def _free_port(wanted: int) -> int:
-    """`wanted`, or any of those that are free for 0; it may be taken the next instant."""
+    """`wanted`, or for 0 any free port; another process may take it at once."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", wanted))
         port: int = sock.getsockname()[1]

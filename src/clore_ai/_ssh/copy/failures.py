@@ -19,7 +19,7 @@ class CopyFailedError(Exception):
 
 
 class CutError(CopyFailedError):
-    """The connection did not hold: another try may do. `moved`: did some files come before?"""
+    """The connection broke; a retry may succeed. `moved`: had some files been copied before?"""
 
     def __init__(self, message: str, *, moved: bool = False) -> None:
         super().__init__(message)
@@ -27,7 +27,7 @@ class CutError(CopyFailedError):
 
 
 class FullError(CopyFailedError):
-    """A disk is full. `there`: the machine's, not this one's."""
+    """A disk is full. `there`: it is the machine's, not the local one."""
 
     def __init__(self, message: str, *, there: bool) -> None:
         super().__init__(message)
@@ -47,7 +47,7 @@ def cut(done: Done) -> CutError:
 
 
 def failed(done: Done) -> CopyFailedError:
-    """Why there is no answer to go by."""
+    """Why there is no usable answer."""
     if done.flooded:
         return CopyFailedError("the machine sent more than requested")
     if done.code in (None, SSH_FAILED):
@@ -56,6 +56,6 @@ def failed(done: Done) -> CopyFailedError:
 
 
 def last_words(stderr: bytes) -> str:
-    """The last line that says something, fit to print."""
+    """The last line that is not empty, fit to print."""
     lines = [plain(line) for line in stderr[-4096:].splitlines()]
     return next((line for line in reversed(lines) if line), "")

@@ -1,6 +1,6 @@
-"""Brings files back from a rented machine: what changed, by size and time, through the one gate.
+"""Fetches files from a rented machine: those that changed, by size and time, through the one gate.
 
-The machine needs a shell, `tar`, `find`, `stat` and `xargs`, as every image has them, busybox too.
+The machine needs a shell, `tar`, `find`, `stat` and `xargs`. Every image has them, busybox too.
 """
 
 from __future__ import annotations
@@ -36,24 +36,25 @@ if TYPE_CHECKING:
     from clore_ai._ssh.copy.pulled import Ssh, Stopped
 
 MOST_BYTES = 50 * 1_000_000_000
-"""Of all outputs of a job, unless the user says otherwise."""
+"""The most bytes that all outputs of a job may hold, by default."""
 MOST_FILES = 500_000
 
 
 @dataclass
 class Fetched:
-    """What came back."""
+    """The result of a fetch."""
 
     files: int = 0
     size: int = 0
     missing: list[str] = field(default_factory=list[str])
-    """Names that were asked for and are not there (yet)."""
+    """Requested names that do not exist on the machine (yet)."""
     refused: dict[str, str] = field(default_factory=dict[str, str])
-    """Why a file was not taken, by its name, both fit to print."""
+    """Why a file was refused, by its name, both fit to print."""
     unread: list[str] = field(default_factory=list[str])
-    """Names that the machine lists and did not send, fit to print."""
+    """Names that the machine listed but did not send, fit to print."""
     over: tuple[int, int] | None = None
-    """Files and bytes there, where they are more than was allowed; those beyond did not come."""
+    """The number of files and bytes on the machine, if they exceed the limits; the rest was not
+    fetched."""
 
 
 def fetch(
@@ -67,22 +68,22 @@ def fetch(
     kept_since: float = inf,
     stopped: Stopped = lambda: False,
 ) -> Fetched:
-    """Bring what changed of these files and folders back, to the same names below `goal`.
+    """Fetch what changed of these files and folders, to the same names below `goal`.
 
     Args:
-        ssh: runs a line there.
-        place: words of the shell for the folder there.
-        names: below it.
-        goal: the folder here; it is there.
-        most: bytes that the outputs may hold in all.
-        most_files: likewise.
-        kept_since: a file that was changed here since then, and is newer than the machine's, stays.
-        stopped: whether to leave off.
+        ssh: runs a line on the machine.
+        place: shell words for the folder on the machine.
+        names: paths below it.
+        goal: the local folder, which exists.
+        most: the most bytes that the outputs may hold.
+        most_files: the most files that they may hold.
+        kept_since: a local file changed since then and newer than the machine's is kept.
+        stopped: whether to stop.
 
     Raises:
         CutError: the connection broke, or `stopped`.
         FullError: this disk is full.
-        CopyFailedError: the machine has nothing to copy with, or what it sends is no archive.
+        CopyFailedError: the machine lacks the programs, or does not send an archive.
     """
     listed = _listed(ssh, place, names, "", stopped)
     tops = [os.fsencode(each) for each in names]
@@ -90,7 +91,7 @@ def fetch(
     with _tree(goal, [names_of(top) for top in tops]) as tree:
         bounds = most, most_files
         found = _brought(ssh, place, listed, tree, here, tops, bounds, stopped, kept_since)
-    # Only of what was asked for: the machine may name anything as missing.
+    # Only requested names: the machine may name anything as missing.
     found.missing = [name for name, top in zip(names, tops) if top in listed.missing]
     return found
 
@@ -104,11 +105,11 @@ def fetch_path(
     most_files: int = MOST_FILES,
     stopped: Stopped = lambda: False,
 ) -> Fetched:
-    """Bring one file, or a folder's content, back; folders on the way to `goal` are made.
+    """Fetch one file, or a folder's content; missing folders above `goal` are created.
 
     Raises:
         CutError, FullError, CopyFailedError: as `fetch`.
-        FileNotFoundError: it is not there.
+        FileNotFoundError: it does not exist on the machine.
     """
     name = posixpath.basename(remote.rstrip("/")) or "."
     quoted = shlex.quote(remote if remote.startswith("/") else f"./{remote}")
@@ -194,7 +195,7 @@ def _brought(
         if is_same(known, entry):
             most -= size
         else:
-            # One that may still change gets a time that makes the next fetch bring it again.
+            # A file that may still change gets a time that makes the next fetch fetch it again.
             mtime_ns = entry.mtime_ns - listed.may_still_change(entry)
             wanted[entry.path] = Wanted(entry, top, goal, mtime_ns)
     if sizes > bounds[0] or files > bounds[1]:
@@ -213,7 +214,7 @@ def _why_not(
     known: os.stat_result | None,
     kept_since: float,
 ) -> str | None:
-    """Why it can't come to its place here; a folder is made."""
+    """Why an entry can't be written to its local place; folders are created."""
     if entry.is_folder:
         return _made(tree, goal)
     if known is not None and known.st_mtime_ns > max(entry.mtime_ns, kept_since * 1e9):
@@ -230,7 +231,7 @@ def _tree(root: Path, own: Sequence[tuple[bytes, ...]] = ()) -> Tree:
 
 
 def _within(wanted: dict[bytes, Wanted], most: int, most_files: int) -> dict[bytes, Wanted]:
-    """As many of them as may come, the small ones first: logs and figures before weights."""
+    """As many files as the limits allow, small ones first: logs and figures before weights."""
     kept: dict[bytes, Wanted] = {}
     for name, want in sorted(wanted.items(), key=lambda item: item[1].entry.size):
         most -= 0 if want.entry.is_link else want.entry.size
@@ -261,7 +262,7 @@ def _streamed(
     stopped: Stopped,
 ) -> None:
     mark = listing.new_mark()
-    # GNU's tar reads a backslash in a name as an escape, unless an option that others lack says so.
+    # GNU tar reads a backslash in a name as an escape unless it gets an option that others lack.
     line = (
         f"cd {place} && printf '\\n%s\\n' {mark} || exit; raw=--no-unquote; "
         "tar $raw --version > /dev/null 2>&1 || raw=; "

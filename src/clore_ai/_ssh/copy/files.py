@@ -1,4 +1,4 @@
-"""Performs the steps that copy: a path of a rented machine to here, or one of here to there."""
+"""Performs the steps that copy a path to or from a rented machine."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 def perform(step: Fetch | Put, stopped: Stopped = lambda: False) -> dict[str, str]:
-    """Do what a step says; why some of it was not taken, by name.
+    """Perform a step; returns the refused files with the reasons.
 
     Raises:
-        TransportError: it did not arrive whole.
+        TransportError: the copy is incomplete.
     """
     try:
         if isinstance(step, Put):
@@ -54,7 +54,7 @@ def perform(step: Fetch | Put, stopped: Stopped = lambda: False) -> dict[str, st
 
 
 def _put_path(step: Put, stopped: Stopped) -> None:
-    """A folder's content into the folder there; a file as the file there."""
+    """A folder's content goes into the remote folder, a file to the remote file."""
     remote = step.remote if step.remote.startswith("/") else f"./{step.remote}"
     if not step.local.is_dir():
         place, name = posixpath.split(remote)

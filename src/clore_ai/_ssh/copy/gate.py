@@ -1,4 +1,4 @@
-"""What may come back from a stranger's machine, by its name and kind. Pure."""
+"""Decides by name and kind what may be fetched from a stranger's machine. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 LONGEST_NAME, LONGEST_PATH, DEEPEST = 255, 4096, 100
 
 STARTS_SOMETHING = frozenset({
-    # Version control: configuration there names programs that run at the next command. A folder
-    # with a HEAD may be a repository by itself. Ignore files decide what goes up next time.
+    # Version control: its configuration names programs that run at the next command. A folder with
+    # a HEAD may be a repository by itself. Ignore files decide what is uploaded next time.
     "head", ".gitignore", ".cloreignore",
     ".git", ".hg", ".svn", ".bzr", ".jj", "_darcs", ".gitmodules", ".gitattributes",
     ".gitconfig", ".githooks", ".husky", "lefthook.yml", ".pre-commit-config.yaml",
-    # Shells, and what they load when they start or enter a folder.
+    # Shells, and files that they load when they start or enter a folder.
     ".envrc", ".env", ".autoenv", ".autoenv.zsh", ".mise.toml", "mise.toml", ".mise", ".direnv",
     ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases", ".profile",
     ".zshrc", ".zshenv", ".zprofile", ".zlogin", ".zlogout", ".kshrc", ".cshrc", ".tcshrc",
@@ -30,7 +30,7 @@ STARTS_SOMETHING = frozenset({
     ".exrc", ".vimrc", ".nvimrc", ".nvim.lua", ".lvimrc", ".local.vimrc", ".dir-locals.el",
     ".emacs", ".emacs.d", ".gdbinit", ".lldbinit", ".pdbrc", ".ipython", ".jupyter",
     ".claude", ".cursor", ".cursorrules", ".mcp.json", ".windsurf", "claude.md", "agents.md",
-    # Credentials, and the settings of programs that have some.
+    # Credentials, and the settings of programs that use them.
     ".ssh", "authorized_keys", ".netrc", ".aws", ".gnupg", ".npmrc", ".yarnrc", ".yarnrc.yml",
     ".pypirc", ".condarc", ".docker", ".kube", ".wgetrc", ".curlrc", ".clore", "clore.toml",
     ".config", ".local", ".cargo", ".pyenv", ".nvm", ".rbenv",
@@ -39,24 +39,24 @@ STARTS_SOMETHING = frozenset({
     # Desktops.
     "desktop.ini", "autorun.inf", ".directory",
 })  # fmt: skip
-"""Names, in lower case, that programs here run or obey because they are there."""
+"""Names, in lower case, that local programs run or obey because they exist."""
 _ENDINGS = (".desktop", ".code-workspace", ".lnk", ".url")
 _IGNORED_BY_FILE_SYSTEMS = " ."
-"""Windows and others drop these from the end of a name."""
+"""Windows and other systems drop these from the end of a name."""
 
 
 def is_below(goal: bytes, top: bytes) -> bool:
-    """Is it this output, or in it?"""
+    """Is `goal` this output, or inside it?"""
     return top in (b".", goal) or goal.startswith(top + b"/")
 
 
 def refusal(entry: Entry, goal: bytes, top: bytes) -> str | None:
-    """Why an entry is not taken; None if it may be.
+    """Why an entry is refused; None if it may be fetched.
 
     Args:
         entry: what the machine lists.
-        goal: where it would go.
-        top: the output that it belongs to: the user named that one, and answers for its name.
+        goal: the local path that it would get.
+        top: its output. The user named that one, so its own name is not checked.
     """
     if not (entry.is_file or entry.is_folder or entry.is_link):
         return "not a file, folder or link"
@@ -79,19 +79,19 @@ def _no_name(name: bytes) -> str | None:
 
 
 def starts_something(name: bytes) -> bool:
-    """Do programs here run or obey a file or folder of this name because it is there?"""
+    """Do local programs run or obey a file or folder of this name because it exists?"""
     text = unicodedata.normalize("NFKC", name.decode("utf-8", "replace")).casefold()
-    # HFS+ skips characters that can't be seen, NTFS has git~1 for .git and streams after a colon.
+    # HFS+ skips invisible characters; NTFS has git~1 for .git, and streams after a colon.
     text = "".join(c for c in text if unicodedata.category(c) not in ("Cf", "Mn"))
     text = text.partition(":")[0].rstrip(_IGNORED_BY_FILE_SYSTEMS)
     return text in STARTS_SOMETHING or text.startswith("git~") or text.endswith(_ENDINGS)
 
 
 def stays_inside(path: bytes, goal: bytes, top: bytes) -> bool:
-    """Does a symbolic link at `path` lead to something at or below `top`, whatever else is there?
+    """Does a symbolic link at `path` always lead to something at or below `top`?
 
-    Only its first components may be ``..``: behind a name, which may be a link itself, ``..`` is
-    not the folder that it seems to be.
+    Only its first components may be ``..``: after a name, which may be a link itself, ``..`` is not
+    the folder that it seems to be.
     """
     names = goal.split(b"/")
     ups = 0
@@ -104,6 +104,6 @@ def stays_inside(path: bytes, goal: bytes, top: bytes) -> bool:
         return False
     depth = 0 if top == b"." else len(posixpath.normpath(top).split(b"/"))
     if posixpath.normpath(path) == posixpath.normpath(top):
-        return False  # the output itself is a link: it leads to nothing that was asked for
+        return False  # the output itself is a link: its goal was not requested
     here = len(path.split(b"/")) - 1
     return here - ups >= depth

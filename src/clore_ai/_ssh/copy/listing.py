@@ -1,8 +1,8 @@
-"""Asks a machine which files it has: scripts for any POSIX shell, and what they answer. Pure.
+"""Lists the files of a machine: scripts for any POSIX shell, and their answers. Pure.
 
-Every answer begins with a mark that is made anew for each question, so that what a shell's start-up
-files print is told apart from it, and so is a name that holds a newline. The answer is a
-stranger's: it only says what to ask for, and never where to write.
+Every answer begins with a mark that is new for each question, so that the output of a shell's
+start-up files, or a name with a newline, is not mistaken for it. The answer is a stranger's: it
+only says what to request, never where to write.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WITHIN_S, SILENT_S = 600.0, 60.0
-"""How long an answer may take, and how long nothing of it may come."""
+"""How long an answer may take, and how long it may be silent."""
 LONGEST = 1 << 26
 """Bytes of an answer."""
 _S = 1_000_000_000
@@ -30,7 +30,7 @@ _ENTRY = re.compile(
     re.DOTALL,
 )
 
-# find and stat are the same to this extent in GNU's coreutils and in busybox.
+# find and stat agree this far in GNU's coreutils and in busybox.
 _LIST = """\
 main() {
 LC_ALL=C TZ=UTC; export LC_ALL TZ
@@ -66,7 +66,7 @@ printf '%s\\n' '@mark@ end'
 
 @dataclass(frozen=True)
 class Entry:
-    """One file there: where it is below the place that was asked about, and what it is."""
+    """One file on the machine: its path below the listed place, and its kind."""
 
     path: bytes
     mode: int
@@ -91,39 +91,38 @@ class Entry:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a machine says that it has."""
+    """The files that a machine lists."""
 
     entries: tuple[Entry, ...]
     missing: tuple[bytes, ...]
     is_folder: bool
-    """Is the place that was asked about a folder?"""
+    """Is the listed place a folder?"""
     now_s: int
     """Unix seconds by the machine's clock; 0 if its files count parts of a second."""
     lacks: tuple[str, ...]
-    """Programs that it needs and does not have."""
+    """Required programs that the machine lacks."""
 
     def may_still_change(self, entry: Entry) -> bool:
         """May the file change again without a change of its size and time?
 
-        So it is on a machine that counts whole seconds, as long as the file's second lasts.
+        It may on a machine that counts whole seconds, until the file's second is over.
         """
         return 0 < self.now_s < entry.mtime_ns // _S + _SETTLED_S
 
 
 def new_mark() -> str:
-    """A word that nobody can know beforehand."""
+    """A word that nobody can guess."""
     return f"clore-{secrets.token_hex(12)}"
 
 
 def script(mark: str, place: str, names: Sequence[str], *, single: str = "") -> str:
-    """Lists `names` below the folder `place`, and all that is in them.
+    """Lists `names` below the folder `place`, with everything in them.
 
     Args:
         mark: begins each line of the answer.
-        place: words of the shell that name it, quoted; ``"$HOME/work/x"``.
+        place: quoted shell words for the folder; ``"$HOME/work/x"``.
         names: paths below it, or ``.``.
-        single: also ask about `place` if it is a file, of this name in the folder that it is in; a
-            link is followed then.
+        single: if `place` may be a file, its name in its folder; a link is then followed.
     """
     return _filled(
         _LIST,
@@ -137,7 +136,7 @@ def script(mark: str, place: str, names: Sequence[str], *, single: str = "") -> 
 
 
 def stat_script(mark: str, place: str) -> str:
-    """Lists the files whose names come on standard input, each ended by a NUL; makes the folder."""
+    """Lists the files that are named on standard input, each ended by a NUL; creates the folder."""
     return _filled(_STAT, mark=mark, place=place)
 
 
@@ -148,7 +147,7 @@ def after(mark: str, answer: bytes) -> bytes | None:
 
 
 def read(mark: str, answer: bytes) -> Listing | None:
-    """What an answer says; None if it is not whole."""
+    """The listing in an answer; None if it is incomplete."""
     rest = after(mark, answer)
     lines = (b"\n" + (rest or b"")).split(f"\n{mark} ".encode())[1:]
     if not lines or lines.pop().rstrip() != b"end":
@@ -183,7 +182,7 @@ def _entry(line: bytes) -> Entry | None:
 
 
 def bare(name: bytes) -> bytes:
-    """Without the ``./`` that stands before each name that is asked for."""
+    """`name` without the leading ``./`` of each requested name."""
     return name[2:] if name.startswith(b"./") else name
 
 

@@ -1,4 +1,4 @@
-"""Reads what a line of the shell there writes, as it comes; no machine keeps it waiting."""
+"""Reads the output of a shell line on a machine as it comes, and never waits without end."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 SILENT_S = 120.0
-"""So long may nothing move: the slowest disk is faster than that."""
+"""How long nothing may move; the slowest disk is faster."""
 WITHIN_S = 6 * 3600.0
 SSH_FAILED = 255
 
 Stopped = Callable[[], bool]
-"""Whether to leave off."""
+"""Whether to stop."""
 Ssh = Callable[[str], "tuple[str, ...]"]
-"""The words that run a line of the shell there."""
+"""The command line that runs a line of the machine's shell."""
 
 _MOST_NOISE = 1 << 22
 _CHUNK = 1 << 16
@@ -35,8 +35,8 @@ class Pulled:
 
     Args:
         words: the program.
-        stdin: what it is fed.
-        stopped: whether to leave off.
+        stdin: its input.
+        stopped: whether to stop.
 
     Raises:
         OSError: it can't be run.
@@ -68,7 +68,7 @@ class Pulled:
         programs.end(self._process)
 
     def skip_to(self, mark: str) -> bool:
-        """Pass over what a shell's start-up files print; False if there is no mark."""
+        """Skip what a shell's start-up files print; False if there is no mark."""
         head = b""
         while (found := listing.after(mark, head)) is None:
             piece = self.read(_CHUNK)
@@ -79,7 +79,7 @@ class Pulled:
         return True
 
     def read(self, size: int) -> bytes:
-        """The next bytes; none at the end, or where nothing came for too long."""
+        """The next bytes; none at the end, or if nothing came for too long."""
         if self._ahead:
             piece, self._ahead = self._ahead[:size], self._ahead[size:]
             return piece
@@ -96,7 +96,7 @@ class Pulled:
         return b""
 
     def cut(self) -> bool:
-        """Did it end, and because the connection did?"""
+        """Did it end because the connection did?"""
         if not self._over:
             return False
         try:
@@ -108,7 +108,7 @@ class Pulled:
         return code == SSH_FAILED or code < 0
 
     def _moved(self, key: selectors.SelectorKey, size: int) -> bytes | None:
-        """What came of one pipe; None for nothing yet, empty at its end."""
+        """The next bytes of one pipe; None for nothing yet, empty at its end."""
         piece: bytes | None
         try:
             if key.events & selectors.EVENT_WRITE:

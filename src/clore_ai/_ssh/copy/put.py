@@ -1,6 +1,6 @@
-"""Brings files to a rented machine: what it does not have, as one tar stream.
+"""Uploads files to a rented machine: those that it lacks, as one tar stream.
 
-The machine needs a shell, `tar`, `stat` and `xargs`, as every image has them, busybox too.
+The machine needs a shell, `tar`, `stat` and `xargs`. Every image has them, busybox too.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ def put(
     links: bool = True,
     stopped: Stopped = lambda: False,
 ) -> tuple[int, int]:
-    """Bring these files there, as far as they are not there; how many went, and their bytes.
+    """Upload the files that the machine lacks; returns how many, and their bytes.
 
     Args:
-        ssh: runs a line there.
-        place: words of the shell for the folder there, which is made.
-        folder: where they are here.
-        files: paths below it, and the names that they get there.
-        changed: names that go even if the machine has a file of the same size and second.
-        links: send symbolic links as links; else what they lead to.
-        stopped: whether to leave off.
+        ssh: runs a line on the machine.
+        place: shell words for the folder on the machine, which is created.
+        folder: the local folder.
+        files: paths below it, and their names on the machine.
+        changed: names to send even if the machine has a file of the same size and second.
+        links: send symbolic links as links; else the files that they lead to.
+        stopped: whether to stop.
 
     Raises:
-        CutError, FullError, CopyFailedError: they are not all there.
+        CutError, FullError, CopyFailedError: the upload is incomplete.
     """
     try:
         there = _there(ssh, place, [name for _, name in files], stopped)
@@ -89,7 +89,7 @@ def put(
 def _there(
     ssh: Ssh, place: str, names: Sequence[bytes], stopped: Stopped
 ) -> dict[bytes, listing.Entry]:
-    """What the machine has of these files, and its folder made."""
+    """The machine's list of these files; its folder is created."""
     mark = listing.new_mark()
     line = ssh(f"exec sh -c {shlex.quote(listing.stat_script(mark, place))}")
     asked = b"".join(b"./" + name + b"\0" for name in names)
@@ -103,7 +103,7 @@ def _there(
 
 
 def _alike(here: os.stat_result, there: listing.Entry) -> bool:
-    """Is it there already, as far as size and second tell?"""
+    """Does the machine have this file, judging by size and second?"""
     if stat.S_IFMT(here.st_mode) != stat.S_IFMT(there.mode) or here.st_size != there.size:
         return False
     same_bits = (here.st_mode ^ there.mode) & send.MODE == 0
@@ -111,14 +111,14 @@ def _alike(here: os.stat_result, there: listing.Entry) -> bool:
 
 
 def _not_there(ssh: Ssh, place: str, done: Done, size: int, stopped: Stopped) -> CopyFailedError:
-    """Why an upload failed. What another program says in words decides nothing."""
+    """Why an upload failed. Error messages of other programs decide nothing."""
     if not done.flooded and done.code in (None, SSH_FAILED):
         return cut(done)
     return _full(ssh, place, size, stopped) or failed(done)
 
 
 def _full(ssh: Ssh, place: str, size: int, stopped: Stopped) -> FullError | None:
-    """Is a disk there too full for so many bytes?"""
+    """Is a disk of the machine too full for this many bytes?"""
     question = free_space.question(place, f'"$(dirname -- {place})"')
     asked = programs.run(Exec(ssh(question), b"", _ASKS_WITHIN_S), stopped)
     free_kb = free_space.least_free_kb(asked.out)

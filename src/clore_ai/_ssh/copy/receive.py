@@ -1,8 +1,8 @@
-"""The only way by which files come back from a rented machine: a tar stream, read member by member.
+"""The only way in which files are fetched from a rented machine: a tar stream, read by member.
 
-The machine is a stranger's, and so is every byte of the stream. Only files that were asked for are
-taken, by their exact names; only their content and the bits of their mode that are harmless. A
-header, the number of members, the size of each and of all is bounded.
+The machine is a stranger's, and so is every byte of the stream. Only requested files are taken, by
+their exact names, and only their content and the harmless bits of their mode. The size of a header,
+the number of members, and the size of each and of all are bounded.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _LONGEST_HEADER = 1 << 14
 _CHUNK = 1 << 20
 _MORE_MEMBERS = 1000
 _SPARE = 1 << 24
-"""Bytes of headers and padding that a stream may hold beside `_SPARE_EACH` a file."""
+"""Bytes of headers and padding that a stream may hold, plus `_SPARE_EACH` per file."""
 _SPARE_EACH = 1 << 13
 
 
 class BadStreamError(Exception):
-    """What came is no archive of what was asked for."""
+    """The stream is not an archive of the requested files."""
 
 
 class TooMuchError(Exception):
-    """More came than was allowed."""
+    """The stream exceeds a limit."""
 
 
 @dataclass
 class Received:
-    """What came. `refused`: why, by name."""
+    """The received files. `refused`: the reasons, by name."""
 
     files: int = 0
     size: int = 0
@@ -49,13 +49,13 @@ class Received:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file that is asked for: what the listing said of it, its output and its name here."""
+    """A requested file: its entry in the listing, its output and its local name."""
 
     entry: Entry
     top: bytes
     here: bytes
     mtime_ns: int
-    """The time that it gets here."""
+    """The time that the local file gets."""
 
 
 def receive(
@@ -68,20 +68,20 @@ def receive(
     """Write the files of a tar stream below `tree`.
 
     Args:
-        read: at most so many bytes of the stream; empty at its end.
-        tree: where they go.
-        wanted: by the names that they have in the stream.
-        most: bytes that they may hold in all.
-        came: takes note of what came, also where an error ends it.
+        read: reads at most this many bytes of the stream; empty at its end.
+        tree: the local files.
+        wanted: the requested files, by their names in the stream.
+        most: the most bytes that they may hold.
+        came: records the received files, even if an error ends it.
 
     Raises:
-        BadStreamError: it is no tar stream, or breaks off. What came until then is here.
+        BadStreamError: it is not a tar stream, or is cut short. Files until then are kept.
         TooMuchError: they hold more than `most`. Likewise.
-        OSError: one can't be written here. Likewise.
+        OSError: a local file can't be written. Likewise.
     """
     stream = _Stream(read, most + _SPARE + _SPARE_EACH * len(wanted))
     try:
-        # Several archives may stand one behind the other, each with zeros at its end.
+        # Several archives may follow each other, each with zeros at its end.
         archive = tarfile.TarFile(
             fileobj=cast("Any", stream),
             ignore_zeros=True,
@@ -93,7 +93,7 @@ def receive(
             member = archive.next()
             if member is None:
                 return
-            vars(archive)["members"].clear()  # else they pile up
+            vars(archive)["members"].clear()  # else they accumulate
             stream.in_header = False
             _take(member, stream, tree, wanted, most, came)
     except (tarfile.TarError, RecursionError, UnicodeError, ValueError, OverflowError) as exc:
@@ -114,7 +114,7 @@ def _take(
     name = bare(os.fsencode(member.name))
     want = wanted.get(name)
     if member.size < 0 or want is None or name in came.came:
-        return  # nobody asked for it; its content is passed over
+        return  # not requested; its content is skipped
     names = names_of(want.here)
     mtime_ns = want.mtime_ns
     try:
@@ -150,7 +150,7 @@ def _copy(
     came: Received,
     mtime_ns: int,
 ) -> int:
-    """A second name of a file that this stream brought: a file of its own here."""
+    """A hard link to a file that this stream brought; it becomes a file of its own."""
     other = bare(os.fsencode(member.linkname))
     first = wanted.get(other)
     if first is None or other not in came.came:
@@ -168,7 +168,7 @@ def _copy(
 
 
 class _Stream:
-    """What `tarfile` reads: forward only, and no header of more than some kilobytes."""
+    """The stream that `tarfile` reads: forward only, and no header of more than some kilobytes."""
 
     def __init__(self, read: Callable[[int], bytes], most: int) -> None:
         self._read, self._most = read, most
@@ -187,7 +187,7 @@ class _Stream:
         return self.bytes_read
 
     def read(self, size: int = -1) -> bytes:
-        """For a header: as much as was asked for, but at the end."""
+        """Reads a header in full, except at the end of the stream."""
         if size < 0 or (self.in_header and size > _LONGEST_HEADER):
             raise BadStreamError("a header is too long")
         pieces: list[bytes] = []
@@ -215,7 +215,7 @@ class _Stream:
 
 
 def is_same(found: os.stat_result | None, entry: Entry) -> bool:
-    """Is what is here what the machine lists, by kind, size and time?"""
+    """Is the local file the one that the machine lists, by kind, size and time?"""
     if found is None or stat.S_IFMT(found.st_mode) != stat.S_IFMT(entry.mode):
         return False
     return found.st_mtime_ns == entry.mtime_ns and (entry.is_link or found.st_size == entry.size)

@@ -1,4 +1,4 @@
-"""Files of this machine as a compressed tar stream, for any tar there to read."""
+"""Packs local files into a compressed tar stream that any tar can read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-if sys.platform != "win32":  # from where nothing is sent
+if sys.platform != "win32":  # which uploads nothing
     _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1 << 18
 _BLOCK = 512
@@ -20,7 +20,7 @@ _GZIP = 31
 """zlib's word for a gzip header around the largest window."""
 _FAST = 1
 MODE = 0o755
-"""What goes of a file's mode."""
+"""The bits of a file's mode that are sent."""
 
 
 def stream(
@@ -28,13 +28,14 @@ def stream(
 ) -> Iterator[bytes]:
     """The archive, piece by piece.
 
-    What is gone meanwhile is left out, and what is no file or link. Of a file that grows its first
-    bytes go; one that shrinks is filled up with zeros. Both have changed the next time.
+    Files that have disappeared are omitted, as is everything but files, folders and links. Of a
+    file that grows, the first bytes are sent; one that shrinks is padded with zeros. Both count as
+    changed the next time.
 
     Args:
-        folder: where they are.
-        files: paths below it, and the names that they get.
-        links: as links; else what they lead to.
+        folder: the local folder.
+        files: paths below it, and their names in the archive.
+        links: send links as links; else the files that they lead to.
     """
     packer = zlib.compressobj(_FAST, zlib.DEFLATED, _GZIP)
     for piece in _blocks(os.fsencode(folder), files, links=links):
@@ -60,7 +61,7 @@ def _blocks(base: bytes, files: Iterable[tuple[bytes, bytes]], *, links: bool) -
                 yield _header(info)
                 continue
             file = os.open(where, _READ if links else _READ & ~os.O_NOFOLLOW)
-        except OSError:  # gone, or closed to us: the listing of the next time shows the same
+        except OSError:  # gone or not readable: the next listing shows the same
             continue
         try:
             found = os.fstat(file)
@@ -86,7 +87,7 @@ def _content(file: int, size: int) -> Iterator[bytes]:
 
 
 def _info(name: bytes, found: os.stat_result) -> tarfile.TarInfo:
-    """Of nobody: users here are none there."""
+    """Without an owner: local users do not exist on the machine."""
     info = tarfile.TarInfo(os.fsdecode(name))
     info.mode = stat.S_IMODE(found.st_mode) & MODE
     info.mtime = max(0, int(found.st_mtime))
@@ -94,5 +95,5 @@ def _info(name: bytes, found: os.stat_result) -> tarfile.TarInfo:
 
 
 def _header(info: tarfile.TarInfo) -> bytes:
-    # GNU's form: busybox passes over the other one's long names.
+    # GNU's format: busybox ignores long names in the other one.
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")

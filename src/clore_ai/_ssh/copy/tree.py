@@ -1,7 +1,7 @@
-"""Writes below one folder of this machine, and nowhere else, whatever the names and links there.
+"""Writes below one local folder and nowhere else, whatever the names and links in it.
 
-Each component of a path is opened by itself, relative to the one before, and no link is followed on
-the way. A file is written beside its place and renamed, so that nobody reads half of it.
+Each component of a path is opened by itself, relative to the one before, and no link is followed. A
+file is written beside its place and renamed, so that nobody reads half of it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-if sys.platform != "win32":  # where nothing is fetched
+if sys.platform != "win32":  # which fetches nothing
     _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -29,22 +29,22 @@ _CHUNK = 1 << 20
 _PART = re.compile(rb"\.clore-[0-9a-f]{16}\.part")
 _LEFT_BEHIND_S = 24 * 3600.0
 MODE = 0o755
-"""What is taken of a mode: no set-id, no sticky bit, nobody but the user writes."""
+"""The bits of a mode that are kept: no set-id, no sticky bit, and only the user may write."""
 
 
 MOST_FOLDERS = 100_000
-"""That one fetch may make, those on the way included: each takes room on the disk."""
+"""The most folders that one fetch may create, parents included: each takes disk space."""
 
 
 class InTheWayError(Exception):
-    """Something is there that is not replaced: a folder in a file's place, a link on the way."""
+    """Something in the way is not replaced: a folder in a file's place, or a link above it."""
 
 
 class Tree:
     """The files below `root`; to be closed.
 
     Args:
-        root: a folder; the way to it may hold links, which the user made.
+        root: a folder; its own path may contain links, which the user made.
         own: folders below it that are the user's own: a link in their place is not replaced.
     """
 
@@ -65,16 +65,16 @@ class Tree:
         os.close(self._root)
 
     def folder(self, names: tuple[bytes, ...]) -> None:
-        """Make a folder, and those on the way.
+        """Create a folder, with its parents.
 
         Raises:
-            InTheWayError: a link is there, or no folder can be.
-            OSError: it can't be made.
+            InTheWayError: something else is in its place.
+            OSError: it can't be created.
         """
         self._enter(names, make=True)
 
     def state(self, names: tuple[bytes, ...]) -> os.stat_result | None:
-        """What is there now; None for nothing. A link is itself."""
+        """The current state of a path; None if it does not exist. Links are not followed."""
         try:
             place = self._enter(names[:-1], make=False)
             _is_one(names[-1])
@@ -86,7 +86,7 @@ class Tree:
         """A regular file, open to be read.
 
         Raises:
-            OSError, InTheWayError: there is none.
+            OSError, InTheWayError: it does not exist.
         """
         _is_one(names[-1])
         file = os.open(names[-1], _READ, dir_fd=self._enter(names[:-1], make=False))
@@ -98,11 +98,11 @@ class Tree:
     def write(
         self, names: tuple[bytes, ...], pieces: Iterable[bytes], mode: int, mtime_ns: int
     ) -> None:
-        """Replace a file in one step by one with this content.
+        """Atomically replace a file by one with this content.
 
         Raises:
-            InTheWayError: a link or a file is on the way, or a folder in its place.
-            OSError: it can't be written. What was there is still there.
+            InTheWayError: a link or a file is in place of a parent, or a folder in its own place.
+            OSError: it can't be written. The old file is kept.
         """
         _is_one(names[-1])
         place = self._enter(names[:-1], make=True)
@@ -125,10 +125,10 @@ class Tree:
             raise
 
     def link(self, names: tuple[bytes, ...], goal: bytes, mtime_ns: int) -> None:
-        """Replace a file in one step by a symbolic link.
+        """Atomically replace a file by a symbolic link.
 
         Raises:
-            InTheWayError, OSError: likewise.
+            InTheWayError, OSError: as for `write`.
         """
         _is_one(names[-1])
         place, part = self._enter(names[:-1], make=True), _part()
@@ -143,7 +143,7 @@ class Tree:
             raise
 
     def _enter(self, names: tuple[bytes, ...], *, make: bool) -> int:
-        """The folder, open; the ones on the way stay open for the next that is near."""
+        """The folder, open; its parents stay open, for the next path nearby."""
         for name in names:
             _is_one(name)
         same = 0
@@ -167,7 +167,7 @@ class Tree:
                 raise
             if own or not make:
                 raise InTheWayError("a file or a link is in the place of its folder") from exc
-            os.unlink(name, dir_fd=above)  # below an output: it was fetched, and is no more there
+            os.unlink(name, dir_fd=above)  # below an output: it was fetched, and is now gone there
         self._made += 1
         if self._made > MOST_FOLDERS:
             raise InTheWayError("there are too many folders")
@@ -179,7 +179,7 @@ class Tree:
             os.close(self._open.pop()[1])
 
     def _sweep(self, names: tuple[bytes, ...], place: int) -> None:
-        """Remove what a fetch that was killed left here, a day ago or more."""
+        """Remove the remains of a killed fetch that are at least a day old."""
         if names in self._swept:
             return
         self._swept.add(names)
@@ -220,5 +220,5 @@ def _rename(part: bytes, name: bytes, place: int) -> None:
 
 
 def _set_time(file: int, mtime_ns: int) -> None:
-    with contextlib.suppress(OSError, OverflowError):  # no such time in this file system
+    with contextlib.suppress(OSError, OverflowError):  # the file system can't store this time
         os.utime(file, ns=(mtime_ns, mtime_ns))

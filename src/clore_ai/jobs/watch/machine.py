@@ -113,7 +113,7 @@ class Reach:
             ours = await self._is_ours(order, tries)
             if shut and not ours and not self._entered and tries >= _LOGINS:
                 await self._no_way_in(order)
-            if tries > 1 or self._silent_s > WAITS.told_after_s:
+            if tries > 1 or self._silent_s > WAITS.report_after_s:
                 self._report_trouble(order)
             if ours or not await self._is_there(order):
                 self._silent_s = 0.0  # nothing can be said of the machine
@@ -181,10 +181,10 @@ class Reach:
                 self._at = now
                 if order is None or task.done():
                     continue
-                if self._silent_s > WAITS.told_after_s:
-                    self.trouble = f"no word for {WAITS.told_after_s:.0f} s"
+                if self._silent_s > WAITS.report_after_s:
+                    self.trouble = f"no word for {WAITS.report_after_s:.0f} s"
                     self._report_trouble(order)
-                if self._silent_s > max(self.job.lost_after_s, WAITS.told_after_s):
+                if self._silent_s > max(self.job.lost_after_s, WAITS.report_after_s):
                     raise ConnectionLost(f"no word for {self._silent_s:.0f} s")
             return task.result()
         finally:
