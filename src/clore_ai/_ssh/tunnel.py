@@ -50,7 +50,7 @@ async def forward_async(
     for left in reversed(range(_TRIES)):
         tunnel = _Tunnel(target, remote, local)
         try:
-            while not tunnel.settled():  # noqa: ASYNC110 - another program's port tells no event
+            while not tunnel.settled():  # noqa: ASYNC110 - another program's port sends no event
                 await asyncio.sleep(_PAUSE_S)
             if tunnel.is_up(last=local is not None or not left):
                 yield tunnel.port

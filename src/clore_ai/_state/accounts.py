@@ -1,9 +1,8 @@
-"""Which account of the ledger each key opens: the ledger belongs to the account, not to the key.
+"""Maps each key to an account of the ledger, which belongs to the account, not to the key.
 
-A key that is new begins an account of its own. That it opens one that is there already takes
-evidence which the service gave to the new key: an order or a deposit address that the ledger has
-of that account, of the same marketplace. Then the two are joined, for good. It may do no network
-I/O.
+A new key starts an account of its own. The two accounts are joined for good once the service shows
+the new key an order or a deposit address that the ledger already has under the other account of the
+same marketplace. May do no network I/O.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def place_of(base_url: str) -> str:
-    """A marketplace's name, without what a URL may hold of a password."""
+    """A marketplace's name, without the password that a URL may contain."""
     found = urlsplit(base_url)
     return f"{found.scheme}://{found.netloc.rpartition('@')[2]}{found.path.rstrip('/')}"
 
@@ -31,18 +30,18 @@ class Listed:
 
     order_id: int
     started_at: float | None
-    """Unix seconds; without it the order proves nothing, as a reset marketplace reuses ids."""
+    """Unix seconds; without it the order proves nothing, since a reset marketplace reuses ids."""
     server_id: int | None
 
 
 @dataclass(frozen=True)
 class Joined:
-    """What was found to be the same account."""
+    """Another account that turned out to be this one."""
 
     ending: str | None
-    """How the other key ends; None where that is not known."""
+    """The last characters of the other key; None if unknown."""
     order_id: int | None
-    """The order that shows it; None where it is a deposit address."""
+    """The order that proves it; None if a deposit address does."""
     orders: int
     budgets: int
 
@@ -54,13 +53,13 @@ class Other:
     account: str
     ending: str | None
     place: str | None
-    """None where it was noted by an earlier version."""
+    """None if an earlier version recorded it."""
 
 
 class Keys:
-    """The key in use, and the account that it opens as far as is known.
+    """The key in use, and the account that it is known to open.
 
-    Every method that takes a connection works inside of its transaction, so that an account that
+    Every method that takes a connection works inside its transaction, so that an account that
     another process has joined meanwhile is never missed.
     """
 
@@ -69,12 +68,12 @@ class Keys:
         self.key, self.place, self.ending = key, place, ending
 
     def account(self, db: sqlite3.Connection) -> str:
-        """The account's name: that of the first key which opened it."""
+        """The account's name: that of the first key that opened it."""
         row = db.execute("SELECT account FROM keys WHERE key = ?", (self.key,)).fetchone()
         return self.key if row is None else str(row["account"])
 
     def enter(self, db: sqlite3.Connection) -> str:
-        """As `account`, of a key that is noted from now on."""
+        """As `account`, and records the key."""
         db.execute(
             "INSERT INTO keys VALUES (?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
             "place = coalesce(place, excluded.place), ending = coalesce(ending, excluded.ending)",
@@ -89,7 +88,7 @@ class Keys:
         return frozenset([self.key, *(str(row["key"]) for row in rows)])
 
     def others(self, db: sqlite3.Connection, *, anywhere: bool = False) -> list[Other]:
-        """The other accounts that this key might open; with `anywhere` of all marketplaces."""
+        """The other accounts that this key might open; with `anywhere`, of all marketplaces."""
         rows = db.execute(
             "SELECT account, max(ending) AS ending, max(place) AS place FROM keys "
             "WHERE account != ? GROUP BY account ORDER BY min(rowid)",
@@ -100,7 +99,7 @@ class Keys:
 
     @transaction
     def is_new(self, db: sqlite3.Connection) -> bool:
-        """Is this the first use of this key, where it might open an account that is there?"""
+        """Is this the first use of this key, and are there accounts that it might open?"""
         known = db.execute("SELECT 1 FROM keys WHERE key = ?", (self.key,)).fetchone()
         return known is None and bool(self.others(db))
 
@@ -111,9 +110,9 @@ class Keys:
         listed: Collection[Listed] = (),
         addresses: Collection[str] = (),
     ) -> list[Joined]:
-        """Join what the evidence shows to be this account; what was joined just now.
+        """Join the accounts that the evidence shows to be this one; returns those.
 
-        `listed`, `addresses`: orders and deposit addresses as the service named them to this key.
+        `listed`, `addresses`: the orders and deposit addresses that the service showed to this key.
         """
         joined: list[Joined] = []
         for other in self.others(db):
@@ -137,7 +136,7 @@ class Keys:
         listed: Collection[Listed],
         addresses: Collection[str],
     ) -> list[int | None]:
-        """The orders that show it to be the same account; one None of a deposit address."""
+        """The orders that prove it to be the same account; a None stands for a deposit address."""
         found: list[int | None] = []
         if listed:
             wanted = {each.order_id: each for each in listed}
@@ -160,7 +159,7 @@ class Keys:
         return found
 
     def _join(self, db: sqlite3.Connection, other: Other, order_id: int | None) -> Joined:
-        """Move what is under this key to the account that was there before."""
+        """Move the records under this key to the earlier account."""
         mine, kept = self.enter(db), other.account
 
         def count(rows: str) -> int:
@@ -176,7 +175,7 @@ class Keys:
 
 _SAME = "FROM intents m WHERE m.account = :mine AND m.order_id = intents.order_id"
 _MOVES = (
-    # An order that was taken in again under the new key: what was last agreed of its end counts.
+    # An order that was adopted again under the new key: its latest limits count.
     f"""UPDATE intents SET
         lease_s = (SELECT coalesce(m.lease_s, intents.lease_s) {_SAME}),
         ends_at = (SELECT coalesce(m.ends_at, intents.ends_at) {_SAME}),
@@ -184,13 +183,13 @@ _MOVES = (
         WHERE account = :kept AND EXISTS (SELECT 1 {_SAME})""",  # noqa: S608 - our own words
     """DELETE FROM intents WHERE account = :mine AND order_id IN (
         SELECT order_id FROM intents WHERE account = :kept AND order_id IS NOT NULL)""",
-    # A ref means the order that was last rented under it.
+    # A ref stands for the latest order that was rented under it.
     """UPDATE intents SET client_ref = NULL WHERE account = :kept AND client_ref IN (
         SELECT client_ref FROM intents
         WHERE account = :mine AND state != 'refused' AND client_ref IS NOT NULL)""",
     "UPDATE intents SET account = :kept WHERE account = :mine",
     "UPDATE balances SET account = :kept WHERE account = :mine",
-    # Of two budgets the smaller: never is more spent than one of them allows.
+    # The smaller of two budgets counts: spending never exceeds either.
     """DELETE FROM budgets WHERE account = :mine AND EXISTS (
         SELECT 1 FROM budgets k WHERE k.account = :kept AND k.unit = budgets.unit
         AND k.per = budgets.per AND k.amount <= budgets.amount)""",

@@ -1,6 +1,6 @@
-"""What this machine knows of spot orders: bids, when each was lowered, and the autopilot's memory.
+"""Records of spot orders on this machine: bids, when each was lowered, and the autopilot's state.
 
-The service lets a bid be lowered once in 600 s (service.md, 1). It may do no network I/O.
+The service lets a bid be lowered once in 600 s (service.md, 1). May do no network I/O.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _NEVER = -math.inf
 
 
 def lowering_every_s(requests_per_second: float) -> float:
-    """600 s at the service's pace; who may ask faster has a marketplace with a time of its own."""
+    """600 s at the service's pace; a faster pace means a marketplace whose time runs faster."""
     return LOWERING_S if requests_per_second <= 1 else 0.0
 
 
 class Bids:
-    """By order of the marketplace `place`. All times are on the monotonic clock of this machine.
+    """The bids of the marketplace `place`, by order. Times are of this machine's monotonic clock.
 
-    `every_s`: how often the service lets a bid be lowered; 0: this is not watched.
+    `every_s`: the shortest time between two lowerings of a bid; 0: no limit.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class Bids:
 
     @transaction
     def wait_s(self, db: sqlite3.Connection, order_id: int, price: float, now: float) -> float:
-        """Seconds until the service takes this bid, as far as is known here; 0: it may now."""
+        """Seconds until the service accepts this bid, as far as is known; 0: now."""
         above, lowered = self._bid(db, order_id)
-        # A time still to come is from before the machine was started anew.
+        # A time in the future is from before a reboot.
         if price >= above or lowered > now:
             return 0.0
         return max(0.0, lowered + self.every_s - now)
 
     @transaction
     def accepted(self, db: sqlite3.Connection, order_id: int, price: float, now: float) -> None:
-        """The service took this bid."""
+        """Record that the service accepted this bid."""
         above, lowered = self._bid(db, order_id)
         self._set(db, order_id, above=price, lowered=now if price < above else lowered)
 
@@ -56,19 +56,19 @@ class Bids:
     def refused(
         self, db: sqlite3.Connection, order_id: int, price: float, wait_s: float, now: float
     ) -> None:
-        """The service won't take this lower bid for `wait_s` more."""
+        """Record that the service accepts this lower bid only after `wait_s`."""
         above, _ = self._bid(db, order_id)
         above = max(above, math.nextafter(price, math.inf))
         self._set(db, order_id, above=above, lowered=now + wait_s - self.every_s)
 
     @transaction
     def unknown(self, db: sqlite3.Connection, order_id: int) -> None:
-        """The answer was lost: what the bid is now, nobody knows."""
+        """Record that the answer was lost and the bid is unknown."""
         self._set(db, order_id, above=0.0, lowered=_NEVER)
 
     @transaction
     def pilot(self, db: sqlite3.Connection, order_id: int) -> dict[str, Any]:
-        """What an earlier command knew of an order that it steered; empty where nothing."""
+        """The state that an earlier command kept of an order it steered; empty if none."""
         row = self._row(db, order_id)
         try:
             return as_dict(json.loads(row["pilot"] if row else "null")) or {}
@@ -77,7 +77,7 @@ class Bids:
 
     @transaction
     def keep_pilot(self, db: sqlite3.Connection, order_id: int, known: dict[str, Any]) -> None:
-        """Keep that for the next command; nothing, where `known` is empty."""
+        """Keep that state for the next command; an empty `known` removes it."""
         self._set(db, order_id, pilot=json.dumps(known) if known else None)
 
     def _row(self, db: sqlite3.Connection, order_id: int) -> sqlite3.Row | None:
@@ -88,7 +88,7 @@ class Bids:
         return row
 
     def _bid(self, db: sqlite3.Connection, order_id: int) -> tuple[float, float]:
-        """What is below the first lowers the bid; the second: when it was lowered."""
+        """The known bid, below which a new one lowers it, and when it was lowered."""
         row = self._row(db, order_id)
         above, lowered = (0.0, None) if row is None else (row["above"], row["lowered"])
         for value in (above, lowered):

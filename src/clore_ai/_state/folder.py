@@ -17,7 +17,7 @@ def state_folder() -> Path:
     home = os.environ.get("CLORE_HOME")
     try:
         return Path(home).expanduser() if home else Path.home() / ".clore"
-    except (KeyError, RuntimeError) as exc:  # no home folder, as in containers; 3.9: KeyError
+    except (KeyError, RuntimeError) as exc:  # no home folder, as in some containers; 3.9: KeyError
         raise ConfigError("There is no home folder; set CLORE_HOME to a folder.") from exc
 
 
@@ -29,7 +29,7 @@ def folder_of(state: str | Path | bool | None) -> Path | None:
 
 
 def private_folder(path: Path) -> Path:
-    """Make `path` a folder that only the user can enter."""
+    """Create `path`, a folder that only the user can enter."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     if path.stat().st_mode & 0o077:
         path.chmod(0o700)
@@ -37,10 +37,10 @@ def private_folder(path: Path) -> Path:
 
 
 def folder_for(name: str) -> Path:
-    """A folder in the state folder, made where it is not there.
+    """A folder in the state folder, created if missing.
 
     Raises:
-        ConfigError: it can't be made.
+        ConfigError: it can't be created.
     """
     return folder_in(state_folder(), name)
 
@@ -62,10 +62,10 @@ def unwritable(home: Path, exc: OSError) -> str:
 
 
 def open_private(path: Path) -> BinaryIO:
-    """A file of ours, to be read: no pipe and no device, which have no end.
+    """Open a file of ours for reading, but no pipe or device, which have no end.
 
     Raises:
-        OSError: it can't be opened, or is no file.
+        OSError: it can't be opened, or is not a file.
     """
     file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
     try:
@@ -77,7 +77,7 @@ def open_private(path: Path) -> BinaryIO:
 
 
 def read_private(path: Path, most: int = 1 << 20) -> bytes:
-    """The content of a file of ours; as `open_private`, and OSError where it is above `most`."""
+    """The content of a file of ours; as `open_private`, and OSError if it exceeds `most`."""
     with open_private(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -86,16 +86,16 @@ def read_private(path: Path, most: int = 1 << 20) -> bytes:
 
 
 def regular(file: int) -> None:
-    """Raise OSError where an open file is a device or a pipe."""
+    """Raise OSError if an open file is a device or a pipe."""
     if not stat.S_ISREG(os.fstat(file).st_mode):
         raise OSError(errno.EINVAL, "it is not a file")
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace `path` in one step by a file that only the user can read."""
+    """Atomically replace `path` by a file that only the user can read."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp makes it 0600
+        with os.fdopen(handle, "w", encoding="utf-8") as file:  # mkstemp creates it with mode 0600
             file.write(text)
         Path(temporary).replace(path)
     except BaseException:

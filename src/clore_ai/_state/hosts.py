@@ -1,15 +1,15 @@
-"""Host memory: what this user saw of servers and their owners, and whom they don't want.
+"""Host memory: the user's experience with servers and their owners, and the hosts they blocked.
 
-Of all marketplaces in one `Store`. It may do no network I/O. The rules, none of which bars a host
-for ever unless the user said so:
+It covers all marketplaces in one `Store`. May do no network I/O. No rule bars a host for ever
+unless the user blocks it:
 
-- A failure counts for 7 days, or until the same server is seen to work.
-- A loss (a machine that worked, and then was gone) counts for 7 days, however well the server boots
-  again: that is what it did before. The owner's other servers count as having failed once, too.
+- A failure counts for 7 days, or until the same server works.
+- A loss (a machine that worked and then disappeared) counts for 7 days, however well the server
+  boots again, since it booted well before. The owner's other servers count as having failed once.
 - A server is ranked as if it cost a quarter more for each failure that counts; three bar it.
-- Where three servers of one owner have failures that count and none of the owner's was seen to
-  work in these 7 days, the owner's other servers count as having failed once.
-- Who is blocked stays so until it is allowed again; that also forgets its failures.
+- If three servers of one owner have failures that count, and none of the owner's servers worked in
+  these 7 days, the owner's other servers count as having failed once.
+- A block lasts until the host is allowed again, which also forgets its failures.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LINE = re.compile(r"(?P<owner>owner[:\s]\s*)?(?P<id>[0-9]{1,18})\s*(#\s*(?P<not
 
 @dataclass(frozen=True)
 class HostRecord:
-    """One order's end, as far as it tells of its host."""
+    """What one order showed about its host."""
 
     server_id: int
     owner: int | None
@@ -48,19 +48,19 @@ class HostRecord:
     """Unix seconds."""
     good: bool
     reason: str | None = None
-    """Why it was not good."""
+    """Why the machine was rejected."""
     boot_s: float | None = None
     """From the order to the login."""
     mbit_s: float | None = None
-    """From there to here, at least."""
+    """From the machine to here, at least."""
     disk_mb_s: float | None = None
     lost: bool = False
-    """Did it work, and was gone then? It is not `good`."""
+    """Did the machine work and then disappear? Then it is not `good`."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A server, or all of an owner, that the user does not want."""
+    """A server, or all servers of an owner, that the user blocked."""
 
     kind: Kind
     id: int
@@ -68,44 +68,44 @@ class Block:
     note: str | None = None
 
     def __str__(self) -> str:
-        """As a line of a list has it."""
+        """The block as a line of a list."""
         name = f"owner:{self.id}" if self.kind == "owner" else str(self.id)
         return f"{name}  # {self.note}" if self.note else name
 
 
 @dataclass
 class HostHistory:
-    """What is known of one server."""
+    """The record of one server."""
 
     server_id: int
     owner: int | None = None
     boots: int = 0
     failures: int = 0
-    """All that are kept; `counting` of them count now."""
+    """All recorded failures; `counting` of them count now."""
     lost: int = 0
-    """Of the failures, those that came after it had worked."""
+    """The failures after which a working machine had disappeared."""
     counting: int = 0
     reason: str | None = None
-    """Of the last failure."""
+    """The reason for the last failure."""
     last_at: float = 0.0
     boot_s: float | None = None
-    """The last measured, as the two below."""
+    """The latest measurement, like the two below."""
     mbit_s: float | None = None
     disk_mb_s: float | None = None
     blocked: str | None = None
-    """Why it is not rented now; None where it may be."""
+    """Why it is not rented now; None if it may be."""
 
 
 @dataclass
 class HostVerdicts:
-    """What is held against servers now, to be asked of many: one read of the file."""
+    """The verdicts on all servers at one moment, from one read of the store."""
 
     blocked: dict[tuple[Kind, int], str] = field(default_factory=dict[tuple[Kind, int], str])
     counting: dict[int, int] = field(default_factory=dict[int, int])
     bad_owners: set[int | None] = field(default_factory=set["int | None"])
 
     def bars(self, server_id: int, owner: int | None) -> str | None:
-        """Why a server is not to be rented; None where it may be."""
+        """Why a server must not be rented; None if it may be."""
         said = self.blocked.get(("server", server_id))
         if said is None and owner is not None:
             said = self.blocked.get(("owner", owner))
@@ -115,7 +115,7 @@ class HostVerdicts:
         return f"failed {failed} times in 7 days" if failed >= BARRED_FROM else None
 
     def cost_factor(self, server_id: int, owner: int | None) -> float:
-        """By what factor its cost is taken to be higher than it is, for its rank."""
+        """The factor by which its cost is raised for its rank."""
         failed = self.counting.get(server_id, 0)
         return 1 + COST_FACTOR_PER_FAILURE * (failed or (owner in self.bad_owners))
 
@@ -123,8 +123,8 @@ class HostVerdicts:
 class Hosts:
     """The memory of one marketplace.
 
-    All methods raise `ConfigError` where the store can't be read or written, and, once, where it
-    was found damaged: whom the user blocked is not silently rented again.
+    All methods raise `ConfigError` if the store can't be read or written, and once after it was
+    found damaged, so that a blocked host is never silently rented again.
     """
 
     def __init__(self, store: Store | None = None, place: str = "") -> None:
@@ -132,7 +132,7 @@ class Hosts:
 
     @transaction
     def note(self, db: sqlite3.Connection, sight: HostRecord) -> None:
-        """Keep what was seen; what is older than 90 days goes."""
+        """Record what an order showed; records older than 90 days are deleted."""
         s = sight
         db.execute("DELETE FROM seen WHERE at < ?", (s.at - _KEPT_S,))
         db.execute(
@@ -142,7 +142,7 @@ class Hosts:
         )  # fmt: skip
 
     def sights(self) -> list[HostRecord]:
-        """All that was seen, oldest first."""
+        """All records, oldest first."""
         return self._read(
             HostRecord,
             "SELECT server_id, owner, at, good, reason, boot_s, mbit_s, disk_mb_s, lost "
@@ -150,7 +150,7 @@ class Hosts:
         )
 
     def blocks(self) -> list[Block]:
-        """Whom the user blocked."""
+        """The servers and owners that the user blocked."""
         return self._read(
             Block, "SELECT kind, id, at, note FROM blocked WHERE place = ? ORDER BY kind DESC, id"
         )
@@ -166,7 +166,7 @@ class Hosts:
         )
 
     def block(self, blocks: Iterable[Block]) -> None:
-        """Rent none of these until they are allowed again."""
+        """Block these until they are allowed again."""
         self.store.check_loss()
         self.store.run(
             lambda db: db.executemany(
@@ -189,12 +189,12 @@ class Hosts:
         return bool(gone)
 
     def opinion(self, now: float) -> HostVerdicts:
-        """What is held against servers at `now`, unix seconds."""
+        """The verdicts on servers at `now`, unix seconds."""
         return think(self.sights(), self.blocks(), now)
 
 
 def think(sights: Iterable[HostRecord], blocks: Iterable[Block], now: float) -> HostVerdicts:
-    """The rules of the module. Pure."""
+    """Applies the module's rules. Pure."""
     counting: dict[int, int] = defaultdict(int)
     owners: dict[int, set[int]] = defaultdict(set)
     good: set[int | None] = set()
@@ -226,7 +226,7 @@ def think(sights: Iterable[HostRecord], blocks: Iterable[Block], now: float) -> 
 
 
 def records(sights: Iterable[HostRecord], opinion: HostVerdicts) -> list[HostHistory]:
-    """One a server that something is known of, the latest last."""
+    """One record per known server, the latest last."""
     found: dict[int, HostHistory] = {}
     for s in sights:
         known = found.setdefault(s.server_id, HostHistory(s.server_id))
@@ -246,10 +246,10 @@ def records(sights: Iterable[HostRecord], opinion: HostVerdicts) -> list[HostHis
 
 
 def read_list(text: str, now: float) -> list[Block]:
-    """A plain list: a server's id or ``owner:ID`` a line, a note after ``#``.
+    """The blocks in a list: a server's id or ``owner:ID`` per line, with a note after ``#``.
 
     Raises:
-        InvalidInputError: a line that is neither; nothing is to be taken from it then.
+        InvalidInputError: a line is neither; then no line is used.
     """
     found: list[Block] = []
     for number, raw in enumerate(text.lstrip("\ufeff").splitlines(), 1):

@@ -1,9 +1,9 @@
-"""The local record: every intent to rent before it is sent, and what became of it.
+"""The local record: every intent to rent, written before it is sent, and its outcome.
 
-Of all keys and marketplaces in one `Store`. It may do no network I/O; a write takes some
-milliseconds of disk.
+It covers all keys and marketplaces in one `Store`. May do no network I/O; a write takes some
+milliseconds of disk time.
 
-An intent goes from ``open`` to ``created``, ``refused`` or ``uncertain``; what is `uncertain` is
+An intent goes from ``open`` to ``created``, ``refused`` or ``uncertain``. An uncertain one is
 settled by a later look at the orders (`clore_ai.rental.orders.reconcile`).
 """
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """What stands under another account of the ledger, and may cost something or bind somebody."""
+    """The records under another account of the ledger that may cost money or still matter."""
 
     account: Other
     orders: int
-    """All that were ever rented."""
+    """The number of all orders ever rented."""
     running: list[Intent]
-    """As far as is known."""
+    """Orders that run, as far as is known."""
     unsettled: list[Intent]
-    """Whose order may exist unseen."""
+    """Intents whose order may exist but was not found."""
     budgets: list[Budget]
 
 
@@ -49,18 +49,18 @@ _UNSETTLED = "posted_at IS NOT NULL AND state IN ('open', 'uncertain')"
 
 
 def account_of(base_url: str, api_key: str | None) -> str:
-    """A name for one key at one service, from which the key can't be read."""
+    """A name for one key at one service that does not reveal the key."""
     return hashlib.sha256(f"{base_url}\n{api_key or ''}".encode()).hexdigest()[:16]
 
 
 class Ledger:
     """The intents, balances and budgets of one account, in `folder` or in memory.
 
-    `account` names the key in use, of the marketplace `place`, which ends in `ending`; what is kept
-    belongs to the account that it opens (`keys`).
+    `account` names the key in use, of the marketplace `place`, which ends in `ending`. Records
+    belong to the account that the key opens (`keys`).
 
-    All methods raise `ConfigError` where the file can't be read or written; before an order is
-    sent that means that nothing was rented.
+    All methods raise `ConfigError` if the file can't be read or written; before an order is sent,
+    that means that nothing was rented.
     """
 
     def __init__(
@@ -72,21 +72,21 @@ class Ledger:
         self._holders: WeakValueDictionary[str, MemoryLock] = WeakValueDictionary()
 
     def begun(self) -> bool:
-        """Is there a record yet? Asking makes no file, and never fails."""
+        """Is there a record yet? This creates no file and never fails."""
         return self.store.begun()
 
     def names(self) -> frozenset[str]:
-        """All keys of the account, by their names; the one in use where it can't be told."""
+        """The names of all keys of the account; only the one in use if the store can't be read."""
         with suppress(ConfigError):
             if self.begun():
                 return self.keys.names()
         return frozenset([self.keys.key])
 
     def lock(self, name: str) -> FileLock | MemoryLock:
-        """A lock among all who use this ledger; to be taken with `try_acquire`."""
+        """A lock that all users of this ledger share; take it with `try_acquire`."""
         if self.folder is None:
             return MemoryLock(self._holders, name)
-        # It says in one sentence what is wrong with the folder, too.
+        # It also reports in one sentence what is wrong with the folder.
         account = self.store.run(self.keys.account)
         text = f"{account}\n{name}".encode("utf-8", "backslashreplace")
         digest = hashlib.sha256(text).hexdigest()[:16]
@@ -96,8 +96,8 @@ class Ledger:
     def open(self, db: sqlite3.Connection, intent: Intent) -> Intent | None:
         """Record an intent before anything is sent.
 
-        Under a `client_ref` that is taken nothing is recorded, and the earlier intent returned:
-        of two with one `client_ref`, one rents.
+        If the `client_ref` is taken, nothing is recorded and the earlier intent is returned: of two
+        with the same `client_ref`, only one rents.
         """
         account = self.keys.enter(db)
         earlier = self._by_ref(db, intent.client_ref)
@@ -106,11 +106,11 @@ class Ledger:
         return earlier
 
     def update(self, intent: Intent, **changes: Any) -> None:  # noqa: ANN401 - any field of Intent
-        """Set fields of an intent, on disk first; others stay as they are there."""
+        """Set fields of an intent, first on disk; other fields are unchanged."""
         self.update_all([(intent, changes)])
 
     def update_all(self, changed: Iterable[tuple[Intent, dict[str, Any]]]) -> None:
-        """As `update`, of several intents in one transaction."""
+        """As `update`, for several intents in one transaction."""
         todo = [(intent, changes) for intent, changes in changed if changes]
 
         def change(db: sqlite3.Connection) -> None:
@@ -122,12 +122,12 @@ class Ledger:
             apply(todo)
 
     def claim(self, intent: Intent, order_id: int, changes: dict[str, Any]) -> bool:
-        """Say that this order is this intent's, with what else is known; False if it is another's.
+        """Record that this order belongs to this intent; False if it belongs to another.
 
-        A marketplace that was reset gives out its ids anew: an earlier order of the same id, but
-        another `started_at`, makes room.
+        A marketplace that was reset reuses its ids: an earlier order with the same id but another
+        `started_at` is superseded.
         """
-        if intent.state != "created":  # it may say why its order was not known
+        if intent.state != "created":  # it may hold the reason why its order was unknown
             changes = {"reason": None, **changes}
         changes = {**changes, "order_id": order_id, "state": "created"}
         mine = self._claim(intent, order_id, changes)
@@ -154,38 +154,38 @@ class Ledger:
 
     @transaction
     def reread(self, db: sqlite3.Connection, intent: Intent) -> Intent:
-        """The intent as it stands now; others may have changed it."""
+        """The current intent, which other processes may have changed."""
         found = self._select(db, "id = ?", intent.id)
         return found[0] if found else intent
 
     @transaction
     def intents(self, db: sqlite3.Connection, limit: int = -1) -> list[Intent]:
-        """All of this account, oldest first."""
+        """All intents of this account, oldest first."""
         return self._select(db, "1", limit=limit)
 
     @transaction
     def running(self, db: sqlite3.Connection) -> list[Intent]:
-        """Those whose order is billed, as far as is known."""
+        """The intents whose order is billed, as far as is known."""
         return self._select(db, _RUNS)
 
     @transaction
     def unsettled(self, db: sqlite3.Connection) -> list[Intent]:
-        """Those whose order may exist unseen: sent, and neither created nor refused."""
+        """The intents whose order may exist unseen: sent, and neither created nor refused."""
         return self._select(db, _UNSETTLED)
 
     def unacknowledged(self) -> list[Intent]:
-        """Those that run, and whose order the user may not know of."""
+        """The running orders that the user may not know of."""
         return [intent for intent in self.running() if intent.unacknowledged]
 
     @transaction
     def since(self, db: sqlite3.Connection, start: float) -> list[Intent]:
-        """Those that may have cost something since `start`: neither refused nor ended before."""
+        """The intents that may have cost money since `start`: neither refused nor ended before."""
         where = "state != 'refused' AND (ended_at IS NULL OR ended_at >= ?)"
         return self._select(db, where, start)
 
     @transaction
     def elsewhere(self, db: sqlite3.Connection) -> list[Elsewhere]:
-        """The other accounts, of all marketplaces; not those under which nothing stands."""
+        """The other accounts of all marketplaces, without empty ones."""
         found: list[Elsewhere] = []
         for other in self.keys.others(db, anywhere=True):
             name = other.account
@@ -199,10 +199,9 @@ class Ledger:
 
     @transaction
     def give_up(self, db: sqlite3.Connection, number: int, at: float) -> Intent | None:
-        """Close the record with this number, of any account; None where it is not open.
+        """Close the record with this number, of any account; None if it is not open.
 
-        Nothing is asked of the service. Should its order be listed again, that is one which the
-        ledger does not know.
+        No request is sent. If its order is listed again, the ledger does not know that order.
         """
         rows = db.execute(
             f"SELECT * FROM intents WHERE id = ? AND (({_RUNS}) OR ({_UNSETTLED}))",  # noqa: S608 - our own words
@@ -223,7 +222,7 @@ class Ledger:
 
     @transaction
     def budgets(self, db: sqlite3.Connection) -> list[Budget]:
-        """What may be spent; none means without limit."""
+        """The budgets; none means no limit."""
         return self._budgets(db, self.keys.account(db))
 
     def _budgets(self, db: sqlite3.Connection, account: str) -> list[Budget]:
@@ -235,7 +234,7 @@ class Ledger:
 
     @transaction
     def set_budget(self, db: sqlite3.Connection, budget: Budget) -> None:
-        """Set a budget in place of that of the same unit and period, if any."""
+        """Set a budget; it replaces one of the same unit and period."""
         db.execute(
             "INSERT OR REPLACE INTO budgets VALUES (?, ?, ?, ?)",
             (self.keys.enter(db), budget.unit, budget.per, budget.amount),
@@ -243,7 +242,7 @@ class Ledger:
 
     @transaction
     def unset_budget(self, db: sqlite3.Connection, budget: Budget) -> None:
-        """Lift the budget of this unit and period."""
+        """Remove the budget of this unit and period."""
         db.execute(
             "DELETE FROM budgets WHERE account = ? AND unit = ? AND per = ?",
             (self.keys.account(db), budget.unit, budget.per),
@@ -256,8 +255,8 @@ class Ledger:
 
     @transaction
     def by_order(self, db: sqlite3.Connection, order_id: int) -> Intent | None:
-        """The intent that `order_id` came of."""
-        if not 0 < order_id <= LAST_ID:  # SQLite can't be asked for it
+        """The intent that led to `order_id`."""
+        if not 0 < order_id <= LAST_ID:  # SQLite can't hold such a number
             return None
         found = self._select(db, "order_id = ?", order_id)
         return found[0] if found else None
@@ -283,7 +282,7 @@ class Ledger:
 
     @transaction
     def mended(self, db: sqlite3.Connection) -> None:
-        """Say that what it held of this account was found again, as far as it can be."""
+        """Record that what it held of this account was recovered, as far as possible."""
         done = f"mended {self.keys.account(db)}"
         db.execute("INSERT OR IGNORE INTO facts VALUES (?, '')", (done,))
 
@@ -295,9 +294,9 @@ class Ledger:
         at: float,
         deposits: Iterable[str] = (),
     ) -> None:
-        """What the wallets hold, by coin, and their addresses.
+        """Record the wallets' balances, by coin, and their addresses.
 
-        Of a balance that stays, the first and the last look are kept.
+        Of an unchanged balance, the first and the last look are kept.
         """
         account = self.keys.enter(db)
         rows = [(account, address) for address in deposits]
@@ -318,7 +317,7 @@ class Ledger:
 
     @transaction
     def balances(self, db: sqlite3.Connection) -> list[Balance]:
-        """All that were noted, oldest first."""
+        """All recorded balances, oldest first."""
         rows = db.execute(
             "SELECT coin, at, balance FROM balances WHERE account = ? ORDER BY rowid",
             (self.keys.account(db),),

@@ -1,7 +1,7 @@
-"""Locks among processes, on files of the state folder, for what takes long or is handed over.
+"""Locks among processes, on files of the state folder, for work that takes long or is handed over.
 
-The system frees such a lock when its holder ends, however that ends: after a kill -9 nobody waits.
-What takes an instant is a transaction of the `Store` instead. May do no network I/O.
+The system frees such a lock when its holder ends in any way: after a kill -9 nobody waits. Work
+that takes an instant is a transaction of the `Store` instead. May do no network I/O.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from weakref import WeakValueDictionary
 
-_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)  # a pipe holds nobody up
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NONBLOCK", 0)  # opening a pipe does not block
 _TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 _guard = threading.Lock()
 
@@ -28,14 +28,14 @@ _guard = threading.Lock()
 class FileLock:
     """One holder at a time among all processes, threads and tasks of this machine.
 
-    Each object is a contender of its own: two of one path exclude each other in one thread too.
-    The file stays where it is; removing it would let two hold the lock. Interrupted at whatever
-    point, an object that nobody has any more holds nothing.
+    Two objects of one path exclude each other even in one thread. The file is never removed, since
+    two could then hold the lock. Wherever it is interrupted, an object that is no longer referenced
+    holds nothing.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # An object, not its number: it closes itself when nobody has it any more.
+        # An object, not its number: it closes itself when it is no longer referenced.
         self._file: FileIO | None = None
 
     def try_acquire(self) -> bool:
@@ -57,7 +57,7 @@ class FileLock:
         return taken
 
     def release(self) -> None:
-        """Free the lock; not held, nothing happens."""
+        """Free the lock; does nothing if it is not held."""
         file, self._file = self._file, None
         if file is not None:
             file.close()
@@ -71,10 +71,10 @@ class FileLock:
 
 
 def opened(path: Path) -> FileIO:
-    """The file of a lock, not locked yet. As a context manager it frees the lock whatever happens.
+    """The file of a lock, not locked yet. As a context manager it always frees the lock.
 
-    ``with opened(path) as file: locked(file, path)`` holds the lock in the block: entering and
-    leaving is one step of the interpreter, so that no Ctrl-C comes in between.
+    ``with opened(path) as file: locked(file, path)`` holds the lock in the block. Entering and
+    leaving are single steps of the interpreter, so no Ctrl-C can come in between.
 
     Raises:
         ConfigError: it can't be opened.
@@ -98,7 +98,7 @@ def _open(name: str) -> int:
 
 
 def locked(file: FileIO, path: Path, *, wait: bool = True) -> bool:
-    """Lock an open file, which frees it when it is closed; False where another has it.
+    """Lock an open file until it is closed; False if another process holds the lock.
 
     Raises:
         ConfigError: its file system has no locks.
@@ -116,7 +116,7 @@ def locked(file: FileIO, path: Path, *, wait: bool = True) -> bool:
 
 
 class MemoryLock:
-    """As `FileLock`, among those that share the dictionary of holders."""
+    """As `FileLock`, among objects that share the dictionary of holders."""
 
     def __init__(self, holders: WeakValueDictionary[str, MemoryLock], name: str) -> None:
         self._holders, self._name = holders, name
@@ -127,7 +127,7 @@ class MemoryLock:
             return self._holders.setdefault(self._name, self) is self
 
     def release(self) -> None:
-        """Free the lock; not held, nothing happens."""
+        """Free the lock; does nothing if it is not held."""
         with _guard:
             if self._holders.get(self._name) is self:
                 del self._holders[self._name]
@@ -153,5 +153,6 @@ else:
     import fcntl
 
     def _lock(file: int, *, wait: bool) -> None:
-        # Of the open file, not of the process as `lockf` has it: threads exclude each other too.
+        # The lock belongs to the open file, not to the process as with `lockf`: threads exclude
+        # each other, too.
         fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

@@ -1,11 +1,11 @@
-"""The marketplace as last read, for whoever else asks soon: in memory, or in the state folder.
+"""The cached marketplace, for later readers: in memory, or in the state folder.
 
-It is a file of its own and not in the store: 2 MB that may be lost, and read and written in a tenth
-of the time; nobody else waits meanwhile.
+It is a file of its own instead of a part of the store: 2 MB that may be lost are read and written
+in a tenth of the time, and nobody else waits meanwhile.
 
-So many watches, in as many processes of one key, cost one request a poll. Who wants a new one
-takes the lock and reads it for all. One whose holder has been at it for long is passed over: it is
-stopped (Ctrl-Z), or out of the network; then there is another one. It may do no network I/O.
+So any number of watches, in any number of processes of one key, cost one request per poll. The
+process that needs a new reading takes the lock and reads for all. If a holder takes too long,
+because it is stopped (Ctrl-Z) or offline, the next lock is used. May do no network I/O.
 """
 
 from __future__ import annotations
@@ -30,38 +30,38 @@ if TYPE_CHECKING:
 
 
 def file_of(store: Store, of: str) -> Path | None:
-    """Where the processes of a machine share the market of one key; each has its own clock."""
+    """The file by which a machine's processes share the market of one key; clocks differ."""
     return store.folder and store.folder / "shared" / f"market-{of}-{store.machine}.json"
 
 
 _SAME_CLOCK_S = 5.0
 _LONGEST_HEAD, _LONGEST = 1_000, 128 << 20
 _UNUSABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
-"""What a file that is damaged raises when it is read."""
+"""The errors that reading a damaged file raises."""
 LONGEST_S = 6.0
-"""How long whoever holds a lock may take, its turn in the pace included."""
+"""How long the holder of a lock may take, the turn in its pace included."""
 _LOCKS = 3
 
 
 @dataclass(frozen=True)
 class Market:
-    """The raw records of one answer, and when it came."""
+    """The raw records of one answer, and the time of the answer."""
 
     records: list[dict[str, Any]]
     mono: float
-    """Seconds on the machine's clock that never jumps."""
+    """Seconds on the machine's monotonic clock."""
     local: float
     """Unix seconds by this machine's clock."""
     worked_out: dict[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
-    """What a reader in this process has made of the records, for the next one."""
+    """Results that readers in this process derived from the records, for the next reader."""
 
     def age_s(self, now: Instant) -> float:
-        """Seconds since; infinite where the machine was started anew meanwhile."""
+        """Seconds since the answer; infinite after a reboot."""
         return _age_s(self.mono, self.local, now)
 
 
 class MarketFile:
-    """One `Market`; a file that can't be read or written only means that nothing is shared."""
+    """One `Market`. If its file can't be read or written, it is just not shared."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
@@ -69,11 +69,11 @@ class MarketFile:
         self._newest: Market | None = None
 
     def take(self, now: Instant) -> Callable[[], None] | None:
-        """The right to ask the service, where nobody else is about to; call it to give it back.
+        """The right to send the request, if nobody else is about to; call it to release it.
 
         Raises:
             ConfigError: the file can't be opened.
-            OSError: its folder can't be made.
+            OSError: its folder can't be created.
         """
         if self._path is None:
             mine = MemoryLock(self._holders, "market")
@@ -83,7 +83,7 @@ class MarketFile:
             path = self._path.with_suffix(f".lock{number or ''}")
             lock = FileLock(path)
             if lock.try_acquire():
-                with suppress(OSError):  # then it is not passed over
+                with suppress(OSError):  # then the lock is not skipped
                     os.ftruncate(lock.file, 0)
                     os.write(lock.file, _head(now).encode())
                 return partial(_free, lock)
@@ -92,7 +92,7 @@ class MarketFile:
         return None
 
     def newest(self, now: Instant, most_s: float) -> Market | None:
-        """The newest, if it is not as old as that."""
+        """The newest market, if it is younger than `most_s`."""
         known = self._newest
         if known is not None and known.age_s(now) < most_s:
             newer = self._read(now, known.age_s(now))
@@ -100,10 +100,10 @@ class MarketFile:
         return self._read(now, most_s)
 
     def put(self, records: list[dict[str, Any]], now: Instant) -> Market:
-        """Keep what was just read.
+        """Keep records that were just read.
 
         Raises:
-            OSError: the others can't have it; whoever put it can.
+            OSError: they can't be shared; this client still has them.
         """
         market = self.alone(records, now)
         if self._path is not None:
@@ -111,12 +111,12 @@ class MarketFile:
         return market
 
     def alone(self, records: list[dict[str, Any]], now: Instant) -> Market:
-        """Keep it for this client only."""
+        """Keep records for this client only."""
         self._newest = Market(records, now.mono, now.wall - now.ahead_s)
         return self._newest
 
     def _read(self, now: Instant, below_s: float) -> Market | None:
-        """What the file holds, if it is younger; the body is read only then."""
+        """The market in the file, if it is younger; only then the body is read."""
         if self._path is None:
             return None
         try:
@@ -138,12 +138,12 @@ def _head(now: Instant) -> str:
 
 def _free(lock: FileLock) -> None:
     with suppress(OSError):
-        os.ftruncate(lock.file, 0)  # the next holder's time is not this one's
+        os.ftruncate(lock.file, 0)  # the next holder starts its own time
     lock.release()
 
 
 def _held_s(path: Path, now: Instant) -> float:
-    """For how long a lock has been held; 0 where its holder does not say."""
+    """How long a lock has been held; 0 if its file has no time."""
     try:
         with open_private(path) as file:
             return _age_s(*_times(file), now)
@@ -152,7 +152,7 @@ def _held_s(path: Path, now: Instant) -> float:
 
 
 def _times(file: BinaryIO) -> tuple[float, float]:
-    """What `_head` made, on the file's first line."""
+    """The times that `_head` wrote on the file's first line."""
     head = as_dict(json.loads(file.readline(_LONGEST_HEAD))) or {}
     return float(head["mono"]), float(head["local"])
 
@@ -160,6 +160,6 @@ def _times(file: BinaryIO) -> tuple[float, float]:
 def _age_s(mono: float, local: float, now: Instant) -> float:
     age = now.mono - mono
     by_wall = now.wall - now.ahead_s - local
-    # It may have been written since `now` was.
+    # It may have been written after `now` was read.
     same = age >= -_SAME_CLOCK_S and abs(age - by_wall) <= _SAME_CLOCK_S
     return max(age, 0.0) if same else float("inf")

@@ -1,16 +1,16 @@
-"""When the next request may go, for all who share a store: reserve, then sleep (004, Rate Limiter).
+"""The pace of all processes that share a store: reserve, then sleep (004, Rate Limiter).
 
-Who wants to send reserves the first time that is free, sleeps until then, and looks once more
-before it sends: the one before may have gone late, or a backoff come.
+A sender reserves the first free time, sleeps until then, and checks once more before it sends: the
+request before may have been late, or a backoff may have come.
 
-- A process has one time reserved ahead at most, for whichever of its threads and tasks is there
-  first. So a hundred calls of one hold up one call of another by one gap, and a process that is
-  killed or stopped costs the others one.
-- `create_order` reserves nothing until its own, longer gap is over: what fits goes before it.
-- The service counts arrivals, and requests travel at uneven speed, so each gap has a margin.
+- A process reserves at most one time ahead, for whichever of its threads and tasks is first. So a
+  hundred calls of one process delay a call of another by one gap, and a process that is killed or
+  stopped costs the others one gap.
+- `create_order` reserves nothing until its own, longer gap is over: other calls may go before it.
+- The service counts arrivals, and network delays vary, so each gap has a margin.
 
-Pure but for the store: the clock is passed in. It is read inside of a transaction, since that may
-have had to wait for another.
+Pure except for the store: the clock is passed in. It is read inside a transaction, which may have
+waited for another.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 MARGIN = 0.08
-"""Share of the interval kept in reserve: 0.93 of the allowed rate, 80 ms for uneven travel."""
+"""Share of the interval kept in reserve: 0.93 of the allowed rate, 80 ms for varying delays."""
 HORIZON_S = 3600.0
-"""A time further ahead than this was written before the machine was started anew."""
+"""A time further in the future than this is from before a reboot."""
 _LEAST = 1 + MARGIN / 2
-"""Half the margin may be used to make up for a request that went late."""
+"""Half the margin may be used to catch up after a late request."""
 
 
 class Gaps(NamedTuple):
-    """Seconds that the service wants between two requests, and between two `create_order`."""
+    """The required seconds between two requests, and between two `create_order`."""
 
     any_s: float
     create_s: float
@@ -42,14 +42,14 @@ class Gaps(NamedTuple):
 
 @dataclass
 class Times:
-    """From when on a request may go; on one monotonic clock."""
+    """The earliest times of the next requests, on one monotonic clock."""
 
     noted: float = 0.0
     """When this was written."""
     next: float = 0.0
-    """The first time that nobody has reserved."""
+    """The first time that is not reserved."""
     floor: float = 0.0
-    """Before it nothing goes, reserved or not: what went last, or a backoff."""
+    """No request is sent before this, reserved or not: after the last request, or a backoff."""
     create_order: float = 0.0
     """As `floor`, for `create_order`."""
 
@@ -60,7 +60,7 @@ class Times:
         return at
 
     def went(self, gaps: Gaps, now: float, *, is_create_order: bool) -> None:
-        """A request goes now: the next keeps its distance from it."""
+        """Record that a request is sent now: the next keeps its distance."""
         self.floor = max(self.floor, now + gaps.any_s * _LEAST)
         if self.next < self.floor:
             self.next = now + gaps.any_s * (1 + MARGIN)
@@ -68,11 +68,11 @@ class Times:
             self.create_order = now + gaps.create_s * (1 + MARGIN)
 
     def hold(self, until: float) -> None:
-        """Nobody sends before `until`."""
+        """Let nobody send before `until`."""
         self.next, self.floor = max(self.next, until), max(self.floor, until)
 
     def believed(self, gaps: Gaps, now: float) -> Times:
-        """These; or as if one had gone just now, if they are from before the machine's start."""
+        """These times; if they are from before a reboot, those after a request just now."""
         latest = max(self.next, self.floor, self.create_order)
         if self.noted <= now and latest <= now + HORIZON_S:
             return self
@@ -87,11 +87,11 @@ class Pace:
     def __init__(self, store: Store | None = None, key: str = "") -> None:
         self.store, self._key = store or Store(), key
         self._at: float | None = None
-        """The time that this process has reserved; changed inside of transactions alone."""
+        """The time that this process has reserved; changed only inside transactions."""
         self._went = 0.0
 
     def look(self, gaps: Gaps, clock: Clock, *, is_create_order: bool) -> float:
-        """Seconds after which to look again; 0: send now.
+        """Seconds until the next look; 0: send now.
 
         Raises:
             ConfigError: the store can't be read or written.
@@ -109,10 +109,10 @@ class Pace:
         if is_create_order and times.create_order > max(now, times.next):
             return times.create_order - now
         gap = gaps.any_s * (1 + MARGIN)
-        if self._at is None or times.floor - now > gap:  # a backoff came: a new place
+        if self._at is None or times.floor - now > gap:  # a backoff came: reserve again
             self._at = times.reserve(gaps, now)
         elif times.floor > now:
-            self._at = times.floor  # the one before went late
+            self._at = times.floor  # the request before was late
         pause_s = self._at - now
         if pause_s <= 0:
             times.went(gaps, now, is_create_order=is_create_order)
@@ -121,7 +121,7 @@ class Pace:
         return max(0.0, pause_s)
 
     def sent(self, gaps: Gaps, clock: Clock, *, is_create_order: bool) -> None:
-        """A request went out just now: if later than it was let go, the next keeps its distance.
+        """Record that a request was sent just now: if it was late, the next keeps its distance.
 
         Raises:
             ConfigError: as in `look`.
@@ -131,7 +131,7 @@ class Pace:
 
     @transaction
     def went(self, db: sqlite3.Connection, gaps: Gaps, clock: Clock, is_create_order: bool) -> None:
-        """As if one had been let go just now.
+        """Record a request as if its turn had just come.
 
         Raises:
             ConfigError: as in `look`.
@@ -143,7 +143,7 @@ class Pace:
 
     @transaction
     def hold(self, db: sqlite3.Connection, gaps: Gaps, clock: Clock, seconds: float) -> None:
-        """Nobody sends for `seconds`, an hour at most.
+        """Let nobody send for `seconds`, an hour at most.
 
         Raises:
             ConfigError: as in `look`.

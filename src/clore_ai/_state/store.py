@@ -1,14 +1,14 @@
 """The store of a state folder: one SQLite file, ``state.sqlite``, or one in memory. No network I/O.
 
-Opened when it is first used; safe for threads, processes and forks. A transaction is all or
-nothing, takes an instant, and is the lock among processes. What SQLite says becomes one
-`ConfigError` with the next step. A damaged file is kept aside and a new one begun; nothing is
-thrown away. What an earlier clore wrote in other files is taken over once (`earlier`).
+It is opened on first use, and is safe for threads, processes and forks. A transaction is all or
+nothing, takes an instant, and is the lock among processes. Errors of SQLite become one
+`ConfigError` with the next step. A damaged file is set aside and a new one created; nothing is
+deleted. Files of an earlier clore are imported once (`earlier`).
 
-Ctrl-C may come between any two steps of the interpreter. So what must be undone is held by objects
-written in C, which ``with`` enters and leaves in one step: the lock of the threads, the connection
-(it rolls back) and the file that is locked while the store is opened. Rows are fetched all at once:
-a cursor that is not at its end, in a frame that the traceback keeps, would hold the file.
+Ctrl-C may come between any two steps of the interpreter. So everything that must be undone is held
+by objects written in C, which ``with`` enters and leaves in one step: the lock of the threads, the
+connection (it rolls back) and the file that is locked while the store is opened. Rows are fetched
+all at once: an unfinished cursor, in a frame that a traceback keeps, would hold the file.
 """
 
 from __future__ import annotations
@@ -60,10 +60,10 @@ LOST = (
 
 
 class Store:
-    """What is kept in `folder`, or in memory. All methods are safe to call from any thread.
+    """The records in `folder`, or in memory. All methods are safe to call from any thread.
 
-    Whatever goes through `run` may wait for another process, 10 s at most, and `close` for what
-    other threads run; `begun` never waits.
+    `run` may wait for another process, 10 s at most, and `close` for other threads; `begun` never
+    waits.
     """
 
     def __init__(
@@ -72,35 +72,36 @@ class Store:
         self.folder = folder
         self.path = None if folder is None else folder / FILE
         self.machine = re.sub(r"[^\w.-]", "_", platform.node())
-        """A folder may be on several machines; what is timed by a clock is one's alone."""
+        """A folder may be on several machines, but monotonic times belong to one."""
         self.on_message = on_message
-        """Called with a sentence once what an earlier clore wrote was taken over."""
+        """Called with a sentence once the files of an earlier clore were imported."""
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
-        """Which file that is, whatever stands at its path by now."""
+        """The identity of the open file, even if another is at its path by now."""
         self._process = 0
         self._ref: weakref.ref[Store] | None = None
         self._aside: Path | None = None
-        """Where this process has moved a damaged file to, until `check_loss` has said so."""
+        """The path to which this process moved a damaged file, until `check_loss` has reported
+        it."""
 
     def begun(self) -> bool:
-        """Is anything kept yet? Asking makes no file, and never fails."""
+        """Is there any record yet? This creates no file and never fails."""
         folder = self.folder
         return folder is None or os.path.lexists(folder / FILE) or earlier.left(folder)
 
     def run(self, do: Callable[[sqlite3.Connection], T]) -> T:
-        """What `do` returns; all or nothing of what it does, on disk when this returns.
+        """The result of `do`, in one transaction that is on disk when this returns.
 
         Raises:
-            ConfigError: the file can't be read or written; nothing of it was kept.
+            ConfigError: the file can't be read or written; nothing was changed.
         """
         with self._lock:
             try:
                 return self._run(do)
             except (sqlite3.DatabaseError, UnicodeDecodeError, OverflowError) as exc:
                 if self.path is not None:
-                    self.close()  # the next use looks anew at what is there
+                    self.close()  # the next use looks at the path again
                     if is_damage(exc, self.path):
                         raise self._begin_anew(self.path, exc) from exc
                 raise ConfigError(sentence(self.path, exc)) from exc
@@ -113,10 +114,10 @@ class Store:
         return result
 
     def check_loss(self) -> None:
-        """Before something is rented: budgets, refs and blocks may just have been lost. Said once.
+        """Check before renting whether budgets, refs and blocks were just lost; raises once.
 
         Raises:
-            ConfigError: this process has found the store damaged, and begun it anew.
+            ConfigError: this process found the store damaged, and created a new one.
         """
         self.run(lambda _: None)
         aside, self._aside = self._aside, None
@@ -127,7 +128,7 @@ class Store:
             )
 
     def close(self) -> None:
-        """Close the file; the next use opens it again. What is in memory stays."""
+        """Close the file; the next use opens it again. A store in memory is kept."""
         if self.path is None:
             return
         with self._lock:
@@ -138,7 +139,7 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None and (
             self.path is None
-            # Not where another process has begun it anew, or the user moved it away.
+            # Not if another process has replaced it, or the user moved it away.
             or (self._process == os.getpid() and which(self.path) == self._file)
         ):
             return self._connection
@@ -157,7 +158,7 @@ class Store:
     def _open_file(self, path: Path) -> sqlite3.Connection:
         _own_folder(path.parent)
         lock = path.with_suffix(".lock")
-        # One at a time: of two that find the file damaged, one moves it away.
+        # One at a time: of two processes that find the file damaged, one moves it away.
         with opened(lock) as file:
             locked(file, lock)
             try:
@@ -171,11 +172,11 @@ class Store:
         return connection
 
     def _begin_anew(self, path: Path, exc: Exception) -> ConfigError:
-        """What was found sound when it was opened turns out to be damaged."""
+        """Handle a file that was sound when it was opened, but turns out to be damaged."""
         aside, lock = "", path.with_suffix(".lock")
         with opened(lock) as file:
             locked(file, lock)
-            if which(path) == self._file:  # else another process did
+            if which(path) == self._file:  # else another process replaced it
                 aside = f": it is kept as {self._replace(path)}"
         return ConfigError(
             f"{path} was damaged ({plain(str(exc))}){aside}. A new one was created; run the "
@@ -183,10 +184,10 @@ class Store:
         )
 
     def _replace(self, path: Path) -> str:
-        """Begin a new file in the place of a damaged one; where that is kept.
+        """Replace a damaged file by a new one; returns where the old one is kept.
 
-        The new one says so, and is whole before the other is moved: killed between the two, the
-        next command puts it in its place.
+        The new file records this, and is complete before the old one is moved: after a kill between
+        the two steps, the next command puts it in its place.
         """
         aside = aside_of(path)
         with closing(_Begun(path)) as begun:
@@ -216,7 +217,7 @@ class Store:
         return connection
 
     def _begin(self, path: Path) -> None:
-        """A new file, with all that an earlier clore wrote."""
+        """Create a new file, with the records of an earlier clore."""
         try:
             self._take_over(path)
         except (sqlite3.DatabaseError, UnicodeDecodeError) as exc:
@@ -243,19 +244,19 @@ def _next(path: Path) -> Path:
 
 
 class _Begun:
-    """A new file, made beside its place: one that is empty there was not left by us."""
+    """A new file, created beside its place: so an empty file in its place is not ours."""
 
     def __init__(self, path: Path) -> None:
         self._new = path.with_name(f"{path.name}.new")
         self._clean()
-        os.close(os.open(self._new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))  # SQLite: 0644
+        os.close(os.open(self._new, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))  # not 0644
         self.connection = connect(str(self._new))
-        # No journal, and not on disk one by one: it counts once it is `put` in its place.
+        # No journal and no syncs: the file counts only once it is `put` in its place.
         self.connection.execute("PRAGMA journal_mode=MEMORY")
         self.connection.execute("PRAGMA synchronous=OFF")
 
     def lost(self, aside: Path) -> None:
-        """Note where the damaged one is kept."""
+        """Record where the damaged one is kept."""
         self.connection.execute("INSERT OR REPLACE INTO facts VALUES ('damaged', ?)", (str(aside),))
 
     def put(self, path: Path) -> None:
@@ -266,7 +267,7 @@ class _Begun:
         self._new.replace(path)
 
     def close(self) -> None:
-        """Leave nothing beside."""
+        """Remove what is left beside the file."""
         self.connection.close()
         self._clean()
 
@@ -285,7 +286,7 @@ S = TypeVar("S", bound=_HasStore)
 def transaction(
     method: Callable[Concatenate[S, sqlite3.Connection, P], T],
 ) -> Callable[Concatenate[S, P], T]:
-    """A method that works inside of one transaction of `self.store`, which it need not be given."""
+    """Makes a method run inside one transaction of `self.store`, whose connection it receives."""
 
     @wraps(method)
     def run(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -294,16 +295,16 @@ def transaction(
     return run
 
 
-# Python warns of a connection that nobody closed, and tests make errors of warnings. Of a store
-# that is gone it is closed later: Python swallows a Ctrl-C that comes in a finalizer, and
-# `deque.append` is the only one in whose course none can come.
+# Python warns about a connection that was not closed, and tests turn warnings into errors. The
+# connection of a discarded store is closed later: Python swallows a Ctrl-C in a finalizer, and
+# `deque.append` is the only finalizer during which none can come.
 _opened: dict[weakref.ref[Store], tuple[sqlite3.Connection, int]] = {}
 _left: deque[weakref.ref[Store]] = deque()
 
 
 def _shut(ref: weakref.ref[Store]) -> None:
     connection, process = _opened.pop(ref, (None, 0))
-    # A fork's close would end the locks of the process that opened it.
+    # Closing it in a fork would end the locks of the process that opened it.
     if connection is not None and process == os.getpid():
         connection.close()
 
@@ -315,17 +316,17 @@ def _shut_all() -> None:
 
 
 def _shut_left() -> None:
-    """Close what belonged to stores that are gone."""
+    """Close the connections of discarded stores."""
     with suppress(IndexError):
         while True:
             _shut(_left.popleft())
 
 
 def _own_folder(folder: Path) -> None:
-    """Make the folder, for this user alone.
+    """Create the folder, for this user alone.
 
     Raises:
-        ConfigError: it can't be made, or is somebody else's.
+        ConfigError: it can't be created, or belongs to another user.
     """
     try:
         if hasattr(os, "geteuid") and folder.exists() and folder.stat().st_uid != os.geteuid():

@@ -1,1 +1,1 @@
-"""The file under the store: how it is opened, its schema and rows, and what came before it."""
+"""The file under the store: opening it, its schema and rows, and its predecessors."""

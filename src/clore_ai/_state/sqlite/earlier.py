@@ -1,9 +1,9 @@
-"""What an earlier clore kept in files of its own is taken over once; they stay, out of the way.
+"""Imports the files of an earlier clore once, and moves them out of the way.
 
 They were ``ledger.sqlite``, ``hosts.sqlite``, ``shared/*.json`` (the pace, bids, spot orders) and
-``jobs/*/job.json``. All of it is copied into the new file before that is put in its place, so a
-kill at any point leaves either the earlier files alone or the new one whole. Then the earlier ones
-are moved to ``earlier/``, so that an earlier clore does not go on with them unseen.
+``jobs/*/job.json``. All records are copied into the new file before it is put in its place, so a
+kill at any point leaves either only the earlier files or the complete new one. Then the earlier
+files are moved to ``earlier/``, so that an earlier clore does not silently continue with them.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ LEDGER, _HOSTS = "ledger.sqlite", "hosts.sqlite"
 _SHARED = re.compile(r"(pace|bids|pilots)-([0-9a-f]{16})-(.+)\.json").fullmatch
 _NUMBER = re.compile(r"[1-9][0-9]{0,8}").fullmatch
 _PENDING, _MOVING = "taken over", "moving"
-"""A fact of the new file, until the user was told of it; its value until the files are moved."""
+"""A fact of the new file until the import was reported, and its value until the files are moved."""
 _MOST_BYTES = 8 << 20
 _CREATE_S = 5.4
 _UNUSABLE = (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError)
-"""What a file that is damaged raises when it is read: as if it were not there."""
+"""The errors that reading a damaged file raises; it is then treated as missing."""
 
 
 def left(home: Path) -> bool:
-    """Is there anything to take over?"""
+    """Is there anything to import?"""
     return next(_files(home), None) is not None
 
 
@@ -71,7 +71,7 @@ class Earlier:
             self._locked.close()
 
     def copy_ledger(self, new: sqlite3.Connection) -> None:
-        """The ledger as it is, tables included.
+        """Copy the ledger, tables included.
 
         Raises:
             sqlite3.DatabaseError, UnicodeDecodeError: it is damaged.
@@ -86,7 +86,7 @@ class Earlier:
             source.backup(new)
 
     def copy_rest(self, new: sqlite3.Connection) -> None:
-        """Hosts, bids, jobs and the pace, with what is to be said of it; `new` has all tables."""
+        """Copy hosts, bids, jobs and the pace, and the fact to report; `new` has all tables."""
         found = list(_files(self._home))
         if not found:
             return
@@ -103,7 +103,7 @@ class Earlier:
             try:
                 record = read_private(place / "job.json", _MOST_BYTES).decode("utf-8", "replace")
             except OSError:
-                record = ""  # damaged; so it is said of this job
+                record = ""  # damaged, which the record of this job reports
             new.execute("INSERT INTO jobs VALUES (?, ?)", (int(place.name), record))
         new.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (_PENDING, _MOVING))
         new.execute("COMMIT")
@@ -113,7 +113,7 @@ class Earlier:
         with closing(connect(str(self._home / _HOSTS))) as hosts:
             seen = hosts.execute("SELECT * FROM seen").fetchall()
             blocked = hosts.execute("SELECT * FROM blocked").fetchall()
-        for row in seen:  # the first version knew of no losses
+        for row in seen:  # the first version had no losses
             values = (*row, 0) if "lost" not in row.keys() else tuple(row)  # noqa: SIM118 - a Row
             new.execute(f"INSERT INTO seen VALUES ({', '.join('?' * 10)})", values)  # noqa: S608 - marks alone
         new.executemany("INSERT INTO blocked VALUES (?, ?, ?, ?, ?)", [tuple(r) for r in blocked])
@@ -169,7 +169,7 @@ def put_away(home: Path) -> None:
 def finish(
     connection: sqlite3.Connection, home: Path, on_message: Callable[[str], None] | None
 ) -> None:
-    """Put the earlier files away, should that have been cut short, and say so once."""
+    """Move the earlier files if that was interrupted, and report the import once."""
     row = connection.execute("SELECT value FROM facts WHERE name = ?", (_PENDING,)).fetchone()
     if row is None:
         return

@@ -17,7 +17,7 @@ _COLUMNS = [f.name for f in fields(Intent)]
 
 
 def plain(value: object) -> object:
-    """As a column holds it; a byte of a command line that is no character is written out."""
+    """`value` as a column holds it; an undecodable byte of a command line is escaped."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     return (
@@ -26,7 +26,7 @@ def plain(value: object) -> object:
 
 
 def insert(db: sqlite3.Connection, intent: Intent, account: str) -> None:
-    """Add it, which gives it its id."""
+    """Insert an intent, which gives it its id."""
     row = {name: plain(getattr(intent, name)) for name in _COLUMNS if name != "id"}
     row["account"] = account
     done = db.execute(
@@ -37,7 +37,7 @@ def insert(db: sqlite3.Connection, intent: Intent, account: str) -> None:
 
 
 def write(db: sqlite3.Connection, intent: Intent, changes: dict[str, Any]) -> None:
-    """Change its row; the object is changed by `apply`, once that is on disk."""
+    """Change an intent's row; `apply` changes the object once the row is on disk."""
     names = ", ".join(f"{name} = ?" for name in changes)
     db.execute(
         f"UPDATE intents SET {names} WHERE id = ?",  # noqa: S608 - our own names
@@ -46,7 +46,7 @@ def write(db: sqlite3.Connection, intent: Intent, changes: dict[str, Any]) -> No
 
 
 def apply(changed: Iterable[tuple[Intent, dict[str, Any]]]) -> None:
-    """Change the objects as their rows were."""
+    """Apply the changes of the rows to the objects."""
     for intent, changes in changed:
         for name, value in changes.items():
             setattr(intent, name, value)
@@ -56,7 +56,7 @@ def intent_of(row: sqlite3.Row) -> Intent:
     """The intent of a row.
 
     Raises:
-        DamagedError: it was never written so.
+        DamagedError: the row can't have been written this way.
     """
     values = {name: row[name] for name in _COLUMNS}
     try:

@@ -1,7 +1,7 @@
-"""Rows of our databases as dataclasses; a row that was never written so is damage. Pure.
+"""Rows of our databases as dataclasses; a row that we can't have written is damage. Pure.
 
-A flipped bit in a row's header turns a number into a text, and one in a number makes a time of the
-year 30,000 of it: what reads such a row must not be the first to notice.
+A flipped bit in a row's header turns a number into text, and one in a number turns it into a time
+in the year 30,000. It is detected here, not by the code that uses the row.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LATEST = 1e11
-"""Unix seconds: the year 5138. What is later is no time."""
+"""Unix seconds: the year 5138. A greater value is not a time."""
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
     "bool": (int,),
     "float": (float, int),
     "None": (type(None),),
 }
-"""What a column may hold, by a word of the field's type; text for every other word."""
+"""The types that a column may hold, by a word of the field's type; text for every other word."""
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """What SQLite can read, and what was never written so."""
+    """SQLite can read the value, but it can't have been written this way."""
 
 
 def read(kind: type[T], values: dict[str, Any]) -> T:
-    """`kind(**values)` of a row: a dataclass, of whose fields each has the type that it says.
+    """`kind(**values)` of a row: a dataclass whose values must have the types of its fields.
 
     Raises:
-        DamagedError: it has not, or a number or a time is none.
+        DamagedError: one has not, or a number or a time is invalid.
     """
     found: dict[str, Any] = {}
     for name, words in _fields(cast("Hashable", kind)):

@@ -1,13 +1,13 @@
-"""The tables of the state folder's one file, each step once and in this order. Pure.
+"""The tables of the state folder's one file, in steps that run once, in this order. Pure.
 
 The number of steps is the version of the file (``PRAGMA user_version``). The first four are those
-of the file that held the ledger alone; it is taken over as it is and goes on from there.
+of the file that held only the ledger; it is imported unchanged and continues from there.
 """
 
 from __future__ import annotations
 
 LEDGER_STEPS = 4
-"""So many had the file of the ledger when it stood alone."""
+"""The number of steps of the former file that held only the ledger."""
 
 STEPS = (
     """
@@ -31,7 +31,7 @@ STEPS = (
         account TEXT NOT NULL, unit TEXT NOT NULL, per TEXT NOT NULL, amount REAL NOT NULL,
         PRIMARY KEY (account, unit, per))
     """,
-    # Of keys from before, the marketplace is not known.
+    # The marketplace of earlier keys is unknown.
     """
     CREATE TABLE keys (key TEXT PRIMARY KEY, account TEXT NOT NULL, place TEXT, ending TEXT);
     INSERT INTO keys SELECT account, account, NULL, NULL FROM (

@@ -1,7 +1,7 @@
-"""One SQLite file of ours: opened, checked and kept aside where it is damaged. No network I/O.
+"""One SQLite file of ours: opened, checked, and set aside if it is damaged. No network I/O.
 
-Damaged is what SQLite can't read, what has other tables than ours (a flipped bit in a name), a row
-of other types (`rows`), an empty file, and what is no file.
+Damage is: SQLite can't read the file, it has other tables than ours (a flipped bit in a name), a
+row has other types (`rows`), it is empty, or it is not a file.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BUSY_S = 10.0
-"""For so long it is waited for another process."""
+"""How long we wait for another process."""
 _LOOKS_MS = 20
-"""So long SQLite waits by itself, in which no Ctrl-C comes through."""
+"""How long SQLite waits by itself; no Ctrl-C comes through meanwhile."""
 _PASSING = ("locked", "readonly", "read-only", "full", "unable to open", "disk I/O")
-"""Of the errors that SQLite reports: those that leave the file as it was."""
+"""Words of SQLite's errors that leave the file intact."""
 
 
 def connect(name: str) -> sqlite3.Connection:
-    """A connection that begins and ends transactions only where we say so."""
+    """A connection that begins and ends transactions only on our command."""
     connection = sqlite3.connect(
         name, timeout=BUSY_S, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
     try:
-        # Not WAL: a home folder may be on several machines, which share no memory. The journal
-        # stays, emptied: removing it twice a transaction takes longer than the rest.
+        # Not WAL: a home folder may be on several machines, which share no memory. The journal is
+        # kept, emptied: removing it twice per transaction would take longer than the rest.
         connection.execute("PRAGMA journal_mode=PERSIST")
         connection.execute("PRAGMA synchronous=FULL")
     except BaseException:  # they read the file
@@ -48,7 +48,7 @@ def connect(name: str) -> sqlite3.Connection:
 
 
 def patiently(connection: sqlite3.Connection, statement: str) -> None:
-    """Execute what may have to wait for another process; Ctrl-C comes through meanwhile."""
+    """Execute a statement that may wait for another process; Ctrl-C comes through meanwhile."""
     until = time.monotonic() + BUSY_S
     connection.execute(f"PRAGMA busy_timeout={_LOOKS_MS}")
     while True:
@@ -62,9 +62,9 @@ def patiently(connection: sqlite3.Connection, statement: str) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Before SQLite opens it: a pipe would hold it up, and of an empty file it makes a new one.
+    """Check the file before SQLite opens it: a pipe would block it, and an empty file would pass.
 
-    Not by reading it: to close it would end the locks that SQLite holds on it in this process.
+    The file is not read: closing it would end the locks that SQLite holds on it in this process.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -74,7 +74,7 @@ def check_file(path: Path) -> None:
 
 
 def check(connection: sqlite3.Connection, path: Path, latest: int = len(STEPS)) -> None:
-    """Raise where the file is damaged, or was written by a newer clore."""
+    """Raise if the file is damaged, or was written by a newer clore."""
     (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if verdict != "ok":
         raise DamagedError(verdict)
@@ -84,7 +84,7 @@ def check(connection: sqlite3.Connection, path: Path, latest: int = len(STEPS)) 
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables, from whatever version on."""
+    """Create the tables, from any earlier version."""
     version = _version(connection, path, len(STEPS))
     for number, step in enumerate(STEPS[version:], version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {step}; PRAGMA user_version={number};COMMIT")
@@ -101,7 +101,7 @@ def _version(connection: sqlite3.Connection, path: Path, latest: int) -> int:
 
 
 def _tables(connection: sqlite3.Connection) -> frozenset[tuple[str, ...]]:
-    """All tables and indexes, and how each was made."""
+    """All tables and indexes, and how each was created."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
     return frozenset(tuple(row) for row in rows)
 
@@ -114,7 +114,7 @@ def _made_by(version: int) -> frozenset[tuple[str, ...]]:
 
 
 def which(path: Path) -> tuple[int, int] | None:
-    """Which file stands at a path; None if none does."""
+    """The identity of the file at a path; None if there is none."""
     try:
         found = path.stat()
     except OSError:
@@ -123,7 +123,7 @@ def which(path: Path) -> tuple[int, int] | None:
 
 
 def aside_of(path: Path) -> Path:
-    """Where a damaged file is to be kept."""
+    """The path to which a damaged file is moved."""
     return free_name(path.with_name(f"{path.stem}.damaged-1{path.suffix}"))
 
 
@@ -134,7 +134,7 @@ def set_aside(path: Path, aside: Path) -> None:
         ConfigError: it can't be moved.
     """
     try:
-        # The journal first: beside a new file it would be played back into that.
+        # The journal first: beside a new file it would be played back into it.
         journal = path.with_name(f"{path.name}-journal")
         if journal.exists():
             journal.replace(aside.with_name(f"{aside.name}-journal"))
@@ -147,7 +147,7 @@ def set_aside(path: Path, aside: Path) -> None:
 
 
 def free_name(path: Path) -> Path:
-    """The path, or where something is there, the first with a higher number."""
+    """The path, or if it exists, the first free one with a higher number."""
     number = 1
     stem = path.stem.removesuffix("-1")
     while os.path.lexists(path):
@@ -157,26 +157,26 @@ def free_name(path: Path) -> Path:
 
 
 def is_passing(exc: Exception) -> bool:
-    """Is something else to blame than the file?"""
+    """Is the cause outside the file?"""
     error = str(exc)
     operational = isinstance(exc, sqlite3.OperationalError) and "decode to" not in error
     return operational and any(word in error for word in _PASSING)
 
 
 def is_damage(exc: Exception, path: Path) -> bool:
-    """Is the file to blame, in the midst of its use? Not where a statement of ours may be."""
+    """Does an error during use mean that the file is damaged? Not if our SQL may be wrong."""
     return (
-        # The second where a message of SQLite's quotes a name that is no text any more.
+        # The second: a message of SQLite quotes a name that is no longer text.
         isinstance(exc, (DamagedError, UnicodeDecodeError))
         or type(exc) is sqlite3.DatabaseError
         or "decode to UTF-8" in str(exc)
-        # It says that it can't be written, which everything else allows.
+        # It reports that it can't be written, although everything else allows it.
         or ("readonly" in str(exc) and all(os.access(p, os.W_OK) for p in (path, path.parent)))
     )
 
 
 def sentence(path: Path | None, exc: Exception) -> str:
-    """Why the file can't be used, and what to do."""
+    """The sentence on why the file can't be used, and what to do."""
     error = plain(str(exc))
     if "locked" in error:
         why = f"has been locked for {BUSY_S:.0f} s; look for a clore that hangs, or try again"
