@@ -1,4 +1,4 @@
-"""What an answer means: the body of a success, or the one exact error (service.md, 1). Pure."""
+"""Deciphers answers: the body of a success, or the one exact error (service.md, 1). Pure."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _TIMED_OUT = 408
 _CODE_RATE_LIMITED = 5
 _CODE_FIELD = 6
 _HIGHEST_CODE = 9_999
-"""A number above it is no code: it may have thousands of digits."""
+"""A greater number is not a code; it might have thousands of digits."""
 _LONGEST_PAGE = 10_000
 
 HINTS = {
@@ -55,7 +55,7 @@ HINTS = {
     "invalid_mrl": "the maximum rental length is in hours",
     "invalid_input": "a value is out of range",
 }
-"""What to do next, by the service's reason (service.md, 1)."""
+"""The next step, by the service's reason (service.md, 1)."""
 
 
 def decipher(call: Call[Any], reply: Reply) -> Body:
@@ -65,7 +65,7 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
     status, a refusal with 200 or 500, and a CDN in front answers in plain text (service.md, 1).
 
     Raises:
-        CloreAPIError: the subclass for the code; `ResponseError` where there is none.
+        CloreAPIError: the subclass for the code; `ResponseError` if there is none.
     """
     body = _body(call, reply)
     if body is None:
@@ -84,8 +84,8 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
         code=code,
         response=body,
         status=reply.status,
-        # A 5xx is a failure, whatever code stands in it, but for the reasons that the service is
-        # known to send with one.
+        # A 5xx is a failure, whatever its code, except for reasons that the service is known to
+        # send with a 5xx.
         maybe_acted=code == 1
         or code not in ERROR_MAP
         or (reply.status >= _SERVER_ERROR and body.get("error") not in HINTS),
@@ -93,18 +93,18 @@ def decipher(call: Call[Any], reply: Reply) -> Body:
 
 
 def _body(call: Call[Any], reply: Reply) -> Body | None:
-    """The answer, fit to print and its secrets concealed; None where it is not JSON, or whole."""
+    """The answer, fit to print and without secrets; None if it is not JSON, or incomplete."""
     if not reply.whole:
         return None
     try:
         value, may_be_unfit = read_json(reply.content)
         body = as_dict(value) or {}
         refused = body.get("code") != 0
-        if refused and not _is_known(body.get("error")):  # it may quote what was sent
+        if refused and not _is_known(body.get("error")):  # it may quote the request
             body = scrub_json(body, texts(call.body))
         if may_be_unfit:
             body = clean(body)
-        # A success of what needs no key holds no secrets, and is megabytes.
+        # A success of a call without a key holds no secrets, and has megabytes.
         return conceal(body) if call.needs_key or refused else body
     except (ValueError, RecursionError):
         return None
@@ -139,7 +139,7 @@ def _not_json(
         what = f"an answer of more than {len(reply.content) >> 20} MiB"
     text = reply.content[: _LONGEST_PAGE * reply.whole].decode("utf-8", "replace")
     text = " ".join(scrub(text, texts(call.body)).split())[:80]
-    if text.startswith(("{", "[")):  # it may hold secrets, which only JSON that is whole names
+    if text.startswith(("{", "[")):  # it may hold secrets, unrecognised in broken JSON
         text = json.dumps(masked(body))[:80] if body else f"{len(reply.content)} bytes of JSON"
     elif not text.isprintable() or "\ufffd" in text:  # a damaged compressed body, say
         text = f"{len(reply.content)} bytes that are not text"
@@ -162,8 +162,8 @@ def _not_json(
     return ResponseError(
         f"{call.path}: {what} (HTTP {status}" + (f": {text!r}" if text else "") + ").",
         status=status,
-        # What stopped at a proxy with 4xx was not acted on; a 5xx or a damaged 2xx may have been,
-        # and so may what the service answered to, in JSON without a code, or took too long over.
+        # A 4xx of a proxy means that the service did not act. After a 5xx, a damaged 2xx, JSON
+        # without a code or a timeout it may have acted.
         maybe_acted=status >= _SERVER_ERROR
         or _OK <= status < _REDIRECT
         or status == _TIMED_OUT

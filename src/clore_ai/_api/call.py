@@ -1,4 +1,4 @@
-"""One request to the service, and what came back. Pure."""
+"""One request to the service, and its answer. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Body = dict[str, Any]
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back, as it came."""
+    """The raw answer."""
 
     status: int
     content_type: str
     content: bytes = field(repr=False)
     location: str | None = None
     whole: bool = True
-    """False where there was more than an answer may hold; the content is its beginning."""
+    """False if the answer exceeded its limit; the content is then its beginning."""
     retry_after_s: float | None = None
     """How long the service asks to wait before the next request (`Retry-After`)."""
 
@@ -30,8 +30,8 @@ class Reply:
 class Call(Generic[T]):
     """One request and how to read its answer.
 
-    `repeatable`: it may be sent again though the service may have acted on it.
-    `already`: the reason that a repeated call is refused for where the first was acted on.
+    `repeatable`: it may be sent again even if the service may have acted on it.
+    `already`: the reason with which a repeated call is refused if the service acted on the first.
     """
 
     method: Literal["GET", "POST"]

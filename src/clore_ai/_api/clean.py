@@ -1,8 +1,8 @@
-"""JSON of the service made fit to print: every text, names of fields too, on one line. Pure.
+"""Makes the service's JSON fit to print: every text, also names of fields, on one line. Pure.
 
-A host writes into its record what it likes, and one record must cost no one the whole answer. What
-a text of the account's own holds (`env`, `command`, keys) stays: it comes back as it was sent, and
-is shown nowhere.
+Hosts write what they like into their records, and one record must not cost the user the whole
+answer. The account's own texts (`env`, `command`, keys) are unchanged: they come back as they were
+sent, and are never shown.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from clore_ai._values.kinds import as_dict, as_list
 from clore_ai._values.text import one_line
 
 LONGEST_FIELD = 4_096
-"""Characters of one text; a real one has 100."""
+"""The most characters of one text; a real one has 100."""
 DEEPEST = 64
-"""Objects and arrays inside each other; what lies deeper is None."""
+"""The deepest nesting of objects and arrays; deeper values become None."""
 _NUMBERS = frozenset({int, float, bool, type(None)})
 _is_secret = lru_cache(maxsize=256)(secrets.is_secret)
 
 
 def may_be_unfit(content: bytes) -> bool:
-    """Might valid JSON hold a text that `clean` would change? Mostly a look at the bytes says no.
+    """Might valid JSON hold a text that `clean` would change? Usually the bytes alone rule it out.
 
-    So the megabytes of an ordinary marketplace are not walked through: 1 ms for 30.
+    So the megabytes of an ordinary marketplace are not walked through: 1 ms instead of 30.
     """
     return not content.isascii() or b"\\" in content or b"\x7f" in content or _is_long(content)
 
 
 def _is_long(content: bytes) -> bool:
-    """Is there room for a longer text than allowed? It would have no quote for half its length."""
+    """Could there be a text that is too long? It would have no quote for half its length."""
     step = LONGEST_FIELD // 2
     return any(content.find(b'"', at, at + step) < 0 for at in range(0, len(content) - step, step))
 
 
 def clean(value: Any) -> Any:  # noqa: ANN401 - JSON
-    """`value` with every text made fit by `one_line`, secrets aside.
+    """`value` with every text made fit by `one_line`, except secrets.
 
-    Records that are fit stay as they are: making all anew takes three times as long.
+    Records that are fit are kept: rebuilding all takes three times as long.
     """
     return rebuilt(value, _field, same=_is_fit)
 
@@ -50,10 +50,10 @@ def rebuilt(
     deepest: int = DEEPEST,
     same: Callable[[Any], bool] = lambda _item: False,
 ) -> Any:  # noqa: ANN401 - JSON
-    """A copy with `text` applied to each text and name, secrets aside; None for what is too deep.
+    """A copy with `text` applied to texts and names, except secrets; too deep values become None.
 
-    Of two names that come to be the same, the one that was it before counts, else the first.
-    `same`: of an item of a list, whether it can stay as it is.
+    If two names become equal, the unchanged one wins, else the first. `same`: can an item of a list
+    be kept unchanged?
     """
     if isinstance(value, str):
         return text(value)
@@ -78,7 +78,7 @@ def _field(text: str) -> str:
 
 
 def _is_fit(value: Any) -> bool:  # noqa: ANN401 - JSON
-    """Is it sure that no text in it needs to change? All at once: what takes time is Python."""
+    """Is it certain that no text needs to change? All are checked at once: loops are slow."""
     texts: list[str] = []
     left: list[Any] = [value]
     while left:

@@ -1,4 +1,4 @@
-"""One `Call` per endpoint: what is sent, and what is read. Every quirk of theirs, with its source.
+"""One `Call` per endpoint: what is sent, and what is read. Every quirk is here, with its source.
 
 Pure: nothing here waits, sends or reads a clock. Follows service.md, 3.
 """
@@ -48,7 +48,7 @@ def my_servers() -> Call[list[MyServer]]:
 
 
 def server_config(server_name: str) -> Call[ServerConfig]:
-    """``GET server_config``: a GET with a JSON body, really (service.md, 3)."""
+    """``GET server_config``: indeed a GET with a JSON body (service.md, 3)."""
     return Call(
         "GET",
         "server_config",
@@ -74,9 +74,9 @@ def _orders(body: Body) -> Orders:
 
 
 def create_order(wanted: OrderRequest) -> Call[list[Order]]:
-    """``POST create_order``, answered by the orders that it names: mostly none (service.md, 3).
+    """``POST create_order``, with the orders that the answer names: usually none (service.md, 3).
 
-    Never sent again where it may have been acted on.
+    Never sent again if the service may have acted on it.
     """
     fields = {
         "currency": wanted.currency,
@@ -100,25 +100,25 @@ def create_order(wanted: OrderRequest) -> Call[list[Order]]:
 
 
 def _given(fields: Body) -> Body:
-    """What is not given is not sent."""
+    """The fields that were given; None is not sent."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _named(body: Body) -> list[Order]:
-    """The orders that an answer names, as 002 (`order_id`) and 004 (`order`) have it."""
+    """The orders that an answer names, in the forms of 002 (`order_id`) and 004 (`order`)."""
     named = (as_dict(body.get("order")) or {}, {"order_id": body.get("order_id")})
     return [order for record in named for order in _order(record)]
 
 
 def _order(record: Body) -> list[Order]:
-    """An order whose id is a whole number; true, 1.0 and "1" are none."""
+    """The order, if its id is a whole number; true, 1.0 and "1" are not."""
     ids = [each for name in ("id", "order_id") if (each := record.get(name)) is not None]
     is_whole = ids and all(type(each) is int and each == ids[0] for each in ids)
     return models(Order, [record]) if is_whole else []
 
 
 def cancel_order(order_id: int, issue: str | None = None) -> Call[Body]:
-    """``POST cancel_order``: cancelling twice does no harm, not cancelling costs money."""
+    """``POST cancel_order``: cancelling twice does no harm, but not cancelling costs money."""
     body = _given({"id": order_id, "issue": issue})
     return Call("POST", "cancel_order", _same, body=body, already="order_not_active")
 
@@ -156,9 +156,9 @@ def set_server_settings(
 
 
 def _with_ids(records: list[Body]) -> list[Body]:
-    """The records that have an id; one in digits is a number from here on."""
+    """The records that have an id; an id in digits becomes a number."""
     if all(type(id_ := r.get("id")) is int and 0 < id_ <= LAST_ID for r in records):
-        return records  # thousands, and as good as always
+        return records  # thousands, and almost always
     found: list[Body] = []
     for record in records:
         number = as_id(record.get("id"))
@@ -171,7 +171,7 @@ def _with_ids(records: list[Body]) -> list[Body]:
 
 
 def _marked(records: list[Body], own: object) -> list[Body]:
-    """The records, where those of the user's own servers say so (`mine`)."""
+    """The records; those of the user's own servers get `mine`."""
     said = (
         as_id(r.get("id")) if (r := as_dict(each)) else as_id(each) for each in as_list(own) or []
     )

@@ -1,7 +1,7 @@
-"""What is sent to rent a server, checked as it is made.
+"""The request for an order, checked when it is made.
 
-Only requests that the service is known to refuse are refused here, with what to give instead
-(service.md, 3); what it merely might refuse is left to it. Pure.
+Only requests that the service is known to refuse are refused here, with a correct example
+(service.md, 3). Everything else is left to the service. Pure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _SECRETS = ("ssh_password", "env", "jupyter_token", "command", "dockerhub_auth")
 
 @dataclass(frozen=True)
 class OrderRequest:
-    """One order to be made; the fields are 004's arguments of `create_order`.
+    """A request for one order; the fields are 004's arguments of `create_order`.
 
     Raises:
         InvalidInputError: the service would refuse it; the message says what to give instead.
@@ -51,7 +51,7 @@ class OrderRequest:
     spot_price: float | None = None
     """The bid, in `currency` per **day**."""
     required_price: float | None = None
-    """The list price that was seen, in `currency` per **day**."""
+    """The list price that the user saw, in `currency` per **day**."""
     autossh_entrypoint: str | bool | None = None
     dockerhub_auth: str | dict[str, str] | None = field(default=None, repr=False)
     remember_password: bool | None = None
@@ -88,27 +88,27 @@ class OrderRequest:
 
     @property
     def price_per_day(self) -> float | None:
-        """What was agreed, in `currency` per **day**: the bid, or the list price that was seen."""
+        """The agreed price, in `currency` per **day**: the bid, or `required_price`."""
         return self.spot_price if self.type == "spot" else self.required_price
 
     def at(self, per_day: float) -> OrderRequest:
-        """The same at this price, in `currency` per **day**; see `price_per_day`."""
+        """The same request at this price, in `currency` per **day**; see `price_per_day`."""
         if self.type == "spot":
             return replace(self, spot_price=per_day)
         return replace(self, required_price=per_day)
 
     @property
     def environment(self) -> dict[str, str]:
-        """`env`, with what official images read at their start; what `env` names itself stays.
+        """`env`, which takes precedence, and the variables that official images read at start-up.
 
-        A login with '&' is left out: the service takes it as a field, and fails on it in `env`.
+        A login with '&' is omitted: the service accepts it as a field, but fails on it in `env`.
         """
         logins = {"SSH_PASSWORD": self.ssh_password, "JUPYTER_TOKEN": self.jupyter_token}
         return {k: v for k, v in logins.items() if v and "&" not in v} | dict(self.env or {})
 
 
 def check_length(name: str, text: str | None, most: int) -> None:
-    """Refuse a text of more characters than the service takes.
+    """Refuse a text that is longer than the service accepts.
 
     Raises:
         InvalidInputError: it is longer than `most`.

@@ -1,7 +1,7 @@
-"""Bytes to JSON, raw records to models: fast, and without ever failing on one odd field.
+"""Turns bytes into JSON and raw records into models: fast, and never failing on a single field.
 
-A value of an unexpected form is left out (the attribute is None) and logged; a record that lacks
-its id is left out. So one odd server among thousands never costs the user the whole answer.
+A value of an unexpected form is omitted (the attribute is None) and logged; a record without its id
+is omitted. So one odd server among thousands never costs the user the whole answer.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from clore_ai.exceptions import ResponseError
 M = TypeVar("M", bound=BaseModel)
 _log = logging.getLogger("clore_ai")
 _MOST_VALUES = 8_000_000
-"""More than the longest answer that is read needs, and no more than a few seconds allow."""
+"""More than the longest readable answer needs, and few enough to parse within seconds."""
 _MOST_DIGITS = 4_000
-"""Python reads 4,300, and pydantic."""
+"""Python and pydantic read 4,300."""
 
 
 def read_json(content: bytes) -> tuple[object, bool]:
-    """The value that `content` holds, and whether it may hold a text that is not fit to print.
+    """The value of `content`, and whether it may hold a text that is not fit to print.
 
-    pydantic's parser takes 12 ms for 3,500 servers where `json` takes 28. What it refuses and can
-    be read is read all the same: a byte-order mark, half of a surrogate pair, a bare control
-    character, bytes that are no UTF-8, a number of thousands of digits (None).
+    pydantic's parser takes 12 ms for 3,500 servers, and `json` 28. Some content that it refuses is
+    still read: a byte-order mark, half a surrogate pair, a bare control character, bytes that are
+    not UTF-8, a number of thousands of digits (None).
 
     Raises:
         ValueError: it is not JSON, or holds too many values.
-        RecursionError: it is far too deep.
+        RecursionError: it is nested too deeply.
     """
     if content.count(b",") > _MOST_VALUES:
         raise ValueError("too many values")
@@ -58,11 +58,11 @@ def _adapter(kind: type[M]) -> TypeAdapter[list[M]]:
 
 
 def models(kind: type[M], records: list[dict[str, Any]]) -> list[M]:
-    """All records as models, in their order; those without an id are left out."""
+    """All records as models, in their order; records without an id are omitted."""
     collects = gc.isenabled()
     try:
         # Thousands of new objects and no garbage: for 3,500 servers the cyclic collector would
-        # double the time (70 ms without, 159 with it). Other threads just collect a bit later.
+        # double the time (159 ms instead of 70). Other threads just collect a bit later.
         gc.disable()
         return _adapter(kind).validate_python(records)
     except ValidationError:
@@ -82,16 +82,16 @@ def model(kind: type[M], record: dict[str, Any]) -> M:
     """One record as a model.
 
     Raises:
-        ResponseError: it lacks what no such record can do without.
+        ResponseError: it lacks a required field.
     """
     cleaned: Any = record
-    while True:  # one odd alias may hide another; every round leaves something out
+    while True:  # one bad alias may hide another; every round omits something
         try:
             return kind.model_validate(cleaned)
         except ValidationError as exc:
             odd = [e["loc"] for e in exc.errors(include_input=False, include_context=False)]
             failure = exc
-        # Backwards: what goes from a list moves what follows it.
+        # Backwards: removing an item of a list moves those after it.
         for loc in reversed(odd):
             where = plain(f"{record.get('id')}: unexpected value at {loc}")
             _log.warning("%s %s", kind.__name__, where)
@@ -107,7 +107,7 @@ _GONE = object()
 
 
 def _without(value: Any, loc: tuple[int | str, ...]) -> Any:  # noqa: ANN401 - JSON
-    """A copy of `value` without its entry at `loc`; `_GONE` where there is no such entry."""
+    """A copy of `value` without its entry at `loc`; `_GONE` if there is no such entry."""
     if not loc:
         return _GONE
     key, entries, items = loc[0], as_dict(value), as_list(value)

@@ -1,18 +1,18 @@
-"""What to do, never how: a flow yields the steps that it needs and is sent their answers.
+"""The steps of flows: a flow yields the steps that it needs, and receives their results.
 
 `Flow[T]` is a generator; `_io` performs its steps, blocking or in an event loop. Nothing here
-may wait, send or read a clock. The rule for sending again is written once, in `request`:
+may wait, send or read a clock. The rule for retries is written once, in `request`:
 *could the service have acted?*
 
-- Code 5 and a connection that never opened: surely not. Any call is sent again, at most
-  `max_retries` times, after 1 s, 2 s, 4 s … (004, Rate Limiter), each up to half as long again,
-  so that those who failed together do not come back together.
-- A `Retry-After` that asks for a longer wait gets it. If it ends after the deadline, the error
-  comes at once and says until when.
-- A cut connection, a time-out, code 1, a 5xx: perhaps. Only a repeatable call is sent again.
-- Everything else is the caller's to know: it is raised at once.
-- All of it is over `deadline_s` after the call's first turn: then its last error is raised. Before
-  that turn nothing went wrong, and how long it takes is up to who else asks with this key.
+- Code 5, or a connection that never opened: certainly not. Any call is retried, at most
+  `max_retries` times, after 1 s, 2 s, 4 s … (004, Rate Limiter), each with up to 50 % jitter on
+  top, so that clients that failed together do not return together.
+- A `Retry-After` that asks for a longer wait is respected. If it ends after the deadline, the error
+  is raised at once and names the time.
+- A cut connection, a timeout, code 1, a 5xx: perhaps. Only a repeatable call is retried.
+- Every other error is for the caller: it is raised at once.
+- At `deadline_s` after the call's first turn, the last error is raised. The wait for that turn does
+  not count: it depends on the other users of this key.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ T = TypeVar("T")
 _REFUSED = 6
 """The code whose reason is in `error` (service.md, 1)."""
 JITTER = 0.5
-"""By what share of itself a wait may be longer; never shorter: code 5 wants its second."""
+"""Maximum jitter, as a share of the wait. Waits are only lengthened: code 5 needs its second."""
 DEADLINE_S = 120.0
 _FOREVER = float("inf")
 
@@ -61,20 +61,20 @@ class Turn:
 
 @dataclass(frozen=True)
 class Send:
-    """Send one request, its turn having come. Answered by a `Reply`, or by `TransportError`.
+    """Send one request, whose turn has come. The result is a `Reply`, or `TransportError`.
 
-    `within_s` shortens the time-out of the attempt.
+    `within_s` shortens the attempt's timeout.
     """
 
     call: Call[Any]
     within_s: float = _FOREVER
     tries: int = 1
-    """With this one."""
+    """The number of attempts, this one included."""
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """Code 5 came: let the whole client send nothing for `seconds`."""
+    """After code 5: the whole client sends nothing for `seconds`."""
 
     seconds: float
 
@@ -88,14 +88,14 @@ class Sleep:
 
 @dataclass(frozen=True)
 class Clock:
-    """Answered by an `Instant`."""
+    """Read the clocks. The result is an `Instant`."""
 
 
 @dataclass(frozen=True)
 class Instant:
-    """`wall`: unix seconds by the service's clock. `mono`: seconds that never jump, for deadlines.
+    """`wall`: unix seconds by the service's clock. `mono`: the monotonic clock, for deadlines.
 
-    `ahead_s`: how far the service's clock is ahead of this machine's, as far as is known.
+    `ahead_s`: how far the service's clock is known to be ahead of this machine's.
     """
 
     wall: float
@@ -105,9 +105,9 @@ class Instant:
 
 @dataclass(frozen=True)
 class Probe:
-    """Does an SSH server greet at this address? Answered within `timeout_s`.
+    """Does an SSH server greet at this address, within `timeout_s`?
 
-    By a bool; or, where this machine is why nothing can be said of the server, by a clause.
+    The result is a bool, or a clause on the local fault that prevented the check.
     """
 
     host: str
@@ -117,9 +117,9 @@ class Probe:
 
 @dataclass(frozen=True)
 class Way:
-    """Is there a way from here to this address? Answered by what is wrong here, or by "".
+    """Is there a route from here to this address? The result is the local fault, or "".
 
-    With `opens` a connection must open, too, within `timeout_s`; else nothing is sent.
+    With `opens` a connection must also open, within `timeout_s`; else nothing is sent.
     """
 
     host: str
@@ -130,57 +130,57 @@ class Way:
 
 @dataclass(frozen=True)
 class Exec:
-    """Run a program of this machine to its end: ssh. Answered by a `Done`, however it ended.
+    """Run a local program, such as ssh, to its end. The result is a `Done`, however it ended.
 
-    It is ended with all that it started when `within_s` is over, or when the flow is.
+    It is ended with all its children after `within_s`, or when the flow ends.
     """
 
     words: tuple[str, ...]
     stdin: Union[bytes, Iterable[bytes]] = b""
     within_s: float = 60.0
     silent_s: float = _FOREVER
-    """How long nothing may move: no byte in, none out."""
+    """How long the program may neither read nor write a byte."""
     folder: str | None = None
-    """Where it runs; None for where this process is."""
+    """Its working folder; None for this process's own."""
     most: int = 1 << 24
-    """Bytes that it may write to its standard output; a program that writes more is ended."""
+    """The most bytes of standard output; a program that writes more is ended."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """How a program ended, and what it said. `code`: None if it took too long or wrote too much.
+    """How a program ended, and its output. `code`: None if it took too long or wrote too much.
 
-    A program that is not here: `code` 127, as in a shell. What a signal ended: its negative.
-    Of its standard errors the last 64 KiB are kept.
+    If the program is not installed, `code` is 127, as in a shell; after a signal, it is the
+    signal's negative number. The last 64 KiB of standard error are kept.
     """
 
     code: int | None
     out: bytes
     err: bytes
     flooded: bool = False
-    """Was it ended because it wrote more than `Exec.most`? Then `out` is empty."""
+    """Was the program ended because it wrote more than `Exec.most`? Then `out` is empty."""
     errno: int | None = None
-    """Why it could not be started; None where it was."""
+    """Why the program could not be started; None if it was."""
 
 
 @dataclass(frozen=True)
 class Fetch:
-    """Bring a file or a folder's content back from a machine. Raises `TransportError` if it fails.
+    """Fetch a file or a folder's content from a machine. Raises `TransportError` if it fails.
 
-    Answered by the reasons for which some of it was not taken, by name.
+    The result is the refused files, with the reasons.
     """
 
     ssh: Callable[[str], tuple[str, ...]]
-    """The words that run a line of the shell there."""
+    """The command line that runs a line of the machine's shell."""
     remote: str
     goal: Path
     most: int
-    """Bytes that it may hold."""
+    """The most bytes that are fetched."""
 
 
 @dataclass(frozen=True)
 class Put:
-    """Bring a file or a folder's content to a machine. Raises `TransportError` if it fails."""
+    """Upload a file or a folder's content to a machine. Raises `TransportError` if it fails."""
 
     ssh: Callable[[str], tuple[str, ...]]
     local: Path
@@ -189,17 +189,17 @@ class Put:
 
 @dataclass(frozen=True)
 class Post:
-    """Send JSON to an address of the user's, once and without the key. Answered by a `Posted`."""
+    """Send JSON to the user's own address, once and without the key. The result is a `Posted`."""
 
     url: str = field(repr=False)
-    """Whoever knows it may be allowed to write there: never to be shown."""
+    """A secret, since it may be all that one needs to write there: never shown."""
     body: bytes
     within_s: float = 20.0
 
 
 @dataclass(frozen=True)
 class Posted:
-    """The HTTP status that came back, or why none did."""
+    """The HTTP status of the answer, or why none came."""
 
     status: int | None
     why: str = ""
@@ -207,7 +207,7 @@ class Posted:
 
 @dataclass(frozen=True)
 class Shared(Generic[T]):
-    """The result of `make()`; whoever asks for the same `key` meanwhile gets the same result."""
+    """The result of `make()`; flows that ask for the same `key` meanwhile get the same result."""
 
     key: str
     make: Callable[[], Flow[T]]
@@ -215,10 +215,10 @@ class Shared(Generic[T]):
 
 @dataclass(frozen=True)
 class Local(Generic[T]):
-    """Use what is kept on this machine: a file, the database, a lock. Answered by the result.
+    """Use local state: a file, the database, a lock. The result is that of `work`.
 
-    `work` may have to wait for another process. Once begun it is done to its end: what stops the
-    flow meanwhile is raised by a later step.
+    `work` may have to wait for another process. Once begun it runs to its end: a stop of the flow
+    meanwhile is raised by a later step.
     """
 
     work: Callable[[], T]
@@ -233,9 +233,9 @@ Flow = Generator[Step, Any, T]
 
 @dataclass(frozen=True)
 class Rules:
-    """What a client was told: is there a key, how often and how long may a call be sent again.
+    """The settings of a client: is there a key, and how often and how long may a call be retried?
 
-    `chance`: a number from 0 to 1, for the waits.
+    `chance`: a random number from 0 to 1, for the jitter.
     """
 
     has_key: bool = True
@@ -245,11 +245,11 @@ class Rules:
 
 
 def request(call: Call[T], rules: Rules) -> Flow[T]:
-    """The parsed answer to one call, sent again as the module's rule allows.
+    """The parsed answer to one call, which is retried by the module's rules.
 
     Raises:
         AuthError: the call needs a key and there is none; nothing was sent.
-        CloreAPIError: what the last answer said.
+        CloreAPIError: the error of the last answer.
         TransportError: no answer came.
     """
     body = yield from answer(call, rules)
@@ -281,7 +281,7 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
             if lost and call.already is not None:
                 if exc.error == call.already:
                     return {"code": 0}
-                # A refusal that came without its reason may be that one: no answer to go by.
+                # A refusal without its reason may be that one, so it decides nothing.
                 exc.maybe_acted = exc.maybe_acted or (exc.code == _REFUSED and exc.error is None)
             lost = lost or exc.maybe_acted
             if not _again(call, exc):
@@ -297,7 +297,7 @@ def answer(call: Call[Any], rules: Rules) -> Flow[Body]:
 
 
 def _again(call: Call[Any], exc: CloreAPIError) -> bool:
-    """May the call be sent again, and is it worth it?"""
+    """May the call be retried, and would that help?"""
     if exc.maybe_acted:
         return call.repeatable
     return isinstance(exc, (RateLimitError, TransportError))
@@ -306,7 +306,7 @@ def _again(call: Call[Any], exc: CloreAPIError) -> bool:
 def _turn(
     call: Call[Any], rules: Rules, until: float, failure: CloreAPIError | None
 ) -> Flow[float]:
-    """When the call's turn came, on the clock that never jumps."""
+    """When the call's turn came, on the monotonic clock."""
     if failure is None:
         yield Turn(call.is_create_order)
         return (yield from clock()).mono
@@ -321,7 +321,7 @@ def _turn(
 def _last(
     failure: CloreAPIError, rules: Rules, now: Instant, asked_s: float | None, left: int
 ) -> CloreAPIError:
-    """The failure after which there is no other try, and when or why not."""
+    """The failure after which there is no retry, with the reason, or the time to wait for."""
     if asked_s:
         until = datetime.fromtimestamp(now.wall + asked_s, timezone.utc)
         asked = f"The service asks to wait until {until:%Y-%m-%d %H:%M:%S} UTC; try again then."
@@ -334,7 +334,7 @@ def _over(failure: CloreAPIError, rules: Rules) -> CloreAPIError:
 
 
 def _more(failure: CloreAPIError, sentence: str) -> CloreAPIError:
-    """The same error, with another sentence."""
+    """The same error with one more sentence."""
     failure.args = (f"{failure} {sentence}", *failure.args[1:])
     return failure
 
@@ -346,13 +346,13 @@ def clock() -> Flow[Instant]:
 
 
 def local(work: Callable[..., T], *args: Any, **kwargs: Any) -> Flow[T]:  # noqa: ANN401 - of `work`
-    """The result of `work`, which uses files, the database or a lock of this machine."""
+    """The result of `work`, which uses local files, the database or a lock."""
     result: T = yield Local(partial(work, *args, **kwargs))
     return result
 
 
 class NoWayOutError(TransportError):
-    """The network of this machine leads to none of the hosts; `why` is a clause."""
+    """This machine's network can't reach any of the hosts; `why` is a clause."""
 
     def __init__(self, why: str) -> None:
         super().__init__(f"SSH can't be reached from this machine ({why}).")
@@ -363,7 +363,7 @@ def probe(hosts: list[str], port: int, timeout_s: float = 5.0) -> Flow[str | Non
     """The first of `hosts` where an SSH server greets at `port`, or None.
 
     Raises:
-        NoWayOutError: this machine is why none can be reached.
+        NoWayOutError: none can be reached, because of this machine.
     """
     found: list[bool | str] = []
     for host in hosts:

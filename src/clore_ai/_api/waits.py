@@ -1,4 +1,4 @@
-"""How long the client waits for others, in one place: a test's clock may run faster. Pure."""
+"""All waits of the client in one place, so that a test's clock may run faster. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 @dataclass
 class Waits:
-    """Seconds; as shipped, for the live service and its machines."""
+    """Waits in seconds; the defaults are for the live service and its machines."""
 
     backoff_s: float = 1.0
-    """Before a call is first sent again; each later wait is twice as long (004, Rate Limiter)."""
+    """The wait before the first retry of a call; each later wait is twice as long (004, Rate
+    Limiter)."""
     look_for_s: float = 30.0
-    """How long a new order may take to show up in `my_orders`."""
+    """How long a new order may take to appear in `my_orders`."""
     nothing_came_after_s: float = 120.0
     """A new order is listed within 20 s of the request, or does not exist (service.md, 3)."""
     silent_s: float = 30.0
-    """How long a job's follower may say nothing; it says that it is there every 5 s or so."""
+    """How long a job's follower may be silent; it reports about every 5 s."""
     report_after_s: float = 30.0
-    """How long a machine may be silent before the user is informed."""
+    """How long a machine may be silent before this is reported."""
 
 
 WAITS = Waits()

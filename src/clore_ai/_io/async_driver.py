@@ -46,7 +46,8 @@ T = TypeVar("T")
 class AsyncDriver:
     """Runs flows in the running event loop; any number of tasks at once.
 
-    It closes a flow in `finally`, so that a cancelled task runs its clean-up, which may take steps.
+    It closes a flow in `finally`, so that a cancelled task runs the flow's clean-up, which may have
+    steps.
     """
 
     def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
@@ -137,18 +138,18 @@ class AsyncDriver:
             coroutine: Coroutine[Any, Any, T] = self.run(step.make())
             task = self._running[step.key] = asyncio.ensure_future(coroutine)
             task.add_done_callback(lambda done: self._forget(step.key, done))
-        # Shielded: one caller who gives up does not take the answer from the others.
+        # Shielded: a caller that gives up does not take the answer from the others.
         result: T = await asyncio.shield(task)
         return result
 
     def _forget(self, key: str, done: asyncio.Task[Any]) -> None:
         self._running.pop(key, None)
         if not done.cancelled():
-            done.exception()  # seen, also when nobody waits any more
+            done.exception()  # retrieved, even if nobody waits any longer
 
 
 async def _whole(work: Callable[[], T]) -> T:
-    """The result of `work` in a thread; a cancellation meanwhile is raised by the next await."""
+    """The result of `work` in a thread. A cancellation meanwhile is raised by the next await."""
     task = asyncio.ensure_future(programs.in_thread(lambda _: work()))
     cancelled = False
     while not task.done():

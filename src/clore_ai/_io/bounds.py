@@ -1,6 +1,6 @@
-"""Bounds on an answer, in bytes and in time: whatever a server sends, reading it comes to an end.
+"""Bounds on an answer, in bytes and in time: whatever a server sends, reading it ends.
 
-A time-out of httpx is for each read: a server that sends a byte every second never meets it. A
+httpx's timeout applies to each read: a server that sends a byte every second never triggers it. A
 compressed answer of 300 kB may hold 300 MB.
 """
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_BYTES = 64 << 20
-"""Of one answer, compressed or not; a marketplace of 2,200 servers is some 3 MB."""
+"""The most bytes of one answer, compressed or not; a marketplace of 2,200 servers has about 3
+MB."""
 _GZIP = zlib.MAX_WBITS | 16
 
 
 class Body:
-    """The body of an answer, put together from its pieces as they come.
+    """The body of an answer, assembled from its pieces as they come.
 
-    Unpacked here and not by httpx, which unpacks a whole piece at once, however much that gives.
-    Only gzip is asked for, so only that is unpacked.
+    It is decompressed here and not by httpx, which decompresses a whole piece at once, however much
+    that yields. Only gzip is requested, so only gzip is decompressed.
     """
 
     def __init__(self, encoding: str) -> None:
@@ -36,13 +37,13 @@ class Body:
         self._pieces: list[bytes] = []
         self._came = self._size = 0
         self.whole = True
-        """False once there was more than `MOST_BYTES`: then the content is its beginning."""
+        """False once it exceeds `MOST_BYTES`; the content is then its beginning."""
 
     def add(self, piece: bytes) -> bool:
-        """Take what came; False where that is more than an answer may hold.
+        """Add a piece; False if the answer exceeds its limit.
 
         Raises:
-            httpx.DecodingError: it is not the gzip that it says it is.
+            httpx.DecodingError: it is not valid gzip.
         """
         self._came += len(piece)
         if self._gzip is not None:
@@ -57,12 +58,12 @@ class Body:
 
     @property
     def content(self) -> bytes:
-        """All that came."""
+        """The assembled body."""
         return b"".join(self._pieces)
 
 
 class Bound:
-    """Lets the requests of a ``with`` block, in this thread or task, take so long in all."""
+    """Limits the total time of the requests in a ``with`` block of this thread or task."""
 
     def __init__(self, seconds: float) -> None:
         self._until = time.monotonic() + seconds
@@ -78,7 +79,7 @@ class Bound:
             _bound.reset(self._before)
 
     def left_s(self, timeout: float | None, stream: _Around) -> float:
-        """How long `stream`, which it now goes through, may take for the next step."""
+        """How long the next step may take; it now uses `stream`."""
         self._stream = stream
         left = self._until - time.monotonic()
         if left <= 0:
@@ -86,7 +87,7 @@ class Bound:
         return left if timeout is None else min(timeout, left)
 
     def end(self) -> None:
-        """From another thread: nothing more is sent or read."""
+        """Called from another thread: nothing more is sent or read."""
         self._until = 0.0
         if self._stream is not None:
             self._stream.wake()
@@ -96,10 +97,10 @@ _bound: ContextVar[Bound | None] = ContextVar("bound", default=None)
 
 
 def bounded(client: httpx.Client | httpx.AsyncClient) -> None:
-    """Hold all that the client sends and reads to its `Bound`: headers, and through a proxy, too.
+    """Apply the `Bound` to all that the client sends and reads, headers and proxies included.
 
-    httpx has no public place for that; a version that keeps its connections elsewhere is left as
-    it is.
+    httpx has no public hook for this; a version that keeps its connections elsewhere is not
+    bounded.
     """
     backend = _Backend if isinstance(client, httpx.Client) else _AsyncBackend
     for each in (getattr(client, "_transport", None), *getattr(client, "_mounts", {}).values()):
@@ -109,7 +110,7 @@ def bounded(client: httpx.Client | httpx.AsyncClient) -> None:
 
 
 class _Around:
-    """What httpcore asks of another, handed on as it is."""
+    """Wraps an object of httpcore, and passes on all its other methods."""
 
     def __init__(self, inner: Any) -> None:  # noqa: ANN401 - httpcore's, whose types are its own
         self._inner = inner
@@ -123,10 +124,11 @@ class _Around:
         return timeout if bound is None else bound.left_s(timeout, self)
 
     def wake(self) -> None:
-        """End the step that waits here in another thread."""
+        """End the step that waits in another thread."""
         connection = self._inner.get_extra_info("socket")
         with suppress(OSError, TypeError):
-            # Not the method of an `SSLSocket`, which takes away what the other thread reads with.
+            # Not `SSLSocket`'s own method, which removes the object that the other thread reads
+            # with.
             socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 

@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class Driver:
-    """Runs flows for the calling thread, which waits. Serves any number of threads at once."""
+    """Runs flows for the calling thread, which waits. Any number of threads may use it at once."""
 
     def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
         self._http = Http(settings, timeout_s, limiter)
@@ -61,11 +61,11 @@ class Driver:
 
     def close(self) -> None:
         """Close the connections."""
-        # Not left to the garbage collection: Python swallows a Ctrl-C that comes in a finalizer.
+        # Not left to garbage collection: Python swallows a Ctrl-C in a finalizer.
         stopping.run(lambda _: self._finalizer())
 
     def in_loop(self, work: Callable[[AsyncDriver], Awaitable[T]]) -> T:
-        """The result of `work` in an event loop, with a driver for it at one pace with this."""
+        """The result of `work` in an event loop, with a driver that shares this one's pace."""
 
         async def whole() -> T:
             http = self._http
@@ -97,7 +97,7 @@ class Driver:
             return result
         finally:
             flow.close()
-            failure = None  # its frames hold this one
+            failure = None  # its frames refer to this one
 
     def _answer(self, step: Step, stops: Stops) -> object:
         return step.work() if isinstance(step, Local) else self._perform(step, stops)
@@ -164,7 +164,7 @@ class Driver:
         if not mine:
             stops.over(lambda: futures.wait([future]))
             if isinstance(future.exception(), (KeyboardInterrupt, GeneratorExit, SystemExit)):
-                return self._share(step, stops)  # the one that asked was stopped, not the request
+                return self._share(step, stops)  # the caller was stopped, not the request
             shared: T = future.result()
             return shared
         try:
@@ -183,27 +183,27 @@ class Driver:
 
 
 def _is_whole(step: Stoppable) -> bool:
-    """Is it done to its end by a flow that cleans up? What changes something is, with its turn."""
+    """Does a flow that cleans up finish this step? Yes, if it changes something, with its turn."""
     if isinstance(step, Send):
         return step.call.method == "POST"
     return isinstance(step, (Turn, Clock, Backoff))
 
 
 def _at_work(step: Exec | Fetch | Put, stops: Stops) -> object:
-    """What comes of a program; it is ended where a stop comes."""
+    """The result of a program, which a stop ends."""
     try:
         if isinstance(step, Exec):
             return programs.run(step, stops.came)
         return files.perform(step, stops.came)
     finally:
-        stops.check()  # what was ended early is no answer
+        stops.check()  # a program that was ended early has no result
 
 
 def _posted(step: Post, bound: Bound) -> Posted:
     try:
         with httpx.Client(**post_options(step)) as client:
             bounded(client)
-            # Of what it says to that, nothing is read.
+            # The body of the answer is not read.
             with bound, client.stream("POST", step.url, content=step.body) as response:
                 return Posted(response.status_code)
     except FAILURES as exc:

@@ -1,4 +1,4 @@
-"""What both drivers know of HTTP: how a request goes out, what came back, and why nothing did."""
+"""HTTP for both drivers: how a request is sent, its answer, and why none came."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 # Unknown default user agents can meet HTTP 403 at the CDN (service.md, 1).
 USER_AGENT = f"clore-ai/{__version__} (Python {platform.python_version()})"
 _NEVER_ARRIVED = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
-# The standard library refuses a host name that can't be one with UnicodeError.
+# The standard library rejects an impossible host name with UnicodeError.
 _UNUSABLE = (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError)
 FAILURES = (httpx.HTTPError, httpx.InvalidURL, UnicodeError)
-# Imports the codec here; the first request would import it otherwise, in a thread of its own.
+# Imports the codec now; otherwise the first request would import it, in another thread.
 codecs.lookup("idna")
 SENT = "send_request_headers.complete"
 _IN_ALL = 4
-"""How many times its time-out, which is for each wait, a request may take."""
+"""A whole request may take this many times its timeout, which applies to each wait."""
 _SHORT_KEY = 12
 
 
 class Options(TypedDict):
-    """Of an httpx client."""
+    """Arguments of an httpx client."""
 
     headers: dict[bytes, bytes]
     timeout: float
@@ -50,29 +50,29 @@ class Options(TypedDict):
 
 @lru_cache(maxsize=1)
 def tls() -> ssl.SSLContext:
-    """Who is trusted: reading that takes 40 ms, so all clients of a process share it."""
+    """The trusted certificates, read once per process, since that takes 40 ms."""
     return httpx.create_ssl_context()
 
 
 class Http:
-    """The requests of one client: how they go out, and what came back."""
+    """The requests of one client, and their answers."""
 
     def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
         self.settings, self.timeout_s, self.limiter = settings, timeout_s, limiter
         self.known = urlsplit(settings.base_url).hostname or ""
-        """A name that exists."""
+        """A host name that exists."""
         self._clock = ServiceClock()
 
     def options(self) -> Options:
-        """What an httpx client is made with."""
+        """The arguments for the httpx client."""
         key = self.settings.api_key
-        # Over plain HTTP, as a local marketplace's, nobody is trusted.
+        # Plain HTTP, as of a local marketplace, needs no certificates.
         plain = self.settings.base_url.lower().startswith("http:")
         return {
             "headers": {
                 b"User-Agent": USER_AGENT.encode(),
                 b"Accept": b"application/json",
-                b"Accept-Encoding": b"gzip",  # what `Body` unpacks
+                b"Accept-Encoding": b"gzip",  # what `Body` decompresses
                 **({b"auth": SecretBytes(key.encode())} if key else {}),
             },
             "timeout": self.timeout_s,
@@ -80,11 +80,11 @@ class Http:
         }
 
     def now(self) -> Instant:
-        """The time, by the service's clock as far as it is known."""
+        """The time by the service's clock, as far as it is known."""
         return self._clock.now(_local_time())
 
     def exchange(self, step: Send) -> Exchange:
-        """The record of a request that goes out now."""
+        """The record of a request that is sent now."""
         has_key = self.settings.api_key is not None
         exchange = Exchange(step.call, self.settings.base_url, has_key, step.tries)
         exchange.sent()
@@ -110,7 +110,7 @@ class Http:
         )
 
     def sent(self, step: Send) -> None:
-        """Let the pace count from when the request went out: the first on a connection is late."""
+        """Count the pace from when the request was sent: the first on a connection is late."""
         self.limiter.sent(is_create_order=step.call.is_create_order)
 
     def bound(self, step: Send) -> Bound:
@@ -118,10 +118,10 @@ class Http:
         return Bound(min(step.within_s, self.timeout_s * _IN_ALL))
 
     def reply(self, response: httpx.Response, body: Body) -> Reply:
-        """The answer that came."""
+        """The answer as a `Reply`."""
         kind, content = response.headers.get("content-type", ""), body.content
         date = response.headers.get("date", "")
-        # Neither a page of somebody in between nor what a cache had kept tells the service's time.
+        # An intermediary's page, or a cached answer, does not have the service's time.
         if date and "json" in kind and "age" not in response.headers:
             self._clock.observe(date, _local_time(), response.elapsed.total_seconds())
         # An error page may quote the request. A short key may be a number, or a word.
@@ -129,7 +129,7 @@ class Http:
         if key is not None and len(key) >= _SHORT_KEY:
             for form in forms(key):
                 content = content.replace(form.encode(), MASK.encode())
-        # A date in the answer is by the clock of its sender.
+        # A date in the answer is of its sender's clock.
         now = unix(date) or self.now().wall
         return Reply(
             response.status_code,
@@ -141,7 +141,7 @@ class Http:
         )
 
     def no_answer(self, call: Call[Any], exc: BaseException) -> NoReturn:
-        """Turn httpx's error into ours, which knows whether the request may have arrived."""
+        """Turn httpx's error into ours, which records whether the request may have arrived."""
         if not isinstance(_bare(exc), FAILURES):
             raise exc
         where = self.settings.base_url
@@ -159,13 +159,13 @@ class Http:
 
 
 def post_options(step: Post) -> Options:
-    """What an httpx client is made with that sends to an address of the user's."""
+    """The arguments for an httpx client that sends to the user's own address."""
     headers = {b"User-Agent": USER_AGENT.encode(), b"Content-Type": b"application/json"}
     return {"headers": headers, "timeout": step.within_s, "verify": tls()}
 
 
 def body_of(response: httpx.Response) -> Body:
-    """What its pieces are put together in."""
+    """The `Body` that assembles its pieces."""
     return Body(response.headers.get("content-encoding", ""))
 
 
@@ -174,7 +174,7 @@ def _local_time() -> Instant:
 
 
 def _bare(exc: BaseException) -> BaseException:
-    """The error without the frames it came through: those of httpx hold the key's header."""
+    """The error without its traceback: httpx's frames hold the header with the key."""
     seen: set[int] = set()
     left: list[BaseException | None] = [exc]
     while left:
@@ -187,7 +187,7 @@ def _bare(exc: BaseException) -> BaseException:
 
 
 def why(exc: BaseException) -> str:
-    """Why no answer came, without the address: it may be a secret."""
+    """Why no answer came, without the address, which may be a secret."""
     if isinstance(exc, httpx.TimeoutException):
         return "no answer in time"
     if isinstance(exc, _UNUSABLE):

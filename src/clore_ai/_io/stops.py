@@ -1,14 +1,16 @@
-"""Ctrl-C and a flow: it stops the flow at a step that waits, and nowhere else.
+"""Ctrl-C stops a flow at a step that waits, and nowhere else.
 
 Python runs signal handlers in the main thread, between any two instructions, so `KeyboardInterrupt`
-may come after a lock was taken and before anybody knows of it, or between an order and its record.
-What the main thread asks for is therefore done in another thread, and the main thread only waits.
-Whatever a handler raises there becomes the failure of the flow's current step: the flow cleans up
-with steps of its own, and the main thread raises what it ends with. No handler is installed.
+may come after a lock was taken but before this was recorded, or between an order and its record.
+Therefore the calls of the main thread run in another thread, and the main thread only waits. An
+exception that a handler raises there becomes the failure of the flow's current step: the flow
+cleans up with steps of its own, and the main thread raises its final error. No handler is
+installed.
 
 The first stop ends the step that waits, a request included, and the flow cleans up. The second ends
-a wait of that clean-up, but no request that changes something: a cancel gets its answer. After the
-third the main thread waits no longer. Other threads are never interrupted: they do their own work.
+a wait of that clean-up, but not a request that changes something: a cancel gets its answer. After
+the third the main thread no longer waits. Other threads are never interrupted: they do their own
+work.
 """
 
 from __future__ import annotations
@@ -27,28 +29,28 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _PATIENCE = 2
-"""So many stops are left to the flow; the next one ends the waiting for it."""
+"""The flow handles this many stops; the next one ends the wait for it."""
 _LOOK_S, _LONGEST_S, _LEAVES_S = 0.05, 0.5, 1.0
 
 
 class Stops:
-    """What is to stop a flow, from the thread that waits for it."""
+    """The stops of a flow, from the thread that waits for it."""
 
     def __init__(self) -> None:
-        self._came: SimpleQueue[BaseException] = SimpleQueue()  # no signal gets into its methods
+        self._came: SimpleQueue[BaseException] = SimpleQueue()  # no signal interrupts its methods
         self.cleaning = False
-        """Has one taken effect? Then the flow cleans up."""
+        """Has a stop taken effect? Then the flow cleans up."""
 
     def put(self, why: BaseException) -> None:
-        """Stop the flow where it waits."""
+        """Stop the flow at its next wait."""
         self._came.put(why)
 
     def came(self) -> bool:
-        """Is there one that has not taken effect?"""
+        """Is there a stop that has not taken effect?"""
         return not self._came.empty()
 
     def check(self) -> None:
-        """Raise one that has not taken effect; now it has."""
+        """Raise a stop that has not taken effect yet."""
         self.sleep(0.0)
 
     def sleep(self, seconds: float) -> None:
@@ -65,7 +67,7 @@ class Stops:
                 return
 
     def over(self, work: Callable[[], T], leave: Callable[[], object] = lambda: None) -> T:
-        """The result of what can't be interrupted; a stop calls `leave` and waits no longer."""
+        """The result of work that can't be interrupted; a stop calls `leave` and ends the wait."""
         if self is NEVER:
             return work()
         apart = _Apart(work)
@@ -80,14 +82,14 @@ class Stops:
 
 
 NEVER = Stops()
-"""Of threads that are never interrupted."""
+"""The stops of threads that are never interrupted."""
 _here: ContextVar[Stops] = ContextVar("stops", default=NEVER)
 
 
 def run(work: Callable[[Stops], T]) -> T:
-    """The result of `work`, which stops as its argument says.
+    """The result of `work`, which receives its stops.
 
-    In the main thread `work` is done in another one; a stop that came too late is raised here.
+    For the main thread, `work` runs in another thread; a stop that came too late is raised here.
     """
     if threading.current_thread() is not threading.main_thread():
         return work(_here.get())
@@ -121,14 +123,14 @@ async def _cancelled_by(stops: Stops, work: Callable[[], Coroutine[Any, Any, T]]
 
 
 class _Apart(Generic[T]):
-    """Work in a thread of its own."""
+    """Work in its own thread."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work, self._context = work, copy_context()
         self._result: T | None = None
         self.failure: BaseException | None = None
         self.over = False
-        # Locks, not events: those are Python's own code, which a signal may leave half done.
+        # Locks instead of events: events are Python code, which a signal may leave half done.
         self._begun, self._ended = threading.Lock(), threading.Lock()
         self._ended.acquire()
 
@@ -137,7 +139,7 @@ class _Apart(Generic[T]):
         thread = threading.Thread(target=self._do, daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # Python ends, or the system gives no more: it is done here
+        except RuntimeError:  # Python is exiting, or the system allows no more threads: run it here
             self._do()
 
     def _do(self) -> None:
@@ -151,25 +153,25 @@ class _Apart(Generic[T]):
         self._ended.release()
 
     def call_off(self) -> None:
-        """Where it has not begun, it never will."""
+        """If the work has not begun, it never will."""
         if self._begun.acquire(blocking=False):
             self.over = True
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end; is it over?"""
+        """Wait for its end; has it ended?"""
         if not self.over:
             self._ended.acquire(timeout=seconds)
         return self.over
 
     def result(self) -> T:
-        """What came of it, once it is over."""
+        """Its result, once it has ended."""
         failure, self.failure = self.failure, None
         if failure is None:
             return cast("T", self._result)
         try:
             raise failure
         finally:
-            del failure  # else it would hold itself, with all that its frames hold
+            del failure  # else it would be in a reference cycle with its frames
 
 
 class _Waiting(Generic[T]):
@@ -182,7 +184,7 @@ class _Waiting(Generic[T]):
         self._put = 0
 
     def result(self) -> T:
-        """What came of it, or a stop that it took no notice of."""
+        """The work's result, or a stop that it did not notice."""
         while not self._apart.over:
             try:
                 try:

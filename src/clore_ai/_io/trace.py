@@ -1,8 +1,8 @@
-"""Tells each request and its answer to the logger ``clore_ai`` at DEBUG, without its secrets.
+"""Logs each request and its answer to ``clore_ai`` at DEBUG, without secrets.
 
-``clore_ai.curl`` at DEBUG gets every request as a curl line for a shell: it reads the key from
-``$CLORE_API_KEY``, and works as it stands but for the other secrets, which are ``***``. That logger
-is off until its own level is set: it says what the other says.
+``clore_ai.curl`` at DEBUG gets every request as a curl line for a shell. The line reads the key
+from ``$CLORE_API_KEY``, and works unchanged except for other secrets, which are ``***``. That
+logger is off until its own level is set, since it repeats the other one.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _curl_log = logging.getLogger("clore_ai.curl")
 if _curl_log.level == logging.NOTSET:
     _curl_log.setLevel(logging.WARNING)
 _LONGEST = 2_000
-"""Characters of an answer that are shown."""
+"""The most characters of an answer that are shown."""
 _PAGE_LONGEST = 200
-"""Likewise, where it is not JSON."""
+"""Likewise, if it is not JSON."""
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """One request on its way, told as it goes out and as it ends."""
+    """One request, logged when it is sent and when it ends."""
 
     call: Call[Any]
     base_url: str
@@ -43,7 +43,7 @@ class Exchange:
     tries: int
 
     def sent(self) -> None:
-        """Say what is asked."""
+        """Log the request."""
         if _curl_log.isEnabledFor(logging.DEBUG):
             _curl_log.debug("%s", self.curl())
         if _log.isEnabledFor(logging.DEBUG):
@@ -51,14 +51,14 @@ class Exchange:
             _log.debug("> %s%s (try %d)", self._what(), body, self.tries)
 
     def answered(self, reply: Reply, seconds: float) -> None:
-        """Say what came."""
+        """Log the answer."""
         if _log.isEnabledFor(logging.DEBUG):
             said = _shown(reply, texts(self.call.body))
             head = f"{reply.status} in {seconds * 1000:.0f} ms (try {self.tries})"
             _log.debug("< %s %s, %d bytes: %s", self._what(), head, len(reply.content), said)
 
     def failed(self, exc: BaseException, seconds: float) -> None:
-        """Say that nothing came, and why."""
+        """Log that no answer came, and why."""
         if _log.isEnabledFor(logging.DEBUG):
             why = scrub(f"{type(exc).__name__}: {exc}", texts(self.call.body)).rstrip(": ")
             head = f"no answer in {seconds * 1000:.0f} ms (try {self.tries})"
@@ -91,7 +91,7 @@ def _shown(reply: Reply, secrets: set[str]) -> str:
         longest = _LONGEST
     except (ValueError, RecursionError):
         text = reply.content.decode("utf-8", "replace").strip()
-        if text.startswith(("{", "[")):  # its secrets can't be told from the rest
+        if text.startswith(("{", "[")):  # its secrets can't be recognised
             return "broken JSON"
         text, longest = ascii(text), _PAGE_LONGEST
     return plain(scrub(text, secrets), longest)

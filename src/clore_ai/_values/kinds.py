@@ -1,4 +1,4 @@
-"""JSON values by kind, for type checkers: what is of another kind is None."""
+"""JSON values by kind, for type checkers: a value of another kind becomes None."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 LAST_ID = 2**63 - 1
-"""What SQLite can hold."""
+"""The greatest number that SQLite can hold."""
 
 
 def as_dict(value: object) -> dict[str, Any] | None:
@@ -23,18 +23,18 @@ def as_list(value: object) -> list[Any] | None:
 
 
 def as_number(value: object) -> float | None:
-    """`value` as a float if it is a number; true and false are none, nor is what has no end."""
+    """`value` as a float if it is a finite number; true and false are not numbers."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
         number = float(value)
-    except OverflowError:  # JSON's whole numbers have no end
+    except OverflowError:  # JSON's whole numbers have no limit
         return None
     return number if isfinite(number) else None
 
 
 def as_id(value: object) -> int | None:
-    """`value` if it can be the number of a record: whole, above 0, below 2**63; in digits, too."""
+    """`value` if it can be a record's id: whole, above 0, below 2**63; digits in a string, too."""
     if isinstance(value, str) and _DIGITS.fullmatch(value.strip()):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
@@ -43,7 +43,7 @@ def as_id(value: object) -> int | None:
 
 
 def written(value: object, *, indent: int | None = None) -> str:
-    """`value` as JSON in ASCII; a number that is none, or has no end, is null: JSON has no word."""
+    """`value` as JSON in ASCII; NaN and infinite numbers, which JSON lacks, become null."""
     try:
         return json.dumps(value, indent=indent, default=str, allow_nan=False)
     except ValueError:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def duration(span: timedelta | float | None) -> str:
-    """``2d 3h``, ``4h 10m``, ``58s``; two units are enough."""
+    """``2d 3h``, ``4h 10m``, ``58s``; two units at most."""
     if span is None:
         return "-"
     seconds = int(span if isinstance(span, (int, float)) else span.total_seconds())

@@ -1,8 +1,8 @@
-"""Keeps secrets out of what people see: reprs, logs, errors, printed JSON.
+"""Keeps secrets out of everything that is shown: reprs, logs, errors, printed JSON.
 
-Two rules, since neither is enough alone. By name: what stands under a secret's name in JSON is one,
-whatever it is, and every environment value is. By value: a text that quotes a known secret, as an
-answer may, is scrubbed of it. It may do no I/O.
+There are two rules, since neither is enough alone. By name: every value under a secret's name in
+JSON is a secret, as is every environment value. By value: known secrets are removed from any text
+that quotes them, such as an answer. May do no I/O.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ MASK = "***"
 _NAMES = frozenset({"auth", "command", "control_key", "env", "ssh_key"})
 _PARTS = re.compile(r"passw|secret|token|credential|private|api_?key|_auth$", re.IGNORECASE)
 _TOO_SHORT = 4
-"""A text of fewer characters stands in ordinary words: scrubbing it would hide those."""
+"""A shorter text occurs within ordinary words, which scrubbing would hide."""
 _SHORT_SECRET = 8
 
 
 class Secret(str):
-    """A text whose `repr` is masked: it shows in no traceback's locals, dict or dataclass.
+    """A string with a masked `repr`: it is hidden in a traceback's locals, a dict or a dataclass.
 
-    It is sent, compared and printed as the text that it is.
+    It is sent, compared and printed like any string.
     """
 
     __slots__ = ()
@@ -45,24 +45,24 @@ class Secret(str):
 
 
 class SecretBytes(bytes):
-    """The same of bytes, for a header that HTTP libraries pass on and may log."""
+    """The same for bytes, for a header that HTTP libraries pass on and may log."""
 
     def __repr__(self) -> str:
         return repr(MASK.encode())
 
 
 HIDDEN = "…"
-"""The ending of a secret that is too short to show any of it."""
+"""Shown as the ending of a secret that is too short to show any part of it."""
 
 
 def ending(secret: object) -> str:
-    """How a secret ends, as far as that tells nothing: its last four of more than eight."""
+    """The last four characters of a secret that has more than eight; else `HIDDEN`."""
     text = str(secret)
     return f"…{text[-4:]}" if len(text) > _SHORT_SECRET else HIDDEN
 
 
 def is_secret(name: str) -> bool:
-    """Is what stands under this name in JSON a secret? All of ``env`` and ``command`` is."""
+    """Is a value under this name in JSON a secret? All of ``env`` and ``command`` is."""
     return name in _NAMES or _PARTS.search(name) is not None
 
 
@@ -73,18 +73,18 @@ def hide(value: T) -> T:
 
 
 def conceal(value: T) -> T:
-    """JSON with the same content in which every secret, by its name, is a `Secret`."""
+    """The same JSON in which every secret, judged by its name, is a `Secret`."""
     concealed: T = _walk(value, _hidden, secret=False)
     return concealed
 
 
 def masked(value: object) -> Any:  # noqa: ANN401 - JSON
-    """JSON to be shown: ``***`` for every secret that is there."""
+    """JSON to be shown, with ``***`` for every secret."""
     return _walk(value, lambda v: v if v in (None, "") else MASK, secret=False)
 
 
 def without(value: object) -> Any:  # noqa: ANN401 - JSON
-    """JSON to be shown, its secrets left out."""
+    """JSON to be shown, without its secrets."""
     entries, items = as_dict(value), as_list(value)
     if entries is not None:
         return {k: without(v) for k, v in entries.items() if not is_secret(k)}
@@ -105,13 +105,13 @@ def texts(value: object) -> set[str]:
 
 
 def forms(secret: str) -> set[str]:
-    """A secret in plain, as in JSON, in a `repr`, in a URL."""
+    """A secret in plain text, and as it is written in JSON, a `repr` and a URL."""
     quoted = (json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(str(secret)))
     return {str(secret), quote(secret, safe=""), quote_plus(secret), *(q[1:-1] for q in quoted)}
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:
-    """`text` without these secrets, also as they stand in JSON, a `repr` and a URL."""
+    """`text` without these secrets, in all their `forms`."""
     found = {form for secret in secrets if len(secret) >= _TOO_SHORT for form in forms(secret)}
     for form in sorted(found, key=len, reverse=True):  # one may be a part of another
         text = text.replace(form, MASK)
@@ -119,7 +119,7 @@ def scrub(text: str, secrets: Iterable[str]) -> str:
 
 
 def scrub_json(value: T, secrets: Iterable[str]) -> T:
-    """JSON whose texts are all scrubbed; its names stay."""
+    """JSON with all texts scrubbed; names are kept."""
     known = [secret for secret in secrets if len(secret) >= _TOO_SHORT]
 
     def clean(leaf: object) -> object:
@@ -134,7 +134,7 @@ def _hidden(leaf: object) -> object:
 
 
 def _walk(value: Any, change: Callable[[object], object], *, secret: bool) -> Any:  # noqa: ANN401 - JSON
-    """A copy with `change` applied to what is neither object nor array, below a secret's name."""
+    """A copy with `change` applied to each plain value below a secret's name."""
     entries, items = as_dict(value), as_list(value)
     if entries is not None:
         return {k: _walk(v, change, secret=secret or is_secret(str(k))) for k, v in entries.items()}

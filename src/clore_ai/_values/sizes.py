@@ -1,4 +1,4 @@
-"""Amounts of data in words, and read from them: decimal units, as disks and networks have them."""
+"""Writes and reads amounts of data, in decimal units like those of disks and networks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read(text: str) -> int:
     """``500MB``, ``1.5 GB`` or ``2g`` in bytes.
 
     Raises:
-        ValueError: it is none of these; a number alone is none, as its unit could be mistaken.
+        ValueError: it is not a size; a bare number is not one, since its unit could be mistaken.
     """
     found = _SIZE.fullmatch(text.strip())
     if not found or not found["unit"]:

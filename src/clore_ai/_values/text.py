@@ -1,10 +1,10 @@
-"""Text of strangers made fit to print: one line, no control characters, not too long. Pure.
+"""Makes strangers' text fit to print: one line, no control characters, limited length. Pure.
 
-Hosts write the text fields of the marketplace's records, and whoever owns a machine writes what it
-answers. An escape sequence there reaches the user's terminal (OSC 52 writes its clipboard), a
-direction mark shows a text in another order than it has, a newline or tab adds rows and columns to
-a table, a lone surrogate can't be encoded at all. The service's JSON passes `_api.clean`; for what
-a machine answers, callers use `plain`. What a job writes is not for this: it stays raw.
+Hosts write the text fields of the marketplace's records, and a machine's owner controls its
+answers. An escape sequence in them reaches the user's terminal (OSC 52 writes its clipboard), a
+direction mark shows text in another order, a newline or tab adds rows and columns to a table, and a
+lone surrogate can't be encoded at all. The service's JSON passes `_api.clean`; callers use `plain`
+for the answers of machines. The output of jobs is not filtered: it stays raw.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from __future__ import annotations
 import re
 
 LONGEST = 200
-"""Characters that a sentence or a table's cell has room for."""
+"""The characters that fit in a sentence or in a cell of a table."""
 _CUT, _UNKNOWN = "…", "\ufffd"
 _UNFIT = re.compile(
     r"[\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2028-\u202e"
-    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"  # invisible, or another order
-    r"\ud800-\udfff\ufffe\uffff\U000e0000-\U000e0fff]+"  # no characters, and tags
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"  # invisible, or changes the order
+    r"\ud800-\udfff\ufffe\uffff\U000e0000-\U000e0fff]+"  # noncharacters, and tags
 )
 _KEPT = {"\n": "\n", "\t": " ", "\r": " ", "\v": " ", "\f": " "}
 
 
 def plain(text: str | bytes, most: int = LONGEST, *, lines: bool = False) -> str:
-    """`text` on one line, with what a terminal may obey or can't show left out.
+    """`text` on one line, without characters that a terminal may obey or can't show.
 
     Args:
-        text: bytes are read as UTF-8; what is none is shown as U+FFFD.
-        most: characters at most; what is cut off shows as an ellipsis.
+        text: bytes are read as UTF-8; invalid ones are shown as U+FFFD.
+        most: the most characters; a cut is shown as an ellipsis.
         lines: keep newlines, for a text of our own that may quote a stranger's.
     """
     if isinstance(text, bytes):
@@ -38,7 +38,7 @@ def plain(text: str | bytes, most: int = LONGEST, *, lines: bool = False) -> str
 
 
 def one_line(text: str, most: int) -> str:
-    """As `plain`, with its spaces kept: where they are data, or ours."""
+    """As `plain`, but keeps spaces, for texts in which they are data, or ours."""
     return _cut(_fit(text).replace("\n", " "), most)
 
 
@@ -50,7 +50,7 @@ def _fit(text: str) -> str:
 
 
 def _shown(character: str) -> str:
-    """A character that is not assigned, or private, may be anything in a font."""
+    """Replaces unassigned and private characters, which a font may show as anything."""
     if character.isprintable() or character == "\n":
         return character
     return " " if character.isspace() else _UNKNOWN
@@ -61,5 +61,5 @@ def _cut(text: str, most: int) -> str:
 
 
 def _spaces(found: re.Match[str]) -> str:
-    """White space stays white space; everything else goes."""
+    """Keeps white space; every other character is removed."""
     return "".join(_KEPT.get(character, "") for character in found[0])
