@@ -11,7 +11,7 @@ from clore_ai import _signals
 
 def main() -> NoReturn:
     """Run the command line; exit with a documented code, never with a traceback."""
-    with suppress(KeyboardInterrupt):  # what a command has to say of it, it has said
+    with suppress(KeyboardInterrupt):  # the command has already reported it
         _signals.wait_for_imports()
         from clore_ai import cli
 

@@ -1,7 +1,7 @@
 """Reads the GPUs of orders, over one open SSH connection each, with the user's own ssh.
 
-A thread an order reads what a loop there prints; a connection that ends is opened again, at the
-order's next host. What is read lies in a queue until it is asked for.
+One thread per order reads the output of a loop on the machine. A connection that ends is reopened,
+at the order's next host. Readings wait in a queue.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _QUERY = (
     "nvidia-smi --query-gpu=index,utilization.gpu,temperature.gpu,memory.used,memory.total "
     "--format=csv,noheader,nounits"
 )
-# It ends with the connection: what waits for the end of its input then ends the loop.
+# It ends with the connection: a process that waits for the end of its input ends the loop.
 _LOOP = (
     "exec 3<&0; {{ cat <&3; kill $$; }} >/dev/null 2>&1 & "
     "while :; do {query} || exit $?; echo; sleep {every_s:g}; done"
@@ -45,7 +45,7 @@ _ENDS_WITHIN_S = 1.0
 def watching(
     order_ids: Sequence[int], every_s: float, for_s: float | None, *, gpus: bool
 ) -> Generator[OrdersWatch]:
-    """What `view.step` needs to watch orders; with `gpus` the connections are open meanwhile.
+    """The state with which `view.step` watches orders; with `gpus`, connections are open meanwhile.
 
     Raises:
         ValueError: a time is not above 0.
@@ -72,7 +72,7 @@ class Feeds:
         self._out: queue.SimpleQueue[GpuReading] = queue.SimpleQueue()
 
     def follow(self, order_id: int, targets: Sequence[Target]) -> None:
-        """Keep a connection to this order, at any of its `targets`; none: end it."""
+        """Keep a connection to this order, at any of its `targets`; without targets, end it."""
         known = self._feeds.get(order_id)
         if known is not None and (not targets or known.targets != tuple(targets)):
             self._feeds.pop(order_id).stop()
@@ -86,7 +86,7 @@ class Feeds:
             self.follow(order_id, ())
 
     def reports(self, within_s: float) -> list[GpuReading]:
-        """What came since the last call; waits `within_s` for the first."""
+        """The readings since the last call; waits `within_s` for the first."""
         found: list[GpuReading] = []
         with contextlib.suppress(queue.Empty):
             found.append(self._out.get(block=within_s > 0, timeout=within_s))
@@ -142,21 +142,21 @@ class _Feed:
             self._over.wait(pause_s)
 
     def _connect(self, target: Target) -> tuple[bool, str]:
-        """Read until the connection ends; was there anything, and why did it end?"""
+        """Read until the connection ends; returns whether there was a reading, and why it ended."""
         with self._lock:
             if self._over.is_set():
                 return False, ""
             try:
                 process = self._process = programs.start(
                     target.ssh(self._line, *ALONE),
-                    stdin=subprocess.PIPE,  # open as long as this process lives
+                    stdin=subprocess.PIPE,  # open while this process lives
                     stderr=subprocess.STDOUT,
                 )
             except OSError as exc:
                 return False, f"ssh: {exc.strerror}"
-        read, said = False, ""
+        read, last = False, ""
         try:
-            read, said = self._read(process)
+            read, last = self._read(process)
             code = process.wait(_ENDS_WITHIN_S) if process.stdout is not None else None
         except subprocess.TimeoutExpired:
             return read, "the machine sent unexpected output"
@@ -164,27 +164,27 @@ class _Feed:
             programs.end(process)
         if code == _NOT_HERE:
             return read, "nvidia-smi is not installed"
-        return read, said or f"ssh exited with {code}"
+        return read, last or f"ssh exited with {code}"
 
     def _read(self, process: subprocess.Popen[bytes]) -> tuple[bool, str]:
-        read, said = False, ""
+        read, last = False, ""
         gpus: list[Gpu] = []
         put_at = 0.0
-        # The machine may write without end: long lines, many, and fast.
+        # The machine may write without end: long lines, many lines, and fast.
         for raw in iter(partial(_line, process.stdout), b""):
             line = raw.decode("utf-8", "replace")
             gpu = reading(line)
             if gpu is not None:
                 gpus = [*gpus, gpu][:_MOST_GPUS]
             elif line.strip():
-                said = plain(line)
+                last = plain(line)
             elif gpus:
                 now = time.monotonic()
                 if now - put_at >= _SOONEST_S:
                     self._out.put(GpuReading(self._order_id, now, tuple(gpus)))
                     put_at = now
-                read, gpus, said = True, [], ""
-        return read, said
+                read, gpus, last = True, [], ""
+        return read, last
 
 
 def _line(out: IO[bytes] | None) -> bytes:

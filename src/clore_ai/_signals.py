@@ -1,8 +1,8 @@
 """The signals of the command line, which alone installs them: SIGTERM and SIGHUP act as Ctrl-C.
 
-`clore_ai._io.stops` says what a flow makes of that. While Python imports a module, a signal waits:
-an exception in there may be swallowed, and leaves the import lock held for ever, for which the
-thread that performs the flow would wait.
+`clore_ai._io.stops` describes how a flow stops. While Python imports a module, a signal waits: an
+exception there may be swallowed and leave the import lock held for ever, and the thread that
+performs the flow would wait for it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-# SIGHUP is not everywhere.
+# Not every system has SIGHUP.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGHUP", "SIGTERM", "SIGINT") if hasattr(signal, name)
 )
@@ -24,7 +24,7 @@ _WAITS = hasattr(signal, "setitimer")  # Windows has no timer
 
 
 def wait_for_imports() -> None:
-    """Ctrl-C waits while a module is imported, from here on; one that is ignored stays so."""
+    """From now on, Ctrl-C waits while a module is imported; an ignored SIGINT stays ignored."""
     if _WAITS:
         signal.signal(signal.SIGALRM, interrupt)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -32,7 +32,7 @@ def wait_for_imports() -> None:
 
 
 def interrupt_by_any() -> None:
-    """Each raises `KeyboardInterrupt` from here on, but for a SIGHUP that `nohup` ignores."""
+    """From now on, each signal raises `KeyboardInterrupt`, except a SIGHUP that `nohup` ignores."""
     wait_for_imports()
     for number in SIGNALS:
         if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:

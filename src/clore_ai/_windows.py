@@ -1,6 +1,7 @@
 """What works on Windows: the calls of the service, not the work on machines.
 
-That needs OpenSSH's shared connections, file locks and signals as Linux and macOS have them.
+Work on machines needs OpenSSH's shared connections, and the file locks and signals of Linux and
+macOS.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ COMMANDS = frozenset({
     "search", "deploy", "orders", "cancel", "wallets", "ledger", "orphans", "budget", "hosts",
     "spot-price", "servers", "server-config", "config",
 })  # fmt: skip
-"""The commands that need nothing else than the service."""
+"""The commands that need only the service."""
 
 
 def refuse(what: str) -> None:
-    """Raise where this is Windows.
+    """Raise an error on Windows.
 
     Raises:
-        ConfigError: `what` does not work here; the error says what does.
+        ConfigError: `what` does not work here; the message says what does.
     """
     if sys.platform == "win32":
         raise ConfigError(

@@ -172,10 +172,10 @@ def _with_ids(records: list[Body]) -> list[Body]:
 
 def _marked(records: list[Body], own: object) -> list[Body]:
     """The records; those of the user's own servers get `mine`."""
-    said = (
+    ids_of_own = (
         as_id(r.get("id")) if (r := as_dict(each)) else as_id(each) for each in as_list(own) or []
     )
-    ids = {each for each in said if each is not None}
+    ids = {each for each in ids_of_own if each is not None}
     if ids:  # rarely: most renters host nothing
         owners = {r.get("owner") for r in records if r.get("id") in ids} - {None}
         for record in records:

@@ -154,7 +154,7 @@ class Http:
             what = "no answer in time"
         else:
             what = f"the connection was cut ({str(exc) or type(exc).__name__})"
-        tail = "" if never or call.repeatable else "; the service may have acted on it"
+        tail = "" if never or call.repeatable else "; the request may have been acted on"
         raise TransportError(f"{call.path}: {what}{tail}.", maybe_acted=not never) from exc
 
 

@@ -53,9 +53,9 @@ class Exchange:
     def answered(self, reply: Reply, seconds: float) -> None:
         """Log the answer."""
         if _log.isEnabledFor(logging.DEBUG):
-            said = _shown(reply, texts(self.call.body))
+            shown = _shown(reply, texts(self.call.body))
             head = f"{reply.status} in {seconds * 1000:.0f} ms (try {self.tries})"
-            _log.debug("< %s %s, %d bytes: %s", self._what(), head, len(reply.content), said)
+            _log.debug("< %s %s, %d bytes: %s", self._what(), head, len(reply.content), shown)
 
     def failed(self, exc: BaseException, seconds: float) -> None:
         """Log that no answer came, and why."""

@@ -115,8 +115,8 @@ def run(step: Exec, stopped: Callable[[], bool] = lambda: False) -> Done:
     try:
         process = start(step.words, stdin=_PIPE, folder=step.folder)
     except OSError as exc:
-        said = f"{step.words[0]}: {exc.strerror}".encode()
-        return Done(_NOT_HERE, b"", said, errno=exc.errno)
+        error = f"{step.words[0]}: {exc.strerror}".encode()
+        return Done(_NOT_HERE, b"", error, errno=exc.errno)
     talk = _Talk(process, step)
     try:
         code = talk.through(stopped)

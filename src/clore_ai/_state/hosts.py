@@ -106,11 +106,11 @@ class HostVerdicts:
 
     def bars(self, server_id: int, owner: int | None) -> str | None:
         """Why a server must not be rented; None if it may be."""
-        said = self.blocked.get(("server", server_id))
-        if said is None and owner is not None:
-            said = self.blocked.get(("owner", owner))
-        if said is not None:
-            return said
+        note = self.blocked.get(("server", server_id))
+        if note is None and owner is not None:
+            note = self.blocked.get(("owner", owner))
+        if note is not None:
+            return note
         failed = self.counting.get(server_id, 0)
         return f"failed {failed} times in 7 days" if failed >= BARRED_FROM else None
 
@@ -221,8 +221,10 @@ def think(sights: Iterable[HostRecord], blocks: Iterable[Block], now: float) -> 
     for server_id, count in lost.items():
         counting[server_id] += count
     bad.update(owner for server_id in lost if (owner := owner_of[server_id]) is not None)
-    said: dict[tuple[Kind, int], str] = {(b.kind, b.id): b.note or "blocked by you" for b in blocks}
-    return HostVerdicts(said, dict(counting), bad)
+    notes: dict[tuple[Kind, int], str] = {
+        (b.kind, b.id): b.note or "blocked by you" for b in blocks
+    }
+    return HostVerdicts(notes, dict(counting), bad)
 
 
 def records(sights: Iterable[HostRecord], opinion: HostVerdicts) -> list[HostHistory]:

@@ -3,7 +3,7 @@
 They know what any client knows (prices, rentals, their own orders and wallets), and the same rules
 may refuse their requests. Renters differ in coin, patience and how much they bid. Hosts follow
 demand: a free server gets cheaper, a rented one more expensive, between a quarter of its first
-price and four times of it. Machines fail and come back.
+price and four times that price. Machines fail and come back.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def dump(tx: Tx, *, now_ms: int, first: str) -> JsonObject:
 
 
 def read(value: object) -> Snapshot:
-    """Check a JSON value; ValueError if it is no snapshot, or of another version."""
+    """Check a JSON value; ValueError if it is not a snapshot, or of another version."""
     body = as_object(value) or {}
     now_ms, first = as_int(body.get("now_ms")), as_text(body.get("first"))
     tables = as_object(body.get("tables"))

@@ -32,7 +32,7 @@ class Account:
     wallets: dict[str, Decimal]
 
     def to_json(self) -> JsonObject:
-        """All of it, amounts as strings."""
+        """The fields as JSON; amounts are strings."""
         return {"key": self.key, "wallets": {coin: f"{n:f}" for coin, n in self.wallets.items()}}
 
 

@@ -24,7 +24,7 @@ class ClockState:
     frozen: bool
 
     def to_json(self) -> JsonObject:
-        """All of it."""
+        """The fields as JSON."""
         return asdict(self)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Guesses", "Names"]
 
 _MISTAKES = 5
-"""So many wrong keys from an address are answered at once; each further one later."""
+"""This many wrong keys from an address are answered at once; each further one later."""
 _FIRST_DELAY_S, _LONGEST_DELAY_S = 0.1, 1.0
 _TURN_S = 0.02
 """How long a wrong key blocks others from its address."""

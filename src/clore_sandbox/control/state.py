@@ -43,7 +43,7 @@ class StateControls(ControlBase):
         account keeps this marketplace's key.
 
         Raises:
-            ValueError: It is no snapshot, or of another version; nothing is changed.
+            ValueError: It is not a snapshot, or of another version; nothing is changed.
         """
         read = state.read(snapshot)
 

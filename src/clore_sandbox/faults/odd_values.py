@@ -22,7 +22,7 @@ __all__ = ["odd", "without", "without_rows"]
 _KEPT = frozenset({"code", "error", "id", "si", "servers", "orders", "wallets", "market", "config"})
 """Not changed unless named: the envelope, and the numbers of records."""
 _ONE_IN = 4
-"""One in so many fields gets an odd value if none is named."""
+"""Without named fields, one in this many gets an odd value."""
 
 
 def without(body: JsonObject, fields: Sequence[str]) -> JsonObject:

@@ -1,6 +1,6 @@
 """The program that a room runs as `nvidia-smi`; copied into the room, standard library only.
 
-The GPUs are as busy as the room: a runnable process of it counts as a job on all of them.
+The GPUs are as busy as the room: each runnable process in it counts as a job on all of them.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ class Watchdog:
             os.close(lock)
 
     async def end(self) -> None:
-        """Watchdog no more."""
+        """End the watchdog."""
         with contextlib.suppress(OSError):  # it was killed
             os.write(self._writer, b".")
         os.close(self._writer)

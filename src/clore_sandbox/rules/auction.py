@@ -128,7 +128,7 @@ def may_set_price(
 
     `time_to_lowering` counts down in whole seconds and is never 0; `max_step` is in the bid's coin.
     """
-    # Another account's order, an ended one and one on demand are no offers of this account.
+    # Another account's order, an ended one, and one on demand are not offers of this account.
     if offer is None or offer.owner != account:
         return Refusal("order_dont_exist")
     if offer.minimum is None or desired < max(1, offer.minimum):

@@ -9,8 +9,8 @@ the next tick cannot be paid, or at its maximum rental length.
 
 The amount after n ticks is computed by one integer division, so rounding errors do not add up: a
 wallet loses exactly what the host earns plus the fees. An outbid order and an order whose host is
-offline are not billed; when they resume, or a bid changes, ticks are counted anew after the paid
-minute, on top of the earlier costs.
+offline are not billed; when they resume, or a bid changes, the count of ticks restarts after the
+paid minute, on top of the earlier costs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Bill:
     `price` is units per day. Ticks are counted from `start_ms`; `ticks` of them are paid, on top
     of `base_spend` and `base_fee`. `last_ms` is the latest end of the order. While it is not
     `billed`, `start_ms` is the time up to which it has paid. `creation_fee` is due at
-    `creation_fee_ms`; `creation_paid` is all or nothing of it.
+    `creation_fee_ms`; `creation_paid` is the whole fee or 0.
     """
 
     order: int

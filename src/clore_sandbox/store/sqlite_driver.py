@@ -61,7 +61,7 @@ class SqliteDriver:
         """Open or create the file.
 
         Raises:
-            OSError: It cannot be written, or is no database.
+            OSError: It cannot be written, or is not a database.
             RuntimeError: Another marketplace has it open, or it is another program's.
         """
         if self._path is not None:

@@ -1,6 +1,6 @@
 """Forwards an HTTP request from a worker to the keeper and its answer back, as ASGI at both ends.
 
-Promises: the client cannot tell which process answered, not even if the connection is cut.
+Promises: the client cannot see which process answered, not even if the connection is cut.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class SharedMarket(Market):
         return self._latest.get((kind, number), 0) > follow_up.moment
 
     def news(self, follow_up: FollowUp) -> FollowUp:
-        """The part of it that nothing later has overtaken."""
+        """The part that no later change supersedes."""
         return replace(
             follow_up,
             clear=[order for order in follow_up.clear if not self._late(follow_up, "order", order)],

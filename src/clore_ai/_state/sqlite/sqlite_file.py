@@ -181,7 +181,7 @@ def sentence(path: Path | None, exc: Exception) -> str:
     if "locked" in error:
         why = f"has been locked for {BUSY_S:.0f} s; look for a clore that hangs, or try again"
     elif "full" in error or "disk I/O" in error:
-        why = f"can't be written ({error}); free disk space, or set CLORE_HOME to another disk"
+        why = f"can't be written ({error}); free disk space, or move CLORE_HOME to another disk"
     elif any(word in error for word in _PASSING):
         why = f"can't be written ({error}); set CLORE_HOME to a folder of your own"
     else:

@@ -126,7 +126,7 @@ class Builder(Protocol):
         """Build a room with its files in `folder`, which the caller removes.
 
         Raises:
-            OSError: It could not be built; nothing of it is left.
+            OSError: It could not be built; nothing is left behind.
         """
         ...
 
