@@ -144,6 +144,11 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def one_byte(path: Path) -> None:
+    """SQLite takes it for a new database."""
+    path.write_bytes(b"x")
+
+
 def nuls(path: Path) -> None:
     path.write_bytes(bytes(100_000))
 
@@ -162,7 +167,7 @@ def odd(path: Path) -> None:
     path.write_text('{"waiting":[[1,2,3]],"round":1e400,"5":{"a":[]},"mono":"x","local":NaN}\n[')
 
 
-ODD = [zero, pipe, folder, empty, nuls, huge, nested, odd]
+ODD = [zero, pipe, folder, empty, one_byte, nuls, huge, nested, odd]
 Make = Callable[["Path"], None]
 
 

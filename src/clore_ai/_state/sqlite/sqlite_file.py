@@ -69,7 +69,7 @@ def check_file(path: Path) -> None:
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         raise DamagedError("it is not a file")
-    if not found.st_size:
+    if found.st_size <= 1:  # SQLite would begin a new database in it
         raise DamagedError("it is empty")
 
 
