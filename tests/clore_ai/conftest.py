@@ -46,11 +46,20 @@ def real_market(inventory_file: Path) -> Iterator[Sandbox]:
         yield sandbox
 
 
-@pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Which client."""
-    value: str = request.param
-    return value
+@pytest.fixture
+def kind() -> str:
+    """Which client: the one that is written; both in a module that says `BOTH_CLIENTS`.
+
+    The other is generated from it, and the flows are the same. What differs is the driver, and
+    each driver has the same table of steps (`_io/test_drivers.py`).
+    """
+    return "async"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Both clients for what is about how they talk, not about what they do."""
+    if "kind" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_CLIENTS", False):
+        metafunc.parametrize("kind", ("sync", "async"))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Make = Callable[..., Api]
 
+BOTH_CLIENTS = True
 FAR_BELOW_S = 8.0
 """Without a bound, what is dripped here lasts for minutes, or for ever."""
 ROW = {"id": 9, "si": 5, "currency": "bitcoin", "price": 1}

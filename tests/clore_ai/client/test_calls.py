@@ -19,6 +19,8 @@ from clore_ai.exceptions import (
 )
 from clore_ai.models import SpotMarket
 
+BOTH_CLIENTS = True
+
 
 def test_wallets(api):
     """Three of them, as the service has them."""

@@ -10,6 +10,8 @@ from clore_ai import AsyncCloreAI, CloreAI
 from clore_ai.exceptions import AuthError, ConfigError, TransportError
 from clore_ai.rate_limiter import RateLimiter
 
+BOTH_CLIENTS = True
+
 
 def test_another_key(api):
     """Calls carry the new key, without white space; None is no key, whatever was there before."""
@@ -89,10 +91,10 @@ def test_another_pace(api):
     assert asked == [True]
 
 
-@pytest.mark.parametrize("kind", [CloreAI, AsyncCloreAI])
-def test_the_address_of_a_subclass(kind):
+@pytest.mark.parametrize("face", [CloreAI, AsyncCloreAI])
+def test_the_address_of_a_subclass(face):
     """As in 0.1.1; an argument wins over it."""
-    own = type("Own", (kind,), {"BASE_URL": "http://127.0.0.1:9/v1"})
-    assert kind.BASE_URL == "https://api.clore.ai/v1"
+    own = type("Own", (face,), {"BASE_URL": "http://127.0.0.1:9/v1"})
+    assert face.BASE_URL == "https://api.clore.ai/v1"
     assert own("key").base_url == "http://127.0.0.1:9/v1"
     assert own("key", "http://127.0.0.1:8/v1").base_url == "http://127.0.0.1:8/v1"

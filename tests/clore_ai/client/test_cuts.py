@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox import Sandbox
 
+BOTH_CLIENTS = True
 SERVER = 5
 HEADERS = (
     "Date: Tue, 14 Nov 2023 22:13:20 GMT",
