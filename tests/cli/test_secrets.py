@@ -338,6 +338,7 @@ def test_jobs(user: Renter, order: int, tmp_path: Path) -> None:
     assert "401" in run(user, *flagged(words, 0), "--", "true", CLORE_API_KEY=unknown)
 
 
+@pytest.mark.exhaustive
 def test_the_demo(local: Clore) -> None:
     """All that it starts shows its requests too, and none of its secrets."""
     err, lines = watched(local, "demo", "--debug", "--curl", CLORE_SANDBOX_API_KEY=SECRETS["key"])

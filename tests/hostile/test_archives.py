@@ -156,7 +156,9 @@ def tried(stage: Stage, machine: Machine, group: str, fetch: Callable[[], object
     return broken
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize(
+    "group", ["place", *(pytest.param(g, marks=pytest.mark.exhaustive) for g in list(GROUPS)[1:])]
+)
 def test_a_run_takes_what_belongs_below_its_output(
     stage: Stage, machine: Machine, order: int, group: str
 ) -> None:

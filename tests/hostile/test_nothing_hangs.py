@@ -92,17 +92,29 @@ def ends(
     return wrong
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize(
+    ("number", "steps"),
+    [
+        ("SIGINT", (0, 3)),
+        pytest.param("SIGINT", STEPS, marks=pytest.mark.exhaustive),
+        pytest.param("SIGTERM", (0, 3), marks=pytest.mark.exhaustive),
+        # A terminal that is closed before the job runs leaves clore to start it, until the machine
+        # counts as lost.
+        ("SIGHUP", (3,)),
+    ],
+)
 def test_a_silent_machine_at_every_step(
-    stage: Stage, renter: Renter, build: Callable[..., Machine], bare: Path, number: str
+    stage: Stage,
+    renter: Renter,
+    build: Callable[..., Machine],
+    bare: Path,
+    number: str,
+    steps: Sequence[int],
 ) -> None:
     """Its shell accepts and never answers, from any session on: one Ctrl-C ends `clore run`.
 
     With --cancel the order is gone then; no ssh is left.
     """
-    # A terminal that is closed before the job runs leaves clore to start it, until the machine
-    # counts as lost.
-    steps = {"SIGINT": STEPS, "SIGTERM": (0, 3), "SIGHUP": (3,)}[number]
     machines = {step: build(bare) for step in steps}
     orders = {step: renter.rent("--image", machines[step].image) for step in steps}
 
@@ -169,7 +181,13 @@ FLOODS = {
 """Each notes when all of it was read, or nobody read on."""
 
 
-@pytest.mark.parametrize("flood", FLOODS)
+@pytest.mark.parametrize(
+    "flood",
+    [
+        pytest.param(each, marks=[] if each == "bytes" else pytest.mark.exhaustive)
+        for each in FLOODS
+    ],
+)
 def test_a_flood_at_every_step(
     stage: Stage, renter: Renter, build: Callable[..., Machine], bare: Path, flood: str
 ) -> None:
@@ -225,7 +243,10 @@ def chatters(connection: socket.socket) -> None:
         time.sleep(0.2)
 
 
-@pytest.mark.parametrize("answers", [silent, greets, refuse, chatters])
+@pytest.mark.parametrize(
+    "answers",
+    [silent, chatters, *(pytest.param(f, marks=pytest.mark.exhaustive) for f in (greets, refuse))],
+)
 def test_a_first_connection_that_does_not_come_about(
     stage: Stage, renter: Renter, answers: Callable[[socket.socket], object]
 ) -> None:

@@ -15,11 +15,11 @@ from .uses import KINDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = {"ledger": 60, "program": 15, "request": 60}
+ROUNDS = {"ledger": 40, "program": 10, "request": 40}
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ctrl_c_leaves_nothing_held_or_half_done(kind: str, tmp_path: Path) -> None:
     """While the interrupt is still being dealt with, what was used can be used again."""
-    rounds = ROUNDS.get(kind, 300)
+    rounds = ROUNDS.get(kind, 100)
     assert shoot(kind, tmp_path, rounds, seed=0) == (rounds, "")

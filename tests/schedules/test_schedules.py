@@ -9,7 +9,7 @@ from . import report
 from .plan import CREATE_FAULTS, FACES, ORDER_FAULTS, READ_FAULTS, STOPS, draw
 from .run import VERDICTS
 
-RUNS = 60
+RUNS = 40
 SOAK = 2000
 """As many as `make soak` plays at a time."""
 

@@ -173,9 +173,9 @@ def test_the_demo(local: Clore, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("when", "how"),
     [
-        ("$ clore sandbox up", signal.SIGINT),
+        pytest.param("$ clore sandbox up", signal.SIGINT, marks=pytest.mark.exhaustive),
         ("Renting", signal.SIGHUP),
-        ("NVIDIA-SMI", signal.SIGINT),
+        pytest.param("NVIDIA-SMI", signal.SIGINT, marks=pytest.mark.exhaustive),
     ],
 )
 def test_ctrl_c_in_the_demo(local: Clore, tmp_path: Path, when: str, how: signal.Signals) -> None:

@@ -106,7 +106,10 @@ def serve(log, *options, few_files=False):
     assert log.read_text() == ""
 
 
-@pytest.fixture(scope="module", params=["1 process", "2 workers"])
+@pytest.fixture(
+    scope="module",
+    params=["1 process", pytest.param("2 workers", marks=pytest.mark.exhaustive)],
+)
 def shared(request, tmp_path_factory):
     """A marketplace of one process, and one of two workers; the log is looked at in the end."""
     options = []

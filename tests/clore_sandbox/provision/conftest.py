@@ -34,9 +34,15 @@ def cannot():
         yield ask
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(each, marks=pytest.mark.exhaustive if each == "docker" else [])
+        for each in KINDS
+    ],
+)
 def kind(request, cannot):
-    """How rooms are fenced in."""
+    """How rooms are fenced in; what is particular to containers is in `fence/`."""
     if (why := cannot(request.param)) is not None:
         pytest.skip(why)
     return request.param

@@ -21,7 +21,13 @@ RENTERS = 8
 START = 10**12  # units of bitcoin that each renter begins with
 
 
-@pytest.fixture(params=["sqlite", "postgresql, 1 process", "postgresql, 2 workers"])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql, 1 process", marks=pytest.mark.exhaustive),
+        "postgresql, 2 workers",
+    ]
+)
 def kept(request, tmp_path):
     """The options that keep a marketplace's books."""
     if request.param == "sqlite":
@@ -242,7 +248,13 @@ def test_nobody_pays_for_the_time_in_which_there_was_no_marketplace(kept_db, ren
         assert after["spend"] <= before["spend"] * 2.001
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 def test_a_signal_ends_all_workers(postgres_db, number):
     with served("--db", postgres_db, "--workers", "2") as (server, _):
         workers = children(server.pid)

@@ -11,12 +11,12 @@ import httpx
 import pytest
 
 
-@pytest.fixture(scope="module")
-def kind(kind):
-    """The kinds that fence in."""
-    if kind == "process":
-        pytest.skip("a plain process is not fenced in, and is documented so")
-    return kind
+@pytest.fixture(scope="module", params=["bwrap", "docker"])
+def kind(request, cannot):
+    """The kinds that fence in: a plain process does not, and is documented so."""
+    if (why := cannot(request.param)) is not None:
+        pytest.skip(why)
+    return request.param
 
 
 def host_pids(command):
