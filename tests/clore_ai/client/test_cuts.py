@@ -44,9 +44,11 @@ def cut(answer: bytes, after: int) -> list[bytes]:
     return [answer[:after], RESET] if after % 4 > 1 else [answer[:after]]
 
 
-def bytes_of(answer: bytes, kind: str) -> range:
-    """After which of them this client's answers are cut."""
-    return range(kind == "async", len(answer), 2)
+@pytest.fixture(params=[8, pytest.param(2, marks=pytest.mark.exhaustive)])
+def places_in(request: pytest.FixtureRequest, kind: str) -> Callable[[bytes], range]:
+    """After which of its bytes an answer to this client is cut: the other has those between."""
+    step: int = request.param
+    return lambda answer: range(step // 2 * (kind == "async"), len(answer), step)
 
 
 @pytest.fixture
@@ -66,11 +68,11 @@ def client_of(
 
 @pytest.mark.parametrize("answer", [CREATED, REFUSED], ids=["created", "refused"])
 def test_an_order_whose_answer_is_cut(
-    client_of: Callable[..., Api], answer: bytes, kind: str
+    client_of: Callable[..., Api], answer: bytes, places_in: Callable[[bytes], range]
 ) -> None:
     """After each byte: it is found where it was made, and sent once either way."""
     orders: list[dict[str, Any]] = []
-    places = bytes_of(answer, kind)
+    places = places_in(answer)
 
     def serve(path: str, number: int) -> list[bytes]:
         if path != "create_order":
@@ -92,7 +94,9 @@ def test_an_order_whose_answer_is_cut(
         assert wire.paths.count("create_order") == len(places)
 
 
-def test_a_list_that_is_cut(client_of: Callable[..., Api], kind: str) -> None:
+def test_a_list_that_is_cut(
+    client_of: Callable[..., Api], places_in: Callable[[bytes], range]
+) -> None:
     """Half a list is none: it is asked for again, before an order and after it."""
     orders: list[dict[str, Any]] = []
     after = itertools.count()
@@ -102,23 +106,25 @@ def test_a_list_that_is_cut(client_of: Callable[..., Api], kind: str) -> None:
             orders.append(row(1_000 + number))
             return [says()]
         whole = says(orders=orders[-1:])
-        places = bytes_of(whole, kind)
+        places = places_in(whole)
         return cut(whole, places[next(after) % len(places)]) if number % 2 else [whole]
 
     with Wire(serve) as wire:
         api = client_of(wire)
-        for number in range(50):
+        for number in itertools.count():
             assert api.rent(SERVER).id == 1_000 + number
             assert [o.id for o in api.my_orders()] == [1_000 + number]
-        assert wire.paths.count("create_order") == 50
-        # So that it was cut everywhere.
-        assert next(after) > len(bytes_of(says(orders=orders[-1:]), kind))
+            if next(after) > len(places_in(says(orders=orders[-1:]))):
+                break  # it was cut everywhere
+        assert wire.paths.count("create_order") == number + 1
 
 
-def test_a_list_that_is_always_cut(client_of: Callable[..., Api], kind: str) -> None:
+def test_a_list_that_is_always_cut(
+    client_of: Callable[..., Api], places_in: Callable[[bytes], range]
+) -> None:
     """After each byte an error of ours, and nothing is rented."""
     whole = says(orders=[row(9)])
-    places = bytes_of(whole, kind)
+    places = places_in(whole)
     with Wire(lambda _path, number: cut(whole, places[number])) as wire:
         api = client_of(wire, max_retries=0)
         for number in range(len(places)):
@@ -130,10 +136,10 @@ def test_a_list_that_is_always_cut(client_of: Callable[..., Api], kind: str) -> 
 
 @pytest.mark.parametrize("again", [CANCELLED, ENDED], ids=["agreed", "ended already"])
 def test_a_cancellation_whose_answer_is_cut(
-    client_of: Callable[..., Api], again: bytes, kind: str
+    client_of: Callable[..., Api], again: bytes, places_in: Callable[[bytes], range]
 ) -> None:
     """After each byte: asked again, and what the first has ended is success."""
-    places = bytes_of(CANCELLED, kind)
+    places = places_in(CANCELLED)
 
     def serve(_path: str, number: int) -> list[bytes]:
         return [again] if number % 2 else cut(CANCELLED, places[number // 2])
