@@ -41,8 +41,9 @@ tests: $(READY)  ## The test-suite; ARGS="-k name" narrows it
 	@sh tools/need.sh busybox:busybox-static bwrap:bubblewrap setpriv:util-linux python3:python3 /usr/lib/openssh/sftp-server:openssh-sftp-server || echo "The tests that need them are skipped." >&2
 	@$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
-soak: $(READY)  ## 20,000 random schedules of faults and stops, 500 of clore run, 35,000 Ctrl-C (an hour)
-	@sh tools/need.sh ssh:openssh-client rsync:rsync
+soak: $(READY)  ## 20,000 random schedules of faults and stops, 500 of clore run, 35,000 Ctrl-C, long tables (an hour)
+	@sh tools/need.sh ssh:openssh-client rsync:rsync tmux:tmux
+	@$(BIN)/pytest -n 4 --dist worksteal -m exhaustive
 	@for first in 0 2000 4000 6000 8000 10000 12000 14000 16000 18000; do \
 	  $(BIN)/python -m tests.schedules --runs 2000 --seed $$first $(ARGS) || exit 1; done
 	@$(BIN)/python -m tests.run_schedules --runs 500
