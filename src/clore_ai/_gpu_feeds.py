@@ -22,7 +22,7 @@ from clore_ai.rental.watch.orders import Monitor, reading
 from clore_ai.rental.watch.view import READ_EVERY_S, OrdersWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from clore_ai._ssh.target import Target
 
@@ -41,11 +41,10 @@ _LONGEST_LINE, _MOST_GPUS, _SOONEST_S = 1_000, 64, 0.2
 _ENDS_WITHIN_S = 1.0
 
 
-@contextlib.contextmanager
 def watching(
     order_ids: Sequence[int], every_s: float, for_s: float | None, *, gpus: bool
-) -> Generator[OrdersWatch]:
-    """The state with which `view.step` watches orders; with `gpus`, connections are open meanwhile.
+) -> OrdersWatch:
+    """What `view.step` needs to watch orders, to be closed; with `gpus` it opens connections.
 
     Raises:
         ValueError: a time is not above 0.
@@ -53,14 +52,9 @@ def watching(
     if every_s <= 0 or (for_s is not None and for_s <= 0):
         raise ValueError("every and timeout must be above 0")
     state = OrdersWatch(Monitor(frozenset(order_ids) or None), every_s, for_s or float("inf"))
-    if not gpus:
-        yield state
-        return
-    feeds = state.readings = Feeds(min(READ_EVERY_S, every_s))
-    try:
-        yield state
-    finally:
-        feeds.close()
+    if gpus:
+        state.readings = Feeds(min(READ_EVERY_S, every_s))
+    return state
 
 
 class Feeds:

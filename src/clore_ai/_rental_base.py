@@ -8,10 +8,11 @@ import shlex
 import threading
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from clore_ai import _windows
-from clore_ai._api.steps import Flow, clock
+from clore_ai._api.steps import Flow, clock, local
 from clore_ai._ssh.target import Target
 from clore_ai.exceptions import (
     CloreAPIError,
@@ -90,6 +91,8 @@ class RentalBase(Generic[D]):
         self._reached: LimitReached | None = None
         self._why = ending.CANCELLED
         self._left_at: float | None = None
+        self._has_limits = False
+        """Is there a limit to keep while it is used?"""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(order_id={self.order_id})"
@@ -118,6 +121,18 @@ class RentalBase(Generic[D]):
     def _flow(self) -> Flow[None]:
         _windows.refuse("A verified rental")
         self._rented = yield from rent.rent(self._session, self._wish, self._note)
+        yield from local(self._entered)
+        yield from clock()  # what stopped it meanwhile is raised here
+
+    def _entered(self) -> None:
+        """Look up the way in, and whether there is a limit to keep."""
+        rented, session = self._need(), self._session
+        self._keeper.order_id = rented.order.id
+        with suppress(ConfigError):
+            self._has_limits = bool(self._keeper.leased(session))
+        if rented.target is None and rented.order.active:
+            with suppress(InvalidInputError):  # it has no address yet
+                self._rented = replace(rented, target=session.access.target(rented.order))
 
     def _note(self, event: RentEvent) -> None:
         self.events.append(event)
@@ -151,13 +166,6 @@ class RentalBase(Generic[D]):
             raise self._reached
         return result
 
-    def _has_limits(self) -> bool:
-        """Does the rental have a limit to enforce while it is used?"""
-        self._keeper.order_id = self.order.id
-        with suppress(ConfigError):
-            return bool(self._keeper.leased(self._session))
-        return False
-
     def _look(self) -> Flow[bool]:
         """Check its limits; true if it has reached one and was cancelled."""
         near, over = yield from self._keeper.check(self._session)
@@ -184,11 +192,10 @@ class RentalBase(Generic[D]):
         self._left_at = now if self._left_at is None else self._left_at
         if now - self._left_at > enforce.GRACE_S:
             return False
-        session = self._session
+        ledger = self._session.ledger
+        jobs = Jobs(self._session.jobs, ledger.keys.key, ledger.names)
         with suppress(ConfigError):
-            ledger = session.ledger
-            jobs = Jobs(session.jobs, ledger.keys.key, ledger.names)
-            return self.order.id in jobs.watched_orders()
+            return self.order.id in (yield from local(jobs.watched_orders))
         return False
 
     def _report(self, what: RentEventKind, message: str) -> None:

@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from clore_ai._api import endpoints
 from clore_ai._api.order_request import OrderRequest
-from clore_ai._api.steps import Flow, request
+from clore_ai._api.steps import Flow, local, request
 from clore_ai._client_base import ClientBase, in_this_loop, warn_per_hour
 from clore_ai._io.async_driver import AsyncDriver
 from clore_ai._values.secrets import hide
@@ -43,7 +43,7 @@ class AsyncCalls(ClientBase[AsyncDriver]):
 
     async def close(self) -> None:
         """Close the HTTP connections and the files of the state folder."""
-        self._session.close()
+        await self.drive(local(self._session.close))
         for driver in (*self._former, self._driver):
             await driver.close()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing_extensions import Unpack
 
 from clore_ai import jobs
+from clore_ai._api.steps import local
 from clore_ai._async.records import AsyncRecords
 from clore_ai._async.rental import AsyncRental
 from clore_ai._gpu_feeds import watching
@@ -121,12 +122,15 @@ class AsyncCloreAI(AsyncRecords):
             AuthError: the key is refused.
             ValueError: `every` or `timeout` is not above 0.
         """
-        with watching(order_ids, every, timeout, gpus=gpus) as state:
+        state = watching(order_ids, every, timeout, gpus=gpus)
+        try:
             while not state.over:
                 view = await self.drive(overview.step(self._session, state))
                 if view is None:
                     return
                 yield view
+        finally:
+            await self.drive(local(state.close))
 
     @options.documented(options.RentOptions)
     def rent(

@@ -41,7 +41,7 @@ class AsyncRental(RentalBase[AsyncDriver]):
             except BaseException:
                 await self.cancel()  # a Ctrl-C may come just after it was rented
                 raise
-            if self._has_limits():
+            if self._has_limits:
                 self._guard = AsyncGuard(self._keep_limits)
         return self
 

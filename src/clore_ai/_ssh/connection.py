@@ -78,7 +78,7 @@ class SSHConnection:
         Raises:
             Lost: the machine can't be reached, or refuses the login, at least for now.
         """
-        self._folder = _socket_folder(self._home)
+        self._folder = await programs.in_thread(lambda _: _socket_folder(self._home))
         path = self._folder / "s"
         self._shared = self._target.sharing(path)
         forwards = [word for each in self._forwards for word in ("-L", each)]
@@ -88,7 +88,7 @@ class SSHConnection:
                 stdout=asyncio.subprocess.DEVNULL,
             )
         except OSError as exc:
-            self._remove()
+            await self._remove()
             raise CloreAPIError(f"ssh can't be started: {exc.strerror}.") from exc
         self._reading = asyncio.ensure_future(self._listen(self._master))
         deadline = asyncio.get_running_loop().time() + OPEN_WITHIN_S
@@ -148,11 +148,12 @@ class SSHConnection:
         if self._master is not None and self._reading is not None:
             await programs.end_async(self._master)
             self._reading.cancel()
-        self._remove()
+        await self._remove()
 
-    def _remove(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+    async def _remove(self) -> None:
+        folder = self._folder
+        if folder is not None:
+            await programs.in_thread(lambda _: shutil.rmtree(folder, ignore_errors=True))
 
     async def _check(self, path: Path) -> None:
         if not self.up and self._reading is not None:

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from clore_ai._api import endpoints
 from clore_ai._api.order_request import OrderRequest
-from clore_ai._api.steps import Flow, request
+from clore_ai._api.steps import Flow, local, request
 from clore_ai._client_base import ClientBase, in_own_loop, warn_per_hour
 from clore_ai._io.driver import Driver
 from clore_ai._values.secrets import hide
@@ -44,7 +44,7 @@ class Calls(ClientBase[Driver]):
 
     def close(self) -> None:
         """Close the HTTP connections and the files of the state folder."""
-        self._session.close()
+        self.drive(local(self._session.close))
         for driver in (*self._former, self._driver):
             driver.close()
 

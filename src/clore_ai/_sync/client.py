@@ -9,6 +9,7 @@ from pathlib import Path
 from typing_extensions import Unpack
 
 from clore_ai import jobs
+from clore_ai._api.steps import local
 from clore_ai._gpu_feeds import watching
 from clore_ai._sync.records import Records
 from clore_ai._sync.rental import Rental
@@ -122,12 +123,15 @@ class CloreAI(Records):
             AuthError: the key is refused.
             ValueError: `every` or `timeout` is not above 0.
         """
-        with watching(order_ids, every, timeout, gpus=gpus) as state:
+        state = watching(order_ids, every, timeout, gpus=gpus)
+        try:
             while not state.over:
                 view = self.drive(overview.step(self._session, state))
                 if view is None:
                     return
                 yield view
+        finally:
+            self.drive(local(state.close))
 
     @options.documented(options.RentOptions)
     def rent(

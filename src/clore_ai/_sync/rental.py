@@ -42,7 +42,7 @@ class Rental(RentalBase[Driver]):
             except BaseException:
                 self.cancel()  # a Ctrl-C may come just after it was rented
                 raise
-            if self._has_limits():
+            if self._has_limits:
                 self._guard = Guard(self._keep_limits)
         return self
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, TypeVar
+
+from clore_ai._api import steps
 
 if TYPE_CHECKING:
     from clore_ai._api.steps import Flow
@@ -28,3 +30,7 @@ class Engine:
     async def drive(self, flow: Flow[T]) -> T:
         """A flow's result."""
         return await self._driver.run(flow)
+
+    async def local(self, work: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 - of `work`
+        """The result of `work`, done to its end; a cancellation is raised by a later await."""
+        return await self.drive(steps.local(work, *args))

@@ -80,7 +80,8 @@ class Life:
             CloreAPIError: the job could not be run; its record says how far it came.
         """
         for left in range(MACHINES - 1, -1, -1):
-            job = self.jobs.add({**spec.record(), **plan.record()})
+            fields = {**spec.record(), **plan.record()}
+            job = await self.engine.local(self.jobs.add, fields)
             self.request.cancels = job.cancels
             async with self.held(job):
                 rented = None
@@ -95,12 +96,13 @@ class Life:
                 )  # fmt: skip
             if plan.wish is None or rented is None or not (left and self._again(plan, outcome)):
                 return outcome
-            limits, said = next_limits(self.engine.session, plan.wish.limits, rented)
+            session, before = self.engine.session, plan.wish.limits
+            limits, said = await self.engine.local(next_limits, session, before, rented)
             bad = plan.wish.avoid | rented.bad | {rented.order.server_id or 0}
             wish = replace(plan.wish, client_ref=None, limits=limits, avoid=bad)
             for sentence in (*said, "The job starts again on another machine."):
                 self._report(sentence)
-            offers = await self.engine.drive(renting.find(self.engine.session, wish))
+            offers = await self.engine.drive(renting.find(session, wish))
             self.hearing.on_offers(wish, offers, (await self.engine.drive(clock())).wall)
             plan = replace(plan, wish=wish, offers=offers)
         raise AssertionError("the last machine returns")
@@ -135,7 +137,7 @@ class Life:
             if rented is not None:
                 self.request.stage = "watching"
                 job.order_id = rented.order.id
-                self.jobs.save(job)
+                await self.engine.local(self.jobs.save, job)
                 return rented
         except BaseException:
             await self._without_machine(job)
@@ -166,7 +168,7 @@ class Life:
         if job.order_id and job.cancels:
             await self.close(job)
         if job.cancelled or not (job.order_id and job.cancels):
-            self.jobs.drop(job)
+            await self.engine.local(self.jobs.drop, job)
 
     async def see_through(self, job: Job, *, stop: bool = False, **more: Any) -> Outcome:  # noqa: ANN401 - Supervision's
         """Watch a job to its end, or with `stop` end it, and settle its machine.
@@ -188,11 +190,12 @@ class Life:
             return Outcome(job, "lost" if is_lost else "ended", failure=failure)
         ran = job.state == "running"
         try:
-            self.jobs.save(job)
+            await self.engine.local(self.jobs.save, job)
             ended, limit = await self._watch(job, stop=stop, **more)
         except BaseException as exc:
             if not ran and isinstance(exc, (NotFoundError, OrderEnded)):
-                self.jobs.drop(job)  # there is no such machine: the job never was
+                # There is no such machine: the job never was.
+                await self.engine.local(self.jobs.drop, job)
             elif job.over and not job.fetched:
                 self._report(
                     f"Job {job.id} ended with {job.code}, but not all of its outputs are here: "
@@ -209,8 +212,8 @@ class Life:
 
     async def _watch(self, job: Job, *, stop: bool, **more: Any) -> tuple[Ending, Limit | None]:  # noqa: ANN401 - as above
         self.request.stage = "watching"
-        on_output = self.hearing.on_output
-        with Output(self.jobs.log(job.id), on_output, self._report) as output:
+        log, on_output = self.jobs.log(job.id), self.hearing.on_output
+        with await self.engine.local(Output, log, on_output, self._report) as output:
             watch = Supervision(
                 self.engine, self.jobs, job, output,
                 on_message=self._report, request=self.request, **more,
@@ -226,16 +229,17 @@ class Life:
         """Say how it ended, and cancel its machine if that is to be."""
         if ended == "detached":
             if not self.in_background:
-                self._left(job, followed=background.start(self.jobs, job) is not None)
+                process = await self.engine.local(background.start, self.jobs, job)
+                self._left(job, followed=process is not None)
             return Outcome(job, ended)
         span = duration((job.ended_at or job.begun_at) - job.begun_at)
         back = f" The fetched files are in {job.folder}." if job.outputs else ""
         if ended == "limit":
             self._report(f"Job {job.id} was stopped after {span}.{back}")
             job.cancels = True  # even an order that was there before
-            self.jobs.save(job)
+            await self.engine.local(self.jobs.save, job)
             if limit is not None:
-                enforce.note_reason(self.engine.session, limit)
+                await self.engine.local(enforce.note_reason, self.engine.session, limit)
         elif ended == "stopped":
             self._report(f"Job {job.id} was stopped after {span}.")
         elif ended == "lost":
@@ -254,7 +258,7 @@ class Life:
         """Cancel a job's machine, or say that it stays; why it may still run, None if it ended."""
         if not job.order_id:  # what was being rented is the ledger's to find
             job.cancelled = True
-            self.jobs.save(job)
+            await self.engine.local(self.jobs.save, job)
             return None
         if not job.cancels:
             await self._stays(job, lost=lost)
@@ -262,11 +266,11 @@ class Life:
         going = cancel.Cancelling(job.order_id)
         session = self.engine.session
         await self.engine.drive(cancel.until_gone(session, [going], None, _GONE_WITHIN_S))
-        self._cancelled(going)
+        await self._cancelled(going)
         if going.error is not None and going.error.error not in (_GONE if lost else _GONE[:1]):
             return going.error
         job.cancelled = True
-        self.jobs.save(job)
+        await self.engine.local(self.jobs.save, job)
         return None
 
     async def until_cancelled(self, job: Job) -> CloreAPIError | None:
@@ -278,7 +282,7 @@ class Life:
         while job.over and job.cancels and not job.cancelled:
             ends_at = time.monotonic() + pause_s
             while time.monotonic() < ends_at:
-                if not self.jobs.mark(job.id).exists() or ends_at > until:
+                if ends_at > until or not (await self.engine.local(self.jobs.mark(job.id).exists)):
                     return failure
                 await asyncio.sleep(_LOOK_S)
             failure = await self.close(job, lost=job.state == "lost")
@@ -294,12 +298,14 @@ class Life:
         """
         until = time.monotonic() + _LOOKS_S
         while time.monotonic() < until:
-            with self.jobs.hold(job.id) as mine:
-                if mine:
-                    self.jobs.call_off(job.id)  # one that was killed
+            if await self.engine.local(self.jobs.take, job.id):
+                try:
+                    await self.engine.local(self.jobs.call_off, job.id)  # one that was killed
                     yield
-                    return
-            if self.jobs.call_off(job.id):
+                finally:
+                    self.jobs.leave(job.id)
+                return
+            if await self.engine.local(self.jobs.call_off, job.id):
                 until = time.monotonic() + _LEAVES_S
             await asyncio.sleep(_LOOK_AGAIN_S)
         raise InvalidInputError(
@@ -311,9 +317,9 @@ class Life:
         with suppress(OSError):  # a terminal that is gone
             self.hearing.on_message(sentence)
 
-    def _cancelled(self, each: Cancelling) -> None:
+    async def _cancelled(self, each: Cancelling) -> None:
         if each.gone or getattr(each.error, "error", None) == "order_not_active":
-            self.engine.session.access.forget(each.order_id)
+            await self.engine.local(self.engine.session.access.forget, each.order_id)
         if self.hearing.on_cancelled is not None:
             with suppress(OSError):
                 self.hearing.on_cancelled(each)
@@ -330,7 +336,7 @@ class Life:
         session = self.engine.session
         known: Intent | Order | None = None
         with suppress(CloreAPIError):
-            known = session.ledger.by_order(job.order_id)
+            known = await self.engine.local(session.ledger.by_order, job.order_id)
             if known is None:
                 known = await self.engine.drive(wait.find(session, job.order_id))
         with suppress(OSError):

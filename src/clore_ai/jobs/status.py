@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Callable
 
+from clore_ai._ssh import programs
 from clore_ai._ssh.connection import ConnectionLost, SSHConnection
 from clore_ai.exceptions import CloreAPIError, OrderEnded
 from clore_ai.jobs import scripts
@@ -30,7 +31,7 @@ _CHUNK = 1 << 20
 async def states(engine: Engine, jobs: Jobs, among: list[Job]) -> dict[int, str]:
     """By number, how those of `among` that are not over stand; `watched` ones are not asked."""
     left = [job for job in among if not job.over]
-    watched = {job.id: "watched" for job in left if jobs.watched(job.id)}
+    watched = {job.id: "watched" for job in left if await engine.local(jobs.watched, job.id)}
     return {**watched, **await now(engine, jobs, [j for j in left if j.id not in watched])}
 
 
@@ -62,7 +63,8 @@ async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
 
 
 async def _standing(engine: Engine, jobs: Jobs, job: Job, order: Order) -> scripts.Word:
-    line = SSHConnection(engine.session.access.target(order), jobs.home)
+    target = await engine.local(engine.session.access.target, order)
+    line = SSHConnection(target, jobs.home)
     await line.open()
     try:
         far = 1 << 60  # nothing of the output
@@ -84,14 +86,15 @@ async def told_to_stop(engine: Engine, jobs: Jobs, job: Job) -> None:
     order = await engine.drive(wait.listed(engine.session, job.order_id, known=True))
     if not order.active:
         raise await engine.drive(end_of(engine.session, order))
-    line = SSHConnection(engine.session.access.target(order), engine.session.access.home)
+    target = await engine.local(engine.session.access.target, order)
+    line = SSHConnection(target, engine.session.access.home)
 
     async def tell() -> None:
         await line.open()
         await line.run(scripts.stop(job.name))
 
     async def seen() -> None:  # its watcher may take the machine away under us
-        while not jobs.get(job.id).over:  # noqa: ASYNC110 - another process sets it
+        while not (await engine.local(jobs.get, job.id)).over:  # noqa: ASYNC110 - another process sets it
             await asyncio.sleep(_POLL_S)
 
     tasks = {asyncio.ensure_future(tell()), asyncio.ensure_future(seen())}
@@ -100,7 +103,7 @@ async def told_to_stop(engine: Engine, jobs: Jobs, job: Job) -> None:
         for task in done:
             task.result()
     except ConnectionLost as exc:
-        if not jobs.get(job.id).over:
+        if not (await engine.local(jobs.get, job.id)).over:
             raise CloreAPIError(f"Order {order.id} can't be reached ({exc}); try again.") from exc
     finally:
         for task in tasks:
@@ -120,18 +123,18 @@ async def read(
     """
     log = jobs.log(job.id)
     if job.state == "new" or job.over:
-        _rest(log, 0, show)
+        await _rest(log, 0, show)
         return
     size = 0
-    while jobs.watched(job.id):  # its log grows as it is seen
-        job = jobs.get(job.id)
-        size = _rest(log, size, show)
+    while await engine.local(jobs.watched, job.id):  # its log grows as it is seen
+        job = await engine.local(jobs.get, job.id)
+        size = await _rest(log, size, show)
         if not follow or job.over:
             return
         await asyncio.sleep(_POLL_S)
-    job = jobs.get(job.id)
+    job = await engine.local(jobs.get, job.id)
     if job.over:
-        _rest(log, size, show)
+        await _rest(log, size, show)
         return
     await _from_machine(engine, jobs, job, size, show, follow=follow)
 
@@ -149,16 +152,17 @@ async def _from_machine(
     while True:
         order = await engine.drive(wait.listed(engine.session, job.order_id, known=True))
         if not order.active:
-            _rest(jobs.log(job.id), size, show)
-            if jobs.get(job.id).over:  # whoever watched it has seen its end, and ended the order
-                return
+            await _rest(jobs.log(job.id), size, show)
+            if (await engine.local(jobs.get, job.id)).over:
+                return  # its watcher has seen its end, and ended the order
             end = await engine.drive(end_of(engine.session, order))
             raise OrderEnded(
                 f"{end} The output of job {job.id} that was seen until then is shown.",
                 order,
                 end.reason,
             )
-        line = SSHConnection(engine.session.access.target(order), jobs.home)
+        target = await engine.local(engine.session.access.target, order)
+        line = SSHConnection(target, jobs.home)
         before = size
         try:
             await line.open()
@@ -187,8 +191,12 @@ async def _from_machine(
         await asyncio.sleep(_PAUSE_S)
 
 
-def _rest(log: Path, size: int, show: Callable[[bytes], object]) -> int:
+async def _rest(log: Path, size: int, show: Callable[[bytes], object]) -> int:
     """Show a file from `size` on; how far that is."""
+    return await programs.in_thread(lambda _stopped: _shown(log, size, show))
+
+
+def _shown(log: Path, size: int, show: Callable[[bytes], object]) -> int:
     try:
         file = os.open(log, os.O_RDONLY)
     except FileNotFoundError:

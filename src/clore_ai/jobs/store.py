@@ -170,24 +170,32 @@ class Jobs:
         """What it wrote; may not be there yet."""
         return self.folder(number) / "log"
 
+    def take(self, number: int) -> bool:
+        """Take the job, to watch it until `leave`; False if another has it."""
+        lock = FileLock(self.folder(number) / "lock")
+        mine = lock.try_acquire()
+        if mine:
+            self._held[number] = lock
+        return mine
+
+    def leave(self, number: int) -> None:
+        """Leave a job that was taken."""
+        self._held.pop(number).release()
+
     @contextmanager
     def hold(self, number: int) -> Generator[bool]:
-        """Is it this block's alone to watch? Not where somebody else watches it."""
-        lock = FileLock(self.folder(number) / "lock")
+        """Is it this block's alone to watch? Not if another watches it."""
+        mine = self.take(number)
         try:
-            mine = lock.try_acquire()
-            if mine:
-                self._held[number] = lock
             yield mine
         finally:
-            if self._held.get(number) is lock:
-                del self._held[number]
-            lock.release()
+            if mine:
+                self.leave(number)
 
     def handed_over(self, number: int) -> int:
         """The open file that is the lock, for the process that is to watch the job from now on.
 
-        Whoever holds it gives that process the file, and leaves `hold`.
+        Whoever holds it gives that process the file, and leaves the job.
         """
         write_private(self.mark(number), "")
         return self._held[number].file

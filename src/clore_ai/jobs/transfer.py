@@ -65,7 +65,7 @@ class Copier:
         Raises:
             Lost, NoRoomError, CopyError: they are not all there.
         """
-        before, now = _read(sent), self._state(paths)
+        before, now = await programs.in_thread(lambda _: (_read(sent), self._state(paths)))
         gone = [os.fsencode(path) for path in before if path not in now]
         if gone:
             done = await self.line.fed(
@@ -84,7 +84,7 @@ class Copier:
 
         went = await self._done(go, "upload the working folder")
         with suppress(OSError):  # then all of it goes next time
-            write_private(sent, json.dumps(now))
+            await programs.in_thread(lambda _: write_private(sent, json.dumps(now)))
         return went
 
     async def fetch(self, outputs: Sequence[str], most: int, kept_since: float) -> Fetched:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_ai._api.steps import clock
+from clore_ai._api.steps import clock, local
 from clore_ai._state.hosts import HostRecord
 from clore_ai.exceptions import ConfigError
 
@@ -36,16 +36,15 @@ def note(
         None if seen is None else seen.mbit_s,
         None if seen is None else seen.disk_mb_s,
     )
-    _keep(session, sight)
+    yield from local(_keep, session, sight)
 
 
 def lost(session: Session, order: Order, why: str) -> Flow[None]:
     """A machine that worked is gone, and neither this side nor the service is to blame."""
     if order.server_id is not None:
         at = (yield from clock()).wall
-        _keep(
-            session, HostRecord(order.server_id, order.owner, at, good=False, reason=why, lost=True)
-        )
+        sight = HostRecord(order.server_id, order.owner, at, good=False, reason=why, lost=True)
+        yield from local(_keep, session, sight)
 
 
 def _keep(session: Session, sight: HostRecord) -> None:

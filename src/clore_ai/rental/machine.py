@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clore_ai._api.steps import Exec, Fetch, Put
+from clore_ai._api.steps import Exec, Fetch, Put, at_last, local
 from clore_ai._ssh.copy import listing
 from clore_ai._ssh.target import ALONE
-from clore_ai.exceptions import ConfigError, TransportError, WaitTimeout
-from clore_ai.rental.orders import cancel, ending
+from clore_ai.exceptions import TransportError, WaitTimeout
+from clore_ai.rental.orders import cancel, ending, recover
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,20 +73,20 @@ def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Re
     return Result(done.code, out, err)
 
 
-def put(target: Target, local: str | Path, remote: str) -> Flow[None]:
+def put(target: Target, path: str | Path, remote: str) -> Flow[None]:
     """Bring a file or a folder there; folders on the way are made.
 
     Raises:
         TransportError: it did not arrive whole; says why.
         FileNotFoundError: there is no such file or folder here.
     """
-    source = Path(local)
-    if not source.exists():
+    source = Path(path)
+    if not (yield from local(source.exists)):
         raise FileNotFoundError(f"{source} is not here, so it can't be uploaded to the machine.")
     yield Put(lambda line: target.ssh(line, *ALONE), source, remote)
 
 
-def get(target: Target, remote: str, local: str | Path, most: int) -> Flow[Mapping[str, str]]:
+def get(target: Target, remote: str, path: str | Path, most: int) -> Flow[Mapping[str, str]]:
     """Fetch a file or a folder; folders on the way are made.
 
     Returns:
@@ -96,7 +96,7 @@ def get(target: Target, remote: str, local: str | Path, most: int) -> Flow[Mappi
         TransportError: it did not arrive whole, or is not there; says why.
     """
     refused: Mapping[str, str] = yield Fetch(
-        lambda line: target.ssh(line, *ALONE), remote, Path(local), most
+        lambda line: target.ssh(line, *ALONE), remote, Path(path), most
     )
     return refused
 
@@ -114,16 +114,7 @@ def finish(session: Session, order: Order, why: str = ending.CANCELLED) -> Flow[
         yield from cancel.until_gone(session, [each])
     finally:
         if not each.gone and getattr(each.error, "error", None) != "order_not_active":
-            _forget_nothing(session, order.id)
+            yield from at_last(recover.report, session, order.id)
     if each.error is not None and each.error.error != "order_not_active":
         raise each.error
-    session.access.forget(order.id)
-
-
-def _forget_nothing(session: Session, order_id: int) -> None:
-    try:
-        intent = session.ledger.by_order(order_id)
-        if intent is not None:
-            session.ledger.update(intent, unacknowledged=True)
-    except ConfigError as exc:
-        session.note_trouble(str(exc))
+    yield from local(session.access.forget, order.id)

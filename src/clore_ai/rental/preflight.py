@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clore_ai._api.steps import Done, Exec, Flow, Way
+from clore_ai._api.steps import Done, Exec, Flow, Way, local
 from clore_ai._ssh import key_pairs
 from clore_ai._ssh.copy.failures import last_words
 from clore_ai._ssh.order_keys import in_ssh_folder
@@ -75,7 +75,7 @@ def trouble(
     if isinstance(settings, Trouble):
         return settings
     if identity is None and public is not None:
-        identity = in_ssh_folder(public)
+        identity = yield from local(in_ssh_folder, public)
     if identity is not None:
         wrong = yield from _of_key(public, identity)
     elif public is not None and not any(name in settings for name in _OTHER_KEYS):
@@ -124,11 +124,12 @@ def _of_key(public: str | None, identity: Path) -> Flow[Trouble | None]:
     done: Done = yield Exec(key_pairs.public_half(identity), b"", _WITHIN_S)
     if done.errno is not None:
         return None  # no ssh-keygen: ssh will say
-    if done.code != 0 and key_pairs.has_passphrase(identity):
+    if done.code != 0 and (yield from local(key_pairs.has_passphrase, identity)):
         what = f"The key {identity} has a passphrase, and its public half"
         return None if public is None else (yield from _of_agent(public, what, identity))
     if done.code != 0:
-        return Trouble(f"The key can't be used: {key_pairs.fault(identity)}")
+        fault = yield from local(key_pairs.fault, identity)
+        return Trouble(f"The key can't be used: {fault}")
     made = done.out.decode("utf-8", "replace")
     if public is not None and key_pairs.bare(made) != key_pairs.bare(public):
         return Trouble(

@@ -29,7 +29,7 @@ async def wrong_here(engine: Engine, order: Order, message: str) -> CloreAPIErro
     `message`: what the connection failed with.
     """
     session = engine.session
-    identity = session.access.identity(order.id)
+    identity = await engine.local(session.access.identity, order.id)
     found = await engine.drive(preflight.trouble(session, None, identity))
     if found is not None:
         return found.error("The problem is on this side, not with the machine.")

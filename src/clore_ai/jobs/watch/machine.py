@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Callable, TypeVar
 
 from clore_ai._api import steps
@@ -214,7 +215,11 @@ class Reach:
                     "it is paused and has no SSH address"
                 )  # outbid, or not up again yet
             self.order = order
-            target = self.engine.session.access.target(order, on_message=self.on_message)
+            odd: list[str] = []
+            way_in = partial(self.engine.session.access.target, order, on_message=odd.append)
+            target = await self.engine.local(way_in)
+            for sentence in odd:
+                self.on_message(sentence)
             self.line = SSHConnection(target, self.jobs.home, self.forwards)
             await self.line.open()
             self._entered = True

@@ -150,6 +150,8 @@ class Supervision:
         if self.job.over and wanted == "limit":
             self.on_message("The last fetch took too long; some of the outputs are not here.")
             return "limit"
+        if self.job.over and self.job.fetched:  # its end was being recorded
+            return "lost" if self.job.state == "lost" else "ended"
         if self.job.over:  # all that is left is to fetch
             raise CopyError("The fetch of the outputs was interrupted.")
         if wanted in ("stop", "limit") and self._reach.begun:
@@ -158,7 +160,7 @@ class Supervision:
             await asyncio.wait({ending, abandoned}, return_when=asyncio.FIRST_COMPLETED)
             for each in (ending, abandoned):
                 await _cancelled(each)
-        self._over("stopped", self.job.code)
+        await self._over("stopped", self.job.code)
         return "limit" if wanted == "limit" else "stopped"
 
     async def _stopped(self) -> None:
@@ -195,7 +197,7 @@ class Supervision:
             finally:
                 await _cancelled(fetching)
             ended = word.what == "ended"
-            self._over("ended" if ended else "lost", word.code, fetched=not self.job.outputs)
+            await self._over("ended" if ended else "lost", word.code, fetched=not self.job.outputs)
             if ended:
                 await self._last_fetch()
             else:
@@ -208,14 +210,14 @@ class Supervision:
                 await self._rescue()
         except OrderEnded as exc:
             if not (self._reach.begun or self.order is not None):
-                self._over("lost", None)
+                await self._over("lost", None)
                 raise
             self.on_message(str(exc))
             if isinstance(exc, blame.HostLost):
                 await blame.held_against(self.engine, exc)
             self.job.why = exc.reason
-            self._over(self.job.state if self.job.over else "lost", self.job.code,
-                       fetched=not self.job.outputs)  # fmt: skip
+            await self._over(self.job.state if self.job.over else "lost", self.job.code,
+                             fetched=not self.job.outputs)  # fmt: skip
             return "lost"
         return "ended" if ended else "lost"
 
@@ -228,14 +230,14 @@ class Supervision:
         except CloreAPIError as exc:
             self.on_message(f"The outputs of the job could not be fetched: {exc}")
 
-    def _over(self, state: State, code: int | None,
-              *, fetched: bool | None = None) -> None:  # fmt: skip
+    async def _over(self, state: State, code: int | None,
+                    *, fetched: bool | None = None) -> None:  # fmt: skip
         if self.job.ended_at is None:
             self.job.ended_at = time.time()
         self.job.state, self.job.code = state, code
         if fetched is not None:
             self.job.fetched = fetched
-        self.jobs.save(self.job)
+        await self.engine.local(self.jobs.save, self.job)
 
     async def _last_fetch(self) -> None:
         if self.job.outputs:
@@ -252,7 +254,7 @@ class Supervision:
             if found.over is not None:
                 raise CopyError(self._too_much(found))
             self.job.fetched = True
-            self.jobs.save(self.job)
+            await self.engine.local(self.jobs.save, self.job)
         sent = [] if self._sent is None else [f"Sent: {_amount(self._sent)}."]
         came = [f"Fetched: {_amount(self._came)}."] if self.job.outputs else []
         if sent or came:
@@ -292,7 +294,7 @@ class Supervision:
             said = last_words(done.err) or f"exit {done.code}"
             raise CopyError(f"The job could not be started on the machine: {said}")
         self.job.state = "running"
-        self.jobs.save(self.job)
+        await self.engine.local(self.jobs.save, self.job)
 
     async def _has_room(self, line: SSHConnection) -> None:
         """Does the machine's disk take anything?

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable
 
-from clore_ai._api.steps import Flow, clock
+from clore_ai._api.steps import Flow, clock, local
 from clore_ai.exceptions import CloreAPIError, ConfigError, LimitReached
 from clore_ai.rental.limits.expiry import Limit, leased, limits
 from clore_ai.rental.orders import ending
@@ -70,11 +70,11 @@ class Keeper:
     def check(self, session: Session) -> Flow[tuple[list[Limit], list[Limit]]]:
         """The limits that are near, each order's once, and those at which to end an order now."""
         try:
-            found = self.leased(session)
+            found = yield from local(self.leased, session)
             now = yield from clock()
             if found and self.asks and now.mono >= self._due:
                 now = yield from self._ask(session)
-                found = self.leased(session)
+                found = yield from local(self.leased, session)
         except ConfigError as exc:
             session.note_trouble(str(exc))
             return [], []

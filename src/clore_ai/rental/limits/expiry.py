@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from clore_ai._api.steps import Flow, clock
+from clore_ai._api.steps import Flow, clock, local
 from clore_ai.models.price import DAY_S, Price
 from clore_ai.rental.market.cost import FEE_SHARE, Cost, fees, owed_once
 from clore_ai.rental.orders.reconcile import orders
@@ -86,7 +86,8 @@ def due(session: Session) -> Flow[list[Limit]]:
     rows = yield from orders(session, include_completed=True)
     now = (yield from clock()).wall
     active = {order.id for order in rows if order.active}
-    found = [over(i, now, session.rates) for i in session.ledger.running() if i.order_id in active]
+    running = yield from local(session.ledger.running)
+    found = [over(i, now, session.rates) for i in running if i.order_id in active]
     return sorted((o for o in found if o is not None), key=lambda o: o.intent.ends_at or now)
 
 

@@ -6,12 +6,13 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from clore_ai._api.steps import Flow, clock
+from clore_ai._api.steps import Flow, clock, local
 from clore_ai.exceptions import InvalidInputError, NotFoundError, OrderEnded
 from clore_ai.rental.orders.reconcile import adopt, orders
 from clore_ai.rental.spend import afford
 
 if TYPE_CHECKING:
+    from clore_ai.models import Order
     from clore_ai.models.records import Intent
     from clore_ai.rental.session import Session
 
@@ -35,11 +36,17 @@ def change(session: Session, order_id: int, lease_s: float | None, *, more: bool
     if not order.active:
         raise OrderEnded(f"Order {order_id} has ended; it has no lease any more.", order)
     now = (yield from clock()).wall
-    intent = session.ledger.by_order(order_id) or adopt(session, order, now)
+    return (yield from local(_change, session, order, lease_s, more, now))
+
+
+def _change(
+    session: Session, order: Order, lease_s: float | None, more: bool, now: float
+) -> Intent:
+    intent = session.ledger.by_order(order.id) or adopt(session, order, now)
     if more and intent.ends_at is None:
         raise InvalidInputError(
-            f"Order {order_id} has no lease to extend; give it one with: clore lease set "
-            f"{order_id} 6h"
+            f"Order {order.id} has no lease to extend; give it one with: clore lease set "
+            f"{order.id} 6h"
         )
     begun = intent.started_at or now
     ends_at = inf if lease_s is None else now + lease_s

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
 from clore_ai._api.order_request import check_length
-from clore_ai._api.steps import Flow, Sleep, clock, request
+from clore_ai._api.steps import Flow, Sleep, clock, local, request
 from clore_ai.exceptions import (
     AuthError,
     CloreAPIError,
@@ -57,12 +57,12 @@ def cancel(
     """
     check_issue(issue)
     # Before it is sent: who watches the order may see its end before the answer comes.
-    noted = _note(session, order_id, reason=why)
+    noted = yield from local(_note, session, order_id, reason=why)
     try:
         return (yield from request(endpoints.cancel_order(order_id, issue), session.rules))
     except CloreAPIError as exc:
         if noted is not None and not exc.maybe_acted:
-            _update(session, noted, reason=None)
+            yield from local(_update, session, noted, reason=None)
         raise
 
 
@@ -176,7 +176,8 @@ def _check_gone(session: Session, waiting: list[Cancelling]) -> Flow[None]:
         each.gone = not by_id[each.order_id].active if listed else each.agreed
         if each.gone:
             each.error = None
-            _note(session, each.order_id, ended_at=now)  # where the list leaves out ended ones
+            # Where the list leaves out ended ones.
+            yield from local(_note, session, each.order_id, ended_at=now)
 
 
 def _late(each: Cancelling, timeout_s: float) -> WaitTimeout:

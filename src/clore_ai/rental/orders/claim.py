@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
-from clore_ai._api.steps import Flow, Sleep, clock, request
+from clore_ai._api.steps import Flow, Sleep, clock, local, request
 from clore_ai.exceptions import CloreAPIError, ConfigError
 from clore_ai.models import Order, Orders
 from clore_ai.rental.orders import ending
@@ -92,7 +92,7 @@ def named(
     intent's, can't be its own; an order of another server can't, and two ids that differ say
     nothing.
     """
-    taken = known | claimed(session, intent)
+    taken = known | (yield from local(claimed, session, intent))
     if len({order.id for order in answer}) != 1 or answer[0].id in taken:
         return None
     order = answer[0]
@@ -118,7 +118,7 @@ def appearing(session: Session, intent: Intent, for_s: float) -> Flow[Order | No
         here = (None, intent.server_id)
         if any(o.id == intent.order_id and o.server_id not in here for o in rows):
             intent.order_id = None  # the answer named an order of another server
-        order = match(intent, rows, claimed(session, intent))
+        order = match(intent, rows, (yield from local(claimed, session, intent)))
         if order is not None:
             ours = yield from claim(session, intent, order)
             if ours is not None:
@@ -141,9 +141,13 @@ def claimed(session: Session, intent: Intent) -> set[int]:
 def claim(session: Session, intent: Intent, order: Order) -> Flow[Order | None]:
     """The order, once it is known to be ours; None where another intent has it."""
     now = (yield from clock()).wall
+    return order if (yield from local(_claim, session, intent, order, now)) else None
+
+
+def _claim(session: Session, intent: Intent, order: Order, now: float) -> bool:
     try:
-        mine = session.ledger.claim(intent, order.id, facts(intent, order, now))
+        return session.ledger.claim(intent, order.id, facts(intent, order, now))
     except ConfigError as exc:
         session.note_trouble(str(exc))
-        intent.order_id, intent.state, mine = order.id, "created", True
-    return order if mine else None
+        intent.order_id, intent.state = order.id, "created"
+        return True

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
-from clore_ai._api.steps import Flow, Sleep, clock, request
+from clore_ai._api.steps import Flow, Sleep, at_last, clock, local, request
 from clore_ai.exceptions import CloreAPIError, ConfigError, OrderUncertain
 from clore_ai.models.records import Intent
-from clore_ai.rental.orders import as_asked, claim, reconcile
+from clore_ai.rental.orders import as_asked, claim, reconcile, recover
 from clore_ai.rental.orders.locks import MOMENT_S, by_renter, hold, hold_server, on_server
 from clore_ai.rental.orders.reconcile import orders, wallets
 from clore_ai.rental.spend import afford, lease
@@ -90,21 +90,31 @@ def create(
         BusyError: it is not waited for another command that is renting this server.
         ConfigError: the ledger can't be written, or was damaged; nothing was rented.
     """
-    session.ledger.store.check_loss()
+    yield from local(session.ledger.store.check_loss)
     with ExitStack() as locks:
         if terms.client_ref is not None:
             order = yield from earlier(session, terms.client_ref, locks)
             if order is not None:
                 as_asked.compare(session, order, wanted)
-                return order
+                return (yield from _handed_over(session, order))
         waits = terms.renting is None or terms.renting.waits
         yield from hold_server(session, locks, wanted.server_id, waits=waits)
         order = yield from _rent(session, wanted, terms)
         as_asked.compare(session, order, wanted)
         yield from as_asked.refuse_above_agreed(session, order, wanted)
     session.made.add(order.id)
-    _keep_key(session, order, wanted.ssh_key)
+    yield from local(_keep_key, session, order, wanted.ssh_key)
     order.use_ssh(session.access.line)
+    return (yield from _handed_over(session, order))
+
+
+def _handed_over(session: Session, order: Order) -> Flow[Order]:
+    """The order. Its caller may have been stopped meanwhile; then the next command reports it."""
+    try:
+        yield from clock()
+    except BaseException:
+        yield from at_last(recover.report, session, order.id)
+        raise
     return order
 
 
@@ -132,20 +142,21 @@ def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order |
         CloreAPIError, ConfigError: the service or the ledger can't be asked.
     """
     yield from hold(session, locks, f"ref {client_ref}")
-    intent = session.ledger.by_ref(client_ref)
+    intent = yield from local(session.ledger.by_ref, client_ref)
     if intent is None:
         return None
     with ExitStack() as others:
         order = yield from _again(session, others, intent)
     if order is not None:
-        _write(session, intent, unacknowledged=False)
+        yield from local(_write, session, intent, unacknowledged=False)
     return order
 
 
 def _rent(session: Session, wanted: OrderRequest, terms: RentalTerms) -> Flow[Order]:
     server_id = wanted.server_id
     before = yield from _before(session, server_id)
-    if session.ledger.keys.is_new():  # the budgets of its account count, whose ever that is
+    # The budgets of its account count, whose ever that is.
+    if (yield from local(session.ledger.keys.is_new)):
         yield from wallets(session)
     price = yield from afford.price(session, wanted, terms.usd_per_coin, terms.max_cost_usd)
     now = (yield from clock()).wall
@@ -172,18 +183,18 @@ def _rent(session: Session, wanted: OrderRequest, terms: RentalTerms) -> Flow[Or
         with suppress(ConfigError):  # it only keeps other commands from telling of the order
             yield from hold(session, terms.renting.locks, by_renter(server_id), MOMENT_S)
         terms.renting.intent = intent
-    session.ledger.open(intent)
     try:
-        _afford(session, intent, now)
+        yield from local(_open, session, intent, now)
         return (yield from _send(session, intent, wanted, before))
     finally:
-        if intent.state == "open":  # stopped in mid-course, by Ctrl-C say
+        if intent.id is not None and intent.state == "open":  # stopped in mid-course, by Ctrl-C say
             why = "stopped before its order was known"
-            _write(session, intent, state="uncertain", reason=why)
+            yield from at_last(_write, session, intent, state="uncertain", reason=why)
 
 
-def _afford(session: Session, intent: Intent, now: float) -> None:
-    """Only once it is written: of two that rent at once, one sees the other."""
+def _open(session: Session, intent: Intent, now: float) -> None:
+    """Its budget is checked once it is written: of two that rent at once, one sees the other."""
+    session.ledger.open(intent)
     try:
         afford.check(session, intent, now)
     except CloreAPIError as exc:
@@ -210,19 +221,22 @@ def _send(
         named = yield from request(endpoints.create_order(wanted), session.rules)
     except CloreAPIError as exc:
         if not exc.maybe_acted:
-            _write(session, intent, state="refused", reason=exc.error or str(exc))
+            reason = exc.error or str(exc)
+            yield from local(_write, session, intent, state="refused", reason=reason)
             raise
         failure = exc
-    _write(session, intent, answered_at=(yield from clock()).wall)
+    answered_at = (yield from clock()).wall
+    yield from local(_write, session, intent, answered_at=answered_at)
     order = yield from claim.named(session, intent, named, {order.id for order in before})
     if order is None:
         order = yield from claim.appearing(session, intent, session.look_for_s)
     if order is not None:
         return order
     if intent.order_id is not None:
-        _write(session, intent, state="created", order_id=intent.order_id)
+        known: dict[str, Any] = {"state": "created", "order_id": intent.order_id}
     else:
-        _write(session, intent, state="uncertain", reason=_reason(failure))
+        known = {"state": "uncertain", "reason": _reason(failure)}
+    yield from local(_write, session, intent, **known)
     raise OrderUncertain(_uncertain(intent, failure), intent) from failure
 
 
@@ -235,10 +249,11 @@ def _before(session: Session, server_id: int) -> Flow[list[Order]]:
     while True:
         rows = yield from orders(session, include_completed=True, holding=server_id)
         now = (yield from clock()).wall
+        unsettled = yield from local(session.ledger.unsettled)
         if not any(
             i.server_id == server_id
             and now - (i.answered_at or i.posted_at or now) < session.look_for_s
-            for i in session.ledger.unsettled()
+            for i in unsettled
         ):
             return rows
         yield Sleep(_PAUSE_S)
@@ -266,10 +281,10 @@ def _again(session: Session, locks: ExitStack, earlier: Intent) -> Flow[Order | 
     """
     yield from hold(session, locks, on_server(earlier.server_id))
     rows = yield from orders(session, include_completed=True, holding=earlier.server_id)
-    intent = session.ledger.by_ref(earlier.client_ref or "")
+    intent = yield from local(session.ledger.by_ref, earlier.client_ref or "")
     if intent is None:  # that look has settled it: refused
         return None
-    order = claim.match(intent, rows, claim.claimed(session, intent))
+    order = claim.match(intent, rows, (yield from local(claim.claimed, session, intent)))
     if order is not None:
         return (yield from claim.claim(session, intent, order))
     if not reconcile.nothing_came(intent, (yield from clock()).wall):

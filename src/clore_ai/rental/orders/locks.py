@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_ai._api.steps import Flow, Sleep, clock
+from clore_ai._api.steps import Flow, Sleep, clock, local
 from clore_ai.exceptions import CloreAPIError, ConfigError
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def hold(
     session: Session, locks: ExitStack, name: str, within_s: float = LOCK_DEADLINE_S
 ) -> Flow[None]:
     """Take a lock, waiting while another command has it; it is freed with `locks`."""
-    lock = session.ledger.lock(name)
+    lock = yield from local(session.ledger.lock, name)
     locks.callback(lock.release)
     start = (yield from clock()).mono
-    while not lock.try_acquire():
+    while not (yield from local(lock.try_acquire)):
         if (yield from clock()).mono - start > within_s:
             raise ConfigError(
                 f"Another command of yours has been busy renting ({name}) for "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clore_ai._api.steps import clock
+from clore_ai._api.steps import clock, local
 from clore_ai.exceptions import (
     AuthError,
     InvalidInputError,
@@ -45,13 +45,13 @@ def orphans(session: Session) -> Flow[Orphans]:
     Raises:
         CloreAPIError, ConfigError: the orders, or the ledger, can't be read.
     """
-    ran = session.ledger.running()
+    ran = yield from local(session.ledger.running)
     rows = yield from orders(session, include_completed=True)
     listed = {order.id for order in rows}
     return Orphans(
-        unknown(session.ledger, rows),
+        (yield from local(unknown, session.ledger, rows)),
         [intent for intent in ran if intent.order_id not in listed],
-        session.ledger.elsewhere(),
+        (yield from local(session.ledger.elsewhere)),
     )
 
 
@@ -82,15 +82,20 @@ def take_in(
         NotFoundError: no such order runs.
         CloreAPIError, ConfigError: as in `orphans`.
     """
-    ledger = session.ledger
     rows = [o for o in (yield from orders(session, include_completed=True)) if o.active]
     now = (yield from clock()).wall
     if order_id is not None:
         rows = [order for order in rows if order.id == order_id]
         if not rows:
             raise NotFoundError(f"You have no order {order_id} that runs. See: clore orders")
+    return (yield from local(_take_in, session, rows, now, lease_s))
+
+
+def _take_in(
+    session: Session, rows: list[Order], now: float, lease_s: float | None
+) -> list[Intent]:
     taken: list[Intent] = []
-    claimed = ledger.claimed()
+    claimed = session.ledger.claimed()
     for order in rows:
         if order.id not in claimed:
             taken.append(adopt(session, order, now, lease_s=lease_s))
@@ -124,13 +129,13 @@ def close(session: Session, number: int) -> Flow[Intent]:
         NotFoundError: there is no such record that is open, or that look has settled it.
         InvalidInputError: its order runs, and is billed.
     """
-    intent, elsewhere = record(session.ledger, number)
+    intent, elsewhere = yield from local(record, session.ledger, number)
     if elsewhere is None:
         try:
             rows = yield from orders(session, include_completed=True)
         except (AuthError, ResponseError, TransportError):
             rows = Orders()  # the service, or the key, is gone
-        intent, _ = record(session.ledger, number)
+        intent, _ = yield from local(record, session.ledger, number)
         if any(order.active and order.id == intent.order_id for order in rows):
             raise InvalidInputError(
                 f"Order {intent.order_id} runs and is billed, so its record stays. Stop paying: "
@@ -138,7 +143,7 @@ def close(session: Session, number: int) -> Flow[Intent]:
                 2,
             )
     now = (yield from clock()).wall
-    closed = session.ledger.give_up(number, now)
+    closed = yield from local(session.ledger.give_up, number, now)
     if closed is None:
         raise NotFoundError(f"The ledger has no open record {number}. See: clore orphans")
     return closed

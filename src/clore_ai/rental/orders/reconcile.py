@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
-from clore_ai._api.steps import Flow, clock, request
+from clore_ai._api.steps import Flow, clock, local, request
 from clore_ai._api.waits import WAITS
 from clore_ai._state.store import LOST
 from clore_ai.exceptions import CloreAPIError, ConfigError, OrderEnded
@@ -41,7 +41,7 @@ def orders(
             in `session.trouble` instead: the orders can be seen and cancelled all the same.
     """
     rows = yield from _orders(session, whole=include_completed, holding=holding)
-    if include_completed or not _misses_some(session, rows):
+    if include_completed or not (yield from local(_misses_some, session, rows)):
         return rows
     # Only the whole list tells whether those have ended.
     whole = yield from _orders(session, whole=True, holding=holding)
@@ -70,7 +70,7 @@ def _orders(session: Session, *, whole: bool, holding: int | None) -> Flow[Order
         session.note_trouble(unread(rows))
     try:
         seen = yield from _seen(session, rows)
-        observe(session, rows, now, complete=whole, holding=holding, seen=seen)
+        yield from local(observe, session, rows, now, complete=whole, holding=holding, seen=seen)
     except ConfigError as exc:
         session.note_trouble(str(exc))
     return rows
@@ -91,14 +91,17 @@ def wallets(session: Session) -> Flow[list[Wallet]]:
         CloreAPIError: as in `orders`, and what is wrong with the ledger is kept likewise.
     """
     found = yield from request(endpoints.wallets(), session.rules)
-    now = (yield from clock()).wall
+    yield from local(_note_wallets, session, found, (yield from clock()).wall)
+    return found
+
+
+def _note_wallets(session: Session, found: Iterable[Wallet], now: float) -> None:
+    known = {wallet.name: wallet.balance for wallet in found if wallet.balance is not None}
     try:
-        known = {wallet.name: wallet.balance for wallet in found if wallet.balance is not None}
         addresses = accounts.by_wallets(session, found)
         session.ledger.note_wallets(known, now, addresses)
     except ConfigError as exc:
         session.note_trouble(str(exc))
-    return found
 
 
 def observe(
@@ -155,7 +158,8 @@ def _missing(session: Session, intent: Intent, now: float) -> dict[str, Any]:
 
 def _seen(session: Session, rows: Iterable[Order]) -> Flow[dict[int, ending.Evidence]]:
     """What tells why orders ended whose end is news, and not this machine's doing."""
-    running = {intent.order_id for intent in session.ledger.running() if intent.reason is None}
+    kept = yield from local(session.ledger.running)
+    running = {intent.order_id for intent in kept if intent.reason is None}
     found: dict[int, ending.Evidence] = {}
     held: dict[str, float | None] = {}
     for order in rows:
@@ -192,7 +196,7 @@ def because(session: Session, order: Order) -> Flow[str]:
     """Why an order ended, in the words of `ending`."""
     session.ended.pop(order.id, None)  # the caller tells it
     try:
-        intent = session.ledger.by_order(order.id)
+        intent = yield from local(session.ledger.by_order, order.id)
         if intent is not None and intent.reason is not None:
             return intent.reason
     except ConfigError as exc:

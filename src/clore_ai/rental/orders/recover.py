@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from clore_ai._api.steps import local
 from clore_ai.exceptions import CloreAPIError, ConfigError
 from clore_ai.rental.orders.locks import by_renter, on_server
 from clore_ai.rental.orders.reconcile import orders, wallets
@@ -42,21 +43,18 @@ def recover(session: Session) -> Flow[Leftovers]:
     """
     ledger = session.ledger
     try:
-        if not ledger.begun():
-            return Leftovers()
-        is_new = ledger.keys.is_new()
-        if is_new or ledger.damaged() is not None or _left(ledger):
+        is_new, is_due = yield from local(_due, ledger)
+        if is_due:
             once = replace(session, rules=replace(session.rules, max_retries=0))
             try:
                 yield from orders(once, include_completed=True)
-                if is_new and ledger.keys.is_new():  # no order shows whose it is
+                if is_new and (yield from local(ledger.keys.is_new)):  # no order shows whose it is
                     yield from wallets(once)
             except ConfigError:
                 raise
             except CloreAPIError:
                 pass  # the command itself will say what is wrong, if it needs the service
-        found = [i for i in ledger.unacknowledged() if _free(ledger, i)]
-        return Leftovers(found, [i for i in _left(ledger) if i.posted_at is not None])
+        return (yield from local(_leftovers, ledger))
     except ConfigError as exc:
         session.note_trouble(str(exc))
         return Leftovers()
@@ -64,12 +62,36 @@ def recover(session: Session) -> Flow[Leftovers]:
 
 def acknowledge(session: Session, order_id: int) -> None:
     """The user knows of this order: it is not reported again."""
+    _say(session, order_id, unacknowledged=False)
+
+
+def report(session: Session, order_id: int) -> None:
+    """The user may not know that this order runs: the next command reports it."""
+    _say(session, order_id, unacknowledged=True)
+
+
+def _say(session: Session, order_id: int, *, unacknowledged: bool) -> None:
     try:
         intent = session.ledger.by_order(order_id)
-        if intent is not None and intent.unacknowledged:
-            session.ledger.update(intent, unacknowledged=False)
+        if intent is not None and intent.unacknowledged != unacknowledged:
+            session.ledger.update(intent, unacknowledged=unacknowledged)
     except ConfigError as exc:
         session.note_trouble(str(exc))
+
+
+def _due(ledger: Ledger) -> tuple[bool, bool]:
+    """Is the key new to a ledger with others? And is there anything to settle?"""
+    if not ledger.begun():
+        return False, False
+    is_new = ledger.keys.is_new()
+    return is_new, is_new or ledger.damaged() is not None or bool(_left(ledger))
+
+
+def _leftovers(ledger: Ledger) -> Leftovers:
+    if not ledger.begun():
+        return Leftovers()
+    found = [i for i in ledger.unacknowledged() if _free(ledger, i)]
+    return Leftovers(found, [i for i in _left(ledger) if i.posted_at is not None])
 
 
 def _left(ledger: Ledger) -> list[Intent]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_ai._api.steps import Flow, Instant, NoWayOutError, Sleep, clock, probe
+from clore_ai._api.steps import Flow, Instant, NoWayOutError, Sleep, clock, local, probe
 from clore_ai.exceptions import (
     CloreAPIError,
     ConfigError,
@@ -108,7 +108,7 @@ def find(
     for order in rows:
         if order.id == order_id:
             return order
-    if known or rows.unread or _is_known(session, order_id):
+    if known or rows.unread or (yield from local(_is_known, session, order_id)):
         if not include_completed:  # only the whole list tells what has ended
             rows = yield from orders(session, include_completed=True)
         if session.listings.of(order_id) == "unknown":
@@ -147,7 +147,7 @@ def _is_known(session: Session, order_id: int) -> bool:
 
 def _first(session: Session, order_id: int, start: float) -> Flow[tuple[Order, Instant]]:
     """The order; one that this client just made may take a while to be listed (service.md, 3)."""
-    made = session.ledger.by_order(order_id) is not None
+    made = (yield from local(session.ledger.by_order, order_id)) is not None
     while True:
         try:
             return (yield from _check(session, order_id, None))

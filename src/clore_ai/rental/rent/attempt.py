@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Callable
 
-from clore_ai._api.steps import NoWayOutError, Sleep, clock
+from clore_ai._api.steps import NoWayOutError, Sleep, clock, local
 from clore_ai.exceptions import (
     DBError,
     OrderEnded,
@@ -193,7 +193,7 @@ def _at_hosts(
     by_ssh = True
     for host in order.ssh_hosts:
         within = max(1.0, until - (yield from clock()).mono)
-        target = run.session.access.target(order, host)
+        target = yield from local(run.session.access.target, order, host)
         seen = yield from verify.inspect(target, run.wish.verify, promised, within)
         if isinstance(seen, Inspection):
             return _In(order, target, seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from clore_ai._api.steps import clock
+from clore_ai._api.steps import clock, local
 from clore_ai._state.hosts import HostVerdicts
 from clore_ai.exceptions import ConfigError, NoOffer
 from clore_ai.rental.market import listing
@@ -82,7 +82,7 @@ def _means(session: Session) -> Flow[PaymentContext]:
     balances = {w.name: w.balance or 0.0 for w in (yield from reconcile.wallets(session))}
     now = (yield from clock()).wall
     try:
-        return PaymentContext(balances, session.hosts.opinion(now))
+        return PaymentContext(balances, (yield from local(session.hosts.opinion, now)))
     except ConfigError as exc:
         session.note_trouble(str(exc))
         return PaymentContext(balances, HostVerdicts())

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from clore_ai._api.steps import clock
+from clore_ai._api.steps import clock, local
 from clore_ai._ssh.order_keys import own_key
 from clore_ai.exceptions import (
     BudgetError,
@@ -86,7 +86,7 @@ def rent(
         OrderUncertain: an order may exist; none other was rented after it.
         WaitTimeout: an order that was no good was not seen to end; none other was rented after it.
     """
-    wish = with_key(session, wish)
+    wish = yield from local(with_key, session, wish)
     login = wish.verify != "none"
     yield from preflight.check(session, wish.ssh_key, wish.identity, login=login)
     run = RentRun(session, wish, on_event)
@@ -161,7 +161,7 @@ def _now(run: RentRun, offer: Offer) -> Flow[Offer | None]:
     most = ranking.at_most(now.cost, wish)
     dearest = Intent(now.server.id, wish.type, most.coin, wish.image, lease_s=now.end.lease_s)
     dearest.price, dearest.usd_per_coin = most.price.per_day, most.price.usd_per_coin
-    afford.check(session, dearest, (yield from clock()).wall)
+    yield from local(afford.check, session, dearest, (yield from clock()).wall)
     return now
 
 
@@ -230,11 +230,14 @@ def _see_to(
     try:
         if new:
             run.emit("created", order.server_id or 0, order)
-        _remember(session, order, wish.identity)
+        yield from local(_remember, session, order, wish.identity)
         if wish.verify == "none":
             good: Rented | str = Rented(order, None, offer)
         else:
             good = yield from verified(run, order, offer)
+        if not isinstance(good, str):
+            yield from local(recover.acknowledge, session, order.id)
+            yield from clock()  # what stopped it meanwhile is raised here
     except GeneratorExit:
         raise
     except BaseException:
@@ -246,7 +249,6 @@ def _see_to(
         run.attempt += 1
         return None
     run.emit("rented", order.server_id or 0, good.order, seen=good.seen)
-    recover.acknowledge(session, order.id)
     bad = frozenset(e.server_id for e in run.events if e.what == "failed")
     return replace(good, spent_usd=run.spent_usd, bad=bad)
 
@@ -271,14 +273,7 @@ def _cancel(run: RentRun, order: Order, reason: str, issue: str | None = None) -
     """
     session, server_id = run.session, order.server_id or 0
     run.emit("cancelling", server_id, order, reason=reason)
-    intent = None
-    try:
-        intent = session.ledger.by_order(order.id)
-        if intent is not None:
-            # Its ref is free for the next attempt; this one is not what it shall stand for.
-            session.ledger.update(intent, reason=reason, client_ref=None)
-    except ConfigError as exc:
-        session.note_trouble(str(exc))
+    intent = yield from local(_note_end, session, order.id, reason)
     each = cancel.Cancelling(order.id)
     try:
         yield from cancel.until_gone(session, [each], issue)
@@ -291,8 +286,20 @@ def _cancel(run: RentRun, order: Order, reason: str, issue: str | None = None) -
     total = cost.spent(ended, (yield from clock()).wall)
     usd = (intent.usd_per_coin if intent is not None else None) or 0.0
     run.spent_usd += (total or 0.0) * usd
-    session.access.forget(order.id)
+    yield from local(session.access.forget, order.id)
     run.emit("cancelled", server_id, ended)
+
+
+def _note_end(session: Session, order_id: int, reason: str) -> Intent | None:
+    intent = None
+    try:
+        intent = session.ledger.by_order(order_id)
+        if intent is not None:
+            # Its ref is free for the next attempt; this order is not what it stands for.
+            session.ledger.update(intent, reason=reason, client_ref=None)
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return intent
 
 
 def _none_good(run: RentRun, left: Failover) -> str:

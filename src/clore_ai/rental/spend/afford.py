@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clore_ai._api.steps import local
 from clore_ai.exceptions import BudgetError
 from clore_ai.models.records import USD_VALUE, Budget, BudgetStanding, Intent
 from clore_ai.rental.market import listing
@@ -42,7 +43,7 @@ def price(
     """
     coin, said = wanted.currency, wanted.price_per_day
     usd = session.rates.usd(coin, usd_per_coin)
-    kept = session.ledger.budgets()
+    kept = yield from local(session.ledger.budgets)
     in_usd = max_cost_usd is not None or any(b.unit == USD_VALUE for b in kept)
     if (said is None and kept) or (usd is None and in_usd):
         one = listing.Filter(available_only=False, id=wanted.server_id)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from clore_ai._api import endpoints
-from clore_ai._api.steps import Flow, Sleep, clock, request
+from clore_ai._api.steps import Flow, Sleep, at_last, clock, local, request
 from clore_ai.exceptions import (
     CloreAPIError,
     ConfigError,
@@ -48,8 +48,8 @@ def fly(session: Session, run: SpotRun) -> Flow[SpotReport]:
     """
     start = (yield from clock()).mono
     while True:
-        lock = session.ledger.lock(f"spot {run.order_id}")
-        if not lock.try_acquire():
+        lock = yield from local(session.ledger.lock, f"spot {run.order_id}")
+        if not (yield from local(lock.try_acquire)):
             raise ConfigError(
                 f"Another command of yours already bids for order {run.order_id}; stop that "
                 "command first."
@@ -59,7 +59,7 @@ def fly(session: Session, run: SpotRun) -> Flow[SpotReport]:
                 yield from prepare(session, run)
             ended = yield from _steer(session, run, start)
         finally:
-            _keep(session, run)
+            yield from at_last(_keep, session, run)
             lock.release()
         if ended != "fallback" or run.new_order is None or run.new_order.type != "spot":
             return run.report(ended)
@@ -90,7 +90,7 @@ def prepare(session: Session, run: SpotRun) -> Flow[None]:
             f"The service does not say the image of order {order.id}; name one for the fallback.",
             2,
         )
-    run.order, run.auto = order, _kept(session, order)
+    run.order, run.auto = order, (yield from local(_kept, session, order))
     now = yield from clock()
     run.auto.headroom, run.ordered_at = run.wishes.headroom, now.mono
     if run.auto.spend_before is None:
@@ -107,9 +107,13 @@ def prepare(session: Session, run: SpotRun) -> Flow[None]:
             f"{order.currency} per day.",
             2,
         )
-    intent = session.ledger.by_order(order.id)
-    if intent is not None and run.limit > (intent.price or 0.0):
-        afford.check(session, replace(intent, price=run.limit), now.wall, was=intent)
+    yield from local(_afford, session, order.id, run.limit, now.wall)
+
+
+def _afford(session: Session, order_id: int, limit: float, now: float) -> None:
+    intent = session.ledger.by_order(order_id)
+    if intent is not None and limit > (intent.price or 0.0):
+        afford.check(session, replace(intent, price=limit), now, was=intent)
 
 
 def _steer(session: Session, run: SpotRun, start: float) -> Flow[Reason]:
@@ -123,7 +127,7 @@ def _steer(session: Session, run: SpotRun, start: float) -> Flow[Reason]:
             hold.let_pass(exc)
             moved = None
             run.emit("trouble", (yield from clock()).wall, f"{exc} Going on.")
-        _keep(session, run)
+        yield from local(_keep, session, run)
         ended: Reason | None = "fallback" if moved is not None else None
         ended = "ended" if run.over else ended or (yield from _pause(session, run, keeper, start))
         if ended is not None:
@@ -194,7 +198,7 @@ def _fall_back(session: Session, run: SpotRun, now: float) -> Flow[Moved | None]
         return None
     run.new_order = moved.order
     run.emit("rented", now, moved.why, moved.order.id)
-    recover.acknowledge(session, moved.order.id)
+    yield from local(recover.acknowledge, session, moved.order.id)
     error = yield from leave(session, run.order)
     if error is not None:
         run.emit("trouble", now, f"Order {run.order_id} may go on: {error}")

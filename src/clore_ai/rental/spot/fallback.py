@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from clore_ai._api import endpoints
 from clore_ai._api.order_request import OrderRequest
-from clore_ai._api.steps import Flow, clock, request
+from clore_ai._api.steps import Flow, clock, local, request
 from clore_ai.exceptions import BudgetError, FieldError, InvalidInputError
 from clore_ai.models.price import Price, hourly
 from clore_ai.rental.market import listing
@@ -118,7 +118,8 @@ def rent(session: Session, order: Order, fallback: Fallback, limit: float) -> Fl
         wishes, why = yield from find(session, order, fallback, limit)
         for wanted, rate in wishes[:_TRIES]:
             now = (yield from clock()).wall
-            terms = _terms(session.ledger.by_order(order.id), order, rate, now)
+            intent = yield from local(session.ledger.by_order, order.id)
+            terms = _terms(intent, order, rate, now)
             if terms is None:
                 return Moved(None, "Its lease has ended, or its cost limit is reached.")
             try:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
-from clore_ai._api.steps import Flow, clock, request
+from clore_ai._api.steps import Flow, clock, local, request
 from clore_ai.exceptions import CloreAPIError, ConfigError, FieldError
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ def set_price(session: Session, order_id: int, price: float) -> Flow[dict[str, A
         FieldError: refused by the service; or, where it is known that it would, here.
     """
     bids = session.bids
-    wait_s = math.ceil(bids.wait_s(order_id, price, (yield from clock()).mono))
+    now = (yield from clock()).mono
+    wait_s = math.ceil((yield from local(bids.wait_s, order_id, price, now)))
     if wait_s:
         raise FieldError(
             f"set_spot_price: {TOO_SOON} - the bid of order {order_id} can be lowered again in "
@@ -38,11 +39,11 @@ def set_price(session: Session, order_id: int, price: float) -> Flow[dict[str, A
         now = (yield from clock()).mono
         with suppress(ConfigError):  # the service's word counts, noted or not
             if exc.error == TOO_SOON and left_s is not None:
-                bids.refused(order_id, price, left_s, now)
+                yield from local(bids.refused, order_id, price, left_s, now)
             elif exc.maybe_acted:
-                bids.unknown(order_id)
+                yield from local(bids.unknown, order_id)
         raise
     now = (yield from clock()).mono
     with suppress(ConfigError):
-        bids.accepted(order_id, price, now)
+        yield from local(bids.accepted, order_id, price, now)
     return answer

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Union
 
-from clore_ai._api.steps import Flow, Sleep, clock
+from clore_ai._api.steps import Flow, Sleep, clock, local
 from clore_ai.exceptions import (
     AuthError,
     CloreAPIError,
@@ -246,17 +246,18 @@ def shared(session: Session, most_s: float) -> Flow[Market]:
     start = (yield from clock()).mono
     while True:
         now = yield from clock()
-        kept = session.market.newest(now, most_s)
+        kept = yield from local(session.market.newest, now, most_s)
         if kept is not None:
             return kept
         try:
-            give_back = session.market.take(now)
+            give_back = yield from local(session.market.take, now)
         except (ConfigError, OSError) as exc:
             session.note_trouble(_alone(exc))
             return (yield from _ask(session))
         if give_back is not None:
             try:
-                kept = session.market.newest((yield from clock()), most_s)
+                now = yield from clock()
+                kept = yield from local(session.market.newest, now, most_s)
                 return kept or (yield from _ask(session))
             finally:
                 give_back()
@@ -269,7 +270,7 @@ def _ask(session: Session) -> Flow[Market]:
     records = yield from listing.everything(session)
     now = yield from clock()
     try:
-        return session.market.put(records, now)
+        return (yield from local(session.market.put, records, now))
     except OSError as exc:
         session.note_trouble(_alone(exc))
         return session.market.alone(records, now)

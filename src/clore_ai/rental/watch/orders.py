@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from clore_ai._api.steps import Flow, clock
+from clore_ai._api.steps import Flow, clock, local
 from clore_ai.exceptions import CloreAPIError, ConfigError
 from clore_ai.models.price import DAY_S
 from clore_ai.models.records import Gpu
@@ -317,13 +317,7 @@ def poll(session: Session, monitor: Monitor, *, wallets: bool) -> Flow[list[Orde
         CloreAPIError: the service can't be asked; nothing is known to have happened.
     """
     rows = yield from reconcile.orders(session, include_completed=True)
-    kept: list[Intent] = []
-    unknown = {order.id for order in rows}  # where the ledger can't tell, nothing is cancelled
-    try:
-        kept = session.ledger.running()
-        unknown = {order.id for order in orphans.unknown(session.ledger, rows)}
-    except ConfigError as exc:
-        session.note_trouble(str(exc))
+    kept, unknown = yield from local(_kept, session, rows)
     now = yield from clock()
     by_order = {intent.order_id: intent for intent in kept if intent.order_id is not None}
     reasons: dict[int, str] = {}
@@ -342,3 +336,15 @@ def poll(session: Session, monitor: Monitor, *, wallets: bool) -> Flow[list[Orde
         balances = {w.name: w.balance for w in found if w.balance is not None}
         events += monitor.feed_wallets(balances, rows, kept, (yield from clock()))
     return events
+
+
+def _kept(session: Session, rows: list[Order]) -> tuple[list[Intent], set[int]]:
+    """What runs, as far as the ledger knows, and which of `rows` it does not know."""
+    kept: list[Intent] = []
+    unknown = {order.id for order in rows}  # where the ledger can't tell, nothing is cancelled
+    try:
+        kept = session.ledger.running()
+        unknown = {order.id for order in orphans.unknown(session.ledger, rows)}
+    except ConfigError as exc:
+        session.note_trouble(str(exc))
+    return kept, unknown

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable, Protocol
 
-from clore_ai._api.steps import Flow, Sleep, clock
+from clore_ai._api.steps import Flow, Sleep, clock, local
 from clore_ai.exceptions import AuthError, CloreAPIError, NotFoundError
 from clore_ai.rental.watch.orders import Monitor, OrderEvent, WatchedOrder, poll
 
@@ -43,6 +43,9 @@ class Readings(Protocol):
     def reports(self, within_s: float) -> list[GpuReading]:
         """What came since the last call."""
         ...
+
+    def close(self) -> None:
+        """End all connections."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class OrdersWatch:
     def over(self) -> bool:
         """Have all orders ended that were named?"""
         return bool(self.looks and self.monitor.ids and not self.monitor.seen)
+
+    def close(self) -> None:
+        """Read no more GPUs."""
+        if self.readings is not None:
+            self.readings.close()
 
 
 def step(session: Session, state: OrdersWatch, most_s: float = _INF) -> Flow[OrdersView | None]:
@@ -141,7 +149,8 @@ def _look(session: Session, state: OrdersWatch, now: Instant) -> Flow[list[Order
         state.wallets_due = now.mono + _WALLETS_EVERY_S
     if state.looks == 1:
         _known(state.monitor)
-    _follow(session, state)
+    for sentence in (yield from local(_follow, session, state)):
+        state.tell(sentence)
     return events
 
 
@@ -153,17 +162,18 @@ def _known(monitor: Monitor) -> None:
         )
 
 
-def _follow(session: Session, state: OrdersWatch) -> None:
+def _follow(session: Session, state: OrdersWatch) -> list[str]:
+    """Read the GPUs of these orders; what is odd about the way into one."""
+    odd: list[str] = []
     if state.readings is None:
-        return
+        return odd
     state.readings.only(list(state.monitor.seen))
     for order_id, seen in state.monitor.seen.items():
         order = seen.order
         hosts = order.ssh_hosts if order.ssh_port is not None else []
-        targets = [
-            session.access.target(order, host, on_message=state.on_message) for host in hosts
-        ]
+        targets = [session.access.target(order, host, on_message=odd.append) for host in hosts]
         state.readings.follow(order_id, targets)
+    return odd
 
 
 def _read(state: OrdersWatch) -> list[OrderEvent]:
