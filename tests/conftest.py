@@ -9,6 +9,7 @@ import shutil
 import signal
 from typing import TYPE_CHECKING, Any
 
+import flows
 import places
 import pytest
 
@@ -53,6 +54,13 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
             patch.setenv(name, value)
         patch.setenv("CLORE_HOME", str(home / ".clore"))
         patch.setenv("PATH", f"{_programs(home)}{os.pathsep}{os.environ['PATH']}")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _flows_do_no_io() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        flows.watch(patch)
         yield
 
 

@@ -1,0 +1,83 @@
+"""Flows do no I/O: for files, the database and locks they yield a step (`_api.steps.local`).
+
+An audit hook looks at who opens a file, takes a lock or starts a program. If a flow or a coroutine
+of the SDK does, and not the driver for it, the test fails. Not meant are generators that are no
+flows (nobody drives them), imports, what a test does in a callback, and a flow that is closed: it
+can take no more steps.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import TYPE_CHECKING, Any
+
+from clore_ai._state.store import Store
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+    import pytest
+
+_EVENTS = frozenset(
+    (
+        "open", "fcntl.flock", "sqlite3.connect", "subprocess.Popen", "os.mkdir", "os.rename",
+        "os.remove", "os.rmdir", "os.scandir", "os.listdir", "shutil.rmtree", "glob.glob",
+    )
+)  # fmt: skip
+_SDK = ("clore_ai.rental", "clore_ai.jobs", "clore_ai._api", "clore_ai._async", "clore_ai._rental")
+_DRIVERS = ("clore_ai._io.", "by_hand")
+_NOT_MEANT = (
+    "importlib", "_frozen_importlib", "linecache", "traceback", "_pytest", "asyncio.sub",
+    "test_", "tests.", "conftest",
+)  # fmt: skip
+_GENERATORS = inspect.CO_GENERATOR
+_COROUTINES = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
+_on = False
+
+
+def flow_above(frame: FrameType | None) -> str | None:
+    """The flow or coroutine that does I/O itself, if one does."""
+    if isinstance(sys.exc_info()[1], GeneratorExit):
+        return None
+    while frame is not None:
+        name: str = frame.f_globals.get("__name__", "")
+        if name.startswith((*_DRIVERS, *_NOT_MEANT)):
+            return None
+        kind = frame.f_code.co_flags
+        if name.startswith(_SDK) and (
+            kind & _COROUTINES or (kind & _GENERATORS and _is_driven(frame))
+        ):
+            return f"{name}.{frame.f_code.co_name}, line {frame.f_lineno}"
+        frame = frame.f_back
+    return None
+
+
+def _is_driven(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_flags & _GENERATORS:
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__", "").startswith(_DRIVERS)
+
+
+def _refuse(what: str) -> None:
+    flow = flow_above(sys._getframe(2))
+    if flow is not None:
+        raise AssertionError(f"{flow} does I/O ({what}): make it a step with local(…)")
+
+
+def _audit(event: str, _args: tuple[Any, ...]) -> None:
+    if _on and event in _EVENTS:
+        _refuse(event)
+
+
+def watch(patch: pytest.MonkeyPatch) -> None:
+    """From now on, a flow that does I/O fails its test."""
+    run = Store.run
+
+    def checked(self: Store, do: Any) -> Any:
+        _refuse("the store")
+        return run(self, do)
+
+    patch.setattr(Store, "run", checked)
+    patch.setattr(sys.modules[__name__], "_on", True)
+    sys.addaudithook(_audit)
