@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from by_hand import Hand
 
 from clore_ai import AsyncCloreAI
 from clore_ai._api.steps import Flow, Sleep, local
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def _drive(flow: Flow[str], *, cancel: threading.Event, going: threading.Event) -> str:
@@ -67,3 +72,27 @@ def test_a_failure_is_the_flows_to_handle() -> None:
             return await client.drive(flow())
 
     assert asyncio.run(main()) == "disk full"
+
+
+def test_a_flow_that_does_it_itself_is_found(tmp_path: Path) -> None:
+    """By the guard of the tests: in the flow, in what it calls, and in a coroutine of jobs."""
+    source = """
+def helper(path): path.write_text("")
+def flow(path):
+    helper(path)
+    yield
+async def coroutine(path): helper(path)
+def step(path): yield from local(helper, path)
+"""
+    for module in ("clore_ai.rental.made_up", "clore_ai.jobs.made_up"):
+        made: dict[str, Any] = {"__name__": module, "local": local}
+        exec(source, made)
+        file = tmp_path / "file"
+        with pytest.raises(AssertionError, match="does I/O"):
+            Hand().play(made["flow"](file))
+        with pytest.raises(AssertionError, match="does I/O"):
+            asyncio.run(made["coroutine"](file))
+        assert not file.exists()
+        Hand().play(made["step"](file))
+        assert file.exists()
+        file.unlink()
