@@ -175,5 +175,9 @@ class ClientBase(Generic[D]):
 
     @property
     def ledger(self) -> Ledger:
-        """The record of this client's attempts to rent, and of their outcomes."""
+        """What this client tried to rent, and what became of it.
+
+        Its methods may wait for another process: in an event loop call them in a thread
+        (`asyncio.to_thread`).
+        """
         return self._session.ledger

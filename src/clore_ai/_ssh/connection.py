@@ -78,8 +78,7 @@ class SSHConnection:
         Raises:
             Lost: the machine can't be reached, or refuses the login, at least for now.
         """
-        self._folder = await programs.in_thread(lambda _: _socket_folder(self._home))
-        path = self._folder / "s"
+        path = await programs.in_thread(lambda _: self._socket())
         self._shared = self._target.sharing(path)
         forwards = [word for each in self._forwards for word in ("-L", each)]
         try:
@@ -149,6 +148,10 @@ class SSHConnection:
             await programs.end_async(self._master)
             self._reading.cancel()
         await self._remove()
+
+    def _socket(self) -> Path:
+        self._folder = _socket_folder(self._home)
+        return self._folder / "s"
 
     async def _remove(self) -> None:
         folder = self._folder

@@ -56,7 +56,7 @@ async def forward_async(
                 yield tunnel.port
                 return
         finally:
-            tunnel.end()
+            await programs.in_thread(tunnel.end)
 
 
 class _Tunnel:
@@ -97,8 +97,8 @@ class _Tunnel:
         why = plain(self._stderr()) or "no answer in time"
         raise TransportError(f"Can't reach {self._what}: {why}")
 
-    def end(self) -> None:
-        """End ssh with all its children."""
+    def end(self, _stopped: object = None) -> None:
+        """End it, and all that it started."""
         programs.end(self._process, signal.SIGTERM)
 
     def _stderr(self) -> bytes:
