@@ -296,7 +296,8 @@ def _note_end(session: Session, order_id: int, reason: str) -> Intent | None:
         intent = session.ledger.by_order(order_id)
         if intent is not None:
             # Its ref is free for the next attempt; this order is not what it stands for.
-            session.ledger.update(intent, reason=reason, client_ref=None)
+            # Should it go on all the same, the next command reports it.
+            session.ledger.update(intent, reason=reason, client_ref=None, unacknowledged=True)
     except ConfigError as exc:
         session.note_trouble(str(exc))
     return intent
