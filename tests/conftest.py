@@ -58,10 +58,8 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _flows_do_no_io() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        flows.watch(patch)
-        yield
+def _flows_do_no_io() -> None:
+    flows.watch()
 
 
 def _programs(home: Path) -> Path:

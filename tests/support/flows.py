@@ -1,9 +1,9 @@
 """Flows do no I/O: for files, the database and locks they yield a step (`_api.steps.local`).
 
 An audit hook looks at who opens a file, takes a lock or starts a program. If a flow or a coroutine
-of the SDK does, and not the driver for it, the test fails. Not meant are generators that are no
-flows (nobody drives them), imports, what a test does in a callback, and a flow that is closed: it
-can take no more steps.
+of the SDK does, and not the driver for it, the test fails; so does a command that a test runs, as
+if it met a bug. Not meant are generators that are no flows (nobody drives them), imports, what a
+test does in a callback, and a flow that is closed: it can take no more steps.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from clore_ai._state.store import Store
 
 if TYPE_CHECKING:
     from types import FrameType
-
-    import pytest
 
 _EVENTS = frozenset(
     (
@@ -33,7 +31,6 @@ _NOT_MEANT = (
 )  # fmt: skip
 _GENERATORS = inspect.CO_GENERATOR
 _COROUTINES = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-_on = False
 
 
 def flow_above(frame: FrameType | None) -> str | None:
@@ -66,18 +63,17 @@ def _refuse(what: str) -> None:
 
 
 def _audit(event: str, _args: tuple[Any, ...]) -> None:
-    if _on and event in _EVENTS:
+    if event in _EVENTS:
         _refuse(event)
 
 
-def watch(patch: pytest.MonkeyPatch) -> None:
-    """From now on, a flow that does I/O fails its test."""
+def watch() -> None:
+    """From now on, a flow that does I/O in this process fails."""
     run = Store.run
 
     def checked(self: Store, do: Any) -> Any:
         _refuse("the store")
         return run(self, do)
 
-    patch.setattr(Store, "run", checked)
-    patch.setattr(sys.modules[__name__], "_on", True)
+    Store.run = checked  # type: ignore[method-assign]
     sys.addaudithook(_audit)

@@ -34,8 +34,11 @@ def quick() -> Iterator[None]:
 
 
 def clore() -> None:
-    """Run the command line with short waits; all else is as shipped."""
+    """Run the command line with short waits, whose flows do no I/O; all else is as shipped."""
+    import flows
+
     from clore_ai.cli import main
 
     scale()
+    flows.watch()
     main()
