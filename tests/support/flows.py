@@ -3,7 +3,7 @@
 An audit hook looks at who opens a file, takes a lock or starts a program. If a flow or a coroutine
 of the SDK does, and not the driver for it, the test fails; so does a command that a test runs, as
 if it met a bug. Not meant are generators that are no flows (nobody drives them), imports, what a
-test does in a callback, and a flow that is closed: it can take no more steps.
+test or the command line does in a callback, and a flow that is closed: it takes no more steps.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SDK = ("clore_ai.rental", "clore_ai.jobs", "clore_ai._api", "clore_ai._async", 
 _DRIVERS = ("clore_ai._io.", "by_hand")
 _NOT_MEANT = (
     "importlib", "_frozen_importlib", "linecache", "traceback", "_pytest", "asyncio.sub",
-    "test_", "tests.", "conftest",
+    "test_", "tests.", "conftest", "clore_ai.cli.",
 )  # fmt: skip
 _GENERATORS = inspect.CO_GENERATOR
 _COROUTINES = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
