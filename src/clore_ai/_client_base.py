@@ -175,7 +175,7 @@ class ClientBase(Generic[D]):
 
     @property
     def ledger(self) -> Ledger:
-        """What this client tried to rent, and what became of it.
+        """The record of this client's attempts to rent, and of their outcomes.
 
         Its methods may wait for another process: in an event loop call them in a thread
         (`asyncio.to_thread`).

@@ -135,11 +135,11 @@ async def start_async(
     stdout: int = _PIPE,
     stderr: int = _PIPE,
 ) -> asyncio.subprocess.Process:
-    """As `start`, for the event loop's streams; to be ended by `end_async`."""
-    # Whether `setpriv` is here takes a program to find out.
+    """As `start`, with streams of the event loop; the caller must call `end_async`."""
+    # A thread: the first call runs a program to learn whether `setpriv` works.
     words = await in_thread(lambda _: leashed(words))
-    # Shielded: cancelled in the midst of it, asyncio would end the program alone, and wait for
-    # what that has started.
+    # Shielded: if it were cancelled midway, asyncio would end only the program itself, and wait for
+    # its children.
     starting = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *words,

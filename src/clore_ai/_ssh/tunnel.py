@@ -98,7 +98,7 @@ class _Tunnel:
         raise TransportError(f"Can't reach {self._what}: {why}")
 
     def end(self, _stopped: object = None) -> None:
-        """End it, and all that it started."""
+        """End ssh with all its children."""
         programs.end(self._process, signal.SIGTERM)
 
     def _stderr(self) -> bytes:

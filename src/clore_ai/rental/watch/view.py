@@ -150,7 +150,7 @@ def _look(session: Session, state: OrdersWatch, now: Instant) -> Flow[list[Order
     if state.looks == 1:
         _known(state.monitor)
     for sentence in (yield from local(_follow, session, state)):
-        state.tell(sentence)
+        state.on_message(sentence)
     return events
 
 
