@@ -164,6 +164,17 @@ class Ledger:
         return self._select(db, "1", limit=limit)
 
     @transaction
+    def newest(self, db: sqlite3.Connection) -> int:
+        """The number of the latest intent, for `after`."""
+        (number,) = db.execute("SELECT coalesce(max(id), 0) FROM intents").fetchone()
+        return int(number)
+
+    @transaction
+    def after(self, db: sqlite3.Connection, number: int) -> list[Intent]:
+        """Those that were made since `newest` was `number`; not those that were refused."""
+        return self._select(db, "id > ? AND state != 'refused'", number)
+
+    @transaction
     def running(self, db: sqlite3.Connection) -> list[Intent]:
         """The intents whose order is billed, as far as is known."""
         return self._select(db, _RUNS)

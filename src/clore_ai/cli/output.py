@@ -56,6 +56,13 @@ def note(message: str, *, bold: bool = False) -> None:
     click.echo(click.style(text, bold=True) if bold else text, err=True, color=colour())
 
 
+def facts(*lines: tuple[str, object]) -> None:
+    """Lines of a plan, on stderr; a value that is None has none."""
+    for name, value in lines:
+        if value is not None:
+            note(f"  {name:9} {value}")
+
+
 def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001 - click's signature
     """A secret as given; of ``-`` what is typed unseen, or a line of stdin.
 
@@ -76,6 +83,11 @@ def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     return value
 
 
+def somebody() -> bool:
+    """Is there a terminal to ask on?"""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
 def ask(question: str, otherwise: str) -> None:
     """Ask before something that costs money, on a terminal only; a script has decided already.
 
@@ -83,7 +95,7 @@ def ask(question: str, otherwise: str) -> None:
         Declined: the answer is No, which is the default.
         Abort: Ctrl-C, or the end of the input; both say `otherwise`.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not somebody():
         return
     try:
         agreed = click.confirm(one_line(question, _LONGEST), default=False, err=True)
@@ -100,7 +112,7 @@ def can_agree(*, yes: bool, why: str = "") -> None:
     Raises:
         UsageError: there is no terminal, and no `yes`; `why` comes first.
     """
-    if not (yes or (sys.stdin.isatty() and sys.stderr.isatty())):
+    if not (yes or somebody()):
         first = f"{why} " if why else ""
         raise click.UsageError(
             f"{first}This needs confirmation and there is no terminal. Add --yes."

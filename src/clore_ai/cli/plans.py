@@ -10,6 +10,7 @@ from clore_ai.cli import output, units
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
+    from clore_ai.models import Order
     from clore_ai.rental.rent.ranking import Offer
 
 _WORTH_SAYING = 0.97
@@ -35,7 +36,7 @@ def show(
     listed = f"{units.coin(c.price.per_day)} {c.coin}/day"
     total = f"{units.coin(c.total.per_day)} {c.coin}/day"
     limit = None if most is None else f"{prices.in_words(most)} without fee, where others bid more"
-    for name, value in (
+    output.facts(
         ("server", f"{s.id} ({where}, at most {s.mrl or '?'} h)"),
         ("GPUs", f"{s.gpu_model} ({units.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
         ("image", f"{image}, {kind}"),
@@ -45,10 +46,7 @@ def show(
         ("once", fee),
         *end,
         ("balance", f"{units.coin(plan.balance)} {c.coin}{lasts}"),
-    ):
-        if value is None:
-            continue
-        output.note(f"  {name:9} {value}")
+    )
     cheaper = _cheaper(plan, kind)
     if cheaper:
         output.note(f"  {cheaper}", bold=True)
@@ -88,6 +86,13 @@ def row(plan: Offer) -> dict[str, Any]:
         "balance": plan.balance,
         "lasts_hours": plan.lasts_h,
     }
+
+
+def use(order: Order, *, ssh: bool) -> None:
+    """What to do with an order that runs."""
+    if order.active:
+        shell = f"Shell: clore ssh {order.id}   " if ssh else ""
+        output.note(f"{shell}Stop paying: clore cancel {order.id}")
 
 
 def hold(order_id: int, most: float | None) -> str:

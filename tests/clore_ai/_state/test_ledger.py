@@ -240,3 +240,15 @@ def test_a_ref_of_any_bytes(ledger: Ledger) -> None:
         lock.release()
     found = [ledger.by_ref(wish.client_ref or "") for wish in wishes]
     assert [each and each.id for each in found] == [wish.id for wish in wishes]
+
+
+def test_what_was_rented_since(ledger: Ledger) -> None:
+    """Those above a number that was noted before; a refused one left nothing behind."""
+    ledger.open(intent(1))
+    newest = ledger.newest()
+    assert ledger.after(newest) == []
+    kept, refused = intent(2), intent(3)
+    ledger.open(kept)
+    ledger.open(refused)
+    ledger.update(refused, state="refused")
+    assert ledger.after(newest) == [kept]

@@ -7,7 +7,7 @@ it takes a confirmation, above three times that `--force`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -16,12 +16,10 @@ from clore_ai.cli import output, units
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
-    from clore_ai.models.price import Price
+    from clore_ai.rental.rent.high_bid import HighBid
     from clore_ai.rental.rent.ranking import Offer
     from clore_ai.rental.rent.wish import Wish
 
-FAR_ABOVE = 3.0
-"""So many times the price on demand is a slip: nobody needs to bid it to win."""
 _COIN_PRICE = re.compile(
     r"(?P<amount>\d+(\.\d*)?|\.\d+)\s*(?P<coin>[A-Za-z][\w-]*)\s*(/\s*(d|day))?", re.IGNORECASE
 )
@@ -110,36 +108,25 @@ def _above_0(bid: Bid, text: str) -> Bid:
     return bid
 
 
-def guard(
-    what: str,
-    server_id: int | None,
-    bid: Price,
-    on_demand: float | None,
-    *,
-    yes: bool,
-    force: bool,
-) -> None:
-    """Say if a bid is above the price on demand, which is in the same coin per **day**.
-
-    On a terminal the command's own question follows.
+def guard(what: str, found: HighBid | None, *, yes: bool, force: bool) -> None:
+    """Say if a bid is above the price on demand; on a terminal the command's own question follows.
 
     Raises:
-        UsageError: it is, and nobody can be asked; or it is more than three times that.
+        UsageError: it is, and nobody can be asked; or it is far above that.
     """
-    if not on_demand:
-        why = (
-            f"The on-demand price of server {server_id} is not known, so the bid can't be "
-            "checked for a mistake."
-        )
-    elif bid.per_day <= on_demand:
+    if found is None:
         return
+    server, times, there = found.server_id, found.times, found.on_demand
+    if there is None or times is None:
+        why = (
+            f"The on-demand price of server {server} is not known, so the bid can't be checked "
+            "for a mistake."
+        )
     else:
-        there = replace(bid, per_day=on_demand)
-        costs = there.text() if there.usd_per_hour else f"{on_demand:.8g} a day"
-        times = bid.per_day / on_demand
+        costs = there.text() if there.usd_per_hour else f"{there.per_day:.8g} a day"
         shown = f"{times:,.0f}" if times >= 10 else f"{times:.3g}"  # noqa: PLR2004 - digits that matter
-        why = f"{what} is {shown} times what server {server_id} costs on demand ({costs})."
-        if bid.per_day > FAR_ABOVE * on_demand and not force:
+        why = f"{what} is {shown} times what server {server} costs on demand ({costs})."
+        if found.is_far_above and not force:
             raise click.UsageError(f"{why} Bid less, or add --force.")
     output.can_agree(yes=yes or force, why=why)
     output.note(why, bold=True)
@@ -153,27 +140,9 @@ def guard_offers(wish: Wish, offers: list[Offer], *, yes: bool, force: bool) -> 
     Raises:
         UsageError: as `guard`.
     """
-    from clore_ai.rental.market.cost import on_demand_per_day
-    from clore_ai.rental.rent import ranking
+    from clore_ai.rental.rent import high_bid
 
-    if wish.type != "spot":
-        return
     is_limit = wish.max_bid_usd is not None
-    above = [
-        (bid, listed, offer)
-        for offer in offers[: wish.attempts]
-        if (bid := ranking.at_most(offer.cost, wish).price).per_day
-        > (listed := on_demand_per_day(offer.server, offer.cost.coin) or 0.0)
-    ]
-    if above:
-        bid, listed, offer = max(
-            above, key=lambda each: each[0].per_day / each[1] if each[1] else 0.0
-        )
-        guard(
-            "The limit of the bid" if is_limit else "The bid",
-            offer.server.id,
-            bid,
-            listed,
-            yes=yes or is_limit,
-            force=force or is_limit,
-        )
+    what = "The limit of the bid" if is_limit else "The bid"
+    found = high_bid.highest(wish, offers)
+    guard(what, found, yes=yes or is_limit, force=force or is_limit)

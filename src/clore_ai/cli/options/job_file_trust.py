@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,7 @@ def _agree(asked: dict[str, str]) -> None:
     output.note("You did not name this file with --file, so confirm these lines first:")
     for line, why in asked.items():
         output.note(f"  {line}   ({why})", bold=True)
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not output.somebody():
         raise click.UsageError(
             "clore.toml has lines that need your confirmation, and there is no terminal; --yes "
             "does not confirm them. If you trust the file, name it: --file clore.toml. To run "

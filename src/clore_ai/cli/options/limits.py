@@ -12,9 +12,6 @@ from clore_ai.cli import units
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
-    from clore_ai.models import MarketplaceServer, OrderType
-    from clore_ai.rental.market.cost import Cost
     from clore_ai.rental.rent.ranking import Offer
     from clore_ai.rental.spend.lease import Limits
 
@@ -88,28 +85,6 @@ def read(given: dict[str, Any], *, default: bool = True) -> Limits:
         lease.DEFAULT_S if default else None,
         "watched" if given["no_keeper"] else "always",
     )
-
-
-def check(
-    api: CloreAI, server: MarketplaceServer, kind: OrderType, cost: Cost, lease_s: float | None
-) -> None:
-    """Does the order fit in the budgets, after a look at the orders? Nothing where there are none.
-
-    Raises:
-        BudgetError: it does not.
-    """
-    from clore_ai._api.steps import clock
-    from clore_ai.models.records import Intent
-    from clore_ai.rental.orders import reconcile
-    from clore_ai.rental.spend import afford
-
-    if not api.ledger.budgets():
-        return
-    api.drive(reconcile.orders(api.session, include_completed=True))
-    wish = Intent(server.id, kind, cost.coin, "", lease_s=lease_s, price=cost.price.per_day)
-    wish.usd_per_coin = cost.price.usd_per_coin
-    wish.mrl_s = server.mrl and server.mrl * 3600.0
-    afford.check(api.session, wish, api.drive(clock()).wall)
 
 
 def lines(offer: Offer, limits: Limits, now: float, by: str | None = None) -> list[tuple[str, str]]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai._state.folder import state_folder
 from clore_ai.cli import output, plans, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.options import bids, limits, order_options
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
     from clore_ai._api.order_request import OrderRequest
     from clore_ai.client import CloreAI
-    from clore_ai.models import Order, Wallet
+    from clore_ai.models import Order
     from clore_ai.rental.rent.ranking import Offer
 
 
@@ -63,6 +62,9 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     fees and balance, goes to stderr. On a terminal the command asks before it rents; in a script it
     does not.
     """
+    from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
+    from clore_ai.rental.rent import rent
+
     options["currency"] = units.full(options["currency"])
     _bid(options)
     text, identity = order_options.key(options)
@@ -81,14 +83,13 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
             return
         # From here on money is spent: whatever happens, the user learns the order's id.
         try:
-            is_new = plan is not None and identity is not None
-            if is_new or not api.session.access.known(order):
-                _keep(api, order, identity)
+            if plan is not None or not api.session.access.known(order):
+                rent.remember(api.session, order, identity)
             if not options["as_json"]:
                 output.line(order.id)
             if options["wait"]:
                 output.note("Waiting for SSH (real machines take 1-6 minutes)…")
-                order = api.wait_for_ssh(order.id, _waits_s(options))
+                order = api.wait_for_ssh(order.id, options["wait_timeout"] or BOOT_DEADLINE_S)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(plans.goes_on(order.id)) from None
     _finish(order, plan, options)
@@ -101,68 +102,49 @@ def _finish(order: Order, plan: Offer | None, options: dict[str, Any]) -> None:
         from clore_ai.rental.market.rates import price_of
 
         output.data(row(order, price_of(order) if plan is None else plan.cost.price))
-    if not order.active:
-        return
-    shell = (
-        f"Shell: clore ssh {order.id}   "
-        if order_options.ports(options["ports"]).get("22") == "tcp"
-        else ""
-    )
-    output.note(f"{shell}Stop paying: clore cancel {order.id}")
-
-
-def _waits_s(options: dict[str, Any]) -> float:
-    from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
-
-    given: float | None = options["wait_timeout"]
-    return BOOT_DEADLINE_S if given is None else given
+    plans.use(order, ssh=order_options.ports(options["ports"]).get("22") == "tcp")
 
 
 def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
     """Refuse to wait for longer than the order lasts; by default, wait for no longer."""
-    if not options["wait"] or lease_s is None or _waits_s(options) <= lease_s:
-        return
-    if options["wait_timeout"] is not None:
-        from clore_ai.rental.spend.lease import words
+    from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
+    from clore_ai.rental.spend.lease import words
 
+    given = options["wait_timeout"]
+    if not options["wait"] or lease_s is None or (given or BOOT_DEADLINE_S) <= lease_s:
+        return
+    if given is not None:
         raise click.UsageError(
-            f"--wait-timeout {words(options['wait_timeout'])} is longer than the lease of "
-            f"{words(lease_s)}: the order could end before its server is up. Give a shorter one, "
-            "or a longer lease."
+            f"--wait-timeout {words(given)} is longer than the lease of {words(lease_s)}: the "
+            "order could end before its server is up. Give a shorter one, or a longer lease."
         )
     options["wait_timeout"] = lease_s
 
 
 def _agree(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer | None:
     """Show the plan, and ask where somebody is there; None for a dry run."""
+    from clore_ai.rental.rent import high_bid, quote
+
+    kind, is_only_shown = options["kind"], options["dry_run"]
     plan = _plan(api, server_id, options)
     end = limits.lines(plan, limits.read(options, default=False), renting.now(api))
-    plans.show(plan, options["kind"], options["image"], end)
-    limits.check(api, plan.server, options["kind"], plan.cost, plan.end.lease_s)
+    plans.show(plan, kind, options["image"], end)
+    api.drive(quote.check_budgets(api.session, plan, kind, plan.cost))
     _boots_in_time(options, plan.end.lease_s)
-    if options["kind"] == "spot":
-        _guard(plan, options)
-    if options["dry_run"]:
+    if kind == "spot":
+        bids.guard(
+            "The bid",
+            high_bid.of(plan),
+            yes=options["yes"] or is_only_shown,
+            force=options["force"] or is_only_shown,
+        )
+    if is_only_shown:
         if options["as_json"]:
             output.data(plans.row(plan))
         return None
     if not options["yes"]:
         output.ask("Rent it?", "nothing was rented")
     return plan
-
-
-def _guard(plan: Offer, options: dict[str, Any]) -> None:
-    from clore_ai.rental.market.cost import on_demand_per_day
-
-    cost, is_only_shown = plan.cost, options["dry_run"]
-    bids.guard(
-        "The bid",
-        plan.server.id,
-        cost.price,
-        on_demand_per_day(plan.server, cost.coin),
-        yes=options["yes"] or is_only_shown,
-        force=options["force"] or is_only_shown,
-    )
 
 
 def _bid(options: dict[str, Any]) -> None:
@@ -204,46 +186,15 @@ def _wanted(
 
 
 def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer:
-    """The server and what it costs, or why it can't be rented.
+    """The server and what it costs; raises why it can't be rented, as `quote` does."""
+    from clore_ai.rental.rent import quote
 
-    Raises:
-        NotFoundError, FieldError: with the reasons that the service would give.
-        InvalidInputError, BudgetError: its end contradicts itself, or its limit.
-    """
-    from clore_ai.exceptions import FieldError, NotFoundError
-    from clore_ai.rental.market import listing
-    from clore_ai.rental.market.cost import cost
-    from clore_ai.rental.rent.ranking import Offer
-    from clore_ai.rental.spend import lease
-
-    everything = listing.Filter(available_only=False, id=server_id)
-    found = api.drive(listing.marketplace(api.session, everything)).servers
-    if not found:
-        raise NotFoundError(f"There is no server {server_id}. List servers with: clore search")
-    server, coin = found[0], options["currency"]
-    if server.rented and options["kind"] == "on-demand":
-        raise FieldError(
-            f"Server {server_id} is already rented. Find another with: clore search",
-            6,
-            {"code": 6, "error": "server-already-rented"},
-        )
+    kind, coin, session = options["kind"], options["currency"], api.session
+    server = api.drive(quote.server(session, server_id, kind))
     bid: bids.Bid | None = options["spot_price"]
     per_day = None if bid is None else bid.per_day(coin, server.usd_per_coin(coin))
-    terms = cost(server, coin, options["kind"], per_day)
-    if terms is None:
-        known = server.price.on_demand.coins() if server.price and server.price.on_demand else []
-        takes = ", ".join(c for c in known if server.allows(c)) or "no coin with a price"
-        raise FieldError(
-            f"Server {server_id} can't be paid in {coin!r}. It takes: {takes}.",
-            6,
-            {"code": 6, "error": "currency-not-allowed"},
-        )
-    end = lease.settle(limits.read(options, default=False), terms, server.mrl)
-    return Offer(server, terms, end, _balance(api.wallets(), coin))
-
-
-def _balance(wallets: list[Wallet], coin: str) -> float | None:
-    return next((w.balance for w in wallets if w.name == coin), None)
+    ends = limits.read(options, default=False)
+    return api.drive(quote.offer(session, server, coin, kind, per_day, ends))
 
 
 def _able(api: CloreAI, public: str | None, identity: Path | None, *, waits: bool) -> None:
@@ -271,7 +222,7 @@ def _create(
         renting=create.Renting(locks),
     )
     wanted = wanted.at(plan.cost.price.per_day)
-    newest = renting.newest_intent(api)
+    newest = api.ledger.newest()
     output.note("Renting…")
     try:
         order = api.drive(create.create(api.session, wanted, terms))
@@ -280,14 +231,3 @@ def _create(
     output.note(f"Rented: order {order.id} on server {order.server_id}.", bold=True)
     recover.acknowledge(api.session, order.id)
     return order
-
-
-def _keep(api: CloreAI, order: Order, identity: Path | None) -> None:
-    try:
-        api.session.access.remember(order, identity)
-    except OSError as exc:
-        key = "" if identity is None else f"; its key is {identity}"
-        output.note(
-            f"The SSH files of order {order.id} can't be written in {state_folder()}: "
-            f"{exc.strerror}{key}."
-        )

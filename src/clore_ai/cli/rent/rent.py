@@ -8,14 +8,11 @@ import click
 
 from clore_ai.cli import output, plans
 from clore_ai.cli.account import connect
-from clore_ai.cli.options import bids, limits, wishes
+from clore_ai.cli.options import limits, wishes
 from clore_ai.cli.rent import renting
-from clore_ai.cli.spot import spot_auto
 
 if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
     from clore_ai.rental.rent.attempt import Rented
-    from clore_ai.rental.rent.wish import Wish
 
 
 @click.command()
@@ -45,27 +42,24 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
         raise click.UsageError("--detach goes with --spot --max-bid: without, nothing is held.")
     with connect() as api:
         if options["dry_run"]:
-            _show(api, wish, options)
+            offers = renting.proposed(api, wish, top=options["top"])
+            if options["as_json"]:
+                shown = options["top"] or wish.attempts
+                output.data([plans.row(offer) for offer in offers[:shown]])
             return
-        rented = renting.rent(
-            api, wish, yes=options["yes"], force=options["force"], top=options["top"], holds=holds,
+        offers = renting.planned(
+            api, wish, yes=options["yes"], force=options["force"], top=options["top"],
             by=limits.BY_HOLD if holds else None,
         )  # fmt: skip
+        rented = renting.go(api, wish, offers, holds=holds)
         try:
             _report(rented, as_json=options["as_json"], holds=holds)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(plans.goes_on(rented.order.id)) from None
         if holds and rented.order.active:
-            spot_auto.hold(api, rented.order.id, wish.most_usd_per_hour, options["as_json"])
+            from clore_ai.cli.spot import steer
 
-
-def _show(api: CloreAI, wish: Wish, options: dict[str, Any]) -> None:
-    offers = renting.find(api, wish)
-    renting.show(wish, offers, renting.now(api), options["top"])
-    renting.fits(api, wish, offers[0])
-    bids.guard_offers(wish, offers, yes=True, force=True)  # said, and nothing is bid
-    if options["as_json"]:
-        output.data([plans.row(offer) for offer in offers[: options["top"] or wish.attempts]])
+            steer.hold(api, rented.order.id, wish.most_usd_per_hour, options["as_json"])
 
 
 def _report(rented: Rented, *, as_json: bool, holds: bool) -> None:
@@ -83,6 +77,4 @@ def _report(rented: Rented, *, as_json: bool, holds: bool) -> None:
             output.data(facts)
     else:
         output.line(order.id)
-    if order.active:
-        shell = f"Shell: clore ssh {order.id}   " if order.ssh_port or rented.target else ""
-        output.note(f"{shell}Stop paying: clore cancel {order.id}")
+    plans.use(order, ssh=bool(order.ssh_port or rented.target))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -23,33 +22,6 @@ if TYPE_CHECKING:
     from clore_ai.rental.rent.wish import Wish
 
 
-def rent(
-    api: CloreAI,
-    wish: Wish,
-    *,
-    yes: bool,
-    force: bool,
-    top: int | None = None,
-    holds: bool = False,
-    by: str | None = None,
-) -> Rented:
-    """Show the plan, ask unless `yes`, rent, and report each step on stderr.
-
-    `force`: a bid may be far above the price on demand. `holds`: the caller steers the bid of what
-    is rented. `by`: what ends the order at its limit, as in `limits.lines`. With `client_ref` the
-    order of the same name comes back, if there is one: verified, without a question, or as it is if
-    it has ended.
-
-    Raises:
-        UsageError: this needs confirmation and there is no terminal, and no `yes`; or `force`.
-        Declined: the answer is No.
-        NoOffer, RentFailed, OrderUncertain …: as `rental.rent.rent`, in the words of the options.
-        KeyboardInterrupt: saying what became of the order, if there was one.
-    """
-    offers = planned(api, wish, yes=yes, force=force, top=top, by=by)
-    return go(api, wish, offers, holds=holds)
-
-
 def planned(
     api: CloreAI,
     wish: Wish,
@@ -59,30 +31,46 @@ def planned(
     top: int | None = None,
     by: str | None = None,
 ) -> list[Offer]:
-    """The offers to try in turn, shown and agreed to; none if an earlier order comes back.
+    """The offers to try in turn, shown and agreed to unless `yes`; none if an earlier order fits.
 
-    The arguments and errors are those of `rent`.
+    `force`: a bid may be far above the price on demand. `by`: what ends the order at its limit, as
+    in `limits.lines`. With `client_ref` the order of the same name comes back, if there is one.
+
+    Raises:
+        UsageError: this needs confirmation and there is no terminal, and no `yes`; or `force`.
+        Declined: the answer is No.
+        NoOffer, BudgetError: there is none, in the words of the options; or over a budget.
     """
     if earlier(api, wish.client_ref) is not None:
         return []
-    offers = find(api, wish)
-    show(wish, offers, now(api), top, by)
-    fits(api, wish, offers[0])
-    bids.guard_offers(wish, offers, yes=yes, force=force)
+    offers = proposed(api, wish, yes=yes, force=force, top=top, by=by)
     agree(yes=yes)
     return offers
 
 
-def fits(api: CloreAI, wish: Wish, offer: Offer) -> None:
-    """Does an order of this offer fit in the budgets?
+def proposed(
+    api: CloreAI,
+    wish: Wish,
+    *,
+    yes: bool = True,
+    force: bool = True,
+    top: int | None = None,
+    by: str | None = None,
+) -> list[Offer]:
+    """As `planned`, without the question."""
+    from clore_ai.exceptions import NoOffer
+    from clore_ai.rental.rent import no_match, quote, ranking
+    from clore_ai.rental.rent import rent as flows
 
-    Raises:
-        BudgetError: it does not.
-    """
-    from clore_ai.rental.rent import ranking
-
-    dearest = ranking.at_most(offer.cost, wish)
-    limits.check(api, offer.server, wish.type, dearest, offer.end.lease_s)
+    try:
+        offers = api.drive(flows.find(api.session, wish))
+    except NoOffer as exc:
+        raise NoOffer(no_match.sentence(exc.no_match, IN_OPTIONS), exc.no_match) from exc
+    show(wish, offers, now(api), top, by)
+    at_most = ranking.at_most(offers[0].cost, wish)
+    api.drive(quote.check_budgets(api.session, offers[0], wish.type, at_most))
+    bids.guard_offers(wish, offers, yes=yes, force=force)
+    return offers
 
 
 def now(api: CloreAI) -> float:
@@ -90,23 +78,6 @@ def now(api: CloreAI) -> float:
     from clore_ai._api.steps import clock
 
     return api.drive(clock()).wall
-
-
-def find(api: CloreAI, wish: Wish) -> list[Offer]:
-    """The offers, the best first, of which the first fits in the budgets.
-
-    Raises:
-        NoOffer: there is none, in the words of the options.
-        BudgetError: over a budget.
-    """
-    from clore_ai.exceptions import NoOffer
-    from clore_ai.rental.rent import no_match
-    from clore_ai.rental.rent import rent as flows
-
-    try:
-        return api.drive(flows.find(api.session, wish))
-    except NoOffer as exc:
-        raise NoOffer(no_match.sentence(exc.no_match, IN_OPTIONS), exc.no_match) from exc
 
 
 def show(
@@ -123,14 +94,14 @@ def show(
         listed = ", ".join(
             f"{o.server.id} ({prices.hourly(o.cost.total.usd_per_hour)})" for o in then
         )
-        output.note(f"  {'else':9} {listed}, fees in; {len(offers)} servers fit")
+        output.facts(("else", f"{listed}, fees in; {len(offers)} servers fit"))
 
 
 def agree(question: str = "Rent it?", *, yes: bool) -> None:
     """Ask before money is spent; where nobody can be asked that takes `yes`."""
     if yes:
         return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not output.somebody():
         raise click.UsageError(
             "This needs confirmation and there is no terminal. Add --yes to rent without asking."
         )
@@ -155,11 +126,16 @@ def earlier(api: CloreAI, ref: str | None) -> Order | None:
 
 
 def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) -> Rented:
-    """Try the offers in turn, reporting each step; see `rent`."""
+    """Try the offers in turn, reporting each step on stderr; `holds`: the caller steers the bid.
+
+    Raises:
+        RentFailed, OrderUncertain …: as `rental.rent.rent`.
+        KeyboardInterrupt: saying what became of the order, if there was one.
+    """
     from clore_ai.rental.rent import rent as flows
 
-    reporter = Reporter(wish, offers)
-    newest = newest_intent(api)
+    teller = Teller(wish, offers)
+    newest = api.ledger.newest()
     try:
         rented = api.drive(flows.rent(api.session, wish, reporter, offers))
     except KeyboardInterrupt:
@@ -183,15 +159,9 @@ def interrupted(api: CloreAI, last: RentEvent | None, newest: int) -> str:
     return left_behind(api, newest)
 
 
-def newest_intent(api: CloreAI) -> int:
-    """The number of the ledger's last intent; those of what is rented next are above it."""
-    return max((i.id or 0 for i in api.ledger.intents()), default=0)
-
-
 def left_behind(api: CloreAI, newest: int) -> str:
     """What a Ctrl-C left of the intents after this one, in a sentence."""
-    mine = [i for i in api.ledger.intents() if (i.id or 0) > newest and i.state != "refused"]
-    for intent in mine:
+    for intent in api.ledger.after(newest):
         if intent.runs:
             return plans.goes_on(intent.order_id)
         if intent.state != "created":

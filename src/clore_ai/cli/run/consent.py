@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from clore_ai._values import sizes
@@ -39,8 +38,9 @@ def agreed(spec: Spec, home: Path, *, yes: bool, resends: bool) -> Upload:
     why = found.why_not(spec.consent, OPTIONS)
     if why is None:
         return found.upload
-    there = sys.stdin.isatty() and sys.stderr.isatty()
-    if yes or not there or len(found.secrets) > _MOST_SECRETS:  # nobody reads so many names
+    if (
+        yes or not output.somebody() or len(found.secrets) > _MOST_SECRETS
+    ):  # nobody reads so many names
         raise InvalidInputError(why)
     output.ask(f"{why}\nUpload all of it?", "nothing was sent")
     return found.upload
@@ -49,18 +49,17 @@ def agreed(spec: Spec, home: Path, *, yes: bool, resends: bool) -> Upload:
 def _show(found: Contents) -> None:
     """What goes up, as lines of the plan."""
     if not found.count:
-        output.note("  upload    nothing: the folder is empty, or all of it is ignored")
+        output.facts(("upload", "nothing: the folder is empty, or all of it is ignored"))
         return
     files = "1 file" if found.count == 1 else f"{found.count:,} files"
     biggest = ", ".join(f"{name} {sizes.in_words(size)}" for name, size in found.biggest)
     most = f"; biggest folders: {biggest}" if biggest else ""
-    output.note(f"  upload    {files}, {sizes.in_words(found.size)}{most}")
+    output.facts(("upload", f"{files}, {sizes.in_words(found.size)}{most}"))
     _list("secret?", found.secrets, _MOST_SECRETS)  # each that the question is about
     _list("link", [f"{name} leads outside, and goes as a link" for name in found.strays])
 
 
 def _list(name: str, lines: list[str], most: int = _LINES) -> None:
-    for line in lines[:most]:
-        output.note(f"  {name:9} {line}")
+    output.facts(*((name, line) for line in lines[:most]))
     if len(lines) > most:
-        output.note(f"  {name:9} and {len(lines) - most:,} more")
+        output.facts((name, f"and {len(lines) - most:,} more"))

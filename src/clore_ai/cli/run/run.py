@@ -95,7 +95,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             lost_after_s=job_options.lost_after_s(options),
             max_output=options["max_output"] or MOST_BYTES,
         )
-        newest = renting.newest_intent(api)
+        newest = api.ledger.newest()
 
         def again(wish: Wish, offers: list[Offer], now: float) -> None:
             renting.show(wish, offers, now, by=_limits.BY_RUN)

@@ -15,7 +15,6 @@ from clore_ai.exceptions import FieldError, InvalidInputError
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import Order
-    from clore_ai.models.price import Price
 
 
 @click.command()
@@ -37,6 +36,7 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
     from clore_ai.models.price import USD
     from clore_ai.rental.market import rates
     from clore_ai.rental.orders import wait
+    from clore_ai.rental.rent import high_bid
 
     with connect() as api:
         order = api.drive(wait.find(api.session, order_id))
@@ -56,7 +56,8 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
         )
         is_lower = order.price is not None and bid.per_day < order.price
         if not is_lower:
-            _guard(api, order, bid, yes=yes, force=force)
+            found = api.drive(high_bid.of_order(api.session, order, bid))
+            bids.guard("The bid", found, yes=yes, force=force)
         if not yes:
             output.ask("Set it?", "the bid is unchanged")
         try:
@@ -69,17 +70,6 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
         output.data(answer)
     else:
         output.note("Done.", bold=True)
-
-
-def _guard(api: CloreAI, order: Order, bid: Price, *, yes: bool, force: bool) -> None:
-    from clore_ai.rental.market import listing
-    from clore_ai.rental.market.cost import on_demand_per_day
-
-    wanted = listing.Filter(available_only=False, id=order.server_id)
-    found = api.drive(listing.marketplace(api.session, wanted)).servers
-    listed = [on_demand_per_day(server, order.currency or "") for server in found]
-    on_demand = listed[0] if listed else None
-    bids.guard("The bid", order.server_id, bid, on_demand, yes=yes, force=force)
 
 
 def _later(api: CloreAI, seconds: float) -> str:

@@ -48,11 +48,6 @@ class Console:
         self._may_show.set()
         self.hung_up = self.background is not None
 
-    @property
-    def somebody(self) -> bool:
-        """Is there a terminal to ask on?"""
-        return sys.stdin.isatty() and sys.stderr.isatty()
-
     def show(self, piece: bytes) -> None:
         """Write it, after the question that stands there."""
         self._may_show.wait()
@@ -127,7 +122,7 @@ class Console:
             self._note("Not waiting for the job.")
             request.want("abandon")
         elif request.wanted == "watch":
-            if self.somebody and not self.asking:
+            if output.somebody() and not self.asking:
                 self._ask(request)
             else:
                 self._want(request, "stop")

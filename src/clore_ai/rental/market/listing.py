@@ -130,6 +130,12 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
     return (yield from select(session, (yield from everything(session)), wanted))
 
 
+def one(session: Session, server_id: int | None) -> Flow[MarketplaceServer | None]:
+    """One server, rented or not; None where it is not listed."""
+    found = yield from marketplace(session, Filter(available_only=False, id=server_id))
+    return found.servers[0] if found.servers else None
+
+
 def select(
     session: Session, records: list[Record], wanted: Filter, known: Known | None = None
 ) -> Flow[Selection]:

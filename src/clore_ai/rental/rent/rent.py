@@ -230,7 +230,7 @@ def _see_to(
     try:
         if new:
             run.emit("created", order.server_id or 0, order)
-        yield from local(_remember, session, order, wish.identity)
+        yield from local(remember, session, order, wish.identity)
         if wish.verify == "none":
             good: Rented | str = Rented(order, None, offer)
         else:
@@ -253,16 +253,15 @@ def _see_to(
     return replace(good, spent_usd=run.spent_usd, bad=bad)
 
 
-def _remember(session: Session, order: Order, identity: Path | None) -> None:
+def remember(session: Session, order: Order, identity: Path | None) -> None:
+    """Keep with which key an order is opened; a disk that is full is only noted."""
     if session.access.known(order) and identity in (None, session.access.identity(order.id)):
         return
     try:
         session.access.remember(order, identity)
     except OSError as exc:
-        session.note_trouble(
-            f"The SSH files of order {order.id} can't be written in {session.access.home}: "
-            f"{exc.strerror}."
-        )
+        key = "" if identity is None else f"; its key is {identity}"
+        session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}{key}.")
 
 
 def _cancel(run: RentRun, order: Order, reason: str, issue: str | None = None) -> Flow[None]:

@@ -46,11 +46,10 @@ def price(
     kept = yield from local(session.ledger.budgets)
     in_usd = max_cost_usd is not None or any(b.unit == USD_VALUE for b in kept)
     if (said is None and kept) or (usd is None and in_usd):
-        one = listing.Filter(available_only=False, id=wanted.server_id)
-        for server in (yield from listing.marketplace(session, one)).servers:
-            listed = cost(server, coin, wanted.type, said)
-            if listed is not None:
-                said, usd = listed.price.per_day, usd or listed.price.usd_per_coin
+        server = yield from listing.one(session, wanted.server_id)
+        listed = None if server is None else cost(server, coin, wanted.type, said)
+        if listed is not None:
+            said, usd = listed.price.per_day, usd or listed.price.usd_per_coin
     if max_cost_usd is not None and usd is None:
         raise BudgetError(
             f"The USD price of {coin} is not known, so a cost of at most {max_cost_usd:g} USD "

@@ -171,7 +171,7 @@ def _same_server(
     session: Session, order: Order, fallback: Fallback, _limit: float
 ) -> Flow[tuple[_Wishes, str]]:
     """The old order's server, on demand, in the coin of the old order."""
-    coin, server = order.currency or "", (yield from _listed(session, order))
+    coin, server = order.currency or "", (yield from listing.one(session, order.server_id))
     price = None if server is None else server.price_per_day(coin)
     if server is None or price is None:
         return [], f"Server {order.server_id} is not available on demand in {coin} now."
@@ -184,12 +184,6 @@ def _same_server(
         return [], f"Server {server.id} is rented on demand by somebody else."
     wanted = fallback.order(server.id, "on-demand", coin, order.image or "", price)
     return [(wanted, rate)], ""
-
-
-def _listed(session: Session, order: Order) -> Flow[MarketplaceServer | None]:
-    wanted = listing.Filter(available_only=False, id=order.server_id)
-    found = (yield from listing.marketplace(session, wanted)).servers
-    return found[0] if found else None
 
 
 def _other_server(

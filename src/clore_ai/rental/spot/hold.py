@@ -62,15 +62,13 @@ def update_list_price(session: Session, run: SpotRun) -> Flow[None]:
     if order is None or (run.listed_at is not None and now - run.listed_at < _LISTED_EVERY_S):
         return
     run.listed_at = now
-    wanted = listing.Filter(available_only=False, id=order.server_id)
     try:
-        found = (yield from listing.marketplace(session, wanted)).servers
+        server = yield from listing.one(session, order.server_id)
     except CloreAPIError as exc:
         let_pass(exc)
         return
-    for server in found:
-        price = on_demand_per_day(server, run.coin)
-        run.on_demand = run.on_demand if price is None else price
+    price = None if server is None else on_demand_per_day(server, run.coin)
+    run.on_demand = run.on_demand if price is None else price
 
 
 def let_pass(exc: CloreAPIError) -> None:

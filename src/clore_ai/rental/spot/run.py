@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable, Literal
 
 from clore_ai.exceptions import InvalidInputError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 EVERY_S = 20.0
 _LEAST_EVERY_S = 0.05
+_ROUNDING = 1.0001
 
 Kind = Literal[
     "begins", "runs", "outbid", "beaten", "waits", "offline", "refused",
@@ -178,6 +179,15 @@ class SpotRun:
     def usd_per_hour(self, per_day: float | None) -> float | None:
         """The same in USD per hour; None if unknown."""
         return None if per_day is None else self.price(per_day).usd_per_hour
+
+    def fix_fallback(self) -> Fallback | None:
+        """The fallback; on demand it may cost no more than now, where no limit was given."""
+        fallback, now = self.wishes.fallback, self.usd_per_hour(self.on_demand)
+        if now is not None and fallback is not None and fallback.to == "on-demand":
+            most = fallback.max_usd_per_hour
+            fallback = replace(fallback, max_usd_per_hour=now * _ROUNDING if most is None else most)
+            self.wishes = replace(self.wishes, fallback=fallback)
+        return fallback
 
     def emit(self, event: Kind, at: float, message: str, new_order_id: int | None = None) -> None:
         """Hand an event to the caller; how the order stands, and trouble, only if it is new."""

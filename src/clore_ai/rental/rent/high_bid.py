@@ -1,0 +1,85 @@
+"""Is a bid above what its server costs on demand? A slip of a digit is money, every minute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from clore_ai.rental.market import listing
+from clore_ai.rental.market.cost import on_demand_per_day
+from clore_ai.rental.rent import ranking
+
+if TYPE_CHECKING:
+    from clore_ai._api.steps import Flow
+    from clore_ai.models import Order
+    from clore_ai.models.price import Price
+    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.rent.wish import Wish
+    from clore_ai.rental.session import Session
+
+_FAR_ABOVE = 3.0
+"""So many times the price on demand is a slip: nobody needs to bid it to win."""
+
+
+@dataclass(frozen=True)
+class HighBid:
+    """A bid above the price on demand; or one that can't be compared with it."""
+
+    server_id: int | None
+    bid: Price
+    on_demand: Price | None
+    """None where it is not known."""
+
+    @property
+    def times(self) -> float | None:
+        """How many times the price on demand it is."""
+        return None if self.on_demand is None else self.bid.per_day / self.on_demand.per_day
+
+    @property
+    def is_far_above(self) -> bool:
+        """Is it so high that it must be a mistake?"""
+        known = self.on_demand
+        return known is not None and self.bid.per_day > _FAR_ABOVE * known.per_day
+
+
+def high(server_id: int | None, bid: Price, on_demand: float | None) -> HighBid | None:
+    """What is to be said of a bid; None where it is no higher than the price on demand.
+
+    `on_demand`: in the bid's coin per **day**.
+    """
+    if not on_demand:
+        return HighBid(server_id, bid, None)
+    if bid.per_day <= on_demand:
+        return None
+    return HighBid(server_id, bid, replace(bid, per_day=on_demand))
+
+
+def of(offer: Offer) -> HighBid | None:
+    """As `high`, of one offer at its own bid."""
+    cost, server = offer.cost, offer.server
+    return high(server.id, cost.price, on_demand_per_day(server, cost.coin))
+
+
+def of_order(session: Session, order: Order, bid: Price) -> Flow[HighBid | None]:
+    """As `high`, of a new bid for an order; by the price of its server as it is listed now."""
+    server = yield from listing.one(session, order.server_id)
+    listed = None if server is None else on_demand_per_day(server, bid.coin)
+    return high(order.server_id, bid, listed)
+
+
+def highest(wish: Wish, offers: list[Offer]) -> HighBid | None:
+    """Of the spot offers that would be tried, the bid that is furthest above the price on demand.
+
+    Where the wish has a limit, it counts as the bid.
+    """
+    if wish.type != "spot":
+        return None
+    found = (
+        high(
+            offer.server.id,
+            ranking.at_most(offer.cost, wish).price,
+            on_demand_per_day(offer.server, offer.cost.coin),
+        )
+        for offer in offers[: wish.attempts]
+    )
+    return max((each for each in found if each), key=lambda each: each.times or 0.0, default=None)

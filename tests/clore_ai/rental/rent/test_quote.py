@@ -1,0 +1,61 @@
+"""What a server that is named would cost, or why it can't be rented; nothing is rented for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clore_ai import CloreAI
+from clore_ai.exceptions import BudgetError, FieldError, NotFoundError
+from clore_ai.models.records import Budget
+from clore_ai.rental.rent import quote
+from clore_ai.rental.spend.lease import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from clore_sandbox import Sandbox
+
+USD = "USD-Blockchain"
+
+
+@pytest.fixture
+def client(market: Sandbox, tmp_path: Path) -> Iterator[CloreAI]:
+    with CloreAI(market.create_account(), base_url=market.base_url, state=tmp_path) as made:
+        yield made
+
+
+def test_the_cost_the_end_and_the_wallet(client: CloreAI, server: int) -> None:
+    """As a create_order would be: the list price, the lease, and what the wallet holds."""
+    found = client.drive(quote.server(client.session, server, "on-demand"))
+    lease = Limits(lease_s=7200.0, given=True)
+    flow = quote.offer(client.session, found, "bitcoin", "on-demand", None, lease)
+    offer = client.drive(flow)
+    assert offer.cost.price.per_day == found.price_per_day("bitcoin")
+    assert offer.end.lease_s == 7200.0
+    assert offer.balance == {w.name: w.balance for w in client.wallets()}["bitcoin"]
+    assert client.my_orders() == []
+
+
+def test_why_it_cant_be_rented(client: CloreAI, server: int) -> None:
+    """The reasons are the service's own, before it is asked."""
+    with pytest.raises(NotFoundError, match="There is no server 999999"):
+        client.drive(quote.server(client.session, 999_999, "on-demand"))
+    found = client.drive(quote.server(client.session, server, "on-demand"))
+    with pytest.raises(FieldError, match="can't be paid in 'gold'") as refused:
+        client.drive(quote.offer(client.session, found, "gold", "on-demand", None, Limits()))
+    assert refused.value.error == "currency-not-allowed"
+
+
+def test_it_must_fit_in_the_budgets(client: CloreAI, server: int) -> None:
+    """At the cost that is given: an offer may fit, and its highest bid not."""
+    session = client.session
+    found = client.drive(quote.server(session, server, "on-demand"))
+    flow = quote.offer(session, found, "bitcoin", "on-demand", None, Limits())
+    offer = client.drive(flow)
+    client.drive(quote.check_budgets(session, offer, "on-demand", offer.cost))
+    session.ledger.set_budget(Budget("bitcoin", "day", 1e-9))
+    with pytest.raises(BudgetError):
+        client.drive(quote.check_budgets(session, offer, "on-demand", offer.cost))
