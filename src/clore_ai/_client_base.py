@@ -13,7 +13,7 @@ from clore_ai._api.steps import DEADLINE_S, Rules
 from clore_ai._io.async_driver import AsyncDriver
 from clore_ai._io.driver import Driver
 from clore_ai._state.folder import folder_of
-from clore_ai._state.ledger import Ledger, account_of
+from clore_ai._state.ledger import Ledger
 from clore_ai._values.secrets import hide
 from clore_ai.config import DEFAULT_BASE_URL, Settings, changed, resolve
 from clore_ai.jobs.engine import Engine
@@ -165,8 +165,8 @@ class ClientBase(Generic[D]):
         self._driver = self._kind(self._settings, self._timeout_s, self._limiter)
 
     def _engine(self, driver: AsyncDriver) -> Engine:
-        """The engine that runs jobs in the event loop of `driver`."""
-        return Engine(self._session, driver, account_of(self.base_url, self.api_key))
+        """What runs jobs in the event loop of `driver`."""
+        return Engine(self._session, driver)
 
     @property
     def session(self) -> Session:

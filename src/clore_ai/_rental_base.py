@@ -192,10 +192,8 @@ class RentalBase(Generic[D]):
         self._left_at = now if self._left_at is None else self._left_at
         if now - self._left_at > enforce.GRACE_S:
             return False
-        ledger = self._session.ledger
-        jobs = Jobs(self._session.jobs, ledger.keys.key, ledger.names)
         with suppress(ConfigError):
-            return self.order.id in (yield from local(jobs.watched_orders))
+            return self.order.id in (yield from local(Jobs.of(self._session).watched_orders))
         return False
 
     def _report(self, what: RentEventKind, message: str) -> None:

@@ -146,14 +146,13 @@ def test_commands_that_never_return(
     """A login is no life: told after 30 s (here 1), lost after its time, without another try."""
     from clore_ai import CloreAI
     from clore_ai._api.waits import WAITS
-    from clore_ai.cli.supervise import watching as _job
-    from clore_ai.jobs import Output
+    from clore_ai.jobs import Jobs, Output
     from clore_ai.jobs.watch.supervise import Supervision
 
     monkeypatch.setattr(WAITS, "report_after_s", 1.0)
     messages: list[str] = []
     with CloreAI(renter.key, renter.market.base_url, state=renter.home) as api:
-        jobs = _job.jobs_of(api)
+        jobs = Jobs.of(api.session)
         facts = {"order_id": order, "command": ["x"], "folder": str(stage.folder), "work": "work/w"}
         job = jobs.add({**facts, "lost_after_s": 3.0})
 

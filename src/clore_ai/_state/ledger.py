@@ -92,6 +92,13 @@ class Ledger:
         digest = hashlib.sha256(text).hexdigest()[:16]
         return FileLock(folder_in(self.folder, "locks") / digest)
 
+    def held(self, name: str) -> bool:
+        """Does anybody have this `lock`?"""
+        lock = self.lock(name)
+        is_free = lock.try_acquire()
+        lock.release()
+        return not is_free
+
     @transaction
     def open(self, db: sqlite3.Connection, intent: Intent) -> Intent | None:
         """Record an intent before anything is sent.

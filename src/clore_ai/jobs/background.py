@@ -16,6 +16,9 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+    from pathlib import Path
+
     from clore_ai.jobs.store import Job, Jobs
 
 FOLLOWER = "clore_ai.cli.supervise.follower"
@@ -26,30 +29,48 @@ _BY_ITSELF = ("running", "unknown", "watched")
 def start(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
     """Begin it; the caller holds the job's lock, and releases it. None if it can't be started."""
     lock = jobs.handed_over(job.id)
+    words = [FOLLOWER, str(job.id), str(lock)]
     try:
-        log = os.open(
-            jobs.folder(job.id) / "watcher.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600
-        )
-        try:
-            process = subprocess.Popen(  # noqa: S603 - our own words
-                [sys.executable, "-m", FOLLOWER, str(job.id), str(lock)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                pass_fds=(lock,),
-                start_new_session=True,
-                # Not in the user's folder: a module there could take the place of another.
-                cwd=jobs.home,
-                env={**os.environ, "CLORE_HOME": str(jobs.home.absolute())},
-            )
-        finally:
-            os.close(log)
+        process = spawn(words, lock, jobs.folder(job.id) / "said", jobs.home)
     except OSError:
         jobs.call_off(job.id)
         return None
     # Its end is waited for, so that a caller that lives on is left with no dead process.
     threading.Thread(target=process.wait, daemon=True).start()
     return process
+
+
+def spawn(
+    words: list[str], lock: int, said: Path, home: Path, *, without: Container[str] = ()
+) -> subprocess.Popen[bytes]:
+    """Begin a process that outlives this one, and is handed an open file that is a lock.
+
+    Args:
+        words: the module that it runs, and its arguments.
+        lock: the file.
+        said: what it writes on stderr goes here.
+        home: the state folder.
+        without: the variables that it does not get.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    environment = {name: value for name, value in os.environ.items() if name not in without}
+    errors = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own words
+            [sys.executable, "-m", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            pass_fds=(lock,),
+            start_new_session=True,
+            # Not in the user's folder: a module there could take the place of another.
+            cwd=home,
+            env={**environment, "CLORE_HOME": str(home.absolute())},
+        )
+    finally:
+        os.close(errors)
 
 
 def again(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:

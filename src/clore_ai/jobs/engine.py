@@ -20,12 +20,10 @@ class Engine:
     Args:
         session: the client's.
         driver: of the running event loop.
-        account: whose jobs these are.
     """
 
-    def __init__(self, session: Session, driver: AsyncDriver, account: str) -> None:
-        self.session, self.account = session, account
-        self._driver = driver
+    def __init__(self, session: Session, driver: AsyncDriver) -> None:
+        self.session, self._driver = session, driver
 
     async def drive(self, flow: Flow[T]) -> T:
         """A flow's result."""

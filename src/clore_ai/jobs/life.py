@@ -377,8 +377,7 @@ async def run(
         agreed = await asyncio.to_thread(
             contents.allowed, spec.folder, spec.outputs, spec.consent, home, resends=plan.retries
         )
-    jobs = Jobs(session.jobs, engine.account, session.ledger.names)
-    outcome = await Life(engine, jobs, hearing).run(spec, plan, agreed)
+    outcome = await Life(engine, Jobs.of(session), hearing).run(spec, plan, agreed)
     if outcome.error is not None:
         raise outcome.error
     return outcome.job

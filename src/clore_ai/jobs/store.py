@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Generator
     from pathlib import Path
 
+    from clore_ai.rental.session import Session
+
 State = Literal["new", "running", "ended", "stopped", "lost"]
 _OVER = ("ended", "stopped", "lost")
 _BEGINS_S = 10.0
@@ -108,6 +110,11 @@ class Jobs:
         self._names = names or (lambda: (account,))
         self._folder = self.home / "jobs"
         self._held: dict[int, FileLock] = {}
+
+    @classmethod
+    def of(cls, session: Session) -> Jobs:
+        """The jobs of a client's account."""
+        return cls(session.jobs, session.ledger.keys.key, session.ledger.names)
 
     @transaction
     def add(self, db: sqlite3.Connection, job_of: dict[str, object]) -> Job:
@@ -216,6 +223,10 @@ class Jobs:
         """Does a process watch it?"""
         with self.hold(number) as mine:
             return not mine
+
+    def unwatched(self) -> list[Job]:
+        """Those that are not settled, and that no process watches."""
+        return [job for job in self.all() if job.unsettled and not self.watched(job.id)]
 
     def watched_orders(self) -> set[int]:
         """The orders with a job that a process watches: that one ends them at their limits."""

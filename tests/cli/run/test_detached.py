@@ -136,13 +136,12 @@ def test_a_machine_that_could_not_be_cancelled_is_tried_again(
 ) -> None:
     """Whoever follows a job has nothing else to do: it goes on until the machine is gone."""
     from clore_ai import CloreAI
-    from clore_ai.cli.supervise import watching
-    from clore_ai.jobs import Life, life
+    from clore_ai.jobs import Jobs, Life, life
 
     monkeypatch.setattr(life, "_AGAIN_S", 0.2)
     order = renter.rent()
     with CloreAI(renter.key, renter.market.base_url, state=renter.home) as api:
-        jobs = watching.jobs_of(api)
+        jobs = Jobs.of(api.session)
         facts = {"order_id": order, "command": ["true"], "folder": "/", "work": "work/w"}
         job = jobs.add({**facts, "cancels": True})
         job.state, job.code = "ended", 0

@@ -118,12 +118,12 @@ def test_logs_of_a_job_that_ended_while_it_was_read(
 ) -> None:
     """Who watched it has ended the order just now: that is no error of `logs -f`."""
     from clore_ai import CloreAI
-    from clore_ai.cli.supervise import watching
+    from clore_ai.jobs import Jobs
     from clore_ai.jobs.status import read
 
     renter("run", "--order", order, "--cancel", "--folder", folder, "--", "echo up")
     with CloreAI(renter.key, renter.market.base_url, state=renter.home) as api:
-        jobs = watching.jobs_of(api)
+        jobs = Jobs.of(api.session)
         job = jobs.get(1)
         job.state = "running"  # as it was when the command began
         shown: list[bytes] = []

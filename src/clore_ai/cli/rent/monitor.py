@@ -169,6 +169,7 @@ class _Loop:
 
     def _at_limits(self, keeper: Keeper) -> None:
         """End what has reached a limit; a near end of a lease is told by the monitor itself."""
+        from clore_ai.jobs import Jobs, left
         from clore_ai.rental.limits import enforce as keep
 
         near, over = self.api.drive(keeper.check(self.api.session))
@@ -181,7 +182,7 @@ class _Loop:
             if time.monotonic() < self.limited.get(order_id, 0.0):
                 continue
             self.limited[order_id] = time.monotonic() + keep.EVERY_S
-            if _keep.left_to_its_job(self.api, each, self.left_since):
+            if left.to_its_job(Jobs.of(self.api.session), each, self.left_since):
                 continue
             with self.board.away():
                 _keep.at_limit(self.api, each, self._line, as_json=self.as_json)

@@ -11,10 +11,10 @@ from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect
 from clore_ai.cli.supervise import watching
-from clore_ai.jobs import background
+from clore_ai.jobs import Jobs, background
 
 if TYPE_CHECKING:
-    from clore_ai.jobs import Job, Jobs
+    from clore_ai.jobs import Job
 
 _SHOWN = 40
 
@@ -32,7 +32,7 @@ def command(limit: int, as_json: bool) -> None:
     watched.
     """
     with connect(ask=False) as api:
-        kept = watching.jobs_of(api)
+        kept = Jobs.of(api.session)
         for sentence in kept.damaged():
             output.note(sentence)
         found = kept.all()[-limit:]

@@ -30,6 +30,7 @@ def command(job_id: int, follow: bool, as_json: bool) -> None:
     machine. Standard output and standard error are combined, in the order in which they were
     written.
     """
+    from clore_ai.jobs import Jobs
     from clore_ai.jobs.status import read
 
     whole = bytearray()
@@ -44,7 +45,7 @@ def command(job_id: int, follow: bool, as_json: bool) -> None:
 
     console = Console()
     with connect(ask=False) as api:
-        kept = watching.jobs_of(api)
+        kept = Jobs.of(api.session)
         job = kept.get(job_id)
         show = keep if as_json else console.show
         sys.stdout.flush()

@@ -62,8 +62,8 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     exits with the command's own code. A dropped connection does not end the job. One argument is a
     shell line; several arguments are each quoted. All options can be set in clore.toml.
     """
-    from clore_ai import jobs
     from clore_ai._ssh.copy.fetch import MOST_BYTES
+    from clore_ai.jobs import Jobs, Plan
 
     job_file_trust.ask(options, typed=bool(words))
     words = words or job_file.words()
@@ -75,7 +75,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     console = Console(to_stderr=options["as_json"])
     offers, reporter = None, None
     with connect(ask=False) as api:
-        kept = watching.jobs_of(api)
+        kept = Jobs.of(api.session)
         upload = None
         if not options["no_upload"]:
             upload = consent.agreed(spec, kept.home, yes=options["yes"], resends=options["retries"])
@@ -83,8 +83,8 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             offers = renting.planned(
                 api, wish, yes=options["yes"], force=options["force"], by=_limits.BY_RUN
             )
-            reporter = renting.Reporter(wish, offers)
-        plan = jobs.Plan(
+            teller = renting.Teller(wish, offers)
+        plan = Plan(
             options["order_id"],
             wish,
             offers,

@@ -25,6 +25,7 @@ def command(job_id: int, as_json: bool) -> int:
     processes of JOB_ID receive SIGTERM, and are killed 10 s later. If another clore process watches
     the job, it does the rest.
     """
+    from clore_ai.jobs import Jobs
     from clore_ai.jobs.status import told_to_stop
 
     async def work(life: Life) -> Outcome:
@@ -33,7 +34,7 @@ def command(job_id: int, as_json: bool) -> int:
 
     code = 0
     with connect(ask=False) as api:
-        kept = watching.jobs_of(api)
+        kept = Jobs.of(api.session)
         job = kept.get(job_id)
         if job.over and not job.unsettled:
             output.note(f"Job {job.id} has already ended ({job.state}).")

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from clore_ai.cli import errors, output
 from clore_ai.cli.supervise import cancelling, watching
-from clore_ai.jobs import background
+from clore_ai.jobs import Jobs, background, left
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
-    from clore_ai.jobs import Jobs
     from clore_ai.rental.limits.enforce import Keeper
     from clore_ai.rental.limits.expiry import Limit
 
@@ -58,36 +57,21 @@ def facts(limit: Limit) -> dict[str, Any]:
     }
 
 
-def left_to_its_job(api: CloreAI, limit: Limit, since: dict[int | None, float]) -> bool:
-    """Is it ended by who watches its job? One that nobody watches is watched from now on.
-
-    `since`: when each order was first left so; after some minutes it is no more.
-    """
-    from clore_ai.rental.limits.enforce import GRACE_S
-
-    order_id, now = limit.intent.order_id, time.monotonic()
-    if now - since.setdefault(order_id, now) > GRACE_S:
-        return False
-    kept = watching.jobs_of(api)
-    jobs = [job for job in kept.all() if job.order_id == order_id and job.unsettled]
-    return any(background.again(kept, job) is not None or kept.watched(job.id) for job in jobs)
-
-
 def ended_by_its_job(api: CloreAI, limit: Limit) -> bool:
-    """Wait for the job's watcher, as in `left_to_its_job`; has the order ended?"""
+    """Wait for the job's watcher, as in `left.to_its_job`; has the order ended?"""
+    jobs = Jobs.of(api.session)
     since: dict[int | None, float] = {}
-    while left_to_its_job(api, limit, since):
+    while left.to_its_job(jobs, limit, since):
         time.sleep(_LOOK_S)
     return not api.ledger.reread(limit.intent).runs
 
 
 def settle_jobs(api: CloreAI, on_event: OnEvent, *, dry_run: bool, wait: bool) -> int:
     """Have the jobs that nobody watches seen through; with `wait`, those that have ended now."""
-    kept = watching.jobs_of(api)
-    left = [job for job in kept.all() if job.unsettled and not kept.watched(job.id)]
-    states = watching.states(api, kept, left)
-    worst = 0
-    for job in left:
+    kept, worst = Jobs.of(api.session), 0
+    unwatched = kept.unwatched()
+    states = watching.states(api, kept, unwatched)
+    for job in unwatched:
         ended = background.ended(job, states.get(job.id))
         follower = None if dry_run else background.again(kept, job)
         if follower is None and not dry_run:
@@ -123,8 +107,9 @@ def loop(
     from clore_ai.exceptions import AuthError
     from clore_ai.rental.limits import enforce
 
+    jobs = Jobs.of(api.session)
     again: dict[int | None, float] = {}
-    left: dict[int | None, float] = {}
+    since: dict[int | None, float] = {}
     trouble, jobs_due = "", 0.0
     while goes_on():
         near, over = api.drive(keeper.check(api.session))
@@ -138,9 +123,9 @@ def loop(
             again[order_id] = float("inf") if dry_run else time.monotonic() + _AGAIN_S
             if dry_run:
                 output.note(f"{each}.")
-                on_event({**facts(each), "at": _now(api)})
-            elif not left_to_its_job(api, each, left):
-                at_limit(api, each, on_event, as_json=as_json)
+                tell({**facts(each), "at": _now(api)})
+            elif not left.to_its_job(jobs, each, since):
+                at_limit(api, each, tell, as_json=as_json)
         if isinstance(keeper.failure, AuthError):
             raise keeper.failure
         before, trouble = trouble, "" if keeper.failure is None else str(keeper.failure)
@@ -163,26 +148,3 @@ def _now(api: CloreAI) -> float:
     from clore_ai._api.steps import clock
 
     return api.drive(clock()).wall
-
-
-def unwatched(api: CloreAI, kept: Jobs) -> list[int]:
-    """The orders with a limit that nobody keeps, and that may be kept in the background."""
-    from clore_ai.rental.limits import expiry
-
-    watched = kept.watched_orders()
-    return [
-        intent.order_id or 0
-        for intent in expiry.leased(api.ledger.running())
-        if intent.enforced == "always"
-        and intent.order_id not in watched
-        and not _steered(api, intent.order_id)
-    ]
-
-
-def _steered(api: CloreAI, order_id: int | None) -> bool:
-    """Does a command hold its bid? That one keeps its limits, too."""
-    lock = api.ledger.lock(f"spot {order_id}")
-    if not lock.try_acquire():
-        return True
-    lock.release()
-    return False

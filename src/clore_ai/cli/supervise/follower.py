@@ -21,6 +21,7 @@ def command(job_id: int, lock: int) -> int:
     """Watch a job in the background; its lock is this open file, until this process ends."""
     from clore_ai.cli.supervise.console import Console
     from clore_ai.client import CloreAI
+    from clore_ai.jobs import Jobs
 
     os.set_inheritable(lock, False)
 
@@ -31,7 +32,7 @@ def command(job_id: int, lock: int) -> int:
         return outcome
 
     with CloreAI(state=True) as api:  # it reports nothing of commands that were stopped
-        jobs = watching.jobs_of(api)
+        jobs = Jobs.of(api.session)
         console = Console(background=jobs.mark(job_id))
         try:
             return watching.exit_code(watching.live(api, console, work), console)

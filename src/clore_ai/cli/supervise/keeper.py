@@ -9,7 +9,6 @@ which holds 1 MB at most; it ends when that file is removed. The key is on no co
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -22,7 +21,8 @@ import click
 from clore_ai import _signals
 from clore_ai._state.lock import FileLock
 from clore_ai.cli import output
-from clore_ai.cli.supervise import at_limits, watching
+from clore_ai.cli.supervise import at_limits
+from clore_ai.jobs import Jobs, background, left
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -45,15 +45,15 @@ def see_to(api: CloreAI) -> None:
 
     if api.api_key is None or api.ledger.folder is None or os.name == "nt":
         return
-    left: list[int] = []
+    unkept: list[int] = []
     try:
         if api.ledger.begun():
-            left = at_limits.unwatched(api, watching.jobs_of(api))
-            if left:
+            unkept = left.unkept(api.session, Jobs.of(api.session))
+            if unkept:
                 _start(api)
     except (OSError, CloreAPIError) as exc:
-        if left:
-            listed = " ".join(map(str, left))
+        if unkept:
+            listed = " ".join(map(str, unkept))
             output.note(
                 f"Nothing ends these orders at their limits: {listed}. The background process "
                 f"can't be started ({exc}). Keep this running instead: clore reap --every 60s"
@@ -62,10 +62,7 @@ def see_to(api: CloreAI) -> None:
 
 def runs(api: CloreAI) -> bool:
     """Is there one, or a `clore reap --every`?"""
-    lock = api.ledger.lock(LOCK)
-    free = lock.try_acquire()
-    lock.release()
-    return not free
+    return api.ledger.held(LOCK)
 
 
 @contextmanager
@@ -92,28 +89,13 @@ def log_of(api: CloreAI) -> Path:
 
 def _start(api: CloreAI) -> None:
     lock = api.ledger.lock(LOCK)
-    if not isinstance(lock, FileLock) or not lock.try_acquire():
-        return
-    try:
+    if isinstance(lock, FileLock) and lock.try_acquire():
         log = log_of(api)
-        said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            environment = {k: v for k, v in os.environ.items() if k not in _NOT_FOR_IT}
-            subprocess.Popen(  # noqa: S603 - our own words
-                [sys.executable, "-m", __name__, str(lock.file)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                pass_fds=(lock.file,),
-                start_new_session=True,
-                # Not where the user stands: a module there could take the place of another.
-                cwd=log.parent,
-                env={**environment, "CLORE_HOME": str(log.parent.parent)},
-            )
+            words = [__name__, str(lock.file)]
+            background.spawn(words, lock.file, log, log.parent.parent, without=_NOT_FOR_IT)
         finally:
-            os.close(said)
-    finally:
-        lock.release()
+            lock.release()
 
 
 @click.command()

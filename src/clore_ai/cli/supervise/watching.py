@@ -36,7 +36,7 @@ def live(
     on_offers: Callable[[Wish, list[Offer], float], object] = lambda _wish, _offers, _now: None,
 ) -> Outcome:
     """What became of jobs that `work` runs or watches; Ctrl-C is the console's meanwhile."""
-    from clore_ai.jobs import Hearing, Life
+    from clore_ai.jobs import Hearing, Jobs, Life
     from clore_ai.jobs.watch.request import JobRequest
 
     hearing = Hearing(
@@ -50,7 +50,7 @@ def live(
 
     async def main(engine: Engine) -> Outcome:
         life = Life(
-            engine, jobs_of(api), hearing, JobRequest(),
+            engine, Jobs.of(api.session), hearing, JobRequest(),
             in_background=console.background is not None, leaves=True,
         )  # fmt: skip
         with console.on(life.request):
@@ -115,15 +115,6 @@ def report(outcome: Outcome, console: Console, *, as_json: bool) -> int:
     if outcome.error is not None:
         raise outcome.error
     return code
-
-
-def jobs_of(api: CloreAI) -> Jobs:
-    """The jobs of the account."""
-    from clore_ai import jobs
-    from clore_ai._state.ledger import account_of
-
-    account, names = account_of(api.base_url, api.api_key), api.ledger.names
-    return jobs.Jobs(api.session.jobs, account, names)
 
 
 def states(api: CloreAI, jobs: Jobs, among: list[Job]) -> dict[int, str]:
