@@ -29,6 +29,12 @@ _GAP = 2
 """Blanks after a column."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+yes_option = click.option(
+    "-y", "--yes", is_flag=True, help="Don't ask; required without a terminal."
+)
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing."
+)
 
 
 def data(value: object, *, secrets: bool = False) -> None:

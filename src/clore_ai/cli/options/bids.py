@@ -27,6 +27,10 @@ _COIN_PRICE = re.compile(
 force_option = click.option(
     "--force", is_flag=True, help="Allow a bid above three times the server's on-demand price."
 )
+yes_option = click.option(
+    "-y", "--yes", is_flag=True,
+    help="Don't ask; required without a terminal if the bid is above the on-demand price.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

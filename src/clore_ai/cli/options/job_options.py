@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import re
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clore_ai.cli import units
+from clore_ai.cli.options import bundle, variables
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
     from clore_ai.jobs import Spec
 
-F = TypeVar("F", bound=Callable[..., Any])
 max_output = click.option(
     "--max-output", type=units.read_size, metavar="SIZE",
     help="Maximum total size of the outputs, e.g. 200GB; more is not fetched. Default: 50GB.",
 )  # fmt: skip
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LAST_PORT = 65535
 _MOST = "200MB"
 """As in Python; it is written here for ``--help``, which imports no more than it needs."""
-_OPTIONS = (
+options = bundle(
     click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=".",
                  help="Working folder; default: the current folder."),
     click.option("--no-upload", is_flag=True, help="Upload nothing."),
@@ -55,13 +52,7 @@ _OPTIONS = (
                  help="The machine counts as lost when its SSH has not answered for this long "
                      "while the service answers."),
 )  # fmt: skip
-
-
-def options(command: F) -> F:
-    """The options of a job, but ``--env``."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+"""The options of a job, but ``--env``."""
 
 
 def read(words: tuple[str, ...], given: dict[str, Any]) -> Spec:
@@ -72,52 +63,15 @@ def read(words: tuple[str, ...], given: dict[str, Any]) -> Spec:
     """
     from clore_ai import jobs
 
+    path: Path | None = given["env_file"]
+    env = {**({} if path is None else variables.in_file(path)), **variables.typed(given["env"])}
     consent = jobs.Consent(given["send_secrets"], given["max_upload"], given["yes_really"])
     spec = jobs.checked(
-        words, given["folder"], given["outputs"], _env(given), given["setup"], given["forwards"],
+        words, given["folder"], given["outputs"], env, given["setup"], given["forwards"],
         consent,
     )  # fmt: skip
     _ports_are_free(spec)
     return spec
-
-
-def lost_after_s(given: dict[str, Any]) -> float:
-    """The option's seconds."""
-    seconds: float = given["lost_after"]
-    return seconds
-
-
-def _env(options: dict[str, Any]) -> dict[str, str]:
-    """The variables of the file, then those given by name."""
-    found: dict[str, str] = {}
-    path: Path | None = options["env_file"]
-    if path is not None:
-        try:
-            lines = path.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as exc:
-            why = exc.strerror if isinstance(exc, OSError) else "it is not text"
-            raise click.UsageError(f"--env-file {path} can't be read: {why}.") from exc
-        for number, line in enumerate(lines, 1):
-            text = line.strip().removeprefix("export ").strip() if line.strip() else ""
-            if text and not text.startswith("#"):
-                found.update([_pair(text, f"{path}, line {number}")])
-    for number, text in enumerate(options["env"], 1):
-        found.update([_pair(text, f"--env number {number}")])
-    return found
-
-
-def _pair(text: str, where: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not _NAME.fullmatch(name) or not (equals or name in os.environ):
-        # Not quoted: what stands there may be the secret itself.
-        raise click.UsageError(
-            f"{where}: write KEY=VALUE, or KEY alone for one that your environment holds."
-        )
-    if not equals:
-        return name, os.environ[name]
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" and "line" in where:
-        value = value[1:-1]
-    return name, value
 
 
 def _ports_are_free(spec: Spec) -> None:
@@ -130,13 +84,8 @@ def _ports_are_free(spec: Spec) -> None:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(("127.0.0.1", port))
         except OSError as exc:
+            another = port - 1 if port == _LAST_PORT else port + 1
             raise click.UsageError(
                 f"--forward {port}: this port can't be used here ({exc.strerror}); choose another "
-                f"local port: --forward {_another(port)}:{forward.rsplit(':', 1)[1]}."
+                f"local port: --forward {another}:{forward.rsplit(':', 1)[1]}."
             ) from exc
-
-
-def _another(port: int) -> int:
-    with suppress(OverflowError):
-        return port + 1 if port < 65535 else port - 1  # noqa: PLR2004 - the last port
-    return port

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from math import inf, isfinite
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable
 
 import click
 
 from clore_ai import _windows
 from clore_ai.cli import units
+from clore_ai.cli.options import F, bundle
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
     from clore_ai.rental.rent.ranking import Offer
     from clore_ai.rental.spend.lease import Limits
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _positive(text: str) -> float:
@@ -41,33 +40,24 @@ _BY_NOBODY = (
 )
 
 
-def options(command: F) -> F:
-    """The options of an order's end, for a command that rents."""
-    return _added(command, "24h, or less if the limits below require it")
-
-
-def options_of_deploy(command: F) -> F:
-    """As `options`, without a default."""
-    return _added(command, "none, or what the limits below allow")
-
-
-def _added(command: F, default: str) -> F:
-    lease_help = (
-        "How long the order may run before it is cancelled: 90s, 30m, 6h, 2d, none. "
-        f"Default: {default}."
-    )
-    for option in (
-        click.option("--no-keeper", is_flag=True,
-                     help="Start no background process that cancels the order at its limit."),
+def _options(default: str) -> Callable[[F], F]:
+    return bundle(
+        click.option("--lease", type=Length(endless=True), metavar="LENGTH",
+                     help="How long the order may run before it is cancelled: 90s, 30m, 6h, 2d, "
+                         f"none. Default: {default}."),
+        click.option("--max-hours", type=Length(alone="h"), metavar="HOURS",
+                     help="Longest time that the order may run: 6, 6h, 90m."),
         click.option("--max-cost", type=_positive, metavar="USD",
                      help="The most that the order may cost in USD, fees included, before it is "
                          "cancelled."),
-        click.option("--max-hours", type=Length(alone="h"), metavar="HOURS",
-                     help="Longest time that the order may run: 6, 6h, 90m."),
-        click.option("--lease", type=Length(endless=True), metavar="LENGTH", help=lease_help),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+        click.option("--no-keeper", is_flag=True,
+                     help="Start no background process that cancels the order at its limit."),
+    )  # fmt: skip
+
+
+options = _options("24h, or less if the limits below require it")
+"""The options of an order's end, for a command that rents."""
+options_of_deploy = _options("none, or what the limits below allow")
 
 
 def read(given: dict[str, Any], *, default: bool = True) -> Limits:

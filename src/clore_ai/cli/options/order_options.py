@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clore_ai._ssh import order_keys
 from clore_ai._state.folder import state_folder
 from clore_ai.cli import output
+from clore_ai.cli.options import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,41 +20,41 @@ if TYPE_CHECKING:
 _NAMES = re.compile(
     r"\b(ssh_key|ssh_password|jupyter_token|spot_price|boot_deadline)\b|\bmax_bid(?=_usd\b)"
 )
-F = TypeVar("F", bound=Callable[..., Any])
 
 
-def options(command: F) -> F:
-    """The options of what is on an order, for a command that rents."""
-    for option in (
-        click.option("--command", "startup", help="Command to run at start-up."),
-        click.option("--jupyter-token", callback=output.typed,
-                     help="Jupyter token, up to 32 characters; - asks for it."),
-        env_option,
-        port_option,
-        key_file_option,
-        click.option("--ssh-key", help="Text of the public SSH key."),
-        click.option("--ssh-password", callback=output.typed,
-                     help="SSH password, up to 32 characters; - asks for it."),
-    ):  # fmt: skip
-        command = option(command)
-    return command
-
-
+startup_option = click.option("--command", "startup", help="Command to run at start-up.")
+jupyter_option = click.option(
+    "--jupyter-token", callback=output.typed,
+    help="Jupyter token, up to 32 characters; - asks for it.",
+)  # fmt: skip
 port_option = click.option(
     "--port", "ports", multiple=True, metavar="PORT:KIND",
     help="Port to open: 22:tcp or 8888:http; repeatable. Default: 22:tcp.",
 )  # fmt: skip
 env_option = click.option(
-    "--env",
-    multiple=True,
-    metavar="KEY=VALUE",
+    "--env", multiple=True, metavar="KEY=VALUE",
     help="Environment variable; KEY alone takes the value from your environment; repeatable.",
-)
+)  # fmt: skip
 key_file_option = click.option(
-    "--ssh-key-file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    "--ssh-key-file", type=click.Path(path_type=Path, dir_okay=False),
     help="File of the public SSH key. Without a key, clore creates and uses its own.",
-)
+)  # fmt: skip
+options = bundle(
+    click.option("--ssh-password", callback=output.typed,
+                 help="SSH password, up to 32 characters; - asks for it."),
+    click.option("--ssh-key", help="Text of the public SSH key."),
+    key_file_option,
+    port_option,
+    env_option,
+    jupyter_option,
+    startup_option,
+)  # fmt: skip
+name_options = bundle(
+    click.option("--ref", metavar="NAME",
+                 help="A name for this rental; the same name returns the same order."),
+    click.option("--purpose", metavar="TEXT",
+                 help="Purpose of the order; `clore ledger` can total by purpose."),
+)  # fmt: skip
 
 
 def key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
@@ -85,21 +85,6 @@ def ports(pairs: tuple[str, ...]) -> dict[str, str]:
         if port in read:
             raise click.UsageError(f"--port {port} is given twice.")
         read[port] = kind
-    return read
-
-
-def env(pairs: tuple[str, ...]) -> dict[str, str]:
-    """``KEY=VALUE`` …, as the service takes them."""
-    read: dict[str, str] = {}
-    for number, pair in enumerate(pairs, 1):
-        name, equals, value = pair.partition("=")
-        if not name or not (equals or name in os.environ):
-            # Not quoted: what stands there may be the secret itself.
-            raise click.UsageError(
-                f"--env number {number}: write KEY=VALUE, e.g. --env EPOCHS=1, or KEY alone for "
-                "one that your environment holds."
-            )
-        read[name] = value if equals else os.environ[name]
     return read
 
 

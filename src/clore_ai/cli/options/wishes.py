@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clore_ai.cli import units
-from clore_ai.cli.options import bids, limits, order_options
+from clore_ai.cli.options import bids, bundle, limits, order_options, variables
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
     from clore_ai.rental.rent.wish import Wish
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 IMAGE = "cloreai/ubuntu22.04-cuda12"
 
@@ -109,29 +107,11 @@ _ON_IT = (
     order_options.env_option,
     order_options.key_file_option,
 )
-_BOOKS = (
-    limits.options,
-    click.option("--ref", metavar="NAME",
-                 help="A name for this rental; the same name returns the same order."),
-    click.option("--purpose", metavar="TEXT",
-                 help="Purpose of the order; `clore ledger` can total by purpose."),
-)  # fmt: skip
 
-
-def server_options(command: F) -> F:
-    """The options that say which server, for a command that looks for some."""
-    return _added(command, _SERVER)
-
-
-def options(command: F) -> F:
-    """All options of a `Wish`, for a command that rents; `read` makes it of them."""
-    return _added(command, (*_SERVER, *_PAY, *_SURE, *_ON_IT, *_BOOKS))
-
-
-def _added(command: F, all_of: tuple[Callable[[F], F], ...]) -> F:
-    for option in reversed(all_of):
-        command = option(command)
-    return command
+server_options = bundle(*_SERVER)
+"""The options that say which server, for a command that looks for some."""
+options = bundle(*_SERVER, *_PAY, *_SURE, *_ON_IT, limits.options, order_options.name_options)
+"""All options of a `Wish`, for a command that rents; `read` makes it of them."""
 
 
 def read_filter(options: dict[str, Any]) -> Any:  # noqa: ANN401 - a Filter, imported late
@@ -174,7 +154,7 @@ def read(options: dict[str, Any]) -> Wish:
                 sort=options["sort"],
                 image=options["image"],
                 ports=order_options.ports(options["ports"]),
-                env=order_options.env(options["env"]) or None,
+                env=variables.typed(options["env"], any_name=True) or None,
                 ssh_key=text,
                 identity=identity,
                 jupyter_token=options.get("jupyter_token"),

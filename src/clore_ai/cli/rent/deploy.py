@@ -9,7 +9,7 @@ import click
 
 from clore_ai.cli import output, plans, units
 from clore_ai.cli.account import connect
-from clore_ai.cli.options import bids, limits, order_options
+from clore_ai.cli.options import bids, limits, order_options, variables
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import renting
 
@@ -45,15 +45,9 @@ if TYPE_CHECKING:
 @click.option("--wait-timeout", type=Length(1), metavar="LENGTH",
               help="How long --wait waits before exit 8. Default: 8m, or the lease if that is "
                   "shorter.")  # fmt: skip
-@click.option("--ref", metavar="NAME",
-              help="A name for this rental; the same name returns the same order.")  # fmt: skip
-@click.option(
-    "--purpose", metavar="TEXT", help="Purpose of the order; `clore ledger` can total by purpose."
-)
-@click.option("-y", "--yes", is_flag=True,
-              help="Don't ask; required without a terminal if the bid is above the on-demand "
-                  "price.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
+@order_options.name_options
+@bids.yes_option
+@output.dry_run_option
 @output.json_option
 def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
     """Rent a server: create a new order.
@@ -177,7 +171,7 @@ def _wanted(
             options["ssh_password"],
             key,
             ports,
-            order_options.env(options["env"]) or None,
+            variables.typed(options["env"], any_name=True) or None,
             options["jupyter_token"],
             options["startup"],
             # In the coin once that is known; until then any number above 0 will do.

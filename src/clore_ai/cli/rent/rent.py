@@ -8,7 +8,7 @@ import click
 
 from clore_ai.cli import output, plans
 from clore_ai.cli.account import connect
-from clore_ai.cli.options import limits, wishes
+from clore_ai.cli.options import limits, order_options, wishes
 from clore_ai.cli.rent import renting
 
 if TYPE_CHECKING:
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @wishes.options
-@click.option("--command", "startup", help="Command to run at start-up.")
-@click.option("--jupyter-token", callback=output.typed,
-              help="Jupyter token, up to 32 characters; - asks for it.")  # fmt: skip
+@order_options.startup_option
+@order_options.jupyter_option
 @click.option("--top", type=click.IntRange(1), metavar="N",
               help="Show the N best offers in the plan.")  # fmt: skip
-@click.option("-y", "--yes", is_flag=True, help="Don't ask; required without a terminal.")
+@output.yes_option
 @click.option("--detach", is_flag=True,
               help="With --max-bid: exit once the server is rented and leave the bid "
                   "unchanged.")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Show the plan and the cost; rent nothing.")
+@output.dry_run_option
 @output.json_option
 def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read below
     """Rent the best matching server and check that it works.

@@ -51,7 +51,7 @@ def _of_a_machine() -> set[str]:
     help="If the machine is lost, start again on a new one with the outputs so far; --max-cost "
     "covers all machines.",
 )
-@click.option("-y", "--yes", is_flag=True, help="Don't ask; required without a terminal.")
+@output.yes_option
 @output.json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND...")
 def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - click's options
@@ -92,7 +92,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             retries=options["retries"],
             detach=options["detach"],
             fetch_every_s=options["fetch_every"],
-            lost_after_s=job_options.lost_after_s(options),
+            lost_after_s=options["lost_after"],
             max_output=options["max_output"] or MOST_BYTES,
         )
         newest = api.ledger.newest()

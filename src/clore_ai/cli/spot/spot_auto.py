@@ -9,7 +9,7 @@ import click
 
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
-from clore_ai.cli.options import bids, order_options
+from clore_ai.cli.options import bids, order_options, variables
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ _WAY_IN = ("image", "ports", "env", "startup", "ssh_password", "ssh_key", "ssh_k
               help="Jupyter token of the fallback, up to 32 characters; - asks for "
                   "it.")  # fmt: skip
 @bids.force_option
-@click.option("-y", "--yes", is_flag=True, help="Don't ask; required without a terminal.")
+@output.yes_option
 @click.option("--json", "as_json", is_flag=True,
               help="Print JSON on stdout: one line per event, then the report.")  # fmt: skip
 def auto(order_id: int, **options: Any) -> None:  # noqa: ANN401 - click's options, all read below
@@ -118,7 +118,7 @@ def _fallback(options: dict[str, Any]) -> tuple[Fallback | None, Path | None]:
         options["ssh_password"],
         key,
         order_options.ports(options["ports"]),
-        order_options.env(options["env"]) or None,
+        variables.typed(options["env"], any_name=True) or None,
         options["jupyter_token"],
         options["startup"],
     )

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 @click.argument("order_id", type=int)
 @click.argument("price", type=bids.read)
 @bids.force_option
-@click.option("-y", "--yes", is_flag=True,
-              help="Don't ask; required without a terminal if the bid is above the on-demand "
-                  "price.")  # fmt: skip
+@bids.yes_option
 @output.json_option
 def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: bool) -> None:
     """Change the bid of a spot order.
