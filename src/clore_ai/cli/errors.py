@@ -67,22 +67,28 @@ _NEXT: list[tuple[type[Exception], str]] = [
 _LOOK_FIRST = " Check your orders before you try again: clore orders"
 
 
-class Nothing(click.ClickException):
+class _Came(click.ClickException):
+    """A command came to this; `code` is its name with ``--json``."""
+
+    code: str
+
+
+class Nothing(_Came):
     """Nothing matched what was asked for."""
 
-    exit_code = 6
+    code, exit_code = "nothing_matched", 6
 
 
-class Late(click.ClickException):
+class Late(_Came):
     """What was waited for did not come in the time given."""
 
-    exit_code = 8
+    code, exit_code = "timed_out", 8
 
 
-class Declined(click.ClickException):
+class Declined(_Came):
     """The user answered No."""
 
-    exit_code = 1
+    code, exit_code = "declined", 1
 
 
 class _Never(click.UsageError):
@@ -105,13 +111,9 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
     except (click.Abort, KeyboardInterrupt) as exc:
         # click makes an Abort of a Ctrl-C; what was being done then is in the cause.
         message = str(exc) or str(exc.__cause__ or "") or "Interrupted."
-        return _report(as_json, "interrupted", INTERRUPTED, message)
-    except Nothing as exc:
-        return _report(as_json, "nothing_matched", exc.exit_code, exc.message)
-    except Late as exc:
-        return _report(as_json, "timed_out", exc.exit_code, exc.message)
-    except Declined as exc:
-        return _report(as_json, "declined", exc.exit_code, exc.message)
+        return _tell(as_json, "interrupted", INTERRUPTED, message)
+    except _Came as exc:
+        return _tell(as_json, exc.code, exc.exit_code, exc.message)
     except click.ClickException as exc:
         return _report(as_json, "usage", USAGE, _usage(exc))
     except e.CloreAPIError as exc:

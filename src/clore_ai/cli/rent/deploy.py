@@ -25,16 +25,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("server_id", type=int)
 @click.option("--image", required=True, help="Docker image, e.g. cloreai/ubuntu22.04-cuda12.")
-@click.option(
-    "--type",
-    "kind",
-    type=click.Choice(["on-demand", "spot"]),
-    required=True,
-    help="Rent at the list price or at your own bid.",
-)
-@click.option(
-    "--currency", required=True, help="Coin to pay in: bitcoin, CLORE-Blockchain or USD-Blockchain."
-)
+@click.option("--type", "kind", type=click.Choice(["on-demand", "spot"]), required=True,
+              help="Rent at the list price or at your own bid.")  # fmt: skip
+@click.option("--currency", required=True,
+              help="Coin to pay in: bitcoin, CLORE-Blockchain or USD-Blockchain.")  # fmt: skip
 @order_options.options
 @click.option("--spot-price", type=bids.read, metavar="PRICE",
               help="Your bid for the whole server: coin per DAY, or 0.2/h, 4.8/day in "

@@ -31,26 +31,16 @@ def _of_a_machine() -> set[str]:
 @click.command(context_settings={"ignore_unknown_options": False})
 @job_file.option
 @wishes.options
-@click.option(
-    "--order",
-    "order_id",
-    type=click.IntRange(1),
-    metavar="ID",
-    help="Rent nothing: run on this order. It keeps running afterwards, and is billed, unless "
-    "you add --cancel.",
-)
+@click.option("--order", "order_id", type=click.IntRange(1), metavar="ID",
+              help="Rent nothing: run on this order. It keeps running afterwards, and is billed, "
+                  "unless you add --cancel.")  # fmt: skip
 @job_options.options
-@click.option(
-    "--keep", is_flag=True, help="Keep the machine, and pay for it, until its lease ends."
-)
+@click.option("--keep", is_flag=True,
+              help="Keep the machine, and pay for it, until its lease ends.")  # fmt: skip
 @click.option("--cancel", "cancels", is_flag=True, help="Cancel the order of --order afterwards.")
-@click.option(
-    "--retry-on-host-loss",
-    "retries",
-    is_flag=True,
-    help="If the machine is lost, start again on a new one with the outputs so far; --max-cost "
-    "covers all machines.",
-)
+@click.option("--retry-on-host-loss", "retries", is_flag=True,
+              help="If the machine is lost, start again on a new one with the outputs so far; "
+                  "--max-cost covers all machines.")  # fmt: skip
 @output.yes_option
 @output.json_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--] COMMAND...")

@@ -13,7 +13,9 @@ import click
 
 from clore_ai._state.folder import folder_for, state_folder
 from clore_ai.cli import output
+from clore_ai.cli.errors import Nothing
 from clore_ai.cli.options.length import Length
+from clore_ai.cli.units import exports
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:
@@ -39,60 +41,37 @@ def command() -> None:
 
 @command.command("up")
 @click.option("--host", help="Address to listen on; default: 127.0.0.1, this machine only.")
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=0,
-    help="Port to listen on; default: any free port.",
-)
+@click.option("--port", type=click.IntRange(0, 65535), default=0,
+              help="Port to listen on; default: any free port.")  # fmt: skip
 @click.option("--public-host", metavar="NAME", help="Host name that orders show; default: --host.")
-@click.option(
-    "--ports",
-    metavar="A-B",
-    callback=_range,
-    help="Port range for orders; default: any free ports.",
-)
-@click.option(
-    "--inventory",
-    type=_CAPTURED,
-    help="Captured marketplace body to serve; default: a sample fleet.",
-)
+@click.option("--ports", metavar="A-B", callback=_range,
+              help="Port range for orders; default: any free ports.")  # fmt: skip
+@click.option("--inventory", type=_CAPTURED,
+              help="Captured marketplace body to serve; default: a sample fleet.")  # fmt: skip
 @click.option("--as-is", is_flag=True, help="Serve the captured body unchanged.")
-@click.option(
-    "--dialect",
-    type=click.Choice(["live", "reference"]),
-    default="live",
-    show_default=True,
-    help="Answer as the service does, or as its documents say.",
-)
-@click.option(
-    "--db", metavar="FILE|URL", help="Keep the state in this SQLite file, or at postgresql://…"
-)
-@click.option(
-    "--workers", type=click.IntRange(1), help="Processes that answer (1); more need postgresql://."
-)
+@click.option("--dialect", type=click.Choice(["live", "reference"]), default="live",
+              show_default=True,
+              help="Answer as the service does, or as its documents say.")  # fmt: skip
+@click.option("--db", metavar="FILE|URL",
+              help="Keep the state in this SQLite file, or at postgresql://…")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1),
+              help="Processes that answer (1); more need postgresql://.")  # fmt: skip
 @click.option("--api-key", help="Your account's key; default: CLORE_SANDBOX_API_KEY, or random.")
-@click.option(
-    "--control-key", help="Key of /control; default: CLORE_SANDBOX_CONTROL_KEY, or random."
-)
+@click.option("--control-key",
+              help="Key of /control; default: CLORE_SANDBOX_CONTROL_KEY, or random.")  # fmt: skip
 @click.option("--seed", type=int, help="Seed of the sample fleet (0).")
-@click.option(
-    "--lag", type=Length(0), metavar="LENGTH", help="Delay until a new order is listed (1s)."
-)
-@click.option(
-    "--boot", type=Length(0), metavar="LENGTH", help="Further delay until SSH answers (1.5s)."
-)
-@click.option(
-    "--time-scale", type=click.FloatRange(0, min_open=True), help="Market seconds per second (1)."
-)
+@click.option("--lag", type=Length(0), metavar="LENGTH",
+              help="Delay until a new order is listed (1s).")  # fmt: skip
+@click.option("--boot", type=Length(0), metavar="LENGTH",
+              help="Further delay until SSH answers (1.5s).")  # fmt: skip
+@click.option("--time-scale", type=click.FloatRange(0, min_open=True),
+              help="Market seconds per second (1).")  # fmt: skip
 @click.option("--alive", is_flag=True, help="Simulate other renters and hosts, by --seed.")
 @click.option("--host-servers", type=click.IntRange(0), help="Servers that your account hosts (0).")
 @click.option("--no-limits", is_flag=True, help="Turn the rate limits off.")
-@click.option(
-    "--provisioner",
-    type=click.Choice(["process", "bwrap", "docker"]),
-    help="How to isolate orders: not at all (default), by namespaces, or by containers.",
-)
+@click.option("--provisioner", type=click.Choice(["process", "bwrap", "docker"]),
+              help="How to isolate orders: not at all (default), by namespaces, or by "
+                  "containers.")  # fmt: skip
 @click.option("--detach", is_flag=True, help="Run in the background; see status and down.")
 @output.json_option
 @click.pass_context
@@ -102,17 +81,12 @@ def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> No
     With --json, it prints {"base_url", "api_key", "control_url", "control_key"} in
     one line once it answers.
     """
-    from clore_ai.cli.units import exports
-
-    daemon = _part("daemon")
+    daemon, serve = _part("daemon"), _part("serve")
     words: list[str] = []
     for name, value in options.items():
-        option = "--" + name.replace("_", "-")
-        if value is True:
-            words.append(option)
-        elif value is not None and value is not False:
-            words += [option, str(value)]
-    serve = _part("serve")
+        if value is not None and value is not False:
+            words.append("--" + name.replace("_", "-"))
+            words += [] if value is True else [str(value)]
     if (running := daemon.find(_folder())) is not None:
         raise click.UsageError(
             f"A marketplace already runs at {running.base_url} (process {running.pid}). "
@@ -132,14 +106,12 @@ def up(ctx: click.Context, /, detach: bool, as_json: bool, **options: Any) -> No
         raise click.UsageError(f"{str(exc).rstrip('.')}.") from exc
     except RuntimeError as exc:
         raise CloreAPIError(str(exc)) from exc
-    if as_json:
-        output.data(_place(running), secrets=True)
-        return
-    click.echo(exports(running.environment))
-    output.note(
-        f"The marketplace runs in the background (process {running.pid}). "
-        'Point a shell at it with: eval "$(clore sandbox status)"'
-    )
+    _show(running, {} if as_json else None)
+    if not as_json:
+        output.note(
+            f"The marketplace runs in the background (process {running.pid}). "
+            'Point a shell at it with: eval "$(clore sandbox status)"'
+        )
 
 
 @command.command("status")
@@ -149,17 +121,12 @@ def status(as_json: bool) -> None:
 
     Prints the exports that point a shell at it: eval "$(clore sandbox status)"
     """
-    from clore_ai.cli.errors import Nothing
-    from clore_ai.cli.units import exports
-
     running = _part("daemon").find(_folder())
     if running is None:
         raise Nothing("No marketplace runs. Start one with: clore sandbox up --detach")
-    if as_json:
-        output.data({**_place(running), "pid": running.pid}, secrets=True)
-        return
-    click.echo(exports(running.environment))
-    output.note(f"The marketplace runs at {running.base_url} (process {running.pid}).")
+    _show(running, {"pid": running.pid} if as_json else None)
+    if not as_json:
+        output.note(f"The marketplace runs at {running.base_url} (process {running.pid}).")
 
 
 @command.command("down")
@@ -175,9 +142,13 @@ def down(as_json: bool) -> None:
     output.note("Stopped." if stopped else "No marketplace runs.")
 
 
-def _place(running: Any) -> dict[str, str]:  # noqa: ANN401 - daemon.Running, found by name
+def _show(running: Any, more: dict[str, int] | None) -> None:  # noqa: ANN401 - daemon.Running
+    """Where it runs: the lines that point a shell at it; as JSON with `more`."""
+    if more is None:
+        click.echo(exports(running.environment))
+        return
     names = ("base_url", "api_key", "control_url", "control_key")
-    return {name: getattr(running, name) for name in names}
+    output.data({**{name: getattr(running, name) for name in names}, **more}, secrets=True)
 
 
 def _folder() -> Path:
