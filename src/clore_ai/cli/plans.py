@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._values.lengths import duration
@@ -13,15 +12,13 @@ if TYPE_CHECKING:
     from clore_ai.models import Order
     from clore_ai.rental.rent.ranking import Offer
 
-_WORTH_SAYING = 0.97
-"""Another coin is mentioned where it costs less than this share of what was asked for."""
-_INF = float("inf")
-
 
 def show(
     plan: Offer, kind: str, image: str, end: list[tuple[str, str]], most: float | None = None
 ) -> None:
     """The plan of one server, on stderr; `end`: lines on it; `most`: to bid, in USD per hour."""
+    from clore_ai.rental.rent import ranking
+
     s, c = plan.server, plan.cost
     fee = (
         f"a creation fee may come on top; it is not known for {c.coin}"
@@ -47,24 +44,11 @@ def show(
         *end,
         ("balance", f"{units.coin(plan.balance)} {c.coin}{lasts}"),
     )
-    cheaper = _cheaper(plan, kind)
-    if cheaper:
-        output.note(f"  {cheaper}", bold=True)
-
-
-def _cheaper(plan: Offer, kind: str) -> str | None:
-    """The coin that costs less on demand, with fees: they can differ a lot (service.md, 3)."""
-    from clore_ai.rental.market.cost import cost
-
-    paid = plan.effective.usd_per_hour
-    listed = [cost(plan.server, coin) for coin in plan.server.usd_per_day("on-demand")]
-    others = [replace(plan, cost=terms) for terms in listed if terms is not None]
-    best = min(others, key=lambda o: o.effective.usd_per_hour or _INF, default=None)
-    least = None if best is None else best.effective.usd_per_hour
-    if best is None or paid is None or least is None or least > paid * _WORTH_SAYING:
-        return None
-    what = "On demand it costs less" if kind == "spot" else "It costs less"
-    return f"{what} in {best.cost.coin}: {prices.in_words(least)}, fees in."
+    cheaper = ranking.cheaper_coin(plan)
+    if cheaper is not None:
+        what = "On demand it costs less" if kind == "spot" else "It costs less"
+        price = prices.in_words(cheaper.effective.usd_per_hour)
+        output.note(f"  {what} in {cheaper.cost.coin}: {price}, fees in.", bold=True)
 
 
 def row(plan: Offer) -> dict[str, Any]:

@@ -318,7 +318,7 @@ class Life:
             self.hearing.on_message(sentence)
 
     async def _cancelled(self, each: Cancelling) -> None:
-        if each.gone or getattr(each.error, "error", None) == "order_not_active":
+        if each.ended:
             await self.engine.local(self.engine.session.access.forget, each.order_id)
         if self.hearing.on_cancelled is not None:
             with suppress(OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 
@@ -19,6 +18,16 @@ _STRANGERS = (
     "that are sent. Nothing else of your SSH configuration is used."
 )
 _context = click.option("--context", metavar="NAME", help="Use the settings under this name.")
+
+
+def _setting(_ctx: click.Context, _argument: click.Parameter, key: str) -> str:
+    if key not in config.SETTINGS:
+        known = ", ".join(config.SETTINGS)
+        raise click.UsageError(f"There is no setting {key!r}. Settings: {known}.")
+    return key
+
+
+_key = click.argument("key", callback=_setting)
 
 
 @click.group()
@@ -40,7 +49,7 @@ class _Set(click.Command):
 
 
 @command.command("set", cls=_Set)
-@click.argument("key")
+@_key
 @click.argument("value", required=False)
 @_context
 @output.json_option
@@ -50,9 +59,6 @@ def set_(key: str, value: str | None, context: str | None, as_json: bool) -> Non
     Without VALUE, the value is read from a prompt or from stdin, so that a key does not end up in
     the shell's history: clore config set api_key
     """
-    if key not in config.SETTINGS:
-        known = ", ".join(config.SETTINGS)
-        raise click.UsageError(f"There is no setting {key!r}. Settings: {known}.")
     if value is None:
         if sys.stdin.isatty():
             value = click.prompt(key, hide_input=key in config.SECRETS, err=True)
@@ -92,7 +98,7 @@ def _check_ssh_options(value: str) -> None:
 
 
 @command.command("get")
-@click.argument("key")
+@_key
 @click.option("--reveal", is_flag=True, help="Print a secret in full.")
 @_context
 @output.json_option
@@ -101,10 +107,8 @@ def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:
 
     Without --reveal, only the last four characters of a secret are printed.
     """
-    values = _values(context)
-    if key not in config.SETTINGS:
-        known = ", ".join(config.SETTINGS)
-        raise click.UsageError(f"There is no setting {key!r}. Settings: {known}.")
+    content = config.load()
+    values = config.in_force(content if context is None else {**content, "context": context})
     if key not in values:
         raise NotFoundError(f"{key} is not set. Set it with: clore config set {key}")
     value = values[key] if reveal else _masked(key, values[key])
@@ -119,36 +123,20 @@ def get(key: str, reveal: bool, context: str | None, as_json: bool) -> None:
 def show(as_json: bool) -> None:
     """Show all settings, with secrets masked, and the path of their file."""
     content = config.load()
-    shown: dict[str, Any] = {
-        key: _masked(key, value) if key in config.SETTINGS else value
-        for key, value in content.items()
-        if key != "contexts"
+    shown = {key: _masked(key, value) for key, value in content.items() if key != "contexts"}
+    contexts = {
+        name: {key: _masked(key, value) for key, value in (as_dict(values) or {}).items()}
+        for name, values in (as_dict(content.get("contexts")) or {}).items()
     }
-    contexts = as_dict(content.get("contexts")) or {}
-    if contexts:
-        shown["contexts"] = {
-            name: {k: _masked(k, v) for k, v in (as_dict(values) or {}).items()}
-            for name, values in contexts.items()
-        }
     if as_json:
-        output.data(shown, secrets=True)
+        output.data({**shown, **({"contexts": contexts} if contexts else {})}, secrets=True)
     else:
-        rows = [[k, str(v)] for k, v in shown.items() if k != "contexts"]
-        rows += [
-            [f"{n}: {k}", str(v)]
-            for n, c in shown.get("contexts", {}).items()
-            for k, v in c.items()
-        ]
+        rows = [[key, str(value)] for key, value in shown.items()]
+        for name, values in contexts.items():
+            rows += [[f"{name}: {key}", str(value)] for key, value in values.items()]
         if rows:
             output.table(["Setting", "Value"], rows)
     output.note(f"File: {config.config_file()}" + ("" if content else " (does not exist yet)"))
-
-
-def _values(context: str | None) -> dict[str, Any]:
-    content = config.load()
-    if context is None:
-        return config.in_force(content)
-    return config.in_force({**content, "context": context})
 
 
 def _masked(key: str, value: object) -> object:

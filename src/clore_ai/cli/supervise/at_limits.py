@@ -34,8 +34,8 @@ def at_limit(api: CloreAI, limit: Limit, on_event: OnEvent, *, as_json: bool = F
     output.note(f"{limit}: ending it.")
     (done,) = cancelling.end(api, [order_id], None, _GONE_WITHIN_S, ending.of_limit(limit.reason))
     status = 0
-    if done.error is not None and done.error.error != "order_not_active":
-        status = errors.report(as_json, done.error)
+    if done.error is not None and not done.ended:
+        status = errors.tell(as_json, done.error)
     event = {
         **facts(limit),
         "event": "cancelled" if done.gone else "failed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._values.lengths import duration
@@ -48,7 +49,7 @@ def end(
             f"orders. Try again with: clore cancel {left}"
         ) from None
     for each in todo:
-        if each.gone or getattr(each.error, "error", None) == "order_not_active":
+        if each.ended:
             api.session.access.forget(each.order_id)
         show(each)
     return todo
@@ -80,30 +81,18 @@ def _plain(order_id: int, error: CloreAPIError | None) -> CloreAPIError | None:
 
 
 def _bill(each: Cancelling) -> str:
-    spent = row(each)
-    if spent.get("total") is None:
+    bill = each.bill
+    if bill is None:
         return " What it cost is not known."
     return (
-        f" It ran {duration(spent['seconds'])} and cost {units.coin(spent['total'])} "
-        f"{spent['currency']}: {units.coin(spent['spend'])} for the time, the rest fees."
+        f" It ran {duration(bill.seconds)} and cost {units.coin(bill.total)} {bill.currency}: "
+        f"{units.coin(bill.spend)} for the time, the rest fees."
     )
 
 
 def row(each: Cancelling) -> dict[str, Any]:
     """What became of an order, for ``--json``; `total` is in `currency`, fees in."""
-    from clore_ai.rental.market.cost import spent
-
-    order = each.order
-    total = spent(order) if order is not None else None
     found: dict[str, Any] = {"order_id": each.order_id, "cancelled": each.gone}
     if each.error is not None:
         found["error"] = each.error.error or str(each.error)
-    if order is not None and total is not None:
-        ended = order.order_end is not None and order.ct is not None
-        found |= {
-            "spend": order.spend,
-            "total": total,
-            "currency": order.currency,
-            "seconds": (order.order_end or 0) - (order.ct or 0) if ended else None,
-        }
-    return found
+    return found if each.bill is None else {**found, **asdict(each.bill)}

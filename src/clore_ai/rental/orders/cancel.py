@@ -16,6 +16,7 @@ from clore_ai.exceptions import (
     WaitTimeout,
 )
 from clore_ai.models import Order
+from clore_ai.rental.market.cost import spent
 from clore_ai.rental.orders import ending
 from clore_ai.rental.orders.reconcile import orders
 
@@ -87,6 +88,17 @@ def _update(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: 
         session.note_trouble(str(exc))
 
 
+@dataclass(frozen=True)
+class Bill:
+    """What an order cost, in `currency`; the fees are in `total`."""
+
+    spend: float | None
+    total: float
+    currency: str | None
+    seconds: float | None
+    """For how long it ran; None where that is not known."""
+
+
 @dataclass
 class Cancelling:
     """One order on its way out; may be read at any time, also after the flow was stopped."""
@@ -115,6 +127,22 @@ class Cancelling:
         return isinstance(self.error, (AuthError, InvalidInputError)) or (
             self.error.error in _FINAL and not self.error.maybe_acted
         )
+
+    @property
+    def ended(self) -> bool:
+        """Has the order ended, by this or before?"""
+        return self.gone or (self.error is not None and self.error.error == "order_not_active")
+
+    @property
+    def bill(self) -> Bill | None:
+        """What the order cost; None where that is not known."""
+        order = self.order
+        total = None if order is None else spent(order)
+        if order is None or total is None:
+            return None
+        ended, begun = order.order_end, order.ct
+        seconds = None if ended is None or begun is None else ended - begun
+        return Bill(order.spend, total, order.currency, seconds)
 
 
 def until_gone(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _HOUR_S = 3600.0
 _INF = float("inf")
+_CLEARLY = 0.97
+"""The share of a price below which another one is clearly less."""
 _ROUNDING = 1e-9
 """By what share a price may be above its limit for having been converted there and back."""
 
@@ -144,6 +146,19 @@ def at(
         return None
     offer = Offer(server, terms, end, balance, cost_factor)
     return offer if covers(offer) else None
+
+
+def cheaper_coin(offer: Offer) -> Offer | None:
+    """The same server on demand in another coin, where it costs clearly less, with fees.
+
+    Coins can differ a lot (service.md, 3).
+    """
+    server, paid = offer.server, offer.effective.usd_per_hour
+    listed = [cost(server, coin) for coin in server.usd_per_day("on-demand")]
+    others = [replace(offer, cost=terms) for terms in listed if terms is not None]
+    best = min(others, key=lambda o: o.effective.usd_per_hour or _INF, default=None)
+    least = None if best is None else best.effective.usd_per_hour
+    return None if paid is None or least is None or least > paid * _CLEARLY else best
 
 
 def at_most(terms: Cost, wish: Wish) -> Cost:
