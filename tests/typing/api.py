@@ -120,6 +120,16 @@ async def monitoring() -> None:
         print(one.looked)
 
 
+async def jobs() -> None:
+    """Jobs that were detached, by both clients."""
+    for job, standing in CloreAI().my_jobs():
+        print(job.id, standing.upper())
+    CloreAI().job_output(1, print, follow=True)
+    code: int | None = CloreAI().attach(1, on_output=print, on_message=print).code
+    state: str = (await AsyncCloreAI().stop(1)).state
+    print(code, state)
+
+
 def errors() -> None:
     """What an error carries."""
     try:

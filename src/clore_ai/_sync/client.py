@@ -14,7 +14,7 @@ from clore_ai._gpu_feeds import watching
 from clore_ai._sync.records import Records
 from clore_ai._sync.rental import Rental
 from clore_ai._values.secrets import hide
-from clore_ai.jobs import Job
+from clore_ai.jobs import Job, status
 from clore_ai.models import MarketplaceServer, Order
 from clore_ai.models.records import RentEvent
 from clore_ai.rental import options
@@ -276,3 +276,52 @@ class CloreAI(Records):
         )  # fmt: skip
         hearing = jobs.Hearing.of(on_output, on_message)
         return self.in_loop(lambda engine: jobs.run(engine, spec, plan, hearing, upload=upload))
+
+    def my_jobs(self) -> list[tuple[Job, str]]:
+        """The jobs of this account, oldest first, each with how it stands now, as ``clore jobs``.
+
+        That is `state` of the record, but of one that runs: ``watched`` by a process here,
+        ``running``, ``done`` or ``died`` with nobody to settle it, ``gone`` with its order, or
+        ``unknown``.
+        """
+        return self.in_loop(status.listed)
+
+    def job_output(
+        self, job_id: int, on_output: Callable[[bytes], object], *, follow: bool = False
+    ) -> None:
+        """Hand on what a job has written, from the beginning; with `follow` until it has ended.
+
+        Raises:
+            NotFoundError: there is no such job.
+            CloreAPIError: it runs, and its machine can't be reached.
+        """
+        self.in_loop(lambda engine: status.output(engine, job_id, on_output, follow=follow))
+
+    def attach(
+        self,
+        job_id: int,
+        *,
+        on_output: Callable[[bytes], object] | None = None,
+        on_message: Callable[[str], object] | None = None,
+    ) -> Job:
+        """Follow a job to its end, as ``clore attach``: one detached, or whose process was stopped.
+
+        Raises:
+            NotFoundError: there is no such job.
+            InvalidInputError: another process watches it from a terminal.
+            LimitReached, CloreAPIError: as in `run`.
+        """
+        hearing = jobs.Hearing.of(on_output, on_message)
+        return self.in_loop(lambda engine: jobs.attach(engine, job_id, hearing))
+
+    def stop(self, job_id: int, *, on_message: Callable[[str], object] | None = None) -> Job:
+        """End a job, fetch its outputs, and cancel its machine if `run` would have; its record.
+
+        If another process watches it, that one does the rest; then the record is from before.
+
+        Raises:
+            NotFoundError: there is no such job.
+            CloreAPIError: its order is no more, or can't be reached.
+        """
+        hearing = jobs.Hearing.of(None, on_message)
+        return self.in_loop(lambda engine: jobs.stop(engine, job_id, hearing))

@@ -4,7 +4,7 @@ Concurrent by nature (the output streams while files are fetched), so it stands 
 the command line and both clients run it.
 """
 
-from clore_ai.jobs.life import Life, run
+from clore_ai.jobs.life import Life, attach, run, stop
 from clore_ai.jobs.output import Output
 from clore_ai.jobs.plan import MOST_OUTPUT, Hearing, Outcome, Plan, planned
 from clore_ai.jobs.spec import Spec, checked
@@ -23,7 +23,9 @@ __all__ = [
     "Output",
     "Plan",
     "Spec",
+    "attach",
     "checked",
     "planned",
     "run",
+    "stop",
 ]

@@ -21,7 +21,7 @@ from clore_ai.exceptions import (
     NotFoundError,
     OrderEnded,
 )
-from clore_ai.jobs import background
+from clore_ai.jobs import background, status
 from clore_ai.jobs.output import Output
 from clore_ai.jobs.plan import Hearing, Outcome, Plan, next_limits
 from clore_ai.jobs.store import Jobs
@@ -210,6 +210,23 @@ class Life:
             raise
         return await self._finish(job, ended, limit)
 
+    async def attach(self, number: int, max_output: int | None = None) -> Outcome:
+        """Watch a job to its end; a process in the background leaves it to this.
+
+        Raises:
+            NotFoundError: there is no such job.
+            InvalidInputError: another process watches it from a terminal.
+        """
+        async with self.held(self.jobs.get(number)):
+            job = self.jobs.get(number)
+            job.max_output = max_output or job.max_output
+            return await self.see_through(job)
+
+    async def stop(self, number: int) -> Outcome:
+        """End a job, fetch its outputs, and settle its machine; errors as in `attach`."""
+        async with self.held(self.jobs.get(number)):
+            return await self.see_through(self.jobs.get(number), stop=True)
+
     async def _watch(self, job: Job, *, stop: bool, **more: Any) -> tuple[Ending, Limit | None]:  # noqa: ANN401 - as above
         self.request.stage = "watching"
         log, on_output = self.jobs.log(job.id), self.hearing.on_output
@@ -377,7 +394,19 @@ async def run(
         agreed = await asyncio.to_thread(
             contents.allowed, spec.folder, spec.outputs, spec.consent, home, resends=plan.retries
         )
-    outcome = await Life(engine, Jobs.of(session), hearing).run(spec, plan, agreed)
-    if outcome.error is not None:
-        raise outcome.error
-    return outcome.job
+    return (await Life(engine, Jobs.of(session), hearing).run(spec, plan, agreed)).result()
+
+
+async def attach(engine: Engine, number: int, hearing: Hearing) -> Job:
+    """As `Life.attach`, and as `run` for a caller that nobody can ask."""
+    return (await Life(engine, Jobs.of(engine.session), hearing).attach(number)).result()
+
+
+async def stop(engine: Engine, number: int, hearing: Hearing) -> Job:
+    """As `Life.stop`, or have it done by the process that watches the job."""
+    jobs = Jobs.of(engine.session)
+    said = await status.stop_elsewhere(engine, jobs, number)
+    if said is None:
+        return (await Life(engine, jobs, hearing).stop(number)).result()
+    hearing.on_message(said)
+    return jobs.get(number)

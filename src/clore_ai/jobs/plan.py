@@ -110,6 +110,16 @@ class Outcome:
             return enforce.reached(self.limit)
         return None
 
+    def result(self) -> Job:
+        """The job's record.
+
+        Raises:
+            LimitReached: its machine was ended at its limit.
+        """
+        if self.error is not None:
+            raise self.error
+        return self.job
+
 
 def planned(
     order_id: int | None,

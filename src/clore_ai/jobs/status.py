@@ -11,6 +11,7 @@ from clore_ai._ssh import programs
 from clore_ai._ssh.connection import ConnectionLost, SSHConnection
 from clore_ai.exceptions import CloreAPIError, OrderEnded
 from clore_ai.jobs import scripts
+from clore_ai.jobs.store import Jobs
 from clore_ai.jobs.watch.follow import Follower, Silent
 from clore_ai.rental.orders import wait
 from clore_ai.rental.orders.reconcile import end_of, orders
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clore_ai.jobs.engine import Engine
-    from clore_ai.jobs.store import Job, Jobs
+    from clore_ai.jobs.store import Job
     from clore_ai.models import Order
 
 _WITHIN_S = 8.0
@@ -33,6 +34,18 @@ async def states(engine: Engine, jobs: Jobs, among: list[Job]) -> dict[int, str]
     left = [job for job in among if not job.over]
     watched = {job.id: "watched" for job in left if await engine.local(jobs.watched, job.id)}
     return {**watched, **await now(engine, jobs, [j for j in left if j.id not in watched])}
+
+
+async def listed(engine: Engine) -> list[tuple[Job, str]]:
+    """All jobs of the account, each with how it stands, as in `now`; `state` of one that is over.
+
+    Raises:
+        CloreAPIError: the service can't be asked.
+    """
+    jobs = Jobs.of(engine.session)
+    found = jobs.all()
+    standing = await states(engine, jobs, found)
+    return [(job, standing.get(job.id, job.state)) for job in found]
 
 
 async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
@@ -77,12 +90,26 @@ async def _standing(engine: Engine, jobs: Jobs, job: Job, order: Order) -> scrip
     return said[-1]
 
 
-async def told_to_stop(engine: Engine, jobs: Jobs, job: Job) -> None:
-    """End its processes there; done too when whoever watches it has seen its end.
+async def stop_elsewhere(engine: Engine, jobs: Jobs, number: int) -> str | None:
+    """Stop a job that another process watches, which does the rest; a sentence on it.
+
+    Also for a job that has ended; None if it is the caller's to stop.
 
     Raises:
+        NotFoundError: there is no such job.
         CloreAPIError: the order is no more, or could not be reached.
     """
+    job = jobs.get(number)
+    if job.over and not job.unsettled:
+        return f"Job {number} has already ended ({job.state})."
+    if not jobs.watched(number) or jobs.mark(number).exists():
+        return None
+    await _stop_there(engine, jobs, job)
+    return f"Job {number} was asked to stop; the clore process that watches it does the rest."
+
+
+async def _stop_there(engine: Engine, jobs: Jobs, job: Job) -> None:
+    """End its processes there; done too when whoever watches it has seen its end."""
     order = await engine.drive(wait.listed(engine.session, job.order_id, known=True))
     if not order.active:
         raise await engine.drive(end_of(engine.session, order))
@@ -110,6 +137,14 @@ async def told_to_stop(engine: Engine, jobs: Jobs, job: Job) -> None:
             task.cancel()
         await asyncio.wait(tasks)
         await line.close()
+
+
+async def output(
+    engine: Engine, number: int, show: Callable[[bytes], object], *, follow: bool
+) -> None:
+    """As `read`, of the job with this number."""
+    jobs = Jobs.of(engine.session)
+    await read(engine, jobs, jobs.get(number), show, follow=follow)
 
 
 async def read(

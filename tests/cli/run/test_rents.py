@@ -6,15 +6,16 @@ import asyncio
 import os
 import signal
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import broken
 import pytest
 from tests.cli.driver import FLEET, Clore, followers, interrupt, killed
 from waiting import until
 
-from clore_ai import AsyncCloreAI, CloreAI, InvalidInputError
+from clore_ai import AsyncCloreAI, CloreAI, InvalidInputError, NotFoundError
 from clore_ai._state.ledger import Ledger, account_of
 from clore_ai._state.store import Store
 from clore_ai.models.price import Rates
@@ -351,24 +352,30 @@ def test_a_host_that_is_lost_under_a_follower(renter: Renter, folder: Path) -> N
 
 
 @pytest.fixture(params=["blocking", "async"])
-def python(request: pytest.FixtureRequest, renter: Renter) -> Callable[..., Job]:
-    """`run` of either client, with the renter's key and state folder."""
+def call(request: pytest.FixtureRequest, renter: Renter) -> Callable[..., Any]:
+    """Any method of either client, with the renter's key and state folder."""
 
-    def run(*args: object, **options: object) -> Job:
+    def call(name: str, *args: object, **options: object) -> Any:
         place = {"base_url": renter.market.base_url, "state": renter.home}
         if request.param == "blocking":
             with CloreAI(renter.key, **place) as client:
                 client.rate_limiter.min_interval = 0
-                return client.run(*args, **options)
+                return getattr(client, name)(*args, **options)
 
-        async def main() -> Job:
+        async def main() -> Any:
             async with AsyncCloreAI(renter.key, **place) as client:
                 client.rate_limiter.min_interval = 0
-                return await client.run(*args, **options)
+                return await getattr(client, name)(*args, **options)
 
         return asyncio.run(main())
 
-    return run
+    return call
+
+
+@pytest.fixture
+def python(call: Callable[..., Any]) -> Callable[..., Job]:
+    """`run` of either client."""
+    return partial(call, "run")
 
 
 MACHINE = {"max_price_usd": 5, "currency": "USD-Blockchain", "verify": "ssh"}
@@ -393,6 +400,47 @@ def test_python_detaches(python: Callable[..., Job], renter: Renter, folder: Pat
     until(lambda: renter("jobs", "--json").data[0]["cancelled"], "the end of the job", 60)
     assert renter("jobs", "--json").data[0]["exit"] == 3
     assert running(renter) == []
+
+
+def test_python_follows_a_detached_job_to_its_end(
+    python: Callable[..., Job], call: Callable[..., Any], renter: Renter, folder: Path
+) -> None:
+    """What it wrote comes from the beginning; its process in the background leaves it to this."""
+    words = "echo one; until [ -e go ]; do sleep 0.1; done; echo two; exit 3"
+    detached = python(words, gpu="RTX", rent=MACHINE, folder=folder, detach=True)
+    ((job, state),) = call("my_jobs")
+    assert (job.id, state) == (detached.id, "watched")
+    shown: list[bytes] = []
+
+    def wrote_one() -> bool:
+        shown.clear()
+        call("job_output", job.id, shown.append)
+        return b"".join(shown) == b"one\n"
+
+    until(wrote_one, "the first line")
+    renter("ssh", str(job.order_id), "--", f"touch {job.work}/go")
+    said: list[str] = []
+    ended = call("attach", job.id, on_message=said.append)
+    assert (ended.code, ended.state, ended.cancelled) == (3, "ended", True), said
+    shown.clear()
+    call("job_output", job.id, shown.append, follow=True)
+    assert b"".join(shown) == b"one\ntwo\n"
+    assert running(renter) == []
+
+
+def test_python_stops_a_job(
+    python: Callable[..., Job], call: Callable[..., Any], renter: Renter, folder: Path
+) -> None:
+    """As `clore stop`: its machine is cancelled; for one that has ended it says so."""
+    job = python("sleep 600", gpu="RTX", rent=MACHINE, folder=folder, detach=True)
+    stopped = call("stop", job.id)
+    assert (stopped.state, stopped.cancelled) == ("stopped", True)
+    said: list[str] = []
+    assert call("stop", job.id, on_message=said.append) == stopped
+    assert said == [f"Job {job.id} has already ended (stopped)."]
+    assert running(renter) == []
+    with pytest.raises(NotFoundError, match="There is no job 99"):
+        call("stop", 99)
 
 
 def test_python_begins_again_on_another_machine(

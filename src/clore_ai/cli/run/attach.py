@@ -1,8 +1,6 @@
-"""`clore attach`: see a job through that nobody watches."""
+"""`clore attach`: reattach to a job and follow it to the end."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +9,6 @@ from clore_ai.cli.account import connect
 from clore_ai.cli.options import job_options
 from clore_ai.cli.supervise import watching
 from clore_ai.cli.supervise.console import Console
-
-if TYPE_CHECKING:
-    from clore_ai.jobs import Life, Outcome
 
 
 @click.command()
@@ -29,13 +24,6 @@ def command(job_id: int, max_output: int | None, as_json: bool) -> int:
     """
     watching.programs()
     console = Console(to_stderr=as_json)
-
-    async def work(life: Life) -> Outcome:
-        async with life.held(life.jobs.get(job_id)):
-            job = life.jobs.get(job_id)
-            job.max_output = max_output or job.max_output
-            return await life.see_through(job)
-
     with connect(ask=False) as api:
-        outcome = watching.live(api, console, work)
+        outcome = watching.live(api, console, lambda life: life.attach(job_id, max_output))
     return watching.report(outcome, console, as_json=as_json)

@@ -112,8 +112,7 @@ def report(outcome: Outcome, console: Console, *, as_json: bool) -> int:
     code = exit_code(outcome, console)
     if as_json:
         output.data(row(outcome.job))
-    if outcome.error is not None:
-        raise outcome.error
+    outcome.result()
     return code
 
 
