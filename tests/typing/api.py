@@ -120,6 +120,14 @@ async def monitoring() -> None:
         print(one.looked)
 
 
+async def offers() -> None:
+    """What it would cost, by both clients."""
+    for offer in CloreAI().offers("RTX 4090", max_price_usd=0.5, lease_h=6):
+        price: float | None = offer.cost.total.usd_per_hour
+        print(offer.server.id, price, offer.end.lease_s, offer.balance)
+    print((await AsyncCloreAI().quote(7, "bitcoin", lease_h=2)).lasts_h)
+
+
 async def jobs() -> None:
     """Jobs that were detached, by both clients."""
     for job, standing in CloreAI().my_jobs():

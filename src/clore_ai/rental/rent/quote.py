@@ -30,6 +30,7 @@ def server(
         NotFoundError, FieldError: it can't; with the reason that the service would give.
     """
     found = yield from listing.one(session, server_id)
+    yield from clock()  # a step later no frame of a traceback holds the service's raw records
     if found is None:
         raise NotFoundError(f"There is no server {server_id}. List servers with: clore search")
     if found.rented and type == "on-demand":
@@ -65,6 +66,19 @@ def offer(
     end = lease.settle(limits, terms, server.mrl)
     wallets = yield from reconcile.wallets(session)
     return Offer(server, terms, end, next((w.balance for w in wallets if w.name == coin), None))
+
+
+def quote(
+    session: Session,
+    server_id: int,
+    coin: str,
+    type: OrderType,  # noqa: A002 - 004's word
+    bid: float | None,
+    limits: lease.Limits,
+) -> Flow[Offer]:
+    """`server` and its `offer`; errors as there."""
+    found = yield from server(session, server_id, type)
+    return (yield from offer(session, found, coin, type, bid, limits))
 
 
 def check_budgets(

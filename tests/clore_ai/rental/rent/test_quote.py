@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from clients import Api
+
     from clore_sandbox import Sandbox
 
 USD = "USD-Blockchain"
@@ -59,3 +61,15 @@ def test_it_must_fit_in_the_budgets(client: CloreAI, server: int) -> None:
     session.ledger.set_budget(Budget("bitcoin", "day", 1e-9))
     with pytest.raises(BudgetError):
         client.drive(quote.check_budgets(session, offer, "on-demand", offer.cost))
+
+
+def test_what_a_client_shows_before_it_rents(api: Api, server: int) -> None:
+    """`quote` of one server, `offers` of those that `rent` would try; nothing is rented."""
+    one = api.quote(server, "bitcoin", lease_h=2)
+    assert (one.server.id, one.end.lease_s) == (server, 7200.0)
+    offers = api.offers("RTX", currency="USD-Blockchain", max_price_usd=5)
+    costs = [offer.effective.usd_per_hour for offer in offers]
+    assert costs == sorted(costs)
+    assert api.my_orders() == []
+    with pytest.raises(BudgetError):
+        api.quote(server, "bitcoin", lease_h=2, max_cost_usd=1e-6)
