@@ -37,9 +37,7 @@ def planned(
     in `limits.lines`. With `client_ref` the order of the same name comes back, if there is one.
 
     Raises:
-        UsageError: this needs confirmation and there is no terminal, and no `yes`; or `force`.
-        Declined: the answer is No.
-        NoOffer, BudgetError: there is none, in the words of the options; or over a budget.
+        NoOffer: there is none, in the words of the options.
     """
     if earlier(api, wish.client_ref) is not None:
         return []
@@ -134,29 +132,14 @@ def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) ->
     """
     from clore_ai.rental.rent import rent as flows
 
-    teller = Teller(wish, offers)
-    newest = api.ledger.newest()
+    teller = Teller(api, wish, offers)
     try:
         rented = api.drive(flows.rent(api.session, wish, reporter, offers))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(interrupted(api, reporter.last, newest)) from None
+        raise KeyboardInterrupt(teller.interrupted()) from None
     if wish.max_bid_usd is not None and not holds and rented.order.active:
         output.note(plans.hold(rented.order.id, wish.most_usd_per_hour))
     return rented
-
-
-def interrupted(api: CloreAI, last: RentEvent | None, newest: int) -> str:
-    """What a Ctrl-C left behind."""
-    if last is not None and last.order_id is not None:
-        if last.what == "cancelled":
-            return f"Interrupted. Order {last.order_id} was cancelled; nothing runs."
-        if last.what in ("cancelling", "uncancelled"):
-            return (
-                f"Interrupted. Order {last.order_id} is not confirmed as ended and may be billed. "
-                f"Check with: clore orders. Try again with: clore cancel {last.order_id}"
-            )
-        return plans.goes_on(last.order_id)
-    return left_behind(api, newest)
 
 
 def left_behind(api: CloreAI, newest: int) -> str:
@@ -175,13 +158,29 @@ def left_behind(api: CloreAI, newest: int) -> str:
 class Reporter:
     """Reports each event in a line; `last` is the last."""
 
-    def __init__(self, wish: Wish, offers: list[Offer]) -> None:
-        self._wish, self._offers = wish, {o.server.id: o for o in offers}
+    def __init__(self, api: CloreAI, wish: Wish, offers: list[Offer]) -> None:
+        self._api, self._newest, self._wish = api, api.ledger.newest(), wish
+        self._offers = {o.server.id: o for o in offers}
         self.last: RentEvent | None = None
 
-    def expect(self, offers: list[Offer]) -> None:
-        """These are tried next."""
+    def again(self, wish: Wish, offers: list[Offer], now: float) -> None:
+        """Show the offers that are tried next, for a job whose machine is lost."""
+        show(wish, offers, now, by=limits.BY_RUN)
         self._offers = {o.server.id: o for o in offers}
+
+    def interrupted(self) -> str:
+        """What a Ctrl-C left behind."""
+        last = self.last
+        if last is None or last.order_id is None:
+            return left_behind(self._api, self._newest)
+        if last.what == "cancelled":
+            return f"Interrupted. Order {last.order_id} was cancelled; nothing runs."
+        if last.what in ("cancelling", "uncancelled"):
+            return (
+                f"Interrupted. Order {last.order_id} is not confirmed as ended and may be billed. "
+                f"Check with: clore orders. Try again with: clore cancel {last.order_id}"
+            )
+        return plans.goes_on(last.order_id)
 
     def __call__(self, event: RentEvent) -> None:
         """Report an event."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -15,10 +15,6 @@ from clore_ai.cli.rent import renting
 from clore_ai.cli.run import consent
 from clore_ai.cli.supervise import watching
 from clore_ai.cli.supervise.console import Console
-
-if TYPE_CHECKING:
-    from clore_ai.rental.rent.ranking import Offer
-    from clore_ai.rental.rent.wish import Wish
 
 
 def _of_a_machine() -> set[str]:
@@ -63,7 +59,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     # --env is the job's: it goes through SSH, not through the service.
     wish = None if options["order_id"] else wishes.read({**options, "env": ()})
     console = Console(to_stderr=options["as_json"])
-    offers, reporter = None, None
+    hears, offers, teller = watching.hearing(console), None, None
     with connect(ask=False) as api:
         kept = Jobs.of(api.session)
         upload = None
@@ -73,7 +69,8 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             offers = renting.planned(
                 api, wish, yes=options["yes"], force=options["force"], by=_limits.BY_RUN
             )
-            teller = renting.Teller(wish, offers)
+            teller = renting.Teller(api, wish, offers)
+            hears.on_rent, hears.on_offers = teller, teller.again
         plan = Plan(
             options["order_id"],
             wish,
@@ -85,26 +82,13 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             lost_after_s=options["lost_after"],
             max_output=options["max_output"] or MOST_BYTES,
         )
-        newest = api.ledger.newest()
-
-        def again(wish: Wish, offers: list[Offer], now: float) -> None:
-            renting.show(wish, offers, now, by=_limits.BY_RUN)
-            if reporter is not None:
-                reporter.expect(offers)
-
-        outcome = watching.live(
-            api,
-            console,
-            lambda life: life.run(spec, plan, upload),
-            on_rent=reporter or (lambda _event: None),
-            on_offers=again,
-        )
-        if outcome.ending == "unrented":
-            last = None if reporter is None else reporter.last
+        outcome = watching.live(api, console, lambda life: life.run(spec, plan, upload), hears)
+        job = outcome.job
+        if outcome.ending == "unrented" and teller is not None:
             raise KeyboardInterrupt(
-                f"Interrupted. Order {outcome.job.order_id} was cancelled; nothing runs."
-                if outcome.job.cancelled and outcome.job.order_id
-                else renting.interrupted(api, last, newest)
+                f"Interrupted. Order {job.order_id} was cancelled; nothing runs."
+                if job.cancelled and job.order_id
+                else teller.interrupted()
             )
     return watching.report(outcome, console, as_json=options["as_json"])
 

@@ -17,40 +17,35 @@ if TYPE_CHECKING:
 
     from clore_ai.cli.supervise.console import Console
     from clore_ai.client import CloreAI
-    from clore_ai.jobs import Job, Jobs, Life, Outcome
+    from clore_ai.jobs import Hearing, Job, Jobs, Life, Outcome
     from clore_ai.jobs.engine import Engine
     from clore_ai.models import Order
-    from clore_ai.models.records import Intent, RentEvent
-    from clore_ai.rental.rent.ranking import Offer
-    from clore_ai.rental.rent.wish import Wish
+    from clore_ai.models.records import Intent
 
 HUNG_UP, LOST, NO_MONEY = 129, 1, 7
+
+
+def hearing(console: Console) -> Hearing:
+    """What is called with the news of a job that this console watches."""
+    from clore_ai.jobs import Hearing
+
+    show = console.show if console.background is None else None
+    return Hearing(show, output.note, on_cancelled=cancelling.show, on_stays=_stays)
 
 
 def live(
     api: CloreAI,
     console: Console,
     work: Callable[[Life], Awaitable[Outcome]],
-    *,
-    on_rent: Callable[[RentEvent], object] = lambda _event: None,
-    on_offers: Callable[[Wish, list[Offer], float], object] = lambda _wish, _offers, _now: None,
+    hears: Hearing | None = None,
 ) -> Outcome:
-    """What became of jobs that `work` runs or watches; Ctrl-C is the console's meanwhile."""
-    from clore_ai.jobs import Hearing, Jobs, Life
+    """What became of a job that `work` runs or watches; Ctrl-C is the console's meanwhile."""
+    from clore_ai.jobs import Jobs, Life
     from clore_ai.jobs.watch.request import JobRequest
-
-    hearing = Hearing(
-        console.show if console.background is None else None,
-        output.note,
-        on_rent,
-        on_offers,
-        cancelling.show,
-        _stays,
-    )
 
     async def main(engine: Engine) -> Outcome:
         life = Life(
-            engine, Jobs.of(api.session), hearing, JobRequest(),
+            engine, Jobs.of(api.session), hears or hearing(console), JobRequest(),
             in_background=console.background is not None, leaves=True,
         )  # fmt: skip
         with console.on(life.request):
