@@ -12,7 +12,7 @@ import click
 from clore_ai._ssh import order_keys
 from clore_ai._state.folder import state_folder
 from clore_ai.cli import output
-from clore_ai.cli.options import bundle
+from clore_ai.cli.options import bundle, variables
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -73,6 +73,19 @@ def key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
     if options.get("ssh_password") is not None:
         return None, None
     return order_keys.own_key(state_folder())
+
+
+def fields(options: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    """What is on an order, by the names of `OrderRequest`; and the private key's file, if known."""
+    text, identity = key(options)
+    return {
+        "ssh_password": options["ssh_password"],
+        "ssh_key": text,
+        "ports": ports(options["ports"]),
+        "env": variables.typed(options["env"], any_name=True) or None,
+        "jupyter_token": options["jupyter_token"],
+        "command": options["startup"],
+    }, identity
 
 
 def ports(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -9,17 +9,16 @@ import click
 
 from clore_ai.cli import output, plans, units
 from clore_ai.cli.account import connect
-from clore_ai.cli.options import bids, limits, order_options, variables
+from clore_ai.cli.options import bids, limits, order_options
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import renting
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clore_ai._api.order_request import OrderRequest
     from clore_ai.client import CloreAI
     from clore_ai.models import Order
     from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.spend.lease import Limits
 
 
 @click.command()
@@ -50,23 +49,26 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     fees and balance, goes to stderr. On a terminal the command asks before it rents; in a script it
     does not.
     """
+    from clore_ai.rental import preflight
     from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
     from clore_ai.rental.rent import rent
 
     options["currency"] = units.full(options["currency"])
     _bid(options)
-    text, identity = order_options.key(options)
-    ports = order_options.ports(options["ports"])
-    if options["wait"] and ports.get("22") != "tcp":
+    fields, identity = order_options.fields(options)
+    has_ssh = fields["ports"].get("22") == "tcp"
+    if options["wait"] and not has_ssh:
         raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
-    wanted = _wanted(server_id, options, text, ports)
+    wanted, ends = _wanted(server_id, options, fields), limits.read(options, default=False)
     with connect() as api, ExitStack() as locks:
         order, plan = renting.earlier(api, options["ref"]), None
         if order is None:
-            plan = _agree(api, server_id, options)
+            plan = _agree(api, server_id, options, ends)
             if plan is not None:
-                _able(api, text, identity, waits=options["wait"])
-                order = _create(api, wanted, plan, options, locks)
+                # With a password, or for somebody else: who knows whether a login is possible.
+                login = options["wait"] and identity is not None
+                api.drive(preflight.check(api.session, wanted.ssh_key, identity, login=login))
+                order = _create(api, wanted, plan, options, ends, locks)
         if order is None or options["dry_run"]:
             return
         # From here on money is spent: whatever happens, the user learns the order's id.
@@ -80,17 +82,12 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
                 order = api.wait_for_ssh(order.id, options["wait_timeout"] or BOOT_DEADLINE_S)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(plans.goes_on(order.id)) from None
-    _finish(order, plan, options)
-
-
-def _finish(order: Order, plan: Offer | None, options: dict[str, Any]) -> None:
-    """What to do with it, and its row with --json."""
     if options["as_json"]:
         from clore_ai.cli.rent.orders import row
         from clore_ai.rental.market.rates import price_of
 
         output.data(row(order, price_of(order) if plan is None else plan.cost.price))
-    plans.use(order, ssh=order_options.ports(options["ports"]).get("22") == "tcp")
+    plans.use(order, ssh=has_ssh)
 
 
 def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
@@ -109,14 +106,16 @@ def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
     options["wait_timeout"] = lease_s
 
 
-def _agree(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer | None:
+def _agree(api: CloreAI, server_id: int, options: dict[str, Any], ends: Limits) -> Offer | None:
     """Show the plan, and ask where somebody is there; None for a dry run."""
     from clore_ai.rental.rent import high_bid, quote
 
-    kind, is_only_shown = options["kind"], options["dry_run"]
-    plan = _plan(api, server_id, options)
-    end = limits.lines(plan, limits.read(options, default=False), renting.now(api))
-    plans.show(plan, kind, options["image"], end)
+    kind, coin, is_only_shown = options["kind"], options["currency"], options["dry_run"]
+    server = api.drive(quote.server(api.session, server_id, kind))
+    bid: bids.Bid | None = options["spot_price"]
+    per_day = None if bid is None else bid.per_day(coin, server.usd_per_coin(coin))
+    plan = api.drive(quote.offer(api.session, server, coin, kind, per_day, ends))
+    plans.show(plan, kind, options["image"], limits.lines(plan, ends, renting.now(api)))
     api.drive(quote.check_budgets(api.session, plan, kind, plan.cost))
     _boots_in_time(options, plan.end.lease_s)
     if kind == "spot":
@@ -145,67 +144,42 @@ def _bid(options: dict[str, Any]) -> None:
         raise click.UsageError("--spot-price goes with --type spot; leave it out, or change both.")
 
 
-def _wanted(
-    server_id: int, options: dict[str, Any], key: str | None, ports: dict[str, str]
-) -> OrderRequest:
-    """The order, its price aside: what the service would refuse is refused before it is asked.
-
-    Raises:
-        InvalidInputError: in the words of the options.
-    """
+def _wanted(server_id: int, options: dict[str, Any], fields: dict[str, Any]) -> OrderRequest:
+    """The order, its price aside: what the service would refuse is refused before it is asked."""
     from clore_ai._api.order_request import OrderRequest
 
     bid: bids.Bid | None = options["spot_price"]
+    # In the coin once that is known; until then any number above 0 will do.
+    price = None if bid is None else bid.amount
     with order_options.in_options():
         return OrderRequest(
             server_id,
             options["image"],
             options["kind"],
             options["currency"],
-            options["ssh_password"],
-            key,
-            ports,
-            variables.typed(options["env"], any_name=True) or None,
-            options["jupyter_token"],
-            options["startup"],
-            # In the coin once that is known; until then any number above 0 will do.
-            None if bid is None else bid.amount,
+            spot_price=price,
+            **fields,
         )
 
 
-def _plan(api: CloreAI, server_id: int, options: dict[str, Any]) -> Offer:
-    """The server and what it costs; raises why it can't be rented, as `quote` does."""
-    from clore_ai.rental.rent import quote
-
-    kind, coin, session = options["kind"], options["currency"], api.session
-    server = api.drive(quote.server(session, server_id, kind))
-    bid: bids.Bid | None = options["spot_price"]
-    per_day = None if bid is None else bid.per_day(coin, server.usd_per_coin(coin))
-    ends = limits.read(options, default=False)
-    return api.drive(quote.offer(session, server, coin, kind, per_day, ends))
-
-
-def _able(api: CloreAI, public: str | None, identity: Path | None, *, waits: bool) -> None:
-    """Refuse what could not be logged in to from here, before money is spent."""
-    from clore_ai.rental import preflight
-
-    login = waits and identity is not None  # with a password, or for somebody else: who knows
-    api.drive(preflight.check(api.session, public, identity, login=login))
-
-
 def _create(
-    api: CloreAI, wanted: OrderRequest, plan: Offer, options: dict[str, Any], locks: ExitStack
+    api: CloreAI,
+    wanted: OrderRequest,
+    plan: Offer,
+    options: dict[str, Any],
+    ends: Limits,
+    locks: ExitStack,
 ) -> Order:
     from clore_ai.rental.orders import create, recover
 
     terms = create.RentalTerms(
         options["ref"],
         options["purpose"],
-        lease_s=plan.end.lease_s,
-        max_cost_usd=options["max_cost"],
-        usd_per_coin=plan.cost.price.usd_per_coin,
-        mrl_s=plan.server.mrl and plan.server.mrl * 3600.0,
-        enforced="watched" if options["no_keeper"] else "always",
+        plan.end.lease_s,
+        ends.max_cost_usd,
+        plan.cost.price.usd_per_coin,
+        plan.server.mrl and plan.server.mrl * 3600.0,
+        ends.enforced,
         unacknowledged=True,
         renting=create.Renting(locks),
     )

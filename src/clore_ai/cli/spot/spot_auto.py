@@ -9,7 +9,7 @@ import click
 
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
-from clore_ai.cli.options import bids, order_options, variables
+from clore_ai.cli.options import bids, order_options
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
@@ -109,17 +109,7 @@ def _fallback(options: dict[str, Any]) -> tuple[Fallback | None, Path | None]:
         return None, None
     from clore_ai.rental.spot.fallback import Fallback
 
-    key, identity = order_options.key(options)
-    fallback = Fallback(
-        options["fallback"],
-        options["patience"],
-        options["fallback_max"],
-        options["image"],
-        options["ssh_password"],
-        key,
-        order_options.ports(options["ports"]),
-        variables.typed(options["env"], any_name=True) or None,
-        options["jupyter_token"],
-        options["startup"],
-    )
+    fields, identity = order_options.fields(options)
+    to, most = options["fallback"], options["fallback_max"]
+    fallback = Fallback(to, options["patience"], most, options["image"], **fields)
     return fallback, identity
