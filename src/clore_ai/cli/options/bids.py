@@ -42,11 +42,7 @@ class Bid:
     in_usd: bool = False
 
     def per_day(self, coin: str, usd_per_coin: float | None) -> float:
-        """In the order's coin per **day**.
-
-        Raises:
-            UsageError: it is in another coin, or what this one is worth is not known.
-        """
+        """In the order's coin per **day**; refused if that can't be told."""
         if self.in_usd:
             if not usd_per_coin:
                 raise click.UsageError(
@@ -65,59 +61,35 @@ class Bid:
 
 def read(text: str) -> Bid:
     """``0.00002`` (coin per day), ``0.2/h`` or ``4.8/day`` (USD), ``0.0001 BTC/day``: a type."""
-    bid = _of_coin(text) or _of_usd(text)
-    if bid is None:
-        try:
-            bid = Bid(float(text))
-        except ValueError:
-            raise click.BadParameter(
-                f"{text!r} is not a bid; write 0.2/h or 4.8/day (USD), or 0.00002 (the coin per "
-                "day)."
-            ) from None
-    return _above_0(bid, text)
+    forms = "a bid; write 0.2/h or 4.8/day (USD), or 0.00002 (the coin per day)"
+    return _read(text, forms, is_usd="/" in text)
 
 
 def read_limit(text: str) -> Bid:
     """``0.4/h``, ``9.6/day`` or ``0.4`` as USD, ``0.0001 BTC/day`` as a coin: a type."""
-    bid = _of_coin(text)
-    if bid is None:
-        try:
-            bid = Bid(units.read_usd_per_hour(text), in_usd=True)
-        except click.BadParameter:
-            raise click.BadParameter(
-                f"{text!r} is not a limit; write 0.4/h or 9.6/day (USD), or 0.0001 BTC/day."
-            ) from None
-    return _above_0(bid, text)
+    forms = "a limit; write 0.4/h or 9.6/day (USD), or 0.0001 BTC/day"
+    return _read(text, forms, is_usd=True)
 
 
-def _of_coin(text: str) -> Bid | None:
+def _read(text: str, forms: str, *, is_usd: bool) -> Bid:
     found = _COIN_PRICE.fullmatch(text.strip())
     coin = found and units.full(found["coin"])
-    return Bid(float(found["amount"]), coin) if found and coin in units.SHORT else None
-
-
-def _of_usd(text: str) -> Bid | None:
-    """Only with a unit: a bare number is the coin per day, as 004 has it."""
-    if "/" not in text:
-        return None
     try:
-        return Bid(units.read_usd_per_hour(text), in_usd=True)
-    except click.BadParameter:
-        return None
-
-
-def _above_0(bid: Bid, text: str) -> Bid:
+        if found and coin in units.SHORT:
+            bid = Bid(float(found["amount"]), coin)
+        elif is_usd:
+            bid = Bid(units.read_usd_per_hour(text), in_usd=True)
+        else:
+            bid = Bid(float(text))
+    except (ValueError, click.BadParameter):
+        raise click.BadParameter(f"{text!r} is not {forms}.") from None
     if not 0 < bid.amount < float("inf"):
         raise click.BadParameter(f"{text!r} is not above 0.")
     return bid
 
 
 def guard(what: str, found: HighBid | None, *, yes: bool, force: bool) -> None:
-    """Say if a bid is above the price on demand; on a terminal the command's own question follows.
-
-    Raises:
-        UsageError: it is, and nobody can be asked; or it is far above that.
-    """
+    """Say if a bid is above the price on demand, which takes a question, or `yes`, or `force`."""
     if found is None:
         return
     server, times, there = found.server_id, found.times, found.on_demand
@@ -140,9 +112,6 @@ def guard_offers(wish: Wish, offers: list[Offer], *, yes: bool, force: bool) -> 
     """As `guard`, of the servers that would be tried; the worst of them is named.
 
     A limit (``--max-bid``) is said, not refused: below it the lowest bid that wins is found.
-
-    Raises:
-        UsageError: as `guard`.
     """
     from clore_ai.rental.rent import high_bid
 

@@ -62,13 +62,7 @@ _LONGEST = 2_000
 def ask(options: dict[str, Any], *, typed: bool) -> None:
     """Show what the file says, and ask about that which needs it; nothing for one that was named.
 
-    Args:
-        options: as the command has them.
-        typed: the command to run stands on the command line, not in the file.
-
-    Raises:
-        UsageError: there is nobody to ask.
-        Declined: the answer is No.
+    `typed`: the command to run stands on the command line, not in the file.
     """
     context = click.get_current_context()
     lines: Lines = {

@@ -56,11 +56,7 @@ options = bundle(
 
 
 def read(words: tuple[str, ...], given: dict[str, Any]) -> Spec:
-    """The job of these options; nothing was sent.
-
-    Raises:
-        UsageError, InvalidInputError: it can't be run so.
-    """
+    """The job of these options; nothing was sent."""
     from clore_ai import jobs
 
     path: Path | None = given["env_file"]

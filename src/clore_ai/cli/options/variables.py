@@ -23,11 +23,7 @@ def typed(pairs: tuple[str, ...], *, any_name: bool = False) -> dict[str, str]:
 
 
 def in_file(path: Path) -> dict[str, str]:
-    """Those of ``--env-file``: one a line, with comments, ``export`` and quotes as in a shell.
-
-    Raises:
-        UsageError: it can't be read, or a line is no variable.
-    """
+    """Those of ``--env-file``: one a line, with comments, ``export`` and quotes as in a shell."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as exc:

@@ -126,9 +126,7 @@ def earlier(api: CloreAI, ref: str | None) -> Order | None:
 def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) -> Rented:
     """Try the offers in turn, reporting each step on stderr; `holds`: the caller steers the bid.
 
-    Raises:
-        RentFailed, OrderUncertain …: as `rental.rent.rent`.
-        KeyboardInterrupt: saying what became of the order, if there was one.
+    A `KeyboardInterrupt` says what became of the order, if there was one.
     """
     from clore_ai.rental.rent import rent as flows
 

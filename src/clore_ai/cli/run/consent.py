@@ -19,15 +19,8 @@ _LINES, _MOST_SECRETS = 20, 100
 def agreed(spec: Spec, home: Path, *, yes: bool, resends: bool) -> Upload:
     """What goes of the job's folder, shown on stderr; nothing has been sent, or rented.
 
-    Args:
-        spec: the job.
-        home: the state folder.
-        yes: don't ask; the options must allow it all.
-        resends: its outputs may go to a second machine.
-
-    Raises:
-        InvalidInputError: it may not go; or there is nobody to ask, and the options don't allow it.
-        Declined: the answer is No.
+    `home`: the state folder. `yes`: don't ask; the options must allow it all. `resends`: its
+    outputs may go to a second machine.
     """
     from clore_ai.exceptions import InvalidInputError
     from clore_ai.jobs.upload import contents

@@ -78,11 +78,7 @@ def set_(key: str, value: str | None, context: str | None, as_json: bool) -> Non
 
 
 def _check_ssh_options(value: str) -> None:
-    """Let OpenSSH read them, where it is here.
-
-    Raises:
-        UsageError: it does not know one, or not its value.
-    """
+    """Let OpenSSH read them, where it is here."""
     import subprocess
 
     from clore_ai._ssh.target import read_options

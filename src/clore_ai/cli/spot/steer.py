@@ -30,11 +30,7 @@ if TYPE_CHECKING:
 
 
 def hold(api: CloreAI, order_id: int, most: float | None, as_json: bool) -> None:
-    """Steer an order that was just rented, below `most` USD per hour; without a question.
-
-    Raises:
-        KeyboardInterrupt: saying which order goes on, and at which bid.
-    """
+    """Steer an order that was just rented, below `most` USD per hour; without a question."""
     steered = prepared(api, order_id, SpotSettings(most))
     # What is far above the price on demand was refused before it was rented.
     agree(steered, yes=True, force=True)

@@ -99,11 +99,7 @@ def exit_code(outcome: Outcome, console: Console) -> int:
 
 
 def report(outcome: Outcome, console: Console, *, as_json: bool) -> int:
-    """The record of a job that was watched, with --json, and the exit code.
-
-    Raises:
-        LimitReached: its machine was ended at its limit.
-    """
+    """The record of a job that was watched, with --json, and the exit code."""
     code = exit_code(outcome, console)
     if as_json:
         output.data(row(outcome.job))
@@ -142,11 +138,7 @@ def row(job: Job, state: str | None = None) -> dict[str, Any]:
 
 
 def programs() -> None:
-    """Refuse if ssh is missing.
-
-    Raises:
-        UsageError: there is no ssh.
-    """
+    """Refuse if ssh is missing."""
     import shutil
 
     if shutil.which("ssh") is None:
