@@ -142,9 +142,10 @@ def rows(
     columns: Mapping[str, Callable[[T], object]],
     *,
     spare: Sequence[str] = (),
+    err: bool = False,
 ) -> None:
     """A line for each item: a column's title, and what it shows of an item (nothing is ``-``)."""
-    table(list(columns), cells(items, columns), spare=spare)
+    table(list(columns), cells(items, columns), spare=spare, err=err)
 
 
 def cells(items: Iterable[T], columns: Mapping[str, Callable[[T], object]]) -> list[list[str]]:

@@ -25,9 +25,7 @@ def show(
         if c.creation_fee is None
         else f"{units.coin(c.creation_fee)} {c.coin} creation fee, if it runs for 10 minutes"
     )
-    where = f"{s.location or '?'}, reliability " + (
-        "-" if s.reliability is None else f"{s.reliability:.0%}"
-    )
+    where = f"{s.location or '?'}, reliability {units.share(s.reliability) or '-'}"
     lasts = "" if plan.lasts_h is None else f", lasts {duration(plan.lasts_h * 3600)}"
     price = "bid" if kind == "spot" else "price"
     listed = f"{units.coin(c.price.per_day)} {c.coin}/day"

@@ -74,6 +74,11 @@ SHORT = {"bitcoin": "BTC", "CLORE-Blockchain": "CLORE", "USD-Blockchain": "USD"}
 """The coins as tables show them; `full` reads them back."""
 
 
+def coins(amounts: dict[str, float] | None, unit: str = "") -> str:
+    """``0.1 bitcoin, 2 CLORE-Blockchain``; ``-`` for none."""
+    return ", ".join(f"{coin(n)} {name}{unit}" for name, n in (amounts or {}).items()) or "-"
+
+
 def short(coin: str | None) -> str:
     """A coin as tables show it; ``-`` for none."""
     return SHORT.get(coin or "", coin or "-")
@@ -96,6 +101,16 @@ def gpu(model: str | None) -> str:
 def left(left_s: float | None) -> str:
     """What is left of a lease; ``over`` past its end, ``-`` without one."""
     return "over" if left_s is not None and left_s <= 0 else duration(left_s)
+
+
+def gb(size: float | None) -> str | None:
+    """``24G``: a size in GB."""
+    return None if size is None else f"{size:.0f}G"
+
+
+def share(of_one: float | None) -> str | None:
+    """``98%``: a share of 1."""
+    return None if of_one is None else f"{of_one:.0%}"
 
 
 def until(end: datetime | None, now: float) -> str:

@@ -26,9 +26,6 @@ def command(name: str, as_json: bool) -> None:
         output.data(config.model_dump() | {"rental_end": units.iso(config.rental_end)})
         return
 
-    def per_day(prices: dict[str, float] | None) -> str:
-        return ", ".join(f"{units.coin(p)} {c}/day" for c, p in (prices or {}).items()) or "-"
-
     rows: list[tuple[str, object]] = [
         ("Name", config.name),
         ("ID", config.id),
@@ -38,8 +35,8 @@ def command(name: str, as_json: bool) -> None:
         ("Longest rental", None if config.mrl is None else f"{config.mrl} h"),
         ("GPU", config.gpu_model),
         ("Coins", ", ".join(config.allowed_coins or ()) or None),
-        ("On-demand", per_day(config.pricing)),
-        ("Spot from", per_day(config.spot_pricing)),
+        ("On-demand", units.coins(config.pricing, "/day")),
+        ("Spot from", units.coins(config.spot_pricing, "/day")),
         ("On-demand, USD", prices.daily(config.on_demand_price)),
         ("Spot from, USD", prices.daily(config.spot_price)),
         ("Rental ends in", units.until(config.rental_end, now)),

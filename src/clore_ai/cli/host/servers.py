@@ -8,6 +8,7 @@ import click
 
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai.models import MyServer
@@ -31,26 +32,22 @@ def command(as_json: bool) -> None:
     if not servers:
         output.note("You host no servers.")
         return
-    output.table(
-        [">ID", "Name", "GPU", ">GPUs", ">RAM", "Status", "Visibility", ">Rented for",
-         "On-demand per day", ">$/day"],
-        [
-            [
-                "-" if s.id is None else str(s.id),
-                s.name or "-",
-                s.gpu_model or "-",
-                str(s.gpu_count or "-"),
-                "-" if s.ram_gb is None else f"{s.ram_gb:.0f}G",
-                s.status,
-                s.visibility or "-",
-                _rented_for(s, now),
-                ", ".join(f"{units.coin(p)} {c}" for c, p in (s.pricing or {}).items()) or "-",
-                "-" if s.on_demand_price is None else f"{s.on_demand_price:.2f}",
-            ]
-            for s in servers
-        ],
+    output.rows(
+        servers,
+        {
+            ">ID": lambda s: s.id,
+            "Name": lambda s: s.name,
+            "GPU": lambda s: s.gpu_model,
+            ">GPUs": lambda s: s.gpu_count or None,
+            ">RAM": lambda s: units.gb(s.ram_gb),
+            "Status": lambda s: s.status,
+            "Visibility": lambda s: s.visibility,
+            ">Rented for": lambda s: _rented_for(s, now),
+            "On-demand per day": lambda s: units.coins(s.pricing),
+            ">$/day": lambda s: prices.columns(s.on_demand_price)[1],
+        },
         spare=["RAM", "Visibility", "GPUs", "$/day"],
-    )  # fmt: skip
+    )
 
 
 def _row(server: MyServer) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import units
-from clore_ai.cli.options import bundle, variables
+from clore_ai.cli.options import bundle, order_options
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ def read(words: tuple[str, ...], given: dict[str, Any]) -> Spec:
     from clore_ai import jobs
 
     path: Path | None = given["env_file"]
-    env = {**({} if path is None else variables.in_file(path)), **variables.typed(given["env"])}
+    env = {
+        **({} if path is None else order_options.env_file(path)),
+        **order_options.env(given["env"]),
+    }
     consent = jobs.Consent(given["send_secrets"], given["max_upload"], given["yes_really"])
     spec = jobs.checked(
         words, given["folder"], given["outputs"], env, given["setup"], given["forwards"],

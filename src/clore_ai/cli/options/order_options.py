@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,12 @@ import click
 from clore_ai._ssh import order_keys
 from clore_ai._state.folder import state_folder
 from clore_ai.cli import output
-from clore_ai.cli.options import bundle, variables
+from clore_ai.cli.options import bundle
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAMES = re.compile(
     r"\b(ssh_key|ssh_password|jupyter_token|spot_price|boot_deadline)\b|\bmax_bid(?=_usd\b)"
 )
@@ -82,7 +84,7 @@ def fields(options: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
         "ssh_password": options["ssh_password"],
         "ssh_key": text,
         "ports": ports(options["ports"]),
-        "env": variables.typed(options["env"], any_name=True) or None,
+        "env": env(options["env"], any_name=True) or None,
         "jupyter_token": options["jupyter_token"],
         "command": options["startup"],
     }, identity
@@ -99,6 +101,44 @@ def ports(pairs: tuple[str, ...]) -> dict[str, str]:
             raise click.UsageError(f"--port {port} is given twice.")
         read[port] = kind
     return read
+
+
+def env(pairs: tuple[str, ...], *, any_name: bool = False) -> dict[str, str]:
+    """Those of ``--env``, which is repeatable; with `any_name` no shell has to know them."""
+    return dict(
+        _pair(text, f"--env number {number}", any_name=any_name)
+        for number, text in enumerate(pairs, 1)
+    )
+
+
+def env_file(path: Path) -> dict[str, str]:
+    """Those of ``--env-file``: one a line, with comments, ``export`` and quotes as in a shell."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        raise click.UsageError(f"--env-file {path} can't be read: {why}.") from exc
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        text = line.strip().removeprefix("export ").strip() if line.strip() else ""
+        if text and not text.startswith("#"):
+            name, value = _pair(text, f"{path}, line {number}")
+            if "=" in text and len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+                value = value[1:-1]
+            found[name] = value
+    return found
+
+
+def _pair(text: str, where: str, *, any_name: bool = False) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    is_name = name if any_name else _VARIABLE.fullmatch(name)
+    if not (is_name and (equals or name in os.environ)):
+        # Not quoted: what stands there may be the secret itself.
+        raise click.UsageError(
+            f"{where}: write KEY=VALUE, e.g. EPOCHS=1, or KEY alone for one that your environment "
+            "holds."
+        )
+    return name, value if equals else os.environ[name]
 
 
 @contextmanager

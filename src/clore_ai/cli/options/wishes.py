@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import units
-from clore_ai.cli.options import bids, bundle, limits, order_options, variables
+from clore_ai.cli.options import bids, bundle, limits, order_options
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def read(options: dict[str, Any]) -> Wish:
                 sort=options["sort"],
                 image=options["image"],
                 ports=order_options.ports(options["ports"]),
-                env=variables.typed(options["env"], any_name=True) or None,
+                env=order_options.env(options["env"], any_name=True) or None,
                 ssh_key=text,
                 identity=identity,
                 jupyter_token=options.get("jupyter_token"),

@@ -234,29 +234,26 @@ def _found(seen: Inspection | None) -> str:
 
 
 def _table(offers: list[Offer]) -> None:
-    output.table(
-        [">Server", "GPU", ">VRAM", ">RAM", "Where", ">Rel.", ">Down", "Coin", ">$/h", ">$/day",
-         ">With fees $/h"],
-        [
-            [
-                str(o.server.id),
-                units.gpu(o.server.gpu_model),
-                "-" if o.server.vram_gb is None else f"{o.server.vram_gb:.0f}G",
-                "-" if o.server.ram_gb is None else f"{o.server.ram_gb:.0f}G",
-                o.server.location or "-",
-                "-" if o.server.reliability is None else f"{o.server.reliability:.0%}",
-                _down(o),
-                units.SHORT.get(o.cost.coin, o.cost.coin),
-                *prices.columns(o.cost.price.usd_per_day),
-                prices.columns(o.effective.usd_per_day)[0],
-            ]
-            for o in offers
-        ],
+    output.rows(
+        offers,
+        {
+            ">Server": lambda o: o.server.id,
+            "GPU": lambda o: units.gpu(o.server.gpu_model),
+            ">VRAM": lambda o: units.gb(o.server.vram_gb),
+            ">RAM": lambda o: units.gb(o.server.ram_gb),
+            "Where": lambda o: o.server.location,
+            ">Rel.": lambda o: units.share(o.server.reliability),
+            ">Down": _down,
+            "Coin": lambda o: units.short(o.cost.coin),
+            ">$/h": lambda o: prices.columns(o.cost.price.usd_per_day)[0],
+            ">$/day": lambda o: prices.columns(o.cost.price.usd_per_day)[1],
+            ">With fees $/h": lambda o: prices.columns(o.effective.usd_per_day)[0],
+        },
         spare=["Down", "VRAM", "Where", "RAM", "Coin"],
         err=True,
-    )  # fmt: skip
+    )
 
 
-def _down(offer: Offer) -> str:
+def _down(offer: Offer) -> str | None:
     net = offer.server.specs.net if offer.server.specs else None
-    return "-" if net is None or net.down is None else f"{net.down:.0f}"
+    return None if net is None or net.down is None else f"{net.down:.0f}"

@@ -46,20 +46,22 @@ def command(limit: int, as_json: bool) -> None:
     if not found:
         output.note("No jobs yet. Run one with: clore run")
         return
-    output.table(
-        [">ID", ">Order", "State", ">Exit", ">Time", "Command"],
-        [
-            [
-                str(job.id),
-                str(job.order_id or "-"),
-                states.get(job.id, job.state) + (f" ({job.why})" if job.why else ""),
-                "-" if job.code is None else str(job.code),
-                duration((job.ended_at or time.time()) - job.begun_at),
-                _short(job),
-            ]
-            for job in found
-        ],
+    output.rows(
+        found,
+        {
+            ">ID": lambda job: job.id,
+            ">Order": lambda job: job.order_id or None,
+            "State": lambda job: _state(job, states),
+            ">Exit": lambda job: job.code,
+            ">Time": lambda job: duration((job.ended_at or time.time()) - job.begun_at),
+            "Command": _short,
+        },
     )
+
+
+def _state(job: Job, states: dict[int, str]) -> str:
+    state = states.get(job.id, job.state)
+    return f"{state} ({job.why})" if job.why else state
 
 
 def _see_to(kept: Jobs, found: list[Job], states: dict[int, str]) -> None:
