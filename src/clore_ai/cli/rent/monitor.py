@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sys
-import time
 from math import inf
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import board, renting
 from clore_ai.cli.supervise import at_limits as _keep
+from clore_ai.jobs import left
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,9 +92,7 @@ class _Loop:
         self.costs: dict[int, Price | None] = {}
         self.idle_reported: set[int] = set()
         self.code = 0
-        self.left_since: dict[int | None, float] = {}
-        self.limited: dict[int | None, float] = {}
-        """Orders that have reached a limit, and when ending each is tried again."""
+        self.turns = left.Turns(api.session)
 
     def run(self, every_s: float, *, once: bool) -> int:
         """Go on until all orders that were named have ended; with `once`, look once.
@@ -131,7 +129,7 @@ class _Loop:
                 if view.looked:
                     self._show()
                 if once or state.over:
-                    code = LIMIT if self.limited else self.code
+                    code = LIMIT if self.turns.tried else self.code
                     return code or (status(self.api) if once else 0)
                 self.board.draw(self._rows())
         if state.failure is not None:
@@ -169,7 +167,6 @@ class _Loop:
 
     def _at_limits(self, keeper: Keeper) -> None:
         """End what has reached a limit; a near end of a lease is told by the monitor itself."""
-        from clore_ai.jobs import Jobs, left
         from clore_ai.rental.limits import enforce as keep
 
         near, over = self.api.drive(keeper.check(self.api.session))
@@ -177,13 +174,7 @@ class _Loop:
             if each.reason == "max_cost":
                 self.board.note(keep.near(each))
                 self._line({**_keep.facts(each), "event": "near", "message": keep.near(each)})
-        for each in over:
-            order_id = each.intent.order_id
-            if time.monotonic() < self.limited.get(order_id, 0.0):
-                continue
-            self.limited[order_id] = time.monotonic() + keep.EVERY_S
-            if left.to_its_job(Jobs.of(self.api.session), each, self.left_since):
-                continue
+        for each in filter(self.turns.take, over):
             with self.board.away():
                 _keep.at_limit(self.api, each, self._line, as_json=self.as_json)
 

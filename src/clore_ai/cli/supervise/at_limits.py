@@ -22,7 +22,6 @@ OnEvent = Callable[[dict[str, Any]], object]
 
 _GONE_WITHIN_S = 60.0
 _LOOK_S = 0.2
-_AGAIN_S = 20.0
 _FAILED = 1
 
 
@@ -58,10 +57,9 @@ def facts(limit: Limit) -> dict[str, Any]:
 
 
 def ended_by_its_job(api: CloreAI, limit: Limit) -> bool:
-    """Wait for the job's watcher, as in `left.to_its_job`; has the order ended?"""
-    jobs = Jobs.of(api.session)
-    since: dict[int | None, float] = {}
-    while left.to_its_job(jobs, limit, since):
+    """Wait for the job's watcher, as in `left.Turns`; has the order ended?"""
+    turns = left.Turns(api.session)
+    while turns.left_to_its_job(limit):
         time.sleep(_LOOK_S)
     return not api.ledger.reread(limit.intent).runs
 
@@ -107,24 +105,17 @@ def loop(
     from clore_ai.exceptions import AuthError
     from clore_ai.rental.limits import enforce
 
-    jobs = Jobs.of(api.session)
-    again: dict[int | None, float] = {}
-    since: dict[int | None, float] = {}
-    trouble, jobs_due = "", 0.0
+    turns, trouble, jobs_due = left.Turns(api.session, ends=not dry_run), "", 0.0
     while goes_on():
         near, over = api.drive(keeper.check(api.session))
         for each in near:
             output.note(enforce.near(each))
-            on_event({**facts(each), "event": "near", "at": _now(api)})
-        for each in over:
-            order_id = each.intent.order_id
-            if time.monotonic() < again.get(order_id, 0.0) or _changed(api, each):
-                continue
-            again[order_id] = float("inf") if dry_run else time.monotonic() + _AGAIN_S
+            tell({**facts(each), "event": "near", "at": _now(api)})
+        for each in filter(turns.take, over):
             if dry_run:
                 output.note(f"{each}.")
                 tell({**facts(each), "at": _now(api)})
-            elif not left.to_its_job(jobs, each, since):
+            else:
                 at_limit(api, each, tell, as_json=as_json)
         if isinstance(keeper.failure, AuthError):
             raise keeper.failure
@@ -136,12 +127,6 @@ def loop(
             settle_jobs(api, on_event, dry_run=dry_run, wait=False)
             jobs_due = time.monotonic() + keeper.every_s
         time.sleep(min(enforce.SLICE_S, keeper.every_s))
-
-
-def _changed(api: CloreAI, limit: Limit) -> bool:
-    """Was the order given more time, or has it ended, while another one was cancelled?"""
-    now = api.ledger.reread(limit.intent)
-    return (now.ends_at, now.runs) != (limit.intent.ends_at, limit.intent.runs)
 
 
 def _now(api: CloreAI) -> float:

@@ -1,0 +1,70 @@
+"""Who ends an order that has reached its limit: the process of its job, the caller, or nobody."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from clore_ai import CloreAI
+from clore_ai.jobs import Jobs, left
+from clore_ai.models.records import Intent
+from clore_ai.rental.limits.expiry import Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ORDER = 7
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[CloreAI]:
+    with CloreAI("a-key", "http://127.0.0.1:9", state=tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def limit(client: CloreAI) -> Limit:
+    """An order whose lease has ended."""
+    now, ledger = time.time(), client.session.ledger
+    intent = Intent(5, "on-demand", "bitcoin", "image", ends_at=now - 1)
+    ledger.open(intent)
+    ledger.update(intent, state="created", order_id=ORDER, started_at=now - 60)
+    return Limit(intent, "lease", -1.0, 60.0, None)
+
+
+def test_it_is_the_callers_turn_now_and_then(client: CloreAI, limit: Limit) -> None:
+    """Once in 20 s; not of an order that another command has just given more time."""
+    turns = left.Turns(client.session)
+    assert turns.take(limit)
+    assert not turns.take(limit)
+    assert set(turns.tried) == {ORDER}
+    stored = client.session.ledger.by_order(ORDER)
+    assert stored is not None
+    client.session.ledger.update(stored, ends_at=time.time() + 60)
+    assert not left.Turns(client.session).take(limit)
+
+
+def test_it_is_left_to_the_process_of_its_job(client: CloreAI, limit: Limit) -> None:
+    """As long as one watches it; a caller that only shows what is over shows it all the same."""
+    jobs = Jobs.of(client.session)
+    facts = {"order_id": ORDER, "command": ["x"], "folder": "/", "work": "work/w"}
+    job = jobs.add({**facts, "cancels": True})
+    job.state = "running"
+    jobs.save(job)
+    with jobs.hold(job.id):
+        assert not left.Turns(client.session).take(limit)
+        assert left.Turns(client.session, ends=False).take(limit)
+        assert left.unkept(client.session, jobs) == []
+
+
+def test_what_nobody_keeps(client: CloreAI, limit: Limit) -> None:
+    """An order with a limit; not one whose bid a command holds, since that one keeps its limits."""
+    session = client.session
+    assert left.unkept(session, Jobs.of(session)) == [limit.intent.order_id]
+    lock = session.ledger.lock(f"spot {ORDER}")
+    assert lock.try_acquire()
+    assert left.unkept(session, Jobs.of(session)) == []
+    lock.release()
