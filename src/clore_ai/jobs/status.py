@@ -109,7 +109,7 @@ async def stop_elsewhere(engine: Engine, jobs: Jobs, number: int) -> str | None:
 
 
 async def _stop_there(engine: Engine, jobs: Jobs, job: Job) -> None:
-    """End its processes there; done too when whoever watches it has seen its end."""
+    """End its processes there; done, too, when the process that watches it has seen its end."""
     order = await engine.drive(wait.listed(engine.session, job.order_id, known=True))
     if not order.active:
         raise await engine.drive(end_of(engine.session, order))

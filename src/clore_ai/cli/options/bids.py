@@ -42,7 +42,7 @@ class Bid:
     in_usd: bool = False
 
     def per_day(self, coin: str, usd_per_coin: float | None) -> float:
-        """In the order's coin per **day**; refused if that can't be told."""
+        """In the order's coin per **day**; refused if that is not known."""
         if self.in_usd:
             if not usd_per_coin:
                 raise click.UsageError(

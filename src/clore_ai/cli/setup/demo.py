@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clore_ai import _signals
-from clore_ai._signals import INTERRUPTED
+from clore_ai._signals import INTERRUPTED, SIGNALS
 from clore_ai.cli import output
 from clore_ai.exceptions import CloreAPIError
 
@@ -32,12 +32,10 @@ _JOB = 'python3 -c "print(4 * sum((-1) ** k / (2 * k + 1) for k in range(2_000_0
 
 
 @click.command()
-@click.option(
-    "--inventory",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    envvar="CLORE_INVENTORY",
-    help="Captured marketplace body; default: CLORE_INVENTORY, or a sample fleet.",
-)
+@click.option("--inventory", type=click.Path(path_type=Path, dir_okay=False, exists=True),
+              envvar="CLORE_INVENTORY",
+              help="Captured marketplace body; default: CLORE_INVENTORY, or a sample "
+                  "fleet.")  # fmt: skip
 @click.option("--gpu", default="RTX 4090", show_default=True, help="GPU to rent.")
 def command(inventory: Path | None, gpu: str) -> None:
     """Rent a GPU on a local marketplace, from search to cancel.
@@ -49,9 +47,7 @@ def command(inventory: Path | None, gpu: str) -> None:
         session = _Session({**os.environ, "CLORE_HOME": home})
         for name in ("CLORE_CONTEXT", "CLORE_API_KEY", "CLORE_BASE_URL"):
             session.env.pop(name, None)
-        # Closing the terminal ends it like Ctrl-C.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _signals.interrupt)
+        _signals.interrupt_by_any()
         try:
             _rent(session, inventory, gpu)
         finally:
@@ -94,8 +90,7 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
 def _held() -> Generator[None, None, None]:
     """Ctrl-C takes effect when the block has ended."""
     pressed: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {n: signal.signal(n, lambda number, _: pressed.append(number)) for n in numbers}
+    before = {n: signal.signal(n, lambda number, _: pressed.append(number)) for n in SIGNALS}
     try:
         yield
     finally:

@@ -45,7 +45,7 @@ def prepared(api: CloreAI, order_id: int, settings: SpotSettings) -> SpotRun:
 
 
 def fly(api: CloreAI, steered: SpotRun, *, as_json: bool, identity: Path | None = None) -> None:
-    """Steer an order, told on the way; `identity`: the private key that opens its fallback.
+    """Steer an order, and report each event; `identity`: the private key that opens its fallback.
 
     Raises:
         LimitReached: its lease, or what it may cost: it was cancelled.

@@ -90,9 +90,8 @@ def log_of(api: CloreAI) -> Path:
 def _start(api: CloreAI) -> None:
     lock = api.ledger.lock(LOCK)
     if isinstance(lock, FileLock) and lock.try_acquire():
-        log = log_of(api)
         try:
-            words = [__name__, str(lock.file)]
+            log, words = log_of(api), [__name__, str(lock.file)]
             background.spawn(words, lock.file, log, log.parent.parent, without=_NOT_FOR_IT)
         finally:
             lock.release()
