@@ -212,7 +212,7 @@ class _Loop:
         from clore_ai.rental.watch import market
 
         session, name = self.api.session, asked.watch.name
-        newest = market.newest_intent(session)
+        newest = session.ledger.newest()
         try:
             offers = self.api.drive(market.choose(session, asked.watch))
             if offers:

@@ -212,22 +212,14 @@ def choose(session: Session, watch: Watch) -> Flow[list[Offer]]:
     return (yield from choose_among(session, watch.fits, watch.wish))
 
 
-def newest_intent(session: Session) -> int:
-    """For `came_to_nothing`, before it is tried."""
-    return max((intent.id or 0 for intent in session.ledger.intents()), default=0)
-
-
 def came_to_nothing(session: Session, exc: CloreAPIError, newest: int) -> bool:
     """Did an attempt to rent fail so that another may be made: nothing runs, and it may pass?
 
-    `newest`: of the intents before it.
+    `newest`: the ledger's, before it was tried.
     """
     if isinstance(exc, RentFailed):
         return True
-    if not isinstance(exc, _PASSES):
-        return False
-    later = (i for i in session.ledger.intents() if (i.id or 0) > newest)
-    return all(intent.state == "refused" for intent in later)
+    return isinstance(exc, _PASSES) and not session.ledger.after(newest)
 
 
 def _failed(state: MarketWatch, failure: CloreAPIError) -> Flow[list[MarketEvent]]:

@@ -195,7 +195,7 @@ def test_when_another_may_be_rented(failure, state, goes_on):
     """Only where nothing of the attempt can run, and waiting may help."""
     session = Session()
     session.ledger.open(Intent(4, "on-demand", USD, "i", state="created", order_id=1))
-    newest = watch.newest_intent(session)
+    newest = session.ledger.newest()
     if state is not None:
         session.ledger.open(Intent(5, "on-demand", USD, "i", state=state))
     assert watch.came_to_nothing(session, failure, newest) == goes_on
