@@ -165,7 +165,7 @@ class ClientBase(Generic[D]):
         self._driver = self._kind(self._settings, self._timeout_s, self._limiter)
 
     def _engine(self, driver: AsyncDriver) -> Engine:
-        """What runs jobs in the event loop of `driver`."""
+        """The engine that runs jobs in the event loop of `driver`."""
         return Engine(self._session, driver)
 
     @property

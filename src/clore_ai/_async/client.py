@@ -166,7 +166,7 @@ class AsyncCloreAI(AsyncRecords):
         """
         return AsyncRental(self._driver, self._session, options.wished(gpu, given), on_event)
 
-    @options.told(options.RentOptions)
+    @options.documented(options.RentOptions)
     async def offers(
         self, gpu: str | Sequence[str] | None = None, **given: Unpack[options.RentOptions]
     ) -> list[Offer]:
@@ -209,7 +209,7 @@ class AsyncCloreAI(AsyncRecords):
         flow = quote.quote(self._session, server_id, currency, type, spot_price, limits)
         return await self.drive(flow)
 
-    @options.told(options.SpotOptions)
+    @options.documented(options.SpotOptions)
     async def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:
         """Hold a spot order at the lowest winning bid until it ends. Returns a report.
 

@@ -167,7 +167,7 @@ class CloreAI(Records):
         """
         return Rental(self._driver, self._session, options.wished(gpu, given), on_event)
 
-    @options.told(options.RentOptions)
+    @options.documented(options.RentOptions)
     def offers(
         self, gpu: str | Sequence[str] | None = None, **given: Unpack[options.RentOptions]
     ) -> list[Offer]:
@@ -210,7 +210,7 @@ class CloreAI(Records):
         flow = quote.quote(self._session, server_id, currency, type, spot_price, limits)
         return self.drive(flow)
 
-    @options.told(options.SpotOptions)
+    @options.documented(options.SpotOptions)
     def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:
         """Hold a spot order at the lowest winning bid until it ends. Returns a report.
 

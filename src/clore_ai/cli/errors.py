@@ -111,9 +111,9 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
     except (click.Abort, KeyboardInterrupt) as exc:
         # click makes an Abort of a Ctrl-C; what was being done then is in the cause.
         message = str(exc) or str(exc.__cause__ or "") or "Interrupted."
-        return _tell(as_json, "interrupted", INTERRUPTED, message)
+        return _report(as_json, "interrupted", INTERRUPTED, message)
     except _Came as exc:
-        return _tell(as_json, exc.code, exc.exit_code, exc.message)
+        return _report(as_json, exc.code, exc.exit_code, exc.message)
     except click.ClickException as exc:
         return _report(as_json, "usage", USAGE, _usage(exc))
     except e.CloreAPIError as exc:

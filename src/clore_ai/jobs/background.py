@@ -31,7 +31,7 @@ def start(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
     lock = jobs.handed_over(job.id)
     words = [FOLLOWER, str(job.id), str(lock)]
     try:
-        process = spawn(words, lock, jobs.folder(job.id) / "said", jobs.home)
+        process = spawn(words, lock, jobs.folder(job.id) / "watcher.log", jobs.home)
     except OSError:
         jobs.call_off(job.id)
         return None
@@ -41,14 +41,14 @@ def start(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
 
 
 def spawn(
-    words: list[str], lock: int, said: Path, home: Path, *, without: Container[str] = ()
+    words: list[str], lock: int, log: Path, home: Path, *, without: Container[str] = ()
 ) -> subprocess.Popen[bytes]:
     """Begin a process that outlives this one, and is handed an open file that is a lock.
 
     Args:
         words: the module that it runs, and its arguments.
         lock: the file.
-        said: what it writes on stderr goes here.
+        log: what it writes on stderr goes here.
         home: the state folder.
         without: the variables that it does not get.
 
@@ -56,13 +56,13 @@ def spawn(
         OSError: it can't be started.
     """
     environment = {name: value for name, value in os.environ.items() if name not in without}
-    errors = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    stderr = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(  # noqa: S603 - our own words
             [sys.executable, "-m", *words],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=errors,
+            stderr=stderr,
             pass_fds=(lock,),
             start_new_session=True,
             # Not in the user's folder: a module there could take the place of another.
@@ -70,7 +70,7 @@ def spawn(
             env={**environment, "CLORE_HOME": str(home.absolute())},
         )
     finally:
-        os.close(errors)
+        os.close(stderr)
 
 
 def again(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:

@@ -130,11 +130,11 @@ def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) ->
     """
     from clore_ai.rental.rent import rent as flows
 
-    teller = Teller(api, wish, offers)
+    reporter = Reporter(api, wish, offers)
     try:
         rented = api.drive(flows.rent(api.session, wish, reporter, offers))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(teller.interrupted()) from None
+        raise KeyboardInterrupt(reporter.interrupted()) from None
     if wish.max_bid_usd is not None and not holds and rented.order.active:
         output.note(plans.hold(rented.order.id, wish.most_usd_per_hour))
     return rented

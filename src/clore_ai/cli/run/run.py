@@ -59,7 +59,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     # --env is the job's: it goes through SSH, not through the service.
     wish = None if options["order_id"] else wishes.read({**options, "env": ()})
     console = Console(to_stderr=options["as_json"])
-    hears, offers, teller = watching.hearing(console), None, None
+    hears, offers, reporter = watching.hearing(console), None, None
     with connect(ask=False) as api:
         kept = Jobs.of(api.session)
         upload = None
@@ -69,8 +69,8 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             offers = renting.planned(
                 api, wish, yes=options["yes"], force=options["force"], by=_limits.BY_RUN
             )
-            teller = renting.Teller(api, wish, offers)
-            hears.on_rent, hears.on_offers = teller, teller.again
+            reporter = renting.Reporter(api, wish, offers)
+            hears.on_rent, hears.on_offers = reporter, reporter.again
         plan = Plan(
             options["order_id"],
             wish,
@@ -84,11 +84,11 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
         )
         outcome = watching.live(api, console, lambda life: life.run(spec, plan, upload), hears)
         job = outcome.job
-        if outcome.ending == "unrented" and teller is not None:
+        if outcome.ending == "unrented" and reporter is not None:
             raise KeyboardInterrupt(
                 f"Interrupted. Order {job.order_id} was cancelled; nothing runs."
                 if job.cancelled and job.order_id
-                else teller.interrupted()
+                else reporter.interrupted()
             )
     return watching.report(outcome, console, as_json=options["as_json"])
 

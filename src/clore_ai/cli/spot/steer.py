@@ -54,7 +54,7 @@ def fly(api: CloreAI, steered: SpotRun, *, as_json: bool, identity: Path | None 
     newest = api.ledger.newest()
 
     def on_event(event: SpotEvent) -> None:
-        _tell(steered, event, as_json=as_json)
+        _report(steered, event, as_json=as_json)
         if event.event == "rented" and steered.new_order is not None and identity is not None:
             api.session.access.remember(steered.new_order, identity)
 
@@ -145,7 +145,7 @@ _WORDS = {
 }
 
 
-def _tell(steered: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
+def _report(steered: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
     if as_json:
         row = {k: v for k, v in asdict(event).items() if v is not None}
         output.event({**row, "currency": steered.coin})

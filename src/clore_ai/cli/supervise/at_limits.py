@@ -34,7 +34,7 @@ def at_limit(api: CloreAI, limit: Limit, on_event: OnEvent, *, as_json: bool = F
     (done,) = cancelling.end(api, [order_id], None, _GONE_WITHIN_S, ending.of_limit(limit.reason))
     status = 0
     if done.error is not None and not done.ended:
-        status = errors.tell(as_json, done.error)
+        status = errors.report(as_json, done.error)
     event = {
         **facts(limit),
         "event": "cancelled" if done.gone else "failed",
@@ -110,13 +110,13 @@ def loop(
         near, over = api.drive(keeper.check(api.session))
         for each in near:
             output.note(enforce.near(each))
-            tell({**facts(each), "event": "near", "at": _now(api)})
+            on_event({**facts(each), "event": "near", "at": _now(api)})
         for each in filter(turns.take, over):
             if dry_run:
                 output.note(f"{each}.")
-                tell({**facts(each), "at": _now(api)})
+                on_event({**facts(each), "at": _now(api)})
             else:
-                at_limit(api, each, tell, as_json=as_json)
+                at_limit(api, each, on_event, as_json=as_json)
         if isinstance(keeper.failure, AuthError):
             raise keeper.failure
         before, trouble = trouble, "" if keeper.failure is None else str(keeper.failure)

@@ -261,7 +261,10 @@ def remember(session: Session, order: Order, identity: Path | None) -> None:
         session.access.remember(order, identity)
     except OSError as exc:
         key = "" if identity is None else f"; its key is {identity}"
-        session.note_trouble(f"Can't be noted in {session.access.home}: {exc.strerror}{key}.")
+        session.note_trouble(
+            f"The SSH files of order {order.id} can't be written in {session.access.home}: "
+            f"{exc.strerror}{key}."
+        )
 
 
 def _cancel(run: RentRun, order: Order, reason: str, issue: str | None = None) -> Flow[None]:
