@@ -217,15 +217,16 @@ class Life:
             NotFoundError: there is no such job.
             InvalidInputError: another process watches it from a terminal.
         """
-        async with self.held(self.jobs.get(number)):
-            job = self.jobs.get(number)
+        async with self.held(await self.engine.local(self.jobs.get, number)):
+            job = await self.engine.local(self.jobs.get, number)
             job.max_output = max_output or job.max_output
             return await self.see_through(job)
 
     async def stop(self, number: int) -> Outcome:
         """End a job, fetch its outputs, and settle its machine; errors as in `attach`."""
-        async with self.held(self.jobs.get(number)):
-            return await self.see_through(self.jobs.get(number), stop=True)
+        async with self.held(await self.engine.local(self.jobs.get, number)):
+            job = await self.engine.local(self.jobs.get, number)
+            return await self.see_through(job, stop=True)
 
     async def _watch(self, job: Job, *, stop: bool, **more: Any) -> tuple[Ending, Limit | None]:  # noqa: ANN401 - as above
         self.request.stage = "watching"
@@ -409,4 +410,4 @@ async def stop(engine: Engine, number: int, hearing: Hearing) -> Job:
     if said is None:
         return (await Life(engine, jobs, hearing).stop(number)).result()
     hearing.on_message(said)
-    return jobs.get(number)
+    return await engine.local(jobs.get, number)

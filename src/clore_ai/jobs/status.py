@@ -43,7 +43,7 @@ async def listed(engine: Engine) -> list[tuple[Job, str]]:
         CloreAPIError: the service can't be asked.
     """
     jobs = Jobs.of(engine.session)
-    found = jobs.all()
+    found = await engine.local(jobs.all)
     standing = await states(engine, jobs, found)
     return [(job, standing.get(job.id, job.state)) for job in found]
 
@@ -99,10 +99,10 @@ async def stop_elsewhere(engine: Engine, jobs: Jobs, number: int) -> str | None:
         NotFoundError: there is no such job.
         CloreAPIError: the order is no more, or could not be reached.
     """
-    job = jobs.get(number)
+    job = await engine.local(jobs.get, number)
     if job.over and not job.unsettled:
         return f"Job {number} has already ended ({job.state})."
-    if not jobs.watched(number) or jobs.mark(number).exists():
+    if not await engine.local(lambda: jobs.watched(number) and not jobs.mark(number).exists()):
         return None
     await _stop_there(engine, jobs, job)
     return f"Job {number} was asked to stop; the clore process that watches it does the rest."
@@ -144,7 +144,7 @@ async def output(
 ) -> None:
     """As `read`, of the job with this number."""
     jobs = Jobs.of(engine.session)
-    await read(engine, jobs, jobs.get(number), show, follow=follow)
+    await read(engine, jobs, await engine.local(jobs.get, number), show, follow=follow)
 
 
 async def read(
