@@ -165,7 +165,7 @@ def test_the_classes_describe_the_same_rules():
 
     def rules(client: type) -> str:
         text = inspect.getdoc(client)
-        return text[text.index("- 1 request a second") :]
+        return text[text.index("- 1 request per second") :]
 
     assert rules(CloreAI) == rules(AsyncCloreAI)
 
