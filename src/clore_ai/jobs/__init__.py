@@ -1,7 +1,7 @@
 """Jobs on rented machines: upload, start, stream, fetch, end. Written once, in asyncio.
 
-Concurrent by nature (the output streams while files are fetched), so it stands above the flows;
-the command line and both clients run it.
+A job does several things at once (its output streams while files are fetched), so this room is
+built on top of the flows. The command line and both clients run it.
 """
 
 from clore_ai.jobs.life import Life, attach, run, stop

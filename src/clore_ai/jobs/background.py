@@ -1,10 +1,10 @@
-"""The background process of a detached job, which watches it; there is one for each job.
+"""The background process that watches a detached job. Each job has its own.
 
-It outlives its terminal, and ends with its job: the outputs are fetched, the exit code is noted,
-the machine is cancelled. The job's lock is handed to it as an open file, so that at no moment
-two processes, or none, watch the job. It leaves when it gets a signal, and when `Jobs.call_off` is
-called, which is how `clore attach` and `clore stop` take the job over. If this machine is off, the
-next `clore jobs`, `reap` or `attach` begins it again.
+It outlives its terminal and ends with its job: it fetches the outputs, records the exit code and
+cancels the machine. It inherits the job's lock as an open file, so that exactly one process watches
+the job at any moment. It leaves when it gets a signal, or when `Jobs.call_off` is called, which is
+how `clore attach` and `clore stop` take the job over. If this machine was off, the next
+`clore jobs`, `reap` or `attach` starts it again.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from clore_ai.jobs.store import Job, Jobs
 
 FOLLOWER = "clore_ai.cli.supervise.follower"
-"""The module that the process runs."""
+"""The module that the background process runs."""
 _BY_ITSELF = ("running", "unknown", "watched")
 
 
 def start(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
-    """Begin it; the caller holds the job's lock, and releases it. None if it can't be started."""
+    """Start the process; None if that fails. The caller holds the job's lock, and releases it."""
     lock = jobs.handed_over(job.id)
     words = [FOLLOWER, str(job.id), str(lock)]
     try:
@@ -35,7 +35,7 @@ def start(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
     except OSError:
         jobs.call_off(job.id)
         return None
-    # Its end is waited for, so that a caller that lives on is left with no dead process.
+    # Wait for it in a thread, so that a caller that lives on keeps no zombie process.
     threading.Thread(target=process.wait, daemon=True).start()
     return process
 
@@ -74,7 +74,7 @@ def spawn(
 
 
 def again(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
-    """Begin it for a job that no process watches, if something is left to do; else None."""
+    """Start it for a job that no process watches, if something is left to do; else None."""
     with jobs.hold(job.id) as mine:
         if not mine:
             return None
@@ -83,5 +83,5 @@ def again(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
 
 
 def ended(job: Job, state: str | None) -> bool:
-    """Has it ended, and is not settled? `state`: of `status.states`."""
+    """Has the job ended without being settled? `state`: of `status.states`."""
     return job.unsettled and state not in _BY_ITSELF

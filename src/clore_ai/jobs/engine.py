@@ -15,20 +15,20 @@ T = TypeVar("T")
 
 
 class Engine:
-    """What `jobs` needs of a client, whichever of the two it is.
+    """What `jobs` needs of a client, sync or async.
 
     Args:
         session: the client's.
-        driver: of the running event loop.
+        driver: the driver of the running event loop.
     """
 
     def __init__(self, session: Session, driver: AsyncDriver) -> None:
         self.session, self._driver = session, driver
 
     async def drive(self, flow: Flow[T]) -> T:
-        """A flow's result."""
+        """Run a flow, and return its result."""
         return await self._driver.run(flow)
 
     async def local(self, work: Callable[..., T], *args: Any) -> T:  # noqa: ANN401 - of `work`
-        """The result of `work`, done to its end; a cancellation is raised by a later await."""
+        """Run `work` to its end; a cancellation is raised by a later await."""
         return await self.drive(steps.local(work, *args))

@@ -1,8 +1,8 @@
 """A job's whole life: find a machine, watch the job to its end, cancel the machine.
 
-Whatever ends it (the job itself, the user, a limit, an error, a cancelled task), a machine of the
-job's own is cancelled, or the record and a sentence say that it still runs. If a machine is lost,
-the job may begin again on another one, at what is left of its cost limit.
+However it ends (by itself, by the user, a limit, an error, a cancelled task), the job's own machine
+is cancelled; if that fails, the record and a message say that the machine still runs. If a machine
+is lost, the job may start again on another one, within what is left of its cost limit.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ if TYPE_CHECKING:
     from clore_ai.rental.rent.wish import Wish
 
 MACHINES = 3
-"""So many are rented at most, one after the other, for a job whose machine is lost."""
+"""The most machines that are rented, one after the other, for a job whose machine is lost."""
 NOT_FOUND = 127
 _GONE = "order_not_active", "order_dont_exist", "you_dont_own_this_order"
 _GONE_WITHIN_S = 60.0
 _LOOKS_S, _LOOK_AGAIN_S, _LEAVES_S = 0.2, 0.02, 60.0
-"""A command that only looks whether a job is watched holds its lock for an instant; one that leaves
-the job may first have to cancel its machine."""
+"""A command that only checks whether a job is watched holds its lock for an instant. One that
+leaves the job may first have to cancel its machine."""
 _AGAIN_S, _LONGEST_AGAIN_S, _GIVES_UP_S, _LOOK_S = 5.0, 300.0, 24 * 3600.0, 0.2
 
 
@@ -67,17 +67,17 @@ class Life:
     hearing: Hearing = field(default_factory=Hearing)
     request: JobRequest = field(default_factory=JobRequest)
     in_background: bool = False
-    """Is this the process that goes on with a detached job?"""
+    """Is this the background process of a detached job?"""
     leaves: bool = False
-    """If watching fails while the job runs, leave it running, and say so; else its machine is
-    cancelled, if it is the job's own."""
+    """If watching fails while the job runs, leave the job running and say so. Otherwise the job's
+    own machine is cancelled."""
 
     async def run(self, spec: Spec, plan: Plan, upload: Upload | None) -> Outcome:
         """Run a job from its machine to its end, and again if the machine is lost.
 
         Raises:
             NoOffer, RentFailed, BudgetError, OrderUncertain …: there is no machine; nothing runs.
-            CloreAPIError: the job could not be run; its record says how far it came.
+            CloreAPIError: the job could not be run; its record says how far it got.
         """
         for left in range(MACHINES - 1, -1, -1):
             fields = {**spec.record(), **plan.record()}
@@ -108,7 +108,7 @@ class Life:
         raise AssertionError("the last machine returns")
 
     def _again(self, plan: Plan, outcome: Outcome) -> bool:
-        """Does a job whose machine was lost begin again?"""
+        """Should a job whose machine was lost start again?"""
         if plan.retries and outcome.limit is not None:
             self._report("The job does not start again: its machine has reached its limit.")
         job = outcome.job
@@ -117,14 +117,14 @@ class Life:
         return plan.retries and lost and self.request.wanted == "watch"
 
     async def _rent(self, job: Job, wish: Wish, offers: list[Offer] | None) -> Rented | None:
-        """A machine for the job; None if the user stopped it meanwhile.
+        """Rent a machine for the job; None if the user stopped the job meanwhile.
 
-        Without a machine the job never was: its record is dropped.
+        If no machine is rented, the job's record is dropped.
         """
         self.request.stage = "renting"
 
         def on_event(event: RentEvent) -> None:
-            # Only what was made here: another process of the same account may be renting, too.
+            # Only orders made here: another process of this account may be renting, too.
             if event.what in ("created", "up", "rented"):
                 job.order_id = event.order_id or 0
             elif event.what in ("failed", "cancelling", "cancelled"):
@@ -146,7 +146,7 @@ class Life:
         return None
 
     async def _unless_stopped(self, task: asyncio.Future[Rented]) -> Rented | None:
-        """The task's result, or None if the user had it broken off; it has then cleaned up."""
+        """The task's result, or None if the user stopped it; the task has then cleaned up."""
         before = self.request.wanted
         try:
             while not task.done():
@@ -155,7 +155,7 @@ class Life:
                 await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
                 if asked.done() and not task.done():
                     before = asked.result()
-                    task.cancel()  # its clean-up takes steps; asked again, it no longer waits
+                    task.cancel()  # its clean-up takes steps; a second cancel cuts it short
                 asked.cancel()
         except asyncio.CancelledError:
             task.cancel()
@@ -171,9 +171,9 @@ class Life:
             await self.engine.local(self.jobs.drop, job)
 
     async def see_through(self, job: Job, *, stop: bool = False, **more: Any) -> Outcome:  # noqa: ANN401 - Supervision's
-        """Watch a job to its end, or with `stop` end it, and settle its machine.
+        """Watch a job to its end, or end it if `stop`, and settle its machine.
 
-        The caller holds the job's lock. `more`: of `Supervision`, for a job that begins.
+        The caller holds the job's lock. `more`: arguments of `Supervision`, for a job that starts.
         """
         self.request.cancels = job.cancels
         if job.over and not job.unsettled:
@@ -184,7 +184,7 @@ class Life:
                 f"Job {job.id} was not started: the clore process that began it was stopped."
             )
             return Outcome(job, "unstarted", failure=await self.close(job))
-        if job.over and (job.fetched or job.state != "ended"):  # its machine is all that is left
+        if job.over and (job.fetched or job.state != "ended"):  # only its machine is left
             is_lost = job.state == "lost"
             failure = await self.close(job, lost=is_lost)
             return Outcome(job, "lost" if is_lost else "ended", failure=failure)
@@ -194,7 +194,7 @@ class Life:
             ended, limit = await self._watch(job, stop=stop, **more)
         except BaseException as exc:
             if not ran and isinstance(exc, (NotFoundError, OrderEnded)):
-                # There is no such machine: the job never was.
+                # No such machine exists, so the job never started.
                 await self.engine.local(self.jobs.drop, job)
             elif job.over and not job.fetched:
                 self._report(
@@ -244,7 +244,7 @@ class Life:
                 self.request.stage = "ending"
 
     async def _finish(self, job: Job, ended: Ending, limit: Limit | None) -> Outcome:
-        """Say how it ended, and cancel its machine if that is to be."""
+        """Report how the job ended, and cancel its machine if the job owns it."""
         if ended == "detached":
             if not self.in_background:
                 process = await self.engine.local(background.start, self.jobs, job)
@@ -254,7 +254,7 @@ class Life:
         back = f" The fetched files are in {job.folder}." if job.outputs else ""
         if ended == "limit":
             self._report(f"Job {job.id} was stopped after {span}.{back}")
-            job.cancels = True  # even an order that was there before
+            job.cancels = True  # even an order that existed before the job
             await self.engine.local(self.jobs.save, job)
             if limit is not None:
                 await self.engine.local(enforce.note_reason, self.engine.session, limit)
@@ -273,8 +273,8 @@ class Life:
         return Outcome(job, ended, limit, await self.close(job, lost=ended == "lost"))
 
     async def close(self, job: Job, *, lost: bool = False) -> CloreAPIError | None:
-        """Cancel a job's machine, or say that it stays; why it may still run, None if it ended."""
-        if not job.order_id:  # what was being rented is the ledger's to find
+        """Cancel a job's machine, or report that it stays; the error if it may still run."""
+        if not job.order_id:  # the ledger finds an order that was still being rented
             job.cancelled = True
             await self.engine.local(self.jobs.save, job)
             return None
@@ -292,9 +292,9 @@ class Life:
         return None
 
     async def until_cancelled(self, job: Job) -> CloreAPIError | None:
-        """Cancel the machine again and again if the service did not: it is billed meanwhile.
+        """Keep trying to cancel the machine, which is billed meanwhile.
 
-        Only in the background, until the process is called off; for a day at most.
+        Only in the background, until the process is called off, and for a day at most.
         """
         failure, pause_s, until = None, _AGAIN_S, time.monotonic() + _GIVES_UP_S
         while job.over and job.cancels and not job.cancelled:
@@ -309,7 +309,7 @@ class Life:
 
     @asynccontextmanager
     async def held(self, job: Job) -> AsyncGenerator[None]:
-        """In this block no other process watches it; one in the background leaves it to this.
+        """In this block no other process watches the job; a background process hands it over.
 
         Raises:
             InvalidInputError: another process watches it from a terminal.
@@ -318,7 +318,7 @@ class Life:
         while time.monotonic() < until:
             if await self.engine.local(self.jobs.take, job.id):
                 try:
-                    await self.engine.local(self.jobs.call_off, job.id)  # one that was killed
+                    await self.engine.local(self.jobs.call_off, job.id)  # for one that was killed
                     yield
                 finally:
                     self.jobs.leave(job.id)
@@ -332,7 +332,7 @@ class Life:
         )
 
     def _report(self, sentence: str) -> None:
-        with suppress(OSError):  # a terminal that is gone
+        with suppress(OSError):  # the terminal is gone
             self.hearing.on_message(sentence)
 
     async def _cancelled(self, each: Cancelling) -> None:
@@ -380,13 +380,13 @@ class Life:
 async def run(
     engine: Engine, spec: Spec, plan: Plan, hearing: Hearing, *, upload: bool = True
 ) -> Job:
-    """Run a job as `Life.run` does, for a caller that nobody can ask; the record of it.
+    """Run a job as `Life.run` does, without asking the user anything; returns its record.
 
     Raises:
-        InvalidInputError: the folder may not be uploaded so; nothing was sent, or rented.
-        LimitReached: the order's lease, or what it may cost; the job was stopped, its outputs
+        InvalidInputError: the folder may not be uploaded like this; nothing was sent or rented.
+        LimitReached: the order reached its lease or cost limit. The job was stopped, its outputs
             fetched, and the order cancelled.
-        CloreAPIError: it could not be done.
+        CloreAPIError: the job could not be run.
     """
     session = engine.session
     home = session.access.home

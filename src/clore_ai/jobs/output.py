@@ -1,8 +1,8 @@
 """Where a job's output goes: to its log in the state folder, and to its listeners.
 
-`size` counts what was taken: the next connection goes on from there, so that nothing is lost or
-doubled. A place that takes no more (a full disk, a reader who left) is told of once, and done
-without; where it was the log, nothing can go on from it later.
+`size` counts the bytes taken so far; the next connection continues from there, so that nothing is
+lost or doubled. If a destination fails (a full disk, a closed pipe), that is reported once, and the
+output goes only to the other one. Once the log has failed, nothing can resume from it later.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 MOST_KEPT = 1 << 30
-"""Bytes of a log: the machine may write without end, and this disk has one."""
+"""The most bytes of a log: a machine may write without end, and this disk is finite."""
 
 
 class Output:
-    """Appends to `log`, and hands on to `show`, which may block and may raise `OSError`.
+    """Appends to `log`, and passes on to `show`, which may block and may raise `OSError`.
 
     Args:
-        log: kept private; what it holds already is the beginning. It holds `most` at most.
-        show: None: nobody looks on.
-        on_message: called with a sentence if either takes no more.
+        log: the file, kept private; new output is appended. It holds `most` bytes at most.
+        show: None if there is no listener.
+        on_message: called with a sentence if either fails.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Output:
         self._file: int | None = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self.size = os.fstat(self._file).st_size
         self.unseen = False
-        """Was some of it not shown?"""
+        """Was some of the output not shown?"""
 
     def __enter__(self) -> Self:
         return self
@@ -58,12 +58,12 @@ class Output:
             self._file = None
 
     async def take(self, piece: bytes) -> None:
-        """Keep it and show it."""
+        """Keep a piece of the output, and show it."""
         self._keep(piece)
         self.size += len(piece)
         if self._show is not None:
             loop = asyncio.get_running_loop()
-            # Shielded: a stop while it is being written must not write it again.
+            # Shielded: a stop in the middle of a write must not write the piece again.
             showing = loop.run_in_executor(None, self._show, piece)
             try:
                 await asyncio.shield(showing)

@@ -1,4 +1,4 @@
-"""The parts of a job's life: where it runs, who listens to its events, and how it ended."""
+"""The parts of a job's life: its machine, the callbacks for its events, and how it ended."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ MOST_OUTPUT = "50GB"
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a job runs, and what becomes of its machine."""
+    """Where a job runs, and what happens to its machine."""
 
     order_id: int | None = None
-    """The order that it runs on; None: one is rented, as `wish` says."""
+    """The order that the job runs on; None to rent one according to `wish`."""
     wish: Wish | None = None
     offers: list[Offer] | None = None
-    """To be tried in this order; None: they are looked up."""
+    """Offers to try, in this order; None to look them up."""
     cancels: bool = True
     """Cancel the machine at the end of the job."""
     retries: bool = False
-    """If the machine is lost, begin again on another one; its cost limit is for all of them."""
+    """If the machine is lost, start again on another one; the cost limit covers all of them."""
     detach: bool = False
-    """Leave once the job runs; a process in the background goes on."""
+    """Return once the job runs; a background process watches it from then on."""
     fetch_every_s: float = 10.0
     lost_after_s: float = 300.0
-    """The machine is lost if its SSH is silent for so long, while the service answers."""
+    """The machine is lost if its SSH is silent for this long while the service answers."""
     max_output: int = sizes.read(MOST_OUTPUT)
-    """Bytes that the outputs may hold in all."""
+    """The most bytes that the outputs may hold in total."""
 
     def record(self) -> dict[str, Any]:
         """The fields of the job's record."""
@@ -66,19 +66,19 @@ class Plan:
 
 @dataclass
 class Hearing:
-    """What is called with the news of a job."""
+    """The callbacks for the events of a job."""
 
     on_output: Callable[[bytes], object] | None = None
-    """What the job writes, standard output and errors in one."""
+    """Called with the job's output, standard output and errors combined."""
     on_message: Callable[[str], object] = lambda _sentence: None
     on_rent: Callable[[RentEvent], object] = lambda _event: None
     on_offers: Callable[[Wish, list[Offer], float], object] = lambda _wish, _offers, _now: None
-    """Before a job begins again on another machine; with the time, unix seconds."""
+    """Called before a job starts again on another machine; with the time, unix seconds."""
     on_cancelled: Callable[[Cancelling], object] | None = None
-    """None: `on_message` says it."""
+    """None: `on_message` is called instead."""
     on_stays: Callable[[Job, Intent | Order | None, bool], object] | None = None
-    """Its machine is not the job's to cancel: what is known of the order, and True if it may be
-    lost. None: as above."""
+    """Called if the machine is not cancelled with the job: with what is known of the order, and
+    True if the machine may be lost. None: as above."""
 
     @classmethod
     def of(
@@ -86,7 +86,7 @@ class Hearing:
         on_output: Callable[[bytes], object] | None,
         on_message: Callable[[str], object] | None,
     ) -> Hearing:
-        """What a caller in Python hears; None: nothing."""
+        """The callbacks of a caller in Python; None for none."""
         return cls(on_output) if on_message is None else cls(on_output, on_message)
 
 
@@ -96,16 +96,16 @@ class Outcome:
 
     job: Job
     ending: Ending | Literal["over", "unstarted", "unrented"]
-    """`over`: there was nothing left to do. `unstarted`: its process was stopped before the job
-    began. `unrented`: the user stopped it while its machine was being rented."""
+    """`over`: nothing was left to do. `unstarted`: the process was stopped before the job started.
+    `unrented`: the user stopped the job while its machine was being rented."""
     limit: Limit | None = None
-    """That its machine reached."""
+    """The limit that its machine reached."""
     failure: CloreAPIError | None = None
     """Why its machine may still run."""
 
     @property
     def error(self) -> CloreAPIError | None:
-        """What is raised for a job whose machine was ended at its limit; None for all others."""
+        """The error for a job whose machine was ended at its limit; None for all others."""
         if self.ending == "limit" and self.limit is not None and self.failure is None:
             return enforce.reached(self.limit)
         return None
@@ -133,7 +133,7 @@ def planned(
     lost_after_s: float,
     max_output: str,
 ) -> Plan:
-    """The plan of a caller in Python: see `CloreAI.run`.
+    """The plan for a caller in Python; see `CloreAI.run`.
 
     Raises:
         InvalidInputError: the arguments contradict each other, or one is out of range.
@@ -160,12 +160,12 @@ def planned(
 
 
 def next_limits(session: Session, limits: Limits, rented: Rented) -> tuple[Limits, list[str]]:
-    """The limits of the machine after `rented`: a cost limit is for all machines of a job.
+    """The limits of the machine after `rented`: a cost limit covers all machines of a job.
 
-    With what the user is to know of it.
+    Returns them with sentences for the user.
 
     Raises:
-        BudgetError: nothing is left, or what was spent is not known.
+        BudgetError: nothing is left, or the amount spent is not known.
     """
     if limits.max_cost_usd is None:
         return limits, []
@@ -183,7 +183,7 @@ def next_limits(session: Session, limits: Limits, rented: Rented) -> tuple[Limit
             f"The job is lost and does not start again: it has cost ${spent:.2f}, of "
             f"--max-cost {limits.max_cost_usd:g}."
         )
-    # A lease that was asked for may be too long for what is left: now it is only the longest.
+    # A lease that the user gave may be too long for what is left, so it becomes an upper limit.
     hours = [limits.max_hours, limits.lease_s and limits.lease_s / 3600]
     longest = min((h for h in hours if h), default=None)
     limits = replace(limits, given=False, lease_s=None, max_hours=longest, max_cost_usd=left)

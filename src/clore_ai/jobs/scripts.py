@@ -1,12 +1,12 @@
-"""What runs on the machine: small scripts for any POSIX shell, and what they answer. Pure.
+"""The scripts that run on the machine, for any POSIX shell, and how to read their answers. Pure.
 
-A job's folder there is ``~/.clore/jobs/NAME``, for its user only: `line` is what to run, `env` its
-variables (removed as soon as they are read), `out` what it writes, standard output and errors in
-the order in which they are written, `pid` the runner, `group` all of its processes, `code` how it
-ended; `started` is whose start it is, `stop` that it shall not run. The runner is in tmux, else in
-a session of its own: no connection's end reaches it.
+A job's folder on the machine is ``~/.clore/jobs/NAME``, readable by its user only. `line` is the
+command, `env` its variables (removed as soon as they are read), `out` its output (standard output
+and errors in the order in which they are written), `pid` the runner, `group` its process group,
+`code` the exit code, `started` marks that one start won, `stop` that the job must not run. The
+runner is in tmux, or else in a session of its own: it survives the end of any connection.
 
-`code` is written before the job starts and overwritten in place: that needs no room on a disk that
+`code` is written before the job starts and overwritten in place: that needs no space on a disk that
 the job has filled.
 """
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 STOP_GRACE_S = 10
-"""How long a job that is told to stop may take before it is killed."""
+"""How long a job may take to stop after SIGTERM before it is killed."""
 STOPPED = 143
-"""The code of a job that ended by SIGTERM, as shells count."""
+"""The exit code of a job that ended by SIGTERM, by the shells' convention."""
 _MARK = "clore:"
 _LAST_CODE = 255
 _WORD = re.compile(
@@ -83,7 +83,7 @@ done
 main
 """
 
-# The code is read before the size: where it is there, that size is the last.
+# The code is read before the size: once there is a code, that size is final.
 _FOLLOW = """\
 main() {
 cd "$HOME/.clore/jobs/@name@" 2> /dev/null || { echo "@mark@ missing" >&2; exit 0; }
@@ -113,7 +113,7 @@ done
 main < /dev/null
 """
 
-# Whoever stops it may overtake its start: either finds what the other has left, `stop` or `pid`.
+# A stop may overtake the start: each finds what the other has left, `stop` or `pid`.
 _STOP = """\
 main() {
 umask 077
@@ -153,10 +153,10 @@ main < /dev/null
 
 @dataclass(frozen=True)
 class Word:
-    """What the follower says beside the output: `what`, and a code or a size where there is one.
+    """A message of the follower beside the output: `what`, with a code or a size if it has one.
 
-    `alive`; `runs SIZE` and `died SIZE` (its processes are gone and left no code); `missing`: there
-    is no such job; `ended CODE SIZE`.
+    `alive`; `runs SIZE`; `died SIZE` (the job's processes are gone and left no code); `missing`
+    (there is no such job); `ended CODE SIZE`.
     """
 
     what: str
@@ -165,25 +165,25 @@ class Word:
 
 
 def work_folder(local_name: str) -> str:
-    """Where a local folder of this name lies there, below the home folder."""
+    """The working folder on the machine for a local folder of this name, below the home folder."""
     return f"work/{_NOT_WORD.sub('_', local_name).strip('.') or 'folder'}"
 
 
 def line_of(words: Sequence[str]) -> str:
-    """One word is a line for the shell; several are quoted each, as with `clore ssh`."""
+    """The shell line for a command: one word is a line; several are quoted, as with `clore ssh`."""
     return words[0] if len(words) == 1 else shlex.join(words)
 
 
 def with_setup(line: str, setup: str | None) -> str:
-    """What is run: `setup` first, in the same shell; where that fails, its code and no more."""
+    """The line, with `setup` before it in the same shell; if that fails, its code is the job's."""
     if setup is None:
         return f"{line}\n"
     return f"( {setup}\n) || {{ code=$?; echo 'clore: --setup failed' >&2; exit $code; }}\n{line}\n"
 
 
 def start(name: str, work: str, line: str, env: Mapping[str, str]) -> str:
-    """Starts the job, once however often it is run; done when the job runs."""
-    # What it writes shall be seen at once: to a file, Python keeps back some kilobytes.
+    """Starts the job, once however often it is run; ends once the job runs."""
+    # Show its output at once: when writing to a file, Python buffers some kilobytes.
     exports = {"PYTHONUNBUFFERED": "1", **env}
     variables = "".join(f"export {k}={shlex.quote(v)}\n" for k, v in exports.items())
     runner = _RUNNER.replace("@work@", work).replace("@stopped@", str(STOPPED))
@@ -198,20 +198,20 @@ def start(name: str, work: str, line: str, env: Mapping[str, str]) -> str:
 
 
 def follow(name: str, offset: int, *, wait: bool = True) -> str:
-    """Writes what the job wrote from `offset` on, to its end (`wait`) or as far as it is."""
+    """Writes the job's output from `offset` on, to its end (`wait`) or as far as it is now."""
     return _filled(_FOLLOW, name=name, offset=str(offset), wait="yes" if wait else "no")
 
 
 def stop(name: str) -> str:
     """Ends the job: SIGTERM to all of its processes, SIGKILL after `STOP_GRACE_S`.
 
-    One that has not begun never will, and is as one that SIGTERM ended.
+    A job that has not started never will, and counts as ended by SIGTERM.
     """
     return _filled(_STOP, name=name, grace=str(STOP_GRACE_S * 10), stopped=str(STOPPED))
 
 
 def word(line: bytes) -> Word | None:
-    """What one line of the follower's standard errors says; None where another wrote it."""
+    """Parse a line of the follower's standard error; None if it is not the follower's own."""
     found = _WORD.fullmatch(line.strip())
     if found is None:
         return None
@@ -222,7 +222,7 @@ def word(line: bytes) -> Word | None:
 
 
 def remove(paths: Sequence[bytes]) -> bytes:
-    """What `xargs -0 rm` is fed."""
+    """The input for `xargs -0 rm`."""
     return b"".join(b"./" + path + b"\0" for path in paths)
 
 
@@ -232,5 +232,5 @@ def _filled(script: str, **values: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """One word for the shell."""
+    """Quote `text` as one word for the shell."""
     return shlex.quote(text)

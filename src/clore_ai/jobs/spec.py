@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Spec:
     """What to run, and with what. `checked` makes one.
 
-    `command`: one word is a line for the shell there, several are quoted each. `folder`: the
-    working folder. `outputs`: below it. `setup`: a line that runs before.
+    `command`: one word is a line for the shell there; several are quoted. `folder`: the working
+    folder. `outputs`: paths below it. `setup`: a line that runs before the command.
     """
 
     command: list[str]
@@ -37,11 +37,11 @@ class Spec:
 
     @property
     def line(self) -> str:
-        """What the shell there is given."""
+        """The line that the shell on the machine runs."""
         return scripts.with_setup(scripts.line_of(self.command), self.setup)
 
     def record(self) -> dict[str, object]:
-        """The fields of its `Job`."""
+        """The fields of the job's `Job`."""
         return {
             "command": self.command,
             "folder": str(self.folder),
@@ -59,10 +59,10 @@ def checked(
     forwards: Sequence[str] = (),
     consent: Consent | None = None,
 ) -> Spec:
-    """What a job is made of, looked at before a machine is rented for it.
+    """The parts of a job, checked before a machine is rented for it.
 
     Raises:
-        InvalidInputError: it can't be run so; nothing was sent.
+        InvalidInputError: it can't be run like this; nothing was sent.
         ConfigError: this is Windows.
     """
     _windows.refuse("A job on a machine")
@@ -88,7 +88,7 @@ def checked(
 
 
 def _output(folder: Path, given: str) -> str:
-    """Below the folder, there as here; it can be written here."""
+    """Check an output: below the folder, at the same place on both sides, and writable here."""
     path = os.path.normpath(given)
     if Path(path).is_absolute():
         path = os.path.relpath(path, folder)
@@ -128,7 +128,7 @@ def _output(folder: Path, given: str) -> str:
 
 
 def _setup(folder: Path, given: str | None) -> str | None:
-    """A line, or the file of requirements that it names."""
+    """The setup line; for a file of requirements, the line that installs it."""
     if given is None or not given.endswith(".txt") or len(given.split()) != 1:
         return given
     if not (folder / given).is_file():

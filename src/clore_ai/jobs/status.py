@@ -1,4 +1,4 @@
-"""Reads the state and the output of jobs without watching them. Records nothing."""
+"""Reads the state and the output of jobs without watching them. Writes nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CHUNK = 1 << 20
 
 
 async def states(engine: Engine, jobs: Jobs, among: list[Job]) -> dict[int, str]:
-    """By number, how those of `among` that are not over stand; `watched` ones are not asked."""
+    """States of the jobs in `among` that are not over, by number; `watched` ones are not asked."""
     left = [job for job in among if not job.over]
     watched = {job.id: "watched" for job in left if await engine.local(jobs.watched, job.id)}
     return {**watched, **await now(engine, jobs, [j for j in left if j.id not in watched])}
@@ -49,9 +49,9 @@ async def listed(engine: Engine) -> list[tuple[Job, str]]:
 
 
 async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
-    """By number, how each of these stands, asked of the service and of the machines at once.
+    """States of these jobs, by number, asked of the service and the machines concurrently.
 
-    `running`, `done` (its end was not seen to yet), `died`, `gone` (its order has ended), `unknown`
+    `running`, `done` (its end is not recorded yet), `died`, `gone` (its order has ended), `unknown`
     (the machine does not answer) or `new` (it was not started).
     """
     if not running:
@@ -80,7 +80,7 @@ async def _standing(engine: Engine, jobs: Jobs, job: Job, order: Order) -> scrip
     line = SSHConnection(target, jobs.home)
     await line.open()
     try:
-        far = 1 << 60  # nothing of the output
+        far = 1 << 60  # skip all of the output
         done = await line.run(scripts.follow(job.name, far, wait=False))
     finally:
         await line.close()
@@ -116,15 +116,15 @@ async def _stop_there(engine: Engine, jobs: Jobs, job: Job) -> None:
     target = await engine.local(engine.session.access.target, order)
     line = SSHConnection(target, engine.session.access.home)
 
-    async def tell() -> None:
+    async def send_stop() -> None:
         await line.open()
         await line.run(scripts.stop(job.name))
 
-    async def seen() -> None:  # its watcher may take the machine away under us
+    async def seen() -> None:  # its watcher may cancel the machine meanwhile
         while not (await engine.local(jobs.get, job.id)).over:  # noqa: ASYNC110 - another process sets it
             await asyncio.sleep(_POLL_S)
 
-    tasks = {asyncio.ensure_future(tell()), asyncio.ensure_future(seen())}
+    tasks = {asyncio.ensure_future(send_stop()), asyncio.ensure_future(seen())}
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -150,18 +150,18 @@ async def output(
 async def read(
     engine: Engine, jobs: Jobs, job: Job, show: Callable[[bytes], object], *, follow: bool
 ) -> None:
-    """Hand on what it wrote, from the beginning; with `follow` to its end.
+    """Pass on the job's output from the beginning; to its end with `follow`.
 
     Raises:
-        OSError: `show` takes no more.
-        CloreAPIError: it can't be read.
+        OSError: `show` failed.
+        CloreAPIError: the output can't be read.
     """
     log = jobs.log(job.id)
     if job.state == "new" or job.over:
         await _rest(log, 0, show)
         return
     size = 0
-    while await engine.local(jobs.watched, job.id):  # its log grows as it is seen
+    while await engine.local(jobs.watched, job.id):  # its log grows while it is watched
         job = await engine.local(jobs.get, job.id)
         size = await _rest(log, size, show)
         if not follow or job.over:
@@ -189,7 +189,7 @@ async def _from_machine(
         if not order.active:
             await _rest(jobs.log(job.id), size, show)
             if (await engine.local(jobs.get, job.id)).over:
-                return  # its watcher has seen its end, and ended the order
+                return  # its watcher has seen the end, and cancelled the order
             end = await engine.drive(end_of(engine.session, order))
             raise OrderEnded(
                 f"{end} The output of job {job.id} that was seen until then is shown.",
@@ -227,7 +227,7 @@ async def _from_machine(
 
 
 async def _rest(log: Path, size: int, show: Callable[[bytes], object]) -> int:
-    """Show a file from `size` on; how far that is."""
+    """Show a file from `size` on; returns the size shown so far."""
     return await programs.in_thread(lambda _stopped: _shown(log, size, show))
 
 

@@ -1,9 +1,9 @@
 """Keeps each job: a record in the store, and a folder, ``jobs/NUMBER``.
 
-The record says what and where, `log` holds what it wrote, as far as it was seen here, and `lock` is
-held by whoever watches it: that one alone writes the two. `follower` is there where that is a
-process in the background, and `said` is what such had to say. No variable of ``--env`` is in any
-of it. A job whose folder was moved away is forgotten.
+The record holds the job's facts, `log` its output as far as it was read, and `lock` is held by the
+process that watches the job: only that process writes record and log. `follower` exists if that is
+a background process, and `said` holds that process's messages. No variable of ``--env`` is in any
+of them. A job whose folder was moved away is forgotten.
 """
 
 from __future__ import annotations
@@ -40,35 +40,35 @@ if TYPE_CHECKING:
 State = Literal["new", "running", "ended", "stopped", "lost"]
 _OVER = ("ended", "stopped", "lost")
 _BEGINS_S = 10.0
-"""A job that is so young may not be held yet by the command that makes it."""
+"""A job that is younger than this may not be locked yet by the command that makes it."""
 
 
 @dataclass
 class Job:
     """One job. Times are unix seconds of this machine.
 
-    `state`: `new` until it was started there; `ended` by itself with `code`; `stopped` by the
-    user; `lost` with its machine. `cancels`: its machine is cancelled when it is over.
+    `state`: `new` until it was started on the machine; `ended` by itself with `code`; `stopped` by
+    the user; `lost` with its machine. `cancels`: the machine is cancelled at the end.
     """
 
     id: int
     name: str
-    """Of its folder there."""
+    """The name of its folder on the machine."""
     account: str
     order_id: int
-    """0 while there is none."""
+    """0 before there is an order."""
     command: list[str]
     folder: str
     work: str
-    """The working folder there, below the home folder."""
+    """The working folder on the machine, below the home folder."""
     outputs: list[str] = field(default_factory=list[str])
     cancels: bool = False
     lost_after_s: float = 300.0
     fetch_every_s: float = 10.0
     max_output: int = MOST_BYTES
-    """Bytes that its outputs may hold in all."""
+    """The most bytes that its outputs may hold in total."""
     max_bid_usd: float | None = None
-    """USD per **hour**, without fee: up to this its machine's spot bid is held; else it stays."""
+    """USD per **hour**, without fee: the highest spot bid for its machine; None: leave the bid."""
     state: State = "new"
     code: int | None = None
     begun_at: float = field(default_factory=time.time)
@@ -76,19 +76,19 @@ class Job:
     fetched: bool = True
     """Are its outputs here, as they were at its end?"""
     cancelled: bool = False
-    """Was its machine seen to end?"""
+    """Has its machine ended?"""
     why: str | None = None
-    """Why its order ended under it, as `orders.ending` says it."""
+    """Why its order ended under it, in the words of `orders.ending`."""
 
     @property
     def over(self) -> bool:
-        """Has it come to an end, as far as is known here?"""
+        """Has the job ended, as far as is known here?"""
         return self.state in _OVER
 
     @property
     def unsettled(self) -> bool:
-        """Is anything left to do: to see its end, to fetch its outputs, to cancel its machine?"""
-        if self.state == "new":  # whoever began it was stopped; or has just begun
+        """Is anything left to do: record its end, fetch its outputs, cancel its machine?"""
+        if self.state == "new":  # its command was stopped, or has only just begun
             return self.cancels and not self.cancelled and time.time() - self.begun_at > _BEGINS_S
         if self.cancels:
             return not self.cancelled
@@ -96,9 +96,9 @@ class Job:
 
 
 class Jobs:
-    """The jobs in a state folder, whose store this is.
+    """The jobs in a state folder, with its store.
 
-    All methods raise `ConfigError` where it can't be read or written.
+    All methods raise `ConfigError` if that can't be read or written.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class Jobs:
 
     @transaction
     def add(self, db: sqlite3.Connection, job_of: dict[str, object]) -> Job:
-        """A new job with these fields, and the next free number."""
+        """Add a new job with these fields, under the next free number."""
         (latest,) = db.execute("SELECT coalesce(max(id), 0) FROM jobs").fetchone()
         try:
             private_folder(self._folder)
@@ -133,14 +133,14 @@ class Jobs:
         return job
 
     def save(self, job: Job) -> None:
-        """Write what is known of it."""
+        """Write the record."""
         self.store.run(lambda db: self._save(db, job))
 
     def _save(self, db: sqlite3.Connection, job: Job) -> None:
         db.execute("INSERT OR REPLACE INTO jobs VALUES (?, ?)", (job.id, json.dumps(asdict(job))))
 
     def drop(self, job: Job) -> None:
-        """Forget one that came to nothing."""
+        """Forget a job that never started."""
         shutil.rmtree(self.folder(job.id), ignore_errors=True)
         self.store.run(lambda db: db.execute("DELETE FROM jobs WHERE id = ?", (job.id,)))
 
@@ -148,7 +148,7 @@ class Jobs:
         """One job.
 
         Raises:
-            NotFoundError: there is none with this number, of this account.
+            NotFoundError: this account has no job of this number.
             ConfigError: its record is damaged.
         """
         record = self._records(number).get(number) if _NUMBER(str(number)) else None
@@ -159,7 +159,7 @@ class Jobs:
         return job
 
     def all(self) -> list[Job]:
-        """The account's jobs, oldest first; without those whose record is damaged."""
+        """The account's jobs, oldest first; damaged records are omitted."""
         found: list[Job] = []
         names = self._names()
         for number, record in self._records().items():
@@ -170,15 +170,15 @@ class Jobs:
         return found
 
     def folder(self, number: int) -> Path:
-        """Where one job is kept."""
+        """The folder of one job."""
         return self._folder / str(number)
 
     def log(self, number: int) -> Path:
-        """What it wrote; may not be there yet."""
+        """The file of its output; it may not exist yet."""
         return self.folder(number) / "log"
 
     def take(self, number: int) -> bool:
-        """Take the job, to watch it until `leave`; False if another has it."""
+        """Take the job, to watch it until `leave`; False if another process has it."""
         lock = FileLock(self.folder(number) / "lock")
         mine = lock.try_acquire()
         if mine:
@@ -191,7 +191,7 @@ class Jobs:
 
     @contextmanager
     def hold(self, number: int) -> Generator[bool]:
-        """Is it this block's alone to watch? Not if another watches it."""
+        """Take the job for this block; False if another process watches it."""
         mine = self.take(number)
         try:
             yield mine
@@ -200,19 +200,19 @@ class Jobs:
                 self.leave(number)
 
     def handed_over(self, number: int) -> int:
-        """The open file that is the lock, for the process that is to watch the job from now on.
+        """The open lock file, for the process that is to watch the job from now on.
 
-        Whoever holds it gives that process the file, and leaves the job.
+        The holder passes the file to that process, and leaves the job.
         """
         write_private(self.mark(number), "")
         return self._held[number].file
 
     def mark(self, number: int) -> Path:
-        """It is there as long as the lock is held by a process that may be called off."""
+        """A file that exists while the lock is held by a process that may be called off."""
         return self.folder(number) / "follower"
 
     def call_off(self, number: int) -> bool:
-        """Tell that process to leave, which takes a moment; False where there is none."""
+        """Ask that process to leave, which takes a moment; False if there is none."""
         try:
             self.mark(number).unlink()
         except OSError:
@@ -220,7 +220,7 @@ class Jobs:
         return True
 
     def watched(self, number: int) -> bool:
-        """Does a process watch it?"""
+        """Does any process watch it?"""
         with self.hold(number) as mine:
             return not mine
 
@@ -229,11 +229,11 @@ class Jobs:
         return [job for job in self.all() if job.unsettled and not self.watched(job.id)]
 
     def watched_orders(self) -> set[int]:
-        """The orders with a job that a process watches: that one ends them at their limits."""
+        """The orders of watched jobs: the watching process ends these at their limits."""
         return {job.order_id for job in self.all() if job.unsettled and self.watched(job.id)}
 
     def damaged(self) -> list[str]:
-        """A sentence on each record that can't be read, whoever's it is."""
+        """A sentence on each record, of any account, that can't be read."""
         found: list[str] = []
         for number, record in self._records().items():
             try:
@@ -243,7 +243,7 @@ class Jobs:
         return found
 
     def _numbers(self) -> list[int]:
-        """Those of the folders that are there."""
+        """The numbers of the folders that exist."""
         try:
             return [int(each.name) for each in self._folder.iterdir() if _NUMBER(each.name)]
         except FileNotFoundError:
@@ -252,7 +252,7 @@ class Jobs:
             raise ConfigError(f"{self._folder} can't be read: {exc.strerror}.") from exc
 
     def _records(self, number: int | None = None) -> dict[int, object]:
-        """As they are kept, of this job or of all, by number."""
+        """The raw records, by number: of this job, or of all."""
         if not self.store.begun():
             return {}
         there = set(self._numbers())
@@ -301,6 +301,6 @@ def _sound(job: Job, number: int) -> bool:
 
 
 def _inside(output: str) -> bool:
-    """Is it below the working folder, as `clore run` takes it?"""
+    """Is the path below the working folder, as `clore run` requires?"""
     path = PurePath(output)
     return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

@@ -1,7 +1,7 @@
 """Uploads the working folder and fetches the outputs, over a job's open connection.
 
-Either way only what changed goes: the machine is asked what it has. What was sent before is kept in
-the order's folder of the state folder, so that a file that was removed here is removed there.
+Both ways send only changes: the machine is asked which files it has. The list of what was sent is
+kept in the order's folder of the state folder, so that a file removed here is removed there.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ T = TypeVar("T")
 
 
 class CopyError(CloreAPIError):
-    """Files could not be copied, and the connection is not why."""
+    """Files could not be copied, and the connection is not the cause."""
 
 
 class NoRoomError(CopyError):
-    """A disk is full. `there`: the machine's, not this one's."""
+    """A disk is full. `there`: the machine's disk, not this one's."""
 
     def __init__(self, message: str, *, there: bool) -> None:
         super().__init__(message)
@@ -46,24 +46,24 @@ class NoRoomError(CopyError):
 
 @dataclass(frozen=True)
 class Copier:
-    """Copies between `folder` here and `work` there (below the home folder)."""
+    """Copies between `folder` here and `work` on the machine (below the home folder)."""
 
     line: SSHConnection
     folder: Path
     work: str
 
     async def upload(self, paths: Sequence[bytes], sent: Path) -> tuple[int, int]:
-        """Bring these files there, and remove what was sent before and is gone.
+        """Send these files, and remove files there that were sent before and are gone here.
 
         Args:
             paths: below the folder.
-            sent: the file that keeps what was sent.
+            sent: the file that keeps the list of what was sent.
 
         Returns:
-            How many files had to go, and their bytes.
+            How many files were sent, and their bytes.
 
         Raises:
-            Lost, NoRoomError, CopyError: they are not all there.
+            Lost, NoRoomError, CopyError: not all of them arrived.
         """
         before, now = await programs.in_thread(lambda _: (_read(sent), self._state(paths)))
         gone = [os.fsencode(path) for path in before if path not in now]
@@ -73,7 +73,7 @@ class Copier:
             )
             if done.code != 0:
                 raise CopyError(f"Old files can't be removed on the machine: {plain(done.err)}")
-        # The machine counts whole seconds: a change within one shows only here.
+        # The machine counts whole seconds: a change within one is visible only here.
         changed = {os.fsencode(path) for path in now if before.get(path) not in (None, now[path])}
         pairs = [(os.fsencode(path), os.fsencode(path)) for path in now]
 
@@ -83,20 +83,20 @@ class Copier:
             )
 
         went = await self._done(go, "upload the working folder")
-        with suppress(OSError):  # then all of it goes next time
+        with suppress(OSError):  # otherwise everything is sent next time
             await programs.in_thread(lambda _: write_private(sent, json.dumps(now)))
         return went
 
     async def fetch(self, outputs: Sequence[str], most: int, kept_since: float) -> Fetched:
-        """Bring these folders or files back, as they are now.
+        """Fetch these folders or files, as they are now.
 
         Args:
             outputs: below the folder.
-            most: bytes that they may hold in all.
-            kept_since: a file that was changed here since then, and is newer, stays.
+            most: the most bytes that they may hold in total.
+            kept_since: a file that was changed here after this, and is newer, is kept.
 
         Raises:
-            Lost, NoRoomError, CopyError: they are not all here.
+            Lost, NoRoomError, CopyError: not all of them arrived.
         """
 
         def come(stopped: Callable[[], bool]) -> Fetched:

@@ -1,8 +1,8 @@
-"""What would go to the machine, looked at before one is rented for it, and what the user allows.
+"""Checks what would be uploaded against the user's consent, before a machine is rented.
 
-A folder that holds all of a user's life (the home folder, the state folder) is refused, and so are
-files that look like secrets, and more than 200 MB, until the user allows just these. The command
-line asks; in Python the parameters say so.
+A folder that holds all of a user's life (the home folder, the state folder) is refused. So are
+files that look like secrets, and more than 200 MB, until the user allows exactly these. The command
+line asks; in Python there are parameters.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from clore_ai.jobs.upload.words import Words
 
 MOST = "200MB"
-"""So much goes without a question."""
+"""The most that is uploaded without a question."""
 _SHOWN, _LONGEST = 20, 1000
-"""Names in a sentence, and characters of one: it may be typed again."""
+"""Names in a sentence, and characters of a name, which the user may have to type."""
 
 
 @dataclass(frozen=True)
 class Consent:
-    """What the user allows to go beyond what is safe.
+    """What the user allows to be uploaded beyond what is safe.
 
-    `secrets`: files, or folders with all that is in them, below the working folder. `really`: the
+    `secrets`: files, or folders with everything in them, below the working folder. `really`: the
     working folder may hold the home folder or the state folder.
     """
 
@@ -46,10 +46,10 @@ class Consent:
 
     @classmethod
     def of(cls, secrets: Sequence[str], max_upload: str, *, really: bool) -> Consent:
-        """As the clients' parameters have it.
+        """The consent, from the clients' parameters.
 
         Raises:
-            InvalidInputError: `max_upload` is no size.
+            InvalidInputError: `max_upload` is not a size.
         """
         if isinstance(secrets, str):
             raise InvalidInputError("send_secrets is a list of names, not one text.")
@@ -61,7 +61,7 @@ class Consent:
 
 @dataclass(frozen=True)
 class Upload:
-    """What of a folder goes to the machine: listed when it goes, with the secrets agreed to."""
+    """The files to upload: listed at upload time, with the secrets that were agreed to."""
 
     folder: Path
     outputs: tuple[str, ...] = ()
@@ -69,9 +69,9 @@ class Upload:
     secrets: frozenset[bytes] = frozenset()
 
     def paths(self, *, resend: bool = False) -> tuple[list[bytes], str | None]:
-        """The files as they are now, and a sentence on what stays here of them.
+        """The files as they are now, and a sentence on those that are left out.
 
-        `resend`: with the outputs so far, for a second machine.
+        `resend`: include the outputs so far, for a second machine.
 
         Raises:
             InvalidInputError: they can't be listed.
@@ -82,16 +82,16 @@ class Upload:
         if late:
             said = f"Not uploaded, as it looks like a secret and is new: {_listed(_names(late))}."
             found = sorted({*found} - {*late})
-        if resend:  # what was there before was asked about, all else came from a machine
+        if resend:  # the user was asked about files from before; all others came from a machine
             found = sorted({*found, *folder.below(self.folder, self.outputs, self.home)})
         return found, said
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What would go. Names are fit to print.
+    """What would be uploaded. Names are safe to print.
 
-    `biggest`: the folders at the top, with bytes, the biggest first. `strays`: links that lead
+    `biggest`: the top-level folders with their bytes, the biggest first. `strays`: links that point
     outside. `unnamed`: those of `secrets` that the user has not named.
     """
 
@@ -104,7 +104,7 @@ class Contents:
     unnamed: list[str] = field(default_factory=list[str])
 
     def why_not(self, consent: Consent, words: Words) -> str | None:
-        """What the user has not allowed yet, and how to; None where nothing is left."""
+        """What the user has not allowed yet, and how to allow it; None if nothing is left."""
         said: list[str] = []
         if self.unnamed:
             several = len(self.unnamed) > 1
@@ -133,19 +133,19 @@ def look(
     *,
     resends: bool = False,
 ) -> Contents:
-    """What of this folder would go; nothing has gone.
+    """List what would be uploaded of this folder; nothing is sent.
 
     Args:
         place: the working folder.
-        outputs: in it, which stay here.
+        outputs: paths in it, which stay here.
         consent: what the user allows.
         home: the state folder in use.
-        words: how the user writes that.
-        resends: outputs may go, too, once a machine is lost.
+        words: how the user writes the consent.
+        resends: outputs may be uploaded, too, once a machine is lost.
 
     Raises:
-        InvalidInputError: nothing of it may go, it can't be listed, or a secret that was named
-            is not there.
+        InvalidInputError: the folder is refused, it can't be listed, or a secret that was named
+            does not exist.
     """
     places.check(place, home, words, really=consent.really)
     paths = folder.files(place, outputs, home)
@@ -169,7 +169,7 @@ def look(
             seen = os.lstat(whole)
             if stat.S_ISLNK(seen.st_mode) and _strays(path, os.readlink(whole)):
                 strays.append(path)
-        except OSError:  # it went meanwhile
+        except OSError:  # removed meanwhile
             continue
         count += 1
         size += seen.st_size
@@ -182,7 +182,7 @@ def look(
 
 
 def secrets(paths: Iterable[bytes], place: Path) -> list[bytes]:
-    """Those that look like secrets; a link is none, as it goes as a link."""
+    """The paths that look like secrets; a link never does, as it is sent as a link."""
     base = os.fsencode(os.path.join(place, ""))
     return [
         path
@@ -199,10 +199,10 @@ def allowed(
     *,
     resends: bool = False,
 ) -> Upload:
-    """What goes, where nobody can be asked.
+    """The upload, for a caller that can't ask the user.
 
     Raises:
-        InvalidInputError: as `look`; or the user has not allowed all of it.
+        InvalidInputError: as `look`, or the user has not allowed all of it.
     """
     found = look(place, outputs, consent, home, resends=resends)
     why = found.why_not(consent, PYTHON)
@@ -220,7 +220,7 @@ def _in(path: bytes, named: bytes) -> bool:
 
 
 def _strays(path: bytes, target: bytes) -> bool:
-    """Does this link lead out of the folder? As far as its text says."""
+    """Does this link lead out of the folder? Judged by its text alone."""
     led = os.path.normpath(os.path.join(os.path.dirname(path), target))
     return os.path.isabs(led) or led.split(b"/")[0] == b".."
 

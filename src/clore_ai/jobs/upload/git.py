@@ -1,11 +1,11 @@
-"""What git would take of a folder, asked in a way in which nothing there can make git run anything.
+"""Which files of a folder git would track, asked so that nothing there can make git run a program.
 
-The folder may hold repositories that came from a machine, and git runs what a repository's
-configuration names (``core.fsmonitor``, filters, helpers). So git never reads one: it runs on an
-empty repository of ours that is laid over the folder, and takes from there only the files
-``.gitignore`` and ``.cloreignore``. Of the repository that the folder is in, if it is the user's
-own, it also takes the index and ``info/exclude``, which are lists of names. What it answers are
-names to choose from: `folder` looks at each before it goes.
+The folder may hold repositories that came from a machine, and git runs programs named in a
+repository's configuration (``core.fsmonitor``, filters, helpers). So git never reads one: it runs
+on an empty repository of ours that is laid over the folder, and takes from the folder only the
+files ``.gitignore`` and ``.cloreignore``. From the repository that the folder is in, if it is the
+user's own, it also takes the index and ``info/exclude``, which are lists of names. The answer is
+only a list of names: `selection` checks each one before it is sent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WITHIN_S = 60.0
-"""For all that git is asked about one folder."""
+"""The total time for all git commands on one folder."""
 _CONFIG = """\
 [core]
 \trepositoryformatversion = 0
@@ -47,14 +47,14 @@ _CLORE_IGNORES = "--exclude-per-directory=.cloreignore"
 
 
 def listed(folder: Path, without: Sequence[bytes] = ()) -> set[bytes]:
-    """Paths below `folder` that are not ignored, or are tracked; some may not be there.
+    """Paths below `folder` that are not ignored, or are tracked; some may not exist.
 
     Args:
         folder: an absolute path.
-        without: paths below it where git does not look.
+        without: paths below it that git does not look into.
 
     Raises:
-        InvalidInputError: git can't say.
+        InvalidInputError: git failed.
     """
     top = _top(folder)
     with tempfile.TemporaryDirectory(prefix="clore-git-") as ours:
@@ -72,14 +72,14 @@ def listed(folder: Path, without: Sequence[bytes] = ()) -> set[bytes]:
             if not inner:
                 break
             # Another repository. Git looks into it as into any folder once the index has a file
-            # there: so all ignore files above it count in it as well.
+            # in it, so all ignore files above it also apply inside.
             git.looks_inside(base + path for path in inner)
             seen |= inner
         return found | git.tracked()
 
 
 def _top(folder: Path) -> Path:
-    """The top of the repository that this is in, or the folder itself."""
+    """The top of the repository that the folder is in, or the folder itself."""
     for place in (folder, *folder.parents):
         dot_git = os.path.join(place, ".git")
         if os.path.isfile(dot_git) or os.path.lexists(os.path.join(dot_git, "HEAD")):
@@ -88,19 +88,19 @@ def _top(folder: Path) -> Path:
 
 
 def _literal(path: bytes) -> bytes:
-    """A path as a pattern that means nothing else."""
+    """A path as a pattern that matches only itself."""
     return re.sub(rb"([\\*?\[\] !#])", rb"\\\1", path)
 
 
 @dataclass(frozen=True)
 class _Git:
-    """Git on the empty repository `ours`, with `top` as its work tree, asked in `folder`."""
+    """Git on the empty repository `ours`, with `top` as its work tree, run in `folder`."""
 
     folder: Path
     top: Path
     ours: str
     until: float
-    """On the monotonic clock."""
+    """The deadline, on the monotonic clock."""
 
     def make(self) -> None:
         for name in ("objects", "refs", "info"):
@@ -130,9 +130,9 @@ class _Git:
         self._run("update-index", "-z", "--index-info", fed=entries)
 
     def tracked(self) -> set[bytes]:
-        """What the repository tracks, also what a `.gitignore` names; not so a `.cloreignore`.
+        """The tracked files, even if a `.gitignore` names them, but not if a `.cloreignore` does.
 
-        An index that git can't read without the rest of its repository counts as none.
+        An index that git can't read without the rest of its repository counts as empty.
         """
         place = self._repository()
         index = None if place is None else os.path.join(place, "index")
@@ -145,7 +145,7 @@ class _Git:
         return set()
 
     def _repository(self) -> str | None:
-        """Its folder; None where there is none, or it is another user's than the folder."""
+        """The folder of the repository; None if there is none, or if another user owns it."""
         dot_git = os.path.join(self.top, ".git")
         try:
             owner = os.lstat(dot_git).st_uid
@@ -161,7 +161,7 @@ class _Git:
         return os.path.join(self.top, named[len("gitdir: ") :])
 
     def _run(self, *words: str | bytes, fed: bytes = b"", index: str | None = None) -> bytes:
-        # Not the variables of a hook or of another repository that this may be started from.
+        # Without the variables of a hook or of another repository that this may be started from.
         env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
         env |= {"LC_ALL": "C", "GIT_INDEX_FILE": index or os.path.join(self.ours, "index")}
         try:
@@ -169,7 +169,7 @@ class _Git:
                 ["git", f"--git-dir={self.ours}", f"--work-tree={self.top}", *words],  # noqa: S607 - the user's own
                 cwd=self.folder, env=env, input=fed, capture_output=True, check=False,
                 timeout=max(self.until - time.monotonic(), 0.01),
-                start_new_session=True,  # Ctrl-C on the terminal is for the job, not for this
+                start_new_session=True,  # Ctrl-C on the terminal is for the job, not for git
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise InvalidInputError(
@@ -191,11 +191,11 @@ class _Git:
 
 
 class _GitError(InvalidInputError):
-    """Git itself gave up."""
+    """Git itself failed."""
 
 
 def _line(path: str) -> str | None:
-    """The line that a small file of git's consists of."""
+    """The single line of one of git's small files."""
     if not os.path.isfile(path):
         return None
     with suppress(OSError), open(path, "rb") as file:

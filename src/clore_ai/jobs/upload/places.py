@@ -1,7 +1,7 @@
 """Which folders may be a working folder: none that is private, or holds all that a user has.
 
-Folders are told apart by their device and number, not by their names: a link, a bind mount or
-another spelling is the same folder.
+Folders are compared by device and inode, not by name: a link, a bind mount or another spelling is
+the same folder.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 def check(place: Path, home: Path | None, words: Words, *, really: bool) -> None:
-    """Refuse a working folder that is private, or, unless `really`, that holds what is.
+    """Refuse a working folder that is private or, unless `really`, holds private folders.
 
     Args:
         place: the working folder, resolved.
         home: the state folder in use.
         words: how the user names another folder, or allows this one.
-        really: the user means it.
+        really: the user confirmed it.
 
     Raises:
-        InvalidInputError: it is refused.
+        InvalidInputError: the folder is refused.
     """
     elsewhere = f"Put the job into a folder of its own, and name that folder: {words.folder}"
     around = (place, *place.parents)
@@ -57,13 +57,13 @@ def check(place: Path, home: Path | None, words: Words, *, really: bool) -> None
 def homes(home: Path | None = None) -> list[Path]:
     """The state folders of this user: the one in use, and the usual ones."""
     found = [] if home is None else [home]
-    with suppress(ConfigError, KeyError, RuntimeError):  # there is no home folder
+    with suppress(ConfigError, KeyError, RuntimeError):  # no home folder
         found += [state_folder(), Path.home() / ".clore"]
     return found
 
 
 def same(place: str | Path) -> tuple[int, int] | None:
-    """What tells a folder from all others, however it is spelled; None where there is none."""
+    """The identity of a folder, however it is spelled; None if it does not exist."""
     try:
         found = os.stat(place)
     except OSError:
@@ -72,7 +72,7 @@ def same(place: str | Path) -> tuple[int, int] | None:
 
 
 def _held(place: Path, home: Path | None) -> str | None:
-    """What of a user's own is in this folder, or is it."""
+    """What this folder is, or holds, of a user's own."""
     this = same(place)
     found: list[tuple[str, Path]] = [
         ("all files of this computer", Path(place.anchor)),
@@ -87,7 +87,7 @@ def _held(place: Path, home: Path | None) -> str | None:
 
 
 def _users() -> list[Path]:
-    """The home folder that the environment names, and the one that the system has."""
+    """The home folder from the environment, and the one from the system."""
     found: list[Path] = []
     with suppress(KeyError, RuntimeError):
         found.append(Path.home())

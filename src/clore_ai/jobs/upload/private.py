@@ -1,8 +1,8 @@
-"""What is private by its name: what never goes to a machine, and what looks like a secret. Pure.
+"""Private names: files that are never uploaded, and files that look like secrets. Pure.
 
-The machine's owner reads all that goes there. What programs keep their keys, tokens and passwords
-in has known names, and never goes. Of other files the name is a guess: those are shown, and go if
-the user says so.
+The machine's owner can read all that is uploaded. Files in which programs keep their keys, tokens
+and passwords have known names, and are never uploaded. Other files are judged by their name: those
+are shown, and are uploaded if the user allows it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ LEFT_OUT = (
     ".venv", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints", "*.pyc", "*.pyo",
     ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".tox", ".nox", ".DS_Store",
 )  # fmt: skip
-"""As in a ``.gitignore``: what is made anew there, or made for this machine."""
+"""As in a ``.gitignore``: files that are rebuilt on the machine, or were built for this one."""
 
 _NEVER = frozenset(
     b".git .ssh .aws .azure .gnupg .kube .oci .clore .netrc _netrc .pypirc .pgpass .my.cnf"
@@ -33,7 +33,7 @@ _NEVER_IN = frozenset(
 
 _KEY_FILE = re.compile(
     r"\.(pem|key|p12|pfx|p8|jks|keystore|kdbx|ppk|keytab|ovpn|tfstate|tfvars|env)(\.(bak|backup|old|orig))?$"
-    r"|^[.#]{0,2}\.env"  # and .envrc, .env.local, editors' #.env# and ..env.swp
+    r"|^[.#]{0,2}\.env"  # also .envrc, .env.local, editors' .#.env and ..env.swp
     r"|^dotenv$|^env\.(prod|dev|local|stag|secret)"
     r"|(^|[-_.])(rsa|dsa|ecdsa|ed25519)$"
     r"|^priv(ate)?[-_]?key|^(private|secret|sec)\.(asc|gpg)$|^secring|^rootkey"
@@ -50,8 +50,8 @@ _KEY_FILE = re.compile(
     r"|^(wallet\.dat|rclone\.conf|kubeconfig)$"
 )
 _WORD = re.compile(
-    r"token(?!i[sz])"  # no tokenizer
-    r"|secret(?!ar)"  # no secretary
+    r"token(?!i[sz])"  # not a tokenizer
+    r"|secret(?!ar)"  # not a secretary
     r"|credential|passwo?rd|passwd|passphrase|mnemonic"
     r"|(api|access|private|secret|signing|encryption|deploy|ssh|master)[-_. ]?keys?(?![a-z])"
     r"|service[-_]?account|firebase-adminsdk|(^|[-_.])creds?([-_.]|$)"
@@ -78,13 +78,13 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 def never(above: bytes, name: bytes) -> bool:
-    """May this never go, in a folder named `above`? Upper and lower case are one here."""
+    """Is this never uploaded, in a folder named `above`? Case is ignored."""
     name = name.lower()
     return name in _NEVER or (above.lower(), name) in _NEVER_IN
 
 
 def secret(path: str) -> bool:
-    """Does a file look like a secret by its name, or by a folder's that it is in?"""
+    """Does a file look like a secret, by its own name or by that of a folder above it?"""
     name = _HUMP.sub("_", path.rpartition("/")[2]).lower()
     if _NO_SECRET.search(name):
         return False

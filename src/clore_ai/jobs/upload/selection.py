@@ -1,8 +1,8 @@
-"""Which files of a folder go to the machine.
+"""Selects the files of a folder that are uploaded.
 
-`git` says what is ignored, where it is installed; without it everything goes that has no ignore
-file. Whichever it was, each path is looked at here before it goes: only files and symbolic links,
-links as links and none followed on the way, nothing that is private by its name, no state folder.
+If git is installed, it says what is ignored; without it everything is uploaded, unless there is an
+ignore file. Either way each path is checked here first: only files and symbolic links, links as
+links and never followed, nothing that is private by its name, no state folder.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _LEFT_OUT = [os.fsencode(each) for each in private.LEFT_OUT]
 
 
 def files(folder: Path, without: Sequence[str] = (), home: Path | None = None) -> list[bytes]:
-    """The files' paths below `folder`, sorted; symbolic links as they are, no folders.
+    """The files' paths below `folder`, sorted; symbolic links as links, no folders.
 
     Args:
         folder: the working folder.
-        without: folders and files in it that stay here, and are not looked into: what comes back
-            from the machine.
-        home: the state folder in use, where it is not the usual one.
+        without: folders and files in it that stay here and are not looked into: the outputs of the
+            job.
+        home: the state folder in use, if it is not the usual one.
 
     Raises:
-        InvalidInputError: it can't be read, or there is something to ignore and no git.
+        InvalidInputError: the folder can't be read, or it has an ignore file and git is missing.
     """
     folder = folder.resolve()
     shut = [os.fsencode(os.path.normpath(each)) for each in without]
@@ -65,7 +65,7 @@ def below(folder: Path, outputs: Sequence[str], home: Path | None = None) -> lis
 
 
 class _Takes:
-    """May this path go? Folders are looked at once."""
+    """May this path be uploaded? Each folder is checked once."""
 
     def __init__(self, folder: Path, shut: Sequence[bytes], home: Path | None) -> None:
         self._base, self._name = os.fsencode(os.path.join(folder, "")), os.fsencode(folder.name)
@@ -81,12 +81,12 @@ class _Takes:
             return False
         try:
             mode = os.lstat(self._base + path).st_mode
-        except OSError:  # git tracks it, and it was removed
+        except OSError:  # tracked by git, but removed
             return False
         return stat.S_ISREG(mode) or stat.S_ISLNK(mode)
 
     def enters(self, place: bytes) -> bool:
-        """May files of this folder go?"""
+        """May files of this folder be uploaded?"""
         unknown: list[bytes] = []
         while place not in self._open:
             unknown.append(place)
@@ -108,14 +108,14 @@ class _Takes:
         return stat.S_ISDIR(found.st_mode) and (found.st_dev, found.st_ino) not in self._homes
 
     def _private(self, above: bytes, name: bytes) -> bool:
-        """Is it so by its name, or no name?"""
+        """Is it private by its name, or not a name at all?"""
         if name in (b"", b".", b".."):
             return True
         return private.never(above.rpartition(b"/")[2] or self._name, name)
 
 
 def _walked(folder: Path, takes: _Takes) -> Iterator[bytes]:
-    """Every file; there is no git here to read what is to be ignored."""
+    """Every file; without git, nothing reads the ignore files."""
     for path in _below(folder, b"", takes):
         parts = path.split(b"/")
         if any(fnmatchcase(part, each) for part in parts for each in _LEFT_OUT):
@@ -130,7 +130,7 @@ def _walked(folder: Path, takes: _Takes) -> Iterator[bytes]:
 
 
 def _below(folder: Path, top: bytes, takes: _Takes) -> Iterator[bytes]:
-    """What is in this folder and all below it, but no folders; what can't be read is left out."""
+    """The files in this folder and below it, without folders; unreadable ones are omitted."""
     base = os.fsencode(folder)
     left = [top]
     while left:
@@ -150,5 +150,5 @@ def _below(folder: Path, top: bytes, takes: _Takes) -> Iterator[bytes]:
 
 
 def list_name(folder: Path) -> str:
-    """The name of the list of what was sent from there."""
+    """The name of the file that lists what was sent from this folder."""
     return "sent-" + hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]

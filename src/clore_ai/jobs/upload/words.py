@@ -1,4 +1,4 @@
-"""How the user writes what allows an upload: as options, or as parameters in Python."""
+"""How the user writes the consent to an upload: as options, or as parameters in Python."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Callable
 
 @dataclass(frozen=True)
 class Words:
-    """`folder`: where it is named; `really`, `secret`, `size`: what allows more than is safe."""
+    """How to name the `folder`, and how to allow more than is safe: `really`, `secret`, `size`."""
 
     folder: str
     really: str

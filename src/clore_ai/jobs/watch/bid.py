@@ -1,4 +1,4 @@
-"""Holds the bid of a spot machine at the lowest that wins, as long as its job is watched."""
+"""Holds the bid of a spot machine at the lowest that wins while its job is watched."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _WORDS = {
 
 
 async def hold(engine: Engine, job: Job, on_message: Callable[[str], object]) -> None:
-    """See to the bid until the order ends, or this task is cancelled; then it stays as it is."""
+    """Hold the bid until the order ends, or this task is cancelled; then the bid stays as it is."""
     if job.max_bid_usd is None:
         return
 
@@ -32,11 +32,11 @@ async def hold(engine: Engine, job: Job, on_message: Callable[[str], object]) ->
             on_message(_WORDS[event.event])
 
     wishes = run.SpotSettings(max_usd_per_hour=job.max_bid_usd)
-    # The job goes on whatever becomes of its bid.
+    # The job continues whatever happens to its bid.
     try:
         steered = run.SpotRun(job.order_id, wishes, on_event, keeps=False)
         await engine.drive(autopilot.fly(engine.session, steered))
     except (NotFoundError, OrderEnded):
-        pass  # as its watch finds out, too
+        pass  # the job's watch finds out, too
     except CloreAPIError as exc:
         on_message(f"Its bid stays as it is: {exc}")

@@ -1,4 +1,4 @@
-"""Whose trouble is it that a job's machine does not answer: its host's, or this side's?"""
+"""Why does a job's machine not answer: because of its host, or because of this side?"""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class HostLost(OrderEnded):
-    """The machine is gone with its host: its order may still be listed, and billed."""
+    """The machine is gone with its host; its order may still be listed and billed."""
 
 
 async def held_against(engine: Engine, gone: HostLost) -> None:
-    """Keep it in the memory of hosts."""
+    """Record the failure of the host."""
     why = "lost in the midst of a job"
     await engine.drive(host_records.lost(engine.session, gone.order, why))
 
 
 async def wrong_here(engine: Engine, order: Order, message: str) -> CloreAPIError | None:
-    """What on this side keeps us from the machine; None where nothing does.
+    """The problem on this side that keeps us from the machine; None if there is none.
 
-    `message`: what the connection failed with.
+    `message`: the error of the connection.
     """
     session = engine.session
     identity = await engine.local(session.access.identity, order.id)

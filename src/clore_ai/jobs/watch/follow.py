@@ -1,4 +1,4 @@
-"""What a job's follower on the machine says beside the output, and how long it may say nothing."""
+"""Reads the messages of a job's follower on the machine, and notices when it falls silent."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _LONGEST_LINE, _CHUNK = 4096, 1 << 16
 
 
 class Silent(ConnectionLost):
-    """The connection stands, and the machine says nothing."""
+    """The connection is open, but the machine sends nothing."""
 
 
 class Follower:
-    """The script `remote.follow` as it runs there: a job's output, and words beside it.
+    """The running script `scripts.follow`: a job's output, and messages beside it.
 
     Args:
-        running: the script; to be ended by `end`.
-        waits: does it wait for the job's end? Else it has no reason to say that it is alive.
-        on_message: called at each message, but not if that promises output and none follows.
+        running: the running script; `end` ends it.
+        waits: does it wait for the job's end? If not, it sends no ``alive``.
+        on_message: called at each message, but not if the message promises output and none follows.
     """
 
     def __init__(
@@ -41,20 +41,20 @@ class Follower:
     ) -> None:
         self._running, self._waits, self._on_message = running, waits, on_message
         self.last: scripts.Word | None = None
-        """The last word but ``alive``."""
+        """The last message other than ``alive``."""
         self.other = ""
-        """The last line that is none of the script's."""
+        """The last line that is not a message of the script."""
         self.heard_at = 0.0
-        """When a word came last, by the monotonic clock."""
+        """When a message last came, by the monotonic clock."""
         self._begun_at = time.monotonic()
         self._words = asyncio.ensure_future(self._read_words(running.errors))
 
     async def read(self) -> bytes:
-        """The next piece of the output; empty at its end, when the words have come too.
+        """The next piece of the output; empty at its end, when all messages have come, too.
 
         Raises:
-            Silent: neither output nor a word came for `Waits.silent_s`.
-            Lost: it writes something else.
+            Silent: neither output nor a message came for `Waits.silent_s`.
+            Lost: the script writes something else.
         """
         reading = asyncio.ensure_future(self._running.read())
         try:
@@ -67,12 +67,12 @@ class Follower:
         finally:
             reading.cancel()
         if not piece:
-            # A ProxyCommand that outlived it may hold the other pipe open.
+            # A ProxyCommand that outlived the script may hold the other pipe open.
             await asyncio.wait({self._words}, timeout=_LAST_WORDS_S)
         return piece
 
     async def end(self) -> None:
-        """End it here; the job goes on."""
+        """End the script's connection; the job continues."""
         await self._running.end()
         self._words.cancel()
         with contextlib.suppress(asyncio.CancelledError):

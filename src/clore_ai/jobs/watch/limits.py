@@ -1,4 +1,4 @@
-"""Keeps the limits of a job's machine, as long as the job is watched."""
+"""Keeps the limits of a job's machine while the job is watched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def reached(engine: Engine, keeper: Keeper, on_message: Callable[[str], object]) -> Limit:
-    """The limit at which the machine is to be ended, once that is so; before, a warning."""
+    """Wait for the limit at which the machine has to end, and return it; warns before that."""
     while True:
         near, over = await engine.drive(keeper.check(engine.session))
         for each in near:

@@ -1,9 +1,9 @@
-"""The way to one job's machine: connected to again and again, until the machine is lost.
+"""The connection to a job's machine: made again and again, until the machine is lost.
 
-What counts is the last useful byte, not a login: a machine that came back with another host key,
-that refuses the key of before, or whose commands never return is silent like one that is off. Its
-silence is told after 30 s and ends after `lost_after_s`. Time in which this machine slept, or the
-service could not be asked, is not the machine's silence.
+A login alone does not count, only useful bytes do: a machine that came back with another host key,
+refuses the previous key, or runs commands that never return is as silent as one that is off. Its
+silence is reported after 30 s, and the machine is lost after `lost_after_s`. Time in which this
+machine slept, or the service could not be asked, does not count as silence.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ T = TypeVar("T")
 _BOOTS_TOLD_AFTER_S = 10.0
 _TICK_S = 1.0
 _LONGEST_COPY_S = 120.0
-"""A copy has its own bound of silence; so much of it counts."""
+"""A copy has its own silence limit; this much of it counts."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _LEAST_TRIES = 3
 _LOGINS = 3
-"""So often a machine that was never entered may refuse: its key may be put in place just now."""
+"""Refused logins before we give up on a machine we never entered: its key may come late."""
 _PASSING = (DBError, RateLimitError, ResponseError, TransportError)
 
 
 class NoWayInError(CloreAPIError):
-    """The machine's SSH answers, and lets us not in."""
+    """The machine's SSH answers, but refuses our login."""
 
 
 @dataclass
@@ -59,10 +59,10 @@ class Reach:
     """The machine of one job.
 
     Args:
-        on_message: called with a sentence on what people may want to know.
+        on_message: called with a sentence for the user.
         forwards: ``-L`` of ssh.
-        order: as last seen, with the host first that answered; None: it is looked up.
-        begun: the job may run there: it was entered before.
+        order: as last seen, starting with the host that answered; None to look it up.
+        begun: the job may already run there: a login worked before.
     """
 
     engine: Engine
@@ -74,13 +74,13 @@ class Reach:
     begun: bool = False
     line: SSHConnection | None = None
     trouble: str = ""
-    """What the last try failed with."""
+    """The error of the last try."""
     _entered: bool = False
     _silent_s: float = 0.0
-    """Since the machine last did something for the job, while we were awake."""
+    """How long the machine has done nothing for the job, while this machine was awake."""
     _at: float = field(default_factory=time.monotonic)
     _reported: bool = False
-    """Does the user know of its silence?"""
+    """Was the silence reported to the user?"""
 
     def __post_init__(self) -> None:
         self._entered = self.begun or self.order is not None
@@ -88,13 +88,13 @@ class Reach:
     async def there(
         self, work: Callable[[SSHConnection], Awaitable[T]], *, copies: bool = False
     ) -> T:
-        """The result of what is done over the connection, begun again whenever that is lost.
+        """The result of `work` over the connection; repeated whenever the connection is lost.
 
-        `copies`: it is silent here while it copies, and sees to the machine's silence by itself.
+        `copies`: the work is silent while it copies, and keeps its own limit of silence.
 
         Raises:
             OrderEnded: the machine is lost.
-            NoWayInError: it lets nobody in, and never did.
+            NoWayInError: the machine refuses every login, and always has.
         """
         pause, tries = _FIRST_PAUSE_S, 0
         while True:
@@ -117,7 +117,7 @@ class Reach:
             if tries > 1 or self._silent_s > WAITS.report_after_s:
                 self._report_trouble(order)
             if ours or not await self._is_there(order):
-                self._silent_s = 0.0  # nothing can be said of the machine
+                self._silent_s = 0.0  # nothing is known about the machine
             if tries >= _LEAST_TRIES and self._silent_s > self.job.lost_after_s:
                 raise blame.HostLost(
                     f"Order {order.id} did not respond to the job for {self._silent_s:.0f} s "
@@ -128,10 +128,10 @@ class Reach:
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def _is_ours(self, order: Order, tries: int) -> bool:
-        """Is it this side that keeps us from the machine? Then no time counts against its host.
+        """Is the problem on this side? Then the time does not count against the host.
 
         Raises:
-            CloreAPIError: it is, and the job is not begun yet: it would fail anywhere.
+            CloreAPIError: it is, and the job has not started: it would fail on any machine.
         """
         ours = await blame.wrong_here(self.engine, order, self.trouble)
         if ours is not None:
@@ -148,7 +148,7 @@ class Reach:
             self.on_message("Connected again.")
 
     async def close(self) -> None:
-        """Leave; what runs there goes on."""
+        """Disconnect; the job on the machine continues."""
         if self.line is not None:
             await self.line.close()
 
@@ -166,10 +166,10 @@ class Reach:
             self._at = time.monotonic()
 
     async def _counted(self, work: Awaitable[T], order: Order | None = None) -> T:
-        """The result of `work`; its time is the machine's silence, until `useful` is called.
+        """The result of `work`; its time counts as the machine's silence until `useful` is called.
 
         Raises:
-            Lost: the silence was too long; only with an `order`, where something may be said of it.
+            Lost: the silence was too long. Only with an `order`, which the reports name.
         """
         task = asyncio.ensure_future(work)
         self._at = time.monotonic()
@@ -177,7 +177,7 @@ class Reach:
             while not task.done():
                 await asyncio.wait({task}, timeout=_TICK_S)
                 now = time.monotonic()
-                # Asleep, it counts as one tick.
+                # Time asleep counts as one tick.
                 self._silent_s += min(now - self._at, 2 * _TICK_S)
                 self._at = now
                 if order is None or task.done():
@@ -203,7 +203,7 @@ class Reach:
             self.on_message(f"Order {order.id} does not answer on SSH ({self.trouble}). Retrying…")
 
     async def _connected(self, order: Order) -> SSHConnection:
-        """A connection that lives, as far as is known.
+        """A connection that works, as far as is known.
 
         Raises:
             Lost: there is none now.
@@ -213,7 +213,7 @@ class Reach:
             if order.ssh_port is None or not order.ssh_hosts:
                 raise ConnectionLost(
                     "it is paused and has no SSH address"
-                )  # outbid, or not up again yet
+                )  # outbid, or still starting again
             self.order = order
             odd: list[str] = []
             way_in = partial(self.engine.session.access.target, order, on_message=odd.append)
@@ -226,7 +226,7 @@ class Reach:
         return self.line
 
     async def _no_way_in(self, order: Order) -> None:
-        """Say so, if it is the machine that shuts us out, and not the network.
+        """Raise an error if the machine refuses us, rather than the network.
 
         Raises:
             NoWayInError: its SSH greets.
@@ -266,7 +266,7 @@ class Reach:
             return order
 
     async def _boots(self) -> Order:
-        """The order, once SSH greets; the user hears of a wait."""
+        """The order, once SSH greets; the wait is reported to the user."""
         session, order_id = self.engine.session, self.job.order_id
         begun = time.monotonic()
         try:
@@ -280,7 +280,7 @@ class Reach:
         return await self.engine.drive(wait.until_ssh(session, order_id, left))
 
     async def _is_there(self, order: Order) -> bool:
-        """Does the service answer? Then silence is the machine's.
+        """Does the service answer? Then the silence is the machine's.
 
         Raises:
             OrderEnded: the order has ended.
@@ -298,6 +298,6 @@ class Reach:
             return False
         if not found.active:
             raise await self.engine.drive(reconcile.end_of(session, found))
-        if found.ssh_port is not None and found.ssh_hosts:  # it may have come up anew elsewhere
+        if found.ssh_port is not None and found.ssh_hosts:  # it may have restarted elsewhere
             self.order = found
         return True

@@ -1,4 +1,4 @@
-"""What the user asks of a job while it is under way; whatever Ctrl-C or a closed terminal means."""
+"""What the user wants of a running job, as by Ctrl-C or a closed terminal."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ Wanted = Literal["watch", "detach", "stop", "limit", "abandon"]
 
 @dataclass
 class JobRequest:
-    """Safe from any task of the event loop in which it was made."""
+    """Safe to use from any task of the event loop that made it."""
 
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     wanted: Wanted = "watch"
     stage: Stage = "watching"
-    """While `ending`, the machine is being cancelled, which nothing breaks off."""
+    """While `ending`, the machine is being cancelled; nothing interrupts that."""
     cancels: bool = True
     """Is the machine cancelled at the end of the job?"""
 
     def want(self, what: Literal["detach", "stop", "limit", "abandon"]) -> None:
-        """`stop` and `limit` end the job, and fetch what there is; `abandon` does neither."""
+        """`stop` and `limit` end the job and fetch its outputs; `abandon` does neither."""
         self.wanted = what
         self.changed.set()
 
     async def other_than(self, before: Wanted) -> Wanted:
-        """What is wanted, once it is not `before`."""
+        """Wait until the request is no longer `before`, and return it."""
         while self.wanted == before:
             self.changed.clear()
             await self.changed.wait()

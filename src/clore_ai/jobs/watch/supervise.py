@@ -1,9 +1,9 @@
-"""Watches one job on its machine to its end, whatever befalls the connection.
+"""Watches one job on its machine to its end, through lost connections.
 
-The machine runs the job by itself. Each step here may be broken off and done again: connecting,
-uploading (only what changed), starting (once, however often it is asked for), reading the output
-from the byte on that is here already, fetching. So there is one answer to a lost connection, a
-laptop that slept and another Wi-Fi: connect again and go on (`machine`).
+The machine runs the job by itself. Each step here can be interrupted and repeated: connecting,
+uploading (only what changed), starting (once, however often it is requested), reading the output
+(from the first byte that is missing here), fetching. So a lost connection, a laptop that slept and
+a change of Wi-Fi have the same answer: connect again and continue (`machine`).
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ if TYPE_CHECKING:
     from clore_ai.rental.limits.expiry import Limit
 
 _BUSY_SHARE = 10
-"""A pause between two fetches is so many times as long as one takes, at least."""
+"""The pause between two fetches is at least this many times as long as one takes."""
 _ANSWERS_WITHIN_S, _LAST_OUTPUT_S, _LAST_FETCH_S = 5.0, 20.0, 60.0
-"""A machine that is to be cancelled has no longer than this to stop, to show and to send."""
+"""How long a machine about to be cancelled has to stop, send its output and send its files."""
 _MOST_TOLD = 100
 
 _LOST = {
@@ -62,10 +62,10 @@ class Supervision:
 
     Args:
         engine: runs flows.
-        jobs, job: the record, whose lock the caller holds.
-        output: takes what the job writes.
-        line: what is run, and `env`: its variables; None where it was started before.
-        on_message: called with a sentence on what people may want to know.
+        jobs, job: the record; the caller holds its lock.
+        output: takes the job's output.
+        line: the command, and `env` its variables; None if the job was started before.
+        on_message: called with a sentence for the user.
     """
 
     engine: Engine
@@ -75,22 +75,22 @@ class Supervision:
     line: str | None = None
     env: dict[str, str] = field(default_factory=dict[str, str], repr=False)
     upload: Upload | None = None
-    """What goes there first; None: nothing."""
+    """What to upload first; None for nothing."""
     resend: bool = False
-    """Bring the outputs fetched before along: the machine is a new one."""
+    """Also upload the outputs fetched so far: the machine is a new one."""
     forwards: tuple[str, ...] = ()
     detach: bool = False
-    """Leave as soon as it runs."""
+    """Return as soon as the job runs."""
     on_message: Callable[[str], object] = lambda _message: None
     request: JobRequest = field(default_factory=JobRequest)
     order: Order | None = None
-    """As last seen, with the host first that answered; None: it is looked up."""
+    """As last seen, starting with the host that answered; None to look it up."""
     _reach: Reach = field(init=False)
     limit: Limit | None = None
-    """That the machine has reached; then its order is to be cancelled, whoever it belongs to."""
+    """The limit that the machine has reached: its order is cancelled, even if not the job's."""
     _sent: tuple[int, int] | None = None
     _came: tuple[int, int] = (0, 0)
-    """Files and bytes."""
+    """Files and bytes fetched."""
     _keeper: Keeper = field(default_factory=Keeper)
     _refused: set[str] = field(default_factory=set[str])
 
@@ -101,10 +101,10 @@ class Supervision:
         )  # fmt: skip
 
     async def run(self) -> Ending:
-        """See it to its end, or to what the user wants instead; the record says the rest.
+        """Watch the job to its end, or to what the user wants instead; the record has the rest.
 
         Raises:
-            CloreAPIError: it can't be done: no way in, no room, nothing to copy with …
+            CloreAPIError: it failed: no way in, no room, no program to copy with …
         """
         main = asyncio.ensure_future(self._through())
         asked = asyncio.ensure_future(self.request.other_than("watch"))
@@ -118,10 +118,10 @@ class Supervision:
                 if main.done():
                     return main.result()
                 if self.request.wanted == "detach" and self.job.state == "new":
-                    self.detach = True  # once it runs
+                    self.detach = True  # once the job runs
                     asked = asyncio.ensure_future(self.request.other_than("detach"))
                     continue
-                if self.request.wanted == "limit" and self.job.over:  # its last fetch
+                if self.request.wanted == "limit" and self.job.over:  # the last fetch
                     await asyncio.wait({main}, timeout=self._ends_within_s())
                     if main.done():
                         return main.result()
@@ -140,7 +140,7 @@ class Supervision:
         self.request.want("limit")
 
     def _ends_within_s(self) -> float:
-        """How long the last fetch may take, once the job is to end."""
+        """How long the last fetch may take, once the job has to end."""
         return max(_LAST_FETCH_S, 0.0 if self.limit is None else self.limit.left_s)
 
     async def _as_asked(self) -> Ending:
@@ -152,7 +152,7 @@ class Supervision:
             return "limit"
         if self.job.over and self.job.fetched:  # its end was being recorded
             return "lost" if self.job.state == "lost" else "ended"
-        if self.job.over:  # all that is left is to fetch
+        if self.job.over:  # only the fetch is left
             raise CopyError("The fetch of the outputs was interrupted.")
         if wanted in ("stop", "limit") and self._reach.begun:
             ending = asyncio.ensure_future(self._stopped())
@@ -164,7 +164,7 @@ class Supervision:
         return "limit" if wanted == "limit" else "stopped"
 
     async def _stopped(self) -> None:
-        """Tell it to end, read its last words, fetch; as far as that goes within a minute."""
+        """Stop the job, read its last output and fetch, within a minute."""
 
         async def code() -> None:
             self.job.code = (await self._reach.there(self._follow)).code
@@ -203,7 +203,7 @@ class Supervision:
             else:
                 self.on_message(_LOST[word.what])
                 order = self._reach.order
-                # Of a spot order the disk may be gone because it was outbid.
+                # A spot order's disk may be gone because the order was outbid.
                 if word.what == "missing" and order is not None and order.type != "spot":
                     gone = blame.HostLost(_LOST[word.what], order)
                     await blame.held_against(self.engine, gone)
@@ -222,7 +222,7 @@ class Supervision:
         return "ended" if ended else "lost"
 
     async def _rescue(self) -> None:
-        """Fetch what a lost job left, as far as that goes: it holds no machine."""
+        """Fetch what a lost job left, as far as possible; the job holds no machine."""
         try:
             await self._last_fetch()
         except OrderEnded:
@@ -247,7 +247,7 @@ class Supervision:
                 self.on_message(
                     f"{plain(each)} does not exist on the machine; nothing was fetched."
                 )
-            if found.unread:  # it may have changed its name just then
+            if found.unread:  # it may just have been renamed
                 found = await self._reach.there(self._fetch, copies=True)
             if found.unread:
                 raise CopyError(f"The machine lists {found.unread[0]} but does not send it.")
@@ -297,10 +297,10 @@ class Supervision:
         await self.engine.local(self.jobs.save, self.job)
 
     async def _has_room(self, line: SSHConnection) -> None:
-        """Does the machine's disk take anything?
+        """Check that the machine's disk has room.
 
         Raises:
-            NoRoomError: it does not.
+            NoRoomError: it has none.
         """
         places = '"$HOME"', '"$HOME/.clore"', f'"$HOME/{self.job.work}"'
         free_kb = free_space.least_free_kb((await line.run(free_space.question(*places))).out)
@@ -311,7 +311,7 @@ class Supervision:
             )
 
     async def _follow(self, line: SSHConnection) -> scripts.Word:
-        """Hand on its output from where that is here, to its end."""
+        """Pass on the job's output, from the first byte that is missing here to its end."""
         script = scripts.follow(self.job.name, self.output.size)
         follower = Follower(await line.start(script), on_message=self._reach.useful)
         try:
@@ -330,7 +330,7 @@ class Supervision:
         job, began = self.job, time.monotonic()
         found = await self._copier(line).fetch(job.outputs, job.max_output, job.begun_at)
         self._reach.useful()
-        # The last one takes about as long as this one.
+        # The last fetch takes about as long as this one.
         self._keeper.ending_s = scripts.STOP_GRACE_S + time.monotonic() - began
         self._came = (self._came[0] + found.files, self._came[1] + found.size)
         new = {name: why for name, why in found.refused.items() if name not in self._refused}
@@ -342,7 +342,7 @@ class Supervision:
         return found
 
     async def _fetch_now_and_then(self) -> None:
-        """While it runs; what goes wrong is for the last fetch to say, but a full disk at once."""
+        """Fetch at intervals while the job runs; of the errors only a full disk is reported."""
         reported = False
         pause = self.job.fetch_every_s
         while self.job.outputs:
