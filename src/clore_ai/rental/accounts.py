@@ -1,8 +1,8 @@
-"""Does the key in use open an account that the ledger has under another key? Needs evidence.
+"""Does the key in use belong to an account that the ledger knows by another key? Needs evidence.
 
-What the service answers to this key is compared with what the ledger has of the same marketplace:
-an order with the same id, begin and server, or a deposit address. A key that was rotated so finds
-its budgets, leases, refs and jobs again.
+The service's answers to this key are compared with the ledger's entries of the same marketplace:
+an order with the same id, start and server, or a deposit address. So a rotated key finds its
+budgets, leases, refs and jobs again.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 _ADDRESS = re.compile(r"[0-9A-Za-z]{20,100}")
-"""Anything else in a deposit's place, a note say, is not one account's alone."""
+"""Anything else in the place of a deposit address, such as a note, may not be unique."""
 
 
 def by_orders(session: Session, rows: Iterable[Order]) -> None:
-    """Join the accounts to which these orders of the user's belong.
+    """Join the accounts that own these orders of the user.
 
     Raises:
         ConfigError: the ledger can't be read or written.
@@ -35,7 +35,7 @@ def by_orders(session: Session, rows: Iterable[Order]) -> None:
 
 
 def by_wallets(session: Session, wallets: Iterable[Wallet]) -> set[str]:
-    """Join the accounts that have these wallets; their deposit addresses.
+    """Join the accounts that own these wallets; returns their deposit addresses.
 
     Raises:
         ConfigError: the ledger can't be read or written.

@@ -1,8 +1,8 @@
 """Has an order ended that `my_orders` does not list? One answer without it proves nothing. Pure.
 
-Gone is what the service lists as ended, and what two looks 20 s apart do not list while the other
-known orders are there. A look says nothing of what it does not list if it is empty although the
-ledger has running orders, if it misses several at once, or if some of its rows could not be read.
+An order is gone if the service lists it as ended, or if two looks 20 s apart omit it while they
+list the other known orders. A look proves nothing about the orders it omits if it is empty
+although the ledger has running orders, omits several at once, or has rows that could not be read.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
     from clore_ai.models.records import Intent
 
 AGAIN_S = 20.0
-"""How far the two looks are apart, at least."""
+"""The least time between the two looks."""
 LISTED_WITHIN_S = 30.0
-"""A new order may not be listed for so long (service.md, 3: 20 s)."""
+"""How long a new order may be missing from the list (service.md, 3: 20 s)."""
 
 Presence = Literal["running", "unknown", "gone"]
 
 
 @dataclass
 class Listings:
-    """What looks at the whole list, ended orders included, say of each order."""
+    """What the looks at the whole list, ended orders included, show of each order."""
 
     missing: dict[int, float] = field(default_factory=dict[int, float])
-    """Since when an order is not listed, unix seconds, by looks that count."""
+    """Since when an order is not listed, in unix seconds, by looks that count."""
     _known: set[int] = field(default_factory=set[int])
-    """Orders that ran when they were last heard of."""
+    """Orders that were running when last seen."""
     _listed: dict[int, bool] = field(default_factory=dict[int, bool])
-    """At the last look: does it run?"""
+    """Did the order run at the last look?"""
     _gone: set[int] = field(default_factory=set[int])
     _fed: bool = False
     _young: set[int] = field(default_factory=set[int])
     _counted_at: float | None = None
-    """The last look that counts for orders nobody knew of."""
+    """The last look that counts for orders that were unknown before."""
 
     def feed(
         self, rows: Sequence[Order], running: Iterable[Intent], now: float, *, whole: bool = True
     ) -> None:
-        """Take note of one look.
+        """Record one look.
 
         Args:
             rows: all orders.
-            running: those that the ledger has running, as it stands now: other processes look, too.
+            running: the running orders of the ledger as it is now: other processes look, too.
             now: unix seconds by the service's clock.
             whole: could all rows be read?
         """
@@ -79,12 +79,12 @@ class Listings:
                 self._known.discard(order_id)
 
     def unlisted(self, order_ids: Iterable[int]) -> list[int]:
-        """Those of which the last look says nothing; none before there was one."""
+        """The orders that the last look omits; none before the first look."""
         unknown = (i for i in order_ids if i not in self._young and self.of(i) == "unknown")
         return sorted(unknown) if self._fed else []
 
     def of(self, order_id: int) -> Presence:
-        """How an order stands by the last look. One that was not known is known from now on."""
+        """The state of an order by the last look. An unknown order becomes known."""
         if order_id in self._listed:
             return "running" if self._listed[order_id] else "gone"
         if order_id in self._gone:

@@ -1,4 +1,4 @@
-"""Records what an order shows about its host; if that fails, nothing stops."""
+"""Records what an order shows about its host; a failure to record stops nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def note(
     seen: Inspection | None = None,
     boot_s: float | None = None,
 ) -> Flow[None]:
-    """How a verification ended; `why`: the reason for which the machine is no good."""
+    """Record how a verification ended; `why`: the reason why the machine failed."""
     if order.server_id is None:
         return
     sight = HostRecord(
@@ -40,7 +40,7 @@ def note(
 
 
 def lost(session: Session, order: Order, why: str) -> Flow[None]:
-    """A machine that worked is gone, and neither this side nor the service is to blame."""
+    """A working machine is gone, and neither this side nor the service is the cause."""
     if order.server_id is not None:
         at = (yield from clock()).wall
         sight = HostRecord(order.server_id, order.owner, at, good=False, reason=why, lost=True)

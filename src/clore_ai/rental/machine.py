@@ -1,6 +1,6 @@
-"""Work on a rented machine, with the user's OpenSSH: run commands, upload and fetch files.
+"""Work on a rented machine with the user's OpenSSH: run commands, upload and fetch files.
 
-A folder's content goes into the folder that is named; a file becomes the file that is named.
+The content of a folder goes into the folder that is named; a file becomes the file that is named.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 MOST_OUTPUT = 1 << 28
-"""Bytes of standard output that one command may write: they are kept in memory."""
+"""The most bytes of standard output that one command may write: they are kept in memory."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a command on the machine ended, and what it said."""
+    """How a command on the machine ended, and its output."""
 
     code: int
-    """Its own; 255 is also what ssh says for no connection."""
+    """The exit code of the command; 255 is also ssh's own code if it can't connect."""
     stdout: str
     stderr: str
 
@@ -43,9 +43,9 @@ def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Re
     """Run one shell line.
 
     Raises:
-        WaitTimeout: it did not end in time; carries the order, which is still billed. What it
-            started there may go on.
-        TransportError: there is no ssh here, or it wrote more than `MOST_OUTPUT`.
+        WaitTimeout: it did not end in time; carries the order, which is still billed. The processes
+            that it started may still run.
+        TransportError: ssh is missing here, or the command wrote more than `MOST_OUTPUT`.
     """
     mark = listing.new_mark()
     line = f"printf '\\n%s\\n' {mark}\n{command}"
@@ -74,11 +74,11 @@ def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Re
 
 
 def put(target: Target, path: str | Path, remote: str) -> Flow[None]:
-    """Bring a file or a folder there; folders on the way are made.
+    """Upload a file or a folder; missing parent folders are created.
 
     Raises:
-        TransportError: it did not arrive whole; says why.
-        FileNotFoundError: there is no such file or folder here.
+        TransportError: it did not arrive complete; the message says why.
+        FileNotFoundError: the file or folder does not exist here.
     """
     source = Path(path)
     if not (yield from local(source.exists)):
@@ -87,13 +87,13 @@ def put(target: Target, path: str | Path, remote: str) -> Flow[None]:
 
 
 def get(target: Target, remote: str, path: str | Path, most: int) -> Flow[Mapping[str, str]]:
-    """Fetch a file or a folder; folders on the way are made.
+    """Fetch a file or a folder; missing parent folders are created.
 
     Returns:
-        Why some of it was not taken, by name.
+        The names that were left out, each with the reason.
 
     Raises:
-        TransportError: it did not arrive whole, or is not there; says why.
+        TransportError: it did not arrive complete, or does not exist; the message says why.
     """
     refused: Mapping[str, str] = yield Fetch(
         lambda line: target.ssh(line, *ALONE), remote, Path(path), most
@@ -102,12 +102,12 @@ def get(target: Target, remote: str, path: str | Path, most: int) -> Flow[Mappin
 
 
 def finish(session: Session, order: Order, why: str = ending.CANCELLED) -> Flow[None]:
-    """Cancel an order and see that it is gone; nothing to do where it has ended.
+    """Cancel an order and check that it is gone; nothing to do if it has ended.
 
     `why` is kept in the ledger.
 
     Raises:
-        CloreAPIError: it may still be billed. The next `clore` command tells of it, too.
+        CloreAPIError: it may still be billed. The next `clore` command reports it, too.
     """
     each = cancel.Cancelling(order.id, why=why)
     try:

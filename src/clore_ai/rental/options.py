@@ -1,7 +1,7 @@
 """The options of `client.rent` and `client.spot_auto`, defined once for both clients. Pure.
 
-The options are typed dictionaries, so that callers are checked. `documented` adds their meaning to
-the docstring of a method that takes them, so that `help` shows it.
+The options are typed dictionaries, so that type checkers check callers. `documented` adds their
+meaning to the docstring of a method that takes them, so that `help` shows it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAMES = {
     "gpus": "gpu_count", "cuda": "min_cuda", "boot_deadline": "boot_deadline_s",
     "country": "countries",
 }  # fmt: skip
-"""The names of options in `Wish` and its filter."""
+"""Options whose names differ in `Wish` and its filter."""
 _SECRETS = ("env", "jupyter_token", "command", "ssh_key")
 
 
@@ -108,11 +108,11 @@ class RentOptions(TypedDict, total=False):
 
 
 class SpotOptions(TypedDict, total=False):
-    """How a spot order is steered. One of the two limits is required.
+    """How to steer a spot order. One of the two limits is required.
 
     max_usd_per_hour: the limit, in USD per **hour** for the whole server, without fees.
     max_per_day: or the limit in the order's coin per **day**.
-    every_s: seconds from look to look, 20 by default; a look is one request.
+    every_s: seconds between looks, 20 by default; a look is one request.
     for_s: seconds after which it returns; by default it returns when the order ends.
     headroom: how far to stay above the highest rival, as a share (0.05 is 5 %): the bid costs more,
         and is outbid less often.
@@ -135,7 +135,7 @@ def documented(options: type) -> Callable[[F], F]:
     """Adds the meaning of `options` to a method's docstring."""
 
     def add(method: F) -> F:
-        if method.__doc__:  # `python -OO` leaves none out of none
+        if method.__doc__:  # `python -OO` strips docstrings
             meaning = cleandoc(options.__doc__ or "").replace("\n", "\n    ")
             method.__doc__ = f"{cleandoc(method.__doc__)}\n\nOptions:\n    {meaning}"
         return method
@@ -144,7 +144,7 @@ def documented(options: type) -> Callable[[F], F]:
 
 
 def wished(gpu: str | Sequence[str] | None, given: RentOptions) -> Wish:
-    """What to rent; the secrets in `given` are hidden in place, so that no traceback shows them.
+    """The wish for these options; secrets in `given` are masked in place, for the tracebacks.
 
     Raises:
         InvalidInputError: it makes no sense.
@@ -165,7 +165,7 @@ def wished(gpu: str | Sequence[str] | None, given: RentOptions) -> Wish:
 
 
 def steered(order_id: int, given: SpotOptions) -> SpotRun:
-    """An order that is to be steered so.
+    """The settings of a spot order to steer.
 
     Raises:
         InvalidInputError: an argument is out of range.
@@ -180,7 +180,7 @@ def steered(order_id: int, given: SpotOptions) -> SpotRun:
 
 
 def _known(method: str, options: type, given: object) -> None:
-    """As Python refuses a keyword that a function does not take."""
+    """Check the names as Python does for keyword arguments."""
     names: Any = given
     for name in names:
         if name not in options.__annotations__:

@@ -1,10 +1,10 @@
 """Checks this machine before money is spent, and when a rented machine refuses every login.
 
-What is wrong here would fail on every machine: ssh is missing or refuses its options, the key is
-damaged or not the one that is sent, there is no way out. So it ends a rental at once, costs one
-order at most, and is held against no host. Only this machine is asked, and no text of another
-program decides: OpenSSH reads its options (`ssh -G`), reads the key (`ssh-keygen -y`), and the
-network says with which error a connection fails.
+A problem here would fail on every machine: ssh is missing or refuses its options, the key is
+damaged or not the one that is sent, the network blocks SSH. So it ends a rental at once, costs
+one order at most, and counts against no host. Only this machine is asked, and no other program's
+text decides: OpenSSH reads its options (`ssh -G`) and the key (`ssh-keygen -y`), and the network
+gives the error of a failed connection.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ _CONNECTING = (errno.ENETUNREACH, errno.ENETDOWN, errno.EMFILE, errno.ENFILE, er
 
 @dataclass(frozen=True)
 class Trouble:
-    """What is wrong here, in a sentence or two that end with the next step."""
+    """The problem here, in one or two sentences that end with the next step."""
 
     text: str
     kind: type[CloreAPIError] = ConfigError
 
     def error(self, before: str) -> CloreAPIError:
-        """To be raised; `before`: a sentence on what became of the order."""
+        """The error to raise; `before`: a sentence on what happened to the order."""
         return self.kind(f"{before} {self.text}")
 
 
 def check(
     session: Session, public: str | None, identity: Path | None, *, login: bool
 ) -> Flow[None]:
-    """Before money is spent; `login`: somebody is to log in from here.
+    """Check before money is spent; `login`: the rental needs a login from here.
 
     Raises:
-        CloreAPIError: nobody could log in from here.
+        CloreAPIError: no login from here can work.
     """
     found = yield from trouble(session, public, identity, login=login)
     if found is not None:
@@ -61,7 +61,7 @@ def check(
 def trouble(
     session: Session, public: str | None, identity: Path | None, *, login: bool = True
 ) -> Flow[Trouble | None]:
-    """What is wrong here; None where nothing is.
+    """The problem here; None if there is none.
 
     Args:
         session: the client's.
@@ -86,10 +86,10 @@ def trouble(
 
 
 def is_from_ssh(host: str, port: int | None, line: str) -> bool:
-    """Does ssh itself say that it could not connect for a reason that lies here?
+    """Does ssh itself say that it could not connect for a reason on this side?
 
-    `line`: the last that it wrote. It must be ssh's as a whole, in the words of this system: what a
-    machine says comes in other lines.
+    `line`: the last line it wrote. The whole line must be ssh's, in this system's words: a
+    machine's output comes in other lines.
     """
     begin = f"ssh: connect to host {host} port {port}: "
     return line.startswith(f"ssh: Could not resolve hostname {host}: ") or line in [
@@ -98,7 +98,7 @@ def is_from_ssh(host: str, port: int | None, line: str) -> bool:
 
 
 def _settings(target: Target) -> Flow[dict[str, str] | Trouble]:
-    """What OpenSSH makes of our options."""
+    """OpenSSH's reading of our options."""
     done: Done = yield Exec(target.ssh(None, "-G", *ALONE), b"", _WITHIN_S)
     if done.errno == errno.ENOENT:
         return Trouble(
@@ -119,11 +119,11 @@ def _settings(target: Target) -> Flow[dict[str, str] | Trouble]:
 
 
 def _of_key(public: str | None, identity: Path) -> Flow[Trouble | None]:
-    if identity.suffix == ".pub":  # its private key is an agent's
+    if identity.suffix == ".pub":  # its private key is in an agent
         return None
     done: Done = yield Exec(key_pairs.public_half(identity), b"", _WITHIN_S)
     if done.errno is not None:
-        return None  # no ssh-keygen: ssh will say
+        return None  # no ssh-keygen: ssh will report it
     if done.code != 0 and (yield from local(key_pairs.has_passphrase, identity)):
         what = f"The key {identity} has a passphrase, and its public half"
         return None if public is None else (yield from _of_agent(public, what, identity))

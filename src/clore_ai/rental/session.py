@@ -1,4 +1,4 @@
-"""What the flows of one client share: rules, ledger, ways into orders, memory of hosts."""
+"""The state that the flows of one client share: rules, ledger, SSH access, memory of hosts."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from clore_ai.config import Settings
 
 GONE_FOR_S = 60.0
-"""Billing stops within about a minute of a cancel, and the order may linger (service.md, 3-4)."""
+"""Billing stops within about a minute of a cancel, but the list may lag (service.md, 3-4)."""
 
 
 @dataclass
 class Session:
-    """One client's memory."""
+    """The state of one client."""
 
     rules: Rules = field(default_factory=Rules)
     ledger: Ledger = field(default_factory=Ledger)
@@ -41,38 +41,38 @@ class Session:
     access: Access = field(default_factory=lambda: Access(state_folder(), DEFAULT_BASE_URL))
     hosts: Hosts = field(default_factory=Hosts)
     market: MarketFile = field(default_factory=MarketFile)
-    """As last read for a watch, by any process that shares the state folder."""
+    """The market as last read for a watch, by any process that shares the state folder."""
     look_for_s: float = field(default_factory=lambda: WAITS.look_for_s)
-    """How long a new order may take to show up in `my_orders`."""
+    """How long a new order may take to appear in `my_orders`."""
     gone_for_s: float = field(default_factory=lambda: GONE_FOR_S)
-    """As `GONE_FOR_S`."""
+    """How long to wait for a cancelled order to be gone; see `GONE_FOR_S`."""
     rates: Rates = field(default_factory=Rates)
-    """What coins are worth, as last read."""
+    """The coins' values, as last read."""
     market_read_at: float | None = None
-    """When offers were last looked for, on the monotonic clock."""
+    """When offers were last searched, on the monotonic clock."""
     made: set[int] = field(default_factory=set[int])
-    """The orders that were made with it."""
+    """The orders that this client created."""
     found: list[Intent] = field(default_factory=list[Intent])
     """Intents whose order a later look has found: their own command had been stopped."""
     listings: Listings = field(default_factory=Listings)
-    """What `my_orders` listed; which orders are gone by that."""
+    """What `my_orders` listed, and which orders are gone by that."""
     ended: dict[int, str] = field(default_factory=dict[int, str])
-    """Orders whose end is news, and not this machine's doing: a sentence each, until it is told."""
+    """A sentence on each order whose end is news and was not caused here, until it is reported."""
     unread: int = 0
     """Rows of the last look at the orders that could not be read."""
     trouble: list[str] = field(default_factory=list[str])
-    """What the user has to know of the ledger, a sentence each: what it could not keep after money
-    was spent, and which account it took the key for."""
+    """Sentences for the user on the ledger: what it could not record after money was spent, and
+    which account it assigned the key to."""
     jobs: Store = field(default_factory=lambda: Store(state_folder()))
-    """Where jobs are kept: always in a state folder."""
+    """The store of jobs, which is always in a state folder."""
 
     def note_trouble(self, sentence: str) -> None:
-        """Keep a sentence for whoever shows it to the user, once."""
+        """Keep a sentence to show to the user, once."""
         if sentence not in self.trouble:
             self.trouble.append(sentence)
 
     def close(self) -> None:
-        """Close the files; what is used later opens them again."""
+        """Close the files; a later use opens them again."""
         self.ledger.store.close()
         self.jobs.close()
 
@@ -80,11 +80,11 @@ class Session:
 def opened(settings: Settings, folder: Path | None, rules: Rules) -> tuple[Session, Pace]:
     """A client's session, and the pace of its key.
 
-    With the state `folder` they outlast the client, and other processes share them; without it
-    both live as long as the client.
+    With the state `folder` they outlast the client, and other processes share them; without it both
+    live as long as the client.
     """
     key = account_of(settings.base_url, settings.api_key)
-    # Orders belong to the account, whichever key opens it; no two of a marketplace share an id.
+    # Orders belong to the account, whichever key opens it; a marketplace's order ids are unique.
     place = account_of(settings.base_url, None)
     store = Store(folder)
     access = Access(folder or state_folder(), settings.base_url, settings.ssh_options)

@@ -266,7 +266,7 @@ def test_what_is_deployed_ends_by_nothing_but_given_limits(renter: Renter, marke
     done = renter("deploy", renter.server(), *USD)
     order = int(done.out)
     assert "ends      does not end by itself" in done.err
-    reminder = f"Does not end by itself, and is billed: order {order} (give it an end: "
+    reminder = f"Billed until you cancel: order {order}. Set an end: "
     assert reminder not in done.err
     assert renter("wallets").err.count(reminder) == 1
     assert keepers(renter) == []
@@ -275,7 +275,7 @@ def test_what_is_deployed_ends_by_nothing_but_given_limits(renter: Renter, marke
     assert renter("reap", "--json").data == []
     renter("lease", "set", order, "2h")
     until(lambda: keepers(renter), "the keeper")
-    assert "Does not end by itself" not in renter("wallets").err
+    assert "Billed until you cancel" not in renter("wallets").err
     market.advance(3 * H)
     until(lambda: running(renter) == [], "its end", 60)
 

@@ -1,1 +1,1 @@
-"""The limits of running orders: which orders are over, what ends them, how to extend them."""
+"""The limits of running orders: which orders are past them, what ends those, how to extend them."""

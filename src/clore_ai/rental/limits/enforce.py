@@ -1,9 +1,9 @@
-"""Keep the limits of orders that run: the one rule for all who watch orders.
+"""Keeps the limits of running orders: one rule for every command that watches orders.
 
-A `Keeper` is asked now and then, by a caller who does something else in between: it reads the
-ledger anew, where another command may have changed a lease, and counts by the service's clock. The
-service itself is asked every 20 s at most, and in time for the nearest limit; trouble on the way to
-it does not stop the time.
+A caller asks its `Keeper` at intervals, between other work. The keeper reads the ledger anew, since
+another command may have changed a lease, and counts by the service's clock. It asks the service
+every 20 s at most, and in time for the nearest limit; if the service can't be reached, time counts
+on.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ SLICE_S = 1.0
 """How often a caller asks."""
 EVERY_S = 20.0
 GRACE_S = 180.0
-"""So long an order at its limit may be left to who watches its job; then it is cancelled."""
+"""How long an order past its limit is left to the process that watches its job."""
 _FIRST_S, _LEAST_S = 1.0, 0.5
 
 
 @dataclass
 class Keeper:
-    """Keeps the limits of one order, or of all; of those that `mine` says."""
+    """Keeps the limits of one order, or of all orders that `mine` accepts."""
 
     order_id: int | None = None
     mine: Callable[[Intent], bool] = lambda intent: intent.enforced != "reap"
     every_s: float = EVERY_S
     asks: bool = True
-    """Does it ask the service? Not where its caller does so anyway."""
+    """Does it ask the service? Not if its caller does so anyway."""
     ending_s: float = 0.0
-    """How long an order's end takes beyond the cancel: the last fetch."""
+    """How long it takes to end an order before the cancel is sent: the last fetch."""
     failure: CloreAPIError | None = None
     """Why the service could not be asked the last time."""
     failed_at: float | None = None
-    """Since when it can't be asked, by the monotonic clock."""
+    """Since when the service can't be asked, by the monotonic clock."""
     _warned: set[int | None] = field(default_factory=set["int | None"])
     _due: float = 0.0
     _pause_s: float = _FIRST_S
     _asked: Instant | None = None
     _paces: tuple[float, float] = (1.0, 1.0)
-    """Seconds of the service a second here, of the last two pauses; a local marketplace may run
-    faster. One alone may be a clock that was set."""
+    """Seconds of the service per second here, over the last two pauses; a local marketplace may run
+    faster. A single pause may be wrong because a clock was set."""
 
     def leased(self, session: Session) -> list[Intent]:
         """The orders whose limits it keeps, as the ledger has them now.
@@ -68,7 +68,7 @@ class Keeper:
         return [intent for intent in leased(found) if self.mine(intent)]
 
     def check(self, session: Session) -> Flow[tuple[list[Limit], list[Limit]]]:
-        """The limits that are near, each order's once, and those at which to end an order now."""
+        """The limits that are near, once per order, and those at which to end an order now."""
         try:
             found = yield from local(self.leased, session)
             now = yield from clock()
@@ -91,7 +91,7 @@ class Keeper:
 
     def _ask(self, session: Session) -> Flow[Instant]:
         self.failure = None
-        # Time goes on: no look waits for another try.
+        # The time must count on: a look does not retry.
         once = replace(session, rules=replace(session.rules, max_retries=0))
         try:
             yield from orders(once)
@@ -112,7 +112,7 @@ class Keeper:
 
 
 def near(limit: Limit) -> str:
-    """What is said of a limit that is near."""
+    """The message for a limit that is near."""
     left = lease.left(limit.left_s)
     if limit.reason == "max_cost":
         return f"{limit}; it is ended in about {left}."
@@ -120,7 +120,7 @@ def near(limit: Limit) -> str:
 
 
 def reached(limit: Limit) -> LimitReached:
-    """The error for work on an order that was ended at its limit."""
+    """The error for an order that was ended at its limit."""
     option = "--max-cost" if limit.reason == "max_cost" else "--lease"
     found = LimitReached(f"{limit}, so it was ended. For more next time, raise {option}.")
     found.order_id = limit.intent.order_id
@@ -128,7 +128,7 @@ def reached(limit: Limit) -> LimitReached:
 
 
 def note_reason(session: Session, limit: Limit) -> None:
-    """Keep in the ledger why an order was ended."""
+    """Record in the ledger why an order was ended."""
     try:
         session.ledger.update(limit.intent, reason=ending.of_limit(limit.reason))
     except ConfigError as exc:

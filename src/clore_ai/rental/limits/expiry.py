@@ -1,9 +1,9 @@
-"""How far an order is from its limits: the end of its lease, and the most that it may cost.
+"""How far an order is from its limits: the end of its lease, and its cost limit.
 
-Time is the service's; what was spent is what it says, with the fees. A limit is the order's own
-(`Intent.ends_at`, `Intent.max_cost_usd`), so whoever ends an order goes by the same rule: it is
-near at 90 %, and its end begins as long before the limit as ending takes, so that the order is gone
-by then. Pure, but for `due`.
+Time is the service's; the amount spent is the service's, plus fees. Limits belong to the order
+(`Intent.ends_at`, `Intent.max_cost_usd`), so that every command ends an order by the same rule: a
+limit is near at 90 %, and the order's end starts early enough that the order is gone at the limit.
+Pure, but for `due`.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ CANCEL_S = 10.0
 BILLED_S = 60.0
 """Billing stops within about a minute of a cancel (service.md, 4)."""
 NEAR_SHARE = 0.1
-"""Of the whole lease that is left when the limit is near; no order is ended before that."""
+"""A limit is near once this share of the time is left; no order is ended earlier than that."""
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit of an order, and how far it is."""
+    """One limit of an order, and how near it is."""
 
     intent: Intent
     reason: Reason
     left_s: float
-    """Until it is reached, at the order's price; below 0 where that is past."""
+    """Seconds until it is reached, at the order's price; below 0 if it is past."""
     whole_s: float
-    """From the order's start to the limit."""
+    """Seconds from the order's start to the limit."""
     cost_usd: float | None
-    """So far, fees in."""
+    """The cost so far, fees included."""
 
     @property
     def near(self) -> bool:
@@ -54,11 +54,11 @@ class Limit:
         return self.left_s <= NEAR_SHARE * self.whole_s
 
     def begins_in_s(self, ending_s: float = 0.0, pace: float = 1.0) -> float:
-        """When the end is to begin, so that the order is gone at the limit; 0 or less: now.
+        """Seconds until the end has to start for the order to be gone at the limit; 0 or less: now.
 
         Args:
             ending_s: how long the end takes beyond the cancel: the last fetch.
-            pace: seconds of the service that pass in one of this machine.
+            pace: seconds of the service that pass in one second of this machine.
         """
         billed_s = BILLED_S if self.reason == "max_cost" else 0.0
         takes_s = (CANCEL_S + ending_s) * pace + billed_s
@@ -77,10 +77,10 @@ class Limit:
 
 
 def due(session: Session) -> Flow[list[Limit]]:
-    """The orders that run and are over, the longest first.
+    """The running orders that are past a limit, the longest past first.
 
     Raises:
-        CloreAPIError: the service can't be asked; then nothing is known to be over.
+        CloreAPIError: the service can't be asked, so that it is not known what is past.
         ConfigError: the ledger can't be read.
     """
     rows = yield from orders(session, include_completed=True)
@@ -92,19 +92,19 @@ def due(session: Session) -> Flow[list[Limit]]:
 
 
 def leased(intents: Iterable[Intent]) -> list[Intent]:
-    """Those that have a limit and, as far as is known, run."""
+    """Intents that have a limit and, as far as is known, run."""
     return [i for i in intents if i.runs and (i.ends_at or i.max_cost_usd) is not None]
 
 
 def over(intent: Intent, now: float, rates: Rates) -> Limit | None:
-    """The limit that it is past; None where it is past none. `rates`: as in `limits`."""
+    """The limit that an order is past; None if it is past none. `rates`: as in `limits`."""
     return next((each for each in limits(intent, now, rates) if each.left_s <= 0), None)
 
 
 def limits(intent: Intent, now: float, rates: Rates) -> list[Limit]:
-    """The limits that it has, as far as they can be told.
+    """The limits of an order, as far as they are known.
 
-    `rates`: for intents that have none noted.
+    `rates`: for intents without a recorded rate.
     """
     found: list[Limit] = []
     cost = cost_usd(intent, rates)
@@ -119,7 +119,7 @@ def limits(intent: Intent, now: float, rates: Rates) -> list[Limit]:
 
 
 def _lasts_s(intent: Intent, most_usd: float, cost: float, rate: float) -> tuple[float, float]:
-    """How long its price may go on, and how long that is in all."""
+    """How many seconds of the order are still paid for, and how many in total."""
     if not (intent.price and rate):
         return (0.0 if cost >= most_usd else inf), 0.0
     share = FEE_SHARE["spot" if intent.type == "spot" else "on-demand"]
@@ -131,7 +131,7 @@ def _lasts_s(intent: Intent, most_usd: float, cost: float, rate: float) -> tuple
 
 
 def cost_usd(intent: Intent, rates: Rates) -> float | None:
-    """What it has cost so far in USD, fees in; None where that is not known."""
+    """The cost so far in USD, fees included; None if that is not known."""
     rate = _rate(intent, rates)
     if rate is None or intent.spend is None:
         return None
@@ -140,5 +140,5 @@ def cost_usd(intent: Intent, rates: Rates) -> float | None:
 
 
 def _rate(intent: Intent, rates: Rates) -> float | None:
-    """USD for one coin of it."""
+    """USD for one coin of the order."""
     return rates.usd(intent.currency, intent.usd_per_coin)

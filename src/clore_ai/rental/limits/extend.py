@@ -1,4 +1,4 @@
-"""Give an order that runs another end."""
+"""Change when a running order ends."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def change(session: Session, order_id: int, lease_s: float | None, *, more: bool) -> Flow[Intent]:
     """Let an order end in `lease_s` from now (None: never), or, with `more`, that much later.
 
-    Never later than the service lets it run. One past its lease is extended from now on. An
-    order that was rented elsewhere is taken into the ledger.
+    It never ends later than the service allows. If the lease is over, it is extended from now on.
+    An order that was rented elsewhere is added to the ledger.
 
     Raises:
-        NotFoundError, OrderEnded: there is no such order, or it runs no more.
+        NotFoundError, OrderEnded: there is no such order, or it has ended.
         InvalidInputError: there is no lease to extend.
-        BudgetError: the longer lease would go over a budget.
+        BudgetError: the longer lease would exceed a budget.
     """
     rows = yield from orders(session, include_completed=True)
     order = next((o for o in rows if o.id == order_id), None)
@@ -58,7 +58,7 @@ def _change(
     new = replace(intent, ends_at=end, lease_s=None if end is None else max(0.0, end - begun))
     if ends_at > (intent.ends_at or inf):
         afford.check(session, new, now, was=intent)
-    # A default that nobody was shown becomes an end that the user gave.
+    # A default that no user saw becomes an end that the user gave.
     enforced = "always" if intent.enforced == "reap" else intent.enforced
     session.ledger.update(intent, ends_at=new.ends_at, lease_s=new.lease_s, enforced=enforced)
     return intent

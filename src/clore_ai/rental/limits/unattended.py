@@ -1,7 +1,7 @@
-"""Has `clore reap` run by itself: as a unit of the user's systemd, or a line of their crontab.
+"""Runs `clore reap` regularly: as a unit of the user's systemd, or a line of their crontab.
 
-Neither holds the key: the command reads it from the config file. There is one for each state folder
-and context; setting it up twice changes nothing.
+Neither holds the key: the command reads it from the config file. There is one entry for each state
+folder and context; installing it twice changes nothing.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 _WITHIN_S = 20.0
 _NOT_HERE = 127
 _KEPT = ("CLORE_BASE_URL", "CLORE_CONTEXT", "CLORE_REQUESTS_PER_SECOND")
-"""Settings of the environment that it needs as well, besides the folder; none is a secret."""
+"""Environment settings that the command needs besides the folder; none of them is a secret."""
 _INSTEAD = "Keep this running instead: clore reap --every 60s"
 
 
 @dataclass(frozen=True)
 class Unattended:
-    """What runs `clore reap`, or did until now."""
+    """The entry that runs `clore reap`, or that did until now."""
 
     unit: str
-    """The name of the unit that systemd has, if any."""
+    """The name of systemd's unit, if any."""
     systemd: str | None = None
     """The state of the unit, in systemd's word; None if there is none."""
     cron: bool = False
 
 
 def install() -> Flow[Unattended]:
-    """Have it run from now on.
+    """Install the entry.
 
     Raises:
         AuthError: there is no key.
@@ -68,7 +68,7 @@ def install() -> Flow[Unattended]:
 
 
 def uninstall() -> Flow[Unattended]:
-    """Undo `install`; what there was."""
+    """Undo `install`; returns what was installed."""
     unit, path = _unit(), _unit_file()
     was_there = yield from local(path.exists)
     if was_there:
@@ -83,7 +83,7 @@ def uninstall() -> Flow[Unattended]:
 
 
 def status() -> Flow[Unattended]:
-    """What is set up now."""
+    """What is installed now."""
     systemd = None
     if (yield from local(_unit_file().exists)):
         done = yield from _systemctl("is-active", _unit())
@@ -113,7 +113,7 @@ def _environment() -> dict[str, str]:
 
 
 def _mark() -> str:
-    """A name for what is installed for this state folder and context."""
+    """A name for the entry of this state folder and context."""
     text = f"{state_folder().absolute()}\n{os.environ.get('CLORE_CONTEXT', '')}"
     return f"clore-reap-{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
 
@@ -135,7 +135,7 @@ def _systemctl(*words: str) -> Flow[Done | None]:
 
 
 def _write_unit() -> None:
-    # Of a command systemd expands variables, too.
+    # Systemd expands variables in a command, too.
     words = [*_words(), "--every", "60s", "--json"]
     command = " ".join(_quoted(word.replace("$", "$$")) for word in words)
     environment = "\n".join(
@@ -159,7 +159,7 @@ def _write_unit() -> None:
 
 
 def _quoted(word: str) -> str:
-    """As a unit has it: quoted, and without specifiers."""
+    """Quoted as a unit file needs it, with specifiers escaped."""
     word = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{word}"'
 
@@ -179,13 +179,13 @@ def _ours(line: str) -> bool:
 
 
 def _crontab() -> Flow[list[str] | None]:
-    """The lines of the user's crontab; None if there is no cron, or it can't be read."""
+    """The lines of the user's crontab; None if there is no cron, or if it can't be read."""
     done = yield from _run("crontab", "-l")
     if done is None:
         return None
     if _worked(done):
         return done.out.decode("utf-8", "replace").splitlines()
-    # Anything else may be a crontab that is there, and would be overwritten.
+    # Any other answer may mean that a crontab exists; writing would overwrite it.
     return [] if b"no crontab for" in done.err else None
 
 
@@ -196,7 +196,7 @@ def _set_crontab(lines: list[str]) -> Flow[None]:
 
 
 def _run(*words: str, given: str = "") -> Flow[Done | None]:
-    """None if the program is not here, or does not answer."""
+    """The result; None if the program is missing, or does not answer."""
     done: Done = yield Exec(("env", "LC_ALL=C", *words), given.encode(), _WITHIN_S)
     return None if done.code in (None, _NOT_HERE) else done
 

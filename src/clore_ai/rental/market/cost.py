@@ -1,7 +1,7 @@
 """What a rental really costs: price, the renter's fee, the creation fee (service.md, 4).
 
-The creation fee is due once, 10 minutes after the order was made: one that ends before costs its
-minutes alone. All amounts are in the coin paid; USD stands beside them where the coin's value is
+The creation fee is charged once, 10 minutes after the order was made: an order that ends earlier
+costs only its minutes. All amounts are in the coin paid, and also in USD if the coin's value is
 known.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clore_ai.models import MarketplaceServer, Order, OrderType
 
 FEE_SHARE = {"on-demand": 0.05, "spot": 0.0125}
-"""Of the price; up to half less with proof of holding, which the API does not tell."""
+"""The share of the price; up to half less with proof of holding, which the API does not report."""
 CREATION_FEE = {USD: 0.1}
 """Seen on orders in USD; not known for other coins."""
 CREATION_FEE_AFTER_S = 600.0
@@ -34,24 +34,24 @@ class Cost:
 
     @property
     def coin(self) -> str:
-        """What is paid in."""
+        """The coin it is paid in."""
         return self.price.coin
 
     @property
     def total(self) -> Price:
-        """Price and renter's fee."""
+        """Price plus the renter's fee."""
         return replace(self.price, per_day=self.price.per_day + self.fee_per_day)
 
     def once(self, seconds: float | None) -> float:
-        """The creation fee of a rental of this length, in `coin`; None: without an end."""
+        """The creation fee of a rental of this length, in `coin`; None: a rental without an end."""
         return owed_once(self.creation_fee, 0.0, seconds)
 
     def of(self, seconds: float) -> float:
-        """What a rental of this length costs in all, in `coin`."""
+        """The total cost of a rental of this length, in `coin`."""
         return self.once(seconds) + self.total.per_day * seconds / DAY_S
 
     def lasts_s(self, amount: float) -> float:
-        """The longest rental that this much of `coin` pays."""
+        """The longest rental that this amount of `coin` pays for."""
         per_day = self.total.per_day
         if per_day <= 0:
             return inf
@@ -76,7 +76,7 @@ def cost(
 ) -> Cost | None:
     """What renting `server` costs, at its list price or at a spot `bid` (coin per day).
 
-    None where the host has no price in this coin, or does not take it.
+    None if the host has no price in this coin, or does not accept it.
     """
     price = bid if bid is not None else server.price_per_day(coin, type)
     if price is None or not server.allows(coin):
@@ -85,9 +85,9 @@ def cost(
 
 
 def on_demand_per_day(server: MarketplaceServer, coin: str) -> float | None:
-    """What `server` costs on demand in `coin` per **day**, without the fee; None where unknown.
+    """The price of `server` on demand in `coin` per **day**, without the fee; None if unknown.
 
-    Where it has no price in this coin: what it costs in USD, by what the coin is worth.
+    Without a price in this coin, it is converted from USD.
     """
     price, rate = server.price_per_day(coin), server.usd_per_coin(coin)
     if price is None and server.price_usd_per_day is not None and rate:
@@ -96,10 +96,10 @@ def on_demand_per_day(server: MarketplaceServer, coin: str) -> float | None:
 
 
 def spent(order: Order, now: float | None = None) -> float | None:
-    """What `order` has cost so far in its coin, fees in: `spend` holds none (service.md, 4).
+    """What `order` has cost so far in its coin, with the fees that `spend` omits (service.md, 4).
 
-    The renter's fee is that without proof of holding, so this is the most it can have been.
-    None where the service does not say what was spent. `now`: for an order without an end.
+    The renter's fee is that without proof of holding, so this is the most it can be. None if the
+    service does not say what was spent. `now`: for an order without an end.
     """
     if order.spend is None:
         return None
@@ -108,12 +108,12 @@ def spent(order: Order, now: float | None = None) -> float | None:
 
 
 def owed_once(creation_fee: float | None, begun: float | None, until: float | None) -> float:
-    """The creation fee that falls due in this time; all of it where the time is not known."""
+    """The creation fee that is charged in this time; all of it if the time is not known."""
     is_free = begun is not None and until is not None and until - begun < CREATION_FEE_AFTER_S
     return 0.0 if is_free else creation_fee or 0.0
 
 
 def fees(type: str | None, spend: float, once: float = 0.0) -> float:  # noqa: A002 - 004's word
-    """What came on top of `spend`, in the same coin: the renter's fee, and what is asked `once`."""
+    """The fees on top of `spend`, in the same coin: the renter's fee, plus `once`."""
     share = FEE_SHARE["spot" if type == "spot" else "on-demand"]
     return spend * share + once

@@ -1,7 +1,7 @@
-"""Find servers: filter, price in USD, and say what was left out for want of a price.
+"""Finds servers: filters and prices them, and counts those left out because a price is unknown.
 
-Raw records are filtered before models are made of them: most are dropped, and making a model is
-what costs time. Prices as in service.md, 2-3.
+Raw records are filtered before models are made of them: most are dropped, and making models is the
+slow part. Prices as in service.md, 2-3.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 Record = dict[str, Any]
-"""A server as the service sends it, the one raw form above `_api`: models of 3,500 take 70 ms, and
-a watch filters as many at every look."""
+"""A server as the service sends it, the only raw form above `_api`: models of 3,500 servers take
+70 ms, and a watch filters that many at every look."""
 
 Condition = Callable[[Record], bool]
 
 _DISK = re.compile(
-    # Never from within a number: its end would be taken for a whole one.
+    # Never start within a number: its end would look like a whole one.
     r"(?<![0-9.,])([0-9]+(?:\.[0-9]+)?)\s*([MGT])i?B\s*\Z|\A\s*([0-9]+(?:\.[0-9]+)?)\s*\Z",
     re.IGNORECASE,
 )
@@ -40,31 +40,31 @@ _MOST_NEAR = 3
 
 @dataclass(frozen=True)
 class Filter:
-    """What servers must be like; the first five are those of 004's `marketplace()`.
+    """The conditions for servers; the first five are those of 004's `marketplace()`.
 
-    All bounds are inclusive; what a record does not say does not meet one.
+    All bounds are inclusive; a value missing from the record does not meet a bound.
     """
 
     gpu: str | tuple[str, ...] | None = None
-    """A part of the GPU's name; or several, any of them."""
+    """A part of the GPU's name; or several, any of which may match."""
     min_gpu_count: int | None = None
     min_ram_gb: float | None = None
     max_price_usd: float | None = None
     """USD per **hour**, whole server, without the renter's fee."""
     available_only: bool = True
     id: int | None = None
-    """One server only."""
+    """Only this server."""
     gpu_count: int | None = None
     """Exact number of GPUs."""
     min_vram_gb: float | None = None
-    """GB of one GPU. A card that reports a little less than its name says (31 of 32) will do."""
+    """GB of one GPU. A card that reports slightly less than its nominal size is accepted."""
     min_disk_gb: float | None = None
     min_down_mbps: float | None = None
     """Mbit/s, as the service measured it."""
     min_reliability: float | None = None
     """0-1."""
     countries: tuple[str, ...] = ()
-    """ISO codes of two letters, any of them."""
+    """Two-letter ISO codes, any of which may match."""
     min_cuda: str | None = None
     """E.g. ``"12.4"``."""
 
@@ -75,16 +75,16 @@ class Selection:
 
     servers: list[MarketplaceServer]
     unpriced: int
-    """How many more fit but were left out: a price was asked for and theirs is unknown."""
+    """How many more servers fit but were left out: a price was wanted and theirs is unknown."""
     seen: int
-    """How many servers the marketplace holds."""
+    """How many servers the marketplace has."""
     near: tuple[str, ...] = ()
-    """Where no server at all has the GPU: what comes near, see `near`."""
+    """Similar GPUs, if no server has the wanted GPU; see `near`."""
 
 
 @dataclass
 class Known:
-    """What was made of the records of one answer, for who selects among the same ones again."""
+    """The models made of one answer's records, for repeated selections from the same records."""
 
     rates: dict[str, float] | None = None
     _fitting: dict[Filter, list[Record]] = field(
@@ -96,7 +96,7 @@ class Known:
     )
 
     def fitting(self, records: list[Record], wanted: Filter) -> list[Record]:
-        """Those of the records that fit, their prices aside."""
+        """The records that fit, prices aside."""
         bare = replace(wanted, max_price_usd=None)
         if bare not in self._fitting:
             must = [holds for _, holds in conditions(bare)]
@@ -110,11 +110,11 @@ class Known:
         return self._prices[id(server)]
 
     def models_of(self, records: list[Record]) -> list[MarketplaceServer]:
-        """The records' models; the same object for the same record. What is none is left out."""
+        """The records' models; the same object for the same record. Invalid records are omitted."""
         new = [record for record in records if id(record) not in self._models]
         if new:
             made: list[MarketplaceServer | None] = list(models(MarketplaceServer, new))
-            if len(made) != len(new):  # some are none: which?
+            if len(made) != len(new):  # some are invalid: which?
                 made = [next(iter(models(MarketplaceServer, [record])), None) for record in new]
             self._models.update(zip(map(id, new), made))
         found = (self._models[id(record)] for record in records)
@@ -122,10 +122,10 @@ class Known:
 
 
 def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
-    """The servers that fit. One request, shared with whoever asks at the same time.
+    """The servers that fit. One request, shared with all that ask at the same time.
 
-    Where prices can't be converted from the answer itself and there is a key, the coins' rates
-    are read from `spot_marketplace`, once in five minutes.
+    If prices can't be converted from the answer itself and there is a key, the coins' rates are
+    read from `spot_marketplace`, once in five minutes.
     """
     return (yield from select(session, (yield from everything(session)), wanted))
 
@@ -139,7 +139,7 @@ def one(session: Session, server_id: int | None) -> Flow[MarketplaceServer | Non
 def select(
     session: Session, records: list[Record], wanted: Filter, known: Known | None = None
 ) -> Flow[Selection]:
-    """Those of `records` that fit; see `marketplace`. `known`: of the same records."""
+    """The servers among `records` that fit; see `marketplace`. `known`: of the same records."""
     known = known or Known()
     servers = yield from priced(session, records, known.fitting(records, wanted), known)
     limit = wanted.max_price_usd
@@ -153,7 +153,7 @@ def select(
 
 
 def everything(session: Session) -> Flow[list[Record]]:
-    """All raw records. One request, shared with whoever asks at the same time."""
+    """All raw records. One request, shared with all that ask at the same time."""
     records: list[Record] = yield Shared(
         "marketplace", lambda: request(endpoints.marketplace(), session.rules)
     )
@@ -163,7 +163,7 @@ def everything(session: Session) -> Flow[list[Record]]:
 def priced(
     session: Session, records: list[Record], fitting: list[Record], known: Known | None = None
 ) -> Flow[list[MarketplaceServer]]:
-    """Models of those that are `fitting` among `records`, which know what the coins are worth."""
+    """Models of the records that are `fitting`; they know what the coins are worth."""
     known = known or Known()
     if known.rates is None:
         known.rates = rates.implied(records)
@@ -171,7 +171,7 @@ def priced(
     servers = known.models_of(fitting)
     for server in servers:
         server.use_rates(worth)
-    # Where every coin's value is known, no price needs to be worked out to see that.
+    # If every coin's value is known, no price has to be computed to see that.
     if any(coin not in worth for coin, _ in rates.CONVERTED) and any(map(_payable, servers)):
         asked = yield from rates.ask(session, records[0].get("id"))
         worth = {**asked.known, **worth}
@@ -187,14 +187,14 @@ def fits(record: Record, wanted: Filter) -> bool:
 
 
 def conditions(wanted: Filter) -> list[tuple[str, Condition]]:
-    """What a raw record must meet, price aside: each condition by its field's name in `Filter`."""
+    """The conditions on a raw record, price aside, by the names of the fields in `Filter`."""
     return [(name, make(wanted)) for name, make in _CONDITIONS if getattr(wanted, name)]
 
 
 def near(records: list[Record], wanted: Filter) -> tuple[str, ...]:
-    """What comes near the wanted GPUs, where no record has any of those; at most three of each.
+    """GPUs similar to the wanted ones, if no record has those; at most three for each.
 
-    Those that are named most like them; where none is, those with the most memory.
+    Those with the most similar names; without similar names, those with the most memory.
     """
     gpus = _wanted_gpus(wanted)
     if not gpus or any(map(_any_gpu(gpus), records)):
@@ -240,13 +240,13 @@ def _net(record: Record) -> dict[str, Any]:
 
 
 def disk_gb(specs_disk: object) -> float | None:
-    """The size that ends ``"NAME 96.86GB"``; None where there is none.
+    """The size at the end of ``"NAME 96.86GB"``; None without a size.
 
-    A number alone is GB. One without a unit after a name is a part of the name (``"SSD 850"``).
+    A number alone is in GB. A number without a unit after a name is part of it (``"SSD 850"``).
     """
     if not isinstance(specs_disk, str):
         return as_number(specs_disk)
-    # Linux writes a space in a name of a disk as \x20, and the backslash gets lost.
+    # Linux writes a space in a disk's name as \x20, and the backslash gets lost.
     found = _DISK.search(specs_disk.replace("x20", " "))
     if not found:
         return None
@@ -255,7 +255,7 @@ def disk_gb(specs_disk: object) -> float | None:
 
 
 def version(text: object) -> tuple[int, ...]:
-    """``"12.4"`` as (12, 4), to be compared; empty for what is none."""
+    """``"12.4"`` as (12, 4), for comparison; empty if it is not a version."""
     return tuple(map(int, re.findall(r"[0-9]{1,4}", str(text)))) if text else ()
 
 
@@ -279,7 +279,7 @@ _CONDITIONS: tuple[tuple[str, Callable[[Filter], Condition]], ...] = (
 
 
 def _payable(server: MarketplaceServer) -> bool:
-    """Can it be paid, in coins whose value is not known yet?"""
+    """Does it have a price in a coin whose value is not known yet?"""
     tier = server.price.on_demand if server.price else None
     return server.price_usd is None and any(
         server.allows(c) for c in (tier.coins() if tier else ())

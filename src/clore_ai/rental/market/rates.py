@@ -1,4 +1,4 @@
-"""What coins are worth in USD: as the marketplace implies it, else as the service says."""
+"""What coins are worth in USD: implied by the marketplace, else from the service."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 KEPT_S = 300.0
 CONVERTED = (("bitcoin", "on_demand_btc"), ("CLORE-Blockchain", "on_demand_clore"))
-"""The coins whose prices the service converts, and the names of its conversions."""
+"""The coins whose prices the service converts, and the names of the converted prices."""
 
 
 def implied(records: list[dict[str, Any]]) -> dict[str, float]:
-    """USD for one coin, as the raw records themselves imply it: the median over all of them."""
+    """USD per coin, as the raw records imply it: the median over all of them."""
     found: dict[str, list[float]] = defaultdict(list)
     for record in records:
         price = as_dict(record.get("price")) or {}
@@ -39,7 +39,7 @@ def implied(records: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def ask(session: Session, server_id: object) -> Flow[Rates]:
-    """The session's rates; the service is asked for them once in five minutes, if it can be."""
+    """The session's rates; read from the service once in five minutes, if it answers."""
     rates, now = session.rates, (yield from clock()).mono
     fresh = rates.asked_at is not None and now - rates.asked_at < KEPT_S
     if fresh or not session.rules.has_key or not isinstance(server_id, int):
@@ -48,16 +48,16 @@ def ask(session: Session, server_id: object) -> Flow[Rates]:
     try:
         market: SpotMarket = yield Shared("rates", lambda: request(call, session.rules))
     except CloreAPIError:
-        return rates  # a price may stay unknown, which every reader must expect
+        return rates  # a price may stay unknown; every reader must expect that
     rates.note(market.currency_rates_in_usd)
     rates.asked_at = now
     return rates
 
 
 def prices(session: Session, orders: Iterable[Order]) -> Flow[dict[int, Price | None]]:
-    """What orders cost without fees, by their ids; None if unknown.
+    """Prices of orders without fees, by order id; None if unknown.
 
-    Rates are asked for only if an order that runs is paid in a coin of unknown worth.
+    Rates are read only if a running order is paid in a coin of unknown value.
     """
     listed = list(orders)
     unknown = [o for o in listed if o.active and o.price and o.price_usd_per_hour is None]
@@ -67,7 +67,7 @@ def prices(session: Session, orders: Iterable[Order]) -> Flow[dict[int, Price | 
 
 
 def price_of(order: Order, rates: Rates | None = None) -> Price | None:
-    """What an order costs without fees: in USD by its own word, else by `rates`."""
+    """The price of an order without fees: in USD as the service gives it, else by `rates`."""
     usd, paid = order.price_usd_per_day, order.price
     if not paid:
         return None if usd is None else Price(usd, USD, 1.0)

@@ -1,4 +1,4 @@
-"""Is an order what was asked for? The service's row says so, as far as it says anything."""
+"""Does an order match its request? Compares what the service's row contains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDING = 1.001
 
 
 def compare(session: Session, order: Order, wanted: OrderRequest) -> None:
-    """Say in a sentence where the order is not what was asked for; it is kept."""
+    """Report in a sentence how the order differs from the request; the order is kept."""
     pairs = {
         "server": (order.server_id, wanted.server_id),
         "type": (order.type, wanted.type),
@@ -35,7 +35,7 @@ def compare(session: Session, order: Order, wanted: OrderRequest) -> None:
 
 
 def _bare(value: object) -> object:
-    """An image without the tag that it has anyway."""
+    """An image without the default tag."""
     return value.strip().removesuffix(":latest") if isinstance(value, str) else value
 
 
@@ -43,8 +43,8 @@ def refuse_above_agreed(session: Session, order: Order, wanted: OrderRequest) ->
     """Cancel an order that costs more than was agreed.
 
     Raises:
-        BudgetError: it did.
-        CloreAPIError: it did, and may still be billed.
+        BudgetError: it did cost more, and was cancelled.
+        CloreAPIError: it did cost more, and may still be billed.
     """
     agreed = wanted.price_per_day
     if agreed is None or order.price is None or order.price <= agreed * _ROUNDING:

@@ -1,4 +1,4 @@
-"""Stop paying: cancel an order, also when the answer gets lost, and see that it is gone."""
+"""Stop paying: cancel an order, even if the answer is lost, and check that it is gone."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def check_issue(issue: str | None) -> None:
 def cancel(
     session: Session, order_id: int, issue: str | None = None, why: str = ending.CANCELLED
 ) -> Flow[dict[str, Any]]:
-    """The service's answer; asked again when it got lost, since an order that goes on costs money.
+    """The service's answer. A lost request is retried: an order that keeps running costs money.
 
-    `why` is kept in the ledger, unless a reason is there.
+    `why` is kept in the ledger, unless it has a reason already.
 
     Raises:
         CloreAPIError: refused, e.g. `FieldError` with `you_dont_own_this_order`.
         InvalidInputError: `issue` is too long; nothing was sent.
     """
     check_issue(issue)
-    # Before it is sent: who watches the order may see its end before the answer comes.
+    # Before the request: a process that watches the order may see its end before the answer comes.
     noted = yield from local(_note, session, order_id, reason=why)
     try:
         return (yield from request(endpoints.cancel_order(order_id, issue), session.rules))
@@ -68,7 +68,7 @@ def cancel(
 
 
 def _note(session: Session, order_id: int, **changes: Any) -> Intent | None:  # noqa: ANN401 - of Intent
-    """Keep in the ledger what is known of the end of an order; its intent if that is news."""
+    """Record the end of an order in the ledger; returns its intent if that is news."""
     try:
         intent = session.ledger.by_order(order_id)
     except ConfigError as exc:
@@ -101,26 +101,26 @@ class Bill:
 
 @dataclass
 class Cancelling:
-    """One order on its way out; may be read at any time, also after the flow was stopped."""
+    """One order being cancelled; may be read at any time, also after the flow was stopped."""
 
     order_id: int
     agreed: bool = False
-    """The service said that it will end."""
+    """The service accepted the cancel."""
     gone: bool = False
-    """It was seen to have ended, or is no longer listed."""
+    """The order has ended, or is no longer listed."""
     order: Order | None = None
     """As last listed."""
     why: str = ending.CANCELLED
     """Why it is cancelled, for the ledger."""
     error: CloreAPIError | None = None
-    """Why it may not be gone; a lost answer is asked for again, and cleared by a good one."""
+    """Why it may not be gone. A lost request is retried; a good answer clears this."""
 
     @property
     def done(self) -> bool:
-        """Gone, or refused for a reason that another try does not change.
+        """Gone, or refused for a reason that a retry can't change.
 
-        A page of somebody in between (a CDN's 403), too many requests, a refusal without a reason
-        are asked again, until the deadline: an order that goes on costs money.
+        A page from a proxy (a CDN's 403), too many requests or a refusal without a reason are
+        retried until the deadline: an order that keeps running costs money.
         """
         if self.gone or self.error is None:
             return self.gone
@@ -151,10 +151,10 @@ def until_gone(
     issue: str | None = None,
     timeout_s: float | None = None,
 ) -> Flow[None]:
-    """Cancel all of `todo`, and look until each is gone; what became of it stands in each.
+    """Cancel all of `todo`, and look until each is gone; the result is in each entry.
 
-    One that is refused does not stop the others. At the deadline (`session.gone_for_s` without
-    `timeout_s`) `error` is `WaitTimeout`, with the order, which may still be billed.
+    A refusal does not stop the others. At the deadline (`session.gone_for_s` without `timeout_s`)
+    `error` is a `WaitTimeout` with the order, which may still be billed.
 
     Raises:
         InvalidInputError: `issue` is too long; nothing was sent.
@@ -185,7 +185,7 @@ def _ask(session: Session, each: Cancelling, issue: str | None) -> Flow[None]:
     try:
         yield from cancel(session, each.order_id, issue, each.why)
     except CloreAPIError as exc:
-        if not (lost and exc.error == "order_not_active"):  # else the lost one had ended it
+        if not (lost and exc.error == "order_not_active"):  # else the lost request ended it
             each.error = exc
             return
     each.agreed, each.error = True, None
@@ -195,7 +195,7 @@ def _check_gone(session: Session, waiting: list[Cancelling]) -> Flow[None]:
     try:
         rows = yield from orders(session, include_completed=True)
     except CloreAPIError:
-        return  # looked again, until the deadline
+        return  # the next look follows, until the deadline
     now = (yield from clock()).wall
     by_id = {order.id: order for order in rows}
     for each in waiting:
@@ -204,7 +204,7 @@ def _check_gone(session: Session, waiting: list[Cancelling]) -> Flow[None]:
         each.gone = not by_id[each.order_id].active if listed else each.agreed
         if each.gone:
             each.error = None
-            # Where the list leaves out ended ones.
+            # For a list that omits ended orders.
             yield from local(_note, session, each.order_id, ended_at=now)
 
 

@@ -1,7 +1,7 @@
-"""The order that came of a request: found among those that are listed, claimed by it alone.
+"""Finds the order that a request created among the listed ones, and claims it for that request.
 
-The rule: an order on the intent's server that was not there before, made not before the request
-was sent and not long after it was answered.
+The rule: an order on the intent's server that was not there before, made no earlier than the
+request was sent and not long after it was answered.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 
 
 def match(intent: Intent, rows: Iterable[Order], claimed: set[int]) -> Order | None:
-    """The order that came of an intent, among `rows`; None while there is none."""
+    """The order that an intent created, among `rows`; None if there is none yet."""
     for order in sorted(rows, key=lambda o: o.id):
         if intent.order_id is not None:
             if order.id == intent.order_id and order.server_id in (None, intent.server_id):
@@ -43,7 +43,7 @@ def match(intent: Intent, rows: Iterable[Order], claimed: set[int]) -> Order | N
 
 
 def in_time(order: Order, intent: Intent) -> bool:
-    """Was it made between the sending and soon after the answer? Ids ascend; clocks can differ."""
+    """Was it made between the request and soon after the answer? Ids ascend; clocks can differ."""
     if order.ct is None:
         return True
     posted_at = intent.posted_at or 0.0
@@ -56,7 +56,7 @@ def in_time(order: Order, intent: Intent) -> bool:
 def facts(
     intent: Intent, order: Order, now: float, seen: ending.Evidence | None = None
 ) -> dict[str, Any]:
-    """What `order` tells of the intent that it came of, as far as it is news."""
+    """The facts of `order` that are news for its intent."""
     started_at = order.ct or intent.started_at or intent.posted_at or now
     ends_at = None if intent.lease_s is None else started_at + intent.lease_s
     usd = order.price_usd_per_day
@@ -76,7 +76,7 @@ def facts(
         found["reason"] = intent.reason or ending.why(order, seen or ending.Evidence())
     news: dict[str, Any] = {} if intent.missing_at is None else {"missing_at": None}
     if intent.usd_per_coin is not None:
-        del found["usd_per_coin"]  # as it was at the time of rental
+        del found["usd_per_coin"]  # keep the value at the time of rental
     news |= {k: v for k, v in found.items() if v is not None and v != getattr(intent, k)}
     if news or now - (intent.seen_at or 0) > _SEEN_EVERY_S:
         news["seen_at"] = now
@@ -86,11 +86,11 @@ def facts(
 def named(
     session: Session, intent: Intent, answer: list[Order], known: set[int]
 ) -> Flow[Order | None]:
-    """The order that the answer to the request names, if it can be that of this request.
+    """The order named in the answer, if it can belong to this request.
 
-    An id alone is noted in the intent, to be looked for. One that was there before, or is another
-    intent's, can't be its own; an order of another server can't, and two ids that differ say
-    nothing.
+    An id alone is recorded in the intent, to look for. An order that existed before, belongs to
+    another intent or is on another server can't belong to this request; two ids that differ
+    prove nothing.
     """
     taken = known | (yield from local(claimed, session, intent))
     if len({order.id for order in answer}) != 1 or answer[0].id in taken:
@@ -104,20 +104,20 @@ def named(
 
 
 def appearing(session: Session, intent: Intent, for_s: float) -> Flow[Order | None]:
-    """A new order on the intent's server, waiting for it to show up; None if it does not."""
+    """Wait for a new order on the intent's server; None if none appears."""
     start = (yield from clock()).mono
     pause = _FIRST_PAUSE_S
     while True:
         now = (yield from clock()).mono
         last = now - start + pause >= for_s
         try:
-            # The last look takes in what ended meanwhile: it was rented, and billed, too.
+            # The last look includes ended orders: an order that ended meanwhile was billed, too.
             rows = yield from request(endpoints.my_orders(include_completed=last), session.rules)
         except CloreAPIError:
-            rows = Orders()  # the order is what matters, not this request
+            rows = Orders()  # a failed look is retried: the order matters, not this request
         here = (None, intent.server_id)
         if any(o.id == intent.order_id and o.server_id not in here for o in rows):
-            intent.order_id = None  # the answer named an order of another server
+            intent.order_id = None  # the answer named an order on another server
         order = match(intent, rows, (yield from local(claimed, session, intent)))
         if order is not None:
             ours = yield from claim(session, intent, order)
@@ -139,7 +139,7 @@ def claimed(session: Session, intent: Intent) -> set[int]:
 
 
 def claim(session: Session, intent: Intent, order: Order) -> Flow[Order | None]:
-    """The order, once it is known to be ours; None where another intent has it."""
+    """The order, claimed for this intent; None if another intent has it."""
     now = (yield from clock()).wall
     return order if (yield from local(_claim, session, intent, order, now)) else None
 

@@ -1,13 +1,14 @@
-"""One order, exactly once, from an answer that holds no id (service.md, 3).
+"""Creates one order, exactly once, although the answer has no id (service.md, 3).
 
 ``{"code":0}`` names no order, and a time-out or HTTP 500 may have created one. So, with a lock on
-the server among all who share the ledger:
+the server among all processes that share the ledger:
 
-1. the known orders are noted, and the intents of earlier requests for this server settled; 2. the
-intent goes into the ledger, on disk; 3. the order is sent, again only where the service surely did
-not act; 4. after anything else than a clean refusal, a new order on our server is looked for,
-for up to 30 s; 5. found: it is returned. Refused: the refusal is raised. Neither:
-`OrderUncertain`, and the intent stays open until a later look settles it.
+1. record the known orders, and settle the intents of earlier requests for this server;
+2. write the intent to the ledger, on disk;
+3. send the order, and retry only if the service certainly did not act;
+4. unless the answer is a clean refusal, look for a new order on the server, for up to 30 s;
+5. return the order if it is found; raise the refusal if it was refused; otherwise raise
+   `OrderUncertain`, and leave the intent open until a later look settles it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _PAUSE_S = 2.0
 
 @dataclass(frozen=True)
 class RentalTerms:
-    """What the user says of a rental that is not sent to the service; see `Intent`."""
+    """The user's terms for a rental that are not sent to the service; see `Intent`."""
 
     client_ref: str | None = None
     purpose: str | None = None
@@ -46,23 +47,23 @@ class RentalTerms:
     mrl_s: float | None = None
     enforced: Enforced = "always"
     unacknowledged: bool = False
-    """The caller says itself when the user knows the order (`recover.acknowledge`)."""
+    """The caller acknowledges the order itself once the user knows it (`recover.acknowledge`)."""
     renting: Renting | None = None
-    """The caller goes on with the order; without, it is handed over at once."""
+    """The caller continues with the order; None: it is handed over at once."""
 
 
 @dataclass
 class Renting:
-    """One order as long as its command is busy with it; other commands leave it alone meanwhile.
+    """One order while its command works on it; other commands leave it alone meanwhile.
 
-    What is locked is freed with `locks`, and when the process ends.
+    Its locks are freed with `locks`, and when the process ends.
     """
 
     locks: ExitStack
     waits: bool = True
-    """For another command that is renting the same server."""
+    """Wait for another command that is renting the same server?"""
     intent: Intent | None = None
-    """Once the order was sent, or is about to be."""
+    """Set once the order was sent, or is about to be."""
 
 
 def terms(
@@ -71,7 +72,7 @@ def terms(
     """The terms of `client.create_order`.
 
     Raises:
-        InvalidInputError: a limit is no number above 0.
+        InvalidInputError: a limit is not a number above 0.
     """
     lease.above_0(lease_h=lease_h, max_cost_usd=max_cost_usd)
     return RentalTerms(client_ref, purpose, lease_h and lease_h * 3600, max_cost_usd)
@@ -84,10 +85,10 @@ def create(
 
     Raises:
         CloreAPIError: a refusal; nothing was rented.
-        BudgetError: it would go over a budget; nothing was rented.
-            Or its price is above what was agreed; then it was cancelled.
-        OrderUncertain: an order may exist; it carries the intent.
-        BusyError: it is not waited for another command that is renting this server.
+        BudgetError: it would exceed a budget; nothing was rented. Or its price is above the
+            agreed one; then it was cancelled.
+        OrderUncertain: an order may exist; carries the intent.
+        BusyError: another command is renting this server, and the caller does not wait for it.
         ConfigError: the ledger can't be written, or was damaged; nothing was rented.
     """
     yield from local(session.ledger.store.check_loss)
@@ -109,7 +110,7 @@ def create(
 
 
 def _handed_over(session: Session, order: Order) -> Flow[Order]:
-    """The order. Its caller may have been stopped meanwhile; then the next command reports it."""
+    """Hand the order over. If its caller was stopped meanwhile, the next command reports it."""
     try:
         yield from clock()
     except BaseException:
@@ -119,7 +120,7 @@ def _handed_over(session: Session, order: Order) -> Flow[Order]:
 
 
 def _keep_key(session: Session, order: Order, public: str | None) -> None:
-    """Note which key opens the order: no other one is offered to its machine."""
+    """Record which key opens the order: its machine is offered no other one."""
     if public is None:
         return
     if session.ledger.folder is None:
@@ -135,10 +136,10 @@ def _keep_key(session: Session, order: Order, public: str | None) -> None:
 
 
 def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order | None]:
-    """The order that was made under `client_ref`, which is held with `locks`; None if none was.
+    """The order made under `client_ref`, which `locks` now hold; None if none was made.
 
     Raises:
-        OrderUncertain: one may have been made; it carries the intent.
+        OrderUncertain: one may have been made; carries the intent.
         CloreAPIError, ConfigError: the service or the ledger can't be asked.
     """
     yield from hold(session, locks, f"ref {client_ref}")
@@ -155,7 +156,7 @@ def earlier(session: Session, client_ref: str, locks: ExitStack) -> Flow[Order |
 def _rent(session: Session, wanted: OrderRequest, terms: RentalTerms) -> Flow[Order]:
     server_id = wanted.server_id
     before = yield from _before(session, server_id)
-    # The budgets of its account count, whose ever that is.
+    # The budgets of the account apply, so find out which account a new key opens.
     if (yield from local(session.ledger.keys.is_new)):
         yield from wallets(session)
     price = yield from afford.price(session, wanted, terms.usd_per_coin, terms.max_cost_usd)
@@ -180,20 +181,20 @@ def _rent(session: Session, wanted: OrderRequest, terms: RentalTerms) -> Flow[Or
         known_ids=frozenset(o.id for o in before if o.server_id in (None, server_id)),
     )
     if terms.renting is not None:
-        with suppress(ConfigError):  # it only keeps other commands from telling of the order
+        with suppress(ConfigError):  # without it, other commands report the order
             yield from hold(session, terms.renting.locks, by_renter(server_id), MOMENT_S)
         terms.renting.intent = intent
     try:
         yield from local(_open, session, intent, now)
         return (yield from _send(session, intent, wanted, before))
     finally:
-        if intent.id is not None and intent.state == "open":  # stopped in mid-course, by Ctrl-C say
+        if intent.id is not None and intent.state == "open":  # stopped on the way, e.g. by Ctrl-C
             why = "stopped before its order was known"
             yield from at_last(_write, session, intent, state="uncertain", reason=why)
 
 
 def _open(session: Session, intent: Intent, now: float) -> None:
-    """Its budget is checked once it is written: of two that rent at once, one sees the other."""
+    """The budget is checked after the write: of two concurrent rentals, one sees the other."""
     session.ledger.open(intent)
     try:
         afford.check(session, intent, now)
@@ -203,7 +204,7 @@ def _open(session: Session, intent: Intent, now: float) -> None:
 
 
 def _write(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: ANN401 - fields of Intent
-    """Note what became of an intent that was sent: the order matters more than its record."""
+    """Record what became of a sent intent; a failure is only reported: the order matters more."""
     try:
         session.ledger.update(intent, **changes)
     except ConfigError as exc:
@@ -243,8 +244,8 @@ def _send(
 def _before(session: Session, server_id: int) -> Flow[list[Order]]:
     """All orders, ended ones too: one that was cancelled minutes ago is not ours either.
 
-    An order of an earlier request for this server may still be about to show up; it is waited
-    for, or it would be taken for ours.
+    An order of an earlier request for this server may still be about to appear. It is waited for;
+    otherwise it would be taken for ours.
     """
     while True:
         rows = yield from orders(session, include_completed=True, holding=server_id)
@@ -260,9 +261,9 @@ def _before(session: Session, server_id: int) -> Flow[list[Order]]:
 
 
 def settle(session: Session, intent: Intent) -> Flow[Order | None]:
-    """The order that came of an intent which was stopped in mid-course; None if none shows up.
+    """The order of an intent whose command was stopped on the way; None if none appears.
 
-    Stopped again, it waits no longer, and looks once more.
+    If stopped again, it stops waiting, and looks once more.
     """
     with ExitStack() as locks:
         yield from hold(session, locks, on_server(intent.server_id))
@@ -270,19 +271,19 @@ def settle(session: Session, intent: Intent) -> Flow[Order | None]:
             return (yield from claim.appearing(session, intent, session.look_for_s))
         except GeneratorExit:
             raise
-        except BaseException:  # noqa: BLE001 - what stopped it first is raised
+        except BaseException:  # noqa: BLE001 - the first interruption is raised
             return (yield from claim.appearing(session, intent, 0.0))
 
 
 def _again(session: Session, locks: ExitStack, earlier: Intent) -> Flow[Order | None]:
     """The order that an earlier call with the same `client_ref` made, in whatever state it is.
 
-    None where surely nothing came of that call: then it is rented now.
+    None if that call certainly made no order: then a new one is rented.
     """
     yield from hold(session, locks, on_server(earlier.server_id))
     rows = yield from orders(session, include_completed=True, holding=earlier.server_id)
     intent = yield from local(session.ledger.by_ref, earlier.client_ref or "")
-    if intent is None:  # that look has settled it: refused
+    if intent is None:  # that look settled it: refused
         return None
     order = claim.match(intent, rows, (yield from local(claim.claimed, session, intent)))
     if order is not None:

@@ -1,9 +1,9 @@
 """Why an order ended, in the same words everywhere. Pure.
 
-What this machine did is in the ledger (`Intent.reason`): a cancel, the limit that was reached, a
-verification that failed. The rest is derived, once, when the end is first seen: from the order's
-row, the wallet that paid it, and the auction of its server. What can't be known is "ended
-elsewhere": by another program, on the web site, or by the host.
+The ledger has the ends that this machine caused (`Intent.reason`): a cancel, a limit, a failed
+verification. The others are derived once, when the end is first seen: from the order's row, the
+wallet that paid for it, and its server's auction. An unknown cause is "ended elsewhere": by another
+program, on the web site, or by the host.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNLISTED = "no longer listed"
 _OF_LIMITS = {"lease": LEASE, "max_cost": MAX_COST}
 
 MEANT = frozenset({CANCELLED, LEASE, MAX_COST, LONGEST, WALLET})
-"""Ends that are no fault of the host: another machine would end likewise, or is not wanted."""
+"""Ends that are not the host's fault: another machine would end the same way, or is not wanted."""
 
 _HOW = {
     WALLET: ": the {coin} wallet is empty. Top it up before you rent again; see clore wallets.",
@@ -39,16 +39,16 @@ _HOW = {
 }
 
 TICK_S = 60.0
-"""Billing goes by ticks of about a minute (service.md, 4)."""
+"""Billing happens about once a minute (service.md, 4)."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was seen just after the end. `balance`: of the wallet; None where it is not known."""
+    """What was seen just after the end. `balance`: of the wallet; None if it is not known."""
 
     balance: float | None = None
     outbid: bool = False
-    """Does a higher bid run on its server?"""
+    """Is a higher bid running on its server?"""
 
 
 def why(order: Order, seen: Evidence = Evidence()) -> str:
@@ -64,21 +64,21 @@ def why(order: Order, seen: Evidence = Evidence()) -> str:
 
 
 def _tick(order: Order) -> float:
-    """What the next minute would have cost, in the order's coin."""
+    """The cost of the next minute, in the order's coin."""
     a_minute = (order.price or 0.0) * TICK_S / DAY_S
-    # A creation fee that fell due just then: less than ten minutes and a tick were billed.
+    # Is a creation fee about to be charged? Then less than ten minutes and a tick were billed.
     billed_s = (order.spend or 0.0) / a_minute * TICK_S
     due = CREATION_FEE_AFTER_S - TICK_S <= billed_s <= CREATION_FEE_AFTER_S + TICK_S
     return a_minute + fees(order.type, a_minute, (order.creation_fee or 0.0) if due else 0.0)
 
 
 def of_limit(reason: str) -> str:
-    """Why an order ends at this limit (`reap.Reason`)."""
+    """The words for an order's end at this limit."""
     return _OF_LIMITS[reason]
 
 
 def sentence(order: Order, reason: str) -> str:
-    """What to tell the user of the end, and the next step where there is one."""
+    """The message for the end of an order, and the next step if there is one."""
     where = "" if order.server_id is None else f" on server {order.server_id}"
     how = _HOW.get(reason, f": {reason}.").format(coin=order.currency)
     return f"Order {order.id}{where} has ended{how}"

@@ -1,7 +1,7 @@
 """Change a hosted server's settings.
 
-The service wants all of them together: what is missing gives ``not_all_parameters_present``
-(service.md, 3). So the config is read first, and what the caller left out is filled in from it.
+The service wants all of them together: a missing one gives ``not_all_parameters_present``
+(service.md, 3). So the config is read first, and fills in what the caller left out.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def set_settings(
     on_demand: float | None = None,
     spot: float | None = None,
 ) -> Flow[dict[str, Any]]:
-    """The service's answer to the settings given, merged with those in force.
+    """The service's answer to the given settings, merged with those in force.
 
     Raises:
         InvalidInputError: a value is out of range; nothing was sent.

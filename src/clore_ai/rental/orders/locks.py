@@ -1,4 +1,4 @@
-"""Who is busy renting: a lock a server and a `client_ref`, among all who share the ledger."""
+"""Locks that show who is renting: by server and by `client_ref`, shared through the ledger."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 LOCK_DEADLINE_S = 120.0
-"""How long another command of the same user may be busy with the same server."""
+"""How long to wait while another command of the same user rents the same server."""
 MOMENT_S = 1.0
-"""A command that only asks whether a server's lock is free has it for an instant."""
+"""A command that only checks whether a server's lock is free holds it for an instant."""
 _PAUSE_S = 0.2
 
 
@@ -29,14 +29,14 @@ def on_server(server_id: int) -> str:
 
 
 def by_renter(server_id: int) -> str:
-    """The name of the lock that a command holds as long as it is busy with an order there."""
+    """The name of the lock that a command holds while it works on an order there."""
     return f"renter of server {server_id}"
 
 
 def hold(
     session: Session, locks: ExitStack, name: str, within_s: float = LOCK_DEADLINE_S
 ) -> Flow[None]:
-    """Take a lock, waiting while another command has it; it is freed with `locks`."""
+    """Take a lock, waiting while another command has it; `locks` frees it."""
     lock = yield from local(session.ledger.lock, name)
     locks.callback(lock.release)
     start = (yield from clock()).mono
@@ -50,10 +50,10 @@ def hold(
 
 
 def hold_server(session: Session, locks: ExitStack, server_id: int, *, waits: bool) -> Flow[None]:
-    """Take a server's lock; it is freed with `locks`.
+    """Take a server's lock; `locks` frees it.
 
     Raises:
-        BusyError: another command has it, and the caller has others to choose from.
+        BusyError: another command has it, and the caller can choose another server.
         ConfigError: another command has had it for too long.
     """
     if waits:

@@ -1,4 +1,4 @@
-"""Where the service's list of orders and the ledger differ, and whose an order is."""
+"""Compares the service's list of orders with the ledger, and finds the owner of an order."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Orphans:
-    """What runs, and what does not, against the ledger."""
+    """The differences between the service's orders and the ledger."""
 
     unknown: list[Order]
-    """They run and are billed, and the ledger does not know them: rented elsewhere."""
+    """Orders that run and are billed, but are not in the ledger: rented elsewhere."""
     missing: list[Intent]
-    """The ledger had them running, and the service does not list them, not even as ended."""
+    """Orders that run by the ledger, but that the service does not list, not even as ended."""
     elsewhere: list[Elsewhere]
-    """What stands under other keys, of any marketplace."""
+    """Entries of other keys, of any marketplace."""
 
 
 def orphans(session: Session) -> Flow[Orphans]:
-    """All of them, by one look at the orders. An order that a command is just renting is none.
+    """All differences, by one look at the orders. An order that is just being rented is none.
 
     Raises:
         CloreAPIError, ConfigError: the orders, or the ledger, can't be read.
@@ -56,7 +56,7 @@ def orphans(session: Session) -> Flow[Orphans]:
 
 
 def unknown(ledger: Ledger, rows: Iterable[Order]) -> list[Order]:
-    """Those of `rows` that run and are not of this ledger, after a look at them.
+    """The running orders among `rows` that are not in this ledger.
 
     Raises:
         ConfigError: the ledger can't be read; then it is not known whose they are.
@@ -67,7 +67,7 @@ def unknown(ledger: Ledger, rows: Iterable[Order]) -> list[Order]:
         order
         for order in rows
         if order.active
-        # A marketplace that was reset gives out its ids anew.
+        # A marketplace that was reset reuses its ids.
         and (order.id not in begun or order.ct not in (None, begun[order.id] or order.ct))
         and not any(match(intent, [order], claimed) for intent in unsettled)
     ]
@@ -76,7 +76,7 @@ def unknown(ledger: Ledger, rows: Iterable[Order]) -> list[Order]:
 def take_in(
     session: Session, order_id: int | None, *, lease_s: float | None = None
 ) -> Flow[list[Intent]]:
-    """Take an order, or all that run, into the ledger; what it held already is known from now on.
+    """Add an order, or all running ones, to the ledger; acknowledge those it already has.
 
     Raises:
         NotFoundError: no such order runs.
@@ -104,10 +104,10 @@ def _take_in(
 
 
 def record(ledger: Ledger, number: int) -> tuple[Intent, Elsewhere | None]:
-    """An open record of the ledger, by its number; and under which other key it stands.
+    """An open record of the ledger, by its number, with the other key it belongs to, if any.
 
     Raises:
-        NotFoundError: there is none that is open.
+        NotFoundError: there is no open record of this number.
     """
     for intent in (*ledger.running(), *ledger.unsettled()):
         if intent.id == number:
@@ -122,11 +122,11 @@ def record(ledger: Ledger, number: int) -> tuple[Intent, Elsewhere | None]:
 def close(session: Session, number: int) -> Flow[Intent]:
     """Close a record that nothing will settle any more, as of a marketplace or key that is gone.
 
-    One of the key in use is looked at first: what the service lists is not closed. Nothing is
-    cancelled; should the order be listed again, it is one that the ledger does not know.
+    A record of the key in use is checked first: an order that the service lists is not closed.
+    Nothing is cancelled; if the order is listed again, it is unknown to the ledger.
 
     Raises:
-        NotFoundError: there is no such record that is open, or that look has settled it.
+        NotFoundError: there is no such open record, or the check has settled it.
         InvalidInputError: its order runs, and is billed.
     """
     intent, elsewhere = yield from local(record, session.ledger, number)

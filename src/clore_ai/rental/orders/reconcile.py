@@ -1,8 +1,8 @@
-"""The user's orders, and what the ledger learns from them.
+"""Reads the user's orders, and updates the ledger from them.
 
-Every look at `my_orders` brings the ledger up to date: what was spent, what ended, and, of the
-intents whose order may exist unseen, which order is theirs (`claim`). An intent that another
-process is still busy with is left to it.
+Every look at `my_orders` updates the ledger: what was spent, what ended, and, for intents whose
+order may exist unseen, which order is theirs (`claim`). An intent that another process is still
+working on is left to that process.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 def orders(
     session: Session, *, include_completed: bool = False, holding: int | None = None
 ) -> Flow[Orders]:
-    """The user's orders; those that ended too with `include_completed`.
+    """The user's orders; the ended ones too with `include_completed`.
 
     `holding`: the server whose lock the caller has.
 
     Raises:
-        CloreAPIError: as the service's answer says. What is wrong with the ledger's file is kept
-            in `session.trouble` instead: the orders can be seen and cancelled all the same.
+        CloreAPIError: as the service's answer says. A problem of the ledger's file is kept in
+            `session.trouble` instead: the orders can be seen and cancelled all the same.
     """
     rows = yield from _orders(session, whole=include_completed, holding=holding)
     if include_completed or not (yield from local(_misses_some, session, rows)):
         return rows
-    # Only the whole list tells whether those have ended.
+    # Only the whole list shows whether those have ended.
     whole = yield from _orders(session, whole=True, holding=holding)
     active = Orders(order for order in whole if order.active)
     active.unread = whole.unread
@@ -51,7 +51,7 @@ def orders(
 
 
 def _misses_some(session: Session, rows: Orders) -> bool:
-    """Is an order not among the active ones that runs, as far as the ledger knows?"""
+    """Is an order missing from the active ones that runs by the ledger?"""
     listed = {order.id for order in rows}
     try:
         return any(intent.order_id not in listed for intent in session.ledger.running())
@@ -85,10 +85,10 @@ def unread(rows: Orders) -> str:
 
 
 def wallets(session: Session) -> Flow[list[Wallet]]:
-    """The account's wallets; what they hold is noted in the ledger.
+    """The account's wallets; their balances are recorded in the ledger.
 
     Raises:
-        CloreAPIError: as in `orders`, and what is wrong with the ledger is kept likewise.
+        CloreAPIError: as in `orders`; problems of the ledger are kept in the same way.
     """
     found = yield from request(endpoints.wallets(), session.rules)
     yield from local(_note_wallets, session, found, (yield from clock()).wall)
@@ -113,10 +113,10 @@ def observe(
     holding: int | None = None,
     seen: Mapping[int, ending.Evidence] = MappingProxyType({}),
 ) -> None:
-    """Bring the ledger up to date with `rows`; `complete`: they hold the ended ones, too.
+    """Update the ledger from `rows`; `complete`: they include the ended ones.
 
-    `seen`: of orders whose end is news, what tells why. Intents that are settled by it are added
-    to `session.found`.
+    `seen`: the evidence for orders whose end is news. Intents that this settles are added to
+    `session.found`.
 
     Raises:
         ConfigError: the ledger can't be read or written.
@@ -148,7 +148,7 @@ def observe(
 
 
 def _missing(session: Session, intent: Intent, now: float) -> dict[str, Any]:
-    """What is news of an intent whose order is not listed."""
+    """The changes for an intent whose order is not listed."""
     order_id = intent.order_id or 0
     since = session.listings.missing.get(order_id)
     if session.listings.of(order_id) == "gone":
@@ -157,7 +157,7 @@ def _missing(session: Session, intent: Intent, now: float) -> dict[str, Any]:
 
 
 def _seen(session: Session, rows: Iterable[Order]) -> Flow[dict[int, ending.Evidence]]:
-    """What tells why orders ended whose end is news, and not this machine's doing."""
+    """The evidence for orders whose end is news and was not caused by this machine."""
     kept = yield from local(session.ledger.running)
     running = {intent.order_id for intent in kept if intent.reason is None}
     found: dict[int, ending.Evidence] = {}
@@ -171,7 +171,7 @@ def _seen(session: Session, rows: Iterable[Order]) -> Flow[dict[int, ending.Evid
 def _evidence(
     session: Session, order: Order, held: dict[str, float | None]
 ) -> Flow[ending.Evidence]:
-    """What tells why an order ended. `held`: the wallets' balances, read once if it is empty."""
+    """The evidence for an order's end. `held`: the wallets' balances, read once if it is empty."""
     if ending.why(order) != ending.ELSEWHERE:
         return ending.Evidence()
     balance, outbid = None, False
@@ -188,13 +188,13 @@ def _evidence(
                 for each in market.offers or ()
             )  # fmt: skip
     except CloreAPIError:
-        pass  # then it is not known
+        pass  # then the balance is not known
     return ending.Evidence(balance, outbid)
 
 
 def because(session: Session, order: Order) -> Flow[str]:
     """Why an order ended, in the words of `ending`."""
-    session.ended.pop(order.id, None)  # the caller tells it
+    session.ended.pop(order.id, None)  # the caller reports it
     try:
         intent = yield from local(session.ledger.by_order, order.id)
         if intent is not None and intent.reason is not None:
@@ -205,7 +205,7 @@ def because(session: Session, order: Order) -> Flow[str]:
 
 
 def reasons(session: Session, rows: Iterable[Order]) -> dict[int, str]:
-    """Why those of them ended that have, as far as it is known without asking."""
+    """Why the ended orders among `rows` ended, as far as it is known without asking."""
     kept: dict[int | None, str | None] = {}
     try:
         kept = {i.order_id: i.reason for i in session.ledger.intents() if i.order_id is not None}
@@ -227,7 +227,7 @@ def _settle(
     lock = ledger.lock(on_server(intent.server_id))
     try:
         if not held and not lock.try_acquire():
-            return  # whoever rents it is looking, too
+            return  # the command that rents it is looking, too
         fresh = ledger.reread(intent)
         if fresh.state not in ("open", "uncertain"):
             return
@@ -250,7 +250,7 @@ def nothing_came(intent: Intent, now: float) -> bool:
 
 
 def _rebuild(session: Session, rows: list[Order], now: float) -> None:
-    """After the ledger was lost: a row for each order that the service lists, without a lease."""
+    """After the ledger was lost: add a row for each order of the service, without a lease."""
     ledger = session.ledger
     aside = ledger.damaged()
     claimed = ledger.claimed()
@@ -265,7 +265,7 @@ def _rebuild(session: Session, rows: list[Order], now: float) -> None:
 
 
 def adopt(session: Session, order: Order, now: float, *, lease_s: float | None = None) -> Intent:
-    """Take an order that was rented elsewhere into the ledger; `lease_s` from its start."""
+    """Add an order that was rented elsewhere to the ledger; `lease_s` from its start."""
     intent = Intent(
         order.server_id or 0,
         order.type or "on-demand",

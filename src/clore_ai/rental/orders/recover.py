@@ -1,7 +1,7 @@
-"""What a stopped command left behind: found among the orders, and reported until acknowledged.
+"""Finds what a stopped command left behind among the orders, and reports it until acknowledged.
 
-A command can be killed between any two steps. What it wrote before says where the next one has to
-look; an order that its user may not know of is `Intent.unacknowledged` until it was shown, kept, or
+A command can be killed between any two steps. What it wrote before shows the next command where to
+look. An order that its user may not know of is `Intent.unacknowledged` until it was shown, kept, or
 has ended.
 """
 
@@ -24,22 +24,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What earlier commands left."""
+    """The orders and intents that earlier commands left."""
 
     found: list[Intent] = field(default_factory=list["Intent"])
     """Their orders run and are billed, and the user may not know."""
     unknown: list[Intent] = field(default_factory=list["Intent"])
-    """An order may have come of them; it is not known yet."""
+    """Each may have created an order, which is not known yet."""
 
 
 def recover(session: Session) -> Flow[Leftovers]:
-    """Settle what no command is busy with any more: at most one request, sent once.
+    """Settle intents that no command is working on any more: at most one request, without retries.
 
-    With a key that is new to a ledger with others the account that it opens is found out first,
-    which may take a request more.
+    If the key is new to a ledger that has others, finding its account may take one more request.
 
-    Never fails: what is wrong with the ledger is in `session.trouble`, and what the network
-    leaves open stays open until the next look.
+    Never fails: problems of the ledger are in `session.trouble`, and what a network failure leaves
+    open stays open until the next look.
     """
     ledger = session.ledger
     try:
@@ -48,12 +47,12 @@ def recover(session: Session) -> Flow[Leftovers]:
             once = replace(session, rules=replace(session.rules, max_retries=0))
             try:
                 yield from orders(once, include_completed=True)
-                if is_new and (yield from local(ledger.keys.is_new)):  # no order shows whose it is
+                if is_new and (yield from local(ledger.keys.is_new)):  # no order shows its account
                     yield from wallets(once)
             except ConfigError:
                 raise
             except CloreAPIError:
-                pass  # the command itself will say what is wrong, if it needs the service
+                pass  # the command itself reports it, if it needs the service
         return (yield from local(_leftovers, ledger))
     except ConfigError as exc:
         session.note_trouble(str(exc))
@@ -61,7 +60,7 @@ def recover(session: Session) -> Flow[Leftovers]:
 
 
 def acknowledge(session: Session, order_id: int) -> None:
-    """The user knows of this order: it is not reported again."""
+    """The user knows of this order: do not report it again."""
     _say(session, order_id, unacknowledged=False)
 
 
@@ -80,7 +79,7 @@ def _say(session: Session, order_id: int, *, unacknowledged: bool) -> None:
 
 
 def _due(ledger: Ledger) -> tuple[bool, bool]:
-    """Is the key new to a ledger with others? And is there anything to settle?"""
+    """Is the key new to a ledger that has others? And is there anything to settle?"""
     if not ledger.begun():
         return False, False
     is_new = ledger.keys.is_new()
@@ -95,12 +94,12 @@ def _leftovers(ledger: Ledger) -> Leftovers:
 
 
 def _left(ledger: Ledger) -> list[Intent]:
-    """Intents that are not settled, and not in the hands of a command that runs."""
+    """Intents that are not settled, and that no running command is working on."""
     return [i for i in ledger.unsettled() if _free(ledger, i)]
 
 
 def _free(ledger: Ledger, intent: Intent) -> bool:
-    """Is no command busy with it: renting it, waiting for it, or verifying it?"""
+    """Is no command working on it: renting it, waiting for it, or verifying it?"""
     for name in (on_server(intent.server_id), by_renter(intent.server_id)):
         lock = ledger.lock(name)
         try:

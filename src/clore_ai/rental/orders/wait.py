@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 BOOT_DEADLINE_S = 480.0
 _RECHECK_S = 5.0
 _HERE_FOR_S = 3.0
-"""So long there must be no way out of this machine: a network that comes back has time to."""
+"""How long connections must fail on this side: a network that comes back needs some time."""
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0
 _LATE_BY = 0.1
-"""SSH is noticed at most this share of the wait too late, within the two pauses above."""
+"""SSH is noticed late by at most this share of the wait, within the two pauses above."""
 _PASSING = (OrderUnlisted, RateLimitError, TransportError)
 NO_SSHD = "The image may be the cause: one without sshd, or with a CMD of its own, never gets SSH."
 
@@ -35,14 +35,14 @@ NO_SSHD = "The image may be the cause: one without sshd, or with a CMD of its ow
 def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_S) -> Flow[Order]:
     """The order, running, once an SSH server greets at its port; that host comes first.
 
-    All hosts of `pub_cluster` are tried. That the order still exists is checked every 5 s. With a
-    jump host in `ssh_options` it is the order with its address, and ssh finds out.
+    All hosts of `pub_cluster` are tried. The order's existence is checked every 5 s. With a
+    jump host in `ssh_options` the order is returned once it has an address; ssh does the rest.
 
     Raises:
         NotFoundError: there is no such order.
         OrderEnded: it ended meanwhile; carries the order.
         WaitTimeout: no answer in `timeout_s`; carries the order, which is still billed.
-        NoWayOutError: this machine is why; the order is still billed.
+        NoWayOutError: this machine is the cause; the order is still billed.
         InvalidInputError: the order has no port 22.
     """
     start = (yield from clock()).mono
@@ -66,7 +66,7 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
             if host is not None:
                 order.ssh_hosts.remove(host)
                 order.ssh_hosts.insert(0, host)
-                order.status = "running"  # the service may call it deployed a while later
+                order.status = "running"  # the service may say deployed for a while
                 return order
         elif order.status == "running":
             raise InvalidInputError(
@@ -83,10 +83,10 @@ def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_
 
 
 def greets(session: Session, order: Order, timeout_s: float = 5.0) -> Flow[str | None]:
-    """The first host of the order where SSH greets; with a jump host, the first.
+    """The first host of the order where SSH greets; with a jump host, the first host.
 
     Raises:
-        NoWayOutError: this machine is why none can be reached.
+        NoWayOutError: this machine is the reason why none can be reached.
     """
     if order.ssh_port is None or session.access.jumps:
         return order.ssh_host if order.ssh_port is not None else None
@@ -96,20 +96,20 @@ def greets(session: Session, order: Order, timeout_s: float = 5.0) -> Flow[str |
 def find(
     session: Session, order_id: int, *, include_completed: bool = False, known: bool = False
 ) -> Flow[Order]:
-    """One order of the user's.
+    """One of the user's orders.
 
-    `known`: there was such an order, as far as the caller knows.
+    `known`: such an order existed, as far as the caller knows.
 
     Raises:
-        NotFoundError: there is none, or it is gone (`rental.gone`).
-        OrderUnlisted: it is not in the list, which may pass.
+        NotFoundError: it does not exist, or is gone (`rental.gone`).
+        OrderUnlisted: it is not in the list, which may be temporary.
     """
     rows = yield from orders(session, include_completed=include_completed)
     for order in rows:
         if order.id == order_id:
             return order
     if known or rows.unread or (yield from local(_is_known, session, order_id)):
-        if not include_completed:  # only the whole list tells what has ended
+        if not include_completed:  # only the whole list shows which orders ended
             rows = yield from orders(session, include_completed=True)
         if session.listings.of(order_id) == "unknown":
             raise OrderUnlisted(
@@ -120,7 +120,7 @@ def find(
 
 
 def listed(session: Session, order_id: int, *, known: bool = False) -> Flow[Order]:
-    """As `find` with ended ones; one that is not listed for once is looked for again.
+    """As `find`, ended orders included; an order that is missing once is looked for again.
 
     Raises:
         NotFoundError, OrderUnlisted: as `find`; the latter after `session.look_for_s`.
@@ -167,7 +167,7 @@ def _check(session: Session, order_id: int, known: Order | None) -> Flow[tuple[O
     except CloreAPIError as exc:
         if known is None or not (exc.maybe_acted or isinstance(exc, _PASSING)):
             raise
-        order = known  # the network's trouble is not the order's: wait on, until the deadline
+        order = known  # a network error says nothing of the order: wait on
     if not order.active:
         raise (yield from end_of(session, order))
     return order, (yield from clock())

@@ -1,4 +1,4 @@
-"""How to get into an order by SSH, now: `clore ssh`."""
+"""How to log in to an order by SSH, now: `clore ssh`."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def target(
     session: Session,
     order_id: int,
     user: str = "root",
-    tell: Callable[[str], object] = lambda _sentence: None,
+    on_message: Callable[[str], object] = lambda _sentence: None,
 ) -> Flow[Target]:
-    """The first of the order's hosts where SSH answers, and what OpenSSH needs to get in.
+    """The first of the order's hosts where SSH answers, and what OpenSSH needs to log in.
 
-    `tell`: is called with what is odd about it.
+    `on_message`: called with anything odd about it.
 
     Raises:
         NotFoundError: there is no such order.
@@ -49,5 +49,5 @@ def target(
     odd: list[str] = []
     found = yield from local(session.access.target, order, host, user, odd.append)
     for sentence in odd:
-        tell(sentence)
+        on_message(sentence)
     return found

@@ -1,7 +1,7 @@
-"""One order on its way to be good: what is told of it, and how it is verified.
+"""Verifies one order, and emits the events of the attempt.
 
-Within the boot deadline SSH must log in, at any of the order's hosts, and what is there must be
-what was promised (`verify`). What that says of the host is noted.
+Within the boot deadline SSH must log in at any of the order's hosts, and the machine must be what
+was promised (`verify`). What this shows of the host is recorded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _PAUSE_S = 1.0
 _SAID_BY_SSH = 3
-"""So often in a row ssh must say that the trouble is here: a network that comes back has time."""
+"""How often in a row ssh must report a problem on this side: a network may come back meanwhile."""
 
 
 OnEvent = Callable[[RentEvent], object]
@@ -42,24 +42,24 @@ OnEvent = Callable[[RentEvent], object]
 
 @dataclass(frozen=True)
 class Rented:
-    """An order that is good, and how to get in."""
+    """A verified order, and how to log in."""
 
     order: Order
     target: Target | None
-    """None where it was not waited for (`verify` is ``"none"``), or has ended."""
+    """None if the order was not waited for (`verify` is ``"none"``), or has ended."""
     offer: Offer | None
-    """As it was chosen; None where an earlier order came back (`client_ref`)."""
+    """As it was chosen; None if an earlier order was returned (`client_ref`)."""
     seen: Inspection | None = None
-    """What the verification found."""
+    """The findings of the verification."""
     spent_usd: float = 0.0
-    """What the attempts before it cost."""
+    """The cost of the attempts before it."""
     bad: frozenset[int] = frozenset()
     """The servers of those attempts."""
 
 
 @dataclass
 class RentRun:
-    """One run of `rent`: what is to be known across its attempts."""
+    """One run of `rent`: the state shared by its attempts."""
 
     session: Session
     wish: Wish
@@ -71,7 +71,7 @@ class RentRun:
     def emit(
         self, what: RentEventKind, server_id: int, order: Order | None = None, **more: object
     ) -> None:
-        """Hand an event to the caller, and keep it."""
+        """Pass an event to the caller, and keep it."""
         order_id = None if order is None else order.id
         event = RentEvent(what, self.attempt, server_id, order_id, **more)  # type: ignore[arg-type]
         self.events.append(event)
@@ -80,16 +80,16 @@ class RentRun:
 
 @dataclass(frozen=True)
 class _Bad:
-    """Why an order is no good."""
+    """Why an order failed."""
 
     why: str
     hosts: bool = True
-    """Is it the host's fault? What the network here, or the user, may be to blame for is not."""
+    """Is it the host's fault? Not if the network here, or the user, may be the cause."""
 
 
 @dataclass(frozen=True)
 class _In:
-    """An order that SSH logs in to."""
+    """An order that SSH can log in to."""
 
     order: Order
     target: Target
@@ -97,10 +97,10 @@ class _In:
 
 
 def verified(run: RentRun, order: Order, offer: Offer | None) -> Flow[Rented | str]:
-    """The good order, or why it is none; what that says of its host is noted.
+    """The verified order, or why it failed; what this shows of the host is recorded.
 
     Raises:
-        CloreAPIError: the trouble is on this side, so it says nothing of the host.
+        CloreAPIError: the problem is on this side, so that it proves nothing about the host.
     """
     wish = run.wish
     begun = (yield from clock()).mono
@@ -125,11 +125,11 @@ def verified(run: RentRun, order: Order, offer: Offer | None) -> Flow[Rented | s
         return why
     if wish.verify_command is not None:
         left = max(1.0, until - (yield from clock()).mono)
-        # Not held against the host: the check may be what is wrong.
+        # Not counted against the host: the check itself may be wrong.
         unhappy = yield from verify.own_check(found.target, wish.verify_command, left)
         if unhappy is not None:
             return unhappy
-    # The service may call it pending for a while yet, and SSH has logged in.
+    # The service may report it as pending for a while yet, but SSH has logged in.
     up = order.model_copy(update={"status": "running"})
     return Rented(up, found.target, offer, seen)
 
@@ -146,7 +146,7 @@ def _log_in(
     until: float,
     keeper: spot_offers.BidKeeper | None,
 ) -> Flow[_In | _Bad]:
-    """Try all hosts of the order until SSH logs in at one, or the deadline."""
+    """Try all hosts of the order until SSH logs in at one of them, or the deadline."""
     session, wish = run.session, run.wish
     bad = _Bad(f"no SSH in {wish.boots_within_s:.0f} s")
     said = 0
@@ -185,9 +185,9 @@ def _log_in(
 def _at_hosts(
     run: RentRun, order: Order, promised: verify.Promise, until: float
 ) -> Flow[_In | tuple[Done, bool]]:
-    """The first host that SSH logs in at; else how ssh ended at the last.
+    """The first host that SSH logs in at; otherwise how ssh ended at the last host.
 
-    And, does ssh say of all that it was this machine?
+    With the latter: does ssh blame this machine for all of them?
     """
     ended: list[Done] = []
     by_ssh = True
@@ -210,7 +210,7 @@ _ENDS = (
 
 
 def _stop_if_here(run: RentRun, *, surely: bool) -> Flow[None]:
-    """Stop where ssh could not log in because of something on this side."""
+    """Stop if ssh could not log in because of a problem on this side."""
     session, wish = run.session, run.wish
     found = yield from preflight.trouble(session, wish.ssh_key, wish.identity)
     if found is None and surely:

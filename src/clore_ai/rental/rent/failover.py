@@ -1,8 +1,8 @@
-"""Which offer comes next when one was refused, from a market that is read again when it is old.
+"""Chooses the next offer after a refusal, from a market that is read again when it is old.
 
-Nothing is taken dearer than it was when the offers were first found, nor dearer than the dearest
-of them: that is what was agreed to. After three equal refusals in a row none other would do
-better; that a server is already rented says nothing of the next.
+No offer is taken at a higher price than when the offers were first found, nor above the highest of
+them: that is what was agreed to. After three equal refusals in a row no other offer would do
+better, except that an already rented server says nothing about the next one.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 LOOK_AGAIN_S = 60.0
-"""The coin prices of auto-priced servers move every few minutes."""
+"""The coin prices of auto-priced servers change every few minutes."""
 OUTBID = "more is bid there than the limit"
 BUSY = "another command of yours is renting it"
 TAKEN, PRICE, OWN = "server-already-rented", "too_low_price", "cant_rent_from_yourself"
 _EQUAL = 3
 _ROUNDING = 1.01
-"""What two looks at the same price in USD may differ by."""
+"""How far two readings of the same price in USD may differ."""
 _WORDS = {TAKEN: "already rented", OUTBID: "where others bid more than the limit",
           BUSY: "that another command of yours is renting"}  # fmt: skip
 
 
 @dataclass
 class Failover:
-    """The offers of one rental, and what was said to those that were tried.
+    """The offers of one rental, and the results of those that were tried.
 
     Args:
         session: the client's.
-        wish: what is wanted.
+        wish: what to rent.
         offers: as found, the best first.
     """
 
@@ -47,13 +47,13 @@ class Failover:
     wish: Wish
     offers: list[Offer]
     reasons: list[str] = field(default_factory=list[str])
-    """Why offers were lost, in turn."""
+    """Why offers were lost, in order."""
     _over: set[int] = field(default_factory=set[int])
     """Servers that are not tried again."""
     _refused: dict[int, float] = field(default_factory=dict[int, float])
-    """Servers whose price had moved, and the price that was refused, in the coin per day."""
+    """Servers whose price had changed, with the price that was refused, in the coin per day."""
     _agreed: dict[int, float] = field(default_factory=dict[int, float])
-    """What each was offered at in the beginning: USD per hour, all in."""
+    """The first price offered for each server: USD per hour, fees included."""
     _read_at: float | None = None
     _stale: bool = False
 
@@ -64,12 +64,12 @@ class Failover:
 
     @property
     def hopeless(self) -> bool:
-        """Were the last three refused for one reason that is not the loss of a race?"""
+        """Were the last three refused for the same reason, other than losing a race?"""
         last = self.reasons[-_EQUAL:]
         return len(last) == _EQUAL and len({*last}) == 1 and last[0] not in (TAKEN, OUTBID, BUSY)
 
     def next(self) -> Flow[Offer | None]:
-        """The best that is left; None where none is.
+        """The best offer that is left; None if there is none.
 
         Raises:
             CloreAPIError: the market can't be read.
@@ -85,12 +85,12 @@ class Failover:
         return self.offers[0] if self.offers else None
 
     def tried(self, offer: Offer) -> None:
-        """It was rented, and was no good."""
+        """The offer was rented, but the machine failed."""
         self._over.add(offer.server.id)
         self._drop()
 
     def lost(self, offer: Offer, reason: str) -> None:
-        """It could not be had."""
+        """The offer could not be rented."""
         self.reasons.append(reason)
         server = offer.server
         self._stale = reason == PRICE
@@ -111,7 +111,7 @@ class Failover:
         self.offers = [o for o in self.offers if o.server.id not in self._over]
 
     def _may_be(self, offer: Offer) -> bool:
-        """Of a later look: is it left, and no dearer than what was agreed to?"""
+        """Is an offer of a later look still allowed, and no more expensive than agreed?"""
         server, usd = offer.server.id, offer.effective.usd_per_hour
         if server in self._over or self._refused.get(server) == offer.cost.price.per_day:
             return False

@@ -1,4 +1,4 @@
-"""Which offers meet a wish, by the marketplace of now, the wallets and what is known of hosts."""
+"""Finds the offers that meet a wish, from the market, the wallets and the memory of hosts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PaymentContext:
-    """What there is to pay with, and what is held against whom."""
+    """What the wallets hold, and what is known against hosts."""
 
     balances: dict[str, float]
     opinion: HostVerdicts
 
 
 def find(session: Session, wish: Wish) -> Flow[list[Offer]]:
-    """The offers that meet the wish, the best first, by what the wallets hold.
+    """The offers that meet the wish, the best first, given what the wallets hold.
 
     Raises:
         NoOffer: there is none.
@@ -46,7 +46,7 @@ def find(session: Session, wish: Wish) -> Flow[list[Offer]]:
 
 
 def among(session: Session, servers: Iterable[MarketplaceServer], wish: Wish) -> Flow[list[Offer]]:
-    """As `find`, of these servers; empty where there is none.
+    """As `find`, among these servers; empty if none fits.
 
     Raises:
         CloreAPIError: the wallets, or the auctions, can't be read.
@@ -59,7 +59,7 @@ def among(session: Session, servers: Iterable[MarketplaceServer], wish: Wish) ->
 
 
 def _offers(session: Session, wish: Wish) -> Flow[tuple[list[Offer], NoMatch | None]]:
-    """The offers; or why there is none."""
+    """The offers, or why there are none."""
     records = yield from listing.everything(session)
     session.market_read_at = (yield from clock()).mono
     servers = yield from listing.priced(

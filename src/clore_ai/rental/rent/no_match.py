@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _NOTHING = {"countries": (), "available_only": False}
 _SHOWN = 3
 OF_PLAN = ("currency", "spot_price", "max_price_usd", "max_bid_usd", "limits", "balance", "hosts")
-"""Why `ranking` leaves servers out; the rest are the fields of `listing.Filter`."""
+"""Why `ranking` omits servers; the other reasons are the fields of `listing.Filter`."""
 BIDS = "bids"
-"""Why `spot_offers` leaves them out: others bid more than the limit."""
+"""Why `spot_offers` omits servers: others bid more than the limit."""
 
 
 def explain(
@@ -40,7 +40,7 @@ def explain(
     models = {server.id: server for server in servers}
     names = _names(wish)
     must = listing.conditions(wish.filter)
-    # Each condition is put to each record once, however many of them are dropped in turn.
+    # Each condition is evaluated once per record, however many of them are dropped in turn.
     unmet = [
         (models[r["id"]], {name for name, holds in must if not holds(r)})
         for r in records
@@ -71,9 +71,9 @@ def explain(
 
 
 def outbid(lacking: NoMatch, beyond: Sequence[ranking.Offer]) -> NoMatch:
-    """As `lacking`, where servers would do but for what others bid on them.
+    """As `lacking`, if servers fit except for the bids of others.
 
-    `beyond`: those that could be had for more than the limit.
+    `beyond`: offers that would cost more than the limit.
     """
     usd = [o.effective.usd_per_hour for o in beyond if o.effective.usd_per_hour is not None]
     above = Without(("max_bid_usd",), len(beyond), min(usd, default=None))
@@ -120,9 +120,9 @@ _WORDS = {
 
 
 def sentence(lacking: NoMatch, names: Mapping[str, str]) -> str:
-    """Two sentences or three: what each condition left, and what would match.
+    """Two or three sentences: how many servers each condition left, and what would match.
 
-    `names`: of the conditions, as the user gave them.
+    `names`: the conditions, as the user writes them.
     """
     words = {**_WORDS, **names}
     counts: list[str] = []

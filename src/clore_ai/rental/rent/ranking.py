@@ -1,9 +1,9 @@
-"""Which servers meet a wish, at what cost, the best first. Pure; `no_match` says why none does.
+"""Ranks the servers that meet a wish, the best first. Pure; `no_match` says why none does.
 
-The order: what an hour really costs, fees in and the creation fee spread over the lease, dearer by
-what is held against the host (`hosts`); at the same cost the more reliable host. In each server the
-coin is taken that costs least among those that it allows and the wallet covers: the creation fee
-and the first hour (or the whole lease, where it is shorter).
+Servers are ranked by the real cost of an hour, with fees and the creation fee spread over the
+lease, raised by what is known against the host (`hosts`); at equal cost the more reliable host
+comes first. For each server the cheapest coin is chosen that it accepts and that the wallet covers:
+the creation fee and the first hour (or the whole lease, if that is shorter).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _INF = float("inf")
 _CLEARLY = 0.97
 """The share of a price below which another one is clearly less."""
 _ROUNDING = 1e-9
-"""By what share a price may be above its limit for having been converted there and back."""
+"""How far a price may exceed its limit because of conversion errors, as a share."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +42,21 @@ class Offer:
     cost: Cost
     end: lease.Settled
     balance: float | None
-    """What the wallet of its coin holds; None where not known."""
+    """The balance of its coin's wallet; None if not known."""
     cost_factor: float = 1.0
-    """By what factor it is ranked as if it cost more; see `hosts`."""
+    """The factor by which its cost is raised for the ranking; see `hosts`."""
     auction_read_at: float | None = None
     """When its auction showed that this bid wins, on the monotonic clock; see `spot_offers`."""
 
     @property
     def effective(self) -> Price:
-        """What it comes to, fees in, the creation fee spread over the lease."""
+        """The total cost, fees included, with the creation fee spread over the lease."""
         seconds = self.end.lease_s or lease.DEFAULT_S
         return replace(self.cost.price, per_day=self.cost.of(seconds) / seconds * DAY_S)
 
     @property
     def lasts_h(self) -> float | None:
-        """How long the wallet lasts, in hours."""
+        """How many hours the wallet pays for."""
         if self.balance is None or not self.cost.total.per_day:
             return None
         return self.cost.lasts_s(self.balance) / _HOUR_S
@@ -68,16 +68,16 @@ def offers(
     balances: Mapping[str, float] | None = None,
     opinion: HostVerdicts | None = None,
 ) -> list[Offer]:
-    """The servers as they would be rented, the best first; who can't be is left out.
+    """The servers as they would be rented, the best first; those that can't be are omitted.
 
-    `balances`: what each wallet holds; None where that is not known. `opinion`: of hosts.
+    `balances`: what each wallet holds; None if that is not known. `opinion`: of hosts.
     """
     found = (_offer(server, wish, balances, opinion or HostVerdicts()) for server in servers)
     return sorted((o for o in found if o is not None), key=lambda o: rank(o, wish))
 
 
 def rank(offer: Offer, wish: Wish) -> tuple[float, ...]:
-    """The smaller, the better."""
+    """The sort key: smaller is better."""
     server = offer.server
     price = offer.effective
     in_usd = _INF if price.usd_per_day is None else price.usd_per_day * offer.cost_factor
@@ -120,7 +120,7 @@ def _in_coin(
 ) -> Offer | None:
     listed = server.price_per_day(coin, wish.type)
     terms = cost(server, coin, wish.type, wish.spot_price)
-    if terms is None or (listed or 0) > terms.price.per_day:  # a bid that is too low
+    if terms is None or (listed or 0) > terms.price.per_day:  # the bid is too low
         return None
     balance = None if balances is None else balances.get(coin, 0.0)
     return at(server, terms, wish, balance, cost_factor)
@@ -129,17 +129,17 @@ def _in_coin(
 def at(
     server: MarketplaceServer, terms: Cost, wish: Wish, balance: float | None, cost_factor: float
 ) -> Offer | None:
-    """A server at these terms; None where the wish forbids them, or the wallet does not cover them.
+    """A server at these terms; None if the wish forbids them, or the wallet does not cover them.
 
-    Without a price in the wish, a spot order is one at the least that the host asks.
+    Without a price in the wish, a spot order bids the host's minimum.
     """
     most, limits, usd_h = wish.most_usd_per_hour, wish.limits, terms.price.usd_per_hour
     if most is not None and (usd_h is None or usd_h > most * (1 + _ROUNDING)):
         return None
     if terms.price.per_day <= 0:
-        return None  # nothing can be bid, or promised, for it
+        return None  # no price can be bid or promised for it
     if limits.given and server.mrl and (limits.lease_s or 0) > server.mrl * _HOUR_S:
-        return None  # it would end before the lease does
+        return None  # the host's longest rental is shorter than the lease
     try:
         end = lease.settle(limits, at_most(terms, wish), server.mrl)
     except BudgetError:
@@ -162,7 +162,7 @@ def cheaper_coin(offer: Offer) -> Offer | None:
 
 
 def at_most(terms: Cost, wish: Wish) -> Cost:
-    """The terms at the highest bid that the wish allows; as they are where it names none."""
+    """The terms at the highest bid that the wish allows; unchanged if it sets none."""
     most, rate = wish.most_usd_per_hour, terms.price.usd_per_coin
     if wish.max_bid_usd is None or most is None or not rate:
         return terms
@@ -170,7 +170,7 @@ def at_most(terms: Cost, wish: Wish) -> Cost:
 
 
 def covers(offer: Offer) -> bool:
-    """Does the wallet cover the first hour, or the lease if that is less, with the creation fee?"""
+    """Does the wallet cover the creation fee and the first hour (or the lease, if shorter)?"""
     if offer.balance is None:
         return True
     return offer.balance >= offer.cost.of(min(_HOUR_S, offer.end.lease_s or _HOUR_S))

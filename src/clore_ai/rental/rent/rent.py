@@ -1,14 +1,16 @@
-"""Rent what was wished for, and count it as rented only when it works.
+"""Rents what a wish asks for, and counts it as rented only once it works.
 
-The best offer is rented, with its price locked. Within the boot deadline SSH must log in, at any of
-the order's hosts, and what is there must be what was promised (`verify`); else it is cancelled with
-the reason as its issue, the reason is kept in the ledger and held against the host, and the next
-offer is taken. These do not count as attempts, since nothing was rented: an offer that another
-renter took, whose price went up, on which others bid more than the limit, or that its host closed.
+The best offer is rented with its price locked. Within the boot deadline SSH must log in at any of
+the order's hosts, and the machine must be what was promised (`verify`). If not, the order is
+cancelled with the reason as its issue, the reason is kept in the ledger and held against the host,
+and the next offer is tried. Some failures do not count as attempts, since nothing was rented: an
+offer that another renter took, whose price rose, on which others bid more than the limit, or that
+its host closed.
 
-Never are two orders in the air: as long as one may exist that is not known, or may still be
-billed, no other is made. Whatever stops it, also Ctrl-C, the order that is not handed over yet is
-cancelled; where that fails too, the ledger has it, and the error or the last event says its id.
+There are never two orders at once: while an order may exist that is not known, or may still be
+billed, no other is created. Whatever stops the flow, even Ctrl-C, an order that is not handed over
+yet is cancelled. If that fails too, the ledger has it, and the error or the last event names its
+id.
 """
 
 from __future__ import annotations
@@ -59,9 +61,9 @@ LOST = (
     "cant_rent_from_yourself",
     "you_already_have_spot_order",
 )
-"""Refusals that are about this one offer; nothing was rented."""
+"""Refusals that concern this one offer; nothing was rented."""
 _ISSUE, _STOPPED = "It did not work: ", "stopped"
-"""To the service goes only what is wrong with a machine."""
+"""The service only gets the problem of a machine as the reason."""
 
 
 def rent(
@@ -76,15 +78,15 @@ def rent(
         session: the client's.
         wish: see `Wish`.
         on_event: called with each event at once, before anything else is done.
-        choice: offers to be tried in this order, as `find` gave them; None: `find` them now.
+        choice: offers to try in this order, as `find` gave them; None: `find` them now.
 
     Raises:
         NoOffer: no server fits; nothing was rented.
-        RentFailed: none was good in as many attempts, or all were lost; nothing of it runs.
-        BudgetError, InvalidInputError, ConfigError, TransportError, AuthError: nothing of it
-            runs. What is wrong on this side (ssh, the key, the network) stops it at once.
-        OrderUncertain: an order may exist; none other was rented after it.
-        WaitTimeout: an order that was no good was not seen to end; none other was rented after it.
+        RentFailed: every attempt failed, or all offers were lost; no order of it runs.
+        BudgetError, InvalidInputError, ConfigError, TransportError, AuthError: no order of it
+            runs. A problem on this side (ssh, the key, the network) stops the rental at once.
+        OrderUncertain: an order may exist; no other was rented after it.
+        WaitTimeout: the end of a failed order was not confirmed; no other was rented after it.
     """
     wish = yield from local(with_key, session, wish)
     login = wish.verify != "none"
@@ -111,7 +113,7 @@ def rent(
 
 
 def _attempt(run: RentRun, left: Failover, offer: Offer) -> Flow[Rented | None]:
-    """The order of this offer once it is good; None where it is lost, or was no good."""
+    """The order of this offer once verified; None if the offer is lost, or the machine failed."""
     now = yield from _now(run, offer)
     if now is None:
         left.lost(offer, OUTBID)
@@ -125,10 +127,10 @@ def _attempt(run: RentRun, left: Failover, offer: Offer) -> Flow[Rented | None]:
 
 
 def with_key(session: Session, wish: Wish) -> Wish:
-    """The wish with a way in: the state folder's own key where it names none.
+    """The wish with a login: the state folder's own key if it names none.
 
     Raises:
-        InvalidInputError, ConfigError: it makes no sense, or that key can't be made.
+        InvalidInputError, ConfigError: the wish is invalid, or that key can't be made.
     """
     wish = wishes.checked(wish)
     if wish.ssh_key is not None:
@@ -138,7 +140,7 @@ def with_key(session: Session, wish: Wish) -> Wish:
 
 
 def _earlier(run: RentRun) -> Flow[Order | None]:
-    """The order that the wish's `client_ref` made before."""
+    """The order that the wish's `client_ref` created before."""
     if run.wish.client_ref is None:
         return None
     with ExitStack() as locks:
@@ -146,10 +148,10 @@ def _earlier(run: RentRun) -> Flow[Order | None]:
 
 
 def _now(run: RentRun, offer: Offer) -> Flow[Offer | None]:
-    """The offer as it is to be had now; None where that is not so any more.
+    """The offer as it can be rented now; None if it can't be any more.
 
     Raises:
-        BudgetError: it would go over a budget at the highest bid that the wish allows.
+        BudgetError: the highest bid that the wish allows would exceed a budget.
     """
     session, wish = run.session, run.wish
     if wish.max_bid_usd is None:
@@ -168,7 +170,7 @@ def _now(run: RentRun, offer: Offer) -> Flow[Offer | None]:
 def _create(
     run: RentRun, left: Failover, offer: Offer, renting: create.Renting
 ) -> Flow[Order | None]:
-    """The order of an offer; None where it is lost, and nothing was rented."""
+    """The order of an offer; None if the offer is lost, and nothing was rented."""
     session, wish, server_id = run.session, run.wish, offer.server.id
     wanted = wish.order(server_id, offer.cost.coin, offer.cost.price.per_day)
     most = wish.limits.max_cost_usd
@@ -208,7 +210,7 @@ def _create(
 
 
 def _stopped_in_create(run: RentRun, intent: Intent | None) -> Flow[None]:
-    """What was sent may have been acted on: look for its order, and cancel it."""
+    """The service may have acted on the request: look for its order, and cancel it."""
     session = run.session
     if intent is None or intent.state == "refused":
         return
@@ -225,7 +227,7 @@ def _stopped_in_create(run: RentRun, intent: Intent | None) -> Flow[None]:
 def _see_to(
     run: RentRun, order: Order, offer: Offer | None, *, new: bool = False
 ) -> Flow[Rented | None]:
-    """The order once it is good; None when it was not, and is cancelled and noted."""
+    """The order once it is verified; None if it failed, and is cancelled and recorded."""
     session, wish = run.session, run.wish
     try:
         if new:
@@ -237,7 +239,7 @@ def _see_to(
             good = yield from verified(run, order, offer)
         if not isinstance(good, str):
             yield from local(recover.acknowledge, session, order.id)
-            yield from clock()  # what stopped it meanwhile is raised here
+            yield from clock()  # an interruption meanwhile is raised here
     except GeneratorExit:
         raise
     except BaseException:
@@ -268,10 +270,10 @@ def remember(session: Session, order: Order, identity: Path | None) -> None:
 
 
 def _cancel(run: RentRun, order: Order, reason: str, issue: str | None = None) -> Flow[None]:
-    """End an order and see that it is gone; `reason` is for the ledger, `issue` for the service.
+    """Cancel an order and check that it is gone; the ledger gets `reason`, the service `issue`.
 
     Raises:
-        CloreAPIError: it may still be billed; carries the order where it is `WaitTimeout`.
+        CloreAPIError: it may still be billed; `WaitTimeout` carries the order.
     """
     session, server_id = run.session, order.server_id or 0
     run.emit("cancelling", server_id, order, reason=reason)
@@ -297,8 +299,8 @@ def _note_end(session: Session, order_id: int, reason: str) -> Intent | None:
     try:
         intent = session.ledger.by_order(order_id)
         if intent is not None:
-            # Its ref is free for the next attempt; this order is not what it stands for.
-            # Should it go on all the same, the next command reports it.
+            # Free the ref for the next attempt: this order is not what it stands for. If the
+            # order runs on all the same, the next command reports it.
             session.ledger.update(intent, reason=reason, client_ref=None, unacknowledged=True)
     except ConfigError as exc:
         session.note_trouble(str(exc))

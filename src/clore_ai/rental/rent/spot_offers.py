@@ -1,10 +1,10 @@
-"""At which bid a server can be had by spot now, and that it is still had while it boots.
+"""Finds the bid at which a server can be rented by spot now, and keeps it winning during the boot.
 
-The marketplace lists the least that a host asks; what others bid is in the auction of each server,
-a request each. So few are looked at, in the order of what they would cost at the least, until the
-best that was found costs no more than the next could. An offer is looked at once more just before
-it is ordered, at the lowest bid that wins then, and the order itself until it is verified: where
-it is outbid it is raised. Nothing is bid above the limit.
+The marketplace lists only the host's minimum; the bids are in each server's auction, one request
+each. So few are read, in the order of their minimum cost, until the best one found costs no more
+than the next could. An offer is checked once more just before it is ordered, at the lowest bid that
+wins then. The order itself is checked until it is verified: if it is outbid, the bid is raised.
+No bid exceeds the limit.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 MOST = 20
-"""How many auctions are looked at for one plan: usually one, or two."""
+"""The most auctions that are read for one plan: usually it takes one or two."""
 FRESH_S = 10.0
-"""A look that is no older need not be made again."""
+"""A reading younger than this need not be repeated."""
 _NO_LIMIT = 1e9
 _LAG_S = 30.0
-"""How long a new bid may take to show in who runs."""
+"""How long a new bid may take to change which order runs."""
 
 
 @dataclass
 class Auction:
-    """What a plan came to."""
+    """The result of a plan."""
 
     offers: list[Offer]
-    """That can be had, the best first; behind them those that were not looked at."""
+    """Offers that can be rented, the best first, followed by those that were not checked."""
     beyond: list[Offer] = field(default_factory=list["Offer"])
-    """That could be had above the limit only, at the bid that it takes."""
+    """Offers that would be available only above the limit, at the bid they need."""
 
 
 def ranked(session: Session, wish: Wish, offers: Sequence[Offer]) -> Flow[Auction]:
@@ -66,7 +66,7 @@ def ranked(session: Session, wish: Wish, offers: Sequence[Offer]) -> Flow[Auctio
 
 
 def current(session: Session, wish: Wish, offer: Offer) -> Flow[Offer | None]:
-    """The offer at the lowest bid that wins now; None where the limit is too little for that.
+    """The offer at the lowest bid that wins now; None if the limit is too low for that.
 
     Raises:
         CloreAPIError: its auction can't be read.
@@ -81,7 +81,7 @@ def current(session: Session, wish: Wish, offer: Offer) -> Flow[Offer | None]:
 def _read_auction(
     session: Session, wish: Wish, offer: Offer
 ) -> Flow[tuple[Offer | None, Offer | None]]:
-    """The offer at the bid that wins, within the limit; or, not to be had so, beyond it."""
+    """The offer at the winning bid, first if that is within the limit, else second."""
     coin, server = offer.cost.coin, offer.server
     try:
         market: SpotMarket = yield from request(
@@ -109,7 +109,7 @@ def _read_auction(
 
 
 class BidKeeper:
-    """Keeps the bid of an order that boots, by a look every `every_s` seconds."""
+    """Keeps the bid of an order that boots, by reading its auction every `every_s` seconds."""
 
     every_s = EVERY_S
 
@@ -120,10 +120,10 @@ class BidKeeper:
         self._waits_since: float | None = None
 
     def keep(self, session: Session) -> Flow[str | None]:
-        """Raise the bid where it is outbid; a clause where that does not help any more.
+        """Raise the bid if it is outbid; returns the reason if that can't help any more.
 
         Raises:
-            CloreAPIError: the auction can't be read, or the bid not be set.
+            CloreAPIError: the auction can't be read, or the bid can't be set.
         """
         decision = yield from hold.once(session, self.run)
         now = (yield from clock()).mono

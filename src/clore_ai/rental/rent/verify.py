@@ -1,9 +1,9 @@
-"""Does a rented machine work, and is it what was promised? By one look over SSH.
+"""Does a rented machine work, and is it what was promised? One SSH login answers that.
 
-`ask` is what is run there and `judge` what is made of the answer. Pure, but for `look`, which is a
-flow. What a promise may differ in: nvidia-smi's names have more words than the marketplace's
-(``NVIDIA GeForce RTX 4090`` for `` RTX 4090``), and a card shows a little less memory than its
-name says.
+`inspect` runs the script on the machine, and `judge` evaluates the answer. Pure, but for `inspect`,
+`own_check` and `why`, which are flows. A machine may differ from the promise in form: nvidia-smi's
+names have more words than the marketplace's (``NVIDIA GeForce RTX 4090`` for `` RTX 4090``), and a
+card reports slightly less memory than its nominal size.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 SSH_FAILED = 255
-"""ssh's own exit code; every other is the remote command's."""
+"""ssh's own exit code; any other is the remote command's."""
 NOT_HERE = 127
 LOGIN_S = 20.0
-"""How long one login may take, with what is run there."""
+"""How long one login may take, including the script."""
 SPEED_BYTES = 1_000_000
 _NEARLY = 0.9
 _MAKERS = {"nvidia", "geforce", "amd", "tesla", "quadro", "gpu", "graphics"}
 _COLUMNS, _DF_FREE = 3, 3
 _LONGEST_PART, _LONGEST_NAME, _MOST_GPUS = 10_000, 80, 64
-"""What is read of an answer, however long it is."""
+"""The most that is read of an answer, however long it is."""
 _MARK = "clore-verify:"
 _WRITTEN = re.compile(r"\b([0-9]{1,15}) bytes.*?([0-9.]{1,20}(?:e-?[0-9]{1,3})?) s")
 _LONGEST_DD = 500
-"""Such a search takes the square of the length, and the text is the machine's."""
+"""Such a search takes quadratic time, and the text is the machine's."""
 _SCRIPT = f"""
 LC_ALL=C; export LC_ALL
 echo {_MARK}gpus
@@ -69,11 +69,11 @@ class Promise:
     """What the marketplace says of a server's GPUs."""
 
     count: int = 0
-    """0 where it does not say: then any GPU will do."""
+    """0 if it does not say: then any GPU is accepted."""
     names: tuple[str, ...] = ()
-    """Of each GPU, so one may be there several times; none where it does not say."""
+    """One name per GPU, so a name may repeat; empty if it does not say."""
     memory_gb: float | None = None
-    """Of one; None for GPUs of several kinds: the record does not say which it is of."""
+    """Of one GPU; None for mixed GPUs: the record does not say which one it means."""
     cuda: str | None = None
 
 
@@ -96,7 +96,7 @@ def promise(of: MarketplaceServer | Order) -> Promise:
 def inspect(
     target: Target, how: Verify, promised: Promise, within_s: float
 ) -> Flow[Inspection | Done]:
-    """What is found at `target`; how ssh ended where it does not log in (yet), see `why`."""
+    """The findings at `target`; or how ssh ended if it does not log in (yet), see `why`."""
     script = _SCRIPT if how == "gpu" else _HELLO
     words = target.ssh("sh -s", *ALONE)
     done: Done = yield Exec(words, script.encode(), min(LOGIN_S, within_s))
@@ -112,7 +112,7 @@ def inspect(
 
 
 def own_check(target: Target, command: str, within_s: float) -> Flow[str | None]:
-    """Run the user's own check; None where it is content, else a clause."""
+    """Run the user's own check; None if it succeeds, else a clause that says why not."""
     done: Done = yield Exec(target.ssh(command, *ALONE), b"", within_s)
     if done.code == 0:
         return None
@@ -122,7 +122,7 @@ def own_check(target: Target, command: str, within_s: float) -> Flow[str | None]
 
 
 def judge(text: str, promised: Promise, arrived: int, took_s: float) -> Inspection:
-    """What the script's output, and the bytes that came over, say."""
+    """Evaluate the script's output, and the bytes that were transferred."""
     parts = _parts(text)
     lines = parts["gpus"].split("\n")[:_MOST_GPUS]
     rows = [[plain(cell, _LONGEST_NAME) for cell in line.split(",")] for line in lines]
@@ -167,10 +167,10 @@ def _gpu_faults(shown: Inspection, promised: Promise, said: str) -> Iterator[str
 
 
 def _found(names: tuple[str, ...], gpus: tuple[str, ...]) -> Counter[str]:
-    """How many of each name are among the GPUs, where each GPU counts once.
+    """How many GPUs match each name; each GPU counts once.
 
-    A name with fewer words is a part of more GPUs (an RTX 3090 Ti is an RTX 3090, too), so it
-    takes what those with more leave, and of that the likest.
+    A name with fewer words matches more GPUs (an RTX 3090 Ti also matches RTX 3090), so it takes
+    what the longer names leave, and of that the most similar.
     """
     left = [_words(gpu) for gpu in gpus]
     found: Counter[str] = Counter()
@@ -183,7 +183,7 @@ def _found(names: tuple[str, ...], gpus: tuple[str, ...]) -> Counter[str]:
 
 
 def _parts(text: str) -> dict[str, str]:
-    """The output by its marks; a mark's own line holds the code that it tells."""
+    """The output by its marks; a mark's own line holds the exit code."""
     found: dict[str, str] = defaultdict(str)
     for part in text.split(_MARK)[1:]:
         name, _, rest = part.partition("\n")
@@ -218,9 +218,9 @@ def _written_mb_s(text: str) -> float | None:
 
 
 def why(session: Session, order: Order, done: Done) -> Flow[str]:
-    """Why SSH did not log in, or did not do what it was asked to.
+    """Why SSH did not log in, or why its command failed.
 
-    ssh says it in words, and in others by another version; so whether the machine greets is asked.
+    ssh's wording depends on its version, so whether the machine greets is checked separately.
     """
     said = last_line(done.err)
     if done.code is None:
@@ -233,6 +233,6 @@ def why(session: Session, order: Order, done: Done) -> Flow[str]:
 
 
 def last_line(raw: bytes) -> str:
-    """The last line that says something, cut to what a sentence can hold."""
+    """The last line with text, cut to the length of a sentence."""
     lines = raw[-_LONGEST_PART:].splitlines()
     return next((line for each in reversed(lines) if (line := plain(each))), "")

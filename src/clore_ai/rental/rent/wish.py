@@ -1,4 +1,4 @@
-"""What to rent, in words; `find` turns it into offers, `rent` into an order.
+"""What to rent; `find` turns it into offers, `rent` into an order.
 
 One `Wish` serves `rent`, `run` and `watch`, in the SDK and on the command line. Pure.
 """
@@ -25,19 +25,19 @@ Verify = Literal["none", "ssh", "gpu"]
 Sort = Literal["price", "reliability", "gpu", "ram", "down"]
 
 AUTO = "auto"
-"""As a currency: the cheapest coin that the server allows and the wallet covers."""
+"""As a currency: the cheapest coin that the server accepts and the wallet covers."""
 DEFAULT_IMAGE = "cloreai/ubuntu22.04-cuda12"
 ATTEMPTS = 3
 SORTS: tuple[Sort, ...] = ("price", "reliability", "gpu", "ram", "down")
 VERIFIES: tuple[Verify, ...] = ("none", "ssh", "gpu")
 PARAMETERS = {"gpu_count": "gpus", "countries": "country", "min_cuda": "cuda"}
-"""The fields of `Filter` that `client.rent` names otherwise."""
+"""The fields of `Filter` that have other names in `client.rent`."""
 _SSH_PORT = {"22": "tcp"}
 
 
 @dataclass(frozen=True)
 class Wish:
-    """Which server, at what price, with what on it, and how sure to be of it.
+    """Which server, at what price, with what setup, and how to verify it.
 
     Prices: `filter.max_price_usd` and `max_bid_usd` are USD per **hour** without the renter's fee,
     in whichever coin is paid; `spot_price` is coin per **day**.
@@ -50,52 +50,52 @@ class Wish:
     spot_price: float | None = None
     """The bid, in the coin per **day** for the whole server; with ``type="spot"`` only."""
     max_bid_usd: float | None = None
-    """Or the most to bid, USD per **hour**: it is rented at the lowest bid that wins."""
+    """Or the highest bid, USD per **hour**: the order is rented at the lowest bid that wins."""
     sort: Sort = "price"
-    """Which offer is the best: the cheapest, fees in, unless said otherwise."""
+    """Which offer is the best; by default the cheapest, fees included."""
     avoid: frozenset[int] = frozenset()
-    """Servers that are not taken, whatever they cost: where this job was lost before, say."""
+    """Servers that are never rented, e.g. because this job was lost there before."""
 
     image: str = DEFAULT_IMAGE
     ports: Mapping[str, str] = field(default_factory=lambda: dict(_SSH_PORT))
     env: Mapping[str, str] | None = field(default=None, repr=False)
     ssh_key: str | None = field(default=None, repr=False)
-    """A public key's text; without, the state folder's own is used."""
+    """A public key's text; None: the state folder's own key."""
     identity: Path | None = None
-    """The file of the private key that goes with `ssh_key`, where it is here."""
+    """The file of the private key for `ssh_key`, if it is here."""
     jupyter_token: str | None = field(default=None, repr=False)
     command: str | None = field(default=None, repr=False)
     """Run at start-up."""
 
     verify: Verify = "gpu"
-    """When it counts as rented: ``"none"`` as soon as the order is there, ``"ssh"`` when SSH logs
-    in, ``"gpu"`` when nvidia-smi shows the promised GPUs, and disk and network are there, too."""
+    """When it counts as rented: ``"none"`` once the order exists, ``"ssh"`` once SSH logs in,
+    ``"gpu"`` once nvidia-smi shows the promised GPUs, and disk and network work, too."""
     verify_command: str | None = None
-    """A shell line that must end with 0 there, besides."""
+    """A shell line that must also end with 0 on the machine."""
     attempts: int = ATTEMPTS
-    """How many orders may be made until one is good."""
+    """How many orders may be tried until one works."""
     boot_deadline_s: float | None = None
-    """How long each may take from its order to its verification; see `boots_within_s`."""
+    """How long each order may take until it is verified; see `boots_within_s`."""
 
     limits: Limits = field(default_factory=Limits)
     client_ref: str | None = None
     purpose: str | None = None
 
     def but(self, **changes: Any) -> Wish:  # noqa: ANN401 - any field, or one of its filter
-        """The same with other fields; those of its `filter` may be named likewise."""
+        """A copy with other fields; fields of its `filter` may be named, too."""
         inner = {k: v for k, v in changes.items() if k in Filter.__dataclass_fields__}
         outer = {k: v for k, v in changes.items() if k not in inner}
         return replace(self, filter=replace(self.filter, **inner), **outer)
 
     @property
     def most_usd_per_hour(self) -> float | None:
-        """The most that the price, or the bid, may be: USD per **hour** without the fee."""
+        """The highest allowed price, or bid: USD per **hour** without the fee."""
         given = (self.filter.max_price_usd, self.max_bid_usd)
         return min((limit for limit in given if limit is not None), default=None)
 
     @property
     def boots_within_s(self) -> float:
-        """`boot_deadline_s`; without it 480 s, or the lease where that is shorter."""
+        """`boot_deadline_s`; by default 480 s, or the lease if that is shorter."""
         if self.boot_deadline_s is not None:
             return self.boot_deadline_s
         return min(BOOT_DEADLINE_S, self.limits.longest_s)
@@ -122,10 +122,10 @@ class Wish:
 
 
 def of(**given: Any) -> Wish:  # noqa: ANN401 - fields of `Wish` and `Filter`
-    """A wish of its fields and those of its filter; None for `ports` is the usual.
+    """A wish from its fields and those of its filter; None for `ports` is the default.
 
     Raises:
-        InvalidInputError: it makes no sense.
+        InvalidInputError: it is invalid.
     """
     if given.get("ports") is None:
         given.pop("ports", None)
@@ -133,14 +133,14 @@ def of(**given: Any) -> Wish:  # noqa: ANN401 - fields of `Wish` and `Filter`
 
 
 def limits(lease_h: float | None, max_hours: float | None, max_cost_usd: float | None) -> Limits:
-    """What is said of the order's end, in hours and USD.
+    """The limits of the order's end, from hours and USD.
 
     Raises:
-        InvalidInputError: one is no number above 0.
+        InvalidInputError: one is not a number above 0.
     """
     above_0(lease_h=lease_h, max_cost_usd=max_cost_usd, max_hours=max_hours)
     lease_s = None if lease_h is None else lease_h * 3600
-    # Nobody was shown a default: `clore reap` goes by it, and nothing that comes by itself.
+    # No user saw a default, so only `clore reap` enforces it, and nothing that runs by itself.
     given = any(limit is not None for limit in (lease_h, max_hours, max_cost_usd))
     return Limits(
         lease_s,
@@ -153,10 +153,10 @@ def limits(lease_h: float | None, max_hours: float | None, max_cost_usd: float |
 
 
 def checked(wish: Wish) -> Wish:
-    """The wish, if it makes sense; before anything is asked of the service.
+    """The wish, if it is valid; checked before any request to the service.
 
     Raises:
-        InvalidInputError: what does not, and what to give instead.
+        InvalidInputError: says what is invalid, and what to give instead.
     """
     wanted = wish.filter
     for name, value in (

@@ -1,4 +1,4 @@
-"""Set and remove budgets, and show how they stand: `clore budget`."""
+"""Sets and removes budgets, and reports how they stand: `clore budget`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PERIODS = ("day", "month")
 
 
 def standings(session: Session) -> Flow[list[BudgetStanding]]:
-    """How the budgets stand; without one the service is asked nothing.
+    """How the budgets stand; without a budget the service is not asked.
 
     Raises:
         CloreAPIError, ConfigError: the orders, or the ledger, can't be read.
@@ -35,7 +35,7 @@ def standings(session: Session) -> Flow[list[BudgetStanding]]:
 
 
 def set_budget(session: Session, budget: Budget) -> Flow[list[BudgetStanding]]:
-    """Refuse orders over this budget from now on; how it stands.
+    """Set a budget, which refuses orders that exceed it from now on; returns how it stands.
 
     Raises:
         AuthError: there is no key.
@@ -51,7 +51,7 @@ def set_budget(session: Session, budget: Budget) -> Flow[list[BudgetStanding]]:
     yield from local(session.ledger.set_budget, budget)
     found = [each for each in (yield from standings(session)) if each.budget == budget]
     if not (yield from local(session.ledger.keys.has_deposits)):
-        with suppress(CloreAPIError):  # the budget stands; another key would not find it
+        with suppress(CloreAPIError):  # the budget is set; it belongs to this key
             yield from reconcile.wallets(session)
     return found
 
@@ -59,7 +59,7 @@ def set_budget(session: Session, budget: Budget) -> Flow[list[BudgetStanding]]:
 def unset_budgets(
     session: Session, per: Per | None = None, unit: str | None = None
 ) -> Flow[list[Budget]]:
-    """Remove the budgets of a period and a unit, or of any.
+    """Remove the budgets of a period and a unit; None matches any.
 
     Raises:
         AuthError: there is no key.

@@ -1,4 +1,4 @@
-"""What was rented in a time, what it cost, and what the wallets lost: `clore ledger`."""
+"""Reports what was rented in a period, its cost, and how much the wallets fell: `clore ledger`."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ By = Literal["day", "gpu", "purpose", "server"]
 
 @dataclass(frozen=True)
 class Report:
-    """What orders cost in a time."""
+    """The cost of orders in a period."""
 
     bills: list[Bill]
-    """One for each order that ran then: the part that falls within."""
+    """One bill for each order that ran then, for the part within the period."""
     sums: list[Sum]
-    """By group and coin."""
+    """Sums by group and coin."""
     total: list[Sum]
-    """By coin."""
+    """Sums by coin."""
     wallets: list[Wallet]
     stale: str | None
-    """Why the service could not be asked; None if it was, or should not be."""
+    """Why the service could not be asked; None if it was asked, or should not be."""
 
 
 def report(
@@ -53,14 +53,14 @@ def report(
     *,
     offline: bool = False,
 ) -> Flow[Report]:
-    """What the orders of this key cost from `begin` to `end`, unix seconds.
+    """The cost of this key's orders from `begin` to `end`, unix seconds.
 
     Args:
         session: the client's.
-        begin: the start of the time.
+        begin: the start of the period.
         end: its end.
-        by: how the orders are grouped for `Report.sums`; a day is one of this machine's time zone.
-        offline: go by what is known; ask the service nothing.
+        by: the grouping of `Report.sums`; days are days of this machine's time zone.
+        offline: use only the ledger; do not ask the service.
 
     Raises:
         AuthError: there is no key, or it is refused.

@@ -1,4 +1,4 @@
-"""What is known about hosts, and which are never rented from: `clore hosts`."""
+"""What is known about hosts, and which hosts are blocked: `clore hosts`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KnownHosts:
-    """What is known."""
+    """The known servers and the blocked hosts."""
 
     seen: list[HostHistory]
-    """An entry for each server, the last seen last."""
+    """One entry per server; the server seen last comes last."""
     blocked: list[Block]
-    """By the user."""
+    """The hosts that the user blocked."""
 
     @property
     def failing(self) -> list[HostHistory]:
-        """Servers with failures that count, and which are not blocked themselves."""
+        """Servers with failures that count, unless they are blocked themselves."""
         blocked = {each.id for each in self.blocked if each.kind == "server"}
         return [each for each in self.seen if each.counting and each.server_id not in blocked]
 
@@ -47,7 +47,7 @@ def _known(session: Session, now: float) -> KnownHosts:
 
 
 def block(session: Session, hosts: Iterable[str], note: str | None = None) -> Flow[list[Block]]:
-    """Rent from none of these until they are allowed again: each a server's id, or ``owner:ID``.
+    """Never rent from these hosts until they are allowed again: server ids, or ``owner:ID``.
 
     Raises:
         InvalidInputError: one is neither; none is blocked.
@@ -58,7 +58,7 @@ def block(session: Session, hosts: Iterable[str], note: str | None = None) -> Fl
 
 
 def block_list(session: Session, text: str) -> Flow[list[Block]]:
-    """Likewise, of a list with a host on each line; text after a ``#`` is a note."""
+    """Block the hosts of a list, one on each line; text after a ``#`` is a note."""
     return (yield from _block(session, read_list(text, (yield from clock()).wall)))
 
 
@@ -68,7 +68,7 @@ def _block(session: Session, hosts: list[Block]) -> Flow[list[Block]]:
 
 
 def allow(session: Session, hosts: Iterable[str]) -> Flow[tuple[list[Block], list[Block]]]:
-    """Rent from these again, and forget their failures; and of which nothing was recorded.
+    """Allow these hosts again, and forget their failures; second, those without any record.
 
     Raises:
         InvalidInputError: one is neither a server's id nor ``owner:ID``; none is allowed.

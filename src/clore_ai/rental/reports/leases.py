@@ -1,4 +1,4 @@
-"""When the orders that run end: `clore lease`."""
+"""When running orders end: `clore lease`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Lease:
-    """When an order ends; None for what is not limited, or not known."""
+    """When an order ends; None for values that are not limited, or not known."""
 
     order_id: int
     ends_at: float | None = None
     """Unix seconds."""
     left_s: float | None = None
-    """Below 0 past its end."""
+    """Seconds left; below 0 after the end."""
     max_cost_usd: float | None = None
     server_id: int | None = None
 
 
 def leases(session: Session) -> Flow[list[Lease]]:
-    """Of each order that runs.
+    """The lease of each running order.
 
     Raises:
         CloreAPIError, ConfigError: the orders, or the ledger, can't be read.
@@ -40,7 +40,7 @@ def leases(session: Session) -> Flow[list[Lease]]:
 
 
 def change(session: Session, order_id: int, lease_s: float | None, *, more: bool) -> Flow[Lease]:
-    """Another end for an order; the arguments and errors are those of `extend.change`."""
+    """Change when an order ends; arguments and errors are those of `extend.change`."""
     intent = yield from extend.change(session, order_id, lease_s, more=more)
     now = (yield from clock()).wall
     return _lease(order_id, intent.server_id, intent, now)

@@ -1,4 +1,4 @@
-"""The ledger beside the orders of the account, an entry for each difference: `clore orphans`."""
+"""Compares the ledger with the account's orders, an entry per difference: `clore orphans`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Orphan:
 
     order_id: int | None
     record: int | None
-    """Its number in the ledger."""
+    """The record's number in the ledger."""
     server_id: int | None
     gpu: str | None
     seconds: float | None
@@ -36,14 +36,14 @@ class Orphan:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What differs."""
+    """The differences."""
 
     mine: list[Orphan]
-    """Of the key in use."""
+    """Differences of the key in use."""
     others: list[Orphan]
-    """Of other keys and marketplaces: they may still run."""
+    """Orders of other keys and marketplaces: they may still run."""
     elsewhere: list[Elsewhere]
-    """What else stands under other keys."""
+    """Other entries of other keys."""
 
 
 def compare(session: Session) -> Flow[Comparison]:

@@ -1,6 +1,6 @@
-"""Does an order fit in the budgets: what `budget` decides, and what it must know.
+"""Does an order fit the budgets? Gathers what `budget` needs to decide.
 
-Where there is no budget, nothing is asked of the service for it.
+If there is no budget, the service is not asked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunningCost:
-    """What an order will cost, as far as is known before it is sent."""
+    """The cost of an order, as far as it is known before the request."""
 
     per_day: float | None
     """Coin per **day**, without the renter's fee."""
@@ -36,10 +36,10 @@ def price(
     usd_per_coin: float | None,
     max_cost_usd: float | None = None,
 ) -> Flow[RunningCost]:
-    """The price of an order: as `wanted` says it, else, where a limit needs it, as it is listed.
+    """The price of an order: from `wanted`, or, if a limit needs it, the listed one.
 
     Raises:
-        BudgetError: there is a limit in USD, and what the coin is worth is not known.
+        BudgetError: there is a limit in USD, and the coin's value is not known.
     """
     coin, said = wanted.currency, wanted.price_per_day
     usd = session.rates.usd(coin, usd_per_coin)
@@ -61,8 +61,8 @@ def price(
 def check(session: Session, new: Intent, now: float, *, was: Intent | None = None) -> None:
     """May `new` be rented, or `was` become `new`? See `budget.check`.
 
-    Of two that are on their way, the later one counts the earlier, which need not count it: so
-    they can't go over it together, and never both give way.
+    Of two concurrent rentals the later one counts the earlier one, which need not count it: so they
+    can't exceed the budget together, and never both give way.
 
     Raises:
         BudgetError: no; nothing was done.

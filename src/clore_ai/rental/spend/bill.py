@@ -1,7 +1,7 @@
-"""What rentals cost, as the service says: `spend`, the fees on top, and what the wallets lost.
+"""What rentals cost, according to the service: `spend`, the fees on top, and how much wallets fell.
 
-Pure: from the ledger's rows. `spend` is never worked out from rate and time; only where an order
-ran beyond the period that is asked for is it split, in proportion to the time.
+Pure: computed from the ledger's rows. `spend` is never computed from rate and time; it is split in
+proportion to the time only if an order ran beyond the period in question.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from clore_ai.models.records import Balance, Intent
 
 _TICK_S = 60.0
-"""Billing goes by ticks of about a minute (service.md, 4)."""
+"""Billing happens about once a minute (service.md, 4)."""
 _ROUNDING = 1e-8
 _RESOLUTION_S = 3.0
 """An order's start is in whole seconds, and the service's time is known to about two."""
@@ -28,27 +28,27 @@ _RESOLUTION_S = 3.0
 
 @dataclass(frozen=True)
 class Bill:
-    """What one order cost between `begin` and `end`; amounts in its coin, None where unknown."""
+    """What one order cost between `begin` and `end`; amounts in its coin, None if unknown."""
 
     intent: Intent
     begin: float
     end: float
-    """Of what was billed, as last seen; unix seconds."""
+    """Until when the order was billed, as last seen; unix seconds."""
     seconds: float
-    """For how long it was rented in this time; of a running order, until now."""
+    """How long it was rented in this period; for a running order, until now."""
     spend: float | None
     fees: float | None
-    """The renter's fee, at the most it can be, and the creation fee if it was due by then."""
+    """The renter's fee, at most, and the creation fee if it was charged by then."""
     usd_per_coin: float | None
 
     @property
     def total(self) -> float | None:
-        """Fees in."""
+        """The cost, fees included."""
         return None if self.spend is None or self.fees is None else self.spend + self.fees
 
     @property
     def total_usd(self) -> float | None:
-        """Fees in; None where the coin's worth is unknown."""
+        """The cost in USD, fees included; None if the coin's value is unknown."""
         if self.total is None or self.usd_per_coin is None:
             return None
         return self.total * self.usd_per_coin
@@ -71,12 +71,12 @@ class Sum:
     spend: float
     fees: float
     total: float
-    """Fees in."""
+    """The cost, fees included."""
     currency: str
     usd: float | None
-    """Of those whose worth in USD is known; None where that is none."""
+    """Total of the orders with a known value in USD; None if there are none."""
     unknown: int
-    """Orders of which the service does not say what they spent."""
+    """Orders for which the service does not report `spend`."""
     usd_unknown: int
     """Orders whose cost in USD is not known."""
 
@@ -91,11 +91,11 @@ class Wallet:
     fell: float
     explained: float
     unexplained: float | None
-    """The difference; None if it is no more than one tick of the orders of that time costs."""
+    """The difference; None if it is within one tick of the cost of that period's orders."""
 
 
 def bill(intent: Intent, now: float, rates: Rates) -> Bill:
-    """What an intent cost so far. `rates`: of now, if the intent has none noted."""
+    """What an intent cost so far. `rates`: of now, for an intent without a recorded rate."""
     begin = intent.started_at or intent.posted_at or intent.opened_at
     end = max(begin, intent.ended_at or intent.seen_at or begin)
     ran_until = intent.ended_at or (now if intent.runs else begin)
@@ -112,9 +112,9 @@ def bill(intent: Intent, now: float, rates: Rates) -> Bill:
 
 
 def within(whole: Bill, begin: float, end: float) -> Bill | None:
-    """The part of a bill that falls between two moments; None where nothing does.
+    """The part of a bill that falls between two moments; None if nothing does.
 
-    The creation fee falls on the moment at which it is due, 10 minutes after the start.
+    The creation fee falls on the moment when it is charged, 10 minutes after the start.
     """
     ran_until = whole.begin + whole.seconds
     first, last = max(begin, whole.begin), min(end, max(ran_until, whole.end))
@@ -140,7 +140,7 @@ def within(whole: Bill, begin: float, end: float) -> Bill | None:
 
 
 def add_up(keyed: Iterable[tuple[str, Bill]]) -> list[Sum]:
-    """One sum a key and coin, the keys in the order in which they come."""
+    """One sum per key and coin; the keys keep their order."""
     groups: dict[tuple[str, str], list[Bill]] = defaultdict(list)
     for key, each in keyed:
         groups[key, each.intent.currency].append(each)
@@ -171,7 +171,7 @@ def _sum(key: str, coin: str, bills: Sequence[Bill]) -> Sum:
 
 
 def wallets(balances: Sequence[Balance], bills: Sequence[Bill]) -> list[Wallet]:
-    """By coin: from the first to the last of `balances`; coins with one look are left out."""
+    """By coin: from the first to the last of `balances`; coins with only one look are omitted."""
     found: list[Wallet] = []
     for coin in dict.fromkeys(each.coin for each in balances):
         looks = [each for each in balances if each.coin == coin]
@@ -186,8 +186,8 @@ def wallets(balances: Sequence[Balance], bills: Sequence[Bill]) -> list[Wallet]:
         ]
         fell = first.balance - last.balance
         explained = sum(part.total or 0.0 for part in parts)
-        tells = abs(fell - explained) > sum(_tick(part) for part in parts) + _ROUNDING
-        rest = fell - explained if tells else None
+        is_more = abs(fell - explained) > sum(_tick(part) for part in parts) + _ROUNDING
+        rest = fell - explained if is_more else None
         found.append(Wallet(coin, first.at, last.at, fell, explained, rest))
     return found
 

@@ -1,9 +1,9 @@
-"""What may be spent in a calendar day or month, what is spent of it, and what still will be.
+"""What may be spent in a calendar day or month, what was spent of it, and what is committed.
 
-Periods are those of UTC. *Spent* is what the service says (`spend`) with the renter's fee, spread
-evenly over an order's time for the part inside the period, and the creation fee once it is due.
-*Committed* is what running orders, and those on their way, will still cost until their lease, their
-longest rental or the period ends, whichever comes first. Pure.
+Periods are in UTC. *Spent* is the service's `spend` with the renter's fee, spread evenly over an
+order's time for the part inside the period, and the creation fee once it is charged. *Committed* is
+what running and requested orders will still cost until their lease, their longest rental or the
+period ends, whichever comes first. Pure.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ROUNDING = 1e-9
 
 
 def period(per: Per, now: float) -> tuple[float, float]:
-    """Start and end, unix seconds, of the day or month of UTC that `now` is in."""
+    """Start and end, unix seconds, of the UTC day or month that contains `now`."""
     start = datetime.fromtimestamp(now, timezone.utc).replace(
         hour=0, minute=0, second=0, microsecond=0
     )
@@ -40,13 +40,13 @@ def period(per: Per, now: float) -> tuple[float, float]:
 
 
 def cost_within(intent: Intent, now: float, start: float, end: float) -> tuple[float, float] | None:
-    """What an order cost and will cost within a period, in its coin; None where not known."""
+    """What an order cost and will cost within a period, in its coin; None if not known."""
     begun = intent.started_at or intent.posted_at or now
     if intent.state == "refused" or (intent.ended_at is not None and intent.ended_at <= start):
         return 0.0, 0.0
     share = 1 + fee_share(intent)
     spent, once = _once(intent, now, begun, start, end)
-    # What was spent is known as of the last look; from there on it is committed.
+    # The amount spent is known as of the last look; the cost from there on is committed.
     seen = intent.ended_at or max(begun, intent.seen_at or begun)
     if intent.state == "created":
         billed = intent.spend
@@ -67,7 +67,7 @@ def cost_within(intent: Intent, now: float, start: float, end: float) -> tuple[f
 def _once(
     intent: Intent, now: float, begun: float, start: float, end: float
 ) -> tuple[float, float]:
-    """The creation fee that was due within a period, and that which will be."""
+    """The creation fee charged within a period, and the one still to be charged."""
     at = begun + CREATION_FEE_AFTER_S
     fee = intent.creation_fee
     fee = CREATION_FEE.get(intent.currency, 0.0) if fee is None else fee
@@ -91,14 +91,14 @@ def _end(intent: Intent, begun: float) -> float:
 
 
 def _part(begun: float, until: float, start: float, end: float) -> float:
-    """The share of a time that lies within the period."""
+    """The share of a time span that lies within the period."""
     if until <= begun:
         return 1.0 if start <= begun < end else 0.0
     return max(0.0, min(until, end) - max(begun, start)) / (until - begun)
 
 
 def stand(budget: Budget, intents: Iterable[Intent], now: float, rates: Rates) -> BudgetStanding:
-    """How a budget stands; `rates`: for intents that have none noted."""
+    """How a budget stands; `rates`: for intents without a recorded rate."""
     start, end = period(budget.per, now)
     spent = committed = 0.0
     for intent in intents:
@@ -118,7 +118,7 @@ def stand(budget: Budget, intents: Iterable[Intent], now: float, rates: Rates) -
 
 
 def _value(budget: Budget, intent: Intent, rates: Rates) -> float | None:
-    """What one coin of the intent's is in the budget's unit; 0 where it is none of its business."""
+    """One coin of the intent in the budget's unit; 0 if the budget does not count that coin."""
     if budget.unit != USD_VALUE:
         return 1.0 if budget.unit == intent.currency else 0.0
     return rates.usd(intent.currency, intent.usd_per_coin)
@@ -136,8 +136,8 @@ def check(
     """May `new` be rented beside `others`; or, given `was`, may that become `new`?
 
     Raises:
-        BudgetError: it would go over a budget, which is said with the sum and with what would
-            fit; or it can't be told.
+        BudgetError: it would exceed a budget, or that can't be determined. The message gives the
+            sum, and what would fit.
     """
     if not budgets:
         return
@@ -210,7 +210,7 @@ def shown(budget: Budget) -> str:
 
 
 def amount(value: float, unit: str, *, up: bool = False) -> str:
-    """An amount with the digits that matter in its unit; `up`: never less than `value`."""
+    """An amount with the significant digits of its unit; `up`: never less than `value`."""
     digits = 2 if unit in (USD_VALUE, USD) else 8
     scaled = value * 10**digits
     value = (math.ceil(scaled - 1e-6) if up else round(scaled)) / 10**digits

@@ -1,7 +1,7 @@
-"""How long an order may run: read, say and settle a lease, and say who is near the end of one.
+"""How long an order may run: reads, prints and settles leases, and finds those that end soon.
 
 A lease is counted by the service's clock, from the start of the order. The service does not know
-it: what watches the order ends it (`limits.enforce`). Pure.
+the lease: the process that watches the order ends it (`limits.enforce`). Pure.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NEAR_S, NEAR_SHARE = 30 * 60.0, 0.1
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S}
 _LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,9})?)\s*([smhd]?)", re.IGNORECASE | re.ASCII)
 _LONGEST_S = 1e6 * DAY_S
-"""What a calendar can show."""
+"""The longest time that a calendar can show."""
 _SECONDS_MATTER_S = 600.0
 
 
@@ -34,7 +34,7 @@ def read(text: str, alone: str = "s") -> float | None:
     `alone`: the unit of a number without one.
 
     Raises:
-        InvalidInputError: it is none of these, or no time at all.
+        InvalidInputError: it is none of these, or not above 0.
     """
     if text.strip().lower() == "none":
         return None
@@ -46,7 +46,7 @@ def read(text: str, alone: str = "s") -> float | None:
 
 
 def above_0(**limits: float | None) -> None:
-    """A limit that is given is a number above 0.
+    """Check that each given limit is a number above 0.
 
     Raises:
         InvalidInputError: one is not.
@@ -59,20 +59,20 @@ def above_0(**limits: float | None) -> None:
 
 
 def words(seconds: float) -> str:
-    """A length that `read` reads, never longer than `seconds`: ``90s``, ``90m``, ``6h``, ``2d``."""
+    """A length that `read` accepts, never above `seconds`: ``90s``, ``90m``, ``6h``, ``2d``."""
     if seconds < _SECONDS_MATTER_S and (seconds + 1e-6) % 60 >= 1:
         return f"{int(seconds)}s"
     minutes = int((seconds + 1e-6) // 60)
     for unit, size in (("d", 1440), ("h", 60)):
         if minutes % size == 0 and minutes >= size:
             return f"{minutes // size}{unit}"
-    if minutes >= 6 * 60:  # to the hour, where minutes don't matter
+    if minutes >= 6 * 60:  # in hours, as minutes don't matter
         return f"{minutes // 60}h"
     return f"{minutes}m"
 
 
 def left(seconds: float) -> str:
-    """About how long it is until then: ``9m``, ``2h``; below a minute ``40s``."""
+    """About how long is left: ``9m``, ``2h``; below a minute ``40s``."""
     if seconds < 60:  # noqa: PLR2004 - a minute
         return f"{max(0.0, seconds):.0f}s"
     return words(seconds - seconds % 60)
@@ -85,40 +85,40 @@ def moment(unix_s: float) -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the user says of an order's end. `lease_s`: None for no end, where `given`."""
+    """The user's limits for an order's end. `lease_s`: None for no end, if `given`."""
 
     lease_s: float | None = None
     given: bool = False
     max_hours: float | None = None
     max_cost_usd: float | None = None
     default_s: float | None = DEFAULT_S
-    """The lease where none is given; None for none: then the other limits alone make one."""
+    """The lease if none is given; None for none: then only the other limits end the order."""
     enforced: Enforced = "always"
     """As in `Intent`."""
 
     @property
     def longest_s(self) -> float:
-        """How long it may run by what is given in time; `inf` where nothing is."""
+        """The longest time that the time limits allow; `inf` if there is none."""
         hours = inf if self.max_hours is None else self.max_hours
         return min(hours * 3600, inf if self.lease_s is None else self.lease_s)
 
 
 @dataclass(frozen=True)
 class Settled:
-    """The lease that comes of it, what shortened it, and the most that the order then costs."""
+    """The resulting lease, what shortened it, and the most that the order then costs."""
 
     lease_s: float | None
     because: str | None
     at_most: float | None
-    """In the coin, fees in; None where nothing ends it."""
+    """In the coin, fees included; None if nothing ends the order."""
     at_most_usd: float | None
 
 
 def settle(limits: Limits, cost: Cost, mrl_h: float | None) -> Settled:
-    """The lease of a new order: as asked for, never longer than the host lets it run (`mrl_h`).
+    """The lease of a new order: as requested, but never longer than the host allows (`mrl_h`).
 
-    Without `--lease` it is the default, shortened by the other limits; where they contradict an
-    explicit one, that is refused.
+    Without `--lease` it is the default, shortened by the other limits; if they contradict an
+    explicit lease, that is refused.
 
     Raises:
         InvalidInputError: ``--lease`` is longer than ``--max-hours``.
@@ -143,7 +143,7 @@ def settle(limits: Limits, cost: Cost, mrl_h: float | None) -> Settled:
             lease_s, because = affordable_s, "--max-cost"
     if mrl_h and lease_s is not None and lease_s > mrl_h * 3600:
         lease_s, because = mrl_h * 3600.0, "the host's longest rental"
-    # Without a lease the service itself ends it, after the host's longest rental.
+    # Without a lease the service itself ends the order, after the host's longest rental.
     longest_s = mrl_h * 3600.0 if lease_s is None and mrl_h else lease_s
     at_most = None if longest_s is None else cost.of(longest_s)
     rate = cost.price.usd_per_coin
@@ -179,7 +179,7 @@ def _too_dear(max_cost_usd: float, lease_s: float, affordable_s: float, cost: Co
 
 
 def is_near(intent: Intent, now: float) -> bool:
-    """Is its lease over, or under 30 minutes or a tenth of it from that?"""
+    """Is its lease over, or does it end within 30 minutes, or within a tenth of its length?"""
     if intent.ends_at is None:
         return False
     return intent.ends_at - now < max(NEAR_S, NEAR_SHARE * (intent.lease_s or 0))

@@ -1,6 +1,6 @@
-"""What may cost money unseen, in a line each: orders near their end, wallets that run dry.
+"""Warnings about unnoticed costs, one line each: orders near their end, wallets that run out.
 
-From the ledger alone, nothing is asked of the service. Pure.
+From the ledger alone; the service is not asked. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def of_leases(running: Iterable[Intent], now: float) -> str | None:
-    """One line of the orders that are past their lease, and of those that are near it."""
+    """One line on the orders that are past their lease, and on those near its end."""
     near = sorted((i for i in running if lease.is_near(i, now)), key=lambda i: i.ends_at or now)
     past = [str(i.order_id) for i in near if (i.ends_at or now) <= now]
     soon = [
@@ -36,21 +36,18 @@ def of_leases(running: Iterable[Intent], now: float) -> str | None:
 
 
 def of_endless(running: Iterable[Intent]) -> str | None:
-    """One line of the orders that were rented here, that the user knows of, and nothing ends."""
+    """One line on the orders rented here that the user knows of and that nothing ends."""
     unlimited = (i for i in running if i.ends_at is None and i.max_cost_usd is None)
     endless = [str(i.order_id) for i in unlimited if not i.unacknowledged and i.enforced != "reap"]
     if not endless:
         return None
-    return (
-        f"Does not end by itself, and is billed: order {_named(endless)} (give it an end: "
-        "clore lease set ID 6h)."
-    )
+    return f"Billed until you cancel: order {_named(endless)}. Set an end: clore lease set ID 6h"
 
 
 def of_wallets(
     running: Iterable[Intent], balances: Mapping[str, tuple[float, float]], now: float
 ) -> str | None:
-    """One line of the wallets that will be empty before the leases that they pay have ended.
+    """One line on the wallets that run out before the leases they pay for end.
 
     `balances`: by coin, when it was read and how much it held.
     """
@@ -71,9 +68,9 @@ def of_wallets(
 
 
 def runs_dry(running: list[Intent], at: float, balance: float) -> float | None:
-    """When a wallet that held `balance` at a time is empty, if before the last lease ends.
+    """When a wallet that held `balance` at a time runs out, if that is before the last lease ends.
 
-    Orders are paid until their lease ends; those without one all the time.
+    Orders are paid until their lease ends; orders without a lease are paid all the time.
     """
     paid = [(i.ends_at, (i.price or 0) * (1 + fee_share(i)) / DAY_S) for i in running]
     ends = sorted({end for end, _ in paid if end is not None and end > at})

@@ -1,1 +1,1 @@
-"""Spot orders: bids, the autopilot, the change between spot and on demand."""
+"""Spot orders: bids, the autopilot, and switching from spot to on demand."""

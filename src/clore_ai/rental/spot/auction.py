@@ -1,6 +1,6 @@
-"""The auction of a server as it concerns one order: its rivals, and the lowest bid that wins. Pure.
+"""A server's auction from the view of one order: its rivals, and the lowest bid that wins. Pure.
 
-Rivals in other coins are compared in USD (service.md, 5), a little higher, as rates move.
+Rivals in other coins are compared in USD (service.md, 5), with a margin, as rates change.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from clore_ai.models.price import Rates
 
 TICKS = 10**8
-"""Bids have 8 decimals, as the service's own examples do."""
+"""Bids have 8 decimals, as in the service's own examples."""
 OTHER_COIN = 0.001
-"""The share by which a rival in another coin is outbid: its worth in ours moves meanwhile."""
+"""The share by which a rival in another coin is outbid, as its value in ours changes."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """Somebody else's bid, in our coin per **day**; `above` is the lowest of ours that beats it."""
+    """Another renter's bid, in our coin per **day**; `above` is our lowest bid that beats it."""
 
     price: float
     above: float
@@ -32,7 +32,7 @@ class Rival:
 
 @dataclass(frozen=True)
 class AuctionView:
-    """The auction of a server at a moment, as it concerns one order. Prices: its coin per day."""
+    """A server's auction at a moment, from the view of one order. Prices: its coin per day."""
 
     at: float
     """Unix seconds by the service's clock."""
@@ -40,25 +40,25 @@ class AuctionView:
     active: bool
     rivals: tuple[Rival, ...]
     least: float | None
-    """The host's `min_pricing`; None if it does not take this coin any more."""
+    """The host's `min_pricing`; None if the host no longer accepts this coin."""
     limit: float
     online: bool = True
 
 
 def up(price: float) -> float:
-    """The price in 8 decimals, never less."""
+    """The price rounded up to 8 decimals."""
     return math.ceil(round(price * TICKS, 3)) / TICKS
 
 
 def down(price: float) -> float:
-    """The price in 8 decimals, never more."""
+    """The price rounded down to 8 decimals."""
     return math.floor(round(price * TICKS, 3)) / TICKS
 
 
 def limit_per_day(
     max_usd_per_hour: float | None, max_per_day: float | None, usd_per_coin: float | None
 ) -> float | None:
-    """The limit in coin per day, of one that is in USD an hour; None if that is not known."""
+    """The limit in coin per day, from one in USD per hour; None if that is not known."""
     if max_per_day is not None:
         return down(max_per_day)
     if max_usd_per_hour is None or not usd_per_coin:
@@ -67,7 +67,7 @@ def limit_per_day(
 
 
 def mine(market: SpotMarket, order_id: int) -> SpotOffer | None:
-    """The order's own offer: by its id, else the one that is said to be the user's."""
+    """The order's own offer: by its id, else the one marked as the user's."""
     offers = market.offers or []
     named = next((o for o in offers if o.order_id == order_id), None)
     return named or next((o for o in offers if o.my and o.order_id is None), None)
@@ -76,7 +76,7 @@ def mine(market: SpotMarket, order_id: int) -> SpotOffer | None:
 def read(
     market: SpotMarket, order_id: int, coin: str, limit: float, at: float
 ) -> AuctionView | None:
-    """What `market` shows of an order in `coin`; None if the order is not among the bids."""
+    """The view of `market` for an order in `coin`; None if the order is not among the bids."""
     own = mine(market, order_id)
     if own is None or own.price is None:
         return None
@@ -98,7 +98,7 @@ def read(
 
 
 def entry(market: SpotMarket, coin: str, limit: float) -> float | None:
-    """The lowest bid with which a new order would run now; None if `limit` is too little."""
+    """The lowest bid with which a new order would run now; None if `limit` is too low."""
     asked = (market.server and market.server.min_pricing) or {}
     if coin not in asked or (market.server and market.server.online is False):
         return None
@@ -129,7 +129,7 @@ def _rival(
     else:
         rate = rates.usd(offer.currency)
         if rate is None or own_rate is None:
-            # Not to be compared: whether it is ahead shows in who runs.
+            # Not comparable: whether it is ahead shows in which order runs.
             return Rival(0.0, 0.0, bool(offer.active))
         price *= rate / own_rate
         above = up(price * (1 + OTHER_COIN))

@@ -1,7 +1,7 @@
-"""Steer a spot order by itself until it is over: hold its bid, keep its limits, fall back.
+"""Steers a spot order until it is over: holds its bid, keeps its limits, falls back.
 
-One `spot_marketplace` request each time; `my_orders` at the start, at the end, every ten minutes,
-and if the order is not among the bids. What was spent is what the service says.
+Each look is one `spot_marketplace` request. `my_orders` is read at the start, at the end, every ten
+minutes, and if the order is not among the bids. The amount spent is the service's.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 _SLICE_S = 1.0
 _FRESH_S = 120.0
-"""So young, an order counts from its start: a minute is paid before the first look."""
+"""An order younger than this counts from its start: a minute is billed before the first look."""
 
 
 def fly(session: Session, run: SpotRun) -> Flow[SpotReport]:
-    """Steer an order until it ends, the time is over, or the caller stops it; what came of it.
+    """Steer an order until it ends, the time is over, or the caller stops it; returns a report.
 
     Raises:
-        NotFoundError, OrderEnded: there is no such order, or it runs no more.
-        InvalidInputError: it is no spot order, or its limit is not known in its coin.
-        BudgetError: at its limit it would go over a budget.
+        NotFoundError, OrderEnded: there is no such order, or it has ended.
+        InvalidInputError: it is not a spot order, or its limit in its coin is not known.
+        BudgetError: at its limit it would exceed a budget.
         ConfigError: another command steers it already.
         AuthError: the key is not known.
     """
@@ -70,7 +70,7 @@ def fly(session: Session, run: SpotRun) -> Flow[SpotReport]:
 
 
 def prepare(session: Session, run: SpotRun) -> Flow[None]:
-    """Look at the order, its server and its budget; nothing is bid. `fly` does it where not done.
+    """Read the order, its server and its budget; nothing is bid. `fly` does this if needed.
 
     Raises:
         CloreAPIError: as `fly`.
@@ -140,7 +140,7 @@ def _steer(session: Session, run: SpotRun, start: float) -> Flow[Reason]:
         try:
             yield from hold.reread_order(session, run)
         except CloreAPIError as exc:
-            hold.let_pass(exc)  # then the report goes by the last answer
+            hold.let_pass(exc)  # the report then uses the last answer
     run.emit("ends", (yield from clock()).wall, ended)
     return ended
 
@@ -148,7 +148,7 @@ def _steer(session: Session, run: SpotRun, start: float) -> Flow[Reason]:
 def _pause(
     session: Session, run: SpotRun, keeper: enforce.Keeper, start: float
 ) -> Flow[Reason | None]:
-    """Wait for the next look; why there is none, if so."""
+    """Wait for the next look; returns the reason if there is no next look."""
     wishes, now = run.wishes, (yield from clock()).mono
     if wishes.once:
         return "limit" if (yield from _limited(session, run, keeper)) else "once"
@@ -165,7 +165,7 @@ def _pause(
 
 
 def _limited(session: Session, run: SpotRun, keeper: enforce.Keeper) -> Flow[bool]:
-    """Has the order reached a limit? A near one is reported."""
+    """Has the order reached a limit? A limit that is near is reported."""
     if not run.keeps:
         return False
     near, over = yield from keeper.check(session)
@@ -176,7 +176,7 @@ def _limited(session: Session, run: SpotRun, keeper: enforce.Keeper) -> Flow[boo
 
 
 def _once(session: Session, run: SpotRun) -> Flow[Moved | None]:
-    """One look, and what follows from it."""
+    """Look once, and act on the result."""
     yield from hold.update_list_price(session, run)
     if (yield from hold.once(session, run)) is None:
         return None
@@ -184,7 +184,7 @@ def _once(session: Session, run: SpotRun) -> Flow[Moved | None]:
 
 
 def _fall_back(session: Session, run: SpotRun, now: float) -> Flow[Moved | None]:
-    """Rent elsewhere, once the order has not run for as long as was agreed."""
+    """Rent elsewhere, once the order has not run for the agreed time."""
     fallback, idle = run.wishes.fallback, run.auto.idle_since
     if fallback is None or idle is None or run.order is None:
         return None
@@ -206,7 +206,7 @@ def _fall_back(session: Session, run: SpotRun, now: float) -> Flow[Moved | None]
 
 
 def _kept(session: Session, order: Order) -> Autobid:
-    """What an earlier command knew of this order; not of another one with the same id."""
+    """What an earlier command knew of this order, but not of another one with the same id."""
     try:
         known = session.bids.pilot(order.id)
     except ConfigError as exc:

@@ -1,17 +1,17 @@
-"""What to bid: a view of the auction in, a decision out; and what is known from one to the next.
+"""Decides what to bid: a view of the auction in, a decision out, and the state in between.
 
-Pure, and a state object: `see` takes what was read, `accepted` and `refused` what became of a bid.
+Pure, with a state object: `see` takes each reading; `accepted` and `refused` the result of a bid.
 
 - The bid is one tick above the highest rival that can be beaten within the limit, and never below
-  the host's least. At the limit an equal bid is enough for the older order.
-- Raising is free: it is done as soon as the order is seen to be outbid.
-- Lowering goes by at most `max_step`, once in 600 s (service.md, 1). The first refusal says how far
-  a step goes. A bid is lowered only if that puts nobody ahead. A small gain waits until the rivals
-  have kept still: it would stop a bigger one for 600 s.
-- What can't be beaten is waited out, with the bid just above the rivals that can: when the highest
-  leaves, the order runs at once, and at a low price.
-- The service's word counts more than this reckoning: if an order runs that the bid should beat,
-  the bid goes up by a share, until it does.
+  the host's minimum. At the limit an equal bid is enough for the older order.
+- Raising is free: a bid is raised as soon as it is outbid.
+- Lowering is limited to `max_step`, once in 600 s (service.md, 1). The first refusal shows how
+  large a step may be. A bid is lowered only if that puts no rival ahead. A small gain waits until
+  the rivals' bids have settled: it would block a bigger one for 600 s.
+- If the highest rival can't be beaten, the order waits, with the bid just above the rivals that
+  can: when that rival leaves, the order runs at once, and at a low price.
+- The service overrides this calculation: if a rival runs that the bid should beat, the bid is
+  raised by a share until it does.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 
 WORTH_A_STEP = 0.25
-"""A lowering by less than this share of what one may take off waits until rivals keep still."""
+"""A lowering by less than this share of the allowed step waits until rivals' bids have settled."""
 STILL_S = 600.0
 _LATE_S = 1.0
-"""On top of the 600 s: the service counts from its own clock."""
+"""Added to the 600 s: the service counts by its own clock."""
 _LAG_S = 30.0
-"""How long a new bid may take to show in who runs."""
+"""How long a new bid may take to change which order runs."""
 _DOUBT, _MOST_DOUBT = 0.005, 0.25
 
 Action = Literal["hold", "raise", "lower"]
@@ -47,66 +47,66 @@ BidState = Literal["runs", "outbid", "beaten", "waits", "offline", "refused"]
 class Decision:
     """What to do now. `price`: the new bid, coin per **day**; None to hold.
 
-    `standing`: ``runs``; ``outbid``: it will run at `price`; ``beaten``: the limit is outbid;
-    ``waits``: no bid helps, as with somebody on demand; ``offline``: the host; ``refused``: the
-    host takes the coin no more.
+    `standing`: ``runs``; ``outbid``: it will run at `price`; ``beaten``: rivals bid above the
+    limit; ``waits``: no bid helps, e.g. if the server is rented on demand; ``offline``: the host
+    is down; ``refused``: the host no longer accepts the coin.
     """
 
     action: Action
     standing: BidState
     price: float | None = None
     needs: float | None = None
-    """The lowest bid that would win now; more than the limit where it is ``beaten``."""
+    """The lowest bid that would win now; above the limit if the order is ``beaten``."""
 
 
 @dataclass
 class Autobid:
-    """What is known of one order's auction, from look to look; kept as JSON between commands."""
+    """The state of one order's auction between looks; kept as JSON between commands."""
 
     bid: float | None = None
     """As last seen or set, coin per **day**."""
     lower_at: float = 0.0
-    """When it may be lowered again, unix seconds."""
+    """When the bid may be lowered again, unix seconds."""
     step: float | None = None
-    """The most that one lowering takes off; None until a refusal said it."""
+    """The largest allowed lowering; None until a refusal shows it."""
     headroom: float = 0.0
-    """A share by which to stay above the highest rival, so as to be outbid less often."""
+    """The share by which to stay above the highest rival, so as to be outbid less often."""
     doubt: float = 0.0
-    """A share by which more must be bid than was reckoned: somebody else ran all the same."""
+    """The share by which to bid more than calculated, as a rival ran all the same."""
     set_at: float = 0.0
     """When the bid was last set."""
     needed: float | None = None
-    """The lowest winning bid of the last look, and since when it was that."""
+    """The lowest winning bid at the last look, and since when it has been that."""
     needed_since: float = 0.0
     active: bool | None = None
-    """At the last look."""
+    """Did the order run at the last look?"""
     seen_at: float | None = None
     since: float | None = None
-    """The first look."""
+    """When the first look was."""
     idle_since: float | None = None
-    """Since when it has not run; None while it does."""
+    """Since when the order has not run; None while it runs."""
     seen_s: float = 0.0
     held_s: float = 0.0
-    """Of `seen_s`, for how long it ran, as far as the looks show."""
+    """How much of `seen_s` the order ran, as far as the looks show."""
     outbids: int = 0
-    """How often it was seen to run no more."""
+    """How often the order stopped running."""
     raised: int = 0
     lowered: int = 0
     on_demand: float = 0.0
-    """What the time held would have cost on demand, in the coin, without fees."""
+    """The cost of the time held if rented on demand, in the coin, without fees."""
     at_bids: float = 0.0
-    """What it comes to at the bids of that time; the service bills whole minutes instead."""
+    """The cost of that time at its bids; the service bills whole minutes instead."""
     spend_before: float | None = None
     """`spend` of the order at the first look."""
     _seen: AuctionView | None = field(default=None, repr=False)
 
     def dump(self) -> dict[str, Any]:
-        """For JSON."""
+        """The state for JSON."""
         return {k: v for k, v in asdict(self).items() if not k.startswith("_") and v is not None}
 
     @classmethod
     def load(cls, kept: Mapping[str, Any]) -> Autobid:
-        """What `dump` made; what is damaged is as if nothing was kept."""
+        """Restore the result of `dump`; if it is damaged, start empty."""
         known = {f.name for f in fields(cls) if not f.name.startswith("_")}
         found = cls()
         for name, value in kept.items():
@@ -115,24 +115,24 @@ class Autobid:
             elif name in known and (number := as_number(value)) is not None:
                 whole = name in ("outbids", "raised", "lowered")
                 setattr(found, name, int(number) if whole else number)
-        if "at_bids" not in kept:  # of an earlier version; the two are of one time
+        if "at_bids" not in kept:  # from an earlier version; both must cover the same time
             found.on_demand = 0.0
         return found
 
     def on_demand_for(self, spend: float, on_demand_per_day: float) -> float:
-        """What the time that cost `spend` would have cost on demand: the same ticks on both sides.
+        """The on-demand cost of the time that cost `spend`: the same billed minutes on both sides.
 
-        `on_demand_per_day`: its price now, for when nothing was held between two looks yet.
+        `on_demand_per_day`: its price now, used if nothing was held between two looks yet.
         """
         if self.at_bids:
             return spend * self.on_demand / self.at_bids
         return spend * on_demand_per_day / self.bid if self.bid else 0.0
 
     def see(self, seen: AuctionView, on_demand_per_day: float | None = None) -> Decision:
-        """Take note of a look, and decide. `on_demand_per_day`: the list price, in the coin."""
+        """Record a look, and decide. `on_demand_per_day`: the list price, in the coin."""
         self._tally(seen, on_demand_per_day)
         if self.bid is not None and seen.bid < self.bid:
-            # Somebody else lowered it, or a lowering whose answer was lost: at the latest now.
+            # Another program lowered it, or the answer to a lowering was lost: it happened by now.
             self.lower_at = max(self.lower_at, seen.at + LOWERING_S + _LATE_S)
         self.bid = seen.bid
         self._seen = seen
@@ -143,7 +143,7 @@ class Autobid:
         return decision
 
     def again(self, at: float) -> Decision:
-        """Decide once more on the last look, after a refusal taught something.
+        """Decide once more on the last look, after a refusal showed something new.
 
         Raises:
             ValueError: there was no look.
@@ -157,7 +157,7 @@ class Autobid:
         )
 
     def accepted(self, price: float, at: float) -> None:
-        """The service took this bid, at this time or before."""
+        """Record that the service accepted this bid, at this time or before."""
         if self.bid is not None and price < self.bid:
             self.lower_at = at + LOWERING_S + _LATE_S
             self.lowered += 1
@@ -166,14 +166,14 @@ class Autobid:
         self.bid, self.set_at = price, at
 
     def refused(self, error: FieldError, price: float, at: float) -> bool:
-        """The service did not take it; True if another bid may be taken at once."""
+        """Record that the service refused the bid; True if another bid may be accepted at once."""
         if error.error == "can_lower_every_600_seconds":
             left_s = error.lowering_in_s
             self.lower_at = at + (LOWERING_S if left_s is None else left_s) + _LATE_S
         elif error.error == "exceeded_max_step":
             tried = max(0.0, (self.bid or price) - price)
             most = error.max_step
-            # A step that makes no difference would be refused for ever.
+            # A step that changes nothing would be refused for ever.
             self.step = most if most is not None and 0 < most < tried else tried / 2
             return self.step >= 1 / TICKS
         return False
@@ -182,12 +182,12 @@ class Autobid:
         runs = seen.active and seen.online
         if self.seen_at is not None and seen.at > self.seen_at:
             passed = seen.at - self.seen_at
-            # In between it changed somewhere: half of the time is as good a guess as any.
+            # The state changed in between: half of the time is the best guess.
             held = passed * (bool(self.active) + runs) / 2
             self.seen_s, self.held_s = self.seen_s + passed, self.held_s + held
             if on_demand_per_day is not None:
                 self.on_demand += on_demand_per_day * held / DAY_S
-                # The bid as it was meanwhile: what this look shows is from now on.
+                # The bid during that time: the bid of this look counts from now on.
                 self.at_bids += (seen.bid if self.bid is None else self.bid) * held / DAY_S
         if self.active and not runs:
             self.outbids += 1
@@ -216,7 +216,7 @@ class Autobid:
             standing = "outbid" if seen.bid < needs else "waits"
         if least > seen.limit:  # the host asks too much: no bid may be set
             return Decision("hold", standing, needs=needs)
-        # Above all that can be beaten.
+        # Above all rivals that can be beaten.
         target = max([least, *(price for price in above if price <= seen.limit)])
         if target > least:
             target = min(up(target * (1 + self.headroom)), max(target, down(seen.limit)))
@@ -226,7 +226,7 @@ class Autobid:
         return Decision("hold" if price is None else "lower", standing, price, needs)
 
     def _doubts(self, seen: AuctionView, least: float) -> None:
-        """Does somebody run who should not? Then more must be bid than was reckoned."""
+        """Does a rival run that should not? Then more must be bid than calculated."""
         if not seen.rivals:
             self.doubt = 0.0
         needs = max([least, *(up(r.above * (1 + self.doubt)) for r in seen.rivals)])
@@ -235,7 +235,7 @@ class Autobid:
             self.doubt = min(_MOST_DOUBT, self.doubt * 2 or _DOUBT)
 
     def _lower(self, seen: AuctionView, target: float, needs: float) -> float | None:
-        """What to lower the bid to, if now."""
+        """The price to lower the bid to, if it is to be lowered now."""
         if seen.at < self.lower_at or seen.least is None:
             return None
         price = target if self.step is None else max(target, up(seen.bid - self.step))

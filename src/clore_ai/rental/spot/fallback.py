@@ -1,8 +1,8 @@
-"""What an order that is outbid for too long is replaced by; never by two.
+"""Replaces an order that has been outbid for too long; never by two.
 
-The new order has the purpose of the old one and ends when that would have. It is made under a
-`client_ref` of the old order, so that a command that is stopped in between and run again gets the
-same one. The old order is cancelled only when the new one exists.
+The new order has the purpose of the old one, and ends when that would have ended. Its `client_ref`
+is derived from the old order, so that a command that is stopped in between and run again gets the
+same order. The old order is cancelled only once the new one exists.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 AFTER_S = 900.0
 _AUCTIONS = 5
-"""How many servers' auctions are looked at, a request each."""
+"""The most servers whose auctions are read, one request each."""
 _TRIES = 2
 _LEAST_LEASE_S = 60.0
 _RELIABILITY = 0.05
@@ -42,22 +42,22 @@ To = Literal["on-demand", "server"]
 
 @dataclass(frozen=True)
 class Fallback:
-    """Where to go when an order has not run for `after_s` seconds.
+    """What to rent if an order has not run for `after_s` seconds.
 
-    `to`: ``"on-demand"`` on the same server, or another ``"server"``: a spot order on one with the
-    same GPUs, at the lowest bid that runs within the limit. The rest is as in `create_order`; the
-    service does not tell it of the old order.
+    `to`: ``"on-demand"`` for the same server, or ``"server"`` for a spot order on another one with
+    the same GPUs, at the lowest winning bid within the limit. The other fields are as in
+    `create_order`, since the service does not return them for the old order.
 
     Raises:
-        InvalidInputError: what would be refused then is refused now.
+        InvalidInputError: the service would refuse the order; checked in advance.
     """
 
     to: To
     after_s: float = AFTER_S
     max_usd_per_hour: float | None = None
-    """The most that on demand may cost; None for the list price of the moment."""
+    """The most that on demand may cost; None for the list price at that time."""
     image: str | None = None
-    """None for that of the old order."""
+    """None for the image of the old order."""
     ssh_password: str | None = field(default=None, repr=False)
     ssh_key: str | None = field(default=None, repr=False)
     ports: Mapping[str, str] | None = None
@@ -77,7 +77,7 @@ class Fallback:
     def order(
         self, server_id: int, kind: OrderType, coin: str, image: str, price: float
     ) -> OrderRequest:
-        """The order of one server; the price is the bid, or that of the list, coin per **day**."""
+        """The order of one server; the price is the bid, or the list price, coin per **day**."""
         return OrderRequest(
             server_id,
             self.image or image,
@@ -103,10 +103,10 @@ class Moved:
 
 
 def rent(session: Session, order: Order, fallback: Fallback, limit: float) -> Flow[Moved]:
-    """Rent instead of `order`, once. `limit`: the most to bid, coin per **day**.
+    """Rent a replacement for `order`, once. `limit`: the highest bid, coin per **day**.
 
     Raises:
-        OrderUncertain: an order may exist; `order` goes on. The next call finds it.
+        OrderUncertain: an order may exist, which the next call finds; `order` keeps running.
         CloreAPIError: the service can't be asked.
     """
     with ExitStack() as locks:
@@ -133,7 +133,7 @@ def rent(session: Session, order: Order, fallback: Fallback, limit: float) -> Fl
 
 
 def leave(session: Session, order: Order) -> Flow[CloreAPIError | None]:
-    """Cancel the old order, the new one being there; why it may go on, None where it ended."""
+    """Cancel the old order once the new one exists; the error if the old one may keep running."""
     todo = [cancel.Cancelling(order.id)]
     yield from cancel.until_gone(session, todo)
     (old,) = todo
@@ -141,14 +141,14 @@ def leave(session: Session, order: Order) -> Flow[CloreAPIError | None]:
 
 
 def _ref(order: Order) -> str:
-    """The name of what is rented instead; ids of a service that was reset come again."""
+    """The ref of the replacement; a service that was reset reuses ids."""
     return f"instead of order {order.id} of {int(order.ct or 0)}"
 
 
 def _terms(
     intent: Intent | None, order: Order, rate: float | None, now: float
 ) -> create.RentalTerms | None:
-    """What is left of the old order's; None where nothing is."""
+    """The remaining terms of the old order; None if no time or money is left."""
     ref = _ref(order)
     if intent is None:
         return create.RentalTerms(ref, usd_per_coin=rate, unacknowledged=True)
@@ -189,7 +189,7 @@ def _same_server(
 def _other_server(
     session: Session, order: Order, fallback: Fallback, limit: float
 ) -> Flow[tuple[_Wishes, str]]:
-    """Servers like the old one, the lowest bid that runs first."""
+    """Servers like the old one, the lowest winning bid first."""
     coin = order.currency or ""
     every = (yield from listing.marketplace(session, listing.Filter(available_only=False))).servers
     old = next((s for s in every if s.id == order.server_id), None)

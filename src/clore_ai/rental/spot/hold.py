@@ -1,7 +1,7 @@
-"""Hold a spot order at the lowest bid that wins: read its auction once, and bid as it takes.
+"""Holds a spot order at the lowest bid that wins: reads its auction once, and bids if needed.
 
-A lost answer is settled by the next reading, which shows the bid as it is; trouble of the network
-or the service passes.
+After a lost answer the next reading shows the bid as it is. A failure of the network or the service
+is only reported.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _SAID = {
 
 
 def update_limit(run: SpotRun, market: SpotMarket) -> bool:
-    """Work out the limit in the coin; a rate that is missing for once is the last one."""
+    """Calculate the limit in the coin; a missing rate is replaced by the last one."""
     coin, wishes = run.coin, run.wishes
     run.rate = market.rates.usd(coin) or run.rate
     limit = auction.limit_per_day(wishes.max_usd_per_hour, wishes.max_per_day, run.rate)
@@ -56,7 +56,7 @@ def update_limit(run: SpotRun, market: SpotMarket) -> bool:
 
 
 def update_list_price(session: Session, run: SpotRun) -> Flow[None]:
-    """The price on demand, once an hour; not to know it is no trouble."""
+    """Read the price on demand, once an hour; a failure is no trouble."""
     now = (yield from clock()).mono
     order = run.order
     if order is None or (run.listed_at is not None and now - run.listed_at < _LISTED_EVERY_S):
@@ -72,10 +72,10 @@ def update_list_price(session: Session, run: SpotRun) -> Flow[None]:
 
 
 def let_pass(exc: CloreAPIError) -> None:
-    """Let trouble that may be over at the next look pass.
+    """Ignore an error that may be gone at the next look.
 
     Raises:
-        CloreAPIError: it will not be.
+        CloreAPIError: any other error.
     """
     if isinstance(exc, OrderUncertain):
         return
@@ -96,10 +96,10 @@ def reread_order(session: Session, run: SpotRun) -> Flow[None]:
 
 
 def once(session: Session, run: SpotRun) -> Flow[Decision | None]:
-    """Read the auction, and bid as it takes; None if the order is not among the bids.
+    """Read the auction, and bid if needed; None if the order is not among the bids.
 
     Raises:
-        CloreAPIError: the service can't be asked, or does not let the bid be set.
+        CloreAPIError: the service can't be asked, or does not accept the bid.
     """
     order = run.order
     if order is None or order.server_id is None:
@@ -117,7 +117,7 @@ def once(session: Session, run: SpotRun) -> Flow[Decision | None]:
     if seen is None:
         run.emit("waits", now.wall, "it is not among the bids of its server (yet)")
         return None
-    run.asked = None  # what was sent before shows in this look
+    run.asked = None  # this look shows the effect of the last bid
     decision = run.auto.see(seen, run.on_demand)
     run.emit(decision.standing, now.wall, _SAID[decision.standing])
     yield from _bid(session, run, decision)

@@ -1,4 +1,4 @@
-"""A spot order that is steered: how it is wished, what happens to it, what came of it. Pure."""
+"""A spot order that is steered: its settings, its events and its report. Pure."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Reason = Literal["ended", "deadline", "stopped", "once", "fallback", "limit"]
 
 @dataclass(frozen=True)
 class SpotEvent:
-    """Something that happened to an order that is steered.
+    """An event of an order that is steered.
 
-    `event`: ``begins``; how it stands: ``runs``, ``outbid``, ``beaten`` (the limit is), ``waits``
-    (no bid helps), ``offline``, ``refused`` (its coin); what was done: ``raised``, ``lowered``,
-    ``rented`` (the fallback, `new_order_id`); ``near`` the end of its lease, or of what it may
-    cost; ``trouble``; ``ends``.
+    `event`: ``begins``; the standing: ``runs``, ``outbid``, ``beaten`` (rivals bid above the
+    limit), ``waits`` (no bid helps), ``offline``, ``refused`` (its coin); an action: ``raised``,
+    ``lowered``, ``rented`` (the fallback, `new_order_id`); ``near`` the end of its lease
+    or its cost limit; ``trouble``; ``ends``.
     """
 
     event: Kind
@@ -44,17 +44,17 @@ class SpotEvent:
     bid: float | None
     """Coin per **day**."""
     usd_per_hour: float | None
-    """The bid in USD per **hour**; None where the coin's worth is unknown."""
+    """The bid in USD per **hour**; None if the coin's value is unknown."""
     message: str
     new_order_id: int | None = None
 
 
 @dataclass(frozen=True)
 class SpotReport:
-    """What came of it. Amounts are in `currency`, of the time since the first look.
+    """The result of the steering. Amounts are in `currency`, since the first look.
 
-    `ended`: ``ended`` (the order did), ``deadline``, ``stopped``, ``once``, ``fallback``; or
-    ``limit``: its lease was over, or it had cost all that it may, and it was cancelled.
+    `ended`: ``ended`` (the order ended), ``deadline``, ``stopped``, ``once``, ``fallback``; or
+    ``limit``: it was cancelled at the end of its lease, or at its cost limit.
     """
 
     order_id: int
@@ -66,37 +66,36 @@ class SpotReport:
     usd_per_coin: float | None
     seen_s: float
     held_s: float
-    """For how long it ran of that, as far as the looks show."""
+    """How long it ran of that time, as far as the looks show."""
     outbids: int
     raised: int
     lowered: int
     spend: float | None
-    """By the service, without fees; None where it does not say."""
+    """According to the service, without fees; None if it is not reported."""
     fees: float | None
     on_demand: float | None
-    """What the minutes that were billed would have cost on demand, fees in; None where it has no
-    such price."""
+    """The cost of the billed minutes on demand, fees included; None without such a price."""
     order: Order | None = field(repr=False, default=None)
     new_order: Order | None = field(repr=False, default=None)
-    """The fallback's."""
+    """The order of the fallback."""
     moved_from: SpotReport | None = field(repr=False, default=None)
-    """The order before, where a fallback's order was steered on."""
+    """The report of the order before, if a fallback's order was steered on."""
 
     @property
     def held_share(self) -> float | None:
-        """Of the time since the first look; None where there was one look only."""
+        """The share of the time since the first look; None if there was only one look."""
         return self.held_s / self.seen_s if self.seen_s else None
 
     @property
     def saved(self) -> float | None:
-        """Against on demand, fees in, in the coin; None where that is not known."""
+        """The savings against on demand, fees included, in the coin; None if not known."""
         if self.spend is None or self.fees is None or self.on_demand is None:
             return None
         return self.on_demand - self.spend - self.fees
 
     @property
     def saved_usd(self) -> float | None:
-        """In USD."""
+        """The savings in USD."""
         if self.saved is None or self.usd_per_coin is None:
             return None
         return self.saved * self.usd_per_coin
@@ -104,7 +103,7 @@ class SpotReport:
 
 @dataclass(frozen=True)
 class SpotSettings:
-    """How an order is to be steered; one of the two limits is given.
+    """How to steer an order; give one of the two limits.
 
     Raises:
         InvalidInputError: a number is out of range.
@@ -147,7 +146,7 @@ class SpotRun:
     auto: Autobid = field(default_factory=Autobid)
     order: Order | None = None
     asked: float | None = None
-    """A bid that was sent and whose answer is not known."""
+    """A bid that was sent, but whose answer is not known."""
     rate: float | None = None
     """USD for one coin."""
     limit: float = 0.0
@@ -158,13 +157,13 @@ class SpotRun:
     ordered_at: float = 0.0
     over: bool = False
     last: str = ""
-    """What was said last, so that it is said once."""
+    """The last message, so that it is not repeated."""
     tried_at: float | None = None
     """When the fallback was last tried."""
     new_order: Order | None = None
     moved_from: SpotReport | None = None
     keeps: bool = True
-    """Does it keep the order's limits? Not where its caller does."""
+    """Does it keep the order's limits? Not if its caller does."""
     limit_reached: Limit | None = None
 
     @property
@@ -173,7 +172,7 @@ class SpotRun:
         return (self.order and self.order.currency) or ""
 
     def price(self, per_day: float) -> Price:
-        """What this much of the order's coin per **day** comes to."""
+        """The price object for this much of the order's coin per **day**."""
         return Price(per_day, self.coin, self.rate)
 
     def usd_per_hour(self, per_day: float | None) -> float | None:
@@ -190,7 +189,7 @@ class SpotRun:
         return fallback
 
     def emit(self, event: Kind, at: float, message: str, new_order_id: int | None = None) -> None:
-        """Hand an event to the caller; how the order stands, and trouble, only if it is new."""
+        """Pass an event to the caller; the standing, and trouble, only if it is new."""
         if event not in ("raised", "lowered", "rented"):
             if f"{event} {message}" == self.last:
                 return
@@ -201,7 +200,7 @@ class SpotRun:
         )
 
     def report(self, ended: Reason) -> SpotReport:
-        """As it stands now."""
+        """The report as of now."""
         auto, order = self.auto, self.order
         spend = None
         if order is not None and order.spend is not None:

@@ -1,4 +1,4 @@
-"""Change a spot bid; what the service is known to refuse is not sent (service.md, 1 and 5)."""
+"""Changes a spot bid; a request that the service would refuse is not sent (service.md, 1 and 5)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def set_price(session: Session, order_id: int, price: float) -> Flow[dict[str, A
     """The service's answer. A bid that was lowered within 600 s is not lowered again.
 
     Raises:
-        FieldError: refused by the service; or, where it is known that it would, here.
+        FieldError: the service refuses the bid, or is known to, so that it was not sent.
     """
     bids = session.bids
     now = (yield from clock()).mono
@@ -37,7 +37,7 @@ def set_price(session: Session, order_id: int, price: float) -> Flow[dict[str, A
     except CloreAPIError as exc:
         left_s = exc.lowering_in_s if isinstance(exc, FieldError) else None
         now = (yield from clock()).mono
-        with suppress(ConfigError):  # the service's word counts, noted or not
+        with suppress(ConfigError):  # the bid is set, recorded or not
             if exc.error == TOO_SOON and left_s is not None:
                 yield from local(bids.refused, order_id, price, left_s, now)
             elif exc.maybe_acted:

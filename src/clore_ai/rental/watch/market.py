@@ -1,8 +1,8 @@
-"""Watch the marketplace: what fits and was not there before, for any number of watches at once.
+"""Watches the marketplace for new offers, for any number of watches at once.
 
-A `Watch` is a state: what fits now goes in, what is new comes out; it asks nobody. `step` is one
-look for all watches of a client, and one request for all processes that share its state folder:
-who is due first asks, the others read what it got (`session.market`).
+A `Watch` is a state: the servers that fit now go in, the new ones come out; it sends no request.
+`step` is one look for all watches of a client, and one request for all processes that share its
+state folder: the first that is due asks, the others read its answer (`session.market`).
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 EVERY_S = 60.0
-"""001 asks for polls a minute or more apart."""
+"""001 requires polls to be a minute or more apart."""
 CHEAPER_BY = 0.01
-"""An offer that was told is told again where its price fell by this share: rates move by less."""
+"""A reported offer is reported again if its price fell by this share: rates move by less."""
 _OTHERS_ASK_S = 20.0
-"""How long it is waited for others at the most; see `MarketFile.take` for one that is stopped."""
+"""How long to wait for another process at most; see `MarketFile.take` for one that is stopped."""
 _PAUSE_S = 0.1
 _INF = float("inf")
 _PASSES = (DBError, RateLimitError, ResponseError, TransportError)
@@ -52,12 +52,12 @@ class Found:
     watch: str
     servers: tuple[MarketplaceServer, ...]
     at: float
-    """Unix seconds by the service's clock; so everywhere below."""
+    """Unix seconds by the service's clock, as everywhere below."""
 
 
 @dataclass(frozen=True)
 class Gone:
-    """Offers that were told and fit no more: rented by somebody, dearer, or off the market."""
+    """Reported offers that no longer fit: rented by another renter, more expensive, or delisted."""
 
     watch: str
     ids: tuple[int, ...]
@@ -66,7 +66,7 @@ class Gone:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A look failed; the next may not. The same trouble is told once."""
+    """A look failed; the next one may succeed. The same trouble is reported once."""
 
     message: str
     at: float
@@ -77,26 +77,26 @@ MarketEvent = Union[Found, Gone, Trouble]
 
 @dataclass
 class Watch:
-    """One wish, and the offers that were told of it."""
+    """One wish, and the offers that were reported for it."""
 
     wanted: listing.Filter
     name: str = ""
     reported: dict[int, float] = field(default_factory=dict[int, float])
-    """By server: the lowest price at which it was told, USD per hour; infinite where unknown."""
+    """By server: the lowest price reported, USD per hour; infinite if unknown."""
     wish: Wish | None = None
-    """What shall be rented: then only what can be is an offer."""
+    """The wish to rent, if any: then only servers that can be rented count as offers."""
     fits: list[MarketplaceServer] = field(default_factory=list["MarketplaceServer"])
-    """As last seen."""
+    """The servers that fit, as last seen."""
 
     def price_usd(self, server: MarketplaceServer) -> float | None:
-        """What it is watched for, USD per **hour**: its price; for who bids, its lowest bid."""
+        """The watched price, USD per **hour**: the list price; for a bidder, the lowest bid."""
         spot = self.wish is not None and self.wish.type == "spot"
         return server.spot_price_usd if spot else server.price_usd
 
     def feed(
         self, servers: Iterable[MarketplaceServer], at: float, known: listing.Known | None = None
     ) -> list[MarketEvent]:
-        """All that fit now; the events that come of it. `known`: of what the servers are of."""
+        """Take all servers that fit now; returns the events. `known`: of the servers' records."""
         price_usd = self.price_usd if known is None or self.wish else known.price_usd
 
         def price(server: MarketplaceServer) -> float:
@@ -126,23 +126,23 @@ class Watch:
 
 @dataclass
 class MarketWatch:
-    """Some watches and their common rhythm."""
+    """Some watches with a common interval."""
 
     watches: Sequence[Watch]
     every_s: float = EVERY_S
     for_s: float = _INF
     """Seconds from the first look on."""
     due: float | None = None
-    """When to look next, on the clock that never jumps; None: now."""
+    """When to look next, on the monotonic clock; None: now."""
     until: float | None = None
     looks: int = 0
-    """How many have succeeded."""
+    """How many looks have succeeded."""
     failure: CloreAPIError | None = None
-    """Of the last look, if it failed."""
+    """The error of the last look, if it failed."""
 
     @classmethod
     def of(cls, wanted: listing.Filter, every_s: float, for_s: float | None) -> MarketWatch:
-        """One watch; `for_s`: None for ever.
+        """A state with one watch; `for_s`: None for ever.
 
         Raises:
             ValueError: a time is not above 0.
@@ -155,7 +155,7 @@ class MarketWatch:
 def step(session: Session, state: MarketWatch) -> Flow[list[MarketEvent] | None]:
     """Wait until the next look is due, and look; None when the time is over.
 
-    What passes (the network, the service, its limits) is told as `Trouble`, and looked again.
+    A temporary failure (the network, the service, its limits) is a `Trouble`, and retried.
 
     Raises:
         AuthError: the key is refused.
@@ -172,7 +172,7 @@ def step(session: Session, state: MarketWatch) -> Flow[list[MarketEvent] | None]
     try:
         market = yield from shared(session, state.every_s)
         events: list[MarketEvent] = []
-        if market.records:  # none at all is a fault of the service, not a market without servers
+        if market.records:  # an empty list is a fault of the service, not an empty market
             for watch in state.watches:
                 found = yield from _fitting(session, market, watch)
                 at = (yield from clock()).wall
@@ -187,7 +187,7 @@ def step(session: Session, state: MarketWatch) -> Flow[list[MarketEvent] | None]
 
 
 def _known(market: Market) -> listing.Known:
-    """Whoever looks at the same answer, in this process, makes each model once."""
+    """Shared by all that look at the same answer in this process, so each model is made once."""
     known: listing.Known = market.worked_out.setdefault("pick", listing.Known())
     return known
 
@@ -202,7 +202,7 @@ def _fitting(session: Session, market: Market, watch: Watch) -> Flow[list[Market
 
 
 def choose(session: Session, watch: Watch) -> Flow[list[Offer]]:
-    """What fits of one watch, as it was last seen and can be paid; for `rent.rent`.
+    """The offers of one watch, as last seen, that can be paid; for `rent.rent`.
 
     Raises:
         CloreAPIError: the wallets can't be read.
@@ -213,9 +213,9 @@ def choose(session: Session, watch: Watch) -> Flow[list[Offer]]:
 
 
 def came_to_nothing(session: Session, exc: CloreAPIError, newest: int) -> bool:
-    """Did an attempt to rent fail so that another may be made: nothing runs, and it may pass?
+    """May another attempt follow a failed one: nothing runs, and the failure may be temporary?
 
-    `newest`: the ledger's, before it was tried.
+    `newest`: the ledger's newest intent before the attempt.
     """
     if isinstance(exc, RentFailed):
         return True
@@ -230,7 +230,7 @@ def _failed(state: MarketWatch, failure: CloreAPIError) -> Flow[list[MarketEvent
 
 
 def shared(session: Session, most_s: float) -> Flow[Market]:
-    """The marketplace, not as old as `most_s`: as somebody else has just read it, or read now.
+    """The marketplace, younger than `most_s`: as another process has just read it, or read now.
 
     Raises:
         CloreAPIError: it can't be read.

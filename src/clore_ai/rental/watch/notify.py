@@ -1,4 +1,4 @@
-"""Sends an event of a watch to a command of the user's, or to an address that takes JSON."""
+"""Sends an event of a watch to a command of the user, or posts it to a URL as JSON."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 _WITHIN_S = 30.0
 _LONGEST_BODY = 64_000
-"""Characters; beyond, an offer's fields that hold fields (its specs, its prices) are left out."""
+"""In characters; above this, nested fields of an offer (its specs, its prices) are omitted."""
 
 
 def notify(event: dict[str, Any], command: str | None, webhook: str | None) -> Flow[list[str]]:
-    """Run `command` with the event as JSON on stdin, and post it to `webhook`; what went wrong."""
+    """Run `command` with the event as JSON on stdin, and post it to `webhook`; the errors."""
     wrong: list[str] = []
     body = _body(without(event))
     if command is not None:
@@ -50,12 +50,12 @@ def _variables(event: dict[str, Any]) -> list[str]:
         "CLORE_GPU": offer.get("gpu"),
         "CLORE_PRICE_USD_PER_HOUR": offer.get("price_usd_per_hour"),
     }
-    # The system refuses to start a program with one of 128 KB, or with a NUL.
+    # The system does not start a program with a variable of 128 KB, or with a NUL.
     return [f"{name}={one_line(str(v), LONGEST)}" for name, v in known.items() if v is not None]
 
 
 def _body(event: dict[str, Any]) -> str:
-    """The event in JSON, short enough for any receiver, whatever a host has put into its record."""
+    """The event in JSON, short enough for any receiver, whatever a host put into its record."""
     body = _brief(event)
     if len(body) > _LONGEST_BODY:
         body = _brief({name: _flat(value) for name, value in event.items()})
@@ -67,7 +67,7 @@ def _brief(event: dict[str, Any]) -> str:
 
 
 def _flat(value: object) -> object:
-    """An offer, or each of a list, without its fields that hold fields."""
+    """An offer, or each of a list, without its nested fields."""
     entries, items = as_dict(value), as_list(value)
     if items is not None:
         return [_flat(item) for item in items]

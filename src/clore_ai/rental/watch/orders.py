@@ -1,9 +1,8 @@
-"""Watch orders: what happens to them and to what pays them, and which of them idle.
+"""Watches orders: their events, those of the wallets that pay for them, and which orders idle.
 
-A `Monitor` is a state: lists of orders, wallets, readings of GPUs and news of connections go in,
-events come out; it asks nobody and has no clock (`poll` asks for it). What is not known is never
-held against an order: only readings that follow each other closely count as time in which its
-GPUs idled.
+A `Monitor` is a state: lists of orders, wallets, GPU readings and connection changes go in, events
+come out; it sends no request and has no clock (`poll` does the asking). Missing data never counts
+against an order: only readings close together count as idle time.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ if TYPE_CHECKING:
     from clore_ai.rental.session import Session
 
 IDLE_PERCENT = 5.0
-"""A GPU that is used no more than this idles."""
+"""A GPU used no more than this is idle."""
 GAP_S = 60.0
-"""Readings further apart than this tell nothing of the time between."""
+"""Readings further apart than this say nothing about the time between."""
 WARN_SHARE = 0.8
-"""Of the time after which an idle order is cancelled: then it is warned of."""
-IDLE_TOLD_S = 1800.0
-"""Where nothing is cancelled, an order that has idled so long is told of."""
+"""An order is warned at this share of the time after which it is cancelled for idling."""
+IDLE_REPORTED_S = 1800.0
+"""If idle orders are not cancelled, one that has idled this long is reported."""
 SSH_LOST_S = 15.0
-"""A connection that comes back sooner was not lost."""
+"""A connection that comes back sooner than this was not lost."""
 WALLET_NEAR_S = 3600.0
 _INDEX, _NUMBER = re.compile(r"[0-9]{1,4}"), re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
 
@@ -51,7 +50,7 @@ OrderEventKind = Literal[
 
 @dataclass(frozen=True)
 class OrderEvent:
-    """One thing that happened, in a sentence."""
+    """One event of an order or a wallet, with a sentence."""
 
     what: OrderEventKind
     order_id: int | None
@@ -66,18 +65,18 @@ class WatchedOrder:
 
     order: Order
     ends_at: float | None = None
-    """Of its lease, unix seconds."""
+    """The end of its lease, unix seconds."""
     gpus: Sequence[Gpu] = ()
     read_at: float | None = None
-    """When `gpus` were read, on the clock that never jumps."""
+    """When `gpus` were read, on the monotonic clock."""
     ssh: Literal["", "up", "down"] = ""
     why: str = ""
-    """Why it is down."""
+    """Why the connection is down."""
     down_at: float | None = None
     idle_s: float = 0.0
-    """How long all GPUs have idled, as far as readings say."""
+    """How long all GPUs have idled, as far as readings show."""
     is_other: bool = False
-    """The ledger does not know it: it is not cancelled for idling."""
+    """It is not in the ledger, so it is not cancelled for idling."""
     warned: bool = False
     over: bool = False
     near: bool = False
@@ -85,18 +84,18 @@ class WatchedOrder:
 
     @property
     def use_percent(self) -> float | None:
-        """Of the busiest GPU."""
+        """The use of the busiest GPU."""
         return max((g.use_percent for g in self.gpus if g.use_percent is not None), default=None)
 
     @property
     def temperature_c(self) -> float | None:
-        """Of the hottest GPU."""
+        """The temperature of the hottest GPU."""
         known = (g.temperature_c for g in self.gpus if g.temperature_c is not None)
         return max(known, default=None)
 
 
 def reading(line: str) -> Gpu | None:
-    """``0, 57, 63, 1024, 24576``: index, use, temperature, memory; None for any other line."""
+    """Parse ``0, 57, 63, 1024, 24576``: index, use, temperature, memory; else None."""
     cells = [cell.strip() for cell in line.split(",")]
     if len(cells) != 5 or not _INDEX.fullmatch(cells[0]):  # noqa: PLR2004 - see above
         return None
@@ -110,9 +109,9 @@ def _number(cell: str) -> float | None:
 
 @dataclass
 class Monitor:
-    """Some orders, or all. `idle_limit_s`: cancel what idles so long; None: never.
+    """Some orders, or all. `idle_limit_s`: cancel orders that idle this long; None: never.
 
-    Of all orders those that the ledger does not know are left out of that, unless `others`.
+    Orders that are not in the ledger are never cancelled for idling, unless `others`.
     """
 
     ids: frozenset[int] | None = None
@@ -120,7 +119,7 @@ class Monitor:
     others: bool = False
     seen: dict[int, WatchedOrder] = field(default_factory=dict[int, WatchedOrder])
     dry: set[str] = field(default_factory=set[str])
-    """Coins whose wallet is told to run dry."""
+    """Coins whose wallet was reported to run out."""
     listings: Listings = field(default_factory=Listings)
 
     def feed_orders(
@@ -133,10 +132,10 @@ class Monitor:
         whole: bool = True,
         reasons: Mapping[int, str] = MappingProxyType({}),
     ) -> list[OrderEvent]:
-        """The user's orders, ended ones too.
+        """Take the user's orders, ended ones included.
 
-        `unknown`: those that are not of this ledger. `whole`: could all rows be read? `reasons`:
-        why orders ended, as far as it is known.
+        `unknown`: those not in this ledger. `whole`: could all rows be read? `reasons`: why orders
+        ended, as far as it is known.
         """
         events: list[OrderEvent] = []
         self.listings.feed(rows, intents.values(), now.wall, whole=whole)
@@ -183,7 +182,7 @@ class Monitor:
         running: Iterable[Intent],
         now: Instant,
     ) -> list[OrderEvent]:
-        """What each wallet holds, the orders that it pays, and what the ledger knows of them."""
+        """Take each wallet's balance, the orders it pays for, and what the ledger knows of them."""
         events: list[OrderEvent] = []
         orders, kept = [o for o in rows if o.active], list(running)
         for coin, balance in sorted(balances.items()):
@@ -203,7 +202,7 @@ class Monitor:
         return events
 
     def feed_gpus(self, order_id: int, gpus: Sequence[Gpu], mono: float) -> list[OrderEvent]:
-        """One reading of all GPUs of an order; at a time of the clock that never jumps."""
+        """Take one reading of all GPUs of an order, made at `mono` on the monotonic clock."""
         seen = self.seen.get(order_id)
         if seen is None or not gpus:
             return []
@@ -223,7 +222,7 @@ class Monitor:
         order_id, idled = seen.order.id, lease.left(seen.idle_s)
         limit = None if seen.is_other else self.idle_limit_s
         if not seen.warned and seen.idle_s >= (
-            IDLE_TOLD_S if limit is None else limit * WARN_SHARE
+            IDLE_REPORTED_S if limit is None else limit * WARN_SHARE
         ):
             seen.warned = True
             if limit is None:
@@ -261,15 +260,15 @@ class Monitor:
 
     @property
     def over(self) -> list[int]:
-        """Orders that idled too long: to be cancelled until they are gone."""
+        """Orders that idled too long, to be cancelled until they are gone."""
         return [order_id for order_id, seen in self.seen.items() if seen.over]
 
 
 def left_s(coin: str, balance: float, orders: Iterable[Order]) -> float | None:
-    """How long a wallet pays these orders, fees in; None where nothing is paid from it."""
+    """How long a wallet pays for these orders, fees included; None if it pays for none."""
     paid = [order for order in orders if order.currency == coin and order.price]
     a_day = sum(order.price + fees(order.type, order.price) for order in paid if order.price)
-    # A creation fee that is still to come: less than ten minutes were billed.
+    # A creation fee not charged yet: less than ten minutes were billed.
     fee = sum(
         order.creation_fee or 0.0
         for order in paid
@@ -279,7 +278,7 @@ def left_s(coin: str, balance: float, orders: Iterable[Order]) -> float | None:
 
 
 def _idles(gpus: Sequence[Gpu]) -> bool:
-    """Do all GPUs idle, as far as all say?"""
+    """Do all GPUs idle? Only if all are known."""
     return bool(gpus) and all(
         g.use_percent is not None and g.use_percent <= IDLE_PERCENT for g in gpus
     )
@@ -311,7 +310,7 @@ def _near(order_id: int, left: float) -> OrderEvent:
 
 
 def poll(session: Session, monitor: Monitor, *, wallets: bool) -> Flow[list[OrderEvent]]:
-    """Look at the orders, and at the `wallets` where that is due; what happened since.
+    """Read the orders, and the `wallets` if that is due; returns what happened since.
 
     Raises:
         CloreAPIError: the service can't be asked; nothing is known to have happened.
@@ -339,9 +338,9 @@ def poll(session: Session, monitor: Monitor, *, wallets: bool) -> Flow[list[Orde
 
 
 def _kept(session: Session, rows: list[Order]) -> tuple[list[Intent], set[int]]:
-    """What runs, as far as the ledger knows, and which of `rows` it does not know."""
+    """The intents that run by the ledger, and the ids of `rows` that are not in the ledger."""
     kept: list[Intent] = []
-    unknown = {order.id for order in rows}  # where the ledger can't tell, nothing is cancelled
+    unknown = {order.id for order in rows}  # if the ledger can't be read, nothing is cancelled
     try:
         kept = session.ledger.running()
         unknown = {order.id for order in orphans.unknown(session.ledger, rows)}

@@ -1,8 +1,8 @@
-"""Orders as they are, from look to look: `clore monitor` and `client.monitor` in one flow.
+"""The flow behind `clore monitor` and `client.monitor`: the orders, from look to look.
 
-A step waits for the next look at the orders, or for what their GPUs say meanwhile, and gives an
-`OrdersView`. Trouble of the network or the service is told once, and passes. How GPUs are read is
-the caller's (`Readings`): here nothing is opened.
+A step waits for the next look at the orders, or for readings of their GPUs, and returns an
+`OrdersView`. A failure of the network or the service is reported once, and retried. The caller
+reads the GPUs (`Readings`): this module opens nothing.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _INF = float("inf")
 
 
 class Readings(Protocol):
-    """Reads the GPUs of orders all the time, and keeps what it read until it is asked."""
+    """Reads the GPUs of orders continuously, and keeps the readings until they are fetched."""
 
     def only(self, order_ids: Sequence[int]) -> None:
-        """End the connections to all others."""
+        """End the connections to all other orders."""
 
     def follow(self, order_id: int, targets: Sequence[Target]) -> None:
-        """Keep a connection to this order, at any of its `targets`; none: end it."""
+        """Keep a connection to this order, at any of its `targets`; without targets, end it."""
 
     def reports(self, within_s: float) -> list[GpuReading]:
-        """What came since the last call."""
+        """The readings since the last call."""
         ...
 
     def close(self) -> None:
@@ -50,7 +50,7 @@ class Readings(Protocol):
 
 @dataclass(frozen=True)
 class OrdersView:
-    """The orders at a moment, and what happened since the view before."""
+    """The orders at a moment, and the events since the view before."""
 
     orders: tuple[WatchedOrder, ...]
     """The user's active orders, or those of them that were named."""
@@ -58,12 +58,12 @@ class OrdersView:
     at: float
     """Unix seconds by the service's clock."""
     looked: bool
-    """Was the service asked? Else only the GPUs were."""
+    """Was the service asked? If not, only the GPUs were read."""
 
 
 @dataclass
 class OrdersWatch:
-    """What is watched, and in which rhythm."""
+    """The orders to watch, and the interval."""
 
     monitor: Monitor = field(default_factory=Monitor)
     every_s: float = EVERY_S
@@ -72,13 +72,13 @@ class OrdersWatch:
     on_message: Callable[[str], object] = lambda _sentence: None
     """Called with a sentence on anything odd about the way into an order."""
     due: float | None = None
-    """When to look next, on the clock that never jumps; None: now."""
+    """When to look next, on the monotonic clock; None: now."""
     until: float | None = None
     wallets_due: float | None = None
     looks: int = 0
-    """How many have succeeded."""
+    """How many looks have succeeded."""
     failure: CloreAPIError | None = None
-    """Of the last look, if it failed."""
+    """The error of the last look, if it failed."""
 
     @property
     def over(self) -> bool:
@@ -86,7 +86,7 @@ class OrdersWatch:
         return bool(self.looks and self.monitor.ids and not self.monitor.seen)
 
     def close(self) -> None:
-        """Read no more GPUs."""
+        """Stop reading the GPUs."""
         if self.readings is not None:
             self.readings.close()
 
@@ -95,7 +95,7 @@ def step(session: Session, state: OrdersWatch, most_s: float = _INF) -> Flow[Ord
     """Wait until something happens, or for `most_s`; None when the time is over.
 
     Raises:
-        NotFoundError: of the orders that were named one is not there, or has ended.
+        NotFoundError: an order that was named does not exist, or has ended.
         AuthError: the key is refused.
     """
     start = now = yield from clock()
@@ -120,7 +120,7 @@ def step(session: Session, state: OrdersWatch, most_s: float = _INF) -> Flow[Ord
 
 
 def first_readings(session: Session, state: OrdersWatch) -> Flow[list[OrderEvent]]:
-    """Wait until the GPUs of each order were read, or can't be, 15 s at most; what happened."""
+    """Wait up to 15 s until each order's GPUs were read, or can't be; returns the events."""
     state.due = _INF
     events: list[OrderEvent] = []
     until = (yield from clock()).mono + _FIRST_READINGS_S
@@ -163,7 +163,7 @@ def _known(monitor: Monitor) -> None:
 
 
 def _follow(session: Session, state: OrdersWatch) -> list[str]:
-    """Read the GPUs of these orders; what is odd about the way into one."""
+    """Start reading these orders' GPUs; returns sentences on anything odd about their access."""
     odd: list[str] = []
     if state.readings is None:
         return odd
