@@ -171,5 +171,5 @@ def test_commands_that_never_return(
 
         assert api.in_loop(watch) == "lost"
     assert job.state == "lost"
-    assert any("no word for 1 s" in each for each in messages), messages
+    assert any("no response for 1 s" in each for each in messages), messages
     assert "its machine is lost" in messages[-1]

@@ -43,17 +43,17 @@ def start(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
 def spawn(
     words: list[str], lock: int, log: Path, home: Path, *, without: Container[str] = ()
 ) -> subprocess.Popen[bytes]:
-    """Begin a process that outlives this one, and is handed an open file that is a lock.
+    """Start a process that outlives this one, and that inherits an open lock file.
 
     Args:
-        words: the module that it runs, and its arguments.
-        lock: the file.
-        log: what it writes on stderr goes here.
+        words: the module to run, and its arguments.
+        lock: the file's descriptor.
+        log: the file for its standard error.
         home: the state folder.
-        without: the variables that it does not get.
+        without: environment variables that it does not inherit.
 
     Raises:
-        OSError: it can't be started.
+        OSError: the process can't be started.
     """
     environment = {name: value for name, value in os.environ.items() if name not in without}
     stderr = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -65,7 +65,7 @@ def spawn(
             stderr=stderr,
             pass_fds=(lock,),
             start_new_session=True,
-            # Not in the user's folder: a module there could take the place of another.
+            # Not the user's folder: a module there could shadow one of ours.
             cwd=home,
             env={**environment, "CLORE_HOME": str(home.absolute())},
         )

@@ -181,7 +181,7 @@ class Life:
             return Outcome(job, "over")
         if job.state == "new" and "line" not in more:
             self._report(
-                f"Job {job.id} was not started: the clore process that began it was stopped."
+                f"Job {job.id} was not started: the clore process that created it was stopped."
             )
             return Outcome(job, "unstarted", failure=await self.close(job))
         if job.over and (job.fetched or job.state != "ended"):  # only its machine is left
@@ -211,7 +211,7 @@ class Life:
         return await self._finish(job, ended, limit)
 
     async def attach(self, number: int, max_output: int | None = None) -> Outcome:
-        """Watch a job to its end; a process in the background leaves it to this.
+        """Watch a job to its end; its background process hands it over.
 
         Raises:
             NotFoundError: there is no such job.
@@ -372,7 +372,7 @@ class Life:
             else f"It runs on order {job.order_id}."
         )
         self._report(
-            f"Job {job.id} goes on. {after} Watch: clore logs {job.id} -f   "
+            f"Job {job.id} keeps running. {after} Watch: clore logs {job.id} -f   "
             f"Follow it to the end: clore attach {job.id}   Stop it: clore stop {job.id}"
         )
 
@@ -399,12 +399,12 @@ async def run(
 
 
 async def attach(engine: Engine, number: int, hearing: Hearing) -> Job:
-    """As `Life.attach`, and as `run` for a caller that nobody can ask."""
+    """As `Life.attach`, without asking the user anything, as `run`."""
     return (await Life(engine, Jobs.of(engine.session), hearing).attach(number)).result()
 
 
 async def stop(engine: Engine, number: int, hearing: Hearing) -> Job:
-    """As `Life.stop`, or have it done by the process that watches the job."""
+    """As `Life.stop`, unless another process watches the job: then that one stops it."""
     jobs = Jobs.of(engine.session)
     said = await status.stop_elsewhere(engine, jobs, number)
     if said is None:

@@ -74,8 +74,8 @@ class Output:
                 self._show, self.unseen = None, True
                 if not isinstance(exc, BrokenPipeError):
                     self._on_message(
-                        f"The output can't be written here ({exc.strerror}); the job goes on, and "
-                        f"its output is kept in {self._log}."
+                        f"The output can't be written here ({exc.strerror}); the job "
+                        f"keeps running, and its output is kept in {self._log}."
                     )
 
     def _keep(self, piece: bytes) -> None:
@@ -88,7 +88,9 @@ class Output:
                 left = left[os.write(self._file, left) :]
         except OSError as exc:
             self.close()
-            self._on_message(f"{self._log} can't be written ({exc.strerror}); the job goes on.")
+            self._on_message(
+                f"{self._log} can't be written ({exc.strerror}); the job keeps running."
+            )
             return
         if is_full:
             self.close()

@@ -139,11 +139,9 @@ def planned(
         InvalidInputError: the arguments contradict each other, or one is out of range.
     """
     if order_id is None and gpu is None and rent is None:
-        raise InvalidInputError("Say where the job runs: order_id, or what to rent: gpu, rent.")
+        raise InvalidInputError("Give order_id, or what to rent: gpu or rent.")
     if order_id is not None and (rent is not None or gpu is not None or retries):
-        raise InvalidInputError(
-            "gpu, rent and retry_on_host_loss don't go with order_id: nothing is rented then."
-        )
+        raise InvalidInputError("gpu, rent and retry_on_host_loss can't be combined with order_id.")
     if not (fetch_every_s > 0 and lost_after_s > 0):
         raise InvalidInputError("fetch_every_s and lost_after_s must be above 0.")
     try:

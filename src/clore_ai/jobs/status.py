@@ -37,7 +37,7 @@ async def states(engine: Engine, jobs: Jobs, among: list[Job]) -> dict[int, str]
 
 
 async def listed(engine: Engine) -> list[tuple[Job, str]]:
-    """All jobs of the account, each with how it stands, as in `now`; `state` of one that is over.
+    """All jobs of the account with their states: as in `now`, or `state` if the job is over.
 
     Raises:
         CloreAPIError: the service can't be asked.
@@ -91,13 +91,13 @@ async def _standing(engine: Engine, jobs: Jobs, job: Job, order: Order) -> scrip
 
 
 async def stop_elsewhere(engine: Engine, jobs: Jobs, number: int) -> str | None:
-    """Stop a job that another process watches, which does the rest; a sentence on it.
+    """Stop a job that another process watches and will settle; returns a sentence for the user.
 
-    Also for a job that has ended; None if it is the caller's to stop.
+    A job that has ended gets a sentence, too; None if the caller has to stop the job.
 
     Raises:
         NotFoundError: there is no such job.
-        CloreAPIError: the order is no more, or could not be reached.
+        CloreAPIError: the order has ended, or could not be reached.
     """
     job = await engine.local(jobs.get, number)
     if job.over and not job.unsettled:
@@ -109,7 +109,7 @@ async def stop_elsewhere(engine: Engine, jobs: Jobs, number: int) -> str | None:
 
 
 async def _stop_there(engine: Engine, jobs: Jobs, job: Job) -> None:
-    """End its processes there; done, too, when the process that watches it has seen its end."""
+    """End the job's processes on the machine; also done once its watcher has recorded the end."""
     order = await engine.drive(wait.listed(engine.session, job.order_id, known=True))
     if not order.active:
         raise await engine.drive(end_of(engine.session, order))
@@ -142,7 +142,7 @@ async def _stop_there(engine: Engine, jobs: Jobs, job: Job) -> None:
 async def output(
     engine: Engine, number: int, show: Callable[[bytes], object], *, follow: bool
 ) -> None:
-    """As `read`, of the job with this number."""
+    """As `read`, for the job with this number."""
     jobs = Jobs.of(engine.session)
     await read(engine, jobs, await engine.local(jobs.get, number), show, follow=follow)
 
@@ -192,7 +192,7 @@ async def _from_machine(
                 return  # its watcher has seen the end, and cancelled the order
             end = await engine.drive(end_of(engine.session, order))
             raise OrderEnded(
-                f"{end} The output of job {job.id} that was seen until then is shown.",
+                f"{end} The output of job {job.id} up to then is shown.",
                 order,
                 end.reason,
             )

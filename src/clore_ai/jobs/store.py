@@ -225,7 +225,7 @@ class Jobs:
             return not mine
 
     def unwatched(self) -> list[Job]:
-        """Those that are not settled, and that no process watches."""
+        """The jobs that are not settled and that no process watches."""
         return [job for job in self.all() if job.unsettled and not self.watched(job.id)]
 
     def watched_orders(self) -> set[int]:

@@ -57,5 +57,5 @@ def _report(session: Session, joined: Iterable[Joined]) -> None:
         budgets = "1 budget" if each.budgets == 1 else f"{each.budgets} budgets"
         session.note_trouble(
             f"This key opens the account that {other} opened before ({shown}). Its ledger "
-            f"({orders}, {budgets}), leases and jobs go on under this key."
+            f"({orders}, {budgets}), leases and jobs continue under this key."
         )

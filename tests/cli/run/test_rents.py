@@ -172,7 +172,7 @@ def test_a_lost_host_is_not_taken_again(renter: Renter, folder: Path) -> None:
     seen = {row["server_id"]: row for row in renter("hosts", "--json").data["seen"]}
     assert (seen[first.server_id]["lost"], seen[first.server_id]["counting"]) == (1, 1)
     assert seen[last.server_id]["lost"] == 0
-    assert "lost in the midst of a job" in renter("hosts").out
+    assert "lost during a job" in renter("hosts").out
 
 
 def test_a_loss_is_noted_whoever_watches(renter: Renter, folder: Path) -> None:
@@ -465,9 +465,9 @@ def test_python_refuses_what_contradicts_itself(
 ) -> None:
     """Nothing is rented, and there is no record of a job."""
     for options, said in (
-        ({}, "Say where the job runs"),
-        ({"order_id": 7, "gpu": "RTX"}, "don't go with order_id"),
-        ({"order_id": 7, "retry_on_host_loss": True}, "don't go with order_id"),
+        ({}, "Give order_id, or what to rent"),
+        ({"order_id": 7, "gpu": "RTX"}, "can't be combined with order_id"),
+        ({"order_id": 7, "retry_on_host_loss": True}, "can't be combined with order_id"),
         ({"gpu": "RTX", "lost_after_s": 0}, "must be above 0"),
         ({"gpu": "RTX", "max_output": "much"}, "max_output"),
         ({"gpu": "RTX", "rent": {"max_price_usd": -1}}, "above 0"),

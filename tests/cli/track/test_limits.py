@@ -123,7 +123,7 @@ def test_no_order_costs_more_than_agreed(renter: Renter, market: Sandbox, folder
     market.speed(600)
     err = ends(job, 7)
     market.speed(1)
-    assert "For more next time, raise --" in err.splitlines()[-1]
+    assert "To allow more next time, raise --" in err.splitlines()[-1]
     assert running(renter) == []
     intent = Ledger(Store(renter.home), account_of(market.base_url, renter.key)).by_order(order)
     assert intent is not None
@@ -138,7 +138,7 @@ def test_the_limit_that_was_reached_is_named(renter: Renter, market: Sandbox, fo
     market.advance(60 * H)
     err = ends(job, 7)
     assert "ends      when --max-cost is reached, at most $0.30" in err
-    assert " of at most $0.30, so it was ended. For more next time, raise --max-cost." in err
+    assert " $0.30, so it was cancelled. To allow more next time, raise --max-cost." in err
     assert running(renter) == []
 
 

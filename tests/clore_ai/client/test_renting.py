@@ -163,7 +163,7 @@ def test_a_host_that_dies_while_it_boots_is_given_up(api):
 def test_after_so_many_attempts_it_says_what_was_tried(api):
     api.fault("create_order", "refuses_key", times=2)
     with pytest.raises(
-        RentFailed, match=r"None of 2 tried was good.*SSH refuses the key"
+        RentFailed, match=r"No server worked, of 2 tried.*SSH refuses the key"
     ) as caught:
         api.renting("RTX 4090", attempts=2, **soon()).start()
     assert len({e.server_id for e in caught.value.attempts if e.what == "failed"}) == 2

@@ -19,7 +19,7 @@ class HostLost(OrderEnded):
 
 async def held_against(engine: Engine, gone: HostLost) -> None:
     """Record the failure of the host."""
-    why = "lost in the midst of a job"
+    why = "lost during a job"
     await engine.drive(host_records.lost(engine.session, gone.order, why))
 
 

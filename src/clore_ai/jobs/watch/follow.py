@@ -62,7 +62,7 @@ class Follower:
                 await asyncio.wait({reading}, timeout=_POLL_S)
                 heard_at = max(self.heard_at, self._begun_at)
                 if not reading.done() and time.monotonic() - heard_at > WAITS.silent_s:
-                    raise Silent(f"nothing was heard for {WAITS.silent_s:.0f} s")
+                    raise Silent(f"no response for {WAITS.silent_s:.0f} s")
             piece = reading.result()
         finally:
             reading.cancel()

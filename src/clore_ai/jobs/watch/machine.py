@@ -183,10 +183,10 @@ class Reach:
                 if order is None or task.done():
                     continue
                 if self._silent_s > WAITS.report_after_s:
-                    self.trouble = f"no word for {WAITS.report_after_s:.0f} s"
+                    self.trouble = f"no response for {WAITS.report_after_s:.0f} s"
                     self._report_trouble(order)
                 if self._silent_s > max(self.job.lost_after_s, WAITS.report_after_s):
-                    raise ConnectionLost(f"no word for {self._silent_s:.0f} s")
+                    raise ConnectionLost(f"no response for {self._silent_s:.0f} s")
             return task.result()
         finally:
             if not task.done():
@@ -198,7 +198,9 @@ class Reach:
             return
         self._reported = True
         if self.begun:
-            self.on_message(f"The connection is lost ({self.trouble}); the job goes on. Retrying…")
+            self.on_message(
+                f"The connection is lost ({self.trouble}); the job keeps running. Retrying…"
+            )
         else:
             self.on_message(f"Order {order.id} does not answer on SSH ({self.trouble}). Retrying…")
 

@@ -358,7 +358,7 @@ class Supervision:
             except ConnectionLost:
                 continue
             if trouble and not reported:
-                self.on_message(f"{trouble} The job goes on; the fetch is tried again.")
+                self.on_message(f"{trouble} The job keeps running; the fetch will be retried.")
             reported = bool(trouble)
             pause = max(self.job.fetch_every_s, _BUSY_SHARE * (time.monotonic() - began))
 

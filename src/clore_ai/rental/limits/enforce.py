@@ -115,14 +115,14 @@ def near(limit: Limit) -> str:
     """The message for a limit that is near."""
     left = lease.left(limit.left_s)
     if limit.reason == "max_cost":
-        return f"{limit}; it is ended in about {left}."
+        return f"{limit}; it will be cancelled in about {left}."
     return f"{limit}, in {left}. Keep the order: clore lease extend {limit.intent.order_id} 6h"
 
 
 def reached(limit: Limit) -> LimitReached:
     """The error for an order that was ended at its limit."""
     option = "--max-cost" if limit.reason == "max_cost" else "--lease"
-    found = LimitReached(f"{limit}, so it was ended. For more next time, raise {option}.")
+    found = LimitReached(f"{limit}, so it was cancelled. To allow more next time, raise {option}.")
     found.order_id = limit.intent.order_id
     return found
 

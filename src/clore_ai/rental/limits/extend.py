@@ -34,7 +34,7 @@ def change(session: Session, order_id: int, lease_s: float | None, *, more: bool
         active = ", ".join(str(o.id) for o in rows if o.active) or "none"
         raise NotFoundError(f"You have no order {order_id} (active: {active}). See: clore orders")
     if not order.active:
-        raise OrderEnded(f"Order {order_id} has ended; it has no lease any more.", order)
+        raise OrderEnded(f"Order {order_id} has ended; it no longer has a lease.", order)
     now = (yield from clock()).wall
     return (yield from local(_change, session, order, lease_s, more, now))
 

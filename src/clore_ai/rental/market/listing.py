@@ -131,7 +131,7 @@ def marketplace(session: Session, wanted: Filter) -> Flow[Selection]:
 
 
 def one(session: Session, server_id: int | None) -> Flow[MarketplaceServer | None]:
-    """One server, rented or not; None where it is not listed."""
+    """One server, rented or not; None if it is not listed."""
     found = yield from marketplace(session, Filter(available_only=False, id=server_id))
     return found.servers[0] if found.servers else None
 

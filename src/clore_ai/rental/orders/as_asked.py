@@ -31,7 +31,7 @@ def compare(session: Session, order: Order, wanted: OrderRequest) -> None:
         if has is not None and _bare(has) != _bare(asked)
     ]
     if other:
-        session.note_trouble(f"Order {order.id} is not what was asked for: {'; '.join(other)}.")
+        session.note_trouble(f"Order {order.id} differs from its request: {'; '.join(other)}.")
 
 
 def _bare(value: object) -> object:
@@ -54,7 +54,6 @@ def refuse_above_agreed(session: Session, order: Order, wanted: OrderRequest) ->
     if each.error is not None:
         raise each.error
     raise BudgetError(
-        f"Order {order.id} on server {order.server_id} came at {order.price:g} "
-        f"{wanted.currency}/day, above the {agreed:g} that was agreed, so it was cancelled. "
-        "Nothing of it runs."
+        f"Order {order.id} on server {order.server_id} costs {order.price:g} "
+        f"{wanted.currency}/day, above the {agreed:g} that was agreed, so it was cancelled."
     )

@@ -90,13 +90,13 @@ def _update(session: Session, intent: Intent, **changes: Any) -> None:  # noqa: 
 
 @dataclass(frozen=True)
 class Bill:
-    """What an order cost, in `currency`; the fees are in `total`."""
+    """The cost of an order, in `currency`; `total` includes the fees."""
 
     spend: float | None
     total: float
     currency: str | None
     seconds: float | None
-    """For how long it ran; None where that is not known."""
+    """How long it ran; None if that is not known."""
 
 
 @dataclass
@@ -130,12 +130,12 @@ class Cancelling:
 
     @property
     def ended(self) -> bool:
-        """Has the order ended, by this or before?"""
+        """Has the order ended, by this cancel or before?"""
         return self.gone or (self.error is not None and self.error.error == "order_not_active")
 
     @property
     def bill(self) -> Bill | None:
-        """What the order cost; None where that is not known."""
+        """What the order cost; None if that is not known."""
         order = self.order
         total = None if order is None else spent(order)
         if order is None or total is None:

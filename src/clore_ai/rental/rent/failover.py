@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_S = 60.0
 """The coin prices of auto-priced servers change every few minutes."""
-OUTBID = "more is bid there than the limit"
+OUTBID = "others bid more than the limit"
 BUSY = "another command of yours is renting it"
 TAKEN, PRICE, OWN = "server-already-rented", "too_low_price", "cant_rent_from_yourself"
 _EQUAL = 3

@@ -149,7 +149,7 @@ def at(
 
 
 def cheaper_coin(offer: Offer) -> Offer | None:
-    """The same server on demand in another coin, where it costs clearly less, with fees.
+    """The same server on demand in another coin, if it costs clearly less, fees included.
 
     Coins can differ a lot (service.md, 3).
     """

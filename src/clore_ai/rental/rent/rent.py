@@ -178,7 +178,7 @@ def _create(
         most -= run.spent_usd
         if most <= 0:
             raise BudgetError(
-                f"The attempts so far have cost the {wish.limits.max_cost_usd:g} USD."
+                f"The attempts so far have used up the {wish.limits.max_cost_usd:g} USD."
             )
     terms = create.RentalTerms(
         wish.client_ref,
@@ -256,7 +256,7 @@ def _see_to(
 
 
 def remember(session: Session, order: Order, identity: Path | None) -> None:
-    """Keep with which key an order is opened; a disk that is full is only noted."""
+    """Record the key that opens an order; a full disk is only reported."""
     if session.access.known(order) and identity in (None, session.access.identity(order.id)):
         return
     try:
@@ -315,7 +315,9 @@ def _none_good(run: RentRun, left: Failover) -> str:
     if not failed:
         return f"Nothing was rented.{refused} Try again, or ask for less."
     reasons = "; ".join(f"server {e.server_id}: {e.reason}" for e in failed)
-    text = f"None of {len(failed)} tried was good ({reasons}). Nothing of it runs.{refused}"
+    text = (
+        f"No server worked, of {len(failed)} tried ({reasons}). No order was left running.{refused}"
+    )
     if all((e.reason or "").startswith("no SSH") for e in failed):
         text += f" {wait.NO_SSHD} Or your network blocks outgoing SSH connections."
     return text

@@ -136,5 +136,5 @@ class BidKeeper:
         if decision is not None and decision.standing == "refused":
             return "its host no longer accepts this coin"
         if self._waits_since is not None and now - self._waits_since >= _LAG_S:
-            return "its bid is the highest, and it does not run: somebody may rent it on demand"
+            return "its bid is the highest, but it does not run: the server may be rented on demand"
         return None

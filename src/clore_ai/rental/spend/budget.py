@@ -161,7 +161,7 @@ def check(
         if unknown is not None:
             raise BudgetError(
                 f"Your budget of {shown(budget)} can't be checked: {unknown}. Pay in a coin whose "
-                "worth is known, or remove it with: clore budget unset "
+                "value is known, or remove it with: clore budget unset "
                 f"{budget.per}{_coin(budget)}",
                 standing=standing,
             )

@@ -194,14 +194,14 @@ def _fall_back(session: Session, run: SpotRun, now: float) -> Flow[Moved | None]
     run.tried_at = now
     moved = yield from rent(session, run.order, fallback, run.limit)
     if moved.order is None:
-        run.emit("trouble", now, f"{moved.why} Going on with the bid.")
+        run.emit("trouble", now, f"{moved.why} Continuing with the bid.")
         return None
     run.new_order = moved.order
     run.emit("rented", now, moved.why, moved.order.id)
     yield from local(recover.acknowledge, session, moved.order.id)
     error = yield from leave(session, run.order)
     if error is not None:
-        run.emit("trouble", now, f"Order {run.order_id} may go on: {error}")
+        run.emit("trouble", now, f"Order {run.order_id} may still be billed: {error}")
     return moved
 
 

@@ -181,7 +181,7 @@ def _same_server(
         asks = "an unknown price" if usd_h is None else hourly(usd_h)
         return [], f"Server {server.id} asks {asks} on demand, more than {hourly(most)}."
     if server.rented:
-        return [], f"Server {server.id} is rented on demand by somebody else."
+        return [], f"Server {server.id} is rented on demand by another renter."
     wanted = fallback.order(server.id, "on-demand", coin, order.image or "", price)
     return [(wanted, rate)], ""
 

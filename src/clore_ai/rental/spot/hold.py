@@ -39,8 +39,8 @@ _KNOWN = ("can_lower_every_600_seconds", "exceeded_max_step", "amount_too_low")
 _SAID = {
     "runs": "it runs",
     "outbid": "it is outbid",
-    "beaten": "the limit is outbid: it waits, unbilled, until the others leave",
-    "waits": "it does not run though its bid is the highest: somebody may rent on demand",
+    "beaten": "others bid more than the limit: the order waits, unbilled, until they leave",
+    "waits": "its bid is the highest, but it does not run: the server may be rented on demand",
     "offline": "its host is offline",
     "refused": "its host no longer accepts this coin",
 }

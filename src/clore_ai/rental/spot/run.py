@@ -127,7 +127,7 @@ class SpotSettings:
                 raise InvalidInputError(f"{name} must be a number above 0, not {value!r}.", 2)
         if not _LEAST_EVERY_S <= self.every_s < math.inf:
             raise InvalidInputError(
-                f"every_s is the seconds from look to look, not {self.every_s!r}.", 2
+                f"every_s is the number of seconds between looks, not {self.every_s!r}.", 2
             )
         if not 0 <= self.headroom <= 1:
             raise InvalidInputError(

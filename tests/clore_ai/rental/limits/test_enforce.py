@@ -153,8 +153,9 @@ def test_the_words():
     assert enforce.near(lease).endswith("UTC, in 2m. Keep the order: clore lease extend 7 6h")
     (cost,) = expiry.limits(intent(max_cost_usd=2.1, spend=1.8), WALL, Rates())
     assert (
-        enforce.near(cost) == "Order 7 has cost $1.89 of at most $2.10; it is ended in about 12m."
+        enforce.near(cost)
+        == "Order 7 has cost $1.89 of at most $2.10; it will be cancelled in about 12m."
     )
     error = enforce.reached(cost)
     assert error.order_id == 7
-    assert str(error).endswith("so it was ended. For more next time, raise --max-cost.")
+    assert str(error).endswith("so it was cancelled. To allow more next time, raise --max-cost.")

@@ -58,7 +58,7 @@ def test_what_was_asked_for_is_nothing_to_speak_of():
 def test_another_order_than_was_asked_for_is_said_once_and_kept(fields, said):
     hand, session, order = made(**fields)
     assert order.id == 9
-    assert session.trouble == [f"Order 9 is not what was asked for: {said}."]
+    assert session.trouble == [f"Order 9 differs from its request: {said}."]
     assert "cancel_order" not in hand.paths
 
 
@@ -68,7 +68,7 @@ def test_a_price_above_what_was_agreed_is_cancelled():
     assert order.id == 9
     hand, session, exc = made(price=2.5)
     assert isinstance(exc, BudgetError)
-    assert "Order 9 on server 5 came at 2.5 bitcoin/day, above the 2 that was agreed" in str(exc)
+    assert "Order 9 on server 5 costs 2.5 bitcoin/day, above the 2 that was agreed" in str(exc)
     assert hand.paths.count("cancel_order") == 1
     assert session.ledger.running() == []
 
