@@ -341,7 +341,7 @@ def test_files_go_there_and_come_back(api, tmp_path):
         assert (tmp_path / "one" / "two").stat().st_mode & 0o100
         with pytest.raises(TransportError, match="nothing does not exist on the machine"):
             rental.get("nothing", tmp_path / "x")
-        with pytest.raises(TransportError, match="1 file, 3 B, and 2 B are allowed"):
+        with pytest.raises(TransportError, match="1 file, 3 B, and max_bytes allows 2 B"):
             rental.get("work 1/in/sub", tmp_path / "small", max_bytes=2)
         with pytest.raises(FileNotFoundError):
             rental.put(tmp_path / "nowhere", "x")
@@ -369,7 +369,7 @@ def test_a_forwarded_port_leads_there_while_the_block_lasts(api):
         with rental.forward(inner) as port:
             url = f"http://127.0.0.1:{port}/"
             assert _read(url) == b"hello\n"
-            taken = pytest.raises(TransportError, match=f"port {port} here is taken")
+            taken = pytest.raises(TransportError, match=f"local port {port} is taken")
             with taken, rental.forward(inner, port):
                 pass
         with pytest.raises(OSError, match="refused"):
