@@ -12,12 +12,13 @@ import subprocess
 import threading
 import time
 from functools import partial
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Callable
 
 from clore_ai._ssh import programs
 from clore_ai._ssh.target import ALONE
 from clore_ai._values.text import plain
 from clore_ai.models.records import Gpu, GpuReading
+from clore_ai.rental.watch.ends import Ends
 from clore_ai.rental.watch.orders import Monitor, reading
 from clore_ai.rental.watch.view import READ_EVERY_S, OrdersWatch
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clore_ai._ssh.target import Target
+    from clore_ai.rental.limits.expiry import Limit
 
 _QUERY = (
     "nvidia-smi --query-gpu=index,utilization.gpu,temperature.gpu,memory.used,memory.total "
@@ -42,16 +44,27 @@ _ENDS_WITHIN_S = 1.0
 
 
 def watching(
-    order_ids: Sequence[int], every_s: float, for_s: float | None, *, gpus: bool
+    order_ids: Sequence[int],
+    every_s: float,
+    for_s: float | None,
+    *,
+    gpus: bool,
+    idle_cancel_s: float | None = None,
+    others: bool = False,
+    at_limit: Callable[[Limit], bool] | None = None,
 ) -> OrdersWatch:
     """What `view.step` needs to watch orders, to be closed; with `gpus` it opens connections.
 
     Raises:
-        ValueError: a time is not above 0.
+        ValueError: a time is not above 0, or idle orders can't be found.
     """
-    if every_s <= 0 or (for_s is not None and for_s <= 0):
-        raise ValueError("every and timeout must be above 0")
-    state = OrdersWatch(Monitor(frozenset(order_ids) or None), every_s, for_s or float("inf"))
+    times = (every_s, for_s, idle_cancel_s)
+    if any(time_s is not None and time_s <= 0 for time_s in times):
+        raise ValueError("every, timeout and idle_cancel must be above 0")
+    if idle_cancel_s is not None and not gpus:
+        raise ValueError("idle_cancel reads the GPUs; leave out gpus=False")
+    monitor = Monitor(frozenset(order_ids) or None, idle_cancel_s, others)
+    state = OrdersWatch(monitor, every_s, for_s or float("inf"), ends=Ends(at_limit))
     if gpus:
         state.readings = Feeds(min(READ_EVERY_S, every_s))
     return state

@@ -115,9 +115,10 @@ async def monitoring() -> None:
         at: float = view.at
         use: list[float | None] = [each.use_percent for each in view.orders]
         print(at, use, [event.message for event in view.events])
-    async for later in AsyncCloreAI().monitor():
+    async for later in AsyncCloreAI().monitor(idle_cancel=1800, others=True, limits=True):
         one: OrdersView = later
-        print(one.looked)
+        ended = [event.cancelling for event in one.events if event.cancelling is not None]
+        print(one.looked, [each.gone for each in ended])
 
 
 async def offers() -> None:

@@ -14,7 +14,7 @@ from clore_ai._gpu_feeds import watching
 from clore_ai._sync.records import Records
 from clore_ai._sync.rental import Rental
 from clore_ai._values.secrets import hide
-from clore_ai.jobs import Job, status
+from clore_ai.jobs import Job, left, status
 from clore_ai.models import MarketplaceServer, Order, OrderType
 from clore_ai.models.records import RentEvent
 from clore_ai.rental import options
@@ -105,6 +105,9 @@ class CloreAI(Records):
         every: float = overview.EVERY_S,
         timeout: float | None = None,
         gpus: bool = True,
+        idle_cancel: float | None = None,
+        others: bool = False,
+        limits: bool = False,
     ) -> Iterator[OrdersView]:
         """Views of your orders as they change: state, host, SSH, lease, GPU use and temperature.
 
@@ -112,20 +115,30 @@ class CloreAI(Records):
         `events` say in sentences what happened, including errors of the network or the service,
         which do not end the loop. GPUs are read every 5 s over one SSH connection per order, with
         your own ssh; if an order can't be read, its `why` says so. Leaving the loop leaves the
-        orders running.
+        orders running. With `idle_cancel` or `limits`, orders are ended while the next view is
+        waited for: ``"cancelled"`` and ``"failed"`` events carry what became of them.
 
         Args:
             order_ids: watch these until all have ended; without ids, watch all until `timeout`.
             every: seconds from one look at the orders to the next.
             timeout: seconds until the views end; None for no end.
             gpus: read the GPUs; False opens no SSH connections.
+            idle_cancel: seconds after which an idle order is cancelled, once a view has announced
+                it (``"idle"``, then ``"idle_over"``); None: no order is.
+            others: `idle_cancel` without `order_ids` includes orders that the ledger does not know.
+            limits: cancel orders that reach their lease's end or their cost limit, as ``clore
+                monitor`` does; the order of a job is left to the process that watches the job.
 
         Raises:
             NotFoundError: one of `order_ids` is not yours, or has ended.
             AuthError: the key is refused.
-            ValueError: `every` or `timeout` is not above 0.
+            ValueError: `every`, `timeout` or `idle_cancel` is not above 0, or `idle_cancel` comes
+                with ``gpus=False``.
         """
-        state = watching(order_ids, every, timeout, gpus=gpus)
+        state = watching(
+            order_ids, every, timeout, gpus=gpus, idle_cancel_s=idle_cancel, others=others,
+            at_limit=left.Turns(self._session).take if limits else None,
+        )  # fmt: skip
         try:
             while not state.over:
                 view = self.drive(overview.step(self._session, state))

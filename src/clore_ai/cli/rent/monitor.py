@@ -14,20 +14,20 @@ from clore_ai.cli.account import connect, status
 from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import board, renting
-from clore_ai.cli.supervise import at_limits as _keep
-from clore_ai.jobs import left
+from clore_ai.cli.supervise import at_limits, cancelling
+from clore_ai.jobs.left import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_ai._gpu_feeds import Feeds
     from clore_ai.client import CloreAI
     from clore_ai.models.price import Price
-    from clore_ai.rental.limits.enforce import Keeper
-    from clore_ai.rental.watch.orders import Monitor, OrderEvent
+    from clore_ai.rental.limits.expiry import Limit
+    from clore_ai.rental.orders.cancel import Cancelling
+    from clore_ai.rental.watch.orders import OrderEvent
+    from clore_ai.rental.watch.view import OrdersWatch
 
 _TICK_S = 0.5
-_CANCEL_WITHIN_S = 60.0
 _NO_MONEY, _WALLET_EMPTY = 7, "wallet empty"
 
 
@@ -52,9 +52,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     connection, idle GPUs, a lease near its end, and a wallet that runs out. An order that reaches
     its limit (clore lease) is cancelled, with exit 7. Ctrl-C leaves the orders running.
     """
-    from clore_ai._gpu_feeds import Feeds
-    from clore_ai.rental.watch import orders as monitor
-    from clore_ai.rental.watch import view as overview
+    from clore_ai import _gpu_feeds
 
     idle_s = None if options["idle_cancel"] == inf else options["idle_cancel"]
     if idle_s is not None and options["no_gpu"]:
@@ -65,54 +63,45 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
         raise click.UsageError(
             "ssh is not installed. Install it (apt-get install openssh-client), or add --no-gpu."
         )
-    ids = frozenset(order_ids) or None
     with connect(ask=False) as api:
-        feeds = None if options["no_gpu"] else Feeds(min(overview.READ_EVERY_S, options["every"]))
-        state = monitor.Monitor(ids, idle_s, options["others"])
-        loop = _Loop(api, state, feeds, as_json=options["as_json"])
+        turns = Turns(api.session)
+        state = _gpu_feeds.watching(
+            order_ids, options["every"], None, gpus=not options["no_gpu"], idle_cancel_s=idle_s,
+            others=options["others"],
+            at_limit=turns.take,
+        )  # fmt: skip
+        loop = _Loop(api, state, turns, as_json=options["as_json"])
         code = 0
         try:
-            code = loop.run(options["every"], once=options["once"])
+            code = loop.run(once=options["once"])
         except KeyboardInterrupt as exc:
-            output.note(str(exc) or loop.left())
+            output.note(str(exc) or cancelling.interrupted(state.ends.todo) or loop.left())
         finally:
-            if feeds is not None:
-                feeds.close()
+            state.close()
     return code
 
 
 class _Loop:
     """Looks at the orders now and then, and at what their GPUs say all the time."""
 
-    def __init__(
-        self, api: CloreAI, monitor: Monitor, feeds: Feeds | None, *, as_json: bool
-    ) -> None:
-        self.api, self.monitor, self.feeds, self.as_json = api, monitor, feeds, as_json
+    def __init__(self, api: CloreAI, state: OrdersWatch, turns: Turns, *, as_json: bool) -> None:
+        self.api, self.state, self.turns, self.as_json = api, state, turns, as_json
+        self.monitor = state.monitor
         self.board = board.Board(live=not as_json and sys.stdout.isatty())
         self.costs: dict[int, Price | None] = {}
-        self.idle_reported: set[int] = set()
         self.code = 0
-        self.turns = left.Turns(api.session)
+        state.on_message = self.board.note
 
-    def run(self, every_s: float, *, once: bool) -> int:
+    def run(self, *, once: bool) -> int:
         """Go on until all orders that were named have ended; with `once`, look once.
 
         The exit code: 1 if some of a single look could not be read, 7 if a wallet or a limit ended
         an order.
         """
-        from clore_ai.rental.limits import enforce as keep
         from clore_ai.rental.market import rates
         from clore_ai.rental.watch import view as overview
 
-        ids = self.monitor.ids
-        keeper = keep.Keeper(
-            asks=False,
-            mine=lambda i: i.enforced != "reap" and (ids is None or i.order_id in ids),
-        )
-
-        state = overview.OrdersWatch(
-            self.monitor, every_s, readings=self.feeds, on_message=self.board.note
-        )
+        state = self.state
         with self.board:
             while True:
                 view = self.api.drive(overview.step(self.api.session, state, _TICK_S))
@@ -122,9 +111,8 @@ class _Loop:
                 if view.looked:
                     listed = [seen.order for seen in view.orders]
                     self.costs = self.api.drive(rates.prices(self.api.session, listed))
-                self._cancel()
-                self._at_limits(keeper)
                 if once:
+                    self._report(self.api.drive(overview.end(self.api.session, state)))
                     self._report(self.api.drive(overview.first_readings(self.api.session, state)))
                 if view.looked:
                     self._show()
@@ -146,47 +134,28 @@ class _Loop:
             f"Stop paying: clore cancel {running}"
         )
 
-    # -- what comes in -------------------------------------------------------------------------
-
-    def _cancel(self) -> None:
-        """End what idled too long; what can't be ended now is tried again at the next look."""
-        from clore_ai.cli.supervise import cancelling
-
-        over = [order_id for order_id in self.monitor.over if order_id not in self.idle_reported]
-        if not over:
-            return
-        with self.board.away():
-            ended = cancelling.end(self.api, over, None, _CANCEL_WITHIN_S)
-        for done in ended:
-            row = cancelling.row(done)
-            if done.gone:
-                self.idle_reported.add(done.order_id)
-            elif done.error is not None:
-                self.board.note(str(done.error))
-            self._line({"event": "cancelled" if done.gone else "failed", **row})
-
-    def _at_limits(self, keeper: Keeper) -> None:
-        """End what has reached a limit; a near end of a lease is told by the monitor itself."""
-        from clore_ai.rental.limits import enforce as keep
-
-        near, over = self.api.drive(keeper.check(self.api.session))
-        for each in near:
-            if each.reason == "max_cost":
-                self.board.note(keep.near(each))
-                self._line({**_keep.facts(each), "event": "near", "message": keep.near(each)})
-        for each in filter(self.turns.take, over):
-            with self.board.away():
-                _keep.at_limit(self.api, each, self._line, as_json=self.as_json)
-
-    # -- what goes out -------------------------------------------------------------------------
-
     def _report(self, events: Sequence[OrderEvent]) -> None:
         for event in events:
+            if event.cancelling is not None:
+                self._ended(event.cancelling, event.limit)
+                continue
             line = {"event": event.what, "order_id": event.order_id, "message": event.message}
+            if event.limit is not None:
+                line = {**at_limits.facts(event.limit), **line}
             self._line(line if event.reason is None else {**line, "reason": event.reason})
             self.board.note(event.message)
             if event.reason == _WALLET_EMPTY:
                 self.code = _NO_MONEY
+
+    def _ended(self, done: Cancelling, limit: Limit | None) -> None:
+        with self.board.away():
+            cancelling.show(done)
+            if limit is not None:
+                at_limits.ended(self.api, limit, done, self._line, as_json=self.as_json)
+                return
+        if done.error is not None:
+            self.board.note(str(done.error))
+        self._line({"event": "cancelled" if done.gone else "failed", **cancelling.row(done)})
 
     def _rows(self) -> list[board.Row]:
         now = renting.now(self.api)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.rental.limits.enforce import Keeper
     from clore_ai.rental.limits.expiry import Limit
+    from clore_ai.rental.orders.cancel import Cancelling
 
 OnEvent = Callable[[dict[str, Any]], object]
 
@@ -29,9 +30,14 @@ def at_limit(api: CloreAI, limit: Limit, on_event: OnEvent, *, as_json: bool = F
     """End an order that has reached a limit; the exit code."""
     from clore_ai.rental.orders import ending
 
-    intent, order_id = limit.intent, limit.intent.order_id or 0
+    order_id = limit.intent.order_id or 0
     output.note(f"{limit}: ending it.")
     (done,) = cancelling.end(api, [order_id], None, _GONE_WITHIN_S, ending.of_limit(limit.reason))
+    return ended(api, limit, done, on_event, as_json=as_json)
+
+
+def ended(api: CloreAI, limit: Limit, done: Cancelling, on_event: OnEvent, *, as_json: bool) -> int:
+    """Report what became of an order at its limit; the exit code."""
     status = 0
     if done.error is not None and not done.ended:
         status = errors.report(as_json, done.error)
@@ -40,7 +46,7 @@ def at_limit(api: CloreAI, limit: Limit, on_event: OnEvent, *, as_json: bool = F
         "event": "cancelled" if done.gone else "failed",
         **cancelling.row(done),
     }
-    on_event({**event, "at": _now(api), "ends_at": intent.ends_at})
+    on_event({**event, "at": _now(api), "ends_at": limit.intent.ends_at})
     return status
 
 

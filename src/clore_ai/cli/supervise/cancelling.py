@@ -39,20 +39,21 @@ def end(
 
     todo = [cancel.Cancelling(order_id, why=why) for order_id in ids]
     try:
-        api.drive(cancel.until_gone(api.session, todo, issue, timeout_s))
-    except KeyboardInterrupt:
-        left = " ".join(str(each.order_id) for each in todo if not each.done)
-        if not left:
-            raise
-        raise KeyboardInterrupt(
-            f"Interrupted. Not confirmed as ended, and maybe billed: {left}. Check with: clore "
-            f"orders. Try again with: clore cancel {left}"
-        ) from None
+        api.drive(cancel.end(api.session, todo, issue, timeout_s))
+    except KeyboardInterrupt as exc:
+        raise KeyboardInterrupt(interrupted(todo) or str(exc)) from None
     for each in todo:
-        if each.ended:
-            api.session.access.forget(each.order_id)
         show(each)
     return todo
+
+
+def interrupted(todo: Sequence[Cancelling]) -> str:
+    """Which of these orders may still run after Ctrl-C; empty if none."""
+    left = " ".join(str(each.order_id) for each in todo if not each.done)
+    return left and (
+        f"Interrupted. Not confirmed as ended, and maybe billed: {left}. Check with: clore "
+        f"orders. Try again with: clore cancel {left}"
+    )
 
 
 def show(each: Cancelling) -> None:

@@ -180,6 +180,19 @@ def until_gone(
         pause = min(pause * 1.5, _LONGEST_PAUSE_S)
 
 
+def end(
+    session: Session,
+    todo: Sequence[Cancelling],
+    issue: str | None = None,
+    timeout_s: float | None = None,
+) -> Flow[None]:
+    """`until_gone`; then the keys and host keys of those that have ended are removed."""
+    yield from until_gone(session, todo, issue, timeout_s)
+    for each in todo:
+        if each.ended:
+            yield from local(session.access.forget, each.order_id)
+
+
 def _ask(session: Session, each: Cancelling, issue: str | None) -> Flow[None]:
     lost = each.error is not None
     try:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from clore_ai._api.steps import Instant
     from clore_ai.models import Order
     from clore_ai.models.records import Intent
+    from clore_ai.rental.limits.expiry import Limit
+    from clore_ai.rental.orders.cancel import Cancelling
     from clore_ai.rental.session import Session
 
 IDLE_PERCENT = 5.0
@@ -44,7 +46,7 @@ _INDEX, _NUMBER = re.compile(r"[0-9]{1,4}"), re.compile(r"[0-9]{1,9}(\.[0-9]{0,9
 
 OrderEventKind = Literal[
     "order", "state", "host_lost", "host_back", "ssh_up", "ssh_lost", "idle", "busy", "idle_over",
-    "lease_near", "wallet_dry", "wallet_ok", "ended", "trouble",
+    "lease_near", "near", "cancelled", "failed", "wallet_dry", "wallet_ok", "ended", "trouble",
 ]  # fmt: skip
 
 
@@ -57,6 +59,10 @@ class OrderEvent:
     message: str
     reason: str | None = None
     """Why an order ended, as `clore ledger` shows it."""
+    limit: Limit | None = None
+    """The limit that is `near`, or that ended the order."""
+    cancelling: Cancelling | None = None
+    """Of ``"cancelled"`` and ``"failed"``: what became of the order."""
 
 
 @dataclass

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Callable, Protocol
 
 from clore_ai._api.steps import Flow, Sleep, clock, local
 from clore_ai.exceptions import AuthError, CloreAPIError, NotFoundError
+from clore_ai.rental.watch import ends
 from clore_ai.rental.watch.orders import Monitor, OrderEvent, WatchedOrder, poll
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class OrdersWatch:
     readings: Readings | None = None
     on_message: Callable[[str], object] = lambda _sentence: None
     """Called with a sentence on anything odd about the way into an order."""
+    ends: ends.Ends = field(default_factory=ends.Ends)
     due: float | None = None
     """When to look next, on the monotonic clock; None: now."""
     until: float | None = None
@@ -91,8 +93,12 @@ class OrdersWatch:
             self.readings.close()
 
 
-def step(session: Session, state: OrdersWatch, most_s: float = _INF) -> Flow[OrdersView | None]:
+def step(
+    session: Session, state: OrdersWatch, most_s: float = _INF, *, ending: bool = True
+) -> Flow[OrdersView | None]:
     """Wait until something happens, or for `most_s`; None when the time is over.
+
+    With `ending`, orders that are due to end are ended first, as often as something is read.
 
     Raises:
         NotFoundError: an order that was named does not exist, or has ended.
@@ -103,9 +109,12 @@ def step(session: Session, state: OrdersWatch, most_s: float = _INF) -> Flow[Ord
         state.until = now.mono + state.for_s
     events: list[OrderEvent] = []
     while True:
-        due = now.mono if state.due is None else state.due
         if now.mono >= state.until:
             return None
+        if ending and (ended := (yield from end(session, state))):
+            events += ended
+            now = yield from clock()
+        due = now.mono if state.due is None else state.due
         looked = now.mono >= due
         events += _read(state)
         if looked:
@@ -119,18 +128,30 @@ def step(session: Session, state: OrdersWatch, most_s: float = _INF) -> Flow[Ord
     return OrdersView(orders, tuple(events), now.wall, looked and state.failure is None)
 
 
+def end(session: Session, state: OrdersWatch) -> Flow[list[OrderEvent]]:
+    """End the orders that are due to end, as of the last look; what became of them."""
+    if state.due is None:  # the ledger may not know yet that an order has ended
+        return []
+    return (yield from ends.end(session, state.ends, state.monitor, state.on_message))
+
+
 def first_readings(session: Session, state: OrdersWatch) -> Flow[list[OrderEvent]]:
     """Wait up to 15 s until each order's GPUs were read, or can't be; returns the events."""
     state.due = _INF
     events: list[OrderEvent] = []
     until = (yield from clock()).mono + _FIRST_READINGS_S
-    while (yield from clock()).mono < until and any(
-        not each.gpus and not each.why and each.order.ssh_command is not None and state.readings
-        for each in state.monitor.seen.values()
-    ):
-        view = yield from step(session, state, _TICK_S)
+    while (yield from clock()).mono < until and (yield from local(_unread, state)):
+        view = yield from step(session, state, _TICK_S, ending=False)
         events += view.events if view else ()
     return events
+
+
+def _unread(state: OrdersWatch) -> bool:
+    """Is there an order whose GPUs are neither read nor known to be unreadable?"""
+    return state.readings is not None and any(
+        not each.gpus and not each.why and each.order.ssh_command is not None
+        for each in state.monitor.seen.values()
+    )
 
 
 def _look(session: Session, state: OrdersWatch, now: Instant) -> Flow[list[OrderEvent]]:
