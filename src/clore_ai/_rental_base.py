@@ -81,8 +81,14 @@ class RentalBase(Generic[D]):
     """A rental with a driver of the kind `D`."""
 
     def __init__(
-        self, driver: D, session: Session, wish: Wish, on_event: OnEvent | None = None
+        self,
+        driver: D,
+        session: Session,
+        wish: Wish,
+        on_event: OnEvent | None = None,
+        rents: Callable[[Session, Wish, OnEvent], Flow[Rented]] = rent.rent,
     ) -> None:
+        self._rents = rents
         self._driver, self._session, self._wish, self._on_event = driver, session, wish, on_event
         self._rented: Rented | None = None
         self.events: list[RentEvent] = []
@@ -120,7 +126,7 @@ class RentalBase(Generic[D]):
 
     def _flow(self) -> Flow[None]:
         _windows.refuse("A verified rental")
-        self._rented = yield from rent.rent(self._session, self._wish, self._note)
+        self._rented = yield from self._rents(self._session, self._wish, self._note)
         yield from local(self._entered)
         yield from clock()  # what stopped it meanwhile is raised here
 

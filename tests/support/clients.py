@@ -128,6 +128,10 @@ class Api:
         """What `rent` gives; it blocks, too."""
         return Renting(self.client.rent(*args, **kwargs), self._loop)
 
+    def renting_when(self, *args: Any, **kwargs: Any) -> Renting:
+        """What `rent_when` gives, likewise."""
+        return Renting(self.client.rent_when(*args, **kwargs), self._loop)
+
     def shut(self) -> None:
         self.close()
         if self._loop is not None:

@@ -33,6 +33,8 @@ def renting() -> None:
         with rental.forward(8888) as port:
             local: int = port
     print(order, order_id, line, code, local)
+    with CloreAI().rent_when("RTX 4090", every=30, timeout=3600, max_price_usd=0.3) as later:
+        print(later.order.id)
 
 
 def refused(client: CloreAI) -> None:

@@ -23,7 +23,7 @@ from clore_ai.rental.rent import find, quote, wish
 from clore_ai.rental.rent.ranking import Offer
 from clore_ai.rental.spot import autopilot
 from clore_ai.rental.spot.run import SpotReport
-from clore_ai.rental.watch import market
+from clore_ai.rental.watch import market, taking
 from clore_ai.rental.watch import view as overview
 from clore_ai.rental.watch.view import OrdersView
 
@@ -90,7 +90,7 @@ class AsyncCloreAI(AsyncRecords):
             ValueError: `every` or `timeout` is not above 0.
         """
         wanted = listing.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd)
-        state = market.MarketWatch.of(wanted, every, timeout)
+        state = market.MarketWatch.of([market.Watch(wanted)], every, timeout)
         while (events := await self.drive(market.step(self._session, state))) is not None:
             for event in events:
                 if isinstance(event, market.Found):
@@ -178,6 +178,42 @@ class AsyncCloreAI(AsyncRecords):
             InvalidInputError: the input makes no sense; nothing was sent.
         """
         return AsyncRental(self._driver, self._session, options.wished(gpu, given), on_event)
+
+    @options.documented(options.RentOptions)
+    def rent_when(
+        self,
+        gpu: str | Sequence[str] | None = None,
+        *,
+        every: float = market.EVERY_S,
+        timeout: float | None = None,
+        on_event: Callable[[RentEvent], object] | None = None,
+        **given: Unpack[options.RentOptions],
+    ) -> AsyncRental:
+        """As `rent`, but waits for a server that fits, as ``clore watch --rent`` does.
+
+        It is rented once, at no more than the price that was seen. If other renters were faster, or
+        no server passed its verification, nothing runs and the wait goes on. The looks are shared
+        as those of `watch`, and errors of the network or the service are retried.
+
+        Args:
+            gpu: as in `rent`.
+            every: seconds between two looks.
+            timeout: seconds of waiting; then it is tried a last time, as `rent` does. None: no end.
+            on_event: as in `rent`.
+            given: see `RentOptions`.
+
+        Entering the block raises:
+            NoOffer, RentFailed: the last try failed.
+            BudgetError, OrderUncertain, WaitTimeout: at once, as in `rent`.
+            AuthError: the key is refused.
+
+        Raises:
+            InvalidInputError: the input makes no sense; nothing was sent.
+            ValueError: `every` or `timeout` is not above 0.
+        """
+        patiently = taking.patiently(every, timeout)
+        wish = options.wished(gpu, given)
+        return AsyncRental(self._driver, self._session, wish, on_event, patiently)
 
     @options.documented(options.RentOptions)
     async def offers(

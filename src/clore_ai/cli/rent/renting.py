@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
@@ -108,12 +107,9 @@ def agree(question: str = "Rent it?", *, yes: bool) -> None:
 
 def earlier(api: CloreAI, ref: str | None) -> Order | None:
     """The order that `--ref` made before, told; None where there is none."""
-    from clore_ai.rental.orders import create
+    from clore_ai.rental.watch import taking
 
-    if ref is None:
-        return None
-    with ExitStack() as locks:
-        order = api.drive(create.earlier(api.session, ref, locks))
+    order = api.drive(taking.earlier(api.session, ref))
     if order is not None:
         ended = "" if order.active else " It has ended; for a new one, give another --ref."
         output.note(
@@ -135,9 +131,15 @@ def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) ->
         rented = api.drive(flows.rent(api.session, wish, reporter, offers))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(reporter.interrupted()) from None
-    if wish.max_bid_usd is not None and not holds and rented.order.active:
-        output.note(plans.hold(rented.order.id, wish.most_usd_per_hour))
+    if not holds:
+        say_hold(wish, rented)
     return rented
+
+
+def say_hold(wish: Wish, rented: Rented) -> None:
+    """Name the command that keeps the bid of a new order, if one is needed."""
+    if wish.max_bid_usd is not None and rented.order.active:
+        output.note(plans.hold(rented.order.id, wish.most_usd_per_hour))
 
 
 def left_behind(api: CloreAI, newest: int) -> str:
@@ -158,12 +160,16 @@ class Reporter:
 
     def __init__(self, api: CloreAI, wish: Wish, offers: list[Offer]) -> None:
         self._api, self._newest, self._wish = api, api.ledger.newest(), wish
-        self._offers = {o.server.id: o for o in offers}
+        self.tries(offers)
         self.last: RentEvent | None = None
 
     def again(self, wish: Wish, offers: list[Offer], now: float) -> None:
         """Show the offers that are tried next, for a job whose machine is lost."""
         show(wish, offers, now, by=limits.BY_RUN)
+        self.tries(offers)
+
+    def tries(self, offers: list[Offer]) -> None:
+        """These are tried next."""
         self._offers = {o.server.id: o for o in offers}
 
     def interrupted(self) -> str:

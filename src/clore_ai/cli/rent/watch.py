@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clore_ai.client import CloreAI
     from clore_ai.models import MarketplaceServer
     from clore_ai.rental.rent.attempt import Rented
+    from clore_ai.rental.rent.ranking import Offer
     from clore_ai.rental.rent.wish import Wish
     from clore_ai.rental.watch.market import Found, MarketEvent, MarketWatch
 
@@ -208,28 +209,32 @@ class _Loop:
     def _rent(self, asked: Asked, wish: Wish) -> None:
         """Try what fits; the loss of a race, and what passes, goes on waiting."""
         from clore_ai.cli.rent import renting
-        from clore_ai.exceptions import CloreAPIError
-        from clore_ai.rental.watch import market
+        from clore_ai.rental.watch import taking
 
-        session, name = self.api.session, asked.watch.name
-        newest = session.ledger.newest()
+        reporter = renting.Reporter(self.api, wish, [])
+
+        def listener(offers: list[Offer]) -> renting.Reporter:
+            bids.guard_offers(wish, offers, yes=True, force=asked.force)
+            reporter.tries(offers)
+            return reporter
+
         try:
-            offers = self.api.drive(market.choose(session, asked.watch))
-            if offers:
-                bids.guard_offers(wish, offers, yes=True, force=asked.force)
-                self._rented(asked, renting.go(self.api, wish, offers))
-                return
-            why = "What fits can't be paid for (clore wallets), or its host is blocked."
-        except CloreAPIError as exc:
-            if not market.came_to_nothing(session, exc, newest):
-                raise
-            why = str(exc)
+            done = self.api.drive(taking.take(self.api.session, asked.watch, wish, listener))
         except click.UsageError as exc:  # far above the price on demand
-            why = exc.message
-        if self.missed.get(name) != why:
-            output.note(f"{name}: {why} Still watching.")
-            self._line("missed", watch=name, at=renting.now(self.api), message=why)
-        self.missed[name] = why
+            done = exc.message
+        except KeyboardInterrupt:
+            if reporter.last is None:
+                raise
+            raise KeyboardInterrupt(reporter.interrupted()) from None
+        if not isinstance(done, str):
+            renting.say_hold(wish, done)
+            self._rented(asked, done)
+            return
+        name = asked.watch.name
+        if self.missed.get(name) != done:
+            output.note(f"{name}: {done} Still watching.")
+            self._line("missed", watch=name, at=renting.now(self.api), message=done)
+        self.missed[name] = done
 
     def _rented(self, asked: Asked, done: Rented) -> None:
         from clore_ai.cli.rent import orders, renting

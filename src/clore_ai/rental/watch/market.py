@@ -141,15 +141,15 @@ class MarketWatch:
     """The error of the last look, if it failed."""
 
     @classmethod
-    def of(cls, wanted: listing.Filter, every_s: float, for_s: float | None) -> MarketWatch:
-        """A state with one watch; `for_s`: None for ever.
+    def of(cls, watches: Sequence[Watch], every_s: float, for_s: float | None) -> MarketWatch:
+        """A state with these watches; `for_s`: None for ever.
 
         Raises:
             ValueError: a time is not above 0.
         """
         if every_s <= 0 or (for_s is not None and for_s <= 0):
             raise ValueError("every and timeout must be above 0")
-        return cls([Watch(wanted)], every_s, for_s or _INF)
+        return cls(watches, every_s, for_s or _INF)
 
 
 def step(session: Session, state: MarketWatch) -> Flow[list[MarketEvent] | None]:
