@@ -51,11 +51,10 @@ class Length(_Type):
 
         text = str(value)
         try:
-            seconds = lease.read(text, self._alone)
+            is_zero = self._least_s == 0 and _is_zero(text)
+            seconds = 0.0 if is_zero else lease.read(text, self._alone)
         except InvalidInputError:
-            seconds = 0.0 if _is_zero(text) and self._least_s == 0 else None
-            if seconds is None:
-                self.fail(f"{text!r} is not a length of time; {self._forms()}.", param, ctx)
+            self.fail(f"{text!r} is not a length of time; {self._forms()}.", param, ctx)
         if seconds is None:
             if not self._endless:
                 self.fail(f"it can't be {text!r}; {self._forms()}.", param, ctx)

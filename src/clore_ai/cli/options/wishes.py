@@ -49,14 +49,24 @@ def _most(text: str) -> float:
     return amount
 
 
+gpu_option = click.option(
+    "--gpu", "gpu", multiple=True,
+    help='GPU model or part of its name, e.g. "RTX 4090"; repeatable, any of them matches.',
+)  # fmt: skip
+min_ram_option = click.option(
+    "--min-ram", type=click.FloatRange(0), metavar="GB", help="Minimum RAM, in GB."
+)
+max_price_option = click.option(
+    "--max-price", type=units.read_usd_per_hour, metavar="PRICE",
+    help="Maximum price for the whole server in USD, without fees: 0.5 or 0.5/h per hour, 12/day "
+        "per day.",
+)  # fmt: skip
 _SERVER = (
-    click.option("--gpu", "gpu", multiple=True,
-                 help='GPU model or part of its name, e.g. "RTX 4090"; repeatable, any of them '
-                     'matches.'),
+    gpu_option,
     click.option("--gpus", type=click.IntRange(1), metavar="N", help="Exact number of GPUs."),
     click.option("--min-vram", type=click.FloatRange(0), metavar="GB",
                  help="Minimum memory of each GPU, in GB."),
-    click.option("--min-ram", type=click.FloatRange(0), metavar="GB", help="Minimum RAM, in GB."),
+    min_ram_option,
     click.option("--min-disk", type=click.FloatRange(0), metavar="GB", help="Minimum disk, in GB."),
     click.option("--min-down", type=click.FloatRange(0), metavar="MBIT",
                  help="Minimum download speed, in Mbit/s."),
@@ -66,9 +76,7 @@ _SERVER = (
                  help="Country code of two letters, e.g. SE; repeatable, any of them matches."),
     click.option("--cuda", metavar="VERSION", help="Minimum CUDA version of the host's driver, "
         "e.g. 12.4."),
-    click.option("--max-price", type=units.read_usd_per_hour, metavar="PRICE",
-                 help="Maximum price for the whole server in USD, without fees: 0.5 or 0.5/h per "
-                     "hour, 12/day per day."),
+    max_price_option,
 )  # fmt: skip
 _PAY = (
     click.option("--on-demand", "kind", flag_value="on-demand", default=True,
@@ -108,14 +116,12 @@ _ON_IT = (
     order_options.key_file_option,
 )
 
-server_options = bundle(*_SERVER)
-"""The options that say which server, for a command that looks for some."""
 options = bundle(*_SERVER, *_PAY, *_SURE, *_ON_IT, limits.options, order_options.name_options)
 """All options of a `Wish`, for a command that rents; `read` makes it of them."""
 
 
 def read_filter(options: dict[str, Any]) -> Any:  # noqa: ANN401 - a Filter, imported late
-    """The `listing.Filter` of `server_options`."""
+    """The `listing.Filter` of the options that say which server."""
     from clore_ai.rental.market import listing
 
     return listing.Filter(

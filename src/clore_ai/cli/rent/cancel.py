@@ -73,9 +73,7 @@ def _running(api: CloreAI, *, others: bool, yes: bool) -> list[int]:
     """The orders of this ledger that run, with `others` all that run, once that is agreed to."""
     from clore_ai.rental.orders import orphans
 
-    rows = [order for order in api.my_orders() if order.active]
-    unknown = [order.id for order in orphans.unknown(api.ledger, rows)]
-    mine = [order.id for order in rows if order.id not in unknown]
+    mine, unknown = api.drive(orphans.running(api.session))
     if unknown and not others:
         ids = " ".join(map(str, unknown))
         what = "Order {0} is" if len(unknown) == 1 else "Orders {0} are"

@@ -9,6 +9,7 @@ import click
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.errors import Nothing
+from clore_ai.cli.options import wishes
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
@@ -24,17 +25,10 @@ _ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
 
 
 @click.command()
-@click.option("--gpu", multiple=True,
-              help='GPU model or part of its name, e.g. "RTX 4090"; repeatable, any of '
-                  'them matches.')  # fmt: skip
+@wishes.gpu_option
 @click.option("--min-gpu", type=click.IntRange(1), help="Minimum GPU count.")
-@click.option("--min-ram", type=click.FloatRange(0), help="Minimum RAM in GB.")
-@click.option(
-    "--max-price",
-    type=units.read_usd_per_hour,
-    metavar="PRICE",
-    help="Maximum price for the whole server in USD: 0.5 or 0.5/h per hour, 12/day per day.",
-)
+@wishes.min_ram_option
+@wishes.max_price_option
 @click.option(
     "--sort",
     type=click.Choice(["price", "gpu", "ram"]),

@@ -55,6 +55,17 @@ def orphans(session: Session) -> Flow[Orphans]:
     )
 
 
+def running(session: Session) -> Flow[tuple[list[int], list[int]]]:
+    """The ids of the orders that run: those of this ledger, and those that it does not know.
+
+    Raises:
+        CloreAPIError, ConfigError: the orders, or the ledger, can't be read.
+    """
+    rows = [order for order in (yield from orders(session)) if order.active]
+    others = [order.id for order in (yield from local(unknown, session.ledger, rows))]
+    return [order.id for order in rows if order.id not in others], others
+
+
 def unknown(ledger: Ledger, rows: Iterable[Order]) -> list[Order]:
     """The running orders among `rows` that are not in this ledger.
 
