@@ -184,7 +184,7 @@ def test_copies(api: Api, tmp_path: Path) -> None:
     assert (there / "a").read_text() == "content"
     assert api.drive(one(Fetch(_shell, str(there), back, 1000))) == {}
     assert (back / "a").read_text() == "content"
-    assert "is not on the machine" in _fails(
+    assert "does not exist on the machine" in _fails(
         lambda: api.drive(one(Fetch(_shell, str(there / "b"), back, 1000)))
     )
 

@@ -259,4 +259,4 @@ def test_records_that_are_none_are_left_out(caplog):
         {"orders": [None, 5, {"id": 1}, {"si": 3}, {"id": "x"}, []]}
     )
     assert [o.id for o in found] == [1]
-    assert len([r for r in caplog.records if "left out" in r.message]) == 2
+    assert len([r for r in caplog.records if "omitted" in r.message]) == 2
