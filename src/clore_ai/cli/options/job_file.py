@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -38,10 +37,18 @@ def _read(ctx: click.Context, _option: click.Parameter, given: Path | None) -> P
         raise click.UsageError(f"{path} can't be read: {why}.") from exc
     if len(raw) > _LONGEST:
         raise click.UsageError(f"{path} is over {_LONGEST // 1024} kB; a job file is shorter.")
-    values, lines = _values(ctx, path, toml_options.parsed(path, text))
-    ctx.default_map = {**(ctx.default_map or {}), **values}
-    if given is None:
-        ctx.meta[job_file_trust.LINES] = lines
+    content = toml_options.parsed(path, text)
+    lines: job_file_trust.Lines = {}
+    if _COMMAND in content:
+        ctx.meta[NAME] = _words(path, content[_COMMAND])
+        lines[job_file_trust.WORDS] = (_COMMAND, content[_COMMAND])
+    found = toml_options.read(path, content, ctx.command, job_file_trust.NEVER, _COMMAND)
+    ctx.default_map = {**(ctx.default_map or {}), **{n: value for n, (_, value) in found.items()}}
+    if given is None:  # each as it stands in the file
+        for name, (key, value) in found.items():
+            lines[name] = (key, value if isinstance(value, list) else content[key])
+        place = list(content).index
+        ctx.meta[job_file_trust.LINES] = dict(sorted(lines.items(), key=lambda at: place(at[1][0])))
     return path
 
 
@@ -62,27 +69,6 @@ def _bytes(path: Path, *, named: bool) -> bytes:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise click.UsageError(f"{path} is not a regular file. Name another: --file FILE.")
         return file.read(_LONGEST + 1)
-
-
-def _values(
-    ctx: click.Context, path: Path, content: dict[str, Any]
-) -> tuple[dict[str, Any], job_file_trust.Lines]:
-    """The values by the options' names, and each as it stands in the file."""
-    known = toml_options.known(ctx.command, job_file_trust.NEVER)
-    found: dict[str, Any] = {}
-    lines: job_file_trust.Lines = {}
-    for key, value in content.items():
-        if key == _COMMAND:
-            ctx.meta[NAME] = _words(path, value)
-            lines[job_file_trust.WORDS] = (key, value)
-            continue
-        option = toml_options.find(path, key, known, _COMMAND)
-        if value is False and isinstance(option.flag_value, str):
-            continue
-        name = str(option.name)
-        found[name] = toml_options.value(path, key, option, value)
-        lines[name] = (key, found[name] if option.multiple else value)
-    return found, lines
 
 
 def _words(path: Path, value: object) -> tuple[str, ...]:

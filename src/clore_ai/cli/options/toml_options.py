@@ -32,37 +32,48 @@ def parsed(path: Path, text: str) -> dict[str, Any]:
     return content
 
 
-def known(command: click.Command, never: Collection[str]) -> dict[str, click.Option]:
-    """The options by the names that they have in a file; not those of the names in `never`."""
-    return {
+def read(
+    where: object,
+    table: Mapping[str, Any],
+    command: click.Command,
+    never: Collection[str],
+    *others: str,
+) -> dict[str, tuple[str, object]]:
+    """By each option's name its key in a table, and its value; not of `never`, nor of `others`.
+
+    Raises:
+        UsageError: a key is no option's, or a value does not fit; `others` may be keys, too.
+    """
+    options = {
         word[2:]: option
         for option in command.params
         if isinstance(option, click.Option) and option.name not in never
         for word in option.opts
         if word.startswith("--") and option.expose_value
     }
+    found: dict[str, tuple[str, object]] = {}
+    for key, given in table.items():
+        if key in others:
+            continue
+        option = options.get(key.replace("_", "-"))
+        if option is None:
+            raise _unknown(where, key, [*options, *others])
+        # One of several flags of one name, as --spot is, says nothing when it is false.
+        if given is not False or not isinstance(option.flag_value, str):
+            found[str(option.name)] = key, _value(where, key, option, given)
+    return found
 
 
-def find(
-    where: object, key: str, options: Mapping[str, click.Option], *others: str
-) -> click.Option:
-    """The option of a key; `others`: keys that are none.
-
-    Raises:
-        UsageError: there is none.
-    """
-    option = options.get(key.replace("_", "-"))
-    if option is not None:
-        return option
+def _unknown(where: object, key: str, names: list[str]) -> click.UsageError:
     from difflib import get_close_matches
 
-    key, names = plain(key), [*options, *others]
+    key = plain(key)
     near = get_close_matches(key.replace("_", "-"), names, 1, 0.5)
     hint = f" Did you mean {near[0]!r}?" if near else f" It may hold: {', '.join(sorted(names))}."
-    raise click.UsageError(f"{where}: there is no option {key!r}.{hint}")
+    return click.UsageError(f"{where}: there is no option {key!r}.{hint}")
 
 
-def value(where: object, key: str, option: click.Option, value: object) -> object:
+def _value(where: object, key: str, option: click.Option, value: object) -> object:
     """As click takes it: a text or a number as it would be typed, a list where it is repeatable."""
     if option.multiple:
         entries, several = as_dict(value), as_list(value)

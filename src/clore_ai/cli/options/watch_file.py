@@ -69,16 +69,12 @@ def read(path: Path, command: click.Command, common: dict[str, Any]) -> list[Ask
     Raises:
         UsageError: it can't be read, or a table makes no sense; names the table.
     """
-    known = toml_options.known(command, _NEVER)
     found: list[Asked] = []
     for number, table in enumerate(_tables(path), 1):
         name = str(table.pop("name", f"watch {number}"))
         where = f"{path}, {name}"
-        values: dict[str, object] = {}
-        for key, value in table.items():
-            option = toml_options.find(where, key, known)
-            if value is not False or not isinstance(option.flag_value, str):
-                values[str(option.name)] = toml_options.value(where, key, option, value)
+        given = toml_options.read(where, table, command, _NEVER)
+        values = {key: value for key, (_, value) in given.items()}
         try:
             made = command.make_context("watch", [], default_map=values)
             found.append(asked(name, {**common, **{key: made.params[key] for key in values}}))
