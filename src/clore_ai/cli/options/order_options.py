@@ -6,14 +6,14 @@ import os
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import click
 
 from clore_ai._ssh import order_keys
 from clore_ai._state.folder import state_folder
 from clore_ai.cli import output
-from clore_ai.cli.options import bundle
+from clore_ai.cli.options import F, bundle
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -23,34 +23,38 @@ _NAMES = re.compile(
     r"\b(ssh_key|ssh_password|jupyter_token|spot_price|boot_deadline)\b|\bmax_bid(?=_usd\b)"
 )
 
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "--ssh-password": ((), {
+        "callback": output.typed, "help": "SSH password, up to 32 characters; - asks for it."}),
+    "--ssh-key": ((), {"help": "Text of the public SSH key."}),
+    "--ssh-key-file": ((), {
+        "type": _FILE, "help": "File of the public SSH key. Without a key, clore creates and uses "
+        "its own."}),
+    "--port": (("ports",), {
+        "multiple": True, "metavar": "PORT:KIND",
+        "help": "Port to open: 22:tcp or 8888:http; repeatable. Default: 22:tcp."}),
+    "--env": ((), {
+        "multiple": True, "metavar": "KEY=VALUE",
+        "help": "Environment variable; KEY alone takes the value from your environment; "
+        "repeatable."}),
+    "--jupyter-token": ((), {
+        "callback": output.typed, "help": "Jupyter token, up to 32 characters; - asks for it."}),
+    "--command": (("startup",), {"help": "Command to run at start-up."}),
+}  # fmt: skip
 
-startup_option = click.option("--command", "startup", help="Command to run at start-up.")
-jupyter_option = click.option(
-    "--jupyter-token", callback=output.typed,
-    help="Jupyter token, up to 32 characters; - asks for it.",
-)  # fmt: skip
-port_option = click.option(
-    "--port", "ports", multiple=True, metavar="PORT:KIND",
-    help="Port to open: 22:tcp or 8888:http; repeatable. Default: 22:tcp.",
-)  # fmt: skip
-env_option = click.option(
-    "--env", multiple=True, metavar="KEY=VALUE",
-    help="Environment variable; KEY alone takes the value from your environment; repeatable.",
-)  # fmt: skip
-key_file_option = click.option(
-    "--ssh-key-file", type=click.Path(path_type=Path, dir_okay=False),
-    help="File of the public SSH key. Without a key, clore creates and uses its own.",
-)  # fmt: skip
-options = bundle(
-    click.option("--ssh-password", callback=output.typed,
-                 help="SSH password, up to 32 characters; - asks for it."),
-    click.option("--ssh-key", help="Text of the public SSH key."),
-    key_file_option,
-    port_option,
-    env_option,
-    jupyter_option,
-    startup_option,
-)  # fmt: skip
+
+def options(*only: str, whose: str = "") -> Callable[[F], F]:
+    """The options of an order, or `only` these; `whose` is what their help begins with."""
+
+    def one(word: str) -> Callable[[Any], Any]:
+        name, given = _TABLE[word]
+        as_shown: dict[str, Any] = {**given, "help": f"{whose}{given['help']}"}
+        return click.option(word, *name, **as_shown)
+
+    return bundle(*map(one, only or _TABLE))
+
+
 name_options = bundle(
     click.option("--ref", metavar="NAME",
                  help="A name for this rental; the same name returns the same order."),

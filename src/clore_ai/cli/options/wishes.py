@@ -111,9 +111,7 @@ _SURE = (
 )  # fmt: skip
 _ON_IT = (
     click.option("--image", default=IMAGE, show_default=True, help="Docker image."),
-    order_options.port_option,
-    order_options.env_option,
-    order_options.key_file_option,
+    order_options.options("--port", "--env", "--ssh-key-file"),
 )
 
 options = bundle(*_SERVER, *_PAY, *_SURE, *_ON_IT, limits.options, order_options.name_options)

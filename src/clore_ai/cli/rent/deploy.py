@@ -28,7 +28,7 @@ if TYPE_CHECKING:
               help="Rent at the list price or at your own bid.")  # fmt: skip
 @click.option("--currency", required=True,
               help="Coin to pay in: bitcoin, CLORE-Blockchain or USD-Blockchain.")  # fmt: skip
-@order_options.options
+@order_options.options()
 @click.option("--spot-price", type=bids.read, metavar="PRICE",
               help="Your bid for the whole server: coin per DAY, or 0.2/h, 4.8/day in "
                   "USD.")  # fmt: skip

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @wishes.options
-@order_options.startup_option
-@order_options.jupyter_option
+@order_options.options("--command", "--jupyter-token")
 @click.option("--top", type=click.IntRange(1), metavar="N",
               help="Show the N best offers in the plan.")  # fmt: skip
 @output.yes_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,6 +12,8 @@ from clore_ai.cli.options import bids, order_options
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clore_ai.rental.spot.fallback import Fallback
 
 _WAY_IN = ("image", "ports", "env", "startup", "ssh_password", "ssh_key", "ssh_key_file",
@@ -40,21 +41,7 @@ _WAY_IN = ("image", "ports", "env", "startup", "ssh_password", "ssh_key", "ssh_k
               help="Highest on-demand price of the fallback: 0.6/h or 14/day. Default: its "
                   "current price.")  # fmt: skip
 @click.option("--image", help="Image of the fallback. Default: the order's image.")
-@click.option("--port", "ports", multiple=True, metavar="PORT:KIND",
-              help="Port of the fallback, as in `clore deploy`. Default: 22:tcp.")  # fmt: skip
-@click.option("--env", multiple=True, metavar="KEY=VALUE",
-              help="Environment variable of the fallback; KEY alone takes the value from your "
-                  "environment; repeatable.")  # fmt: skip
-@click.option("--command", "startup", help="Command that the fallback runs at start-up.")
-@click.option("--ssh-password", callback=output.typed,
-              help="SSH password of the fallback, up to 32 characters; - asks for it.")  # fmt: skip
-@click.option("--ssh-key", help="Text of the public SSH key for the fallback.")
-@click.option("--ssh-key-file", type=click.Path(path_type=Path, dir_okay=False),
-              help="File of the public SSH key for the fallback. Default: clore's own "
-                  "key.")  # fmt: skip
-@click.option("--jupyter-token", callback=output.typed,
-              help="Jupyter token of the fallback, up to 32 characters; - asks for "
-                  "it.")  # fmt: skip
+@order_options.options(whose="Fallback: ")
 @bids.force_option
 @output.yes_option
 @click.option("--json", "as_json", is_flag=True,
