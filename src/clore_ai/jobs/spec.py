@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,11 +138,21 @@ def _setup(folder: Path, given: str | None) -> str | None:
 
 
 def _forward(given: str) -> str:
-    """``6006`` or ``8080:6006`` (here:there) as ssh's ``-L`` has it."""
+    """``6006`` or ``8080:6006`` (here:there) as ssh's ``-L`` has it; the port here is free."""
     here, _, there = given.partition(":")
     ports = [here, there or here]
     if not all(port.isdigit() and 0 < int(port) < 1 << 16 for port in ports):
         raise InvalidInputError(
             f"--forward {given!r}: write PORT, or PORT_HERE:PORT_THERE, e.g. 6006."
         )
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", int(ports[0])))
+    except OSError as exc:
+        another = int(ports[0]) + (-1 if ports[0] == "65535" else 1)
+        raise InvalidInputError(
+            f"--forward {ports[0]}: this port can't be used here ({exc.strerror}); choose another "
+            f"local port: --forward {another}:{ports[1]}."
+        ) from exc
     return f"127.0.0.1:{ports[0]}:127.0.0.1:{ports[1]}"

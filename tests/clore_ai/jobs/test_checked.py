@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,3 +38,14 @@ def test_outputs_are_written_through_no_link(tmp_path: Path, output: str, said: 
     with pytest.raises(InvalidInputError, match=said):
         jobs.checked(["true"], place, [output])
     assert jobs.checked(["true"], place, ["a/results", "new/x"]).outputs == ["a/results", "new/x"]
+
+
+def test_a_port_to_forward_is_free(tmp_path: Path) -> None:
+    """A port that is taken here is refused before a machine is rented, with another to try."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        here = taken.getsockname()[1]
+        with pytest.raises(InvalidInputError, match=rf"--forward {here}: .* can't be used here"):
+            jobs.checked(["true"], tmp_path, forwards=[f"{here}:6006"])
+    made = jobs.checked(["true"], tmp_path, forwards=[f"{here}:6006"])
+    assert made.forwards == (f"127.0.0.1:{here}:127.0.0.1:6006",)

@@ -18,7 +18,6 @@ max_output = click.option(
     "--max-output", type=units.read_size, metavar="SIZE",
     help="Maximum total size of the outputs, e.g. 200GB; more is not fetched. Default: 50GB.",
 )  # fmt: skip
-_LAST_PORT = 65535
 _MOST = "200MB"
 """As in Python; it is written here for ``--help``, which imports no more than it needs."""
 options = bundle(
@@ -65,26 +64,7 @@ def read(words: tuple[str, ...], given: dict[str, Any]) -> Spec:
         **order_options.env(given["env"]),
     }
     consent = jobs.Consent(given["send_secrets"], given["max_upload"], given["yes_really"])
-    spec = jobs.checked(
+    return jobs.checked(
         words, given["folder"], given["outputs"], env, given["setup"], given["forwards"],
         consent,
     )  # fmt: skip
-    _ports_are_free(spec)
-    return spec
-
-
-def _ports_are_free(spec: Spec) -> None:
-    import socket
-
-    for forward in spec.forwards:
-        port = int(forward.split(":")[1])
-        try:
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(("127.0.0.1", port))
-        except OSError as exc:
-            another = port - 1 if port == _LAST_PORT else port + 1
-            raise click.UsageError(
-                f"--forward {port}: this port can't be used here ({exc.strerror}); choose another "
-                f"local port: --forward {another}:{forward.rsplit(':', 1)[1]}."
-            ) from exc
