@@ -39,16 +39,13 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
     if options["detach"] and wish.max_bid_usd is None:
         raise click.UsageError("--detach goes with --spot --max-bid: without, nothing is held.")
     with connect() as api:
+        by = limits.BY_HOLD if holds and not options["dry_run"] else None
+        offers = renting.planned(api, wish, options, by)
         if options["dry_run"]:
-            offers = renting.proposed(api, wish, top=options["top"])
             if options["as_json"]:
                 shown = options["top"] or wish.attempts
                 output.data([plans.row(offer) for offer in offers[:shown]])
             return
-        offers = renting.planned(
-            api, wish, yes=options["yes"], force=options["force"], top=options["top"],
-            by=limits.BY_HOLD if holds else None,
-        )  # fmt: skip
         rented = renting.go(api, wish, offers, holds=holds)
         try:
             _report(rented, as_json=options["as_json"], holds=holds)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,8 @@ from clore_ai.cli.options.wishes import IN_OPTIONS
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from clore_ai.client import CloreAI
     from clore_ai.models import Order
     from clore_ai.models.records import Inspection, RentEvent
@@ -22,51 +24,33 @@ if TYPE_CHECKING:
 
 
 def planned(
-    api: CloreAI,
-    wish: Wish,
-    *,
-    yes: bool,
-    force: bool,
-    top: int | None = None,
-    by: str | None = None,
+    api: CloreAI, wish: Wish, options: Mapping[str, Any], by: str | None = None
 ) -> list[Offer]:
-    """The offers to try in turn, shown and agreed to unless `yes`; none if an earlier order fits.
+    """The offers to try in turn, shown and agreed to; none if an earlier order has this `--ref`.
 
-    `force`: a bid may be far above the price on demand. `by`: what ends the order at its limit, as
-    in `limits.lines`. With `client_ref` the order of the same name comes back, if there is one.
+    `options`: ``--yes``, ``--force``, ``--top``, and ``--dry-run``, which only shows. `by`: what
+    ends the order at its limit, as in `limits.lines`.
 
     Raises:
         NoOffer: there is none, in the words of the options.
     """
-    if earlier(api, wish.client_ref) is not None:
-        return []
-    offers = proposed(api, wish, yes=yes, force=force, top=top, by=by)
-    agree(yes=yes)
-    return offers
-
-
-def proposed(
-    api: CloreAI,
-    wish: Wish,
-    *,
-    yes: bool = True,
-    force: bool = True,
-    top: int | None = None,
-    by: str | None = None,
-) -> list[Offer]:
-    """As `planned`, without the question."""
     from clore_ai.exceptions import NoOffer
     from clore_ai.rental.rent import no_match, quote, ranking
     from clore_ai.rental.rent import rent as flows
 
+    is_only_shown = options.get("dry_run", False)
+    if not is_only_shown and earlier(api, wish.client_ref) is not None:
+        return []
     try:
         offers = api.drive(flows.find(api.session, wish))
     except NoOffer as exc:
         raise NoOffer(no_match.sentence(exc.no_match, IN_OPTIONS), exc.no_match) from exc
-    show(wish, offers, now(api), top, by)
+    show(wish, offers, now(api), options.get("top"), by)
     at_most = ranking.at_most(offers[0].cost, wish)
     api.drive(quote.check_budgets(api.session, offers[0], wish.type, at_most))
+    yes, force = options["yes"] or is_only_shown, options["force"] or is_only_shown
     bids.guard_offers(wish, offers, yes=yes, force=force)
+    agree("Rent it?", yes=yes)
     return offers
 
 
@@ -94,15 +78,14 @@ def show(
         output.facts(("else", f"{listed}, fees in; {len(offers)} servers fit"))
 
 
-def agree(question: str = "Rent it?", *, yes: bool) -> None:
+def agree(question: str, *, yes: bool) -> None:
     """Ask before money is spent; where nobody can be asked that takes `yes`."""
-    if yes:
-        return
-    if not output.somebody():
+    if not (yes or output.somebody()):
         raise click.UsageError(
             "This needs confirmation and there is no terminal. Add --yes to rent without asking."
         )
-    output.ask(question, "nothing was rented")
+    if not yes:
+        output.ask(question, "nothing was rented")
 
 
 def earlier(api: CloreAI, ref: str | None) -> Order | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,10 +10,6 @@ from clore_ai.cli import output
 from clore_ai.cli.account import connect
 from clore_ai.cli.supervise import watching
 from clore_ai.cli.supervise.console import Console
-
-if TYPE_CHECKING:
-    from clore_ai.jobs import Job
-
 
 _MOST_JSON = 1 << 26
 
@@ -53,10 +48,5 @@ def command(job_id: int, follow: bool, as_json: bool) -> None:
         job = kept.get(job_id)
     if as_json:
         output.data({**watching.row(job), "output": whole.decode("utf-8", "replace")})
-    else:
-        _report(job)
-
-
-def _report(job: Job) -> None:
-    if job.state == "new":
+    elif job.state == "new":
         output.note(f"Job {job.id} was not started.")

@@ -66,9 +66,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
         if not options["no_upload"]:
             upload = consent.agreed(spec, kept.home, yes=options["yes"], resends=options["retries"])
         if wish is not None:
-            offers = renting.planned(
-                api, wish, yes=options["yes"], force=options["force"], by=_limits.BY_RUN
-            )
+            offers = renting.planned(api, wish, options, _limits.BY_RUN)
             reporter = renting.Reporter(api, wish, offers)
             hears.on_rent, hears.on_offers = reporter, reporter.again
         plan = Plan(
