@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -27,7 +27,12 @@ def command(as_json: bool) -> None:
         servers = api.my_servers()
         now = api.drive(clock()).wall
     if as_json:
-        output.data([_row(s) for s in servers])
+        output.data(
+            [
+                s.model_dump() | {"status": s.status, "rental_end": units.iso(s.rental_end)}
+                for s in servers
+            ]
+        )
         return
     if not servers:
         output.note("You host no servers.")
@@ -48,14 +53,6 @@ def command(as_json: bool) -> None:
         },
         spare=["RAM", "Visibility", "GPUs", "$/day"],
     )
-
-
-def _row(server: MyServer) -> dict[str, Any]:
-    """A server for ``--json``, with what is derived."""
-    return server.model_dump() | {
-        "status": server.status,
-        "rental_end": units.iso(server.rental_end),
-    }
 
 
 def _rented_for(server: MyServer, now: float) -> str:

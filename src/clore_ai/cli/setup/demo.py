@@ -65,7 +65,7 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
         "CLORE_BASE_URL": marketplace["base_url"],
         "CLORE_API_KEY": marketplace["api_key"],
     }
-    session.show_comment(f"a marketplace on this machine: {marketplace['base_url']}")
+    output.note(f"# a marketplace on this machine: {marketplace['base_url']}")
 
     session.run("search", "--gpu", gpu, "--limit", "5")
     cheapest = json.loads(session.read("search", "--gpu", gpu, "--limit", "1", "--json"))[0]
@@ -122,20 +122,10 @@ class _Session:
         output.note("")
         output.note(f"$ clore {shlex.join(words)}", bold=True)
 
-    def show_comment(self, text: str) -> None:
-        """Show a comment line."""
-        output.note(f"# {text}")
-
     def stop(self) -> None:
         """Stop the marketplace, even if Ctrl-C is pressed again."""
-        with _held():
-            subprocess.run(
-                [sys.executable, "-m", "clore_ai", "sandbox", "down"],
-                env=self.env,
-                capture_output=True,
-                check=False,
-                start_new_session=True,
-            )
+        with _held(), contextlib.suppress(CloreAPIError):
+            self.read("sandbox", "down")
 
     def _clore(self, words: tuple[str, ...], *, out: int | None, err: int | None) -> str:
         done = subprocess.run(  # noqa: S603 - our own command
