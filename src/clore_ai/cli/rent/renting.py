@@ -138,6 +138,24 @@ def left_behind(api: CloreAI, newest: int) -> str:
     return "Interrupted; nothing was rented."
 
 
+_WAITS = " Waiting for SSH (real machines take 1-6 minutes)…"
+_SAID = {
+    "trying": "Renting server {e.server_id}{price}…",
+    "created": "Created order {e.order_id} on server {e.server_id}; it is billed from now on."
+    "{waits}",
+    "up": "SSH logs in after {after}{found}",
+    "failed": "Order {e.order_id} on server {e.server_id} did not work: {e.reason} (attempt "
+    "{e.attempt} of {attempts}).",
+    "raised": "Outbid: the bid of order {e.order_id} is {bid} now.",
+    "lost": "Server {e.server_id} is lost ({e.reason}); nothing was rented.",
+    "rented": "Rented: order {e.order_id} on server {e.server_id}.",
+    "cancelling": "Cancelling order {e.order_id}…",
+    "cancelled": "Cancelled: order {e.order_id}.",
+    "uncancelled": "Order {e.order_id} is not confirmed as ended. Try again with: clore cancel "
+    "{e.order_id}",
+}
+
+
 class Reporter:
     """Reports each event in a line; `last` is the last."""
 
@@ -172,33 +190,17 @@ class Reporter:
     def __call__(self, event: RentEvent) -> None:
         """Report an event."""
         self.last = event
-        line = self._line(event)
-        if line is not None:
-            output.note(line, bold=event.what == "rented")
-
-    def _line(self, event: RentEvent) -> str | None:
-        order, server = event.order_id, event.server_id
-        if event.what == "trying":
-            return f"Renting server {server}{self._price(event)}…"
-        if event.what == "created":
-            wait = " Waiting for SSH (real machines take 1-6 minutes)…"
-            waits = "" if self._wish.verify == "none" else wait
-            return f"Created order {order} on server {server}; it is billed from now on.{waits}"
-        if event.what == "up":
-            return f"SSH logs in after {duration(event.seconds)}{_found(event.seen)}"
-        if event.what == "failed":
-            tries = f" (attempt {event.attempt} of {self._wish.attempts})"
-            return f"Order {order} on server {server} did not work: {event.reason}{tries}."
-        if event.what == "raised":
-            return f"Outbid: the bid of order {order} is {prices.hourly(event.usd_per_hour)} now."
-        return {
-            "lost": f"Server {server} is lost ({event.reason}); nothing was rented.",
-            "rented": f"Rented: order {order} on server {server}.",
-            "cancelling": f"Cancelling order {order}…",
-            "cancelled": f"Cancelled: order {order}.",
-            "uncancelled": f"Order {order} is not confirmed as ended. Try again with: clore "
-            f"cancel {order}",
-        }.get(event.what)
+        said = _SAID.get(event.what, "").format(
+            e=event,
+            attempts=self._wish.attempts,
+            price=self._price(event),
+            bid=prices.hourly(event.usd_per_hour),
+            after=duration(event.seconds),
+            found=_found(event.seen),
+            waits="" if self._wish.verify == "none" else _WAITS,
+        )
+        if said:
+            output.note(said, bold=event.what == "rented")
 
     def _price(self, event: RentEvent) -> str:
         if self._wish.max_bid_usd is not None:
