@@ -205,7 +205,9 @@ def test_a_time_out_says_so(api_of, market):
     """`timeout` is for each attempt; the error knows that the request may have arrived."""
     api = api_of(market, timeout=0.2, max_retries=0)
     api.fault("set_spot_price", "late", delay_s=0.6)
-    with pytest.raises(TransportError, match="no answer in time; the request may have been acted") as caught:
+    with pytest.raises(
+        TransportError, match="no answer in time; the request may have been acted"
+    ) as caught:
         api.set_spot_price(1, 0.1)
     assert caught.value.maybe_acted
     assert caught.value.__cause__ is not None
