@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import signal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import flows
+import httpx
 import places
 import pytest
 
@@ -54,6 +56,15 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
             patch.setenv(name, value)
         patch.setenv("CLORE_HOME", str(home / ".clore"))
         patch.setenv("PATH", f"{_programs(home)}{os.pathsep}{os.environ['PATH']}")
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_tls_context() -> Iterator[None]:
+    """To read whom to trust takes httpx 40 ms a client; here all talk to loopback, without TLS."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = lru_cache(maxsize=None)(httpx.create_ssl_context)
+        patch.setattr("httpx._transports.default.create_ssl_context", once)
         yield
 
 

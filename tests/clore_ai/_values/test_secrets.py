@@ -154,7 +154,7 @@ def _methods() -> set[str]:
     # line's tests, and there is none to be listed or stopped; the others ask nothing, or go on
     # without an answer.
     plain = {"close", "drive", "in_loop", "ledger", "run", "my_jobs", "job_output", "attach",
-             "stop", "session", "watch", "monitor", "BASE_URL", "api_key", "base_url",
+             "stop", "session", "watch", "rent_when", "monitor", "BASE_URL", "api_key", "base_url",
              "max_retries", "rate_limiter", "timeout", "costs", "budgets", "set_budget",
              "unset_budgets", "leases", "adopt", "hosts", "block_hosts",
              "allow_hosts"}  # fmt: skip

@@ -61,7 +61,7 @@ def test_it_is_cancelled_at_its_limit(
                 use()
     said = [r.getMessage() for r in caplog.records if r.name == "clore_ai"]
     assert [m for m in said if "the order is cancelled" in m]
-    assert len([m for m in said if "Keep the order" in m or "is ended in about" in m]) == 1
+    assert len([m for m in said if "Keep the order" in m or "will be cancelled in about" in m]) == 1
 
 
 def test_what_nobody_was_shown_ends_nothing(api: Api, market: Sandbox) -> None:
