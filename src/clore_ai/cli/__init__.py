@@ -1,7 +1,7 @@
-"""The `clore` command. A command parses, calls one function and prints; the logic is below.
+"""The `clore` command. A command parses, calls one function and prints; it holds no logic.
 
-Commands are imported when they are used, so that `clore --help` stays near bare Python: their
-one-line help stands here, and a test holds it equal to the commands' own.
+Commands are imported when they are used, so that `clore --help` takes little longer than Python's
+own start. Their one-line help is repeated here; a test checks that it equals the commands' own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import click
 
 from clore_ai._version import __version__
 
-# Name, module, one line; the sections are those of the root help.
+# Name, module, one-line help; grouped by the sections of the root help.
 SECTIONS: dict[str, list[tuple[str, str, str]]] = {
     "Rent": [
         ("search", "rent.search", "Search the GPU marketplace."),
@@ -111,7 +111,7 @@ class LazyGroup(click.Group):
 
 def _turn_on(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: ARG001 - click's signature
     if value:
-        # In the environment, so that commands which this one starts (the demo's) show it too.
+        # Set in the environment, so that commands started by this one (the demo's) show it too.
         os.environ[f"CLORE_{str(parameter.name).upper()}"] = "1"
         _show()
 
@@ -136,7 +136,7 @@ def _flags(*, hidden: bool) -> list[click.Parameter]:
 
 
 def _everywhere(command: click.Command) -> None:
-    """Take ``--debug`` and ``--curl`` after the command's name too, where they are often typed."""
+    """Accept ``--debug`` and ``--curl`` after the command's name, where users often type them."""
     if not any("--debug" in parameter.opts for parameter in command.params):
         command.params += _flags(hidden=True)
     if isinstance(command, click.Group):
@@ -163,21 +163,21 @@ cli.params += _flags(hidden=False)
 
 
 def _use_context(name: str) -> None:
-    """Use a context's settings, over those in the environment: what is typed comes first."""
+    """Use a context's settings before those in the environment: the command line comes first."""
     from clore_ai.config import in_force, load
 
     os.environ["CLORE_CONTEXT"] = name
     content = load()
-    in_force(content)  # there is such a context
+    in_force(content)  # fails if there is no such context
     for setting in content["contexts"][name]:
         os.environ.pop(f"CLORE_{setting.upper()}", None)
 
 
 def _open_streams() -> None:
-    """Give a closed stdin, stdout or stderr (``>&-``) a place to go to.
+    """Open a closed stdin, stdout or stderr (``>&-``) on the null device.
 
-    Also, a file or a connection must not get its number: what is printed would go there. A letter
-    that stdout's encoding lacks, as in the name of a GPU, is a question mark, and ends no command.
+    Otherwise a file or connection could get its number, and output would go there. A character
+    that stdout's encoding lacks, as in a GPU's name, is printed as a question mark, not an error.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -193,8 +193,8 @@ def _open_streams() -> None:
 
 def main() -> NoReturn:
     """Run the command line; exit with a documented code, never with a traceback."""
-    # httpx imports a command line of its own if rich and pygments are installed, for nothing: 50 ms
-    # of a search's 850. None makes that import fail, as it does if they are missing.
+    # httpx imports its own command line if rich and pygments are installed: 50 ms of a search's 850
+    # that this command doesn't need. None makes that import fail, as if they were missing.
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from clore_ai.cli import errors
 

@@ -1,4 +1,4 @@
-"""The client of the command line, with its ledger; and reports of what earlier commands left."""
+"""The client of the command line, with its ledger; reports what earlier commands left."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @contextmanager
 def connect(*, ask: bool = True, keeps: bool = True) -> Generator[CloreAI]:
-    """A client with the state folder's ledger; in the end, what the ledger could not keep is said.
+    """A client with the state folder's ledger; at the end, reports what it could not record.
 
-    First, orders of commands that were stopped are told of; with `ask`, on a terminal, asked about.
-    With `keeps`, orders that have a limit are left to a process in the background, at last.
-    From here on each signal that asks to end is a `KeyboardInterrupt`.
+    First it reports orders of commands that were stopped; with `ask`, a terminal user is asked what
+    to do with them. With `keeps`, a background process is left to end orders that have a limit.
+    From here on every signal to end raises `KeyboardInterrupt`.
 
     Raises:
-        ConfigError: the config file can't be read, or the base URL is none.
+        ConfigError: the config file can't be read, or the base URL is not valid.
     """
     from clore_ai.client import CloreAI
     from clore_ai.exceptions import ConfigError
 
     _signals.interrupt_by_any()
-    unshared: list[str] = []  # said where nothing else says what is wrong with the folder
+    unshared: list[str] = []  # reported only if no other message names the folder's problem
     with CloreAI(state=True) as api:
         api.rate_limiter.alone = unshared.append
         try:
@@ -44,12 +44,12 @@ def connect(*, ask: bool = True, keeps: bool = True) -> Generator[CloreAI]:
             _warn(api, keeps=keeps)
 
 
-def none(api: CloreAI, said: str) -> int:
-    """Say that the list of orders holds none, if it was read whole; the exit code."""
+def none(api: CloreAI, message: str) -> int:
+    """Print `message` about an empty list of orders, if all of it was read; the exit code."""
     from clore_ai.rental.spend import unseen
 
     if not (api.session.unread or unseen.unlisted(api.session)):
-        output.note(said)
+        output.note(message)
     return status(api)
 
 
@@ -59,7 +59,7 @@ def status(api: CloreAI) -> int:
 
 
 def _warn(api: CloreAI, *, keeps: bool) -> None:
-    """One line each of what may cost money unseen; and have limits kept that nobody keeps."""
+    """Warn of orders that may cost money unnoticed; start the keeper for limits without one."""
     from clore_ai._api.steps import clock
     from clore_ai.exceptions import ConfigError
     from clore_ai.rental.limits import expiry
@@ -67,8 +67,8 @@ def _warn(api: CloreAI, *, keeps: bool) -> None:
 
     for sentence in unseen.sentences(api.session, api.drive(clock())):
         output.note(sentence)
-    with suppress(ConfigError):  # said by whatever needed the ledger
+    with suppress(ConfigError):  # reported by the code that needed the ledger
         if keeps and api.ledger.begun() and expiry.leased(api.ledger.running()):
             from clore_ai.cli.supervise import keeper
 
-            keeper.see_to(api)
+            keeper.ensure_running(api)

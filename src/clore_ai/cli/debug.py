@@ -1,7 +1,7 @@
 """``--debug`` and ``--curl``, also as ``CLORE_DEBUG=1`` and ``CLORE_CURL=1``.
 
-Both write to stderr what the SDK tells its loggers, secrets masked. What the user typed or set is
-known here, so that an error or a traceback that quotes it can be scrubbed.
+Both write the SDK's log records to stderr, with secrets masked. The secrets that the user typed or
+set are collected here, so that errors and tracebacks that quote them can be scrubbed.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from clore_ai._values.text import plain
 
 _OFF = ("", "0")
 _NAMES_FILES = "--send-secret"
-"""Its value is the name of a file, which errors about it must show."""
+"""Its value is a file's name, which errors must show."""
 _LONGEST = 100_000
-"""Of a line; one of ``--curl`` must stay whole."""
+"""Characters of a line; a line of ``--curl`` must not be cut."""
 
 
 class _Stderr(logging.Handler):
-    """Writes where stderr is now. A reader who left must not stop a rental halfway."""
+    """Writes to the current stderr. A closed pipe must not stop a rental halfway."""
 
     def emit(self, record: logging.LogRecord) -> None:
         with contextlib.suppress(OSError, ValueError):
@@ -40,26 +40,26 @@ def wanted(name: str) -> bool:
 
 
 def start() -> None:
-    """Show what is wanted of the SDK's loggers; their warnings always."""
+    """Show the SDK's log records as requested, and warnings always."""
     for logger, name in (("clore_ai", "debug"), ("clore_ai.curl", "curl")):
         logging.getLogger(logger).setLevel(logging.DEBUG if wanted(name) else logging.WARNING)
     logging.getLogger("clore_ai").addHandler(_HANDLER)
 
 
 def clean(text: str) -> str:
-    """`text` without the secrets that stand in the command line, environment and config file."""
+    """`text` without the secrets in the command line, environment and config file."""
     return scrub(text, _typed(sys.argv[1:]) | _kept())
 
 
 def _typed(words: list[str]) -> set[str]:
-    """What follows the options, and ``config set``, that take secrets."""
+    """The values of options, and of ``config set``, that take secrets."""
     from clore_ai.config import SECRETS
 
     found: set[str] = set()
     for word, following in zip(words, [*words[1:], ""]):
         option, equals, value = word.partition("=")
         if option == _NAMES_FILES or not (word.startswith("-") or word in SECRETS):
-            continue  # a folder's name may look like a secret's
+            continue  # a file's name is no secret
         if is_secret(option.lstrip("-").replace("-", "_")):
             value = value if equals else following
             found |= {value, value.partition("=")[2]} if option == "--env" else {value}

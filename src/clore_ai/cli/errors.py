@@ -1,9 +1,9 @@
-"""Exit codes, and errors in one sentence: what failed, with which id, what to type next.
+"""Exit codes, and errors in one sentence: what failed, with which id, the next command.
 
 0 done · 1 API or network · 2 usage · 3 key · 4 not found · 5 rate limited · 6 nothing matched ·
 7 balance, budget or limit · 8 timed out · 9 order uncertain (money may be spent) · 130 Ctrl-C.
-With ``--json`` an error is one JSON object on stderr: `code` (stable), `message`, `exit`, and
-where known `error` (the service's reason), `api_code`, `order_id`, `server_id`.
+With ``--json`` an error is one JSON object on stderr: `code` (stable), `message`, `exit`, and,
+if known, `error` (the service's reason), `api_code`, `order_id`, `server_id`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BY_REASON = {
     "not_enough_balance": ("balance", 7),
 }
 _WALLET_EMPTY = "wallet empty"
-"""As `rental.orders.ending` has it, which is slow to import."""
+"""Equal to the one in `rental.orders.ending`, which is slow to import."""
 _BY_CLASS: list[tuple[type[Exception], str, int]] = [
     (e.BudgetError, "budget", 7),
     (e.LimitReached, "limit", LIMIT),
@@ -68,19 +68,19 @@ _LOOK_FIRST = " Check your orders before you try again: clore orders"
 
 
 class _Came(click.ClickException):
-    """A command came to this; `code` is its name with ``--json``."""
+    """An outcome that ends a command; `code` is its name with ``--json``."""
 
     code: str
 
 
 class Nothing(_Came):
-    """Nothing matched what was asked for."""
+    """Nothing matched the request."""
 
     code, exit_code = "nothing_matched", 6
 
 
 class Late(_Came):
-    """What was waited for did not come in the time given."""
+    """The wait timed out."""
 
     code, exit_code = "timed_out", 8
 
@@ -92,14 +92,14 @@ class Declined(_Came):
 
 
 class _Never(click.UsageError):
-    """Is never raised."""
+    """Never raised."""
 
 
-# click 8.1, the last one for Python 3.9, shows the help by itself.
+# click 8.1, the last version for Python 3.9, shows the help by itself.
 _HELP_WANTED: type[click.UsageError] = getattr(click.exceptions, "NoArgsIsHelpError", _Never)
 
 
-def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0911 - one a kind of end
+def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0911 - one per kind of end
     """Run a command and return its exit code; errors are reported here and nowhere else."""
     as_json = "--json" in args[: args.index("--")] if "--" in args else "--json" in args
     try:
@@ -109,7 +109,7 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
         click.echo(exc.ctx.get_help() if exc.ctx else "", err=True)
         return USAGE
     except (click.Abort, KeyboardInterrupt) as exc:
-        # click makes an Abort of a Ctrl-C; what was being done then is in the cause.
+        # click turns Ctrl-C into an Abort; its cause says what was interrupted.
         message = str(exc) or str(exc.__cause__ or "") or "Interrupted."
         return _report(as_json, "interrupted", INTERRUPTED, message)
     except _Came as exc:
@@ -121,15 +121,15 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
     except BrokenPipeError:
         return _unread()
     except SystemExit as exc:
-        # click exits with 1 for a broken pipe, and for nothing else when it is not standalone.
+        # When not standalone, click exits with 1 for a broken pipe only.
         if exc.code == 1:
             return _unread()
         raise
     except OSError as exc:
-        _drop_output()  # it may be what failed, as on a full disk
+        _drop_output()  # writing it may have failed, as on a full disk
         where = f"{exc.filename}: " if exc.filename else ""
         return _report(as_json, "system", 1, f"{where}{exc.strerror or exc}.")
-    except Exception as exc:  # noqa: BLE001 - what nobody foresaw
+    except Exception as exc:  # noqa: BLE001 - unexpected errors
         return _report_bug(as_json, exc)
     return result if isinstance(result, int) else 0
 
@@ -145,13 +145,13 @@ def _report_bug(as_json: bool, exc: Exception) -> int:
 
 
 def _unread() -> int:
-    """The reader of our output left, as `| head` does: nothing is wrong."""
+    """The reader of our output has closed the pipe, as `| head` does: not an error."""
     _drop_output()
     return 0
 
 
 def _drop_output() -> None:
-    """Let what is still buffered go nowhere, or Python would complain of it at exit."""
+    """Discard buffered output, or Python would report an error about it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -167,7 +167,7 @@ def _usage(exc: click.ClickException) -> str:
 
 
 def report(as_json: bool, exc: e.CloreAPIError) -> int:
-    """Say what failed on stderr; its exit code."""
+    """Report an error on stderr; its exit code."""
     code, status = _BY_REASON.get(exc.error or "") or next(
         (code, status) for kind, code, status in _BY_CLASS if isinstance(exc, kind)
     )
@@ -214,7 +214,7 @@ _NO_KEY = (
 
 
 def _whose_key() -> str:
-    """Where the refused key came from, and how it ends; never the key."""
+    """The source of the refused key and its last characters; never the key."""
     from clore_ai.config import resolve
 
     try:
@@ -235,7 +235,7 @@ def _report(as_json: bool, code: str, status: int, message: str, **facts: object
         known = {name: value for name, value in facts.items() if value is not None}
         click.echo(written({"code": code, "message": message, "exit": status, **known}), err=True)
     else:
-        # What the user chose is no error.
+        # The user's own choice is not an error.
         prefix = "" if code in ("interrupted", "declined") else "Error: "
         text = click.style(prefix, fg="red", bold=True) + message if prefix else message
         click.echo(text, err=True, color=colour())
@@ -243,5 +243,5 @@ def _report(as_json: bool, code: str, status: int, message: str, **facts: object
 
 
 def colour() -> bool | None:
-    """Click's `color`: never with NO_COLOR, else as the stream is."""
+    """Click's `color`: off with NO_COLOR, otherwise decided by the stream."""
     return False if os.environ.get("NO_COLOR") else None

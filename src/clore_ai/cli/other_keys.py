@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def note(api: CloreAI, *, ended: bool = False) -> None:
-    """One line for each other key of this marketplace under which something stands.
+    """Print one line for each other key of this marketplace that has records.
 
-    `ended`: orders that have ended count, too.
+    `ended`: count orders that have ended, too.
     """
     from clore_ai.exceptions import ConfigError
     from clore_ai.rental.reports.orphans import key

@@ -1,7 +1,7 @@
 """Printing: data on stdout, everything else on stderr; tables on a terminal, lines in a pipe.
 
-Everything that a command prints goes through here or `errors`, where whatever it quotes of a host
-or a machine is made fit to print once more; but for what a job writes, which is raw.
+Everything that a command prints goes through here or `errors`, which filter text quoted from a host
+or machine once more. Only a job's own output is printed raw.
 """
 
 from __future__ import annotations
@@ -38,44 +38,44 @@ dry_run_option = click.option(
 
 
 def data(value: object, *, secrets: bool = False) -> None:
-    """One JSON value on stdout; what is named like a secret is left out unless it was asked for."""
+    """Print one JSON value on stdout, without keys named like secrets unless `secrets`."""
     if not secrets:
         value = without(value)
     click.echo(written(value, indent=2 if sys.stdout.isatty() else None))
 
 
 def event(value: dict[str, Any]) -> None:
-    """One JSON value on a line of stdout, at once, without what is named like a secret."""
+    """Print one JSON value as a line of stdout, without keys named like secrets, and flush."""
     click.echo(written(without(value)))
     sys.stdout.flush()
 
 
 def line(text: object, *, err: bool = False) -> None:
-    """A line of data on stdout, at once; with `err` on stderr, where it is none."""
+    """Print a line of data on stdout and flush; with `err` on stderr, if it is not data."""
     click.echo(one_line(str(text), _LONGEST), err=err)
     sys.stdout.flush()
 
 
 def note(message: str, *, bold: bool = False) -> None:
-    """A line for people, on stderr."""
+    """Print a line for people, on stderr."""
     text = one_line(message, _LONGEST)
     click.echo(click.style(text, bold=True) if bold else text, err=True, color=colour())
 
 
 def facts(*lines: tuple[str, object]) -> None:
-    """Lines of a plan, on stderr; a value that is None has none."""
+    """Print lines of a plan on stderr; a value of None is omitted."""
     for name, value in lines:
         if value is not None:
             note(f"  {name:9} {value}")
 
 
 def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001 - click's signature
-    """A secret as given; of ``-`` what is typed unseen, or a line of stdin.
+    """A secret as given; for ``-``, read it from a hidden prompt or a line of stdin.
 
-    So it need not stand in the process list.
+    That keeps the secret out of the process list.
 
     Raises:
-        UsageError: there is none.
+        UsageError: the input is empty.
     """
     if value != "-":
         return value
@@ -95,11 +95,11 @@ def somebody() -> bool:
 
 
 def ask(question: str, otherwise: str) -> None:
-    """Ask before something that costs money, on a terminal only; a script has decided already.
+    """Ask before an action that costs money, on a terminal only; a script has decided already.
 
     Raises:
         Declined: the answer is No, which is the default.
-        Abort: Ctrl-C, or the end of the input; both say `otherwise`.
+        Abort: Ctrl-C, or the end of the input. Both carry `otherwise` in their message.
     """
     if not somebody():
         return
@@ -113,10 +113,10 @@ def ask(question: str, otherwise: str) -> None:
 
 
 def can_agree(*, yes: bool, why: str = "") -> None:
-    """Where nobody can be asked it takes `--yes` to do what nobody means by accident.
+    """Require `--yes` without a terminal, for an action that must not happen by accident.
 
     Raises:
-        UsageError: there is no terminal, and no `yes`; `why` comes first.
+        UsageError: there is no terminal and no `yes`; the message begins with `why`.
     """
     if not (yes or somebody()):
         first = f"{why} " if why else ""
@@ -126,7 +126,7 @@ def can_agree(*, yes: bool, why: str = "") -> None:
 
 
 def agree(question: str, otherwise: str, *, yes: bool, why: str) -> None:
-    """As `ask`, of what nobody means by accident; `why` comes first.
+    """As `ask`, for an action that must not happen by accident; the question begins with `why`.
 
     Raises:
         UsageError: as `can_agree`.
@@ -144,12 +144,12 @@ def rows(
     spare: Sequence[str] = (),
     err: bool = False,
 ) -> None:
-    """A line for each item: a column's title, and what it shows of an item (nothing is ``-``)."""
+    """Print a row per item; `columns`: title -> its value for an item (``-`` if there is none)."""
     table(list(columns), cells(items, columns), spare=spare, err=err)
 
 
 def cells(items: Iterable[T], columns: Mapping[str, Callable[[T], object]]) -> list[list[str]]:
-    """What the columns show of the items."""
+    """The cells of each item's row."""
     values = [[show(item) for show in columns.values()] for item in items]
     return [["-" if value in (None, "") else str(value) for value in row] for row in values]
 
@@ -161,11 +161,11 @@ def table(
     spare: Sequence[str] = (),
     err: bool = False,
 ) -> None:
-    """Rows under `columns`; a ``>`` before a column's name aligns it right.
+    """Print rows under `columns`; a ``>`` before a column's name aligns it right.
 
-    On a terminal a table, without the `spare` columns that its width has no room for (the first
-    named go first); in a pipe one line a row with tabs between, a header first. With `err` on
-    stderr, where it is no data.
+    On a terminal, a table; `spare` columns are omitted, in their order, until it fits the width. In
+    a pipe, a header and one line per row, separated by tabs. With `err` on stderr, if the rows are
+    not data.
     """
     shown = [[one_line(cell, LONGEST) for cell in row] for row in rows]
     if not (sys.stderr if err else sys.stdout).isatty():
@@ -184,7 +184,7 @@ def table(
 def fitted(
     columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str], room: int
 ) -> tuple[Table, list[str]]:
-    """A table for a terminal that is `room` wide, and the columns left out of it."""
+    """A table that fits a terminal of width `room`, and the columns omitted from it."""
     from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def show(
     plan: Offer, kind: str, image: str, end: list[tuple[str, str]], most: float | None = None
 ) -> None:
-    """The plan of one server, on stderr; `end`: lines on it; `most`: to bid, in USD per hour."""
+    """Print a server's plan; `end`: lines about its end; `most`: the bid's limit, USD per hour."""
     from clore_ai.rental.rent import ranking
 
     s, c = plan.server, plan.cost
@@ -50,7 +50,7 @@ def show(
 
 
 def row(plan: Offer) -> dict[str, Any]:
-    """The same for ``--json``."""
+    """The plan for ``--json``."""
     c = plan.cost
     return {
         "server_id": plan.server.id,
@@ -71,19 +71,19 @@ def row(plan: Offer) -> dict[str, Any]:
 
 
 def use(order: Order, *, ssh: bool) -> None:
-    """What to do with an order that runs."""
+    """Print the commands for a running order: open a shell, stop paying."""
     if order.active:
         shell = f"Shell: clore ssh {order.id}   " if ssh else ""
         output.note(f"{shell}Stop paying: clore cancel {order.id}")
 
 
 def hold(order_id: int, most: float | None) -> str:
-    """What keeps the bid of an order that was rented below a limit, in USD per hour."""
+    """A sentence naming the command that keeps an order's bid below `most` USD per hour."""
     return f"Nothing raises its bid now; hold it with: clore spot auto {order_id} --max {most:g}/h"
 
 
 def goes_on(order_id: int | None) -> str:
-    """What to say to a Ctrl-C once an order runs."""
+    """The message after Ctrl-C if an order runs."""
     return (
         f"Interrupted. Order {order_id} keeps running and is billed. Stop it with: "
         f"clore cancel {order_id}"

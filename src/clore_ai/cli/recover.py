@@ -18,7 +18,7 @@ _ANSWERS = {"k": "keep", "c": "cancel", "l": "later"}
 
 
 def recover(api: CloreAI, *, ask: bool) -> None:
-    """Look for what earlier commands left, where they left anything; this never fails."""
+    """Report the orders that stopped commands left behind. This never fails."""
     from clore_ai.rental.orders.recover import recover as look
 
     if not api.session.rules.has_key:
@@ -46,16 +46,16 @@ def _report(api: CloreAI, intent: Intent, *, ask: bool) -> None:
         )
         if text
     )
-    said = (
+    text = (
         f"Found order {intent.order_id} ({what}): it runs and is billed; the command that rented "
         f"it at {period.clock(intent.posted_at)} was stopped."
     )
     if ask:
-        output.note(said, bold=True)
+        output.note(text, bold=True)
         _do(api, intent, _answer())
     else:
         output.note(
-            f"{said} Keep it: clore orphans --adopt {intent.order_id}   "
+            f"{text} Keep it: clore orphans --adopt {intent.order_id}   "
             f"Stop paying: clore cancel {intent.order_id}"
         )
 

@@ -1,4 +1,4 @@
-"""Prices in words: always both units, never a bare number."""
+"""Formats prices, always in both units, and other quantities with their units."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PRICE = re.compile(
 
 
 def read_usd_per_hour(text: str) -> float:
-    """``0.5``, ``0.5/h`` or ``12/day`` as USD per hour: the type of a price option."""
+    """An option's type: ``0.5``, ``0.5/h`` or ``12/day`` in USD per hour."""
     found = _PRICE.fullmatch(text.strip())
     if not found:
         raise click.BadParameter(
@@ -33,7 +33,7 @@ def read_usd_per_hour(text: str) -> float:
 
 
 def read_share(text: str) -> float:
-    """``0.98`` or ``98%`` as a share: the type of an option."""
+    """An option's type: ``0.98`` or ``98%`` as a share."""
     number = text.strip()
     try:
         share = float(number[:-1]) / 100 if number.endswith("%") else float(number)
@@ -45,7 +45,7 @@ def read_share(text: str) -> float:
 
 
 def read_size(text: str) -> int:
-    """``500MB`` or ``2GB`` in bytes: the type of an option."""
+    """An option's type: ``500MB`` or ``2GB`` in bytes."""
     try:
         size = sizes.read(text)
     except ValueError as exc:
@@ -56,12 +56,12 @@ def read_size(text: str) -> int:
 
 
 def usd(amount: float) -> str:
-    """``$12.50``; small sums to four places, so that none looks like nothing."""
+    """An amount as ``$12.50``; small ones with four places, so that they don't look like 0."""
     return f"${amount:.2f}" if amount >= _SMALL else f"${amount:.4f}"
 
 
 def coin(amount: float | None) -> str:
-    """An amount of a coin, with the digits that matter: ``0.00000125``, ``110``, ``2.5``."""
+    """An amount of a coin, with its significant digits: ``0.00000125``, ``110``, ``2.5``."""
     if amount is None:
         return "-"
     if amount == 0:
@@ -71,56 +71,56 @@ def coin(amount: float | None) -> str:
 
 
 SHORT = {"bitcoin": "BTC", "CLORE-Blockchain": "CLORE", "USD-Blockchain": "USD"}
-"""The coins as tables show them; `full` reads them back."""
+"""Coin -> its short name in tables; `full` converts back."""
 
 
 def coins(amounts: dict[str, float] | None, unit: str = "") -> str:
-    """``0.1 bitcoin, 2 CLORE-Blockchain``; ``-`` for none."""
+    """Amounts as ``0.1 bitcoin, 2 CLORE-Blockchain``; ``-`` for none."""
     return ", ".join(f"{coin(n)} {name}{unit}" for name, n in (amounts or {}).items()) or "-"
 
 
 def short(coin: str | None) -> str:
-    """A coin as tables show it; ``-`` for none."""
+    """A coin's short name in tables; ``-`` for none."""
     return SHORT.get(coin or "", coin or "-")
 
 
 def full(coin: str) -> str:
-    """The service's name of a coin, from that or from the short one that tables show."""
+    """The service's name of a coin, from that name or the short one."""
     names = {short.lower(): name for name, short in SHORT.items()}
     names |= {name.lower(): name for name in SHORT}
     return names.get(coin.strip().lower(), coin)
 
 
 def gpu(model: str | None) -> str:
-    """``8x RTX 3090``: a GPU without its maker's words."""
+    """A GPU as ``8x RTX 3090``, without its maker's name."""
     from clore_ai.models._base import short_gpu
 
     return short_gpu(model or "-")
 
 
 def left(left_s: float | None) -> str:
-    """What is left of a lease; ``over`` past its end, ``-`` without one."""
+    """The time left of a lease; ``over`` past its end, ``-`` without one."""
     return "over" if left_s is not None and left_s <= 0 else duration(left_s)
 
 
 def gb(size: float | None) -> str | None:
-    """``24G``: a size in GB."""
+    """A size in GB as ``24G``."""
     return None if size is None else f"{size:.0f}G"
 
 
 def share(of_one: float | None) -> str | None:
-    """``98%``: a share of 1."""
+    """A share of 1 as ``98%``."""
     return None if of_one is None else f"{of_one:.0%}"
 
 
 def until(end: datetime | None, now: float) -> str:
-    """How long it is until `end`, as `duration`; ``-`` where it is unknown or over."""
+    """The time until `end`, as `duration`; ``-`` if it is unknown or past."""
     left_s = 0 if end is None else end.timestamp() - now
     return duration(left_s) if left_s > 0 else "-"
 
 
 def iso(moment: datetime | None) -> str | None:
-    """The moment for ``--json``: ISO 8601, with its zone."""
+    """A moment for ``--json``: ISO 8601, with its time zone."""
     return None if moment is None else moment.isoformat().replace("+00:00", "Z")
 
 

@@ -8,7 +8,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def bundle(*options: Callable[[Any], Any]) -> Callable[[F], F]:
-    """Adds these options to a command, in the order of its help."""
+    """A decorator that adds these options to a command, in the order of its help."""
 
     def add(command: F) -> F:
         for option in reversed(options):

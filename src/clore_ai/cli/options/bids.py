@@ -1,7 +1,8 @@
-"""A spot bid as the user writes it, and what guards it: a slip of a digit is money, every minute.
+"""Reads a spot bid as the user writes it, and guards against a bid far too high.
 
-It is in the order's coin per day, or in USD per hour or day. Above what the server costs on demand
-it takes a confirmation, above three times that `--force`.
+A bid is in the order's coin per day, or in USD per hour or day. A wrong digit costs money every
+minute, so a bid above the server's on-demand price needs a confirmation, and one above three times
+that price needs `--force`.
 """
 
 from __future__ import annotations
@@ -35,14 +36,14 @@ yes_option = click.option(
 
 @dataclass(frozen=True)
 class Bid:
-    """`amount` of `coin` per **day**; of the order's where that is None. Of USD: per **hour**."""
+    """`amount` of `coin` per **day** (None: the order's coin), or of USD per **hour**."""
 
     amount: float
     coin: str | None = None
     in_usd: bool = False
 
     def per_day(self, coin: str, usd_per_coin: float | None) -> float:
-        """In the order's coin per **day**; refused if that is not known."""
+        """The bid in the order's coin per **day**; refused if it can't be converted."""
         if self.in_usd:
             if not usd_per_coin:
                 raise click.UsageError(
@@ -60,13 +61,13 @@ class Bid:
 
 
 def read(text: str) -> Bid:
-    """``0.00002`` (coin per day), ``0.2/h`` or ``4.8/day`` (USD), ``0.0001 BTC/day``: a type."""
+    """An option's type: ``0.2/h``, ``4.8/day`` (USD), ``0.0001 BTC/day``, ``0.00002`` (a coin)."""
     forms = "a bid; write 0.2/h or 4.8/day (USD), or 0.00002 (the coin per day)"
     return _read(text, forms, is_usd="/" in text)
 
 
 def read_limit(text: str) -> Bid:
-    """``0.4/h``, ``9.6/day`` or ``0.4`` as USD, ``0.0001 BTC/day`` as a coin: a type."""
+    """An option's type: ``0.4/h``, ``9.6/day`` or ``0.4`` in USD, ``0.0001 BTC/day`` in a coin."""
     forms = "a limit; write 0.4/h or 9.6/day (USD), or 0.0001 BTC/day"
     return _read(text, forms, is_usd=True)
 
@@ -89,7 +90,7 @@ def _read(text: str, forms: str, *, is_usd: bool) -> Bid:
 
 
 def guard(what: str, found: HighBid | None, *, yes: bool, force: bool) -> None:
-    """Say if a bid is above the price on demand, which takes a question, or `yes`, or `force`."""
+    """Warn of a bid above the on-demand price; it needs a confirmation, `yes` or `force`."""
     if found is None:
         return
     server, times, there = found.server_id, found.times, found.on_demand
@@ -109,9 +110,9 @@ def guard(what: str, found: HighBid | None, *, yes: bool, force: bool) -> None:
 
 
 def guard_offers(wish: Wish, offers: list[Offer], *, yes: bool, force: bool) -> None:
-    """As `guard`, of the servers that would be tried; the worst of them is named.
+    """As `guard`, for the servers that would be tried; the worst case is named.
 
-    A limit (``--max-bid``) is said, not refused: below it the lowest bid that wins is found.
+    A limit (``--max-bid``) only gets a warning: the bid is the lowest that wins below it.
     """
     from clore_ai.rental.rent import high_bid
 

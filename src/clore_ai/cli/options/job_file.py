@@ -1,8 +1,8 @@
 """`clore.toml`: the options of `clore run` in a file of the working folder; flags win.
 
-The file of this folder may be a stranger's, as of a repository that was cloned: it is opened only
-where it is a regular file of the folder, is read up to a bound, and what it may say without being
-named with ``--file`` is `job_file_trust`'s.
+The file in this folder may come from a stranger, for example in a cloned repository. It is opened
+only if it is a regular file of the folder, and is read up to a maximum size. Unless it was named
+with ``--file``, `job_file_trust` decides what it may set.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _read(ctx: click.Context, _option: click.Parameter, given: Path | None) -> P
         lines[job_file_trust.WORDS] = (_COMMAND, content[_COMMAND])
     found = toml_options.read(path, content, ctx.command, job_file_trust.NEVER, _COMMAND)
     ctx.default_map = {**(ctx.default_map or {}), **{n: value for n, (_, value) in found.items()}}
-    if given is None:  # each as it stands in the file
+    if given is None:  # each value as the file has it
         for name, (key, value) in found.items():
             lines[name] = (key, value if isinstance(value, list) else content[key])
         place = list(content).index
@@ -53,10 +53,10 @@ def _read(ctx: click.Context, _option: click.Parameter, given: Path | None) -> P
 
 
 def _bytes(path: Path, *, named: bool) -> bytes:
-    """The file's content, as far as one byte beyond the bound.
+    """The file's content, up to one byte beyond the maximum size.
 
-    One that was named may be anything, as ``<(…)`` is; the folder's own is no FIFO or device to
-    wait for, and no link to a file that is not the folder's.
+    A named file may be of any kind, such as ``<(…)``. The folder's own must not be a FIFO or a
+    device, which could block, nor a link to a file outside the folder.
     """
     if named:
         with path.open("rb") as file:
@@ -83,7 +83,7 @@ def _words(path: Path, value: object) -> tuple[str, ...]:
 
 
 def words() -> tuple[str, ...]:
-    """The file's `command`, where there is one."""
+    """The file's `command`, if it has one."""
     found: tuple[str, ...] = click.get_current_context().meta.get(NAME, ())
     return found
 

@@ -1,9 +1,9 @@
-"""What `clore.toml` may say where it was not named with ``--file``: it may be a stranger's.
+"""Decides what a `clore.toml` that was not named with ``--file`` may set without a question.
 
-The author of a repository that was cloned must not spend the user's money, send something of
-theirs, act on their other orders, or leave something behind without a question that shows the
-line. Every option stands in one of the four groups below; one in none of them is asked about.
-What is typed on the command line wins, and is not asked about.
+The author of a cloned repository must not spend the user's money, send the user's data, act on
+other orders or leave something behind without a question that shows the line. Every option belongs
+to one of the four groups below; an option in none of them needs agreement. An option on the command
+line wins, and needs no agreement.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from clore_ai._values.text import plain
 from clore_ai.cli import output
 
 Lines = dict[str, tuple[str, Any]]
-"""By an option's name: its name in the file, and its value there."""
+"""Option name -> its key in the file, and its value there."""
 LINES = f"{__name__}.lines"
 WORDS = "words"
-"""The argument that `command` stands for."""
+"""The argument that the key `command` sets."""
 
 NEVER = {"file", "as_json", "folder", "send_secrets", "yes_really"}
-"""No job file holds these, named or not."""
+"""Not allowed in any job file, named or not."""
 FREE = {
     WORDS, "fetch_every", "max_cost", "max_hours", "max_price", "no_upload", "outputs", "purpose",
     "setup", "verify_cmd",
 }  # fmt: skip
-"""They concern the machine and the job alone, or only lower what is spent."""
+"""Allowed: they concern only the machine and the job, or only lower the cost."""
 PRICED = {
     "attempts", "boot_timeout", "countries", "cuda", "currency", "force", "gpu", "gpus", "image",
     "kind", "lease", "lost_after", "max_bid", "min_disk", "min_down", "min_ram", "min_reliability",
     "min_vram", "no_keeper", "ports", "sort", "spot_price", "verify",
 }  # fmt: skip
-"""They say which machine, at what price and until when: the plan's own question covers them, and
-where ``--yes`` answers that one, this one is asked: the author may be the host of that machine."""
+"""They choose the machine, its price and its end. The plan's own question covers them; if ``--yes``
+answers that question, they need agreement here: the author may be the host of that machine."""
 ASKED = {
     "cancels": "cancels that order of yours afterwards",
     "detach": "leaves a process in the background here",
@@ -54,15 +54,15 @@ ASKED = {
     "ssh_key_file": "reads and sends this public key",
     "yes": "rents without asking",
 }
-"""What each may do."""
+"""Option name -> what it could do."""
 _LONGEST = 2_000
-"""Characters of a line that can be agreed to: more is not read by anybody."""
+"""Longest line, in characters, that can be agreed to: nobody reads a longer one."""
 
 
 def ask(options: dict[str, Any], *, typed: bool) -> None:
-    """Show what the file says, and ask about that which needs it; nothing for one that was named.
+    """Show the file's options and ask about those that need agreement; skip a file that was named.
 
-    `typed`: the command to run stands on the command line, not in the file.
+    `typed`: the command to run is on the command line, not in the file.
     """
     context = click.get_current_context()
     lines: Lines = {
@@ -84,7 +84,7 @@ def ask(options: dict[str, Any], *, typed: bool) -> None:
 
 
 def _asked(lines: Lines, options: dict[str, Any]) -> dict[str, str]:
-    """The lines that need agreement, in full, and why each does."""
+    """The lines that need agreement, in full, each with the reason."""
     everything = _elsewhere(options["folder"])
     priced = options["yes"] and not options["order_id"]
     asked: dict[str, str] = {}
@@ -95,7 +95,7 @@ def _asked(lines: Lines, options: dict[str, Any]) -> dict[str, str]:
         elif not why and name not in FREE | PRICED:
             why = "may do more than it seems"
         shown = value
-        if name == "env" and not everything:  # those with a value hold nothing of the user's
+        if name == "env" and not everything:  # NAME=VALUE sends nothing of the user's
             shown = [each for each in value if "=" not in each]
         if not why or not shown:
             continue
@@ -123,11 +123,11 @@ def _agree(asked: dict[str, str]) -> None:
 
 
 def _elsewhere(folder: Path) -> bool:
-    """Is another folder than the file's worked on? Then the file has no say about it."""
+    """Is the job's folder another one than the file's? The file may not decide about that one."""
     here = Path.cwd().resolve()
     return here not in (worked_on := folder.expanduser().resolve(), *worked_on.parents)
 
 
 def _line(key: str, value: object) -> str:
-    """As it stands in the file, on one line."""
+    """The key and value as TOML, on one line."""
     return f"{key} = {json.dumps(value, ensure_ascii=False)}"

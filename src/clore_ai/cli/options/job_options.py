@@ -1,4 +1,4 @@
-"""The options of a job, as `clore run` takes them, and the job that they come to."""
+"""The options of `clore run` that describe a job, and the job that they make."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ max_output = click.option(
     help="Maximum total size of the outputs, e.g. 200GB; more is not fetched. Default: 50GB.",
 )  # fmt: skip
 _MOST = "200MB"
-"""As in Python; it is written here for ``--help``, which imports no more than it needs."""
+"""The same as the SDK's default; copied here so that ``--help`` imports little."""
 options = bundle(
     click.option("--folder", type=click.Path(path_type=Path, file_okay=False), default=".",
                  help="Working folder; default: the current folder."),
@@ -51,11 +51,11 @@ options = bundle(
                  help="The machine counts as lost when its SSH has not answered for this long "
                      "while the service answers."),
 )  # fmt: skip
-"""The options of a job, but ``--env``."""
+"""The options of a job, except ``--env``."""
 
 
 def read(words: tuple[str, ...], given: dict[str, Any]) -> Spec:
-    """The job of these options; nothing was sent."""
+    """The job that these options describe; nothing is sent."""
     from clore_ai import jobs
 
     path: Path | None = given["env_file"]

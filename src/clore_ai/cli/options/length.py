@@ -1,6 +1,6 @@
-"""A length of time, the type of every option that takes one: ``90s``, ``30m``, ``6h``, ``2d``.
+"""The type of options that take a length of time: ``90s``, ``30m``, ``6h``, ``2d``.
 
-A number alone is seconds, except where the option's name says another unit (``--max-hours``).
+A number alone is seconds, unless the option's name has another unit (``--max-hours``).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
     _Type = click.ParamType[float]
 else:
-    _Type = click.ParamType  # click 8.1, the last one for Python 3.9, knows no type of value
+    _Type = click.ParamType  # not generic in click 8.1, the last version for Python 3.9
 
 _ALONE = {"s": "90s, or a number alone, is seconds", "h": "a number alone is hours"}
 
 
 class Length(_Type):
-    """Seconds, from `least_s` to `most_s`; 0 only where `least_s` is 0.
+    """Seconds, from `least_s` to `most_s`; 0 is allowed only if `least_s` is 0.
 
     Args:
-        least_s: the shortest; None for anything above 0.
-        most_s: the longest.
-        endless: ``none`` is taken, too: no end, which is `inf`.
-        alone: the unit of a number without one.
+        least_s: the minimum; None for anything above 0.
+        most_s: the maximum.
+        endless: also accept ``none``: no end, returned as `inf`.
+        alone: the unit of a number that has none.
     """
 
     name = "length"
@@ -43,7 +43,7 @@ class Length(_Type):
         self._least_s, self._most_s, self._endless, self._alone = least_s, most_s, endless, alone
 
     def convert(self, value: object, param: Parameter | None, ctx: Context | None) -> float:
-        """The seconds of a text; what is a number already is seconds."""
+        """The text in seconds; a number is returned as it is."""
         if isinstance(value, (int, float)):
             return value
         from clore_ai.exceptions import InvalidInputError

@@ -1,4 +1,4 @@
-"""An order's end, as commands that rent take it: ``--lease``, ``--max-hours``, ``--max-cost``."""
+"""The options that limit an order: ``--lease``, ``--max-hours``, ``--max-cost``."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def _options(default: str) -> Callable[[F], F]:
 
 
 options = _options("24h, or less if the limits below require it")
-"""The options of an order's end, for a command that rents."""
+"""The options that limit an order, for a command that rents."""
 options_of_deploy = _options("none, or what the limits below allow")
 
 
 def read(given: dict[str, Any], *, default: bool = True) -> Limits:
-    """What the options say of its end; with `default` it has one in any case."""
+    """The limits that the options set; with `default` there is always one."""
     from clore_ai.rental.spend import lease
 
     lease_s, most_s = given["lease"], given["max_hours"]
@@ -78,10 +78,10 @@ def read(given: dict[str, Any], *, default: bool = True) -> Limits:
 
 
 def lines(offer: Offer, limits: Limits, now: float, by: str | None = None) -> list[tuple[str, str]]:
-    """When an order ends, what it costs at most, and what ends it: two lines of its plan.
+    """Two lines of a plan: when the order ends, its maximum cost, and what ends it.
 
-    `now`: unix seconds by the service's clock. `by`: what ends it, if that is not a process in the
-    background.
+    `now`: unix seconds on the service's clock. `by`: what ends the order, if not a background
+    process.
     """
     from clore_ai.rental.spend.lease import moment, words
 

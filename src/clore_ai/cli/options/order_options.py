@@ -1,4 +1,4 @@
-"""What is on a new order: its way in, ports, environment, start-up, as several commands take it."""
+"""Options of a new order that several commands share: login, ports, environment, start-up."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _TABLE: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 
 
 def options(*only: str, whose: str = "") -> Callable[[F], F]:
-    """The options of an order, or `only` these; `whose` is what their help begins with."""
+    """The options of an order, or `only` these; their help begins with `whose`."""
 
     def one(word: str) -> Callable[[Any], Any]:
         name, given = _TABLE[word]
@@ -70,7 +70,7 @@ def key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
     if options.get("ssh_key_file") is not None:
         return order_keys.key_file(options["ssh_key_file"])
     if options.get("ssh_key") is not None:
-        if len(options["ssh_key"].split()) == 1:  # a path most likely; a key has two words or three
+        if len(options["ssh_key"].split()) == 1:  # probably a path; a key has two or three words
             raise click.UsageError(
                 "--ssh-key takes the text of a public key (ssh-ed25519 AAAA…); for a file give "
                 "--ssh-key-file FILE instead."
@@ -82,7 +82,7 @@ def key(options: dict[str, Any]) -> tuple[str | None, Path | None]:
 
 
 def fields(options: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
-    """What is on an order, by the names of `OrderRequest`; and the private key's file, if known."""
+    """The fields of an `OrderRequest` by name; and the private key's file, if known."""
     text, identity = key(options)
     return {
         "ssh_password": options["ssh_password"],
@@ -95,7 +95,7 @@ def fields(options: dict[str, Any]) -> tuple[dict[str, Any], Path | None]:
 
 
 def ports(pairs: tuple[str, ...]) -> dict[str, str]:
-    """``22:tcp`` …, as the service takes them; port 22 where none is named."""
+    """Ports in the service's form; port 22 if none is named."""
     read: dict[str, str] = {}
     for pair in pairs or ("22:tcp",):
         port, colon, kind = pair.partition(":")
@@ -108,7 +108,7 @@ def ports(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def env(pairs: tuple[str, ...], *, any_name: bool = False) -> dict[str, str]:
-    """Those of ``--env``, which is repeatable; with `any_name` no shell has to know them."""
+    """The variables of ``--env``; with `any_name` a name need not be valid in a shell."""
     return dict(
         _pair(text, f"--env number {number}", any_name=any_name)
         for number, text in enumerate(pairs, 1)
@@ -116,7 +116,7 @@ def env(pairs: tuple[str, ...], *, any_name: bool = False) -> dict[str, str]:
 
 
 def env_file(path: Path) -> dict[str, str]:
-    """Those of ``--env-file``: one a line, with comments, ``export`` and quotes as in a shell."""
+    """The variables of ``--env-file``, one per line, in the syntax of a shell's assignments."""
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
@@ -137,7 +137,7 @@ def _pair(text: str, where: str, *, any_name: bool = False) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     is_name = name if any_name else _VARIABLE.fullmatch(name)
     if not (is_name and (equals or name in os.environ)):
-        # Not quoted: what stands there may be the secret itself.
+        # The line is not quoted: it may be the secret itself.
         raise click.UsageError(
             f"{where}: write KEY=VALUE, e.g. EPOCHS=1, or KEY alone for one that your environment "
             "holds."
@@ -147,12 +147,12 @@ def _pair(text: str, where: str, *, any_name: bool = False) -> tuple[str, str]:
 
 @contextmanager
 def in_options() -> Generator[None]:
-    """Refusals of what is given, in the words of the options."""
+    """Errors about the input name the options, not the fields."""
     from clore_ai.exceptions import InvalidInputError
 
     try:
         yield
     except InvalidInputError as exc:
-        said = _NAMES.sub(lambda name: "--" + name[0].replace("_", "-"), str(exc))
-        said = said.replace("--boot-deadline", "--boot-timeout")
-        raise InvalidInputError(said, exc.code) from exc
+        message = _NAMES.sub(lambda name: "--" + name[0].replace("_", "-"), str(exc))
+        message = message.replace("--boot-deadline", "--boot-timeout")
+        raise InvalidInputError(message, exc.code) from exc

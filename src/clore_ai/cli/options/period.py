@@ -14,16 +14,16 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
 def moment(text: str, now: float, option: str, *, end: bool = False) -> float:
-    """``2026-05-01`` or ``7d`` (``90s``, ``30m``, ``2w``) ago, in unix seconds.
+    """Unix seconds of a date (``2026-05-01``) or an age (``7d``, ``90s``, ``30m``, ``2w``).
 
     Args:
-        text: what the user gave.
+        text: the user's input.
         now: unix seconds.
-        option: its name, for the error.
-        end: of a day, its end.
+        option: the option's name, for the error.
+        end: for a date, the end of that day instead of its start.
 
     Raises:
-        BadParameter: it is neither.
+        BadParameter: the text is neither.
     """
     ago = _AGO.fullmatch(text.strip().lower())
     if ago:
@@ -40,23 +40,23 @@ def moment(text: str, now: float, option: str, *, end: bool = False) -> float:
 
 
 def shown(at: float) -> str:
-    """``2026-05-01 12:03 CEST``."""
+    """A moment as ``2026-05-01 12:03 CEST``."""
     return _here(at, "%Y-%m-%d %H:%M")
 
 
 def clock(at: float | None = None) -> str:
-    """The time of day, of now or then, with the date where it was another day: ``12:03 CEST``."""
+    """The time of day, ``12:03 CEST``; with the date if it is not today."""
     same_day = _local(at).date() == _local(None).date()
     return _here(at, "%H:%M" if same_day else "%Y-%m-%d %H:%M")
 
 
 def stamp() -> str:
-    """Now, before what just happened: ``12:03:59 CEST``."""
+    """The present time, to begin a line about an event: ``12:03:59 CEST``."""
     return _here(None, "%H:%M:%S")
 
 
 def zone() -> str:
-    """The zone of the user's days: ``CEST``, or ``+03`` where it has no name."""
+    """The user's time zone: ``CEST``, or ``+03`` if it has no name."""
     return _here(None, "").strip()
 
 

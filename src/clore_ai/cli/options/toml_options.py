@@ -1,4 +1,4 @@
-"""Options of a command in a TOML file: which there are, and the values as they would be typed."""
+"""Reads options of a command from a TOML file, with the values as they would be typed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def parsed(path: Path, text: str) -> dict[str, Any]:
-    """The content of a file.
+    """The content of a TOML file.
 
     Raises:
-        UsageError: it is not TOML.
+        UsageError: the text is not TOML.
     """
     parser: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
@@ -39,10 +39,10 @@ def read(
     never: Collection[str],
     *others: str,
 ) -> dict[str, tuple[str, object]]:
-    """By each option's name its key in a table, and its value; not of `never`, nor of `others`.
+    """Option name -> its key in the table and its value, without `never` and `others`.
 
     Raises:
-        UsageError: a key is no option's, or a value does not fit; `others` may be keys, too.
+        UsageError: a key is neither an option nor in `others`, or a value does not fit.
     """
     options = {
         word[2:]: option
@@ -58,7 +58,7 @@ def read(
         option = options.get(key.replace("_", "-"))
         if option is None:
             raise _unknown(where, key, [*options, *others])
-        # One of several flags of one name, as --spot is, says nothing when it is false.
+        # One of several flags of one name, as --spot is, means nothing when it is false.
         if given is not False or not isinstance(option.flag_value, str):
             found[str(option.name)] = key, _value(where, key, option, given)
     return found
@@ -74,7 +74,7 @@ def _unknown(where: object, key: str, names: list[str]) -> click.UsageError:
 
 
 def _value(where: object, key: str, option: click.Option, value: object) -> object:
-    """As click takes it: a text or a number as it would be typed, a list where it is repeatable."""
+    """The value in click's form: a text or number as typed, a list if it is repeatable."""
     if option.multiple:
         entries, several = as_dict(value), as_list(value)
         if entries is not None:
@@ -83,7 +83,7 @@ def _value(where: object, key: str, option: click.Option, value: object) -> obje
     if option.is_flag:
         if not isinstance(value, bool):
             raise click.UsageError(f"{where}: {key} must be true or false.")
-        # One of several flags of one name, e.g. --spot, has a word of its own.
+        # One of several flags of one name, e.g. --spot, has a value of its own.
         return option.flag_value if value and isinstance(option.flag_value, str) else value
     return typed(where, key, value)
 
@@ -93,7 +93,7 @@ def typed(where: object, key: str, value: object) -> str:
     shown = "this"
     with suppress(ValueError, RecursionError):  # thousands of digits; thousands of levels
         shown = plain(repr(value))
-        # No command line can hold a NUL either.
+        # A command line can't hold a NUL either.
         fits = isinstance(value, (str, int, float)) and not isinstance(value, bool)
         if fits and "\0" not in (text := str(value)):
             return text

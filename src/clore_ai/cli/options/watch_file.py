@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from clore_ai.rental.watch.market import Watch
 
 _NEVER = {"every", "for_s", "once", "first", "path", "yes", "as_json"}
-"""Options of the command that are for all watches."""
+"""Options of the command that apply to all watches."""
 
 
 @dataclass
 class Asked:
-    """One watch, and whom to tell of it."""
+    """One watch, and where to report it."""
 
     watch: Watch
     notify_cmd: str | None = None
     webhook: str | None = None
     force: bool = False
-    """A bid may be far above the price on demand."""
+    """Allow a bid far above the on-demand price."""
     rented: bool = False
 
 
@@ -35,7 +35,7 @@ def asked(name: str, options: dict[str, Any]) -> Asked:
     """The watch of one set of options.
 
     Raises:
-        UsageError: they make no sense.
+        UsageError: the options are invalid or contradict each other.
     """
     from clore_ai.rental.watch import market as watch
 
@@ -46,7 +46,7 @@ def asked(name: str, options: dict[str, Any]) -> Asked:
         )
     if not options["rent"] and options["kind"] == "spot":
         raise click.UsageError("--spot needs --rent: add --rent, or leave out --spot.")
-    # All options are read, also where nothing is rented: what makes no sense is said now.
+    # Options of a watch that rents are checked here, so that errors are reported at once.
     wish = wishes.read(options) if options["rent"] else None
     wanted = wishes.read_filter(options) if wish is None else wish.filter
     made = watch.Watch(wanted, name, wish=wish)
@@ -64,10 +64,10 @@ def _is_address(url: str) -> bool:
 
 
 def read(path: Path, command: click.Command, common: dict[str, Any]) -> list[Asked]:
-    """The watches of a file, each ``[[watch]]`` one; `common` is what they do not say.
+    """The watches of a file, one per ``[[watch]]``; `common` holds their defaults.
 
     Raises:
-        UsageError: it can't be read, or a table makes no sense; names the table.
+        UsageError: the file can't be read, or a table is wrong; names the table.
     """
     found: list[Asked] = []
     for number, table in enumerate(_tables(path), 1):

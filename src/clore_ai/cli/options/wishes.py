@@ -1,4 +1,4 @@
-"""What to rent, as `clore rent`, `run` and `watch` take it: one set of options, one `Wish`."""
+"""The options of `clore rent`, `run` and `watch` that describe what to rent: a `Wish`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ IN_OPTIONS = {
     "limits": "--lease, --max-hours and --max-cost",
     "hosts": "host memory (clore hosts)",
 }
-"""What a wish's conditions are called here."""
+"""Field of a wish -> its option."""
 
 
 def _most(text: str) -> float:
-    """``0.4/h`` as USD per hour, above 0."""
+    """A price such as ``0.4/h`` in USD per hour, above 0."""
     try:
         amount = units.read_usd_per_hour(text)
     except click.BadParameter:
@@ -115,11 +115,11 @@ _ON_IT = (
 )
 
 options = bundle(*_SERVER, *_PAY, *_SURE, *_ON_IT, limits.options, order_options.name_options)
-"""All options of a `Wish`, for a command that rents; `read` makes it of them."""
+"""All options of a `Wish`, for a command that rents; `read` makes the wish."""
 
 
 def read_filter(options: dict[str, Any]) -> Any:  # noqa: ANN401 - a Filter, imported late
-    """The `listing.Filter` of the options that say which server."""
+    """The `listing.Filter` of the options that select a server."""
     from clore_ai.rental.market import listing
 
     return listing.Filter(
@@ -137,10 +137,10 @@ def read_filter(options: dict[str, Any]) -> Any:  # noqa: ANN401 - a Filter, imp
 
 
 def read(options: dict[str, Any]) -> Wish:
-    """The wish of `options`; the way in is a key, the user's or the state folder's own.
+    """The wish of `options`; the login is by key, the user's or the state folder's own.
 
     Raises:
-        UsageError, InvalidInputError: it makes no sense, in the words of the options.
+        UsageError, InvalidInputError: options are invalid or contradict each other; names them.
     """
     from clore_ai.rental.rent import wish
 
@@ -175,7 +175,7 @@ def read(options: dict[str, Any]) -> Wish:
 
 
 def _fit(options: dict[str, Any]) -> None:
-    """Refuse bids that contradict the rest, or are missing."""
+    """Refuse bids that contradict other options, and spot without a bid."""
     bid, most = options["spot_price"], options["max_bid"]
     if options["kind"] != "spot":
         for name, value in (("--max-bid", most), ("--spot-price", bid)):

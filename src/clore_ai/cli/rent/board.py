@@ -27,12 +27,12 @@ _LONGEST = 1_000
 
 _RIGHT = {"ID", "Server", "$/h", "$/day", "Spent", "Lease", "Use", "Temp", "VRAM"}
 _SPARE = ("VRAM", "Address", "Server", "Coin", "Host")
-"""Columns that go first where there is no room."""
+"""Columns that are omitted first if the terminal is narrow."""
 _NONE = "No active orders; new ones will show up here."
 
 
 def row(seen: WatchedOrder, price: Price | None, now: float) -> Row:
-    """One order in words."""
+    """The cells of one order."""
     order = seen.order
     use, heat = seen.use_percent, seen.temperature_c
     usd_h, usd_day = columns(None if price is None else price.usd_per_day)
@@ -94,7 +94,7 @@ def _ssh(seen: WatchedOrder) -> str:
 
 
 class Board:
-    """Where the rows are shown; a context manager."""
+    """Shows the rows, as a live table or as lines; a context manager."""
 
     def __init__(self, *, live: bool) -> None:
         self._wanted = live
@@ -109,7 +109,7 @@ class Board:
 
     @contextmanager
     def away(self) -> Generator[None]:
-        """The table is off the terminal in the block, so that others can write there."""
+        """Take the table off the terminal for the block, so that other output can be written."""
         self._stop(leave=False)
         try:
             yield
@@ -135,7 +135,7 @@ class Board:
             self._live = None
 
     def note(self, sentence: str) -> None:
-        """Something that happened: above the table, or on stderr."""
+        """Print an event above the table, or on stderr."""
         line = one_line(f"{period.stamp()}  {sentence}", _LONGEST)
         if self._live is not None:
             self._live.console.print(line, markup=False, soft_wrap=True)
@@ -143,17 +143,17 @@ class Board:
             output.note(line)
 
     def draw(self, rows: list[Row]) -> None:
-        """Bring the table up to date, on a terminal."""
+        """Update the table, on a terminal."""
         if self._live is not None:
             from rich.console import Group
             from rich.text import Text
 
             table = _table(rows, self._live.console.width) if rows else Text(_NONE)
-            # A line for the ^C that a terminal shows: beside a full row it would take another.
+            # An empty line for the terminal's ^C, which would wrap beside a full row.
             self._live.update(Group(table, ""), refresh=True)
 
     def show(self, rows: list[Row], *, whole: bool = True) -> None:
-        """The state of a look: the table, or a line an order on stdout."""
+        """Show the result of a check: the table, or one line per order on stdout."""
         if self._live is not None:
             self.draw(rows)
             return

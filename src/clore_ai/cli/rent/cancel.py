@@ -50,7 +50,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     check_issue(options["issue"])
     if everything:
         output.can_agree(yes=options["yes"])
-    with connect(ask=False) as api:  # they know which order they mean
+    with connect(ask=False) as api:  # the user has named the orders
         ids = list(dict.fromkeys(order_ids))
         if everything:
             ids = _running(api, others=options["others"], yes=options["yes"])
@@ -70,7 +70,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
 
 
 def _running(api: CloreAI, *, others: bool, yes: bool) -> list[int]:
-    """The orders of this ledger that run, with `others` all that run, once that is agreed to."""
+    """The running orders of this ledger, with `others` all that run; asks for agreement first."""
     from clore_ai.rental.orders import orphans
 
     mine, unknown = api.drive(orphans.running(api.session))

@@ -65,13 +65,13 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         if order is None:
             plan = _agree(api, server_id, options, ends)
             if plan is not None:
-                # With a password, or for somebody else: who knows whether a login is possible.
+                # With a password or somebody else's key, a login can't be checked.
                 login = options["wait"] and identity is not None
                 api.drive(preflight.check(api.session, wanted.ssh_key, identity, login=login))
                 order = _create(api, wanted, plan, options, ends, locks)
         if order is None or options["dry_run"]:
             return
-        # From here on money is spent: whatever happens, the user learns the order's id.
+        # From here on money is spent: every end must name the order's id.
         try:
             if plan is not None or not api.session.access.known(order):
                 rent.remember(api.session, order, identity)
@@ -91,7 +91,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
 
 
 def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
-    """Refuse to wait for longer than the order lasts; by default, wait for no longer."""
+    """Refuse a wait that is longer than the lease; the default wait is cut to the lease."""
     from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
     from clore_ai.rental.spend.lease import words
 
@@ -107,7 +107,7 @@ def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
 
 
 def _agree(api: CloreAI, server_id: int, options: dict[str, Any], ends: Limits) -> Offer | None:
-    """Show the plan, and ask where somebody is there; None for a dry run."""
+    """Show the plan and ask, if there is a terminal; None for a dry run."""
     from clore_ai.rental.rent import high_bid, quote
 
     kind, coin, is_only_shown = options["kind"], options["currency"], options["dry_run"]
@@ -145,11 +145,11 @@ def _bid(options: dict[str, Any]) -> None:
 
 
 def _wanted(server_id: int, options: dict[str, Any], fields: dict[str, Any]) -> OrderRequest:
-    """The order, its price aside: what the service would refuse is refused before it is asked."""
+    """The order without its final price; checks here what the service would refuse."""
     from clore_ai._api.order_request import OrderRequest
 
     bid: bids.Bid | None = options["spot_price"]
-    # In the coin once that is known; until then any number above 0 will do.
+    # Converted to the coin later; until then any number above 0 passes the check.
     price = None if bid is None else bid.amount
     with order_options.in_options():
         return OrderRequest(

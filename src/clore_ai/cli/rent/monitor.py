@@ -82,7 +82,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
 
 
 class _Loop:
-    """Looks at the orders now and then, and at what their GPUs say all the time."""
+    """Checks the orders at intervals and reads their GPUs continuously."""
 
     def __init__(self, api: CloreAI, state: OrdersWatch, turns: Turns, *, as_json: bool) -> None:
         self.api, self.state, self.turns, self.as_json = api, state, turns, as_json
@@ -93,10 +93,10 @@ class _Loop:
         state.on_message = self.board.note
 
     def run(self, *, once: bool) -> int:
-        """Go on until all orders that were named have ended; with `once`, look once.
+        """Check until all named orders have ended; with `once`, check once.
 
-        The exit code: 1 if some of a single look could not be read, 7 if a wallet or a limit ended
-        an order.
+        The exit code: 1 if a single check could not read everything, 7 if an empty wallet or a
+        limit ended an order.
         """
         from clore_ai.rental.market import rates
         from clore_ai.rental.watch import view as overview
@@ -125,7 +125,7 @@ class _Loop:
         return self.code
 
     def left(self) -> str:
-        """What Ctrl-C leaves behind."""
+        """The message after Ctrl-C: the orders that keep running."""
         running = " ".join(map(str, self.monitor.seen))
         if not running:
             return "Stopped."

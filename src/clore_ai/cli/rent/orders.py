@@ -71,7 +71,7 @@ def _columns(price: Price | None) -> tuple[str, str]:
 
 
 def row(order: Order, price: Price | None) -> dict[str, Any]:
-    """An order for ``--json``, with what is derived."""
+    """An order for ``--json``, with derived values."""
     return order.model_dump() | {
         "active": order.active,
         "ssh_host": order.ssh_host,

@@ -1,4 +1,4 @@
-"""`clore rent`: what was wished for, found, rented and verified."""
+"""`clore rent`: finds, rents and verifies a server that fits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
 
 
 def _report(rented: Rented, *, as_json: bool, holds: bool) -> None:
-    """The id, or the row with --json, and what to do with it; `holds`: more lines follow."""
+    """Print the order's id (its row with --json) and the next commands; `holds`: lines follow."""
     order = rented.order
     if as_json:
         from clore_ai.cli.rent.orders import row

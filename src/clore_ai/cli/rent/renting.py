@@ -1,4 +1,4 @@
-"""Rent what was wished for, telling the plan and each attempt on stderr."""
+"""Rents the best offer, and reports the plan and each attempt on stderr."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 def planned(
     api: CloreAI, wish: Wish, options: Mapping[str, Any], by: str | None = None
 ) -> list[Offer]:
-    """The offers to try in turn, shown and agreed to; none if an earlier order has this `--ref`.
+    """The offers to try in turn, shown and agreed to; empty if an earlier order has this `--ref`.
 
-    `options`: ``--yes``, ``--force``, ``--top``, and ``--dry-run``, which only shows. `by`: what
-    ends the order at its limit, as in `limits.lines`.
+    `options`: ``--yes``, ``--force``, ``--top``, and ``--dry-run``, which only shows them. `by`:
+    what ends the order at its limit, as in `limits.lines`.
 
     Raises:
-        NoOffer: there is none, in the words of the options.
+        NoOffer: no offer fits; the message names the options.
     """
     from clore_ai.exceptions import NoOffer
     from clore_ai.rental.rent import no_match, quote, ranking
@@ -55,7 +55,7 @@ def planned(
 
 
 def now(api: CloreAI) -> float:
-    """Unix seconds by the service's clock."""
+    """Unix seconds on the service's clock."""
     from clore_ai._api.steps import clock
 
     return api.drive(clock()).wall
@@ -64,7 +64,7 @@ def now(api: CloreAI) -> float:
 def show(
     wish: Wish, offers: list[Offer], now: float, top: int | None = None, by: str | None = None
 ) -> None:
-    """The plan for the best offer, and what comes next; with `top` that many as a table first."""
+    """Print the plan for the best offer, and the next offers; with `top`, a table first."""
     best = offers[0]
     if top is not None:
         _table(offers[:top])
@@ -79,7 +79,7 @@ def show(
 
 
 def agree(question: str, *, yes: bool) -> None:
-    """Ask before money is spent; where nobody can be asked that takes `yes`."""
+    """Ask before money is spent; without a terminal, require `yes`."""
     if not (yes or output.somebody()):
         raise click.UsageError(
             "This needs confirmation and there is no terminal. Add --yes to rent without asking."
@@ -89,7 +89,7 @@ def agree(question: str, *, yes: bool) -> None:
 
 
 def earlier(api: CloreAI, ref: str | None) -> Order | None:
-    """The order that `--ref` made before, told; None where there is none."""
+    """The order that an earlier command made for `--ref`, reported; None if there is none."""
     from clore_ai.rental.watch import taking
 
     order = api.drive(taking.earlier(api.session, ref))
@@ -105,7 +105,7 @@ def earlier(api: CloreAI, ref: str | None) -> Order | None:
 def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) -> Rented:
     """Try the offers in turn, reporting each step on stderr; `holds`: the caller steers the bid.
 
-    A `KeyboardInterrupt` says what became of the order, if there was one.
+    The message of a `KeyboardInterrupt` names the order's state, if there is an order.
     """
     from clore_ai.rental.rent import rent as flows
 
@@ -115,18 +115,18 @@ def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) ->
     except KeyboardInterrupt:
         raise KeyboardInterrupt(reporter.interrupted()) from None
     if not holds:
-        say_hold(wish, rented)
+        note_hold(wish, rented)
     return rented
 
 
-def say_hold(wish: Wish, rented: Rented) -> None:
-    """Name the command that keeps the bid of a new order, if one is needed."""
+def note_hold(wish: Wish, rented: Rented) -> None:
+    """Print the command that keeps a new order's bid, if one is needed."""
     if wish.max_bid_usd is not None and rented.order.active:
         output.note(plans.hold(rented.order.id, wish.most_usd_per_hour))
 
 
 def left_behind(api: CloreAI, newest: int) -> str:
-    """What a Ctrl-C left of the intents after this one, in a sentence."""
+    """The message after Ctrl-C: what became of the intents after `newest`."""
     for intent in api.ledger.after(newest):
         if intent.runs:
             return plans.goes_on(intent.order_id)
@@ -139,7 +139,7 @@ def left_behind(api: CloreAI, newest: int) -> str:
 
 
 _WAITS = " Waiting for SSH (real machines take 1-6 minutes)…"
-_SAID = {
+_MESSAGES = {
     "trying": "Renting server {e.server_id}{price}…",
     "created": "Created order {e.order_id} on server {e.server_id}; it is billed from now on."
     "{waits}",
@@ -157,7 +157,7 @@ _SAID = {
 
 
 class Reporter:
-    """Reports each event in a line; `last` is the last."""
+    """Reports each event in a line; `last` is the latest event."""
 
     def __init__(self, api: CloreAI, wish: Wish, offers: list[Offer]) -> None:
         self._api, self._newest, self._wish = api, api.ledger.newest(), wish
@@ -165,16 +165,16 @@ class Reporter:
         self.last: RentEvent | None = None
 
     def again(self, wish: Wish, offers: list[Offer], now: float) -> None:
-        """Show the offers that are tried next, for a job whose machine is lost."""
+        """Show the next offers to try, for a job that has lost its machine."""
         show(wish, offers, now, by=limits.BY_RUN)
         self.tries(offers)
 
     def tries(self, offers: list[Offer]) -> None:
-        """These are tried next."""
+        """Set the offers to try next."""
         self._offers = {o.server.id: o for o in offers}
 
     def interrupted(self) -> str:
-        """What a Ctrl-C left behind."""
+        """The message after Ctrl-C: what became of the order."""
         last = self.last
         if last is None or last.order_id is None:
             return left_behind(self._api, self._newest)
@@ -190,7 +190,7 @@ class Reporter:
     def __call__(self, event: RentEvent) -> None:
         """Report an event."""
         self.last = event
-        said = _SAID.get(event.what, "").format(
+        message = _MESSAGES.get(event.what, "").format(
             e=event,
             attempts=self._wish.attempts,
             price=self._price(event),
@@ -199,8 +199,8 @@ class Reporter:
             found=_found(event.seen),
             waits="" if self._wish.verify == "none" else _WAITS,
         )
-        if said:
-            output.note(said, bold=event.what == "rented")
+        if message:
+            output.note(message, bold=event.what == "rented")
 
     def _price(self, event: RentEvent) -> str:
         if self._wish.max_bid_usd is not None:

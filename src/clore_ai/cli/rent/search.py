@@ -147,7 +147,7 @@ def _net(s: MarketplaceServer) -> str:
 
 
 def row(s: MarketplaceServer) -> dict[str, Any]:
-    """A server for ``--json``, with what is derived."""
+    """A server for ``--json``, with derived values."""
     price = s.price.model_dump(by_alias=True, exclude_none=True) if s.price else None
     specs = s.specs.model_dump(exclude_none=True) if s.specs else None
     return {

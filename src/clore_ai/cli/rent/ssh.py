@@ -38,5 +38,5 @@ def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) ->
             "command": words,
         }, secrets=True)  # fmt: skip
         return
-    # Replaced by ssh, so its terminal, signals and exit code are the user's own.
+    # ssh replaces this process, so the user gets its terminal, signals and exit code directly.
     os.execv(program, words)  # noqa: S606 - no shell, on purpose

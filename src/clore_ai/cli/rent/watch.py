@@ -1,4 +1,4 @@
-"""`clore watch`: wait for an offer, and say so or rent it."""
+"""`clore watch`: waits for an offer, and reports or rents it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from clore_ai.rental.watch.market import Found, MarketEvent, MarketWatch
 
 _LINES = 5
-"""Offers of one look that are shown in a line each; the rest is counted."""
+"""Most offers of one check to print; the rest is only counted."""
 _ROWS = 20
-"""Likewise with --json."""
+"""The same with --json."""
 
 
 @click.command()
@@ -84,13 +84,13 @@ def _agree(renting: list[Asked], *, yes: bool) -> None:
             else f"up to {prices.in_words(limit)}"
         )
         bid = "" if wish is None or wish.type == "on-demand" else " by spot"
-        said = f"rented{bid} as soon as it is offered, {price}, plus fees."
-        output.note(f"  {each.watch.name}: {said}")
+        what = f"rented{bid} as soon as it is offered, {price}, plus fees."
+        output.note(f"  {each.watch.name}: {what}")
     _rent.agree("Rent when an offer comes?", yes=yes)
 
 
 class _Loop:
-    """Looks until there is nothing more to wait for."""
+    """Checks the offers until no watch waits any more."""
 
     def __init__(self, api: CloreAI, asked: list[Asked], *, once: bool, as_json: bool) -> None:
         self.api, self.asked, self.once, self.as_json = api, asked, once, as_json
@@ -99,13 +99,13 @@ class _Loop:
         self.missed: dict[str, str] = {}
 
     def run(self, every_s: float, for_s: float | None, *, first: bool) -> None:
-        """Look; see `command`.
+        """Check until the end; see `command`.
 
         Raises:
-            Nothing: `once`, and nothing was found.
-            Late: the time is over, and nothing was found.
-            CloreAPIError: no look succeeded.
-            KeyboardInterrupt: saying so.
+            Nothing: `once`, and no offer fits.
+            Late: the time is over, and no offer came or was rented.
+            CloreAPIError: no check succeeded.
+            KeyboardInterrupt: with a message about what was rented.
         """
         from clore_ai.rental.watch import market
 
@@ -134,7 +134,7 @@ class _Loop:
             self._none(state, for_s)
 
     def _earlier(self) -> None:
-        """What `--ref` names and is there already is not rented again."""
+        """Find orders that exist for a `--ref`; they are not rented again."""
         from clore_ai.cli.rent import renting
 
         for each in self.asked:
@@ -183,7 +183,7 @@ class _Loop:
         if not self.as_json:
             name = f"{event.watch}: " if len(self.asked) > 1 else ""
             for server in event.servers[:_LINES]:
-                # What is rented is what stdout is for then.
+                # With --rent, stdout is for the ids of orders.
                 line = _offer(server, asked.watch.price_usd(server))
                 output.line(f"{period.stamp()}  {name}{line}", err=renting)
             if len(event.servers) > _LINES:
@@ -207,7 +207,7 @@ class _Loop:
     # -- renting -------------------------------------------------------------------------------
 
     def _rent(self, asked: Asked, wish: Wish) -> None:
-        """Try what fits; the loss of a race, and what passes, goes on waiting."""
+        """Try the offers that fit; keep waiting after a lost race or a temporary error."""
         from clore_ai.cli.rent import renting
         from clore_ai.rental.watch import taking
 
@@ -227,7 +227,7 @@ class _Loop:
                 raise
             raise KeyboardInterrupt(reporter.interrupted()) from None
         if not isinstance(done, str):
-            renting.say_hold(wish, done)
+            renting.note_hold(wish, done)
             self._rented(asked, done)
             return
         name = asked.watch.name
@@ -260,7 +260,7 @@ class _Loop:
                 f"Order {order.id} ends at {moment(intent.ends_at)}. Keep it: "
                 f"clore lease extend {order.id} 6h"
             )
-        keeper.see_to(self.api)  # while we watch on
+        keeper.ensure_running(self.api)  # while this command keeps watching
         output.note(f"Shell: clore ssh {order.id}   Stop paying: clore cancel {order.id}")
         self._notify(asked, facts)
 

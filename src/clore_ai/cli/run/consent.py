@@ -1,4 +1,4 @@
-"""Shows what would go to the machine, and asks where that is more than is safe."""
+"""Shows what would be uploaded to the machine, and asks if that may be unsafe."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LINES, _MOST_SECRETS = 20, 100
 
 
 def agreed(spec: Spec, home: Path, *, yes: bool, resends: bool) -> Upload:
-    """What goes of the job's folder, shown on stderr; nothing has been sent, or rented.
+    """Show and return what to upload of the job's folder; nothing has been sent or rented yet.
 
-    `home`: the state folder. `yes`: don't ask; the options must allow it all. `resends`: its
-    outputs may go to a second machine.
+    `home`: the state folder. `yes`: don't ask; the options must allow everything. `resends`: the
+    job's outputs may go to a second machine.
     """
     from clore_ai.exceptions import InvalidInputError
     from clore_ai.jobs.upload import contents
@@ -31,16 +31,14 @@ def agreed(spec: Spec, home: Path, *, yes: bool, resends: bool) -> Upload:
     why = found.why_not(spec.consent, OPTIONS)
     if why is None:
         return found.upload
-    if (
-        yes or not output.somebody() or len(found.secrets) > _MOST_SECRETS
-    ):  # nobody reads so many names
+    if yes or not output.somebody() or len(found.secrets) > _MOST_SECRETS:  # too many to read
         raise InvalidInputError(why)
     output.ask(f"{why}\nUpload all of it?", "nothing was sent")
     return found.upload
 
 
 def _show(found: Contents) -> None:
-    """What goes up, as lines of the plan."""
+    """Print the upload as lines of the plan."""
     if not found.count:
         output.facts(("upload", "nothing: the folder is empty, or all of it is ignored"))
         return
@@ -48,7 +46,7 @@ def _show(found: Contents) -> None:
     biggest = ", ".join(f"{name} {sizes.in_words(size)}" for name, size in found.biggest)
     most = f"; biggest folders: {biggest}" if biggest else ""
     output.facts(("upload", f"{files}, {sizes.in_words(found.size)}{most}"))
-    _list("secret?", found.secrets, _MOST_SECRETS)  # each that the question is about
+    _list("secret?", found.secrets, _MOST_SECRETS)  # all that the question covers
     _list("link", [f"{name} leads outside, and goes as a link" for name in found.strays])
 
 

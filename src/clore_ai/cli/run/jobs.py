@@ -1,4 +1,4 @@
-"""`clore jobs`: what was run, and how it stands."""
+"""`clore jobs`: lists jobs and their states."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command(limit: int, as_json: bool) -> None:
             output.note(sentence)
         found = kept.all()[-limit:]
         states = watching.states(api, kept, found)
-        _see_to(kept, found, states)
+        _take_over(kept, found, states)
         if not found:
             other_keys.note(api)
     if as_json:
@@ -64,8 +64,8 @@ def _state(job: Job, states: dict[int, str]) -> str:
     return f"{state} ({job.why})" if job.why else state
 
 
-def _see_to(kept: Jobs, found: list[Job], states: dict[int, str]) -> None:
-    """What nobody watches is watched again, in the background."""
+def _take_over(kept: Jobs, found: list[Job], states: dict[int, str]) -> None:
+    """Start a background process for each job that nothing watches."""
     for job in found:
         if states.get(job.id) != "watched" and background.again(kept, job) is not None:
             had = "had ended" if background.ended(job, states.get(job.id)) else "was not watched"

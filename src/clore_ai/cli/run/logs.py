@@ -1,4 +1,4 @@
-"""`clore logs`: what a job wrote."""
+"""`clore logs`: prints a job's output."""
 
 from __future__ import annotations
 

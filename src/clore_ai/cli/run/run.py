@@ -18,7 +18,7 @@ from clore_ai.cli.supervise.console import Console
 
 
 def _of_a_machine() -> set[str]:
-    """The names of the options that say what to rent."""
+    """The names of the options that describe what to rent."""
     bare = wishes.options(lambda: None)
     found: list[click.Parameter] = getattr(bare, "__click_params__", [])
     return {str(each.name) for each in found} - {"env"}
@@ -56,7 +56,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     watching.programs()
     _fit(options)
     spec = job_options.read(words, options)
-    # --env is the job's: it goes through SSH, not through the service.
+    # --env belongs to the job: it is sent over SSH, not through the service.
     wish = None if options["order_id"] else wishes.read({**options, "env": ()})
     console = Console(to_stderr=options["as_json"])
     hears, offers, reporter = watching.hearing(console), None, None
@@ -92,7 +92,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
 
 
 def _fit(options: dict[str, Any]) -> None:
-    """Refuse what contradicts itself."""
+    """Refuse options that contradict each other."""
     context = click.get_current_context()
     if options["order_id"] is None:
         if options["cancels"]:

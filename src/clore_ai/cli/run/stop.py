@@ -26,9 +26,9 @@ def command(job_id: int, as_json: bool) -> int:
     code = 0
     with connect(ask=False) as api:
         kept = Jobs.of(api.session)
-        said = api.in_loop(lambda engine: stop_elsewhere(engine, kept, job_id))
-        if said is not None:
-            output.note(said)
+        message = api.in_loop(lambda engine: stop_elsewhere(engine, kept, job_id))
+        if message is not None:
+            output.note(message)
             job = kept.get(job_id)
         else:
             console = Console(to_stderr=True)

@@ -39,10 +39,10 @@ def command() -> None:
 
 
 class _Set(click.Command):
-    """Takes a value that begins with a dash and holds a space, as ssh_options may, as a value."""
+    """Accepts a value that begins with a dash and holds a space, as ssh_options may."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put ``--`` before it."""
+        """Insert ``--`` before that value."""
         dashed = (i for i, word in enumerate(args) if word.startswith("-") and " " in word)
         at = next(dashed, len(args))
         return super().parse_args(ctx, args if "--" in args else [*args[:at], "--", *args[at:]])
@@ -78,7 +78,7 @@ def set_(key: str, value: str | None, context: str | None, as_json: bool) -> Non
 
 
 def _check_ssh_options(value: str) -> None:
-    """Let OpenSSH read them, where it is here."""
+    """Check the options with OpenSSH, if it is installed."""
     import subprocess
 
     from clore_ai._ssh.target import read_options
@@ -86,7 +86,7 @@ def _check_ssh_options(value: str) -> None:
 
     words = ("ssh", "-G", "-F", "none", *read_options(value), "--", "host")
     try:
-        done = subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - it only prints
+        done = subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - ssh only prints its settings
     except OSError:
         return
     if done.returncode != 0:

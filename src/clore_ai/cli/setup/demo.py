@@ -1,7 +1,7 @@
 """`clore demo`: a whole rental on the local marketplace, as a session of typed commands.
 
-Every command runs exactly as shown. All state is in a temporary folder, and everything ends with
-the command, also on Ctrl-C.
+Every command runs exactly as shown. All state is in a temporary folder. Everything is stopped at
+the end, also after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
     fleet = [] if inventory is None else ["--inventory", str(inventory)]
     shown = [] if inventory is None else ["--inventory", inventory.name]
     session.show("sandbox", "up", "--detach", *shown)
-    with _held():  # a half-started marketplace could not be stopped
+    with _held():  # an interrupted start would leave a marketplace that can't be stopped
         marketplace = json.loads(session.read("sandbox", "up", "--detach", "--json", *fleet))
     session.env |= {
         "CLORE_BASE_URL": marketplace["base_url"],
@@ -88,7 +88,7 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
 
 @contextlib.contextmanager
 def _held() -> Generator[None, None, None]:
-    """Ctrl-C takes effect when the block has ended."""
+    """Defer Ctrl-C until the block has ended."""
     pressed: list[int] = []
     before = {n: signal.signal(n, lambda number, _: pressed.append(number)) for n in SIGNALS}
     try:
@@ -136,10 +136,10 @@ class _Session:
             stdin=subprocess.DEVNULL,
             text=True,
             check=False,
-            start_new_session=True,  # Ctrl-C is this process's to handle
+            start_new_session=True,  # only this process handles Ctrl-C
         )
         if done.returncode in (-signal.SIGINT, INTERRUPTED):
-            raise KeyboardInterrupt  # pressed before the child had a session of its own
+            raise KeyboardInterrupt  # Ctrl-C before the child had its own session
         if done.returncode:
             reason = f": {done.stderr.strip()}" if done.stderr else "."
             raise CloreAPIError(f"`clore {words[0]}` ended with code {done.returncode}{reason}")

@@ -143,7 +143,7 @@ def down(as_json: bool) -> None:
 
 
 def _show(running: Any, more: dict[str, int] | None) -> None:  # noqa: ANN401 - daemon.Running
-    """Where it runs: the lines that point a shell at it; as JSON with `more`."""
+    """Print the shell lines that select the marketplace; with `more`, JSON."""
     if more is None:
         click.echo(exports(running.environment))
         return

@@ -1,4 +1,4 @@
-"""`clore spot` (004, CLI Reference), and what keeps a bid."""
+"""`clore spot` (004, CLI Reference), and the commands that keep a bid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clore_ai.models.price import daily, hourly
 
 
 class Spot(click.Group):
-    """A group of which 004's ``clore spot SERVER_ID`` is a command without a name."""
+    """A group that also accepts 004's ``clore spot SERVER_ID``, which names no command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read ``SERVER_ID`` as ``show SERVER_ID``."""
@@ -23,7 +23,7 @@ class Spot(click.Group):
         return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A number is a server's."""
+        """The command; a number selects ``show``."""
         return super().get_command(ctx, "show" if cmd_name.isdigit() else cmd_name)
 
 
@@ -56,8 +56,8 @@ def show(server_id: int, as_json: bool) -> None:
     rates = market.rates
     lowest = (market.server.min_pricing if market.server else None) or {}
     for coin, price in lowest.items():
-        said = rates.price(price, coin).text()
-        output.note(f"Lowest bid: {units.coin(price)} {coin}/day ({said})")
+        price_text = rates.price(price, coin).text()
+        output.note(f"Lowest bid: {units.coin(price)} {coin}/day ({price_text})")
     if market.server and market.server.max_rental is not None:
         output.note(f"Longest rental: {duration(market.server.max_rental)}")
     if not market.offers:

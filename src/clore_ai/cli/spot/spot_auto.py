@@ -1,4 +1,4 @@
-"""`clore spot auto`: a spot order's bid is kept at the lowest that wins."""
+"""`clore spot auto`: keeps a spot order's bid at the lowest that wins."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def _check(options: dict[str, Any]) -> None:
 
 
 def _fallback(options: dict[str, Any]) -> tuple[Fallback | None, Path | None]:
-    """What to rent instead, and the private key that opens it."""
+    """The fallback to rent, and the private key for its login."""
     if options["fallback"] == "none":
         return None, None
     from clore_ai.rental.spot.fallback import Fallback

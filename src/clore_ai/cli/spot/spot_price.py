@@ -71,7 +71,7 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
 
 
 def _later(api: CloreAI, seconds: float) -> str:
-    """``in 9m 40s, at 2026-07-11 14:00 UTC``."""
+    """A wait as ``in 9m 40s, at 2026-07-11 14:00 UTC``."""
     from clore_ai._api.steps import clock
     from clore_ai.rental.spend.lease import moment
 
@@ -80,7 +80,7 @@ def _later(api: CloreAI, seconds: float) -> str:
 
 
 def _plain(api: CloreAI, order: Order, exc: FieldError) -> FieldError:
-    """A refusal in words with the next step; what is unusual as it is."""
+    """A refusal in plain words with the next step; an unknown error unchanged."""
     from clore_ai.rental.spot import auction
 
     step, left_s = exc.max_step, exc.lowering_in_s

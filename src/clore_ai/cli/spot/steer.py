@@ -1,4 +1,4 @@
-"""Steers a spot order: shows what will be done, tells each event, and sums up in the end."""
+"""Steers a spot order: shows the plan, reports each event, and sums up at the end."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ if TYPE_CHECKING:
 
 
 def hold(api: CloreAI, order_id: int, most: float | None, as_json: bool) -> None:
-    """Steer an order that was just rented, below `most` USD per hour; without a question."""
+    """Steer an order that was just rented, below `most` USD per hour, without asking."""
     steered = prepared(api, order_id, SpotSettings(most))
-    # What is far above the price on demand was refused before it was rented.
+    # A bid far above the on-demand price was refused before renting.
     agree(steered, yes=True, force=True)
     fly(api, steered, as_json=as_json)
 
 
 def prepared(api: CloreAI, order_id: int, settings: SpotSettings) -> SpotRun:
-    """The order, looked at; nothing is bid."""
+    """Look at the order; nothing is bid yet."""
     steered = SpotRun(order_id, settings)
     api.drive(autopilot.prepare(api.session, steered))
     return steered
 
 
 def fly(api: CloreAI, steered: SpotRun, *, as_json: bool, identity: Path | None = None) -> None:
-    """Steer an order, and report each event; `identity`: the private key that opens its fallback.
+    """Steer an order and report each event; `identity`: the private key for its fallback's login.
 
     Raises:
-        LimitReached: its lease, or what it may cost: it was cancelled.
-        KeyboardInterrupt: saying which order goes on, and at which bid.
+        LimitReached: the order reached its lease or cost limit and was cancelled.
+        KeyboardInterrupt: the message names the order that keeps running, and its bid.
     """
     newest = api.ledger.newest()
 
@@ -64,7 +64,7 @@ def fly(api: CloreAI, steered: SpotRun, *, as_json: bool, identity: Path | None 
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_stopped(api, steered, newest, as_json=as_json)) from None
     except CloreAPIError:
-        if steered.last:  # it was steered: what has failed is not the order
+        if steered.last:  # steering had begun, so the order keeps running
             output.note(_goes_on(api, steered, newest))
         raise
     if steered.limit_reached is not None:
@@ -75,14 +75,14 @@ def fly(api: CloreAI, steered: SpotRun, *, as_json: bool, identity: Path | None 
 
 
 def _price(steered: SpotRun, per_day: float | None) -> str:
-    """In both units and the coin."""
+    """A price per hour and per day in USD, and in the coin."""
     usd = steered.usd_per_hour(per_day)
     paid = "" if steered.coin == USD else f" = {units.coin(per_day)} {steered.coin}/day"
     return f"{prices.in_words(usd)}{paid}"
 
 
 def agree(steered: SpotRun, *, yes: bool, force: bool) -> None:
-    """Show what will be done, and ask where somebody is there."""
+    """Show the plan and ask, if there is a terminal."""
     order, wishes, fallback = steered.order, steered.wishes, steered.fix_fallback()
     server = None if order is None else order.server_id
     until = "one look" if wishes.once else f"every {wishes.every_s:g} s, until the order ends"
@@ -110,7 +110,7 @@ def agree(steered: SpotRun, *, yes: bool, force: bool) -> None:
 
 
 def _lowers(steered: SpotRun) -> str:
-    """How far the next lowering goes, and when, as far as is known."""
+    """The size and time of the next lowering, as far as they are known."""
     step = steered.auto.step
     most = "" if step is None else f"by at most {_price(steered, step)}, "
     at = steered.auto.lower_at
@@ -127,7 +127,7 @@ def _instead(steered: SpotRun, fallback: Fallback) -> str:
     return f"on demand on server {steered.order and steered.order.server_id}{most}, {after}"
 
 
-_TELLING = 10
+_MOST_SHARE = 10
 _WORDS = {
     "begins": "Looking at {0}",
     "runs": "Runs at {1}",
@@ -151,15 +151,15 @@ def _report(steered: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
         output.event({**row, "currency": steered.coin})
     elif event.new_order_id is not None:
         output.line(event.new_order_id)
-    said = _WORDS[event.event].format(event.message, _price(steered, event.bid), steered.coin)
+    text = _WORDS[event.event].format(event.message, _price(steered, event.bid), steered.coin)
     if event.event == "lowered":
-        said += f"; lowers {_lowers(steered)}"
-    if said:
-        output.note(f"{period.stamp()} {said}")
+        text += f"; lowers {_lowers(steered)}"
+    if text:
+        output.note(f"{period.stamp()} {text}")
 
 
 def _sum_up(report: SpotReport, *, as_json: bool) -> None:
-    """What came of it, in the end and after one look."""
+    """Print what the order cost and saved, at the end or after one check."""
     if as_json:
         output.event({"event": "report", **row(report)})
         return
@@ -178,16 +178,16 @@ def _sum_up(report: SpotReport, *, as_json: bool) -> None:
         output.note("What it cost is not known.")
         return
     cost, saved = report.spend + report.fees, report.saved
-    said = f"It cost {_amount(report, cost)}, fees in"
+    text = f"It cost {_amount(report, cost)}, fees in"
     if saved is None or not report.on_demand:
         unknown = "; what on demand would have cost is not known" if saved is None else ""
-        output.note(f"{said}{unknown}.")
+        output.note(f"{text}{unknown}.")
         return
     less, part = "less" if saved >= 0 else "more", abs(saved) / report.on_demand
-    # Of some seconds a share says nothing: the service bills whole minutes.
-    shown = f" ({part:.0%})" if part < _TELLING else ""
+    # After a few seconds the share means nothing: the service bills whole minutes.
+    shown = f" ({part:.0%})" if part < _MOST_SHARE else ""
     output.note(
-        f"{said}: {_amount(report, abs(saved))}{shown} {less} than "
+        f"{text}: {_amount(report, abs(saved))}{shown} {less} than "
         f"on demand for the same time, {_amount(report, report.on_demand)}.",
         bold=True,
     )
@@ -198,7 +198,7 @@ def _times(count: int) -> str:
 
 
 def _amount(report: SpotReport, amount: float) -> str:
-    """``$1.23 (0.00001337 bitcoin)``."""
+    """An amount as ``$1.23 (0.00001337 bitcoin)``."""
     usd = None if report.usd_per_coin is None else f"${amount * report.usd_per_coin:.4f}"
     if usd is not None and report.currency == USD:
         return usd
@@ -219,27 +219,27 @@ def row(report: SpotReport) -> dict[str, Any]:
 
 
 def _stopped(api: CloreAI, steered: SpotRun, newest: int, *, as_json: bool) -> str:
-    """What goes on after Ctrl-C; and, if the service answers, what came of it so far."""
+    """The message after Ctrl-C; prints the sum so far, if the service answers."""
     once = replace(api.session, rules=replace(api.session.rules, max_retries=0))
-    with suppress(KeyboardInterrupt, CloreAPIError):  # what matters is said below
+    with suppress(KeyboardInterrupt, CloreAPIError):  # the message below matters more
         api.drive(reread_order(once, steered))
         _sum_up(steered.report("stopped"), as_json=as_json)
     return f"Interrupted. {_goes_on(api, steered, newest)}"
 
 
 def _goes_on(api: CloreAI, steered: SpotRun, newest: int) -> str:
-    """What may be billed from now on, and how to stop it."""
+    """The orders that may be billed from now on, and the command that stops them."""
     number, bid = f"{steered.order_id}", _price(steered, steered.auto.bid)
     if steered.asked is not None and steered.asked != steered.auto.bid:
         bid += f", or at {_price(steered, steered.asked)}, which was on its way"
-    said = f"Order {number} goes on; while it runs it is billed at {bid}."
+    text = f"Order {number} goes on; while it runs it is billed at {bid}."
     if steered.over:
-        said = f"Order {number} has ended."
+        text = f"Order {number} has ended."
     mine = api.ledger.after(newest)
     for order_id in (i.order_id for i in mine if i.state == "created"):
         if order_id != steered.order_id:
-            said += f" Order {order_id} was rented instead, and is billed."
+            text += f" Order {order_id} was rented instead, and is billed."
             number = f"{number} {order_id}"
     if any(i.state != "created" for i in mine):
-        said += " Another order may exist and be billed; check now with: clore orders."
-    return f"{said} Stop paying with: clore cancel {number}"
+        text += " Another order may exist and be billed; check now with: clore orders."
+    return f"{text} Stop paying with: clore cancel {number}"

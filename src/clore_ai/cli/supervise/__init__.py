@@ -1,6 +1,6 @@
 """Watches jobs and orders, in a terminal or in the background, and ends them.
 
-`keeper` is the background process that ends orders at their limits, `follower` the one that watches
-a detached job; `at_limits` is the loop of the former, which `clore reap` shares; `watching` and
-`console` watch a job from a terminal.
+`keeper` is the background process that ends orders at their limits; `at_limits` is its loop, which
+`clore reap` shares. `follower` is the background process that watches a detached job; `watching`
+and `console` watch a job from a terminal.
 """

@@ -1,7 +1,7 @@
-"""End orders at their limits: what `clore reap`, the keeper in the background and monitor share.
+"""Ends orders at their limits, for `clore reap`, `clore monitor` and the background keeper.
 
 If an order's job is not settled, the order is left to the process that watches the job: it stops
-the job, fetches the outputs and cancels the order. A job that nobody watches gets such a process.
+the job, fetches the outputs and cancels the order. An unwatched job gets such a process.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def ended_by_its_job(api: CloreAI, limit: Limit) -> bool:
 
 
 def settle_jobs(api: CloreAI, on_event: OnEvent, *, dry_run: bool, wait: bool) -> int:
-    """Have the jobs that nobody watches seen through; with `wait`, those that have ended now."""
+    """Start a watcher for each unwatched job; with `wait`, wait if the job has ended."""
     kept, worst = Jobs.of(api.session), 0
     unwatched = kept.unwatched()
     states = watching.states(api, kept, unwatched)
@@ -79,7 +79,7 @@ def settle_jobs(api: CloreAI, on_event: OnEvent, *, dry_run: bool, wait: bool) -
         ended = background.ended(job, states.get(job.id))
         follower = None if dry_run else background.again(kept, job)
         if follower is None and not dry_run:
-            continue  # another was quicker
+            continue  # another process took it first
         had = "has ended" if ended else "is not watched"
         output.note(f"Job {job.id} {had}{'' if dry_run else '; it is taken over'}.")
         if follower is not None and ended and wait:
@@ -103,7 +103,7 @@ def loop(
     dry_run: bool = False,
     as_json: bool = False,
 ) -> None:
-    """Keep the limits as long as it goes on; trouble with the network or the service passes.
+    """Enforce limits while `goes_on()`; network and service errors are retried.
 
     Raises:
         AuthError: the key is refused.

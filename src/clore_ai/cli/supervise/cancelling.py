@@ -1,4 +1,4 @@
-"""Orders are cancelled, and what each cost is said: the same for every command that ends orders."""
+"""Cancels orders and reports the cost of each, for every command that ends orders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from clore_ai.exceptions import CloreAPIError
     from clore_ai.rental.orders.cancel import Cancelling
 
-_SAID = {
+_MESSAGES = {
     "you_dont_own_this_order": "You have no order {0}. See: clore orders",
     "order_not_active": (
         "Order {0} has already ended. What it cost: clore orders --completed"
@@ -30,10 +30,10 @@ def end(
     timeout_s: float,
     why: str = "cancelled here",
 ) -> list[Cancelling]:
-    """Cancel these orders and say what each cost; what became of each. `why`: for the ledger.
+    """Cancel these orders and report the cost of each; the outcomes. `why`: for the ledger.
 
     Raises:
-        KeyboardInterrupt: saying which of them may still run.
+        KeyboardInterrupt: the message names the orders that may still run.
     """
     from clore_ai.rental.orders import cancel
 
@@ -48,7 +48,7 @@ def end(
 
 
 def interrupted(todo: Sequence[Cancelling]) -> str:
-    """Which of these orders may still run after Ctrl-C; empty if none."""
+    """The message after Ctrl-C about the orders that may still run; empty if none may."""
     left = " ".join(str(each.order_id) for each in todo if not each.done)
     return left and (
         f"Interrupted. Not confirmed as ended, and maybe billed: {left}. Check with: clore "
@@ -57,11 +57,11 @@ def interrupted(todo: Sequence[Cancelling]) -> str:
 
 
 def show(each: Cancelling) -> None:
-    """Say what became of an order; its error, if it has one, is in plain words then."""
+    """Report an order's outcome; replaces its error, if any, by one in plain words."""
     each.error = _plain(each.order_id, each.error)
     if each.gone:
         output.note(f"Cancelled: order {each.order_id}.{_bill(each)}", bold=True)
-    elif each.error is not None and each.error.error not in _SAID:
+    elif each.error is not None and each.error.error not in _MESSAGES:
         output.note(
             f"Order {each.order_id} may still run, and be billed. Stop paying: "
             f"clore cancel {each.order_id}",
@@ -73,10 +73,10 @@ def _plain(order_id: int, error: CloreAPIError | None) -> CloreAPIError | None:
     """A refusal in words that name the order and the next step."""
     from clore_ai.exceptions import FieldError
 
-    said = _SAID.get(error.error or "") if error is not None else None
-    if error is None or said is None:
+    message = _MESSAGES.get(error.error or "") if error is not None else None
+    if error is None or message is None:
         return error
-    plain = FieldError(said.format(order_id), error.code, error.response, status=error.status)
+    plain = FieldError(message.format(order_id), error.code, error.response, status=error.status)
     plain.__cause__ = error
     return plain
 
@@ -92,7 +92,7 @@ def _bill(each: Cancelling) -> str:
 
 
 def row(each: Cancelling) -> dict[str, Any]:
-    """What became of an order, for ``--json``; `total` is in `currency`, fees in."""
+    """An order's outcome for ``--json``; `total` is in `currency`, fees included."""
     found: dict[str, Any] = {"order_id": each.order_id, "cancelled": each.gone}
     if each.error is not None:
         found["error"] = each.error.error or str(each.error)

@@ -1,8 +1,8 @@
-"""A terminal, or none, that watches a job: where its output goes, and where Ctrl-C comes from.
+"""The console of a watched job: prints its output and handles Ctrl-C and other signals.
 
-Ctrl-C once asks on a terminal whether the job is to go on; without one, or the second time, the job
-is stopped. While its machine is being rented, Ctrl-C gives the machine up. A terminal that is
-closed leaves a running job to the background.
+On a terminal, the first Ctrl-C asks whether to keep the job running. The second one, or one without
+a terminal, stops the job. While its machine is being rented, Ctrl-C gives the machine up. If the
+terminal is closed, a running job is left to a background process.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _LOOK_S = 0.2
 
 @dataclass
 class Console:
-    """Where the output goes, and where Ctrl-C comes from."""
+    """Prints a job's output and passes signals on to the job."""
 
     to_stderr: bool = False
     background: Path | None = None
-    """Nobody looks on; it leaves the job when it gets a signal, or this file is gone."""
+    """If set, nobody watches: the process leaves the job at a signal, or when this file is gone."""
     asking: bool = False
     interrupted: bool = False
     hung_up: bool = False
     _live: tuple[asyncio.AbstractEventLoop, JobRequest] | None = None
     _early: list[int] = field(default_factory=list[int])
-    """Signals that came when there was no loop."""
+    """Signals that arrived before there was a loop."""
     _may_show: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Console:
         self.hung_up = self.background is not None
 
     def show(self, piece: bytes) -> None:
-        """Write it, after the question that stands there."""
+        """Write a piece of output, once a pending question is answered."""
         self._may_show.wait()
         stream = sys.stderr if self.to_stderr else sys.stdout
         left = memoryview(piece)
@@ -58,9 +58,9 @@ class Console:
 
     @contextlib.contextmanager
     def handling_signals(self) -> Generator[None]:
-        """Signals are the job's in this block; after it, the command only ends.
+        """Pass signals to the job in this block; ignore them after it, as the command only ends.
 
-        For the main thread, where signals come; the job's loop, in another one, is told by `on`.
+        For the main thread, which receives signals; `on` sets the job's loop, in another thread.
         """
 
         def hand_on(number: int, _frame: object) -> None:
@@ -68,7 +68,7 @@ class Console:
                 self._early.append(number)
                 return
             loop, request = self._live
-            with contextlib.suppress(RuntimeError):  # it has just ended
+            with contextlib.suppress(RuntimeError):  # the loop has just ended
                 loop.call_soon_threadsafe(self._act, number, request)
 
         for number in SIGNALS:
@@ -81,7 +81,7 @@ class Console:
 
     @contextlib.contextmanager
     def on(self, request: JobRequest) -> Generator[None]:
-        """What comes is acted on in this block, by the event loop that runs."""
+        """Act on signals in this block, in the running event loop."""
         loop = asyncio.get_running_loop()
         self._live = loop, request
         for number in self._early:
@@ -157,7 +157,7 @@ class Console:
             self._answered(asyncio.get_running_loop())
         elif wanted is not None:
             self._want(request, wanted)
-        elif not line:  # the end of the input: nobody is there
+        elif not line:  # end of input: nobody can answer
             self._want(request, "detach")
         else:
             self._note("Type k to keep the job running, c to cancel:")
@@ -177,5 +177,5 @@ class Console:
         self._may_show.set()
 
     def _note(self, message: str) -> None:
-        with contextlib.suppress(OSError):  # a terminal that is gone
+        with contextlib.suppress(OSError):  # the terminal may be gone
             output.note(message)

@@ -1,4 +1,4 @@
-"""The process in the background that watches one job to its end; `jobs.background` starts it."""
+"""The background process that follows one job to its end; `jobs.background` starts it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def command(job_id: int, lock: int) -> int:
             outcome.failure = await life.until_cancelled(outcome.job)
         return outcome
 
-    with CloreAI(state=True) as api:  # it reports nothing of commands that were stopped
+    with CloreAI(state=True) as api:  # reports no orders of stopped commands
         jobs = Jobs.of(api.session)
         console = Console(background=jobs.mark(job_id))
         try:

@@ -1,8 +1,8 @@
-"""The keeper (`jobs.left`): one process in the background a key, which ends orders at their limits.
+"""The keeper (`jobs.left`): one background process per key that ends orders at their limits.
 
-A command that leaves orders with a limit behind starts it, and so does the next command that finds
-such orders unkept. It outlives its terminal and ends with the last of these orders. What it has to
-say goes into its log, which holds 1 MB at most.
+A command that leaves orders with a limit behind starts the keeper, and so does the next command
+that finds such orders without one. The keeper outlives its terminal and ends with the last of these
+orders. It writes to its log, which holds 1 MB at most.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 _MOST_LOG = 1 << 20
 _HERE = ("127.0.0.1", "localhost", "::1")
 _GONE_S = 60.0
-"""A marketplace of this machine that does not answer for so long was stopped, and bills nobody."""
+"""A local marketplace that has not answered for so many seconds is stopped and bills nobody."""
 
 
-def see_to(api: CloreAI) -> None:
-    """Have orders kept that have a limit and that nobody keeps. This never fails."""
+def ensure_running(api: CloreAI) -> None:
+    """Start the keeper if orders with a limit have none. This never fails."""
     from clore_ai.exceptions import CloreAPIError
 
     if api.api_key is None or api.ledger.folder is None or os.name == "nt":
@@ -73,7 +73,7 @@ def command(lock: int) -> int:
                 os.close(lock)
                 lock = -1
             mine.release()
-            # An order that was made just now, by a command that found the lock taken.
+            # A command that found the lock taken may have made an order just now.
             if not _goes_on(api, keeper, log) or not mine.try_acquire():
                 return 0
     return 0

@@ -1,4 +1,4 @@
-"""Jobs as the command line watches them: in words, with an exit code, and Ctrl-C from a console."""
+"""Watches jobs for the command line: messages, exit codes, and Ctrl-C from a console."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HUNG_UP, LOST, NO_MONEY = 129, 1, 7
 
 
 def hearing(console: Console) -> Hearing:
-    """What is called with the news of a job that this console watches."""
+    """The callbacks that report a job on this console."""
     from clore_ai.jobs import Hearing
 
     show = console.show if console.background is None else None
@@ -39,7 +39,7 @@ def live(
     work: Callable[[Life], Awaitable[Outcome]],
     hears: Hearing | None = None,
 ) -> Outcome:
-    """What became of a job that `work` runs or watches; Ctrl-C is the console's meanwhile."""
+    """Run or watch a job with `work`, while the console handles Ctrl-C; its outcome."""
     from clore_ai.jobs import Jobs, Life
     from clore_ai.jobs.watch.request import JobRequest
 
@@ -64,21 +64,21 @@ def _stays(job: Job, known: Intent | Order | None, lost: bool) -> None:
 
 
 def _price(order: Intent | Order | None) -> str:
-    """``: $0.3000/h = $7.20/day = 7.2 USD/day, before fees``; as much as is known of it."""
+    """``: $0.3000/h = $7.20/day = 7.2 USD/day, before fees``; as far as it is known."""
     if order is None or order.price is None or not order.currency:
         return ""
     from clore_ai.models.price import Price, Rates
 
     coin = order.currency
     rate = Rates().usd(coin, getattr(order, "usd_per_coin", None))
-    said = f"{units.coin(order.price)} {units.SHORT.get(coin, coin)}/day"
+    text = f"{units.coin(order.price)} {units.SHORT.get(coin, coin)}/day"
     if rate is not None:
-        said = f"{Price(order.price, coin, rate).text()} = {said}"
-    return f": {said}, before fees"
+        text = f"{Price(order.price, coin, rate).text()} = {text}"
+    return f": {text}, before fees"
 
 
 def exit_code(outcome: Outcome, console: Console) -> int:
-    """The exit code of a command that watched a job: the job's own, unless money is at stake."""
+    """The command's exit code: the job's own, unless money is at stake."""
     job = outcome.job
     failed = 0
     if outcome.failure is not None:
@@ -99,7 +99,7 @@ def exit_code(outcome: Outcome, console: Console) -> int:
 
 
 def report(outcome: Outcome, console: Console, *, as_json: bool) -> int:
-    """The record of a job that was watched, with --json, and the exit code."""
+    """Print the job's record with --json; the exit code."""
     code = exit_code(outcome, console)
     if as_json:
         output.data(row(outcome.job))
@@ -108,7 +108,7 @@ def report(outcome: Outcome, console: Console, *, as_json: bool) -> int:
 
 
 def states(api: CloreAI, jobs: Jobs, among: list[Job]) -> dict[int, str]:
-    """How those that are not over stand now, as far as that is known within some seconds."""
+    """The states of jobs that are not over, as far as they can be read within some seconds."""
     if all(job.over for job in among):
         return {}
     from clore_ai.jobs import status

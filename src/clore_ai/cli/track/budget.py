@@ -1,4 +1,4 @@
-"""`clore budget`: what may be spent a day or a month; what would go over it is refused."""
+"""`clore budget`: limits spending per day or month; orders over the limit are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clore hosts`: what was seen of the hosts that were rented, and whom you don't want."""
+"""`clore hosts`: the record of hosts that were rented, and the block list."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HOST_HELP = "HOST is a server's id, or owner:ID for all servers of an owner."
 
 @contextmanager
 def _here() -> Generator[CloreAI]:
-    """A client that sends nothing."""
+    """A client that sends no requests."""
     from clore_ai.client import CloreAI
 
     with CloreAI(state=True) as api:

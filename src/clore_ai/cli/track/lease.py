@@ -1,4 +1,4 @@
-"""`clore lease`: when orders end, and another end for one of them."""
+"""`clore lease`: shows when orders end, and changes an order's end."""
 
 from __future__ import annotations
 

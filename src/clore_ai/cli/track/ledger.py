@@ -1,4 +1,4 @@
-"""`clore ledger`: what was rented, for how long, what it cost."""
+"""`clore ledger`: the orders rented, their duration and cost."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ def _csv(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
 
 
 def _cell(name: str, value: object) -> object:
-    """A text on one line; one of the service's that a spreadsheet would take for a formula is not.
+    """A text on one line; with a quote before it if a spreadsheet would take it for a formula.
 
-    What the user wrote (`purpose`, `ref`) stays as it is written.
+    The user's own text (`purpose`, `ref`) gets no quote.
     """
     if not isinstance(value, str):
         return value

@@ -1,4 +1,4 @@
-"""`clore orphans`: what runs that the ledger does not know, and the reverse."""
+"""`clore orphans`: running orders that the ledger does not know, and the reverse."""
 
 from __future__ import annotations
 

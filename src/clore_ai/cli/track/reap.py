@@ -1,4 +1,4 @@
-"""`clore reap`: end orders at their limits, and see to jobs that nobody watches."""
+"""`clore reap`: ends orders at their limits, and takes over unwatched jobs."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json:
     worst = 0
     for found in api.drive(expiry.due(api.session)):
         now = api.drive(clock()).wall
-        # Another command may have given it more time while the one before was cancelled.
+        # Another command may have extended this order while the previous one was cancelled.
         over = expiry.over(api.ledger.reread(found.intent), now, api.session.rates)
         if over is None:
             continue
@@ -131,7 +131,7 @@ def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json:
 
 
 def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None:
-    """Go on until it is stopped; meanwhile no process in the background is needed."""
+    """Check until stopped; meanwhile no background keeper is needed."""
     from clore_ai.rental.limits.enforce import Keeper
 
     def on_event(event: dict[str, Any]) -> None:
