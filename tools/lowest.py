@@ -18,7 +18,7 @@ lowest: dict[str, str] = {}
 for words in [*project["dependencies"], *project["optional-dependencies"]["sandbox"]]:
     wanted = Requirement(words)
     if wanted.marker is None or wanted.marker.evaluate():
-        # Of several that hold here, the last one asks for most.
+        # Of several that apply here, the last one is the highest.
         lowest[wanted.name] = next(s.version for s in wanted.specifier if s.operator == ">=")
 for name, version in lowest.items():
     print(f"{name}=={version}")

@@ -1,7 +1,7 @@
-"""Virtual environments beside the development one: of PyPI's clore-ai 0.1.1, and of a wheel.
+"""Makes virtual environments with PyPI's clore-ai 0.1.1, and with a wheel.
 
-Each is made on first use under `.cache/`, like a user's: clore-ai and what it needs, in the
-versions of the development environment. `python -m tools.own_environment` makes that of 0.1.1.
+Each is created on first use under `.cache/`, like a user's: clore-ai and its dependencies, in the
+versions of the development environment. `python -m tools.own_environment` creates that of 0.1.1.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ def released() -> Path:
     """The interpreter of an environment with PyPI's 0.1.1.
 
     Raises:
-        subprocess.CalledProcessError: pip failed; it has said why.
+        subprocess.CalledProcessError: pip failed and has printed the reason.
     """
     return made(f"clore-{RELEASED}", f"clore-ai=={RELEASED}")
 
 
 def made(name: str, *packages: str) -> Path:
-    """The interpreter of the environment `name`, made where it is missing or out of date.
+    """The interpreter of the environment `name`, created if it is missing or out of date.
 
-    Of processes that ask at once, one makes it.
+    If several processes need it at once, one creates it.
     """
     CACHE.mkdir(exist_ok=True)
     with (CACHE / f"{name}.lock").open("w") as lock:
@@ -40,7 +40,7 @@ def made(name: str, *packages: str) -> Path:
 
 
 def pip(python: Path, *arguments: str) -> None:
-    """Run an environment's pip; what it says goes to stderr."""
+    """Run an environment's pip; its output goes to stderr."""
     command = [str(python), "-m", "pip", "-qq", "--disable-pip-version-check", *arguments]
     subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
 

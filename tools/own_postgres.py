@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A PostgreSQL server of one's own in a temporary folder, for tests and figures.
+"""Runs a private PostgreSQL server in a temporary folder, for tests and benchmarks.
 
-As a program: prints the URL of a fresh one and runs it until Ctrl-C. Nobody else reaches it (a
-unix socket in a folder that is its owner's alone), and it leaves nothing behind.
+As a program, it prints the URL of a fresh server and runs it until Ctrl-C. No other user can reach
+the server (its unix socket is in a private folder), and it leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 __all__ = ["NotInstalled", "programs", "server"]
 
 
-class NotInstalled(Exception):  # noqa: N818 - says what is the case
-    """There is no PostgreSQL server on this machine."""
+class NotInstalled(Exception):  # noqa: N818 - names the condition
+    """PostgreSQL's server programs are not installed."""
 
 
 def programs() -> Path:
-    """The folder of `initdb` and `postgres`; Debian keeps them out of the path."""
+    """The folder of `initdb` and `postgres`, which Debian does not put on the path."""
     found = shutil.which("initdb")
     if found:
         return Path(found).resolve().parent
@@ -40,7 +40,7 @@ def programs() -> Path:
 
 @contextlib.contextmanager
 def server(*settings: str) -> Iterator[str]:
-    """Start a server; the URL of its database `postgres`. `settings` are `name=value`."""
+    """Run a server; yields the URL of its database `postgres`. `settings` are `name=value`."""
     where = programs()
     # PostgreSQL refuses to run as root; Debian's package comes with a user for it.
     user = _user() if os.geteuid() == 0 else None
@@ -58,7 +58,7 @@ def server(*settings: str) -> Iterator[str]:
                 # Files, not pipes: the server would hold them open.
                 stdout=log,
                 stderr=log,
-                # Ctrl-C in a terminal is for whoever uses it, who then stops it.
+                # Only the parent process handles Ctrl-C; it then stops the server.
                 start_new_session=True,
             )
             if done.returncode:
@@ -69,7 +69,7 @@ def server(*settings: str) -> Iterator[str]:
             run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C")
             options = (
                 *("listen_addresses=", f"unix_socket_directories={folder}", "max_connections=50"),
-                # What a test or a figure loses with the machine's power is no loss.
+                # Data of tests and benchmarks need not survive a power failure.
                 *("fsync=off", "full_page_writes=off", "shared_buffers=32MB", *settings),
             )
             run("pg_ctl", "start", "-w", "-o", " ".join(f"-c {option}" for option in options))

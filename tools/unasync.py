@@ -1,7 +1,7 @@
 """Writes the blocking client, `clore_ai._sync`, from `clore_ai._async`: `make sync`.
 
-The client for asyncio is the one to edit. What else tells the two apart stands in `_client_base`
-and `_rental_base`, each time under two names, of which the rules below put one for the other.
+Edit the client for asyncio. All other differences between the two clients are in `_client_base` and
+`_rental_base`, each under two names; the rules below replace one name by the other.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ RULES = (
 
 
 class UselessRuleError(Exception):
-    """A rule that no line needs any more: remove it, or mend it."""
+    """A rule that matches no line any more: remove or fix it."""
 
 
 def generated() -> dict[Path, str]:
-    """What belongs into each generated file.
+    """The content of each generated file.
 
     Raises:
         UselessRuleError: a rule replaces nothing.
@@ -54,7 +54,7 @@ def generated() -> dict[Path, str]:
 
 
 def _formatted(text: str) -> str:
-    """As ruff has it: without `await`, imports sort and lines break otherwise."""
+    """The text formatted by ruff: without `await`, import order and line breaks differ."""
     ruff = [sys.executable, "-m", "ruff"]
     for command in (["check", "-q", "--select=I", "--fix-only"], ["format", "-q"]):
         done = subprocess.run(
