@@ -13,7 +13,7 @@ LEAST_RUNS = 10
 
 
 def read(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--only", action="append", choices=list(FIGURES), help="this figure; repeatable"
@@ -32,15 +32,15 @@ def read(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def _measured(name: str, setting: Setting) -> list[report.Row]:
-    """The rows of a figure; of one that fails, one that says so."""
+    """The rows of a figure; if it fails, one row that reports the failure."""
     try:
         return FIGURES[name](setting)
-    except Exception as exc:  # noqa: BLE001 - whatever it was: the others are measured all the same
+    except Exception as exc:  # noqa: BLE001 - the other figures are measured all the same
         return [report.failed(name, exc)]
 
 
 def main() -> int:
-    """Measure, print, and exit with 1 where a target is missed."""
+    """Measure, print, and exit with 1 if a target is missed."""
     options = read()
     places = environment.here() if options.quick else environment.prepare()
     with Setting(places, runs=1 if options.quick else options.runs, quick=options.quick) as setting:
@@ -53,7 +53,7 @@ def main() -> int:
                 rows += (measured := _measured(name, setting))
                 if not options.json:
                     print(*map(report.as_line, measured), sep="\n", flush=True)
-        finally:  # a Ctrl-C loses nothing that was measured
+        finally:  # Ctrl-C keeps the rows measured so far
             said = report.as_json if options.json else report.remarks
             print(said(setting, rows))
     return int(not options.quick and any(row.met is False for row in rows))

@@ -1,7 +1,7 @@
-"""A server of ready bytes, asked by `wrk`: the measure of what this machine can serve.
+"""A server of ready bytes under load from `wrk`: how much this machine can serve.
 
-`wrk` asks from one thread over 8 connections, for a second at a time. How much of a core it and
-the server used says which of the two was the bottleneck.
+`wrk` sends requests from one thread over 8 connections, for a second at a time. The CPU time of
+`wrk` and of the server shows which of the two was the bottleneck.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _RATE = re.compile(r"Requests/sec:\s+([\d.]+)")
 
 @dataclass
 class Side:
-    """One server: where, its process, and what was measured of it."""
+    """One server: its URL, its process, and its measurements."""
 
     url: str
     pid: int
     per_second: list[float] = field(default_factory=list[float])
     busy: list[float] = field(default_factory=list[float])
-    """The share of a core that its process used."""
+    """The share of a core that the server's process used."""
     wrk_busy: list[float] = field(default_factory=list[float])
 
 
@@ -50,15 +50,15 @@ def has_wrk() -> bool:
 def bare(setting: Setting, plain: Path, gzip: Path) -> Generator[Side]:
     """A Starlette app on uvicorn (uvloop, httptools) that answers with these two files."""
     with worker(HERE, "bare", setting.environ(), plain, gzip) as process:
-        place = process.said()
+        place = process.answer()
         yield Side(f"{place['base_url']}/marketplace", place["pid"])
 
 
 def load(side: Side, encoding: str = "identity") -> None:
-    """One run of wrk; what it found is added to `side`.
+    """Run wrk once and add its result to `side`.
 
     Raises:
-        RuntimeError: not all answers were a 200, or wrk failed.
+        RuntimeError: wrk failed, or an answer was not a 200.
     """
     header = f"accept-encoding: {encoding}"
     words = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "-H", header, side.url]

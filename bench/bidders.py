@@ -1,16 +1,15 @@
-"""Three bidders on one recorded history: ours, one that knows all of it, one that stays.
+"""Compares three bidders on one recorded history: ours, an all-knowing one, a fixed one.
 
-- **Ours**, as it happened.
-- **All-knowing**: it knows the whole recorded history, and of all ways to bid that hold the server
-  for every second in which a bid within the limit could, it takes the cheapest (found by dynamic
-  programming). Its rules are ours: the limit, the host's least bid, one lowering in 600 s, by at
-  most `max_step`; raising is free. It is better off than ours in three things: it does not look
-  every 20 s but acts at the very moment; it need not ask what `max_step` is; its rivals bid as they
-  did against ours, whatever it bids.
-- **Fixed**: the limit, all the time, against the same rivals.
+- **Ours**: the autopilot's bids as recorded.
+- **All-knowing**: it knows the whole recorded history. Of all bid sequences that hold the server
+  whenever a bid within the limit could, it takes the cheapest (found by dynamic programming). It
+  follows the same rules: the limit, the host's lowest bid, one lowering in 600 s, by at most
+  `max_step`; raising is free. It has three advantages: it acts at once instead of every 20 s; it
+  knows `max_step` without asking; its rivals bid as they did against ours, whatever it bids.
+- **Fixed**: bids the limit all the time, against the same rivals.
 
-A server is *held* while our order runs and its host is online. The price is that of the seconds
-held, without fees: they are the same share of all three.
+A server is *held* while our order runs and its host is online. The price is the mean over the time
+held, without fees, which are the same share for all three.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ if TYPE_CHECKING:
 
     from bench.bidding import Bids, Course, Needs
 
-#: What it has cost, the bid, from when on it may be lowered, how it came there.
+#: The cost so far, the bid, the time of the next allowed lowering, the previous way.
 _Way = tuple[int, int, int, Optional[tuple]]
 
 
 @dataclass(frozen=True)
 class Held:
-    """How long a bidder held the server, for what, and how often it lost it to a bid."""
+    """How long a bidder held the server, at what cost, and how often it was outbid."""
 
     ms: int
     paid: float
@@ -48,19 +47,19 @@ class Held:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One order's week: three bidders. Times in ms."""
+    """One order's week with three bidders. Times in ms."""
 
     course: Course
     ours: Held
     knowing: Held
     fixed: Held
     contested: tuple[Held, Held]
-    """Ours and the all-knowing one's, of the time in which a bid had to be above the host's least:
-    somebody else bid, too."""
+    """Ours and the all-knowing one's, for the time in which a rival's bid made the winning bid
+    higher than the host's lowest."""
 
     @property
     def held(self) -> float:
-        """Of the time that the all-knowing bidder holds it, the share that ours did."""
+        """Our time held, as a share of the all-knowing bidder's."""
         return self.ours.ms / self.knowing.ms if self.knowing.ms else 1.0
 
     @property
@@ -70,7 +69,7 @@ class Outcome:
 
 
 def judge(course: Course) -> Outcome:
-    """The three of them."""
+    """The outcome of all three bidders on this course."""
     end_ms = course.end_ms
     fixed: Bids = [(BEGIN_MS, course.limit)]
     knowing = all_knowing(course)
@@ -93,7 +92,7 @@ def _spans(needs: Needs, end_ms: int) -> list[tuple[int, int, Optional[int]]]:
 
 
 def held(needs: Needs, bids: Bids, end_ms: int) -> Held:
-    """What these bids held, of a server with these needs."""
+    """What these bids hold of a server with these needs."""
     times = sorted({t for t, _ in needs} | {t for t, _ in bids} | {end_ms})
     need: Optional[int] = None
     ms = paid = outbids = at_need = at_bid = bid = 0
@@ -114,10 +113,10 @@ def held(needs: Needs, bids: Bids, end_ms: int) -> Held:
 def all_knowing(course: Course) -> Bids:
     """The cheapest bids that hold the server whenever one within the limit can.
 
-    Of two courses so far, one that has cost no more, bids no more and may lower no later is as
-    good: whatever the other does from there, it can do, as raising is free. So few are left at any
-    time. For the same reason nothing is ever raised further or sooner than needed, and a lowering
-    goes as far as it may.
+    Of two bid sequences so far, one is at least as good if it has cost no more, bids no more and
+    may lower no later: raising is free, so it can copy the other's next bids. That leaves few at
+    any time. For the same reason a bid is never raised further or sooner than needed, and a
+    lowering is as large as allowed.
     """
     limit, step = course.limit, course.step
     courses: list[_Way] = [(0, course.bids[0][1], 0, (None, BEGIN_MS, course.bids[0][1]))]
@@ -156,29 +155,29 @@ def _way(last: Optional[tuple]) -> Bids:
 
 @dataclass(frozen=True)
 class Sums:
-    """Of several orders together; prices in USD an hour, time-weighted."""
+    """Sums over several orders; prices in USD per hour, time-weighted."""
 
     orders: int
     rivals: int
     possible: float
-    """The share of the time in which the limit allows to hold."""
+    """The share of the time in which a bid at the limit holds the server."""
     held: float
-    """Of the time that the all-knowing bidder holds, the share that ours did."""
+    """Our time held, as a share of the all-knowing bidder's."""
     worst_held: float
-    """Of one order that it holds for an hour or more."""
+    """The lowest such share of one order that the all-knowing bidder holds for an hour or more."""
     ours: float
     knowing: float
     fixed: float
     on_demand: float
-    """The price on demand for the same time as ours, without fees."""
+    """The on-demand price for the time that ours held, without fees."""
     outbids: int
     unavoidable: int
-    """How often the all-knowing bidder is outbid, as the limit is."""
+    """How often the all-knowing bidder is outbid, because the limit itself is."""
     contested: float
-    """Of the time that the all-knowing bidder holds, the share in which the host's least bid would
-    not have been enough."""
+    """The share of the all-knowing bidder's time held in which the host's lowest bid would not have
+    been enough."""
     contested_price: float
-    """As `price`, of that time alone."""
+    """`price` over that time only."""
 
     @property
     def price(self) -> float:
@@ -190,7 +189,7 @@ def add_up(outcomes: Sequence[Outcome]) -> Sums:
     """The sums over these orders."""
 
     def usd_per_hour(of: Callable[[Outcome], tuple[float, int]]) -> float:
-        """Of units a day times ms, and ms."""
+        """The mean price, from units per day times ms and from ms."""
         paid = hours = 0.0
         for each in outcomes:
             amount, ms = of(each)

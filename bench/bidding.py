@@ -1,9 +1,9 @@
 """An autopilot for spot orders among simulated renters.
 
 The market is that of `--alive`: its rules, store, hosts and renters, with its own clock; most of
-its renters bid (`SPOTS`). Our orders are real ones there, steered by
-`clore_ai.rental.spot.bidding` as `clore spot auto` does it, one look every 20 s. What a bid had to
-be at each minute is recorded; `bench.bidders` holds others against it.
+its renters bid (`SPOTS`). Our orders are real orders there, steered by
+`clore_ai.rental.spot.bidding` as by `clore spot auto`, with a check every 20 s. The bid needed in
+each minute is recorded; `bench.bidders` compares other bidders with it.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ LOWERING_MS = auction.LOWERING_WINDOW_MS
 _DAY_MS = DAY_S * 1000
 SPOTS = 0.95
 DEAREST_USD = 50
-"""A day on demand: dearer ones are jokes, or for others."""
+"""Highest on-demand price per day in the sample; higher ones are not serious offers."""
 LIMIT = 1.0
-"""The limit, as a share of the price on demand at the start: others bid up to 1.1 of it."""
+"""The limit, as a share of the on-demand price at the start; rivals bid up to 1.1 of that price."""
 
-#: From when on, the lowest of our bids (units a day) that runs; None where no bid does.
+#: (since ms, our lowest bid in units per day that wins; None if no bid does).
 Needs = list[tuple[int, Optional[int]]]
-#: From when on, our bid.
+#: (since ms, our bid).
 Bids = list[tuple[int, int]]
 
 
 @dataclass
 class Course:
-    """What happened to one of our orders."""
+    """The history of one of our orders."""
 
     server: int
     coin: str
@@ -70,16 +70,16 @@ class Course:
     end_ms: int = BEGIN_MS
     refusals: int = 0
     spend: int = 0
-    """What the books say it paid, in units, without fees."""
+    """The cost in the marketplace's books, in units, without fees."""
     rivals: set[int] = field(default_factory=set)
-    #: When in every 20 s it looks.
+    #: The order's offset, in ms, within the 20 s between checks.
     phase: int = 0
     auction: Optional[tuple[object, ...]] = None
     market: Optional[SpotMarket] = None
 
     @property
     def bid(self) -> int:
-        """Units a day, now."""
+        """The current bid, in units per day."""
         return self.bids[-1][1]
 
 
@@ -92,12 +92,12 @@ def simulate(
     seed: int = 0,
     headroom: float = 0.0,
 ) -> list[Course]:
-    """A market of `servers` for some days, with orders of ours on `ours` of them."""
+    """Simulate a market of `servers` for some days; we hold orders on `ours` of them."""
     rates = dict(RATES_2026)
     terms = lifecycle.Terms(lifecycle.Delays(2_000, 10_000, 90_000), auction.fixed_rates(rates))
     crowd = Crowd(seed, renters, rates, spots=SPOTS)
     draw = random.Random(seed)
-    # Long enough rentals that none of our orders ends by the host's limit.
+    # Rentals long enough that the host's limit ends none of our orders.
     fleet = [{**record, "mrl": 24 * 30} for record in sample_fleet(seed, servers)]
     store = Store()
     now_ms = BEGIN_MS
@@ -117,7 +117,7 @@ def simulate(
 def _open(
     tx: Tx, ours: int, draw: random.Random, headroom: float, terms: lifecycle.Terms
 ) -> list[Course]:
-    """Our account and its orders, at the least bid each, on servers that are free."""
+    """Open our account and its orders, each at the lowest bid, on free servers."""
     account = books.account_of(tx, books.create_account(tx, None, {}, label="ours")) or 0
     for coin in RATES_2026:
         books.top_up(tx, account, coin, 1_000_000 * UNITS_PER_COIN)
@@ -162,7 +162,7 @@ def _close(tx: Tx, courses: list[Course], now_ms: int, terms: lifecycle.Terms) -
 def _minute(
     crowd: Crowd, step: int, now_ms: int, terms: lifecycle.Terms, courses: list[Course]
 ) -> Callable[[Tx], None]:
-    """Everybody else acts; then our looks, and what is bid after each."""
+    """One minute: the other renters act, then our orders are checked and bid."""
 
     def work(tx: Tx) -> None:
         effects = lifecycle.Effects()
@@ -178,7 +178,7 @@ def _minute(
 
 
 def _record(tx: Tx, course: Course, now_ms: int, terms: lifecycle.Terms) -> None:
-    """Take note of what a bid must be from now on, where anything has changed."""
+    """Record the bid needed from now on, if anything has changed."""
     there = tx.one("SELECT online, taken, record FROM servers WHERE id = ?", course.server)
     assert there is not None
     rows = tx.all(
@@ -204,7 +204,7 @@ def _record(tx: Tx, course: Course, now_ms: int, terms: lifecycle.Terms) -> None
 def _need(
     course: Course, others: list[auction.Contender], minimum: dict[str, int], terms: lifecycle.Terms
 ) -> Optional[int]:
-    """The lowest bid of ours that has the server, by the market's own rules."""
+    """Our lowest bid that wins the server, by the market's own rules."""
     need, rate = minimum.get(course.coin), terms.rates[course.coin]
     if need is None:
         return None
@@ -217,7 +217,7 @@ def _need(
 
 
 def _look(tx: Tx, course: Course, now_ms: int, terms: lifecycle.Terms) -> None:
-    """One look of the autopilot, and what it bids."""
+    """One check by the autopilot, and its bids."""
     if course.market is None:
         course.market = SpotMarket.model_validate(_body(tx, course, terms))
     limit = course.limit / UNITS_PER_COIN
@@ -230,25 +230,25 @@ def _look(tx: Tx, course: Course, now_ms: int, terms: lifecycle.Terms) -> None:
 
 
 def _set(tx: Tx, course: Course, price: float, now_ms: int, terms: lifecycle.Terms) -> bool:
-    """Bid; True where it was refused, and another bid may be taken at once."""
+    """Bid; True if the bid was refused and another one may be accepted at once."""
     row = tx.one("SELECT account FROM orders WHERE id = ?", course.order)
     assert row is not None
     effects, units = lifecycle.Effects(), to_units(price)
-    said = orders.set_price(
+    refusal = orders.set_price(
         tx, course.order, units, account=row["account"], now_ms=now_ms, terms=terms, effects=effects
     )
-    if said is None:
+    if refusal is None:
         course.pilot.accepted(price, now_ms / 1000)
         course.bids.append((now_ms, units))
         course.market = None
         return False
     course.refusals += 1
-    error = FieldError(said.error, 6, {"error": said.error, **said.extra})
+    error = FieldError(refusal.error, 6, {"error": refusal.error, **refusal.extra})
     return course.pilot.refused(error, price, now_ms / 1000)
 
 
 def _body(tx: Tx, course: Course, terms: lifecycle.Terms) -> JsonObject:
-    """What `spot_marketplace` says of the server."""
+    """The answer of `spot_marketplace` for the server."""
     row = tx.one("SELECT online, record FROM servers WHERE id = ?", course.server)
     found = orders.offers(tx, course.server)
     account = next(o.account for o in found if o.id == course.order)

@@ -12,15 +12,15 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def of_one(pid: int) -> float:
-    """Of a process."""
+    """CPU seconds of a process."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def of_tree(pid: int) -> float:
-    """Of a process and its descendants that run."""
+    """CPU seconds of a process and its running descendants."""
     seconds = 0.0
     for each in {pid} | descendants(pid):
-        with contextlib.suppress(OSError):  # it has ended meanwhile
+        with contextlib.suppress(OSError):  # the process has ended meanwhile
             seconds += of_one(each)
     return seconds

@@ -1,4 +1,4 @@
-"""Two environments that differ in nothing but clore-ai: ours and PyPI's 0.1.1.
+"""Two environments that differ only in clore-ai: ours and PyPI's 0.1.1.
 
 Ours is the wheel of the working tree, built each time; see `tools.own_environment`.
 """
@@ -16,7 +16,7 @@ THEIRS = RELEASED
 
 @dataclass(frozen=True)
 class Place:
-    """An interpreter that has a clore-ai, and its console scripts."""
+    """An interpreter with a clore-ai, and its console scripts."""
 
     name: str
     python: Path
@@ -29,22 +29,22 @@ class Place:
 
 @dataclass(frozen=True)
 class Places:
-    """Where to run ours and theirs; without theirs, ours alone is measured."""
+    """The places of ours and theirs; without theirs, only ours is measured."""
 
     ours: Place
     theirs: Place | None
 
 
 def here() -> Places:
-    """Ours as it is installed here, and nothing to compare with."""
+    """Ours as installed here, with nothing to compare."""
     return Places(Place("ours", Path(sys.executable)), None)
 
 
 def prepare() -> Places:
-    """Both environments, made where they are missing or out of date.
+    """Both environments, created if they are missing or out of date.
 
     Raises:
-        subprocess.CalledProcessError: pip failed; it has said why.
+        subprocess.CalledProcessError: pip failed and has printed the reason.
     """
     ours = made("bench-ours")
     _install_wheel(ours)
@@ -52,7 +52,7 @@ def prepare() -> Places:
 
 
 def _install_wheel(python: Path) -> None:
-    """Put the wheel of the working tree into the environment, its bytecode compiled."""
+    """Install the working tree's wheel into the environment and compile its bytecode."""
     wheels = CACHE / "bench-wheel"
     for old in wheels.glob("*.whl"):
         old.unlink()

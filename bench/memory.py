@@ -1,4 +1,4 @@
-"""What a process and all that it started hold in memory, as Linux counts it."""
+"""The memory of a process and its descendants, as Linux counts it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class Memory:
-    """Megabytes (10^6 bytes). PSS divides what processes share among them; RSS counts it anew."""
+    """Megabytes (10^6 bytes). PSS divides shared memory among processes; RSS repeats it."""
 
     pss_mb: float
     rss_mb: float
@@ -19,14 +19,14 @@ class Memory:
 
 
 def of_tree(pid: int) -> Memory:
-    """Of this process and its descendants."""
+    """Memory of this process and its descendants."""
     tree = {pid} | descendants(pid)
     parts = [part for part in map(_of_one, tree) if part is not None]
     return Memory(sum(pss for pss, _ in parts), sum(rss for _, rss in parts), len(parts))
 
 
 def descendants(pid: int) -> set[int]:
-    """The processes that this one has started, and those that they have."""
+    """The processes that this one has started, and theirs."""
     children: dict[int, list[int]] = {}
     for place in _PROC.glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -42,7 +42,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def _of_one(pid: int) -> tuple[float, float] | None:
-    """PSS and RSS; None where it has ended meanwhile."""
+    """PSS and RSS; None if the process has ended meanwhile."""
     try:
         lines = (_PROC / str(pid) / "smaps_rollup").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Timing two things in turn, A B A B …, and what the pairs say."""
+"""Times two things alternately, A B A B …, and compares them pair by pair."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Timed = Callable[[], float]
-"""Does it once and returns the seconds."""
+"""Runs once and returns the seconds."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Seconds of each run; `b` is empty where there was nothing to compare with, or it failed."""
+    """Seconds of each run; `b` is empty if there was nothing to compare, or it failed."""
 
     a: list[float]
     b: list[float]
@@ -34,9 +34,9 @@ class Pairs:
 
 
 def in_turn(a: Timed, b: Timed | None, runs: int) -> Pairs:
-    """`runs` pairs, after one of each that is not counted: where `b` fails at that, `a` alone.
+    """Time `runs` pairs, after a warm-up of each; if `b` fails in it, only `a`.
 
-    A single pair, as in a smoke test, is all there is.
+    A single pair, as in a smoke test, has no warm-up.
     """
     failure = None
     try:
@@ -55,10 +55,10 @@ def in_turn(a: Timed, b: Timed | None, runs: int) -> Pairs:
 
 
 def process(command: Sequence[object], env: Mapping[str, str], *, rc: int = 0) -> Timed:
-    """A whole process, from its start to its exit, its output read through a pipe.
+    """Time a whole process, from its start to its exit, with its output read through a pipe.
 
     Raises (when run):
-        RuntimeError: it exits otherwise than with `rc`; carries what it wrote.
+        RuntimeError: the exit code is not `rc`; carries the output.
     """
     words = [str(word) for word in command]
 
@@ -75,10 +75,10 @@ def process(command: Sequence[object], env: Mapping[str, str], *, rc: int = 0) -
 
 
 def terminal(command: Sequence[object], env: Mapping[str, str]) -> Timed:
-    """As `process`, but its output goes to a terminal of its own.
+    """As `process`, but the output goes to a terminal of its own.
 
     Raises (when run):
-        RuntimeError: it exits otherwise than with 0.
+        RuntimeError: the exit code is not 0.
     """
     words = [str(word) for word in command]
 
@@ -105,4 +105,4 @@ def _drain(descriptor: int) -> None:
         while os.read(descriptor, 65536):
             pass
     except OSError:
-        pass  # Linux's word for "the other side is closed"
+        pass  # Linux's error if the other side is closed

@@ -1,4 +1,4 @@
-"""One row a figure, and how rows are printed."""
+"""The row of a figure, and how rows are printed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WIDTHS = (55, 26, 26, 20, 22, 3)
 
 @dataclass(frozen=True)
 class Row:
-    """A figure: its cells as printed, whether its target is met (None: it has none), and why."""
+    """A figure: its cells as printed, whether it meets its target (None: no target), and notes."""
 
     what: str
     ours: str
@@ -42,7 +42,7 @@ def timed(
     ours_at_most_s: float | None = None,
     notes: list[str] | None = None,
 ) -> Row:
-    """A row of medians with their range, and the ratio's."""
+    """A row of medians and their ratio, each with its range."""
     met, target = None, "-"
     if ratio_at_most is not None:
         target = f"ratio <= {ratio_at_most}"
@@ -76,14 +76,14 @@ def rates(per_second: list[float], unit: str) -> str:
 
 
 def not_run(what: str, why: Exception | str, target: str = "-") -> Row:
-    """A figure that this machine can't give; nothing is put in its place."""
+    """A figure that can't be measured on this machine; no estimate replaces it."""
     return Row(what, "not run", target=target, notes=[f"not run: {why}."])
 
 
 def failed(name: str, why: Exception) -> Row:
-    """A figure that broke off: its target counts as missed."""
-    said = " ".join(str(why).split())[-300:]
-    return Row(name, "failed", met=False, notes=[f"failed: {type(why).__name__}: {said}"])
+    """A figure that failed: its target counts as missed."""
+    reason = " ".join(str(why).split())[-300:]
+    return Row(name, "failed", met=False, notes=[f"failed: {type(why).__name__}: {reason}"])
 
 
 def head() -> str:
@@ -92,7 +92,7 @@ def head() -> str:
 
 
 def as_line(row: Row) -> str:
-    """A row in columns, printed as soon as it is measured; what is longer pushes the others."""
+    """A row in columns, printed as soon as it is measured; a long cell moves the next ones."""
     met = {True: "yes", False: "NO", None: "-"}[row.met]
     return _line((row.what, row.ours, row.theirs, row.ratio, row.target, met))
 
@@ -102,20 +102,20 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def remarks(setting: Setting, rows: list[Row]) -> str:
-    """What all figures have in common, then the notes of each."""
+    """The conditions of all figures, then the notes of each."""
     notes = [f"- {row.what.strip()}: {note}" for row in rows for note in row.notes]
     return "\n".join([*(f"- {line}" for line in conditions(setting)), *notes])
 
 
 def as_json(setting: Setting, rows: list[Row]) -> str:
-    """The same for programs."""
+    """The report as JSON."""
     return json.dumps(
         {"conditions": conditions(setting), "rows": [asdict(row) for row in rows]}, indent=2
     )
 
 
 def conditions(setting: Setting) -> list[str]:
-    """What all figures have in common."""
+    """The conditions that all figures share."""
     python = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     fleet = "CLORE_INVENTORY"
     if setting.captured is None:

@@ -1,4 +1,4 @@
-"""A marketplace in a process of its own: who asks it does not share its interpreter."""
+"""A marketplace in a process of its own, so that its clients don't share its interpreter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COIN = "bitcoin"
 
 @dataclass(frozen=True)
 class Served:
-    """Where it is, its process, and the keys of its accounts, which have money."""
+    """A marketplace's address and process, and the keys of its funded accounts."""
 
     base_url: str
     pid: int
@@ -33,26 +33,26 @@ class Served:
     worker: Worker
 
     def created(self) -> list[int]:
-        """The orders that it noted to have created, and answered so."""
+        """The orders that its journal lists as created and answered."""
         numbers: list[int] = self.worker.ask("created")
         return numbers
 
 
 @contextlib.contextmanager
 def served(setting: Setting, *, accounts: int = 1, **options: object) -> Generator[Served]:
-    """A running one with the fleet, without limits; stopped with the block.
+    """A running marketplace with the fleet, without limits; it stops at the end of the block.
 
     Raises:
-        RuntimeError: it did not start; stderr says why.
+        RuntimeError: the marketplace did not start; stderr has the reason.
     """
     settings = {"inventory": str(setting.inventory), "limits": False, "provision": False}
     words = (json.dumps({**settings, **options}), accounts)
     with worker(HERE, "served", dict(os.environ), *words) as process:
-        yield Served(worker=process, **process.said())
+        yield Served(worker=process, **process.answer())
 
 
 def free_servers(setting: Setting, count: int) -> list[int]:
-    """The cheapest that are free and take COIN."""
+    """The cheapest free servers that accept COIN."""
     free = [
         (record["price"]["on_demand"][COIN], record["id"])
         for record in json.loads(setting.body.read_bytes())["servers"]

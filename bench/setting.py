@@ -1,4 +1,4 @@
-"""What every figure works with: both environments, the fleet, a home, marketplaces."""
+"""The setting of every figure: both environments, the fleet, a home, marketplaces."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR")
 
 
 class Setting:
-    """A temporary home, the inventory, and processes that know no other configuration."""
+    """A temporary home, the inventory, and processes without any other configuration."""
 
     def __init__(self, places: Places, *, runs: int, quick: bool) -> None:
         self.places = places
@@ -63,11 +63,11 @@ class Setting:
             return httpx.get(f"{sandbox.base_url}/marketplace").raise_for_status().content
 
     def sandbox(self, **options: Any) -> Sandbox:  # noqa: ANN401 - Sandbox's own
-        """A marketplace with the inventory; without rooms to rent unless `provision` is given."""
+        """A marketplace with the inventory; without machines unless `provision` is given."""
         return Sandbox(**{"inventory": self.inventory, "provision": False, **options})
 
     def environ(self, sandbox: Sandbox | None = None, **more: str) -> dict[str, str]:
-        """A plain environment; with a marketplace, its address and key."""
+        """A minimal environment; with a marketplace, it holds the address and key."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         home = str(self.folder / "home")
         kept |= {"HOME": home, "CLORE_HOME": f"{home}/.clore", "NO_COLOR": "1", **more}
@@ -76,10 +76,10 @@ class Setting:
         return kept
 
     def ask(self, place: Place, worker: str, sandbox: Sandbox, *arguments: object) -> Any:  # noqa: ANN401 - JSON
-        """What a script of `bench/workers` prints, run by that environment's interpreter.
+        """The output of a script of `bench/workers`, run by that environment's interpreter.
 
         Raises:
-            RuntimeError: the script failed; carries the last line it wrote.
+            RuntimeError: the script failed; carries its last line.
         """
         script = Path(__file__).with_name("workers") / f"{worker}.py"
         done = subprocess.run(
@@ -94,12 +94,12 @@ class Setting:
         return json.loads(done.stdout)
 
     def each(self) -> list[Place]:
-        """Ours, then theirs where it is there."""
+        """Ours, then theirs if there is one."""
         return [place for place in (self.places.ours, self.places.theirs) if place]
 
 
 def _busy() -> float | None:
-    """The share of this machine's cores that others use, over half a second; Linux only."""
+    """The share of this machine's cores in use by others, over half a second; Linux only."""
     if not _STAT.exists():
         return None
     before, start = _idle_s(), time.monotonic()
@@ -109,6 +109,6 @@ def _busy() -> float | None:
 
 
 def _idle_s() -> float:
-    """What all cores together have idled so far."""
+    """The idle seconds of all cores so far."""
     idle, waiting = map(int, _STAT.read_text().split("\n", 1)[0].split()[4:6])
     return (idle + waiting) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""What a command's own calls must wait for, whoever makes them: the pace of the account."""
+"""The waits that the account's pace requires of a command's calls."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CREATE_GAP_S = 5.0
 
 
 def must_wait_s(sandbox: Sandbox) -> float:
-    """By the journal: a second between any two calls, five between two of `create_order`."""
+    """By the journal: 1 s between any two calls, 5 s between two calls of `create_order`."""
     calls = [e.endpoint for e in sandbox.journal()]
     creates = calls.count("create_order")
     return float(max(0, len(calls) - 1)) + CREATE_GAP_S * max(0, creates - 1)

@@ -26,24 +26,24 @@ class Worker:
         """The answer to a line.
 
         Raises:
-            RuntimeError: it failed, and says why; or it has ended, and stderr says why.
+            RuntimeError: the worker reported a failure, or has ended; then stderr has the reason.
         """
-        self.tell(line)
-        return self.said()
+        self.send(line)
+        return self.answer()
 
-    def tell(self, line: object) -> None:
-        """Hand it a line that it does not answer."""
+    def send(self, line: object) -> None:
+        """Send a line without reading an answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{line}\n")
         self._process.stdin.flush()
 
-    def said(self) -> Any:  # noqa: ANN401 - JSON
-        """What it says next; raises as `ask` does."""
+    def answer(self) -> Any:  # noqa: ANN401 - JSON
+        """The next answer; raises as `ask` does."""
         assert self._process.stdout is not None
-        answer = self._process.stdout.readline()
-        if not answer:
+        line = self._process.stdout.readline()
+        if not line:
             raise RuntimeError(f"{self._process.args!r} ended before it answered")
-        value = json.loads(answer)
+        value = json.loads(line)
         if isinstance(value, dict) and "failed" in value:
             raise RuntimeError(value["failed"])
         return value
@@ -53,7 +53,7 @@ class Worker:
 def worker(
     place: Place, script: str, env: Mapping[str, str], *arguments: object
 ) -> Generator[Worker]:
-    """A running worker; it ends with the block, when its input does."""
+    """A running worker; it ends with the block, which closes its input."""
     words = [str(place.python), str(WORKERS / f"{script}.py"), *map(str, arguments)]
     with subprocess.Popen(
         words, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

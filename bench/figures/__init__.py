@@ -1,4 +1,4 @@
-"""One module a figure: a function that measures and returns rows."""
+"""One module per figure: a function that measures and returns rows."""
 
 from __future__ import annotations
 

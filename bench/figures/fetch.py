@@ -1,6 +1,6 @@
-"""What comes back through our receiver: a large file against rsync, many that are unchanged.
+"""Downloads through our receiver: a large file against rsync, and many unchanged files.
 
-In this process, over one machine's SSH: the words of `ssh` are the same for both.
+In this process, over one machine's SSH: both use the same `ssh` arguments.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LARGE_RUNS = 5
 
 
 def measure(setting: Setting) -> list[Row]:
-    """On one order; each large fetch is a whole one, into a new folder."""
+    """Measure on one order; each large fetch is complete, into a new folder."""
     megabytes = 10 if setting.quick else MEGABYTES
     files = 100 if setting.quick else FILES
     folder = setting.folder / "fetched"

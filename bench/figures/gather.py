@@ -14,7 +14,7 @@ REQUESTS = 1
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Counted by the marketplace."""
+    """Count the requests at the marketplace."""
     found = [_count(setting, place) for place in setting.each()]
     cells = [f"{requests} request" + "s" * (requests != 1) for requests, _ in found]
     answers = " and ".join(answer for _, answer in found)
@@ -30,7 +30,7 @@ def measure(setting: Setting) -> list[Row]:
 
 
 def _count(setting: Setting, place: Place) -> tuple[int, str]:
-    """Requests, and what they brought."""
+    """The number of requests, and their results."""
     with setting.sandbox(limits=False) as sandbox:
         try:
             answer = str(setting.ask(place, "gather", sandbox))

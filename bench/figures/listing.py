@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from bench.setting import Setting
 
 LEAST_RATIO = 0.6
-# A second each, four sides a body: more of them say the same, later.
+# A second each, four sides per body; more runs would only take longer.
 MOST_PAIRS = 5
 
 
 def measure(setting: Setting) -> list[Row]:
-    """The captured body as it is and with today's fields, plain and compressed; quick: as it is."""
+    """Measure the captured body, and one with today's fields, plain and compressed; quick: one."""
     if not has_wrk():
         return [not_run("GET marketplace", NO_WRK, _target())]
     bodies = (
@@ -53,7 +53,7 @@ def _target() -> str:
 
 
 def _saved(setting: Setting, url: str, encoding: str) -> int:
-    """Note what is served, byte for byte; its length."""
+    """Save the served body, byte for byte; its length."""
     request = urllib.request.Request(url, headers={"accept-encoding": encoding})
     with urllib.request.urlopen(request) as answer:
         got = answer.headers.get("content-encoding", "identity")

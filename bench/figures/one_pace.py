@@ -1,7 +1,7 @@
-"""Eight processes with one key at the service's own pace, and what a kill -9 costs the others.
+"""Eight processes with one key at the service's pace, and the delay after a kill -9.
 
-Counted by the marketplace, in real time: a refusal is a 429; the share is that of the calls that
-got through, from the first to the last, of one a second.
+Counted by the marketplace, in real time. A refusal is a 429; the share is the rate of accepted
+calls, from the first to the last, relative to one per second.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WORKER = Path(__file__).parents[1] / "workers" / "one_pace.py"
 
 
 def measure(setting: Setting) -> list[Row]:
-    """The processes, then a killed one of each kind."""
+    """Measure the processes, then the kill of one process of each kind."""
     return [_processes(setting), *(_killed(setting, what) for what in ("store", "reserved"))]
 
 
@@ -58,7 +58,7 @@ def _processes(setting: Setting) -> Row:
 
 
 def _killed(setting: Setting, what: str) -> Row:
-    """How long a call waits longer than its pace where another was killed just before."""
+    """The extra wait of a call, beyond its pace, just after another process was killed."""
     delays: list[float] = []
     with setting.sandbox() as sandbox, ExitStack() as stack:
         for run in range(setting.runs):
@@ -82,7 +82,7 @@ def _killed(setting: Setting, what: str) -> Row:
 def _start(
     setting: Setting, stack: ExitStack, sandbox: Sandbox, home: Path, what: object
 ) -> subprocess.Popen[str]:
-    """A worker that has said that it is ready."""
+    """A worker that has reported that it is ready."""
     process = stack.enter_context(
         subprocess.Popen(
             [str(setting.places.ours.python), str(WORKER), str(home), str(what)],

@@ -1,8 +1,8 @@
 """Paced calls against the strict limit, time scaled: refusals, and the share of the allowed rate.
 
-Counted by the marketplace. A refusal is a 429; the share is that of the calls that got through,
-from the first to the last, on the market's clock, which allows one a second. 0.1.1 backs off for
-seconds after each refusal, so it makes fewer calls: both numbers are shares, and told apart by far.
+Counted by the marketplace. A refusal is a 429; the share is the rate of accepted calls, from the
+first to the last on the market's clock, relative to the allowed one per second. 0.1.1 backs off for
+seconds after each refusal, so it makes fewer calls; both numbers are shares.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MODES = {"sync": "in a loop", "threads": "from 8 threads", "gather": "in one asy
 
 
 def measure(setting: Setting) -> list[Row]:
-    """One row a way of calling."""
+    """One row per way of calling."""
     calls = 10 if setting.quick else CALLS
     rows: list[Row] = []
     for mode, words in MODES.items():
@@ -52,7 +52,7 @@ def measure(setting: Setting) -> list[Row]:
 
 
 def _count(setting: Setting, place: Place, mode: str, calls: int) -> tuple[int, float, int]:
-    """Refusals, share of the allowed rate, and calls that failed for good."""
+    """Refusals, share of the allowed rate, and calls that failed after all retries."""
     with setting.sandbox(time_scale=TIME_SCALE) as sandbox:
         answer = setting.ask(place, "pace", sandbox, mode, calls, 1 / TIME_SCALE)
         journal = sandbox.journal()

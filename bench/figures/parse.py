@@ -1,4 +1,4 @@
-"""A `marketplace` body to validated models, in-process, in both environments."""
+"""Parsing a `marketplace` body into validated models, in-process, in both environments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATIO_AT_MOST_GPU = 0.4
 
 
 def measure(setting: Setting) -> list[Row]:
-    """All servers, rented ones too; and the free ones with an RTX 4090."""
+    """Measure all servers, rented ones too, and then the free ones with an RTX 4090."""
     rows: list[Row] = []
     with contextlib.ExitStack() as stack:
         sides = [
@@ -37,7 +37,7 @@ def measure(setting: Setting) -> list[Row]:
 
 
 def _timed(side: Worker, wish: str) -> Timed:
-    """The interpreter's own seconds."""
+    """Seconds as measured by that environment's interpreter."""
 
     def run() -> float:
         seconds: float = side.ask(wish)[0]

@@ -1,8 +1,8 @@
-"""50 renters race for 10 servers: `create_order` + `cancel_order` pairs a second, over HTTP.
+"""50 renters race for 10 servers: `create_order` + `cancel_order` pairs per second, over HTTP.
 
-Double rents are counted from the marketplace's books, whatever the renters believe: an order that
-began on a server before the one before it had ended. How fast a machine is differs, so the pairs a
-second are held against the answers a second of a bare Starlette app, race by race.
+Double rents are counted in the marketplace's books, not by the renters: an order that began on a
+server before the previous one had ended. Machines differ in speed, so the pairs per second are
+compared with the answers per second of a bare Starlette app, race by race.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
 RENTERS, SERVERS, ATTEMPTS = 50, 10, 10_000
 LEAST_SQLITE, LEAST_POSTGRES = 0.38, 0.15
-"""Pairs a second for each answer a second of the bare app."""
+"""Pairs per second for each answer per second of the bare app."""
 
 
 @dataclass(frozen=True)
 class Raced:
-    """Pairs a second of each race, and what the books say of all of them."""
+    """Pairs per second of each race, and the books' figures for all races."""
 
     pairs_per_s: list[float]
     bare_per_s: list[float]
-    """Answers of the bare app after each race; none without `wrk`."""
+    """Answers per second of the bare app after each race; empty without `wrk`."""
     cpu_ms_a_pair: list[float]
-    """Of the marketplace's processes; what others do on this machine lengthens it less."""
+    """CPU time of the marketplace's processes; other load on the machine affects it less."""
     refused_a_pair: float
     attempts: int
     orders: int
     doubles: int
     unaccounted: int
-    """Orders of which books, journal and renters don't all know."""
+    """Orders that are not in all of books, journal and renters' answers."""
 
 
 def measure(setting: Setting) -> list[Row]:
-    """SQLite in a file and one process; PostgreSQL and two workers."""
+    """Measure SQLite in a file with one process, and PostgreSQL with two workers."""
     rows = [
         _row("SQLite, 1 process", _race(setting, str(setting.folder / "race.db")), LEAST_SQLITE)
     ]
@@ -102,8 +102,8 @@ def _row(name: str, raced: Raced, least: float) -> Row:
 
 
 def _race(setting: Setting, db: str, *, workers: int = 1) -> Raced:
-    """All the races over one database, then a look at its books."""
-    # As many attempts in all, however many races; one more race first, for the warmth.
+    """Run all races over one database, then read its books."""
+    # The total of attempts is fixed, whatever the number of races; the first race is a warm-up.
     each = 200 if setting.quick else -(-ATTEMPTS // setting.runs)
     numbers = ",".join(map(str, free_servers(setting, SERVERS)))
     options = {"db": db, "workers": workers, "dialect": "reference"}
@@ -112,7 +112,7 @@ def _race(setting: Setting, db: str, *, workers: int = 1) -> Raced:
         worker(HERE, "race", setting.environ(), numbers, COIN) as renters,
         bare(setting, setting.body, setting.body) as measure_of,
     ):
-        renters.tell(json.dumps({"base_url": market.base_url, "keys": market.keys}))
+        renters.send(json.dumps({"base_url": market.base_url, "keys": market.keys}))
         races: list[dict[str, float]] = []
         used: list[float] = []
         for _ in range(1 + setting.runs):
@@ -150,7 +150,7 @@ def _orders(db: str) -> list[tuple[int, int, int, int | None]]:
 
 
 def _doubles(books: list[tuple[int, int, int, int | None]]) -> int:
-    """How often an order began where another had not ended."""
+    """How often an order began before another one on the same server had ended."""
     by_server = sorted(books, key=lambda order: (order[1], order[0]))
     return sum(
         one[1] == other[1] and (one[3] is None or other[2] < one[3])

@@ -20,7 +20,7 @@ DEMOS = 3
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Fresh ones, one after the other; the first, which imports, is not counted."""
+    """Start fresh ones in turn; the first, which imports the modules, is not counted."""
     seconds: list[float] = []
     for _ in range(1 + setting.runs):
         began = time.perf_counter()
@@ -37,6 +37,6 @@ def measure(setting: Setting) -> list[Row]:
 
 def _demo(setting: Setting) -> float:
     began = time.perf_counter()
-    words = [here().ours.clore, "demo"]  # it needs the marketplace, which a user's clore lacks
+    words = [here().ours.clore, "demo"]  # needs the marketplace, which a user's clore lacks
     subprocess.run(words, env=setting.environ(), check=True, capture_output=True)
     return time.perf_counter() - began

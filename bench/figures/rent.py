@@ -1,13 +1,13 @@
-"""Deploy to the first SSH command: what we add to the marketplace's own lag and boot time.
+"""From deploy to the first SSH command: our time beyond the marketplace's lag and boot.
 
-Measured is everything from the call (the command's start) to the end of `ssh … true`. Subtracted
-are the seconds that the marketplace takes by its own rule from the order's creation to SSH: the
-lag until it is seen, and the boot. What is left is ours: requests, looking and waiting too late,
-OpenSSH's login, and for the command line two starts of Python and the plan.
+The time runs from the call (or the command's start) to the end of `ssh … true`. Subtracted is the
+marketplace's own time from the order's creation to SSH: the lag until it is listed, and the boot.
+The rest is ours: requests, late checks, OpenSSH's login, and for the command line two starts of
+Python and the plan.
 
-And `clore rent … --yes`, from the start of the command to its end, its order verified. Subtracted
-is what its calls must wait for by the pace of the account (`bench.waits`), and as many plain logins
-by OpenSSH, one after the other, as its verification makes. Boot and lag are zero.
+`clore rent … --yes` is timed from the start of the command to its end, its order verified.
+Subtracted are the waits that the account's pace requires (`bench.waits`), and as many plain OpenSSH
+logins, one after the other, as its verification makes. Boot and lag are zero.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ LAG_S, BOOT_S = 1.0, 1.5
 BALANCES = {"bitcoin": 1.0}
 COINS = {"bitcoin": 1.0, "USD-Blockchain": 1_000.0, "CLORE-Blockchain": 100_000.0}
 LOGINS = 2
-"""That a verification makes."""
+"""The number of logins that a verification makes."""
 IMAGE = "cloreai/ubuntu22.04-cuda12"
-# The marketplace has no limits here: what is measured is our time, not its pace.
+# The marketplace has no limits here: the figure is our time, not its pace.
 UNPACED = {"CLORE_REQUESTS_PER_SECOND": "1000000"}
 
 
 def measure(setting: Setting) -> list[Row]:
-    """With the SDK in a running process, and with the command line."""
+    """Measure the SDK in a running process, and the command line."""
     key = setting.folder / "id_ed25519"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     lag_s, boot_s = (0.0, 0.0) if setting.quick else (LAG_S, BOOT_S)
@@ -69,7 +69,7 @@ def measure(setting: Setting) -> list[Row]:
 
 
 def _verified(setting: Setting) -> list[Row]:
-    """`clore rent`, on demand and by spot, at the service's own pace."""
+    """Measure `clore rent`, on demand and by spot, at the service's pace."""
     with setting.sandbox(
         limits=not setting.quick, provision=True, visibility_lag_s=0.0, boot_s=0.0, balances=COINS
     ) as sandbox:
@@ -90,10 +90,10 @@ def _verified(setting: Setting) -> list[Row]:
 
 
 def _rented(setting: Setting, sandbox: Sandbox, *words: str) -> float:
-    """Seconds of one `clore rent`, less what it can't help."""
+    """Seconds of one `clore rent`, less the unavoidable waits."""
     env = setting.environ(sandbox, **(UNPACED if setting.quick else {}))
     if not setting.quick:
-        time.sleep(CREATE_GAP_S)  # the last one's calls are not this one's to wait for
+        time.sleep(CREATE_GAP_S)  # so that this run does not wait for the calls of the last one
     sandbox.clear_journal()
     start = time.perf_counter()
     order_id = _clore(setting, env, *words)
@@ -127,7 +127,7 @@ def _by_cli(setting: Setting, sandbox: Sandbox, server_id: int) -> float:
 
 
 def _clore(setting: Setting, env: dict[str, str], *words: object) -> str:
-    """What a command prints on stdout."""
+    """The stdout of a command."""
     command = [str(setting.places.ours.clore), *map(str, words)]
     done = subprocess.run(command, env=env, check=False, capture_output=True, text=True)
     if done.returncode:

@@ -1,4 +1,4 @@
-"""50 orders at once: rented, a command on each over SSH, cancelled; and the memory meanwhile."""
+"""50 orders at once: rented, a command on each over SSH, cancelled; and the memory used."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 ORDERS = 50
 AT_MOST_S = 3.0
 AT_MOST_MB = 200
-# Seconds each: more of them say the same, later.
+# Each takes seconds; more rounds would only take longer.
 MOST_ROUNDS = 5
 
 
 @dataclass
 class Rounds:
-    """What was measured."""
+    """The measurements."""
 
     seconds: list[float] = field(default_factory=list[float])
     memory: list[Memory] = field(default_factory=list["Memory"])
     left: int = 0
-    """Ports that still answered and processes that still ran."""
+    """Ports that still answered and processes that still ran after the orders' end."""
     ran: int = 0
-    """Processes that had run before."""
+    """Processes that ran before the orders' end."""
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Every kind of room that this machine can build; and the memory of two workers besides."""
+    """Measure every kind of room that this machine can build, and the memory of two workers."""
     key = setting.folder / "id_rooms"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     rows: list[Row] = []
@@ -111,7 +111,7 @@ def _two_workers(setting: Setting) -> Row:
 
 @contextlib.contextmanager
 def _ready_for(kind: str) -> Generator[None]:
-    """What this kind of room needs besides."""
+    """Prepare what this kind of room needs."""
     if kind != "docker":
         yield
         return
@@ -129,7 +129,7 @@ def _market(setting: Setting, **options: object) -> contextlib.AbstractContextMa
 
 
 def _rounds(setting: Setting, market: Served, count: int) -> Rounds:
-    """Rent, look at the memory, end; the first round, for the warmth, counts for what is left."""
+    """Rent, read the memory, end; the first round is a warm-up, counted only for leftovers."""
     auth = setting.folder / f"auth-{market.pid}"
     auth.write_text(market.keys[0], "utf-8")
     for encoding in ("identity", "gzip"):

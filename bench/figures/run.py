@@ -1,8 +1,8 @@
-"""`clore run`: what it adds to its calls, its stream against plain ssh, an upload of nothing new.
+"""`clore run`: its own overhead, its stream against plain ssh, an upload of nothing new.
 
-`clore run -- true` is measured from the command's start to its end. Subtracted is what its own
-calls must wait for: by the marketplace's journal, from its first request to its last, the pace of
-the account (1 request a second, `create_order` once in 5 s) and the boot, which is zero here.
+`clore run -- true` is measured from the command's start to its end. Subtracted are the waits that
+its calls require, by the marketplace's journal from the first request to the last: the account's
+pace (1 request per second, `create_order` once in 5 s) and the boot, which is zero here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ BALANCES = {"bitcoin": 1.0, "USD-Blockchain": 1_000.0, "CLORE-Blockchain": 100_0
 
 
 def measure(setting: Setting) -> list[Row]:
-    """On a marketplace without boot time: with its limits for the first, without for the rest."""
+    """Measure without boot time; with the service's limits for the first row only."""
     with setting.sandbox(
         provision=True, visibility_lag_s=0.0, boot_s=0.0, balances=BALANCES
     ) as sandbox:
@@ -92,9 +92,9 @@ class _User:
         return self._order
 
     def added(self, *words: object) -> float:
-        """Seconds of a run of `true`, less what its calls had to wait for."""
+        """Seconds of a run of `true`, less the waits that its calls require."""
         self._sandbox.clear_journal()
-        time.sleep(CREATE_GAP_S)  # the last run's calls are not this one's to wait for
+        time.sleep(CREATE_GAP_S)  # so that this run does not wait for the calls of the last one
         start = time.perf_counter()
         self.clore("run", "--folder", self._folder, *words, "--", "true")
         took = time.perf_counter() - start
@@ -113,7 +113,7 @@ class _User:
         return in_turn(lambda: self._streamed(ours), lambda: self._streamed(plain), runs)
 
     def _streamed(self, command: list[str]) -> float:
-        """Seconds from the first byte to the last, all of which are right."""
+        """Seconds from the first byte to the last; checks that all bytes are right."""
         with subprocess.Popen(
             command, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
@@ -146,7 +146,7 @@ class _User:
 
 
 def _schedules(setting: Setting) -> Row:
-    """Random faults and stops under runs: see `tests/run_schedules`."""
+    """Count errors under random faults and stops: see `tests/run_schedules`."""
     runs = 10 if setting.quick else SCHEDULES
     words = ["--runs", str(runs), "--json"]
     done = subprocess.run(

@@ -1,7 +1,7 @@
-"""Random schedules of faults and stops: orders that nobody knows of, and words that are not true.
+"""Random schedules of faults and stops: unknown orders, and reports that are wrong.
 
 Ours plays them as its tests do (`tests.schedules`): sync, async and command line. 0.1.1 plays the
-same seeds with its blocking client; it has no ledger, so it knows what its caller was told.
+same seeds with its blocking client. It has no ledger, so only its caller's results are compared.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 WORDS = ("double rents", "lost orders", "false failed")
 AT_ONCE = 6
 _KILL_A_STEP_S = 0.02
-"""When a schedule stops at a step, 0.1.1, whose steps can't be counted, is stopped about then."""
+"""If a schedule stops at a step, 0.1.1, whose steps can't be counted, is stopped about then."""
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Both play the same seeds."""
+    """Play the same seeds with both."""
     runs = 20 if setting.quick else 200
     ours = report.found("tests.schedules", runs=runs, at_once=AT_ONCE)
     theirs = (
@@ -57,13 +57,13 @@ def measure(setting: Setting) -> list[Row]:
 def _theirs(setting: Setting, place: Place, runs: int) -> dict[str, int]:
     with tempfile.TemporaryDirectory() as folder, market(Path(folder)) as place_to_rent:
         plans = [_plan(seed, place_to_rent) for seed in range(runs)]
-        told = _play(setting, place, plans)
-        time.sleep(0.2)  # until the newest order is listed: the marketplace's lag
-        return _judge(plans, told, place_to_rent)
+        reported = _play(setting, place, plans)
+        time.sleep(0.2)  # the marketplace's lag until the newest order is listed
+        return _judge(plans, reported, place_to_rent)
 
 
 def _plan(seed: int, place: Market) -> dict[str, Any]:
-    """One line for the worker; the account and its faults are there."""
+    """The worker's line for a plan, once its account and faults are set up."""
     plan = draw(seed)
     key = f"schedule-{seed:09}"
     place.account(key)
@@ -100,23 +100,23 @@ def _play(setting: Setting, place: Place, plans: list[dict[str, Any]]) -> dict[i
         assert player.stdin is not None
         player.stdin.writelines(json.dumps(plan) + "\n" for plan in plans[number::AT_ONCE])
         player.stdin.close()
-    told: dict[int, dict[str, Any]] = {}
+    reported: dict[int, dict[str, Any]] = {}
     for player in players:
         assert player.stdout is not None
-        told |= {fact["seed"]: fact for fact in map(json.loads, player.stdout)}
+        reported |= {fact["seed"]: fact for fact in map(json.loads, player.stdout)}
         player.wait()
-    return told
+    return reported
 
 
 def _judge(
-    plans: list[dict[str, Any]], told: dict[int, dict[str, Any]], place: Market
+    plans: list[dict[str, Any]], reported: dict[int, dict[str, Any]], place: Market
 ) -> dict[str, int]:
     found = dict.fromkeys(("orders", *WORDS), 0)
     for plan in plans:
         for number in plan["faults"]:
             place.mend(number)
         made = {row["id"] for row in place.orders(plan["key"])}
-        facts = told[plan["seed"]]
+        facts = reported[plan["seed"]]
         found["orders"] += len(made)
         found["double rents"] += len(made) > 1
         found["lost orders"] += bool(made - {facts.get("order")})

@@ -1,4 +1,4 @@
-"""`clore search --gpu 4090`, whole process, against a marketplace on loopback without limits."""
+"""`clore search --gpu 4090`, whole process, against a local marketplace without limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 RATIO_AT_MOST = 0.75
 WORDS = ("search", "--gpu", "4090")
 
-# 0.1.1 knows one address only. Its own `main` runs, in its own environment, with another.
+# 0.1.1 has a fixed address. This runs its own `main` in its own environment with another.
 LAUNCHER = """\
 import os
 from clore_ai.cli import CloreAI, main
@@ -31,11 +31,11 @@ LAUNCHED = (
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Into a pipe, as the target has it; on a terminal; and what the launcher costs 0.1.1."""
+    """Measure into a pipe, as the target requires; on a terminal; and 0.1.1's launcher alone."""
     launcher = setting.folder / "launch-0.1.1.py"
     launcher.write_text(LAUNCHER, "utf-8")
     with setting.sandbox(limits=False) as sandbox:
-        # Without its pace too, which all commands of a state folder share.
+        # Also without the pace, which all commands of a state folder share.
         env = {**setting.environ(sandbox), "CLORE_REQUESTS_PER_SECOND": "1000000"}
         ours = [setting.places.ours.clore, *WORDS]
         theirs = _launched(setting.places.theirs, launcher)

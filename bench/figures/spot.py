@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 HELD_AT_LEAST, PRICE_AT_MOST = 0.99, 1.10
 SERVERS, RENTERS, ORDERS = 40, 32, 8
-# Every seed is a market of its own.
+# Each seed gives a different market.
 MOST_WEEKS = 3
 HEADROOM = 0.15
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Some weeks, each of its own seed; quick: some hours."""
+    """Simulate some weeks, each with its own seed; quick: some hours."""
     days = 0.2 if setting.quick else 7
     weeks = min(setting.runs, MOST_WEEKS)
     plain, roomy = (_play(days, weeks, headroom) for headroom in (0.0, HEADROOM))

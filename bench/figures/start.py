@@ -1,4 +1,4 @@
-"""`clore --help`, beside what no Python program can do without."""
+"""`clore --help`, beside the start of a bare Python and of click."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RATIO_AT_MOST = 0.25
 
 
 def measure(setting: Setting) -> list[Row]:
-    """A bare Python, click alone, and the root help of both console scripts."""
+    """Measure a bare Python, click alone, and the root help of both console scripts."""
     ours, theirs = setting.places.ours, setting.places.theirs
     env = setting.environ()
 

@@ -1,7 +1,7 @@
-"""Twenty watches at once: requests a poll, counted by the marketplace's journal.
+"""Twenty watches at once: requests per poll, counted by the marketplace's journal.
 
-In one process, with a watch each in a thread of one client; and in as many processes of one key,
-which share the state folder. And what one such look costs a processor, the request aside.
+First in one process, each watch in its own thread of one client; then each watch in its own process
+with the same key and state folder. Also the CPU time of one check, without the request.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WORKER = Path(__file__).parents[1] / "workers" / "watch.py"
 
 
 def measure(setting: Setting) -> list[Row]:
-    """The threads of one process, then several processes."""
+    """Measure the threads of one process, then several processes."""
     polls = 2 if setting.quick else POLLS
     watches, processes = (4, 2) if setting.quick else (WATCHES, PROCESSES)
     return [
@@ -44,7 +44,7 @@ def measure(setting: Setting) -> list[Row]:
 
 
 def _look(setting: Setting, count: int) -> Row:
-    """One look of all watches at a marketplace that has been read."""
+    """One check of all watches on a marketplace that has been read."""
     records = json.loads(setting.body.read_bytes())["servers"]
     limits = [0.05 * (number + 1) for number in range(count)]
     took: list[float] = []
@@ -93,7 +93,7 @@ def _lasts_s(polls: int) -> float:
 
 
 def _row(what: str, sandbox: Sandbox) -> Row:
-    """Requests by the time from the first to the last, which are a poll apart."""
+    """Requests per poll, from the time between the first and the last."""
     times = [entry.time for entry in sandbox.journal("marketplace")]
     polls = round((times[-1] - times[0]) / EVERY_S) + 1
     return Row(

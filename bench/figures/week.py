@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 AT_MOST_S = 30
 SERVERS, RENTERS = 500, 100
-# Half a minute each at the worst: every seed is a market of its own.
+# At most half a minute each; each seed gives a different market.
 MOST_WEEKS = 3
 
 
 def measure(setting: Setting) -> list[Row]:
-    """A few weeks, each of its own seed; quick: a day of a tenth of the market."""
+    """Simulate a few weeks, each with its own seed; quick: a day of a tenth of the market."""
     days, share = (1, 10) if setting.quick else (7, 1)
     servers, renters = SERVERS // share, RENTERS // share
     weeks: list[Simulation] = [

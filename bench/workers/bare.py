@@ -1,6 +1,6 @@
-"""The least that can serve a body: Starlette on uvicorn (uvloop, httptools) and ready bytes.
+"""The smallest server of a body: Starlette on uvicorn (uvloop, httptools) and ready bytes.
 
-`bare.py PLAIN GZIP`, two files. Prints where it is and its process; ends with its input.
+`bare.py PLAIN GZIP`, two files. Prints its address and process id; ends when its input closes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLAIN, GZIP = (Path(name).read_bytes() for name in sys.argv[1:3])
 
 
 async def marketplace(request: Request) -> Response:
-    """The bytes, as they are."""
+    """Return the bytes unchanged."""
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers = {"content-encoding": "gzip", "vary": "accept-encoding"}
         return Response(GZIP, headers=headers, media_type="application/json")

@@ -1,8 +1,8 @@
 """One of many processes with one key: `one_pace.py HOME CALLS`; ours only.
 
-Says `ready`, waits for a line, makes its calls, and prints how long each waited, in seconds, and
-how many failed for good. With `store` or `reserved` for CALLS it prints `ready` and is in the midst
-of a transaction, or has a time reserved and twenty that wait for it, until it is killed.
+Prints `ready`, waits for a line, makes its calls, and prints how long each waited, in seconds, and
+how many failed after all retries. If CALLS is `store`, it prints `ready` inside a transaction; if
+`reserved`, with twenty calls waiting for reserved times. Both then wait to be killed.
 """
 
 from __future__ import annotations

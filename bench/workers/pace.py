@@ -1,7 +1,7 @@
 """Makes CALLS paced calls in either environment: `pace.py sync|threads|gather CALLS INTERVAL`.
 
-INTERVAL is the real seconds of the limit's second, the market's time being scaled. Prints how
-many calls failed in spite of the client's own retries.
+INTERVAL is the limit's second in real seconds, as the market's time is scaled. Prints how many
+calls failed despite the client's own retries.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ THREADS = {"sync": 1, "threads": 8}
 
 
 def environment() -> dict[str, str]:
-    """The address and the key, by hand: 0.1.1 reads neither."""
+    """The address and key from the environment, which 0.1.1 does not read."""
     return {"api_key": os.environ["CLORE_API_KEY"], "base_url": os.environ["CLORE_BASE_URL"]}
 
 

@@ -1,8 +1,8 @@
 """Times "body → validated models" in either environment: `parse.py BODY`.
 
-For each line on stdin, `all` or `gpu`, it parses the body once more and prints the seconds and the
-number of servers. Each side runs all that its own `marketplace()` does, but the network: 0.1.1's
-method with its `_request` answered from memory, ours with the request's step answered likewise.
+For each line on stdin, `all` or `gpu`, it parses the body once and prints the seconds and the
+number of servers. Each side runs its whole `marketplace()` except the network: 0.1.1's method
+with its `_request` answered from memory, ours with the request's step answered from memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def theirs(wish: str) -> int:
 
 
 def ours(wish: str) -> int:
-    """Our flow, its one request answered at once."""
+    """Our flow, with its one request answered at once."""
     # 0.1.1 has none of these.
     from clore_ai._api.call import Reply
     from clore_ai._api.steps import Clock, Flow, Instant, Send, Shared, Turn
@@ -60,6 +60,6 @@ for line in sys.stdin:
     try:
         answer: Any = [0.0, parse(line.strip())]
         answer[0] = time.perf_counter() - start
-    except ValueError as exc:  # 0.1.1 raises pydantic's error where one server is odd
+    except ValueError as exc:  # 0.1.1 raises pydantic's error if one server is malformed
         answer = {"failed": " ".join(str(exc).split())}
     print(json.dumps(answer), flush=True)

@@ -1,9 +1,9 @@
-"""Renters who race for a few servers: `race.py SERVERS COIN`, where and who they are on stdin.
+"""Renters race for a few servers: `race.py SERVERS COIN`; address and keys on stdin.
 
-Each renter has a connection of its own and tries one server after the other, at random; what he
-gets he cancels at once. The first line is `{"base_url", "keys"}`, each further one a number of
-attempts, answered with what came of them. The client is as cheap as it can be: one process, uvloop,
-no HTTP library, answers picked apart by hand.
+Each renter has its own connection, tries random servers one after the other, and cancels each order
+at once. The first line is `{"base_url", "keys"}`, each further line a number of attempts, answered
+with their results. The client costs as little CPU as possible: one process, uvloop, no HTTP
+library, answers parsed by hand.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TAKEN = b"server-already-rented"
 
 
 class Race:
-    """What is left to try, and what came of it."""
+    """The attempts left, and the results so far."""
 
     def __init__(self, attempts: int) -> None:
         self.left = attempts
@@ -47,11 +47,11 @@ class Renter(asyncio.Protocol):
         self._cancelling = False
 
     def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - asyncio's
-        """Keep it."""
+        """Keep the connection."""
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody can go on without one of them."""
+        """The race can't go on without one of its connections."""
         if not self._race.over.done():
             self._race.over.set_exception(exc or ConnectionError("the marketplace hung up"))
 
@@ -61,7 +61,7 @@ class Renter(asyncio.Protocol):
         self._transport.write(request.encode())
 
     def try_one(self) -> None:
-        """Ask for any of the servers; or stop, when all has been tried."""
+        """Request a random server; stop if no attempt is left."""
         race = self._race
         if race.left == 0:
             race.running -= 1
@@ -73,7 +73,7 @@ class Renter(asyncio.Protocol):
         self._post("create_order", {**order, "image": "cloreai/ubuntu22.04-cuda12"})
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the whole of an answer, and go on."""
+        """Collect a whole answer, then continue."""
         self._got += data
         head, _, body = self._got.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
@@ -102,12 +102,12 @@ class Renter(asyncio.Protocol):
             raise ValueError(f"an answer that nobody expected: {body[:200]!r}")
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._transport.close()
 
 
 async def race_for(base_url: str, keys: list[str], attempts: int) -> dict[str, float]:
-    """All the renters at once; the seconds are from the first request to the last answer."""
+    """Run all renters at once; the seconds run from the first request to the last answer."""
     where = urlsplit(base_url)
     race = Race(attempts)
     renters = [Renter(race, where.netloc, key) for key in keys]

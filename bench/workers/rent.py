@@ -38,7 +38,7 @@ def rent(client: CloreAI, server_id: int) -> float:
 
 
 with CloreAI() as client:
-    # The marketplace has no limits here: what is measured is our time, not its pace.
+    # The marketplace has no limits here: the figure is our time, not its pace.
     client.rate_limiter.min_interval = client.rate_limiter.create_order_delay = 0
     for line in sys.stdin:
         print(json.dumps(rent(client, int(line))), flush=True)

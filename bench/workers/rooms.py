@@ -2,7 +2,7 @@
 
 `rooms.py URL AUTH KEY SERVERS COIN`: the marketplace, a file with the account's key, an SSH key and
 the servers. For `rent` on stdin it prints the seconds until every order has answered its command;
-for `end` those until every order is cancelled, and what is open or runs after that.
+for `end` the seconds until every order is cancelled, and the ports and processes left after that.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 import httpx
 
 URL, AUTH, KEY, SERVERS, COIN = sys.argv[1:]
-#: No other program on this machine has this line: what is left of an order is found by it.
+#: No other program on this machine has this argument; it identifies an order's leftovers.
 NAP = f"sleep 86399.{os.getpid()}"
-#: It leaves a process behind that has got away from its session.
+#: Leaves a process behind that is detached from its session.
 COMMAND = f"setsid {NAP} >/dev/null 2>&1 </dev/null & echo here"
 PATIENCE_S = 60
 OPTIONS = (
@@ -44,7 +44,7 @@ class Renter:
             raise RuntimeError(f"{endpoint} answered {answer.text}")
 
     async def rent(self) -> float:
-        """Rent all, wait until they boot, run the command on each."""
+        """Rent all orders, wait until they boot, run the command on each."""
         start = time.perf_counter()
         order = {"type": "on-demand", "currency": COIN, "image": "cloreai/ubuntu22.04-cuda12"}
         order |= {"ssh_key": self._public_key, "ports": {"22": "tcp"}}
@@ -64,20 +64,20 @@ class Renter:
         return time.perf_counter() - start
 
     async def end(self) -> dict[str, float]:
-        """Cancel all, and look for what is left."""
+        """Cancel all orders, and look for leftovers."""
         before = len(_naps())
         start = time.perf_counter()
         await asyncio.gather(
             *(self._post("cancel_order", id=order["id"]) for order in self._orders)
         )
         took = time.perf_counter() - start
-        # Cancelled means ended: nothing is waited for here.
+        # A cancelled order has ended: this does not wait.
         reached = await asyncio.gather(*(_answers(port) for port in self._ports))
         return {"seconds": took, "ran": before, "left": len(_naps()), "open": sum(reached)}
 
 
 async def _command(port: int, deadline: float) -> None:
-    """Run it on one order, as soon as its SSH answers."""
+    """Run the command on one order, as soon as its SSH answers."""
     while not await _answers(port):
         if time.perf_counter() > deadline:
             raise RuntimeError(f"port {port} does not answer")
@@ -94,7 +94,7 @@ async def _command(port: int, deadline: float) -> None:
 
 
 async def _answers(port: int) -> bool:
-    """Whether anybody listens there and says the first word of SSH."""
+    """Does a server on this port send the SSH banner?"""
     with contextlib.suppress(OSError):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         word = await reader.read(4)
@@ -104,7 +104,7 @@ async def _answers(port: int) -> bool:
 
 
 def _naps() -> list[str]:
-    """Processes of this machine, containers' included, that run what the commands left."""
+    """Processes of this machine, in containers too, that the commands left behind."""
     line = NAP.replace(" ", "\0").encode() + b"\0"
     found: list[str] = []
     for place in Path("/proc").glob("[0-9]*"):

@@ -1,7 +1,7 @@
-"""Rents as each line of stdin says, one forked process each, and prints what its caller learnt.
+"""Rents by the plan in each line of stdin, in a forked process, and prints its caller's results.
 
 A line: `seed`, `base_url`, `key`, `server`, `kind`, `cancels`, `stop`, `after_s`, `timeout_s`.
-The waits between tries are a thirtieth of what they are, as in the schedules of ours.
+The waits between retries are a thirtieth of the real ones, as in our own schedules.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _sleep = time.sleep
 
 
 def act(plan: dict[str, Any], out: int) -> None:
-    """Create, and cancel: each outcome is written at once, since a kill may follow."""
+    """Create and cancel; write each outcome at once, since a kill may follow."""
     time.sleep = lambda seconds: _sleep(seconds / _SCALE)
     client = CloreAI(plan["key"], base_url=plan["base_url"], timeout=plan["timeout_s"])
     try:
@@ -34,27 +34,27 @@ def act(plan: dict[str, Any], out: int) -> None:
             spot_price=0.0009 if plan["kind"] == "spot" else None,
         )
     except KeyboardInterrupt:
-        _tell(out, create="stopped")
+        _write(out, create="stopped")
         return
-    except Exception as exc:  # noqa: BLE001 - the caller has nothing but the error
-        _tell(out, create="failed", error=repr(exc)[:200])
+    except Exception as exc:  # noqa: BLE001 - the caller gets only the error
+        _write(out, create="failed", error=repr(exc)[:200])
         return
-    _tell(out, create="done", order=order.id)
+    _write(out, create="done", order=order.id)
     if plan["cancels"]:
         try:
             client.cancel_order(order.id)
         except Exception as exc:  # noqa: BLE001 - likewise
-            _tell(out, cancel="failed", error=repr(exc)[:200])
+            _write(out, cancel="failed", error=repr(exc)[:200])
         else:
-            _tell(out, cancel="done")
+            _write(out, cancel="done")
 
 
-def _tell(out: int, **facts: object) -> None:
+def _write(out: int, **facts: object) -> None:
     os.write(out, json.dumps(facts).encode() + b"\n")
 
 
 def play(plan: dict[str, Any]) -> dict[str, Any]:
-    """What the caller of one plan learnt."""
+    """The results that the caller of one plan got."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -68,8 +68,8 @@ def play(plan: dict[str, Any]) -> dict[str, Any]:
     if plan["stop"] is not None:
         _sleep(plan["after_s"])
         os.kill(child, signal.SIGINT if plan["stop"] == "interrupt" else signal.SIGKILL)
-    with os.fdopen(reader) as told:
-        lines = [json.loads(line) for line in told]
+    with os.fdopen(reader) as reported:
+        lines = [json.loads(line) for line in reported]
     os.waitpid(child, 0)
     facts: dict[str, Any] = {"seed": plan["seed"]}
     for line in lines:

@@ -1,7 +1,7 @@
 """A marketplace in a process of its own: `served.py OPTIONS ACCOUNTS`, both JSON.
 
-OPTIONS are `Sandbox`'s, ACCOUNTS how many renters with money there are to be. Prints where it is
-and their keys; after that, for each line on stdin, the orders that its journal says were created.
+OPTIONS are `Sandbox`'s; ACCOUNTS is the number of funded renters. Prints the address and their
+keys; after that, for each line on stdin, the created orders in the journal.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ RICH = {"bitcoin": 1_000.0}
 
 
 def created(sandbox: Sandbox) -> list[int]:
-    """The order of each `create_order` that was carried out and answered with code 0."""
+    """The order of each `create_order` that was executed and answered with code 0."""
     return [e.order for e in sandbox.journal("create_order") if e.acted and e.code == 0 and e.order]
 
 
-# Its rooms' shells are not to inherit an ignored SIGINT, and Ctrl-C is for whoever measures.
+# Shells of its rooms must not inherit an ignored SIGINT; the measuring process handles Ctrl-C.
 signal.signal(signal.SIGINT, lambda *_: None)
 with Sandbox(**json.loads(sys.argv[1])) as sandbox:
     keys = [sandbox.create_account(RICH) for _ in range(int(sys.argv[2]))]
