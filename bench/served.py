@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bench.setting import Setting
 
-#: The marketplace needs what the development environment has.
+#: The marketplace needs the packages of the development environment.
 HERE = Place("here", Path(sys.executable))
 COIN = "bitcoin"
 

@@ -1,4 +1,4 @@
-"""Shows what an order would cost, its end and its wallet, before money is spent."""
+"""Shows an order's cost, end and wallet before money is spent."""
 
 from __future__ import annotations
 

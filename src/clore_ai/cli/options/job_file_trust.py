@@ -56,7 +56,7 @@ ASKED = {
 }
 """Option name -> what it could do."""
 _LONGEST = 2_000
-"""Longest line, in characters, that can be agreed to: nobody reads a longer one."""
+"""Longest line, in characters, that can be agreed to: a longer one would not be read."""
 
 
 def ask(options: dict[str, Any], *, typed: bool) -> None:

@@ -1,4 +1,4 @@
-"""`clore deploy` (004, CLI Reference): a contract with scripts, so it asks on a terminal only."""
+"""`clore deploy` (004, CLI Reference): scripts depend on it, so it asks only on a terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`clore monitor` (001, Monitor My Orders): a live view of orders, and what happens to them."""
+"""`clore monitor` (001, Monitor My Orders): a live view of orders and their events."""
 
 from __future__ import annotations
 

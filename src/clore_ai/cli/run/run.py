@@ -59,7 +59,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     # --env belongs to the job: it is sent over SSH, not through the service.
     wish = None if options["order_id"] else wishes.read({**options, "env": ()})
     console = Console(to_stderr=options["as_json"])
-    hears, offers, reporter = watching.hearing(console), None, None
+    callbacks, offers, reporter = watching.hearing(console), None, None
     with connect(ask=False) as api:
         kept = Jobs.of(api.session)
         upload = None
@@ -68,7 +68,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
         if wish is not None:
             offers = renting.planned(api, wish, options, _limits.BY_RUN)
             reporter = renting.Reporter(api, wish, offers)
-            hears.on_rent, hears.on_offers = reporter, reporter.again
+            callbacks.on_rent, callbacks.on_offers = reporter, reporter.again
         plan = Plan(
             options["order_id"],
             wish,
@@ -80,7 +80,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             lost_after_s=options["lost_after"],
             max_output=options["max_output"] or MOST_BYTES,
         )
-        outcome = watching.live(api, console, lambda life: life.run(spec, plan, upload), hears)
+        outcome = watching.live(api, console, lambda life: life.run(spec, plan, upload), callbacks)
         job = outcome.job
         if outcome.ending == "unrented" and reporter is not None:
             raise KeyboardInterrupt(

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MOST_LOG = 1 << 20
 _HERE = ("127.0.0.1", "localhost", "::1")
 _GONE_S = 60.0
-"""A local marketplace that has not answered for so many seconds is stopped and bills nobody."""
+"""Seconds without an answer after which a local marketplace counts as stopped; it bills nobody."""
 
 
 def ensure_running(api: CloreAI) -> None:

@@ -37,7 +37,7 @@ def live(
     api: CloreAI,
     console: Console,
     work: Callable[[Life], Awaitable[Outcome]],
-    hears: Hearing | None = None,
+    callbacks: Hearing | None = None,
 ) -> Outcome:
     """Run or watch a job with `work`, while the console handles Ctrl-C; its outcome."""
     from clore_ai.jobs import Jobs, Life
@@ -45,7 +45,7 @@ def live(
 
     async def main(engine: Engine) -> Outcome:
         life = Life(
-            engine, Jobs.of(api.session), hears or hearing(console), JobRequest(),
+            engine, Jobs.of(api.session), callbacks or hearing(console), JobRequest(),
             in_background=console.background is not None, leaves=True,
         )  # fmt: skip
         with console.on(life.request):
