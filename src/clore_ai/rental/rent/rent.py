@@ -96,7 +96,7 @@ def rent(
     if earlier is not None:
         if not earlier.active:
             return Rented(earlier, None, None)
-        good = yield from _see_to(run, earlier, None)
+        good = yield from _accept(run, earlier, None)
         if good is not None:
             return good
     if choice is None:
@@ -123,7 +123,7 @@ def _attempt(run: RentRun, left: Failover, offer: Offer) -> Flow[Rented | None]:
         if order is None:
             return None
         left.tried(offer)
-        return (yield from _see_to(run, order, now, new=True))
+        return (yield from _accept(run, order, now, new=True))
 
 
 def with_key(session: Session, wish: Wish) -> Wish:
@@ -224,7 +224,7 @@ def _stopped_in_create(run: RentRun, intent: Intent | None) -> Flow[None]:
             yield from _cancel(run, order, _STOPPED)
 
 
-def _see_to(
+def _accept(
     run: RentRun, order: Order, offer: Offer | None, *, new: bool = False
 ) -> Flow[Rented | None]:
     """The order once it is verified; None if it failed, and is cancelled and recorded."""

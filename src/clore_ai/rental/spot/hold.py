@@ -36,7 +36,7 @@ _BIDS_A_LOOK = 3
 _GONE = ("order_dont_exist", "order_not_active", "you_dont_own_this_order")
 _KNOWN = ("can_lower_every_600_seconds", "exceeded_max_step", "amount_too_low")
 
-_SAID = {
+_SENTENCES = {
     "runs": "it runs",
     "outbid": "it is outbid",
     "beaten": "others bid more than the limit: the order waits, unbilled, until they leave",
@@ -119,7 +119,7 @@ def once(session: Session, run: SpotRun) -> Flow[Decision | None]:
         return None
     run.asked = None  # this look shows the effect of the last bid
     decision = run.auto.see(seen, run.on_demand)
-    run.emit(decision.standing, now.wall, _SAID[decision.standing])
+    run.emit(decision.standing, now.wall, _SENTENCES[decision.standing])
     yield from _bid(session, run, decision)
     return decision
 
