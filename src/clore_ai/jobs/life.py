@@ -21,11 +21,9 @@ from clore_ai.exceptions import (
     NotFoundError,
     OrderEnded,
 )
-from clore_ai.jobs import background, status
+from clore_ai.jobs import background
 from clore_ai.jobs.output import Output
 from clore_ai.jobs.plan import Hearing, Outcome, Plan, next_limits
-from clore_ai.jobs.store import Jobs
-from clore_ai.jobs.upload import contents
 from clore_ai.jobs.watch.request import JobRequest
 from clore_ai.jobs.watch.supervise import Ending, Supervision
 from clore_ai.rental.limits import enforce
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 
     from clore_ai.jobs.engine import Engine
     from clore_ai.jobs.spec import Spec
-    from clore_ai.jobs.store import Job
+    from clore_ai.jobs.store import Job, Jobs
     from clore_ai.jobs.upload.contents import Upload
     from clore_ai.models import Order
     from clore_ai.models.records import Intent, RentEvent
@@ -375,39 +373,3 @@ class Life:
             f"Job {job.id} keeps running. {after} Watch: clore logs {job.id} -f   "
             f"Follow it to the end: clore attach {job.id}   Stop it: clore stop {job.id}"
         )
-
-
-async def run(
-    engine: Engine, spec: Spec, plan: Plan, hearing: Hearing, *, upload: bool = True
-) -> Job:
-    """Run a job as `Life.run` does, without asking the user anything; returns its record.
-
-    Raises:
-        InvalidInputError: the folder may not be uploaded like this; nothing was sent or rented.
-        LimitReached: the order reached its lease or cost limit. The job was stopped, its outputs
-            fetched, and the order cancelled.
-        CloreAPIError: the job could not be run.
-    """
-    session = engine.session
-    home = session.access.home
-    agreed = None
-    if upload:
-        agreed = await asyncio.to_thread(
-            contents.allowed, spec.folder, spec.outputs, spec.consent, home, resends=plan.retries
-        )
-    return (await Life(engine, Jobs.of(session), hearing).run(spec, plan, agreed)).result()
-
-
-async def attach(engine: Engine, number: int, hearing: Hearing) -> Job:
-    """As `Life.attach`, without asking the user anything, as `run`."""
-    return (await Life(engine, Jobs.of(engine.session), hearing).attach(number)).result()
-
-
-async def stop(engine: Engine, number: int, hearing: Hearing) -> Job:
-    """As `Life.stop`, unless another process watches the job: then that one stops it."""
-    jobs = Jobs.of(engine.session)
-    said = await status.stop_elsewhere(engine, jobs, number)
-    if said is None:
-        return (await Life(engine, jobs, hearing).stop(number)).result()
-    hearing.on_message(said)
-    return await engine.local(jobs.get, number)

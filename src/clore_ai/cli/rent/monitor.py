@@ -15,7 +15,7 @@ from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import board, renting
 from clore_ai.cli.supervise import at_limits, cancelling
-from clore_ai.jobs.left import Turns
+from clore_ai.jobs.watch.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

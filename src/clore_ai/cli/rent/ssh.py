@@ -23,7 +23,7 @@ def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) ->
     The exit code of COMMAND on ORDER_ID is passed on. One argument is a shell line (clore ssh 7 --
     'cd work && ls'); several arguments are each quoted (clore ssh 7 -- python -c 'print(1)').
     """
-    from clore_ai.rental.orders import way_in
+    from clore_ai.rental import way_in
 
     program = shutil.which("ssh")
     if program is None:

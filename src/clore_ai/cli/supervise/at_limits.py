@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from clore_ai.cli import errors, output
 from clore_ai.cli.supervise import cancelling, watching
-from clore_ai.jobs import Jobs, background, left
+from clore_ai.jobs import Jobs, background
+from clore_ai.jobs.watch import turns as limit_turns
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -63,8 +64,8 @@ def facts(limit: Limit) -> dict[str, Any]:
 
 
 def ended_by_its_job(api: CloreAI, limit: Limit) -> bool:
-    """Wait for the job's watcher, as in `left.Turns`; has the order ended?"""
-    turns = left.Turns(api.session)
+    """Wait for the job's watcher, as in `turns.Turns`; has the order ended?"""
+    turns = limit_turns.Turns(api.session)
     while turns.left_to_its_job(limit):
         time.sleep(_LOOK_S)
     return not api.ledger.reread(limit.intent).runs
@@ -111,7 +112,7 @@ def loop(
     from clore_ai.exceptions import AuthError
     from clore_ai.rental.limits import enforce
 
-    turns, trouble, jobs_due = left.Turns(api.session, ends=not dry_run), "", 0.0
+    turns, trouble, jobs_due = limit_turns.Turns(api.session, ends=not dry_run), "", 0.0
     while goes_on():
         near, over = api.drive(keeper.check(api.session))
         for each in near:

@@ -1,4 +1,4 @@
-"""The keeper (`jobs.left`): one background process per key that ends orders at their limits.
+"""The keeper (`jobs.watch.turns`): one background process per key that ends orders at their limits.
 
 A command that leaves orders with a limit behind starts the keeper, and so does the next command
 that finds such orders without one. The keeper outlives its terminal and ends with the last of these
@@ -19,7 +19,8 @@ import click
 from clore_ai import _signals
 from clore_ai.cli import output
 from clore_ai.cli.supervise import at_limits
-from clore_ai.jobs import Jobs, left
+from clore_ai.jobs import Jobs
+from clore_ai.jobs.watch import turns as limit_turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,9 +43,9 @@ def ensure_running(api: CloreAI) -> None:
     unkept: list[int] = []
     try:
         if api.ledger.begun():
-            unkept = left.unkept(api.session, Jobs.of(api.session))
+            unkept = limit_turns.unkept(api.session, Jobs.of(api.session))
             if unkept:
-                left.start_keeper(api.session)
+                limit_turns.start_keeper(api.session)
     except (OSError, CloreAPIError) as exc:
         if unkept:
             listed = " ".join(map(str, unkept))
@@ -65,8 +66,8 @@ def command(lock: int) -> int:
     _signals.interrupt_by_any()
     with suppress(KeyboardInterrupt), CloreAI(state=True) as api:
         keeper = Keeper(mine=lambda intent: intent.enforced == "always")
-        log = left.keeper_log(api.session)
-        mine = api.ledger.lock(left.KEEPER_LOCK)
+        log = limit_turns.keeper_log(api.session)
+        mine = api.ledger.lock(limit_turns.KEEPER_LOCK)
         while True:
             at_limits.loop(api, keeper, goes_on=lambda: _goes_on(api, keeper, log))
             if lock >= 0:

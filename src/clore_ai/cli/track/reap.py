@@ -12,7 +12,7 @@ from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect, none, status
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.supervise import at_limits
-from clore_ai.jobs import left
+from clore_ai.jobs.watch import turns as limit_turns
 from clore_ai.rental.limits import unattended
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def _uninstall(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
 
 
 def _status(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
-    found, log = api.drive(unattended.status()), left.keeper_log(api.session)
-    keeper = api.ledger.held(left.KEEPER_LOCK)
+    found, log = api.drive(unattended.status()), limit_turns.keeper_log(api.session)
+    keeper = api.ledger.held(limit_turns.KEEPER_LOCK)
     notes = [f"systemd: {found.unit} is {found.systemd}."] if found.systemd else []
     if found.cron:
         notes.append("cron: clore reap runs every minute.")
@@ -141,7 +141,7 @@ def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None
     keeper = Keeper(every_s=every_s, mine=lambda _intent: True)
     output.note(f"Checking every {duration(every_s)}; stop with Ctrl-C.")
     try:
-        with nullcontext() if dry_run else left.instead_of_keeper(api.session):
+        with nullcontext() if dry_run else limit_turns.instead_of_keeper(api.session):
             at_limits.loop(api, keeper, on_event, dry_run=dry_run, as_json=as_json)
     except KeyboardInterrupt as exc:
         output.note(str(exc) or "Stopped.")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clore_ai import CloreAI
-from clore_ai.jobs import Jobs, left
+from clore_ai.jobs import Jobs
+from clore_ai.jobs.watch import turns as limit_turns
 from clore_ai.models.records import Intent
 from clore_ai.rental.limits.expiry import Limit
 
@@ -37,14 +38,14 @@ def limit(client: CloreAI) -> Limit:
 
 def test_it_is_the_callers_turn_now_and_then(client: CloreAI, limit: Limit) -> None:
     """Once in 20 s; not of an order that another command has just given more time."""
-    turns = left.Turns(client.session)
+    turns = limit_turns.Turns(client.session)
     assert turns.take(limit)
     assert not turns.take(limit)
     assert set(turns.tried) == {ORDER}
     stored = client.session.ledger.by_order(ORDER)
     assert stored is not None
     client.session.ledger.update(stored, ends_at=time.time() + 60)
-    assert not left.Turns(client.session).take(limit)
+    assert not limit_turns.Turns(client.session).take(limit)
 
 
 def test_it_is_left_to_the_process_of_its_job(client: CloreAI, limit: Limit) -> None:
@@ -55,16 +56,16 @@ def test_it_is_left_to_the_process_of_its_job(client: CloreAI, limit: Limit) -> 
     job.state = "running"
     jobs.save(job)
     with jobs.hold(job.id):
-        assert not left.Turns(client.session).take(limit)
-        assert left.Turns(client.session, ends=False).take(limit)
-        assert left.unkept(client.session, jobs) == []
+        assert not limit_turns.Turns(client.session).take(limit)
+        assert limit_turns.Turns(client.session, ends=False).take(limit)
+        assert limit_turns.unkept(client.session, jobs) == []
 
 
 def test_what_nobody_keeps(client: CloreAI, limit: Limit) -> None:
     """An order with a limit; not one whose bid a command holds, since that one keeps its limits."""
     session = client.session
-    assert left.unkept(session, Jobs.of(session)) == [limit.intent.order_id]
+    assert limit_turns.unkept(session, Jobs.of(session)) == [limit.intent.order_id]
     lock = session.ledger.lock(f"spot {ORDER}")
     assert lock.try_acquire()
-    assert left.unkept(session, Jobs.of(session)) == []
+    assert limit_turns.unkept(session, Jobs.of(session)) == []
     lock.release()
