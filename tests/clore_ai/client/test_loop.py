@@ -45,6 +45,8 @@ def test_the_loop_goes_on_while_another_process_holds_the_store(market, tmp_path
 
     A pause that is ours is in each round; of a busy machine's one round is free.
     """
+    from waiting import patience  # not there where this file is a program
+
     key = market.create_account({USD: 100.0})
     with CloreAI(key, market.base_url, state=tmp_path) as client:
         client.my_orders()  # the store is there
@@ -64,7 +66,9 @@ def test_the_loop_goes_on_while_another_process_holds_the_store(market, tmp_path
             holder.kill()
     assert done.returncode == 0, done.stderr
     pauses = json.loads(done.stdout)
-    assert min(pauses) <= MOST_S, pauses
+    # A busy machine takes the CPU from a thread that has the interpreter's lock; what blocks the
+    # loop for another process blocks it for 200 ms and more.
+    assert min(pauses) <= min(patience(MOST_S), 0.15), pauses
 
 
 async def main(base_url: str, key: str, folder: Path) -> None:
