@@ -15,7 +15,7 @@ from .uses import KINDS
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS = {"ledger": 40, "program": 10, "request": 15}
+ROUNDS = {"ledger": 40, "program": 10, "request": 40}
 
 
 @pytest.mark.parametrize("kind", KINDS)

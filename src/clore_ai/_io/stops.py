@@ -15,6 +15,7 @@ work.
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
 import time
@@ -91,7 +92,7 @@ def run(work: Callable[[Stops], T]) -> T:
 
     For the main thread, `work` runs in another thread; a stop that came too late is raised here.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if threading.get_ident() != threading.main_thread().ident:
         return work(_here.get())
     stops = Stops()
 
@@ -136,9 +137,10 @@ class _Apart(Generic[T]):
 
     def start(self) -> None:
         """Begin."""
-        thread = threading.Thread(target=self._do, daemon=True)
         try:
-            thread.start()
+            # No `Thread` object: if the main thread freed it, the callback of a weak set of threads
+            # would run there, and Python swallows a Ctrl-C that comes within one.
+            _thread.start_new_thread(self._do, ())
         except RuntimeError:  # Python is exiting, or the system allows no more threads: run it here
             self._do()
 

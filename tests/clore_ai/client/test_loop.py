@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 USD = "USD-Blockchain"
-MOST_S, ROUNDS = 0.05, 5
+MOST_S, ROUNDS = 0.05, 12
 _BEAT_S = 0.005
 HOLD = """
 import sqlite3, sys, time
@@ -45,8 +45,6 @@ def test_the_loop_goes_on_while_another_process_holds_the_store(market, tmp_path
 
     A pause that is ours is in each round; of a busy machine's one round is free.
     """
-    from waiting import patience  # not there where this file is a program
-
     key = market.create_account({USD: 100.0})
     with CloreAI(key, market.base_url, state=tmp_path) as client:
         client.my_orders()  # the store is there
@@ -59,16 +57,14 @@ def test_the_loop_goes_on_while_another_process_holds_the_store(market, tmp_path
                 [sys.executable, __file__, market.base_url, key, str(tmp_path)],
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=250,
                 check=False,
             )
         finally:
             holder.kill()
     assert done.returncode == 0, done.stderr
     pauses = json.loads(done.stdout)
-    # A busy machine takes the CPU from a thread that has the interpreter's lock; what blocks the
-    # loop for another process blocks it for 200 ms and more.
-    assert min(pauses) <= min(patience(MOST_S), 0.15), pauses
+    assert min(pauses) <= MOST_S, pauses
 
 
 async def main(base_url: str, key: str, folder: Path) -> None:
