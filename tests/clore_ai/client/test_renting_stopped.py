@@ -1,0 +1,109 @@
+"""What stops a rental, a cancelled task or Ctrl-C at any moment, leaves nothing running."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from clients import Api
+
+from clore_ai import AsyncCloreAI
+from clore_sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+USD = "USD-Blockchain"
+
+
+@pytest.fixture(scope="module")
+def market() -> Iterator[Sandbox]:
+    """Renting starts real SSH endpoints."""
+    with Sandbox(visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize("moment", ["created", "late"])
+def test_a_cancelled_task_leaves_nothing_running(market, tmp_path, moment):
+    """Also while the answer to its order is on the way: then the order is looked for first."""
+    watcher = Api("sync", market)
+
+    async def main() -> None:
+        came = asyncio.Event()
+        async with AsyncCloreAI(watcher.key, market.base_url, state=tmp_path) as client:
+            client.rate_limiter.min_interval = client.rate_limiter.create_order_delay = 0
+            if moment == "late":
+                watcher.fault("create_order", "late", delay_s=1)
+            else:
+                watcher.fault("create_order", "never_boots")
+            rental = client.rent(
+                "RTX 4090", on_event=lambda e: came.set() if e.what == "created" else None
+            )
+            task = asyncio.ensure_future(rental.start())
+            if moment == "late":
+                while not await asyncio.to_thread(watcher.my_orders):
+                    pass
+            else:
+                await came.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert rental.events[-1].what == "cancelled"
+            assert rental.order_id is not None
+
+    try:
+        asyncio.run(main())
+        assert [o.id for o in watcher.my_orders() if o.active] == []
+        assert len([e for e in watcher.entries("create_order") if e.order is not None]) == 1
+    finally:
+        watcher.shut()
+
+
+SCRIPT = """
+import sys, time
+from clore_ai import CloreAI
+with CloreAI(state=sys.argv[1]) as client:
+    client.rate_limiter.min_interval = client.rate_limiter.create_order_delay = 0
+    def tell(event):
+        print(event.what, event.order_id, flush=True)
+        if event.what == sys.argv[2]:
+            time.sleep(1)
+    with client.rent("RTX 4090", on_event=tell) as rental:
+        print("in", flush=True)
+        rental.exec("sleep 600")
+"""
+
+
+@pytest.mark.parametrize("moment", ["created", "rented", "in"])
+def test_ctrl_c_ends_what_was_rented(market, tmp_path, moment):
+    """While it boots, when all is done but the return, and in the block."""
+    watcher = Api("sync", market)
+    if moment == "created":
+        watcher.fault("create_order", "never_boots")
+    env = {"PATH": os.environ["PATH"], "CLORE_API_KEY": watcher.key}
+    env["CLORE_BASE_URL"] = market.base_url
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path), moment],
+        env={**env, "CLORE_HOME": str(tmp_path), "HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(moment):
+                break
+        process.send_signal(signal.SIGINT)
+        _out, err = process.communicate(timeout=30)
+        assert "KeyboardInterrupt" in err
+        assert [o.id for o in watcher.my_orders() if o.active] == []
+    finally:
+        process.kill()
+        process.communicate()
+        watcher.shut()
