@@ -61,7 +61,7 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_tls_context() -> Iterator[None]:
-    """httpx reads the trusted certificates, 40 ms, for each client; no test here needs them."""
+    """Each client of httpx reads the trusted certificates, 40 ms; no test here needs them."""
     with pytest.MonkeyPatch.context() as patch:
         once = lru_cache(maxsize=None)(httpx.create_ssl_context)
         patch.setattr("httpx._transports.default.create_ssl_context", once)
