@@ -1,4 +1,4 @@
-"""A marketplace for each file, and users of it with homes of their own."""
+"""A marketplace for each test file, and users with home folders of their own."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _KEPT = ("PATH", "LANG", "TMPDIR")
 
 @pytest.fixture(scope="module")
 def market() -> Iterator[Sandbox]:
-    """The tests of a file share it, since some move its time.
+    """The marketplace that the tests of a file share; a file has its own, since some move its time.
 
-    Each has its own account and servers, and faults of that account only.
+    Each test has its own account and servers, and faults apply to that account only.
     """
     with Sandbox(inventory=FLEET, limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
         yield sandbox
@@ -31,7 +31,7 @@ def market() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def take(market: Sandbox) -> Callable[[], int]:
-    """Gives each free server that takes all three coins to one test only, the cheapest first."""
+    """Gives each test a free server of its own that takes all three coins, cheapest first."""
     import httpx
 
     def fits(record: dict[str, Any]) -> bool:
@@ -51,28 +51,28 @@ def take(market: Sandbox) -> Callable[[], int]:
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
-    """Nothing of the user who runs the tests but where programs are."""
+    """An environment without anything of the developer's except the places of programs."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return {**kept, "HOME": str(home.parent), "CLORE_HOME": str(home), **more}
 
 
 def call_off(home: Path) -> None:
-    """Whoever sees a job through in the background ends, and so does who keeps limits there."""
+    """Stop the background processes that follow jobs or keep limits."""
     for mark in (*home.glob("jobs/*/follower"), *home.glob("keepers/*.log")):
         mark.unlink(missing_ok=True)
 
 
 @pytest.fixture
-def nobody(tmp_path: Path) -> Clore:
-    """A user who has just installed clore: no key, no settings."""
+def new_user(tmp_path: Path) -> Clore:
+    """A user who has just installed clore and has no key and no settings."""
     home = tmp_path / ".clore"
-    # An address where nobody listens: a test must never reach the service.
+    # A port without a listener: a test must never reach the service.
     return Clore(home, environment(home, CLORE_BASE_URL="http://127.0.0.1:9/v1"))
 
 
 @pytest.fixture
 def renter(market: Sandbox, take: Callable[[], int], tmp_path: Path) -> Iterator[Renter]:
-    """A new account with money, and what points `clore` at it; the pace is lifted."""
+    """A new account with money and the settings that point `clore` at it; the pace is lifted."""
     home = tmp_path / ".clore"
     coins = {"bitcoin": 1, "CLORE-Blockchain": 100_000, "USD-Blockchain": 1_000}
     key = market.create_account(coins)
@@ -100,9 +100,9 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 
 
 @pytest.fixture
-def local(nobody: Clore) -> Iterator[Clore]:
-    """A user who runs marketplaces of their own; what is left of them is stopped at the end."""
-    user = nobody.with_(CLORE_BASE_URL="")
+def local(new_user: Clore) -> Iterator[Clore]:
+    """A user who runs local marketplaces; those still running are stopped at the end."""
+    user = new_user.with_(CLORE_BASE_URL="")
     yield user
     with contextlib.suppress(AssertionError):
         user("sandbox", "down")
@@ -118,5 +118,5 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def order(renter: Renter) -> int:
-    """A machine, whose order stays until the test ends it."""
+    """An order on a machine; it runs until the test ends it."""
     return renter.rent()

@@ -1,4 +1,4 @@
-"""Runs the real `clore`: in this process, as one with pipes, or on a real terminal in tmux."""
+"""Runs the real `clore`: inside this process, as a process with pipes, or in tmux on a terminal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SHORT = {
 
 @lru_cache(maxsize=1)
 def shared_forks() -> Forks:
-    """Where the commands of all tests are forked."""
+    """The process that forks the commands of all tests."""
     return of_clore()
 
 
@@ -53,19 +53,19 @@ class Result:
 
     @property
     def data(self) -> Any:
-        """What stdout holds: one JSON value and nothing else."""
+        """The value on stdout, which must be exactly one JSON value."""
         return json.loads(self.out)
 
     @property
     def error(self) -> dict[str, Any]:
-        """The error of a command with --json: the last line of stderr."""
+        """The error of a command with --json, which is the last line of stderr."""
         error: dict[str, Any] = json.loads(self.err.splitlines()[-1])
         return error
 
 
 @dataclass
 class Clore:
-    """One user: an account, a home, no key but theirs. No output of theirs shows a secret."""
+    """One user with an account, a home and a key. No output may show one of the user's secrets."""
 
     home: Path
     env: dict[str, str]
@@ -81,10 +81,10 @@ class Clore:
         process: Forks | None = None,
         **env: str,
     ) -> Result:
-        """Run it to its end. `fails` is the exit code that it must have; None: any.
+        """Run the command to its end. `fails` is the exit code it must have; None accepts any.
 
-        A short command runs in this process; any other, and one that is run in a thread, is a fork
-        of `process`, or of one that all tests share.
+        A short command runs inside this process. Any other, and one called from a thread, is a fork
+        of `process`, or of the process that all tests share.
         """
         words, env = list(map(str, args)), {**self.env, **env}
         if any(name.startswith("PYTHON") for name in env):
@@ -107,27 +107,27 @@ class Clore:
         return bool(short) and threading.current_thread() is threading.main_thread()
 
     def check(self, output: str) -> None:
-        """No traceback, no secret."""
+        """Check that the output has no traceback and no secret."""
         assert "Traceback" not in output, output
         for secret in (self.key, *self.secrets):
             assert not secret or secret not in output, f"a secret is shown: {output}"
 
     def start(self, *args: object, **options: Any) -> subprocess.Popen[str]:
-        """Run it beside the test, in a process group of its own."""
+        """Start the command beside the test, in a process group of its own."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         env = {**self.env, **options.pop("env", {})}
         options = {"start_new_session": True, "text": True, **pipes, **options}
         return Fork(shared_forks(), ["clore", *map(str, args)], env=env, **options)
 
     def with_(self, **env: str) -> Clore:
-        """The same user with other environment variables; an empty one is taken away."""
+        """The same user with other environment variables; an empty value removes the variable."""
         merged = {k: v for k, v in {**self.env, **env}.items() if v}
         return replace(self, env=merged)
 
 
 @dataclass
 class Renter(Clore):
-    """A user with money in a marketplace that the test can look into."""
+    """A user with money, in a marketplace that the test can inspect."""
 
     market: Sandbox = None  # type: ignore[assignment]
     take: Callable[[], int] = None  # type: ignore[assignment]
@@ -137,20 +137,20 @@ class Renter(Clore):
         return self.take()
 
     def rent(self, *options: object, server: int | None = None) -> int:
-        """A new order on a server of its own, with SSH up."""
+        """A new order on a server of its own; SSH is ready."""
         words = ("deploy", server or self.server(), *DEPLOY, "USD-Blockchain", "--wait")
         return int(self(*words, *options).out)
 
     def fault(self, endpoint: str, kind: str, **more: Any) -> int:
-        """Let the next such request of this user go wrong; the fault's number."""
+        """Make the next matching requests of this user fail; returns the number of the fault."""
         return self.market.fault(endpoint, kind, key=self.key, **more)  # type: ignore[arg-type]
 
     def happened(self, fault: int) -> bool:
-        """Did all the requests come that this fault was for? Their answers may still be due."""
+        """Whether each request meant for the fault has arrived; answers may be pending."""
         return fault not in {each.id for each in self.market.faults()}
 
     def requests(self, endpoint: str) -> list[Entry]:
-        """What this user sent there."""
+        """The requests that this user sent to this endpoint."""
         return [
             e
             for e in self.market.journal()
@@ -158,16 +158,16 @@ class Renter(Clore):
         ]
 
     def orders(self) -> list[int]:
-        """The orders that were really made for this user."""
+        """The orders that the marketplace really made for this user."""
         return [e.order for e in self.requests("create_order") if e.order is not None]
 
 
 class Terminal:
-    """A terminal of a given width, with a shell in it, under a tmux server of its own."""
+    """A terminal of a given width with a shell in it, in a tmux server of its own."""
 
     def __init__(self, user: Clore, folder: Path, width: int = 100) -> None:
         self.user = user
-        # Short: the path of a socket holds some 100 characters.
+        # Short, because the path of a socket may have only about 100 characters.
         self.tmux = ["tmux", "-L", f"clore-{uuid.uuid4().hex[:12]}", "-f", os.devnull]
         shell = folder / "bin"
         shell.mkdir(exist_ok=True)
@@ -205,7 +205,7 @@ class Terminal:
         self.keys("Enter")
 
     def run(self, line: str) -> str:
-        """A command's whole screen, once it has ended; its exit code is below as ``end=0``."""
+        """The screen once the command has ended; its last line is like ``end=0``."""
         self.start(line)
         return self.wait("end=")
 
@@ -215,7 +215,7 @@ class Terminal:
         self.type(f"clear; {line}; echo en''d=$?")
 
     def wait(self, text: str, timeout_s: float = 25.0) -> str:
-        """The screen, once it holds `text`."""
+        """Wait until the screen holds `text`; returns the screen."""
         deadline = time.monotonic() + timeout_s
         while text not in (screen := self.screen):
             assert time.monotonic() < deadline, f"no {text!r} on the screen:\n{screen}"
@@ -228,7 +228,7 @@ class Terminal:
 
 
 def interrupt(process: subprocess.Popen[str], *, group: bool = True) -> None:
-    """Ctrl-C, as a terminal sends it: to the whole group."""
+    """Send Ctrl-C as a terminal does: to the whole process group."""
     if group:
         os.killpg(process.pid, signal.SIGINT)
     else:
@@ -236,7 +236,7 @@ def interrupt(process: subprocess.Popen[str], *, group: bool = True) -> None:
 
 
 def processes_with(mark: str) -> list[str]:
-    """Command lines of running processes whose environment or command line holds `mark`."""
+    """Command lines of running processes with `mark` in the environment or command line."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -250,12 +250,12 @@ def processes_with(mark: str) -> list[str]:
 
 
 def followers(renter: Renter) -> list[int]:
-    """The processes of this user's that see a job through in the background."""
+    """This user's background processes that follow jobs."""
     return _in_background(renter, b"clore_ai.cli.supervise.follower")
 
 
 def keepers(renter: Renter) -> list[int]:
-    """The processes of this user's that keep limits in the background."""
+    """This user's background processes that keep limits."""
     return _in_background(renter, b"clore_ai.cli.supervise.keeper")
 
 
@@ -274,7 +274,7 @@ def _in_background(renter: Renter, module: bytes) -> list[int]:
 
 
 def killed(renter: Renter) -> None:
-    """Its follower, as with a laptop that is switched off; a copy of ssh may live on."""
+    """Kill the job's follower, as if the laptop were switched off; a copy of ssh may live on."""
     until(lambda: followers(renter), "the follower")
     (pid,) = followers(renter)
     os.kill(pid, signal.SIGKILL)

@@ -35,10 +35,10 @@ USD = (*DEPLOY, "USD-Blockchain")
     ],
 )
 def test_refused_before_anything_is_sent(
-    nobody: Clore, options: tuple[str, ...], said: str
+    new_user: Clore, options: tuple[str, ...], said: str
 ) -> None:
     """What the service would refuse is refused here, in the words of the options, with exit 2."""
-    result = nobody("deploy", 7, *USD, *options, "--json", fails=2)
+    result = new_user("deploy", 7, *USD, *options, "--json", fails=2)
     assert result.out == ""
     assert result.error["code"] in ("usage", "invalid_input")
     assert said in result.error["message"]
@@ -159,9 +159,9 @@ def test_a_long_retry_after_says_until_when(renter: Renter) -> None:
     assert len(renter.requests("wallets")) == 1
 
 
-def test_nobody_there(nobody: Clore) -> None:
+def test_nobody_there(new_user: Clore) -> None:
     """An address where nobody listens is exit 1 and names the address."""
-    result = nobody("search", "--json", fails=1, timeout=30)
+    result = new_user("search", "--json", fails=1, timeout=30)
     assert result.error["code"] == "network"
     assert "http://127.0.0.1:9/v1" in result.error["message"]
 
@@ -220,9 +220,9 @@ def test_ended_orders(renter: Renter) -> None:
 @pytest.mark.parametrize(
     "content", ["{bad", "[1]", '{"contexts": 5, "api_key": 7}', '{"base_url": "nowhere"}']
 )
-def test_a_config_file_that_is_no_use(nobody: Clore, content: str) -> None:
+def test_a_config_file_that_is_no_use(new_user: Clore, content: str) -> None:
     """It is named, with what to do; nothing ends in a traceback over it or overwrites it."""
-    user = nobody.with_(CLORE_BASE_URL="")
+    user = new_user.with_(CLORE_BASE_URL="")
     user.home.mkdir()
     file = user.home / "config.json"
     file.write_text(content)
@@ -238,12 +238,12 @@ def test_a_config_file_that_is_no_use(nobody: Clore, content: str) -> None:
     assert file.read_text() == content
 
 
-def test_settings_that_are_no_use(nobody: Clore) -> None:
+def test_settings_that_are_no_use(new_user: Clore) -> None:
     """A bad address, pace or context is exit 2 and names itself."""
-    assert "not a base URL" in nobody("wallets", fails=2, CLORE_BASE_URL="nowhere").err
-    pace = nobody("wallets", fails=2, CLORE_REQUESTS_PER_SECOND="fast")
+    assert "not a base URL" in new_user("wallets", fails=2, CLORE_BASE_URL="nowhere").err
+    pace = new_user("wallets", fails=2, CLORE_REQUESTS_PER_SECOND="fast")
     assert "requests_per_second" in pace.err
-    assert "no context 'prod'" in nobody("--context", "prod", "wallets", fails=2).err
+    assert "no context 'prod'" in new_user("--context", "prod", "wallets", fails=2).err
 
 
 def test_a_home_that_cannot_be_written(renter: Renter, tmp_path: Path) -> None:
@@ -272,19 +272,19 @@ def test_no_ssh_programs(renter: Renter, tmp_path: Path) -> None:
     assert renter.orders() == []
 
 
-def test_the_sandbox_extra_is_not_installed(nobody: Clore, tmp_path: Path) -> None:
+def test_the_sandbox_extra_is_not_installed(new_user: Clore, tmp_path: Path) -> None:
     """`clore sandbox` and `clore demo` say what to install (exit 2 and 1), detached or not."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['asyncssh'] = None")
-    bare = nobody.with_(PYTHONPATH=str(tmp_path))
+    bare = new_user.with_(PYTHONPATH=str(tmp_path))
     for words in (("up",), ("up", "--detach")):
         assert "pip install '.[sandbox]'" in bare("sandbox", *words, fails=2).err
     assert "pip install '.[sandbox]'" in bare("demo", fails=1).err
 
 
-def test_a_bug_is_one_sentence(nobody: Clore, tmp_path: Path) -> None:
+def test_a_bug_is_one_sentence(new_user: Clore, tmp_path: Path) -> None:
     """What nobody foresaw is said in one line; CLORE_DEBUG=1 shows the traceback."""
     (tmp_path / "httpx.py").write_text("raise ZeroDivisionError('oh')")
-    broken = nobody.with_(PYTHONPATH=str(tmp_path))
+    broken = new_user.with_(PYTHONPATH=str(tmp_path))
     error = broken("wallets", "--json", fails=1).error
     assert error["code"] == "internal"
     assert "ZeroDivisionError: oh" in error["message"]

@@ -118,10 +118,10 @@ def test_help_imports_next_to_nothing() -> None:
     assert heavy & set(modules.split()) == set()
 
 
-def test_no_arguments_and_typing_errors_lead_to_the_help(nobody: Clore) -> None:
+def test_no_arguments_and_typing_errors_lead_to_the_help(new_user: Clore) -> None:
     """Bare `clore` shows the help; a mistyped command is answered with the one that was meant."""
-    assert "A first session:" in nobody(fails=2).err
-    assert "Did you mean 'search'?" in nobody("serch", fails=2).err
-    assert "See: clore --help" in nobody("fly", fails=2).err
-    assert "clore search --help" in nobody("search", "--gpus", "3", fails=2).err
-    assert nobody("--version").out.startswith("clore, version ")
+    assert "A first session:" in new_user(fails=2).err
+    assert "Did you mean 'search'?" in new_user("serch", fails=2).err
+    assert "See: clore --help" in new_user("fly", fails=2).err
+    assert "clore search --help" in new_user("search", "--gpus", "3", fails=2).err
+    assert new_user("--version").out.startswith("clore, version ")

@@ -29,11 +29,11 @@ from .driver import Clore, Renter, shared_forks
     ],
 )
 def test_it_says_what_a_process_of_its_own_says(
-    nobody: Clore, words: list[str], stdin: str
+    new_user: Clore, words: list[str], stdin: str
 ) -> None:
     """Exit code, stdout and stderr, to the letter."""
-    inside = run(words, nobody.env, stdin)
-    alone = shared_forks().run(["clore", *words], nobody.env, stdin, 60)
+    inside = run(words, new_user.env, stdin)
+    alone = shared_forks().run(["clore", *words], new_user.env, stdin, 60)
     assert (inside.returncode, inside.stdout, inside.stderr) == (
         alone.returncode, alone.stdout, alone.stderr,
     )  # fmt: skip

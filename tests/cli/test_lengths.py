@@ -72,11 +72,11 @@ def test_all_read_the_same_forms(words: tuple[str, ...], name: str) -> None:
 
 @pytest.mark.parametrize(("words", "name"), EVERY)
 def test_what_is_no_length_is_refused_by_name(
-    nobody: Clore, words: tuple[str, ...], name: str
+    new_user: Clore, words: tuple[str, ...], name: str
 ) -> None:
     """One sentence with the option and the forms that it takes; exit 2."""
     given = ["soon"] if name == "LENGTH" else [name, "soon"]
-    error = nobody(*words, *given, fails=2).err
+    error = new_user(*words, *given, fails=2).err
     assert f"Invalid value for '{name}'" in error
     assert "'soon' is not a length of time; write 90m, 6h" in error
 
@@ -106,9 +106,9 @@ def test_no_option_takes_seconds_alone() -> None:
         (("lease", "extend", "1", "none"), "clore lease set 1 none"),
     ],
 )
-def test_a_length_out_of_range(nobody: Clore, words: tuple[str, ...], says: str) -> None:
+def test_a_length_out_of_range(new_user: Clore, words: tuple[str, ...], says: str) -> None:
     """The sentence says what is taken."""
-    assert says in nobody(*words, fails=2).err
+    assert says in new_user(*words, fails=2).err
 
 
 @pytest.mark.parametrize("command", ["rent", "run"])

@@ -265,10 +265,10 @@ def test_settings(user: Renter) -> None:
     ],
     ids=str,
 )
-def test_what_was_typed_is_not_quoted(nobody: Clore, words: tuple[str, ...]) -> None:
+def test_what_was_typed_is_not_quoted(new_user: Clore, words: tuple[str, ...]) -> None:
     """A usage error names the option, never what stood after it."""
-    nobody.secrets = [*ALL, UNNAMED]
-    assert nobody("deploy", "7", *DEPLOY, "bitcoin", *words, "--debug", fails=2).err
+    new_user.secrets = [*ALL, UNNAMED]
+    assert new_user("deploy", "7", *DEPLOY, "bitcoin", *words, "--debug", fails=2).err
 
 
 def test_a_bug(user: Renter, tmp_path: Path) -> None:

@@ -93,9 +93,11 @@ def hostile() -> Iterator[str]:
 
 
 @pytest.fixture
-def user(nobody: Clore, hostile: str) -> Clore:
+def user(new_user: Clore, hostile: str) -> Clore:
     """Somebody whose service that is."""
-    return nobody.with_(CLORE_BASE_URL=hostile, CLORE_API_KEY=KEY, CLORE_REQUESTS_PER_SECOND="1000")
+    return new_user.with_(
+        CLORE_BASE_URL=hostile, CLORE_API_KEY=KEY, CLORE_REQUESTS_PER_SECOND="1000"
+    )
 
 
 def lines(text: str) -> list[str]:
@@ -204,14 +206,14 @@ def test_on_a_terminal(user: Clore, terminal: Any) -> None:
     assert "end=0" in screen
 
 
-def test_a_letter_that_the_terminal_lacks(nobody: Clore) -> None:
+def test_a_letter_that_the_terminal_lacks(new_user: Clore) -> None:
     """It ends no search."""
 
     def answer(_sent: str) -> tuple[int, str, str]:
         return 200, "application/json", json.dumps({"code": 0, "servers": [server(8, "Ж 🚀")]})
 
     with answering(answer) as address:
-        done = nobody.with_(CLORE_BASE_URL=address)("search", PYTHONIOENCODING="latin-1")
+        done = new_user.with_(CLORE_BASE_URL=address)("search", PYTHONIOENCODING="latin-1")
     assert "RTX 4090? ?" in done.out
 
 
@@ -239,7 +241,7 @@ def test_notifications_run(user: Clore, tmp_path: Path) -> None:
     assert json.dumps(event) in said[0]
 
 
-def test_a_swollen_offer_is_told_in_short(nobody: Clore, tmp_path: Path) -> None:
+def test_a_swollen_offer_is_told_in_short(new_user: Clore, tmp_path: Path) -> None:
     """Fields without end reach no receiver; the server and its price do."""
     swollen = {
         **server(8, ""),
@@ -251,7 +253,7 @@ def test_a_swollen_offer_is_told_in_short(nobody: Clore, tmp_path: Path) -> None
 
     got = tmp_path / "got"
     with answering(answer) as address:
-        user = nobody.with_(CLORE_BASE_URL=address)
+        user = new_user.with_(CLORE_BASE_URL=address)
         user("watch", "--gpu", GPU, "--once", "--notify-cmd", f"cat > {got}")
     assert got.stat().st_size < 64_000
     offer = json.loads(got.read_text())["offer"]

@@ -127,10 +127,10 @@ def test_a_password_is_asked_for_unseen(renter: Renter, terminal: Open) -> None:
     renter("cancel", order)
 
 
-def test_a_key_is_typed_unseen(nobody: Clore, terminal: Open) -> None:
+def test_a_key_is_typed_unseen(new_user: Clore, terminal: Open) -> None:
     """`clore config set api_key` asks, and shows nothing of what is typed."""
-    nobody.secrets = ["typed-secret-key-1234"]
-    screen = terminal(nobody)
+    new_user.secrets = ["typed-secret-key-1234"]
+    screen = terminal(new_user)
     screen.start("clore config set api_key")
     screen.wait("api_key:")
     screen.type("typed-secret-key-1234")
@@ -141,7 +141,7 @@ def test_a_key_is_typed_unseen(nobody: Clore, terminal: Open) -> None:
     screen.wait("api_key:")
     screen.keys("C-c")
     screen.wait("end=130")
-    assert "…1234" in nobody("config", "get", "api_key").out
+    assert "…1234" in new_user("config", "get", "api_key").out
 
 
 def test_colours(renter: Renter, terminal: Open) -> None:

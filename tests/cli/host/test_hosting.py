@@ -1,4 +1,4 @@
-"""`clore servers`, `server-config` and `spot`, for hosts and in both dialects."""
+"""`clore servers`, `server-config` and `spot` for hosts, in both dialects."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ IN_USD: dict[str, Any] = {
 
 @pytest.fixture(params=["live", "reference"])
 def market(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """One whose first account hosts a server that is priced in USD, and one not yet connected."""
+    """A marketplace whose first account hosts a USD-priced server and one not connected yet."""
     options: dict[str, Any] = {"limits": False, "visibility_lag_s": 0, "boot_s": 0}
     with Sandbox(provision=False, dialect=request.param, host_servers=1, **options) as sandbox:
         sandbox.add_server(name="new", connected=False)
@@ -51,15 +51,15 @@ def host(market: Sandbox, tmp_path: Path) -> Clore:
 
 
 def rent(market: Sandbox, server: int) -> None:
-    """Somebody rents it for the 72 hours that it allows."""
+    """Another account rents the server for the 72 hours that it allows."""
     with CloreAI(market.create_account({"bitcoin": 1}), market.base_url) as renter:
         renter.create_order(server, "image", "on-demand", "bitcoin")
 
 
-def test_servers_and_their_rentals(host, market):
-    """A price in USD, whatever form it has, and how long a rental still lasts.
+def test_servers_show_usd_prices_and_the_time_left(host, market):
+    """`servers` shows each price in USD, whatever its form, and how long a rental still lasts.
 
-    No number is shown of a server that has not connected.
+    A server that has not connected shows no numbers.
     """
     first, new = host("servers", "--json").data
     assert {p["on_demand"] for p in first["usd_pricing"].values()} == {25}
@@ -77,8 +77,8 @@ def test_servers_and_their_rentals(host, market):
     assert rented["rental_end"].endswith("Z")
 
 
-def test_a_servers_settings(host, market):
-    """`server-config` shows USD per day and the end of a rental as a length."""
+def test_server_config_shows_usd_per_day_and_the_longest_rental(host, market):
+    """`server-config` shows USD per day, and the longest rental as a length of time."""
     first = host("servers", "--json").data[0]["id"]
     rent(market, first)
     shown = host("server-config", "MyGPU").out
@@ -88,7 +88,7 @@ def test_a_servers_settings(host, market):
     assert host("server-config", "MyGPU", "--json").data["rental_end"].endswith("Z")
 
 
-def test_the_spot_market_says_how_long_a_rental_may_last(host):
-    """`mrl` is in seconds there."""
+def test_the_spot_market_shows_the_longest_rental(host):
+    """The spot market gives `mrl` in seconds; the table shows it as a length of time."""
     first = host("servers", "--json").data[0]["id"]
     assert "Longest rental: 3d" in host("spot", first).err

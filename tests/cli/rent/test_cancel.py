@@ -1,4 +1,4 @@
-"""`clore cancel`: done when the orders are gone, and it says so."""
+"""`clore cancel` ends when the orders are gone, and reports it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def three(renter: Renter) -> list[int]:
     return [int(renter("deploy", renter.server(), *USD).out) for _ in range(3)]
 
 
-def test_several(renter: Renter, three: list[int]) -> None:
-    """Each is told with its bill; of an unknown one it is said so; the exit code is the worst."""
+def test_each_cancelled_order_shows_its_bill(renter: Renter, three: list[int]) -> None:
+    """Each order is reported with its bill, or as unknown; the worst exit code counts."""
     first, second, third = three
     done = renter("cancel", first, 1, second, "--json", fails=4)
     assert [(r["order_id"], r["cancelled"]) for r in done.data] == [
@@ -33,8 +33,8 @@ def test_several(renter: Renter, three: list[int]) -> None:
     assert said.count(f"Cancelled: order {third}.") == 1
 
 
-def test_all(renter: Renter, three: list[int]) -> None:
-    """A script says --yes, or nothing is asked of the service; with nothing there, none is done."""
+def test_all_needs_yes_in_a_script(renter: Renter, three: list[int]) -> None:
+    """A script without --yes sends no request; with --yes and no orders, it succeeds."""
     asked = len(renter.requests("my_orders"))
     for stdin in ("", "y\n"):
         refused = renter("cancel", "--all", stdin=stdin, fails=2)
@@ -54,8 +54,8 @@ def elsewhere(renter: Renter) -> int:
     return int(away("deploy", renter.server(), *USD).out)
 
 
-def test_all_is_of_this_ledger(renter: Renter, three: list[int]) -> None:
-    """What was rented elsewhere goes on, and is named; --others ends it, and so does its id."""
+def test_all_covers_only_orders_of_this_ledger(renter: Renter, three: list[int]) -> None:
+    """Orders rented elsewhere are listed and kept; --others or their ids cancel them."""
     first, second = elsewhere(renter), elsewhere(renter)
     done = renter("cancel", "--all", "--yes")
     assert all(f"Cancelled: order {order}." in done.err for order in three)
@@ -77,7 +77,7 @@ def test_all_is_of_this_ledger(renter: Renter, three: list[int]) -> None:
 def test_all_asks_on_a_terminal(
     renter: Renter, three: list[int], terminal: Callable[..., Terminal]
 ) -> None:
-    """Those of this ledger and the others apart; No is the default."""
+    """Orders of this ledger and the others are asked about apart; the default is No."""
     other = elsewhere(renter)
     mine = ", ".join(map(str, three))
     screen = terminal(renter, 150)
@@ -94,7 +94,7 @@ def test_all_asks_on_a_terminal(
 
 
 def test_wrong_usage(renter: Renter) -> None:
-    """Ids or --all; an issue within the limit, checked before anything is sent."""
+    """It takes ids or --all; an issue that is too long is refused before any request."""
     for words in ((), ("7", "--all"), ("7", "--issue", "x" * 2049), ("seven",),
                   ("7", "--others")):  # fmt: skip
         renter("cancel", *words, fails=2)
@@ -103,14 +103,14 @@ def test_wrong_usage(renter: Renter) -> None:
 
 
 def test_the_issue_reaches_the_host(renter: Renter, three: list[int]) -> None:
-    """With every order that is cancelled."""
+    """The issue is sent with every order that is cancelled."""
     renter("cancel", *three, "--issue", "no GPU")
     sent = [e.body["issue"] for e in renter.requests("cancel_order") if e.body]
     assert sent == ["no GPU"] * 3
 
 
-def test_still_there_at_the_deadline(renter: Renter) -> None:
-    """Exit 8, and what to do; the order is still known."""
+def test_an_order_still_running_at_the_deadline_is_exit_8(renter: Renter) -> None:
+    """Exit 8 with the next step; the ledger still has the order."""
     order = int(renter("deploy", renter.server(), *USD).out)
     renter.fault("cancel_order", "500", times=None)
     late = renter("cancel", order, "--wait-timeout", "1", "--json", fails=8)
@@ -120,8 +120,8 @@ def test_still_there_at_the_deadline(renter: Renter) -> None:
     renter("cancel", order)
 
 
-def test_ctrl_c_says_what_still_runs(renter: Renter, three: list[int]) -> None:
-    """Those not seen to end, by their ids. Exit 130."""
+def test_ctrl_c_lists_the_orders_that_may_still_run(renter: Renter, three: list[int]) -> None:
+    """Ctrl-C lists the ids of the orders not known to have ended, and exits with 130."""
     late = renter.fault("my_orders", "late", delay_s=30)
     process = renter.start("cancel", *three[:2], "--json")
     until(lambda: len(renter.requests("cancel_order")) == 2, "both cancels")

@@ -1,4 +1,4 @@
-"""Every ``--json`` that says how to log in is right as it stands."""
+"""Every login that a ``--json`` output describes works exactly as printed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PASSWORD = "Secret123"
 
 
 def way_in(login: str, folder: Path) -> tuple[str, ...]:
-    """The options of `clore deploy` and `clore rent` for a login."""
+    """The options of `clore deploy` and `clore rent` for a password or a key."""
     if login == "password":
         return ("--ssh-password", PASSWORD)
     if login == "own key":
@@ -34,8 +34,8 @@ def way_in(login: str, folder: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("login", ["own key", "key file", "password"])
-def test_the_lines_log_in(login: str, renter: Renter, tmp_path: Path) -> None:
-    """Of deploy, orders, ssh and monitor: a password is typed, a key opens it without."""
+def test_printed_commands_log_in(login: str, renter: Renter, tmp_path: Path) -> None:
+    """deploy, orders, ssh and monitor print a working command, for a password and for a key."""
     words = ("--wait", "--json", "--port", "22:tcp", *way_in(login, tmp_path))
     made = renter("deploy", renter.server(), *DEPLOY, "usd", *words).data
     (listed,) = renter("orders", "--json").data
@@ -50,8 +50,8 @@ def test_the_lines_log_in(login: str, renter: Renter, tmp_path: Path) -> None:
         until(lambda line=line: own_ssh.logs_in(line, typed), line)
 
 
-def test_the_line_of_a_rental_logs_in(renter: Renter, tmp_path: Path) -> None:
-    """What `clore rent --json` prints; in a market of its own, since it takes what it likes."""
+def test_the_command_that_rent_prints_logs_in(renter: Renter, tmp_path: Path) -> None:
+    """The test has a marketplace of its own, since `clore rent` takes any server it likes."""
     words = ("--gpu", "RTX 4090", "--yes", "--json", "--verify", "ssh")
     with Sandbox(limits=False, visibility_lag_s=0, boot_s=0) as market:
         there = {"CLORE_BASE_URL": market.base_url, "CLORE_API_KEY": market.api_key}

@@ -1,4 +1,4 @@
-"""`clore monitor`: real rooms whose GPUs work and idle, hosts that vanish, what runs dry."""
+"""`clore monitor`: real rooms with busy and idle GPUs, vanishing hosts, wallets that run dry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUSY = "setsid sh -c 'while :; do :; done' >/dev/null 2>&1 </dev/null & echo $!"
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Renter]:
-    """A renter in a marketplace of the test's own, whose hosts may go and whose clock may jump."""
+    """A renter in a marketplace of the test's own: hosts may vanish, the clock may jump."""
     home = tmp_path / ".clore"
     with Sandbox(limits=False, visibility_lag_s=0.1, boot_s=0.1) as market:
         key = market.create_account({"USD-Blockchain": 50})
@@ -71,7 +71,7 @@ class Watcher:
         raise AssertionError((what, self.seen[-5:], self.process.communicate()))
 
     def status(self, holds: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
-        """The first look at whose first order this holds."""
+        """The first status event that lists this order first."""
         while True:
             orders = self.wait("status")["orders"]
             if orders and holds(orders[0]):
@@ -101,8 +101,8 @@ def watch(alone: Renter) -> Iterator[Callable[..., Watcher]]:
         each.process.communicate()
 
 
-def test_one_look(alone: Renter) -> None:
-    """State, host, SSH, price in both units, spent, lease, GPUs; in lines and as JSON."""
+def test_once_shows_one_report(alone: Renter) -> None:
+    """The report has state, host, SSH, both prices, cost, lease and GPUs, in lines and as JSON."""
     order = alone.rent("--lease", "6h")
     done = alone("monitor", "--once")
     for part in (f"order {order}: ", "running, host online, SSH up (127.0.0.1:", "/h = $", "/day",
@@ -119,8 +119,8 @@ def test_one_look(alone: Renter) -> None:
     assert "GPU - -" in bare
 
 
-def test_gpus_at_work_over_one_connection(alone: Renter, watch: Callable[..., Watcher]) -> None:
-    """Use and temperature follow a real process there; one ssh; nothing is left there or here."""
+def test_gpu_use_comes_over_one_connection(alone: Renter, watch: Callable[..., Watcher]) -> None:
+    """Use and temperature follow a real process over one ssh; no process is left behind."""
     order = alone.rent()
     room = alone("ssh", order, "--", "echo $CLORE_SANDBOX_ROOM").out.strip()
     watching = watch(order)
@@ -148,8 +148,8 @@ def ours(watching: Watcher) -> list[str]:
     return [line for line in listed.stdout.splitlines() if line.startswith("ssh ")]
 
 
-def test_a_host_that_vanishes_and_comes_back(alone: Renter, watch: Callable[..., Watcher]) -> None:
-    """Told of, with how to stop paying; the connection is opened again where it then is."""
+def test_a_host_that_vanishes_and_returns(alone: Renter, watch: Callable[..., Watcher]) -> None:
+    """The loss is reported with how to stop paying; the connection reopens at the new address."""
     server = alone.server()
     order = alone.rent(server=server)
     watching = watch()
@@ -167,10 +167,10 @@ def test_a_host_that_vanishes_and_comes_back(alone: Renter, watch: Callable[...,
     alone("cancel", order)
 
 
-def test_an_order_that_idles_is_warned_of_and_cancelled(
+def test_an_idle_order_is_warned_of_and_cancelled(
     alone: Renter, watch: Callable[..., Watcher]
 ) -> None:
-    """A busy GPU is left alone; once it idles: a warning, then it is cancelled until gone."""
+    """A busy GPU is left alone; an idle order gets a warning, then it is cancelled."""
     order = alone.rent()
     pid = alone("ssh", order, "--", BUSY).out.strip()
     watching = watch(order, "--idle-cancel", "0.1m")
@@ -189,10 +189,12 @@ def test_an_order_that_idles_is_warned_of_and_cancelled(
     assert len(alone.requests("cancel_order")) == 1
 
 
-def test_what_was_rented_elsewhere_may_idle(alone: Renter, watch: Callable[..., Watcher]) -> None:
-    """Of all orders those of this ledger are cancelled; the others by --others, or by their id."""
+def test_idle_orders_rented_elsewhere_are_kept(
+    alone: Renter, watch: Callable[..., Watcher]
+) -> None:
+    """An order of another ledger is cancelled only with --others or when its id is given."""
     other = alone.rent()
-    (alone.home / "state.sqlite").unlink()  # from here on it is one of another machine
+    (alone.home / "state.sqlite").unlink()  # From here on the order belongs to another machine.
     mine = alone.rent()
     watching = watch("--idle-cancel", "0.05m")
     assert watching.wait("cancelled")["order_id"] == mine
@@ -207,8 +209,8 @@ def test_what_was_rented_elsewhere_may_idle(alone: Renter, watch: Callable[..., 
     assert watch("--idle-cancel", "0.05m", "--others").wait("cancelled")["order_id"] == other
 
 
-def test_a_cancel_that_fails_is_tried_again(alone: Renter, watch: Callable[..., Watcher]) -> None:
-    """Refused by a fault of the service: the order is not forgotten until it is gone."""
+def test_a_failed_cancel_is_retried(alone: Renter, watch: Callable[..., Watcher]) -> None:
+    """After a fault of the service the cancel is retried until the order is gone."""
     order = alone.rent()
     watching = watch(order, "--idle-cancel", "0.05m")
     alone.fault("cancel_order", "500", times=5)
@@ -219,10 +221,8 @@ def test_a_cancel_that_fails_is_tried_again(alone: Renter, watch: Callable[..., 
     assert watching.process.wait(20) == 0
 
 
-def test_trouble_leases_wallets_and_new_orders(
-    alone: Renter, watch: Callable[..., Watcher]
-) -> None:
-    """All that may happen to orders while one looks at none in particular; SIGTERM ends it."""
+def test_all_orders_are_monitored_without_ids(alone: Renter, watch: Callable[..., Watcher]) -> None:
+    """Without ids every event of every order is reported; SIGTERM ends the command."""
     watching = watch("--no-gpu")
     watching.wait("status")
     order = alone.rent("--lease", "2h")
@@ -241,7 +241,7 @@ def test_trouble_leases_wallets_and_new_orders(
 
 
 def test_a_wallet_that_runs_dry(alone: Renter) -> None:
-    """Within the hour, whatever the lease."""
+    """A wallet that runs dry within the hour is reported, whatever the lease."""
     key = alone.market.create_account({"USD-Blockchain": 0})
     env = {**alone.env, "CLORE_API_KEY": key}
     poor = Renter(alone.home, env, key, market=alone.market, take=alone.take)
@@ -255,8 +255,8 @@ def test_a_wallet_that_runs_dry(alone: Renter) -> None:
     assert "The USD-Blockchain wallet is empty in about " in dry["message"]
 
 
-def test_wrong_usage(alone: Renter, nobody: Clore) -> None:
-    """An order that is not there, a length that is none, no key, no ssh."""
+def test_wrong_usage(alone: Renter, new_user: Clore) -> None:
+    """An unknown order, a bad length, a missing key and a missing ssh are usage errors."""
     assert "No order 7 of yours runs. See: clore orders" in alone("monitor", 7, fails=4).err
     assert "write 30m" in alone("monitor", "--idle-cancel", "soon", fails=2).err.replace(
         "90m", "30m"
@@ -265,13 +265,13 @@ def test_wrong_usage(alone: Renter, nobody: Clore) -> None:
         "monitor", "--idle-cancel", "1h", "--no-gpu", fails=2
     ).err  # fmt: skip
     assert "openssh-client" in alone("monitor", fails=2, PATH="/nowhere").err
-    assert "API key" in nobody("monitor", "--once", fails=3).err
+    assert "API key" in new_user("monitor", "--once", fails=3).err
     assert "No active orders." in alone("monitor", "--once").err
 
 
 @pytest.mark.parametrize("width", [80, 150])
 def test_on_a_terminal(alone: Renter, terminal: Callable[..., Terminal], width: int) -> None:
-    """A table that stays in place, with what happened above it; Ctrl-C leaves the order running."""
+    """A table stays in place with the events above it; Ctrl-C leaves the order running."""
     server = alone.server()
     order = alone.rent(server=server)
     screen = terminal(alone, width)

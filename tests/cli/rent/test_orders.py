@@ -1,4 +1,4 @@
-"""`clore deploy`, `orders`, `cancel`, `wallets`: what is rented, what it costs, that it ends."""
+"""`clore deploy`, `orders`, `cancel`, `wallets`: renting, what it costs, and its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ USD = (*DEPLOY, "USD-Blockchain")
 
 
 def test_a_rental_from_its_price_to_its_bill(renter: Renter) -> None:
-    """The order's id and nothing else is on stdout; the plan and the bill are on stderr."""
+    """Stdout holds the id of the order and nothing else; the plan and the bill go to stderr."""
     server = renter.server()
     price = next(
         s for s in renter("search", "--limit", 10_000, "--json").data if s["id"] == server
@@ -41,13 +41,13 @@ def test_a_rental_from_its_price_to_its_bill(renter: Renter) -> None:
     assert renter("orders").out == ""
     (ended,) = renter("orders", "--completed", "--json").data
     assert (ended["id"], ended["active"]) == (order, False)
-    # Cancelled within ten minutes: one tick of a minute and its fee, no creation fee.
+    # Cancelled within ten minutes: one tick of one minute and its fee, no creation fee.
     left = float(renter.market.wallet(renter.key)["USD-Blockchain"])
     assert left == pytest.approx(1000 - price * 1.05 / 1440, abs=price / 1000)
 
 
 def test_a_dry_run_rents_nothing(renter: Renter) -> None:
-    """--dry-run shows the plan, as JSON too, and sends no order."""
+    """--dry-run shows the plan, also as JSON, and sends no order."""
     server = renter.server()
     plan = renter("deploy", server, *USD, "--dry-run", "--json").data
     assert plan["server_id"] == server
@@ -56,13 +56,13 @@ def test_a_dry_run_rents_nothing(renter: Renter) -> None:
     assert renter.requests("create_order") == []
 
 
-def test_short_coin_names_and_a_cheaper_coin(renter: Renter) -> None:
-    """Coins may be named as tables show them; the plan names the one that costs less."""
+def test_short_coin_names_and_the_cheapest_coin(renter: Renter) -> None:
+    """Coins may be typed as tables show them; the plan names the coin that costs least."""
     assert any(_names_a_cheaper_coin(renter, renter.server()) for _ in range(10))
 
 
 def _names_a_cheaper_coin(renter: Renter, server: int) -> bool:
-    """Does a plan for this server do so? Exactly those must that cost more than another."""
+    """Whether the plan for this server names a cheaper coin; it must if there is one."""
     names = {"btc": "bitcoin", "clore": "CLORE-Blockchain", "usd": "USD-Blockchain"}
     dry = ("--lease", "1d", "--dry-run")
     said = {c: renter("deploy", server, *DEPLOY, c, *dry).err for c in names}
@@ -78,8 +78,8 @@ def _names_a_cheaper_coin(renter: Renter, server: int) -> bool:
     return any("It costs less" in text for text in said.values())
 
 
-def test_a_bid_above_the_list_price_is_told(renter: Renter) -> None:
-    """Nobody needs to bid more than the machine costs for good, in the coin that costs least."""
+def test_a_bid_above_the_on_demand_price_is_warned_of(renter: Renter) -> None:
+    """A bid above the on-demand price in the cheapest coin is pointed out."""
     server, dry = renter.server(), ("--dry-run", "--json")
     plans = [renter("deploy", server, *DEPLOY, c, *dry).data for c in ("usd", "btc", "clore")]
     listed = [plan["price_usd_per_hour"] * 24 for plan in plans]
@@ -88,8 +88,8 @@ def test_a_bid_above_the_list_price_is_told(renter: Renter) -> None:
     assert "On demand" not in renter("deploy", server, *spot, min(listed) * 0.8).err
 
 
-def test_orders_in_a_coin_show_usd(renter: Renter) -> None:
-    """An order paid in bitcoin has a price in USD too, per hour and per day."""
+def test_orders_paid_in_a_coin_show_usd(renter: Renter) -> None:
+    """An order paid in bitcoin shows its price in USD too, per hour and per day."""
     server = renter.server()
     plan = renter("deploy", server, *DEPLOY, "bitcoin", "--dry-run", "--json").data
     order = int(renter("deploy", server, *DEPLOY, "bitcoin").out)
@@ -102,7 +102,7 @@ def test_orders_in_a_coin_show_usd(renter: Renter) -> None:
 
 
 def test_secrets_are_never_printed(renter: Renter) -> None:
-    """Password, token, environment and start-up command are in no output, JSON or not."""
+    """Password, token, environment and start-up command appear in no output, JSON included."""
     renter.secrets = ["Passw0rdSecret", "Jupyter-Token", "env-value-secret", "start-secret"]
     words = (
         "--ssh-password", "Passw0rdSecret", "--jupyter-token", "Jupyter-Token",
@@ -114,7 +114,7 @@ def test_secrets_are_never_printed(renter: Renter) -> None:
     for how in ((), ("--json",)):
         renter("orders", *how)
         renter("orders", "--completed", *how)
-    renter("deploy", row["server_id"], *USD, *words, fails=1)  # taken, by ourselves
+    renter("deploy", row["server_id"], *USD, *words, fails=1)  # taken, by this user
     renter("deploy", 1, *USD, *words, "--json", fails=4)
     renter("cancel", row["id"], "--json")
     key_files = [p for p in renter.home.rglob("*") if p.is_file()]
@@ -123,15 +123,15 @@ def test_secrets_are_never_printed(renter: Renter) -> None:
             assert secret.encode() not in file.read_bytes()
 
 
-def test_a_script_is_not_asked(renter: Renter) -> None:
-    """Without a terminal `deploy` goes ahead, as scripts written for 004 expect."""
+def test_deploy_does_not_ask_in_a_script(renter: Renter) -> None:
+    """Without a terminal `deploy` goes ahead, as scripts written for document 004 expect."""
     result = renter("deploy", renter.server(), *USD, stdin="n\n")
     assert "Rent it?" not in result.err
     renter("cancel", result.out.strip())
 
 
 def test_ctrl_c_while_renting(renter: Renter) -> None:
-    """Before the order is sent nothing was rented; after it, the user is told to look. Exit 130."""
+    """Before the order is sent nothing is rented; later, the user should check. Exit 130."""
     server = renter.server()
     late = renter.fault("my_orders", "late", delay_s=40)
     process = renter.start("deploy", server, *USD)
@@ -146,7 +146,7 @@ def test_ctrl_c_while_renting(renter: Renter) -> None:
     renter.market.clear_faults()
     renter.fault("create_order", "late", delay_s=40)
     process = renter.start("deploy", server, *USD, "--json")
-    # Made already, though its answer is not yet on the way.
+    # The order is made, though its answer is still held back.
     until(lambda: server not in {s["id"] for s in free(renter)}, "the order")
     interrupt(process)
     out, err = process.communicate(timeout=40)
@@ -157,7 +157,7 @@ def test_ctrl_c_while_renting(renter: Renter) -> None:
     assert "an order may exist and be billed" in error["message"]
     assert "clore orders" in error["message"]
     (row,) = renter("orders", "--json").data  # and there it is
-    # Its key is clore's own, so that it can be used all the same, once it has booted.
+    # The order has clore's own key, so it can be used once it has booted.
     until(lambda: ssh_answers(renter("orders", "--json").data[0]["ssh_port"]), "SSH")
     assert renter("ssh", row["id"], "--json").data["port"]
     renter("cancel", row["id"])
@@ -171,7 +171,7 @@ def free(renter: Renter) -> list[dict[str, int]]:
 
 
 def test_ctrl_c_while_waiting(renter: Renter) -> None:
-    """The order goes on: its id is on stdout, and how to stop it is said. Exit 130."""
+    """The order goes on; stdout has its id, and stderr says how to cancel it. Exit 130."""
     renter.fault("create_order", "never_boots")
     process = renter.start("deploy", renter.server(), *USD, "--wait")
     assert process.stdout is not None
@@ -184,8 +184,8 @@ def test_ctrl_c_while_waiting(renter: Renter) -> None:
     renter("cancel", order)
 
 
-def test_wallets(renter: Renter) -> None:
-    """Each balance is in its own coin."""
+def test_wallets_show_each_balance_in_its_coin(renter: Renter) -> None:
+    """Each balance is shown in its own coin."""
     lines = [line.split("\t") for line in renter("wallets").out.splitlines()]
     assert {line[0]: line[1] for line in lines[1:]} == {
         "bitcoin": "1",
@@ -198,7 +198,7 @@ def test_wallets(renter: Renter) -> None:
 def test_spot_and_hosting(renter: Renter) -> None:
     """The lowest bid is shown in the coin and in both units of USD.
 
-    An on-demand order has no bid to change; who hosts nothing is told so.
+    An on-demand order has no bid to change, and an account without servers gets a message.
     """
     server = renter.server()
     said = renter("spot", server).err
@@ -215,8 +215,8 @@ def test_spot_and_hosting(renter: Renter) -> None:
     assert renter("servers", "--json").data == []
 
 
-def test_a_password_and_a_key_go_together(renter: Renter) -> None:
-    """Both are sent, and the password in the environment too, where official images read it."""
+def test_a_password_and_a_key_can_be_combined(renter: Renter) -> None:
+    """Both are sent; the password is also set in the environment, where official images read it."""
     key = "ssh-ed25519 " + "A" * 68
     way_in = ("--ssh-password", "hunter22", "--ssh-key", key, "--jupyter-token", "t0ken")
     renter("deploy", renter.server(), *DEPLOY, "usd", *way_in)

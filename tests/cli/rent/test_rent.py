@@ -1,4 +1,4 @@
-"""`clore rent` and `clore hosts`: found, shown, asked, verified; bad input in one sentence."""
+"""`clore rent` and `clore hosts`: the search, the plan, the question, the check; bad input."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ RENT = ("rent", "--gpu", "RTX 4090")
 
 
 def soon() -> tuple[str, ...]:
-    """For what never comes; time enough for what does."""
+    """A limit for waits that never succeed, yet long enough for those that do."""
     return ("--boot-timeout", f"{patience(2.0):.0f}")
 
 
 @pytest.fixture(scope="module")
 def market() -> Iterator[Sandbox]:
-    """Its own: what `rent` takes is not for other tests to name."""
+    """A marketplace of this file's own, since `rent` may take any server."""
     with Sandbox(limits=False, visibility_lag_s=0.05, boot_s=0.1) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="module")
 def take() -> Callable[[], int]:
-    """No test here names a server."""
+    """No test of this file asks for a server by its number."""
     return lambda: 0
 
 
 @pytest.fixture
 def user(renter: Renter) -> Iterator[Renter]:
-    """A renter whose orders end with the test."""
+    """A renter whose orders are cancelled at the end of the test."""
     yield renter
     renter("cancel", "--all", "--yes")
 
@@ -51,8 +51,8 @@ def active(user: Renter) -> list[int]:
     return [row["id"] for row in user("orders", "--json").data]
 
 
-def test_the_id_is_all_that_goes_to_stdout(user: Renter) -> None:
-    """The plan has both units, fees and the end; then SSH works, and no later command wonders."""
+def test_stdout_holds_only_the_id(user: Renter) -> None:
+    """The plan has both units, fees and the end; SSH works; later commands find no trouble."""
     done = user(*RENT, "--yes", "--purpose", "a test")
     assert active(user) == [int(done.out)]
     for said in ("/h = $", "/day", "with fee", "creation fee", "ends ", "balance", "else "):
@@ -73,7 +73,7 @@ def test_json(user: Renter) -> None:
     assert order["price_usd_per_hour"] > 0
 
 
-def test_where_nobody_can_be_asked_it_takes_yes(user: Renter) -> None:
+def test_without_a_terminal_yes_is_required(user: Renter) -> None:
     done = user(*RENT, fails=2)
     assert "Add --yes" in done.err
     assert user.requests("create_order") == []
@@ -139,8 +139,8 @@ def spot(words: tuple[str, ...]) -> tuple[str, ...]:
     return (*RENT, "--spot", *words, "--verify", "ssh", "--yes")
 
 
-def test_by_spot_it_is_rented_and_its_bid_held_until_ctrl_c(user: Renter) -> None:
-    """The order goes on at its last bid; one JSON line an event, exit 130."""
+def test_a_spot_bid_is_held_until_ctrl_c(user: Renter) -> None:
+    """The order goes on at its last bid; events are JSON lines, and the exit code is 130."""
     process = user.start(*spot(("--max-bid", "2/h", "--json")))
     assert process.stdout is not None
     first = json.loads(process.stdout.readline())
@@ -161,8 +161,8 @@ def test_by_spot_it_is_rented_and_its_bid_held_until_ctrl_c(user: Renter) -> Non
     assert active(user) == [order]
 
 
-def test_by_spot_and_detached_it_says_what_holds_the_bid(user: Renter) -> None:
-    """The plan names the limit; the id is all that goes to stdout."""
+def test_a_detached_spot_rental_names_the_process_that_holds_the_bid(user: Renter) -> None:
+    """The plan names the limit; stdout has only the id."""
     done = user(*spot(("--max-bid", "48/day", "--detach")))
     assert active(user) == [int(done.out)]
     assert "at most   $2.0000/h = $48.00/day without fee" in done.err
@@ -172,7 +172,7 @@ def test_by_spot_and_detached_it_says_what_holds_the_bid(user: Renter) -> None:
     assert 0 < rows[0]["price_usd_per_hour"] <= 2
 
 
-def test_by_spot_below_what_anybody_asks_it_says_the_lowest(user: Renter) -> None:
+def test_a_spot_limit_below_every_offer_shows_the_lowest(user: Renter) -> None:
     done = user(
         *spot(
             (
@@ -188,7 +188,7 @@ def test_by_spot_below_what_anybody_asks_it_says_the_lowest(user: Renter) -> Non
     assert user.requests("create_order") == []
 
 
-def test_what_does_not_work_is_told_noted_and_the_next_is_rented(user: Renter) -> None:
+def test_a_bad_machine_is_reported_recorded_and_replaced(user: Renter) -> None:
     user.fault("create_order", "refuses_key")
     done = user(*RENT, "--yes", *soon())
     bad, good = user.orders()
@@ -204,7 +204,7 @@ def test_what_does_not_work_is_told_noted_and_the_next_is_rented(user: Renter) -
     assert [row["reason"] for row in rows if row["order_id"] == bad] == ["SSH refuses the key"]
 
 
-def test_when_none_is_good_each_is_named(user: Renter) -> None:
+def test_if_no_machine_is_good_each_is_named(user: Renter) -> None:
     user.fault("create_order", "fewer_gpus", times=2)
     error = user(*RENT, "--yes", "--attempts", "2", "--json", fails=1).error
     assert error["code"] == "none_good"
@@ -214,13 +214,13 @@ def test_when_none_is_good_each_is_named(user: Renter) -> None:
 
 def test_the_same_ref_is_the_same_order(user: Renter) -> None:
     first = user(*RENT, "--yes", "--ref", "a")
-    again = user(*RENT, "--ref", "a")  # nothing is spent: no --yes
+    again = user(*RENT, "--ref", "a")  # Nothing is spent, so --yes is not needed.
     assert first.out == again.out
     assert "The same as before" in again.err
     assert len(user.orders()) == 1
 
 
-def test_a_budget_is_held(user: Renter) -> None:
+def test_a_budget_is_enforced(user: Renter) -> None:
     user("budget", "set", "0.01/day")
     assert "budget" in user(*RENT, "--yes", fails=7).err
     assert "--max-cost: 0)" in user(*RENT, "--yes", "--max-cost", "0.00001", fails=6).err
@@ -228,7 +228,7 @@ def test_a_budget_is_held(user: Renter) -> None:
 
 
 def test_without_ssh_nothing_is_rented(user: Renter, tmp_path: Path) -> None:
-    """To verify takes ssh; without a key of ours it takes ssh-keygen, too."""
+    """The check needs ssh, and without a key from the user it needs ssh-keygen too."""
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "ssh-keygen").symlink_to(str(shutil.which("ssh-keygen")))
@@ -239,8 +239,8 @@ def test_without_ssh_nothing_is_rented(user: Renter, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_cancels_what_is_being_rented(user: Renter, number: int) -> None:
-    """A terminal that is closed, or a service manager, leaves no machine behind without a word."""
+def test_a_signal_cancels_the_pending_order(user: Renter, number: int) -> None:
+    """A closing terminal or a service manager leaves no machine running without a message."""
     length = f"60.{os.getpid()}{number:d}"
     process = user.start(*RENT, "--yes", "--verify-cmd", f"sleep {length}")
     until(lambda: processes_with(f"sleep\0{length}"), "the verification", 30)
@@ -253,10 +253,10 @@ def test_a_signal_cancels_what_is_being_rented(user: Renter, number: int) -> Non
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_ctrl_c_cancels_what_is_being_rented(user: Renter, times: int) -> None:
-    """Once: it is cancelled first. Twice: its end is not waited for. Three times: nothing is.
+def test_ctrl_c_cancels_the_pending_order(user: Renter, times: int) -> None:
+    """Once: the order is cancelled. Twice: the end is not awaited. Three times: exit at once.
 
-    A second one does not break off the cancel, which is on its way.
+    A second Ctrl-C does not interrupt a cancel that is already on its way.
     """
     user.fault("create_order", "never_boots")
     if times > 1:
@@ -275,7 +275,7 @@ def test_ctrl_c_cancels_what_is_being_rented(user: Renter, times: int) -> None:
         user.fault("my_orders", "late", delay_s=60, times=None)
         interrupt(process)
     if times > 2:
-        time.sleep(0.5)  # else the two would be one
+        time.sleep(0.5)  # Otherwise the two would count as one.
         interrupt(process)
     _out, rest = process.communicate(timeout=30)
     assert process.returncode == 130
@@ -290,8 +290,8 @@ def test_ctrl_c_cancels_what_is_being_rented(user: Renter, times: int) -> None:
         assert active(user) == []
 
 
-def test_ctrl_c_twice_while_the_order_is_made(user: Renter) -> None:
-    """It is looked for once more, and cancelled: a second Ctrl-C ends the wait for its answer."""
+def test_ctrl_c_twice_during_the_order_request(user: Renter) -> None:
+    """The second ends the wait for the answer; the order is looked up and cancelled."""
     user.fault("create_order", "late", delay_s=60)
     process = user.start(*RENT, "--yes")
     (order,) = until(user.orders)
@@ -306,8 +306,8 @@ def test_ctrl_c_twice_while_the_order_is_made(user: Renter) -> None:
     assert active(user) == []
 
 
-def test_it_asks_and_no_is_the_default(user: Renter, terminal: Callable[..., Terminal]) -> None:
-    """Return and Ctrl-C rent nothing; y rents, with the id alone on stdout."""
+def test_the_default_answer_is_no(user: Renter, terminal: Callable[..., Terminal]) -> None:
+    """Return and Ctrl-C rent nothing; y rents, and stdout has only the id."""
     screen = terminal(user)
     for key, code, said in (
         ("Enter", 1, "Nothing was rented."),
@@ -326,8 +326,8 @@ def test_it_asks_and_no_is_the_default(user: Renter, terminal: Callable[..., Ter
     assert f"got={user.orders()[0]}" in text
 
 
-def test_hosts(user: Renter, tmp_path: Path) -> None:
-    """Blocked, listed, carried over, allowed; a blocked one is not rented."""
+def test_hosts_are_blocked_listed_imported_and_allowed(user: Renter, tmp_path: Path) -> None:
+    """A blocked host is not rented."""
     best: int = user(*RENT, "--dry-run", "--json").data[0]["server_id"]
     user("hosts", "block", best, "owner:99", "--note", "slow disk")
     rows: list[dict[str, Any]] = user(*RENT, "--dry-run", "--json").data
@@ -353,6 +353,8 @@ def test_hosts(user: Renter, tmp_path: Path) -> None:
         (("import", "/nowhere"), "", "No such file"),
     ],
 )
-def test_hosts_bad_input(user: Renter, words: tuple[str, ...], stdin: str, says: str) -> None:
+def test_hosts_refuses_bad_input(
+    user: Renter, words: tuple[str, ...], stdin: str, says: str
+) -> None:
     assert says in user("hosts", *words, stdin=stdin, fails=2).err
     assert user("hosts", "list", "--json").data == {"seen": [], "blocked": []}

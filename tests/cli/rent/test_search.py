@@ -1,4 +1,4 @@
-"""`clore search`: both units, what was left out and why, data on stdout alone."""
+"""`clore search`: both units, what was left out and why, and only data on stdout."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def rows(text: str) -> list[dict[str, str]]:
     return [dict(zip(header, line)) for line in lines]
 
 
-def test_both_units_in_a_pipe_and_in_json(renter: Renter) -> None:
-    """A pipe gets one line a server with tabs; $/h and $/day stand in both, and agree."""
+def test_a_pipe_and_json_have_both_units(renter: Renter) -> None:
+    """A pipe gets one tab-separated line a server; $/h and $/day are both there, and agree."""
     result = renter("search", "--limit", 5)
     shown = rows(result.out)
     assert len(shown) == 5
@@ -30,11 +30,11 @@ def test_both_units_in_a_pipe_and_in_json(renter: Renter) -> None:
         assert float(row["$/h"]) == pytest.approx(server["price_usd_per_hour"], abs=1e-4)
         assert float(row["$/day"]) == pytest.approx(server["price_usd_per_day"], abs=1e-2)
         assert server["price_usd_per_day"] == pytest.approx(server["price_usd_per_hour"] * 24)
-    assert result.err.startswith("5 of ")  # how many there are is no data
+    assert result.err.startswith("5 of ")  # The count of servers is not data.
 
 
 def test_filters_and_sorting(renter: Renter) -> None:
-    """--gpu is a part of the name in any case; prices are per hour unless they say per day."""
+    """--gpu matches part of the name in any case; prices are per hour unless stated as per day."""
     found = renter("search", "--gpu", "rtx 4090", "--min-gpu", 2, "--json").data
     assert found
     assert all("4090" in s["gpu"] and s["gpu_count"] >= 2 and s["available"] for s in found)
@@ -54,8 +54,8 @@ def test_filters_and_sorting(renter: Renter) -> None:
     assert any(not s["available"] for s in renter("search", "--all", "--json").data)
 
 
-def test_a_gpu_as_people_type_it(renter: Renter) -> None:
-    """Without spaces it is found; of one that nobody has, what comes near is named."""
+def test_gpu_names_without_spaces(renter: Renter) -> None:
+    """A GPU name is found without its spaces; for an unknown one, similar names are suggested."""
     spaced = renter("search", "--gpu", "RTX 4090", "--all", "--json")
     assert renter("search", "--gpu", "rtx4090", "--all", "--json").data == spaced.data
     typo = renter("search", "--gpu", "RTZ 4090", fails=6)
@@ -66,7 +66,7 @@ def test_a_gpu_as_people_type_it(renter: Renter) -> None:
     assert "Similar: A100" in unlike.err
 
 
-def test_any_of_several_gpus(renter: Renter) -> None:
+def test_several_gpus_match_any_of_them(renter: Renter) -> None:
     def ids(*names: str) -> list[int]:
         gpus = [word for name in names for word in ("--gpu", name)]
         return [s["id"] for s in renter("search", *gpus, "--limit", 1000, "--json").data]
@@ -79,8 +79,8 @@ def test_any_of_several_gpus(renter: Renter) -> None:
     assert "No server has the GPU 'RTZ 4090' or 'RTX 409x', of" in typos.err
 
 
-def test_servers_without_a_known_price_are_counted(nobody: Clore, tmp_path: Path) -> None:
-    """A price that is not known is "-", never 0; a price filter drops it and says how many."""
+def test_servers_without_a_known_price_are_counted(new_user: Clore, tmp_path: Path) -> None:
+    """An unknown price is "-", never 0; a price filter drops such servers and counts them."""
     server = {
         "id": 1,
         "rented": False,
@@ -91,7 +91,7 @@ def test_servers_without_a_known_price_are_counted(nobody: Clore, tmp_path: Path
     priced = {**server, "id": 2, "price": {"on_demand": {"USD-Blockchain": 2.4}},
               "allowed_coins": ["USD-Blockchain"]}  # fmt: skip
     with Sandbox(inventory={"servers": [server, priced]}, limits=False) as market:
-        user = nobody.with_(CLORE_BASE_URL=market.base_url)
+        user = new_user.with_(CLORE_BASE_URL=market.base_url)
         result = user("search")
         assert [(r["ID"], r["$/h"], r["$/day"]) for r in rows(result.out)] == [
             ("2", "0.1000", "2.40"),
@@ -103,10 +103,10 @@ def test_servers_without_a_known_price_are_counted(nobody: Clore, tmp_path: Path
         assert "Left out 1 more" in result.err
 
 
-def test_the_whole_real_market(nobody: Clore, inventory_file: Path) -> None:
+def test_a_captured_marketplace_is_listed_whole(new_user: Clore, inventory_file: Path) -> None:
     """All 3,500 servers of a captured marketplace are listed, each with a price or "-"."""
     with Sandbox(inventory=inventory_file, limits=False, provision=False) as market:
-        user = nobody.with_(CLORE_BASE_URL=market.base_url)
+        user = new_user.with_(CLORE_BASE_URL=market.base_url)
         result = user("search", "--all", "--limit", 10_000)
         assert len(rows(result.out)) == 3500
         assert all((r["$/h"] == "-") == (r["$/day"] == "-") for r in rows(result.out))

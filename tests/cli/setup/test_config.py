@@ -11,40 +11,40 @@ if TYPE_CHECKING:
     from tests.cli.driver import Clore, Renter
 
 
-def test_set_get_and_show(nobody: Clore) -> None:
+def test_set_get_and_show(new_user: Clore) -> None:
     """As in 004; the key is masked unless --reveal is given, the file is 0600 in a 0700 folder."""
-    nobody.secrets = ["secret-key-abcd"]
-    said = nobody("config", "set", "api_key", "secret-key-abcd")
-    file = nobody.home / "config.json"
+    new_user.secrets = ["secret-key-abcd"]
+    said = new_user("config", "set", "api_key", "secret-key-abcd")
+    file = new_user.home / "config.json"
     assert said.out == ""
     assert str(file) in said.err
     assert json.loads(file.read_text()) == {"api_key": "secret-key-abcd"}
-    assert (file.stat().st_mode & 0o777, nobody.home.stat().st_mode & 0o777) == (0o600, 0o700)
-    assert nobody("config", "get", "api_key").out == "…abcd\n"
-    assert nobody("config", "show").out == "Setting\tValue\napi_key\t…abcd\n"
-    assert nobody("config", "show", "--json").data == {"api_key": "…abcd"}
-    nobody.secrets = []
-    assert nobody("config", "get", "api_key", "--reveal").out == "secret-key-abcd\n"
+    assert (file.stat().st_mode & 0o777, new_user.home.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert new_user("config", "get", "api_key").out == "…abcd\n"
+    assert new_user("config", "show").out == "Setting\tValue\napi_key\t…abcd\n"
+    assert new_user("config", "show", "--json").data == {"api_key": "…abcd"}
+    new_user.secrets = []
+    assert new_user("config", "get", "api_key", "--reveal").out == "secret-key-abcd\n"
 
 
-def test_a_key_from_stdin(nobody: Clore) -> None:
+def test_a_key_from_stdin(new_user: Clore) -> None:
     """Without a value it is read from stdin, so that it is in no process list or history."""
-    nobody.secrets = ["from-stdin-key-wxyz"]
-    nobody("config", "set", "api_key", stdin="from-stdin-key-wxyz\n")
-    assert nobody("config", "get", "api_key", "--json").data == {"api_key": "…wxyz"}
-    nobody("config", "set", "api_key", stdin="", fails=2)
-    assert nobody("config", "get", "api_key").out == "…wxyz\n"
+    new_user.secrets = ["from-stdin-key-wxyz"]
+    new_user("config", "set", "api_key", stdin="from-stdin-key-wxyz\n")
+    assert new_user("config", "get", "api_key", "--json").data == {"api_key": "…wxyz"}
+    new_user("config", "set", "api_key", stdin="", fails=2)
+    assert new_user("config", "get", "api_key").out == "…wxyz\n"
 
 
-def test_what_is_not_a_setting(nobody: Clore) -> None:
+def test_what_is_not_a_setting(new_user: Clore) -> None:
     """An unknown name is exit 2 with the known ones, a setting that is not set is exit 4."""
-    assert "Settings: api_key" in nobody("config", "set", "colour", "red", fails=2).err
-    assert "Settings: api_key" in nobody("config", "get", "colour", fails=2).err
-    error = nobody("config", "get", "api_key", "--json", fails=4).error
+    assert "Settings: api_key" in new_user("config", "set", "colour", "red", fails=2).err
+    assert "Settings: api_key" in new_user("config", "get", "colour", fails=2).err
+    error = new_user("config", "get", "api_key", "--json", fails=4).error
     assert error["code"] == "not_found"
     assert "clore config set api_key" in error["message"]
-    assert "not a base URL" in nobody("config", "set", "base_url", "nowhere", fails=2).err
-    assert not (nobody.home / "config.json").exists()
+    assert "not a base URL" in new_user("config", "set", "base_url", "nowhere", fails=2).err
+    assert not (new_user.home / "config.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -73,11 +73,11 @@ def test_contexts(renter: Renter) -> None:
     assert user.with_(CLORE_API_KEY="")("wallets").out.startswith("Coin\t")
 
 
-def test_ssh_options_are_checked_and_explained(nobody: Clore) -> None:
+def test_ssh_options_are_checked_and_explained(new_user: Clore) -> None:
     """What OpenSSH or we can't take is refused; what is taken is said to go to strangers."""
-    done = nobody("config", "set", "ssh_options", "-J me@host.example -o Compression=yes")
+    done = new_user("config", "set", "ssh_options", "-J me@host.example -o Compression=yes")
     assert "which belongs to a stranger" in done.err
-    assert nobody("config", "get", "ssh_options").out.startswith("-J me@host.example")
+    assert new_user("config", "get", "ssh_options").out.startswith("-J me@host.example")
     for value in ("-J x -A y", "-o NoSuchOption=yes", "-o Port=many", "host", "-J ' h"):
-        assert "ssh" in nobody("config", "set", "ssh_options", value, fails=2).err
-    assert "host.example" in nobody("config", "get", "ssh_options").out
+        assert "ssh" in new_user("config", "set", "ssh_options", value, fails=2).err
+    assert "host.example" in new_user("config", "get", "ssh_options").out

@@ -218,7 +218,7 @@ def test_stopped_between_renting_and_cancelling(
     rival("cancel", theirs)
 
 
-def test_wrong_usage(renter: Renter, nobody: Clore, server) -> None:
+def test_wrong_usage(renter: Renter, new_user: Clore, server) -> None:
     """One sentence, the right code, nothing bid."""
     number, least = server
     order = bid(renter, number, least)
@@ -234,7 +234,9 @@ def test_wrong_usage(renter: Renter, nobody: Clore, server) -> None:
     assert "add --fallback" in said(order, "--max", "1/h", "--env", "A=B", "--yes")
     assert "no order 7" in said(7, "--max", "1/h", "--yes", fails=4)
     assert "--every" in said(order, "--max", "1/h", "--every", "nan", "--yes")
-    assert nobody("spot", "auto", 7, "--max", "1/h", "--yes", "--json", fails=3).error["exit"] == 3
+    assert (
+        new_user("spot", "auto", 7, "--max", "1/h", "--yes", "--json", fails=3).error["exit"] == 3
+    )
     assert renter.requests("set_spot_price") == []
     renter("cancel", order)
     assert "has ended" in said(order, "--max", "1/h", "--yes", fails=4)

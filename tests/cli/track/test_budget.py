@@ -51,9 +51,9 @@ def test_what_is_no_budget(renter: Renter, words: tuple[str, ...], code: int, sa
     assert renter("budget", "--json").data == []
 
 
-def test_a_budget_needs_a_key(nobody: Clore) -> None:
+def test_a_budget_needs_a_key(new_user: Clore) -> None:
     """It belongs to one."""
-    assert "API key" in nobody("budget", "set", "20/day", fails=3).err
+    assert "API key" in new_user("budget", "set", "20/day", fails=3).err
 
 
 def test_over_the_budget(renter: Renter) -> None:
