@@ -1,4 +1,4 @@
-"""Bad input: one sentence with the next step, the documented exit code, nothing rented or lost."""
+"""Bad input: one sentence with the next step, the right exit code, no order made or lost."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ USD = (*DEPLOY, "USD-Blockchain")
         (("--wait", "--port", "8888:http"), "add --port 22:tcp"),
     ],
 )
-def test_refused_before_anything_is_sent(
+def test_invalid_values_are_refused_before_any_request(
     new_user: Clore, options: tuple[str, ...], said: str
 ) -> None:
-    """What the service would refuse is refused here, in the words of the options, with exit 2."""
+    """A value the service would refuse is refused here with exit 2, by the name of its option."""
     result = new_user("deploy", 7, *USD, *options, "--json", fails=2)
     assert result.out == ""
     assert result.error["code"] in ("usage", "invalid_input")
@@ -64,21 +64,21 @@ def test_refused_before_anything_is_sent(
 def test_exit_code_and_stable_code(
     renter: Renter, words: tuple[str, ...], status: int, code: str
 ) -> None:
-    """Each kind of failure has one exit code and one `code`; --json tells both, on stderr only."""
+    """Each kind of failure has one exit code and one `code`; --json prints both on stderr only."""
     result = renter(*words, "--json", fails=status)
     assert result.out == ""
     assert (result.error["code"], result.error["exit"]) == (code, status)
     assert renter.orders() == []
 
 
-def test_no_key_and_wrong_key(renter: Renter) -> None:
-    """Exit 3: without a key the way to one is said; a wrong one is named by source and ending."""
+def test_missing_and_wrong_keys(renter: Renter) -> None:
+    """Exit 3: a missing key gets the next step; a wrong one, its source and last characters."""
     none = renter.with_(CLORE_API_KEY="")
     said = none("wallets", fails=3).err
     assert "clore config set api_key" in said
     assert "clore demo" in said
     none("deploy", renter.server(), *USD, fails=3)
-    assert none("search", "--limit", 1).out  # the marketplace itself needs none
+    assert none("search", "--limit", 1).out  # The marketplace itself needs no key.
 
     wrong = renter.with_(CLORE_API_KEY="not-the-right-key-7890")
     wrong.secrets.append("not-the-right-key-7890")
@@ -86,12 +86,12 @@ def test_no_key_and_wrong_key(renter: Renter) -> None:
     assert error["code"] == "auth"
     assert "CLORE_API_KEY" in error["message"]
     assert "…7890" in error["message"]
-    short = renter.with_(CLORE_API_KEY="key4")  # four characters would be all of it
+    short = renter.with_(CLORE_API_KEY="key4")  # Four characters would be the whole key.
     assert "key4" not in short("wallets", fails=3).err
 
 
-def test_server_taken_between_list_and_order(renter: Renter) -> None:
-    """The race for a server is lost: exit 1, said so, nothing rented."""
+def test_a_server_taken_between_list_and_order(renter: Renter) -> None:
+    """The race for the server is lost: exit 1 with that reason, and nothing is rented."""
     server = renter.server()
     renter.market.set_rented(server, rented=True)
     said = renter("deploy", server, *USD, fails=1).err
@@ -99,7 +99,7 @@ def test_server_taken_between_list_and_order(renter: Renter) -> None:
     assert "clore search" in said
     renter.market.set_rented(server, rented=False)
 
-    renter.fault("wallets", "late", delay_s=1.0)  # read between the list and the order
+    renter.fault("wallets", "late", delay_s=1.0)  # read between list and order
     process = renter.start("deploy", server, *USD, "--json")
     assert process.stderr is not None
     while not renter.requests("marketplace")[1:]:
@@ -112,8 +112,8 @@ def test_server_taken_between_list_and_order(renter: Renter) -> None:
     assert renter.orders() == []
 
 
-def test_no_balance_and_wrong_coin(renter: Renter) -> None:
-    """Exit 7 where the wallet can't cover it; a refused coin is named with those that are taken."""
+def test_low_balance_and_refused_coin(renter: Renter) -> None:
+    """Exit 7 if the wallet is too low; a refused coin is listed with those that are taken."""
     server = renter.server()
     poor = renter.market.create_account({"bitcoin": 0})
     error = renter("deploy", server, *USD, "--json", fails=7, CLORE_API_KEY=poor).error
@@ -133,8 +133,8 @@ def test_no_balance_and_wrong_coin(renter: Renter) -> None:
         ("missing_fields", "no list 'wallets'"),
     ],
 )
-def test_an_answer_that_is_not_the_services(renter: Renter, fault: str, said: str) -> None:
-    """A page of the CDN or half an answer is exit 1 and one line, with what to try next."""
+def test_a_response_that_is_not_the_services(renter: Renter, fault: str, said: str) -> None:
+    """A CDN page or a cut response is exit 1 and one line with the next step."""
     renter.fault("wallets", fault, times=None)
     result = renter("wallets", fails=1, timeout=30)
     assert result.out == ""
@@ -143,15 +143,15 @@ def test_an_answer_that_is_not_the_services(renter: Renter, fault: str, said: st
     assert len(result.err.splitlines()) == 1
 
 
-def test_rate_limited(renter: Renter) -> None:
-    """Still code 5 after all the waits is exit 5."""
+def test_rate_limited_after_all_retries(renter: Renter) -> None:
+    """If the last retry still gets code 5, the exit code is 5."""
     renter.fault("wallets", "rate_limited", times=None)
     assert renter("wallets", "--json", fails=5, timeout=30).error["code"] == "rate_limited"
     assert len(renter.requests("wallets")) > 1
 
 
-def test_a_long_retry_after_says_until_when(renter: Renter) -> None:
-    """The command does not wait for what comes after its deadline: exit 5 at once."""
+def test_a_long_retry_after_ends_at_once(renter: Renter) -> None:
+    """If the wait would pass the deadline, exit 5 at once, with the time to try again."""
     renter.fault("wallets", "retry_after", delay_s=7200)
     error = renter("wallets", "--json", fails=5, timeout=30).error
     assert error["code"] == "rate_limited"
@@ -159,24 +159,24 @@ def test_a_long_retry_after_says_until_when(renter: Renter) -> None:
     assert len(renter.requests("wallets")) == 1
 
 
-def test_nobody_there(new_user: Clore) -> None:
-    """An address where nobody listens is exit 1 and names the address."""
+def test_a_refused_connection(new_user: Clore) -> None:
+    """An address without a listener is exit 1, and the message has the address."""
     result = new_user("search", "--json", fails=1, timeout=30)
     assert result.error["code"] == "network"
     assert "http://127.0.0.1:9/v1" in result.error["message"]
 
 
 @pytest.mark.parametrize("fault", ["act_then_cut", "act_then_500"])
-def test_an_order_whose_answer_was_lost_is_found(renter: Renter, fault: str) -> None:
-    """The order was made, the answer was not: its id is printed all the same, and there is one."""
+def test_an_order_whose_response_was_lost_is_found(renter: Renter, fault: str) -> None:
+    """The order was made, its response lost: its id is printed, and no second one is made."""
     renter.fault("create_order", fault)
     result = renter("deploy", renter.server(), *USD)
     assert renter.orders() == [int(result.out)]
     assert len(renter.requests("create_order")) == 1
 
 
-def test_an_order_that_may_exist_is_exit_9(renter: Renter) -> None:
-    """Cut before the order was made: after 30 s of looking, exit 9; it is never sent again."""
+def test_an_uncertain_order_is_exit_9(renter: Renter) -> None:
+    """After a cut, the order is looked for during 30 s: exit 9, and it is never resent."""
     renter.fault("create_order", "cut_before")
     server = renter.server()
     result = renter("deploy", server, *USD, "--json", fails=9)
@@ -187,8 +187,8 @@ def test_an_order_that_may_exist_is_exit_9(renter: Renter) -> None:
     assert len(renter.requests("create_order")) == 1
 
 
-def test_waiting_for_ssh_has_an_end(renter: Renter) -> None:
-    """Exit 8 after --wait-timeout. The order's id stands on stdout, since it is billed."""
+def test_waiting_for_ssh_times_out(renter: Renter) -> None:
+    """Exit 8 after --wait-timeout; stdout has the order's id, since the order is billed."""
     renter.fault("create_order", "never_boots")
     words = ("deploy", renter.server(), *USD, "--wait", "--wait-timeout", "1")
     result = renter(*words, fails=8)
@@ -201,7 +201,7 @@ def test_waiting_for_ssh_has_an_end(renter: Renter) -> None:
 
 
 def test_an_order_without_port_22(renter: Renter) -> None:
-    """There is no way in by SSH, and `ssh` says how to get one next time (exit 2)."""
+    """SSH is impossible, and `ssh` explains how to get it next time (exit 2)."""
     order = int(renter("deploy", renter.server(), *USD, "--port", "8888:http").out)
     done = {o["id"]: o for o in renter("orders", "--json").data}[order]
     while done["status"] != "running":
@@ -210,7 +210,7 @@ def test_an_order_without_port_22(renter: Renter) -> None:
 
 
 def test_ended_orders(renter: Renter) -> None:
-    """Cancelling twice does no harm and says so; an ended order has no shell. Both exit 4."""
+    """Cancelling twice is harmless and reported; an ended order has no shell. Both exit 4."""
     order = int(renter("deploy", renter.server(), *USD).out)
     renter("cancel", order)
     assert renter("cancel", order, "--json", fails=4).error["code"] == "order_ended"
@@ -220,8 +220,8 @@ def test_ended_orders(renter: Renter) -> None:
 @pytest.mark.parametrize(
     "content", ["{bad", "[1]", '{"contexts": 5, "api_key": 7}', '{"base_url": "nowhere"}']
 )
-def test_a_config_file_that_is_no_use(new_user: Clore, content: str) -> None:
-    """It is named, with what to do; nothing ends in a traceback over it or overwrites it."""
+def test_an_unreadable_config_file(new_user: Clore, content: str) -> None:
+    """The message has its path and the next step; no command overwrites it or crashes."""
     user = new_user.with_(CLORE_BASE_URL="")
     user.home.mkdir()
     file = user.home / "config.json"
@@ -238,8 +238,8 @@ def test_a_config_file_that_is_no_use(new_user: Clore, content: str) -> None:
     assert file.read_text() == content
 
 
-def test_settings_that_are_no_use(new_user: Clore) -> None:
-    """A bad address, pace or context is exit 2 and names itself."""
+def test_invalid_settings(new_user: Clore) -> None:
+    """A bad address, pace or context is exit 2, and the message names it."""
     assert "not a base URL" in new_user("wallets", fails=2, CLORE_BASE_URL="nowhere").err
     pace = new_user("wallets", fails=2, CLORE_REQUESTS_PER_SECOND="fast")
     assert "requests_per_second" in pace.err
@@ -247,7 +247,7 @@ def test_settings_that_are_no_use(new_user: Clore) -> None:
 
 
 def test_a_home_that_cannot_be_written(renter: Renter, tmp_path: Path) -> None:
-    """Without a ledger nothing is rented; what runs can be seen and cancelled all the same."""
+    """Without a ledger nothing is rented; running orders can still be listed and cancelled."""
     running = renter.rent()
     (tmp_path / "file").write_text("")
     lost = renter.with_(CLORE_HOME=str(tmp_path / "file" / "home"))
@@ -264,8 +264,8 @@ def test_a_home_that_cannot_be_written(renter: Renter, tmp_path: Path) -> None:
     assert lost("orders", "--json").data == []
 
 
-def test_no_ssh_programs(renter: Renter, tmp_path: Path) -> None:
-    """Without ssh-keygen or ssh it is said what to install, before anything is rented (exit 2)."""
+def test_missing_ssh_programs(renter: Renter, tmp_path: Path) -> None:
+    """Without ssh-keygen or ssh, the package is named before anything is rented (exit 2)."""
     bare = renter.with_(PATH=str(tmp_path))
     assert "openssh-client" in bare("deploy", renter.server(), *USD, fails=2).err
     assert "openssh-client" in bare("ssh", 1, fails=2).err
@@ -273,7 +273,7 @@ def test_no_ssh_programs(renter: Renter, tmp_path: Path) -> None:
 
 
 def test_the_sandbox_extra_is_not_installed(new_user: Clore, tmp_path: Path) -> None:
-    """`clore sandbox` and `clore demo` say what to install (exit 2 and 1), detached or not."""
+    """`clore sandbox` and `clore demo` name the package (exit 2 and 1), detached or not."""
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['asyncssh'] = None")
     bare = new_user.with_(PYTHONPATH=str(tmp_path))
     for words in (("up",), ("up", "--detach")):
@@ -282,7 +282,7 @@ def test_the_sandbox_extra_is_not_installed(new_user: Clore, tmp_path: Path) -> 
 
 
 def test_a_bug_is_one_sentence(new_user: Clore, tmp_path: Path) -> None:
-    """What nobody foresaw is said in one line; CLORE_DEBUG=1 shows the traceback."""
+    """An unexpected error is one line; CLORE_DEBUG=1 shows the traceback."""
     (tmp_path / "httpx.py").write_text("raise ZeroDivisionError('oh')")
     broken = new_user.with_(PYTHONPATH=str(tmp_path))
     error = broken("wallets", "--json", fails=1).error

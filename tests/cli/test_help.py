@@ -1,4 +1,4 @@
-"""The commands of document 004 are there, their help is true, and asking for it costs little."""
+"""Every command of document 004 exists, its help is true, and help starts fast."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def options(command: click.Command) -> set[str]:
 
 @pytest.mark.parametrize("name", DOCUMENTED)
 def test_documented_commands_have_their_documented_options(name: str) -> None:
-    """A command line that 004 shows goes on to be understood."""
+    """A command line shown in document 004 is still understood."""
     assert options(ALL[name]) >= DOCUMENTED[name]
 
 
-def test_the_documented_commands_are_those_of_the_document() -> None:
-    """The table above is 004's own."""
+def test_the_table_above_matches_document_004() -> None:
+    """The table in this file has exactly the commands of document 004."""
     path = places.document("004")
     if path is None:
         pytest.skip("the documents are not at hand")
@@ -79,16 +79,16 @@ def test_the_documented_commands_are_those_of_the_document() -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_root_help_lines_are_the_commands_own(name: str) -> None:
-    """The root help repeats each command's first line, so as not to import it; they are equal."""
+def test_root_help_repeats_each_commands_first_line(name: str) -> None:
+    """The root help has a copy of each command's first line, to avoid imports; both are equal."""
     help_text = ALL[name].help
     assert help_text is not None
     assert help_text.splitlines()[0] == COMMANDS[name][1]
 
 
 @pytest.mark.parametrize("name", [n for n, c in ALL.items() if not isinstance(c, click.Group)])
-def test_every_command_speaks_json_but_the_demo(name: str) -> None:
-    """--json is on every command that has data; the demo is a show."""
+def test_every_command_but_the_demo_has_json(name: str) -> None:
+    """Every command that prints data has --json; the demo is a show."""
     assert ("--json" in options(ALL[name])) == (name != "demo")
 
 
@@ -101,8 +101,8 @@ def test_every_option_is_explained(name: str) -> None:
     assert command.help.splitlines()[0].endswith(".")
 
 
-def test_help_imports_next_to_nothing() -> None:
-    """`clore --help` stays near bare Python: no HTTP client, models, tables or event loop."""
+def test_help_imports_almost_nothing() -> None:
+    """`clore --help` is nearly as fast as bare Python: no HTTP client, models, tables, loop."""
     code = (
         "import sys; sys.argv = ['clore', '--help']\n"
         "from clore_ai.cli import main\n"
@@ -118,8 +118,8 @@ def test_help_imports_next_to_nothing() -> None:
     assert heavy & set(modules.split()) == set()
 
 
-def test_no_arguments_and_typing_errors_lead_to_the_help(new_user: Clore) -> None:
-    """Bare `clore` shows the help; a mistyped command is answered with the one that was meant."""
+def test_no_arguments_and_typos_lead_to_the_help(new_user: Clore) -> None:
+    """Bare `clore` shows the help; a mistyped command gets the closest one as a suggestion."""
     assert "A first session:" in new_user(fails=2).err
     assert "Did you mean 'search'?" in new_user("serch", fails=2).err
     assert "See: clore --help" in new_user("fly", fails=2).err

@@ -1,4 +1,4 @@
-"""Most commands of the tests run inside their process: it must make no difference to either."""
+"""Most commands of the tests run inside the test process, which must change neither of the two."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from .driver import Clore, Renter, shared_forks
         (["search", "--json"], ""),
     ],
 )
-def test_it_says_what_a_process_of_its_own_says(
+def test_output_equals_that_of_a_separate_process(
     new_user: Clore, words: list[str], stdin: str
 ) -> None:
-    """Exit code, stdout and stderr, to the letter."""
+    """Exit code, stdout and stderr are the same, to the letter."""
     inside = run(words, new_user.env, stdin)
     alone = shared_forks().run(["clore", *words], new_user.env, stdin, 60)
     assert (inside.returncode, inside.stdout, inside.stderr) == (
@@ -39,8 +39,8 @@ def test_it_says_what_a_process_of_its_own_says(
     )  # fmt: skip
 
 
-def test_the_process_is_as_it_was(renter: Renter) -> None:
-    """Environment, streams, arguments, signals, loggers and waits, after a rental with --debug."""
+def test_the_test_process_is_unchanged(renter: Renter) -> None:
+    """Environment, streams, signals, loggers and waits are as before a rental with --debug."""
 
     def state() -> tuple[object, ...]:
         log = logging.getLogger("clore_ai")

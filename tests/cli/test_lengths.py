@@ -1,4 +1,4 @@
-"""Every option that takes a length of time reads it alike, and refuses it under its own name."""
+"""Every option for a length of time takes the same forms, and errors name the option."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ENDLESS = ("--lease", "--lost-after", "--idle-cancel", "LENGTH")
 
 
 def named(words: tuple[str, ...], name: str) -> click.Parameter:
-    """The parameter of a command that has this name on the command line."""
+    """The parameter of a command that has this option name."""
     command: click.Command = cli
     for word in words:
         if isinstance(command, click.Group):
@@ -61,8 +61,8 @@ def read(words: tuple[str, ...], name: str, text: str) -> Any:
 
 
 @pytest.mark.parametrize(("words", "name"), EVERY)
-def test_all_read_the_same_forms(words: tuple[str, ...], name: str) -> None:
-    """90s, 30m, 1h, and a number alone is seconds; but hours where the option's name says so."""
+def test_all_options_take_the_same_forms(words: tuple[str, ...], name: str) -> None:
+    """90s, 30m, 1h; a bare number is seconds, or hours if the option's name says so."""
     alone = 3600 if name == "--max-hours" else 1
     for text, seconds in SECONDS.items():
         assert read(words, name, text) == seconds * (alone if text[-1].isdigit() else 1)
@@ -71,18 +71,18 @@ def test_all_read_the_same_forms(words: tuple[str, ...], name: str) -> None:
 
 
 @pytest.mark.parametrize(("words", "name"), EVERY)
-def test_what_is_no_length_is_refused_by_name(
+def test_a_bad_length_is_refused_by_option_name(
     new_user: Clore, words: tuple[str, ...], name: str
 ) -> None:
-    """One sentence with the option and the forms that it takes; exit 2."""
+    """One sentence has the option and the accepted forms; exit 2."""
     given = ["soon"] if name == "LENGTH" else [name, "soon"]
     error = new_user(*words, *given, fails=2).err
     assert f"Invalid value for '{name}'" in error
     assert "'soon' is not a length of time; write 90m, 6h" in error
 
 
-def test_no_option_takes_seconds_alone() -> None:
-    """What shows SECONDS, or a length, in the help reads lengths; there is one type for it."""
+def test_no_option_takes_bare_seconds_only() -> None:
+    """Every option whose help shows SECONDS or a length has the one type for lengths."""
     from clore_ai.cli.options.length import Length
     from tests.docs.write_cli import every_command
 
@@ -107,28 +107,30 @@ def test_no_option_takes_seconds_alone() -> None:
     ],
 )
 def test_a_length_out_of_range(new_user: Clore, words: tuple[str, ...], says: str) -> None:
-    """The sentence says what is taken."""
+    """The error gives the accepted range."""
     assert says in new_user(*words, fails=2).err
 
 
 @pytest.mark.parametrize("command", ["rent", "run"])
 @pytest.mark.parametrize("end", [("--lease", "5m"), ("--max-hours", "5m")])
-def test_boot_longer_than_the_lease(renter: Renter, command: str, end: tuple[str, ...]) -> None:
-    """It is refused before anything is sent: the order could end before its server is up."""
+def test_a_boot_timeout_longer_than_the_lease(
+    renter: Renter, command: str, end: tuple[str, ...]
+) -> None:
+    """It is refused before any request: the order could end before its server is up."""
     words = ("--gpu", "RTX 4090", *end, "--boot-timeout", "10m", "--yes")
     error = renter(command, *words, *(("--", "true") if command == "run" else ()), fails=2).err
     assert "--boot-timeout 10m is longer than the lease of 5m" in error
     assert renter.requests("create_order") == []
 
 
-def test_the_default_boot_is_never_longer_than_the_lease(renter: Renter) -> None:
-    """A short lease alone is no mistake: the wait for the server is then as short."""
+def test_the_default_boot_timeout_fits_the_lease(renter: Renter) -> None:
+    """A short lease alone is valid: the wait for the server is then as short."""
     plan = renter("rent", "--gpu", "RTX 4090", "--lease", "90s", "--dry-run").err
     assert "(90s)" in plan
 
 
 def test_a_wait_longer_than_the_lease_is_refused(renter: Renter) -> None:
-    """Nothing is rented for it; by default the wait is no longer than the lease."""
+    """Nothing is rented; the default wait is never longer than the lease."""
     words = ("deploy", renter.server(), "--image", "i", "--type", "on-demand", "--currency",
              "bitcoin", "--yes", "--wait")  # fmt: skip
     error = renter(*words, "--lease", "5m", "--wait-timeout", "10m", fails=2).err

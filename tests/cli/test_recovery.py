@@ -1,4 +1,4 @@
-"""After a kill -9 at any point the next command finds the order, says so, and asks."""
+"""After a kill -9 at any point the next command finds the order, reports it, and asks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 USD = (*DEPLOY, "USD-Blockchain")
 
-# `clore`, killed by the kernel just before or just after its nth write to the ledger.
+# Runs `clore`, and kills it just before or just after its nth write to the ledger.
 _KILLED = """
 import os, signal, sys
 from clore_ai._state.store import Store
@@ -51,7 +51,7 @@ main()
 
 
 def killed(renter: Renter, nth: int, when: str, *words: object) -> str:
-    """What it had said until then, all of it where it came to its end."""
+    """The output until the kill, or all of it if the command completed."""
     done = subprocess.run(
         [sys.executable, "-c", _KILLED, str(nth), when, *map(str, words)],
         env=renter.env,
@@ -71,7 +71,7 @@ def intents(renter: Renter) -> list[Intent]:
 
 
 def lost(renter: Renter) -> int:
-    """An order whose command was killed while it was sent."""
+    """An order whose command was killed while the request was sent."""
     renter.fault("create_order", "late", delay_s=20)
     process = renter.start("deploy", renter.server(), *USD)
     (row,) = until(lambda: renter("orders", "--json").data, "the order")
@@ -83,7 +83,7 @@ def lost(renter: Renter) -> int:
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("nth", [1, 2, 3, 4, 5, 6])
 def test_killed_at_any_write(renter: Renter, nth: int, when: str) -> None:
-    """The order, if there is one, is told of by the next command; if none, nothing is claimed."""
+    """The next command reports the order if one was made, and nothing if none was."""
     server = renter.server()
     seen = killed(renter, nth, when, "deploy", server, *USD)
     if not renter.orders():
@@ -93,7 +93,7 @@ def test_killed_at_any_write(renter: Renter, nth: int, when: str) -> None:
     if f"Rented: order {order}" in seen:
         assert len(renter("wallets").err.splitlines()) <= 1
         return
-    for _ in range(2):  # until it is answered, since a line is easily missed
+    for _ in range(2):  # repeated until it is answered, since a line is easily missed.
         said = until(lambda: [x for x in renter("wallets").err.splitlines() if "Found" in x])
         assert len(said) == 1
         assert f"Found order {order} (server {server}" in said[0]
@@ -105,7 +105,7 @@ def test_killed_at_any_write(renter: Renter, nth: int, when: str) -> None:
 
 
 def test_the_same_ref_after_a_kill_is_the_same_order(renter: Renter) -> None:
-    """Typed again as it was, the command prints the id of the order that the killed one made."""
+    """The same command typed again prints the id of the order that the killed one made."""
     server = renter.server()
     words = ("deploy", server, *USD, "--ref", "run 7", "--purpose", "training")
     killed(renter, 3, "before", *words)
@@ -121,7 +121,7 @@ def test_the_same_ref_after_a_kill_is_the_same_order(renter: Renter) -> None:
         False,
     )
 
-    # On another server, as a dry run, and once it has ended: still no second order.
+    # On another server, as a dry run, and once the order has ended: still no second order.
     elsewhere = renter("deploy", renter.server(), *USD, "--ref", "run 7")
     assert elsewhere.out == again.out
     assert renter("deploy", server, *USD, "--ref", "run 7", "--dry-run").out == ""
@@ -133,8 +133,8 @@ def test_the_same_ref_after_a_kill_is_the_same_order(renter: Renter) -> None:
     assert len(renter.requests("create_order")) == 1
 
 
-def test_a_ref_that_was_refused_can_be_tried_again(renter: Renter) -> None:
-    """A refusal made no order, so the name is free."""
+def test_a_refused_ref_can_be_used_again(renter: Renter) -> None:
+    """A refused request made no order, so the ref is free."""
     server = renter.server()
     renter.fault("create_order", "rate_limited", times=None)
     renter("deploy", server, *USD, "--ref", "a", fails=5, timeout=90)
@@ -147,10 +147,10 @@ def test_a_ref_that_was_refused_can_be_tried_again(renter: Renter) -> None:
 
 
 @pytest.mark.parametrize("words", [("rent", "--verify-cmd", "sleep 600"), ("run",)])
-def test_a_command_that_still_rents_is_not_told_of_as_stopped(
+def test_an_order_of_a_running_command_is_not_reported(
     renter: Renter, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """While it verifies, for minutes, its order is its own; once it is killed, others tell."""
+    """While `rent` verifies, the order is its own; once killed, other commands report it."""
     (tmp_path / "w").mkdir()
     more = ("--folder", tmp_path / "w", "--", "true") if words == ("run",) else ()
     renter.fault("create_order", "never_boots")
@@ -166,8 +166,8 @@ def test_a_command_that_still_rents_is_not_told_of_as_stopped(
     renter("cancel", order)
 
 
-def test_no_network_while_recovering(renter: Renter) -> None:
-    """What the recovery can't learn it leaves for later; the command itself goes its way."""
+def test_recovery_without_a_network(renter: Renter) -> None:
+    """What recovery cannot find out waits for a later command; the current command goes on."""
     order = lost(renter)
     renter.fault("my_orders", "500", times=1)
     for _ in range(2):
@@ -175,13 +175,13 @@ def test_no_network_while_recovering(renter: Renter) -> None:
         assert "It is not known yet whether server" in said.err
         assert said.data
         renter.fault("my_orders", "cut_before", times=1)
-    renter("orders")  # takes that fault, sends again, and finds it
+    renter("orders")  # The command hits that fault, retries and finds the order.
     assert f"Found order {order}" in renter("wallets").err
     renter("cancel", order)
 
 
-def test_nothing_is_asked_of_the_service_without_need(renter: Renter) -> None:
-    """A command looks at the orders first only where an earlier one left something open."""
+def test_recovery_sends_no_needless_request(renter: Renter) -> None:
+    """A command lists the orders first only if an earlier one left a request open."""
     renter("wallets")
     order = renter.rent()
     before = len(renter.requests("my_orders"))
@@ -200,14 +200,14 @@ def test_nothing_is_asked_of_the_service_without_need(renter: Renter) -> None:
         (["C-c"], "", True),
     ],
 )
-def test_on_a_terminal_it_asks(
+def test_recovery_asks_on_a_terminal(
     renter: Renter,
     terminal: Callable[..., Terminal],
     keys: list[str],
     after: str,
     runs: bool,
 ) -> None:
-    """Keep, cancel, or later, which is the default and Ctrl-C; then the command goes on."""
+    """Keep, cancel, or later (the default, also Ctrl-C); then the command goes on."""
     order = lost(renter)
     screen = terminal(renter, 130)
     screen.start("clore wallets")

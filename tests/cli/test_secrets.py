@@ -1,4 +1,4 @@
-"""Every command with --debug --curl shows no secret: not on its streams, in files or processes."""
+"""No command with --debug --curl shows a secret: not in streams, in files or process lists."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ RENT = (
     "--command", 'echo "$OF_MINE" > mine',
 )  # fmt: skip
 
-# Servers that no test asks for by their number: they cost too much.
+# Expensive servers, so that no test asks for one by its number.
 WISH = (
     "--gpu", "RTX 4090", "--gpus", "8", "--jupyter-token", "-", "--env", "OF_MINE",
     "--command", 'echo "$OF_MINE" > mine',
 )  # fmt: skip
 
-# Every command, as it is typed when all is well; ORDER and SERVER are there. A new one needs a
-# line here. None: in a test of its own below.
+# Every command as typed when all is well; ORDER and SERVER exist. A new command needs a line
+# here. None: the command has a test of its own below.
 CASES: dict[str, list[tuple[str, ...]] | None] = {
     "search": [("--limit", "2"), ("--json", "--limit", "1")],
     "rent": [
@@ -129,14 +129,14 @@ def test_every_command_has_a_case() -> None:
 
 
 def run(user: Clore, *words: str, stdin: str = STDIN, stdout: bool = True, **env: str) -> str:
-    """Run a command, both flags on; nothing of it shows a secret. Its stderr."""
+    """Run a command with both flags, check that nothing shows a secret, and return its stderr."""
     return watched(user, *words, stdin=stdin, stdout=stdout, **env)[0]
 
 
 def watched(
     user: Clore, *words: str, stdin: str = STDIN, stdout: bool = True, **env: str
 ) -> tuple[str, set[bytes]]:
-    """Its stderr, and the command lines of all that it ran."""
+    """The command's stderr, and the command lines of every process it started."""
     watches: list[Watch] = []
     done = shared_forks().run(
         ["clore", *words], {**user.env, **env}, stdin, 60, lambda pid: watches.append(Watch(pid))
@@ -153,7 +153,7 @@ def watched(
 
 
 def flagged(words: tuple[str, ...], number: int) -> list[str]:
-    """The command with both flags: before its name, after it, one there and one here."""
+    """The command with both flags: before its name, after it, and one on each side."""
     first = [["--debug", "--curl"], [], ["--debug"]][number % 3]
     last = [flag for flag in ("--debug", "--curl") if flag not in first]
     groups = ("budget", "config", "hosts", "lease", "sandbox", "spot")
@@ -172,7 +172,7 @@ def in_private(path: Path) -> bool:
 
 @pytest.fixture
 def user(renter: Renter) -> Renter:
-    """A renter whose key is as odd as can be, with a variable that is a secret."""
+    """A renter with a key of odd characters and a secret environment variable."""
     key = f"{SECRETS['key']}-{renter.key[-12:]}"
     renter.market.create_account({"bitcoin": 1, "USD-Blockchain": 1_000}, api_key=key)
     renter.key = key
@@ -182,7 +182,7 @@ def user(renter: Renter) -> Renter:
 
 @pytest.fixture
 def order(user: Renter) -> int:
-    """An order of theirs with every secret an order can have."""
+    """This renter's order, with every secret that an order can have."""
     with CloreAI(user.key, user.market.base_url) as api:
         api.rate_limiter.min_interval = api.rate_limiter.create_order_delay = 0
         made = api.create_order(
@@ -193,8 +193,8 @@ def order(user: Renter) -> int:
 
 
 @pytest.mark.parametrize("name", CALLING)
-def test_when_all_is_well(user: Renter, order: int, name: str) -> None:
-    """Every command against the marketplace; once more after answers were lost and refused."""
+def test_successful_commands_show_no_secret(user: Renter, order: int, name: str) -> None:
+    """Every command runs against the marketplace, and again after lost and refused responses."""
     servers = [user.server(), user.server()]
     cases = CASES[name]
     assert cases
@@ -211,13 +211,13 @@ def test_when_all_is_well(user: Renter, order: int, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CALLING)
-def test_when_it_is_not(user: Renter, name: str) -> None:
+def test_failing_commands_show_no_secret(user: Renter, name: str) -> None:
     """A refused key, a page that quotes header and body, a host that answers with every secret."""
     cases = CASES[name]
     assert cases
     words = filled(cases[-1], 7, [user.server()])
     unknown = f"{SECRETS['key']}-unknown"
-    # These ask the service only about orders of the ledger, and here there are none.
+    # These commands query only orders of the ledger, which is empty here.
     asks = not name.startswith(("lease", "reap"))
     assert (
         name in ("search", "watch")
@@ -231,8 +231,8 @@ def test_when_it_is_not(user: Renter, name: str) -> None:
         assert "(try 1)" in err or not asks
 
 
-def test_settings(user: Renter) -> None:
-    """A key is set, read back and shown; --reveal asks for it by name. Only its file holds it."""
+def test_config_shows_the_key_only_with_reveal(user: Renter) -> None:
+    """A key is set, read and shown; only --reveal prints it, and only its file holds it."""
     bare = user.with_(CLORE_API_KEY="")
     for name in ("config set", "config get", "config show", "budget set", "budget unset"):
         for number, words in enumerate(CASES[name] or ()):
@@ -265,14 +265,14 @@ def test_settings(user: Renter) -> None:
     ],
     ids=str,
 )
-def test_what_was_typed_is_not_quoted(new_user: Clore, words: tuple[str, ...]) -> None:
-    """A usage error names the option, never what stood after it."""
+def test_usage_errors_do_not_quote_what_was_typed(new_user: Clore, words: tuple[str, ...]) -> None:
+    """A usage error names the option, never its value."""
     new_user.secrets = [*ALL, UNNAMED]
     assert new_user("deploy", "7", *DEPLOY, "bitcoin", *words, "--debug", fails=2).err
 
 
-def test_a_bug(user: Renter, tmp_path: Path) -> None:
-    """The traceback that --debug and CLORE_DEBUG=1 show is scrubbed, the one sentence too."""
+def test_a_traceback_shows_no_secret(user: Renter, tmp_path: Path) -> None:
+    """The traceback of --debug and CLORE_DEBUG=1 is scrubbed, and so is the one sentence."""
     (tmp_path / "httpx.py").write_text(
         "import os, sys\nraise ZeroDivisionError(os.environ['CLORE_API_KEY'], sys.argv)"
     )
@@ -293,8 +293,8 @@ def test_a_bug(user: Renter, tmp_path: Path) -> None:
         clean(done.stdout + done.stderr, ALL, "a bug")
 
 
-def test_the_local_marketplace(local: Clore) -> None:
-    """Its keys are what `up` and `status` are asked for, on stdout; they are nowhere else."""
+def test_the_sandbox_shows_its_keys_only_on_stdout(local: Clore) -> None:
+    """`up` and `status` print the keys on stdout, as asked; they appear nowhere else."""
     keys = {
         "CLORE_SANDBOX_API_KEY": SECRETS["key"],
         "CLORE_SANDBOX_CONTROL_KEY": SECRETS["control"],
@@ -307,11 +307,11 @@ def test_the_local_marketplace(local: Clore) -> None:
     clean_files(local.home, ALL, but=in_private)
 
 
-def test_jobs(user: Renter, order: int, tmp_path: Path) -> None:
-    """Variables of a job go through SSH's own stream; no record, log or process shows them."""
+def test_job_variables_are_not_recorded(user: Renter, order: int, tmp_path: Path) -> None:
+    """Variables of a job travel inside SSH's stream; no record, log or process list shows them."""
     with CloreAI(user.key, user.market.base_url) as api:
         api.rate_limiter.min_interval = 0
-        api.cancel_order(order)  # it has a password
+        api.cancel_order(order)  # This order has a password.
     mine = str(user.rent())
     file = tmp_path / "variables"
     file.write_text(f"OF_FILE='{SECRETS['token']}'\n")
@@ -339,17 +339,17 @@ def test_jobs(user: Renter, order: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_the_demo(local: Clore) -> None:
-    """All that it starts shows its requests too, and none of its secrets."""
+def test_the_demo_shows_no_secret(local: Clore) -> None:
+    """The requests of every part of the demo are shown, and none of its secrets."""
     err, lines = watched(local, "demo", "--debug", "--curl", CLORE_SANDBOX_API_KEY=SECRETS["key"])
     for program in (b"clore_sandbox", b"deploy", b"ssh"):
-        assert any(program in line for line in lines), "nobody watched"
+        assert any(program in line for line in lines), f"{program!r} was never seen"
     assert "POST /v1/create_order" in err
     assert "$CLORE_API_KEY" in err
 
 
-def test_the_curl_lines_work_as_they_stand(user: Renter, order: int) -> None:
-    """What --curl prints of a GET and of a POST, pasted into a shell that knows the key."""
+def test_curl_lines_work_as_printed(user: Renter, order: int) -> None:
+    """The --curl lines of a GET and a POST work when pasted into a shell that has the key."""
     env = {"PATH": user.env["PATH"], "CLORE_API_KEY": user.key}
     for words, path, code in (("orders",), "my_orders", 0), (("cancel", str(order)), "cancel", 6):
         err = run(user, *words, "--curl")

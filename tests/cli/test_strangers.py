@@ -1,4 +1,4 @@
-"""What hosts write into their records, and machines answer, is text on a user's terminal."""
+"""Text from hosts and machines is shown as plain text on a user's terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GPU = "RTX 4090"
 
 
 def server(number: int, text: str) -> dict[str, Any]:
-    """A listing whose every text is `text`."""
+    """A listing with `text` in every text field."""
     return {
         "id": number, "owner": 3, "mrl": 72, "rented": False, "reliability": 0.99,
         "price": {"on_demand": {"bitcoin": 0.0001, "USD-Blockchain": 4.8, text: 1},
@@ -45,7 +45,7 @@ def server(number: int, text: str) -> dict[str, Any]:
 
 
 def order(number: int, text: str) -> dict[str, Any]:
-    """An order that runs, likewise."""
+    """A running order with `text` in every text field."""
     return {
         "id": number, "si": 7, "ct": time.time() - 600, "price": 2.0, "spend": 0.01,
         "currency": text, "image": text, "status": text, "type": text, "mon_container": 2,
@@ -57,7 +57,7 @@ def order(number: int, text: str) -> dict[str, Any]:
 
 
 def bodies(text: str) -> dict[str, dict[str, Any]]:
-    """What each endpoint answers; the last of each list is an honest one."""
+    """The answers of each endpoint; the last of each list is an honest one."""
     mine = {"name": text, "connected": True, "online": True, "visibility": text,
             "pricing": {text: 1.0}, "specs": {"gpu": text}, "allowed_coins": [text],
             "spot_pricing": {text: 2.0}}  # fmt: skip
@@ -81,7 +81,7 @@ def bodies(text: str) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def hostile() -> Iterator[str]:
-    """The address of a service that passes on whatever it was told."""
+    """The address of a service that returns these bodies."""
     known = bodies(EVIL)
 
     def answer(sent: str) -> tuple[int, str, str]:
@@ -94,14 +94,14 @@ def hostile() -> Iterator[str]:
 
 @pytest.fixture
 def user(new_user: Clore, hostile: str) -> Clore:
-    """Somebody whose service that is."""
+    """A user of that service."""
     return new_user.with_(
         CLORE_BASE_URL=hostile, CLORE_API_KEY=KEY, CLORE_REQUESTS_PER_SECOND="1000"
     )
 
 
 def lines(text: str) -> list[str]:
-    """The lines, of which each can be printed."""
+    """The lines of the output, each of which is printable."""
     found = text.split("\n")
     for line in found:
         assert line.replace("\t", "").isprintable(), ascii(line)
@@ -109,7 +109,7 @@ def lines(text: str) -> list[str]:
     return found[:-1]
 
 
-TABLES = {  # how many rows each has
+TABLES = {  # the number of rows of each
     "search": 2, "orders": 2, "wallets": 2, "servers": 2, "spot 7": 2, "orphans": 2, "lease": 2,
     "server-config x": 13,
 }  # fmt: skip
@@ -133,8 +133,8 @@ JSON = ["search", "orders", "wallets", "servers", "spot 7", "orphans", "lease", 
 
 
 @pytest.mark.parametrize("words", TABLES)
-def test_a_row_is_a_line(user: Clore, words: str) -> None:
-    """As many lines as records, as many columns in each, whatever stands in a field."""
+def test_each_record_is_one_line(user: Clore, words: str) -> None:
+    """There are as many lines as records, with equal columns, whatever text a field holds."""
     done = user(*words.split(), fails=1 if words in UNREAD else 0)
     head, *rows = lines(done.out)
     assert len(rows) == TABLES[words]
@@ -143,8 +143,8 @@ def test_a_row_is_a_line(user: Clore, words: str) -> None:
 
 
 @pytest.mark.parametrize("words", OTHERS)
-def test_every_command_prints_text(user: Clore, words: str, tmp_path: Path) -> None:
-    """A documented exit code, printable lines of some length, no bug."""
+def test_every_command_prints_plain_text(user: Clore, words: str, tmp_path: Path) -> None:
+    """Documented exit code, printable lines of limited length, no bug report."""
     done = _any_end(user, *words.split())
     lines(done.out)
     lines(done.err)
@@ -155,12 +155,12 @@ def test_every_command_prints_text(user: Clore, words: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("words", JSON)
 def test_json_holds_clean_text(user: Clore, words: str) -> None:
-    """On stdout as in a table; errors too, as one object on one line."""
+    """Stdout has clean text, as in a table; an error is one object on one line."""
     done = _any_end(user, *words.split(), "--json")
     for line in lines(done.out):
         for text in _texts(json.loads(line)):
             assert text.isprintable(), ascii(text)
-            assert len(text) < 10_000  # a sentence may quote two
+            assert len(text) < 10_000  # One sentence may quote two texts.
     for line in lines(done.err):
         if line.startswith("{"):
             assert all(text.isprintable() for text in _texts(json.loads(line)))
@@ -182,22 +182,22 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def test_with_debug_too(user: Clore) -> None:
-    """What is shown of each answer is as fit as the rest."""
+def test_debug_output_is_plain_text(user: Clore) -> None:
+    """The parts of each answer that --debug prints are just as clean."""
     done = user("--debug", "orders", fails=1)
     assert "< GET /v1/my_orders" in done.err
     lines(done.err)
 
 
-def test_an_order_whose_host_is_none_has_no_ssh_address(user: Clore) -> None:
-    """It is not tried, not shown, and not called."""
+def test_an_order_with_an_invalid_host_has_no_ssh_address(user: Clore) -> None:
+    """The invalid host is not tried, not shown, and not passed to ssh."""
     assert "Order 101 has no SSH address yet" in user("ssh", 101, fails=8).err
     rows = [line.split("\t") for line in user("orders", fails=1).out.splitlines()]
     assert [row[rows[0].index("SSH")] for row in rows] == ["SSH", "-", "x:1972"]
 
 
-def test_on_a_terminal(user: Clore, terminal: Any) -> None:
-    """The table keeps its lines, and the screen stands."""
+def test_a_table_on_a_terminal_stays_intact(user: Clore, terminal: Any) -> None:
+    """The table keeps its lines, and the screen is intact."""
     shell: Terminal = terminal(user, width=160)
     screen = shell.run("echo before; clore search")
     assert "before" in screen
@@ -206,8 +206,8 @@ def test_on_a_terminal(user: Clore, terminal: Any) -> None:
     assert "end=0" in screen
 
 
-def test_a_letter_that_the_terminal_lacks(new_user: Clore) -> None:
-    """It ends no search."""
+def test_a_character_the_terminal_cannot_show(new_user: Clore) -> None:
+    """A search does not fail on it."""
 
     def answer(_sent: str) -> tuple[int, str, str]:
         return 200, "application/json", json.dumps({"code": 0, "servers": [server(8, "Ж 🚀")]})
@@ -217,8 +217,8 @@ def test_a_letter_that_the_terminal_lacks(new_user: Clore) -> None:
     assert "RTX 4090? ?" in done.out
 
 
-def test_notifications_run(user: Clore, tmp_path: Path) -> None:
-    """A long, odd field keeps none from running; what gets there is text, and no command."""
+def test_notifications_run_despite_odd_fields(user: Clore, tmp_path: Path) -> None:
+    """A long, odd field does not stop a notification; it arrives as text, not as a command."""
     got, env = tmp_path / "got", tmp_path / "env"
     said: list[str] = []
 
@@ -241,8 +241,8 @@ def test_notifications_run(user: Clore, tmp_path: Path) -> None:
     assert json.dumps(event) in said[0]
 
 
-def test_a_swollen_offer_is_told_in_short(new_user: Clore, tmp_path: Path) -> None:
-    """Fields without end reach no receiver; the server and its price do."""
+def test_an_oversized_offer_is_shortened(new_user: Clore, tmp_path: Path) -> None:
+    """Endless fields are left out of a notification; server and price are there."""
     swollen = {
         **server(8, ""),
         "specs": {"gpu": GPU, **{f"field {n}": "x" * 90 for n in range(9_000)}},
@@ -260,8 +260,8 @@ def test_a_swollen_offer_is_told_in_short(new_user: Clore, tmp_path: Path) -> No
     assert (offer["id"], round(offer["price_usd_per_hour"], 9)) == (8, 0.2)
 
 
-def test_a_spreadsheet_sees_no_formula(user: Clore) -> None:
-    """In the CSV a text of the service's that begins as one is a text."""
+def test_a_spreadsheet_gets_no_formula(user: Clore) -> None:
+    """In the CSV a text of the service that looks like a formula stays text."""
     from clore_ai.cli.track.ledger import _cell
 
     assert _cell("gpu", "=cmd|' /C calc'!A0") == "'=cmd|' /C calc'!A0"
@@ -271,8 +271,8 @@ def test_a_spreadsheet_sees_no_formula(user: Clore) -> None:
     assert _cell("spend", -1.5) == -1.5
 
 
-def test_what_a_shell_is_to_read_is_quoted() -> None:
-    """Whatever `clore sandbox status` prints, `eval` sets what it says."""
+def test_settings_for_a_shell_are_quoted() -> None:
+    """`eval` of what `clore sandbox status` prints sets exactly the printed values."""
     value = "x'; touch pwned; echo \"$(touch pwned)`touch pwned`\\ \n"
     script = 'eval "$(cat)"; printf %s "$A"'
     told = exports({"A": value, "B": "b"})
@@ -282,14 +282,14 @@ def test_what_a_shell_is_to_read_is_quoted() -> None:
     assert done.stdout == value
 
 
-def test_nothing_is_printed_past_the_gate() -> None:
-    """Commands print by `output`, errors by `errors`; who prints only our own words is listed."""
+def test_all_printing_goes_through_the_filter() -> None:
+    """Commands use `output`, errors `errors`; files that print only fixed text are listed."""
     own = {
         "output.py", "errors.py", "debug.py",
-        "recover.py",  # the end of a line
+        "recover.py",  # the line end
         "ledger.py",  # CSV, cell by cell
-        "sandbox.py",  # exports, quoted
-        "demo.py",  # what another clore has printed
+        "sandbox.py",  # exports, which are quoted
+        "demo.py",  # the output of another clore
     }  # fmt: skip
     past: list[str] = []
     for path in sorted(Path(clore_ai.cli.__file__).parent.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""Pipes that close, full disks, no terminal, no colour: the output goes where it can."""
+"""Closed pipes, full disks, no terminal, no colour: output goes where it can."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ USD = (*DEPLOY, "USD-Blockchain")
 
 
 def shell(renter: Renter, line: str) -> subprocess.CompletedProcess[str]:
-    """A line for bash, in which $CLORE is the command."""
+    """A bash command line with the command as $CLORE."""
     done = subprocess.run(
         ["bash", "-c", line],
         env={**renter.env, "CLORE": " ".join(CLORE)},
@@ -27,7 +27,7 @@ def shell(renter: Renter, line: str) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def test_a_reader_that_leaves(renter: Renter) -> None:
+def test_a_closed_pipe_is_no_error(renter: Renter) -> None:
     """`clore search | head -1` is no error."""
     done = shell(
         renter, "$CLORE search --all --limit 9999 --json | head -c 1; echo ${PIPESTATUS[@]}"
@@ -38,15 +38,15 @@ def test_a_reader_that_leaves(renter: Renter) -> None:
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_closed_streams(renter: Renter, closed: str) -> None:
-    """A stream that is closed is as if it went to /dev/null, and no connection gets its number."""
+    """A closed stream behaves like /dev/null, and no connection gets its number."""
     done = shell(renter, f"$CLORE wallets {closed}")
     assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout == "" or done.stdout.startswith("Coin\t")
 
 
-def test_an_order_is_named_though_stdout_is_closed_or_full(renter: Renter) -> None:
-    """Whatever becomes of stdout, the id of an order that was made is on stderr."""
+def test_stderr_has_the_order_id_if_stdout_fails(renter: Renter) -> None:
+    """Whatever happens to stdout, the id of a new order is on stderr."""
     for where, status in ((">&-", 0), (">/dev/full", 1)):
         if not Path("/dev/full").exists() and "full" in where:
             continue
@@ -59,7 +59,7 @@ def test_an_order_is_named_though_stdout_is_closed_or_full(renter: Renter) -> No
 
 
 def test_command_substitution_holds_the_id(renter: Renter) -> None:
-    """``id=$(clore deploy …)`` is the id alone, also where --wait fails afterwards."""
+    """``id=$(clore deploy …)`` is exactly the id, also if --wait fails afterwards."""
     renter.fault("create_order", "never_boots")
     line = (
         f"id=$($CLORE deploy {renter.server()} {' '.join(USD)} --wait --wait-timeout 1 2>/dev/null)"
@@ -69,7 +69,7 @@ def test_command_substitution_holds_the_id(renter: Renter) -> None:
 
 
 def test_no_colour_without_a_terminal(renter: Renter) -> None:
-    """No escape sequence ever goes into a pipe."""
+    """No escape sequence is ever written to a pipe."""
     for words in (("wallets",), ("search", "--limit", 2), ("--help",)):
         result = renter(*words)
         assert "\x1b" not in result.out + result.err

@@ -16,8 +16,8 @@ USD = " ".join((*DEPLOY, "USD-Blockchain"))
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_tables_fit(renter: Renter, terminal: Open, width: int) -> None:
-    """One line a row; the price in both units is always there, what found no room is named."""
+def test_tables_fit_the_terminal(renter: Renter, terminal: Open, width: int) -> None:
+    """Each row is one line; both prices always show, and columns that do not fit are named."""
     order = renter.rent("--lease", "1d", "--no-keeper")
     screen = terminal(renter, width)
     text = screen.run("clore search --limit 12").splitlines()
@@ -33,12 +33,12 @@ def test_tables_fit(renter: Renter, terminal: Open, width: int) -> None:
     assert len(text) <= 6
     deposits = [w["deposit"] for w in renter("wallets", "--json").data if w["deposit"]]
     text = screen.run("clore wallets")
-    assert all(deposit in text for deposit in deposits)  # an address that is cut is of no use
+    assert all(deposit in text for deposit in deposits)  # A truncated address cannot be used.
     renter("cancel", order)
 
 
-def test_deploy_asks_and_no_is_the_default(renter: Renter, terminal: Open) -> None:
-    """Return, n, Ctrl-D and Ctrl-C rent nothing; y rents, with the id alone on stdout."""
+def test_deploy_asks_with_no_as_default(renter: Renter, terminal: Open) -> None:
+    """Return, n, Ctrl-D and Ctrl-C rent nothing; y rents, and stdout has only the id."""
     server = renter.server()
     screen = terminal(renter)
     for key, code, said in (
@@ -65,7 +65,7 @@ def test_deploy_asks_and_no_is_the_default(renter: Renter, terminal: Open) -> No
     renter("cancel", renter.orders()[0])
 
 
-def test_yes_is_not_asked(renter: Renter, terminal: Open) -> None:
+def test_yes_skips_the_question(renter: Renter, terminal: Open) -> None:
     """--yes goes ahead on a terminal too."""
     text = terminal(renter).run(f"clore deploy {renter.server()} {USD} --yes")
     assert "Rent it?" not in text
@@ -74,7 +74,7 @@ def test_yes_is_not_asked(renter: Renter, terminal: Open) -> None:
 
 
 def test_ctrl_c_after_yes(renter: Renter, terminal: Open) -> None:
-    """While the order is made: look at your orders. While it boots: how to stop it. Exit 130."""
+    """During the order request: check your orders. During the boot: how to cancel. Exit 130."""
     screen = terminal(renter)
     renter.fault("create_order", "late", delay_s=20)
     screen.start(f"clore deploy {renter.server()} {USD} -y")
@@ -82,7 +82,7 @@ def test_ctrl_c_after_yes(renter: Renter, terminal: Open) -> None:
     until(lambda: renter("orders", "--json").data, "the order")
     screen.keys("C-c")
     text = screen.wait("end=130")
-    assert "Checknowwith:cloreorders" in "".join(text.split())  # wherever the line breaks
+    assert "Checknowwith:cloreorders" in "".join(text.split())  # wherever the line wraps
     (row,) = renter("orders", "--json").data
     renter("cancel", row["id"])
 
@@ -97,7 +97,7 @@ def test_ctrl_c_after_yes(renter: Renter, terminal: Open) -> None:
 
 
 def test_an_interactive_shell(renter: Renter, terminal: Open) -> None:
-    """It has the terminal's size, Ctrl-C reaches what runs in it, its exit code is passed on."""
+    """It has the terminal's size, gets Ctrl-C, and its exit code is passed on."""
     order = renter.rent("--lease", "1d", "--no-keeper")
     screen = terminal(renter, 90)
     screen.start(f"clore ssh {order}")
@@ -114,8 +114,8 @@ def test_an_interactive_shell(renter: Renter, terminal: Open) -> None:
     renter("cancel", order)
 
 
-def test_a_password_is_asked_for_unseen(renter: Renter, terminal: Open) -> None:
-    """OpenSSH asks for an order's password on the terminal; it is not echoed."""
+def test_a_password_prompt_does_not_echo(renter: Renter, terminal: Open) -> None:
+    """OpenSSH asks for an order's password on the terminal, and does not echo it."""
     renter.secrets = ["Passw0rdSecret"]
     order = renter.rent("--ssh-password", "Passw0rdSecret")
     screen = terminal(renter)
@@ -127,8 +127,8 @@ def test_a_password_is_asked_for_unseen(renter: Renter, terminal: Open) -> None:
     renter("cancel", order)
 
 
-def test_a_key_is_typed_unseen(new_user: Clore, terminal: Open) -> None:
-    """`clore config set api_key` asks, and shows nothing of what is typed."""
+def test_a_key_prompt_does_not_echo(new_user: Clore, terminal: Open) -> None:
+    """`clore config set api_key` asks for the key, and does not echo it."""
     new_user.secrets = ["typed-secret-key-1234"]
     screen = terminal(new_user)
     screen.start("clore config set api_key")
@@ -144,8 +144,8 @@ def test_a_key_is_typed_unseen(new_user: Clore, terminal: Open) -> None:
     assert "…1234" in new_user("config", "get", "api_key").out
 
 
-def test_colours(renter: Renter, terminal: Open) -> None:
-    """Bold and colour on a terminal only, and not with NO_COLOR or --no-color."""
+def test_colours_need_a_terminal(renter: Renter, terminal: Open) -> None:
+    """Bold and colour appear on a terminal only, and not with NO_COLOR or --no-color."""
     screen = terminal(renter)
     shown = {}
     for name, line in (

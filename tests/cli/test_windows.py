@@ -1,4 +1,4 @@
-"""On Windows the calls of the service work; all else says in one sentence what does."""
+"""On Windows the calls of the service work; other commands say in one sentence what does."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def on_windows(renter: Renter, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_calls_of_the_sdk_work(renter: Renter) -> None:
-    """Orders are made and cancelled; what needs a machine's SSH is refused before it rents."""
+    """Orders are made and cancelled; a call that needs SSH is refused before it rents."""
     done = on_windows(renter, "-c", PROGRAM.format(server=renter.server()))
     assert done.returncode == 0, done.stderr
     rented, run, count = done.stdout.splitlines()
@@ -64,8 +64,8 @@ def test_the_calls_of_the_sdk_work(renter: Renter) -> None:
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - WORKS))
-def test_a_command_that_needs_more_says_what_works(renter: Renter, command: str) -> None:
-    """One sentence, and exit 2, whatever its options."""
+def test_an_unsupported_command_names_the_supported_ones(renter: Renter, command: str) -> None:
+    """One sentence and exit 2, whatever its options."""
     done = on_windows(renter, "clore_ai", command, "--help")
     assert done.returncode == 2, done
     (line,) = done.stderr.splitlines()
@@ -73,8 +73,8 @@ def test_a_command_that_needs_more_says_what_works(renter: Renter, command: str)
     assert "search" in line
 
 
-def test_the_other_commands_work(renter: Renter) -> None:
-    """What is rented with `deploy` is listed, and cancelled."""
+def test_supported_commands_work(renter: Renter) -> None:
+    """An order made with `deploy` is listed and cancelled."""
     words = ("--image", "i", "--type", "on-demand", "--currency", "bitcoin")
     done = on_windows(renter, "clore_ai", "deploy", str(renter.server()), *words)
     assert done.returncode == 0, done.stderr
@@ -87,8 +87,8 @@ def test_the_other_commands_work(renter: Renter) -> None:
 
 
 @pytest.mark.parametrize("end", [("--lease", "2h"), ("--max-hours", "2"), ("--max-cost", "1")])
-def test_an_end_that_nothing_would_keep_is_refused(renter: Renter, end: tuple[str, str]) -> None:
-    """No process stays in the background there: nothing is rented with a limit."""
+def test_a_lease_without_a_keeper_is_refused(renter: Renter, end: tuple[str, str]) -> None:
+    """No process stays in the background there, so nothing is rented with a limit."""
     words = ("--image", "i", "--type", "on-demand", "--currency", "bitcoin", "--yes", *end)
     done = on_windows(renter, "clore_ai", "deploy", str(renter.server()), *words)
     assert done.returncode == 2, done

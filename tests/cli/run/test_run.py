@@ -1,4 +1,4 @@
-"""`clore run`: from a folder here to its results, with real rooms and OpenSSH."""
+"""`clore run` from a local folder to its results, with real rooms and OpenSSH."""
 
 from __future__ import annotations
 
@@ -40,10 +40,8 @@ def tree(folder: Path, files: dict[str, str]) -> None:
         path.write_text(text)
 
 
-def test_output_order_and_exit_code_are_the_jobs_own(
-    renter: Renter, order: int, folder: Path
-) -> None:
-    """Both of its streams come on stdout, in the order written; its exit code is ours."""
+def test_output_and_exit_code_are_the_jobs_own(renter: Renter, order: int, folder: Path) -> None:
+    """Both streams of the job come on stdout in the order written; its exit code is passed on."""
     script = "for i in 1 2 3; do echo out $i; echo err $i >&2; done; exit 7"
     done = run(renter, order, folder, "--", script, fails=7)
     assert done.out == "".join(f"out {i}\nerr {i}\n" for i in (1, 2, 3))
@@ -60,7 +58,7 @@ def test_output_order_and_exit_code_are_the_jobs_own(
 
 
 def test_output_is_binary_safe(renter: Renter, order: int, folder: Path) -> None:
-    """Every byte passes, and output without a last newline too; it is in the log as well."""
+    """Every byte passes, also without a last newline; the log holds the same bytes."""
     (folder / "bytes").write_bytes(bytes(range(256)) * 5_000)
     words = ["run", "--order", str(order), "--folder", str(folder), "--", "cat bytes"]
     process = renter.start(*words, text=False)
@@ -73,7 +71,7 @@ def test_output_is_binary_safe(renter: Renter, order: int, folder: Path) -> None
 
 
 def test_output_comes_while_the_job_runs(renter: Renter, order: int, folder: Path) -> None:
-    """A line is here before the job ends; Python's own too, which it would keep back in a file."""
+    """A line is printed before the job ends, also from Python, which would buffer it for a file."""
     script = "import time\nprint('first')\nopen('go', 'x')\nwhile True: time.sleep(0.05)"
     process = renter.start(
         "run", "--order", order, "--folder", folder, "--", "python3", "-c", script
@@ -85,8 +83,8 @@ def test_output_comes_while_the_job_runs(renter: Renter, order: int, folder: Pat
     assert process.returncode == 130
 
 
-def test_what_git_ignores_stays_here(renter: Renter, order: int, folder: Path) -> None:
-    """Nested .gitignore files and negations count, in a repository or not; .cloreignore too."""
+def test_ignored_files_are_not_uploaded(renter: Renter, order: int, folder: Path) -> None:
+    """Nested .gitignore files and negations count, in a repository or not; so does .cloreignore."""
     tree(folder, {
         ".gitignore": "*.log\n/data/\n!keep.log\n",
         ".cloreignore": "/notes.txt\nsub/big\n",
@@ -105,9 +103,9 @@ def test_what_git_ignores_stays_here(renter: Renter, order: int, folder: Path) -
 
     git = ("git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b")
     subprocess.run([*git, "init", "-q"], check=True)
-    subprocess.run([*git, "add", "-f", ".", "x.log"], check=True)  # tracked: it goes
-    subprocess.run([*git, "rm", "-q", "--cached", "a b.py"], check=True)  # untracked: it goes
-    (folder / "keep.log").unlink()  # removed, and not yet for git
+    subprocess.run([*git, "add", "-f", ".", "x.log"], check=True)  # tracked, so it is uploaded
+    subprocess.run([*git, "rm", "-q", "--cached", "a b.py"], check=True)  # untracked, and uploaded
+    (folder / "keep.log").unlink()  # removed, which git has not recorded yet
     found = run(renter, order, folder, *listing).out
     assert set(found.split("\0")) - {""} == expected - {"./keep.log"} | {
         "./x.log",
@@ -120,8 +118,10 @@ SECOND_NS = 1_700_000_000_000_000_000
 """A moment, in nanoseconds: a machine tells files of one size apart by the second alone."""
 
 
-def test_the_last_word_within_a_second_comes_back(renter: Renter, order: int, folder: Path) -> None:
-    """A file of the same size, written again in the second in which it was fetched."""
+def test_a_change_within_the_same_second_is_fetched(
+    renter: Renter, order: int, folder: Path
+) -> None:
+    """A file of the same size is fetched again if it changes in the second of the last fetch."""
     script = (
         "mkdir o; printf 1 > o/x; touch -d @1700000000.1 o/x; until [ -e go ]; do sleep 0.1; done;"
         " printf 2 > o/x; touch -d @1700000000.9 o/x"
@@ -134,8 +134,8 @@ def test_the_last_word_within_a_second_comes_back(renter: Renter, order: int, fo
     assert (folder / "o" / "x").read_text() == "2"
 
 
-def test_a_second_run_uploads_what_changed(renter: Renter, order: int, folder: Path) -> None:
-    """What is the same is not sent again; what was removed here is removed there, nothing else."""
+def test_a_second_run_uploads_only_changes(renter: Renter, order: int, folder: Path) -> None:
+    """Unchanged files are not resent; what was removed here is removed there, and nothing else."""
     tree(folder, {"same": "1", "changed": "1", "gone/old": "1"})
     os.utime(folder / "changed", ns=(SECOND_NS, SECOND_NS))
     (folder / "big").write_bytes(os.urandom(3_000_000))
@@ -147,16 +147,16 @@ def test_a_second_run_uploads_what_changed(renter: Renter, order: int, folder: P
     again = run(
         renter, order, folder, "--", "cat changed; stat -c %i same big | cmp - .seen; ls gone"
     )
-    assert again.out == "2"  # the same files, to the inode; `gone` is empty
+    assert again.out == "2"  # The files are the same, down to the inode; `gone` is empty.
     assert run(renter, order, folder, "--", "ls made").out == "made\n"
     tree(folder, {"changed": "3"})
     assert run(renter, order, folder, "--no-upload", "--", "cat changed").out == "2"
 
 
-def test_outputs_come_back_while_it_runs_and_at_its_end(
+def test_outputs_are_fetched_during_the_job_and_at_its_end(
     renter: Renter, order: int, folder: Path
 ) -> None:
-    """`--output` is here before the job ends, and whole at the end; what is here is not sent."""
+    """`--output` is here before the job ends and complete at its end; it is not uploaded."""
     tree(folder, {"out dir/of before": "local"})
     script = (
         "ls 'out dir' 2> /dev/null; mkdir -p 'out dir/deep'; echo 1 > 'out dir/deep/one'; "
@@ -172,7 +172,7 @@ def test_outputs_come_back_while_it_runs_and_at_its_end(
     renter("ssh", order, "--", "touch 'work/work_here/go'")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 4, err
-    assert out == ""  # nothing of `out dir` had been there
+    assert out == ""  # nothing of `out dir` was there before
     assert (folder / "out dir" / "two").read_text() == "2\n"
     assert (folder / "out dir" / "of before").read_text() == "local"
     assert str((folder / "out dir" / "deep" / "link").readlink()) == "one"
@@ -180,10 +180,10 @@ def test_outputs_come_back_while_it_runs_and_at_its_end(
     assert "never/made does not exist on the machine; nothing was fetched." in err
 
 
-def test_variables_reach_the_job_and_no_record(
+def test_variables_reach_the_job_and_are_stored_nowhere(
     renter: Renter, order: int, folder: Path, tmp_path: Path
 ) -> None:
-    """--env and --env-file, quoted as they may be; they are kept nowhere, here or there."""
+    """--env and --env-file may be quoted in any way; no file on either side holds a value."""
     file = tmp_path / "variables"
     file.write_text("# one a line\n\nexport FROM_FILE='in a file'\nBOTH=file\n")
     odd = 'it\'s $HOME "and"\nnew line é'
@@ -206,10 +206,8 @@ def test_variables_reach_the_job_and_no_record(
     assert "without a name" not in done.err
 
 
-def test_setup_runs_first_and_its_failure_is_the_end(
-    renter: Renter, order: int, folder: Path
-) -> None:
-    """A line of the shell, or a file of requirements, which pip installs."""
+def test_setup_runs_first_and_must_succeed(renter: Renter, order: int, folder: Path) -> None:
+    """Setup is a shell line, or a requirements file that pip installs."""
     assert run(renter, order, folder, "--setup", "echo set > up", "--", "cat up").out == "set\n"
     failed = run(renter, order, folder, "--setup", "exit 9", "--", "echo never", fails=9)
     assert "never" not in failed.out
@@ -222,8 +220,8 @@ def test_setup_runs_first_and_its_failure_is_the_end(
     assert done.out == "install -q -r needs.txt\nthen\n"
 
 
-def test_forwarded_ports_are_this_machines(renter: Renter, order: int, folder: Path) -> None:
-    """--forward makes a server of the job's reachable here; a port that is taken is refused."""
+def test_forwarded_ports_are_reachable_here(renter: Renter, order: int, folder: Path) -> None:
+    """--forward makes a server of the job reachable here; a port that is in use is refused."""
     with socket.socket() as one, socket.socket() as other:
         one.bind(("127.0.0.1", 0))
         other.bind(("127.0.0.1", 0))
@@ -252,7 +250,7 @@ def test_forwarded_ports_are_this_machines(renter: Renter, order: int, folder: P
 def test_bad_input_is_refused_before_anything_is_sent(
     renter: Renter, folder: Path, tmp_path: Path
 ) -> None:
-    """One sentence each, exit 2, and no request but for the order itself."""
+    """One sentence each, exit 2, and no request except the one for the order."""
     cases: list[tuple[tuple[object, ...], str]] = [
         (("--order", 7), "No command was given to run"),
         (("--order", 7, "--", " "), "No command was given to run"),
@@ -276,8 +274,8 @@ def test_bad_input_is_refused_before_anything_is_sent(
     assert "billed" not in unknown
 
 
-def test_an_order_that_ended_is_said_to_have(renter: Renter, order: int, folder: Path) -> None:
-    """Nothing is uploaded; the job never was, and nothing is said to be billed."""
+def test_an_ended_order_is_reported_as_ended(renter: Renter, order: int, folder: Path) -> None:
+    """Nothing is uploaded, no job is recorded, and the message mentions no bill."""
     renter("cancel", order)
     said = run(renter, order, folder, "--", "true", fails=4).err
     assert "has ended" in said
@@ -285,8 +283,8 @@ def test_an_order_that_ended_is_said_to_have(renter: Renter, order: int, folder:
     assert renter("jobs", "--json").data == []
 
 
-def test_a_command_that_is_not_there(renter: Renter, order: int, folder: Path) -> None:
-    """127 is passed on, with a word on what it means."""
+def test_a_missing_command_is_127(renter: Renter, order: int, folder: Path) -> None:
+    """Exit code 127 is passed on, with a message on what it means."""
     done = run(renter, order, folder, "--", "nosuchprogram", "--x", fails=127)
     assert "nosuchprogram" in done.out
     assert "--setup" in done.err
@@ -304,19 +302,17 @@ def test_json_is_one_value_at_the_end(renter: Renter, order: int, folder: Path) 
 
 
 def test_cancel_ends_the_order_too(renter: Renter, order: int, folder: Path) -> None:
-    """With --cancel the machine is gone in the end, and what it cost is said."""
+    """With --cancel the machine is cancelled at the end, and its cost is printed."""
     done = run(renter, order, folder, "--cancel", "--", "exit 3", fails=3)
     assert f"Cancelled: order {order}" in done.err
     assert "cost" in done.err
     assert renter("orders", "--json").data == []
 
 
-def test_a_detached_job_goes_on_and_is_seen_through(
-    renter: Renter, order: int, folder: Path
-) -> None:
-    """--detach, then jobs, logs, logs -f, attach: nothing lost or doubled, the code at the end.
+def test_a_detached_job_can_be_followed_again(renter: Renter, order: int, folder: Path) -> None:
+    """--detach, then jobs, logs, logs -f, attach: no line lost or doubled, exit code kept.
 
-    Who attaches takes over from what sees it through in the background.
+    `attach` takes over from the follower in the background.
     """
     script = (
         "i=0; until [ -e go ]; do i=$((i+1)); echo line $i; sleep 0.05; done; "
@@ -340,7 +336,7 @@ def test_a_detached_job_goes_on_and_is_seen_through(
     assert attached.returncode == 6
     count = int((folder / "o" / "n").read_text())
     whole = "".join(f"line {i + 1}\n" for i in range(count))
-    shown = first + out  # from where the background had come to
+    shown = first + out  # from where the follower had come to
     assert whole.endswith(shown)
     assert shown.startswith("line ")
     assert followed.communicate(timeout=60)[0] == whole
@@ -349,10 +345,8 @@ def test_a_detached_job_goes_on_and_is_seen_through(
     assert "already ended" in renter("attach", 1, fails=6).err
 
 
-def test_stop_ends_the_job_and_what_run_would_have_ended(
-    renter: Renter, order: int, folder: Path
-) -> None:
-    """All of its processes, also those that ignore SIGTERM; outputs come back; then the machine."""
+def test_stop_ends_the_job_and_its_machine(renter: Renter, order: int, folder: Path) -> None:
+    """All processes end, even those that ignore SIGTERM; outputs are fetched; the order ends."""
     script = (
         "mkdir o; (trap '' TERM; while :; do sleep 0.1; done) & "
         "trap 'echo bye > o/last; exit 0' TERM; echo up; while :; do sleep 0.1; done"
@@ -372,10 +366,8 @@ def test_stop_ends_the_job_and_what_run_would_have_ended(
     assert renter("orders", "--json").data == []
 
 
-def test_stop_of_a_watched_job_is_seen_by_its_watcher(
-    renter: Renter, order: int, folder: Path
-) -> None:
-    """The clore that runs it sees it end, and does the rest."""
+def test_stop_is_noticed_by_a_running_command(renter: Renter, order: int, folder: Path) -> None:
+    """The `clore run` that follows the job notices its end and does the rest."""
     process = renter.start(
         "run", "--order", order, "--folder", folder, "--cancel", "--", "echo up; sleep 600"
     )
@@ -387,8 +379,8 @@ def test_stop_of_a_watched_job_is_seen_by_its_watcher(
     assert f"Cancelled: order {order}" in err
 
 
-def test_logs_and_jobs_of_nobody(renter: Renter) -> None:
-    """Where there is none yet, that is said."""
+def test_without_jobs_logs_and_jobs_say_so(renter: Renter) -> None:
+    """With no jobs yet, both commands print that there are none."""
     assert "No jobs yet" in renter("jobs").err
     assert renter("jobs", "--json").data == []
     assert "There is no job 3" in renter("logs", 3, fails=4).err
@@ -396,7 +388,7 @@ def test_logs_and_jobs_of_nobody(renter: Renter) -> None:
 
 
 def test_python_runs_a_job_too(renter: Renter, order: int, folder: Path) -> None:
-    """`client.run` and its twin: the same, with the output to a function."""
+    """`client.run` and its async twin do the same and pass the output to a function."""
     import asyncio
 
     from clore_ai import AsyncCloreAI, CloreAI

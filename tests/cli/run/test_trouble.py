@@ -1,4 +1,4 @@
-"""`clore run` in trouble, with real processes: no line lost or doubled, no machine unknown."""
+"""`clore run` in trouble, with real processes: no line lost or doubled, no machine forgotten."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WAITING = "echo up; until [ -e go ]; do sleep 0.1; done; echo went; exit 5"
 def start(
     renter: Renter, order: int, folder: Path
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts `clore run` on the order, and ends what is left of it."""
+    """Starts `clore run` on the order, and ends any remaining process of it."""
     with contextlib.ExitStack() as stack:
 
         def begin(*words: object, at: int = order, **options: object) -> subprocess.Popen[str]:
@@ -45,7 +45,7 @@ def start(
 
 
 def masters(home: Path) -> list[int]:
-    """The kept connections of this user's commands."""
+    """The ssh master processes of this user's commands."""
     found = []
     for each in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -56,7 +56,7 @@ def masters(home: Path) -> list[int]:
 
 
 def whole(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """The rest of its two streams, to its end."""
+    """The rest of both streams, read to their end."""
     assert process.stdout is not None
     assert process.stderr is not None
     err: list[str] = []
@@ -79,7 +79,7 @@ def go(renter: Renter, order: int) -> None:
 
 @pytest.fixture
 def relay(renter: Renter, order: int, tmp_path: Path) -> Iterator[Relay]:
-    """The user's ssh goes to the order through it."""
+    """The user's ssh reaches the order through this relay."""
     how = renter("ssh", order, "--json").data
     made = Relay(how["port"])
     programs = tmp_path / "through"
@@ -100,7 +100,7 @@ def relay(renter: Renter, order: int, tmp_path: Path) -> Iterator[Relay]:
 def test_a_killed_connection_loses_and_doubles_nothing(
     renter: Renter, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """The kept ssh is killed again and again; the output is whole, the code the job's own."""
+    """Ssh's master is killed again and again; output is complete, the exit code the job's own."""
     process = start("--cancel", "--", COUNTER)
     out = first_line(process)
     killed: set[int] = set()
@@ -116,10 +116,10 @@ def test_a_killed_connection_loses_and_doubles_nothing(
     assert renter("orders", "--json").data == []
 
 
-def test_another_wifi(
+def test_the_network_goes_away_and_returns(
     renter: Renter, order: int, relay: Relay, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """The network is gone for a while: it is said, tried on, and gone on where it was."""
+    """The loss is reported, the connection is retried, and output goes on where it stopped."""
     process = start("--", COUNTER)
     out = first_line(process)
     relay.block()
@@ -140,7 +140,7 @@ SSH_FIRST = f"-o ServerAliveInterval={KEPT_ALIVE_S} -o ServerAliveCountMax=2"
 def test_a_connection_that_goes_silent(
     renter: Renter, order: int, relay: Relay, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """Another Wi-Fi, another address: the old connection has no end, and nobody says so."""
+    """After a change of Wi-Fi and address the old connection never ends, and no error arrives."""
     renter.env["FIRST"] = SSH_FIRST
     process = start("--", COUNTER)
     out = first_line(process)
@@ -157,9 +157,9 @@ def test_a_connection_that_goes_silent(
 def asleep(
     renter: Renter, order: int, start: Callable[..., subprocess.Popen[str]]
 ) -> Iterator[tuple[subprocess.Popen[str], str, Callable[[], object]]]:
-    """A laptop that sleeps in the block: `clore run`, its first line, and a wait for the job's end.
+    """A laptop asleep during the block: `clore run`, its first line, a wait for the job's end.
 
-    All of it stops, and goes on after the block.
+    All its processes stop, and go on after the block.
     """
     home = Path(renter("ssh", order, "--", "pwd").out.strip())
     process = start("--lost-after", "0.05m", "--", COUNTER)
@@ -173,15 +173,15 @@ def asleep(
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_sleep_longer_than_every_time_out(
+def test_a_sleep_longer_than_every_timeout(
     renter: Renter, order: int, relay: Relay, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """The machine gave the connection up, the laptop does not know, the job has long ended."""
+    """The machine dropped the connection unknown to the laptop, and the job ended long ago."""
     renter.env["FIRST"] = SSH_FIRST
     with asleep(renter, order, start) as (process, out, wait_for_the_job):
         relay.go_silent()
         wait_for_the_job()
-        time.sleep(3 * KEPT_ALIVE_S + 1)  # longer than ssh waits, and the machine may be silent
+        time.sleep(3 * KEPT_ALIVE_S + 1)  # longer than ssh waits, or a silent machine
     rest, err = whole(process)
     assert out + rest == ALL_LINES, err
     assert process.returncode == 5
@@ -190,21 +190,21 @@ def test_a_sleep_longer_than_every_time_out(
 def test_a_laptop_that_sleeps(
     renter: Renter, order: int, relay: Relay, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """All of it stops while the job ends and the connection dies; it wakes and goes on."""
+    """All processes stop while the job ends and the connection dies; then they go on."""
     with asleep(renter, order, start) as (process, out, wait_for_the_job):
         relay.block()
         wait_for_the_job()
-        time.sleep(3.5)  # longer than the machine may be silent: sleep is not silence
+        time.sleep(3.5)  # longer than the machine may be silent: sleep does not count as silence
         relay.unblock()
     rest, err = whole(process)
     assert out + rest == ALL_LINES, err
     assert process.returncode == 5
 
 
-def test_a_host_that_is_gone(
+def test_a_host_that_is_gone_ends_the_job(
     renter: Renter, folder: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """It says so, with what came back before; the machine is cancelled, exit 1."""
+    """The message lists what was fetched before; the machine is cancelled, exit 1."""
     renter.fault("create_order", "host_dies", delay_s=8.0)
     order = renter.rent()
     process = start(
@@ -221,10 +221,10 @@ def test_a_host_that_is_gone(
     assert (folder / "o" / "x").read_text() == "1\n"
 
 
-def test_an_order_that_ends_under_a_job(
+def test_an_order_cancelled_during_a_job_ends_it(
     renter: Renter, order: int, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """Cancelled elsewhere: the job is lost at once, not after minutes."""
+    """If the order is cancelled elsewhere, the job is lost at once, not after minutes."""
     process = start("--", "echo up; sleep 600")
     assert first_line(process) == "up\n"
     renter("cancel", order)
@@ -236,7 +236,7 @@ def test_an_order_that_ends_under_a_job(
 def test_ctrl_c_without_a_terminal_stops_and_cancels(
     renter: Renter, folder: Path, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """The job ends tidily, its outputs come back, the machine goes, exit 130."""
+    """The job ends cleanly, its outputs are fetched, the machine is cancelled, exit 130."""
     script = "mkdir o; trap 'echo last > o/x; exit 0' TERM; echo up; while :; do sleep 0.1; done"
     process = start("--cancel", "--output", "o", "--", script)
     assert first_line(process) == "up\n"
@@ -247,10 +247,10 @@ def test_ctrl_c_without_a_terminal_stops_and_cancels(
     assert renter("orders", "--json").data == []
 
 
-def test_ctrl_c_during_the_cancel_does_not_break_it_off(
+def test_ctrl_c_does_not_interrupt_the_cancel(
     renter: Renter, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """Pressed again and again, the machine is gone all the same."""
+    """However often it is pressed, the machine is cancelled."""
     process = start("--cancel", "--", "trap '' TERM; echo up; while :; do sleep 0.1; done")
     assert first_line(process) == "up\n"
     while process.poll() is None:
@@ -264,7 +264,7 @@ def test_ctrl_c_during_the_cancel_does_not_break_it_off(
 def test_ctrl_c_on_a_terminal_asks(
     renter: Renter, order: int, folder: Path, terminal: Callable[..., Terminal], answer: str
 ) -> None:
-    """Once: keep or cancel. Twice, or c: job and machine end. k: both stay, and are told of."""
+    """Once: keep or cancel? Twice, or c: job and machine end. k: both stay, and are named."""
     screen = terminal(renter)
     screen.start(f"clore run --order {order} --cancel --folder '{folder}' -- '{WAITING}'")
     screen.wait("\nup")
@@ -291,10 +291,10 @@ def test_ctrl_c_on_a_terminal_asks(
     assert renter("orders", "--json").data == []
 
 
-def test_a_closed_terminal_leaves_the_job(
+def test_a_closed_terminal_does_not_end_the_job(
     renter: Renter, order: int, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """SIGHUP: the job goes on, and is seen through in the background."""
+    """After SIGHUP the job goes on, and a background process follows it."""
     process = start("--cancel", "--", WAITING)
     assert first_line(process) == "up\n"
     process.send_signal(signal.SIGHUP)
@@ -306,10 +306,10 @@ def test_a_closed_terminal_leaves_the_job(
     assert renter("jobs", "--json").data[0]["exit"] == 5
 
 
-def test_a_killed_clore_leaves_a_job_that_is_known(
+def test_a_job_whose_clore_was_killed_can_be_attached(
     renter: Renter, order: int, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    """Kill -9: the job goes on; attach shows what had not been seen, and ends it all."""
+    """After kill -9 the job goes on; attach shows the unseen output, then ends job and machine."""
     process = start("--cancel", "--", WAITING)
     assert first_line(process) == "up\n"
     process.kill()
@@ -320,8 +320,8 @@ def test_a_killed_clore_leaves_a_job_that_is_known(
     assert renter("orders", "--json").data == []
 
 
-def test_a_reader_who_leaves_ends_nothing(renter: Renter, order: int, folder: Path) -> None:
-    """`clore run … | head`: the job is seen through all the same, and its code is ours."""
+def test_a_closed_pipe_does_not_end_the_job(renter: Renter, order: int, folder: Path) -> None:
+    """`clore run … | head`: the job is followed to its end, and its exit code is passed on."""
     process = renter.start("run", "--order", order, "--folder", folder, "--", COUNTER)
     assert first_line(process) == "line 1\n"
     assert process.stdout is not None
@@ -331,11 +331,11 @@ def test_a_reader_who_leaves_ends_nothing(renter: Renter, order: int, folder: Pa
     assert renter("logs", 1).out == ALL_LINES
 
 
-def test_a_disk_that_is_full_here(
+def test_a_full_disk_here(
     renter: Renter, order: int, folder: Path, start: Callable[..., subprocess.Popen[str]],
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    """Outputs that don't fit: the machine stays with them, said in bold; attach tries again."""
+    """Outputs that do not fit keep the machine; a bold message says so, and attach tries again."""
     small = tmp_path / "small"
     small.mkdir()
     mounted = subprocess.run(
@@ -363,8 +363,8 @@ def test_a_disk_that_is_full_here(
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_output_that_can_not_be_written_here(renter: Renter, order: int, folder: Path) -> None:
-    """Stdout on a full disk: said once; the job is seen through, and its output kept."""
+def test_output_that_cannot_be_written(renter: Renter, order: int, folder: Path) -> None:
+    """A full disk behind stdout is reported once; the job goes on, and its output is kept."""
     script = "echo one; sleep 1; echo two; exit 5"
     with Path("/dev/full").open("wb") as full:
         process = renter.start(
@@ -379,10 +379,10 @@ def test_output_that_can_not_be_written_here(renter: Renter, order: int, folder:
     assert renter("logs", 1).out == "one\ntwo\n"
 
 
-def test_a_disk_that_is_full_there(
+def test_a_full_disk_on_the_machine(
     renter: Renter, order: int, folder: Path, tmp_path: Path
 ) -> None:
-    """What is uploaded doesn't fit: said, exit 1. A job that fills it ends with its own code."""
+    """An upload that does not fit is exit 1. A job that fills the disk ends with its own code."""
     home = Path(renter("ssh", order, "--", "pwd").out.strip())
     small = home / "work"
     small.mkdir()
@@ -408,7 +408,7 @@ def test_a_disk_that_is_full_there(
 
 
 def without(tmp_path: Path, *names: str) -> str:
-    """A PATH with all that the usual one has, but for these programs."""
+    """A PATH with every usual program except these."""
     kept = tmp_path / f"without-{'-'.join(names)}"
     kept.mkdir()
     for place in os.environ["PATH"].split(os.pathsep):
@@ -418,9 +418,7 @@ def without(tmp_path: Path, *names: str) -> str:
     return str(kept)
 
 
-def test_no_ssh_here_and_only_what_changed_goes(
-    renter: Renter, order: int, folder: Path, tmp_path: Path
-) -> None:
+def test_missing_programs_here(renter: Renter, order: int, folder: Path, tmp_path: Path) -> None:
     """Without ssh the error names the package; no other program is needed here."""
     no_ssh = without(tmp_path, "ssh")
     words = ("run", "--order", order, "--folder", folder, "--output", "o d")
@@ -444,8 +442,8 @@ def test_no_ssh_here_and_only_what_changed_goes(
     assert renter(*words, "--", "ls -a", PATH=bare).out == ".\n..\no d\nseen\n"
 
 
-def test_no_rsync_and_no_tmux_there(renter: Renter, folder: Path, tmp_path: Path) -> None:
-    """A bare image: tar and setsid do; without setsid too, nohup does."""
+def test_a_machine_without_rsync_and_tmux(renter: Renter, folder: Path, tmp_path: Path) -> None:
+    """A bare image needs only tar and setsid; without setsid, nohup is used."""
     for missing in (("rsync", "tmux"), ("rsync", "tmux", "setsid")):
         order = renter.rent("--env", f"PATH={without(tmp_path, *missing)}")
         (folder / "x").write_text("1\n")
@@ -464,8 +462,8 @@ def test_no_rsync_and_no_tmux_there(renter: Renter, folder: Path, tmp_path: Path
         renter("cancel", order)
 
 
-def test_a_machine_that_lets_nobody_in(renter: Renter, folder: Path) -> None:
-    """Said at once, and with --cancel the machine goes."""
+def test_a_machine_that_refuses_every_login(renter: Renter, folder: Path) -> None:
+    """The refusal is reported at once, and with --cancel the order is cancelled."""
     renter.fault("create_order", "refuses_key")
     order = renter.rent()
     done = renter("run", "--order", order, "--cancel", "--folder", folder, "--", "true", fails=1)
@@ -473,8 +471,10 @@ def test_a_machine_that_lets_nobody_in(renter: Renter, folder: Path) -> None:
     assert f"Cancelled: order {order}" in done.err
 
 
-def test_answers_that_are_late_or_lost(renter: Renter, order: int, folder: Path) -> None:
-    """The service's trouble is not the job's."""
+def test_slow_and_lost_answers_do_not_disturb_the_job(
+    renter: Renter, order: int, folder: Path
+) -> None:
+    """Faults of the service do not affect the job."""
     for endpoint, kind in (
         ("my_orders", "500"),
         ("my_orders", "late"),

@@ -1,4 +1,4 @@
-"""`clore run` before anything is rented: what would go to the machine, and what must be allowed."""
+"""`clore run` before renting: what would be uploaded, and what needs consent."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def tree(folder: Path, *names: str) -> None:
 
 
 def suggested(error: str) -> list[str]:
-    """The options that the error says to type."""
+    """The options that the error suggests."""
     lines = [line for line in error.splitlines() if "allow it: " in line]
     return [word for line in lines for word in shlex.split(line.split("allow it: ")[1])]
 
 
-def test_a_folder_that_holds_all_of_a_user_is_refused(renter: Renter, tmp_path: Path) -> None:
-    """The home folder, all above it, whatever holds the state folder, and private places."""
+def test_a_folder_with_a_users_private_files_is_refused(renter: Renter, tmp_path: Path) -> None:
+    """Refused: the home folder, its parents, private folders, any parent of the state folder."""
     link = tmp_path / "link"
     link.symlink_to(tmp_path)
     apart = tmp_path / "apart" / "in" / "it"
@@ -67,10 +67,10 @@ def test_a_folder_that_holds_all_of_a_user_is_refused(renter: Renter, tmp_path: 
     assert renter("jobs", "--json").data == []
 
 
-def test_who_means_it_uploads_the_home_folder_without_its_keys(
+def test_yes_really_uploads_the_home_folder_without_keys(
     renter: Renter, order: int, tmp_path: Path
 ) -> None:
-    """--yes-really; the state folder, .ssh and their like stay all the same."""
+    """--yes-really allows the home folder; the state folder, .ssh and the like stay out."""
     tree(tmp_path, ".ssh/id_rsa", ".aws/credentials", ".netrc", ".config/gh/hosts.yml", "x", "w/y")
     words = ("run", "--order", order, "--folder", tmp_path)
     assert renter(*words, "--yes-really", *FOUND).out == "./w/y\n./x\n"
@@ -78,7 +78,7 @@ def test_who_means_it_uploads_the_home_folder_without_its_keys(
 
 
 def test_keys_must_be_named_or_left_out(renter: Renter, order: int, folder: Path) -> None:
-    """Without a terminal, and with --yes: exit 2, and what to type."""
+    """Without a terminal, or with --yes: exit 2, and the options to type."""
     tree(folder, "train.py", ".env", "my key.pem", "keys/id_ed25519", "tokenizer.json")
     words = ("run", "--order", order, "--folder", folder)
     for some in (words, (*words, "--yes"), ("run", *WISH, "--folder", folder)):
@@ -101,8 +101,8 @@ def test_keys_must_be_named_or_left_out(renter: Renter, order: int, folder: Path
     ]  # fmt: skip
 
 
-def test_a_big_upload_must_be_allowed(renter: Renter, order: int, folder: Path) -> None:
-    """Above 200 MB, or what --max-upload says; the plan shows how much it is, and where."""
+def test_a_large_upload_needs_consent(renter: Renter, order: int, folder: Path) -> None:
+    """Above 200 MB or --max-upload it needs consent; the plan shows the size and the folders."""
     tree(folder, "x", "src/y")
     (folder / "data").mkdir()
     os.truncate(os.open(folder / "data" / "holes", os.O_CREAT | os.O_WRONLY), 300_000_000)
@@ -119,8 +119,8 @@ def test_a_big_upload_must_be_allowed(renter: Renter, order: int, folder: Path) 
     assert len(renter.orders()) == 1
 
 
-def test_links_that_lead_outside_are_shown(renter: Renter, order: int, folder: Path) -> None:
-    """They go as they are: there is nothing behind them there."""
+def test_links_that_lead_outside_are_listed(renter: Renter, order: int, folder: Path) -> None:
+    """Such links are uploaded as links, and lead nowhere on the machine."""
     tree(folder, "x")
     for name, target in (("in", "x"), ("out", "../y"), ("far", "/etc/passwd")):
         (folder / name).symlink_to(target)
@@ -130,10 +130,10 @@ def test_links_that_lead_outside_are_shown(renter: Renter, order: int, folder: P
     assert shown == ["far", "out"]
 
 
-def test_a_terminal_is_asked(
+def test_a_terminal_asks_before_uploading_keys(
     renter: Renter, order: int, folder: Path, terminal: Callable[..., Terminal]
 ) -> None:
-    """No is the answer of Enter; with --yes nobody is asked, and the file must be named."""
+    """Enter means No; --yes does not answer the question, so the files must be named."""
     tree(folder, ".env")
     opened = terminal(renter)
     words = f"clore run --order {order} --folder {folder}"
@@ -152,7 +152,7 @@ def test_a_terminal_is_asked(
 def test_decoys_hide_no_secret(
     renter: Renter, order: int, folder: Path, terminal: Callable[..., Terminal]
 ) -> None:
-    """Each file that the question is about is shown; of more than can be read, none is asked."""
+    """Each file in question is listed; a list too long to read is refused without a question."""
     tree(folder, ".env", *(f"#test_key_{number}.pem" for number in range(30)))
     opened = terminal(renter)
     words = f"clore run --order {order} --folder {folder} -- true"
@@ -165,8 +165,8 @@ def test_decoys_hide_no_secret(
     assert "end=2" in opened.screen
 
 
-def test_a_job_file_allows_none_of_it(renter: Renter, folder: Path) -> None:
-    """It may have come with the folder."""
+def test_a_job_file_cannot_consent_to_an_upload(renter: Renter, folder: Path) -> None:
+    """The file may have come with the folder."""
     tree(folder, ".env")
     for line in ('send-secret = ".env"', "yes-really = true"):
         (folder / "job.toml").write_text(f'order = 7\ncommand = "true"\n{line}\n')
@@ -174,8 +174,8 @@ def test_a_job_file_allows_none_of_it(renter: Renter, folder: Path) -> None:
         assert "there is no option" in renter(*words, fails=2).err
 
 
-def test_python_is_as_careful(renter: Renter, order: int, folder: Path) -> None:
-    """Nobody can be asked there: the error names the parameter. The order stays."""
+def test_python_needs_the_same_consent(renter: Renter, order: int, folder: Path) -> None:
+    """There is no question: the error names the parameter, and the order is kept."""
     tree(folder, "x", ".env")
     cases: list[tuple[dict[str, Any], str]] = [
         ({"folder": folder}, r"send_secrets=\['.env'\]"),
@@ -208,7 +208,7 @@ def test_python_is_as_careful(renter: Renter, order: int, folder: Path) -> None:
 
 
 def test_a_folder_named_like_a_secret_hides_no_option(renter: Renter, tmp_path: Path) -> None:
-    """What follows it on the command line is no secret, and stands in the error."""
+    """The option after such a name is no secret, and is shown in the error."""
     tree(tmp_path, "token-data/.env", "token-data/x")
     words = ("run", "--order", 7, "--folder", tmp_path / "token-data", "--send-secret", "x")
     assert suggested(renter(*words, "--", "true", fails=2).err) == ["--send-secret", ".env"]

@@ -1,4 +1,4 @@
-"""`clore config`: settings are kept 0600, secrets are shown by their last characters at most."""
+"""`clore config` stores settings with mode 0600, and shows only the last characters of secrets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def test_set_get_and_show(new_user: Clore) -> None:
-    """As in 004; the key is masked unless --reveal is given, the file is 0600 in a 0700 folder."""
+    """As in document 004: the key is masked without --reveal, the file is 0600 in a 0700 folder."""
     new_user.secrets = ["secret-key-abcd"]
     said = new_user("config", "set", "api_key", "secret-key-abcd")
     file = new_user.home / "config.json"
@@ -28,7 +28,7 @@ def test_set_get_and_show(new_user: Clore) -> None:
 
 
 def test_a_key_from_stdin(new_user: Clore) -> None:
-    """Without a value it is read from stdin, so that it is in no process list or history."""
+    """Without a value it is read from stdin, so that no process list and no history holds it."""
     new_user.secrets = ["from-stdin-key-wxyz"]
     new_user("config", "set", "api_key", stdin="from-stdin-key-wxyz\n")
     assert new_user("config", "get", "api_key", "--json").data == {"api_key": "…wxyz"}
@@ -36,8 +36,8 @@ def test_a_key_from_stdin(new_user: Clore) -> None:
     assert new_user("config", "get", "api_key").out == "…wxyz\n"
 
 
-def test_what_is_not_a_setting(new_user: Clore) -> None:
-    """An unknown name is exit 2 with the known ones, a setting that is not set is exit 4."""
+def test_unknown_and_unset_settings(new_user: Clore) -> None:
+    """An unknown name is exit 2 and lists the known names; a setting that is not set is exit 4."""
     assert "Settings: api_key" in new_user("config", "set", "colour", "red", fails=2).err
     assert "Settings: api_key" in new_user("config", "get", "colour", fails=2).err
     error = new_user("config", "get", "api_key", "--json", fails=4).error
@@ -50,14 +50,14 @@ def test_what_is_not_a_setting(new_user: Clore) -> None:
 @pytest.mark.parametrize(
     ("key", "said"), [("wrong", ". "), ("wrong-key-1234", " and ends in …1234. ")]
 )
-def test_a_refused_key_is_named_by_its_end(renter: Renter, key: str, said: str) -> None:
-    """And one that is too short to show any of it by its source alone."""
+def test_a_refused_key_is_named_by_its_last_characters(renter: Renter, key: str, said: str) -> None:
+    """A key too short to show any part of is named by its source alone."""
     err = renter.with_(CLORE_API_KEY=key)("orders", fails=3).err
     assert f"It came from CLORE_API_KEY{said}Set the right one" in err
 
 
 def test_contexts(renter: Renter) -> None:
-    """A context is a named set of settings; --context, being typed, wins over the environment."""
+    """A context is a named set of settings; an explicit --context overrides the environment."""
     user = renter.with_(CLORE_API_KEY="wrong-key-in-the-environment", CLORE_BASE_URL="")
     user.home.mkdir()
     there = renter.env["CLORE_BASE_URL"]
@@ -74,7 +74,7 @@ def test_contexts(renter: Renter) -> None:
 
 
 def test_ssh_options_are_checked_and_explained(new_user: Clore) -> None:
-    """What OpenSSH or we can't take is refused; what is taken is said to go to strangers."""
+    """Options that OpenSSH or clore cannot take are refused; the rest come with a warning."""
     done = new_user("config", "set", "ssh_options", "-J me@host.example -o Compression=yes")
     assert "which belongs to a stranger" in done.err
     assert new_user("config", "get", "ssh_options").out.startswith("-J me@host.example")

@@ -1,4 +1,4 @@
-"""`clore sandbox` and `clore demo`: they start, are found, and leave nothing behind."""
+"""`clore sandbox` and `clore demo`: they start, can be found, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def shell(user: Clore, line: str) -> str:
-    """A line for bash, in which `clore` is the command."""
+    """A bash command line in which `clore` is the command under test."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f'clore() {{ {" ".join(CLORE)} "$@"; }}\n{line}'],
         env=user.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
@@ -35,9 +35,9 @@ def shell(user: Clore, line: str) -> str:
 
 
 def test_up_detached_status_down(local: Clore) -> None:
-    """Started in the background it is found by `status`, whose output points a shell at it.
+    """A marketplace in the background is found by `status`, which prints the settings of a shell.
 
-    A second one is refused (exit 2). `down` ends it, and is no error when none runs.
+    A second one is refused (exit 2). `down` ends it, and succeeds also if none runs.
     """
     assert "clore sandbox up --detach" in local("sandbox", "status", fails=6).err
     up = local("sandbox", "up", "--detach", "--json", *QUICK)
@@ -51,7 +51,7 @@ def test_up_detached_status_down(local: Clore) -> None:
     assert {k: status[k] for k in place} == place
     assert place["control_key"] not in Path(f"/proc/{status['pid']}/cmdline").read_text()
     assert place["api_key"] not in Path(f"/proc/{status['pid']}/cmdline").read_text()
-    for words in (("--detach", "--json"), ("--json",)):  # in the foreground too
+    for words in (("--detach", "--json"), ("--json",)):  # also refused in the foreground
         error = local("sandbox", "up", *words, fails=2).error
         assert "already runs" in error["message"]
         assert "clore sandbox down" in error["message"]
@@ -63,8 +63,8 @@ def test_up_detached_status_down(local: Clore) -> None:
     local("sandbox", "status", fails=6)
 
 
-def test_a_marketplace_for_others_is_warned_of(local: Clore, tmp_path: Path) -> None:
-    """What --host means is said where it starts in the background; what it prints is quoted."""
+def test_listening_beyond_this_machine_is_warned_of(local: Clore, tmp_path: Path) -> None:
+    """With --host a background start warns of what that means; printed settings are quoted."""
     key = f"$(touch {tmp_path}/run)`touch {tmp_path}/run`';\"x"
     words = ("--detach", "--host", "0.0.0.0", "--api-key", key)
     up = local("sandbox", "up", *words, *QUICK)
@@ -83,7 +83,7 @@ def _answers(port: int | None) -> bool:
 
 
 def test_state_is_kept_in_a_file(local: Clore, tmp_path: Path) -> None:
-    """With --db, orders, key and port choice outlive a restart; --port takes that port."""
+    """With --db, orders, keys and the port survive a restart; --port sets the port."""
     db = tmp_path / "market.db"
     first = local("sandbox", "up", "--detach", "--json", "--db", db, *QUICK).data
     env = {"CLORE_BASE_URL": first["base_url"], "CLORE_API_KEY": first["api_key"]}
@@ -111,16 +111,16 @@ def test_state_is_kept_in_a_file(local: Clore, tmp_path: Path) -> None:
         (("--port", "70000"), 2, "--port"),
     ],
 )
-def test_what_it_cannot_start_with(
+def test_a_failed_start_is_one_sentence(
     local: Clore, words: tuple[str, ...], status: int, said: str
 ) -> None:
-    """One sentence, and nothing runs afterwards."""
+    """A start that fails prints one sentence, and leaves no process behind."""
     assert said in local("sandbox", "up", "--detach", *words, fails=status).err
     local("sandbox", "status", fails=6)
 
 
 def test_ctrl_c_in_the_foreground_ends_everything(local: Clore) -> None:
-    """Ctrl-C stops the marketplace, the shells rented on it and what they started, and exits 0."""
+    """Ctrl-C stops the marketplace, the shells of its orders and their processes; exit 0."""
     process = local.start("sandbox", "up", "--json", *QUICK)
     assert process.stdout is not None
     place = json.loads(process.stdout.readline())
@@ -142,7 +142,7 @@ def test_ctrl_c_in_the_foreground_ends_everything(local: Clore) -> None:
 
 
 def test_the_foreground_on_a_terminal(local: Clore, terminal: Open) -> None:
-    """It says where it is, with lines to paste, and that Ctrl-C stops it; Ctrl-C does."""
+    """It prints its address, lines to paste and how to stop it; Ctrl-C stops it."""
     screen = terminal(local)
     screen.start(f"clore sandbox up {' '.join(QUICK)}")
     text = screen.wait("Ctrl-C stops it")
@@ -152,10 +152,10 @@ def test_the_foreground_on_a_terminal(local: Clore, terminal: Open) -> None:
     screen.wait("end=0")
 
 
-def test_the_demo(local: Clore, tmp_path: Path) -> None:
-    """The whole rental on the sample fleet: it shows the bill and leaves nothing.
+def test_the_demo_shows_a_whole_rental(local: Clore, tmp_path: Path) -> None:
+    """The demo rents on the sample fleet, shows the bill and leaves nothing behind.
 
-    The user's own settings are not touched.
+    The user's own settings are not changed.
     """
     user = _with_temporary_folder(local, tmp_path)
     result = user("demo", timeout=120)
@@ -178,8 +178,10 @@ def test_the_demo(local: Clore, tmp_path: Path) -> None:
         pytest.param("NVIDIA-SMI", signal.SIGINT, marks=pytest.mark.exhaustive),
     ],
 )
-def test_ctrl_c_in_the_demo(local: Clore, tmp_path: Path, when: str, how: signal.Signals) -> None:
-    """Wherever it is stopped, by a closing window too, nothing is left; exit 130."""
+def test_ctrl_c_in_the_demo_leaves_nothing(
+    local: Clore, tmp_path: Path, when: str, how: signal.Signals
+) -> None:
+    """It can be stopped at any point, also by closing the window; exit 130."""
     user = _with_temporary_folder(local, tmp_path)
     process = user.start("demo", stderr=subprocess.STDOUT)
     assert process.stdout is not None
@@ -203,5 +205,5 @@ def _with_temporary_folder(user: Clore, tmp_path: Path) -> Clore:
 
 def _nothing_left(user: Clore, tmp_path: Path) -> None:
     assert list((tmp_path / "tmp").iterdir()) == []
-    # The interpreter of the marketplace may still be on its way out.
+    # The marketplace's interpreter may still be exiting.
     until(lambda: not processes_with(f"TMPDIR={user.env['TMPDIR']}"), "the end of all", 2)

@@ -1,4 +1,4 @@
-"""Bids are guarded: in USD or coin, against what the server costs on demand."""
+"""Bids in USD or coin are checked against the server's on-demand price."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "spot", "--currency
 
 @pytest.fixture
 def spot(renter: Renter) -> Spot:
-    """A server: its least bid and its price on demand, both in USD a day."""
+    """A server, with its lowest bid and its on-demand price in USD a day."""
     import httpx
 
     rows = httpx.get(f"{renter.market.base_url}/marketplace").json()["servers"]
@@ -33,13 +33,13 @@ def deploy(renter: Renter, server: int, price: object, *more: object, coin: str 
 
 
 def bid_of(renter: Renter, order: int) -> float:
-    """Coin a day."""
+    """The order's bid in coin a day."""
     rows = {row["id"]: row for row in renter("orders", "--json").data}
     return float(rows[order]["price"])
 
 
-def test_a_slip_in_a_script_is_refused(renter: Renter, spot: Spot) -> None:
-    """Above on demand it takes --yes, above three times that --force; exit 2, and nothing sent."""
+def test_a_mistyped_bid_in_a_script_is_refused(renter: Renter, spot: Spot) -> None:
+    """Above on-demand it needs --yes, above three times that --force; exit 2, no request sent."""
     server, least, listed = spot
     order = deploy(renter, server, least)
     far = renter("spot-price", order, 500000, "--yes", fails=2).err
@@ -53,12 +53,12 @@ def test_a_slip_in_a_script_is_refused(renter: Renter, spot: Spot) -> None:
     assert bid_of(renter, order) == pytest.approx(listed * 1.5, abs=1e-3)
     renter("spot-price", order, f"{listed * 4:.4f}", "--force")
     assert bid_of(renter, order) == pytest.approx(listed * 4, abs=1e-3)
-    renter("spot-price", order, f"{listed * 4 - 0.01:.4f}")  # less is never a slip
+    renter("spot-price", order, f"{listed * 4 - 0.01:.4f}")  # A lower bid is never a mistake.
     renter("cancel", order)
 
 
-def test_deploy_is_guarded_alike(renter: Renter, spot: Spot) -> None:
-    """Refused before anything is rented; a dry run says it, too."""
+def test_deploy_checks_bids_alike(renter: Renter, spot: Spot) -> None:
+    """The bid is refused before renting; a dry run refuses it too."""
     server, _, listed = spot
     words = ("deploy", server, *DEPLOY, "USD", "--spot-price")
     assert "add --force" in renter(*words, listed * 10, "--yes", fails=2).err
@@ -71,7 +71,7 @@ def test_deploy_is_guarded_alike(renter: Renter, spot: Spot) -> None:
 
 @pytest.mark.parametrize("written", ["{0}/day", "${0}/day", "{1}/h", "{0}"])
 def test_a_bid_in_usd(renter: Renter, spot: Spot, written: str) -> None:
-    """An hour or a day with its unit; a bare number is coin a day, which is USD here."""
+    """USD needs its unit, an hour or a day; a bare number is coin a day, which is USD here."""
     server, least, listed = spot
     price = (least + listed) / 2
     order = deploy(renter, server, written.format(price, price / 24))
@@ -79,8 +79,8 @@ def test_a_bid_in_usd(renter: Renter, spot: Spot, written: str) -> None:
     renter("cancel", order)
 
 
-def test_usd_for_an_order_in_another_coin(renter: Renter, spot: Spot) -> None:
-    """Changed at the coin's worth; another coin than the order's is refused."""
+def test_a_usd_bid_for_an_order_in_another_coin(renter: Renter, spot: Spot) -> None:
+    """USD is converted at the coin's rate; a coin other than the order's is refused."""
     server, _, _ = spot
     market = renter("spot", server, "--json").data
     worth = market["currency_rates_in_usd"]["bitcoin"]
@@ -100,8 +100,8 @@ def test_usd_for_an_order_in_another_coin(renter: Renter, spot: Spot) -> None:
 @pytest.mark.parametrize(
     "written", ["0", "-1", "nan", "inf", "much", "1/week", "$5", "0/h", "1e999"]
 )
-def test_what_is_no_bid(renter: Renter, written: str) -> None:
-    """One sentence; nothing is asked of the service."""
+def test_bad_bids_are_refused(renter: Renter, written: str) -> None:
+    """Each error is one sentence, and no request is sent."""
     for words in (
         ("spot-price", "--", 7, written),
         ("deploy", 7, *DEPLOY, "USD", f"--spot-price={written}"),
@@ -111,8 +111,8 @@ def test_what_is_no_bid(renter: Renter, written: str) -> None:
     assert renter.requests("my_orders") == []
 
 
-def test_how_far_and_when_it_may_be_lowered(renter: Renter, spot: Spot) -> None:
-    """A step is said in USD an hour, with what to type now and when the next may follow."""
+def test_how_far_and_when_a_bid_may_be_lowered(renter: Renter, spot: Spot) -> None:
+    """The error shows the step in USD an hour, what to type now, and when to lower it again."""
     server, least, _ = spot
     order = deploy(renter, server, least + 3, "--force")
     refused = renter("spot-price", order, least, fails=1).err
@@ -134,8 +134,8 @@ def test_how_far_and_when_it_may_be_lowered(renter: Renter, spot: Spot) -> None:
     renter("cancel", order)
 
 
-def test_a_limit_is_guarded(renter: Renter, spot: Spot) -> None:
-    """That of the autopilot: --yes is not enough for a slip."""
+def test_a_mistyped_limit_is_refused(renter: Renter, spot: Spot) -> None:
+    """The autopilot's limit needs --force, not just --yes."""
     server, least, listed = spot
     order = deploy(renter, server, least)
     words = ("spot", "auto", order, "--once", "--yes", "--max")
@@ -145,8 +145,8 @@ def test_a_limit_is_guarded(renter: Renter, spot: Spot) -> None:
     renter("cancel", order)
 
 
-def test_a_bid_of_ones_own_for_the_best_server(renter: Renter, spot: Spot) -> None:
-    """rent, run and watch take --force for it; a limit is said, as the lowest bid is found."""
+def test_a_bid_or_limit_for_the_best_server(renter: Renter, spot: Spot) -> None:
+    """rent, run and watch need --force for a high bid; a limit gets only a message."""
     del spot
     bid = ("--spot", "--spot-price", 5000, "--currency", "USD", "--yes")
     assert "add --force" in renter("rent", *bid, fails=2).err
@@ -159,10 +159,10 @@ def test_a_bid_of_ones_own_for_the_best_server(renter: Renter, spot: Spot) -> No
     assert renter.requests("create_order") == []
 
 
-def test_on_a_terminal_it_asks(
+def test_a_high_bid_asks_on_a_terminal(
     renter: Renter, spot: Spot, terminal: Callable[..., Terminal]
 ) -> None:
-    """What is above on demand is said beside the question; No is the default."""
+    """The question shows how far the bid is above on-demand; the default is No."""
     server, least, listed = spot
     order = deploy(renter, server, least)
     screen = terminal(renter, 150)

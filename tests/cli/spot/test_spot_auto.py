@@ -1,4 +1,4 @@
-"""`clore spot auto`: what is shown, asked and told; Ctrl-C; what is rented instead."""
+"""`clore spot auto`: its plan, questions, events, Ctrl-C, and the on-demand fallback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPOT = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "spot", "--currency",
 
 @pytest.fixture
 def server(renter: Renter) -> tuple[int, float]:
-    """A server that has a least bid in USD, and that bid."""
+    """A server with a lowest bid in USD, and that bid."""
     import httpx
 
     url, key = f"{renter.market.base_url}/spot_marketplace", {"auth": renter.key}
@@ -34,7 +34,7 @@ def server(renter: Renter) -> tuple[int, float]:
 
 @pytest.fixture
 def rival(renter: Renter) -> Clore:
-    """Somebody else with money."""
+    """Another renter with money."""
     key = renter.market.create_account({"USD-Blockchain": 1_000})
     home = renter.home.with_name(".rival")
     env = {**renter.env, "CLORE_API_KEY": key, "CLORE_HOME": str(home)}
@@ -46,7 +46,7 @@ def bid(user: Clore, server: int, price: float) -> int:
 
 
 def lines(process: subprocess.Popen[str]) -> Callable[[str], dict[str, Any]]:
-    """Reads a --json stream: the next line of an event."""
+    """Reads a --json stream and returns its next event."""
     assert process.stdout is not None
     stream = process.stdout
 
@@ -64,8 +64,8 @@ def steer(user: Clore, order: int, *words: object) -> subprocess.Popen[str]:
     return user.start("spot", "auto", order, "--every", 1, "--yes", "--json", *words)
 
 
-def test_the_market_of_a_server_is_shown_as_ever(renter: Renter, server) -> None:
-    """004's `clore spot SERVER_ID`, and `clore spot show` that it stands for."""
+def test_spot_show_is_004s_spot(renter: Renter, server) -> None:
+    """004's `clore spot SERVER_ID` and `clore spot show SERVER_ID` print the same market."""
     number, least = server
     for words in ((number, "--json"), ("--json", number), ("show", number, "--json")):
         data = renter("spot", *words).data
@@ -76,8 +76,8 @@ def test_the_market_of_a_server_is_shown_as_ever(renter: Renter, server) -> None
     assert "SERVER_ID" in renter("spot", "--json", fails=2).err
 
 
-def test_once(renter: Renter, rival: Clore, server) -> None:
-    """One look and its bid, as for cron; the next one says what was saved since the first."""
+def test_once_makes_one_bid(renter: Renter, rival: Clore, server) -> None:
+    """One look and one bid, as for cron; the next call reports the savings since the first."""
     number, least = server
     order = bid(renter, number, least)
     bid(rival, number, least + 0.1)
@@ -101,8 +101,8 @@ def test_once(renter: Renter, rival: Clore, server) -> None:
     renter("cancel", order)
 
 
-def test_it_goes_on_until_its_order_ends(renter: Renter, rival: Clore, server) -> None:
-    """Outbid, raised, cancelled elsewhere; a line an event, the report last, exit 0."""
+def test_it_runs_until_its_order_ends(renter: Renter, rival: Clore, server) -> None:
+    """Outbid, raised, cancelled elsewhere: one JSON line an event, the report last, exit 0."""
     number, least = server
     order = bid(renter, number, least)
     process = steer(renter, order, "--max", f"{least + 0.5}/day")
@@ -121,10 +121,8 @@ def test_it_goes_on_until_its_order_ends(renter: Renter, rival: Clore, server) -
 
 
 @pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM"])
-def test_stopped_it_says_that_the_order_goes_on_and_at_which_bid(
-    renter: Renter, server, how: str
-) -> None:
-    """Exit 130; the bid is what the marketplace has."""
+def test_ctrl_c_reports_the_order_and_its_bid(renter: Renter, server, how: str) -> None:
+    """The order goes on; exit 130; the reported bid is the one the marketplace has."""
     number, least = server
     order = bid(renter, number, least)
     process = steer(renter, order, "--max", f"{least + 1}/day")
@@ -145,8 +143,8 @@ def test_stopped_it_says_that_the_order_goes_on_and_at_which_bid(
     renter("cancel", order)
 
 
-def test_ctrl_c_while_a_bid_is_on_its_way(renter: Renter, rival: Clore, server) -> None:
-    """Nobody knows which of two bids it has, so both are said; or what the last look has shown."""
+def test_ctrl_c_while_a_bid_is_sent(renter: Renter, rival: Clore, server) -> None:
+    """Either bid may be in force, so both are reported, or the one seen in the last look."""
     number, least = server
     order = bid(renter, number, least)
     theirs = bid(rival, number, least + 0.1)
@@ -161,8 +159,8 @@ def test_ctrl_c_while_a_bid_is_on_its_way(renter: Renter, rival: Clore, server) 
     rival("cancel", theirs)
 
 
-def test_on_demand_instead(renter: Renter, rival: Clore, server) -> None:
-    """Its id on stdout, clore's own key on it; the old order is gone."""
+def test_on_demand_replaces_a_lost_spot_order(renter: Renter, rival: Clore, server) -> None:
+    """Stdout has the new id, clore's own key opens it, and the old order is cancelled."""
     number, least = server
     order = bid(renter, number, least)
     theirs = bid(rival, number, least + 5)
@@ -186,10 +184,10 @@ def test_on_demand_instead(renter: Renter, rival: Clore, server) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed", "Ctrl-C"])
-def test_stopped_between_renting_and_cancelling(
+def test_ctrl_c_between_renting_and_cancelling(
     renter: Renter, rival: Clore, server, how: str
 ) -> None:
-    """Both orders are told of; the next one finds what was rented: there is never a second."""
+    """Both orders are reported; the next call finds the new one, so there is never a second."""
     number, least = server
     order = bid(renter, number, least)
     theirs = bid(rival, number, least + 5)
@@ -219,7 +217,7 @@ def test_stopped_between_renting_and_cancelling(
 
 
 def test_wrong_usage(renter: Renter, new_user: Clore, server) -> None:
-    """One sentence, the right code, nothing bid."""
+    """Each error is one sentence with the right exit code, and no bid is sent."""
     number, least = server
     order = bid(renter, number, least)
 
@@ -242,8 +240,8 @@ def test_wrong_usage(renter: Renter, new_user: Clore, server) -> None:
     assert "has ended" in said(order, "--max", "1/h", "--yes", fails=4)
 
 
-def test_on_a_terminal_it_asks(renter: Renter, server, terminal: Open) -> None:
-    """No is the default; y goes on; Ctrl-C says what goes on, on lines that are whole."""
+def test_the_default_answer_is_no(renter: Renter, server, terminal: Open) -> None:
+    """No is the default; y goes on; after Ctrl-C complete lines report what goes on."""
     number, least = server
     order = bid(renter, number, least)
     screen = terminal(renter)

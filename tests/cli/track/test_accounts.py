@@ -1,4 +1,4 @@
-"""Another key of the same account; what stands under other keys; records that are closed."""
+"""Rotated keys of an account, records under other keys, and closed records."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ USD = (*DEPLOY, "USD-Blockchain")
 
 
 def keyed(renter: Renter, key: str) -> Renter:
-    """The same home, with another key."""
+    """The same home with another key."""
     return replace(renter, env={**renter.env, "CLORE_API_KEY": key}, key=key)
 
 
 @pytest.fixture
 def rotated(renter: Renter) -> tuple[Renter, int]:
-    """A user whose order has a lease, whose budget is set, and whose key was rotated just now."""
+    """A user with a lease and a budget whose key has just been rotated."""
     order = renter.rent("--lease", "6h")
     renter("budget", "set", "50/day")
     renter("run", "--order", order, "--no-upload", "--", "true")
     return keyed(renter, renter.market.rotate_key(renter.key)), order
 
 
-def test_after_a_rotation_all_is_there(rotated: tuple[Renter, int]) -> None:
-    """Budget, lease, jobs, the way in; the first command says why, in one line, once."""
+def test_everything_is_kept_after_a_key_rotation(rotated: tuple[Renter, int]) -> None:
+    """Budget, lease, jobs and login are there; the first command says why in one line, once."""
     user, order = rotated
     first = user("budget")
     assert "50\tUSD\tday" in first.out
@@ -46,8 +46,8 @@ def test_after_a_rotation_all_is_there(rotated: tuple[Renter, int]) -> None:
     assert "This key opens" not in ended.err
 
 
-def test_reap_ends_what_the_old_key_leased(renter: Renter) -> None:
-    """A lease that is over is over, whichever key looks."""
+def test_reap_ends_leases_of_a_rotated_key(renter: Renter) -> None:
+    """An expired lease is ended, whichever key of the account looks."""
     order = renter.rent("--lease", "6h")
     renter("lease", "set", order, "0.01m")
     user = keyed(renter, renter.market.rotate_key(renter.key))
@@ -56,8 +56,8 @@ def test_reap_ends_what_the_old_key_leased(renter: Renter) -> None:
     assert (event["event"], event["order_id"]) == ("cancelled", order)
 
 
-def test_two_first_commands_at_once(rotated: tuple[Renter, int]) -> None:
-    """Both know the account; one of them says so."""
+def test_two_first_commands_after_a_rotation(rotated: tuple[Renter, int]) -> None:
+    """Both recognise the account; one of them reports it."""
     user, order = rotated
     running = [user.start("lease", "--json") for _ in range(2)]
     ends = [process.communicate(timeout=60) for process in running]
@@ -66,16 +66,16 @@ def test_two_first_commands_at_once(rotated: tuple[Renter, int]) -> None:
     assert "".join(err for _, err in ends).count("This key opens the account") == 1
 
 
-def test_a_budget_alone_is_found_by_the_wallet(renter: Renter) -> None:
-    """Nothing was rented; the deposit addresses of the wallets are the same."""
+def test_an_account_with_only_a_budget_is_found_by_its_wallets(renter: Renter) -> None:
+    """With no order, the account is recognised by its deposit addresses."""
     renter("budget", "set", "50/day")
     done = keyed(renter, renter.market.rotate_key(renter.key))("budget")
     assert "50\tUSD\tday" in done.out
     assert "its deposit address is the same" in done.err
 
 
-def test_what_stands_under_another_key_is_named(renter: Renter) -> None:
-    """Of another account nothing counts, and "none" is not all that is said, without its key."""
+def test_records_of_another_key_are_mentioned(renter: Renter) -> None:
+    """They do not count, but "none" comes with a note on the other account, without its key."""
     order = renter.rent("--lease", "6h")
     renter("budget", "set", "50/day")
     other = keyed(renter, renter.market.create_account({"USD-Blockchain": 10}))
@@ -105,15 +105,15 @@ def test_what_stands_under_another_key_is_named(renter: Renter) -> None:
     assert "may still run" not in other("reap").err
 
 
-def test_a_ghost_is_closed(renter: Renter) -> None:
-    """Of a marketplace that is gone; asked for, never cancelling; of an order that runs never."""
+def test_a_record_of_a_vanished_marketplace_can_be_closed(renter: Renter) -> None:
+    """Closing needs consent and cancels nothing; a running order's record is never closed."""
     with Sandbox(limits=False, visibility_lag_s=0.1, boot_s=0.1, provision=False) as gone:
         key = gone.create_account({"USD-Blockchain": 50})
         env = {**renter.env, "CLORE_BASE_URL": gone.base_url, "CLORE_API_KEY": key}
         server = next(s["id"] for s in _free(gone))
         there = replace(renter, env=env, key=key, market=gone)
         order = int(there("deploy", server, *USD).out)
-    # another marketplace's is no news here
+    # Another marketplace's record is not reported here.
     assert renter("reap").err == "No order is past a limit.\n"
     (ghost,) = renter("orphans", "--json").data
     assert ghost["order_id"] == order
@@ -150,7 +150,7 @@ def _free(market: Sandbox) -> list[dict[str, object]]:
 
 
 def test_an_order_of_a_closed_record_is_shown_again(renter: Renter) -> None:
-    """Closed by mistake under another key, it is one that the ledger does not know."""
+    """If closed by mistake under another key, the order is shown as unknown to the ledger."""
     order = renter.rent("--lease", "6h")
     other = keyed(renter, renter.market.create_account({}))
     (row,) = other("orphans", "--json").data

@@ -1,4 +1,4 @@
-"""`clore budget`, and `clore deploy` against one: refused with the sum, exit 7, nothing sent."""
+"""`clore budget`, and `clore deploy` over it: refused with the sum, exit 7, no request sent."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ USD = (*DEPLOY, "USD-Blockchain")
 
 
 def price(renter: Renter, server: int) -> float:
-    """USD a day, with the fee."""
+    """The price in USD a day, with the fee."""
     return renter("deploy", server, *USD, "--dry-run", "--json").data["total_usd_per_day"]
 
 
 def test_set_show_unset(renter: Renter) -> None:
-    """Each stands with what is spent, committed and left; without any there is none."""
+    """Each budget is shown with what is spent, committed and left; without one, none is shown."""
     assert "No budget." in renter("budget").err
     assert renter("budget", "--json").data == []
     assert "20\tUSD\tday\t0\t0\t20" in renter("budget", "set", "$20/day").out
@@ -45,26 +45,26 @@ def test_set_show_unset(renter: Renter) -> None:
         (("20/day", "--currency", "doge"), 2, "There is no coin 'doge'"),
     ],
 )
-def test_what_is_no_budget(renter: Renter, words: tuple[str, ...], code: int, says: str) -> None:
-    """One sentence, and nothing is set."""
+def test_invalid_budgets(renter: Renter, words: tuple[str, ...], code: int, says: str) -> None:
+    """Each error is one sentence, and no budget is set."""
     assert says in renter("budget", "set", *words, fails=code).err
     assert renter("budget", "--json").data == []
 
 
 def test_a_budget_needs_a_key(new_user: Clore) -> None:
-    """It belongs to one."""
+    """A budget belongs to a key's account."""
     assert "API key" in new_user("budget", "set", "20/day", fails=3).err
 
 
-def test_over_the_budget(renter: Renter) -> None:
-    """Refused before it is sent, with the sum; what the message says fits, fits."""
+def test_a_deploy_over_the_budget_is_refused(renter: Renter) -> None:
+    """The request is not sent, and the error has the sum; once it is free, the order fits."""
     first, second = renter.server(), renter.server()
     cost = price(renter, first)
-    # Not even a minute of a second one is in it.
+    # Not even one minute of a second order fits.
     renter("budget", "set", f"{cost / 4 + 0.1 + cost / 2880:.6f}/month")
     renter("deploy", first, *USD, "--lease", "6h")
     (row,) = renter("budget", "--json").data
-    assert row["committed"] == pytest.approx(cost / 4 + 0.1, rel=0.02)  # the fee is due later
+    assert row["committed"] == pytest.approx(cost / 4 + 0.1, rel=0.02)  # The fee is due later.
     assert row["spent"] == pytest.approx(0, abs=cost / 1000)
     for words in ((), ("--dry-run",)):
         refused = renter("deploy", second, *USD, *words, "--json", fails=7)
@@ -80,8 +80,8 @@ def test_over_the_budget(renter: Renter) -> None:
     renter("deploy", second, *USD, "--lease", "1h")
 
 
-def test_two_commands_at_once_never_exceed_it(renter: Renter) -> None:
-    """Both look when nothing is rented; only one of them rents."""
+def test_two_commands_at_once_never_exceed_the_budget(renter: Renter) -> None:
+    """Both start before anything is rented; only one of them rents."""
     servers = [renter.server(), renter.server()]
     cost = max(price(renter, s) for s in servers)
     renter("budget", "set", f"{cost / 4 + 0.15:.2f}/month")
@@ -91,8 +91,8 @@ def test_two_commands_at_once_never_exceed_it(renter: Renter) -> None:
     until(lambda: len(renter.orders()) == 1, "one order")
 
 
-def test_another_coin_is_not_let_through(renter: Renter) -> None:
-    """A budget in one coin alone can't be checked for another."""
+def test_an_order_in_another_coin_is_refused(renter: Renter) -> None:
+    """A budget in one coin cannot be checked for another."""
     renter("budget", "set", "1000/day", "--currency", "CLORE")
     said = renter("deploy", renter.server(), *USD, fails=7).err
     assert "in CLORE-Blockchain alone" in said

@@ -1,4 +1,4 @@
-"""How a job ends: with its own code, the machine gone, and why its order ended said the same."""
+"""How a job ends: its own exit code, no machine left, and one reason in every command."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def active(renter: Renter) -> list[int]:
 def test_a_job_that_dies_before_it_writes_its_output(
     renter: Renter, order: int, folder: Path, script: str, code: int
 ) -> None:
-    """Its own code, the missing output said, the machine gone; also in German."""
+    """Its own code, a message on the missing output, no machine left; also with a German locale."""
     words = ("--order", order, "--cancel", "--folder", folder, "--output", "o")
     german = {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8"}
     done = renter("run", *words, "--", script, fails=code, **german)
@@ -45,8 +45,8 @@ def test_a_job_that_dies_before_it_writes_its_output(
     assert active(renter) == []
 
 
-def test_a_lost_job_holds_no_machine(renter: Renter, order: int, folder: Path) -> None:
-    """Its last fetch fails, for there is no tar: said, and the machine goes."""
+def test_a_lost_job_releases_its_machine(renter: Renter, order: int, folder: Path) -> None:
+    """The last fetch fails for lack of tar: that is reported, and the machine is cancelled."""
     order = renter.rent("--env", f"PATH={without(folder.parent, 'tar')}")
     words = ("--order", order, "--cancel", "--no-upload", "--folder", folder, "--output", "o")
     script = "mkdir o; touch o/x; kill -9 $(cat ~/.clore/jobs/*/pid) $$"
@@ -57,7 +57,7 @@ def test_a_lost_job_holds_no_machine(renter: Renter, order: int, folder: Path) -
 
 
 def without(place: Path, *names: str) -> Path:
-    """A folder of programs that lacks these."""
+    """A folder of programs without these."""
     kept = place / "programs"
     kept.mkdir()
     for each in os.environ["PATH"].split(os.pathsep):
@@ -68,10 +68,8 @@ def without(place: Path, *names: str) -> Path:
 
 
 @pytest.mark.parametrize("full", [".clore", "work"])
-def test_a_disk_that_is_full_there_from_the_start(
-    renter: Renter, order: int, folder: Path, full: str
-) -> None:
-    """It is said, not how a program there calls it; exit 1, and the machine goes."""
+def test_a_disk_full_from_the_start(renter: Renter, order: int, folder: Path, full: str) -> None:
+    """The message names the full disk, not some program's error; exit 1, machine cancelled."""
     small = Path(renter("ssh", order, "--", "pwd").out.strip()) / full
     small.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=2", "tmpfs", str(small)]
@@ -92,8 +90,8 @@ def test_a_disk_that_is_full_there_from_the_start(
     assert f"Cancelled: order {order}" in done.err
 
 
-def test_an_output_that_is_newer_here_stays(renter: Renter, order: int, folder: Path) -> None:
-    """What was changed here after the job began is not overwritten, and that is said."""
+def test_an_output_newer_here_is_kept(renter: Renter, order: int, folder: Path) -> None:
+    """A file changed here after the job began is not overwritten, and a message says so."""
     (folder / "o").mkdir()
     for name in ("mine", "old"):
         (folder / "o" / name).write_text("here")
@@ -107,16 +105,14 @@ def test_an_output_that_is_newer_here_stays(renter: Renter, order: int, folder: 
 
 
 def test_no_upload_on_a_fresh_machine(renter: Renter, order: int, folder: Path) -> None:
-    """There is no folder of ours there yet: the job makes its own."""
+    """The job makes its folder, since the machine has none yet."""
     words = ("--order", order, "--no-upload", "--folder", folder, "--output", "o")
     assert renter("run", *words, "--", "mkdir o; echo 1 > o/x; pwd").out.endswith("work/w\n")
     assert (folder / "o" / "x").read_text() == "1\n"
 
 
-def test_logs_of_a_job_that_ended_while_it_was_read(
-    renter: Renter, order: int, folder: Path
-) -> None:
-    """Who watched it has ended the order just now: that is no error of `logs -f`."""
+def test_logs_of_a_job_that_ends_meanwhile(renter: Renter, order: int, folder: Path) -> None:
+    """Its follower has just cancelled the order: `logs -f` does not report an error."""
     from clore_ai import CloreAI
     from clore_ai.jobs import Jobs
     from clore_ai.jobs.status import read
@@ -125,7 +121,7 @@ def test_logs_of_a_job_that_ended_while_it_was_read(
     with CloreAI(renter.key, renter.market.base_url, state=renter.home) as api:
         jobs = Jobs.of(api.session)
         job = jobs.get(1)
-        job.state = "running"  # as it was when the command began
+        job.state = "running"  # as listed when the command began
         shown: list[bytes] = []
         api.in_loop(lambda engine: read(engine, jobs, job, shown.append, follow=True))
     assert b"".join(shown) == b"up\n"
@@ -153,7 +149,7 @@ def here(renter: Renter, order: int) -> None:
 
 @pytest.fixture
 def poor(renter: Renter, market: Sandbox) -> Renter:
-    """A user who can pay some minutes."""
+    """A user whose money lasts for minutes."""
     key = market.create_account({"USD-Blockchain": "0.02"})
     env = {**renter.env, "CLORE_API_KEY": key}
     return Renter(renter.home, env, key, market=market, take=renter.take)
@@ -169,7 +165,7 @@ def poor(renter: Renter, market: Sandbox) -> Renter:
     ],
     ids=lambda each: each.__name__ if callable(each) else "",
 )
-def test_why_an_order_ended_under_a_job(
+def test_the_reason_of_an_orders_end(
     renter: Renter,
     poor: Renter,
     folder: Path,
@@ -177,7 +173,7 @@ def test_why_an_order_ended_under_a_job(
     reason: str,
     code: int,
 ) -> None:
-    """The same in `run`, `jobs`, `orders` and `ledger`, told once; 7 for an empty wallet."""
+    """`run`, `jobs`, `orders`, `ledger` give one reason; an empty wallet is 7."""
     user = poor if end is to_an_empty_wallet else renter
     order = user.rent()
     words = ("--order", order, "--cancel", "--lost-after", "5s", "--folder", folder)
@@ -197,10 +193,8 @@ def test_why_an_order_ended_under_a_job(
     assert row["reason"] == reason
 
 
-def test_a_job_whose_order_was_cancelled_here_is_not_begun_again(
-    renter: Renter, folder: Path
-) -> None:
-    """--retry-on-host-loss is for hosts: what the user cancelled is not rented anew."""
+def test_a_job_whose_order_was_cancelled_is_not_restarted(renter: Renter, folder: Path) -> None:
+    """--retry-on-host-loss is for lost hosts: nothing is rented again after the user's cancel."""
     words = ("--gpu", "RTX", "--currency", "USD", "--yes", "--verify", "ssh", "--folder", folder)
     with renter.start("run", *words, "--retry-on-host-loss", "--", JOB) as process:
         assert process.stdout is not None
@@ -211,8 +205,8 @@ def test_a_job_whose_order_was_cancelled_here_is_not_begun_again(
     assert len(renter.orders()) == 1
 
 
-def test_an_end_is_told_by_whoever_sees_it_first(poor: Renter) -> None:
-    """Once: the next command knows it, and says no more."""
+def test_the_end_of_an_order_is_reported_once(poor: Renter) -> None:
+    """The first command that sees the end reports it; the next one does not repeat it."""
     order = poor.rent()
     poor.market.jump(2 * 3600)
     first, second = poor("wallets"), poor("orders")
@@ -223,7 +217,7 @@ def test_an_end_is_told_by_whoever_sees_it_first(poor: Renter) -> None:
 
 
 def test_a_limit_is_the_reason(renter: Renter) -> None:
-    """An order that `reap` ended says so."""
+    """An order that `reap` cancelled has the limit as its reason."""
     order = renter.rent("--lease", "1h")
     renter.market.jump(2 * 3600)
     renter("reap")

@@ -1,4 +1,4 @@
-"""An answer without an order, or with rows that can't be read: no command takes it for an end."""
+"""An empty order list or unreadable rows: no command takes that for the end of an order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def none_listed(renter: Renter, times: int = 1) -> None:
 
 
 def looked(renter: Renter) -> bool:
-    """Is no fault of this user's left?"""
+    """Whether no fault of this user is left."""
     return all(fault.key != renter.key for fault in renter.market.faults())
 
 
@@ -37,7 +37,7 @@ def go(renter: Renter, order: int) -> None:
 
 @pytest.fixture
 def left(renter: Renter, order: int, folder: Path) -> int:
-    """A job that waits for a file `go`, and that nobody watches."""
+    """A job that waits for a file `go`, with no command following it."""
     words = ("--order", order, "--cancel", "--detach", "--folder", folder)
     renter("run", *words, "--", WAITING)
     killed(renter)
@@ -45,7 +45,7 @@ def left(renter: Renter, order: int, folder: Path) -> int:
 
 
 def test_attach_keeps_a_healthy_job(renter: Renter, order: int, left: int) -> None:
-    """The first look finds no order: it is looked for again, and the job is seen through."""
+    """The first list has no order: it is read again, and the job is followed to its end."""
     none_listed(renter)
     with renter.start("attach", left) as process:
         assert process.stderr is not None
@@ -57,8 +57,8 @@ def test_attach_keeps_a_healthy_job(renter: Renter, order: int, left: int) -> No
     assert len(renter.requests("cancel_order")) == 1
 
 
-def test_jobs_reap_and_their_followers_keep_it_too(renter: Renter, order: int, left: int) -> None:
-    """It is called unknown, not gone; who follows it goes on."""
+def test_jobs_reap_and_followers_keep_a_healthy_job(renter: Renter, order: int, left: int) -> None:
+    """`jobs` shows "unknown", not "gone"; the follower goes on."""
     none_listed(renter, 2)
     row = renter("reap", "--dry-run", "--json").data[0]
     assert (row["event"], row["state"]) == ("job", "unknown")
@@ -74,8 +74,8 @@ def test_jobs_reap_and_their_followers_keep_it_too(renter: Renter, order: int, l
     assert len(renter.requests("cancel_order")) == 1
 
 
-def test_run_goes_on_over_a_cut_and_an_empty_list(renter: Renter, order: int, folder: Path) -> None:
-    """The connection breaks just when the list is empty."""
+def test_run_survives_a_cut_and_an_empty_list(renter: Renter, order: int, folder: Path) -> None:
+    """The connection breaks while the list is empty; the job goes on."""
     words = ("--order", order, "--cancel", "--folder", folder)
     with renter.start("run", *words, "--", WAITING) as process:
         assert process.stdout is not None
@@ -89,7 +89,7 @@ def test_run_goes_on_over_a_cut_and_an_empty_list(renter: Renter, order: int, fo
     assert (process.returncode, out) == (5, "went\n"), err
 
 
-def test_rent_waits_on(renter: Renter) -> None:
+def test_rent_keeps_waiting(renter: Renter) -> None:
     """The list is empty while the machine boots: the order is not given up."""
     renter.fault("my_orders", "missing_rows", times=3)
     done = renter("rent", "--gpu", "RTX", "--currency", "USD", "--yes")
@@ -107,8 +107,8 @@ def events(process: subprocess.Popen[str], kind: str) -> dict[str, object]:
     raise AssertionError(f"no {kind}")
 
 
-def test_monitor_tells_no_end(renter: Renter, order: int) -> None:
-    """It goes on over an empty list, and tells the end when there is one, and why."""
+def test_monitor_reports_only_real_ends(renter: Renter, order: int) -> None:
+    """An empty list is no end; a real one is reported with its reason."""
     with renter.start("monitor", order, "--every", 1, "--no-gpu", "--json") as process:
         events(process, "status")
         none_listed(renter, 2)
@@ -121,8 +121,8 @@ def test_monitor_tells_no_end(renter: Renter, order: int) -> None:
     assert "has ended: cancelled here." in str(event["message"])
 
 
-def test_an_order_that_is_missing_twice_is_gone(renter: Renter, order: int) -> None:
-    """While another is there; it is told once, and the ledger has it."""
+def test_an_order_missing_twice_is_gone(renter: Renter, order: int) -> None:
+    """If others are listed, the end is reported once and noted in the ledger."""
     other = renter.rent()
     renter.market.jump(40)  # a new order may not be listed for 30 s
     renter.fault("my_orders", "missing_rows", fields=[str(order)], times=None)
@@ -141,7 +141,7 @@ def test_an_order_that_is_missing_twice_is_gone(renter: Renter, order: int) -> N
     renter("cancel", order, other)
 
 
-def test_an_empty_list_is_said(renter: Renter, order: int) -> None:
+def test_an_empty_list_is_reported_as_such(renter: Renter, order: int) -> None:
     """Never "No active orders" while the ledger has one running."""
     renter.market.jump(40)  # a new order may not be listed for 30 s
     none_listed(renter, 20)
@@ -160,8 +160,8 @@ def test_an_empty_list_is_said(renter: Renter, order: int) -> None:
      ("orphans",), ("cancel", "--all", "--yes"), ("monitor", "--once", "--no-gpu")],
     ids=" ".join,
 )  # fmt: skip
-def test_rows_that_can_not_be_read(renter: Renter, words: tuple[str, ...]) -> None:
-    """They are counted, exit 1: nobody takes them for no orders."""
+def test_unreadable_rows(renter: Renter, words: tuple[str, ...]) -> None:
+    """They are counted, exit 1; the output never claims that there are no orders."""
     order = int(renter("deploy", renter.server(), "--image", "i", "--type", "on-demand",
                        "--currency", "USD").out)  # fmt: skip
     renter.fault("my_orders", "missing_fields", fields=["id"], times=None)
@@ -172,8 +172,8 @@ def test_rows_that_can_not_be_read(renter: Renter, words: tuple[str, ...]) -> No
     renter("cancel", order)
 
 
-def test_spot_auto_goes_on(renter: Renter) -> None:
-    """Over an empty list at its start, and one while it steers."""
+def test_spot_auto_survives_an_empty_list(renter: Renter) -> None:
+    """The list is empty once at the start, and once while it bids."""
     import httpx
 
     url, key = f"{renter.market.base_url}/spot_marketplace", {"auth": renter.key}

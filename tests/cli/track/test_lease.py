@@ -1,4 +1,4 @@
-"""Leases by the service's clock: `clore lease`, `clore reap`, and what every command warns of."""
+"""Leases run on the service's clock: `clore lease`, `clore reap`, and warnings of every command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ H = 3600
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Iterator[Renter]:
-    """A renter in a marketplace of the test's own, whose clock may be jumped."""
+    """A renter in a marketplace of the test's own, whose clock may jump."""
     home = tmp_path / ".clore"
     with Sandbox(limits=False, provision=False, visibility_lag_s=0.1, boot_s=0.1) as market:
         env = environment(
@@ -36,7 +36,7 @@ def alone(tmp_path: Path) -> Iterator[Renter]:
 
 
 def _taker(market: Sandbox) -> Callable[[], int]:
-    """The cheapest free servers that take USD, one after the other."""
+    """Gives the cheapest free servers that take USD, one by one."""
     import httpx
 
     rows = httpx.get(f"{market.base_url}/marketplace").json()["servers"]
@@ -58,7 +58,7 @@ def rent(user: Renter, *words: str) -> int:
 
 
 def test_the_plan_shows_the_end(alone: Renter) -> None:
-    """None unless one is given; what shortens it is named; contradictions are refused."""
+    """There is no end without a lease; what shortens it is named; contradictions are refused."""
     server = alone.server()
 
     def plan(*words: str, fails: int = 0) -> str:
@@ -83,7 +83,7 @@ def test_the_plan_shows_the_end(alone: Renter) -> None:
 
 
 def test_a_lease_from_rental_to_reap(alone: Renter) -> None:
-    """Listed, extended, warned of near its end, past it cancelled: by the marketplace's clock."""
+    """Listed, extended, warned of near its end, cancelled past it: by the marketplace's clock."""
     first, second = rent(alone, "--lease", "2h"), rent(alone, "--lease", "none")
     rows = {r["order_id"]: r for r in alone("lease", "--json").data}
     assert rows[first]["left_s"] == pytest.approx(2 * H, abs=30)
@@ -108,8 +108,8 @@ def test_a_lease_from_rental_to_reap(alone: Renter) -> None:
     assert [o["id"] for o in alone("orders", "--json").data] == [second]
 
 
-def test_a_local_clock_ahead_cancels_nothing_early(alone: Renter) -> None:
-    """The marketplace is a day ahead of us when it rents: only its own time counts."""
+def test_a_fast_local_clock_cancels_nothing_early(alone: Renter) -> None:
+    """The local clock is a day ahead of the marketplace: only the marketplace's time counts."""
     alone.market.advance(24 * H)
     order = rent(alone, "--lease", "2h")
     alone("reap")
@@ -118,8 +118,8 @@ def test_a_local_clock_ahead_cancels_nothing_early(alone: Renter) -> None:
     assert row["left_s"] == pytest.approx(2 * H, abs=30)
 
 
-def test_what_it_may_cost(alone: Renter) -> None:
-    """Reaped by the service's bill, fees in, though its lease has no end."""
+def test_reap_enforces_the_cost_limit(alone: Renter) -> None:
+    """The service's bill counts, with its fees, though the lease has no end."""
     order = rent(alone, "--lease", "none", "--max-cost", "0.11")
     assert alone("reap", "--json").data == []
     alone.market.advance(48 * H)
@@ -128,8 +128,8 @@ def test_what_it_may_cost(alone: Renter) -> None:
     assert event["cost_usd"] >= 0.11
 
 
-def test_the_loop(alone: Renter) -> None:
-    """A line an event; trouble passes; SIGTERM ends it with 0."""
+def test_the_loop_of_reap(alone: Renter) -> None:
+    """Each event is one line; faults pass; SIGTERM ends it with 0."""
     order = rent(alone, "--lease", "1h")
     loop = alone.start("reap", "--every", "1", "--json")
     assert loop.stdout is not None
@@ -149,7 +149,7 @@ def test_the_loop(alone: Renter) -> None:
 
 
 def test_wrong_usage(alone: Renter) -> None:
-    """One sentence, the right code."""
+    """Each error is one sentence with the right exit code."""
     assert "write 90m, 6h, 2d" in alone("lease", "set", 7, "soon", fails=2).err
     assert "clore lease set 7 none" in alone("lease", "extend", 7, "none", fails=2).err
     assert "You have no order 7" in alone("lease", "set", 7, "6h", fails=4).err
@@ -157,8 +157,8 @@ def test_wrong_usage(alone: Renter) -> None:
     alone("reap", "--every", "0", fails=2)
 
 
-def test_a_wallet_that_runs_dry(alone: Renter) -> None:
-    """Every command says so, without a request for it."""
+def test_a_wallet_that_runs_dry_is_warned_of(alone: Renter) -> None:
+    """Every command warns of it, without an extra request."""
     coins = {"USD-Blockchain": 0.2}
     poor = Renter(
         alone.home,

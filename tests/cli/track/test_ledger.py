@@ -1,4 +1,4 @@
-"""`clore ledger`, `clore orphans`: what was rented and what it cost; what nobody wrote down."""
+"""`clore ledger` and `clore orphans`: what was rented, its cost, and orders without a record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ USD = (*DEPLOY, "USD-Blockchain")
 
 
 def elsewhere(renter: Renter) -> int:
-    """An order made with the same key by a program that keeps no ledger."""
+    """An order made with the same key by a program without a ledger."""
     wish: dict[str, Any] = {
         "renting_server": renter.server(), "image": "i", "type": "on-demand",
         "currency": "USD-Blockchain", "ports": {"22": "tcp"}, "ssh_password": "abc",
@@ -33,8 +33,8 @@ def elsewhere(renter: Renter) -> int:
     return int(until(found, "the order")[0])
 
 
-def test_what_was_rented_and_what_it_cost(renter: Renter) -> None:
-    """The wallet of the marketplace lost what the ledger says, to the last tick."""
+def test_the_ledger_shows_what_was_rented_and_its_cost(renter: Renter) -> None:
+    """The wallet lost exactly what the ledger shows, to the last tick."""
     first = renter.rent("--purpose", "training", "--ref", "a")
     renter("cancel", first)
     server = renter.server()
@@ -54,7 +54,7 @@ def test_what_was_rented_and_what_it_cost(renter: Renter) -> None:
     assert wallets["USD-Blockchain"]["fell"] == pytest.approx(rows[first]["total"], abs=1e-6)
     assert {w["unexplained"] for w in said["wallets"]} == {None}
 
-    # The same in a pipe and as CSV; the totals for people are on stderr.
+    # The same in a pipe and as CSV; the totals for people go to stderr.
     table = renter("ledger")
     assert [line.split("\t")[0] for line in table.out.splitlines()] == [
         "ID",
@@ -69,8 +69,8 @@ def test_what_was_rented_and_what_it_cost(renter: Renter) -> None:
     assert set(read[0]) == set(rows[first])
 
 
-def test_sums(renter: Renter) -> None:
-    """By day, GPU, purpose and server, one line for each and coin; they add up to the total."""
+def test_sums_by_day_gpu_purpose_and_server(renter: Renter) -> None:
+    """Each has one line for each coin; the lines add up to the total."""
     for purpose in ("training", "training", "=1+1"):
         renter("cancel", int(renter("deploy", renter.server(), *USD, "--purpose", purpose).out))
     total = renter("ledger", "--json").data["total"][0]["total"]
@@ -94,7 +94,7 @@ def said_by(renter: Renter, by: str) -> list[dict[str, Any]]:
 
 
 def test_periods(renter: Renter) -> None:
-    """Dates, or so long ago; nothing in it is said; what is no date is exit 2."""
+    """A period is a date or a length; an empty one gets a message, and a bad date is exit 2."""
     renter("cancel", int(renter("deploy", renter.server(), *USD).out))
     today = time.strftime("%Y-%m-%d")
     for words in (("--since", "7d"), ("--since", "30m"), ("--since", "3600"), ("--since", "1w"),
@@ -115,7 +115,7 @@ def test_periods(renter: Renter) -> None:
 
 
 def test_the_ledger_without_the_service(renter: Renter) -> None:
-    """As last seen where nobody answers, and said so; --offline asks nothing; no key is exit 3."""
+    """The last known state is shown and marked; --offline sends no request; no key is exit 3."""
     order = int(renter("deploy", renter.server(), *USD).out)
     sent = len(renter.market.journal())
     assert renter("ledger", "--offline", "--json").data["orders"][0]["state"] == "running"
@@ -129,8 +129,8 @@ def test_the_ledger_without_the_service(renter: Renter) -> None:
     assert f"{order}" in renter("cancel", order, "--wait-timeout", 1, fails=8).err
 
 
-def test_a_wallet_that_lost_more_than_the_orders(renter: Renter) -> None:
-    """What the ledger does not explain is said, with where to look."""
+def test_a_wallet_that_lost_more_than_the_orders_cost(renter: Renter) -> None:
+    """A cost that the ledger does not explain is reported, with where to look."""
     renter("wallets")
     order = elsewhere(renter)
 
@@ -149,8 +149,8 @@ def test_a_wallet_that_lost_more_than_the_orders(renter: Renter) -> None:
     renter("cancel", order)
 
 
-def test_orphans(renter: Renter) -> None:
-    """An order rented elsewhere is listed until it is adopted; --check is exit 1 while it is."""
+def test_orphans_are_listed_until_adopted(renter: Renter) -> None:
+    """An order rented elsewhere is listed until it is adopted; until then --check is exit 1."""
     known = renter.rent("--lease", "6h", "--no-keeper")
     none = renter("orphans", "--check")
     assert (none.out, none.err) == ("", "None: the ledger and your orders agree.\n")
@@ -175,7 +175,7 @@ def test_orphans(renter: Renter) -> None:
 
 
 def test_an_order_that_the_service_lost(renter: Renter) -> None:
-    """The ledger has it running, the service does not list it at all: said, and then noted."""
+    """An order that only the ledger has as running is reported, and then recorded as gone."""
     from clore_ai._state.ledger import Ledger, account_of
     from clore_ai._state.store import Store
     from clore_ai.models.records import Intent
@@ -185,7 +185,7 @@ def test_an_order_that_the_service_lost(renter: Renter) -> None:
     gone = Intent(7, "on-demand", "bitcoin", "i", posted_at=now - 900, opened_at=now - 900)
     ledger.open(gone)
     ledger.claim(gone, 7777, {"started_at": now - 900, "seen_at": now - 600})
-    for _ in range(2):  # an empty list says nothing of it
+    for _ in range(2):  # An empty list proves nothing about the order.
         (row,) = renter("orphans", "--check", "--json", fails=1).data
         assert (row["order_id"], row["problem"]) == (7777, "not listed by the service")
         assert ledger.reread(gone).ended_at is None
@@ -200,8 +200,10 @@ def test_an_order_that_the_service_lost(renter: Renter) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 130])
-def test_tables_fit(renter: Renter, terminal: Callable[..., Terminal], width: int) -> None:
-    """One line an order, with what it cost; what found no room is named."""
+def test_ledger_tables_fit_the_terminal(
+    renter: Renter, terminal: Callable[..., Terminal], width: int
+) -> None:
+    """Each order is one line with its cost; columns that do not fit are named."""
     order = renter.rent("--purpose", "a purpose of some words")
     renter("cancel", order)
     screen = terminal(renter, width)
@@ -214,9 +216,9 @@ def test_tables_fit(renter: Renter, terminal: Callable[..., Terminal], width: in
     assert any(line.startswith("Total: 1 order,") for line in text[2:4])
 
 
-def test_each_time_that_is_printed_names_its_zone(renter: Renter) -> None:
-    """The user's own, or UTC: a time alone is read wrong by whoever is elsewhere."""
-    there = {"TZ": "Asia/Kolkata", "PYTHONUTF8": "1"}  # a process of its own, which reads TZ
+def test_each_printed_time_has_its_zone(renter: Renter) -> None:
+    """Times are in the user's zone or UTC, and labelled: elsewhere a bare time is misread."""
+    there = {"TZ": "Asia/Kolkata", "PYTHONUTF8": "1"}  # a separate process, which reads TZ
     renter("deploy", renter.server(), *USD, "--ref", "mine", "--lease", "6h", "--no-keeper")
     assert re.search(r"\d\d-\d\d \d\d:\d\d IST", renter("ledger", **there).out)
     renter("ledger", "--by", "day", **there)

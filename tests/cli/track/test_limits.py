@@ -1,4 +1,4 @@
-"""Limits are kept by whoever watches an order: outputs fetched, order cancelled, exit code 7."""
+"""Commands that follow an order enforce its limits: outputs fetched, cancelled, exit 7."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ H = 3600
 
 @pytest.fixture
 def market() -> Iterator[Sandbox]:
-    """Of one test alone: its clock is set."""
+    """A marketplace of one test's own, whose clock is set."""
     with Sandbox(inventory=FLEET, limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
         yield sandbox
 
@@ -56,13 +56,13 @@ def running(renter: Renter) -> list[int]:
 
 
 def begun(renter: Renter, folder: Path) -> None:
-    """The job has written its output, and some of it is here."""
+    """Wait until the job has written its output and part of it is here."""
     until(renter.orders, "an order", 60)
     until((folder / "o" / "x").exists, "a fetch", 60)
 
 
 def ends(process: subprocess.Popen[str], code: int) -> str:
-    """What a command says on stderr that ends by itself, with this code."""
+    """The stderr of a command that ends by itself with this code."""
     _, err = process.communicate(timeout=90)
     assert process.returncode == code, err
     return err
@@ -72,7 +72,7 @@ RUN = ("--output", "o", "--fetch-every", "0.3", "--", SCRIPT)
 
 
 def test_run_ends_at_its_lease(renter: Renter, market: Sandbox, folder: Path) -> None:
-    """Near the end it says so, once; at the end outputs are fetched and the machine cancelled."""
+    """It warns once near the end; at the end outputs are fetched and the machine is cancelled."""
     job = renter.start("run", *WISH, "--lease", "6h", "--folder", folder, *RUN)
     begun(renter, folder)
     market.advance(5.7 * H)
@@ -94,10 +94,8 @@ def test_run_ends_at_its_lease(renter: Renter, market: Sandbox, folder: Path) ->
     assert (row["state"], row["fetched"], row["cancelled"]) == ("stopped", True, True)
 
 
-def test_a_lease_that_was_extended_elsewhere_counts(
-    renter: Renter, market: Sandbox, folder: Path
-) -> None:
-    """The ledger is read anew: the job outlives its first lease, and ends with the second."""
+def test_a_lease_extended_elsewhere_counts(renter: Renter, market: Sandbox, folder: Path) -> None:
+    """The ledger is read again: the job outlives its first lease, and ends with the second."""
     words = ("--lease", "6h", "--json", "--folder", folder)
     job = renter.start("run", *WISH, *words, *RUN)
     begun(renter, folder)
@@ -116,7 +114,7 @@ def test_a_lease_that_was_extended_elsewhere_counts(
 
 
 def test_no_order_costs_more_than_agreed(renter: Renter, market: Sandbox, folder: Path) -> None:
-    """The last fetch and the cancel are in the time that the money lasts, however fast it goes."""
+    """The last fetch and the cancel fit into the money that is left, however fast it runs out."""
     job = renter.start("run", *WISH, "--max-cost", "0.2", "--folder", folder, *RUN)
     begun(renter, folder)
     (order,) = renter.orders()
@@ -127,11 +125,11 @@ def test_no_order_costs_more_than_agreed(renter: Renter, market: Sandbox, folder
     assert running(renter) == []
     intent = Ledger(Store(renter.home), account_of(market.base_url, renter.key)).by_order(order)
     assert intent is not None
-    assert 0.15 < (cost_usd(intent, Rates()) or 0) <= 0.22  # a second is 3 % of it
+    assert 0.15 < (cost_usd(intent, Rates()) or 0) <= 0.22  # One second is 3 % of the cost.
 
 
-def test_the_limit_that_was_reached_is_named(renter: Renter, market: Sandbox, folder: Path) -> None:
-    """With its amount, as the service bills it, though the lease has no end."""
+def test_the_reached_limit_is_named(renter: Renter, market: Sandbox, folder: Path) -> None:
+    """The message has the billed amount, though the lease has no end."""
     words = ("--lease", "none", "--max-cost", "0.3", "--folder", folder)
     job = renter.start("run", *WISH, *words, *RUN)
     begun(renter, folder)
@@ -143,10 +141,10 @@ def test_the_limit_that_was_reached_is_named(renter: Renter, market: Sandbox, fo
 
 
 @pytest.mark.parametrize("who", ["follower", "attach", "reap"])
-def test_a_job_that_runs_by_itself_ends_at_the_lease(
+def test_a_detached_job_ends_at_the_lease(
     renter: Renter, market: Sandbox, folder: Path, who: str
 ) -> None:
-    """By its follower, by who attaches, and by reap where nobody watches; outputs are fetched."""
+    """Its follower, `attach` or `reap` ends it; outputs are fetched."""
     order = renter.rent("--lease", "2h", "--no-keeper")
     words = ("--order", order, "--detach", "--folder", folder, "--fetch-every", "3000")
     renter("run", *words, "--output", "o", "--", SCRIPT)
@@ -175,8 +173,8 @@ def test_a_job_that_runs_by_itself_ends_at_the_lease(
     assert cost["reason"] == "lease over"
 
 
-def test_monitor_ends_what_is_over(renter: Renter, market: Sandbox) -> None:
-    """Those that it was told to watch; exit 7."""
+def test_monitor_ends_orders_past_their_limit(renter: Renter, market: Sandbox) -> None:
+    """It ends the orders it was given to monitor; exit 7."""
     order, other = (renter.rent("--lease", "2h", "--no-keeper") for _ in range(2))
     watching = renter.start("monitor", order, "--every", "1", "--no-gpu")
     until(lambda: len(renter.requests("my_orders")) > 8, "a look")
@@ -185,8 +183,8 @@ def test_monitor_ends_what_is_over(renter: Renter, market: Sandbox) -> None:
     assert running(renter) == [other]
 
 
-def test_spot_auto_ends_what_is_over(renter: Renter, market: Sandbox) -> None:
-    """It cancels the order, says what it cost, and why; exit 7."""
+def test_spot_auto_ends_orders_past_their_limit(renter: Renter, market: Sandbox) -> None:
+    """It cancels the order and reports the cost and the reason; exit 7."""
     words = ("--gpu", "RTX", "--currency", "USD", "--spot", "--max-bid", "5/h", "--yes")
     holding = renter.start("rent", *words, "--lease", "2h")
     assert holding.stdout is not None
@@ -206,8 +204,8 @@ def test_spot_auto_ends_what_is_over(renter: Renter, market: Sandbox) -> None:
 # -- in the background -------------------------------------------------------------------------
 
 
-def test_what_was_rented_is_kept_in_the_background(renter: Renter, market: Sandbox) -> None:
-    """To the end that the plan has shown, by one process a key, which ends with the last order."""
+def test_a_keeper_enforces_the_limit_in_the_background(renter: Renter, market: Sandbox) -> None:
+    """One process for each key enforces the planned end, and exits with the last order."""
     done = renter("rent", *WISH)
     order = int(done.out)
     assert "ends      at " in done.err
@@ -233,8 +231,8 @@ def test_what_was_rented_is_kept_in_the_background(renter: Renter, market: Sandb
     assert renter("reap", "--status", "--json").data["keeper"] is False
 
 
-def test_a_keeper_that_was_killed_is_started_again(renter: Renter, market: Sandbox) -> None:
-    """By the next command that finds its orders; six at once start one."""
+def test_a_killed_keeper_is_restarted(renter: Renter, market: Sandbox) -> None:
+    """The next command that finds its orders restarts it; of six at once, one does."""
     order = renter.rent("--max-hours", "2")
     (keeper,) = until(lambda: keepers(renter), "the keeper")
     os.kill(keeper, signal.SIGKILL)
@@ -253,16 +251,16 @@ def test_a_keeper_that_was_killed_is_started_again(renter: Renter, market: Sandb
     until(lambda: not keepers(renter), "the end of the keeper")
 
 
-def test_who_wants_no_keeper_has_none(renter: Renter) -> None:
-    """Not then and not later; the plan says that nothing ends the order by itself."""
+def test_no_keeper_is_started_if_declined(renter: Renter) -> None:
+    """None starts then or later; the plan says that nothing ends the order by itself."""
     done = renter("deploy", renter.server(), *USD, "--lease", "2h", "--no-keeper")
     assert "with --no-keeper nothing on this machine ends the order by itself" in done.err
     renter("orders")
     assert keepers(renter) == []
 
 
-def test_what_is_deployed_ends_by_nothing_but_given_limits(renter: Renter, market: Sandbox) -> None:
-    """The plan says so, later commands remind, and nothing ends it; a lease that is given does."""
+def test_a_deployed_order_ends_only_by_a_given_limit(renter: Renter, market: Sandbox) -> None:
+    """Without a limit the order goes on, as plan and later commands say; a lease ends it."""
     done = renter("deploy", renter.server(), *USD)
     order = int(done.out)
     assert "ends      does not end by itself" in done.err
@@ -280,9 +278,7 @@ def test_what_is_deployed_ends_by_nothing_but_given_limits(renter: Renter, marke
     until(lambda: running(renter) == [], "its end", 60)
 
 
-def test_a_machine_that_is_kept_has_its_end_kept(
-    renter: Renter, market: Sandbox, folder: Path
-) -> None:
+def test_run_keep_starts_a_keeper(renter: Renter, market: Sandbox, folder: Path) -> None:
     """After `run --keep` the background process takes over."""
     renter("run", *WISH, "--keep", "--lease", "2h", "--folder", folder, "--", "true")
     until(lambda: keepers(renter), "the keeper")

@@ -1,4 +1,4 @@
-"""`clore reap --install`: systemd, else cron, else one sentence; what is there stays as it is."""
+"""`clore reap --install`: systemd, else cron, else one sentence; existing lines are kept."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ esac
 
 @pytest.fixture
 def user(renter: Renter, tmp_path: Path) -> Clore:
-    """Their key is in the config file; systemctl and crontab are such as note what they do."""
+    """A user with the key in the config file; systemctl and crontab only record their calls."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in (("systemctl", SYSTEMCTL), ("crontab", CRONTAB)):
@@ -49,8 +49,8 @@ def units(user: Clore) -> list[Path]:
     return list((user.home.parent / ".config" / "systemd" / "user").glob("*"))
 
 
-def test_a_unit_of_systemd(user: Clore) -> None:
-    """It holds the folder and the address, and no key; setting it up twice changes nothing."""
+def test_a_systemd_unit(user: Clore) -> None:
+    """It has the folder and the address, and no key; a second install changes nothing."""
     assert "loginctl enable-linger" in user("reap", "--install").err
     (unit,) = units(user)
     text = unit.read_text()
@@ -71,7 +71,7 @@ def test_a_unit_of_systemd(user: Clore) -> None:
 
 
 def test_a_line_of_cron(user: Clore) -> None:
-    """Where systemd does not work; other lines stay, and the line does what `reap` does."""
+    """Cron is used if systemd does not work; other lines stay, and the new one runs `reap`."""
     crontab = user.home.parent / "crontab"
     user = user.with_(NO_SYSTEMD="1")
     crontab.write_text("# mine\n0 0 * * * true\n")
@@ -93,13 +93,13 @@ def test_a_line_of_cron(user: Clore) -> None:
 
 
 def test_a_first_crontab(user: Clore) -> None:
-    """Nobody had one before."""
+    """The user had no crontab before."""
     user.with_(NO_SYSTEMD="1")("reap", "--install")
     assert len((user.home.parent / "crontab").read_text().splitlines()) == 1
 
 
-def test_where_neither_can_be_used(user: Clore) -> None:
-    """One sentence with what to do; a crontab that can't be read is not written either."""
+def test_neither_systemd_nor_cron(user: Clore) -> None:
+    """One sentence has the next step; a crontab that cannot be read is not overwritten."""
     crontab = user.home.parent / "crontab"
     crontab.write_text("0 0 * * * true\n")
     said = user.with_(NO_SYSTEMD="1", CRON_FAILS="1")("reap", "--install", fails=2).err
@@ -111,7 +111,7 @@ def test_where_neither_can_be_used(user: Clore) -> None:
 
 
 def test_the_key_must_be_stored(user: Clore) -> None:
-    """It is found by neither in the environment of a shell."""
+    """Neither systemd nor cron reads the environment of a shell."""
     said = user.with_(CLORE_API_KEY=user.key)("reap", "--install", fails=2).err
     assert "The key comes from CLORE_API_KEY" in said
     assert "clore config set api_key" in said
@@ -120,7 +120,7 @@ def test_the_key_must_be_stored(user: Clore) -> None:
     assert units(user) == []
 
 
-def test_it_goes_with_nothing_else(user: Clore) -> None:
+def test_install_takes_no_options_of_a_run(user: Clore) -> None:
     """`--every` and `--dry-run` are for a `reap` that runs now."""
     said = user("reap", "--install", "--dry-run", fails=2).err
     assert "--install can only be combined with --json" in said
