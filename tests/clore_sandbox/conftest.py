@@ -1,4 +1,4 @@
-"""A real marketplace, real HTTP and the machine's own OpenSSH client: nothing is patched."""
+"""A real marketplace, real HTTP and this machine's OpenSSH client: nothing is patched."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ ORDER = {"image": "cloreai/ubuntu22.04-cuda12", "type": "on-demand", "currency":
 
 
 def wait_until(condition, timeout_s=60.0, every_s=0.01):
-    """The condition's first true value; what is long in coming is looked at less often."""
+    """Wait for the first true value of the condition; the pause grows while it waits."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline, f"not within {timeout_s} s"
@@ -30,7 +30,7 @@ def wait_until(condition, timeout_s=60.0, every_s=0.01):
 
 
 class Renter:
-    """One account's client."""
+    """The client of one account."""
 
     def __init__(self, sandbox, key, folder):
         self.sandbox = sandbox
@@ -58,7 +58,7 @@ class Renter:
         return self.http.get("/my_orders", params=query).json()["orders"]
 
     def rent(self, server=None, **fields):
-        """Rent and wait until it is deployed; the order's row."""
+        """Rent, wait until the order is deployed, and return its row."""
         if server is None:
             server = self.free()[0]["id"]
         fields.setdefault("ports", {"22": "tcp"})
@@ -86,7 +86,7 @@ class Renter:
 
 
 class Shell:
-    """The machine's OpenSSH tools, pointed at an order; the password goes by askpass."""
+    """This machine's OpenSSH tools, connected to an order; askpass supplies the password."""
 
     def __init__(self, order, folder, *options):
         ports = dict(pair.split(":") for pair in order["tcp_ports"])
@@ -106,7 +106,7 @@ class Shell:
         return ["ssh", *self.options, "-p", self.port, self.target, *words]
 
     def run(self, *words, **kwargs):
-        """One command over ssh; input and output are bytes."""
+        """Run one command over ssh; input and output are bytes."""
         kwargs.setdefault("stdin", None if "input" in kwargs else subprocess.DEVNULL)
         if "input" in kwargs:
             del kwargs["stdin"]
@@ -115,7 +115,7 @@ class Shell:
         )
 
     def tool(self, *words, **kwargs):
-        """scp, sftp or rsync."""
+        """Run scp, sftp or rsync."""
         return subprocess.run(
             words, env=self.env, capture_output=True, timeout=30, check=False, **kwargs
         )
@@ -134,21 +134,21 @@ def quick():
 
 @pytest.fixture(scope="module")
 def market(quick):
-    """One marketplace for a file's tests that do not mind each other."""
+    """One marketplace for the tests of a file that do not disturb each other."""
     with Sandbox(**quick) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def own_market(quick):
-    """Makes marketplaces of a test's own."""
+    """Makes marketplaces for one test alone."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(Sandbox(**{**quick, **options}))
 
 
 @pytest.fixture
 def renter_of(tmp_path):
-    """Makes clients: of the first account, or of a new one with the given balances."""
+    """Makes clients of the first account, or of a new one with the given balances."""
     with contextlib.ExitStack() as stack:
 
         def make(sandbox, *, fresh=False, **balances):
@@ -160,13 +160,13 @@ def renter_of(tmp_path):
 
 @pytest.fixture
 def renter(market, renter_of):
-    """A new account with plenty of money in the file's marketplace."""
+    """A new account with plenty of money in the marketplace of the file."""
     return renter_of(market, bitcoin=1, **{"CLORE-Blockchain": 1e6, "USD-Blockchain": 1e5})
 
 
 @pytest.fixture
 def rented(renter, tmp_path):
-    """Rents and gives (order, shell); cancels at the end."""
+    """Rents and returns (order, shell); cancels at the end."""
     orders = []
 
     def rent(*, ssh=(), **fields):
@@ -185,7 +185,7 @@ def shell_of(tmp_path):
 
 @pytest.fixture(scope="session")
 def postgres_server():
-    """The URL of a PostgreSQL server of this run's own."""
+    """The URL of a PostgreSQL server for this test run alone."""
     with contextlib.ExitStack() as stack:
         try:
             yield stack.enter_context(own_postgres.server())
@@ -197,7 +197,7 @@ def postgres_server():
 
 @pytest.fixture
 def new_schema(postgres_server):
-    """Makes URLs of empty databases: a schema each, which takes a millisecond."""
+    """Makes URLs of empty databases; each is a schema, which takes a millisecond."""
     import psycopg
 
     def make():
@@ -223,19 +223,19 @@ def _database(request):
 
 @pytest.fixture(params=["memory", "sqlite", "postgresql"])
 def db(request):
-    """Where the books are kept, on each kind of database in turn."""
+    """The place of the books: each kind of database in turn."""
     return _database(request)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def kept_db(request):
-    """The databases that keep the books when the marketplace is gone."""
+    """The databases that keep the books after the marketplace has ended."""
     return _database(request)
 
 
 @pytest.fixture(scope="session")
 def captured():
-    """The real body of 2024-05-21."""
+    """The real marketplace body of 2024-05-21."""
     named = os.environ.get("CLORE_INVENTORY")
     found = [Path(named)] if named else []
     root = Path(__file__).parents[2]

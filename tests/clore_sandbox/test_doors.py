@@ -1,4 +1,4 @@
-"""What `python -m clore_sandbox` says before it opens a door, and where it can't open one."""
+"""The warnings of `python -m clore_sandbox` before it listens, and its errors if it cannot."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ SECRET = "sEcret-of-the-database"
 
 
 def fails(*options, **more):
-    """It does not start, and says why on the last line; (status, that line)."""
+    """It does not start, and the last line says why; (status, that line)."""
     done = subprocess.run(
         [*SERVER, *map(str, options)], capture_output=True, text=True, timeout=30, **more
     )
@@ -31,7 +31,7 @@ def fails(*options, **more):
 
 @contextlib.contextmanager
 def serve(*options, **more):
-    """It, where it is, and what it said before."""
+    """The process, its settings, and its output before them."""
     with subprocess.Popen(
         [*SERVER, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     ) as server:
@@ -42,10 +42,10 @@ def serve(*options, **more):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "0", "::", "192.0.2.1"])
-def test_listening_for_others_says_what_it_means(host):
-    """Before it listens, and more so where orders are not fenced in; nothing of it on stdout."""
+def test_listening_beyond_this_machine_is_warned_of(host):
+    """The warning comes before it listens, longer without isolation; stdout has none of it."""
     taken = socket.create_server(("", 0))
-    with taken:  # so that it is said, and nothing is opened
+    with taken:  # so that the warning appears and no port is opened
         done = subprocess.run(
             [*SERVER, "--host", host, "--port", str(taken.getsockname()[1])],
             capture_output=True, text=True, timeout=30,
@@ -60,14 +60,14 @@ def test_listening_for_others_says_what_it_means(host):
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])
-def test_this_machine_alone_needs_no_warning(host):
+def test_listening_on_this_machine_needs_no_warning(host):
     with serve("--host", host) as (server, _):
         server.terminate()
         assert (server.wait(15), server.stderr.read()) == (0, "")
 
 
-def test_a_marketplace_for_all_is_warned_of_in_the_background_too(tmp_path):
-    """The log has it, `clore sandbox up --detach` says it, and a failure is said without it."""
+def test_the_background_is_warned_too(tmp_path):
+    """The log has the warning and `clore sandbox up --detach` prints it, but not with a failure."""
     running = daemon.start_detached(tmp_path, ["--host", "0.0.0.0", "--provisioner", "process"])
     try:
         assert (tmp_path / "sandbox.log").read_text().startswith("Warning: --host 0.0.0.0 opens")
@@ -102,7 +102,7 @@ def damaged(folder):
         server.wait(15)
     file = folder / "market.db"
     raw = bytearray(file.read_bytes())
-    for page in range(1, len(raw) // 4096):  # all but the first, which names the tables
+    for page in range(1, len(raw) // 4096):  # not the first: it has the tables' names
         raw[page * 4096 : page * 4096 + 64] = b"\xff" * 64
     file.write_bytes(raw)
     return "malformed"
@@ -126,8 +126,8 @@ def loop(folder):
 @pytest.mark.parametrize(
     "make", [other_program, newer, damaged, text, fifo, loop], ids=lambda m: m.__name__
 )
-def test_a_file_that_keeps_no_state_is_a_sentence(tmp_path, make):
-    """Nothing of it is changed: it may be another program's."""
+def test_a_file_that_cannot_keep_state_is_one_sentence(tmp_path, make):
+    """The file is not changed: it may belong to another program."""
     said = make(tmp_path)
     file = tmp_path / "market.db"
     before = file.read_bytes() if file.is_file() else None
@@ -139,7 +139,7 @@ def test_a_file_that_keeps_no_state_is_a_sentence(tmp_path, make):
         assert file.read_bytes() == before
 
 
-def test_a_device_is_no_file_either(tmp_path):
+def test_a_device_cannot_keep_state(tmp_path):
     assert "not a regular file" in fails("--db", "/dev/null")[1]
     assert not Path("/dev/null.lock").exists()
     assert "Is a directory" in fails("--db", tmp_path)[1]
@@ -156,8 +156,8 @@ def test_a_device_is_no_file_either(tmp_path):
         ("%zz@127.0.0.1/market", "its URL is invalid"),
     ],
 )
-def test_a_database_that_does_not_answer_is_a_sentence(rest, said):
-    """One line, with the next step, and without the password."""
+def test_an_unreachable_database_is_one_sentence(rest, said):
+    """One line with the next step and without the password."""
     pytest.importorskip("psycopg")
     status, why = fails("--db", f"postgresql://me:{SECRET}{rest}")
     assert status == 1
@@ -166,8 +166,8 @@ def test_a_database_that_does_not_answer_is_a_sentence(rest, said):
     assert SECRET not in why
 
 
-def test_a_library_that_is_missing_is_named():
-    """Not a traceback: PostgreSQL's is an extra of its own."""
+def test_a_missing_library_is_named():
+    """There is no traceback: PostgreSQL's driver is an extra of its own."""
     code = "import sys; sys.modules['psycopg'] = None\nfrom clore_sandbox.serve import main\n"
     code += "sys.exit(main(['--db', 'postgresql://x']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
@@ -195,15 +195,15 @@ def test_a_schema_of_another_program_is_left_alone(postgres_db):
     ("host", "said"),
     [("::1", "only IPv4"), ("no such host", ""), ("\u00fc..b", ""), ("127.0.0.1:80", "only IPv4")],
 )
-def test_what_is_no_address_is_a_sentence(host, said):
+def test_an_invalid_address_is_one_sentence(host, said):
     status, why = fails("--host", host)
     assert status == 1
     assert f"can't listen on {host}:0: {said}" in why
     assert fails("--host", "")[0] == 2
 
 
-def test_secrets_are_the_users_own(tmp_path):
-    """The password of a database is in no process list; files with keys are closed to others."""
+def test_secrets_are_private_to_the_user(tmp_path):
+    """A database password is in no process list; files with keys are closed to others."""
     with pytest.raises(RuntimeError) as failure:
         daemon.start_detached(tmp_path / "a", ["--db", f"postgresql://me:{SECRET}@127.0.0.1:1/x"])
     assert SECRET not in str(failure.value)
@@ -211,7 +211,7 @@ def test_secrets_are_the_users_own(tmp_path):
     assert status in (1, 2)
     assert "cReT" not in why
     assert "%40" in why
-    (tmp_path / "market.db").touch(mode=0o644)  # empty: it becomes the marketplace's own
+    (tmp_path / "market.db").touch(mode=0o644)  # empty, so it can be used
     folder = tmp_path / "b"
     folder.mkdir(mode=0o755)
     (folder / "sandbox.log").write_text("")
@@ -230,7 +230,7 @@ def test_secrets_are_the_users_own(tmp_path):
     [("pid", "1"), ("base_url", 5), ("base_url", "http://[::1"), ("base_url", "http://h:99999/v1"),
      ("api_key", None), ("control_key", ["k"])],
 )  # fmt: skip
-def test_a_note_with_odd_fields_is_no_marketplace(tmp_path, market, field, value):
+def test_a_state_file_with_odd_fields_is_no_marketplace(tmp_path, market, field, value):
     fields = {"pid": os.getpid(), "base_url": market.base_url, "api_key": "k", "control_key": "c"}
     fields |= {"control_url": market.control_url, "instance": market.instance}
     (tmp_path / "sandbox.json").write_text(json.dumps(fields))
@@ -239,8 +239,8 @@ def test_a_note_with_odd_fields_is_no_marketplace(tmp_path, market, field, value
     assert daemon.find(tmp_path) is None
 
 
-def test_a_marketplace_that_keeps_guessers_waiting_stops():
-    """They are cut off, which is no fault of ours."""
+def test_a_stop_cuts_delayed_answers_to_guessed_keys():
+    """The log has no error of the cut connections."""
     with serve() as (server, place), contextlib.ExitStack() as stack:
         port = int(place["control_url"].split(":")[2].split("/")[0])
         guess = b"GET /control/clock HTTP/1.1\r\nHost: localhost\r\nauth: x\r\n\r\n"

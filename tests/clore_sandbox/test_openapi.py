@@ -1,4 +1,4 @@
-"""The OpenAPI document says what the running marketplace does, no more and no less."""
+"""The OpenAPI document describes the running marketplace, no more and no less."""
 
 import json
 import subprocess
@@ -14,19 +14,19 @@ from clore_sandbox.control import OPERATIONS
 from clore_sandbox.openapi import document
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-#: What schemathesis tells by the HTTP status; in the reference dialect it is always 200.
+#: Schemathesis judges by the HTTP status, which is always 200 in the reference dialect.
 _BY_STATUS = "negative_data_rejection,missing_required_header,ignored_auth"
 
 
-def test_the_file_is_what_is_served(market):
-    """`python -m tests.clore_sandbox.write_openapi` writes it anew."""
+def test_the_file_equals_the_served_document(market):
+    """`python -m tests.clore_sandbox.write_openapi` rewrites it."""
     assert write_openapi.PAGE.read_text("utf-8") == write_openapi.written()
     served = httpx.get(f"{market.control_url}/openapi.json")  # needs no key
     assert served.headers["content-type"] == "application/json"
     assert served.json() == json.loads(write_openapi.PAGE.read_text("utf-8"))
 
 
-def test_every_call_is_in_it():
+def test_every_call_is_documented():
     paths = document()["paths"]
     calls = {(method.upper(), path) for path, item in paths.items() for method in item}
     expected = {(method, f"/v1/{name}") for method, name in ENDPOINTS}
@@ -46,8 +46,8 @@ def test_every_call_is_in_it():
         ),
     ],
 )
-def test_schemathesis_finds_nothing(own_market, renter_of, tmp_path, part, dialect, examples):
-    """Valid and invalid requests, by the document, against a marketplace in which things are."""
+def test_schemathesis_finds_no_failure(own_market, renter_of, tmp_path, part, dialect, examples):
+    """Valid and invalid requests from the document, with orders and servers in place."""
     market = own_market(provision=False, dialect=dialect, host_servers=2, visibility_lag_s=0)
     renter = renter_of(market)
     free = [s["id"] for s in renter.free() if s["owner"] < 1_000_001]
@@ -62,7 +62,7 @@ def test_schemathesis_finds_nothing(own_market, renter_of, tmp_path, part, diale
             *("-H", f"auth:{key}", "--include-path-regex", f"^/{part}/"),
             *("--phases", "examples,coverage,fuzzing", "--max-examples", str(examples)),
             *("--seed", "1", "--generation-database", "none", "--no-color", "--warnings", "off"),
-            # In the reference dialect what is wrong is said with HTTP 200 too.
+            # The reference dialect reports errors with HTTP 200 too.
             *(checks if dialect == "reference" else []),
         ],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The pytest plugin and unittest, in runs of their own: as somebody else's project has them."""
+"""The pytest plugin and unittest, each in a run of its own, as another project would use them."""
 
 import subprocess
 import sys
@@ -12,12 +12,12 @@ PLUGIN = "clore_sandbox.pytest_plugin"
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Runs pytest over files in an empty project; the environment is an ordinary user's."""
+    """Runs pytest over files in an empty project, with an ordinary user's environment."""
     for name in ("CLORE_HOME", "CLORE_API_KEY", "CLORE_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("CLORE_CONTEXT", "nobody-has-this")
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # ours is named; others take seconds
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # only ours; others take seconds
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
@@ -38,12 +38,12 @@ def run(tmp_path, monkeypatch):
 ARGUMENTS = ("-q", "-p", PLUGIN, "-W", "error", "--strict-markers")
 
 
-def test_the_entry_point_is_there():
+def test_the_entry_point_exists():
     (found,) = [e for e in entry_points(group="pytest11") if e.value.startswith("clore_sandbox")]
     assert (found.name, found.value) == (PLUGIN, PLUGIN)
 
 
-def test_a_marketplace_a_test_and_an_environment(run):
+def test_each_test_has_a_marketplace_and_an_environment(run):
     """The SDK, the CLI and `requests` all find it; the variables are gone afterwards."""
     done = run(
         """
@@ -154,7 +154,7 @@ def test_the_session_wide_one_is_shared(run):
     assert "4 passed" in done.stdout, done.stdout
 
 
-def test_a_run_that_asks_for_none_imports_nothing_of_it(run):
+def test_an_unused_plugin_imports_nothing(run):
     done = run(
         """
         import sys
@@ -168,8 +168,8 @@ def test_a_run_that_asks_for_none_imports_nothing_of_it(run):
     assert "1 passed" in done.stdout, done.stdout
 
 
-def test_without_the_extra_it_says_so(run):
-    """The plugin is loaded in every run, also where the marketplace's packages are missing."""
+def test_without_the_extra_the_plugin_says_so(run):
+    """The plugin is loaded in every run, also if the marketplace's packages are missing."""
     done = run(
         """
         def test_other(): ...

@@ -1,4 +1,4 @@
-"""The SDK against the auction and as a host: 004's calls, as its examples have them."""
+"""The SDK as bidder and as host: the calls of 004, as in its examples."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def renter(market, client_of):
     return client_of(market.create_account({COIN: 1000, "bitcoin": 1}))
 
 
-def test_hosting_as_004_has_it(host):
+def test_hosting_as_documented_in_004(host):
     """004: my_servers, server_config, set_server_settings and their examples."""
     for server in host.my_servers():
         assert (server.status, server.gpu_count) == ("Online", 1)
@@ -71,8 +71,8 @@ def test_an_unconnected_server(market, host):
     assert host.server_config("new").connected is False
 
 
-def test_bidding_as_004_has_it(market, host, renter, client_of):
-    """004: spot_marketplace and set_spot_price; an order of 002's and 004's shape beside it."""
+def test_bidding_as_documented_in_004(market, host, renter, client_of):
+    """004: spot_marketplace and set_spot_price, beside an order in the form of 002 and 004."""
     server = host.my_servers()[0].id
     least = renter.spot_marketplace(server_id=server).server.min_pricing[COIN]
     order = renter.create_order(server, "image", "spot", COIN, spot_price=least)

@@ -34,7 +34,7 @@ QUICK = ("--json", "--lag", "0", "--boot", "0", "--no-limits")
 
 
 class Remote:
-    """Enough of a Sandbox for a renter."""
+    """As much of a Sandbox as a renter needs."""
 
     def __init__(self, line):
         fields = json.loads(line)
@@ -89,7 +89,7 @@ def test_ctrl_c_reaches_shells_inside_a_process_that_ignores_it(renter_of, shell
         assert host.wait(10) == 0
 
 
-def test_a_living_market_with_servers_of_ones_own():
+def test_a_living_market_with_custom_servers():
     with serve(*QUICK, "--alive", "--host-servers", "2") as server:
         found = json.loads(server.stdout.readline())
         answer = httpx.get(f"{found['base_url']}/my_servers", headers={"auth": found["api_key"]})
@@ -110,7 +110,7 @@ def test_a_living_market_with_servers_of_ones_own():
         (["--db", "/nothing/there/market.db"], 1, "No such file"),
     ],
 )
-def test_what_it_cannot_do_it_says_in_one_sentence(options, status, words):
+def test_failures_are_one_sentence(options, status, words):
     with serve(*options) as server:
         out, err = server.communicate(timeout=20)
     assert (server.returncode, out) == (status, "")
@@ -169,8 +169,8 @@ def test_a_broken_state_file_is_no_marketplace(tmp_path, text):
     assert daemon.find(tmp_path) is None
 
 
-def test_a_process_id_that_is_anothers_is_never_signalled(tmp_path, market):
-    """The file names this test's own process and a marketplace that answers as somebody else."""
+def test_a_process_id_of_another_process_is_never_signalled(tmp_path, market):
+    """The file names this test's process and a marketplace that identifies as another one."""
     fields = {"pid": os.getpid(), "base_url": market.base_url, "api_key": "k", "instance": "other"}
     fields |= {"control_url": market.control_url, "control_key": "c"}
     (tmp_path / "sandbox.json").write_text(json.dumps(fields))
@@ -180,8 +180,8 @@ def test_a_process_id_that_is_anothers_is_never_signalled(tmp_path, market):
     assert daemon.find(tmp_path).environment["CLORE_CONTROL_KEY"] == "c"
 
 
-def test_a_killed_server_leaves_its_orders_to_the_next(tmp_path, renter_of, shell_of, wait):
-    """Kill -9: its processes end; and again on the same state: the order is up again."""
+def test_the_next_server_resumes_orders_of_a_killed_one(tmp_path, renter_of, shell_of, wait):
+    """After kill -9 processes end; a start with the same state brings the order up again."""
     db = tmp_path / "market.db"
     with serve(*QUICK, "--db", str(db)) as server:
         first = renter_of(Remote(server.stdout.readline()))
@@ -203,7 +203,7 @@ def test_a_killed_server_leaves_its_orders_to_the_next(tmp_path, renter_of, shel
     assert not running("sleep 4455.5")
 
 
-def test_nobody_pays_for_the_time_without_a_marketplace(tmp_path, renter_of):
+def test_time_without_a_marketplace_is_not_billed(tmp_path, renter_of):
     db = tmp_path / "market.db"
     options = {"db": db, "visibility_lag_s": 0, "provision": False, "limits": False}
     with Sandbox(**options) as market:
@@ -211,7 +211,7 @@ def test_nobody_pays_for_the_time_without_a_marketplace(tmp_path, renter_of):
         renter.create(renter.free()[0]["id"])
         market.advance(600)
         (before,) = renter.orders()
-    # The clock went on to the jump's time; what was written then is not forgotten.
+    # The clock included the jump, and this is in the stored state too.
     with Sandbox(**options) as market:
         (after,) = renter_of(market).orders()
         assert after["id"] == before["id"]
@@ -228,7 +228,7 @@ def test_importing_the_package_is_cheap():
     assert done.stdout == "False False\n"
 
 
-def test_it_is_ready_within_a_third_of_a_second(own_market):
+def test_the_server_is_ready_within_a_third_of_a_second(own_market):
     started = time.perf_counter()
     own_market()
-    assert time.perf_counter() - started < 0.9  # 0.3 s on an idle machine; tests run side by side
+    assert time.perf_counter() - started < 0.9  # 0.3 s on an idle machine; tests run in parallel

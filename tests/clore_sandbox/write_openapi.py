@@ -1,4 +1,4 @@
-"""Writes docs/openapi.json anew: `python -m tests.clore_sandbox.write_openapi`."""
+"""Writes docs/openapi.json: `python -m tests.clore_sandbox.write_openapi`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "openapi.json"
 
 
 def written() -> str:
-    """The document as the file holds it."""
+    """The document as it is in the file."""
     return json.dumps(document(), indent=2, ensure_ascii=False) + "\n"
 
 

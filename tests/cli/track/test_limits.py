@@ -80,7 +80,7 @@ def test_run_ends_at_its_lease(renter: Renter, market: Sandbox, folder: Path) ->
     said = ""
     while "clore lease extend" not in said:
         said = job.stderr.readline()
-        assert said, "it says that its lease ends soon"
+        assert said, "no warning of the end of the lease"
     assert running(renter) == renter.orders()
     market.advance(0.4 * H)
     err = ends(job, 7)
@@ -193,7 +193,7 @@ def test_spot_auto_ends_orders_past_their_limit(renter: Renter, market: Sandbox)
     market.advance(1.85 * H)
     assert holding.stderr is not None
     while "clore lease extend" not in (said := holding.stderr.readline()):
-        assert said, "it says that its lease ends soon"
+        assert said, "no warning of the end of the lease"
     market.advance(0.2 * H)
     err = ends(holding, 7)
     assert f"Error: The lease of order {order} end" in err.splitlines()[-1]

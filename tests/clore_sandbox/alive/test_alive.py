@@ -1,4 +1,4 @@
-"""The living market: by seed, through the same rules, and its books balance."""
+"""The living market: driven by a seed, under the same rules, and its books balance."""
 
 import pytest
 
@@ -6,16 +6,16 @@ from clore_sandbox import Sandbox
 from clore_sandbox.alive.simulation import simulate
 
 
-def test_days_of_it_balance_to_the_last_unit():
+def test_the_books_balance_after_days():
     week = simulate(days=2, servers=120, renters=40, seed=3)
     assert week.balanced
-    # It lives: every kind of thing happens, and races are lost.
+    # The market lives: every kind of event happens, and races are lost.
     assert {"Rent", "Leave", "Bid", "TopUp", "Reprice", "Switch", "Take"} <= set(week.count)
     assert {"server-already-rented", "can_lower_every_600_seconds"} & set(week.count)
     assert week.most_running > 20
 
 
-def test_the_same_seed_is_the_same_history():
+def test_one_seed_gives_one_history():
     runs = [simulate(days=0.5, servers=60, renters=20, seed=seed) for seed in (1, 1, 2)]
     assert runs[0].count == runs[1].count != runs[2].count
 
@@ -38,7 +38,7 @@ def test_prices_move_and_servers_come_and_go(living):
     assert len([1 for s, was in seen().items() if before.get(s) != was]) > 50
 
 
-def test_others_bid_against_me_and_leave_my_orders_alone(living):
+def test_others_bid_against_me_and_do_not_touch_my_orders(living):
     market, renter = living
     servers = renter.free("bitcoin")[:3]
     for server in servers:
@@ -59,7 +59,7 @@ def test_others_bid_against_me_and_leave_my_orders_alone(living):
     assert sorted(o["si"] for o in renter.orders()) == sorted(s["id"] for s in servers)
 
 
-def test_a_hosts_own_server_keeps_its_price_and_can_be_rented_by_the_crowd(own_market, renter_of):
+def test_others_can_rent_a_hosts_server_at_its_own_price(own_market, renter_of):
     market = own_market(alive=True, provision=False, host_servers=3)
     host = renter_of(market)
     before = [s["pricing"] for s in host.http.get("/my_servers").json()["servers"]]
@@ -67,7 +67,7 @@ def test_a_hosts_own_server_keeps_its_price_and_can_be_rented_by_the_crowd(own_m
     assert [s["pricing"] for s in host.http.get("/my_servers").json()["servers"]] == before
 
 
-def test_it_goes_on_after_a_restart_and_a_reset(kept_db):
+def test_the_market_goes_on_after_a_restart_and_a_reset(kept_db):
     options = {"alive": True, "provision": False, "limits": False, "db": kept_db}
     with Sandbox(**options) as market:
         market.advance(3600)

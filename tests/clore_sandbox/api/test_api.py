@@ -1,4 +1,4 @@
-"""Every row of service.md's status table, every reachable `error`, in both dialects."""
+"""Every row of the status table in service.md, and every reachable `error`, in both dialects."""
 
 import threading
 
@@ -16,7 +16,7 @@ def test_success_is_200_and_code_0(renter):
     assert "deposit" not in answer.json()["wallets"][2]
 
 
-def test_a_rate_limit_is_429_and_code_5_and_nothing_else(own_market, renter_of):
+def test_a_rate_limit_is_429_with_only_code_5(own_market, renter_of):
     renter = renter_of(own_market(limits=True))
     assert renter.http.get("/wallets").status_code == 200
     answer = renter.http.get("/my_orders")
@@ -24,7 +24,7 @@ def test_a_rate_limit_is_429_and_code_5_and_nothing_else(own_market, renter_of):
     assert "retry-after" not in answer.headers
 
 
-def test_the_limits_run_by_the_markets_clock(own_market, renter_of):
+def test_rate_limits_use_the_markets_clock(own_market, renter_of):
     market = own_market(limits=True)
     renter = renter_of(market)
     for _ in range(3):
@@ -32,7 +32,7 @@ def test_the_limits_run_by_the_markets_clock(own_market, renter_of):
         market.advance(1)
 
 
-def test_marketplace_without_a_key_is_not_limited_and_with_one_is(own_market, renter_of):
+def test_marketplace_is_limited_only_with_a_key(own_market, renter_of):
     renter = renter_of(own_market(limits=True))
     url = f"{renter.sandbox.base_url}/marketplace"
     assert [httpx.get(url).status_code for _ in range(3)] == [200, 200, 200]
@@ -50,7 +50,7 @@ def test_a_rented_server_is_200_with_a_status(renter):
 
 
 def test_a_coin_that_is_not_allowed_is_500(renter):
-    """`allowed_coins` decides, even where the coin has a price."""
+    """`allowed_coins` decides, even if the coin has a price."""
     odd = next(
         s
         for s in renter.http.get("/marketplace").json()["servers"]
@@ -65,7 +65,7 @@ def test_a_coin_that_is_not_allowed_is_500(renter):
     )
 
 
-def test_a_coin_without_a_price_is_not_allowed_either(renter):
+def test_a_coin_without_a_price_is_not_allowed(renter):
     odd = next(
         s
         for s in renter.http.get("/marketplace").json()["servers"]
@@ -75,7 +75,7 @@ def test_a_coin_without_a_price_is_not_allowed_either(renter):
     assert renter.create(renter.free()[0]["id"], currency="doge").status_code == 500
 
 
-def test_an_ampersand_in_an_env_value_is_500_and_code_1_and_creates_nothing(renter):
+def test_an_ampersand_in_an_env_value_is_500_with_code_1(renter):
     server = renter.free()[0]["id"]
     answer = renter.create(server, env={"URL": "a&b"})
     assert (answer.status_code, answer.json()) == (500, {"code": 1})
@@ -149,7 +149,7 @@ BAD_FIELDS = [
 
 
 @pytest.mark.parametrize("fields", BAD_FIELDS, ids=str)
-def test_input_of_another_shape_is_400_and_code_2(renter, fields):
+def test_malformed_input_is_400_and_code_2(renter, fields):
     answer = (
         renter.create(**{"server": 1, **fields})
         if "renting_server" not in fields
@@ -171,8 +171,8 @@ def test_input_of_another_shape_is_400_and_code_2(renter, fields):
     ],
     ids=str,
 )
-def test_forms_that_clients_send_are_accepted(market, renter_of, fields):
-    """In use on the live service: what is refused is refused for another reason."""
+def test_input_forms_in_use_are_accepted(market, renter_of, fields):
+    """Clients send these forms to the live service; a refusal has another reason."""
     renter = renter_of(market)
     answer = renter.create(1, **fields)
     assert answer.json()["error"] == "server-dont-exist"
@@ -189,7 +189,7 @@ def test_forms_that_clients_send_are_accepted(market, renter_of, fields):
         ("set_spot_price", {"order_id": "39", "desired_price": 1}),
     ],
 )
-def test_other_calls_check_their_input_too(renter, endpoint, body):
+def test_other_endpoints_validate_their_input_too(renter, endpoint, body):
     answer = renter.post(endpoint, **body)
     assert (answer.status_code, answer.json()) == (400, {"code": 2})
 
@@ -227,7 +227,7 @@ def test_errors_of_create_order(renter, renter_of, own_market):
     assert offline.create(server).json() == {"code": 0}
 
 
-def test_one_cannot_rent_from_oneself(own_market, renter_of):
+def test_renting_ones_own_server_is_refused(own_market, renter_of):
     body = {
         "servers": [
             {
@@ -277,13 +277,13 @@ def test_spot_marketplace_names_rates_and_seconds(renter):
     assert (gone["exists"], gone["market"]["offers"], gone["code"]) == (False, [], 0)
 
 
-def test_required_price_at_the_list_price_rents(renter):
+def test_required_price_at_the_list_price_is_accepted(renter):
     server = renter.free()[0]
     price = server["price"]["on_demand"]["bitcoin"]
     assert renter.create(server["id"], required_price=price).json() == {"code": 0}
 
 
-def test_two_renters_of_one_server_one_wins(own_market, renter_of):
+def test_of_two_renters_of_one_server_one_wins(own_market, renter_of):
     market = own_market(provision=False)
     renters = [renter_of(market, fresh=True) for _ in range(6)]
     server = renters[0].free()[0]["id"]
@@ -304,9 +304,9 @@ def test_two_renters_of_one_server_one_wins(own_market, renter_of):
 
 
 class TestReferenceDialect:
-    """Documents 002 and 004: the fields they name, and 200 for every answer."""
+    """Documents 002 and 004: the fields they name, and HTTP 200 for every response."""
 
-    def test_statuses_are_all_200(self, own_market, renter_of):
+    def test_every_status_is_200(self, own_market, renter_of):
         renter = renter_of(own_market(dialect="reference", limits=True))
         base = renter.sandbox.base_url
         assert httpx.get(f"{base}/wallets").json() == {"code": 3}
@@ -316,7 +316,7 @@ class TestReferenceDialect:
         limited = renter.http.get("/wallets")
         assert (limited.status_code, limited.json()) == (200, {"code": 5})
 
-    def test_orders_as_documented(self, own_market, renter_of, wait):
+    def test_orders_have_the_documented_fields(self, own_market, renter_of, wait):
         renter = renter_of(own_market(dialect="reference"))
         server = renter.free()[0]["id"]
         created = renter.create(
@@ -329,7 +329,7 @@ class TestReferenceDialect:
         assert order["connection"]["ssh"].startswith("ssh root@127.0.0.1 -p ")
         assert set(order["connection"]["ports"]) == {"22", "8888"}
         assert order["created"] <= order["started"]
-        # 004, Order: one host, ports by number, and numbers.
+        # 004, Order: one host, numbered ports, and numbers as values.
         assert order["pub_cluster"] == "127.0.0.1"
         assert isinstance(order["tcp_ports"]["22"], int)
         assert order["http_port"] == 8888
@@ -339,7 +339,7 @@ class TestReferenceDialect:
         assert "connection" not in closed
 
     def test_a_refusal_has_a_message(self, own_market, renter_of):
-        """004, APIResponse: `message`, beside the `error` that both dialects have."""
+        """004, APIResponse: `message` stands beside the `error` of both dialects."""
         renter = renter_of(own_market(dialect="reference", provision=False))
         refused = renter.create(987_654)
         assert refused.json() == {

@@ -1,4 +1,4 @@
-"""Every `error` of service.md section 1 is reached, with its HTTP status, in both dialects."""
+"""Every `error` of service.md section 1 occurs, with its HTTP status, in both dialects."""
 
 from typing import get_args
 
@@ -107,20 +107,20 @@ REACHED = {
 EXTRA = {"can_lower_every_600_seconds": "time_to_lowering", "exceeded_max_step": "max_step"}
 
 
-def test_the_table_is_complete():
+def test_every_documented_error_has_a_case():
     assert set(REACHED) == set(get_args(ErrorName))
 
 
 @pytest.mark.parametrize("dialect", ["live", "reference"])
 @pytest.mark.parametrize("error", REACHED)
-def test_error(own_market, renter_of, error, dialect):
+def test_error_and_status(own_market, renter_of, error, dialect):
     market = own_market(
         provision=False, visibility_lag_s=0, boot_s=0, dialect=dialect, host_servers=1
     )
     answer = REACHED[error](Scene(market, renter_of))
     body = answer.json()
     if (error, dialect) == ("not_all_parameters_present", "reference"):
-        assert body["code"] == 0  # there, settings sent in part are merged
+        assert body["code"] == 0  # in that dialect partial settings are merged
         return
     assert (body["error"], body["code"]) == (error, 6)
     assert answer.status_code == (STATUS.get(error, 200) if dialect == "live" else 200)
@@ -128,13 +128,13 @@ def test_error(own_market, renter_of, error, dialect):
         assert body[EXTRA[error]] > 0
 
 
-def test_a_config_of_no_server(own_market, renter_of):
+def test_the_config_of_an_unknown_server(own_market, renter_of):
     renter = renter_of(own_market(provision=False))
     answer = renter.http.request("GET", "/server_config", json={"server_name": "MyGPU"})
     assert (answer.status_code, answer.json()) == (200, {"error": "server_dont_exist", "code": 6})
 
 
-def test_an_order_on_demand_is_no_offer(own_market, renter_of):
+def test_an_on_demand_order_is_not_an_offer(own_market, renter_of):
     scene = Scene(own_market(provision=False, visibility_lag_s=0, host_servers=1), renter_of)
     scene.renter.create(scene.id)
     assert scene.price(scene.order(), 5).json()["error"] == "order_dont_exist"

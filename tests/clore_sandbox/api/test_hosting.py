@@ -1,4 +1,4 @@
-"""Hosts: their servers as they see them, what they may set, and what renters see of it."""
+"""Hosts: how they see their servers, which settings they may make, and how renters see them."""
 
 import json
 import os
@@ -30,7 +30,7 @@ CURRENT = {
 
 @pytest.fixture
 def hosted(own_market, renter_of):
-    """A market, the client of a host of one server, and a rich renter."""
+    """A market, the client of a host with one server, and a rich renter."""
     market = own_market(provision=False, visibility_lag_s=0, boot_s=0, host_servers=1)
     return market, renter_of(market), renter_of(market, bitcoin=1, **{"USD-Blockchain": 1e4})
 
@@ -51,13 +51,13 @@ def listed(client, server):
     return next((s for s in servers if s["id"] == server), None)
 
 
-def test_the_default_account_hosts_nothing(market, renter_of):
+def test_the_default_account_hosts_no_server(market, renter_of):
     renter = renter_of(market)
     assert renter.http.get("/my_servers").json() == {"servers": [], "limit": 16, "code": 0}
     assert renter.http.get("/marketplace").json()["my_servers"] == []
 
 
-def test_a_connected_server_as_its_host_sees_it(hosted):
+def test_a_connected_server_in_the_hosts_list(hosted):
     _, host, renter = hosted
     body = host.http.get("/my_servers").json()
     (row,) = body["servers"]
@@ -74,7 +74,7 @@ def test_a_connected_server_as_its_host_sees_it(hosted):
     assert config(host)["id"] == row["id"]
 
 
-def test_an_unconnected_server_has_a_token_and_no_number(hosted):
+def test_an_unconnected_server_has_a_token_and_no_id(hosted):
     market, host, renter = hosted
     assert market.add_server(None, "new", connected=False) is None
     row = host.http.get("/my_servers").json()["servers"][1]
@@ -91,7 +91,7 @@ def test_an_unconnected_server_has_a_token_and_no_number(hosted):
     assert renter.create(server).json() == {"code": 0}
 
 
-def test_a_name_is_given_once_and_nobody_sees_anothers_servers(hosted):
+def test_a_server_name_is_unique_and_servers_are_private(hosted):
     market, _, renter = hosted
     with pytest.raises(ValueError, match="MyGPU"):
         market.add_server()
@@ -100,7 +100,7 @@ def test_a_name_is_given_once_and_nobody_sees_anothers_servers(hosted):
     assert renter.http.get("/my_servers").json()["servers"] == []
 
 
-def test_the_old_form_of_004_is_seen_in_the_next_marketplace(hosted):
+def test_settings_in_the_form_of_004_reach_the_marketplace(hosted):
     """004: MyGPU, 96 hours, 0.0001 and 0.00000113 bitcoin a day."""
     _, host, renter = hosted
     assert set_up(host) == {"code": 0}
@@ -135,7 +135,7 @@ def test_the_current_form_prices_in_usd(hosted):
     assert config(host)["autoprice"] == dict.fromkeys(COINS, "usd")
 
 
-def test_a_coin_that_is_switched_off_is_not_taken(hosted):
+def test_a_disabled_coin_is_refused(hosted):
     _, host, renter = hosted
     assert set_up(host, **{"enabled-bitcoin": False}) == {"code": 0}
     server = config(host)["id"]
@@ -144,7 +144,7 @@ def test_a_coin_that_is_switched_off_is_not_taken(hosted):
     assert (answer.status_code, answer.json()["error"]) == (500, "currency-not-allowed")
 
 
-def test_a_hidden_server_is_not_on_offer_and_its_order_goes_on(hosted):
+def test_a_hidden_server_is_not_offered_and_its_order_goes_on(hosted):
     market, host, renter = hosted
     server = config(host)["id"]
     assert renter.create(server).json() == {"code": 0}
@@ -189,7 +189,7 @@ def test_a_hidden_server_is_not_on_offer_and_its_order_goes_on(hosted):
     ],
     ids=str,
 )
-def test_settings_that_are_refused_change_nothing(hosted, fields, error):
+def test_refused_settings_change_nothing(hosted, fields, error):
     _, host, _ = hosted
     before = config(host)
     answer = set_up(host, **fields)
@@ -201,8 +201,8 @@ def row_of(host):
     return host.http.get("/my_servers").json()["servers"][0]
 
 
-def test_a_hosts_row_as_seen_in_2025(hosted):
-    """`rented` only when it is, with its end in ms; one price in USD while prices follow it."""
+def test_a_hosts_row_as_observed_in_2025(hosted):
+    """`rented` is there only while rented, with its end in ms; one price while it follows USD."""
     _, host, renter = hosted
     row = row_of(host)
     assert not {"rented", "remaining_time", "usd_pricing", "autoprice"} & set(row)
@@ -223,14 +223,14 @@ def test_a_hosts_row_as_seen_in_2025(hosted):
 
 @pytest.fixture
 def documented(own_market, renter_of):
-    """The host of a server that has no price yet, in the dialect of 002 and 004."""
+    """The host of a server without a price, in the dialect of 002 and 004."""
     market = own_market(provision=False, dialect="reference", host_servers=1)
     market.add_server(None, "new", connected=False)
     return renter_of(market)
 
 
-def test_a_hosts_row_as_004_has_it(documented):
-    """Every row has a number, and USD prices are by coin."""
+def test_a_hosts_row_as_documented_in_004(documented):
+    """Every row has an id, and USD prices by coin."""
     assert set_up(documented, **CURRENT) == {"code": 0}
     first, new = documented.http.get("/my_servers").json()["servers"]
     assert first["usd_pricing"] == CURRENT["usd_pricing"]
@@ -250,8 +250,8 @@ def test_a_hosts_row_as_004_has_it(documented):
     ],
     ids=str,
 )
-def test_part_of_the_settings_is_merged(documented, part, after):
-    """004 sends what is to change; the rest stays, the other price of the coin included."""
+def test_partial_settings_are_merged(documented, part, after):
+    """004 sends only changes; all else stays, also the other price of the coin."""
     before = config(documented)
     assert documented.post("set_server_settings", name="MyGPU", **part).json() == {"code": 0}
     expected = {**before, **after}
@@ -262,8 +262,8 @@ def test_part_of_the_settings_is_merged(documented, part, after):
     assert {**got, "usd_pricing": None} == {**expected, "usd_pricing": None}
 
 
-def test_a_server_without_a_price_is_not_on_offer(documented):
-    """A part that leaves it without one may be set, but not that it can be rented."""
+def test_a_server_without_a_price_is_not_offered(documented):
+    """Partial settings may leave it without a price, but not make it available then."""
     new = {"name": "new"}
     assert documented.post("set_server_settings", mrl=48, **new).json() == {"code": 0}
     assert config(documented, "new")["mrl"] == 48
@@ -274,7 +274,7 @@ def test_a_server_without_a_price_is_not_on_offer(documented):
 
 
 def test_rental_status_and_the_background_job(hosted):
-    """0, 1 on the spot market, 2 on demand; the host's own job is for when nobody rents."""
+    """0, 1 on the spot market, 2 on demand; the host's own job runs while nobody rents."""
     market, host, renter = hosted
     assert config(host)["background_job"] is None
     market.set_background_job(image="miner", command="mine", env={"POOL": "x"})
@@ -290,8 +290,8 @@ def test_rental_status_and_the_background_job(hosted):
     assert config(host)["rental_status"] == 2
 
 
-def test_a_background_job_runs_while_nobody_rents(own_market, renter_of, tmp_path, wait):
-    """It ends as an order begins, comes back after it, and stays away while the host is offline."""
+def test_a_background_job_runs_between_rentals(own_market, renter_of, tmp_path, wait):
+    """It stops when an order begins, returns afterwards, and pauses while the host is offline."""
     market = own_market(host_servers=1, boot_s=0, visibility_lag_s=0)
     host, renter = renter_of(market), renter_of(market, bitcoin=1)
     server, note = config(host)["id"], tmp_path / "note"
@@ -329,7 +329,7 @@ def test_a_background_job_runs_while_nobody_rents(own_market, renter_of, tmp_pat
     assert gone(last)
 
 
-def test_what_a_host_earns_is_what_renters_spend(hosted):
+def test_hosts_earn_what_renters_spend(hosted):
     market, host, renter = hosted
     before = market.wallet()["USD-Blockchain"]
     renter.create(config(host)["id"], currency="USD-Blockchain")
@@ -339,7 +339,7 @@ def test_what_a_host_earns_is_what_renters_spend(hosted):
     assert host.http.get("/wallets").json()["wallets"][2]["balance"] > 100
 
 
-def test_nobody_pays_while_the_host_is_offline(hosted):
+def test_no_cost_while_the_host_is_offline(hosted):
     market, host, renter = hosted
     server = config(host)["id"]
     renter.create(server, currency="USD-Blockchain")
@@ -360,18 +360,18 @@ def test_nobody_pays_while_the_host_is_offline(hosted):
 
 
 class TestReputation:
-    def test_reliability_follows_time_online(self):
+    def test_reliability_follows_the_time_online(self):
         day = 86_400_000
         assert reliability(1.0, online=True, lasted_ms=day) == 1
         assert reliability(1.0, online=False, lasted_ms=day) == pytest.approx(29 / 30, abs=1e-3)
         assert reliability(0.5, online=True, lasted_ms=30 * day) > 0.8
         assert reliability(0.5, online=False, lasted_ms=0) == 0.5
 
-    def test_a_rating_is_a_mean_of_votes(self):
+    def test_a_rating_is_the_mean_of_its_votes(self):
         assert rated({"rating": {"avg": 4, "cnt": 1}}, good=True)["avg"] == 4.5
         assert rated({}, good=False) == {"avg": 1.0, "cnt": 1}
 
-    def test_a_complaint_and_an_outage_are_seen_in_the_marketplace(self, hosted):
+    def test_a_complaint_and_an_outage_show_in_the_marketplace(self, hosted):
         market, host, renter = hosted
         server = config(host)["id"]
         before = listed(renter, server)
@@ -389,7 +389,7 @@ class TestReputation:
         renter.cancel(renter.orders()[0])
         assert listed(renter, server)["rating"]["cnt"] == before["rating"]["cnt"] + 2
 
-    def test_a_short_rental_says_nothing(self, hosted):
+    def test_a_short_rental_leaves_no_rating(self, hosted):
         _, host, renter = hosted
         server = config(host)["id"]
         before = listed(renter, server)
@@ -413,7 +413,7 @@ class TestByHand:
         known = settings_of(RECORD, available=True)
         return read_settings(body, known, RATES)
 
-    def test_a_coin_that_is_not_mentioned_stays(self):
+    def test_an_omitted_coin_keeps_its_price(self):
         clore = {"CLORE-Blockchain_on_demand": 5, "CLORE-Blockchain_spot": 4}
         settings = self.read(availability=True, mrl=5, **clore)
         assert settings.on_demand == {"bitcoin": 10**9, "CLORE-Blockchain": to_units(5)}
@@ -427,7 +427,7 @@ class TestByHand:
             "spot": 0,
         }
 
-    def test_settings_survive_the_record_and_the_store(self):
+    def test_settings_survive_a_record_and_the_store(self):
         usd = {"bitcoin": {"on_demand": 3, "spot": 2}}
         auto = {"bitcoin": "usd"}
         settings = self.read(availability=True, mrl=5, autoprice=auto, usd_pricing=usd)
@@ -436,6 +436,6 @@ class TestByHand:
         assert settings_of(record, available=True) == settings
         assert type(settings).from_json(settings.to_json()) == settings
 
-    def test_a_coin_switched_on_needs_its_prices(self):
+    def test_an_enabled_coin_needs_its_prices(self):
         refused = self.read(availability=True, mrl=5, **{"enabled-USD-Blockchain": True})
         assert refused == Refusal("not_all_parameters_present")

@@ -1,4 +1,4 @@
-"""An order's life as its renter sees it, in the live dialect."""
+"""The life of an order as its renter sees it, in the live dialect."""
 
 from decimal import Decimal
 
@@ -31,12 +31,12 @@ ACTIVE = {
 
 @pytest.fixture
 def slow(own_market, renter_of):
-    """A market of an order's usual pace, whose clock the test drives."""
+    """A market with the usual delays of orders, whose clock the test moves."""
     market = own_market(visibility_lag_s=30, boot_s=60)
     return market, renter_of(market)
 
 
-def test_it_appears_connects_and_boots_in_turn(slow, wait):
+def test_an_order_appears_connects_and_boots_in_turn(slow, wait):
     market, renter = slow
     server = renter.free()[0]
     assert renter.create(server["id"], ports={"22": "tcp", "8888": "http"}).json() == {"code": 0}
@@ -57,7 +57,7 @@ def test_it_appears_connects_and_boots_in_turn(slow, wait):
     assert row["http_port"] == "8888"
 
 
-def test_an_active_row_is_the_observed_one(renter):
+def test_an_active_row_equals_the_observed_one(renter):
     server = renter.free("USD-Blockchain")[0]
     row = renter.rent(server["id"], currency="USD-Blockchain", ports={})
     assert row["creation_fee"] == 0.1
@@ -68,7 +68,7 @@ def test_an_active_row_is_the_observed_one(renter):
     renter.cancel(row)
 
 
-def test_a_closed_row_is_the_observed_one(renter):
+def test_a_closed_row_equals_the_observed_one(renter):
     order = renter.rent(ports={"22": "tcp"})
     renter.cancel(order)
     assert renter.orders() == []
@@ -89,7 +89,7 @@ def test_a_cancelled_server_is_free_again(renter):
     assert server in [s["id"] for s in renter.free()]
 
 
-def test_the_wallet_drains_by_the_minute(slow):
+def test_the_wallet_is_charged_by_the_minute(slow):
     market, renter = slow
     server = renter.free("USD-Blockchain")[0]
     price = Decimal(str(server["price"]["on_demand"]["USD-Blockchain"]))
@@ -104,7 +104,7 @@ def test_the_wallet_drains_by_the_minute(slow):
     assert row["spend"] == pytest.approx(float(price / 12), abs=1e-11)
 
 
-def test_an_order_ends_with_the_wallet(slow):
+def test_an_empty_wallet_ends_the_order(slow):
     market, renter = slow
     server = renter.free("USD-Blockchain")[0]
     renter.create(server["id"], currency="USD-Blockchain")
@@ -117,7 +117,7 @@ def test_an_order_ends_with_the_wallet(slow):
     assert market.wallet()["USD-Blockchain"] >= 0
 
 
-def test_an_order_ends_at_the_maximum_rental_length(own_market, renter_of):
+def test_the_maximum_rental_length_ends_the_order(own_market, renter_of):
     market = own_market(balances={"bitcoin": 100}, provision=False)
     renter = renter_of(market)
     server = renter.free()[0]
@@ -130,18 +130,18 @@ def test_an_order_ends_at_the_maximum_rental_length(own_market, renter_of):
     assert row["spend"] == pytest.approx(row["price"] * server["mrl"] / 24, abs=1e-11)
 
 
-def test_the_limit_and_the_code_frame_the_list(renter):
+def test_the_order_list_has_its_limit_and_code(renter):
     body = renter.http.get("/my_orders").json()
     assert list(body) == ["orders", "limit", "code"]
     assert body["limit"] == 999_999
 
 
-def test_nobody_sees_anothers_orders(renter, renter_of):
+def test_orders_are_private_to_an_account(renter, renter_of):
     renter.rent(ports={})
     assert renter_of(renter.sandbox, fresh=True).orders(return_completed="true") == []
 
 
-def test_top_up_and_wallet(market):
+def test_a_top_up_shows_in_the_wallet(market):
     key = market.create_account({"bitcoin": "0.1"})
     market.top_up(key, "bitcoin", "0.000000000001")
     assert market.wallet(key)["bitcoin"] == Decimal("0.100000000001")
@@ -163,7 +163,7 @@ def test_reset_is_a_fresh_start(own_market, renter_of):
 
 
 def test_books_balance(slow):
-    """What renters lost is what hosts earned plus fees, to the last unit."""
+    """Renters lost exactly what hosts earned plus fees, to the last unit."""
     market, renter = slow
 
     def total():

@@ -1,4 +1,4 @@
-"""Wallets over both databases: money moves whole or not at all."""
+"""Wallets over both databases: a payment is made completely or not at all."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from clore_sandbox.store.schema import MARKETPLACE
 from clore_sandbox.values.money import MAX_UNITS
 
 COIN = "bitcoin"
-HOST = 77  # an owner in a captured body: it has no wallet yet
+HOST = 77  # an owner in a captured body, who has no wallet yet
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def store(db):
 
 @pytest.fixture
 def renter(store):
-    """An account with 100 units."""
+    """Makes an account with 100 units."""
 
     def make(tx):
         key = books.create_account(tx, None, {COIN: 100})
@@ -37,13 +37,13 @@ def pay(store, source, shares):
     store.call(lambda tx: books.pay(tx, source, COIN, shares))
 
 
-def test_who_has_no_wallet_yet_gets_one_with_what_it_earns(store, renter):
+def test_a_first_payment_creates_the_wallet(store, renter):
     pay(store, renter, {HOST: 60, MARKETPLACE: 0})
     pay(store, renter, {HOST: 30, MARKETPLACE: 10})
     assert amounts(store, renter, HOST, MARKETPLACE) == [0, 90, 10]
 
 
-def test_the_last_unit_can_be_paid_and_one_more_cannot(store, renter):
+def test_the_last_unit_can_be_paid_but_not_one_more(store, renter):
     with pytest.raises(ValueError, match="cannot pay 101 units"):
         pay(store, renter, {HOST: 100, MARKETPLACE: 1})
     assert amounts(store, renter, HOST, MARKETPLACE) == [100, 0, 0]
@@ -51,32 +51,32 @@ def test_the_last_unit_can_be_paid_and_one_more_cannot(store, renter):
     assert amounts(store, renter, HOST, MARKETPLACE) == [0, 99, 1]
 
 
-def test_nobody_pays_who_has_no_wallet(store, renter):
+def test_an_account_without_a_wallet_cannot_pay(store, renter):
     with pytest.raises(ValueError, match="cannot pay"):
         pay(store, HOST, {renter: 1})
     assert amounts(store, renter, HOST) == [100, 0]
 
 
-def test_an_account_that_pays_itself_keeps_what_it_has(store, renter):
+def test_paying_oneself_changes_nothing(store, renter):
     pay(store, renter, {renter: 70, MARKETPLACE: 5})
     assert amounts(store, renter, MARKETPLACE) == [95, 5]
 
 
-def test_nothing_to_pay_is_no_payment(store, renter):
+def test_a_payment_of_zero_is_no_payment(store, renter):
     pay(store, renter, {})
     pay(store, renter, {HOST: 0})
     assert amounts(store, renter, HOST) == [100, 0]
 
 
 @pytest.mark.parametrize("units", [MAX_UNITS - 99, MAX_UNITS])
-def test_a_wallet_holds_so_much_and_no_more(store, renter, units):
+def test_a_wallet_has_a_maximum(store, renter, units):
     with pytest.raises(ValueError, match="more than a wallet can hold"):
         store.call(lambda tx: books.top_up(tx, renter, COIN, units))
     store.call(lambda tx: books.top_up(tx, renter, COIN, MAX_UNITS - 100))
     assert amounts(store, renter) == [MAX_UNITS]
 
 
-def test_a_full_wallet_takes_no_payment(store, renter):
+def test_a_full_wallet_receives_no_payment(store, renter):
     store.call(lambda tx: books.top_up(tx, MARKETPLACE, COIN, MAX_UNITS))
     with pytest.raises(ValueError, match="cannot pay"):
         pay(store, renter, {HOST: 5, MARKETPLACE: 1})

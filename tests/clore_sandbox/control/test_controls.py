@@ -1,4 +1,4 @@
-"""The controls as methods of `Sandbox`: what they promise, seen by a renter."""
+"""The controls as methods of `Sandbox`, with their effects as a renter sees them."""
 
 from decimal import Decimal
 
@@ -8,15 +8,15 @@ import pytest
 
 @pytest.fixture
 def slow(own_market, renter_of):
-    """Market time stands still but for jumps."""
+    """A market whose time stands still except for jumps."""
     market = own_market(visibility_lag_s=2, boot_s=60, provision=False)
     market.freeze()
     return market, renter_of(market)
 
 
 class TestClock:
-    def test_a_rental_of_a_day_takes_a_moment(self, slow):
-        """Seen, deployed, billed for a day, ended at its maximum length; nothing is waited for."""
+    def test_a_day_of_rental_takes_a_moment(self, slow):
+        """Listed, deployed, billed for a day, ended at its maximum length, all without waiting."""
         market, renter = slow
         server = next(s for s in renter.free() if s["mrl"] > 24)
         assert renter.create(server["id"]).json() == {"code": 0}
@@ -33,8 +33,8 @@ class TestClock:
         market.jump(server["mrl"] * 3600)
         assert renter.orders() == []
 
-    def test_what_falls_due_on_the_way_happens_in_its_time(self, slow):
-        """A host that dies after an hour: the rest of the day that is jumped over is not paid."""
+    def test_events_within_a_jump_happen_at_their_time(self, slow):
+        """A host dies after an hour: the rest of the day in the jump is not billed."""
         market, renter = slow
         market.fault("create_order", "host_dies", delay_s=3600)
         renter.create(renter.free()[0]["id"])
@@ -43,7 +43,7 @@ class TestClock:
         assert not order["online"]
         assert order["spend"] < order["price"] / 23
 
-    def test_frozen_nothing_is_billed_and_windows_stay_shut(self, own_market, renter_of):
+    def test_a_frozen_clock_bills_nothing_and_opens_no_window(self, own_market, renter_of):
         market = own_market(limits=True, provision=False)
         market.freeze()
         renter = renter_of(market)
@@ -59,16 +59,16 @@ class TestClock:
         assert market.clock().speed == 1000
         wait(lambda: renter.orders() and renter.orders()[0]["mon_container"] == 2, 5)
 
-    def test_a_frozen_boot_waits(self, own_market, renter_of, wait, shell_of):
+    def test_a_boot_waits_while_the_clock_is_frozen(self, own_market, renter_of, wait, shell_of):
         market = own_market()
         market.freeze()
         renter = renter_of(market)
         renter.create(renter.free()[0]["id"], ports={"22": "tcp"}, ssh_password="Secret123")
         market.jump(0.1)
         shell = shell_of(renter.orders()[0])
-        assert shell.run("true").returncode == 0  # jump returns when the room has booted
+        assert shell.run("true").returncode == 0  # `jump` returns once the room has booted
 
-    def test_it_never_goes_back(self, slow):
+    def test_time_never_goes_back(self, slow):
         market, _ = slow
         before = market.clock()
         with pytest.raises(ValueError, match="ahead"):
@@ -89,17 +89,17 @@ class TestAccounts:
         assert next(a.wallets for a in market.accounts() if a.key == key) == wallet
         assert market.accounts()[0].key == market.api_key
 
-    def test_no_coins_means_none(self, market):
+    def test_no_coins_means_an_empty_wallet(self, market):
         assert set(market.wallet(market.create_account({})).values()) == {Decimal(0)}
 
     @pytest.mark.parametrize("amount", [-1, "-0.1", float("nan"), 1e12, "a lot"])
-    def test_amounts_that_are_none(self, market, amount):
+    def test_invalid_amounts_are_refused(self, market, amount):
         with pytest.raises(ValueError, match=r"amount|below zero"):
             market.top_up(None, "bitcoin", amount)
         with pytest.raises(ValueError, match=r"amount|below zero"):
             market.create_account({"bitcoin": amount})
 
-    def test_a_key_can_be_had_once(self, market):
+    def test_a_key_is_unique(self, market):
         market.create_account(api_key="the-one-and-only")
         with pytest.raises(ValueError, match="another account"):
             market.create_account(api_key="the-one-and-only")
@@ -108,7 +108,7 @@ class TestAccounts:
                 market.create_account(api_key=key)
 
     def test_a_rotated_key_opens_the_same_account(self, market):
-        """Same orders, same deposit addresses, which no other account has; the old key is dead."""
+        """Orders and unique deposit addresses stay; the old key is refused."""
 
         def wallets(key):
             return httpx.get(f"{market.base_url}/wallets", headers={"auth": key}).json()
@@ -133,7 +133,7 @@ class TestAccounts:
             with pytest.raises(ValueError, match=why):
                 market.rotate_key(old, taken)
 
-    def test_strangers_are_named_without_their_key(self, market):
+    def test_unknown_keys_are_not_shown_in_full(self, market):
         with pytest.raises(KeyError, match="…t-is"):
             market.wallet("who-so-ever-it-is")
         with pytest.raises(ValueError, match="no such coin"):
@@ -141,8 +141,8 @@ class TestAccounts:
 
 
 class TestState:
-    def test_a_snapshot_is_come_back_to(self, slow):
-        """Wallets, orders, servers and the time are as they were; what came later is gone."""
+    def test_a_snapshot_can_be_restored(self, slow):
+        """Wallets, orders, servers and time are as before; later changes are gone."""
         market, renter = slow
         first, second, *_ = renter.free()
         renter.create(first["id"])
@@ -173,8 +173,8 @@ class TestState:
         assert again["id"] == order["id"]
         wait(lambda: shell_of(renter.orders()[0]).run("true").returncode == 0)
 
-    def test_another_marketplace_takes_it(self, slow, own_market, renter_of):
-        """The first account keeps the key that it has there; others bring theirs."""
+    def test_a_snapshot_fits_another_marketplace(self, slow, own_market, renter_of):
+        """The first account keeps the key of that marketplace; other accounts bring theirs."""
         market, renter = slow
         renter.create(renter.free()[0]["id"])
         other = market.create_account({"bitcoin": 3})
@@ -186,7 +186,7 @@ class TestState:
         with pytest.raises(KeyError):
             target.wallet(market.api_key)
 
-    def test_a_snapshot_that_is_none_changes_nothing(self, slow):
+    def test_an_invalid_snapshot_changes_nothing(self, slow):
         market, renter = slow
         renter.create(renter.free()[0]["id"])
         good = market.snapshot()
@@ -217,8 +217,8 @@ class TestState:
         assert (market.clock(), market.wallet()) == (now, wallet)
         assert len(renter.free()) > 0
 
-    def test_every_table_is_in_it(self, slow):
-        """A table that somebody adds must not be forgotten by snapshots."""
+    def test_a_snapshot_has_every_table(self, slow):
+        """A new table must not be left out of snapshots."""
         market, _ = slow
         there = market._run.store.call(
             lambda tx: {r[0] for r in tx.all("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -239,7 +239,7 @@ class TestState:
         assert (len(market.accounts()), market.faults(), market.journal()) == (1, [], [])
         assert renter.orders(return_completed="true") == []
 
-    def test_resets_do_not_pile_up(self, slow):
+    def test_repeated_resets_bill_once(self, slow):
         """One timetable entry bills, however often the state was replaced."""
         market, _ = slow
         for _ in range(5):
@@ -249,7 +249,7 @@ class TestState:
 
 
 class TestFaults:
-    def test_they_are_listed_and_taken_back(self, market):
+    def test_faults_can_be_listed_and_cleared(self, market):
         market.clear_faults()
         number = market.fault("wallets", "500", times=3, key="k" * 20)
         (fault,) = market.faults()
@@ -272,11 +272,11 @@ class TestFaults:
             ({"kind": "odd_fields", "fields": "id"}, "list"),
         ],
     )
-    def test_what_makes_no_sense_is_refused(self, market, arguments, why):
+    def test_nonsensical_faults_are_refused(self, market, arguments, why):
         with pytest.raises(ValueError, match=why):
             market.fault(**{"endpoint": "wallets", "kind": "500", **arguments})
 
-    def test_fields_that_are_missing_or_odd(self, market, renter):
+    def test_missing_and_odd_fields(self, market, renter):
         market.fault("wallets", "missing_fields", fields=["balance"])
         assert all("balance" not in w for w in renter.http.get("/wallets").json()["wallets"])
         market.fault("wallets", "odd_fields", fields=["name"])
@@ -284,7 +284,7 @@ class TestFaults:
         assert odd["code"] == 0
         assert all(w["name"] not in ("bitcoin", "USD-Blockchain") for w in odd["wallets"])
 
-    def test_a_whole_marketplace_of_oddities_is_still_json(self, market, renter):
+    def test_a_marketplace_of_odd_values_is_still_json(self, market, renter):
         market.fault("marketplace", "odd_fields", times=2)
         answers = [renter.http.get("/marketplace") for _ in range(3)]
         first, second, plain = (a.json()["servers"] for a in answers)
@@ -292,8 +292,8 @@ class TestFaults:
         assert first != plain
         assert first != second
 
-    def test_truncated_json_is_json_that_is_cut(self, market, renter):
-        """Not half of a compressed stream: a client that takes gzip sees the same."""
+    def test_truncated_json_is_cut_as_text(self, market, renter):
+        """The JSON is cut, not the compressed stream: with gzip a client sees the same."""
         market.fault("marketplace", "truncated_json")
         answer = renter.http.get("/marketplace", headers={"accept-encoding": "gzip"})
         assert answer.text.startswith('{"servers":[{')
@@ -305,7 +305,7 @@ class TestFaults:
         assert codes == [5, 5, 5, 5, 0]
 
 
-def test_the_journal_has_the_answers(market, renter):
+def test_the_journal_has_the_responses(market, renter):
     number = market.journal()[-1].number if market.journal() else 0
     renter.http.get("/wallets")
     market.fault("wallets", "cdn_403")

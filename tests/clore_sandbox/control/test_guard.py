@@ -1,4 +1,4 @@
-"""Who may use `/control`: the Host and the Origin of a request, and guesses of the key."""
+"""Access to `/control`: the Host and Origin of a request, and guessed keys."""
 
 import socket
 import threading
@@ -10,7 +10,7 @@ import pytest
 
 
 def ask(market, name="clock", key=None, **headers):
-    """The status and the body of one GET, with these headers and no others of a client's own."""
+    """The status and body of one GET with exactly these headers."""
     lines = [f"GET /control/{name} HTTP/1.1", "Connection: close"]
     lines += [f"{n}: {v}" for n, v in {"auth": key or market.control_key, **headers}.items()]
     with socket.create_connection(("127.0.0.1", market.port), 20) as sock:
@@ -37,8 +37,8 @@ def ask(market, name="clock", key=None, **headers):
         None,
     ],
 )
-def test_a_page_with_a_name_of_its_own_for_this_machine_gets_nothing(market, host, name):
-    """Which is what DNS rebinding is; the key is right, and the marketplace listens on loopback."""
+def test_dns_rebinding_is_refused(market, host, name):
+    """A page resolves its own name to this machine; even with the right key it gets no answer."""
     headers = {} if host is None else {"Host": host.format(port=market.port)}
     status, body = ask(market, name, **headers)
     assert status in (400, 403), body
@@ -46,13 +46,13 @@ def test_a_page_with_a_name_of_its_own_for_this_machine_gets_nothing(market, hos
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"])
-def test_the_names_of_this_machine_are_answered_to(market, host):
+def test_names_of_this_machine_are_accepted(market, host):
     for port in ("", f":{market.port}", ":8080"):  # a tunnel's
         assert ask(market, Host=host + port)[0] == 200
 
 
-def test_the_names_that_were_given_are_answered_to(own_market):
-    """--public-host, and any address where it listens on all of them."""
+def test_configured_names_are_accepted(own_market):
+    """--public-host is accepted, and any address if it listens on all of them."""
     market = own_market(host="0.0.0.0", public_host="Market.example", provision=False)
     for host in ("market.example:80", "127.0.0.1", "192.0.2.7:8080", "[2001:db8::7]", "localhost"):
         assert ask(market, Host=host)[0] == 200, host
@@ -60,8 +60,8 @@ def test_the_names_that_were_given_are_answered_to(own_market):
         assert ask(market, Host=host)[0] == 403, host
 
 
-def test_a_page_of_another_origin_gets_nothing(market):
-    """Its own page, which there is none of, could ask."""
+def test_another_origin_is_refused(market):
+    """Only a page of its own could be allowed, and it has none."""
     host = f"127.0.0.1:{market.port}"
     for origin in ("null", "http://rebound.example", f"https://{host}", "http://127.0.0.1:1"):
         status, body = ask(market, Host=host, Origin=origin)
@@ -69,16 +69,16 @@ def test_a_page_of_another_origin_gets_nothing(market):
     assert ask(market, Host=host, Origin=f"http://{host}")[0] == 200
 
 
-def test_the_api_answers_to_any_name(market):
-    """As the service does: each of its calls has a key, which no page of a stranger's knows."""
+def test_the_api_accepts_any_name(market):
+    """As the service does: each call needs a key, which a stranger's page cannot know."""
     headers = {"host": "market.example", "auth": market.api_key}
     assert httpx.get(f"{market.base_url}/wallets", headers=headers).json()["code"] == 0
 
 
-def test_guesses_are_slow_and_lock_nobody_out(own_market):
-    """A few mistakes are free; then each wrong key is answered later, up to a second.
+def test_wrong_keys_are_delayed_and_lock_out_nobody(own_market):
+    """A few mistakes are free; then each wrong key is answered later, by up to a second.
 
-    Beside them the right key is answered at once, from the guesser's address too.
+    Meanwhile the right key is answered at once, also from the address of the guesses.
     """
     market = own_market(provision=False)
 
@@ -106,8 +106,8 @@ def test_guesses_are_slow_and_lock_nobody_out(own_market):
     assert min(seconds for _, seconds in owner) < 0.8
 
 
-def test_many_connections_guess_no_faster_than_a_few(own_market):
-    """Wrong keys of one address take turns."""
+def test_many_connections_guess_no_faster(own_market):
+    """Wrong keys from one address are handled one by one."""
     market = own_market(provision=False)
     for number in range(5):
         ask(market, key=f"{number}", Host="localhost")

@@ -1,4 +1,4 @@
-"""`/control/NAME`: the same as the methods, with a key of its own; errors say why."""
+"""`/control/NAME` does the same as the methods, with a key of its own; errors say why."""
 
 import inspect
 import re
@@ -43,8 +43,8 @@ def public(cls):
     }
 
 
-def test_every_control_is_a_method_of_the_sandbox_and_an_operation():
-    """With the same signature and docstring; HTTP has the same parameters and defaults."""
+def test_each_control_is_both_a_method_and_an_operation():
+    """Signature and docstring are the same; HTTP has the same parameters and defaults."""
     controls = public(Control)
     assert public(Controls) == {**controls, "advance": controls["jump"]}
     assert set(OPERATIONS) == set(controls)
@@ -63,13 +63,13 @@ def test_every_control_is_a_method_of_the_sandbox_and_an_operation():
                 assert schema["default"] == default, (name, parameter)
 
 
-def test_the_key_is_the_controls_own(market, remote):
+def test_controls_need_their_own_key(market, remote):
     for key in (None, "", "wrong", market.api_key, "ü".encode("latin-1")):
         headers = {} if key is None else {"auth": key}
         answer = httpx.get(f"{market.control_url}/clock", headers=headers)
         assert (answer.status_code, answer.json()) == (401, {"code": 3})
     assert market.control_key not in (market.api_key, Sandbox().control_key)
-    # And an account's client does not get in with the controls' key.
+    # And a client of an account cannot use the controls' key.
     answer = httpx.get(f"{market.base_url}/wallets", headers={"auth": market.control_key})
     assert answer.status_code == 401
 
@@ -79,7 +79,7 @@ def test_health_needs_no_key(market):
     assert answer.json() == {"instance": market.instance, "code": 0}
 
 
-def test_what_there_is_not(remote):
+def test_unknown_controls_and_methods(remote):
     assert remote.http.get("/wings").json() == {"code": 4}
     assert remote.http.get("/wings").status_code == 404
     health = remote.http.post("/health")
@@ -110,24 +110,24 @@ def test_what_there_is_not(remote):
         ("journal", {"after": "x"}, "of type integer"),
     ],
 )
-def test_what_is_no_use_is_400_and_says_why(remote, name, params, why):
+def test_invalid_parameters_are_400_with_the_reason(remote, name, params, why):
     answer = remote(name, **params)
     assert (answer.status_code, answer.json()["code"]) == (400, 2)
     assert re.search(why, answer.json()["error"])
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"null", b"\xff", b"[" * 10_000])
-def test_bodies_that_are_none(remote, body):
+def test_invalid_bodies(remote, body):
     answer = remote.http.post("/jump", content=body)
     assert (answer.status_code, answer.json()["code"]) == (400, 2)
 
 
-def test_bodies_that_are_too_long(remote):
+def test_oversized_bodies(remote):
     answer = remote.http.post("/jump", content=b" " * 2_000_000)
     assert (answer.status_code, answer.json()["code"]) == (413, 2)
 
 
-def test_who_is_not_there_is_404(remote):
+def test_unknown_accounts_and_orders_are_404(remote):
     for name, params in (
         ("wallet", {"key": "nobody"}),
         ("set_online", {"server_id": -1, "online": False}),
@@ -140,7 +140,7 @@ def test_who_is_not_there_is_404(remote):
 
 
 def test_a_session_over_http(own_market, renter_of):
-    """A whole test as somebody writes it in another language."""
+    """A complete test, as it may be written in another language."""
     market = own_market(provision=False, visibility_lag_s=1, boot_s=1)
     remote = Remote(market)
     frozen = remote.ok("freeze")

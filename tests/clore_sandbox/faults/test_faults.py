@@ -1,4 +1,4 @@
-"""Misbehaviour on request; the journal says what really happened."""
+"""Faults on request, and a journal of what really happened."""
 
 import subprocess
 import time
@@ -25,7 +25,7 @@ def cut(renter, server):
         renter.create(server)
 
 
-def test_cut_before_acting(market, renter, server):
+def test_cut_before_the_action(market, renter, server):
     before = creations(market)
     market.fault("create_order", "cut_before")
     cut(renter, server)
@@ -34,7 +34,7 @@ def test_cut_before_acting(market, renter, server):
     assert (entry.status, entry.acted, entry.fault) == (None, False, "cut_before")
 
 
-def test_act_then_cut(market, renter, server):
+def test_cut_after_the_action(market, renter, server):
     market.fault("create_order", "act_then_cut")
     cut(renter, server)
     entry = market.journal()[-1]
@@ -43,7 +43,7 @@ def test_act_then_cut(market, renter, server):
     assert renter.create(server).json()["error"] == "server-already-rented"
 
 
-def test_act_then_500(market, renter, server):
+def test_500_after_the_action(market, renter, server):
     market.fault("create_order", "act_then_500")
     answer = renter.create(server)
     assert (answer.status_code, answer.json()) == (500, {"code": 1})
@@ -59,7 +59,7 @@ def test_act_then_500(market, renter, server):
         ("html_502", 502, "<html>"),
     ],
 )
-def test_answers_that_come_instead(market, renter, server, kind, status, text):
+def test_answers_in_place_of_the_real_one(market, renter, server, kind, status, text):
     before = creations(market)
     market.fault("create_order", kind)
     answer = renter.create(server)
@@ -69,7 +69,7 @@ def test_answers_that_come_instead(market, renter, server, kind, status, text):
 
 
 def test_a_retry_after_is_in_whole_seconds(market, renter):
-    """HTTP 429 with the header, rounded up; nothing else is different."""
+    """HTTP 429 with the header, rounded up; the rest of the response is unchanged."""
     market.fault("wallets", "retry_after", delay_s=2.5)
     answer = renter.http.get("/wallets")
     assert (answer.status_code, answer.json()) == (429, {"code": 5})
@@ -77,15 +77,15 @@ def test_a_retry_after_is_in_whole_seconds(market, renter):
     assert renter.http.get("/wallets").status_code == 200
 
 
-def test_late_answers_have_acted(market, renter, server):
+def test_a_late_answer_has_already_acted(market, renter, server):
     market.fault("create_order", "late", delay_s=0.3)
     started = time.monotonic()
     assert renter.create(server).json() == {"code": 0}
     assert time.monotonic() - started >= 0.3
 
 
-def test_the_journal_knows_before_a_late_answer_comes(market, renter, server, wait):
-    """A client that gives up must be able to look whether it was acted on."""
+def test_the_journal_has_a_request_before_its_late_answer(market, renter, server, wait):
+    """A client that gives up must be able to check whether the request was acted on."""
     before = creations(market)
     market.fault("create_order", "late", delay_s=5)
     with pytest.raises(httpx.ReadTimeout):
@@ -111,7 +111,7 @@ def test_broken_bodies(market, renter):
     assert renter.http.get("/wallets").json() == {"code": 0}
 
 
-def test_times_keys_endpoints_and_clearing(market, renter, renter_of):
+def test_faults_by_count_key_and_endpoint_can_be_cleared(market, renter, renter_of):
     other = renter_of(market, fresh=True)
     market.fault("wallets", "500", times=2, key=renter.http.headers["auth"])
     assert other.http.get("/wallets").status_code == 200
@@ -123,7 +123,7 @@ def test_times_keys_endpoints_and_clearing(market, renter, renter_of):
     assert renter.http.get("/wallets").status_code == 200
 
 
-def test_probability_is_drawn_from_the_seed(own_market, renter_of):
+def test_probability_is_seeded(own_market, renter_of):
     def statuses():
         market = own_market(seed=5, provision=False)
         market.fault("wallets", "500", times=None, probability=0.5)
@@ -134,7 +134,7 @@ def test_probability_is_drawn_from_the_seed(own_market, renter_of):
     assert drawn == statuses()
 
 
-def test_a_fault_that_is_none_is_refused(market):
+def test_an_invalid_fault_is_refused(market):
     with pytest.raises(ValueError, match="no such fault"):
         market.fault("wallets", "on_fire")
     with pytest.raises(ValueError, match="affects orders"):
@@ -157,7 +157,7 @@ class TestOrderFaults:
             )
         )
 
-    def test_a_refusal_uses_none_up(self, one, wait):
+    def test_a_refused_order_consumes_no_fault(self, one, wait):
         market, renter = one
         market.fault("create_order", "never_boots")
         assert renter.create(5).json()["error"] == "server-dont-exist"
@@ -223,7 +223,7 @@ def test_the_journal_keeps_bodies_without_secrets(market, renter, server):
     assert list(entry.body["env"]) == ["TOKEN"]
 
 
-def test_curl_sees_a_cut_connection_as_no_answer(market):
+def test_curl_reports_a_cut_connection(market):
     market.fault("marketplace", "cut_before")
     done = subprocess.run(
         ["curl", "-s", f"{market.base_url}/marketplace"], capture_output=True, check=False

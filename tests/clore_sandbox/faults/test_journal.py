@@ -1,4 +1,4 @@
-"""The journal: answers kept within bounds, secrets never."""
+"""The journal keeps answers within limits, and never a secret."""
 
 import time
 
@@ -33,14 +33,14 @@ def test_answers_are_kept_without_secrets():
     assert (kept.answer["orders"][0]["id"], kept.answer["code"]) == (1, 0)
 
 
-def test_what_is_no_json_is_kept_as_text():
+def test_a_body_that_is_not_json_is_kept_as_text():
     assert entry(1, b"error code: 1010").answer == "error code: 1010"
     assert entry(1, b'{"half').answer == '{"half'
     assert entry(1, None).answer is None
 
 
 def test_memory_is_bounded(monkeypatch):
-    """Long answers are not kept, nor old ones beyond the budget; the entries are."""
+    """Long answers and old ones beyond the budget are dropped; their entries are kept."""
     monkeypatch.setattr(journal, "ANSWERS_KEPT", 1000)
     book = Journal()
     book.write(entry(1, b"x" * (journal.LONGEST_ANSWER + 1)))
@@ -61,7 +61,7 @@ def test_filters_and_numbers():
     assert book.number() == 4
 
 
-def test_short_keys_are_not_given_away():
+def test_short_keys_are_not_revealed():
     assert journal.shown_key("k3y") == "…"
     assert journal.shown_key("a-long-enough-key") == "…-key"
     assert journal.shown_key(None) is None

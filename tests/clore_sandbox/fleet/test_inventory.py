@@ -22,7 +22,7 @@ def names(record):
     return [name.strip() for name in flat]
 
 
-def test_the_same_seed_is_the_same_fleet(fleet):
+def test_one_seed_gives_one_fleet(fleet):
     assert load(None, as_is=False, seed=0).records == fleet
     assert load(None, as_is=False, seed=1).records != fleet
 
@@ -37,7 +37,7 @@ def test_the_fleet_has_free_4090s_at_2026_prices(fleet):
     assert all(5 < price < 14 for price in plain)
 
 
-def test_the_fleet_is_spread_like_the_market(fleet):
+def test_the_fleet_is_distributed_like_the_market(fleet):
     assert len(fleet) == 300
     assert 0.4 < sum(s["rented"] for s in fleet) / 300 < 0.65
     countries = Counter(s["specs"]["net"]["cc"] for s in fleet)
@@ -46,8 +46,8 @@ def test_the_fleet_is_spread_like_the_market(fleet):
     assert all(s["price"]["usd"]["spot"] == 0 for s in fleet)
 
 
-def test_autoprice_says_usd_or_is_absent(fleet):
-    """Never a bool, of which a client that declares a text dies, as 0.1.1 does."""
+def test_autoprice_is_usd_or_absent(fleet):
+    """It is never a bool, which breaks a client that declares a text, as 0.1.1 does."""
     said = Counter(s.get("autoprice", "absent") for s in fleet)
     assert set(said) == {"usd", "absent"}
     assert 0.1 < said["usd"] / len(fleet) < 0.3
@@ -76,11 +76,11 @@ def test_the_fleet_has_the_markets_oddities(fleet, odd):
 
 
 def coins(record, what):
-    """The names of the coins of a kind of price, or those that are allowed."""
+    """The names of the coins that have a kind of price, or of those that are allowed."""
     return set(record["allowed_coins"] if what == "allowed" else record["price"][what])
 
 
-#: What holds of every server of the captured body, but for a coin that may be missing since 2026.
+#: True of every captured server, except for a coin that may be missing since 2026.
 ALWAYS = {
     "a free 4090 has a price in bitcoin": lambda s: (
         s["rented"] or "4090" not in s["specs"]["gpu"] or "bitcoin" in coins(s, "on_demand")
@@ -119,13 +119,13 @@ def prices(record):
 @pytest.mark.parametrize("habit", ALWAYS)
 @pytest.mark.parametrize("seed", range(4))
 def test_the_fleet_keeps_the_markets_habits(habit, seed):
-    """Whatever is drawn."""
+    """Whatever the seed."""
     records = load(None, as_is=False, seed=seed).records
     assert [s for s in records if not ALWAYS[habit](s)] == []
 
 
-def test_these_are_the_habits_of_the_captured_body(captured):
-    """What the fleet is held to, the real servers do, but for a few in 3,500."""
+def test_the_captured_body_has_these_habits(captured):
+    """The real servers meet the fleet's rules too, except for a few of 3,500."""
     records = json.loads(captured.read_text())["servers"]
     odd = {habit: sum(not keeps(s) for s in records) for habit, keeps in ALWAYS.items()}
     assert {habit: count for habit, count in odd.items() if count} == {
@@ -135,16 +135,16 @@ def test_these_are_the_habits_of_the_captured_body(captured):
 
 
 @pytest.mark.parametrize("habit", OFTEN)
-def test_the_fleet_does_so_about_as_often(habit, captured):
-    """Within 8 % of the servers."""
+def test_the_fleet_has_each_habit_about_as_often(habit, captured):
+    """The share differs by no more than 8 % of the servers."""
     records = json.loads(captured.read_text())["servers"]
     fleet = sample_fleet(0, 1_000)
     theirs, ours = (sum(map(OFTEN[habit], rs)) / len(rs) for rs in (records, fleet))
     assert ours == pytest.approx(theirs, abs=0.08)
 
 
-def test_an_auto_priced_server_says_what_it_follows(fleet):
-    """`original_usd` for each of its coins, and the coins' prices are worth that."""
+def test_an_auto_priced_server_shows_the_price_it_follows(fleet):
+    """`original_usd` is there for each coin, and the coins' prices are worth the same."""
     auto = [s for s in fleet if "autoprice" in s]
     assert len(auto) > 30
     for server in auto:
@@ -175,12 +175,12 @@ def test_gpu_names():
         {"servers": [{"id": 1}] * 2},
     ],
 )
-def test_what_is_no_marketplace_body_is_refused(body):
+def test_an_invalid_marketplace_body_is_refused(body):
     with pytest.raises(BadInventory):
         load(body, as_is=False, seed=0)
 
 
-def test_files_that_are_not_there_or_not_json(tmp_path):
+def test_missing_files_and_files_without_json(tmp_path):
     with pytest.raises(BadInventory, match="cannot read"):
         load(tmp_path / "none.json", as_is=False, seed=0)
     (tmp_path / "bad.json").write_text("<html>")
@@ -202,7 +202,7 @@ def test_a_captured_2026_body_keeps_its_fields_and_gives_its_rates():
     assert inventory.rates["bitcoin"] == pytest.approx(110_000)
 
 
-def test_the_real_body_is_served_in_todays_shape(captured, own_market):
+def test_the_real_body_is_served_in_todays_form(captured, own_market):
     market = own_market(inventory=captured, provision=False)
     before = {s["id"]: s for s in json.loads(captured.read_text())["servers"]}
     body = httpx.get(f"{market.base_url}/marketplace").json()
@@ -234,13 +234,13 @@ def median_usd(body, gpu):
     )
 
 
-def test_as_is_leaves_the_real_body_alone(captured, own_market):
+def test_as_is_leaves_the_real_body_unchanged(captured, own_market):
     market = own_market(inventory=captured, as_is=True, provision=False)
     assert httpx.get(f"{market.base_url}/marketplace").json() == json.loads(captured.read_text())
 
 
-def test_every_free_real_server_that_takes_bitcoin_can_be_rented(captured, own_market, renter_of):
-    """The 3,500 real records through create_order: rented, or refused for a reason they show."""
+def test_every_free_real_server_can_be_rented_with_bitcoin(captured, own_market, renter_of):
+    """create_order rents each of the 3,500 servers, or refuses it for a reason in its record."""
     market = own_market(inventory=captured, provision=False)
     renter = renter_of(market, bitcoin=9_000_000)
     wrong = []
@@ -258,7 +258,7 @@ def test_every_free_real_server_that_takes_bitcoin_can_be_rented(captured, own_m
     assert wrong == []
 
 
-def test_gzip_and_plain_are_the_same_and_follow_the_market(market, renter):
+def test_gzip_and_plain_are_equal_and_follow_the_market(market, renter):
     def both():
         url = f"{market.base_url}/marketplace"
         plain = httpx.get(url, headers={"accept-encoding": "identity"})

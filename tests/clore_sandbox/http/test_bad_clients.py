@@ -1,7 +1,7 @@
 """Clients that send anything, or nothing, over real sockets to a marketplace in its own process.
 
-Each gets an envelope with a clear code; others are answered meanwhile; what was done is not lost;
-and the marketplace's log stays empty, as no fault was its own.
+Each gets an envelope with a clear code; other clients are answered meanwhile; completed actions are
+kept; and the log stays empty, as the marketplace did nothing wrong.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ KEY = "key-of-a-bad-client"
 
 
 class Server:
-    """Where it is, and what it logged."""
+    """The address of a marketplace, and its log."""
 
     def __init__(self, process, log):
         place = json.loads(process.stdout.readline())
@@ -46,7 +46,7 @@ class Server:
             return answers(sock)
 
     def memory_mib(self):
-        """Of its processes, all together."""
+        """The memory of all its processes together."""
         found = 0
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -57,7 +57,7 @@ class Server:
 
 
 def answers(sock, count=None):
-    """The answers on a connection, until it is closed or there are so many."""
+    """Read answers from a connection until it closes or `count` have come."""
     data, found = b"", []
     while len(found) != count:
         head, gap, rest = data.partition(b"\r\n\r\n")
@@ -111,7 +111,7 @@ def serve(log, *options, few_files=False):
     params=["1 process", pytest.param("2 workers", marks=pytest.mark.exhaustive)],
 )
 def shared(request, tmp_path_factory):
-    """A marketplace of one process, and one of two workers; the log is looked at in the end."""
+    """A marketplace of one process, and one of two workers; the log is checked at the end."""
     options = []
     if request.param == "2 workers":
         options = ["--db", request.getfixturevalue("postgres_server"), "--workers", "2"]
@@ -121,7 +121,7 @@ def shared(request, tmp_path_factory):
 
 @pytest.fixture
 def server(shared):
-    """Whatever a test does to it, the next client is answered and nothing is logged."""
+    """After each test the next client is answered, and the log is empty."""
     before = shared.log.read_text()
     yield shared
     assert shared.answers_quickly()
@@ -169,7 +169,7 @@ ORDER = {"renting_server": 1, "type": "on-demand", "currency": "bitcoin", "image
     ],
     ids=lambda v: ascii(v[:60]) if isinstance(v, bytes) else None,
 )
-def test_an_odd_head_gets_a_clear_code(server, head, expected):
+def test_a_malformed_head_gets_a_clear_code(server, head, expected):
     assert server.say(head) == [expected]
 
 
@@ -191,7 +191,7 @@ def test_an_odd_head_gets_a_clear_code(server, head, expected):
     ],
     ids=lambda v: v[0][:30],
 )
-def test_a_head_that_is_none_of_its_business_changes_nothing(server, headers):
+def test_an_unusual_head_changes_nothing(server, headers):
     ((status, body),) = server.say(request("GET", "/v1/wallets", *headers))
     assert (status, body["code"]) == (200, 0)
 
@@ -236,7 +236,7 @@ def deep(levels):
     ids=lambda b: ascii(b[:50]),
 )
 @pytest.mark.parametrize("endpoint", ["create_order", "set_spot_price", "cancel_order"])
-def test_an_odd_body_is_refused_in_the_envelope(server, endpoint, body):
+def test_a_malformed_body_is_refused_in_the_envelope(server, endpoint, body):
     ((status, answer),) = server.say(request("POST", f"/v1/{endpoint}", body=body))
     assert (status, answer["code"]) in {(400, 2), (200, 6)}, answer
 
@@ -248,7 +248,7 @@ def test_an_odd_body_is_refused_in_the_envelope(server, endpoint, body):
      b'{"endpoint":"\\u0000","kind":"late"}', b'{"api_key":"\\u0000"}', b'{"api_key":"\xff"}'],
     ids=lambda b: ascii(b[:30]),
 )  # fmt: skip
-def test_the_controls_say_what_is_wrong(server, name, body):
+def test_the_controls_name_the_mistake(server, name, body):
     raw = request("POST", f"/control/{name}", body=body, key=server.control_key)
     ((status, answer),) = server.say(raw)
     assert status in (400, 404, 409), answer
@@ -256,8 +256,8 @@ def test_the_controls_say_what_is_wrong(server, name, body):
     assert answer["error"]
 
 
-def test_unknown_fields_and_repeated_ones_are_let_be(server):
-    """As the service adds and drops some; of a repeated one the last counts, as in every parser."""
+def test_unknown_and_repeated_fields_are_accepted(server):
+    """The service adds and drops fields; of a repeated one the last counts, as in every parser."""
     body = b'{"renting_server":0,"renting_server":-1,"type":"on-demand","currency":"bitcoin",'
     body += b'"image":"i","unknown":{"deep":[1]}}'
     ((status, answer),) = server.say(request("POST", "/v1/create_order", body=body))
@@ -267,7 +267,7 @@ def test_unknown_fields_and_repeated_ones_are_let_be(server):
 @pytest.mark.parametrize("key", [KEY, "nobody's"])
 @pytest.mark.parametrize("path", ["/v1/create_order", "/v1/nothing", "/control/fault"])
 def test_ten_megabytes_are_answered_and_not_kept(server, path, key):
-    """With a length, and in chunks; the answer arrives although the client is still sending."""
+    """With a length and in chunks, the answer arrives while the client is still sending."""
     body = b"x" * 10_000_000
     chunks = (b"186a0\r\n" + body[:100_000] + b"\r\n") * 100 + b"0\r\n\r\n"
     chunked = request("POST", path, "Transfer-Encoding: chunked", key=key)
@@ -281,7 +281,7 @@ def test_ten_megabytes_are_answered_and_not_kept(server, path, key):
     assert server.memory_mib() - before < 70, "of the hundred that were sent"
 
 
-def test_chunks_may_be_small_and_carry_extensions_and_trailers(server):
+def test_chunks_may_be_small_and_have_extensions_and_trailers(server):
     head = request("POST", "/v1/cancel_order", "Transfer-Encoding: chunked")
     chunks = b"".join(b"1;x=y\r\n%c\r\n" % byte for byte in b'{"id": 1}')
     ((status, answer),) = server.say(head, chunks, b"0\r\nTrailer: x\r\n\r\n")
@@ -291,7 +291,7 @@ def test_chunks_may_be_small_and_carry_extensions_and_trailers(server):
 
 
 def test_expect_100_continue(server):
-    """The body is asked for where it is read, and the answer is there where it is not."""
+    """The body is requested if it is going to be read; otherwise the final answer comes at once."""
     body = b'{"id": 1}'
     for key, status in ((KEY, 200), ("nobody's", 401)):
         head = request("POST", "/v1/cancel_order", "Expect: 100-continue", body=body, key=key)
@@ -306,15 +306,15 @@ def test_expect_100_continue(server):
                 assert answers(sock)[0][0] == status
 
 
-def test_pipelined_requests_are_answered_in_their_order(server):
+def test_pipelined_requests_are_answered_in_order(server):
     names = ["nothing", "wallets"] * 50
     many = [request("GET", f"/v1/{n}", last=i == 99) for i, n in enumerate(names)]
     found = server.say(b"".join(many))
     assert [status for status, _ in found] == [404, 200] * 50
 
 
-def test_what_follows_a_request_and_is_none_is_refused_after_its_answer(server):
-    """A Content-Length that is too short, for example: the first answer is not lost."""
+def test_garbage_after_a_request_is_refused_after_its_answer(server):
+    """For example with a Content-Length that is too short: the first answer is not lost."""
     whole = request("GET", "/v1/wallets", last=False)
     for junk in (b"junk\r\n\r\n", request("GET", "/v1/x", "no colon"), b"x" * 70_000):
         found = server.say(whole * 3 + junk)
@@ -327,8 +327,8 @@ def test_what_follows_a_request_and_is_none_is_refused_after_its_answer(server):
     assert server.say(short) == [(400, INVALID), (400, INVALID)]
 
 
-def test_who_hangs_up_loses_nothing_but_the_answer(server):
-    """Before the request is whole nothing is done; after that it is done all the same."""
+def test_a_client_that_hangs_up_loses_only_its_answer(server):
+    """An incomplete request is not acted on; a complete one is."""
     servers = server.client.get("/marketplace").json()["servers"]
     free = [s["id"] for s in servers if not s["rented"] and "bitcoin" in s["allowed_coins"]]
     body = json.dumps({**ORDER, "renting_server": free[0]}).encode()
@@ -349,7 +349,7 @@ def test_who_hangs_up_loses_nothing_but_the_answer(server):
     assert server.client.post("/cancel_order", json={"id": orders[0]["id"]}).json()["code"] == 0
 
 
-def test_who_hangs_up_in_the_middle_of_an_answer_harms_nobody(server):
+def test_hanging_up_during_an_answer_does_no_harm(server):
     for _ in range(50):
         with server.connect() as sock:
             sock.sendall(request("GET", "/v1/marketplace", key=None))
@@ -358,7 +358,7 @@ def test_who_hangs_up_in_the_middle_of_an_answer_harms_nobody(server):
 
 
 def test_half_closed_connections_are_answered(server):
-    """A client may say that it has sent everything (`nc -N`), and still reads."""
+    """A client may announce that it has sent everything (`nc -N`), and still read."""
     with server.connect() as sock:
         sock.sendall(request("GET", "/v1/wallets"))
         sock.shutdown(socket.SHUT_WR)
@@ -373,10 +373,10 @@ def sockets(pid):
     return found
 
 
-def test_a_thousand_slow_clients_keep_nobody_waiting(tmp_path):
-    """Idle, half-sent, never read: others are answered, and in time each of these is given up.
+def test_a_thousand_slow_clients_delay_no_other(tmp_path):
+    """Idle, half-sent or never reading: others are answered, and each of these is dropped in time.
 
-    Although the shell that started it lets a process open no more than 256 files at first.
+    This holds although the shell that started it limits a process to 256 open files at first.
     """
     half = request("POST", "/v1/create_order", body=b'{"a": 1}')
     idle = request("GET", "/v1/nothing", last=False)

@@ -1,4 +1,4 @@
-"""Whatever arrives, the answer is an envelope and the marketplace goes on."""
+"""Whatever arrives, the answer is an envelope, and the marketplace goes on."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ from hypothesis import strategies as st
     ],
     ids=lambda b: repr(b[:20]),
 )
-def test_what_is_no_json_object_is_400_and_code_2(renter, body):
+def test_a_body_that_is_no_json_object_is_400_and_code_2(renter, body):
     answer = renter.http.post("/create_order", content=body)
     assert (answer.status_code, answer.json()) == (400, {"code": 2})
 
@@ -71,7 +71,7 @@ def raw(market, data):
         b"\x16\x03\x01\x02\0\1\0\1\xfc",
     ],
 )
-def test_what_is_no_http_gets_the_envelope(market, data):
+def test_a_request_that_is_not_http_gets_the_envelope(market, data):
     answer = raw(market, data)
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 400")
@@ -149,7 +149,7 @@ def test_a_thousand_open_connections_do_not_stop_it(market):
         assert httpx.get(f"{market.base_url}/marketplace").status_code == 200
 
 
-def test_clients_that_leave_in_the_middle(market):
+def test_clients_that_disconnect_midway(market):
     draw = random.Random(1)
     request = b"GET /v1/marketplace HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n"
 

@@ -1,4 +1,4 @@
-"""Market time: speed, jump, freeze; never back but by `set_to`. Driven by hand."""
+"""Market time: speed, jump, freeze; it goes back only with `set_to`. Driven by hand."""
 
 import asyncio
 
@@ -21,14 +21,14 @@ def world():
     return World()
 
 
-def test_it_starts_at_the_worlds_time_and_follows_its_speed(world):
+def test_the_clock_starts_at_the_worlds_time_and_keeps_its_speed(world):
     clock = world.clock(10)
     assert clock.now_ms() == 1_100_000
     world.now += 2
     assert clock.now_ms() == 1_120_000
 
 
-def test_another_speed_counts_from_that_moment(world):
+def test_a_new_speed_counts_from_that_moment(world):
     clock = world.clock()
     world.now += 1
     clock.set_speed(100)
@@ -37,7 +37,7 @@ def test_another_speed_counts_from_that_moment(world):
     assert clock.now_ms() == 1_201_000
 
 
-def test_frozen_it_stands_still_and_can_be_jumped(world):
+def test_a_frozen_clock_stands_still_and_can_jump(world):
     clock = world.clock()
     clock.freeze()
     world.now += 50
@@ -52,13 +52,13 @@ def test_frozen_it_stands_still_and_can_be_jumped(world):
     assert clock.now_ms() == 1_109_000
 
 
-def test_how_long_the_world_takes(world):
+def test_the_real_length_of_a_market_time(world):
     clock = world.clock(4)
     assert clock.world_seconds_until(1_108_000) == 2
     assert clock.world_seconds_until(1) == 0
 
 
-def test_set_to_is_the_one_way_back(world):
+def test_only_set_to_goes_back(world):
     clock = world.clock(3)
     clock.jump_to(clock.after(1e6))
     clock.set_speed(5)
@@ -71,7 +71,7 @@ def test_set_to_is_the_one_way_back(world):
 
 
 @pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf"), MAX_SPEED * 2])
-def test_speeds_that_are_none(world, speed):
+def test_invalid_speeds(world, speed):
     with pytest.raises(ValueError, match="above 0"):
         world.clock(speed)
     clock = world.clock()
@@ -80,14 +80,14 @@ def test_speeds_that_are_none(world, speed):
 
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf"), 1e15])
-def test_jumps_that_are_none(world, seconds):
+def test_invalid_jumps(world, seconds):
     clock = world.clock()
     with pytest.raises(ValueError, match=r"ahead|calendar"):
         clock.jump_to(clock.after(seconds))
     assert clock.now_ms() == 1_100_000
 
 
-def test_who_waits_is_woken_by_every_change(world):
+def test_every_change_wakes_the_waiters(world):
     clock, woken = world.clock(), []
     clock.when_changed(lambda: woken.append(clock.now_ms()))
     clock.jump_to(clock.after(1))
@@ -99,7 +99,7 @@ def test_who_waits_is_woken_by_every_change(world):
 
 
 class TestJumpsOfTheTimetable:
-    """What falls due on the way is done in its order, each at its own time."""
+    """Events within a jump happen in order, each at its own time."""
 
     def run(self, world, fill, seconds=100):
         done = []
@@ -126,7 +126,7 @@ class TestJumpsOfTheTimetable:
         asyncio.run(main())
         return done
 
-    def test_each_at_its_time(self, world):
+    def test_each_event_happens_at_its_time(self, world):
         def fill(table, note):
             table.at(1_130_000, note("b"), in_a_jump="wait")
             table.at(1_110_000, note("a"))
@@ -140,7 +140,7 @@ class TestJumpsOfTheTimetable:
             ("jumped", 100_000),
         ]
 
-    def test_what_is_begun_on_the_way_may_begin_more(self, world):
+    def test_an_event_may_schedule_more(self, world):
         def fill(table, note):
             second = note("second")
             first = note("first", lambda: table.at(1_120_000, second, in_a_jump="wait"))
@@ -152,7 +152,7 @@ class TestJumpsOfTheTimetable:
             ("jumped", 100_000),
         ]
 
-    def test_what_fails_does_not_stop_time(self, world, caplog):
+    def test_a_failing_event_does_not_stop_time(self, world, caplog):
         async def fail():
             raise OSError("no")
 
@@ -164,8 +164,8 @@ class TestJumpsOfTheTimetable:
         assert "scheduled action of the marketplace failed" in caplog.text
 
 
-def test_while_it_is_held_nothing_is_under_way_and_nothing_begins(world):
-    """Another state is put in: what was begun for the old one enters nothing for the new one."""
+def test_a_held_timetable_runs_and_starts_nothing(world):
+    """While the state is replaced, work begun for the old state cannot schedule for the new one."""
     done = []
 
     async def main():
@@ -193,7 +193,7 @@ def test_while_it_is_held_nothing_is_under_way_and_nothing_begins(world):
             table.clear()
             table.at(clock.now_ms(), new)
             clock.jump_to(clock.after(1))
-            for _ in range(20):  # more turns of the loop than beginning it takes
+            for _ in range(20):  # more turns of the loop than a start needs
                 await asyncio.sleep(0)
             assert done == []
         await ended.wait()

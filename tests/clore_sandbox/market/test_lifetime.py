@@ -1,4 +1,4 @@
-"""A marketplace's life in a process: started, stopped, started again, forked, or not at all."""
+"""A marketplace in a process: started, stopped, started again, forked, or not at all."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from clore_sandbox import Sandbox
 QUIET = {"provision": False, "limits": False}
 
 
-def test_where_none_runs_controls_say_so_and_stopping_is_nothing():
+def test_a_stopped_market_explains_its_errors_and_stops_again():
     sandbox = Sandbox(**QUIET)
     for _ in range(2):
         sandbox.stop()
@@ -30,7 +30,7 @@ def test_where_none_runs_controls_say_so_and_stopping_is_nothing():
         sandbox.stop()
 
 
-def test_two_in_one_process_do_not_know_each_other():
+def test_two_in_one_process_are_independent():
     with Sandbox(**QUIET) as one, Sandbox(**QUIET) as other:
         one.freeze()
         one.create_account({"bitcoin": 1}, "mine")
@@ -40,7 +40,7 @@ def test_two_in_one_process_do_not_know_each_other():
         assert httpx.get(f"{other.base_url}/marketplace").status_code == 200
 
 
-def test_it_leaves_no_thread_and_no_descriptor(tmp_path):
+def test_stopping_leaves_no_thread_and_no_descriptor(tmp_path):
     def start_and_stop():
         with Sandbox(db=tmp_path / "market.db", limits=False) as market:
             market.reset()
@@ -58,7 +58,7 @@ def test_it_leaves_no_thread_and_no_descriptor(tmp_path):
     assert held() == before
 
 
-def test_what_waits_for_a_late_answer_does_not_hold_up_the_end(caplog):
+def test_a_late_answer_does_not_delay_the_stop(caplog):
     with Sandbox(**QUIET) as sandbox:
         sandbox.fault("marketplace", "late", delay_s=600)
         with pytest.raises(httpx.ReadTimeout):
@@ -70,7 +70,7 @@ def test_what_waits_for_a_late_answer_does_not_hold_up_the_end(caplog):
 
 @contextmanager
 def forked(work):
-    """A copy of this process that does some work and stays; its exit status is asserted."""
+    """Run some work in a fork of this process, which then stays; its exit status is asserted."""
     here, there = os.pipe()
     child = os.fork()
     if child == 0:
@@ -90,7 +90,7 @@ def forked(work):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_a_forked_process_is_told_where_the_controls_are_and_stops_nothing():
+def test_a_fork_gets_the_control_address_and_stops_nothing():
     with Sandbox(**QUIET) as sandbox:
 
         def work():
@@ -105,7 +105,7 @@ def test_a_forked_process_is_told_where_the_controls_are_and_stops_nothing():
         assert httpx.get(f"{sandbox.base_url}/marketplace").status_code == 200
 
 
-def test_a_forked_process_keeps_neither_the_port_nor_the_file(tmp_path):
+def test_a_fork_keeps_neither_the_port_nor_the_file(tmp_path):
     options = {**QUIET, "db": tmp_path / "market.db"}
     with Sandbox(**options) as sandbox, forked(lambda: None):
         port = sandbox.port
@@ -134,7 +134,7 @@ raise LookupError("the script fails")
 """
 
 
-def test_a_program_that_ends_without_stopping_it_leaves_no_process_and_no_folder():
+def test_a_program_that_exits_without_stop_leaves_no_process_and_no_folder():
     done = subprocess.run(
         [sys.executable, "-c", NEVER_STOPPED],
         capture_output=True,
@@ -148,7 +148,7 @@ def test_a_program_that_ends_without_stopping_it_leaves_no_process_and_no_folder
     assert not Path(folder).exists()
 
 
-def test_the_folder_beside_a_database_goes_when_no_room_is_left_in_it(tmp_path):
+def test_the_folder_beside_a_database_goes_with_its_last_room(tmp_path):
     with Sandbox(db=tmp_path / "market.db"):
         assert (tmp_path / "market.db.rooms").is_dir()
     assert not (tmp_path / "market.db.rooms").exists()
@@ -192,14 +192,14 @@ def inventory(record):
         (inventory({"id": 2**63}), ValueError, "the server id 9223372036854775808 is out of range"),
     ],
 )
-def test_what_cannot_start_says_why_and_leaves_nothing(tmp_path, options, kind, words):
+def test_a_failed_start_says_why_and_leaves_nothing(tmp_path, options, kind, words):
     threads = threading.active_count()
     with pytest.raises(kind, match=words):
         Sandbox(**{**QUIET, **options(tmp_path)}).start()
     assert threading.active_count() == threads
 
 
-def test_a_port_that_is_taken_is_named(tmp_path):
+def test_a_port_in_use_is_named(tmp_path):
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OSError, match=f"can't listen on 127.0.0.1:{port}: "):
@@ -209,7 +209,7 @@ def test_a_port_that_is_taken_is_named(tmp_path):
 @pytest.mark.parametrize(
     "odd", [{"mrl": 10**15}, {"mrl": -1}, {"owner": 2**63 - 1}, {"owner": 2**63}]
 )
-def test_a_server_out_of_all_bounds_can_still_be_rented(tmp_path, odd):
+def test_a_server_with_extreme_values_can_still_be_rented(tmp_path, odd):
     price = {"on_demand": {"bitcoin": 1e-05}}
     record = {"id": 1, "allowed_coins": ["bitcoin"], "price": price, **odd}
     with Sandbox(**QUIET, **inventory(record)(tmp_path)) as market:

@@ -1,8 +1,8 @@
-"""The market under random renters, hosts, bids, cancels and time: what always holds.
+"""The market under random renters, hosts, bids, cancels and time, and its invariants.
 
-At any moment at most one order runs on a server, and it is the one the rules name; what renters
-lost is what hosts earned plus fees, to the last unit of each coin. Driven through the store, with
-the time passed in; the naming rule and the sums are written here once more, independently.
+At any moment at most one order runs on a server, and it is the one that the rules name; renters
+lost what hosts earned plus fees, to the last unit of each coin. Driven through the store, with the
+time passed in; the naming rule and the sums are written again here, independently.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from clore_sandbox.values.money import COINS, to_units
 RATES = {"bitcoin": 90_000.0, "CLORE-Blockchain": 0.01, "USD-Blockchain": 1.0}
 TERMS = lifecycle.Terms(lifecycle.Delays(1000, 2000, 3000), auction.fixed_rates(RATES))
 PRICES = {"bitcoin": 0.0001, "CLORE-Blockchain": 900, "USD-Blockchain": 9}
-#: Of the price on demand; several bids of different coins are worth the same.
+#: Share of the price on demand; several bids of different coins are worth the same.
 SHARES = st.sampled_from([0.3, 0.5, 0.5001, 0.6, 0.9, 2])
 MINUTE = 60_000
 WALLET = {"bitcoin": "0.0003", "CLORE-Blockchain": "2500", "USD-Blockchain": "25"}
@@ -86,7 +86,7 @@ class Market(RuleBasedStateMachine):
             )
         )
 
-    # -- what happens --------------------------------------------------------------------------
+    # -- actions -------------------------------------------------------------------------------
 
     @rule(
         renter=st.integers(0, 3),
@@ -167,7 +167,7 @@ class Market(RuleBasedStateMachine):
     def sweep(self):
         self.act(lambda tx, now: lifecycle.settle(tx, now["now_ms"], TERMS, now["effects"]))
 
-    # -- what always holds ---------------------------------------------------------------------
+    # -- invariants ----------------------------------------------------------------------------
 
     @invariant()
     @precondition(lambda self: hasattr(self, "store"))
@@ -239,7 +239,7 @@ TestMarket.settings = settings(
 )
 
 
-def test_it_holds_on_postgresql_too(new_schema):
+def test_the_invariants_hold_on_postgresql_too(new_schema):
     run_state_machine_as_test(
         lambda: Market(new_schema()),
         settings=settings(TestMarket.settings, max_examples=3, stateful_step_count=25),
@@ -247,7 +247,7 @@ def test_it_holds_on_postgresql_too(new_schema):
 
 
 class Trader:
-    """One renter with a connection of its own, as a worker of the marketplace has."""
+    """A renter with a connection of its own, as each worker of the marketplace has."""
 
     def __init__(self, machine, number, db):
         self.machine = machine
@@ -256,7 +256,7 @@ class Trader:
         self.store = Store(db, claim=False)
 
     def act(self, work):
-        # Where somebody else was first, all of it is rolled back.
+        # If another transaction came first, all of this one is rolled back.
         with contextlib.suppress(AlreadyThere):
             self.machine.act(work, self.store)
 
@@ -290,7 +290,7 @@ class Trader:
             self.act(lambda tx, now: orders.set_price(tx, order, more, account=self.me, **now))
 
 
-def test_it_holds_among_several_that_write_at_once(postgres_db):
+def test_the_invariants_hold_with_concurrent_writers(postgres_db):
     machine = Market(postgres_db)
     machine.begin()
     traders = [Trader(machine, number, postgres_db) for number in range(4)]
@@ -304,7 +304,7 @@ def test_it_holds_among_several_that_write_at_once(postgres_db):
 
 
 def test_the_claim_is_a_unique_row(db):
-    """Whatever code says: the database lets no second order run on a server."""
+    """Whatever the code does, the database allows no second running order on a server."""
     store = Store(db)
     row = (
         "INSERT INTO orders (id, account, server, host, type, coin, price, fee_ppm, creation_fee,"
@@ -318,8 +318,8 @@ def test_the_claim_is_a_unique_row(db):
     store.close()
 
 
-def test_settling_by_the_minute_or_once_is_the_same():
-    """An outbid order takes over when the one before it ends, however late anybody looks."""
+def test_settling_once_equals_settling_by_the_minute():
+    """An outbid order takes over when the one before it ends, however late it is settled."""
 
     def week(step_ms):
         machine = Market()
@@ -344,5 +344,5 @@ def test_settling_by_the_minute_or_once_is_the_same():
     once = week(7 * 86_400_000)
     assert once == week(3_600_000) == week(777_000)
     assert [row[3] for row in once] == ["max_rental"] * 3
-    # 48 hours, and then 8 each that were left of the others'.
+    # 48 hours, and then the 8 hours that each of the others had left.
     assert [row[0] for row in once] == [to_units("16.2"), to_units("1.8"), to_units("1.5")]

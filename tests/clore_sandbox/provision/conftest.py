@@ -1,4 +1,4 @@
-"""One test body for every kind of room; a kind that cannot run here is skipped and says why."""
+"""One test body for every kind of room; a kind that cannot run here is skipped with the reason."""
 
 import itertools
 import os
@@ -13,7 +13,7 @@ from clore_sandbox.provision import KINDS
 
 @pytest.fixture(scope="session")
 def cannot():
-    """Kind → why this machine cannot build such rooms; None where it can."""
+    """Maps each kind to the reason why this machine cannot build such rooms, or to None."""
     known = {"process": None}
     with ExitStack() as stack:
 
@@ -42,7 +42,7 @@ def cannot():
     ],
 )
 def kind(request, cannot):
-    """How rooms are fenced in; what is particular to containers is in `fence/`."""
+    """The kind of isolation of a room; tests for containers alone are in `fence/`."""
     if (why := cannot(request.param)) is not None:
         pytest.skip(why)
     return request.param
@@ -50,7 +50,7 @@ def kind(request, cannot):
 
 @pytest.fixture(scope="module")
 def quick(quick, kind):
-    """Marketplaces whose rooms are of the kind."""
+    """Makes marketplaces with rooms of this kind."""
     return {**quick, "provisioner": kind}
 
 
@@ -59,5 +59,5 @@ _naps = itertools.count(3600)
 
 @pytest.fixture
 def nap():
-    """A command line that nobody else on this machine runs now."""
+    """A command line that no other process on this machine has."""
     return f"sleep {next(_naps)}.{os.getpid()}"

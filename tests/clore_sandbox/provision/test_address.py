@@ -1,4 +1,4 @@
-"""Where orders are reached: the name they show, the range of their ports, the address they bind."""
+"""The address of orders: the displayed name, the range of ports, the address to bind."""
 
 import socket
 
@@ -10,13 +10,13 @@ from clore_sandbox import Sandbox
 
 @pytest.fixture(scope="module")
 def quick():
-    """The place is the same for every kind of room."""
+    """Makes marketplaces of the default kind; the address is the same for every kind of room."""
     return {"visibility_lag_s": 0, "boot_s": 0, "limits": False}
 
 
 @pytest.fixture
 def free_range():
-    """A few neighbouring ports that nobody has, below those that the system draws from."""
+    """A few free neighbouring ports below those that the system assigns."""
     for first in range(21_000, 30_000, 4):
         socks = [socket.socket() for _ in range(4)]
         try:
@@ -48,11 +48,11 @@ def test_orders_show_the_public_host_and_stay_within_the_range(
     assert httpx.get(f"http://{own}:{market.port}/control/health").json()["code"] == 0
 
 
-def test_ports_are_used_again_and_an_order_beyond_the_range_has_none(
+def test_ports_are_reused_and_an_order_beyond_the_range_has_none(
     own_market, renter_of, shell_of, free_range, caplog
 ):
     renter = renter_of(own_market(ports=free_range), bitcoin=1)
-    for _ in range(2):  # connections of the first four are still on their way out
+    for _ in range(2):  # connections of the first four are still closing
         orders = [renter.rent() for _ in range(4)]
         ports = {shell_of(order).port for order in orders}
         assert ports == {str(port) for port in range(free_range[0], free_range[1] + 1)}
@@ -77,6 +77,6 @@ def test_ports_are_used_again_and_an_order_beyond_the_range_has_none(
         ({"public_host": ""}, "''"),
     ],
 )
-def test_what_is_no_place_is_refused(options, words):
+def test_an_invalid_address_or_range_is_refused(options, words):
     with pytest.raises(ValueError, match=words):
         Sandbox(**options)

@@ -1,4 +1,4 @@
-"""What a rental starts ends with it: processes, ports, folders; and what nvidia-smi says."""
+"""A rental's processes, ports and folders end with it; the output of nvidia-smi."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ def test_cancelling_ends_every_process(renter, wait, nap, start):
 
 
 def folders(market):
-    """What rooms have left on the machine."""
+    """Folders that rooms have left on the machine."""
     return list(market._run.market.rooms.provisioner._folder.glob("[0-9]*"))
 
 
@@ -82,7 +82,7 @@ def test_cancelling_cuts_an_idle_tunnel(renter, shell_of, wait):
         assert tunnel.wait(10) == 255
 
 
-def test_a_stranger_who_stands_in_the_rooms_folder_is_left_alone(own_market, renter_of):
+def test_another_process_in_the_rooms_folder_is_left_alone(own_market, renter_of):
     market = own_market()
     renter = renter_of(market)
     order = renter.rent()
@@ -92,7 +92,7 @@ def test_a_stranger_who_stands_in_the_rooms_folder_is_left_alone(own_market, ren
         stranger.terminate()
 
 
-def test_an_order_that_runs_out_of_money_ends_its_processes(own_market, renter_of, wait, nap):
+def test_an_order_without_money_ends_its_processes(own_market, renter_of, wait, nap):
     market = own_market()
     renter = renter_of(market)
     renter.rent(command=nap)
@@ -115,7 +115,7 @@ def test_stopping_the_marketplace_ends_everything(quick, renter_of, wait, nap):
         socket.create_connection(("127.0.0.1", int(order["tcp_ports"][0].partition(":")[2])), 2)
 
 
-def test_an_order_cancelled_while_it_boots_leaves_nothing(renter, nap):
+def test_an_order_cancelled_during_the_boot_leaves_nothing(renter, nap):
     server = renter.free()[0]["id"]
     for _ in range(5):
         renter.create(server, ports={"22": "tcp"}, command=nap)
@@ -123,7 +123,7 @@ def test_an_order_cancelled_while_it_boots_leaves_nothing(renter, nap):
         while not mine:
             mine = next((o for o in renter.orders() if o["si"] == server), None)
         renter.cancel(mine)
-    time.sleep(0.3)  # longer than a boot takes
+    time.sleep(0.3)  # longer than a boot
     assert not running(nap)
 
 
@@ -160,8 +160,8 @@ def test_nvidia_smi_shows_the_rented_gpus(four_gpus):
     assert headed.stdout.decode() == f"index, memory.total [MiB]\n1, {memory} MiB\n"
 
 
-def test_the_gpus_are_as_busy_as_the_room(rented):
-    """What computes shows, what waits does not, and another room's work is not this one's."""
+def test_gpu_use_follows_the_processes_of_the_room(rented):
+    """Computing shows, waiting does not, and the work of another room does not count."""
     (_, shell), (_, other) = rented(), rented()
     ask = "nvidia-smi --query-gpu=utilization.gpu,temperature.gpu --format=csv,noheader,nounits"
 
@@ -189,10 +189,10 @@ def test_nvidia_smi_refuses_as_the_real_one(rented):
     assert shell.run("nvidia-smi -i 99").returncode == 6
 
 
-def test_a_killed_marketplace_leaves_nothing_to_the_next_but_the_orders(
+def test_after_a_kill_the_next_marketplace_finds_only_the_orders(
     tmp_path, kind, renter_of, shell_of, wait, nap
 ):
-    """Kill -9, and again on the same state: the order is up again, the old processes are not."""
+    """After a restart with the same state the order is up again; its old processes are gone."""
     other = f"{nap}0"
     options = "--db", tmp_path / "market.db", "--provisioner", kind
     with serve(*options) as market:
@@ -207,21 +207,21 @@ def test_a_killed_marketplace_leaves_nothing_to_the_next_but_the_orders(
         assert not running(other)
         order = wait(lambda: next(iter(renter.orders()), None))
         assert wait(lambda: shell_of(order).run("echo up").stdout) == b"up\n"
-        if kind != "docker":  # a container begins anew from its image
+        if kind != "docker":  # A container begins again from its image.
             assert shell_of(order).run("cat file").stdout == b"kept\n"
     assert not running(nap)
 
 
 @pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
 def test_a_killed_marketplace_takes_its_orders_with_it(kind, renter_of, shell_of, wait, nap, group):
-    """Kill -9, nobody starts another one, and soon no process and no folder of it is left."""
+    """After kill -9 without a restart, no process and no folder of it is left soon."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o711)  # where other users' rooms can lie
+        Path(folder).chmod(0o711)  # where rooms of other users can be
         _killed_with_its_orders(Path(folder), kind, renter_of, shell_of, wait, nap, group)
 
 
 def _files_below(folder):
-    """Of the marketplace's folders; one may go while it is looked at."""
+    """The files of the marketplace's folders; one may vanish meanwhile."""
     try:
         return list(folder.glob("clore-*/*"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""The spot auction: by hand, and as renters and hosts see it over HTTP."""
+"""The spot auction: by hand, and over HTTP as renters and hosts see it."""
 
 import pytest
 from hypothesis import given
@@ -25,7 +25,7 @@ def bid(order, price, coin="USD-Blockchain", on_demand=False):
 
 
 class TestRules:
-    def test_the_highest_bid_wins_across_coins_by_its_worth_in_usd(self):
+    def test_the_bid_worth_most_in_usd_wins_across_coins(self):
         bids = [bid(1, 9), bid(2, "0.00011", "bitcoin"), bid(3, 950, "CLORE-Blockchain")]
         assert winner(bids, NOTHING, RATES) == 2
         assert winner([bids[0], bids[2]], NOTHING, RATES) == 3
@@ -37,16 +37,16 @@ class TestRules:
     def test_on_demand_wins_over_any_bid(self):
         assert winner([bid(1, 1000), bid(2, 1, on_demand=True)], NOTHING, RATES) == 2
 
-    def test_a_bid_below_the_minimum_or_in_a_coin_not_taken_does_not_run(self):
+    def test_a_bid_below_the_minimum_or_in_a_refused_coin_does_not_run(self):
         assert winner([bid(1, 5)], {"USD-Blockchain": to_units(6)}, RATES) is None
         assert winner([bid(1, 5)], {"bitcoin": 0}, RATES) is None
 
-    def test_somebody_outside_stops_bids_and_not_an_order_on_demand(self):
+    def test_a_rental_outside_the_market_stops_bids_but_not_on_demand(self):
         assert winner([bid(1, 5)], NOTHING, RATES, taken=True) is None
         assert winner([bid(1, 5, on_demand=True)], NOTHING, RATES, taken=True) == 1
 
     @given(st.lists(st.tuples(st.sampled_from(COINS), st.integers(0, 10**15)), max_size=6))
-    def test_the_order_in_which_bids_are_read_does_not_matter(self, bids):
+    def test_the_order_of_reading_bids_does_not_matter(self, bids):
         contenders = [Contender(n, False, coin, price) for n, (coin, price) in enumerate(bids)]
         named = winner(contenders, NOTHING, RATES)
         assert named == winner(contenders[::-1], NOTHING, RATES)
@@ -61,8 +61,8 @@ class TestRules:
         assert max_step("USD-Blockchain", RATES) == to_units("0.09")
         assert max_step("CLORE-Blockchain", RATES) == to_units(9)
 
-    def test_only_what_the_table_names_can_happen(self):
-        """An ended order stays ended, and each state can end in every way there is."""
+    def test_only_listed_transitions_can_happen(self):
+        """An ended order stays ended, and every state has a transition for each way to end."""
         assert not [state for state, _ in TRANSITIONS if state == "ended"]
         for state in ("waiting", "running"):
             for event in ("cancelled", "no_balance", "max_rental"):
@@ -84,24 +84,24 @@ class TestSetSpotPrice:
         assert self.ask(9000, lowered_ms=0, now_ms=1) is None
         assert self.ask(9, lowered_ms=0, now_ms=1) is None
 
-    def test_a_step_down_has_a_greatest_size(self):
+    def test_lowering_has_a_maximum_step(self):
         assert self.ask("8.91") is None
         assert self.ask("8.9099") == ("exceeded_max_step", {"max_step": 0.09})
 
     @pytest.mark.parametrize(
         ("passed_ms", "left_s"), [(0, 600), (1, 600), (1000, 599), (599_999, 1), (600_000, None)]
     )
-    def test_lowering_has_a_clock_that_counts_down(self, passed_ms, left_s):
+    def test_lowering_has_a_cooldown(self, passed_ms, left_s):
         refused = ("can_lower_every_600_seconds", {"time_to_lowering": left_s})
         answer = self.ask("8.95", lowered_ms=5000, now_ms=5000 + passed_ms)
         assert answer == (refused if left_s is not None else None)
 
-    def test_the_minimum_holds_for_raising_too(self):
+    def test_the_minimum_applies_to_raising_too(self):
         assert self.ask("4.99")[0] == "amount_too_low"
         assert self.ask("4.99", price=4)[0] == "amount_too_low"
         assert self.ask(0, minimum=0)[0] == "amount_too_low"
 
-    def test_somebody_elses_offer_is_none(self):
+    def test_another_accounts_offer_is_not_found(self):
         assert self.ask(10, account=2)[0] == "order_dont_exist"
 
 
@@ -112,7 +112,7 @@ COIN = "USD-Blockchain"
 
 @pytest.fixture
 def auction(own_market, renter_of):
-    """A market, three rich renters and a free server with its least bid in USD."""
+    """A market, three rich renters, and a free server with its lowest bid in USD."""
     market = own_market(provision=False, visibility_lag_s=0, boot_s=0)
     renters = [renter_of(market, **{COIN: 1000, "bitcoin": 1}) for _ in range(3)]
     server = next(
@@ -143,7 +143,7 @@ def set_price(renter, order, price):
     return renter.post("set_spot_price", order_id=order, desired_price=price).json()
 
 
-def test_a_bid_runs_and_is_seen_by_all(auction):
+def test_a_bid_runs_and_everyone_sees_it(auction):
     _, (a, b, _), server, least = auction
     order = offer(a, server, least)
     assert offers(a, server) == [
@@ -155,7 +155,7 @@ def test_a_bid_runs_and_is_seen_by_all(auction):
     assert row["spend"] == pytest.approx(least * 60 / 86_400, abs=1e-11)
 
 
-def test_outbid_waits_unbilled_and_resumes(auction):
+def test_an_outbid_order_waits_unbilled_and_resumes(auction):
     market, (a, b, c), server, least = auction
     first = offer(a, server, least)
     market.advance(3600)
@@ -190,7 +190,7 @@ def test_bids_in_different_coins_are_compared_in_usd(auction):
     assert active(a, server) == [order]
 
 
-def test_a_server_on_which_a_bid_runs_can_be_rented_on_demand(auction):
+def test_a_server_with_a_running_bid_can_be_rented_on_demand(auction):
     market, (a, b, _), server, least = auction
     order = offer(a, server, least)
     assert server in [s["id"] for s in b.free(COIN)]
@@ -208,7 +208,7 @@ def test_a_server_on_which_a_bid_runs_can_be_rented_on_demand(auction):
     assert active(a, server) == [order]
 
 
-def test_an_offer_that_waits_expires_with_the_longest_rental(auction):
+def test_a_waiting_offer_expires_with_the_maximum_rental_length(auction):
     market, (a, b, _), server, least = auction
     offer(a, server, least)
     offer(b, server, least + 1)
@@ -218,7 +218,7 @@ def test_an_offer_that_waits_expires_with_the_longest_rental(auction):
     assert row["order_end"] - row["ct"] == row["mrl"]
 
 
-def test_a_renter_who_cannot_pay_gives_way(auction, renter_of):
+def test_a_renter_without_money_gives_way(auction, renter_of):
     market, (a, _, _), server, least = auction
     waits = offer(a, server, least)
     poor = renter_of(market, **{COIN: 0.1 + (least + 1) / 48})
@@ -229,11 +229,11 @@ def test_a_renter_who_cannot_pay_gives_way(auction, renter_of):
     (row,) = poor.orders(return_completed="true")
     assert row["expired"]
     began = a.orders()[0]["spend"] / least * 86_400
-    # From when the other's wallet was empty after half an hour, not from when anybody looked.
+    # Counted from the moment the other's wallet was empty, after half an hour, not from the look.
     assert 1750 <= began <= 2050
 
 
-def test_the_clock_is_on_lowering_only(auction):
+def test_the_cooldown_is_for_lowering_only(auction):
     market, (a, _, _), server, least = auction
     order = offer(a, server, least + 10)
     answer = set_price(a, order, least)
@@ -265,8 +265,8 @@ def test_a_raised_minimum_makes_a_bid_wait(own_market, renter_of):
     assert active(renter, server["id"]) == [order]
 
 
-def test_what_stood_behind_an_outbid_order_ends_and_comes_back(own_market, renter_of, wait):
-    """Its processes end, its ports are gone; when it is the highest again it boots anew."""
+def test_the_room_of_an_outbid_order_ends_and_boots_again(own_market, renter_of, wait):
+    """Its processes and ports are gone; once it is the highest again, it boots anew."""
     import socket
 
     market = own_market()

@@ -1,4 +1,4 @@
-"""Ticks and fees, by hand and over random lives."""
+"""Ticks and fees, by hand and over random lives of orders."""
 
 from dataclasses import replace
 
@@ -45,18 +45,18 @@ def test_spot_pays_a_quarter_of_the_fee():
     assert after.fee == to_units("0.025")
 
 
-def test_the_maximum_rental_length_ends_it_and_no_tick_begins_after():
+def test_an_order_ends_at_the_maximum_length_with_no_later_tick():
     (after,), _ = settle([bill(hours=1)], to_units(100), 9 * HOUR_MS)
     assert (after.ticks, after.ended_ms, after.reason) == (60, HOUR_MS, "max_rental")
 
 
-def test_an_empty_wallet_ends_it_where_the_next_tick_begins():
+def test_an_empty_wallet_ends_the_order_at_the_next_tick():
     (after,), left = settle([bill()], bill().cost(3) + 1, HOUR_MS)
     assert (after.ticks, after.ended_ms, after.reason) == (3, 3 * TICK_MS, "no_balance")
     assert left == 1
 
 
-def test_two_orders_on_a_short_wallet_drain_it_in_turns():
+def test_two_orders_drain_a_low_wallet_in_turns():
     early, late = bill(1), bill(2, start_ms=30_000)
     (a, b), _ = settle([early, late], bill().cost(3) + bill().cost(2) + 1, HOUR_MS)
     assert (a.ticks, b.ticks) == (3, 2)
@@ -70,7 +70,7 @@ def with_creation_fee():
     ("after_ms", "fee"), [(0, 0), (599_999, 0), (600_000, 1), (600_001, 1), (24 * HOUR_MS, 1)]
 )
 def test_the_creation_fee_is_due_once_after_ten_minutes(after_ms, fee):
-    """Cancelled before: none. Later it is paid once, however often anybody looks."""
+    """Cancelled earlier it costs none; later it is paid once, however often it is settled."""
     (at_once,), left = settle([with_creation_fee()], to_units(100), after_ms)
     assert at_once.creation_paid == fee * to_units("0.1")
     assert to_units(100) - left == at_once.spend + at_once.fee + at_once.creation_paid
@@ -79,14 +79,14 @@ def test_the_creation_fee_is_due_once_after_ten_minutes(after_ms, fee):
     assert (often, left_often) == (at_once, left)
 
 
-def test_a_wallet_without_the_creation_fee_ends_the_order_there():
+def test_a_wallet_without_the_creation_fee_ends_the_order():
     (after,), left = settle([with_creation_fee()], to_units("0.1"), HOUR_MS)
     assert (after.ticks, after.ended_ms, after.reason) == (10, 600_000, "no_balance")
     assert left == to_units("0.1") - bill().cost(10)
 
 
-def test_an_order_that_stood_still_pays_its_creation_fee_when_it_goes_on():
-    """Outbid or offline: it is billed for nothing meanwhile."""
+def test_a_paused_order_pays_its_creation_fee_on_resuming():
+    """While outbid or offline, it is billed for nothing."""
     (before,), left = settle([with_creation_fee()], to_units(100), 60_000)
     waits = before.paused()
     assert settle([waits], left, HOUR_MS) == ([waits], left)
@@ -94,7 +94,7 @@ def test_an_order_that_stood_still_pays_its_creation_fee_when_it_goes_on():
     assert after.creation_paid == to_units("0.1")
 
 
-def test_the_creation_fee_is_on_usd_orders():
+def test_usd_orders_have_the_creation_fee():
     assert creation_fee("USD-Blockchain") == to_units("0.1")
     assert creation_fee("bitcoin") == 0
 
@@ -105,7 +105,7 @@ def test_the_creation_fee_is_on_usd_orders():
     steps=st.lists(st.integers(0, 3 * HOUR_MS), min_size=1, max_size=6),
 )
 def test_nothing_is_lost_and_no_wallet_goes_below_zero(prices, balance, steps):
-    """What left the wallet is spend plus fees, in one jump or in many."""
+    """The wallet lost what was spent plus fees, in one jump or in many."""
     bills = [Bill(n, p, 50_000, n * 7_000, 2 * HOUR_MS) for n, p in enumerate(prices)]
     left, now = balance, 0
     ended = []
@@ -121,7 +121,7 @@ def test_nothing_is_lost_and_no_wallet_goes_below_zero(prices, balance, steps):
 
 
 @given(price=st.integers(0, 9 * 10**6), at=st.lists(st.integers(0, 48 * HOUR_MS), min_size=1))
-def test_how_often_it_is_settled_does_not_change_the_bill(price, at):
+def test_the_bill_does_not_depend_on_how_often_it_is_settled(price, at):
     often, once = bill(price=price), bill(price=price)
     for now in sorted(at):
         (often,), _ = settle([often], 10**20, now)
@@ -130,7 +130,7 @@ def test_how_often_it_is_settled_does_not_change_the_bill(price, at):
 
 
 @pytest.mark.parametrize("amount", ["nan", "inf", 1e30])
-def test_what_cannot_be_held_is_refused(amount):
+def test_amounts_that_cannot_be_stored_are_refused(amount):
     with pytest.raises(ValueError, match="amount"):
         to_units(amount)
 

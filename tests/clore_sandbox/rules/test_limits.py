@@ -1,4 +1,4 @@
-"""The windows, by hand: the time is passed in."""
+"""The rate windows, by hand: the time is passed in."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from clore_sandbox.rules.limits import Limits
 
 
-def test_less_than_a_second_after_the_last_accepted_call_is_refused():
+def test_a_call_within_a_second_of_the_last_accepted_one_is_refused():
     limits = Limits()
     assert limits.admit(1, "wallets", 0)
     assert not limits.admit(1, "my_orders", 999)
@@ -28,14 +28,14 @@ def test_create_order_has_five_seconds_of_its_own():
     assert limits.admit(1, "create_order", 5000)
 
 
-def test_a_create_order_refused_for_its_five_seconds_does_not_cost_the_second():
+def test_a_create_order_refused_by_its_window_does_not_use_the_second():
     limits = Limits()
     assert limits.admit(1, "create_order", 0)
     assert not limits.admit(1, "create_order", 2000)
     assert limits.admit(1, "wallets", 2001)
 
 
-def test_keys_do_not_disturb_each_other():
+def test_keys_have_separate_windows():
     limits = Limits()
     assert limits.admit(1, "wallets", 0)
     assert limits.admit(2, "wallets", 0)

@@ -1,4 +1,4 @@
-"""Kill -9 in the middle of everything, and again over the same books: nothing is lost."""
+"""Kill -9 in the middle of everything, then a restart with the same books: nothing is lost."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ from clore_sandbox.store import Store
 
 QUICK = ("--json", "--lag", "0", "--boot", "0", "--no-limits")
 RENTERS = 8
-START = 10**12  # units of bitcoin that each renter begins with
+START = 10**12  # units of bitcoin that each renter starts with
 
 
 @pytest.fixture(
@@ -29,7 +29,7 @@ START = 10**12  # units of bitcoin that each renter begins with
     ]
 )
 def kept(request, tmp_path):
-    """The options that keep a marketplace's books."""
+    """The options for a marketplace that keeps its books."""
     if request.param == "sqlite":
         return ["--db", str(tmp_path / "market.db")]
     workers = "2" if "2 workers" in request.param else "1"
@@ -53,7 +53,7 @@ def served(*options):
 
 
 class Remote:
-    """Enough of a Sandbox for a renter, from what `--json` prints."""
+    """As much of a Sandbox as a renter needs, from the output of `--json`."""
 
     def __init__(self, fields):
         self.__dict__.update(fields)
@@ -78,7 +78,7 @@ def running(command):
 
 
 def open_account(db, key):
-    """An account, in the books of a marketplace that does not run."""
+    """Open an account in the books of a stopped marketplace."""
     from clore_sandbox import books
 
     store = Store(db)
@@ -87,7 +87,7 @@ def open_account(db, key):
 
 
 def rent_and_cancel(url, key, servers, answered):
-    """Until the marketplace is gone: whatever is free, at once given back or kept."""
+    """Rent any free server and cancel or keep it, until the marketplace is gone."""
     draw = random.Random(key)
     with httpx.Client(base_url=url, headers={"auth": key}, timeout=10) as client:
         while True:
@@ -104,7 +104,7 @@ def rent_and_cancel(url, key, servers, answered):
 
 
 def check_books(store):
-    """What left the renters' wallets is what their orders cost, and others have earned it."""
+    """Check that the renters lost what their orders cost, and that others earned it."""
 
     def read(tx):
         accounts = tx.all("SELECT id FROM accounts WHERE api_key LIKE 'renter-%'")
@@ -134,8 +134,8 @@ def check_books(store):
     return orders
 
 
-def test_killed_under_load_the_books_balance(kept, wait):
-    """Eight renters at work; the kill meets transactions in every stage."""
+def test_the_books_balance_after_a_kill_under_load(kept, wait):
+    """Eight renters are at work; the kill interrupts transactions in every stage."""
     db = kept[1]
     Sandbox(db=db, provision=False).start().stop()
     keys = [f"renter-{number}-key" for number in range(RENTERS)]
@@ -166,21 +166,19 @@ def test_killed_under_load_the_books_balance(kept, wait):
             server.wait()
             for thread in threads:
                 thread.join()
-        # Its workers do not outlive it, and hold the books no longer.
+        # Its workers end with it, and no longer hold the books.
         store = Store(db)
         orders = check_books(store)
         store.close()
         wait(lambda gone=workers: not any(map(alive, gone)))
-        # What was answered for is there.
+        # Every acknowledged order is there.
         assert len(orders) >= seen + len(answered)
         seen = len(orders)
 
 
-def test_killed_it_leaves_live_orders_to_the_next_and_ends_the_rest(
-    kept, renter_of, shell_of, wait
-):
-    """Old processes are gone, the order that runs is up again, the one that ended is not."""
-    mark = random.randrange(10**6, 10**7)  # tests beside this one run the same
+def test_the_next_marketplace_resumes_live_orders_only(kept, renter_of, shell_of, wait):
+    """Old processes are gone, the running order is up again, the ended one is not."""
+    mark = random.randrange(10**6, 10**7)  # since parallel tests run the same command
     live, over, loose = (f"sleep {n}{mark}" for n in (1, 2, 3))
     with served(*kept) as (server, market):
         renter = renter_of(market)
@@ -224,8 +222,8 @@ def command_of(pid):
     return ""
 
 
-def test_nobody_pays_for_the_time_in_which_there_was_no_marketplace(kept_db, renter_of):
-    """The lost time is not billed: an hour without a marketplace costs no tick."""
+def test_time_without_a_marketplace_is_not_billed(kept_db, renter_of):
+    """An hour without a marketplace costs no tick."""
     options = {"db": kept_db, "visibility_lag_s": 0, "provision": False, "limits": False}
     with Sandbox(**options) as market:
         renter = renter_of(market)
@@ -265,7 +263,7 @@ def test_a_signal_ends_all_workers(postgres_db, number):
     assert os.getpgrp()
 
 
-def test_killed_alone_it_takes_its_workers_along(postgres_db, wait):
+def test_killing_the_main_process_ends_its_workers(postgres_db, wait):
     with served("--db", postgres_db, "--workers", "2") as (server, _):
         workers = children(server.pid)
         server.kill()

@@ -1,4 +1,4 @@
-"""What only PostgreSQL does: several processes, transactions undone, connections lost."""
+"""PostgreSQL alone: several processes, transactions undone, connections lost."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ TABLE = "CREATE TABLE things (name TEXT PRIMARY KEY, worth BIGINT)"
 
 @pytest.fixture
 def stores(postgres_db):
-    """The marketplace's store and a worker's."""
+    """The stores of the marketplace and of a worker."""
     first = Store(postgres_db)
     first.call(lambda tx: tx.do(TABLE))
     first.call(lambda tx: tx.do("INSERT INTO things VALUES ('a', 0)"))
@@ -27,7 +27,7 @@ def stores(postgres_db):
 
 @pytest.fixture
 def bytes_db(postgres_server):
-    """The URL of a database as `initdb` makes it where no LANG is set."""
+    """The URL of a database as `initdb` makes it without LANG."""
     with psycopg.connect(postgres_server, autocommit=True) as admin:
         kind = "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
         admin.execute(f"CREATE DATABASE bytes {kind}")
@@ -36,7 +36,7 @@ def bytes_db(postgres_server):
 
 
 def test_a_database_without_an_encoding_holds_text(bytes_db):
-    for _ in range(2):  # to the second one it is not new
+    for _ in range(2):  # to the second store the database is not new
         store = Store(bytes_db)
         store.call(lambda tx: tx.do("INSERT INTO meta VALUES (?, ?)", "naïve", "é"))
         row = store.call(lambda tx: tx.one("SELECT value FROM meta WHERE name = ?", "naïve"))
@@ -54,7 +54,7 @@ def worth(tx):
     return tx.number("SELECT worth FROM things WHERE name = 'a'")
 
 
-def test_two_processes_stand_in_one_line(stores):
+def test_two_processes_share_one_queue(stores):
     threads = [
         threading.Thread(target=lambda s=store: [s.call(count) for _ in range(200)])
         for store in stores
@@ -74,7 +74,7 @@ def cut_connections(url):
         )
 
 
-def test_a_lost_connection_is_made_anew(stores, postgres_db):
+def test_a_lost_connection_is_reopened(stores, postgres_db):
     cut_connections(postgres_db)
     for store in stores:
         store.call(count)
@@ -83,7 +83,7 @@ def test_a_lost_connection_is_made_anew(stores, postgres_db):
         Store(postgres_db)
 
 
-def test_a_connection_lost_before_the_commit_is_tried_again(stores, postgres_db):
+def test_a_connection_lost_before_the_commit_is_retried(stores, postgres_db):
     cuts = []
 
     def work(tx):
@@ -96,7 +96,7 @@ def test_a_connection_lost_before_the_commit_is_tried_again(stores, postgres_db)
     assert stores[0].call(worth) == 1
 
 
-def test_a_connection_lost_again_is_raised(stores, postgres_db):
+def test_a_connection_lost_twice_is_an_error(stores, postgres_db):
     def work(tx):
         cut_connections(postgres_db)
         count(tx)
@@ -106,7 +106,7 @@ def test_a_connection_lost_again_is_raised(stores, postgres_db):
     assert stores[0].call(worth) == 0
 
 
-def test_what_the_database_undoes_is_done_again(stores):
+def test_a_transaction_undone_by_the_database_is_retried(stores):
     times = []
 
     def work(tx):
@@ -120,7 +120,7 @@ def test_what_the_database_undoes_is_done_again(stores):
     assert (len(times), stores[0].call(worth)) == (3, 1)
 
 
-def test_what_is_undone_again_and_again_is_raised(stores):
+def test_a_transaction_undone_too_often_is_an_error(stores):
     def work(tx):
         tx.all("DO $$BEGIN RAISE EXCEPTION USING ERRCODE = '40P01'; END$$")
 
@@ -135,7 +135,7 @@ def test_a_reader_cannot_write(stores):
         asyncio.run(stores[0].read(count))
 
 
-def test_a_reader_waits_for_no_writer(stores):
+def test_a_reader_never_waits_for_a_writer(stores):
     import asyncio
 
     read, written = threading.Event(), []
@@ -155,14 +155,14 @@ def test_a_reader_waits_for_no_writer(stores):
     assert written == [True]
 
 
-def test_a_database_that_does_not_answer_is_said_without_its_password():
+def test_an_unreachable_database_is_reported_without_its_password():
     with pytest.raises(OSError, match="can't use the database") as caught:
         Store("postgresql://me:hush-hush@127.0.0.1:1/nothing")
     assert "hush" not in str(caught.value)
     assert "hush" not in repr(caught.value.__cause__)
 
 
-def test_two_marketplaces_share_a_database_by_schemas(postgres_db, new_schema):
+def test_two_marketplaces_share_a_database_with_two_schemas(postgres_db, new_schema):
     one, two = Store(postgres_db), Store(new_schema())
     one.call(lambda tx: tx.do(TABLE))
     assert two.call(lambda tx: tx.number("SELECT COUNT(*) FROM meta")) == 0
@@ -170,8 +170,8 @@ def test_two_marketplaces_share_a_database_by_schemas(postgres_db, new_schema):
     one.close()
 
 
-def test_a_commit_that_fails_is_heard_of_by_all_and_not_tried_again(stores):
-    """It may have happened: done again, it could be there twice."""
+def test_a_failed_commit_raises_for_all_and_is_not_retried(stores):
+    """The commit may have happened: a retry could write everything twice."""
     store, begun = stores[0], []
     store.call(
         lambda tx: tx.do(

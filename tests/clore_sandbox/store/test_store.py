@@ -1,4 +1,4 @@
-"""The books, one body of tests over both databases: all or nothing, one after the other."""
+"""One body of tests over both databases: work is atomic, and done one after another."""
 
 import asyncio
 import signal
@@ -31,7 +31,7 @@ def names(tx):
     return [row["name"] for row in tx.all("SELECT name FROM things ORDER BY name")]
 
 
-def test_what_raises_leaves_nothing(store):
+def test_work_that_raises_leaves_nothing(store):
     def work(tx):
         put("half")(tx)
         raise LookupError("and now?")
@@ -41,7 +41,7 @@ def test_what_raises_leaves_nothing(store):
     assert store.call(names) == []
 
 
-def test_rows_answer_to_names_and_numbers(store):
+def test_rows_have_names_and_indexes(store):
     store.call(put("a", 2**63 - 1))
     row = store.call(lambda tx: tx.one("SELECT name, worth FROM things"))
     assert (row["name"], row[1], list(row.keys())) == ("a", 2**63 - 1, ["name", "worth"])
@@ -49,8 +49,8 @@ def test_rows_answer_to_names_and_numbers(store):
     assert store.call(lambda tx: tx.one("SELECT name FROM things WHERE worth = 1")) is None
 
 
-def test_a_job_that_is_given_up_in_the_line_is_not_done_and_the_line_goes_on(store):
-    """As where a server that stops cancels what it was answering."""
+def test_work_cancelled_in_the_queue_is_not_done(store):
+    """The queue goes on, as when a stopping server cancels its requests."""
     go = threading.Event()
 
     async def give_up():
@@ -65,7 +65,7 @@ def test_a_job_that_is_given_up_in_the_line_is_not_done_and_the_line_goes_on(sto
     assert asyncio.run(give_up()) == []
 
 
-def test_a_job_that_is_given_up_while_it_is_done_is_done(store):
+def test_work_cancelled_while_it_runs_is_done(store):
     begun, go = threading.Event(), threading.Event()
 
     def slow(tx):
@@ -84,7 +84,7 @@ def test_a_job_that_is_given_up_while_it_is_done_is_done(store):
     assert asyncio.run(give_up()) == ["done"]
 
 
-def test_what_comes_in_one_turn_of_the_loop_is_done_in_its_order(store):
+def test_work_of_one_loop_turn_is_done_in_order(store):
     async def many():
         puts = [store.run(put(f"{number:03}")) for number in range(150)]
         return await asyncio.gather(*puts, store.run(names))
@@ -94,7 +94,7 @@ def test_what_comes_in_one_turn_of_the_loop_is_done_in_its_order(store):
     assert found == [f"{number:03}" for number in range(150)]
 
 
-def test_what_is_early_goes_before_what_comes_in_the_same_turn(store):
+def test_early_work_goes_before_the_rest_of_its_turn(store):
     def append(name):
         sql = "INSERT INTO things SELECT CAST(? AS TEXT), COUNT(*) FROM things"
         return lambda tx: tx.do(sql, name)
@@ -109,8 +109,8 @@ def test_what_is_early_goes_before_what_comes_in_the_same_turn(store):
     assert [row["name"] for row in rows] == ["early", "soon", "late", "later"]
 
 
-def test_a_loop_goes_on_where_its_jobs_take_long(store):
-    """It waits for them for a moment, and no longer."""
+def test_long_work_does_not_block_the_loop(store):
+    """The loop waits for a moment, and no longer."""
     go = threading.Event()
 
     async def meanwhile():
@@ -123,8 +123,8 @@ def test_a_loop_goes_on_where_its_jobs_take_long(store):
     assert asyncio.run(meanwhile()) == []
 
 
-def test_one_that_raises_spoils_nothing_for_those_beside_it(store):
-    """They share a transaction; what it had done is undone, what they did is done once."""
+def test_work_that_raises_does_not_affect_its_neighbours(store):
+    """They share a transaction; the failed work is undone, theirs is done once."""
 
     def half(tx):
         put("half")(tx)
@@ -141,7 +141,7 @@ def test_one_that_raises_spoils_nothing_for_those_beside_it(store):
     assert store.call(lambda tx: tx.number("SELECT worth FROM things WHERE name = 'a'")) == 1
 
 
-def test_numbers_are_whole_and_none_is_0(store):
+def test_numbers_are_integers_and_null_is_0(store):
     store.call(put("a", 5))
     store.call(put("b", 6))
     total = "SELECT SUM(worth) FROM things WHERE worth > ?"
@@ -162,7 +162,7 @@ def test_changes_are_counted(store):
     assert store.call(lambda tx: tx.do("DELETE FROM things WHERE worth = ?", 5)) == 0
 
 
-def test_a_unique_row_is_a_finding_and_the_rest_of_the_transaction_stands(store):
+def test_a_unique_violation_that_is_caught_keeps_the_rest_of_the_transaction(store):
     store.call(put("taken", 1))
 
     def work(tx):
@@ -178,7 +178,7 @@ def test_a_unique_row_is_a_finding_and_the_rest_of_the_transaction_stands(store)
     assert store.call(names) == ["after", "before", "taken"]
 
 
-def test_a_unique_row_that_nobody_minds_rolls_back(store):
+def test_a_unique_violation_that_is_not_caught_rolls_back(store):
     store.call(put("taken"))
 
     def work(tx):
@@ -191,39 +191,39 @@ def test_a_unique_row_that_nobody_minds_rolls_back(store):
 
 
 @pytest.mark.parametrize("text", ["?", "it's", "100 %", "%s $1", "a\\b", "日本", "", "\n"])
-def test_text_is_kept_as_it_is(store, text):
+def test_text_is_stored_unchanged(store, text):
     store.call(put(text))
     assert store.call(names) == [text]
     assert store.call(lambda tx: tx.number("SELECT COUNT(*) FROM things WHERE name = ?", text)) == 1
 
 
-def test_text_that_a_database_cannot_hold_is_no_error(store):
+def test_text_that_a_database_cannot_hold_is_accepted(store):
     store.call(put("a\0b"))
     assert store.call(lambda tx: tx.number("SELECT COUNT(*) FROM things")) == 1
 
 
-def test_a_question_mark_in_quotes_is_no_value(store):
+def test_a_question_mark_in_quotes_is_no_placeholder(store):
     sql = "SELECT COUNT(*) FROM things WHERE name <> '?' AND worth = ? AND name <> 'it''s?'"
     store.call(put("a", 3))
     assert store.call(lambda tx: tx.number(sql, 3)) == 1
 
 
-def test_true_is_one(store):
+def test_true_is_stored_as_one(store):
     store.call(put("a", True))
     assert store.call(lambda tx: tx.number("SELECT worth FROM things WHERE worth = 1")) == 1
 
 
-def test_nothing_is_null(store):
+def test_none_is_stored_as_null(store):
     store.call(put("a", None))
     assert store.call(lambda tx: tx.one("SELECT worth FROM things"))["worth"] is None
 
 
-def test_the_schema_is_there_and_every_step_is_noted(store):
+def test_the_schema_exists_and_every_step_is_recorded(store):
     taken = {row["name"] for row in store.call(lambda tx: tx.all("SELECT name FROM steps"))}
     assert taken == {name for name, _ in schema.STEPS}
 
 
-def test_steps_that_were_taken_are_not_taken_again(kept_db):
+def test_recorded_steps_are_not_repeated(kept_db):
     Store(kept_db).close()
     Store(kept_db).close()
     store = Store(kept_db)
@@ -231,7 +231,7 @@ def test_steps_that_were_taken_are_not_taken_again(kept_db):
     store.close()
 
 
-def test_what_was_committed_is_there_after_a_restart(kept_db):
+def test_committed_rows_survive_a_restart(kept_db):
     store = Store(kept_db)
     store.call(lambda tx: tx.do(TABLE))
     store.call(put("a"))
@@ -249,8 +249,8 @@ def test_a_database_has_one_marketplace(kept_db):
     Store(kept_db).close()
 
 
-def test_counting_together_loses_no_count(store):
-    """Read, then write what was read plus one: nobody may come between."""
+def test_concurrent_counting_loses_no_count(store):
+    """Read, then write the value plus one: no other transaction may come between."""
     store.call(put("a", 0))
 
     def count(tx):
@@ -267,7 +267,7 @@ def test_counting_together_loses_no_count(store):
     assert store.call(lambda tx: tx.number("SELECT worth FROM things")) == 200
 
 
-def test_readers_see_what_was_answered_for(store):
+def test_readers_see_acknowledged_writes(store):
     import asyncio
 
     async def main():
@@ -294,19 +294,19 @@ store.call(work)
 """
 
 
-def test_killed_in_mid_transaction_it_leaves_whole_ones(kept_db):
+def test_a_kill_in_a_transaction_leaves_only_complete_ones(kept_db):
     store = Store(kept_db)
     store.call(lambda tx: tx.do(TABLE))
     store.close()
     done = subprocess.run([sys.executable, "-c", KILLED, str(kept_db)], timeout=30)
     assert done.returncode == -signal.SIGKILL
-    store = Store(kept_db)  # at once: what was killed holds nothing for long
+    store = Store(kept_db)  # at once: a killed process holds its lock only briefly
     rows = store.call(lambda tx: tx.all("SELECT * FROM things"))
     assert [dict(row) for row in rows] == [{"name": "whole", "worth": 1}]
     store.close()
 
 
-def test_a_file_is_its_owners_alone(tmp_path):
+def test_a_database_file_is_private_to_its_owner(tmp_path):
     Store(tmp_path / "market.db").close()
     for name in ("market.db", "market.db.lock"):
         assert Path(tmp_path, name).stat().st_mode & 0o777 == 0o600

@@ -1,4 +1,4 @@
-"""One marketplace in several processes: whoever answers, the answer is the same."""
+"""One marketplace in several processes: whichever answers, the answer is the same."""
 
 import os
 import signal
@@ -16,13 +16,13 @@ import pytest
 from clore_sandbox import Sandbox
 
 QUICK = {"visibility_lag_s": 0.05, "boot_s": 0.05, "limits": False}
-#: So many connections reach both of two workers but once in 30,000 runs.
+#: So many connections miss one of two workers only once in 30,000 runs.
 CONNECTIONS = 16
 
 
 @pytest.fixture(scope="module")
 def pool(postgres_server):
-    """A marketplace with two workers, for tests that do not mind each other."""
+    """A marketplace with two workers, for tests that do not disturb each other."""
     with Sandbox(**QUICK, db=postgres_server, workers=2) as sandbox:
         yield sandbox
 
@@ -37,7 +37,7 @@ def own_crew(new_schema):
 
 @pytest.fixture
 def clients():
-    """Makes connections of one account to a marketplace, spread over its workers."""
+    """Opens connections of one account to a marketplace, spread over its workers."""
     with ExitStack() as stack:
 
         def make(sandbox, key=None, count=CONNECTIONS):
@@ -78,7 +78,7 @@ def rented(client, server):
     return next(s["rented"] for s in servers if s["id"] == server)
 
 
-def test_sqlite_says_why_not(tmp_path):
+def test_sqlite_explains_why_it_has_one_process(tmp_path):
     with pytest.raises(ValueError, match="SQLite"):
         Sandbox(db=tmp_path / "market.db", workers=2)
     with pytest.raises(ValueError, match="SQLite"):
@@ -87,7 +87,7 @@ def test_sqlite_says_why_not(tmp_path):
         Sandbox(workers=0)
 
 
-def test_what_one_worker_did_every_other_one_shows(pool, clients, renter_of):
+def test_each_worker_shows_what_the_others_did(pool, clients, renter_of):
     key = pool.create_account({"bitcoin": 1})
     mine = clients(pool, key)
     server = renter_of(pool).free()[0]["id"]
@@ -112,8 +112,8 @@ def test_what_one_worker_did_every_other_one_shows(pool, clients, renter_of):
         assert pool.wallet(key)["bitcoin"] < 1
 
 
-def test_by_the_books_no_order_begins_before_the_one_before_it_ended(own_crew, clients):
-    """However long a request stood in line, its time is that of its turn."""
+def test_orders_of_one_server_never_overlap_in_the_books(own_crew, clients):
+    """However long a request waited in the queue, it is dated when its turn comes."""
     market = own_crew(provision=False, dialect="reference")
     mine = clients(market)
     order = {"currency": "bitcoin", "image": "a", "type": "on-demand"}
@@ -138,7 +138,7 @@ def test_by_the_books_no_order_begins_before_the_one_before_it_ended(own_crew, c
     assert [pair for pair in zip(times, times[1:]) if pair[0][1] > pair[1][0]] == []
 
 
-def test_a_cancel_ends_the_room_whichever_worker_takes_it(pool, renter_of, clients, shell_of):
+def test_a_cancel_ends_the_room_whichever_worker_gets_it(pool, renter_of, clients, shell_of):
     renter = renter_of(pool, bitcoin=1)
     for client in clients(pool, renter.http.headers["auth"])[:6]:
         order = renter.rent(command="setsid sleep 5501.5")
@@ -151,7 +151,7 @@ def test_a_cancel_ends_the_room_whichever_worker_takes_it(pool, renter_of, clien
         assert "sleep 5501.5" not in listing
 
 
-def test_all_go_by_one_clock(own_crew, clients, renter_of):
+def test_all_workers_share_one_clock(own_crew, clients, renter_of):
     market = own_crew(provision=False)
     mine = clients(market)
     renter = renter_of(market)
@@ -164,7 +164,7 @@ def test_all_go_by_one_clock(own_crew, clients, renter_of):
     assert market.clock().frozen
 
 
-def test_a_fault_befalls_one_request_alone(own_crew, clients):
+def test_a_fault_affects_one_request_only(own_crew, clients):
     market = own_crew(provision=False)
     mine = clients(market)
     market.fault("wallets", "500")
@@ -200,7 +200,7 @@ def test_the_journal_has_every_request_once(own_crew, clients):
     assert len(over_http["journal"]) == len(entries)
 
 
-def test_one_pace_for_all_workers(own_crew, clients):
+def test_workers_share_one_rate_window(own_crew, clients):
     market = own_crew(limits=True, provision=False)
     market.freeze()
     mine = clients(market)
@@ -210,7 +210,7 @@ def test_one_pace_for_all_workers(own_crew, clients):
     assert sorted(c.get("/wallets").json()["code"] for c in mine) == [0] + [5] * (len(mine) - 1)
 
 
-def test_a_reset_reaches_all(own_crew, clients, renter_of):
+def test_a_reset_reaches_all_workers(own_crew, clients, renter_of):
     market = own_crew(provision=False)
     mine = clients(market)
     renter = renter_of(market)
@@ -222,8 +222,8 @@ def test_a_reset_reaches_all(own_crew, clients, renter_of):
     assert renter.create(server).json() == {"code": 0}
 
 
-def test_billing_goes_on_once(own_crew, renter_of):
-    """A market minute passes in a sixth of a second; what is billed is what has passed."""
+def test_each_minute_is_billed_once(own_crew, renter_of):
+    """A market minute passes in a sixth of a second; the bill is for the time that has passed."""
     market = own_crew(provision=False, time_scale=360)
     renter = renter_of(market)
     before = market.wallet()["bitcoin"]
@@ -237,7 +237,7 @@ def test_billing_goes_on_once(own_crew, renter_of):
     assert paid == pytest.approx(order["spend"] * 1.05, rel=0.001)
 
 
-def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(own_crew, clients, renter_of, wait):
+def test_a_dead_worker_is_replaced_and_nothing_is_lost(own_crew, clients, renter_of, wait):
     market = own_crew()
     renter = renter_of(market)
     order = renter.rent(command="setsid sleep 5502.5")
@@ -255,8 +255,8 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(own_crew, clients, r
     assert mine[0].post("/cancel_order", json={"id": order["id"]}).json() == {"code": 0}
 
 
-def test_what_a_dying_worker_had_decided_is_carried_out(own_crew, renter_of, wait):
-    """Its transaction is in the store and its process is gone before anybody heard of it."""
+def test_a_decision_of_a_dying_worker_is_carried_out(own_crew, renter_of, wait):
+    """Its transaction is in the store, and its process ends before any other one is notified."""
     market = own_crew()
     renter = renter_of(market)
     order = renter.rent()
@@ -284,7 +284,7 @@ def test_what_a_dying_worker_had_decided_is_carried_out(own_crew, renter_of, wai
     wait(lambda: not rented(renter.http, order["si"]))
 
 
-def test_a_worker_that_hangs_is_replaced(own_crew, renter_of, wait, monkeypatch):
+def test_a_hung_worker_is_replaced(own_crew, renter_of, wait, monkeypatch):
     monkeypatch.setattr("clore_sandbox.workers.pool._ANSWER_TIMEOUT_S", 0.5)
     market = own_crew(provision=False)
     before = pids(market)

@@ -1,4 +1,4 @@
-"""What is particular to containers: the image's own ways, and what a crash leaves."""
+"""Containers alone: the conventions of images, and the leftovers of a crash."""
 
 import os
 import sqlite3
@@ -28,16 +28,16 @@ def client(kind):
     client.close()
 
 
-def test_the_images_environment_path_and_process_are_there(rented, wait):
+def test_an_image_has_its_environment_path_and_process(rented, wait):
     _, shell = rented(env={"ORDER_SAYS": "hi"})
     assert shell.run("echo $IMAGE_SAYS $ORDER_SAYS").stdout == b"hello hi\n"
     assert shell.run("of-the-image").stdout == b"from the image\n"
     assert shell.run(input=b"of-the-image\n").stdout == b"from the image\n"  # a login shell
-    # Its CMD, in its WORKDIR; and the order's command beside it.
+    # Its CMD in its WORKDIR, and the order's command beside it.
     wait(lambda: shell.run("cat /opt/app/started").stdout == b"hello sh\n")
 
 
-def test_an_image_with_nothing_but_a_static_busybox_works(renter, shell_of, client, tmp_path):
+def test_an_image_with_only_a_static_busybox_works(renter, shell_of, client, tmp_path):
     if not client.images.list(name=engine.BARE):
         pytest.skip("no busybox here to make the image of (Debian: busybox-static)")
     shell = shell_of(renter.rent(image=engine.BARE, command="echo ran > /ran"))
@@ -53,7 +53,7 @@ def test_an_image_with_nothing_but_a_static_busybox_works(renter, shell_of, clie
     assert b"RTX" in shell.run("nvidia-smi -L").stdout
 
 
-def test_an_order_for_an_image_that_is_nowhere_stays_out_of_reach(renter, wait, caplog):
+def test_an_order_with_a_missing_image_is_unreachable(renter, wait, caplog):
     server = renter.free()[0]["id"]
     renter.create(server, image="nowhere.invalid/at/all:1", ports={"22": "tcp"}, ssh_password="x")
     wait(lambda: "no image nowhere.invalid/at/all:1" in caplog.text)
@@ -78,9 +78,7 @@ def test_cancelling_and_stopping_remove_the_containers(own_market, renter_of, cl
     assert containers(client, state) == []
 
 
-def test_a_container_that_outlives_its_marketplace_is_removed_by_the_next(
-    tmp_path, renter_of, client
-):
+def test_the_next_marketplace_removes_a_leftover_container(tmp_path, renter_of, client):
     db = tmp_path / "market.db"
     with serve("--db", db, "--provisioner", "docker") as market:
         renter = renter_of(market)
@@ -88,7 +86,7 @@ def test_a_container_that_outlives_its_marketplace_is_removed_by_the_next(
         with closing(sqlite3.connect(db)) as books:
             (state,) = books.execute("SELECT value FROM meta WHERE name = 'state'").fetchone()
         (left,) = containers(client, state)
-        left.pause()  # its first process cannot even see that the marketplace has gone
+        left.pause()  # its first process cannot see that the marketplace has gone
         market.kill()
     assert containers(client, state) == [left]
     with serve("--db", db, "--provisioner", "docker") as market:
@@ -102,7 +100,7 @@ def gpus(count):
     return Gpus(("GPU",) * count, 24.0, (300.0,) * count, "12.4")
 
 
-def test_orders_get_the_gpus_that_the_fewest_have_and_none_that_is_not_there():
+def test_orders_get_the_least_used_gpus_that_exist():
     devices = HostGpus(["a", "b", "c"])
     assert devices.take(1, gpus(2)) == ("a", "b")
     assert devices.take(2, gpus(1)) == ("c",)
@@ -113,7 +111,7 @@ def test_orders_get_the_gpus_that_the_fewest_have_and_none_that_is_not_there():
     assert HostGpus([]).take(5, gpus(4)) == ()
 
 
-def test_the_gpus_are_those_that_the_driver_lists(tmp_path, monkeypatch):
+def test_the_gpus_are_those_the_driver_lists(tmp_path, monkeypatch):
     driver = tmp_path / "nvidia-smi"
     driver.write_text("#!/bin/sh\nprintf 'GPU-1\\nGPU-2\\n'\n")
     driver.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A room's first process that has turned on the marketplace: driven by hand from its end."""
+"""A room's first process that attacks the marketplace: the test drives its end by hand."""
 
 import asyncio
 import errno
@@ -16,7 +16,7 @@ from clore_sandbox.provision.fence.interior import Shell
 
 @asynccontextmanager
 async def fenced():
-    """A room, and the end of its socket that is inside it."""
+    """A room, and the end of its socket inside the room."""
     ours, theirs = packet_pair()
 
     async def end():
@@ -41,7 +41,7 @@ async def hear(sock):
 
 @contextmanager
 def carried(tmp_path):
-    """A descriptor to send, and how often this process has its file open."""
+    """A descriptor to send, and a count of how often this process has its file open."""
     path = tmp_path / "carried"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
 
@@ -57,7 +57,7 @@ def run(test):
     asyncio.run(asyncio.wait_for(test(), 10))
 
 
-def test_what_makes_no_sense_is_let_be_and_what_it_carries_closed(tmp_path):
+def test_nonsense_is_ignored_and_its_descriptors_are_closed(tmp_path):
     async def test():
         async with fenced() as (room, theirs):
             with carried(tmp_path) as (file, count):
@@ -74,7 +74,7 @@ def test_what_makes_no_sense_is_let_be_and_what_it_carries_closed(tmp_path):
     run(test)
 
 
-def test_a_guest_is_led_to_public_ports_only():
+def test_a_guest_is_connected_to_public_ports_only():
     async def test():
         arrived = []
         server = await asyncio.start_server(
@@ -97,7 +97,7 @@ def test_a_guest_is_led_to_public_ports_only():
 
 
 @pytest.mark.parametrize("code", [None, "x", 256, -999, 10**30, True])
-def test_an_exit_code_that_cannot_be_is_a_kill(code):
+def test_an_impossible_exit_code_counts_as_a_kill(code):
     async def test():
         async with fenced() as (room, theirs):
             started = asyncio.ensure_future(room.start(["x"], {}, (0, 1, 2)))
@@ -110,7 +110,7 @@ def test_an_exit_code_that_cannot_be_is_a_kill(code):
     run(test)
 
 
-def test_an_exit_right_behind_the_start_is_not_lost():
+def test_an_exit_right_after_the_start_is_not_lost():
     async def test():
         async with fenced() as (room, theirs):
             started = asyncio.ensure_future(room.start(["x"], {}, (0, 1, 2)))
@@ -122,7 +122,7 @@ def test_an_exit_right_behind_the_start_is_not_lost():
     run(test)
 
 
-def test_a_missing_or_a_false_answer_is_an_error(tmp_path):
+def test_a_missing_or_wrong_answer_is_an_error(tmp_path):
     async def test():
         async with fenced() as (room, theirs):
             for answer in ({}, {"errno": errno.ENOENT}):
@@ -131,7 +131,7 @@ def test_a_missing_or_a_false_answer_is_an_error(tmp_path):
                 say(theirs, id=request["id"], **answer)
                 with pytest.raises(OSError, match=r"Protocol error|No such file"):
                     await asked
-            # A file where a socket was asked for.
+            # A file in place of the requested socket.
             asked = asyncio.ensure_future(room.dial("127.0.0.1", 9))
             with carried(tmp_path) as (file, count):
                 say(theirs, file, id=(await hear(theirs))["id"])
@@ -142,7 +142,7 @@ def test_a_missing_or_a_false_answer_is_an_error(tmp_path):
     run(test)
 
 
-def test_when_it_ends_whoever_waits_for_it_is_told():
+def test_its_end_reaches_every_waiter():
     async def test():
         async with fenced() as (room, theirs):
             started = asyncio.ensure_future(room.start(["x"], {}, (0, 1, 2)))

@@ -1,4 +1,4 @@
-"""What an order may not do, tried from inside it with everything a renter has: a shell."""
+"""Forbidden actions, tried from inside an order by a renter who has a shell."""
 
 import os
 import socket
@@ -13,14 +13,14 @@ import pytest
 
 @pytest.fixture(scope="module", params=["bwrap", "docker"])
 def kind(request, cannot):
-    """The kinds that fence in: a plain process does not, and is documented so."""
+    """The kinds with isolation: a plain process has none, as documented."""
     if (why := cannot(request.param)) is not None:
         pytest.skip(why)
     return request.param
 
 
 def host_pids(command):
-    """Ids that this machine knows the processes with this command line by."""
+    """The ids on this machine of processes with this command line."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -36,7 +36,7 @@ def python(shell, code):
     return shell.run("python3 -", input=code.encode())
 
 
-def test_processes_of_others_are_neither_seen_nor_killed(rented, wait, nap):
+def test_processes_of_others_cannot_be_seen_or_killed(rented, wait, nap):
     _, one = rented(command=nap)
     _, two = rented()
     (pid,) = wait(lambda: host_pids(nap))
@@ -47,13 +47,13 @@ def test_processes_of_others_are_neither_seen_nor_killed(rented, wait, nap):
     assert two.run("echo alive").stdout == b"alive\n"
 
 
-def test_the_first_process_outlives_the_renters_wish_to_end_it(rented):
+def test_the_renter_cannot_end_the_first_process(rented):
     _, shell = rented()
     shell.run("kill -9 1; kill -STOP 1; kill -TERM 1; kill -HUP 1")
     assert shell.run("echo alive").stdout == b"alive\n"
 
 
-def test_the_first_process_cannot_be_traced_and_shows_nothing(rented):
+def test_the_first_process_cannot_be_traced_or_read(rented):
     _, shell = rented()
     code = (
         "import ctypes, os\n"
@@ -70,7 +70,7 @@ def test_the_first_process_cannot_be_traced_and_shows_nothing(rented):
     assert all("ermi" in line or "No such" in line for line in lines[1:]), lines
 
 
-def test_two_orders_bind_the_same_port(rented, wait):
+def test_two_orders_can_bind_the_same_port(rented, wait):
     serve = "python3 -m http.server 8888 --bind 127.0.0.1"
     pages = {}
     for word in ("one", "two"):
@@ -87,7 +87,7 @@ def test_two_orders_bind_the_same_port(rented, wait):
         assert wait(lambda url=url: text(url)) == word
 
 
-def test_a_low_port_can_be_bound_as_on_a_machine_of_ones_own(rented, wait):
+def test_a_low_port_can_be_bound(rented, wait):
     order, _ = rented(
         ports={"22": "tcp", "80": "http"}, command="echo low > p; python3 -m http.server 80"
     )
@@ -128,7 +128,7 @@ dmesg -C
 """
 
 
-def test_getting_out_is_refused(rented):
+def test_escapes_are_refused(rented):
     """Each of these would succeed for root on the machine itself."""
     _, shell = rented()
     script = (
@@ -138,7 +138,7 @@ def test_getting_out_is_refused(rented):
     assert done.stdout.decode() == "end\n", "these succeeded"
 
 
-def test_there_is_nothing_to_gain_by_executing_a_file(rented, kind):
+def test_no_executable_gives_more_rights(rented, kind):
     _, shell = rented()
     status = dict(
         line.split(":\t")
@@ -154,7 +154,7 @@ def test_there_is_nothing_to_gain_by_executing_a_file(rented, kind):
         assert status["NoNewPrivs"] == "1"
 
 
-def test_an_orders_root_is_not_the_machines(rented, kind, wait, nap):
+def test_the_root_folder_is_not_the_machines(rented, kind, wait, nap):
     if kind == "docker":
         pytest.skip("as the engine has it: dockerd's userns-remap decides")
     rented(command=nap)
@@ -171,7 +171,7 @@ def kept(own_market, renter_of, tmp_path):
     return market, renter_of(market)
 
 
-def test_files_of_others_and_of_the_marketplace_are_out_of_reach(kept, shell_of, tmp_path):
+def test_files_of_others_and_of_the_marketplace_are_unreachable(kept, shell_of, tmp_path):
     market, renter = kept
     servers = renter.free()
     one = shell_of(renter.rent(servers[0]["id"]))
@@ -188,7 +188,7 @@ def test_files_of_others_and_of_the_marketplace_are_out_of_reach(kept, shell_of,
     assert two.run("cat /etc/shadow /etc/clore*").stdout.count(b"$") == 0
 
 
-def test_sftp_follows_links_inside_the_room_and_not_out_of_it(kept, shell_of, tmp_path):
+def test_sftp_follows_links_only_inside_the_room(kept, shell_of, tmp_path):
     _, renter = kept
     shell = shell_of(renter.rent())
     database = tmp_path / "market.db"
@@ -210,7 +210,7 @@ def connects(shell, host, port):
     return python(shell, code).stdout == b"yes\n"
 
 
-def test_ports_of_the_machine_are_out_of_reach(market, rented):
+def test_ports_of_the_machine_are_unreachable(market, rented):
     _, shell = rented()
     with closing(socket.create_server(("0.0.0.0", 0))) as listener:
         port = listener.getsockname()[1]
@@ -220,7 +220,7 @@ def test_ports_of_the_machine_are_out_of_reach(market, rented):
         assert b"forwarding failed" in shell.run().stderr
 
 
-def test_a_public_port_means_the_same_inside_every_order(rented, wait):
+def test_a_public_port_is_the_same_inside_every_order(rented, wait):
     order, one = rented(
         ports={"22": "tcp", "9000": "tcp"}, command="echo hi > p; python3 -m http.server 9000"
     )
@@ -231,7 +231,7 @@ def test_a_public_port_means_the_same_inside_every_order(rented, wait):
         wait(lambda shell=shell: python(shell, get).stdout == b"b'hi\\n'\n")
 
 
-def test_a_closed_public_port_leads_nowhere(renter, rented, wait):
+def test_a_closed_public_port_is_unreachable(renter, rented, wait):
     order = renter.rent()
     public = order["tcp_ports"][0].partition(":")[2]
     _, shell = rented()
@@ -240,7 +240,7 @@ def test_a_closed_public_port_leads_nowhere(renter, rented, wait):
     wait(lambda: not connects(shell, "127.0.0.1", public))
 
 
-def test_a_link_on_the_way_of_the_http_port_is_cut_with_the_order(renter, shell_of, wait):
+def test_a_cancel_cuts_connections_to_the_http_port(renter, shell_of, wait):
     order = renter.rent(
         ports={"22": "tcp", "9000": "tcp"},
         command="""python3 -c "
@@ -286,8 +286,8 @@ with Sandbox(provisioner="bwrap", visibility_lag_s=0, boot_s=0.01, limits=False)
 """
 
 
-def test_a_plain_user_can_do_it(tmp_path, kind):
-    """Without root: the machine's own Python, where the tests' lies out of a user's reach."""
+def test_isolation_works_without_root(tmp_path, kind):
+    """With the machine's own Python, since the tests' one may be out of a user's reach."""
     if kind != "bwrap" or os.getuid() != 0:
         pytest.skip("everything here runs as a plain user already, or not by bubblewrap")
     packages = [path for path in sys.path if path.endswith(("site-packages", "src"))]

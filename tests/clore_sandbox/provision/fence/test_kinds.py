@@ -1,4 +1,4 @@
-"""A kind that this machine cannot do says in one sentence what to install."""
+"""For a kind that this machine cannot run, one sentence says what to install."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def up(*words, **environ):
         ("docker", {"DOCKER_HOST": "what://?"}, "needs a Docker engine"),
     ],
 )
-def test_what_is_missing_is_said_in_one_sentence(kind, environ, words):
+def test_a_missing_requirement_is_one_sentence(kind, environ, words):
     done = up("--provisioner", kind, **environ)
     assert (done.returncode, done.stdout) == (1, "")
     assert words in done.stderr

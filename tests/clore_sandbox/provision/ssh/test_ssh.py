@@ -1,4 +1,4 @@
-"""The machine's OpenSSH client against rented rooms: commands, logins, files, forwarding."""
+"""This machine's OpenSSH client against rented rooms: commands, logins, files, forwarding."""
 
 import contextlib
 import hashlib
@@ -19,12 +19,12 @@ def shell(rented):
     return rented(env={"GREETING": "hello there", "HOME_TOWN": "Łódź"})[1]
 
 
-def test_a_command_runs_with_its_exit_code_and_streams(shell):
+def test_a_command_has_its_exit_code_and_streams(shell):
     done = shell.run("echo out; echo err >&2; exit 7")
     assert (done.returncode, done.stdout, done.stderr) == (7, b"out\n", b"err\n")
 
 
-def test_the_orders_environment_is_there_and_the_marketplaces_is_not(shell, monkeypatch):
+def test_the_orders_environment_is_set_and_the_marketplaces_is_not(shell, monkeypatch):
     done = shell.run('echo "$GREETING,$HOME_TOWN,$USER"; env | grep -c CLORE_API')
     assert done.stdout.decode() == "hello there,Łódź,root\n0\n"
 
@@ -36,7 +36,7 @@ def test_a_login_shell_has_the_rooms_path_and_home(shell):
     assert smi.startswith("nvidia-smi (simulated)")
 
 
-def test_a_signal_is_no_exit_code(shell):
+def test_a_signal_is_not_an_exit_code(shell):
     assert shell.run("kill -TERM $$").returncode == 255
 
 
@@ -48,11 +48,11 @@ def test_bytes_pass_unchanged_with_back_pressure(shell):
     assert len(done.stdout) == 20_000_000
 
 
-def test_half_close_lets_the_command_answer_after_its_input_ended(shell):
+def test_after_half_close_the_command_can_still_answer(shell):
     assert shell.run("cat; sleep 0.1; echo end", input=b"begin\n").stdout == b"begin\nend\n"
 
 
-def test_stdin_at_its_end_does_not_end_the_command(shell):
+def test_the_end_of_stdin_does_not_end_the_command(shell):
     assert shell.run("sleep 0.2; echo done").stdout == b"done\n"
 
 
@@ -70,7 +70,7 @@ def make_key(folder, kind="ed25519"):
     return folder / kind, (folder / f"{kind}.pub").read_text().strip()
 
 
-def test_a_public_key_lets_in_and_no_password_does(rented, tmp_path):
+def test_a_public_key_logs_in_and_a_password_does_not(rented, tmp_path):
     private, public = make_key(tmp_path)
     _, shell = rented(ssh_key=public, ssh=("-i", str(private)))
     assert shell.run("echo in").stdout == b"in\n"
@@ -81,7 +81,7 @@ def test_a_public_key_lets_in_and_no_password_does(rented, tmp_path):
     assert b"Permission denied (publickey)" in denied.stderr
 
 
-def test_before_it_has_booted_the_port_refuses(own_market, renter_of, wait):
+def test_the_port_refuses_connections_before_the_boot(own_market, renter_of, wait):
     market = own_market(boot_s=3600)
     renter = renter_of(market)
     renter.create(renter.free()[0]["id"], ports={"22": "tcp"}, ssh_password="x")
@@ -105,7 +105,7 @@ def test_scp_copies_both_ways_and_returns_0(shell, tmp_path, protocol):
     assert missing.returncode == 1
 
 
-def test_scp_copies_folders_and_knows_the_home(shell, tmp_path):
+def test_scp_copies_folders_and_finds_the_home(shell, tmp_path):
     (tmp_path / "tree" / "sub").mkdir(parents=True)
     (tmp_path / "tree" / "sub" / "a").write_text("1")
     at = [*shell.options, "-P", shell.port]
@@ -242,7 +242,7 @@ def test_other_tcp_ports_reach_the_same_port_inside(rented, wait):
 
 
 class TestTerminal:
-    """A pty as a person would have it, driven through one on our side."""
+    """A pty as a person would use it, driven through a pty on this side."""
 
     @pytest.fixture
     def terminal(self, rented):
@@ -268,7 +268,7 @@ class TestTerminal:
         terminal.expect("# ")
         terminal.type("sleep 100\n")
         terminal.expect("sleep 100")
-        time.sleep(0.2)  # the shell has no way to say that its child has the terminal
+        time.sleep(0.2)  # The shell has no way to report that its child has the terminal.
         terminal.type("\x03")
         terminal.expect("# ")
         terminal.type("echo code $?\n")
@@ -277,10 +277,10 @@ class TestTerminal:
         time.sleep(0.2)
         terminal.type("\x1a")
         terminal.expect("Stopped")
-        terminal.type("exit 9\nexit 9\n")  # the first only warns of the stopped job
+        terminal.type("exit 9\nexit 9\n")  # The first exit only warns of the stopped job.
         assert terminal.process.wait(10) == 9
 
-    def test_it_is_a_terminal_of_the_right_size_that_can_change(self, terminal):
+    def test_the_terminal_has_the_right_size_and_can_be_resized(self, terminal):
         import fcntl
         import struct
         import termios
@@ -300,8 +300,8 @@ class TestTerminal:
         terminal.type("\x04")
         assert terminal.process.wait(10) == 0
 
-    def test_hanging_up_ends_what_runs_in_it(self, under_nohup, terminal, wait, nap):
-        """Also where the marketplace was started under nohup."""
+    def test_hanging_up_ends_running_commands(self, under_nohup, terminal, wait, nap):
+        """Also if the marketplace was started under nohup."""
         terminal.expect("# ")
         terminal.type(f"{nap}\n")
         wait(lambda: running(nap))
