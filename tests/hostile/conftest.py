@@ -1,4 +1,4 @@
-"""A marketplace of machines that belong to an attacker, and the folder of a user who rents one."""
+"""A marketplace of machines that an attacker owns, and the folder of a user who rents one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def market() -> Iterator[Sandbox]:
-    """Its orders lead to the machine that their image names."""
+    """Its orders lead to the machine named by their image."""
     with Market(inventory=FLEET, limits=False, visibility_lag_s=0.05, boot_s=0.05) as sandbox:
         yield sandbox
 
@@ -56,7 +56,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ma
 
 @pytest.fixture
 def machine(build: Callable[..., Machine], bare: Path) -> Machine:
-    """One without rsync."""
+    """A machine without rsync."""
     return build(bare)
 
 
@@ -79,7 +79,7 @@ def order(renter: Renter, machine: Machine) -> int:  # noqa: F811 - the fixture
 
 @pytest.fixture
 def stage(renter: Renter, tmp_path: Path) -> Stage:  # noqa: F811 - the fixture
-    """The user's folders, as at first."""
+    """The user's folders in their first state."""
     made = Stage(renter, tmp_path)
     made.reset()
     return made
@@ -87,13 +87,13 @@ def stage(renter: Renter, tmp_path: Path) -> Stage:  # noqa: F811 - the fixture
 
 @pytest.fixture
 def kind() -> str:
-    """Which client of the SDK: the one that is written; the command line uses the other."""
+    """The client of the SDK that is written by hand; the command line uses the other."""
     return "async"
 
 
 @pytest.fixture
 def rental(kind: str, stage: Stage, machine: Machine, market: Sandbox) -> Iterator[Renting]:
-    """`machine`, rented by the SDK."""
+    """A rental of `machine` made with the SDK."""
     api = Api(kind, market, state=stage.renter.home)
     try:
         with api.renting(image=machine.image, verify="ssh", attempts=1) as rented:

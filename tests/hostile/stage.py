@@ -1,4 +1,4 @@
-"""The user's side: a working folder, its surroundings, and what changed there."""
+"""The user's side: a working folder, its surroundings, and the changes to them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _FILES = {
 
 @dataclass
 class Stage:
-    """`base` is the user's home; `w` in it is the working folder, `w/results` what is fetched.
+    """`base` is the user's home, `w` in it the working folder, `w/results` the fetched output.
 
-    The working folder is a repository. Beside it is what an attacker would like to reach.
+    The working folder is a repository. Beside it are files that an attacker would like to reach.
     """
 
     renter: Renter
@@ -52,7 +52,7 @@ class Stage:
         return self.folder / OUTPUT
 
     def reset(self) -> None:
-        """As at first: nothing has come."""
+        """Go back to the first state: nothing has been fetched."""
         for path in self.base.iterdir():
             if path.is_symlink() or path.is_file():
                 path.unlink()
@@ -65,16 +65,16 @@ class Stage:
         self.note()
 
     def note(self) -> None:
-        """What is there now is to stay so."""
+        """Record the present state, which must stay."""
         self.before = self._now()
 
     def run(self, order: int, *words: object, **more: Any) -> Result:
-        """`clore run` there, to its end; without a command, of a job with one honest output."""
+        """Run `clore run` there to its end; by default a job with one honest output."""
         given = words if "--" in words else (*words, "--", ONE_OUTPUT)
         return self.renter("run", *self._where(order), *given, **more)
 
     def began(self, order: int, *words: object, **more: Any) -> subprocess.Popen[str]:
-        """The same beside the test."""
+        """Start the same beside the test."""
         given = words if "--" in words else (*words, "--", ONE_OUTPUT)
         return self.renter.start("run", *self._where(order), *given, **more)
 
@@ -82,15 +82,15 @@ class Stage:
         return "--order", order, "--folder", self.folder, "--output", OUTPUT
 
     def untouched(self) -> None:
-        """Nothing but what is below the output, and below clore's own folder, has changed."""
+        """Check that nothing changed outside the output and clore's own folder."""
         now = self._now()
         odd = [p for p in sorted({*now, *self.before}) if now.get(p) != self.before.get(p)]
         assert not odd, f"changed outside of the output: {odd}"
 
     def tame(self) -> None:
-        """What came below the output is files, folders and links that stay inside.
+        """Check that the output has only files, folders and links that stay inside.
 
-        None of it is another's, opens to others, runs as somebody else, or is a repository.
+        None belongs to another user, has an open mode, runs as another user, or is a repository.
         """
         top = self.results.resolve()
         assert not self.results.is_symlink(), "the output is a link"
@@ -122,7 +122,7 @@ class Stage:
 
 
 def resident_kb(pid: int) -> int:
-    """The most memory that a process has had; 0 where it is gone."""
+    """The peak memory of a process; 0 if it is gone."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A machine that came back different: it is lost, cancelled and replaced, not half-watched."""
+"""A machine that comes back changed is lost, cancelled and replaced, not half-followed."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ WAITING = "echo up; sleep 600"
 
 
 def another_key(machine: Machine) -> None:
-    """Its host key has changed."""
+    """The host key has changed."""
     machine.shut(host_key=True)
     machine.open()
 
 
 def refuses(machine: Machine) -> None:
-    """It takes the order's key no more."""
+    """The machine no longer accepts the order's key."""
     machine.lets_in = False
     machine.shut()
     machine.open()
 
 
 def empty(machine: Machine) -> None:
-    """Its disk is empty: no job, no working folder."""
+    """The disk is empty: no job, no working folder."""
     machine.shut()
     for each in machine.home.iterdir():
         shutil.rmtree(each, ignore_errors=True)
@@ -46,7 +46,7 @@ def empty(machine: Machine) -> None:
 
 
 def hangs(machine: Machine) -> None:
-    """It lets us in, and no command returns."""
+    """Logins succeed, and no command returns."""
     machine.shell = lambda _number, _line: SILENT
     machine.shut()
     machine.open()
@@ -57,7 +57,7 @@ WAYS = [another_key, refuses, empty]
 
 @pytest.fixture
 def german(tmp_path: Path, renter: Renter) -> None:
-    """The user's ssh speaks German, on a system in German."""
+    """The user's ssh speaks German, on a German system."""
     programs = tmp_path.parent / f"{tmp_path.name}-german"
     programs.mkdir()
     real = shutil.which("ssh")
@@ -79,14 +79,14 @@ def up(process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.usefixtures("german")
 @pytest.mark.parametrize("came_back", WAYS, ids=lambda way: way.__name__)
-def test_run_ends_it_and_cancels(
+def test_run_reports_the_loss_and_cancels(
     stage: Stage,
     renter: Renter,
     machine: Machine,
     order: int,
     came_back: Callable[[Machine], None],
 ) -> None:
-    """Told, lost after its time, cancelled, exit 1; and its host is remembered for it."""
+    """Reported, lost after the time limit, cancelled, exit 1; the host's record has the loss."""
     words = ("--order", order, "--cancel", "--folder", stage.folder, *LOST_AFTER)
     with renter.start("run", *words, "--", WAITING) as process:
         up(process)
@@ -99,8 +99,10 @@ def test_run_ends_it_and_cancels(
     assert [row["lost"] for row in renter("hosts", "--json").data["seen"]] == [1]
 
 
-def test_the_background_ends_it(stage: Stage, renter: Renter, machine: Machine, order: int) -> None:
-    """A job that nobody watches: `jobs` has it followed, and the follower ends it."""
+def test_the_follower_ends_the_job(
+    stage: Stage, renter: Renter, machine: Machine, order: int
+) -> None:
+    """`jobs` starts a follower, which ends the job."""
     words = ("--order", order, "--cancel", "--detach", "--folder", stage.folder, *LOST_AFTER)
     renter("run", *words, "--", WAITING)
     killed(renter)
@@ -112,8 +114,8 @@ def test_the_background_ends_it(stage: Stage, renter: Renter, machine: Machine, 
     assert (job["state"], job["exit"]) == ("lost", None)
 
 
-def test_attach_ends_it(stage: Stage, renter: Renter, machine: Machine, order: int) -> None:
-    """The machine was changed before anybody looked."""
+def test_attach_ends_the_job(stage: Stage, renter: Renter, machine: Machine, order: int) -> None:
+    """The machine changed before any command looked at it."""
     words = ("--order", order, "--cancel", "--detach", "--folder", stage.folder, *LOST_AFTER)
     renter("run", *words, "--", WAITING)
     killed(renter)
@@ -123,7 +125,7 @@ def test_attach_ends_it(stage: Stage, renter: Renter, machine: Machine, order: i
 
 
 def test_another_machine_is_rented(stage: Stage, renter: Renter, machine: Machine) -> None:
-    """With --retry-on-host-loss: the job begins again, and its code is that of the second time."""
+    """With --retry-on-host-loss the job starts again, and the exit code is from the second run."""
     words = ("--gpu", "RTX", "--currency", "USD", "--yes", "--verify", "ssh", *LOST_AFTER)
     script = "[ ! -e again ] || exit 4; touch again; echo up; sleep 600"
     where = ("--image", machine.image, "--retry-on-host-loss", "--folder", stage.folder)
@@ -143,7 +145,7 @@ def test_commands_that_never_return(
     order: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A login is no life: told after 30 s (here 1), lost after its time, without another try."""
+    """A login proves nothing: reported after 30 s (here 1), lost after the time limit, no retry."""
     from clore_ai import CloreAI
     from clore_ai._api.waits import WAITS
     from clore_ai.jobs import Jobs, Output

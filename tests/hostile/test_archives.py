@@ -1,4 +1,4 @@
-"""An archive that no archiver writes: the machine's tar sends what its owner likes."""
+"""Archives that no archiver writes: the machine's tar sends whatever its owner likes."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ GROUPS = {"place": PLACES, "link": LINKS, "kind": KINDS, "header": HEADERS}
 
 
 def tried(stage: Stage, machine: Machine, group: str, fetch: Callable[[], object]) -> list[str]:
-    """What broke, by the archive's name; each is fetched into the stage as it was."""
+    """The failures by name of archive; each archive is fetched into a fresh stage."""
     broken = []
     for name, make in GROUPS[group].items():
         stage.reset()
@@ -159,12 +159,12 @@ def tried(stage: Stage, machine: Machine, group: str, fetch: Callable[[], object
 @pytest.mark.parametrize(
     "group", ["place", *(pytest.param(g, marks=pytest.mark.exhaustive) for g in list(GROUPS)[1:])]
 )
-def test_a_run_takes_what_belongs_below_its_output(
+def test_a_run_takes_only_its_outputs(
     stage: Stage, machine: Machine, order: int, group: str
 ) -> None:
-    """Whatever the archive holds: nothing outside of the output changes, nothing odd is in it.
+    """Whatever the archive holds, nothing outside the output changes and nothing unsafe is in it.
 
-    Nor does clore crash, nor show the names as they are.
+    Nor does clore crash, or print the names unfiltered.
     """
 
     def fetch() -> None:
@@ -180,12 +180,12 @@ def test_a_run_takes_what_belongs_below_its_output(
 @pytest.mark.parametrize(
     ("kind", "group"), [*(("sync", group) for group in GROUPS), ("async", "place")]
 )
-def test_get_takes_what_belongs_below_its_goal(
+def test_get_writes_only_below_its_target(
     stage: Stage, machine: Machine, rental: Any, group: str
 ) -> None:
-    """`rental.get` is the same gate: no archive writes outside of the folder that was named.
+    """`rental.get` has the same checks: no archive writes outside the given folder.
 
-    What its members are called is the product's business: the evil ones go by several names.
+    The product may rename members: the hostile ones have several names.
     """
 
     def fetch() -> None:
@@ -209,10 +209,10 @@ MANY = "while cat many; do :; done"
 
 
 @pytest.mark.parametrize("name", [*ENDLESS, "empty members", "folders", "attributes"])
-def test_an_archive_without_an_end_is_cut_off(
+def test_an_endless_archive_is_cut_off(
     stage: Stage, machine: Machine, order: int, name: str
 ) -> None:
-    """Count and size are bounded by --max-output; the sentence says so, memory does not grow."""
+    """Count and size are limited by --max-output; a message says so, and memory does not grow."""
     if name in ENDLESS:
         data, then = ENDLESS[name]
     else:
@@ -247,10 +247,8 @@ def test_an_archive_without_an_end_is_cut_off(
 @pytest.mark.parametrize(
     "size", ["1TB of nothing", "old 1TB of nothing", "more than is here", "2^60"]
 )
-def test_a_member_that_is_not_as_large_as_it_says(
-    stage: Stage, machine: Machine, order: int, size: str
-) -> None:
-    """It is refused, or broken off: no file with that name appears, and the disk is not filled."""
+def test_a_member_with_a_false_size(stage: Stage, machine: Machine, order: int, size: str) -> None:
+    """It is refused or cut off: no file with that name appears, and the disk is not filled."""
     sparse = pax(
         b"", GNU__sparse__major="1", GNU__sparse__minor="0", GNU__sparse__name="results/big",
         GNU__sparse__realsize=str(1 << 40),

@@ -1,4 +1,4 @@
-"""An honest machine with odd files: what the gate must let through, as it is and quickly."""
+"""An honest machine with odd files: what must be let through, unchanged and quickly."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def image(
     request: pytest.FixtureRequest, build: Callable[..., Machine], bare: Path, full: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Machine:  # fmt: skip
-    """Images of all sorts."""
+    """Images of all kinds."""
     if request.param == "busybox":
         if shutil.which("busybox") is None:
             pytest.skip("no busybox here: apt-get install busybox-static")
@@ -50,8 +50,8 @@ def names_below(folder: Path) -> set[bytes]:
     return {os.fsencode(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir()}
 
 
-def test_odd_names_come_and_go(stage: Stage, renter: Renter, image: Machine) -> None:
-    """Every name that a file can have arrives there, and comes back, with its own content."""
+def test_odd_names_arrive_and_return(stage: Stage, renter: Renter, image: Machine) -> None:
+    """Every name a file can have arrives there and comes back, with its own content."""
     order = renter.rent("--image", image.image)
     names = [os.path.normpath(name) for name in ODD_NAMES]
     for name in names:
@@ -66,10 +66,10 @@ def test_odd_names_come_and_go(stage: Stage, renter: Renter, image: Machine) -> 
     stage.untouched()
 
 
-def test_what_files_are_is_kept(stage: Stage, renter: Renter, image: Machine) -> None:
-    """Times, the bit that makes programs, empty files and folders, links that stay inside.
+def test_attributes_of_files_are_kept(stage: Stage, renter: Renter, image: Machine) -> None:
+    """Times, executable bits, empty files and folders, links that stay inside.
 
-    Files that share their content there are files of their own here.
+    Files that share their content there are separate files here.
     """
     order = renter.rent("--image", image.image)
     script = (
@@ -94,10 +94,10 @@ def test_what_files_are_is_kept(stage: Stage, renter: Renter, image: Machine) ->
     stage.tame()
 
 
-def test_a_file_of_the_same_size_and_second_comes_again(
+def test_a_changed_file_of_equal_size_and_second_is_fetched(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """What changed within a second, with its size as it was, is fetched at the end."""
+    """A change within a second that keeps the size is fetched at the end."""
     script = (
         "mkdir -p results; printf 1 > results/x; touch -d @1700000000.1 results/x; "
         "until [ -e go ]; do sleep 0.05; done; "
@@ -111,10 +111,10 @@ def test_a_file_of_the_same_size_and_second_comes_again(
     assert (stage.results / "x").read_text() == "2"
 
 
-def test_a_file_that_grows_while_it_is_fetched(
+def test_a_file_that_grows_during_a_fetch(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """It comes as it was at some moment, and whole at the end; no fetch fails for it."""
+    """It is fetched as it was at some moment, and completely at the end; no fetch fails."""
     script = (
         "mkdir -p results; i=0; until [ -e go ]; do i=$((i+1)); "
         "head -c 300000 /dev/zero >> results/log; [ $i -lt 600 ] || exit 9; sleep 0.02; done; "
@@ -129,10 +129,8 @@ def test_a_file_that_grows_while_it_is_fetched(
     stage.untouched()
 
 
-def test_an_output_that_is_a_file_and_one_that_is_not_there(
-    stage: Stage, renter: Renter, image: Machine
-) -> None:
-    """A single file comes as such; a missing output is said, and the code stays the job's own."""
+def test_a_single_file_and_a_missing_output(stage: Stage, renter: Renter, image: Machine) -> None:
+    """A single file is fetched as such; a missing output is reported, and the exit code kept."""
     order = renter.rent("--image", image.image)
     words = ("run", "--order", order, "--folder", stage.folder)
     script = "echo 1 > 'one file'; mkdir -p a/b; echo 2 > a/b/-two; exit 3"
@@ -145,10 +143,10 @@ def test_an_output_that_is_a_file_and_one_that_is_not_there(
     assert not (stage.folder / "never").exists()
 
 
-def test_what_is_unchanged_does_not_come_again(
+def test_unchanged_files_are_not_fetched_again(
     stage: Stage, machine: Machine, rental: Renting
 ) -> None:
-    """10,000 files that are here already: the second fetch takes a few seconds, and no data."""
+    """With 10,000 files already here, the second fetch takes a few seconds and no data."""
     rental.exec("mkdir -p many; cd many; seq -w 10000 | split -l 1 -a 4 -")
     rental.get("many", stage.results)
     assert len(list(stage.results.iterdir())) == 10_001
@@ -164,8 +162,8 @@ def test_what_is_unchanged_does_not_come_again(
     assert (stage.results / "xaaab").read_text() == "more\n"
 
 
-def test_files_of_the_machine_come_by_get(stage: Stage, machine: Machine, rental: Renting) -> None:
-    """A file to a name, a folder into a folder, odd names, folders on the way made."""
+def test_get_fetches_files_of_the_machine(stage: Stage, machine: Machine, rental: Renting) -> None:
+    """A file to a name, a folder into a folder, odd names; missing parent folders are made."""
     rental.exec("mkdir -p 'a b/-c'; printf 1 > 'a b/-c/#x'; printf 2 > 'a b/new\nline'")
     rental.get("a b", stage.base / "got" / "deep")
     assert (stage.base / "got" / "deep" / "-c" / "#x").read_text() == "1"

@@ -1,4 +1,4 @@
-"""A listing that lies: `find` and `stat` there are the attacker's, and so are the names."""
+"""A listing that lies: `find` and `stat` there belong to the attacker, and so do the names."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ NAMES = [
 
 
 def lies(machine: Machine, names: list[str], mode: str = "81a4", size: int = 5) -> None:
-    """Let `find` list these besides what is there, and tar send them all."""
+    """Let `find` list these besides the real files, and let tar send them all."""
     line = f"printf '%s {mode} {size} 1700000000 2023-11-14 22:13:20.5 +0000|%s\\n' \"$mark\""
     lines = "".join(f"{line} {shlex.quote(name)}\n" for name in names)
-    # The mark is what the format of stat begins with.
+    # The mark is the start of the format for stat.
     machine.program(
         "find",
         'for a in "$@"; do case $a in clore-*) mark=${a%% *} ;; esac; done\n'
@@ -37,10 +37,10 @@ def lies(machine: Machine, names: list[str], mode: str = "81a4", size: int = 5) 
 
 
 @pytest.mark.parametrize("mode", ["81a4", "41ed", "a1ff", "8fff"])
-def test_a_listing_names_nothing_outside_of_the_outputs(
+def test_a_listing_cannot_name_files_outside_the_outputs(
     stage: Stage, machine: Machine, order: int, mode: str
 ) -> None:
-    """Files, folders, links, odd modes: by whatever name, nothing but the output changes."""
+    """Files, folders, links, odd modes: whatever the name, only the output changes."""
     lies(machine, NAMES, mode)
     done = stage.began(order)
     out, err = done.communicate(timeout=60)
@@ -51,7 +51,7 @@ def test_a_listing_names_nothing_outside_of_the_outputs(
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_get_is_as_careful(stage: Stage, machine: Machine, rental: Any) -> None:
+def test_get_has_the_same_checks(stage: Stage, machine: Machine, rental: Any) -> None:
     rental.exec("mkdir -p results; echo 1 > results/new")
     lies(machine, NAMES)
     try:
@@ -63,10 +63,8 @@ def test_get_is_as_careful(stage: Stage, machine: Machine, rental: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_listing_that_broke_off_is_no_listing(
-    stage: Stage, machine: Machine, rental: Any
-) -> None:
-    """A machine short of memory kills `find`: what it did not list is not taken for missing."""
+def test_an_incomplete_listing_is_ignored(stage: Stage, machine: Machine, rental: Any) -> None:
+    """A machine short of memory kills `find`: unlisted files do not count as missing."""
     rental.exec("mkdir -p results; echo 1 > results/new")
     machine.program("find", 'a=$1; b=$2; shift 2; "$REAL" $a $b -maxdepth 0 "$@"; kill -9 $$')
     with pytest.raises(CloreAPIError):

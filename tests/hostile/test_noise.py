@@ -1,4 +1,4 @@
-"""A machine whose shell prints before each command: its noise is nobody's output."""
+"""A machine whose shell prints before each command: this noise is not part of any output."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ NOISE = {
     "at the end too": "trap 'echo good bye' EXIT; echo welcome",
 }
 SCRIPT = (
-    "cat in; printf end; mkdir -p results; cp in results/new; exit 5"  # its output has no newline
+    "cat in; printf end; mkdir -p results; cp in results/new; exit 5"  # the noise has no newline
 )
 
 
-def test_a_run_is_not_touched_by_it(stage: Stage, renter: Renter, either: Machine) -> None:
-    """Upload, output, exit code, outputs and log are byte for byte what they are without it."""
+def test_run_ignores_the_noise(stage: Stage, renter: Renter, either: Machine) -> None:
+    """Upload, output, exit code, outputs and log are byte for byte as without it."""
     order = renter.rent("--image", either.image)
     data = bytes(range(256)) * 40
     (stage.folder / "in").write_bytes(data)
@@ -67,10 +67,8 @@ def test_a_run_is_not_touched_by_it(stage: Stage, renter: Renter, either: Machin
     stage.untouched()
 
 
-def test_exec_put_and_get_are_not_touched_by_it(
-    stage: Stage, machine: Machine, rental: Renting
-) -> None:
-    """`stdout` is the command's own, files arrive as they are, both ways."""
+def test_exec_put_and_get_ignore_the_noise(stage: Stage, machine: Machine, rental: Renting) -> None:
+    """`stdout` is the command's own, and files arrive unchanged in both directions."""
     data = os.urandom(5000)
     (stage.folder / "in").write_bytes(data)
     wrong: list[str] = []
@@ -98,7 +96,7 @@ def test_exec_put_and_get_are_not_touched_by_it(
 def test_a_noisy_machine_can_be_rented(
     stage: Stage, machine: Machine, kind: str, market: Any
 ) -> None:
-    """The look at it finds what is there behind the noise."""
+    """The inspection finds the machine's hardware behind the noise."""
     from clients import Api
 
     machine.program("nvidia-smi", 'case "$*" in *name*) echo "NVIDIA RTX 4090, 24564, 550.54"'
@@ -114,8 +112,8 @@ def test_a_noisy_machine_can_be_rented(
         api.shut()
 
 
-def test_the_board_shows_the_gpus_behind_it(renter: Renter, machine: Machine, order: int) -> None:
-    """`monitor --once` reads what nvidia-smi says, and none of the noise."""
+def test_monitor_shows_gpus_behind_the_noise(renter: Renter, machine: Machine, order: int) -> None:
+    """`monitor --once` reads the output of nvidia-smi, and none of the noise."""
     machine.program("nvidia-smi", "echo 0, 37, 55, 1000, 24564")
     machine.shell = noisy("printf '\\033[2Jwelcome'; echo 9, 99, 99, 99, 99")
     done = renter("monitor", "--once")
@@ -124,10 +122,10 @@ def test_the_board_shows_the_gpus_behind_it(renter: Renter, machine: Machine, or
     assert "\x1b" not in done.out + done.err
 
 
-def test_a_machine_without_room_for_temporary_files(
+def test_a_machine_without_space_for_temporary_files(
     stage: Stage, renter: Renter, build: Callable[..., Machine], full: Path
 ) -> None:
-    """`/tmp` is full or not there: upload, job and fetch do without."""
+    """`/tmp` is full or missing: upload, job and fetch work without it."""
     machine = build(full, TMPDIR="/proc/nowhere", TMUX_TMPDIR="/proc/nowhere")
     order = renter.rent("--image", machine.image)
     done = stage.run(order, "--", "cat train.py; echo 1 > results/new || mkdir results; exit 4",
@@ -135,10 +133,10 @@ def test_a_machine_without_room_for_temporary_files(
     assert done.out.startswith("print('mine')\n")
 
 
-def test_the_log_holds_the_jobs_output_alone(
+def test_the_log_has_only_the_jobs_output(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """Also where it is read again, by `logs` and `attach`, from a machine that prints."""
+    """Also when `logs` and `attach` read it again from a noisy machine."""
     machine.shell = noisy("printf 'welcome\\033[2J'")
     text = "".join(f"line {n}\n" for n in range(300))
     (stage.folder / "in").write_text(text)

@@ -1,4 +1,4 @@
-"""A machine that never answers, never stops, or cuts: clore ends, and leaves no ssh behind."""
+"""A machine that never answers, never stops, or cuts: clore ends and leaves no ssh behind."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ WAITING = "echo up; mkdir -p results; echo 1 > results/new; until [ -e go ]; do 
 
 @contextmanager
 def killed(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """Gone after the block."""
+    """Kill the process at the end of the block."""
     try:
         yield process
     finally:
@@ -50,7 +50,7 @@ def killed(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def programs_of(home: Path) -> dict[int, str]:
-    """Processes that clore started, for this state folder: ssh, and what it starts."""
+    """Processes that clore started for this state folder: ssh and its children."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -68,11 +68,11 @@ def ends(
     renter: Renter, process: subprocess.Popen[str], order: int, number: int,
     hung: Callable[[], bool], more_s: float = 0.5,
 ) -> list[str]:  # fmt: skip
-    """Signal it once it hangs, and a moment more; what is wrong with its end."""
+    """Signal the process once it hangs; returns what is wrong with its end."""
     deadline = time.monotonic() + 30
     while not hung() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
-    time.sleep(more_s)  # well within the wait
+    time.sleep(more_s)  # well within the time limit
     if process.poll() is None:
         process.send_signal(number)
     begun = time.monotonic()
@@ -98,7 +98,7 @@ def ends(
         ("SIGINT", (0, 3)),
         pytest.param("SIGINT", STEPS, marks=pytest.mark.exhaustive),
         pytest.param("SIGTERM", (0, 3), marks=pytest.mark.exhaustive),
-        # A terminal that is closed before the job runs leaves clore to start it, until the machine
+        # If the terminal closes before the job runs, clore still starts the job, until the machine
         # counts as lost.
         ("SIGHUP", (3,)),
     ],
@@ -111,9 +111,9 @@ def test_a_silent_machine_at_every_step(
     number: str,
     steps: Sequence[int],
 ) -> None:
-    """Its shell accepts and never answers, from any session on: one Ctrl-C ends `clore run`.
+    """From any session on, the shell never answers: one Ctrl-C ends `clore run`.
 
-    With --cancel the order is gone then; no ssh is left.
+    With --cancel the order is cancelled by then; no ssh is left.
     """
     machines = {step: build(bare) for step in steps}
     orders = {step: renter.rent("--image", machines[step].image) for step in steps}
@@ -132,24 +132,24 @@ def test_a_silent_machine_at_every_step(
 
     with ThreadPoolExecutor(len(steps)) as pool:
         wrong = [each for found in pool.map(one, steps) for each in found]
-    if number != "SIGHUP":  # then somebody in the background may still look
+    if number != "SIGHUP":  # then a follower may still look
         left = [] if wrong else list(_left(renter.home).values())
         wrong += [f"left: {each}" for each in left]
     assert not wrong, "\n".join(wrong)
 
 
 def _left(home: Path) -> dict[int, str]:
-    """What is still there some seconds later."""
+    """The processes that remain after some seconds."""
     deadline = time.monotonic() + 5
     while (found := programs_of(home)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return found
 
 
-def test_a_machine_that_falls_silent_while_its_job_runs(
+def test_a_machine_that_goes_silent_during_its_job(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """The job runs, then nothing answers any more: Ctrl-C cancels, within seconds."""
+    """The job runs, then no command answers any more: Ctrl-C cancels within seconds."""
     with killed(stage.began(order, "--cancel", "--fetch-every", "0.2", "--", WAITING)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
@@ -164,7 +164,7 @@ def test_a_machine_that_falls_silent_while_its_job_runs(
 def test_a_fetch_that_never_ends(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """The job is over and its machine's tar says nothing: Ctrl-C ends it, and says what stays."""
+    """The job has ended and the machine's tar is silent: Ctrl-C ends it and names what stays."""
     machine.program("tar", 'case "$*" in *x*f*) exec "$REAL" "$@" ;; esac\n: > "$HOME/hung"\n'
                     "exec sleep 1000000")  # fmt: skip
     with killed(stage.began(order)) as process:
@@ -191,7 +191,7 @@ FLOODS = {
 def test_a_flood_at_every_step(
     stage: Stage, renter: Renter, build: Callable[..., Machine], bare: Path, flood: str
 ) -> None:
-    """What it writes without an end is not kept in memory, and Ctrl-C ends it as ever."""
+    """Endless output is not kept in memory, and Ctrl-C ends the command as usual."""
     machines = {step: build(bare) for step in (0, 2)}
     orders = {step: renter.rent("--image", machines[step].image) for step in (0, 2)}
 
@@ -216,7 +216,7 @@ def test_a_flood_at_every_step(
 
 
 def _watch(process: subprocess.Popen[str], most_kb: list[int]) -> None:
-    """Notes how much memory it takes, to its end."""
+    """Record the peak memory of the process, until its end."""
     most_kb.append(0)
     while process.poll() is None:
         most_kb.append(resident_kb(process.pid))
@@ -247,10 +247,10 @@ def chatters(connection: socket.socket) -> None:
     "answers",
     [silent, chatters, *(pytest.param(f, marks=pytest.mark.exhaustive) for f in (greets, refuse))],
 )
-def test_a_first_connection_that_does_not_come_about(
+def test_a_first_connection_that_fails(
     stage: Stage, renter: Renter, answers: Callable[[socket.socket], object]
 ) -> None:
-    """It is said within 40 s that the machine does not answer; Ctrl-C cancels the order."""
+    """The message comes within 40 s; Ctrl-C cancels the order."""
     with port_that(answers) as port:
         words = ("deploy", renter.server(), "--type", "on-demand", "--currency", "USD-Blockchain")
         order = int(renter(*words, "--image", at(port)).out)
@@ -270,7 +270,7 @@ def test_a_first_connection_that_does_not_come_about(
 
 
 def _said(process: subprocess.Popen[str], of: int, within_s: float) -> str:
-    """What it says on stderr until it names the order; all there is where it does not by then."""
+    """Read stderr until it names the order, or to its end."""
     lines: list[str] = []
 
     def read() -> None:
@@ -293,7 +293,7 @@ def _said(process: subprocess.Popen[str], of: int, within_s: float) -> str:
 def test_a_machine_that_ends_each_session_at_once(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """Its shell ends without a word, or the connection does: a sentence, and no ssh left."""
+    """The shell ends silently, or the connection closes: one sentence, and no ssh left."""
     for words in (("true",), ()):
         machine.shell = lambda _n, _line, words=words: words  # type: ignore[misc]
         with killed(stage.began(order, "--lost-after", "0.05m")) as process:
@@ -311,12 +311,12 @@ def test_a_machine_that_ends_each_session_at_once(
 def test_a_machine_that_allows_one_session(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """MaxSessions 1 of sshd: the job runs, and its outputs come; or a sentence says why not."""
+    """MaxSessions 1 of sshd: the job runs and outputs are fetched, or a sentence says why not."""
     machine.most_sessions = 1
     with killed(stage.began(order, "--fetch-every", "0.2", "--", f"{WAITING}; exit 5")) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
-        time.sleep(1)  # some fetches were tried
+        time.sleep(1)  # some fetches were attempted
         (machine.work / "go").touch()
         _, err = process.communicate(timeout=60)
     assert process.returncode == 5, err
@@ -326,7 +326,7 @@ def test_a_machine_that_allows_one_session(
 def test_nothing_is_left_after_a_kill(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """`kill -9` of clore while its job runs: no ssh of ours goes on."""
+    """After `kill -9` of clore during its job, no ssh of clore's goes on."""
     with killed(stage.began(order, "--", WAITING)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
@@ -340,7 +340,7 @@ def test_nothing_is_left_after_a_kill(
 def test_nothing_is_left_after_a_kill_at_a_silent_machine(
     stage: Stage, renter: Renter, machine: Machine, order: int, step: int
 ) -> None:
-    """The same where the machine does not answer, at the first word or at the upload."""
+    """The same if the machine does not answer, at the first command or at the upload."""
     machine.shell = after(step, SILENT)
     with killed(stage.began(order)) as process:
         until(lambda: len(machine.lines) > step, "the silence")
@@ -349,10 +349,10 @@ def test_nothing_is_left_after_a_kill_at_a_silent_machine(
     assert not _left(renter.home)
 
 
-def test_what_looks_at_a_silent_machine_ends_by_itself(
+def test_commands_end_at_a_silent_machine(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """`jobs`, `monitor --once`, `logs` and `stop` come to an end, each with a sentence or a row."""
+    """`jobs`, `monitor --once`, `logs` and `stop` each end with a sentence or a row."""
     with killed(stage.began(order, "--", WAITING)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
@@ -381,8 +381,8 @@ def test_what_looks_at_a_silent_machine_ends_by_itself(
     assert not _left(renter.home)
 
 
-def test_exec_has_its_limit(machine: Machine, rental: Renting) -> None:
-    """A command that never answers, or that a process outlives which holds its pipes."""
+def test_exec_times_out(machine: Machine, rental: Renting) -> None:
+    """A command never answers, or a process that holds its pipes outlives it."""
     from clore_ai.exceptions import CloreAPIError, WaitTimeout
 
     for line in ("exec sleep 1000000", "sleep 1000000 & sleep 1000000"):
@@ -400,10 +400,10 @@ def test_exec_has_its_limit(machine: Machine, rental: Renting) -> None:
 
 @pytest.mark.parametrize("owned", [SILENT, ("sh", "-c", FLOODS["bytes"]), ("true",), ()])
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_a_machine_that_is_no_good_is_not_handed_over(
+def test_a_bad_machine_is_not_handed_over(
     kind: str, stage: Stage, machine: Machine, market: Any, owned: Sequence[str]
 ) -> None:
-    """Silent, flooding or cut at the look at it: `rent` fails in time, with nothing running."""
+    """Silent, flooding or cut during the inspection: `rent` fails in time, with nothing running."""
     from clore_ai.exceptions import RentFailed
 
     machine.shell = lambda _n, _line: owned

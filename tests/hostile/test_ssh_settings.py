@@ -1,4 +1,4 @@
-"""The user's own settings of ssh are not for strangers: none of them reaches a rented machine."""
+"""The user's ssh settings are not for strangers: none of them reaches a rented machine."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ SAFE = {
 
 @pytest.fixture
 def settings(stage: Stage, renter: Renter) -> Callable[[str], Path]:
-    """Sets the user's `~/.ssh/config`, and notes what is in effect for each ssh that is started.
+    """Writes the user's `~/.ssh/config`, and records the settings in effect for each ssh.
 
-    OpenSSH takes the home folder from the system, not from HOME: the first ssh of the PATH names
-    the file to the real one, as its first words, so that what clore says comes after it.
+    OpenSSH takes the home folder from the system, not from HOME: the first ssh in PATH passes the
+    file to the real one as its first words, so that clore's own words come after it.
     """
     config, log = stage.base / ".ssh" / "config", stage.base / "effective"
     real = shlex.quote(str(shutil.which("ssh")))
@@ -86,7 +86,7 @@ def settings(stage: Stage, renter: Renter) -> Callable[[str], Path]:
 
 @pytest.fixture
 def agent(stage: Stage, renter: Renter) -> Iterator[str]:
-    """An agent of the user's with a key of theirs; the key's fingerprint."""
+    """An agent with a key of the user's; the fingerprint of the key."""
     key, sock = stage.base / "other", stage.base / "a"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
     process = subprocess.Popen(
@@ -108,7 +108,7 @@ def agent(stage: Stage, renter: Renter) -> Iterator[str]:
 
 
 def doors(renter: Renter, order: int, stage: Stage) -> dict[str, Callable[[], object]]:
-    """All ways of the command line to a machine."""
+    """Every command that connects to a machine."""
     return {
         "ssh": lambda: renter("ssh", order, "--", "true"),
         "run": lambda: stage.run(order),
@@ -128,7 +128,7 @@ def free() -> int:
 
 
 def effective(log: Path) -> list[dict[str, str]]:
-    """What was in effect, an ssh each."""
+    """The settings in effect, one entry for each ssh."""
     return [
         dict(line.split(" ", 1) for line in part.splitlines() if " " in line)
         for part in log.read_text().split("\n\n")
@@ -137,7 +137,7 @@ def effective(log: Path) -> list[dict[str, str]]:
 
 
 def unsafe(log: Path) -> list[str]:
-    """What is in effect and must not be."""
+    """The unsafe settings in effect."""
     found = set()
     for each in effective(log):
         for name, wanted in SAFE.items():
@@ -147,11 +147,11 @@ def unsafe(log: Path) -> list[str]:
     return sorted(found)
 
 
-def test_no_door_of_the_command_line_reads_them(
+def test_no_command_uses_the_users_settings(
     stage: Stage, renter: Renter, machine: Machine, order: int, agent: str,
     settings: Callable[[str], Path],
 ) -> None:  # fmt: skip
-    """No agent, X11, variables, local commands, forwards; no key but the order's is shown."""
+    """No agent, X11, variables, local commands or forwards; only the order's key is offered."""
     log = settings(FORWARDING.format(base=stage.base, port=free(), other=free()))
     renter.env |= {"DISPLAY": ":7", "LC_SECRET": "1", "CLORE_SECRET": "1"}
     machine.program("nvidia-smi", "echo 0, 1, 2, 3, 4")
@@ -177,11 +177,11 @@ def test_no_door_of_the_command_line_reads_them(
     assert not broken, "\n".join(broken)
 
 
-def test_no_door_of_the_sdk_reads_them(
+def test_no_sdk_call_uses_the_users_settings(
     stage: Stage, machine: Machine, market: Any, agent: str, settings: Callable[[str], Path],
     monkeypatch: pytest.MonkeyPatch, renter: Renter,
 ) -> None:  # fmt: skip
-    """The same of `rent`'s look at the machine, of `exec`, `put`, `get` and `forward`."""
+    """The same for the inspection in `rent`, and for `exec`, `put`, `get` and `forward`."""
     log = settings(FORWARDING.format(base=stage.base, port=free(), other=free()))
     for name in ("PATH", "SSH_AUTH_SOCK"):
         monkeypatch.setenv(name, renter.env[name])
@@ -219,11 +219,11 @@ def _forwarded(rental: Renting) -> None:
         pass
 
 
-def test_a_machine_that_takes_no_key_learns_of_one_only(
+def test_a_machine_that_refuses_keys_is_offered_only_one(
     stage: Stage, renter: Renter, machine: Machine, order: int, agent: str,
     settings: Callable[[str], Path],
 ) -> None:  # fmt: skip
-    """Who refuses every key is shown the order's and none else: not the agent's, nor the user's."""
+    """A machine that refuses every key sees the order's key, and none of the agent or the user."""
     settings(f"IdentityFile {stage.base}/other\n")
     key = renter.home / "ssh" / "id_ed25519.pub"
     words = ["ssh-keygen", "-l", "-f", key]
@@ -234,11 +234,11 @@ def test_a_machine_that_takes_no_key_learns_of_one_only(
     assert set(machine.offered) == {own}
 
 
-def test_an_order_that_was_rented_elsewhere_learns_of_no_key_of_the_agents(
+def test_an_order_rented_elsewhere_is_offered_no_agent_key(
     stage: Stage, renter: Renter, machine: Machine, order: int, agent: str,
     settings: Callable[[str], Path], tmp_path: Path,
 ) -> None:  # fmt: skip
-    """An order of another computer's: its key is not known, and the agent's keys are not tried."""
+    """Its key is on another computer, and the agent's keys are not tried."""
     settings(f"IdentityFile {stage.base}/other\n")
     machine.lets_in = False
     other = renter.with_(CLORE_HOME=str(tmp_path / "elsewhere" / ".clore"))
@@ -266,13 +266,13 @@ BREAKING = {
 
 
 @pytest.mark.parametrize("name", BREAKING)
-def test_settings_that_would_break_it(
+def test_settings_that_would_break_a_run(
     stage: Stage, renter: Renter, machine: Machine, order: int, name: str,
     settings: Callable[[str], Path],
 ) -> None:  # fmt: skip
-    """With each of them `clore run` does its work, and comes to an end."""
+    """With each of them `clore run` does its work and ends."""
     os.mkfifo(stage.base / "fifo")
-    # `ssh -G`, for the log, would hang there as well.
+    # `ssh -G`, which writes the log, would hang there too.
     settings("")
     programs = stage.base / "programs" / "ssh"
     programs.write_text(programs.read_text().splitlines()[0] + "\n"
@@ -287,7 +287,7 @@ def test_settings_that_would_break_it(
 
 @contextmanager
 def ended(process: subprocess.Popen[str]) -> Iterator[None]:
-    """It is gone after the block."""
+    """End the process after the block."""
     try:
         yield
     finally:
@@ -296,11 +296,11 @@ def ended(process: subprocess.Popen[str]) -> Iterator[None]:
             process.communicate()
 
 
-def test_one_orders_connection_is_not_anothers(
+def test_orders_do_not_share_a_connection(
     stage: Stage, renter: Renter, machine: Machine, order: int, build: Callable[..., Machine],
     bare: Path, settings: Callable[[str], Path],
 ) -> None:  # fmt: skip
-    """A ControlPath without the port: what is run on one order never runs on another's machine."""
+    """Even if ControlPath lacks the port, no command runs on the machine of another order."""
     second = build(bare)
     other = renter.rent("--image", second.image)
     control = stage.base / "c"
@@ -317,10 +317,10 @@ def test_one_orders_connection_is_not_anothers(
         subprocess.run(words, capture_output=True)
 
 
-def test_a_host_key_that_changed_is_refused(
+def test_a_changed_host_key_is_refused(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """Another machine answers at the order's address: nobody goes in, and it is said."""
+    """Another machine answers at the order's address: no command logs in, and an error says so."""
     stage.run(order)
     machine.shut(host_key=True)
     machine.open()
@@ -334,7 +334,7 @@ def test_a_host_key_that_changed_is_refused(
     assert machine.lines == []
 
 
-def test_noise_is_no_setting(renter: Renter, machine: Machine, order: int) -> None:
-    """`clore ssh` is raw: what the machine's rc prints is shown, as by ssh itself."""
+def test_ssh_shows_the_noise(renter: Renter, machine: Machine, order: int) -> None:
+    """`clore ssh` is raw: the output of the machine's rc is shown, as by ssh itself."""
     machine.shell = noisy("echo welcome")
     assert renter("ssh", order, "--", "echo there").out == "welcome\nthere\n"

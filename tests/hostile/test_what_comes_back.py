@@ -1,4 +1,4 @@
-"""Outputs that a machine's owner made with the machine's own programs, and what is made of them."""
+"""Outputs that a machine's owner made with its own programs, and what becomes of them here."""
 
 from __future__ import annotations
 
@@ -42,12 +42,10 @@ echo x > "results/$(printf '\\033]52;c;b3duZWQ=\\007')"
 AS_ROOT = "mknod results/null c 1 3; mknod results/disk b 8 0; chown -R 12345:12345 results\n"
 
 
-def test_outputs_of_odd_kinds_and_modes_stay_there(
-    stage: Stage, renter: Renter, either: Machine
-) -> None:
-    """Devices, FIFOs, links to outside, repositories, setuid, open modes, another's files.
+def test_unsafe_outputs_stay_there(stage: Stage, renter: Renter, either: Machine) -> None:
+    """Devices, FIFOs, links to outside, repositories, setuid, open modes, another user's files.
 
-    What is honest among them arrives; the sentences on the rest hold no escape sequence.
+    The honest outputs among them arrive; the messages on the rest hold no escape sequence.
     """
     order = renter.rent("--image", either.image)
     script = OWNED.format(base=stage.base) + (AS_ROOT if os.geteuid() == 0 else "")
@@ -65,8 +63,8 @@ def test_outputs_of_odd_kinds_and_modes_stay_there(
     assert not RUNS_HERE.search(err)
 
 
-def test_get_takes_no_odd_kinds_and_modes(stage: Stage, machine: Machine, rental: Renting) -> None:
-    """The same of `rental.get`."""
+def test_get_leaves_unsafe_files_there(stage: Stage, machine: Machine, rental: Renting) -> None:
+    """The same for `rental.get`."""
     from clore_ai.exceptions import CloreAPIError
 
     script = OWNED.format(base=stage.base) + (AS_ROOT if os.geteuid() == 0 else "")
@@ -81,7 +79,7 @@ def test_get_takes_no_odd_kinds_and_modes(stage: Stage, machine: Machine, rental
 
 
 def test_an_output_that_is_a_link_there(stage: Stage, renter: Renter, either: Machine) -> None:
-    """It becomes no link here, so that nothing that is fetched later goes through it."""
+    """It does not become a link here, so that no later fetch goes through it."""
     order = renter.rent("--image", either.image)
     stage.results.joinpath("kept").unlink()
     stage.results.rmdir()
@@ -96,10 +94,10 @@ def test_an_output_that_is_a_link_there(stage: Stage, renter: Renter, either: Ma
         assert not stage.results.is_symlink()
 
 
-def test_a_link_that_comes_first_and_a_file_through_it_later(
+def test_a_link_first_and_a_file_through_it_later(
     stage: Stage, renter: Renter, either: Machine
 ) -> None:
-    """Two fetches of one run: what the first one left can't lead the second one outside."""
+    """In two fetches of one run, the first cannot lead the second one outside."""
     order = renter.rent("--image", either.image)
     script = (
         f"mkdir -p results; ln -s {stage.base}/victim results/l; ln -s ../train.py results/t; "
@@ -117,9 +115,9 @@ def test_a_link_that_comes_first_and_a_file_through_it_later(
 
 
 def test_an_output_that_becomes_a_link_here(stage: Stage, renter: Renter, either: Machine) -> None:
-    """Another program here makes a link of a folder between two fetches: nothing goes through it.
+    """A local program replaces a folder with a link between two fetches: no file goes through it.
 
-    Nor through a link of the user's own below the output.
+    Nor does any go through a link of the user's own below the output.
     """
     order = renter.rent("--image", either.image)
     stage.results.joinpath("mine").symlink_to("../../victim")
@@ -142,7 +140,7 @@ def test_an_output_that_becomes_a_link_here(stage: Stage, renter: Renter, either
 def test_an_output_that_is_a_link_here_from_the_start(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """A file that is a link here is replaced, and what it leads to stays as it is."""
+    """A file that is a link here is replaced, and the target of the link is unchanged."""
     (stage.results / "new").symlink_to("../train.py")
     done = stage.began(order)
     renter.check("".join(done.communicate(timeout=60)))
@@ -151,7 +149,7 @@ def test_an_output_that_is_a_link_here_from_the_start(
 
 
 def slow(machine: Machine, first: int) -> None:
-    """Its tar sends so many bytes, then waits for `go` in the home folder."""
+    """The machine's tar sends so many bytes, then waits for `go` in the home folder."""
     machine.program(
         "tar",
         'for word in "$@"; do case "$word" in --create|-c*|-[!-]*c*) own=1 ;; esac; done\n'
@@ -164,10 +162,10 @@ def slow(machine: Machine, first: int) -> None:
 BIG = 3_000_000
 
 
-def test_nobody_sees_half_a_file(
+def test_no_reader_sees_half_a_file(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """It is written beside and renamed: a reader sees the old file, then the whole new one."""
+    """The file is written aside and renamed: a reader sees the old, then the complete new one."""
     slow(machine, 2_000_000)
     (stage.results / "big").write_text("of before")
     sizes: set[int] = set()
@@ -183,7 +181,7 @@ def test_nobody_sees_half_a_file(
         script = f"mkdir -p results; head -c {BIG} /dev/urandom > results/big"
         process = stage.began(order, "--", script)
         until((machine.home / "half").exists, "the half of it")
-        time.sleep(0.3)  # whatever is written of it is written by now
+        time.sleep(0.3)  # by now all that is ever written of it is written
         (machine.home / "go").touch()
         out, err = process.communicate(timeout=60)
     finally:
@@ -199,10 +197,10 @@ def test_nobody_sees_half_a_file(
 
 
 @pytest.mark.parametrize("how", ["cut", "killed"])
-def test_a_fetch_that_breaks_off_leaves_the_file_of_before(
+def test_an_interrupted_fetch_keeps_the_old_file(
     stage: Stage, renter: Renter, machine: Machine, order: int, how: str
 ) -> None:
-    """The connection is cut in the midst of it, or clore is killed: the user's file is whole."""
+    """The connection is cut midway, or clore is killed: the user's file is complete."""
     slow(machine, 2_000_000)
     (stage.results / "big").write_text("of before")
     script = f"mkdir -p results; head -c {BIG} /dev/urandom > results/big"
@@ -219,10 +217,10 @@ def test_a_fetch_that_breaks_off_leaves_the_file_of_before(
     stage.untouched()
 
 
-def test_get_that_breaks_off_leaves_the_file_of_before(
+def test_an_interrupted_get_keeps_the_old_file(
     stage: Stage, machine: Machine, rental: Renting
 ) -> None:
-    """The same of `rental.get`, which says so."""
+    """The same for `rental.get`, which raises an error."""
     from clore_ai.exceptions import CloreAPIError
 
     rental.exec(f"mkdir -p results; head -c {BIG} /dev/urandom > results/big")
@@ -246,7 +244,7 @@ def test_get_that_breaks_off_leaves_the_file_of_before(
     stage.untouched()
 
 
-def test_more_than_was_allowed_is_said(
+def test_output_over_the_limit_is_reported(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
     """--max-output: one sentence with the option's name and the next step; exit 1."""
@@ -261,7 +259,7 @@ def test_more_than_was_allowed_is_said(
 
 
 @pytest.mark.parametrize("size", ["0", "-1MB", "1e400GB", "x", "1XB", ""])
-def test_a_bound_that_is_none(stage: Stage, size: str) -> None:
+def test_an_invalid_size_limit(stage: Stage, size: str) -> None:
     """A size is written as 20GB; anything else is a usage error that says so."""
     said = stage.run(7, f"--max-output={size}", fails=2).err
     assert "GB" in said
@@ -271,7 +269,7 @@ def test_a_bound_that_is_none(stage: Stage, size: str) -> None:
 def test_a_repository_among_the_outputs_is_not_run(
     stage: Stage, renter: Renter, either: Machine
 ) -> None:
-    """An output with `core.fsmonitor`: the next `clore run` lists the folder, and runs nothing."""
+    """An output has `core.fsmonitor`: the next `clore run` lists the folder and runs nothing."""
     order = renter.rent("--image", either.image)
     run = f"touch {stage.base}/w-ran; false"
     script = (
@@ -288,10 +286,10 @@ def test_a_repository_among_the_outputs_is_not_run(
     stage.tame()
 
 
-def test_what_a_link_leads_to_does_not_go_to_the_next_machine(
+def test_the_target_of_a_link_is_not_uploaded_to_the_next_machine(
     stage: Stage, renter: Renter, machine: Machine
 ) -> None:
-    """--retry-on-host-loss brings the outputs along: never what a link among them leads to.
+    """--retry-on-host-loss uploads the outputs, but never the targets of links among them.
 
     The owner made the output a link to `~/.ssh`, and is rented again.
     """
@@ -313,7 +311,7 @@ def test_what_a_link_leads_to_does_not_go_to_the_next_machine(
         until(lambda: len(machine.lines) >= before + 3 or stage.results.exists(), "a fetch", 10)
         (first,) = renter.orders()
         machine.shut()
-        # Not by `clore cancel`: what the user ends does not begin again.
+        # Not with `clore cancel`: a job that the user ends does not start again.
         cancel = f"{renter.market.base_url}/cancel_order"
         httpx.post(cancel, headers={"auth": renter.key}, json={"id": first}).raise_for_status()
         until(lambda: len(renter.orders()) == 2, "another machine", 60)
@@ -330,10 +328,10 @@ def test_what_a_link_leads_to_does_not_go_to_the_next_machine(
     assert again == "up\n", err
 
 
-def test_a_job_with_one_output_is_told_of_what_came(
+def test_an_honest_output_arrives_without_a_warning(
     stage: Stage, renter: Renter, machine: Machine, order: int
 ) -> None:
-    """The control of this file: an honest output comes, and nothing is said against it."""
+    """The control of this file: an honest output is fetched, and no warning is printed."""
     done = stage.run(order, "--", ONE_OUTPUT)
     assert (stage.results / "new").read_text() == "1\n"
     assert "Error" not in done.err
