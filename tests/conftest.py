@@ -1,4 +1,4 @@
-"""No test sees a file, key or setting of its user; none reaches another host than loopback."""
+"""No test reads a file, key or setting of the developer, or reaches another host than loopback."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Where the run is started in the background Ctrl-C is ignored, and all that it starts would too.
+# A run started in the background ignores Ctrl-C, and all its child processes would too.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# Under nohup, a closed terminal is.
+# Under nohup, SIGHUP is ignored.
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
@@ -33,12 +33,12 @@ _NOTHING = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is allowed to take minutes begins first, or the others would wait for it in the end."""
+    """Tests that may take minutes start first, or all others would wait for them at the end."""
     items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 def pytest_collection_finish() -> None:
-    """The tests themselves are here to stay: nobody looks them through for garbage again."""
+    """The tests themselves are permanent, so the garbage collector need not scan them again."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
@@ -61,7 +61,7 @@ def _clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_tls_context() -> Iterator[None]:
-    """Each client of httpx reads the trusted certificates, 40 ms; no test here needs them."""
+    """Each httpx client reads the trusted certificates, 40 ms; no test here needs them."""
     with pytest.MonkeyPatch.context() as patch:
         once = lru_cache(maxsize=None)(httpx.create_ssl_context)
         patch.setattr("httpx._transports.default.create_ssl_context", once)
@@ -74,13 +74,13 @@ def _flows_do_no_io() -> None:
 
 
 def _programs(home: Path) -> Path:
-    """A folder with an OpenSSH that reads no configuration: it takes a home from passwd."""
+    """A folder with an OpenSSH that reads no configuration, as it takes its home from passwd."""
     folder = home / "programs"
     folder.mkdir()
     for name in ("ssh", "scp", "sftp"):
         real = shutil.which(name)
         if real is not None:
-            line = f'exec -a {name} {real} -F none "$@"'  # by its own name in the process list
+            line = f'exec -a {name} {real} -F none "$@"'  # under its own name in the process list
             (folder / name).write_text(f"#!{shutil.which('bash')}\n{line}\n", "utf-8")
             (folder / name).chmod(0o700)
     return folder
@@ -105,6 +105,6 @@ def inventory_file() -> Path:
 
 @pytest.fixture(scope="session")
 def real_servers(inventory_file: Path) -> list[dict[str, Any]]:
-    """Its records, raw; not to be changed."""
+    """The records of these servers, raw; not to be changed."""
     servers: list[dict[str, Any]] = json.loads(inventory_file.read_bytes())["servers"]
     return servers

@@ -1,4 +1,4 @@
-"""Tests read no file of the user who runs them: not their settings, keys, or proxies."""
+"""Tests read no file of the developer: no settings, keys or proxies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 OWN = Path(pwd.getpwuid(os.getuid()).pw_dir)
 
 
-def test_home_is_a_folder_of_the_tests() -> None:
+def test_home_belongs_to_the_tests() -> None:
     """`~` and the state folder are new and empty."""
     assert OWN not in (Path.home(), *Path.home().parents)
     assert Path(os.environ["CLORE_HOME"]).parent == Path.home()
@@ -24,7 +24,7 @@ def test_home_is_a_folder_of_the_tests() -> None:
 
 @pytest.mark.parametrize("name", ["ssh", "scp", "sftp"])
 def test_openssh_reads_no_configuration(name: str) -> None:
-    """It takes the user's home from passwd, whatever HOME says: only ``-F none`` keeps it out."""
+    """It takes the user's home from passwd, whatever HOME is: only ``-F none`` prevents that."""
     if shutil.which(name) is None:
         pytest.skip(f"there is no {name}")
     more = ["-G", "host"] if name == "ssh" else ["-o", "ProxyCommand=false", "host:x", "/dev/null"]
@@ -34,13 +34,13 @@ def test_openssh_reads_no_configuration(name: str) -> None:
 
 
 def test_git_reads_no_settings_of_the_user() -> None:
-    """Neither theirs nor the machine's."""
+    """Git reads neither the user's nor the machine's settings."""
     words = ["git", "config", "--list", "--show-origin"]
     done = subprocess.run(words, cwd="/", capture_output=True, text=True, timeout=20)
     assert done.stdout == ""
 
 
-def test_a_run_in_a_strange_environment_is_the_same(tmp_path: Path) -> None:
+def test_a_strange_environment_changes_nothing(tmp_path: Path) -> None:
     """Keys, proxies and settings around pytest do not reach the tests."""
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
     env = {

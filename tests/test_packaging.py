@@ -1,4 +1,4 @@
-"""What is built from this tree, and what it says of itself."""
+"""The packages built from this tree, and their metadata."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def wheel(built: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)
 
 
-def test_the_wheel_holds_the_typed_packages_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_has_only_the_typed_packages(wheel: zipfile.ZipFile) -> None:
     """No tests; `py.typed` in each package, the license with it."""
     names = wheel.namelist()
     packages = {"clore_ai", "clore_client", "clore_sandbox"}
@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_typed_packages_and_nothing_else(wheel: zipfile.ZipF
 
 
 def test_the_sdist_holds_no_tests(built: Path) -> None:
-    """`docs` in its list is the one at the root, not every folder of that name."""
+    """`docs` in its list is the folder at the root, not every folder of that name."""
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         tops = {name.split("/")[1] for name in archive.getnames() if "/" in name}
@@ -65,8 +65,8 @@ def test_the_sdist_holds_no_tests(built: Path) -> None:
     }
 
 
-def test_what_it_says_of_itself(wheel: zipfile.ZipFile) -> None:
-    """Authors, a classifier for each Python, and no httpx 1, whose names are others."""
+def test_the_metadata(wheel: zipfile.ZipFile) -> None:
+    """Authors, a classifier for each Python, and no httpx 1, which renamed its API."""
     (name,) = (n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
     said = message_from_bytes(wheel.read(name))
     assert said["Author"]
@@ -75,8 +75,8 @@ def test_what_it_says_of_itself(wheel: zipfile.ZipFile) -> None:
     assert "httpx<1,>=0.27" in said.get_all("Requires-Dist")
 
 
-def test_nothing_tells_users_to_install_the_package_of_that_name() -> None:
-    """`clore-ai` on PyPI is Clore.ai's own: ours comes from a checkout or a wheel."""
+def test_no_page_says_to_install_clore_ai_from_pypi() -> None:
+    """`clore-ai` on PyPI is Clore.ai's own package; this one comes from a checkout or a wheel."""
     places = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
     for folder in ("src", "docs", "examples", "deploy"):
         places += [path for path in (ROOT / folder).rglob("*") if path.is_file()]

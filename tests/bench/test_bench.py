@@ -1,4 +1,4 @@
-"""`python -m bench` measures and prints; what it measures is nobody's business here."""
+"""`python -m bench` measures and prints; these tests check that it works, not how fast it is."""
 
 import itertools
 import json
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def quick(*figures):
-    """The rows of these figures; how fast anything is means nothing here."""
+    """The rows of these figures; their speed means nothing here."""
     words = [word for figure in figures for word in ("--only", figure)]
     done = subprocess.run(
         [sys.executable, "-m", "bench", "--quick", "--json", *words],
@@ -41,7 +41,7 @@ NEEDS = {"rent": ["ssh"], "fetch": ["ssh", "rsync"], "listing": ["wrk"]}
 
 
 def of(*figures):
-    """Their rows, by name; a figure whose programs are missing here has none."""
+    """The rows of these figures by name; a figure whose programs are missing here has none."""
     here = [name for name in figures if all(map(shutil.which, NEEDS.get(name, [])))]
     measured = iter(quick(*here))
     rows = {name: list(itertools.islice(measured, ROWS[name])) for name in here}
@@ -50,7 +50,7 @@ def of(*figures):
 
 
 def test_the_figures_from_end_to_end():
-    """What they count is right, and each target that speed has no part in is met."""
+    """The counts are right, and every target that does not depend on speed is met."""
     rows = of("gather", "watch", "week", "spot", "listing")
 
     (gather,) = rows["gather"]
@@ -74,8 +74,8 @@ def test_the_figures_from_end_to_end():
 
 
 @pytest.mark.exhaustive
-def test_the_figures_that_take_longer():
-    """The same for what rents, races and fetches."""
+def test_the_slower_figures():
+    """The same for the figures that rent, race and fetch."""
     rows = of("race", "rent", "fetch")
 
     sqlite, postgres = rows["race"]
@@ -91,8 +91,8 @@ def test_the_figures_that_take_longer():
         assert row["theirs"].endswith(")")
 
 
-def test_a_figure_that_fails_is_a_row_and_the_others_are_measured(of_bench, monkeypatch, capsys):
-    """Each row stands as soon as it is measured; the exit code counts a failure as a miss."""
+def test_a_failed_figure_is_a_row_and_the_others_are_measured(of_bench, monkeypatch, capsys):
+    """Each row is printed once it is measured; in the exit code a failure counts as a miss."""
     from bench.report import Row
 
     from bench import __main__ as program
@@ -105,7 +105,7 @@ def test_a_figure_that_fails_is_a_row_and_the_others_are_measured(of_bench, monk
                "c": lambda _setting: [Row("also", "2 ms")]}  # fmt: skip
     monkeypatch.setattr(program, "FIGURES", figures)
     monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
-    assert program.main() == 0  # the figures of a quick run mean nothing
+    assert program.main() == 0  # the speed of a quick run means nothing
     said = capsys.readouterr().out
     assert said.startswith("measured before: True\nb ")
     assert "- b: failed: OSError: the disk is full" in said
@@ -117,7 +117,7 @@ def test_a_figure_that_fails_is_a_row_and_the_others_are_measured(of_bench, monk
 
 @pytest.fixture
 def of_bench(monkeypatch):
-    """Its modules, found as `python -m bench` finds them."""
+    """The modules of bench, found as `python -m bench` finds them."""
     monkeypatch.syspath_prepend(str(ROOT))
     from bench.figures import race
 
@@ -126,8 +126,8 @@ def of_bench(monkeypatch):
     return cpu, memory, race
 
 
-def test_an_order_that_begins_before_the_last_one_ended_is_a_double_rent(of_bench):
-    """Number, server, beginning, end; one at the same millisecond is none."""
+def test_overlapping_orders_are_a_double_rent(of_bench):
+    """Number, server, start, end; a start in the millisecond of an end is no overlap."""
     *_, race = of_bench
     apart = [(1, 7, 0, 10), (2, 8, 5, 9), (3, 7, 10, 20), (4, 8, 9, None)]
     assert race._doubles(apart) == 0
@@ -135,7 +135,7 @@ def test_an_order_that_begins_before_the_last_one_ended_is_a_double_rent(of_benc
     assert race._doubles([*apart, (5, 8, 30, 40)]) == 1
 
 
-def test_memory_is_that_of_a_process_and_all_below_it(of_bench):
+def test_memory_includes_child_processes(of_bench):
     _, memory, _ = of_bench
     hold = "x = bytearray(50_000_000); print(1, flush=True); input()"
     with subprocess.Popen(
@@ -150,7 +150,7 @@ def test_memory_is_that_of_a_process_and_all_below_it(of_bench):
     assert 50 < held.pss_mb <= held.rss_mb < 150
 
 
-def test_cpu_is_that_of_a_process_and_all_below_it(of_bench):
+def test_cpu_includes_child_processes(of_bench):
     cpu, *_ = of_bench
     burn = "import time\nwhile time.process_time() < 0.5: pass\nprint(1, flush=True); input()"
     with subprocess.Popen(

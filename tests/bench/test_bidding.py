@@ -1,4 +1,4 @@
-"""The figure of the spot autopilot, smaller; and nobody bids better than the all-knowing bidder."""
+"""The figure of the spot autopilot, smaller; no bidder beats the one that knows the future."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MINUTE_MS = 60_000
 
 @pytest.fixture(scope="module")
 def of_bench():
-    """Its modules, found as `python -m bench` finds them."""
+    """The modules of bench, found as `python -m bench` finds them."""
     sys.path.insert(0, str(ROOT))
     try:
         from bench import bidders, bidding
@@ -28,7 +28,7 @@ def of_bench():
 
 @pytest.fixture(scope="module")
 def outcomes(of_bench):
-    """Half a day of a few servers with many who bid, twice."""
+    """Half a day of a few servers with many bidders, played twice."""
     bidders, bidding = of_bench
     return [
         bidders.judge(course)
@@ -37,8 +37,8 @@ def outcomes(of_bench):
     ]
 
 
-def test_it_holds_what_can_be_held_at_the_price_that_it_must_cost(of_bench, outcomes):
-    """The target, in a market that is contested; a bid that stays at the limit pays more."""
+def test_the_autopilot_holds_the_server_at_a_low_price(of_bench, outcomes):
+    """It meets the target in a contested market; a bid that stays at the limit pays more."""
     bidders, _ = of_bench
     sums = bidders.add_up(outcomes)
     assert sums.orders == 10
@@ -51,8 +51,8 @@ def test_it_holds_what_can_be_held_at_the_price_that_it_must_cost(of_bench, outc
     assert sums.on_demand > sums.ours
 
 
-def test_what_is_counted_is_what_the_books_say(outcomes):
-    """Our own count of time and price is the marketplace's bill, which goes by whole minutes."""
+def test_counts_match_the_bill(outcomes):
+    """The bench's own count of time and price is the marketplace's bill, in whole minutes."""
     for outcome in outcomes:
         day_ms = 86_400_000
         minutes = outcome.ours.outbids + len(outcome.course.needs) + 2
@@ -61,15 +61,15 @@ def test_what_is_counted_is_what_the_books_say(outcomes):
         assert outcome.ours.ms <= outcome.knowing.ms == outcome.fixed.ms
 
 
-def test_no_bid_was_refused_but_to_learn_the_step(outcomes):
-    """And none was above the limit."""
+def test_bids_are_refused_only_to_learn_the_step(outcomes):
+    """And no bid was above the limit."""
     assert {outcome.course.refusals for outcome in outcomes} <= {0, 1}
     for outcome in outcomes:
         assert max(bid for _, bid in outcome.course.bids) <= outcome.course.limit
 
 
-def test_who_does_not_lower_pays_more(of_bench, outcomes):
-    """The measure tells a worse bidder: one that only ever raises."""
+def test_a_bidder_that_never_lowers_pays_more(of_bench, outcomes):
+    """The measure recognises a worse bidder: one that only ever raises."""
     bidders, _ = of_bench
     paid = 0.0
     for outcome in outcomes:
@@ -92,8 +92,8 @@ PLACES = st.lists(
 
 @settings(max_examples=60, deadline=None)
 @given(PLACES, st.integers(1, 9), st.integers(1, 4), st.integers(3, 8))
-def test_the_all_knowing_bidder_is_the_best_of_all(of_bench, places, first, step, limit):
-    """Compared with every way to bid in whole units: none holds as long for less."""
+def test_no_bidder_beats_the_one_that_knows_the_future(of_bench, places, first, step, limit):
+    """It is compared with every way to bid in whole units: none holds as long for less."""
     bidders, bidding = of_bench
     begin, needs, least, at = bidding.BEGIN_MS, [], [], 0
     for minutes, need, asked in places:
@@ -112,7 +112,7 @@ def test_the_all_knowing_bidder_is_the_best_of_all(of_bench, places, first, step
 
 
 def _cheapest(course, minutes: int) -> int:
-    """By trying all: each minute any bid up to the limit that the rules allow."""
+    """The cheapest way, found by trying every allowed bid up to the limit in each minute."""
     starts = [(since - course.needs[0][0]) // MINUTE_MS for since, _ in course.needs]
     place = [max(i for i, start in enumerate(starts) if start <= m) for m in range(minutes)]
 

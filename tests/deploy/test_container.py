@@ -1,4 +1,4 @@
-"""The Dockerfile and the compose file say what is so, and a rental goes through a container."""
+"""The Dockerfile and the compose file are correct, and a rental works in a container."""
 
 import contextlib
 import json
@@ -35,11 +35,11 @@ def entrypoint():
 
 
 def options():
-    """What the container of the compose file is started with, as the server reads it."""
+    """The options that the compose file passes to the container, as the server reads them."""
     return serve.parser().parse_args([*entrypoint(), *SERVICE["command"]])
 
 
-def test_the_options_are_options_and_the_ports_are_those_published():
+def test_the_options_exist_and_match_the_published_ports():
     first, last = options().ports
     assert re.search(r"^EXPOSE (.*)$", DOCKERFILE, re.MULTILINE)[1] == f"8080 {first}-{last}"
     inside = [port.rpartition(":")[2] for port in SERVICE["ports"]]
@@ -50,7 +50,7 @@ def test_the_options_are_options_and_the_ports_are_those_published():
     assert options().db.startswith("postgresql://")
 
 
-def test_the_ignore_file_lets_through_what_is_copied():
+def test_the_ignore_file_keeps_what_is_copied():
     kept = (ROOT / ".dockerignore").read_text().split()
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
     for name in " ".join(copied).split():
@@ -58,7 +58,7 @@ def test_the_ignore_file_lets_through_what_is_copied():
         assert f"!{name}" in kept
 
 
-def test_the_compose_file_is_one():
+def test_the_compose_file_is_valid():
     """Compose itself reads it, and asks for the keys."""
     if shutil.which("docker-compose") is None:
         pytest.skip("no docker-compose here (Debian: docker-compose)")
@@ -77,7 +77,7 @@ def test_the_compose_file_is_one():
 
 
 def free_range():
-    """Ports that nobody has: the first for the API."""
+    """A range of free ports; the first is for the API."""
     for first in range(31_000, 32_000, 5):
         with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
             for port in range(first, first + 5):
@@ -98,8 +98,8 @@ def until(condition, within_s=30):
 @pytest.mark.skipif(
     not os.environ.get("CLORE_TEST_CONTAINER"), reason="takes a minute: set CLORE_TEST_CONTAINER"
 )
-def test_a_rental_goes_through_the_container(tmp_path):
-    """Built on a base made of this machine's files, run as compose would, rented from outside."""
+def test_a_rental_works_in_the_container(tmp_path):
+    """Built on a base of this machine's files, run as compose would, rented from outside."""
     import container
     import docker
 

@@ -1,7 +1,7 @@
-"""Draws the layers in docs/architecture.md anew: `python -m tests.docs.draw_layers`.
+"""Draws the layers in docs/architecture.md: `python -m tests.docs.draw_layers`.
 
-Each drawing stands in the fenced block behind a line ``<!-- layers: clore_ai -->``. It is made from
-the contract in pyproject.toml, which import-linter checks, and from the first lines of docstrings.
+Each drawing is in the fenced block after a line ``<!-- layers: clore_ai -->``. It is made from the
+contract in pyproject.toml, which import-linter checks, and from the first lines of docstrings.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def summary(package: str, room: str) -> str:
 
 
 def drawing(package: str) -> str:
-    """One line a room; a rule between layers. What stands lower never imports what stands above."""
+    """One line for each room, a rule between layers. A lower layer never imports a higher one."""
     rooms = layers(package)
     wide = max(len(room) for layer in rooms for room in layer)
     lines: list[str] = []
@@ -51,7 +51,7 @@ def drawing(package: str) -> str:
 
 
 def drawn(page: str) -> str:
-    """The page with every drawing as it is now."""
+    """The page with every drawing up to date."""
 
     def block(found: re.Match[str]) -> str:
         package = found["package"]

@@ -1,4 +1,4 @@
-"""Documents cannot rot: what they show is run, and their help texts are the commands' own."""
+"""Documents stay correct: examples are run, and help texts are compared with the commands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def blocks() -> list[object]:
     found = []
     for page in PAGES:
         for number, code in enumerate(_PYTHON.findall(page.read_text("utf-8")), 1):
-            if code.startswith("# file: "):  # run as a project: see test_testing.py
+            if code.startswith("# file: "):  # run as a project in test_testing.py
                 continue
             found.append(pytest.param(code, id=f"{page.stem}-{number}"))
     return found
@@ -50,7 +50,7 @@ def commands() -> list[object]:
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> object:
-    """One marketplace for the module, and what points a program at it."""
+    """One marketplace for the module, and the settings that point a program at it."""
     with Sandbox(limits=False, visibility_lag_s=0.1, boot_s=0.1) as sandbox:
         yield {
             **os.environ,
@@ -63,7 +63,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 @pytest.mark.parametrize("code", blocks())
 def test_every_python_block_runs(code: str, environment: dict[str, str]) -> None:
-    """A Python block of the README or of docs/ runs as it stands, and leaves no order."""
+    """A Python block of the README or of docs/ runs unchanged, and leaves no order."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
         env=environment,
@@ -73,7 +73,7 @@ def test_every_python_block_runs(code: str, environment: dict[str, str]) -> None
     )
     assert done.returncode == 0, done.stderr
     running = _running(environment)
-    for order in running:  # of this block, not the next one's
+    for order in running:  # from this block, not from the next one
         CloreAI(environment["CLORE_API_KEY"], environment["CLORE_BASE_URL"]).cancel_order(order)
     assert not running, "it leaves an order running"
 
@@ -100,7 +100,7 @@ def test_every_example_runs(example: Path, environment: dict[str, str]) -> None:
 
 
 def test_the_rental_example_shows_the_gpu(environment: dict[str, str]) -> None:
-    """examples/rent_and_run.py reaches the rented machine and its GPU."""
+    """The program examples/rent_and_run.py reaches the rented machine and its GPU."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "rent_and_run.py"), "RTX 3090", "nvidia-smi -L"],
         env=environment,
@@ -113,8 +113,8 @@ def test_the_rental_example_shows_the_gpu(environment: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_line_shown_exists(command: str) -> None:
-    """A `clore` line in a document names commands and options that there are."""
+def test_every_shown_command_line_exists(command: str) -> None:
+    """A `clore` line in a document uses commands and options that exist."""
     words = shlex.split(command)[1:]
     current, context = cli, Context(cli, info_name="clore")
     while isinstance(current, Group) and words and not words[0].startswith("-"):
@@ -130,21 +130,21 @@ def test_every_command_line_shown_exists(command: str) -> None:
 
 
 def test_every_command_is_documented() -> None:
-    """docs/cli.md shows every command, each once."""
+    """The page docs/cli.md has every command exactly once."""
     shown = write_cli.documented(write_cli.PAGE.read_text("utf-8"))
     assert sorted(shown) == sorted(write_cli.every_command())
 
 
-def test_help_texts_are_the_commands_own() -> None:
-    """docs/cli.md holds each `--help` as it is; `python -m tests.docs.write_cli` writes it anew."""
+def test_help_texts_are_current() -> None:
+    """Each `--help` in docs/cli.md is up to date; `python -m tests.docs.write_cli` rewrites it."""
     page = write_cli.PAGE.read_text("utf-8")
     assert page == write_cli.written(page)
 
 
 def test_every_option_of_the_marketplace_is_documented() -> None:
-    """The table of docs/sandbox.md has a line for each option of `clore sandbox up`, and no other.
+    """The table of docs/sandbox.md has one line for each option of `clore sandbox up`, and no more.
 
-    And `up` offers what `python -m clore_sandbox` does.
+    `up` has the same options as `python -m clore_sandbox`.
     """
     up = cli.get_command(Context(cli), "sandbox").get_command(Context(cli), "up")
     of_all = {"--debug", "--curl"}
@@ -156,14 +156,14 @@ def test_every_option_of_the_marketplace_is_documented() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.stem)
-def test_links_lead_somewhere(page: Path) -> None:
-    """A relative link in a document names a file that is there."""
+def test_links_point_to_existing_files(page: Path) -> None:
+    """Each relative link in a document is the path of an existing file."""
     for target in _LINK.findall(page.read_text("utf-8")):
         assert (page.parent / target).exists(), target
 
 
-def test_the_layers_are_drawn_as_they_are() -> None:
-    """docs/architecture.md draws the layers that import-linter checks, each with its purpose."""
+def test_the_drawn_layers_are_current() -> None:
+    """The layers in docs/architecture.md and their purposes are those import-linter checks."""
     page = draw_layers.PAGE.read_text("utf-8")
     assert page == draw_layers.drawn(page), "run: python -m tests.docs.draw_layers"
     assert "clore_ai.rental" in page

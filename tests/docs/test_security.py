@@ -1,4 +1,4 @@
-"""docs/security.md: each promise names a test that exists."""
+"""The page docs/security.md: each promise has a test that exists."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _DEFAULT = re.compile(r"\| (?:promise|test).*?\(`(tests/[\w/.]*)`")
 _NAMED = re.compile(r"`((?:[\w/]+\.py)?)(?:::(\w+))?`")
 
 
-def test_each_promise_names_a_test_that_exists() -> None:
-    """Files by their path, or below the folder that the table's head names."""
+def test_each_promise_has_an_existing_test() -> None:
+    """A test file is given by its path, or relative to the folder in the head of the table."""
     missing: list[str] = []
     promises = 0
     default, file = "", Path()

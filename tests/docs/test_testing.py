@@ -1,4 +1,4 @@
-"""docs/testing.md is a project that is tested: its files are written out and run as it says."""
+"""The project in docs/testing.md is written out, and its tests are run as the page says."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         for text, name in FILES:
             (tmp_path / name).write_text(text, "utf-8")
         (tmp_path / "train.py").write_text(script, "utf-8")
-        quick = ("-p", "no:schemathesis", "-p", "no:hypothesispytest")  # seconds to load
+        quick = ("-p", "no:schemathesis", "-p", "no:hypothesispytest")  # takes seconds to load
         options = ("-p", "clore_sandbox.pytest_plugin", "-p", "no:randomly", "-q", *quick)
         return subprocess.run(
             [sys.executable, "-m", module, *words, *(options if module == "pytest" else ())],
@@ -47,8 +47,8 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.mark.timeout(300)
-def test_the_first_version_passes_its_first_test_alone(run):
-    """On bad days it fails, as the page says: each of the three tests."""
+def test_the_first_version_passes_only_its_first_test(run):
+    """Under faults each of the three other tests fails, as the page says."""
     naive, _ = SCRIPTS
     done = run(naive, "test_train.py")
     assert "1 passed" in done.stdout, done.stdout
@@ -56,7 +56,7 @@ def test_the_first_version_passes_its_first_test_alone(run):
     assert "3 failed" in done.stdout, done.stdout
 
 
-def test_the_mended_version_passes_all(run):
+def test_the_corrected_version_passes_all(run):
     _, mended = SCRIPTS
     done = run(mended, "test_train.py", "test_bad_days.py", "test_money.py", "test_options.py")
     assert "9 passed" in done.stdout, done.stdout
@@ -68,8 +68,8 @@ def test_unittest_needs_no_pytest(run):
     assert "Ran 2 tests" in done.stderr
 
 
-def test_the_shell_commands_work_and_leave_nothing_running(tmp_path):
-    """The block with curl as it stands, in one shell of a user who has just installed it."""
+def test_the_shell_commands_work_and_leave_no_process(tmp_path):
+    """The block with curl runs unchanged in the shell of a user who has just installed clore."""
     (block,) = re.findall(r"```bash\n(.*?)\n```", TEXT, re.DOTALL)
     programs = Path(sys.executable).parent
     done = subprocess.run(

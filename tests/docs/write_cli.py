@@ -1,6 +1,6 @@
-"""Writes the `--help` texts in docs/cli.md anew: `python -m tests.docs.write_cli`.
+"""Writes the `--help` texts in docs/cli.md: `python -m tests.docs.write_cli`.
 
-Each stands in the fenced block behind a line ``<!-- help: clore search -->``.
+Each is in the fenced block after a line ``<!-- help: clore search -->``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def every_command() -> list[list[str]]:
 
 
 def help_of(words: list[str]) -> str:
-    """What `clore WORDS --help` prints, 80 columns wide."""
+    """The output of `clore WORDS --help`, 80 columns wide."""
     result = CliRunner().invoke(
         cli, [*words, "--help"], prog_name="clore", terminal_width=80, env={"COLUMNS": "80"}
     )
@@ -43,7 +43,7 @@ def help_of(words: list[str]) -> str:
 
 
 def written(page: str) -> str:
-    """The page with every help text as it is now."""
+    """The page with every help text up to date."""
 
     def block(found: re.Match[str]) -> str:
         words = found["words"].split()
@@ -54,7 +54,7 @@ def written(page: str) -> str:
 
 
 def documented(page: str) -> list[list[str]]:
-    """The words of every command that the page shows."""
+    """The words of every command on the page."""
     return [found["words"].split() for found in _BLOCK.finditer(page)]
 
 

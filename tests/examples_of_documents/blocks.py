@@ -1,4 +1,4 @@
-"""The code blocks of a Markdown document, as CommonMark reads its fences; and how they are run."""
+"""The code blocks of a Markdown document, read as CommonMark does, and how to run them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KEYS = re.compile(r'YOUR_API_KEY|your-api-key|(?<=api_key=")\.\.\.(?=")')
 
 @dataclass(frozen=True)
 class Block:
-    """One block: the document's number, its own number in it, its language, its text."""
+    """One block: number of the document, number within it, language, text."""
 
     document: str
     number: int
@@ -28,12 +28,12 @@ class Block:
         return f"{self.document}-{self.number}-{words}"
 
     def at(self, base_url: str, key: str) -> str:
-        """The text with another address and key, and nothing else changed."""
+        """The text with another address and key, otherwise unchanged."""
         return _KEYS.sub(key, self.text.replace(BASE_URL, base_url))
 
     @property
     def runs(self) -> bool:
-        """Python that can be run; a signature, which the reference writes as a call, cannot."""
+        """Whether the Python compiles; signatures, which the reference writes as calls, do not."""
         try:
             compile(self.text, "block", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         except SyntaxError:
@@ -42,7 +42,7 @@ class Block:
 
 
 def blocks(document: str) -> list[Block]:
-    """All of a document's; none where the documents are not at hand."""
+    """All blocks of a document; none if the documents are not available."""
     path = places.document(document)
     if path is None:
         return []
@@ -61,7 +61,7 @@ def blocks(document: str) -> list[Block]:
 
 
 def of(document: str, language: str, start: str = "") -> list[Block]:
-    """Those of one language whose text begins so."""
+    """The blocks of one language whose text starts like this."""
     return [
         b for b in blocks(document) if b.language == language and b.text.lstrip().startswith(start)
     ]

@@ -1,7 +1,7 @@
-"""A world in which the examples make sense: their servers, their orders, enough money.
+"""A world for the examples: the servers and orders that they name, and enough money.
 
 The documents rent the servers 6, 123 and 12345, cancel order 38, bid again for order 39, and host
-MyGPU. Each example finds the world as it was: a snapshot is loaded before it.
+MyGPU. A snapshot is loaded before each example, so that each starts in the same world.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OPTIONS = {"visibility_lag_s": 0, "boot_s": 0.1, "host_servers": 1}
 
 
 def servers() -> list[dict[str, Any]]:
-    """A sample fleet in which every 4090 has a price in bitcoin, as in 2024, and four more."""
+    """A sample fleet: every 4090 has a price in bitcoin, as in 2024; and four more servers."""
     fleet: list[dict[str, Any]] = copy.deepcopy(sample_fleet(1))
     model = next(s for s in fleet if "4090" in s["specs"]["gpu"] and not s["rented"])
     for number, prices in (
@@ -50,7 +50,7 @@ def servers() -> list[dict[str, Any]]:
 
 
 def prepared(sandbox: Sandbox) -> dict[str, Any]:
-    """The world's state: orders 38 (on demand) and 39 (spot) run since an hour."""
+    """The state of the world: orders 38 (on demand) and 39 (spot) have run for an hour."""
     order = {"image": "i", "ports": {"22": "tcp"}, "ssh_password": "Secret123"}
     asks = (
         {"renting_server": 61_000, "type": "on-demand", "currency": "CLORE-Blockchain"},
@@ -83,7 +83,7 @@ def _succeeded(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedPr
 
 
 class World:
-    """A marketplace, what points programs at it, and a way back to its first state."""
+    """A marketplace, the settings that point programs at it, and a way back to its first state."""
 
     def __init__(self, sandbox: Sandbox, pace: int, folder: Any) -> None:
         self.sandbox = sandbox
@@ -98,21 +98,21 @@ class World:
         }
 
     def begin(self) -> None:
-        """As it was."""
+        """Go back to the first state."""
         self.sandbox.load(self._state)
 
     def acted(self, endpoint: str) -> list[Any]:
-        """The journal's entries of calls that were carried out."""
+        """The journal's entries of calls that were acted on."""
         return [e for e in self.sandbox.journal(endpoint) if e.acted]
 
     def write(self, name: str, text: str) -> Any:
-        """A program; the address and the key in it are this world's."""
+        """Write a program with the address and key of this world."""
         path = self.folder / name
         path.write_text(text, "utf-8")
         return path
 
     def run(self, *words: Any) -> subprocess.CompletedProcess[str]:
-        """A program to its end; it must succeed, without a traceback."""
+        """Run a program to its end; it must succeed without a traceback."""
         return _succeeded(
             subprocess.run(
                 [str(w) for w in words],
@@ -125,13 +125,13 @@ class World:
         )
 
     def python(self, text: str, name: str = "example.py") -> str:
-        """What a Python program prints, in a fork of a process that has imported the SDK."""
+        """The output of a Python program, run in a fork of a process that has imported the SDK."""
         words = [str(self.write(name, text))]
         done = _forks().run(words, self.environment, "", 60, cwd=self.folder)
         return _succeeded(done).stdout
 
     def until(self, text: str, last: str) -> str:
-        """What a Python program that goes on for ever prints until a line of `last` comes."""
+        """The output of an endless Python program until a line contains one of `last`."""
         program = self.write("example.py", text)
         seen = ""
         with subprocess.Popen(
@@ -160,19 +160,19 @@ def _world(tmp_path_factory: pytest.TempPathFactory, pace: int, **options: Any) 
 
 @pytest.fixture(scope="module")
 def unpaced_market(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Live dialect, no limits: for examples that call as fast as they can."""
+    """Live dialect without limits, for examples that call as fast as they can."""
     yield from _world(tmp_path_factory, 1000, limits=False)
 
 
 @pytest.fixture(scope="module")
 def paced_market(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Live dialect, the service's limits, at ten times its speed: for clients that keep a pace."""
+    """Live dialect, the service's limits at ten times its speed: for clients that keep a pace."""
     yield from _world(tmp_path_factory, 10, time_scale=10)
 
 
 @pytest.fixture(scope="module")
 def reference_market(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The dialect of 002 and 004, no limits."""
+    """The dialect of 002 and 004, without limits."""
     yield from _world(tmp_path_factory, 1000, limits=False, dialect="reference")
 
 
@@ -196,7 +196,7 @@ def reference(reference_market: World) -> World:
 
 @pytest.fixture(params=["the package's client", "the document's client"])
 def clore_client(request: pytest.FixtureRequest, unpaced: World) -> Any:
-    """Whose `clore_client` the example finds: 001's class beside it, or the installed one."""
+    """The package that provides `clore_client`: 001's own class, or the installed one."""
     mine = unpaced.folder / "clore_client.py"
     mine.unlink(missing_ok=True)
     if request.param.startswith("the document"):

@@ -1,6 +1,6 @@
-"""001, CLI & SDK Guide: every curl, Python and Node.js example, unchanged but for address and key.
+"""001, CLI & SDK Guide: every curl, Python and Node.js example, with only address and key changed.
 
-Against the live dialect; limits are off, since the examples call without a pause.
+They run against the live dialect without limits, since the examples call without a pause.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def ours(block: Block, world) -> str:
     return block.at(world.sandbox.base_url, world.sandbox.api_key)
 
 
-def test_all_are_here(unpaced):
-    """What is not a program: the header, answers, `ssh`, `pip install`, an image's name."""
+def test_every_program_is_run(unpaced):
+    """Other blocks are no programs: the header, answers, `ssh`, `pip install`, an image's name."""
     assert len(CURL) == 9
     assert len(of("001", "python")) == 7
     assert len(of("001", "javascript")) == 2
@@ -44,7 +44,7 @@ def test_curl(unpaced, block):
 
 
 def test_full_working_example(unpaced, clore_client):
-    """It rents the cheapest 4090 and lists the new order beside the two that run."""
+    """It rents the cheapest 4090, and lists the new order beside the two running ones."""
     said = unpaced.python(ours(python("import os", "Browse marketplace"), unpaced))
     assert "Cheapest RTX 4090" in said
     assert "Order created successfully!" in said
@@ -61,7 +61,7 @@ def test_find_cheapest_and_rent(unpaced, clore_client):
 
 
 def test_monitor_orders(unpaced, clore_client):
-    """It goes on for ever; this reads its first report."""
+    """The example never ends; the test reads its first report."""
     said = unpaced.until(ours(python("import time", "def monitor_orders"), unpaced), r"Order 39")
     assert "--- 2 active order(s) ---" in said
     assert "Order 38: server 61000 | spent" in said
@@ -69,7 +69,7 @@ def test_monitor_orders(unpaced, clore_client):
 
 
 def test_auto_rent(unpaced, clore_client):
-    """The document's own class does not take the `required_price` that its example passes."""
+    """The class in the document has no `required_price`, which its example passes."""
     block = python("import time", "def auto_rent_on_price_drop")
     if clore_client == "the document's client":
         said = unpaced.until(ours(block, unpaced), r"No match yet")
@@ -82,7 +82,7 @@ def test_auto_rent(unpaced, clore_client):
 
 
 def test_safe_api_call(unpaced, clore_client):
-    """Only defined in the document; here it makes a call."""
+    """The document only defines it; here it makes a call."""
     use = "\nimport os\nfrom clore_client import CloreClient\n"
     use += "print(safe_api_call(CloreClient(os.environ['CLORE_API_KEY']).get_orders))"
     block = python("import time", "def safe_api_call")
@@ -90,7 +90,7 @@ def test_safe_api_call(unpaced, clore_client):
 
 
 def test_create_order_with_retry(unpaced, clore_client):
-    """Only defined in the document; here it rents."""
+    """The document only defines it; here it rents."""
     block = python("from clore_client import CloreClient, CloreAPIError", "with_retry")
     said = unpaced.python(ours(block, unpaced) + "\nprint(create_order_with_retry(6, 'image'))")
     assert "{'code': 0" in said
@@ -102,7 +102,7 @@ NODE_18 = 18
 
 @pytest.fixture(scope="module")
 def node() -> str:
-    """Node.js 18 or newer: the system's."""
+    """The system's Node.js, 18 or newer."""
     found = shutil.which("node")
     if found is None:
         pytest.skip("Node.js is not installed")
@@ -121,7 +121,7 @@ def test_node(unpaced, node):
 
 
 def test_node_with_retry(unpaced, node):
-    """Only defined in the document; here it rents, with the document's client."""
+    """The document only defines it; here it rents, with the document's client."""
     (client,) = of("001", "javascript", "const BASE_URL")
     (retry,) = of("001", "javascript", "async function createOrderWithRetry")
     use = "createOrderWithRetry(client, {serverId: 6, image: 'i', ports: {22: 'tcp'},"

@@ -1,7 +1,7 @@
-"""002, API Quick Reference: its examples as one program, in the dialect in which it is written.
+"""002, API Quick Reference: its examples as one program, in the dialect of the document.
 
-Each of its blocks goes on from the one before (`headers`, `response`, `order_id`), and it reads
-`order_id` and `status`, which the live service does not send: the reference dialect does.
+Each block builds on the one before (`headers`, `response`, `order_id`), and uses `order_id` and
+`status`, which the reference dialect sends and the live service does not.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import sys
 from tests.examples_of_documents.blocks import blocks, of
 
 
-def test_all_are_here(reference):
-    """The rest of its blocks are the request lines, `GET /v1/wallets` and the like."""
+def test_every_program_is_run(reference):
+    """The other blocks are request lines, such as `GET /v1/wallets`."""
     assert len(of("002", "bash", "curl")) == 1
     assert len(of("002", "python")) == 11
     others = [b for b in blocks("002") if b.language != "python"]
@@ -29,7 +29,7 @@ def test_curl(reference):
 
 
 def test_python(reference):
-    """One program of all blocks; at its end an order was made, found, cancelled."""
+    """All blocks make one program; at its end an order was made, found and cancelled."""
     sandbox = reference.sandbox
     python = of("002", "python")
     program = "\n".join(block.at(sandbox.base_url, sandbox.api_key) for block in python)
@@ -40,8 +40,8 @@ def test_python(reference):
     assert (created.body["renting_server"], cancelled.body["id"]) == (12345, created.order)
 
 
-def test_its_records_are_the_ones_sent(reference):
-    """Every field of the order and the server that it shows is there, and of the same kind."""
+def test_documented_records_have_their_fields(reference):
+    """Each field of the documented order and server is sent, with the same type."""
     sandbox = reference.sandbox
     server, order = (eval(b.text, {}) for b in of("002", "python", "{"))
     rent = (
@@ -71,7 +71,7 @@ def test_its_records_are_the_ones_sent(reference):
 
 
 def missing(example, real, where=""):
-    """The paths of fields that the example has and the real record lacks or has of another kind."""
+    """The paths of fields that the real record lacks, or has with another type."""
     if isinstance(example, dict):
         if not isinstance(real, dict):
             return [where]

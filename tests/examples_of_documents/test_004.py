@@ -1,7 +1,7 @@
 """004, Python SDK reference: every example that is a program, in both dialects.
 
-The SDK keeps the service's pace, so the limits are on in the live dialect, at ten times the speed.
-What cannot be compiled is a signature (`gpu: str | None = None` inside of a call) or a sketch of a
+The SDK keeps the service's pace, so the live dialect has its limits, at ten times the speed. A
+block that does not compile is a signature (`gpu: str | None = None` inside a call) or a sketch of a
 class (`@property gpu_model -> str`).
 """
 
@@ -15,7 +15,7 @@ from tests.examples_of_documents.blocks import Block, of
 
 PYTHON = of("004", "python")
 PROGRAMS = [b for b in PYTHON if b.runs]
-#: What the reference has imported and made before: its text says so in other blocks.
+#: Imports and variables that the reference assumes: its text introduces them in other blocks.
 PRELUDE = (
     "from __future__ import annotations\n"
     "import asyncio\n"
@@ -37,14 +37,14 @@ def program(block: Block, world) -> str:
     text = block.at(world.sandbox.base_url, world.sandbox.api_key)
     if not _ASYNC.search(text):
         return PRELUDE + text
-    # `await` outside of a function: as in the block before it, inside of `async with`.
+    # `await` outside a function: the block before it is inside `async with`.
     body = "\n".join(f"        {line}" for line in text.splitlines())
     main = "async def main():\n    async with AsyncCloreAI() as client:\n"
     return f"{PRELUDE}{main}{body}\nasyncio.run(main())\n"
 
 
-def test_what_is_no_program_is_a_signature(paced):
-    """So that an example which no longer compiles is not left out in silence."""
+def test_a_block_that_is_no_program_is_a_signature(paced):
+    """So an example that no longer compiles is not silently skipped."""
     assert len(PROGRAMS) >= 25
     for block in PYTHON:
         if not block.runs:
@@ -55,7 +55,7 @@ def test_what_is_no_program_is_a_signature(paced):
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=str)
 def test_python(world, block):
-    """It runs to its end, does what its comments say, and creates nothing twice."""
+    """It completes, does what its comments say, and makes no order twice."""
     said = world.python(program(block, world))
     created = len(world.acted("create_order"))
     assert created == len(

@@ -1,7 +1,7 @@
-"""Ctrl-C at random moments of whatever takes a lock: ``python -m tests.interrupts --rounds 20000``.
+"""Ctrl-C at random moments of taking locks: ``python -m tests.interrupts --rounds 20000``.
 
-Prints by kind how many rounds there were, and how many left something held, half done or hanging;
-exit 1 where one did.
+Prints for each kind the number of rounds, and how many left a lock held, work half done or a
+process hanging; exit 1 if any did.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONGEST_S = {
 
 
 def shoot(kind: str, folder: Path, rounds: int, seed: int) -> tuple[int, str]:
-    """How many rounds were played, and what was wrong with the last: nothing, if all is well."""
+    """The number of rounds played, and what was wrong with the last one; empty if all is well."""
     dice = random.Random(seed)
     words = [sys.executable, "-m", "tests.interrupts.uses", kind, str(folder), str(rounds)]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
@@ -56,14 +56,14 @@ def shoot(kind: str, folder: Path, rounds: int, seed: int) -> tuple[int, str]:
 
 
 def _pause(seconds: float) -> None:
-    """To the microsecond: a sleep takes 50 at least."""
+    """Wait to the microsecond: a sleep takes at least 50."""
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         pass
 
 
 def main() -> int:
-    """Shoot, print, and say by the exit code whether all is well."""
+    """Shoot, print the results, and exit with 1 if anything was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.interrupts", description=__doc__)
     parser.add_argument("--rounds", type=int, default=2000, help="of each kind")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,8 +1,8 @@
-"""A call that is interrupted the instant a lock was taken: `python -m tests.interrupts.locks`.
+"""Interrupts a call the instant it takes a lock: `python -m tests.interrupts.locks`.
 
-For each lock that httpcore takes for a call and for closing the client, in turn: Ctrl-C right after
-it was taken, where Python would let it in. Prints how many there were; hangs where one is not let
-go.
+For each lock that httpcore takes for a call and for closing the client, in turn: Ctrl-C comes right
+after the lock was taken, if Python would let it in. Prints the number of locks; hangs if one is not
+released.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from clore_sandbox import Sandbox
 
 
 class Presser:
-    """Presses Ctrl-C when the lock of this number was taken."""
+    """Presses Ctrl-C when the lock of this number has been taken."""
 
     def __init__(self) -> None:
         self.number = self.taken = 0
 
     def watch(self, kind: Any) -> None:
-        """A kind of lock of httpcore's."""
+        """Watch a kind of lock of httpcore's."""
         enter = kind.__enter__
 
         def entered(lock: Any) -> Any:
@@ -36,7 +36,7 @@ class Presser:
         kind.__enter__ = entered
 
     def presses_in(self, market: Sandbox) -> bool:
-        """Whether a call takes so many locks; it is interrupted at the last of them."""
+        """Whether a call takes that many locks; it is interrupted at the last of them."""
         self.taken = 0
         client = CloreAI(market.api_key, base_url=market.base_url)
         try:
@@ -50,7 +50,7 @@ class Presser:
 
 
 def main() -> None:
-    """One lock after the other."""
+    """Interrupt at one lock after the other."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     presser = Presser()
     presser.watch(_synchronization.Lock)

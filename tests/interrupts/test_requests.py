@@ -1,4 +1,4 @@
-"""Ctrl-C in the midst of a request: at once where it waits, and the next one does not hang."""
+"""Ctrl-C during a request: it ends a wait at once, and the next request does not hang."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LOCKS = 5
 """At least so many are taken by a call and a close."""
 
 
-def test_a_lock_that_was_just_taken_is_let_go() -> None:
-    """They are taken by `__enter__` methods in Python: closing would wait for ever."""
+def test_a_lock_just_taken_is_released() -> None:
+    """`__enter__` methods in Python take the locks: closing the client would wait for ever."""
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-m", "tests.interrupts.locks"],
         capture_output=True,
@@ -31,7 +31,7 @@ def test_a_lock_that_was_just_taken_is_let_go() -> None:
     assert int(done.stdout) >= LOCKS
 
 
-def test_who_waits_for_an_answer_is_interrupted_at_once() -> None:
+def test_waiting_for_an_answer_is_interrupted_at_once() -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with Sandbox(provision=False) as market:

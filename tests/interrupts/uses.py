@@ -1,7 +1,7 @@
-"""The process that is interrupted: it uses what is kept, again and again, until Ctrl-C comes.
+"""The process to interrupt: it uses a resource again and again until Ctrl-C comes.
 
-For each round it writes ``.``; then, once it was interrupted and while that is still being dealt
-with, as when a command cleans up: ``+`` where what it used is free and whole, else ``-``.
+It writes ``.`` for each round. After the interrupt, while that is still being handled, as in the
+cleanup of a command, it writes ``+`` if the resource is free and complete, else ``-``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Use:
-    """One kind of use, and whether it left all in order."""
+    """One kind of use, and a check that it left all in order."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,7 +74,7 @@ class InFile(Use):
         self._store.run(both)
 
     def whole(self) -> bool:
-        """No transaction is left open: another connection can write at once."""
+        """Whether no transaction is left open: another connection can write at once."""
         if not self.free():
             return False
         rows = self._store.run(lambda db: db.execute("SELECT value FROM facts").fetchall())
@@ -116,7 +116,7 @@ class Opened(InFile):
 
 
 class InThread(InFile):
-    """Another thread uses it, whom no Ctrl-C reaches; the main one waits."""
+    """Another thread, which no Ctrl-C reaches, uses the resource; the main one waits."""
 
     def until_interrupted(self) -> None:
         done = threading.Event()
@@ -130,14 +130,14 @@ class InThread(InFile):
         try:
             self.ready()
             while True:
-                time.sleep(0.0001)  # Python may sleep on where a signal came just before
+                time.sleep(0.0001)  # Python may sleep on if a signal came just before
         finally:
             done.set()
             other.join()
 
 
 class Pace(Use):
-    """A turn of the limiter, with the clean-up of one that waits."""
+    """A turn of the limiter, with the cleanup of a waiter."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -164,7 +164,7 @@ class PaceInLoop(Pace):
 
 
 class InLedger(Use):
-    """What one transaction writes is there whole or not at all, and the next one works."""
+    """A transaction is written completely or not at all, and the next one works."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -181,7 +181,7 @@ class InLedger(Use):
 
 
 class Program(Use):
-    """A program of this machine; none is left."""
+    """A program of this machine; no process of it is left."""
 
     mark = f"61.{os.getpid()}"
 
@@ -193,7 +193,7 @@ class Program(Use):
         self.client.drive(_one(Exec(("sh", "-c", f"sleep {self.mark}"))))
 
     def whole(self) -> bool:
-        until = time.monotonic() + 5  # what was killed takes a moment to be gone
+        until = time.monotonic() + 5  # a killed process takes a moment to go
         while time.monotonic() < until:
             if not any(self.mark.encode() in line for line in _command_lines()):
                 return True
@@ -219,7 +219,7 @@ class Request(Use):
             client.wallets()
 
     def whole(self) -> bool:
-        """The client that was interrupted works, and can be closed."""
+        """Whether the interrupted client works, and can be closed."""
         self.client.wallets()
         self.client.close()
         self.client = self.new()
@@ -256,6 +256,6 @@ def rounds(kind: str, folder: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    # A shell that started the judge in the background has it ignored.
+    # A shell that started the judge in the background has made it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rounds(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,8 +1,8 @@
 """Every command once, on several Pythons: `make pythons`, or ``python -m tests.pythons NAME…``.
 
 A NAME is a Python of this machine (``/usr/bin/python3.13``) or a release of Debian, which
-debootstrap sets up below .cache/pythons, once (as root; bwrap enters it). There the wheel of this
-tree goes into an environment of its own, and `battery.play` meets a marketplace that runs here.
+debootstrap sets up below .cache/pythons once (as root; bwrap enters it). An environment there gets
+the wheel of this tree, and `battery.play` runs against a marketplace on this machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _KEPT = ("PATH", "LANG", "PIP_", "SSL_", "REQUESTS_", "HTTP_", "HTTPS_", "NO_", 
 
 
 def room(name: str, folder: Path) -> list[str]:
-    """What to write before a program's words, to run it where Python `name` is."""
+    """The words before a command line that run it where Python `name` is."""
     if "/" in name:
         return []
     root = CACHE / name
@@ -75,7 +75,7 @@ def installed(name: str, folder: Path, before: Sequence[str]) -> tuple[list[str]
 
 
 def battery(name: str) -> str:
-    """Play it on one Python; what there is to say of that."""
+    """Play it on one Python; returns what to report."""
     # Under the cache, as a room has a /tmp of its own.
     CACHE.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{Path(name).name}-", dir=CACHE))

@@ -1,4 +1,4 @@
-"""What a user of one Python does: every command once, and the programs of examples/."""
+"""A user's session on one Python: every command once, and the programs in examples/."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ assert 0 < asyncio.run(count()) <= len(CloreClient().list_servers())
 
 
 class BatteryError(Exception):
-    """A command did not end as it must."""
+    """A command did not end as it should."""
 
 
 @dataclass
 class Battery:
-    """Runs programs with one Python, and notes which commands of `clore` were among them."""
+    """Runs programs with one Python, and records which commands of `clore` were among them."""
 
     python: Sequence[str]
     env: dict[str, str]
@@ -47,7 +47,7 @@ class Battery:
     used: list[list[str]] = field(default_factory=list)
 
     def clore(self, *words: object, ends: int = 0, stdin: str = "") -> str:
-        """The output of one command, warnings being errors."""
+        """The output of one command; warnings are errors."""
         texts = [str(word) for word in words]
         self.used.append(texts[:2])
         return self.run(["-m", "clore_ai", *texts], ends, stdin)
@@ -62,7 +62,7 @@ class Battery:
         return done.stdout
 
     def left(self) -> list[str]:
-        """The commands that were not run."""
+        """The commands that have not been run."""
         used = {tuple(words) for words in self.used} | {tuple(words[:1]) for words in self.used}
         return [" ".join(words) for words in every_command() if words and tuple(words) not in used]
 

@@ -24,7 +24,7 @@ QUICK: dict[str, Any] = {"limits": False, "visibility_lag_s": 0, "boot_s": 0, "p
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """The interpreter that has 0.1.1; its environment is made on first use, and kept."""
+    """The interpreter with 0.1.1; its environment is made on first use and kept."""
     try:
         return own_environment.released()
     except (OSError, subprocess.SubprocessError) as exc:
@@ -40,13 +40,13 @@ class Failed(Exception):  # noqa: N818 - what 0.1.1 raised, over there
 
 
 class Released:
-    """One of 0.1.1's clients, of one account; each of its calls happens over there."""
+    """One of 0.1.1's clients for one account; its calls run in the other process."""
 
     def __init__(self, process: subprocess.Popen[str], key: str | None, max_retries: int) -> None:
         self._process, self._key, self._max_retries = process, key, max_retries
 
     def with_key(self, key: str | None, max_retries: int = 3) -> Released:
-        """The same for another account."""
+        """The same client for another account."""
         return Released(self._process, key, max_retries)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -54,7 +54,7 @@ class Released:
         return lambda **arguments: self._ask({"name": name, "arguments": arguments, **who})
 
     def command(self, *words: object) -> Any:
-        """Its command line: `code`, `out`, and what it `raised` that nobody caught."""
+        """Its command line: `code`, `out`, and the uncaught exception that it `raised`."""
         return SimpleNamespace(**self._ask({"command": list(map(str, words))}))
 
     def _ask(self, what: dict[str, Any]) -> Any:
@@ -69,7 +69,7 @@ class Released:
 
 
 def environment(home: Path, key: str) -> dict[str, str]:
-    """Nothing of the user who runs the tests."""
+    """An environment without anything of the developer's."""
     return {
         **{name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ},
         "HOME": str(home),
@@ -81,7 +81,7 @@ def environment(home: Path, key: str) -> dict[str, str]:
 
 @pytest.fixture
 def released_of(python: Path, tmp_path: Path) -> Iterator[Callable[..., Released]]:
-    """Makes its clients for a marketplace's first account, ``sync`` or ``async``."""
+    """Makes its clients for the first account of a marketplace, ``sync`` or ``async``."""
     with contextlib.ExitStack() as stack:
 
         def make(market: Sandbox, kind: str = "sync") -> Released:
@@ -101,7 +101,7 @@ def released_of(python: Path, tmp_path: Path) -> Iterator[Callable[..., Released
 
 @pytest.fixture
 def market_of() -> Iterator[Callable[..., Sandbox]]:
-    """Makes marketplaces in the dialect of 002 and 004, unless another is asked for."""
+    """Makes marketplaces in the dialect of 002 and 004, or another one if given."""
     with contextlib.ExitStack() as stack:
 
         def make(**options: Any) -> Sandbox:
@@ -112,6 +112,6 @@ def market_of() -> Iterator[Callable[..., Sandbox]]:
 
 @pytest.fixture(params=["sync", "async"])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which of its clients."""
+    """Which of its two clients."""
     value: str = request.param
     return value

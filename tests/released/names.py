@@ -1,4 +1,4 @@
-"""Runs in either environment: what clore-ai's modules name, as JSON."""
+"""Prints the names in clore-ai's modules as JSON; runs in either environment."""
 
 import importlib
 import inspect
@@ -21,7 +21,7 @@ def signature(function):
 
 
 def members(kind):
-    """What a class has in public: the parameters of methods, None for what is no method."""
+    """The public members of a class: the parameters of methods, None for the rest."""
     found = {}
     for name in dir(kind):
         if name.startswith("_") and name != "__init__":
@@ -39,7 +39,7 @@ def members(kind):
 
 
 def described():
-    """Module → its names; class → its members, and for models what a bare record reads as."""
+    """Module → its names; class → its members, and for models the values of an empty record."""
     classes, names = {}, {}
     for module_name in MODULES:
         module = importlib.import_module(module_name)

@@ -1,4 +1,4 @@
-"""0.1.1's clients and the dialect of 002 and 004: every call, and orders in every state."""
+"""The clients of 0.1.1 with the dialect of 002 and 004: every call, and orders in every state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IN_USD: dict[str, Any] = {
 
 
 def cheapest(api: Any) -> int:
-    """A free 4090 that takes little bitcoin."""
+    """A free 4090 with a low price in bitcoin."""
     fit = [s for s in api.marketplace(gpu="RTX 4090") if 0 < s["price_usd"] < 30 and cost(s)]
     number: int = fit[0]["id"]
     return number
@@ -48,7 +48,7 @@ def test_the_market_and_the_account(kind, released_of, market_of, inventory_file
 
 
 def test_an_order_in_every_state(kind, released_of, market_of):
-    """Created, pending, running, paused, expired: each is an `Order` to it, with 004's types."""
+    """Created, pending, running, paused, expired: each is read as an `Order` of 004's types."""
     market = market_of(boot_s=3600, provision=True, provisioner="process")
     api = released_of(market, kind)
     server = cheapest(api)
@@ -68,8 +68,8 @@ def test_an_order_in_every_state(kind, released_of, market_of):
     assert (ended["id"], ended["status"]) == (order["id"], "expired")
 
 
-def test_a_bid_that_is_outbid(kind, released_of, market_of):
-    """The auction's offers are read, a bid is raised, and what waits is `paused`."""
+def test_an_outbid_order(kind, released_of, market_of):
+    """The auction's offers are read, a bid is raised, and a waiting order is `paused`."""
     market = market_of()
     api = released_of(market, kind)
     rival = api.with_key(market.create_account({COIN: 1}))
@@ -90,7 +90,7 @@ def test_a_bid_that_is_outbid(kind, released_of, market_of):
 
 
 def test_hosting(kind, released_of, market_of):
-    """A server in use, one priced in USD, one that never connected; settings sent in part."""
+    """A server in use, one priced in USD, one that never connected; partial settings."""
     market = market_of(host_servers=2)
     market.add_server(name="new", connected=False)
     api = released_of(market, kind)
@@ -108,7 +108,7 @@ def test_hosting(kind, released_of, market_of):
 
 
 def follow_usd(market: Any, name: str) -> None:
-    """Have a server's price follow USD, which 0.1.1 can read but not ask for."""
+    """Make a server's price follow USD, which 0.1.1 can read but not set."""
     import httpx
 
     fields = {"name": name, f"{COIN}_on_demand": 0.001, f"{COIN}_spot": 0.0005, **IN_USD}
@@ -117,8 +117,8 @@ def follow_usd(market: Any, name: str) -> None:
     assert httpx.post(url, json=body, headers=headers).json()["code"] == 0
 
 
-def test_refusals_are_its_exceptions(kind, released_of, market_of):
-    """Its own class for each code, and as its message the reason."""
+def test_refusals_raise_its_exceptions(kind, released_of, market_of):
+    """Each code has its own class, and the reason is the message."""
     market = market_of()
     api = released_of(market, kind)
 
@@ -143,7 +143,7 @@ def test_refusals_are_its_exceptions(kind, released_of, market_of):
 
 
 def test_the_pace(kind, released_of, market_of):
-    """Code 5 is its RateLimitError; sent again, it gets through."""
+    """Code 5 is its RateLimitError; a retry gets through."""
     market = market_of(limits=True)
     hasty = released_of(market, kind).with_key(market.api_key, max_retries=0)
     hasty.wallets()
@@ -153,10 +153,10 @@ def test_the_pace(kind, released_of, market_of):
     assert hasty.with_key(market.api_key, max_retries=3).wallets()
 
 
-def test_what_it_does_on_the_live_service(released_of, market_of):
-    """Broken there: `create_order` rents and then raises, and it can read none of the orders.
+def test_0_1_1_fails_on_the_live_service(released_of, market_of):
+    """There `create_order` rents and then raises, and 0.1.1 can read none of the orders.
 
-    It expects the order in an answer that holds none, and 004's types in the rows.
+    It expects the order in an answer that has none, and 004's types in the rows.
     """
     market = market_of(dialect="live", host_servers=1, provision=True, provisioner="process")
     api = released_of(market)

@@ -19,7 +19,7 @@ PASSWORD = "Secret123"
 
 
 def ok(api: Any, *words: object) -> str:
-    """What a command shows that does what it should."""
+    """The output of a command, which must succeed."""
     done = api.command(*words)
     assert (done.code, done.raised) == (0, "NoneType"), done
     shown: str = done.out
@@ -34,7 +34,7 @@ def a_server(api: Any) -> int:
 
 
 def test_a_renters_commands(released_of, market_of):
-    """From `search` to `cancel`, each shows what the market holds."""
+    """From `search` to `cancel`, each shows the state of the market."""
     market = market_of()
     api = released_of(market)
     assert "CLORE-Blockchain" in ok(api, "wallets")
@@ -60,7 +60,7 @@ def test_a_renters_commands(released_of, market_of):
 
 
 def test_a_hosts_commands(released_of, market_of):
-    """`servers` and `server-config`, of one that is connected and one that never was."""
+    """`servers` and `server-config` for a connected server and for one that never was."""
     market = market_of(host_servers=1)
     market.add_server(name="new", connected=False)
     api = released_of(market)
@@ -73,8 +73,8 @@ def test_a_hosts_commands(released_of, market_of):
     ok(api, "server-config", "new")
 
 
-def test_what_is_refused_ends_with_1_and_the_reason(released_of, market_of):
-    """No traceback: it finds a `message`."""
+def test_refused_commands_exit_with_1_and_the_reason(released_of, market_of):
+    """There is no traceback, as 0.1.1 finds a `message`."""
     api = released_of(market_of())
     words = ("--type", "on-demand", *DEPLOY)
     for command, reason in (
@@ -90,7 +90,7 @@ def test_what_is_refused_ends_with_1_and_the_reason(released_of, market_of):
 
 
 def test_its_configuration(released_of, market_of):
-    """What it writes to `~/.clore/config.json` it reads again."""
+    """It reads the settings that it wrote to `~/.clore/config.json`."""
     api = released_of(market_of())
     assert "No configuration found" in ok(api, "config", "show")
     assert "Set colour = blue" in ok(api, "config", "set", "colour", "blue")
@@ -100,7 +100,7 @@ def test_its_configuration(released_of, market_of):
 
 @pytest.mark.parametrize("way_in", ["password", "key"])
 def test_ssh(way_in, tmp_path, python, released_of, market_of):
-    """`clore ssh ID` finds host and port in the row and is let in."""
+    """`clore ssh ID` finds host and port in the row and logs in."""
     market: Sandbox = market_of(provision=True)
     api = released_of(market)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "key"])

@@ -1,4 +1,4 @@
-"""What PyPI's 0.1.1 can be asked for by name, ours can be: compared with the real package."""
+"""Every name of PyPI's 0.1.1 exists in this package too, compared with the real one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 NAMES = Path(__file__).with_name("names.py")
-#: What its models module has imported for its own use.
+#: Names that its models module imports for its own use.
 BORROWED = {"Any", "BaseModel", "ConfigDict", "Dict", "Field", "List", "Optional"}
 
 
@@ -31,16 +31,16 @@ def ours() -> Any:
 
 
 def test_every_name_can_be_imported(theirs, ours):
-    """From the module that it was in; what `models` borrowed from elsewhere is not its own."""
+    """From the same module; names that `models` imports from elsewhere do not count."""
     for module, names in theirs["names"].items():
         borrowed = BORROWED if module == "clore_ai.models" else set()
         assert set(names) - set(ours["names"][module]) - borrowed == set(), module
 
 
 def test_classes_have_the_same_members(theirs, ours):
-    """Methods with the same parameters in the same order and the same defaults, and properties.
+    """Methods have the same parameters, order and defaults; properties are the same too.
 
-    What ours add can be given by keyword only.
+    Parameters added here are keyword-only.
     """
     assert len(theirs["classes"]) > 30
     for name, kind in theirs["classes"].items():
@@ -52,7 +52,7 @@ def test_classes_have_the_same_members(theirs, ours):
 
 
 def test_models_have_the_same_attributes(theirs, ours):
-    """As fields or as properties; read from a record that holds none of them, they are None."""
+    """As fields or properties; read from an empty record, they are None."""
     from clore_ai import models
 
     for name, kind in theirs["classes"].items():
@@ -68,6 +68,6 @@ def test_models_have_the_same_attributes(theirs, ours):
 
 
 def test_modules_are_there_after_one_import():
-    """`import clore_ai` alone is enough for `clore_ai.client`, as it was."""
+    """`import clore_ai` alone makes `clore_ai.client` available, as before."""
     line = "import clore_ai; print(clore_ai.client.CloreAI, clore_ai.exceptions, clore_ai.models)"
     subprocess.run([sys.executable, "-c", line], check=True)

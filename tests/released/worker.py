@@ -1,4 +1,4 @@
-"""Runs in an environment that has 0.1.1: a line of JSON in, what its call gave as one out.
+"""Runs in the environment with 0.1.1: reads a call as a line of JSON, and writes its result as one.
 
 Arguments: ``sync`` or ``async``, and the address of the marketplace.
 """
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from clore_ai import AsyncCloreAI, CloreAI
 
 KIND, URL = sys.argv[1:]
-CloreAI.BASE_URL = URL  # the command line of 0.1.1 has no setting for it
+CloreAI.BASE_URL = URL  # the command line of 0.1.1 has no setting for the address
 loop = asyncio.new_event_loop()
 
 
@@ -27,7 +27,7 @@ def make(api_key, max_retries):
 
 
 def plain(value):
-    """A model with its properties, as JSON has it."""
+    """A model with its properties, as JSON values."""
     if isinstance(value, list):
         return [plain(each) for each in value]
     if not isinstance(value, BaseModel):

@@ -1,6 +1,6 @@
 """Random schedules of `clore run`: ``python -m tests.run_schedules --runs 500``.
 
-Prints how many ran and how many went wrong, with their seeds; exit 1 where one did.
+Prints how many ran and how many failed, with their seeds; exit 1 if any failed.
 """
 
 from __future__ import annotations

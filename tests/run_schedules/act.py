@@ -1,4 +1,4 @@
-"""`clore` with the client's waits shortened as in `tests.schedules`; all else is as shipped."""
+"""`clore` with the client's waits shortened as in `tests.schedules`, and otherwise unchanged."""
 
 from __future__ import annotations
 

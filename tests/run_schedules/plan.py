@@ -1,4 +1,4 @@
-"""What befalls one `clore run`, drawn from its seed."""
+"""The events of one `clore run`, drawn from its seed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Plan:
 
     @property
     def script(self) -> str:
-        """The job: numbered lines, then its own code."""
+        """The job: numbered lines, then its own exit code."""
         return (
             f"i=0; while [ $i -lt {self.lines} ]; do i=$((i+1)); echo line $i of {self.seed}; "
             f"sleep {self.pause_s}; done; exit {self.code}"
@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def output(self) -> str:
-        """All that it writes."""
+        """The complete output of the job."""
         return "".join(f"line {i + 1} of {self.seed}\n" for i in range(self.lines))
 
 

@@ -52,7 +52,7 @@ _OF_STOPS = {"interrupt": (130,), "interrupt twice": (130,), "terminate": (130,)
 
 @dataclass
 class Verdict(Judged):
-    """Of one run, with what it said and where it was."""
+    """The verdict on one run, with its output and its place."""
 
     code: int = 0
     lines: int = 0
@@ -61,7 +61,7 @@ class Verdict(Judged):
 
 
 class _Actor:
-    """Does to one process what the plan says."""
+    """Applies the plan to one process."""
 
     def __init__(self, plan: Plan, home: Path) -> None:
         self._plan, self._home = plan, home
@@ -70,7 +70,7 @@ class _Actor:
         self.stopped = False
 
     def begin(self, pid: int) -> None:
-        """The process runs."""
+        """Start with the running process."""
         self._threads = [threading.Thread(target=self._cut)]
         if self._plan.stop is not None:
             self._threads.append(threading.Thread(target=self._stop, args=(pid,)))
@@ -78,7 +78,7 @@ class _Actor:
             thread.start()
 
     def end(self) -> None:
-        """The process is gone."""
+        """The process has ended."""
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -104,7 +104,7 @@ class _Actor:
 
 
 def masters(home: Path) -> list[int]:
-    """The kept connections of this user's commands."""
+    """The ssh master processes of this user's commands."""
     found = []
     for each in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
@@ -115,7 +115,7 @@ def masters(home: Path) -> list[int]:
 
 
 def play(plan: Plan, market: Market, folder: Path, forks: Forks) -> Verdict:
-    """One schedule from beginning to end."""
+    """Play one schedule from start to end."""
     key = f"run-{plan.seed:09}-{os.getpid()}"
     market.account(key)
     faults = [market.fault(key, fault) for fault in plan.faults]
@@ -177,25 +177,25 @@ def _judge_run(plan: Plan, verdict: Verdict, out: str, *, stopped: bool) -> None
 
 
 def _allowed(plan: Plan, verdict: Verdict, out: str, *, ended: bool, stopped: bool) -> set[int]:
-    """The exit codes that are true."""
+    """The exit codes that would be correct."""
     allowed: set[int] = set()
     if ended:
         allowed.add(plan.code)
         if "may still be" in verdict.err or "clore cancel" in verdict.err:
-            allowed |= {1, 8}  # its machine was not seen to end, which was said
+            allowed |= {1, 8}  # its machine was not seen to end, as the message said
     elif not stopped:
         allowed |= set(_NO_MACHINE) if not out else {1, 8}
     if stopped:
         allowed |= {*_OF_STOPS[plan.stop or ""], *(() if out else _NO_MACHINE)}
         if plan.loses_host:
             allowed.add(1)
-        if verdict.err.strip() in ("", "Interrupted."):  # before it could take care of signals
+        if verdict.err.strip() in ("", "Interrupted."):  # before it could handle signals
             allowed |= {-signal.SIGTERM, -signal.SIGHUP, -signal.SIGINT}
     return allowed
 
 
 def _judge_machines(market: Market, key: str, home: Path, verdict: Verdict, *, alone: bool) -> None:
-    """Every order that runs is known, and said, or there is none."""
+    """Each running order must be known and reported, or there must be none."""
     time.sleep(0.1)  # until the newest order is listed: the marketplace's lag
     with CloreAI(key, market.base_url, state=home, max_retries=5) as client:
         client.rate_limiter.min_interval = 0
@@ -219,10 +219,10 @@ def _judge_machines(market: Market, key: str, home: Path, verdict: Verdict, *, a
 def _see_through(
     plan: Plan, home: Path, env: dict[str, str], forks: Forks, verdict: Verdict
 ) -> None:
-    """What the user does next, after a job that nobody watches: attach."""
+    """The user's next step for a job without a follower: attach."""
     found = [job for job in _jobs(home) if job["order_id"]]
     if not found:
-        return  # it was stopped before there was a machine, or the ledger knows
+        return  # stopped before there was a machine, or known to the ledger
     number = found[-1]["id"]
     done = forks.run(["clore", "attach", str(number)], env, "", WITHIN_S)
     log = home / "jobs" / str(number) / "log"
@@ -242,13 +242,13 @@ def _see_through(
 
 
 def shown(verdict: Verdict) -> str:
-    """The plan, and the end of what the command said."""
+    """The plan, and the end of the command's output."""
     return f"{draw(verdict.seed)}\n  {verdict.err[-1500:]}"
 
 
 def play_all(seeds: Sequence[int], market: Market, folder: Path, at_once: int) -> list[Verdict]:
-    """Schedules, so many at once."""
-    # One process to fork from for each, as one serves one at a time.
+    """Play schedules, so many at a time."""
+    # One process to fork from for each, as it serves one request at a time.
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     forks = [of_clore("tests.run_schedules.act:main", env=env) for _ in range(at_once)]
 
@@ -265,7 +265,7 @@ def play_all(seeds: Sequence[int], market: Market, folder: Path, at_once: int) -
         verdicts = [verdict for some in pool.map(share, range(at_once)) for verdict in some]
     for each in forks:
         each.close()
-    # A host that dies some seconds after one's order was made may be another's by then.
+    # By then, a host that dies some seconds after one's order may have another one's order.
     dying = {server for v in verdicts if draw(v.seed).loses_host for server in v.servers}
     for verdict in verdicts:
         if dying & set(verdict.servers):

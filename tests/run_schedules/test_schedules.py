@@ -1,6 +1,6 @@
 """A short round of random `clore run`s under faults: no unknown machine, wrong code or output.
 
-``python -m tests.run_schedules --runs 500`` plays more, ``--runs 1 --seed N`` one again.
+``python -m tests.run_schedules --runs 500`` plays more, ``--runs 1 --seed N`` replays one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .run import VERDICTS
 RUNS = 8
 
 
-def test_everything_is_drawn() -> None:
-    """What 500 seeds draw leaves out no fault and no stop, nor a cut or a lost host with any."""
+def test_every_fault_and_stop_is_drawn() -> None:
+    """500 seeds include each fault and stop, and each stop with a cut and with a lost host."""
     plans = [draw(seed) for seed in range(500)]
     met = {(fault["endpoint"], fault["kind"]) for plan in plans for fault in plan.faults}
     assert met >= {("create_order", kind) for kind in (*CREATE_FAULTS, "host_dies")}

@@ -1,7 +1,7 @@
-"""The actors: what a user's process does, with the real clients, in a forked child.
+"""The actors: the work of a user's process, with the real clients, in a forked child.
 
 Time is scaled: the client's waits, minutes on the live service, are a thirtieth or less here. The
-rest is as it is shipped.
+rest is unchanged.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PASSWORD = "Schedule123"
 
 
 def scale() -> None:
-    """Shorten the client's waits; call once, before anything is forked."""
+    """Shorten the client's waits; call it once, before the first fork."""
     WAITS.look_for_s, WAITS.nothing_came_after_s, WAITS.backoff_s = 1.0, 3.0, 0.03
 
 
@@ -44,7 +44,7 @@ class _Steps:
 
     @property
     def interrupts_now(self) -> bool:
-        """Is Ctrl-C what comes before this step?"""
+        """Whether the next event before this step is Ctrl-C."""
         return self.plan.stop == "interrupt" and self.plan.at_step == self.count
 
     def next(self) -> None:
@@ -66,7 +66,7 @@ class _Driver(Driver):
 
     def _perform(self, step: Any, stops: Stops) -> Any:
         self.steps.next()
-        if self.steps.interrupts_now:  # the main thread has it in an instant
+        if self.steps.interrupts_now:  # the main thread gets the signal in an instant
             while not stops.came():
                 time.sleep(0.001)
         return super()._perform(step, stops)
@@ -81,13 +81,13 @@ class _AsyncDriver(AsyncDriver):
 
 
 class Report:
-    """What the actor learnt, on disk at once: a kill -9 may follow."""
+    """The actor's findings, written to disk at once, as a kill -9 may follow."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.facts = path, {}
 
     def read(self) -> dict[str, Any]:
-        """What is on disk."""
+        """The findings on disk."""
         return json.loads(self.path.read_text()) if self.path.exists() else {}
 
     def __call__(self, **facts: Any) -> None:
@@ -112,7 +112,7 @@ def wish(plan: Plan, server: int) -> dict[str, Any]:
 
 
 def fails(report: Report, step: str, exc: BaseException) -> None:
-    """Note how a step failed; a Ctrl-C or a cancelled task is no failure."""
+    """Record the failure of a step; a Ctrl-C or a cancelled task is none."""
     if isinstance(exc, (KeyboardInterrupt, asyncio.CancelledError)):
         report(**{step: "stopped"})
     elif isinstance(exc, OrderUncertain):
@@ -149,7 +149,7 @@ def sync(plan: Plan, server: int, folder: Path, report: Report) -> None:
 
 
 def async_(plan: Plan, server: int, folder: Path, report: Report) -> None:
-    """`AsyncCloreAI`: likewise."""
+    """`AsyncCloreAI`: the same."""
 
     async def main() -> None:
         task = asyncio.ensure_future(_async(plan, server, folder, report))
@@ -214,7 +214,7 @@ def cli(plan: Plan, server: int, folder: Path, report: Report) -> None:
 
 
 def run_cli(words: list[object], folder: Path) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `clore WORDS` in this very process."""
+    """Run `clore WORDS` in this very process; exit code, stdout and stderr."""
     from clore_ai.cli import cli as clore
     from clore_ai.cli import errors
 

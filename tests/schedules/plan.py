@@ -1,4 +1,4 @@
-"""What one schedule does, drawn from its seed: who rents, what goes wrong, where it is stopped."""
+"""One schedule, drawn from its seed: who rents, which faults occur, where it is stopped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of random schedules, of both kinds: plays them and says what went wrong."""
+"""The command line of both kinds of random schedules: plays them and reports what went wrong."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass
 class Judged:
-    """What was wrong with one schedule; nothing, if all is well."""
+    """What was wrong with one schedule; empty if all is well."""
 
     seed: int
     wrong: list[str] = field(default_factory=list)
@@ -33,10 +33,10 @@ class Judged:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of schedules: its module, the ways in which one goes wrong, and how to play them.
+    """One kind of schedules: its module, the ways in which one can fail, and how to play them.
 
-    `play` is given seeds, a marketplace, a folder in memory and how many to play at once. `total`
-    is a number of each verdict that is added up. `shown` is what helps to see why one went wrong.
+    `play` takes seeds, a marketplace, a folder in memory and the number to play at once. `total` is
+    a number of each verdict that is added up. `shown` helps to see why one failed.
     """
 
     module: str
@@ -46,7 +46,7 @@ class Kind:
     shown: Callable[[Any], object]
 
     def main(self, *, runs: int, at_once: int) -> int:
-        """Play, print, and say by the exit code whether all is well."""
+        """Play, print, and exit with 1 if anything was wrong."""
         parser = argparse.ArgumentParser(prog=f"python -m {self.module}")
         parser.add_argument("--runs", type=int, default=runs)
         parser.add_argument("--seed", type=int, default=0, help="the first; the others follow it")
@@ -76,7 +76,7 @@ class Kind:
         return 1 if wrong else 0
 
     def _count(self, wrong: list[Judged]) -> dict[str, int]:
-        """How many went wrong, and in which way."""
+        """How many failed, and in which way."""
         return {
             kind: sum(any(w.startswith(kind) for w in v.wrong) for v in wrong)
             for kind in self.verdicts

@@ -40,14 +40,14 @@ VERDICTS = ("double rents", "lost orders", "false failed", "false done", "broken
 
 @dataclass
 class Verdict(Judged):
-    """Of one schedule, with what its actors learnt."""
+    """The verdict on one schedule, with the findings of its actors."""
 
     orders: int = 0
     reports: list[dict[str, Any]] = field(default_factory=list)
 
 
 def play(plan: Plan, market: Market, folder: Path) -> Verdict:
-    """One schedule from beginning to end."""
+    """Play one schedule from start to end."""
     key = f"schedule-{plan.seed:09}-{os.getpid()}"
     server = market.servers[plan.seed % len(market.servers)]
     market.account(key)
@@ -84,7 +84,7 @@ def play(plan: Plan, market: Market, folder: Path) -> Verdict:
 
 
 def _apart(plan: Plan) -> bool:
-    """Does it take a process of its own? Those that are killed do, and Ctrl-C at any instant."""
+    """Whether it needs a process of its own: for a kill, and for Ctrl-C at any instant."""
     stopped_from_outside = plan.stop == "interrupt" and plan.after_s is not None
     return plan.face == "cli" or plan.rivals > 1 or plan.stop == "kill" or stopped_from_outside
 
@@ -94,11 +94,11 @@ def _acting(plan: Plan, server: int, home: Path, note: act.Report) -> Callable[[
 
 
 class _Hangs(BaseException):
-    """Nothing of the client's may take it for a failure."""
+    """No code of the client may take this for a failure."""
 
 
 def _do(work: Callable[[], None], verdict: Verdict) -> None:
-    """In this process, as most programs that rent go on after an error or a Ctrl-C."""
+    """Run it in this process, as most programs that rent go on after an error or a Ctrl-C."""
 
     def over(*_: object) -> None:
         raise _Hangs
@@ -108,7 +108,7 @@ def _do(work: Callable[[], None], verdict: Verdict) -> None:
     try:
         work()
     except KeyboardInterrupt:
-        pass  # outside of any step: before the first, or after the last
+        pass  # outside any step: before the first, or after the last
     except _Hangs:
         verdict.wrong.append("broken: hangs")
     finally:
@@ -116,7 +116,7 @@ def _do(work: Callable[[], None], verdict: Verdict) -> None:
 
 
 def _fork(work: Callable[[], None]) -> int:
-    # Held while Python puts itself in order after the fork: it would be left half done.
+    # Held while Python reinitialises itself after the fork, which must not be interrupted.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
     if child:
@@ -129,7 +129,7 @@ def _fork(work: Callable[[], None]) -> int:
         work()
         code = 0
     except KeyboardInterrupt:
-        code = 130  # outside of any step: before the first, or after the last
+        code = 130  # outside any step: before the first, or after the last
     except BaseException:  # noqa: BLE001 - told, and then the child is gone
         traceback.print_exc()
     finally:
@@ -158,7 +158,7 @@ def _client(home: Path) -> CloreAI:
 
 
 def _first_look(market: Market, key: str, home: Path, verdict: Verdict, faults: list[int]) -> None:
-    """The next command: right after it, each order is known, or an intent is marked uncertain."""
+    """Run the next command, after which each order is known, or an intent is marked uncertain."""
     with _client(home) as client:
         try:
             client.my_orders(include_completed=True)
@@ -209,7 +209,7 @@ def _judge_report(report: dict[str, Any], truth: dict[int, Any], verdict: Verdic
 
 
 def play_all(seeds: Sequence[int], market: Market, folder: Path, at_once: int) -> list[Verdict]:
-    """Schedules, shared out among so many processes."""
+    """Play schedules, shared out among so many processes."""
     shares = [seeds[i::at_once] for i in range(at_once)]
     players = [_fork(_playing(share, market, folder)) for share in shares]
     for player in players:
@@ -235,5 +235,5 @@ def _playing(seeds: Sequence[int], market: Market, folder: Path) -> Callable[[],
 
 
 def shown(verdict: Verdict) -> str:
-    """The plan, and what the actors learnt."""
+    """The plan, and the findings of the actors."""
     return f"{draw(verdict.seed)}\n  {verdict.reports}"

@@ -1,4 +1,4 @@
-"""The marketplace that schedules run against: a process of its own, and what it knows."""
+"""The marketplace for schedules: a process of its own, and its controls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SERVERS = 240
 
 
 class Market:
-    """Its controls, and each account's orders as they really are."""
+    """Its controls, and the real orders of each account."""
 
     def __init__(self, line: str) -> None:
         told = json.loads(line)
@@ -31,38 +31,38 @@ class Market:
         self.servers: list[int] = []
 
     def control(self, name: str, method: str = "POST", **fields: Any) -> Any:
-        """One control's answer."""
+        """The answer of one control."""
         body = json.dumps(fields).encode() if method == "POST" else None
         return _ask(f"{self._control_url}/{name}", method, self._control_key, body)
 
     def account(self, key: str) -> None:
-        """A new account, rich enough."""
+        """A new account with enough money."""
         self.control("create_account", api_key=key, balances={"bitcoin": 100})
 
     def fault(self, key: str, fault: dict[str, Any]) -> int:
-        """Have it misbehave for this account; the fault's number."""
+        """Set a fault for this account; returns the number of the fault."""
         number: int = self.control("fault", key=key, **fault)["id"]
         return number
 
     def mend(self, number: int) -> None:
-        """Take a fault back that may be used up."""
+        """Clear a fault that may be used up."""
         with contextlib.suppress(OSError):
             self.control("remove_fault", fault_id=number)
 
     def orders(self, key: str) -> list[dict[str, Any]]:
-        """All orders of an account, ended ones too."""
+        """All orders of an account, ended ones included."""
         url = f"{self.base_url}/my_orders?return_completed=true"
         answer: dict[str, Any] = _ask(url, "GET", key)
         rows: list[dict[str, Any]] = answer["orders"]
         return rows
 
     def cancel(self, key: str, order: int) -> None:
-        """Give a server back."""
+        """Cancel an order."""
         body = json.dumps({"id": order}).encode()
         _ask(f"{self.base_url}/cancel_order", "POST", key, body)
 
     def marketplace(self) -> list[dict[str, Any]]:
-        """The servers."""
+        """The servers of the marketplace."""
         servers: list[dict[str, Any]] = _ask(f"{self.base_url}/marketplace", "GET", "")["servers"]
         return servers
 
@@ -85,7 +85,7 @@ def _ask(url: str, method: str, key: str, body: bytes | None = None) -> Any:
 
 
 def _connection(place: str, mine: tuple[int, int]) -> HTTPConnection:
-    """One that is not about to be closed for having been idle."""
+    """A connection that is not about to be closed for being idle."""
     kept = _KEPT.get((place, mine))
     connection, used = kept or (HTTPConnection(place, timeout=60), 0.0)
     now = time.monotonic()

@@ -1,6 +1,6 @@
-"""A short round of random schedules of faults and stops: no order twice, lost, or misreported.
+"""A short round of random schedules of faults and stops: no order doubled, lost or misreported.
 
-``make soak`` plays 20,000; ``python -m tests.schedules --runs 1 --seed N`` plays one again.
+``make soak`` plays 20,000; ``python -m tests.schedules --runs 1 --seed N`` replays one.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ SOAK = 2000
 """As many as `make soak` plays at a time."""
 
 
-def test_every_fault_meets_every_face_and_stop() -> None:
-    """What a round of `make soak` draws leaves nothing out."""
+def test_every_fault_meets_every_client_and_stop() -> None:
+    """A round of `make soak` leaves out no combination."""
     plans = [draw(seed) for seed in range(SOAK)]
     met = {
         (plan.face, fault["endpoint"], fault["kind"], plan.stop)
@@ -33,7 +33,7 @@ def test_every_fault_meets_every_face_and_stop() -> None:
 
 
 def test_random_schedules() -> None:
-    """All verdicts are clean, and most schedules did rent something."""
+    """All verdicts are clean, and most schedules did rent a server."""
     found = report.found("tests.schedules", runs=RUNS, at_once=8)
     assert {kind: found[kind] for kind in VERDICTS} == dict.fromkeys(VERDICTS, 0), found["wrong"]
     assert found["runs"] == RUNS
