@@ -80,10 +80,10 @@ def test_no_page_says_to_install_clore_ai_from_pypi() -> None:
     places = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
     for folder in ("src", "docs", "examples", "deploy"):
         places += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
-    told = re.compile(r"""(pip3?|uv|pipx)\s[^\n]{0,40}\binstall\s+(-\S+\s+)*["'\s]*clore-ai""")
+    install = re.compile(r"""(pip3?|uv|pipx)\s[^\n]{0,40}\binstall\s+(-\S+\s+)*["'\s]*clore-ai""")
     for path in places:
         if path.suffix not in (".pyc", ".gz"):
-            assert not told.search(path.read_text("utf-8")), path
+            assert not install.search(path.read_text("utf-8")), path
 
 
 def test_clore_client_is_typed(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**kept, "HOME": str(home.parent), "CLORE_HOME": str(home), **more}
 
 
-def call_off(home: Path) -> None:
+def stop_background(home: Path) -> None:
     """Stop the background processes that follow jobs or keep limits."""
     for mark in (*home.glob("jobs/*/follower"), *home.glob("keepers/*.log")):
         mark.unlink(missing_ok=True)
@@ -83,7 +83,7 @@ def renter(market: Sandbox, take: Callable[[], int], tmp_path: Path) -> Iterator
         CLORE_REQUESTS_PER_SECOND="1000",
     )
     yield Renter(home, env, key, market=market, take=take)
-    call_off(home)
+    stop_background(home)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CLORE = [sys.executable, "-m", "clore_ai"]
 FLEET: dict[str, Any] = {"servers": sample_fleet(0, 1_300)}
-"""So many servers that one process can run every test here, each with servers of its own."""
+"""Enough servers for one process to run every test here, each with servers of its own."""
 DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--currency")
 
 
@@ -36,7 +36,7 @@ SHORT = {
     "search", "deploy", "orders", "cancel", "wallets", "jobs", "ledger", "orphans", "budget",
     "lease", "hosts", "spot-price", "servers", "server-config", "config",
 }  # fmt: skip
-"""Commands that end by themselves, and start no program on their own streams."""
+"""Commands that end by themselves and start no program on their own streams."""
 
 
 @lru_cache(maxsize=1)
@@ -273,7 +273,7 @@ def _in_background(renter: Renter, module: bytes) -> list[int]:
     return found
 
 
-def killed(renter: Renter) -> None:
+def kill_follower(renter: Renter) -> None:
     """Kill the job's follower, as if the laptop were switched off; a copy of ssh may live on."""
     until(lambda: followers(renter), "the follower")
     (pid,) = followers(renter)

@@ -68,7 +68,7 @@ def test_the_table_above_matches_document_004() -> None:
     """The table in this file has exactly the commands of document 004."""
     path = places.document("004")
     if path is None:
-        pytest.skip("the documents are not at hand")
+        pytest.skip("the documents are not available")
     text = path.read_text("utf-8")
     rows = re.findall(r"^\| `clore ([^`<]+?)(?: <[^`]*)?` +\|", text, re.MULTILINE)
     assert set(rows) == set(DOCUMENTED)

@@ -50,7 +50,7 @@ main()
 """
 
 
-def killed(renter: Renter, nth: int, when: str, *words: object) -> str:
+def run_killed(renter: Renter, nth: int, when: str, *words: object) -> str:
     """The output until the kill, or all of it if the command completed."""
     done = subprocess.run(
         [sys.executable, "-c", _KILLED, str(nth), when, *map(str, words)],
@@ -85,7 +85,7 @@ def lost(renter: Renter) -> int:
 def test_killed_at_any_write(renter: Renter, nth: int, when: str) -> None:
     """The next command reports the order if one was made, and nothing if none was."""
     server = renter.server()
-    seen = killed(renter, nth, when, "deploy", server, *USD)
+    seen = run_killed(renter, nth, when, "deploy", server, *USD)
     if not renter.orders():
         assert "Found" not in renter("wallets").err
         return
@@ -108,7 +108,7 @@ def test_the_same_ref_after_a_kill_is_the_same_order(renter: Renter) -> None:
     """The same command typed again prints the id of the order that the killed one made."""
     server = renter.server()
     words = ("deploy", server, *USD, "--ref", "run 7", "--purpose", "training")
-    killed(renter, 3, "before", *words)
+    run_killed(renter, 3, "before", *words)
     assert len(renter.orders()) == 1
     again = renter(*words)
     assert renter.orders() == [int(again.out)]

@@ -53,7 +53,7 @@ def _plainly() -> list[str]:
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
-        pytest.skip("to test permissions as root needs setpriv")
+        pytest.skip("testing permissions as root needs setpriv")
     return ["setpriv", "--securebits", "+noroot", "--inh-caps", "-all", "--bounding-set", "-all"]
 
 

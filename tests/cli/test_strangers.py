@@ -114,7 +114,7 @@ TABLES = {  # the number of rows of each
     "server-config x": 13,
 }  # fmt: skip
 UNREAD = ("orders", "orphans", "lease")
-"""One row can't be read there, and may be an order that runs."""
+"""One row cannot be read there, and may be a running order."""
 OTHERS = [
     "monitor --once --no-gpu", "watch --once --gpu RTX", "search --gpu H999", "orders --completed",
     "ledger", "ledger --csv", "ledger --by gpu", "budget",
@@ -275,9 +275,9 @@ def test_settings_for_a_shell_are_quoted() -> None:
     """`eval` of what `clore sandbox status` prints sets exactly the printed values."""
     value = "x'; touch pwned; echo \"$(touch pwned)`touch pwned`\\ \n"
     script = 'eval "$(cat)"; printf %s "$A"'
-    told = exports({"A": value, "B": "b"})
+    script_input = exports({"A": value, "B": "b"})
     done = subprocess.run(
-        ["sh", "-c", script], input=told, capture_output=True, text=True, check=True
+        ["sh", "-c", script], input=script_input, capture_output=True, text=True, check=True
     )
     assert done.stdout == value
 

@@ -243,4 +243,4 @@ def captured():
     for path in found:
         if path.exists():
             return path
-    pytest.skip("the captured marketplace body is not at hand (CLORE_INVENTORY)")
+    pytest.skip("the captured marketplace body is not available (CLORE_INVENTORY)")

@@ -153,7 +153,7 @@ class World:
 
 def _world(tmp_path_factory: pytest.TempPathFactory, pace: int, **options: Any) -> Any:
     if places.document("001") is None:
-        pytest.skip("the service's documents are not at hand (CLORE_DOCUMENTS)")
+        pytest.skip("the service's documents are not available (CLORE_DOCUMENTS)")
     with Sandbox(**{**OPTIONS, "inventory": {"servers": servers()}, **options}) as sandbox:
         yield World(sandbox, pace, tmp_path_factory.mktemp("world"))
 

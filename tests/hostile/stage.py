@@ -81,13 +81,13 @@ class Stage:
     def _where(self, order: int) -> tuple[object, ...]:
         return "--order", order, "--folder", self.folder, "--output", OUTPUT
 
-    def untouched(self) -> None:
+    def check_outside(self) -> None:
         """Check that nothing changed outside the output and clore's own folder."""
         now = self._now()
         odd = [p for p in sorted({*now, *self.before}) if now.get(p) != self.before.get(p)]
         assert not odd, f"changed outside of the output: {odd}"
 
-    def tame(self) -> None:
+    def check_output(self) -> None:
         """Check that the output has only files, folders and links that stay inside.
 
         None belongs to another user, has an open mode, runs as another user, or is a repository.

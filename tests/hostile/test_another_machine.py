@@ -9,7 +9,7 @@ import pytest
 from waiting import until
 
 from hostile import SILENT, Machine
-from tests.cli.driver import killed
+from tests.cli.driver import kill_follower
 
 if TYPE_CHECKING:
     import subprocess
@@ -105,7 +105,7 @@ def test_the_follower_ends_the_job(
     """`jobs` starts a follower, which ends the job."""
     words = ("--order", order, "--cancel", "--detach", "--folder", stage.folder, *LOST_AFTER)
     renter("run", *words, "--", WAITING)
-    killed(renter)
+    kill_follower(renter)
     refuses(machine)
     assert renter("jobs", "--json").data[0]["state"] in ("unknown", "watched")
     until(lambda: renter("orders", "--json").data == [], "its end", 100)
@@ -118,7 +118,7 @@ def test_attach_ends_the_job(stage: Stage, renter: Renter, machine: Machine, ord
     """The machine changed before any command looked at it."""
     words = ("--order", order, "--cancel", "--detach", "--folder", stage.folder, *LOST_AFTER)
     renter("run", *words, "--", WAITING)
-    killed(renter)
+    kill_follower(renter)
     another_key(machine)
     done = renter("attach", 1, fails=1)
     assert f"Cancelled: order {order}" in done.err

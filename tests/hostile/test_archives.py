@@ -139,7 +139,7 @@ def _negative(name: str) -> bytes:
 GROUPS = {"place": PLACES, "link": LINKS, "kind": KINDS, "header": HEADERS}
 
 
-def tried(stage: Stage, machine: Machine, group: str, fetch: Callable[[], object]) -> list[str]:
+def failures(stage: Stage, machine: Machine, group: str, fetch: Callable[[], object]) -> list[str]:
     """The failures by name of archive; each archive is fetched into a fresh stage."""
     broken = []
     for name, make in GROUPS[group].items():
@@ -147,8 +147,8 @@ def tried(stage: Stage, machine: Machine, group: str, fetch: Callable[[], object
         machine.archive(make(stage.base))
         try:
             fetch()
-            stage.untouched()
-            stage.tame()
+            stage.check_outside()
+            stage.check_output()
             assert machine.archived, "it was not sent: nothing was tried"
         except AssertionError as exc:
             said, _, _ = str(exc).partition("\nassert")
@@ -174,7 +174,7 @@ def test_a_run_takes_only_its_outputs(
         assert done.returncode in (0, 1), err
         assert "\x1b" not in err
 
-    assert not (broken := tried(stage, machine, group, fetch)), "\n".join(broken)
+    assert not (broken := failures(stage, machine, group, fetch)), "\n".join(broken)
 
 
 @pytest.mark.parametrize(
@@ -192,10 +192,10 @@ def test_get_writes_only_below_its_target(
         try:
             rental.get("results", stage.results)
         except CloreAPIError as exc:
-            assert "\x1b" not in str(exc)  # noqa: PT017 - any end will do, a clean one
+            assert "\x1b" not in str(exc)  # noqa: PT017 - any clean end will do
 
     rental.exec("mkdir -p results; echo 1 > results/new")
-    assert not (broken := tried(stage, machine, group, fetch)), "\n".join(broken)
+    assert not (broken := failures(stage, machine, group, fetch)), "\n".join(broken)
 
 
 ENDLESS = {
@@ -238,8 +238,8 @@ def test_an_endless_archive_is_cut_off(
     assert process.returncode == 1, err
     assert "tar" in err or "output" in err
     assert most_kb < 300_000
-    stage.untouched()
-    stage.tame()
+    stage.check_outside()
+    stage.check_output()
     size = sum(p.lstat().st_size for p in stage.results.rglob("*") if p.is_file())
     assert size <= 1_100_000
 
@@ -266,5 +266,5 @@ def test_a_member_with_a_false_size(stage: Stage, machine: Machine, order: int, 
     }[size]
     machine.archive(data, then="true")
     stage.run(order, fails=1)
-    stage.untouched()
+    stage.check_outside()
     assert not (stage.results / "big").exists()

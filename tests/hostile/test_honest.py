@@ -63,7 +63,7 @@ def test_odd_names_arrive_and_return(stage: Stage, renter: Renter, image: Machin
     assert names_below(stage.results / "sent") == set(names)
     for name in names:
         assert (stage.results / "sent" / os.fsdecode(name)).read_bytes() == name
-    stage.untouched()
+    stage.check_outside()
 
 
 def test_attributes_of_files_are_kept(stage: Stage, renter: Renter, image: Machine) -> None:
@@ -90,8 +90,8 @@ def test_attributes_of_files_are_kept(stage: Stage, renter: Renter, image: Machi
     assert (here / "d" / "one").stat().st_mode & 0o777 == 0o600
     there = image.work / "results" / "d" / "one"
     assert int((here / "d" / "one").stat().st_mtime) == int(there.stat().st_mtime)
-    stage.untouched()
-    stage.tame()
+    stage.check_outside()
+    stage.check_output()
 
 
 def test_a_changed_file_of_equal_size_and_second_is_fetched(
@@ -126,7 +126,7 @@ def test_a_file_that_grows_during_a_fetch(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert (stage.results / "log").stat().st_size == int(out)
-    stage.untouched()
+    stage.check_outside()
 
 
 def test_a_single_file_and_a_missing_output(stage: Stage, renter: Renter, image: Machine) -> None:

@@ -46,8 +46,8 @@ def test_a_listing_cannot_name_files_outside_the_outputs(
     out, err = done.communicate(timeout=60)
     stage.renter.check(out + err)
     assert done.returncode in (0, 1), err
-    stage.untouched()
-    stage.tame()
+    stage.check_outside()
+    stage.check_output()
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -57,9 +57,9 @@ def test_get_has_the_same_checks(stage: Stage, machine: Machine, rental: Any) ->
     try:
         rental.get("results", stage.results)
     except CloreAPIError as exc:
-        assert "\x1b" not in str(exc)  # noqa: PT017 - any end will do, a clean one
-    stage.untouched()
-    stage.tame()
+        assert "\x1b" not in str(exc)  # noqa: PT017 - any clean end will do
+    stage.check_outside()
+    stage.check_output()
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

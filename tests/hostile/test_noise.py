@@ -64,7 +64,7 @@ def test_run_ignores_the_noise(stage: Stage, renter: Renter, either: Machine) ->
             wrong.append(f"{name}: shown on stderr")
         (stage.results / "new").unlink(missing_ok=True)
     assert not wrong, "\n".join(wrong)
-    stage.untouched()
+    stage.check_outside()
 
 
 def test_exec_put_and_get_ignore_the_noise(stage: Stage, machine: Machine, rental: Renting) -> None:

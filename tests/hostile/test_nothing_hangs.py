@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from .stage import Stage
 
 SOON_S = 20.0
-"""A Ctrl-C ends it within 15 s; the machine that runs the tests is busy."""
+"""A Ctrl-C ends it within 15 s; the machine of the tests is busy."""
 STEPS = range(7)
-"""So many sessions a run has at most before its job's output is read: each may be the bad one."""
+"""The most sessions of a run before its job's output is read; each may be the bad one."""
 WAITING = "echo up; mkdir -p results; echo 1 > results/new; until [ -e go ]; do sleep 0.1; done"
 
 
@@ -178,7 +178,7 @@ FLOODS = {
     "errors": "head -c 150000000 /dev/zero >&2; : > sent; exec sleep 1000000",
     "lines of errors": "yes 'an error' | head -c 60000000 >&2; : > sent; exec sleep 1000000",
 }
-"""Each notes when all of it was read, or nobody read on."""
+"""Each makes the file `sent` when all of it was read, or the reader stopped."""
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def _said(process: subprocess.Popen[str], of: int, within_s: float) -> str:
     if reader.is_alive():
         process.kill()
         reader.join()
-        pytest.fail(f"for {within_s:.0f} s nothing was said of the order, but {''.join(lines)!r}")
+        pytest.fail(f"for {within_s:.0f} s the order was not named, only {''.join(lines)!r}")
     return "".join(lines)
 
 

@@ -55,7 +55,7 @@ SAFE = {
     "sendenv": None, "setenv": None, "certificatefile": None, "remoteforward": None,
     "dynamicforward": None, "hostkeyalias": None,
 }  # fmt: skip
-"""What every ssh of ours must have in effect; None: nothing."""
+"""The settings that every ssh of clore must have in effect; None: no value."""
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def agent(stage: Stage, renter: Renter) -> Iterator[str]:
         process.wait()
 
 
-def doors(renter: Renter, order: int, stage: Stage) -> dict[str, Callable[[], object]]:
+def connections(renter: Renter, order: int, stage: Stage) -> dict[str, Callable[[], object]]:
     """Every command that connects to a machine."""
     return {
         "ssh": lambda: renter("ssh", order, "--", "true"),
@@ -157,7 +157,7 @@ def test_no_command_uses_the_users_settings(
     machine.program("nvidia-smi", "echo 0, 1, 2, 3, 4")
     stage.note()
     broken = []
-    for name, call in doors(renter, order, stage).items():
+    for name, call in connections(renter, order, stage).items():
         machine.asked.clear()
         machine.offered.clear()
         log.write_text("")

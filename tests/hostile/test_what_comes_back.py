@@ -55,8 +55,8 @@ def test_unsafe_outputs_stay_there(stage: Stage, renter: Renter, either: Machine
     )  # fmt: skip
     out, err = done.communicate(timeout=60)
     renter.check(out + err)
-    stage.untouched()
-    stage.tame()
+    stage.check_outside()
+    stage.check_output()
     assert (stage.results / "new").read_text() == "1\n"
     assert (stage.results / "twin").read_text() == "1\n"
     assert done.returncode in (0, 1), err
@@ -73,8 +73,8 @@ def test_get_leaves_unsafe_files_there(stage: Stage, machine: Machine, rental: R
         rental.get("results", stage.results)
     except CloreAPIError as exc:
         assert not RUNS_HERE.search(str(exc))  # noqa: PT017 - any clean end will do
-    stage.untouched()
-    stage.tame()
+    stage.check_outside()
+    stage.check_output()
     assert (stage.results / "new").read_text() == "1\n"
 
 
@@ -90,7 +90,7 @@ def test_an_output_that_is_a_link_there(stage: Stage, renter: Renter, either: Ma
         done = stage.began(order, "--no-upload" if "rm" in script else "--yes", "--", script)
         out, err = done.communicate(timeout=60)
         renter.check(out + err)
-        stage.untouched()
+        stage.check_outside()
         assert not stage.results.is_symlink()
 
 
@@ -109,8 +109,8 @@ def test_a_link_first_and_a_file_through_it_later(
     either.work.joinpath("go").touch()
     out, err = process.communicate(timeout=60)
     renter.check(out + err)
-    stage.untouched()
-    stage.tame()
+    stage.check_outside()
+    stage.check_output()
     assert (stage.results / "l" / "secret").read_text() == "owned\n"
 
 
@@ -134,7 +134,7 @@ def test_an_output_that_becomes_a_link_here(stage: Stage, renter: Renter, either
     either.work.joinpath("go").touch()
     out, err = process.communicate(timeout=60)
     renter.check(out + err)
-    stage.untouched()
+    stage.check_outside()
 
 
 def test_an_output_that_is_a_link_here_from_the_start(
@@ -144,7 +144,7 @@ def test_an_output_that_is_a_link_here_from_the_start(
     (stage.results / "new").symlink_to("../train.py")
     done = stage.began(order)
     renter.check("".join(done.communicate(timeout=60)))
-    stage.untouched()
+    stage.check_outside()
     assert not (stage.results / "new").is_symlink()
 
 
@@ -193,7 +193,7 @@ def test_no_reader_sees_half_a_file(
     assert sizes <= {9, BIG}
     left = {p.name for p in stage.results.rglob("*")} | {p.name for p in stage.folder.iterdir()}
     assert left == {"big", "kept", "train.py", "results", ".envrc", ".git", ".cloreignore"}
-    stage.untouched()
+    stage.check_outside()
 
 
 @pytest.mark.parametrize("how", ["cut", "killed"])
@@ -214,7 +214,7 @@ def test_an_interrupted_fetch_keeps_the_old_file(
         process.send_signal(signal.SIGTERM)
     process.communicate(timeout=90)
     assert (stage.results / "big").read_bytes() == b"of before"
-    stage.untouched()
+    stage.check_outside()
 
 
 def test_an_interrupted_get_keeps_the_old_file(
@@ -241,7 +241,7 @@ def test_an_interrupted_get_keeps_the_old_file(
         cutter.join()
         machine.open()
     assert (stage.results / "big").read_bytes() == b"of before"
-    stage.untouched()
+    stage.check_outside()
 
 
 def test_output_over_the_limit_is_reported(
@@ -255,7 +255,7 @@ def test_output_over_the_limit_is_reported(
     again = stage.run(order, "--max-output", "4MB", "--no-upload", "--", "true")
     assert "--max-output" not in again.err
     assert (stage.results / "big").stat().st_size == 3_000_000
-    stage.untouched()
+    stage.check_outside()
 
 
 @pytest.mark.parametrize("size", ["0", "-1MB", "1e400GB", "x", "1XB", ""])
@@ -283,7 +283,7 @@ def test_a_repository_among_the_outputs_is_not_run(
     renter("run", "--order", order, "--folder", stage.folder, "--", "true")
     renter("run", "--order", order, "--folder", stage.results, "--", "true")
     assert not (stage.base / "w-ran").exists()
-    stage.tame()
+    stage.check_output()
 
 
 def test_the_target_of_a_link_is_not_uploaded_to_the_next_machine(
@@ -335,5 +335,5 @@ def test_an_honest_output_arrives_without_a_warning(
     done = stage.run(order, "--", ONE_OUTPUT)
     assert (stage.results / "new").read_text() == "1\n"
     assert "Error" not in done.err
-    stage.untouched()
-    stage.tame()
+    stage.check_outside()
+    stage.check_output()

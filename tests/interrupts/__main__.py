@@ -24,7 +24,7 @@ _LONGEST_S = {
     "program": 0.004, "request": 0.015, "file": 0.003, "open": 0.006, "pace": 0.003,
     "loop": 0.003, "ledger": 0.006,
 }  # fmt: skip
-"""A use of it takes about so long, from its beginning on."""
+"""The approximate length of one use, from its start."""
 
 
 def shoot(kind: str, folder: Path, rounds: int, seed: int) -> tuple[int, str]:

@@ -15,7 +15,7 @@ from clore_ai import CloreAI
 from clore_sandbox import Sandbox
 
 LOCKS = 5
-"""At least so many are taken by a call and a close."""
+"""The least number of locks that a call and a close take."""
 
 
 def test_a_lock_just_taken_is_released() -> None:

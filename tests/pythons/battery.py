@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ORDER = ("--image", "cloreai/ubuntu22.04-cuda12", "--currency", "bitcoin", "--yes")
 WISH = ("--gpu", "RTX", "--max-price", "5/h", "--yes")
 _LEFT_RUNNING = "ignore:subprocess:ResourceWarning"
-"""What follows a detached job is left running on purpose."""
+"""The follower of a detached job is left running on purpose."""
 PROGRAM = """
 import asyncio
 from clore_ai import AsyncCloreAI, CloreAI
@@ -135,7 +135,7 @@ def _jobs(battery: Battery) -> None:
     script = "mkdir -p out && echo done | tee out/file"
     clore("run", *WISH, *work, "--output", "out", "--", script)
     if (battery.folder / "work" / "out" / "file").read_text("utf-8") != "done\n":
-        raise BatteryError("the output of the job did not come back")
+        raise BatteryError("the output of the job was not fetched")
     order = clore("rent", *WISH).strip()
     on_it = ("run", "--order", order, *work, "--yes", "--detach", "--")
     for line, word in (("sleep 300", "stop"), ("sleep 1", "attach")):

@@ -31,7 +31,7 @@ def python() -> Path:
         pytest.skip(f"clore-ai 0.1.1 can't be installed from the package index: {exc}")
 
 
-class Failed(Exception):  # noqa: N818 - what 0.1.1 raised, over there
+class Failed(Exception):  # noqa: N818 - raised by 0.1.1 in its process
     """An exception of 0.1.1: `type`, `message`, `code`."""
 
     def __init__(self, failure: dict[str, Any]) -> None:

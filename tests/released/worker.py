@@ -42,7 +42,7 @@ def call(client, name, arguments):
     try:
         value = getattr(client, name)(**arguments)
         value = loop.run_until_complete(value) if inspect.isawaitable(value) else value
-    except Exception as exc:  # noqa: BLE001 - whatever it raises is told
+    except Exception as exc:  # noqa: BLE001 - any exception is reported
         failure = {"type": type(exc).__name__, "message": str(exc)}
         return {"failure": {**failure, "code": getattr(exc, "code", None)}}
     return {"value": plain(value)}

@@ -22,7 +22,7 @@ class Plan:
     pause_s: float
     code: int
     cuts_s: tuple[float, ...]
-    """When the kept connection is killed."""
+    """The times at which the ssh master is killed."""
     faults: tuple[dict[str, Any], ...]
     loses_host: bool
     stop: str | None

@@ -45,7 +45,7 @@ _SIGNALS = {
 }  # fmt: skip
 _NOT_LOST = "wrong codes: its host was not lost"
 _NO_MACHINE = (1, 5, 6, 8, 9)
-"""How a run ends that has not got one."""
+"""The exit codes of a run without a machine."""
 _OF_STOPS = {"interrupt": (130,), "interrupt twice": (130,), "terminate": (130,),
              "kill": (-9,), "hang up": (129, 130)}  # fmt: skip
 
@@ -138,7 +138,7 @@ def play(plan: Plan, market: Market, folder: Path, forks: Forks) -> Verdict:
     finally:
         actor.end()
     for number in faults:
-        market.mend(number)
+        market.clear_fault(number)
     verdict.code, verdict.lines, verdict.err = done.returncode, done.stdout.count("\n"), done.stderr
     if "Traceback" in done.stderr or "bug in clore" in done.stderr:
         verdict.wrong.append(f"broken: {done.stderr[-600:]}")
@@ -257,7 +257,7 @@ def play_all(seeds: Sequence[int], market: Market, folder: Path, at_once: int) -
         for seed in seeds[number::at_once]:
             try:
                 found.append(play(draw(seed), market, folder, forks[number]))
-            except Exception:  # noqa: BLE001 - the others are played all the same
+            except Exception:  # noqa: BLE001 - the others are still played
                 found.append(Verdict(seed, [f"broken: {traceback.format_exc()}"]))
         return found
 

@@ -136,7 +136,7 @@ def sync(plan: Plan, server: int, folder: Path, report: Report) -> None:
                 step = "wait"
                 client.wait_for_ssh(order.id, BOOT_S)
                 report(wait="done")
-        except BaseException as exc:  # noqa: BLE001 - all are noted
+        except BaseException as exc:  # noqa: BLE001 - each is recorded
             fails(report, step, exc)
             if step == "create" or not isinstance(exc, CloreAPIError):
                 return
@@ -144,7 +144,7 @@ def sync(plan: Plan, server: int, folder: Path, report: Report) -> None:
             try:
                 client.cancel_order(order.id)
                 report(cancel="done")
-            except BaseException as exc:  # noqa: BLE001 - all are noted
+            except BaseException as exc:  # noqa: BLE001 - each is recorded
                 fails(report, "cancel", exc)
 
 
@@ -176,7 +176,7 @@ async def _async(plan: Plan, server: int, folder: Path, report: Report) -> None:
                 step = "wait"
                 await client.wait_for_ssh(order.id, BOOT_S)
                 report(wait="done")
-        except BaseException as exc:  # noqa: BLE001 - all are noted
+        except BaseException as exc:  # noqa: BLE001 - each is recorded
             fails(report, step, exc)
             if step == "create" or not isinstance(exc, CloreAPIError):
                 return
@@ -184,7 +184,7 @@ async def _async(plan: Plan, server: int, folder: Path, report: Report) -> None:
             try:
                 await client.cancel_order(order.id)
                 report(cancel="done")
-            except BaseException as exc:  # noqa: BLE001 - all are noted
+            except BaseException as exc:  # noqa: BLE001 - each is recorded
                 fails(report, "cancel", exc)
 
 

@@ -16,7 +16,7 @@ READ_FAULTS = ("late", "cut_before", "500", "rate_limited", "html_502", "truncat
 ORDER_FAULTS = ("never_boots", "no_ssh", "refuses_key", "host_dies")
 STOPS = ("kill", "interrupt", "cancel")
 MOST_STEPS = 24
-"""Create, wait and cancel take about so many steps."""
+"""Create, wait and cancel take about this many steps."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Plan:
     at_step: int | None = None
     after_s: float | None = None
     again: bool = False
-    """The same `client_ref` is given once more, in the end."""
+    """The same `client_ref` is used once more at the end."""
     rivals: int = 1
-    """So many processes do it at once, with one ref."""
+    """The number of processes that do this at once, with one ref."""
     timeout_s: float = field(default=0.4)
 
 

@@ -130,7 +130,7 @@ def _fork(work: Callable[[], None]) -> int:
         code = 0
     except KeyboardInterrupt:
         code = 130  # outside any step: before the first, or after the last
-    except BaseException:  # noqa: BLE001 - told, and then the child is gone
+    except BaseException:  # noqa: BLE001 - reported, then the child exits
         traceback.print_exc()
     finally:
         sys.stderr.flush()
@@ -166,7 +166,7 @@ def _first_look(market: Market, key: str, home: Path, verdict: Verdict, faults: 
             return  # faults that still wait: the last look settles it
         finally:
             for number in faults:
-                market.mend(number)
+                market.clear_fault(number)
         known = client.ledger.claimed()
         uncertain = client.ledger.unsettled()
     for row in market.orders(key):
@@ -227,7 +227,7 @@ def _playing(seeds: Sequence[int], market: Market, folder: Path) -> Callable[[],
         for seed in seeds:
             try:
                 verdict = play(draw(seed), market, folder)
-            except Exception:  # noqa: BLE001 - the others are played all the same
+            except Exception:  # noqa: BLE001 - the others are still played
                 verdict = Verdict(seed, [f"broken: {traceback.format_exc()}"])
             (folder / f"{seed}-verdict.json").write_text(json.dumps(asdict(verdict)))
 

@@ -25,9 +25,9 @@ class Market:
     """Its controls, and the real orders of each account."""
 
     def __init__(self, line: str) -> None:
-        told = json.loads(line)
-        self.base_url: str = told["base_url"]
-        self._control_url, self._control_key = told["control_url"], told["control_key"]
+        ready = json.loads(line)
+        self.base_url: str = ready["base_url"]
+        self._control_url, self._control_key = ready["control_url"], ready["control_key"]
         self.servers: list[int] = []
 
     def control(self, name: str, method: str = "POST", **fields: Any) -> Any:
@@ -44,7 +44,7 @@ class Market:
         number: int = self.control("fault", key=key, **fault)["id"]
         return number
 
-    def mend(self, number: int) -> None:
+    def clear_fault(self, number: int) -> None:
         """Clear a fault that may be used up."""
         with contextlib.suppress(OSError):
             self.control("remove_fault", fault_id=number)

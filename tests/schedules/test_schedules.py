@@ -11,7 +11,7 @@ from .run import VERDICTS
 
 RUNS = 40
 SOAK = 2000
-"""As many as `make soak` plays at a time."""
+"""The number that `make soak` plays at a time."""
 
 
 def test_every_fault_meets_every_client_and_stop() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PASSWORD = "Secret123"
 
 
-def way_in(login: str, folder: Path) -> tuple[str, ...]:
+def login_options(login: str, folder: Path) -> tuple[str, ...]:
     """The options of `clore deploy` and `clore rent` for a password or a key."""
     if login == "password":
         return ("--ssh-password", PASSWORD)
@@ -36,7 +36,7 @@ def way_in(login: str, folder: Path) -> tuple[str, ...]:
 @pytest.mark.parametrize("login", ["own key", "key file", "password"])
 def test_printed_commands_log_in(login: str, renter: Renter, tmp_path: Path) -> None:
     """deploy, orders, ssh and monitor print a working command, for a password and for a key."""
-    words = ("--wait", "--json", "--port", "22:tcp", *way_in(login, tmp_path))
+    words = ("--wait", "--json", "--port", "22:tcp", *login_options(login, tmp_path))
     made = renter("deploy", renter.server(), *DEPLOY, "usd", *words).data
     (listed,) = renter("orders", "--json").data
     watched = map(json.loads, renter("monitor", "--json", "--once").out.splitlines())

@@ -242,8 +242,8 @@ def test_a_spot_watch_reports_the_lowest_bid_and_rents(alone: Renter) -> None:
     assert done.out == f"{order['id']}\n"
     assert order["type"] == "spot"
     assert "rented by spot as soon as it is offered, up to $2.0000/h = $48.00/day" in done.err
-    told = next(line for line in done.err.splitlines() if f"server {order['server_id']}: " in line)
-    per_hour = float(told.partition("$")[2].partition("/h")[0])
+    found = next(line for line in done.err.splitlines() if f"server {order['server_id']}: " in line)
+    per_hour = float(found.partition("$")[2].partition("/h")[0])
     assert f"at a bid of ${per_hour:.4f}/h…" in done.err
     assert f"clore spot auto {order['id']} --max 2/h" in done.err
     alone("cancel", order["id"])

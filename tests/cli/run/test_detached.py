@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.driver import followers, killed
+from tests.cli.driver import followers, kill_follower
 from waiting import until
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ def go(renter: Renter, order: int) -> None:
     renter("ssh", order, "--", "touch work/w/go")
 
 
-def catches(pid: int, number: int) -> bool:
+def has_handler(pid: int, number: int) -> bool:
     """Whether the process has a handler for this signal."""
     status = Path(f"/proc/{pid}/status").read_text()
     return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (number - 1) & 1)
 
 
-def settled(renter: Renter, folder: Path, order: int) -> None:
+def check_end(renter: Renter, folder: Path, order: int) -> None:
     """Check the job's end: outputs, log, exit code, and one cancel of the machine."""
     until(lambda: renter("orders", "--json").data == [], "the order's end", 60)
     until(lambda: not followers(renter), "the end of the follower", 60)
@@ -55,7 +55,7 @@ def test_a_follower_completes_the_job(renter: Renter, folder: Path, order: int) 
     assert renter.key.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
     assert renter("jobs", "--json").data[0]["state"] == "watched"
     go(renter, order)
-    settled(renter, folder, order)
+    check_end(renter, folder, order)
     said = (renter.home / "jobs" / "1" / "watcher.log").read_text()
     assert "ended with 5" in said
     assert f"Cancelled: order {order}" in said
@@ -67,7 +67,7 @@ def test_the_next_command_completes_a_job_whose_follower_was_killed(
     renter: Renter, folder: Path, order: int, who: str
 ) -> None:
     """The job ends without a follower; the next command, whichever it is, completes it."""
-    killed(renter)
+    kill_follower(renter)
     home = Path(renter("ssh", order, "--", "pwd").out.strip())
     go(renter, order)
     (code,) = home.glob(".clore/jobs/*/code")
@@ -82,24 +82,24 @@ def test_the_next_command_completes_a_job_whose_follower_was_killed(
         assert "Job 1 had ended" in renter("jobs").err
     else:
         assert renter("attach", 1, fails=5).out.endswith("went\n")
-    settled(renter, folder, order)
+    check_end(renter, folder, order)
     assert renter("reap", "--json").data == []
 
 
 def test_concurrent_commands_complete_a_job_once(renter: Renter, folder: Path, order: int) -> None:
     """Of six commands at the same moment one completes the job; the others leave it alone."""
-    killed(renter)
+    kill_follower(renter)
     go(renter, order)
     several = [renter.start("reap" if i % 2 else "jobs") for i in range(6)]
     for process in several:
         _, err = process.communicate(timeout=90)
         assert process.returncode == 0, err
-    settled(renter, folder, order)
+    check_end(renter, folder, order)
 
 
 def test_a_job_whose_order_was_cancelled_is_lost(renter: Renter, folder: Path, order: int) -> None:
     """After a cancel elsewhere, with no follower, the loss is recorded and not retried."""
-    killed(renter)
+    kill_follower(renter)
     renter("cancel", order)
     assert "Job 1 has ended" in renter("reap").err
     (job,) = renter("jobs", "--json").data
@@ -118,8 +118,8 @@ def test_a_follower_leaves_the_job_to_attach_or_stop(
     until(lambda: renter("jobs", "--json").data[0]["state"] == "watched")
     with renter.start("attach", 1) as attached:
         assert attached.stdout is not None
-        until(lambda: not followers(renter), "the follower's leaving")
-        until(lambda: catches(attached.pid, signal.SIGHUP), "that it watches")
+        until(lambda: not followers(renter), "the follower's exit")
+        until(lambda: has_handler(attached.pid, signal.SIGHUP), "the handler of attach")
         attached.send_signal(signal.SIGHUP)
         attached.communicate(timeout=60)
     assert attached.returncode == 129

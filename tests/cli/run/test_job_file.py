@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.cli.driver import Renter, Terminal
 
 NONE = ("--gpu", "NoSuch", "--yes")
-"""Nothing is rented, with exit 6: what the file says was agreed to."""
+"""Exit 6, so nothing is rented, but the lines of the file were accepted."""
 RUNS = 'command = "true"\n'
 
 

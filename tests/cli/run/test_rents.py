@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import broken
 import pytest
-from tests.cli.driver import FLEET, Clore, followers, interrupt, killed
+from tests.cli.driver import FLEET, Clore, followers, interrupt, kill_follower
 from waiting import until
 
 from clore_ai import AsyncCloreAI, CloreAI, InvalidInputError, NotFoundError
@@ -82,7 +82,7 @@ def test_a_bid_is_raised_once_a_command_follows_the_job(
     words = ("--gpu", "RTX", "--currency", "USD", "--spot", "--max-bid", "5/h", "--yes")
     rented = renter("run", *words, "--detach", "--folder", folder, "--", "sleep 300")
     assert "Nothing raises its bid" not in rented.err
-    killed(renter)
+    kill_follower(renter)
     (order,) = renter("orders", "--json").data
     key = market.create_account({"USD-Blockchain": 1_000})
     home = renter.home.with_name(".rival")
@@ -180,7 +180,7 @@ def test_attach_records_the_loss_of_a_host(renter: Renter, folder: Path) -> None
     renter.fault("create_order", "host_dies", delay_s=7_200)
     words = ("--verify", "ssh", "--detach", "--folder", folder, "--lost-after", "0.05m")
     renter("run", *WISH, *words, "--", "sleep 600")
-    killed(renter)
+    kill_follower(renter)
     renter.market.jump(3 * 3_600)
     renter("attach", 1, fails=1)
     (seen,) = renter("hosts", "--json").data["seen"]

@@ -115,7 +115,7 @@ def test_ignored_files_are_not_uploaded(renter: Renter, order: int, folder: Path
 
 
 SECOND_NS = 1_700_000_000_000_000_000
-"""A moment, in nanoseconds: a machine tells files of one size apart by the second alone."""
+"""A moment in nanoseconds: a machine compares files of equal size only by the second."""
 
 
 def test_a_change_within_the_same_second_is_fetched(

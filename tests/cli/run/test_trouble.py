@@ -55,7 +55,7 @@ def masters(home: Path) -> list[int]:
     return found
 
 
-def whole(process: subprocess.Popen[str]) -> tuple[str, str]:
+def read_rest(process: subprocess.Popen[str]) -> tuple[str, str]:
     """The rest of both streams, read to their end."""
     assert process.stdout is not None
     assert process.stderr is not None
@@ -109,7 +109,7 @@ def test_a_killed_connection_loses_and_doubles_nothing(
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.4)
-    rest, err = whole(process)
+    rest, err = read_rest(process)
     assert out + rest == ALL_LINES, err
     assert process.returncode == 5
     assert len(killed) >= 2
@@ -125,7 +125,7 @@ def test_the_network_goes_away_and_returns(
     relay.block()
     until(lambda: relay.refused >= 3, "three tries", 60)
     relay.unblock()
-    rest, err = whole(process)
+    rest, err = read_rest(process)
     assert out + rest == ALL_LINES, err
     assert process.returncode == 5
     assert "The connection is lost" in err
@@ -148,7 +148,7 @@ def test_a_connection_that_goes_silent(
         before = relay.connections
         relay.go_silent()
         until(lambda before=before: relay.connections > before, "another connection", 60)  # type: ignore[misc]
-    rest, err = whole(process)
+    rest, err = read_rest(process)
     assert out + rest == ALL_LINES, err
     assert process.returncode == 5
 
@@ -182,7 +182,7 @@ def test_a_sleep_longer_than_every_timeout(
         relay.go_silent()
         wait_for_the_job()
         time.sleep(3 * KEPT_ALIVE_S + 1)  # longer than ssh waits, or a silent machine
-    rest, err = whole(process)
+    rest, err = read_rest(process)
     assert out + rest == ALL_LINES, err
     assert process.returncode == 5
 
@@ -196,7 +196,7 @@ def test_a_laptop_that_sleeps(
         wait_for_the_job()
         time.sleep(3.5)  # longer than the machine may be silent: sleep does not count as silence
         relay.unblock()
-    rest, err = whole(process)
+    rest, err = read_rest(process)
     assert out + rest == ALL_LINES, err
     assert process.returncode == 5
 
@@ -213,7 +213,7 @@ def test_a_host_that_is_gone_ends_the_job(
     )  # fmt: skip
     assert first_line(process) == "up\n"
     until((folder / "o" / "x").exists, "the first fetch")
-    _, err = whole(process)
+    _, err = read_rest(process)
     assert process.returncode == 1
     assert "lost with its machine" in err
     assert f"Cancelled: order {order}" in err
@@ -228,7 +228,7 @@ def test_an_order_cancelled_during_a_job_ends_it(
     process = start("--", "echo up; sleep 600")
     assert first_line(process) == "up\n"
     renter("cancel", order)
-    _, err = whole(process)
+    _, err = read_rest(process)
     assert process.returncode == 1
     assert "has ended" in err
 
@@ -241,7 +241,7 @@ def test_ctrl_c_without_a_terminal_stops_and_cancels(
     process = start("--cancel", "--output", "o", "--", script)
     assert first_line(process) == "up\n"
     interrupt(process)
-    _, err = whole(process)
+    _, err = read_rest(process)
     assert process.returncode == 130, err
     assert (folder / "o" / "x").read_text() == "last\n"
     assert renter("orders", "--json").data == []
@@ -298,7 +298,7 @@ def test_a_closed_terminal_does_not_end_the_job(
     process = start("--cancel", "--", WAITING)
     assert first_line(process) == "up\n"
     process.send_signal(signal.SIGHUP)
-    whole(process)
+    read_rest(process)
     assert process.returncode == 129
     assert renter("jobs", "--json").data[0]["state"] == "watched"
     go(renter, order)
@@ -350,7 +350,7 @@ def test_a_full_disk_here(
             "mkdir o; head -c 3000000 /dev/urandom > o/big; exit 5",
         )  # fmt: skip
         with process:
-            _, err = whole(process)
+            _, err = read_rest(process)
         assert process.returncode == 1
         assert "is full" in err
         assert "clore attach 1" in err

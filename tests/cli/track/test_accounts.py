@@ -13,7 +13,7 @@ from clore_sandbox import Sandbox
 USD = (*DEPLOY, "USD-Blockchain")
 
 
-def keyed(renter: Renter, key: str) -> Renter:
+def with_key(renter: Renter, key: str) -> Renter:
     """The same home with another key."""
     return replace(renter, env={**renter.env, "CLORE_API_KEY": key}, key=key)
 
@@ -24,7 +24,7 @@ def rotated(renter: Renter) -> tuple[Renter, int]:
     order = renter.rent("--lease", "6h")
     renter("budget", "set", "50/day")
     renter("run", "--order", order, "--no-upload", "--", "true")
-    return keyed(renter, renter.market.rotate_key(renter.key)), order
+    return with_key(renter, renter.market.rotate_key(renter.key)), order
 
 
 def test_everything_is_kept_after_a_key_rotation(rotated: tuple[Renter, int]) -> None:
@@ -50,7 +50,7 @@ def test_reap_ends_leases_of_a_rotated_key(renter: Renter) -> None:
     """An expired lease is ended, whichever key of the account looks."""
     order = renter.rent("--lease", "6h")
     renter("lease", "set", order, "0.01m")
-    user = keyed(renter, renter.market.rotate_key(renter.key))
+    user = with_key(renter, renter.market.rotate_key(renter.key))
     until(lambda: user("reap", "--dry-run", "--json").data, "the end of the lease")
     (event,) = user("reap", "--json").data
     assert (event["event"], event["order_id"]) == ("cancelled", order)
@@ -69,7 +69,7 @@ def test_two_first_commands_after_a_rotation(rotated: tuple[Renter, int]) -> Non
 def test_an_account_with_only_a_budget_is_found_by_its_wallets(renter: Renter) -> None:
     """With no order, the account is recognised by its deposit addresses."""
     renter("budget", "set", "50/day")
-    done = keyed(renter, renter.market.rotate_key(renter.key))("budget")
+    done = with_key(renter, renter.market.rotate_key(renter.key))("budget")
     assert "50\tUSD\tday" in done.out
     assert "its deposit address is the same" in done.err
 
@@ -78,7 +78,7 @@ def test_records_of_another_key_are_mentioned(renter: Renter) -> None:
     """They do not count, but "none" comes with a note on the other account, without its key."""
     order = renter.rent("--lease", "6h")
     renter("budget", "set", "50/day")
-    other = keyed(renter, renter.market.create_account({"USD-Blockchain": 10}))
+    other = with_key(renter, renter.market.create_account({"USD-Blockchain": 10}))
     other.secrets = [renter.key]
     named = (
         f"Under another key (…{renter.key[-4:]}): 1 order that may still run and a budget of "
@@ -152,7 +152,7 @@ def _free(market: Sandbox) -> list[dict[str, object]]:
 def test_an_order_of_a_closed_record_is_shown_again(renter: Renter) -> None:
     """If closed by mistake under another key, the order is shown as unknown to the ledger."""
     order = renter.rent("--lease", "6h")
-    other = keyed(renter, renter.market.create_account({}))
+    other = with_key(renter, renter.market.create_account({}))
     (row,) = other("orphans", "--json").data
     other("orphans", "--close", row["record"], "--yes")
     found, *_ = renter("orphans", "--json").data

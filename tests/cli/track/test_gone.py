@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.driver import followers, killed
+from tests.cli.driver import followers, kill_follower
 from tests.cli.run.test_trouble import masters
 from waiting import until
 
@@ -26,7 +26,7 @@ def none_listed(renter: Renter, times: int = 1) -> None:
     renter.fault("my_orders", "missing_rows", times=times)
 
 
-def looked(renter: Renter) -> bool:
+def faults_used(renter: Renter) -> bool:
     """Whether no fault of this user is left."""
     return all(fault.key != renter.key for fault in renter.market.faults())
 
@@ -40,7 +40,7 @@ def left(renter: Renter, order: int, folder: Path) -> int:
     """A job that waits for a file `go`, with no command following it."""
     words = ("--order", order, "--cancel", "--detach", "--folder", folder)
     renter("run", *words, "--", WAITING)
-    killed(renter)
+    kill_follower(renter)
     return 1
 
 
@@ -67,7 +67,7 @@ def test_jobs_reap_and_followers_keep_a_healthy_job(renter: Renter, order: int, 
     assert done.data[0]["state"] == "unknown"
     assert "had ended" not in done.err
     until(lambda: followers(renter), "the follower")
-    until(lambda: looked(renter), "its look")
+    until(lambda: faults_used(renter), "its look")
     go(renter, order)
     until(lambda: not followers(renter), "the job's end", 60)
     assert renter("jobs", "--json").data[0]["exit"] == 5
@@ -83,7 +83,7 @@ def test_run_survives_a_cut_and_an_empty_list(renter: Renter, order: int, folder
         none_listed(renter)
         for pid in masters(renter.home):
             os.kill(pid, signal.SIGKILL)
-        until(lambda: looked(renter), "its looks")
+        until(lambda: faults_used(renter), "its looks")
         go(renter, order)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (5, "went\n"), err
@@ -112,7 +112,7 @@ def test_monitor_reports_only_real_ends(renter: Renter, order: int) -> None:
     with renter.start("monitor", order, "--every", 1, "--no-gpu", "--json") as process:
         events(process, "status")
         none_listed(renter, 2)
-        until(lambda: looked(renter), "its looks")
+        until(lambda: faults_used(renter), "its looks")
         renter("cancel", order)
         event = events(process, "ended")
         _, err = process.communicate(timeout=30)

@@ -55,7 +55,7 @@ def running(renter: Renter) -> list[int]:
     return [row["id"] for row in renter("orders", "--json").data]
 
 
-def begun(renter: Renter, folder: Path) -> None:
+def wait_for_output(renter: Renter, folder: Path) -> None:
     """Wait until the job has written its output and part of it is here."""
     until(renter.orders, "an order", 60)
     until((folder / "o" / "x").exists, "a fetch", 60)
@@ -74,7 +74,7 @@ RUN = ("--output", "o", "--fetch-every", "0.3", "--", SCRIPT)
 def test_run_ends_at_its_lease(renter: Renter, market: Sandbox, folder: Path) -> None:
     """It warns once near the end; at the end outputs are fetched and the machine is cancelled."""
     job = renter.start("run", *WISH, "--lease", "6h", "--folder", folder, *RUN)
-    begun(renter, folder)
+    wait_for_output(renter, folder)
     market.advance(5.7 * H)
     assert job.stderr is not None
     said = ""
@@ -98,7 +98,7 @@ def test_a_lease_extended_elsewhere_counts(renter: Renter, market: Sandbox, fold
     """The ledger is read again: the job outlives its first lease, and ends with the second."""
     words = ("--lease", "6h", "--json", "--folder", folder)
     job = renter.start("run", *WISH, *words, *RUN)
-    begun(renter, folder)
+    wait_for_output(renter, folder)
     (order,) = renter.orders()
     renter("lease", "extend", order, "6h")
     market.advance(7 * H)
@@ -116,7 +116,7 @@ def test_a_lease_extended_elsewhere_counts(renter: Renter, market: Sandbox, fold
 def test_no_order_costs_more_than_agreed(renter: Renter, market: Sandbox, folder: Path) -> None:
     """The last fetch and the cancel fit into the money that is left, however fast it runs out."""
     job = renter.start("run", *WISH, "--max-cost", "0.2", "--folder", folder, *RUN)
-    begun(renter, folder)
+    wait_for_output(renter, folder)
     (order,) = renter.orders()
     market.speed(600)
     err = ends(job, 7)
@@ -132,7 +132,7 @@ def test_the_reached_limit_is_named(renter: Renter, market: Sandbox, folder: Pat
     """The message has the billed amount, though the lease has no end."""
     words = ("--lease", "none", "--max-cost", "0.3", "--folder", folder)
     job = renter.start("run", *WISH, *words, *RUN)
-    begun(renter, folder)
+    wait_for_output(renter, folder)
     market.advance(60 * H)
     err = ends(job, 7)
     assert "ends      when --max-cost is reached, at most $0.30" in err
@@ -152,7 +152,7 @@ def test_a_detached_job_ends_at_the_lease(
     until(lambda: list(home.glob("work/w/o/x")), "the output there")
     if who == "attach":
         attached = renter.start("attach", 1)
-        until(lambda: not followers(renter), "that the follower leaves")
+        until(lambda: not followers(renter), "the follower's exit")
         market.advance(3 * H)
         assert f"The lease of order {order} end" in ends(attached, 7).splitlines()[-1]
     elif who == "reap":

@@ -171,7 +171,7 @@ class Market(RuleBasedStateMachine):
 
     @invariant()
     @precondition(lambda self: hasattr(self, "store"))
-    def one_order_runs_and_it_is_the_one_the_rules_name(self):
+    def the_running_order_is_the_one_the_rules_name(self):
         def read(tx):
             return [
                 (server, tx.all("SELECT * FROM orders WHERE server = ?", server["id"]))
@@ -224,7 +224,7 @@ class Market(RuleBasedStateMachine):
 
     @invariant()
     @precondition(lambda self: hasattr(self, "store"))
-    def nobody_pays_for_more_time_than_there_was(self):
+    def no_order_is_billed_for_more_time_than_passed(self):
         for row in self.store.call(lambda tx: tx.all("SELECT * FROM orders WHERE ticks > 0")):
             begun = (row["ended_ms"] or self.now) - row["start_ms"]
             assert (row["ticks"] - 1) * MINUTE <= max(0, begun)
@@ -297,7 +297,7 @@ def test_the_invariants_hold_with_concurrent_writers(postgres_db):
     with ThreadPoolExecutor(len(traders)) as pool:
         for done in [pool.submit(trader.trade) for trader in traders]:
             done.result()
-    machine.one_order_runs_and_it_is_the_one_the_rules_name()
+    machine.the_running_order_is_the_one_the_rules_name()
     machine.the_books_balance()
     assert machine.store.call(lambda tx: tx.number("SELECT COUNT(*) FROM orders")) > 20
     machine.teardown()

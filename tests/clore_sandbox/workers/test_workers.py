@@ -28,7 +28,7 @@ def pool(postgres_server):
 
 
 @pytest.fixture
-def own_crew(new_schema):
+def own_workers(new_schema):
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(
             Sandbox(**{**QUICK, "db": new_schema(), "workers": 2, **options})
@@ -112,9 +112,9 @@ def test_each_worker_shows_what_the_others_did(pool, clients, renter_of):
         assert pool.wallet(key)["bitcoin"] < 1
 
 
-def test_orders_of_one_server_never_overlap_in_the_books(own_crew, clients):
+def test_orders_of_one_server_never_overlap_in_the_books(own_workers, clients):
     """However long a request waited in the queue, it is dated when its turn comes."""
-    market = own_crew(provision=False, dialect="reference")
+    market = own_workers(provision=False, dialect="reference")
     mine = clients(market)
     order = {"currency": "bitcoin", "image": "a", "type": "on-demand"}
     records = mine[0].get("/marketplace").json()["servers"]
@@ -151,8 +151,8 @@ def test_a_cancel_ends_the_room_whichever_worker_gets_it(pool, renter_of, client
         assert "sleep 5501.5" not in listing
 
 
-def test_all_workers_share_one_clock(own_crew, clients, renter_of):
-    market = own_crew(provision=False)
+def test_all_workers_share_one_clock(own_workers, clients, renter_of):
+    market = own_workers(provision=False)
     mine = clients(market)
     renter = renter_of(market)
     assert renter.create(renter.free()[0]["id"]).json() == {"code": 0}
@@ -164,8 +164,8 @@ def test_all_workers_share_one_clock(own_crew, clients, renter_of):
     assert market.clock().frozen
 
 
-def test_a_fault_affects_one_request_only(own_crew, clients):
-    market = own_crew(provision=False)
+def test_a_fault_affects_one_request_only(own_workers, clients):
+    market = own_workers(provision=False)
     mine = clients(market)
     market.fault("wallets", "500")
     assert sorted(c.get("/wallets").status_code for c in mine) == [200] * (len(mine) - 1) + [500]
@@ -183,8 +183,8 @@ def test_a_fault_affects_one_request_only(own_crew, clients):
     assert len(market.journal()) == 5 * len(mine)
 
 
-def test_the_journal_has_every_request_once(own_crew, clients):
-    market = own_crew(provision=False)
+def test_the_journal_has_every_request_once(own_workers, clients):
+    market = own_workers(provision=False)
     mine = clients(market)
     for client in mine:
         client.get("/wallets")
@@ -200,8 +200,8 @@ def test_the_journal_has_every_request_once(own_crew, clients):
     assert len(over_http["journal"]) == len(entries)
 
 
-def test_workers_share_one_rate_window(own_crew, clients):
-    market = own_crew(limits=True, provision=False)
+def test_workers_share_one_rate_window(own_workers, clients):
+    market = own_workers(limits=True, provision=False)
     market.freeze()
     mine = clients(market)
     codes = [c.get("/wallets").json()["code"] for c in mine]
@@ -210,8 +210,8 @@ def test_workers_share_one_rate_window(own_crew, clients):
     assert sorted(c.get("/wallets").json()["code"] for c in mine) == [0] + [5] * (len(mine) - 1)
 
 
-def test_a_reset_reaches_all_workers(own_crew, clients, renter_of):
-    market = own_crew(provision=False)
+def test_a_reset_reaches_all_workers(own_workers, clients, renter_of):
+    market = own_workers(provision=False)
     mine = clients(market)
     renter = renter_of(market)
     server = renter.free()[0]["id"]
@@ -222,9 +222,9 @@ def test_a_reset_reaches_all_workers(own_crew, clients, renter_of):
     assert renter.create(server).json() == {"code": 0}
 
 
-def test_each_minute_is_billed_once(own_crew, renter_of):
+def test_each_minute_is_billed_once(own_workers, renter_of):
     """A market minute passes in a sixth of a second; the bill is for the time that has passed."""
-    market = own_crew(provision=False, time_scale=360)
+    market = own_workers(provision=False, time_scale=360)
     renter = renter_of(market)
     before = market.wallet()["bitcoin"]
     renter.create(renter.free()[0]["id"])
@@ -237,8 +237,8 @@ def test_each_minute_is_billed_once(own_crew, renter_of):
     assert paid == pytest.approx(order["spend"] * 1.05, rel=0.001)
 
 
-def test_a_dead_worker_is_replaced_and_nothing_is_lost(own_crew, clients, renter_of, wait):
-    market = own_crew()
+def test_a_dead_worker_is_replaced_and_nothing_is_lost(own_workers, clients, renter_of, wait):
+    market = own_workers()
     renter = renter_of(market)
     order = renter.rent(command="setsid sleep 5502.5")
     before = pids(market)
@@ -255,9 +255,9 @@ def test_a_dead_worker_is_replaced_and_nothing_is_lost(own_crew, clients, renter
     assert mine[0].post("/cancel_order", json={"id": order["id"]}).json() == {"code": 0}
 
 
-def test_a_decision_of_a_dying_worker_is_carried_out(own_crew, renter_of, wait):
+def test_a_decision_of_a_dying_worker_is_carried_out(own_workers, renter_of, wait):
     """Its transaction is in the store, and its process ends before any other one is notified."""
-    market = own_crew()
+    market = own_workers()
     renter = renter_of(market)
     order = renter.rent()
     port = int(order["tcp_ports"][0].partition(":")[2])
@@ -284,9 +284,9 @@ def test_a_decision_of_a_dying_worker_is_carried_out(own_crew, renter_of, wait):
     wait(lambda: not rented(renter.http, order["si"]))
 
 
-def test_a_hung_worker_is_replaced(own_crew, renter_of, wait, monkeypatch):
+def test_a_hung_worker_is_replaced(own_workers, renter_of, wait, monkeypatch):
     monkeypatch.setattr("clore_sandbox.workers.pool._ANSWER_TIMEOUT_S", 0.5)
-    market = own_crew(provision=False)
+    market = own_workers(provision=False)
     before = pids(market)
     hanging = min(before)
     os.kill(hanging, signal.SIGSTOP)
@@ -295,8 +295,8 @@ def test_a_hung_worker_is_replaced(own_crew, renter_of, wait, monkeypatch):
     assert not alive(hanging)
 
 
-def test_fifty_renters_race_for_one_server_at_two_workers(own_crew, renter_of):
-    market = own_crew(provision=False)
+def test_fifty_renters_race_for_one_server_at_two_workers(own_workers, renter_of):
+    market = own_workers(provision=False)
     server = renter_of(market).free()[0]["id"]
     keys = [market.create_account({"bitcoin": 1}) for _ in range(50)]
     ready = threading.Barrier(len(keys))

@@ -39,7 +39,7 @@ def test_an_image_has_its_environment_path_and_process(rented, wait):
 
 def test_an_image_with_only_a_static_busybox_works(renter, shell_of, client, tmp_path):
     if not client.images.list(name=engine.BARE):
-        pytest.skip("no busybox here to make the image of (Debian: busybox-static)")
+        pytest.skip("no busybox here for the image (Debian: busybox-static)")
     shell = shell_of(renter.rent(image=engine.BARE, command="echo ran > /ran"))
     assert shell.run("cat /ran; id; exit 3").returncode == 3
     assert shell.run(input=b"echo $0 $HOME\n").stdout == b"/bin/sh /\n"

@@ -289,7 +289,7 @@ with Sandbox(provisioner="bwrap", visibility_lag_s=0, boot_s=0.01, limits=False)
 def test_isolation_works_without_root(tmp_path, kind):
     """With the machine's own Python, since the tests' one may be out of a user's reach."""
     if kind != "bwrap" or os.getuid() != 0:
-        pytest.skip("everything here runs as a plain user already, or not by bubblewrap")
+        pytest.skip("everything here already runs as a plain user, or without bubblewrap")
     packages = [path for path in sys.path if path.endswith(("site-packages", "src"))]
     why = "none is there"
     for python in (sys.executable, "/usr/bin/python3"):
