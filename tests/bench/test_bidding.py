@@ -62,7 +62,7 @@ def test_counts_match_the_bill(outcomes):
 
 
 def test_bids_are_refused_only_to_learn_the_step(outcomes):
-    """And no bid was above the limit."""
+    """No bid was above the limit either."""
     assert {outcome.course.refusals for outcome in outcomes} <= {0, 1}
     for outcome in outcomes:
         assert max(bid for _, bid in outcome.course.bids) <= outcome.course.limit

@@ -75,7 +75,7 @@ def test_every_python_block_runs(code: str, environment: dict[str, str]) -> None
     running = _running(environment)
     for order in running:  # from this block, not from the next one
         CloreAI(environment["CLORE_API_KEY"], environment["CLORE_BASE_URL"]).cancel_order(order)
-    assert not running, "it leaves an order running"
+    assert not running, "the block leaves an order running"
 
 
 def _running(environment: dict[str, str]) -> list[int]:

@@ -85,7 +85,7 @@ class Stage:
         """Check that nothing changed outside the output and clore's own folder."""
         now = self._now()
         odd = [p for p in sorted({*now, *self.before}) if now.get(p) != self.before.get(p)]
-        assert not odd, f"changed outside of the output: {odd}"
+        assert not odd, f"changed outside the output: {odd}"
 
     def check_output(self) -> None:
         """Check that the output has only files, folders and links that stay inside.
@@ -98,7 +98,7 @@ class Stage:
             shown, info = path.relative_to(self.folder), path.lstat()
             kind = stat.S_IFMT(info.st_mode)
             assert kind in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK), f"{shown} is a device"
-            assert info.st_uid == os.geteuid(), f"{shown} is another's"
+            assert info.st_uid == os.geteuid(), f"{shown} belongs to another user"
             odd = path.name.casefold().rstrip(". ")
             assert odd not in (".git", "git~1"), f"{shown} starts hooks"
             if kind == stat.S_IFLNK:

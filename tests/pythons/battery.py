@@ -68,10 +68,10 @@ class Battery:
 
 
 def play(battery: Battery, examples: Sequence[str], *, sandbox: bool) -> None:
-    """Everything. `sandbox`: this Python can run a marketplace of its own, too.
+    """Play every step. `sandbox`: whether this Python can run a marketplace of its own.
 
     Raises:
-        BatteryError: something did not end as it must.
+        BatteryError: a command did not end as it should.
     """
     clore = battery.clore
     clore("--help")

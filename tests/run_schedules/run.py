@@ -1,12 +1,12 @@
 """Plays schedules of `clore run` with real processes, and judges each by the marketplace.
 
 A run rents, uploads, runs a job that writes numbered lines, and cancels; meanwhile ssh is killed,
-the host dies, answers are late or lost, and signals come. Then:
+the host dies, answers are late or lost, and signals come. The verdicts:
 
-- unknown machines: an order runs on that neither the jobs nor the ledger of the user know of, or
-  one that should have been cancelled, and whose id was not said;
-- wrong codes: the exit code is not the job's own, nor that of what really befell it;
-- wrong output: a line is missing, doubled or in another order.
+- unknown machines: an order still runs that is in neither the jobs nor the ledger of the user, or
+  that should have been cancelled and whose id was not printed;
+- wrong codes: the exit code is neither the job's own nor the code of the event that ended it;
+- wrong output: a line is missing, doubled or out of order.
 """
 
 from __future__ import annotations

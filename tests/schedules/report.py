@@ -84,10 +84,10 @@ class Kind:
 
 
 def found(module: str, *, runs: int, at_once: int, first: int = 0) -> dict[str, Any]:
-    """What ``python -m MODULE --json`` says of so many schedules, in a process of its own.
+    """The result of ``python -m MODULE --json`` for that many schedules, in its own process.
 
     Raises:
-        RuntimeError: it said nothing, but why.
+        RuntimeError: the process printed no result; the message has its stderr.
     """
     words = ["--runs", str(runs), "--seed", str(first), "--at-once", str(at_once), "--json"]
     done = subprocess.run(

@@ -1,13 +1,13 @@
 """Plays schedules and judges each by the marketplace's journal and the ledger.
 
 For one schedule: an account, its faults, one or two processes that rent (stopped as the plan
-says), then the next command, as a user would give it, and after a while another. Then:
+says), then the next command, as a user would type it, and later another one. The verdicts:
 
-- double rents: more orders than intents came of it;
-- lost orders: an order that the ledger neither knows nor marks uncertain after the first next
-  command, or does not know after the second;
-- false failed: a step said that it surely failed, and it was done;
-- false done: a step said that it was done, and it was not.
+- double rents: there are more orders than intents;
+- lost orders: after the next command an order is neither in the ledger nor marked uncertain, or
+  after the second one it is not in the ledger;
+- false failed: a step reported a certain failure, but its action was done;
+- false done: a step reported success, but its action was not done.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def _ask(url: str, method: str, key: str, body: bytes | None = None) -> Any:
     """The answer, over a connection of this thread that is kept while it is in use.
 
     Raises:
-        OSError: there is none, or its HTTP status is that of an error.
+        OSError: there is no answer, or its HTTP status is an error.
     """
     place = urlsplit(url)
     headers = {"auth": key, "content-type": "application/json"}

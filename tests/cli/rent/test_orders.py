@@ -156,7 +156,7 @@ def test_ctrl_c_while_renting(renter: Renter) -> None:
     assert (error["code"], error["exit"]) == ("interrupted", 130)
     assert "an order may exist and be billed" in error["message"]
     assert "clore orders" in error["message"]
-    (row,) = renter("orders", "--json").data  # and there it is
+    (row,) = renter("orders", "--json").data  # the order does exist
     # The order has clore's own key, so it can be used once it has booted.
     until(lambda: ssh_answers(renter("orders", "--json").data[0]["ssh_port"]), "SSH")
     assert renter("ssh", row["id"], "--json").data["port"]

@@ -213,7 +213,7 @@ def test_wrong_usage(new_user: Clore) -> None:
 # -- renting -----------------------------------------------------------------------------------
 
 
-def test_it_rents_the_first_offer_once_at_its_price(alone: Renter) -> None:
+def test_watch_rents_the_first_offer_once_at_its_price(alone: Renter) -> None:
     """The first offer is rented and verified; stdout has only its id, and the watch is over."""
     servers = [o["id"] for o in offers(alone, "--gpu", GPU)]
     for server in servers:

@@ -265,7 +265,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing(renter: Renter, folder: Path, step:
             said += process.stderr.readline() or pytest.fail(said)
         interrupt(process)
         _, err = process.communicate(timeout=60)
-    # CPython dies of the signal itself if it came in a class that is made from a text.
+    # CPython dies of the signal itself if it arrives while source text makes a class.
     assert process.returncode in (130, -signal.SIGINT), said + err
     assert "Traceback" not in err
     until(lambda: running(renter) == [], "an end")

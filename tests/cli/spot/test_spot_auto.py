@@ -101,7 +101,7 @@ def test_once_makes_one_bid(renter: Renter, rival: Clore, server) -> None:
     renter("cancel", order)
 
 
-def test_it_runs_until_its_order_ends(renter: Renter, rival: Clore, server) -> None:
+def test_auto_runs_until_the_order_ends(renter: Renter, rival: Clore, server) -> None:
     """Outbid, raised, cancelled elsewhere: one JSON line an event, the report last, exit 0."""
     number, least = server
     order = bid(renter, number, least)

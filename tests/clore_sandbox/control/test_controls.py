@@ -162,7 +162,7 @@ class TestState:
         assert {s["id"] for s in renter.free()} >= {second["id"]}
         assert first["id"] not in {s["id"] for s in renter.free()}
 
-    def test_rooms_of_a_snapshot_boot_anew(self, own_market, renter_of, shell_of, wait):
+    def test_rooms_of_a_snapshot_boot_again(self, own_market, renter_of, shell_of, wait):
         market = own_market()
         renter = renter_of(market)
         order = renter.rent()

@@ -74,7 +74,7 @@ def answers(sock, count=None):
             except ConnectionResetError:
                 more = b""
             if not more:
-                assert data == b"", "a part of an answer"
+                assert data == b"", "an incomplete answer"
                 break
             data += more
     return found

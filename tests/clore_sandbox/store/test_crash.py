@@ -45,7 +45,7 @@ def served(*options):
     ) as server:
         try:
             line = server.stdout.readline()
-            assert line, "it did not start"
+            assert line, "the marketplace did not start"
             yield server, Remote(json.loads(line))
         finally:
             if server.poll() is None:
