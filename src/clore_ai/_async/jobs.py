@@ -90,9 +90,9 @@ class AsyncJobCalls(AsyncRecords):
             order_id, gpu, rent, cancel=cancel, detach=detach, retries=retry_on_host_loss,
             fetch_every_s=fetch_every_s, lost_after_s=lost_after_s, max_output=max_output,
         )  # fmt: skip
-        hearing = jobs.Hearing.of(on_output, on_message)
+        callbacks = jobs.Callbacks.of(on_output, on_message)
         return await self.in_loop(
-            lambda engine: jobs.run(engine, spec, plan, hearing, upload=upload)
+            lambda engine: jobs.run(engine, spec, plan, callbacks, upload=upload)
         )
 
     async def my_jobs(self) -> list[tuple[Job, str]]:
@@ -129,8 +129,8 @@ class AsyncJobCalls(AsyncRecords):
             InvalidInputError: another process watches it from a terminal.
             LimitReached, CloreAPIError: as in `run`.
         """
-        hearing = jobs.Hearing.of(on_output, on_message)
-        return await self.in_loop(lambda engine: jobs.attach(engine, job_id, hearing))
+        callbacks = jobs.Callbacks.of(on_output, on_message)
+        return await self.in_loop(lambda engine: jobs.attach(engine, job_id, callbacks))
 
     async def stop(self, job_id: int, *, on_message: Callable[[str], object] | None = None) -> Job:
         """End a job, fetch its outputs, and cancel its machine if `run` would have; its record.
@@ -141,5 +141,5 @@ class AsyncJobCalls(AsyncRecords):
             NotFoundError: there is no such job.
             CloreAPIError: its order is no more, or can't be reached.
         """
-        hearing = jobs.Hearing.of(None, on_message)
-        return await self.in_loop(lambda engine: jobs.stop(engine, job_id, hearing))
+        callbacks = jobs.Callbacks.of(None, on_message)
+        return await self.in_loop(lambda engine: jobs.stop(engine, job_id, callbacks))

@@ -91,8 +91,8 @@ class JobCalls(Records):
             order_id, gpu, rent, cancel=cancel, detach=detach, retries=retry_on_host_loss,
             fetch_every_s=fetch_every_s, lost_after_s=lost_after_s, max_output=max_output,
         )  # fmt: skip
-        hearing = jobs.Hearing.of(on_output, on_message)
-        return self.in_loop(lambda engine: jobs.run(engine, spec, plan, hearing, upload=upload))
+        callbacks = jobs.Callbacks.of(on_output, on_message)
+        return self.in_loop(lambda engine: jobs.run(engine, spec, plan, callbacks, upload=upload))
 
     def my_jobs(self) -> list[tuple[Job, str]]:
         """The jobs of this account, oldest first, each with how it stands now, as ``clore jobs``.
@@ -128,8 +128,8 @@ class JobCalls(Records):
             InvalidInputError: another process watches it from a terminal.
             LimitReached, CloreAPIError: as in `run`.
         """
-        hearing = jobs.Hearing.of(on_output, on_message)
-        return self.in_loop(lambda engine: jobs.attach(engine, job_id, hearing))
+        callbacks = jobs.Callbacks.of(on_output, on_message)
+        return self.in_loop(lambda engine: jobs.attach(engine, job_id, callbacks))
 
     def stop(self, job_id: int, *, on_message: Callable[[str], object] | None = None) -> Job:
         """End a job, fetch its outputs, and cancel its machine if `run` would have; its record.
@@ -140,5 +140,5 @@ class JobCalls(Records):
             NotFoundError: there is no such job.
             CloreAPIError: its order is no more, or can't be reached.
         """
-        hearing = jobs.Hearing.of(None, on_message)
-        return self.in_loop(lambda engine: jobs.stop(engine, job_id, hearing))
+        callbacks = jobs.Callbacks.of(None, on_message)
+        return self.in_loop(lambda engine: jobs.stop(engine, job_id, callbacks))

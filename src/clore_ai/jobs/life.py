@@ -23,7 +23,7 @@ from clore_ai.exceptions import (
 )
 from clore_ai.jobs import background
 from clore_ai.jobs.output import Output
-from clore_ai.jobs.plan import Hearing, Outcome, Plan, next_limits
+from clore_ai.jobs.plan import Callbacks, Outcome, Plan, next_limits
 from clore_ai.jobs.watch.request import JobRequest
 from clore_ai.jobs.watch.supervise import Ending, Supervision
 from clore_ai.rental.limits import enforce
@@ -62,7 +62,7 @@ class Life:
 
     engine: Engine
     jobs: Jobs
-    hearing: Hearing = field(default_factory=Hearing)
+    callbacks: Callbacks = field(default_factory=Callbacks)
     request: JobRequest = field(default_factory=JobRequest)
     in_background: bool = False
     """Is this the background process of a detached job?"""
@@ -101,7 +101,7 @@ class Life:
             for sentence in (*said, "The job starts again on another machine."):
                 self._report(sentence)
             offers = await self.engine.drive(renting.find(session, wish))
-            self.hearing.on_offers(wish, offers, (await self.engine.drive(clock())).wall)
+            self.callbacks.on_offers(wish, offers, (await self.engine.drive(clock())).wall)
             plan = replace(plan, wish=wish, offers=offers)
         raise AssertionError("the last machine returns")
 
@@ -127,7 +127,7 @@ class Life:
                 job.order_id = event.order_id or 0
             elif event.what in ("failed", "cancelling", "cancelled"):
                 job.order_id = 0
-            self.hearing.on_rent(event)
+            self.callbacks.on_rent(event)
 
         flow = renting.rent(self.engine.session, wish, on_event, offers)
         try:
@@ -228,7 +228,7 @@ class Life:
 
     async def _watch(self, job: Job, *, stop: bool, **more: Any) -> tuple[Ending, Limit | None]:  # noqa: ANN401 - as above
         self.request.stage = "watching"
-        log, on_output = self.jobs.log(job.id), self.hearing.on_output
+        log, on_output = self.jobs.log(job.id), self.callbacks.on_output
         with await self.engine.local(Output, log, on_output, self._report) as output:
             watch = Supervision(
                 self.engine, self.jobs, job, output,
@@ -331,21 +331,21 @@ class Life:
 
     def _report(self, sentence: str) -> None:
         with suppress(OSError):  # the terminal is gone
-            self.hearing.on_message(sentence)
+            self.callbacks.on_message(sentence)
 
     async def _cancelled(self, each: Cancelling) -> None:
         if each.ended:
             await self.engine.local(self.engine.session.access.forget, each.order_id)
-        if self.hearing.on_cancelled is not None:
+        if self.callbacks.on_cancelled is not None:
             with suppress(OSError):
-                self.hearing.on_cancelled(each)
+                self.callbacks.on_cancelled(each)
         elif each.gone:
             self._report(f"Cancelled: order {each.order_id}.")
         else:
             self._report(str(each.error))
 
     async def _stays(self, job: Job, *, lost: bool) -> None:
-        if self.hearing.on_stays is None:
+        if self.callbacks.on_stays is None:
             stays = "may still be billed" if lost else "keeps running and is billed"
             self._report(f"Order {job.order_id} {stays}. Stop paying: clore cancel {job.order_id}")
             return
@@ -356,7 +356,7 @@ class Life:
             if known is None:
                 known = await self.engine.drive(wait.find(session, job.order_id))
         with suppress(OSError):
-            self.hearing.on_stays(job, known, lost)
+            self.callbacks.on_stays(job, known, lost)
 
     def _left(self, job: Job, *, followed: bool) -> None:
         machine = f"its machine, order {job.order_id}, is cancelled"

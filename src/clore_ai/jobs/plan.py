@@ -65,7 +65,7 @@ class Plan:
 
 
 @dataclass
-class Hearing:
+class Callbacks:
     """The callbacks for the events of a job."""
 
     on_output: Callable[[bytes], object] | None = None
@@ -85,7 +85,7 @@ class Hearing:
         cls,
         on_output: Callable[[bytes], object] | None,
         on_message: Callable[[str], object] | None,
-    ) -> Hearing:
+    ) -> Callbacks:
         """The callbacks of a caller in Python; None for none."""
         return cls(on_output) if on_message is None else cls(on_output, on_message)
 

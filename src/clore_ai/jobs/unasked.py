@@ -12,13 +12,13 @@ from clore_ai.jobs.upload import contents
 
 if TYPE_CHECKING:
     from clore_ai.jobs.engine import Engine
-    from clore_ai.jobs.plan import Hearing, Plan
+    from clore_ai.jobs.plan import Callbacks, Plan
     from clore_ai.jobs.spec import Spec
     from clore_ai.jobs.store import Job
 
 
 async def run(
-    engine: Engine, spec: Spec, plan: Plan, hearing: Hearing, *, upload: bool = True
+    engine: Engine, spec: Spec, plan: Plan, callbacks: Callbacks, *, upload: bool = True
 ) -> Job:
     """Run a job as `Life.run` does, without asking the user anything; returns its record.
 
@@ -35,19 +35,19 @@ async def run(
         agreed = await asyncio.to_thread(
             contents.allowed, spec.folder, spec.outputs, spec.consent, home, resends=plan.retries
         )
-    return (await Life(engine, Jobs.of(session), hearing).run(spec, plan, agreed)).result()
+    return (await Life(engine, Jobs.of(session), callbacks).run(spec, plan, agreed)).result()
 
 
-async def attach(engine: Engine, number: int, hearing: Hearing) -> Job:
+async def attach(engine: Engine, number: int, callbacks: Callbacks) -> Job:
     """As `Life.attach`, without asking the user anything, as `run`."""
-    return (await Life(engine, Jobs.of(engine.session), hearing).attach(number)).result()
+    return (await Life(engine, Jobs.of(engine.session), callbacks).attach(number)).result()
 
 
-async def stop(engine: Engine, number: int, hearing: Hearing) -> Job:
+async def stop(engine: Engine, number: int, callbacks: Callbacks) -> Job:
     """As `Life.stop`, unless another process watches the job: then that one stops it."""
     jobs = Jobs.of(engine.session)
     said = await status.stop_elsewhere(engine, jobs, number)
     if said is None:
-        return (await Life(engine, jobs, hearing).stop(number)).result()
-    hearing.on_message(said)
+        return (await Life(engine, jobs, callbacks).stop(number)).result()
+    callbacks.on_message(said)
     return await engine.local(jobs.get, number)

@@ -59,7 +59,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     # --env belongs to the job: it is sent over SSH, not through the service.
     wish = None if options["order_id"] else wishes.read({**options, "env": ()})
     console = Console(to_stderr=options["as_json"])
-    callbacks, offers, reporter = watching.hearing(console), None, None
+    callbacks, offers, reporter = watching.callbacks_of(console), None, None
     with connect(ask=False) as api:
         kept = Jobs.of(api.session)
         upload = None

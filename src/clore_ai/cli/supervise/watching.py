@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from clore_ai.cli.supervise.console import Console
     from clore_ai.client import CloreAI
-    from clore_ai.jobs import Hearing, Job, Jobs, Life, Outcome
+    from clore_ai.jobs import Callbacks, Job, Jobs, Life, Outcome
     from clore_ai.jobs.engine import Engine
     from clore_ai.models import Order
     from clore_ai.models.records import Intent
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 HUNG_UP, LOST, NO_MONEY = 129, 1, 7
 
 
-def hearing(console: Console) -> Hearing:
+def callbacks_of(console: Console) -> Callbacks:
     """The callbacks that report a job on this console."""
-    from clore_ai.jobs import Hearing
+    from clore_ai.jobs import Callbacks
 
     show = console.show if console.background is None else None
-    return Hearing(show, output.note, on_cancelled=cancelling.show, on_stays=_stays)
+    return Callbacks(show, output.note, on_cancelled=cancelling.show, on_stays=_stays)
 
 
 def live(
     api: CloreAI,
     console: Console,
     work: Callable[[Life], Awaitable[Outcome]],
-    callbacks: Hearing | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Outcome:
     """Run or watch a job with `work`, while the console handles Ctrl-C; its outcome."""
     from clore_ai.jobs import Jobs, Life
@@ -45,7 +45,7 @@ def live(
 
     async def main(engine: Engine) -> Outcome:
         life = Life(
-            engine, Jobs.of(api.session), callbacks or hearing(console), JobRequest(),
+            engine, Jobs.of(api.session), callbacks or callbacks_of(console), JobRequest(),
             in_background=console.background is not None, leaves=True,
         )  # fmt: skip
         with console.on(life.request):
