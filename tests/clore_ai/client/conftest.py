@@ -1,4 +1,4 @@
-"""What is sent again is sent again at once: these marketplaces are in no hurry to be spared."""
+"""Retries wait almost no time here: these marketplaces need no protection from load."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from clore_ai._api.waits import WAITS
 
 
 @pytest.fixture(autouse=True)
-def _sent_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _retries_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WAITS, "backoff_s", 0.05)

@@ -1,4 +1,4 @@
-"""The ten calls and `wait_for_ssh` against a real marketplace: one body for both clients."""
+"""The ten calls and `wait_for_ssh` against a real marketplace, with one body for both clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOTH_CLIENTS = True
 
 
 def test_wallets(api):
-    """Three of them, as the service has them."""
+    """An account has three wallets, as on the service."""
     found = api.wallets()
     assert all(isinstance(w, Wallet) for w in found)
     assert {w.name for w in found} == {"bitcoin", "CLORE-Blockchain", "USD-Blockchain"}
@@ -31,7 +31,7 @@ def test_wallets(api):
 
 
 def test_marketplace_filters_and_converts(api):
-    """004's filters; USD per hour; and nothing rented unless asked for."""
+    """004's filters apply, prices are USD per hour, and rented servers are omitted by default."""
     everything = api.marketplace(available_only=False)
     free = api.marketplace()
     assert len(everything) > len(free) > 50
@@ -46,8 +46,11 @@ def test_marketplace_filters_and_converts(api):
         assert s.price_usd_per_day == pytest.approx(s.price_usd * 24)
 
 
-def test_that_prices_are_per_hour_is_said_once(kind, market):
-    """0.1.1 meant a day. One log line a process, no warning that ``-W error`` makes an error."""
+def test_the_unit_of_prices_is_logged_once_a_process(kind, market):
+    """0.1.1's prices were per day.
+
+    One log line says so; no warning becomes an error with ``-W error``.
+    """
     calls = {
         "sync": "with CloreAI() as c: [c.marketplace(**k) for k in ks]",
         "async": """
@@ -77,7 +80,7 @@ ks = [{{}}] * n + [{{"max_price_usd": 0.5}}] * m
 
 
 def test_marketplace_needs_no_key(api_of, market):
-    """Everything else says what to do (004)."""
+    """Without a key `marketplace` works, and every other call says how to set one (004)."""
     api = api_of(market, api_key=None)
     assert api.marketplace()
     with pytest.raises(AuthError, match="clore config set api_key"):
@@ -85,7 +88,7 @@ def test_marketplace_needs_no_key(api_of, market):
 
 
 def test_the_whole_inventory(api_of, real_market, real_servers):
-    """3,500 of 3,500 through the client, in the service's order, each with a price or None."""
+    """The client returns all 3,500 servers in the service's order, each with a price or None."""
     api = api_of(real_market)
     found = api.marketplace(available_only=False)
     assert [s.id for s in found] == [record["id"] for record in real_servers]
@@ -96,8 +99,8 @@ def test_the_whole_inventory(api_of, real_market, real_servers):
     assert len(only) == sum("4090" in record["specs"]["gpu"] for record in real_servers)
 
 
-def test_the_inventory_as_it_was_captured(api_of, own_market, inventory_file):
-    """Without USD in it, prices come from the spot market's rates, asked once."""
+def test_a_list_without_usd_is_priced_with_the_spot_rates(api_of, own_market, inventory_file):
+    """If a list has no USD prices, the client reads the spot market's rates once and converts."""
     api = api_of(own_market(inventory=inventory_file, as_is=True, provision=False))
     found = api.marketplace(max_price_usd=0.5)
     assert len(found) > 1_000
@@ -106,8 +109,8 @@ def test_the_inventory_as_it_was_captured(api_of, own_market, inventory_file):
 
 
 @pytest.mark.parametrize("call", ["marketplace", "rates"])
-def test_simultaneous_marketplace_calls_are_one_request(call, api_of, market, own_market, request):
-    """004's example: three filters in one gather; the rates behind them are read once, too."""
+def test_concurrent_marketplace_calls_share_one_request(call, api_of, market, own_market, request):
+    """As in 004's example: three filters in one gather. The rates are also read once."""
     if call == "rates":
         inventory = request.getfixturevalue("inventory_file")
         api = api_of(own_market(inventory=inventory, as_is=True, provision=False))
@@ -124,11 +127,11 @@ def test_simultaneous_marketplace_calls_are_one_request(call, api_of, market, ow
     assert len(api.entries("marketplace")) == 1
     assert len(api.entries("spot_marketplace")) == (1 if call == "rates" else 0)
     api.marketplace()
-    assert len(api.entries("marketplace")) == 2  # later calls ask anew
+    assert len(api.entries("marketplace")) == 2  # later calls send a new request
 
 
-def test_who_shares_a_request_shares_its_failure(api_of, market):
-    """An error reaches all who wait for that request; nobody waits forever."""
+def test_callers_of_a_shared_request_share_its_error(api_of, market):
+    """An error reaches all callers that wait for the request; none waits forever."""
     api = api_of(market, max_retries=0)
     api.fault("marketplace", "html_502", times=None)
     results = api.at_once(*[("marketplace", {})] * 3)
@@ -136,7 +139,7 @@ def test_who_shares_a_request_shares_its_failure(api_of, market):
 
 
 def test_a_rental_from_start_to_end(api, server):
-    """From ``{"code":0}`` a real Order; cancelled, it is among the completed ones."""
+    """`create_order` returns a real Order for ``{"code":0}``; once cancelled, it is completed."""
     order = api.rent(server, ports={"22": "tcp"}, env={"A": "b"})
     assert isinstance(order, Order)
     assert (order.server_id, order.currency, order.type) == (server, "bitcoin", "on-demand")
@@ -150,16 +153,16 @@ def test_a_rental_from_start_to_end(api, server):
     assert [i.state for i in api.ledger.intents()] == ["created"]
 
 
-def test_the_fields_of_the_newest_client(api, server):
-    """A private image's login and whether the password is kept go to the service."""
+def test_private_images_and_kept_passwords_reach_the_service(api, server):
+    """The login of a private image and the choice to keep the password go to the service."""
     api.rent(server, dockerhub_auth="me:hunter22", remember_password=True)
     (sent,) = api.entries("create_order")
     assert sent.acted
     assert {"dockerhub_auth", "remember_password"} <= set(sent.body)
 
 
-def test_the_reference_dialect_too(api_of, reference_market, server_of):
-    """Where the answer holds the order, it is taken from there (002, 004)."""
+def test_an_order_inside_the_answer_is_used(api_of, reference_market, server_of):
+    """If the answer to `create_order` holds the order, the client returns that (002, 004)."""
     api, server = api_of(reference_market), server_of(reference_market)
     order = api.rent(server, ports={"22": "tcp"})
     assert order.server_id == server
@@ -173,7 +176,7 @@ def test_the_reference_dialect_too(api_of, reference_market, server_of):
 
 
 def wait_for_orders(api):
-    """Once there are any."""
+    """The account's orders, as soon as there is one."""
     import time
 
     deadline = time.monotonic() + 10
@@ -184,8 +187,8 @@ def wait_for_orders(api):
 
 
 @pytest.mark.parametrize("dialect", ["live", "reference"])
-def test_wait_for_ssh(dialect, api_of, own_market, server_of):
-    """A real SSH server greets at the order's address, right after `create_order` came back."""
+def test_wait_for_ssh_right_after_create_order(dialect, api_of, own_market, server_of):
+    """A real SSH server answers at the order's address as soon as the machine is up."""
     market = own_market(dialect=dialect, visibility_lag_s=0.5, boot_s=0.8)
     api = api_of(market)
     order = api.rent(server_of(market), ssh_password="Secret123", ports={"22": "tcp"})
@@ -203,7 +206,7 @@ def test_wait_for_ssh(dialect, api_of, own_market, server_of):
     api.cancel_order(order.id)
 
 
-def test_an_order_that_never_boots_is_given_up_in_time(api_of, own_market, server_of):
+def test_wait_for_ssh_times_out_if_the_order_never_boots(api_of, own_market, server_of):
     """WaitTimeout carries the order, which is still billed."""
     market = own_market(boot_s=3600)
     api = api_of(market)
@@ -214,7 +217,7 @@ def test_an_order_that_never_boots_is_given_up_in_time(api_of, own_market, serve
 
 
 def test_unknown_orders_and_servers(api):
-    """One sentence with the next step; nothing rented."""
+    """The error is one sentence with the next step, and nothing is rented."""
     with pytest.raises(NotFoundError, match="clore orders"):
         api.wait_for_ssh(12345)
     with pytest.raises(FieldError) as caught:
@@ -228,8 +231,8 @@ def test_unknown_orders_and_servers(api):
 
 
 @pytest.mark.parametrize("dialect", ["live", "reference"])
-def test_refusals(dialect, api_of, market, reference_market, server_of):
-    """The service's reason, whatever the HTTP status it comes with."""
+def test_refusals_carry_the_service_s_reason(dialect, api_of, market, reference_market, server_of):
+    """The reason is the service's, whatever the HTTP status."""
     market = market if dialect == "live" else reference_market
     api, rival, server = api_of(market), api_of(market), server_of(market)
     theirs = rival.rent(server)
@@ -253,7 +256,7 @@ def test_refusals(dialect, api_of, market, reference_market, server_of):
 
 
 def test_a_wrong_key(api_of, market):
-    """AuthError with code 3; the key is not repeated."""
+    """A wrong key raises AuthError with code 3; the message does not repeat the key."""
     api = api_of(market, api_key="wrong-key-wrong-key")
     for call in (api.wallets, api.my_orders, lambda: api.rent(1), lambda: api.cancel_order(1)):
         with pytest.raises(AuthError) as caught:
@@ -263,15 +266,15 @@ def test_a_wrong_key(api_of, market):
 
 
 def test_spot_market(api, server):
-    """Offers, terms and rates; a bid that can't be placed is a clear refusal."""
+    """The spot market has offers, terms and rates; a bid that cannot be placed is refused."""
     market = api.spot_marketplace(server)
     assert isinstance(market, SpotMarket)
     assert market.currency_rates_in_usd["bitcoin"] > 1000
     assert market.server.min_pricing is not None
 
 
-def test_a_bid_is_lowered_once(api, server):
-    """The marketplace is asked for the first two and the raise; the rest it would refuse."""
+def test_a_second_lowering_of_a_bid_is_refused_locally(api, server):
+    """The client sends the first two bids and the raise, but no bid that would be refused."""
     coin = "bitcoin"
     least = api.spot_marketplace(server).server.min_pricing[coin]
     order = api.rent(server, type="spot", currency=coin, spot_price=round(least + 5e-6, 8))
@@ -285,11 +288,11 @@ def test_a_bid_is_lowered_once(api, server):
         assert caught.value.error == "can_lower_every_600_seconds"
         assert 500 <= caught.value.response["time_to_lowering"] <= 600
     sent = [entry.body["desired_price"] for entry in api.entries("set_spot_price")]
-    assert sent == [bids[0], bids[1], bids[3]]  # the first refusal is the service's, and teaches
+    assert sent == [bids[0], bids[1], bids[3]]  # the first refusal is the service's
 
 
 def test_hosting_without_servers(api):
-    """Who hosts nothing has no servers, and no config of any."""
+    """A user who hosts nothing has no servers, and cannot read or change the settings of one."""
     assert api.my_servers() == []
     with pytest.raises(FieldError, match="clore servers"):
         api.server_config("MyGPU")
@@ -299,8 +302,8 @@ def test_hosting_without_servers(api):
         api.set_server_settings("MyGPU", True, 96, 0.0001, 0.00000113)
 
 
-def test_what_is_refused_here_never_arrives(api, server):
-    """A login that is too long, two http ports: not a single request."""
+def test_invalid_input_is_never_sent(api, server):
+    """An SSH key that is too long or two http ports cause an error before any request."""
     for wrong in ({"ssh_key": "ssh-rsa " + "A" * 3_072}, {"ports": {"1": "http", "2": "http"}}):
         with pytest.raises(InvalidInputError):
             api.rent(server, **wrong)
@@ -308,7 +311,7 @@ def test_what_is_refused_here_never_arrives(api, server):
 
 
 def test_a_race_for_one_server_has_one_winner(api, server):
-    """Of four calls at once one gets the order, the others a refusal."""
+    """Of four concurrent calls one gets the order, and the others are refused."""
     order = {"server_id": server, "image": "i", "type": "on-demand", "currency": "bitcoin"}
     results = api.at_once(*[("create_order", order)] * 4)
     won = [r for r in results if isinstance(r, Order)]
@@ -317,16 +320,16 @@ def test_a_race_for_one_server_has_one_winner(api, server):
     assert sum(e.order is not None for e in api.entries("create_order")) == 1
 
 
-def test_one_client_ref_at_once_is_one_order(api, server):
-    """All four get the same order, and one request rented it."""
+def test_concurrent_calls_with_one_client_ref_make_one_order(api, server):
+    """All four calls return the same order, which one request created."""
     order = {"server_id": server, "image": "i", "type": "on-demand", "currency": "bitcoin"}
     results = api.at_once(*[("create_order", {**order, "client_ref": "job"})] * 4)
     assert len({r.id for r in results}) == 1
     assert len(api.entries("create_order")) == 1
 
 
-def test_orders_on_many_servers_at_once(api, server_of, market):
-    """Each call gets the order of its own server."""
+def test_concurrent_orders_on_many_servers(api, server_of, market):
+    """Each call returns the order of its own server."""
     servers = [server_of(market) for _ in range(4)]
     calls = [
         (
@@ -340,16 +343,16 @@ def test_orders_on_many_servers_at_once(api, server_of, market):
     assert len({r.id for r in results}) == 4
 
 
-def test_the_strict_limit_is_never_met(api_of, own_market):
-    """Paced calls, from many threads or one gather: not one refusal by the 1/s limit."""
+def test_paced_calls_never_exceed_the_rate_limit(api_of, own_market):
+    """Calls from many threads or one gather meet no refusal by the limit of 1 a second."""
     api = api_of(own_market(limits=True, provision=False), paced=True)
     results = api.at_once(*[("wallets", {})] * 5)
     assert all(len(r) == 3 for r in results)
     assert [e.code for e in api.entries()] == [0] * 5
 
 
-def test_close_can_be_repeated(api):
-    """And what comes after it is an error, not a hang."""
+def test_close_is_idempotent(api):
+    """A call after `close` raises an error instead of hanging."""
     api.close()
     api.close()
     with pytest.raises(RuntimeError, match="closed"):

@@ -1,4 +1,4 @@
-"""Attributes of a client that are set after it was made take effect with the next call."""
+"""If a client's attributes are set after it was made, they take effect with the next call."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from clore_ai.rate_limiter import RateLimiter
 BOTH_CLIENTS = True
 
 
-def test_another_key(api):
-    """Calls carry the new key, without white space; None is no key, whatever was there before."""
+def test_a_new_key(api):
+    """Calls carry the new key, stripped; None means no key, whatever was set before."""
     other = api.market.create_account(api_key=f"{api.key}-other")
     assert api.wallets()
     api.client.api_key = f" {other}\n"
@@ -29,8 +29,8 @@ def test_another_key(api):
     assert api.client.rate_limiter.min_interval == 0
 
 
-def test_another_address(api, own_market):
-    """Calls go to the new address only, with the ledger that belongs to it."""
+def test_a_new_base_url(api, own_market):
+    """Calls go to the new address only, and use the ledger of that address."""
     other = own_market(provision=False)
     key = other.create_account(api_key="a-key-of-another-place")
     assert api.wallets()
@@ -56,8 +56,8 @@ def test_another_address(api, own_market):
         ("max_retries", -1, ValueError),
     ],
 )
-def test_what_is_no_use_changes_nothing(api, name, value, error):
-    """It is refused as when the client is made, and calls go on as before."""
+def test_invalid_settings_change_nothing(api, name, value, error):
+    """They are refused as in the constructor, and calls go on with the old ones."""
     before = getattr(api.client, name)
     with pytest.raises(error):
         setattr(api.client, name, value)
@@ -65,8 +65,8 @@ def test_what_is_no_use_changes_nothing(api, name, value, error):
     assert api.wallets()
 
 
-def test_other_retries_and_another_timeout(api):
-    """They count from the next call on."""
+def test_new_retries_and_a_new_timeout(api):
+    """They apply from the next call on."""
     api.client.max_retries = 0
     api.client.timeout = 0.2
     api.fault("wallets", "late", delay_s=1.5, times=4)
@@ -75,8 +75,8 @@ def test_other_retries_and_another_timeout(api):
     assert len(api.entries("wallets")) <= 1
 
 
-def test_another_pace(api):
-    """A limiter of the user's own is the one that is asked."""
+def test_a_new_rate_limiter(api):
+    """The client waits for a rate limiter of the user's own."""
     asked: list[bool] = []
 
     class Own(RateLimiter):
@@ -92,8 +92,8 @@ def test_another_pace(api):
 
 
 @pytest.mark.parametrize("face", [CloreAI, AsyncCloreAI])
-def test_the_address_of_a_subclass(face):
-    """As in 0.1.1; an argument wins over it."""
+def test_the_base_url_of_a_subclass(face):
+    """A subclass may set the base URL, as in 0.1.1; an argument takes precedence."""
     own = type("Own", (face,), {"BASE_URL": "http://127.0.0.1:9/v1"})
     assert face.BASE_URL == "https://api.clore.ai/v1"
     assert own("key").base_url == "http://127.0.0.1:9/v1"

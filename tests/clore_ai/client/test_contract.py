@@ -1,4 +1,4 @@
-"""What 004 promises: names, parameters, defaults, fields, properties; and both clients alike."""
+"""What 004 promises: names, parameters, defaults, fields and properties, equal in both clients."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CALLS = (
     "set_spot_price",
     "set_server_settings",
 )
-# 004, section by section: parameters with their defaults, in order. `...`: there is none.
+# 004, section by section: parameters with their defaults, in order. `...`: no default.
 SIGNATURES = {
     "__init__": {"api_key": None, "base_url": None, "timeout": 30.0, "max_retries": 3},
     "wallets": {},
@@ -89,7 +89,7 @@ BOTH = [CloreAI, AsyncCloreAI]
 @pytest.mark.parametrize("client", BOTH)
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_signatures_are_004s(name, client):
-    """Names, order, defaults, positional or by keyword; what is ours is keyword-only."""
+    """Names, order, defaults and kinds are 004's; parameters that we added are keyword-only."""
     parameters = list(inspect.signature(getattr(client, name)).parameters.values())[1:]
     theirs = [p for p in parameters if p.kind is not p.KEYWORD_ONLY]
     assert all(p.kind is p.POSITIONAL_OR_KEYWORD for p in theirs)
@@ -102,7 +102,7 @@ def test_signatures_are_004s(name, client):
 
 @pytest.mark.parametrize("name", RETURNS)
 def test_return_types_are_004s(name):
-    """List and Dict in today's spelling."""
+    """They are equal but for the spelling of List and Dict."""
     for client in BOTH:
         assert inspect.signature(getattr(client, name)).return_annotation == RETURNS[name]
     assert inspect.iscoroutinefunction(getattr(AsyncCloreAI, name))
@@ -114,13 +114,13 @@ def public(client: type) -> set[str]:
 
 
 def test_both_clients_have_the_same_methods():
-    """Every public name of one is one of the other, the documented ten among them."""
+    """They have the same public names, the ten documented ones among them."""
     assert public(CloreAI) == public(AsyncCloreAI)
     assert public(CloreAI) >= {*CALLS, "close", "wait_for_ssh", "ledger", "watch", "monitor"}
 
 
 @pytest.mark.parametrize("name", sorted(public(CloreAI)))
-def test_both_clients_say_the_same(name):
+def test_both_clients_have_the_same_documentation(name):
     """Signatures and docstrings are equal, word for word."""
     one, other = inspect.getattr_static(CloreAI, name), inspect.getattr_static(AsyncCloreAI, name)
     assert type(one) is type(other)
@@ -129,7 +129,7 @@ def test_both_clients_say_the_same(name):
     if inspect.isfunction(one):
         mine, theirs = inspect.signature(one), inspect.signature(other)
         assert mine.parameters == theirs.parameters
-        # `rent` gives each kind's own.
+        # `rent` returns a different class in each.
         assert str(theirs.return_annotation).replace("Async", "") == mine.return_annotation
 
 
@@ -141,8 +141,8 @@ def test_both_clients_say_the_same(name):
         ("spot_auto", options.SpotOptions),
     ],
 )
-def test_options_are_checked_and_told(name, taken):
-    """Each stands in `help` with what it means; another is refused as Python does it."""
+def test_options_are_documented_and_checked(name, taken):
+    """`help` explains each option; an unknown option raises Python's own TypeError."""
     for client in BOTH:
         said = inspect.getdoc(getattr(client, name))
         meant = re.findall(r"^    (\w+): .", said.partition("\nOptions:\n")[2], re.MULTILINE)
@@ -152,7 +152,7 @@ def test_options_are_checked_and_told(name, taken):
 
 
 def test_both_constructors_are_alike():
-    """Parameters, and what they refuse."""
+    """They have the same parameters and refuse the same values."""
     assert inspect.signature(CloreAI) == inspect.signature(AsyncCloreAI)
     for client in BOTH:
         for wrong in ({"max_retries": -1}, {"timeout": 0}, {"deadline": 0}):
@@ -161,7 +161,7 @@ def test_both_constructors_are_alike():
 
 
 def test_the_classes_describe_the_same_rules():
-    """What follows the first paragraph differs in nothing but the word for what is served."""
+    """After the first paragraph both docstrings are equal."""
 
     def rules(client: type) -> str:
         text = inspect.getdoc(client)
@@ -209,7 +209,7 @@ WITH_ID = ("MarketplaceServer", "Order")
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_models_have_004s_fields(name):
-    """Each a pydantic model that keeps what it does not know; all but the first may be missing."""
+    """Each is a pydantic model that keeps unknown fields; only the first field is required."""
     model = getattr(clore_ai.models, name)
     assert issubclass(model, BaseModel)
     assert set(FIELDS[name].split()) <= set(model.model_fields)
@@ -224,7 +224,7 @@ def test_models_have_004s_fields(name):
 
 @pytest.mark.parametrize("name", PROPERTIES)
 def test_models_have_004s_properties(name):
-    """Read-only, and none of them fails on an empty model."""
+    """They are read-only, and none raises on an empty model."""
     model = getattr(clore_ai.models, name)
     empty = model(id=1)
     for prop in PROPERTIES[name].split():
@@ -236,7 +236,7 @@ def test_models_have_004s_properties(name):
 
 @pytest.mark.parametrize(("model", "field", "alias", "value"), ALIASES)
 def test_models_have_004s_aliases(model, field, alias, value):
-    """By either name, in the constructor and from an answer."""
+    """A field is accepted by either name, in the constructor and in an answer."""
     kind = getattr(clore_ai.models, model)
     rest = {"id": 1} if model == "Order" else {}
     for name in (field, alias):
@@ -248,7 +248,7 @@ def test_models_have_004s_aliases(model, field, alias, value):
     "module", ["clore_ai", "clore_ai.exceptions", "clore_ai.models", "clore_client"]
 )
 def test_all_is_sorted_and_true(module):
-    """Every name in `__all__` can be imported, once, and is in order."""
+    """Each name in `__all__` is listed once, in order, and can be imported."""
     it = importlib.import_module(module)
     names = list(it.__all__)
     assert len(names) == len(set(names))
@@ -260,8 +260,8 @@ def test_all_is_sorted_and_true(module):
         it.no_such_name  # noqa: B018
 
 
-def test_what_004_imports():
-    """The import lines of its examples."""
+def test_the_imports_of_004():
+    """The import lines of 004's examples work."""
     namespace: dict[str, object] = {}
     exec(
         "from clore_ai import CloreAI, AsyncCloreAI\n"
@@ -275,8 +275,8 @@ def test_what_004_imports():
     assert namespace["Server"] is namespace["MarketplaceServer"]
 
 
-def test_import_is_light():
-    """`import clore_ai` brings in neither httpx nor pydantic; a name brings what it needs."""
+def test_import_is_lazy():
+    """`import clore_ai` loads neither httpx nor pydantic; each name loads what it needs."""
     code = (
         "import sys, clore_ai\n"
         "heavy = {'httpx', 'pydantic', 'asyncio', 'click', 'rich', 'clore_sandbox'}\n"
@@ -291,7 +291,7 @@ def test_import_is_light():
 
 
 def test_every_documented_name_is_there():
-    """Each method, class and parameter that 004's text itself shows."""
+    """Each method, class and parameter in 004's text exists."""
     document = places.document("004")
     if document is None:
         pytest.skip("no document 004: set CLORE_DOCUMENTS to their folder")

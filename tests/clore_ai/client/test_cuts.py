@@ -1,6 +1,6 @@
-"""Answers that are cut after each of their bytes: one order, one cancellation, a whole list.
+"""Answers cut off after each byte still mean one order, one cancellation and a complete list.
 
-By a server on the wire, so that the cut falls in the status, the headers and the body alike, with
+A server on a raw socket cuts in the status, the headers and the body, with
 an end or with a reset. The two clients take turns: one the even bytes, one the odd.
 """
 
@@ -46,7 +46,7 @@ def cut(answer: bytes, after: int) -> list[bytes]:
 
 @pytest.fixture(params=[8, pytest.param(2, marks=pytest.mark.exhaustive)])
 def places_in(request: pytest.FixtureRequest, kind: str) -> Callable[[bytes], range]:
-    """After which of its bytes an answer to this client is cut: the other has those between."""
+    """The positions at which answers to this client are cut; the other client has those between."""
     step: int = request.param
     return lambda answer: range(step // 2 * (kind == "async"), len(answer), step)
 
@@ -55,7 +55,7 @@ def places_in(request: pytest.FixtureRequest, kind: str) -> Callable[[bytes], ra
 def client_of(
     api_of: Callable[..., Api], market: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Api]:
-    """A client of a server of the test's own; what is tried again is at once."""
+    """Makes clients of a server on a raw socket; they retry at once."""
     monkeypatch.setattr(WAITS, "backoff_s", 0.001)
 
     def make(wire: Wire, **more: Any) -> Api:
@@ -67,10 +67,10 @@ def client_of(
 
 
 @pytest.mark.parametrize("answer", [CREATED, REFUSED], ids=["created", "refused"])
-def test_an_order_whose_answer_is_cut(
+def test_an_order_whose_answer_is_cut_is_sent_once(
     client_of: Callable[..., Api], answer: bytes, places_in: Callable[[bytes], range]
 ) -> None:
-    """After each byte: it is found where it was made, and sent once either way."""
+    """The client finds the order if it was made; in both cases the request was sent once."""
     orders: list[dict[str, Any]] = []
     places = places_in(answer)
 
@@ -89,15 +89,15 @@ def test_an_order_whose_answer_is_cut(
             else:
                 with pytest.raises(OrderUncertain):
                     api.rent(SERVER)
-                # So that the next one need not wait for this one's order.
+                # The next order need not wait for this one.
                 api.ledger.update(api.ledger.unsettled()[0], state="refused")
         assert wire.paths.count("create_order") == len(places)
 
 
-def test_a_list_that_is_cut(
+def test_a_list_that_is_cut_is_read_again(
     client_of: Callable[..., Api], places_in: Callable[[bytes], range]
 ) -> None:
-    """Half a list is none: it is asked for again, before an order and after it."""
+    """Half a list is not a list: the client reads it again, before and after an order."""
     orders: list[dict[str, Any]] = []
     after = itertools.count()
 
@@ -115,14 +115,14 @@ def test_a_list_that_is_cut(
             assert api.rent(SERVER).id == 1_000 + number
             assert [o.id for o in api.my_orders()] == [1_000 + number]
             if next(after) > len(places_in(says(orders=orders[-1:]))):
-                break  # it was cut everywhere
+                break  # the list was cut at every position
         assert wire.paths.count("create_order") == number + 1
 
 
-def test_a_list_that_is_always_cut(
+def test_a_list_that_is_always_cut_is_an_error(
     client_of: Callable[..., Api], places_in: Callable[[bytes], range]
 ) -> None:
-    """After each byte an error of ours, and nothing is rented."""
+    """After each byte the client raises an error of ours and rents nothing."""
     whole = says(orders=[row(9)])
     places = places_in(whole)
     with Wire(lambda _path, number: cut(whole, places[number])) as wire:
@@ -135,10 +135,10 @@ def test_a_list_that_is_always_cut(
 
 
 @pytest.mark.parametrize("again", [CANCELLED, ENDED], ids=["agreed", "ended already"])
-def test_a_cancellation_whose_answer_is_cut(
+def test_a_cancellation_whose_answer_is_cut_is_retried(
     client_of: Callable[..., Api], again: bytes, places_in: Callable[[bytes], range]
 ) -> None:
-    """After each byte: asked again, and what the first has ended is success."""
+    """If the first request has already ended the order, the retry is a success."""
     places = places_in(CANCELLED)
 
     def serve(_path: str, number: int) -> list[bytes]:

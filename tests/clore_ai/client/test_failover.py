@@ -1,4 +1,4 @@
-"""Which offer is next when one is refused: one body for both clients, on a real marketplace."""
+"""If an offer is refused, the next one is tried: for both clients, on a real marketplace."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GPU = "RTX 4090"
 
 @pytest.fixture
 def market() -> Iterator[Sandbox]:
-    """Of each test alone: it takes servers away. Renting starts nothing."""
+    """A marketplace per test, since servers are taken away. Renting starts no machine."""
     with Sandbox(provision=False, visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
         yield sandbox
 
@@ -36,7 +36,7 @@ def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
 
 
 class Trial:
-    """One rental of any server with this GPU, and what was said on the way."""
+    """One rental of any server with this GPU, and its events."""
 
     def __init__(self, api: Api) -> None:
         self.api, self.wish = api, wish.of(gpu=GPU, verify="none")
@@ -53,7 +53,7 @@ class Trial:
 
     @property
     def looks(self) -> int:
-        """At the market."""
+        """How many times the market was read."""
         return len(self.api.entries("marketplace"))
 
 
@@ -62,8 +62,8 @@ def trial(api: Api) -> Trial:
     return Trial(api)
 
 
-def test_the_last_line_groups_the_refusals(trial, market):
-    """By their reason, the most frequent first; the loss of a race never ends the search."""
+def test_the_error_groups_the_refusals(trial, market):
+    """It counts them by reason, the most frequent first; a lost race never ends the search."""
     first, *rest = trial.offers
     market.set_online(first.server.id, online=False)
     for offer in rest:
@@ -75,7 +75,7 @@ def test_the_last_line_groups_the_refusals(trial, market):
     assert len(rest) > 3
 
 
-def test_three_equal_refusals_in_a_row_end_it(trial, market):
+def test_three_equal_refusals_in_a_row_end_the_search(trial, market):
     for offer in trial.offers[:5]:
         market.set_online(offer.server.id, online=False)
     with pytest.raises(RentFailed, match=r"3 server-offline.*three in a row"):
@@ -84,7 +84,7 @@ def test_three_equal_refusals_in_a_row_end_it(trial, market):
     assert len(trial.api.entries("create_order")) == 3
 
 
-def test_the_loss_of_a_race_in_between_is_no_row(trial, market):
+def test_a_lost_race_breaks_a_row_of_equal_refusals(trial, market):
     for number, offer in enumerate(trial.offers[:5]):
         if number == 2:
             market.set_rented(offer.server.id, rented=True)
@@ -94,7 +94,7 @@ def test_the_loss_of_a_race_in_between_is_no_row(trial, market):
 
 
 def test_ones_own_servers_are_not_offered(api, market):
-    """Those that the marketplace says are mine, and all others of their owner."""
+    """Servers that the marketplace marks as mine are omitted, and all others of that owner."""
     own = market.add_server(api.key, "mine", {"price": {"on_demand": {"bitcoin": 1e-9}}})
     assert own is not None
     (record,) = [s for s in api.marketplace() if s.id == own]
@@ -109,8 +109,8 @@ def test_ones_own_servers_are_not_offered(api, market):
     other.shut()
 
 
-def test_a_price_that_moved_is_read_again_and_paid(trial):
-    """Auto-priced coin prices drift while the USD behind them stand still."""
+def test_a_small_drift_of_the_price_is_accepted(trial):
+    """Prices in a coin drift while their USD value stays the same, so the price is read again."""
     first = trial.offers[0]
     less = replace(first.cost.price, per_day=first.cost.price.per_day * 0.995)
     cost = replace(first.cost, price=less)
@@ -122,8 +122,8 @@ def test_a_price_that_moved_is_read_again_and_paid(trial):
     assert rented.order.price == first.cost.price.per_day
 
 
-def test_a_price_that_rose_is_not_paid(trial):
-    """Neither there, nor for a server that was dearer than all that were agreed to."""
+def test_a_higher_price_is_not_paid(trial):
+    """Neither the same server nor another is rented above the highest price that was agreed to."""
     first, *rest = trial.offers
     half = replace(first.cost.price, per_day=first.cost.price.per_day / 2)
     seen = replace(first, cost=replace(first.cost, price=half))
@@ -133,8 +133,8 @@ def test_a_price_that_rose_is_not_paid(trial):
     assert trial.lost == ["too_low_price"]
 
 
-def test_an_old_look_is_not_trusted(trial, market):
-    """What was rented since then is not asked for."""
+def test_a_stale_list_is_read_again(trial, market):
+    """Servers that have been rented since then are not requested."""
     for offer in trial.offers[:3]:
         market.set_rented(offer.server.id, rented=True)
     trial.api.session.market_read_at -= LOOK_AGAIN_S + 1
@@ -143,8 +143,8 @@ def test_an_old_look_is_not_trusted(trial, market):
     assert len(trial.api.entries("create_order")) == 1
 
 
-def test_a_server_that_another_rent_of_ours_is_at_is_left_to_it(trial):
-    """It is not waited for: the next one is taken."""
+def test_a_server_that_another_of_our_commands_is_renting_is_skipped(trial):
+    """The command does not wait for that server; it takes the next one."""
     lock = trial.api.ledger.lock(on_server(trial.offers[0].server.id))
     assert lock.try_acquire()
     rented = trial.go()
@@ -153,8 +153,8 @@ def test_a_server_that_another_rent_of_ours_is_at_is_left_to_it(trial):
     assert rented.order.server_id == trial.offers[1].server.id
 
 
-def test_a_renter_s_order_is_its_own_until_it_is_handed_over(trial):
-    """From the order to its end the lock is held, so that no other command tells of it."""
+def test_the_renting_command_holds_a_lock_until_it_hands_the_order_over(trial):
+    """It holds the lock from the order on, so that no other command reports the order."""
     free: dict[str, bool] = {}
 
     def look(event: Any) -> None:

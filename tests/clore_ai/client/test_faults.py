@@ -1,4 +1,4 @@
-"""Whatever happens to an answer: at most one rental, and the client knows what it knows."""
+"""Whatever happens to an answer, at most one order is made, and no doubt is hidden."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _unknown = itertools.count(5000)
 
 @contextmanager
 def host(status: int, body: bytes = b"", **headers: str) -> Iterator[Any]:
-    """A host that answers everything alike; `seen` holds the headers of what it was asked."""
+    """A host that gives every request the same answer; `seen` holds the headers of the requests."""
     seen: list[dict[str, str]] = []
 
     class Answer(BaseHTTPRequestHandler):
@@ -65,7 +65,7 @@ def host(status: int, body: bytes = b"", **headers: str) -> Iterator[Any]:
 
 
 def until(condition: Any, timeout_s: float = 10) -> None:
-    """Wait for what the marketplace does in its own time."""
+    """Wait until the marketplace has done what it does in its own time."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -73,26 +73,26 @@ def until(condition: Any, timeout_s: float = 10) -> None:
 
 
 def created(api) -> list[int]:
-    """The orders that really came of this account's requests."""
+    """The orders that this account's requests really made."""
     return [e.order for e in api.entries("create_order") if e.order is not None]
 
 
 @pytest.mark.parametrize("fault", ["act_then_cut", "act_then_500", "truncated_json", "late"])
-def test_created_and_the_answer_lost(fault, api_of, market, server):
-    """The real order comes back, and it is the only one; it was asked for once."""
+def test_an_order_whose_answer_is_lost_is_found(fault, api_of, market, server):
+    """The real order is returned, and it is the only one; the request was sent once."""
     api = api_of(market, timeout=0.5)
     api.fault("create_order", fault, delay_s=0.8)
     order = api.rent(server)
     assert order.server_id == server
-    until(lambda: api.entries("create_order"))  # written once the late answer was given up
+    until(lambda: api.entries("create_order"))  # logged once the late answer is abandoned
     assert created(api) == [order.id]
     assert len(api.entries("create_order")) == 1
     assert [i.state for i in api.ledger.intents()] == ["created"]
 
 
 @pytest.mark.parametrize("fault", ["cut_before", "500", "html_502"])
-def test_not_created_and_the_answer_open(fault, api, server):
-    """OrderUncertain, after looking; never a second try on its own."""
+def test_an_answer_that_leaves_it_open_is_an_uncertain_order(fault, api, server):
+    """OrderUncertain is raised after a search; the request is never repeated."""
     api.session.look_for_s = 0.5
     api.fault("create_order", fault)
     with pytest.raises(OrderUncertain, match=f"server {server}") as caught:
@@ -103,8 +103,8 @@ def test_not_created_and_the_answer_open(fault, api, server):
     assert isinstance(caught.value.__cause__, (TransportError, DBError, ResponseError))
 
 
-def test_refused_by_the_cdn(api, server):
-    """HTTP 403 in plain text never got as far as the service: a clean refusal."""
+def test_a_refusal_by_the_cdn_rented_nothing(api, server):
+    """HTTP 403 in plain text never reached the service, so the refusal is certain."""
     api.fault("create_order", "cdn_403")
     with pytest.raises(ResponseError, match="1010") as caught:
         api.rent(server)
@@ -113,16 +113,16 @@ def test_refused_by_the_cdn(api, server):
     assert [i.state for i in api.ledger.intents()] == ["refused"]
 
 
-def test_rate_limited_once(api, server):
-    """Code 5 was surely not acted on: sent again after 1 s, and one order came of it."""
+def test_a_rate_limited_order_is_retried(api, server):
+    """Code 5 was certainly not acted on: the request is sent again, and makes one order."""
     api.fault("create_order", "rate_limited")
     order = api.rent(server)
     assert created(api) == [order.id]
     assert [e.status for e in api.entries("create_order")] == [429, 200]
 
 
-def test_rate_limited_for_good(api_of, market, server):
-    """RateLimitError when `max_retries` is used up: nothing was rented."""
+def test_rate_limited_beyond_max_retries(api_of, market, server):
+    """RateLimitError is raised when `max_retries` is used up; nothing was rented."""
     api = api_of(market, max_retries=0)
     api.fault("create_order", "rate_limited", times=None)
     with pytest.raises(RateLimitError) as caught:
@@ -132,8 +132,8 @@ def test_rate_limited_for_good(api_of, market, server):
     assert [i.state for i in api.ledger.intents()] == ["refused"]
 
 
-def test_a_retry_after_is_waited_for(api):
-    """The next request leaves no sooner than the service asks, though the first wait is 1 s."""
+def test_retry_after_is_respected(api):
+    """The next request leaves no sooner than the service asks, although the first wait is 1 s."""
     api.fault("wallets", "retry_after", delay_s=2)
     begun = time.monotonic()
     assert api.wallets()
@@ -141,8 +141,8 @@ def test_a_retry_after_is_waited_for(api):
     assert [e.status for e in api.entries("wallets")] == [429, 200]
 
 
-def test_a_retry_after_beyond_the_deadline_is_not(api):
-    """The call stops at once, sends nothing more and says until when."""
+def test_a_retry_after_beyond_the_deadline_ends_the_call(api):
+    """The call ends at once, sends nothing more and says until when the service refuses."""
     api.fault("wallets", "retry_after", delay_s=600, times=None)
     with pytest.raises(RateLimitError, match=r"until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC") as caught:
         api.wallets()
@@ -150,16 +150,16 @@ def test_a_retry_after_beyond_the_deadline_is_not(api):
     assert [e.status for e in api.entries("wallets")] == [429]
 
 
-def test_trouble_before_sending(api, server):
-    """The look before is a reading call like any other: repeated, then the order is sent."""
+def test_the_search_before_an_order_is_retried(api, server):
+    """It is a reading call like any other: it is repeated, and then the order is sent."""
     api.fault("my_orders", "truncated_json")
     api.fault("create_order", "act_then_cut")
     order = api.rent(server)
     assert created(api) == [order.id]
 
 
-def test_missing_fields(api_of, market, server):
-    """``{"code":0}`` alone is no list of orders: a clear error, and nothing rented."""
+def test_an_answer_without_its_list_is_an_error(api_of, market, server):
+    """``{"code":0}`` alone is no list of orders: the error is clear, and nothing is rented."""
     api = api_of(market, max_retries=0)
     for call, endpoint in [
         (api.wallets, "wallets"),
@@ -175,8 +175,8 @@ def test_missing_fields(api_of, market, server):
 
 
 @pytest.mark.parametrize("fault", ["cut_before", "act_then_cut", "act_then_500", "html_502"])
-def test_a_cancellation_is_asked_for_until_it_is_known(fault, api, server):
-    """An order that goes on costs money: repeated, and what it finds ended is success."""
+def test_cancel_retries_until_the_order_has_ended(fault, api, server):
+    """A running order costs money. If it has already ended, the cancellation is a success."""
     order = api.rent(server)
     api.fault("cancel_order", fault)
     assert api.cancel_order(order.id)["code"] == 0
@@ -186,7 +186,7 @@ def test_a_cancellation_is_asked_for_until_it_is_known(fault, api, server):
 
 @pytest.mark.parametrize("fault", ["cut_before", "500"])
 def test_a_bid_is_sent_once(fault, api):
-    """A second lowering would meet the 600 s rule."""
+    """Sending the bid again could count as a second lowering within 600 s."""
     api.fault("set_spot_price", fault)
     with pytest.raises((TransportError, DBError)) as caught:
         api.set_spot_price(1, 0.1)
@@ -194,15 +194,15 @@ def test_a_bid_is_sent_once(fault, api):
     assert len(api.entries("set_spot_price")) == 1
 
 
-def test_reading_is_repeated(api):
+def test_reading_calls_are_retried(api):
     """A cut connection costs a second, not the answer."""
     api.fault("wallets", "cut_before")
     assert len(api.wallets()) == 3
     assert len(api.entries("wallets")) == 2
 
 
-def test_a_time_out_says_so(api_of, market):
-    """`timeout` is for each attempt; the error knows that the request may have arrived."""
+def test_a_timeout_says_that_the_request_may_have_arrived(api_of, market):
+    """`timeout` applies to each attempt."""
     api = api_of(market, timeout=0.2, max_retries=0)
     api.fault("set_spot_price", "late", delay_s=0.6)
     with pytest.raises(
@@ -214,19 +214,19 @@ def test_a_time_out_says_so(api_of, market):
 
 
 def test_a_deadline_is_for_all_attempts(api_of, market):
-    """`deadline` shortens an attempt, and ends the tries; the last error says so."""
+    """`deadline` shortens an attempt and ends the retries; the last error says so."""
     api = api_of(market, timeout=60, deadline=0.4)
     api.fault("wallets", "late", delay_s=1, times=4)
     with pytest.raises(
         TransportError, match=r"no answer in time\. Not retried: the call's deadline of 0\.4 s"
     ):
         api.wallets()
-    until(lambda: api.entries("wallets"))  # written once the late answer was given up
+    until(lambda: api.entries("wallets"))  # logged once the late answer is abandoned
     assert len(api.entries("wallets")) == 1
 
 
-def test_a_deadline_ends_the_wait_for_another_turn(api_of, market):
-    """Others with this key may hold it up."""
+def test_a_deadline_ends_the_wait_for_the_pace(api_of, market):
+    """Other processes with this key may delay the call."""
     api = api_of(market, deadline=3)
     api.rate_limiter.min_interval = 60
     api.fault("wallets", "500")
@@ -235,8 +235,8 @@ def test_a_deadline_ends_the_wait_for_another_turn(api_of, market):
     assert len(api.entries("wallets")) == 1
 
 
-def test_a_deadline_does_not_cut_the_look_for_an_order(api_of, own_market, server_of):
-    """Money may be spent: what was created is found, however long it takes to show up."""
+def test_a_deadline_does_not_end_the_search_for_an_order(api_of, own_market, server_of):
+    """Money may be spent, so the search goes on until the order shows up."""
     market = own_market(provision=False, visibility_lag_s=1)
     api = api_of(market, deadline=0.3)
     api.fault("create_order", "act_then_500")
@@ -246,7 +246,7 @@ def test_a_deadline_does_not_cut_the_look_for_an_order(api_of, own_market, serve
 
 
 def test_connection_refused(api_of, market, server):
-    """Nothing listens: surely nothing was done, and the message names the address."""
+    """If nothing listens, nothing was done, and the message names the address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
@@ -258,15 +258,15 @@ def test_connection_refused(api_of, market, server):
 
 
 def test_an_unknown_host(api_of, market):
-    """Likewise where the name leads nowhere (RFC 2606: `.invalid` never does)."""
+    """A host name that does not resolve is the same (RFC 2606: `.invalid` never resolves)."""
     api = api_of(market, base_url="http://clore.invalid/v1", max_retries=0)
     with pytest.raises(TransportError, match=r"can't reach http://clore\.invalid/v1"):
         api.wallets()
 
 
 @pytest.mark.parametrize("url", ["http://a..b/v1", "http://" + "a" * 70 + ".com/v1", "http://%/v1"])
-def test_an_impossible_host(url, api_of, market):
-    """One of our errors that names the URL, not one of httpx's or the codec's."""
+def test_an_invalid_host_name(url, api_of, market):
+    """An error of ours names the URL, not one of httpx or of the codec."""
     api = api_of(market, base_url=url, max_retries=0)
     with pytest.raises((ConfigError, TransportError)) as caught:
         api.wallets()
@@ -274,7 +274,7 @@ def test_an_impossible_host(url, api_of, market):
 
 
 def test_a_web_page_instead_of_the_service(api_of, market, server):
-    """A wrong base URL answers HTML: a ResponseError that shows how it begins."""
+    """A wrong base URL answers HTML: a ResponseError shows the beginning of the page."""
     with host(200, b"<!doctype html><title>Welcome</title>") as page:
         api = api_of(market, base_url=page.url, max_retries=0)
         for call in (api.wallets, api.marketplace, lambda: api.rent(server)):
@@ -289,7 +289,7 @@ def test_a_web_page_instead_of_the_service(api_of, market, server):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_redirect_never_carries_the_key_to_another_host(status, api_of, market, server):
-    """It is not followed at all; the error names where it led."""
+    """The client follows no redirect; the error names its target."""
     with host(200, b'{"code":0}') as other, host(status, Location=other.url) as first:
         api = api_of(market, base_url=first.url, max_retries=0)
         for call in (api.wallets, api.marketplace, lambda: api.cancel_order(1)):
@@ -299,8 +299,8 @@ def test_a_redirect_never_carries_the_key_to_another_host(status, api_of, market
         assert other.seen == []
 
 
-def test_what_is_sent_with_each_request(api_of, market):
-    """`auth` and a User-Agent of our own (the CDN refuses unknown defaults); no Authorization."""
+def test_the_headers_of_each_request(api_of, market):
+    """They hold `auth`, a User-Agent (the CDN refuses unknown defaults) and no Authorization."""
     with host(200, b'{"code":0,"wallets":[]}') as service:
         api = api_of(market, base_url=service.url)
         assert api.wallets() == []
@@ -316,7 +316,7 @@ def test_what_is_sent_with_each_request(api_of, market):
 
 
 def test_a_wrong_path(api_of, market):
-    """Code 4 and HTTP 404: look at the base URL."""
+    """For code 4 with HTTP 404 the error suggests a check of the base URL."""
     api = api_of(market, base_url=market.base_url.removesuffix("/v1") + "/v2")
     with pytest.raises(InvalidEndpointError, match="base URL") as caught:
         api.wallets()
@@ -332,8 +332,8 @@ def test_a_body_that_lies_about_its_compression(api_of, market):
         assert caught.value.maybe_acted
 
 
-def test_a_server_that_talks_something_else(api_of, market):
-    """An SSH server at the port of the service: cut, and it may have been acted on."""
+def test_a_server_of_another_protocol(api_of, market):
+    """An SSH server at the service's port cuts the connection; the request may have acted."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def talk() -> None:
@@ -354,7 +354,7 @@ def test_a_server_that_talks_something_else(api_of, market):
 
 
 def test_one_failure_does_not_spoil_the_next_call(api, server):
-    """After cuts and refusals the same client rents as if nothing had been."""
+    """After cuts and refusals the same client rents normally."""
     api.session.look_for_s = 1
     api.fault("create_order", "cut_before")
     with pytest.raises(OrderUncertain):
@@ -369,8 +369,8 @@ def test_one_failure_does_not_spoil_the_next_call(api, server):
     assert len(created(api)) == 1
 
 
-def test_a_wrong_key_is_not_repeated_to_the_service(api_of, market):
-    """Code 3 is final: one request."""
+def test_a_wrong_key_is_not_retried(api_of, market):
+    """Code 3 is final: one request is sent."""
     unknown = f"nobody-has-this-key-{next(_unknown):04}"
     api = api_of(market, api_key=unknown)
     with pytest.raises(AuthError):

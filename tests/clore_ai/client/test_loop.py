@@ -1,4 +1,4 @@
-"""`AsyncCloreAI(state=…)` never stops its event loop for what other processes hold."""
+"""`AsyncCloreAI(state=…)` never blocks its event loop, even if another process holds the state."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def market() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def test_the_loop_goes_on_while_another_process_holds_the_store(market, tmp_path):
-    """It pauses for 50 ms at most, whatever the client does.
+def test_the_loop_keeps_running_while_another_process_holds_the_store(market, tmp_path):
+    """The loop pauses for 50 ms at most, whatever the client does.
 
-    A pause that is ours is in each round; of a busy machine's one round is free.
+    A pause that the client causes is in each round; one that a busy machine causes is not.
     """
     key = market.create_account({USD: 100.0})
     with CloreAI(key, market.base_url, state=tmp_path) as client:
-        client.my_orders()  # the store is there
+        client.my_orders()  # the store exists
     words = [sys.executable, "-c", HOLD, str(tmp_path / "state.sqlite")]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as holder:
         try:
@@ -68,7 +68,7 @@ def test_the_loop_goes_on_while_another_process_holds_the_store(market, tmp_path
 
 
 async def main(base_url: str, key: str, folder: Path) -> None:
-    """Print the longest pause of each round, until one was short."""
+    """Print the longest pause of each round, until one round had only short pauses."""
     pauses: list[float] = []
     async with AsyncCloreAI(key, base_url, state=folder) as client:
         client.rate_limiter.min_interval = 0.002
@@ -84,7 +84,7 @@ async def main(base_url: str, key: str, folder: Path) -> None:
 
 
 async def _longest_pause() -> float:
-    """Until it is cancelled. Time in which the machine gave the loop no CPU is not its own."""
+    """The longest pause until cancelled, without the time in which the machine gave it no CPU."""
     longest = 0.0
     with contextlib.suppress(asyncio.CancelledError):
         while True:
@@ -96,7 +96,7 @@ async def _longest_pause() -> float:
 
 
 def _no_cpu_s() -> float:
-    """How long this thread could run and did not; 0 where the system does not say."""
+    """For how many seconds this thread was ready but had no CPU; 0 if the system does not say."""
     try:
         return int(Path("/proc/thread-self/schedstat").read_text("ascii").split()[1]) / 1e9
     except OSError:
@@ -104,8 +104,8 @@ def _no_cpu_s() -> float:
 
 
 async def _work(client: AsyncCloreAI) -> None:
-    """What a client does with its state."""
-    async with client.rent(verify="ssh", lease_h=1, currency=USD) as rental:  # notes the host
+    """Use the client's state in several ways."""
+    async with client.rent(verify="ssh", lease_h=1, currency=USD) as rental:  # records the host
         assert (await rental.exec("true")).code == 0
         async for view in client.monitor([rental.order.id], timeout=5.0):
             if view.orders:

@@ -1,12 +1,12 @@
-"""`client.monitor` ends orders that idle too long, or reach a limit, if asked; for both clients."""
+"""`client.monitor` can end orders that are idle for too long or reach a limit, in both clients."""
 
 from __future__ import annotations
 
 BOTH_CLIENTS = True
 
 
-def test_an_idle_order_is_cancelled_once_a_view_has_announced_it(api_of, own_market, tmp_path):
-    """Only with `idle_cancel`; its events carry what became of it."""
+def test_an_idle_order_is_cancelled_after_a_view_announced_it(api_of, own_market, tmp_path):
+    """Only with `idle_cancel`; the events carry the result."""
     market = own_market()
     api = api_of(market, state=tmp_path)
     rental = api.renting("RTX", verify="ssh")
@@ -25,7 +25,7 @@ def test_an_idle_order_is_cancelled_once_a_view_has_announced_it(api_of, own_mar
 
 
 def test_an_order_at_its_limit_is_ended_only_if_asked(api_of, own_market, server_of, tmp_path):
-    """`limits` ends the orders that are watched, at the limit that the event carries."""
+    """With `limits` the watched orders are ended at the limit that the event carries."""
     market = own_market(provision=False)
     api = api_of(market, state=tmp_path)
     first, other = (api.rent(server_of(market), lease_h=2).id for _ in range(2))

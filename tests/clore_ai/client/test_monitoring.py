@@ -1,4 +1,4 @@
-"""`client.monitor`: orders from look to look, and what their GPUs say; for both clients."""
+"""`client.monitor` yields views of the orders and their GPUs, in both clients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def market() -> Iterator[Sandbox]:
-    """Rooms with real SSH, and the simulated GPUs in them."""
+    """Machines with real SSH and simulated GPUs."""
     with Sandbox(visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
         yield sandbox
 
@@ -30,15 +30,15 @@ def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Any) -> Api:
 
 
 def connections() -> list[str]:
-    """The ssh processes of this one that read GPUs."""
+    """The ssh processes of this process that read GPUs."""
     words = ["ps", "-ww", "-o", "args=", "--ppid", str(os.getpid())]
     listed = subprocess.run(words, capture_output=True, text=True, check=False).stdout
     ssh = [line for line in listed.splitlines() if line.startswith("ssh ")]
     return [line for line in ssh if "utilization.gpu" in line]
 
 
-def test_an_order_from_its_start_to_its_end(api):
-    """Its GPUs are read over one connection, which ends with it; then the iterator ends."""
+def test_monitor_follows_an_order_to_its_end(api):
+    """GPUs are read over one connection, which ends with the order; then the iterator ends."""
     rental = api.renting("RTX", verify="ssh")
     rental.start()
     order, said = rental.order.id, []
@@ -56,7 +56,7 @@ def test_an_order_from_its_start_to_its_end(api):
     assert connections() == []
 
 
-def test_leaving_the_loop_leaves_the_order_and_no_connection(api):
+def test_leaving_the_loop_closes_the_connection_and_keeps_the_order(api):
     with api.renting("RTX", verify="ssh") as rental:
         with api.stream("monitor", every=0.3, timeout=60) as views:
             for view in views:
@@ -66,8 +66,8 @@ def test_leaving_the_loop_leaves_the_order_and_no_connection(api):
         assert rental.order.id in [o.id for o in api.my_orders() if o.active]
 
 
-def test_trouble_is_told_once_and_passes(api_of, market):
-    """Looks that failed give no view but the first's trouble; the next that succeeds is one."""
+def test_an_error_is_reported_once_and_passes(api_of, market):
+    """Of failed reads only the first yields a view, with its error; the next success yields one."""
     api = api_of(market, max_retries=0)
     api.fault("my_orders", "500", times=3)
     with api.stream("monitor", every=0.1, timeout=20, gpus=False) as views:
@@ -79,7 +79,7 @@ def test_trouble_is_told_once_and_passes(api_of, market):
     assert len(api.entries("my_orders")) == 4
 
 
-def test_it_ends_with_its_time_and_says_what_it_cannot_watch(api, api_of, market):
+def test_monitor_ends_in_time_and_reports_orders_that_it_cannot_watch(api, api_of, market):
     with api.stream("monitor", every=0.2, timeout=0.5, gpus=False) as views:
         assert 2 <= len(list(views)) <= 4
     with api.stream("monitor", order_ids=[7]) as views, pytest.raises(NotFoundError, match="7"):

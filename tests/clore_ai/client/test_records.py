@@ -1,4 +1,4 @@
-"""What `clore ledger`, `budget`, `lease`, `orphans` and `hosts` do, both clients do, too."""
+"""Both clients offer what `clore ledger`, `budget`, `lease`, `orphans` and `hosts` do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from clore_ai.exceptions import BudgetError, InvalidInputError, NotFoundError
 
 
-def test_what_was_rented_and_what_it_cost(api_of, own_market, tmp_path):
-    """By group, in a time; offline, without a request."""
+def test_costs_of_rentals(api_of, own_market, tmp_path):
+    """Costs are grouped and limited to a period, offline and without a request."""
     market = own_market(provision=False)
     api = api_of(market, state=tmp_path)
     server = next(s.id for s in api.marketplace() if s.available and s.price_per_day("bitcoin"))
@@ -33,7 +33,7 @@ def test_what_was_rented_and_what_it_cost(api_of, own_market, tmp_path):
 
 
 def test_budgets(api_of, market, server, tmp_path):
-    """Set, shown, kept to, removed; what is no budget is refused."""
+    """They can be set, listed, enforced and removed; an invalid budget is refused."""
     api = api_of(market, state=tmp_path)
     api.set_budget(0.0, "day")
     api.set_budget(5, "month", "bitcoin")
@@ -50,7 +50,7 @@ def test_budgets(api_of, market, server, tmp_path):
 
 
 def test_leases(api_of, market, server, tmp_path):
-    """Shown, extended, removed; a length that is none is refused."""
+    """They can be listed, extended and removed; an invalid length is refused."""
     api = api_of(market, state=tmp_path)
     order = api.rent(server, lease_h=2)
     (lease,) = api.leases()
@@ -68,7 +68,7 @@ def test_leases(api_of, market, server, tmp_path):
 
 
 def test_orphans(api_of, market, server, tmp_path):
-    """An order of another program is found, and can be adopted."""
+    """An order of another program is found and can be adopted."""
     api = api_of(market, state=tmp_path / "mine")
     other = api_of(market, state=tmp_path / "other", api_key=api.key)
     order = other.rent(server)
@@ -80,7 +80,7 @@ def test_orphans(api_of, market, server, tmp_path):
 
 
 def test_hosts(api_of, market, tmp_path):
-    """Blocked, shown, allowed again; one that is no host blocks none."""
+    """They can be blocked, listed and allowed again; an invalid host blocks none."""
     api = api_of(market, state=tmp_path)
     assert [b.id for b in api.block_hosts("7", "owner:9", note="slow")] == [7, 9]
     assert [(b.kind, b.id, b.note) for b in api.hosts().blocked] == [

@@ -1,4 +1,4 @@
-"""`client.rent_when`: waits for an offer, and rents it once; for both clients."""
+"""`client.rent_when` waits for an offer and rents it once, in both clients."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ BOTH_CLIENTS = True
 NONE = {"verify": "none", "every": 0.1}
 
 
-def test_it_rents_once_what_comes_later(api_of, own_market):
-    """At no more than the price that was seen; leaving the block cancels it."""
+def test_an_offer_that_appears_later_is_rented_once(api_of, own_market):
+    """It costs no more than the price that was seen; leaving the block cancels the order."""
     market = own_market(provision=False)
     api, first = api_of(market), api_of(market)
     server = min(
@@ -34,8 +34,8 @@ def test_it_rents_once_what_comes_later(api_of, own_market):
     assert [o for o in api.my_orders() if o.active] == []
 
 
-def test_at_the_end_of_its_time_it_tries_as_rent_does(api):
-    """So it says what does not fit; nothing was rented."""
+def test_at_the_end_of_the_wait_it_fails_as_rent_does(api):
+    """The error says which wishes do not match; nothing was rented."""
     with pytest.raises(NoOffer), api.renting_when("no such gpu", timeout=0.3, **NONE):
         pass
     assert api.entries("create_order") == []
@@ -44,8 +44,8 @@ def test_at_the_end_of_its_time_it_tries_as_rent_does(api):
             api.renting_when("RTX", **wrong)
 
 
-def test_a_name_is_rented_once(api_of, own_market, tmp_path):
-    """With `client_ref` the order that is there comes back at once."""
+def test_one_client_ref_is_rented_once(api_of, own_market, tmp_path):
+    """With the `client_ref` of a running order, that order is returned at once."""
     api = api_of(own_market(provision=False), state=tmp_path)
     order = api.renting("RTX", client_ref="one", verify="none")
     order.start()

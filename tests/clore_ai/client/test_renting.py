@@ -1,4 +1,4 @@
-"""`client.rent` against a real marketplace with its faults: one body for both clients."""
+"""`client.rent` against a real marketplace with faults, with one body for both clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ USD = "USD-Blockchain"
 
 
 def soon() -> dict[str, Any]:
-    """For what never comes; time enough for what does."""
+    """A boot deadline for machines that never work; long enough for those that do."""
     return {"boot_deadline": patience(2.0)}
 
 
@@ -49,7 +49,7 @@ def market() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
-    """A client with a state folder of its own, a memory of hosts with nothing in it."""
+    """A client with a state folder of its own and an empty memory of hosts."""
     return api_of(market, state=tmp_path)
 
 
@@ -61,8 +61,8 @@ def running(api: Api) -> list[int]:
     return [order.id for order in api.my_orders() if order.active]
 
 
-def test_it_is_rented_verified_worked_on_and_cancelled(api):
-    """The whole way; leaving the block ends it."""
+def test_a_machine_is_rented_verified_used_and_cancelled(api):
+    """The whole life of a rental; leaving the block cancels the order."""
     with api.renting("RTX 4090", purpose="test") as rental:
         assert what(rental) == ["trying", "created", "up", "rented"]
         assert running(api) == [rental.order.id]
@@ -76,22 +76,22 @@ def test_it_is_rented_verified_worked_on_and_cancelled(api):
     assert (sight.good, sight.server_id) == (True, rental.order.server_id)
     assert sight.boot_s > 0
     assert sight.mbit_s > 0
-    rental.cancel()  # a second time nothing is to be done
+    rental.cancel()  # a second cancel does nothing
 
 
-def test_leaving_by_an_error_cancels_too(api):
+def test_an_error_in_the_block_cancels_the_order(api):
     with pytest.raises(ZeroDivisionError), api.renting("RTX 4090"):
         raise ZeroDivisionError
     assert running(api) == []
 
 
-def test_an_order_that_ended_by_itself_is_left_in_peace(api):
+def test_an_order_that_has_already_ended_is_not_cancelled(api):
     with api.renting("RTX 4090") as rental:
         api.cancel_order(rental.order.id)
     assert running(api) == []
 
 
-def test_nothing_is_asked_before_the_block(api):
+def test_nothing_is_sent_before_the_block(api):
     rental = api.renting("RTX 4090")
     assert api.entries() == []
     assert rental.order_id is None
@@ -109,8 +109,8 @@ def test_nothing_is_asked_before_the_block(api):
         ("fewer_gpus", "nvidia-smi shows"),
     ],
 )
-def test_what_does_not_work_is_cancelled_noted_and_the_next_is_taken(api, fault, reason):
-    """The reason goes to the service, the ledger and the host memory; then the next is good."""
+def test_a_broken_machine_is_cancelled_and_the_next_offer_is_rented(api, fault, reason):
+    """The service, the ledger and the host memory get the reason."""
     api.fault("create_order", fault)
     with api.renting("RTX 4090", **soon()) as rental:
         assert [w for w in what(rental) if w != "up"] == [
@@ -128,7 +128,7 @@ def test_what_does_not_work_is_cancelled_noted_and_the_next_is_taken(api, fault,
 
 
 def test_an_attempt_that_is_cancelled_early_costs_no_creation_fee(api):
-    """What is left for the next attempt is all but its minutes."""
+    """The next attempt may spend the rest of the limit, less the minutes of the first."""
     api.fault("create_order", "fewer_gpus")
     wish = {"currency": USD, "max_cost_usd": 0.1}
     with api.renting("RTX 4090", **wish) as rental:
@@ -136,7 +136,7 @@ def test_an_attempt_that_is_cancelled_early_costs_no_creation_fee(api):
         assert rental.events[-1].attempt == 2
 
 
-def test_verify_ssh_does_not_mind_missing_gpus_and_none_does_not_wait(api):
+def test_verify_ssh_accepts_missing_gpus_and_none_does_not_wait(api):
     api.fault("create_order", "fewer_gpus")
     with api.renting("RTX 4090", verify="ssh") as rental:
         assert rental.exec("nvidia-smi -L").code == 6 or rental.order.gpu_count > 1
@@ -146,7 +146,7 @@ def test_verify_ssh_does_not_mind_missing_gpus_and_none_does_not_wait(api):
     assert running(api) == []
 
 
-def test_a_host_that_dies_while_it_boots_is_given_up(api):
+def test_a_host_that_dies_while_booting_is_given_up(api):
     fault = api.market.fault("create_order", "host_dies", delay_s=0, times=2, key=api.key)
     with pytest.raises(RentFailed) as caught:
         api.renting("RTX 4090", attempts=2, **soon()).start()
@@ -156,7 +156,7 @@ def test_a_host_that_dies_while_it_boots_is_given_up(api):
     assert running(api) == []
 
 
-def test_after_so_many_attempts_it_says_what_was_tried(api):
+def test_after_the_last_attempt_the_error_lists_all(api):
     api.fault("create_order", "refuses_key", times=2)
     with pytest.raises(
         RentFailed, match=r"No server worked, of 2 tried.*SSH refuses the key"
@@ -166,14 +166,14 @@ def test_after_so_many_attempts_it_says_what_was_tried(api):
     assert running(api) == []
 
 
-def test_where_no_machine_gets_ssh_the_image_may_be_why(api):
+def test_if_no_machine_gets_ssh_the_error_names_the_image(api):
     """An image without sshd, or with a CMD of its own, never starts one."""
     api.fault("create_order", "never_boots")
     with pytest.raises(RentFailed, match=r"no SSH in \d+ s.*without sshd.*CMD.*network"):
         api.renting("RTX 4090", attempts=1, **soon()).start()
 
 
-def test_what_a_check_of_ones_own_says_is_not_held_against_the_host(api):
+def test_a_failed_verify_command_does_not_count_against_the_host(api):
     rental = api.renting("RTX 4090", verify_command="echo wrong version >&2; exit 4", attempts=1)
     with pytest.raises(RentFailed, match=r"your own check ended with 4 \(wrong version\)"):
         rental.start()
@@ -182,8 +182,8 @@ def test_what_a_check_of_ones_own_says_is_not_held_against_the_host(api):
         pass
 
 
-def test_a_lost_race_is_no_attempt(api, market):
-    """Another has it between the look and the order: on to the next, at no cost."""
+def test_a_lost_race_is_not_an_attempt(api, market):
+    """If another renter is first, the next offer is tried at no cost."""
     offers = api.drive(_find(api, "RTX 4090"))
     rival = Api("sync", market)
     coin = offers[0].cost.coin
@@ -204,7 +204,7 @@ def test_a_lost_race_is_no_attempt(api, market):
         rival.shut()
 
 
-def test_a_price_that_went_up_is_not_paid(api):
+def test_a_raised_price_is_not_paid(api):
     """`required_price` is the price that was seen."""
     best, *rest = api.drive(_find(api, "RTX 4090"))
     half = replace(best.cost.price, per_day=best.cost.price.per_day / 2)
@@ -217,16 +217,16 @@ def test_a_price_that_went_up_is_not_paid(api):
 
 
 @pytest.mark.parametrize("fault", ["act_then_cut", "act_then_500", "truncated_json"])
-def test_a_lost_answer_is_one_order(api, fault):
-    """What the service did is found, verified and kept."""
+def test_a_lost_answer_still_means_one_order(api, fault):
+    """The order that the service made is found, verified and kept."""
     api.fault("create_order", fault)
     with api.renting("RTX 4090") as rental:
         assert running(api) == [rental.order.id]
     assert len([e for e in api.entries("create_order") if e.order is not None]) == 1
 
 
-def test_while_one_may_exist_none_other_is_rented(api):
-    """OrderUncertain goes up at once."""
+def test_an_uncertain_order_ends_the_search(api):
+    """OrderUncertain is raised at once, and no other offer is tried."""
     api.session.look_for_s = 0.3
     api.fault("create_order", "500")
     with pytest.raises(OrderUncertain):
@@ -234,8 +234,8 @@ def test_while_one_may_exist_none_other_is_rented(api):
     assert len(api.entries("create_order")) == 1
 
 
-def test_what_is_not_seen_to_end_stops_it_and_says_so(api):
-    """No second order while the first may be billed; the next command tells of it."""
+def test_an_order_that_cannot_be_cancelled_ends_the_search(api):
+    """No second order is made while the first may be billed; the next command reports the first."""
     api.session.gone_for_s = 1.0
     api.fault("create_order", "refuses_key")
     fault = api.market.fault("cancel_order", "500", times=None, key=api.key)
@@ -249,8 +249,8 @@ def test_what_is_not_seen_to_end_stops_it_and_says_so(api):
     api.cancel_order(rental.order_id)
 
 
-def test_the_same_ref_is_the_same_order_also_after_a_failed_attempt(api):
-    """The ref goes with the attempt that is good."""
+def test_a_client_ref_means_the_same_order_after_a_failed_attempt(api):
+    """The `client_ref` belongs to the attempt that succeeded."""
     api.fault("create_order", "refuses_key")
     first = api.renting("RTX 4090", client_ref="job 1", **soon()).start()
     again = api.renting("RTX 4090", client_ref="job 1")
@@ -262,7 +262,7 @@ def test_the_same_ref_is_the_same_order_also_after_a_failed_attempt(api):
     assert running(api) == []
 
 
-def test_a_host_that_failed_is_not_taken_again_at_the_same_price(api):
+def test_a_host_that_failed_is_not_rented_again_at_the_same_price(api):
     api.fault("create_order", "refuses_key")
     with api.renting("RTX 4090", **soon()) as rental:
         failed = next(e.server_id for e in rental.events if e.what == "failed")
@@ -272,7 +272,7 @@ def test_a_host_that_failed_is_not_taken_again_at_the_same_price(api):
         assert rental.order.server_id != failed
 
 
-def test_no_match_says_what_would(api):
+def test_no_match_says_which_wish_to_drop(api):
     with pytest.raises(NoOffer) as caught:
         api.renting("RTX 4090", min_ram_gb=5000).start()
     (without,) = [w for w in caught.value.no_match.without if w.names == ("min_ram_gb",)]
@@ -281,7 +281,7 @@ def test_no_match_says_what_would(api):
 
 
 def test_a_budget_holds_and_failed_attempts_count(api):
-    """Each has cost a minute of its six: the second attempt would go over the limit."""
+    """Each attempt costs a minute of its six, so the second would exceed the limit."""
     servers = [s for s in api.marketplace(gpu="RTX 4090") if s.allows(USD) and not s.gigaspot]
     cheapest = min(s.price_per_day(USD) for s in servers if s.price_per_day(USD))
     api.ledger.set_budget(Budget(USD, "day", cheapest * 1.05 * 6 / 1440 * 1.05))
@@ -306,14 +306,14 @@ def test_a_budget_holds_and_failed_attempts_count(api):
         ({"env": {"A": "b&c"}}, "contains '&'"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_sent(api, words, says):
+def test_invalid_wishes_are_refused_before_any_request(api, words, says):
     with pytest.raises(InvalidInputError, match=says):
         api.renting("RTX 4090", **words)
     assert api.entries() == []
 
 
-def test_files_go_there_and_come_back(api, tmp_path):
-    """Folders, files, odd names, modes; a second time only what changed."""
+def test_upload_and_download(api, tmp_path):
+    """Folders, files, odd names and modes survive; a second upload sends only what changed."""
     home = tmp_path / "my files"
     (home / "sub").mkdir(parents=True)
     (home / "empty").mkdir()
@@ -343,7 +343,7 @@ def test_files_go_there_and_come_back(api, tmp_path):
             rental.put(tmp_path / "nowhere", "x")
 
 
-def test_a_command_has_its_own_code_and_streams_and_a_limit(api):
+def test_exec_returns_exit_code_and_streams_within_a_limit(api):
     with api.renting("RTX 4090", verify="ssh") as rental:
         result = rental.exec("echo out; echo err >&2; exit 7")
         assert (result.code, result.stdout, result.stderr) == (7, "out\n", "err\n")
@@ -355,7 +355,7 @@ def test_a_command_has_its_own_code_and_streams_and_a_limit(api):
         assert done.stdout == b"in\n"
 
 
-def test_a_forwarded_port_leads_there_while_the_block_lasts(api):
+def test_a_port_is_forwarded_while_the_block_lasts(api):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         inner = free.getsockname()[1]
@@ -405,8 +405,8 @@ def public(kind: type) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(public(Rental)))
-def test_both_kinds_of_rental_say_the_same(name):
-    """Names, signatures and docstrings; a context manager of each kind's own."""
+def test_both_rental_classes_have_the_same_documentation(name):
+    """Names, signatures and docstrings are equal; each is a context manager of its own kind."""
     assert public(Rental).keys() == public(AsyncRental).keys()
     one, other = public(Rental)[name], public(AsyncRental)[name]
     assert inspect.getdoc(one) == inspect.getdoc(other)

@@ -1,4 +1,4 @@
-"""A rental in Python is ended at its limits: by itself, sync and async, whatever its user does."""
+"""The rental itself ends an order at its limits, sync and async, whatever the program does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ H = 3600
 
 @pytest.fixture
 def market() -> Iterator[Sandbox]:
-    """Of one test alone: its clock is set."""
+    """A marketplace per test, since its clock is moved."""
     with Sandbox(visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
         yield sandbox
 
@@ -37,10 +37,10 @@ def running(api: Api) -> list[int]:
 
 
 @pytest.mark.parametrize("limit", [{"lease_h": 2}, {"max_cost_usd": 1.0}, {"max_hours": 2}])
-def test_it_is_cancelled_at_its_limit(
+def test_an_order_is_cancelled_at_its_limit(
     api: Api, market: Sandbox, limit: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """While a command runs there: that fails as what it is, and so does what comes later."""
+    """A command that runs there fails with the limit as its reason, and so do later ones."""
     caplog.set_level(logging.WARNING, "clore_ai")
     with api.renting("RTX 4090", **limit) as rental:
         intent = api.ledger.by_order(rental.order.id)
@@ -64,8 +64,8 @@ def test_it_is_cancelled_at_its_limit(
     assert len([m for m in said if "Keep the order" in m or "will be cancelled in about" in m]) == 1
 
 
-def test_what_nobody_was_shown_ends_nothing(api: Api, market: Sandbox) -> None:
-    """Without a limit it runs until it is cancelled; `clore reap` alone goes by a default."""
+def test_without_a_limit_the_order_runs_until_cancelled(api: Api, market: Sandbox) -> None:
+    """Only `clore reap` applies a default limit."""
     with api.renting("RTX 4090") as rental:
         intent = api.ledger.by_order(rental.order.id)
         assert intent.enforced == "reap"
@@ -77,7 +77,7 @@ def test_what_nobody_was_shown_ends_nothing(api: Api, market: Sandbox) -> None:
 
 
 def test_a_job_on_an_order_ends_at_its_limit(api: Api, market: Sandbox, tmp_path: Path) -> None:
-    """Outputs are fetched, the order is cancelled, and `run` says which limit it was."""
+    """Outputs are fetched, the order is cancelled, and `run` names the limit."""
     with api.renting("RTX 4090", lease_h=2) as rental:
         order_id = rental.order.id
         work = tmp_path / "w"

@@ -1,4 +1,4 @@
-"""`client.rent(type="spot", max_bid_usd=…)`: the lowest bid that wins, never above the limit."""
+"""`client.rent(type="spot", max_bid_usd=…)` bids as little as wins, never above the limit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SERVERS = (1.0, 1.5, 2.0, 9.0)
 
 
 def fleet() -> list[dict[str, Any]]:
-    """Servers that differ in nothing but the least bid."""
+    """Servers that differ only in their least bid."""
     model = next(r for r in sample_fleet(0) if not r["rented"] and not r.get("gigaspot"))
     return [
         {
@@ -41,7 +41,7 @@ def fleet() -> list[dict[str, Any]]:
 
 @pytest.fixture(params=[0.1])
 def market(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """A place of the test's own: what others bid there is up to the test."""
+    """A marketplace per test, since each test makes the rival bids itself."""
     with Sandbox(
         inventory={"servers": fleet()}, visibility_lag_s=0.05, boot_s=request.param, limits=False
     ) as sandbox:
@@ -55,7 +55,7 @@ def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
 
 @pytest.fixture
 def outbid(market: Sandbox) -> Iterator[Callable[[int, float], None]]:
-    """Lets somebody else bid on a server, in USD per day."""
+    """Makes another renter bid on a server, in USD per day."""
     others: list[Api] = []
 
     def bid(server: int, price: float) -> None:
@@ -68,12 +68,12 @@ def outbid(market: Sandbox) -> Iterator[Callable[[int, float], None]]:
 
 
 def renting(api: Api, per_day: float, **more: Any) -> Any:
-    """A rental whose bid is at most so many USD a day."""
+    """A rental with a highest bid in USD per day."""
     return api.renting(type="spot", max_bid_usd=per_day / 24, verify="ssh", **more)
 
 
 def bids(api: Api) -> list[float]:
-    """All that this account ever bid, USD per day."""
+    """All bids of this account, in USD per day."""
     made = [e.body["spotprice"] for e in api.entries("create_order")]
     return made + [e.body["desired_price"] for e in api.entries("set_spot_price")]
 
@@ -82,8 +82,8 @@ def what(rental: Any) -> list[str]:
     return [event.what for event in rental.events]
 
 
-def test_where_nobody_bids_it_is_the_least_of_the_cheapest_host(api):
-    """One look before, one after: no more requests than that."""
+def test_without_rivals_the_least_bid_of_the_cheapest_host_wins(api):
+    """The spot market is read once before the order and once after."""
     with renting(api, 3) as rental:
         assert (rental.order.server_id, rental.order.price) == (7001, 1.0)
         assert what(rental) == ["trying", "created", "up", "rented"]
@@ -93,8 +93,8 @@ def test_where_nobody_bids_it_is_the_least_of_the_cheapest_host(api):
     assert [o.id for o in api.my_orders() if o.active] == []
 
 
-def test_the_best_is_what_the_bid_would_really_cost(api, outbid):
-    """The cheapest in the list is not, once others bid there."""
+def test_the_best_offer_is_the_one_with_the_lowest_winning_bid(api, outbid):
+    """Once others bid on the cheapest server of the list, it may not be the best."""
     outbid(7001, 1.6)
     with renting(api, 3) as rental:
         assert (rental.order.server_id, rental.order.price) == (7002, 1.5)
@@ -106,7 +106,7 @@ def test_the_best_is_what_the_bid_would_really_cost(api, outbid):
         assert auctioned[rental.order.id] is True
 
 
-def test_the_limit_is_never_passed(api, outbid):
+def test_no_bid_exceeds_the_limit(api, outbid):
     outbid(7001, 1.9)
     outbid(7002, 2.5)
     with renting(api, 1.95) as rental:
@@ -117,8 +117,8 @@ def test_the_limit_is_never_passed(api, outbid):
     assert max(bids(api)) <= 1.95
 
 
-def test_outbid_between_the_look_and_the_order_it_is_raised(api, outbid):
-    """The order is made and does not run; its bid is raised before anything is waited for."""
+def test_a_bid_that_loses_before_the_order_is_made_is_raised(api, outbid):
+    """The order is made but does not run; its bid is raised before the wait for the machine."""
 
     def late(event: Any) -> None:
         if event.what == "trying":
@@ -132,8 +132,8 @@ def test_outbid_between_the_look_and_the_order_it_is_raised(api, outbid):
     assert bids(api) == [1.0, pytest.approx(1.2 + TICK, abs=1e-9)]
 
 
-def test_outbid_beyond_the_limit_meanwhile_it_is_cancelled_and_the_next_taken(api, outbid):
-    """It is not the host's fault."""
+def test_an_order_outbid_beyond_the_limit_is_replaced_by_the_next_offer(api, outbid):
+    """The failure does not count against the host."""
 
     def late(event: Any) -> None:
         if event.what == "trying" and event.server_id == 7001:
@@ -149,8 +149,8 @@ def test_outbid_beyond_the_limit_meanwhile_it_is_cancelled_and_the_next_taken(ap
 
 
 @pytest.mark.parametrize("market", [3.0], indirect=True)
-def test_outbid_while_it_boots_it_is_raised_again(api, outbid, monkeypatch):
-    """By a look every 20 s, here more often."""
+def test_a_bid_that_loses_during_boot_is_raised_again(api, outbid, monkeypatch):
+    """The bid is checked every 20 s; more often in this test."""
     monkeypatch.setattr(spot_offers.BidKeeper, "every_s", 0.2)
     prices = [1.1, 1.2]
 
@@ -163,8 +163,8 @@ def test_outbid_while_it_boots_it_is_raised_again(api, outbid, monkeypatch):
         assert rental.order.server_id == 7001
 
 
-def test_no_match_says_what_the_lowest_would_be(api, outbid):
-    """By what the hosts ask; and by what others bid, where that is the reason."""
+def test_no_match_says_what_the_lowest_bid_would_be(api, outbid):
+    """The amount follows the hosts' least bids, and others' bids if those are the reason."""
     with pytest.raises(NoOffer, match=r"max_bid_usd: 0\). Without max_bid_usd: 4 servers, from"):
         renting(api, 0.9).start()
     for server, least in zip((7001, 7002, 7003), SERVERS):
@@ -173,12 +173,12 @@ def test_no_match_says_what_the_lowest_would_be(api, outbid):
         renting(api, 2.5).start()
     said = str(caught.value)
     assert "max_bid_usd: 3, bids of others: 0)" in said
-    assert "Without max_bid_usd: 3 servers, from $0.13" in said  # 3 a day, fees in
+    assert "Without max_bid_usd: 3 servers, from $0.13" in said  # 3 a day, fees included
     assert api.entries("create_order") == []
 
 
 def test_a_budget_must_hold_at_the_limit(api):
-    """It may be bid that much, so nothing is rented that could not be held there."""
+    """The bid may rise to the limit, so the budget must cover the limit."""
     api.ledger.set_budget(Budget(USD, "day", 0.11))  # 0.1 of it is the creation fee
     with pytest.raises(BudgetError):
         renting(api, 480, lease_h=1).start()
@@ -187,7 +187,7 @@ def test_a_budget_must_hold_at_the_limit(api):
         pass
 
 
-def test_the_most_that_it_may_cost_is_reckoned_at_the_limit(api):
+def test_the_highest_cost_is_computed_at_the_limit(api):
     with renting(api, 2.4, max_cost_usd=0.2) as rental:
         (intent,) = api.ledger.running()
         assert intent.order_id == rental.order.id
@@ -205,7 +205,7 @@ def test_the_most_that_it_may_cost_is_reckoned_at_the_limit(api):
         ({}, "needs spot_price, your bid in coin per day, or max_bid_usd"),
     ],
 )
-def test_what_makes_no_sense_is_refused(api, words, says):
+def test_invalid_spot_wishes_are_refused(api, words, says):
     with pytest.raises(InvalidInputError, match=says):
         api.renting(**{"type": "spot", **words})
     assert api.entries() == []

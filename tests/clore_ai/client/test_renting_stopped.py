@@ -1,4 +1,4 @@
-"""What stops a rental, a cancelled task or Ctrl-C at any moment, leaves nothing running."""
+"""A rental that is stopped at any moment, by a cancelled task or Ctrl-C, leaves nothing running."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def market() -> Iterator[Sandbox]:
 
 @pytest.mark.parametrize("moment", ["created", "late"])
 def test_a_cancelled_task_leaves_nothing_running(market, tmp_path, moment):
-    """Also while the answer to its order is on the way: then the order is looked for first."""
+    """If the answer to its order is still on the way, the order is looked for first."""
     watcher = Api("sync", market)
 
     async def main() -> None:
@@ -80,8 +80,8 @@ with CloreAI(state=sys.argv[1]) as client:
 
 
 @pytest.mark.parametrize("moment", ["created", "rented", "in"])
-def test_ctrl_c_ends_what_was_rented(market, tmp_path, moment):
-    """While it boots, when all is done but the return, and in the block."""
+def test_ctrl_c_cancels_the_order(market, tmp_path, moment):
+    """Ctrl-C may come during boot, between the last step and the return, or in the block."""
     watcher = Api("sync", market)
     if moment == "created":
         watcher.fault("create_order", "never_boots")

@@ -1,4 +1,4 @@
-"""Signals are the program's that uses a client: no handler is installed, Ctrl-C harms nothing."""
+"""Signals belong to the calling program: the client installs no handler; Ctrl-C harms nothing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ print("unchanged")
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_no_handler_is_ever_installed(kind: str, tmp_path: Path) -> None:
-    """Over a whole rental, with a command, a job, and an order that is cancelled."""
+    """None is installed in a whole rental with a command, a job and a cancelled order."""
     (tmp_path / "work").mkdir()
     with Sandbox(visibility_lag_s=0.05, boot_s=0.1, limits=False) as market:
         done = subprocess.run(
@@ -93,14 +93,14 @@ def test_no_handler_is_ever_installed(kind: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    """The handler that Python begins with."""
+    """Python's default handler of Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
-class Deaf:
-    """A server that takes connections and never says a word."""
+class Silent:
+    """A server that accepts connections and never sends a byte."""
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -121,17 +121,17 @@ class Deaf:
 
 
 @pytest.fixture
-def deaf() -> Iterator[Deaf]:
-    server = Deaf()
+def silent() -> Iterator[Silent]:
+    server = Silent()
     yield server
     server.close()
 
 
-def press_once(deaf: Deaf) -> threading.Thread:
-    """Ctrl-C, once the server has a connection."""
+def press_once(silent: Silent) -> threading.Thread:
+    """Press Ctrl-C once the server has a connection."""
 
     def press() -> None:
-        until(lambda: deaf.taken, "the connection")
+        until(lambda: silent.taken, "the connection")
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=press)
@@ -141,21 +141,21 @@ def press_once(deaf: Deaf) -> threading.Thread:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.usefixtures("ctrl_c")
-def test_a_server_that_says_nothing(scheme: str, deaf: Deaf) -> None:
-    """In its answer or in its handshake: the call ends at once, and so does `close`."""
-    client = CloreAI("key", f"{scheme}://127.0.0.1:{deaf.port}/v1", max_retries=0)
-    presser = press_once(deaf)
+def test_ctrl_c_ends_a_call_to_a_silent_server(scheme: str, silent: Silent) -> None:
+    """In the answer or in the handshake, the call ends at once, and so does `close`."""
+    client = CloreAI("key", f"{scheme}://127.0.0.1:{silent.port}/v1", max_retries=0)
+    presser = press_once(silent)
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         client.wallets()
     client.close()
-    assert time.monotonic() - began < 15  # a time-out is 30 s
+    assert time.monotonic() - began < 15  # the timeout is 30 s
     presser.join()
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_other_threads_go_on(deaf: Deaf) -> None:
-    """What they asked for is answered, though the main thread is interrupted in its own call."""
+def test_ctrl_c_leaves_other_threads_alone(silent: Silent) -> None:
+    """Their calls are answered, although the main thread's call is interrupted."""
     with Sandbox(provision=False) as market:
         client = CloreAI(market.api_key, market.base_url)
         client.rate_limiter.min_interval = 0
@@ -201,10 +201,10 @@ client.close()
 """
 
 
-def test_no_socket_is_left(deaf: Deaf) -> None:
-    """Nor a thread, nor a word of Python's about it, with warnings as errors."""
+def test_ctrl_c_leaves_no_socket_or_thread(silent: Silent) -> None:
+    """Python also gives no warning of one, with warnings as errors."""
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", _LEFT, f"http://127.0.0.1:{deaf.port}"],
+        [sys.executable, "-X", "dev", "-W", "error", "-c", _LEFT, f"http://127.0.0.1:{silent.port}"],
         env={"CLORE_REQUESTS_PER_SECOND": "1000", "HOME": "/nowhere"},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Both clients keep to a budget of their state folder, whatever the call says of the price."""
+"""Both clients enforce a budget of their state folder, whatever price the caller names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ USD = "USD-Blockchain"
 
 
 def test_a_budget_holds_for_every_client_of_the_folder(api_of, market, server, tmp_path):
-    """The price is read from the marketplace, once, and nothing is sent that does not fit."""
+    """The price is read from the marketplace once, and no order beyond the budget is sent."""
     api = api_of(market, state=tmp_path)
     api.ledger.set_budget(Budget("USD", "day", 0.0))
     with pytest.raises(BudgetError, match="Nothing more fits"):
@@ -24,13 +24,13 @@ def test_a_budget_holds_for_every_client_of_the_folder(api_of, market, server, t
     (intent,) = api.ledger.running()
     assert intent.ends_at == pytest.approx(order.ct + 7200)
     assert intent.mrl_s == order.mrl
-    assert intent.usd_per_coin > 1000  # a bitcoin
+    assert intent.usd_per_coin > 1000  # in bitcoin
     api.cancel_order(order.id)
 
 
 @pytest.mark.parametrize("minutes", [0, 9, 11])
-def test_what_an_order_cost_is_what_left_the_wallet(api_of, own_market, minutes):
-    """To the cent of a cent: cancelled within ten minutes, it costs its minutes alone."""
+def test_the_recorded_cost_equals_what_left_the_wallet(api_of, own_market, minutes):
+    """To a hundredth of a cent: an order cancelled within ten minutes costs its minutes alone."""
     market = own_market(provision=False)
     api = api_of(market)
     server = next(s for s in api.marketplace() if s.available and s.price_per_day(USD))

@@ -1,4 +1,4 @@
-"""Ctrl-C and cancelled tasks: they stop at once, and what may be billed is not forgotten."""
+"""Ctrl-C and cancelled tasks end a call at once; an order that may be billed stays recorded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RENT = {"image": "i", "type": "on-demand", "currency": "bitcoin"}
 
 
 def until(condition: Any, timeout_s: float = 60) -> Any:
-    """The condition's first true value."""
+    """Wait until the condition is true, and return its value."""
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):
         assert time.monotonic() < deadline
@@ -37,14 +37,14 @@ def unpaced(client: Any) -> Any:
 
 @pytest.fixture
 def watcher(market):
-    """A blocking client that tells what an account really has."""
+    """A blocking client that shows what an account really has."""
     api = Api("sync", market)
     yield api
     api.shut()
 
 
 def test_a_cancelled_task_leaves_the_intent_uncertain(market, server, watcher):
-    """The order exists, its answer is on the way, the task is cancelled: the ledger knows."""
+    """The task is cancelled after the order was made and before its answer has arrived."""
 
     async def main() -> AsyncCloreAI:
         async with AsyncCloreAI(watcher.key, market.base_url) as client:
@@ -63,8 +63,8 @@ def test_a_cancelled_task_leaves_the_intent_uncertain(market, server, watcher):
     assert (intent.state, intent.server_id, intent.order_id) == ("uncertain", server, None)
 
 
-def test_a_cancelled_wait_before_sending_leaves_nothing(market, server, watcher):
-    """Cancelled while it waited for its pace, nothing was sent and nothing is open."""
+def test_a_task_cancelled_before_sending_leaves_nothing(market, server, watcher):
+    """While the task waited for its pace, nothing was sent, so no intent is open."""
 
     async def main() -> AsyncCloreAI:
         async with AsyncCloreAI(watcher.key, market.base_url) as client:
@@ -78,8 +78,8 @@ def test_a_cancelled_wait_before_sending_leaves_nothing(market, server, watcher)
     assert watcher.entries() == []
 
 
-def test_one_impatient_caller_does_not_take_the_answer_from_the_others(market, watcher):
-    """Of two that share a marketplace request, one is cancelled; the other gets its servers."""
+def test_one_cancelled_caller_does_not_cancel_a_shared_request(market, watcher):
+    """Of two callers that share a marketplace request one is cancelled; the other gets servers."""
 
     async def main() -> list[Any]:
         async with AsyncCloreAI(watcher.key, market.base_url) as client:
@@ -96,7 +96,7 @@ def test_one_impatient_caller_does_not_take_the_answer_from_the_others(market, w
 
 @pytest.mark.parametrize("how", ["cancelled", "closed", "closed twice"])
 def test_a_loop_that_ends_leaves_no_warning(how, market, watcher):
-    """No task is left pending and no exception unseen, whatever was going on."""
+    """No task is left pending and no exception unretrieved, whatever was in progress."""
 
     async def main() -> None:
         client = unpaced(AsyncCloreAI(watcher.key, market.base_url))
@@ -113,7 +113,7 @@ def test_a_loop_that_ends_leaves_no_warning(how, market, watcher):
             await client.close()
 
     asyncio.run(main())
-    gc.collect()  # what warns on its end does so here, and a warning is an error
+    gc.collect()  # destructors warn here, and a warning is an error
 
 
 PROGRAM = """
@@ -166,7 +166,7 @@ def program(market, watcher, code: str, *words: object) -> subprocess.Popen[str]
 
 
 def test_ctrl_c_leaves_the_intent_uncertain(market, server, watcher):
-    """A real SIGINT while the answer is on its way."""
+    """A real SIGINT arrives while the answer is on its way."""
     watcher.fault("create_order", "late", delay_s=2)
     with program(market, watcher, CREATING, server) as running:
         until(watcher.my_orders)
@@ -174,18 +174,18 @@ def test_ctrl_c_leaves_the_intent_uncertain(market, server, watcher):
         assert running.communicate(timeout=15)[0] == f"[('uncertain', {server})]\n"
 
 
-def test_ctrl_c_is_heard_while_another_thread_asks(market, watcher):
-    """Waiting for another thread's marketplace request, it goes up at once."""
+def test_ctrl_c_ends_the_wait_for_another_thread_s_request(market, watcher):
+    """A thread that waits for another's marketplace request is interrupted at once."""
     watcher.fault("marketplace", "late", delay_s=5)
     with program(market, watcher, WAITING) as running:
         assert running.stdout.readline() == "waiting\n"
-        time.sleep(0.2)  # from the print into the wait
+        time.sleep(0.2)  # time to get from the print to the wait
         running.send_signal(signal.SIGINT)
         assert running.communicate(timeout=15)[0] == "interrupted True\n"
 
 
-def test_ctrl_c_in_the_asking_thread_does_not_reach_the_waiting(market, watcher):
-    """The thread that waited asks anew and gets its servers."""
+def test_ctrl_c_in_the_requesting_thread_spares_the_waiting_one(market, watcher):
+    """The thread that waited sends its own request and gets its servers."""
     watcher.fault("marketplace", "late", delay_s=1.5)
     with program(market, watcher, ASKING) as running:
         assert running.stdout.readline() == "waiting\n"
@@ -196,7 +196,7 @@ def test_ctrl_c_in_the_asking_thread_does_not_reach_the_waiting(market, watcher)
 
 
 def test_threads_of_one_client_do_not_mix_answers(market, watcher, server_of):
-    """Eight threads, each with a call of its own kind, many times over."""
+    """Eight threads make different calls, many times over, and each gets its own answer."""
     servers = [server_of(market) for _ in range(2)]
     client = unpaced(CloreAI(watcher.key, market.base_url))
     wrong: list[object] = []
@@ -228,7 +228,7 @@ def test_threads_of_one_client_do_not_mix_answers(market, watcher, server_of):
 
 
 def test_an_uncertain_order_can_be_found_again(own_market, server_of):
-    """After OrderUncertain the same `client_ref` finds the order, and rents nothing."""
+    """After OrderUncertain the same `client_ref` finds the order and rents nothing."""
     market = own_market(visibility_lag_s=1, provision=False)
     api, server = Api("sync", market), server_of(market)
     api.session.look_for_s = 0
