@@ -20,21 +20,21 @@ QUICK: dict[str, Any] = {"visibility_lag_s": 0.05, "boot_s": 0.1, "limits": Fals
 
 @pytest.fixture(scope="session")
 def market() -> Iterator[Sandbox]:
-    """The sample fleet; renting starts nothing. Tests take accounts and servers of their own."""
+    """The sample fleet; orders start no machine. Tests take accounts and servers of their own."""
     with Sandbox(provision=False, **QUICK) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="session")
 def reference_market() -> Iterator[Sandbox]:
-    """The same, in the words of 002 and 004."""
+    """The same fleet, in the dialect of 002 and 004."""
     with Sandbox(provision=False, dialect="reference", **QUICK) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def own_market() -> Iterator[Callable[..., Sandbox]]:
-    """Makes marketplaces of the test's own."""
+    """Makes marketplaces for one test."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(Sandbox(**{**QUICK, **options}))
 
@@ -48,23 +48,19 @@ def real_market(inventory_file: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def kind() -> str:
-    """Which client: the one that is written; both in a module that says `BOTH_CLIENTS`.
-
-    The other is generated from it, and the flows are the same. What differs is the driver, and
-    each driver has the same table of steps (`_io/test_drivers.py`).
-    """
+    """The client to test: the hand-written one; both in a module that says `BOTH_CLIENTS`."""
     return "async"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Both clients for what is about how they talk, not about what they do."""
+    """Run a module with `BOTH_CLIENTS` for both clients."""
     if "kind" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_CLIENTS", False):
         metafunc.parametrize("kind", ("sync", "async"))
 
 
 @pytest.fixture
 def api_of(kind: str) -> Iterator[Callable[..., Api]]:
-    """Makes clients of one kind, each with an account of its own."""
+    """Makes clients of one kind, each with its own account."""
     with contextlib.ExitStack() as stack:
 
         def make(market: Sandbox, **options: Any) -> Api:
@@ -86,7 +82,7 @@ _places: dict[str, Iterator[int]] = {}
 
 @pytest.fixture
 def server_of() -> Callable[[Sandbox], int]:
-    """A free server of a marketplace that no other test has; it takes little bitcoin."""
+    """Gives free servers of a marketplace, each to one test only; they cost little bitcoin."""
     from clore_ai import CloreAI
 
     def take(sandbox: Sandbox) -> int:
@@ -111,7 +107,7 @@ def server(server_of: Callable[[Sandbox], int], market: Sandbox) -> int:
 
 @pytest.fixture
 def place(own_market: Callable[..., Sandbox]) -> Sandbox:
-    """A marketplace of the test's own: its clock is jumped, its servers are rented."""
+    """A marketplace for one test: its clock is moved, and its servers are rented."""
     return own_market(provision=False)
 
 
@@ -132,7 +128,7 @@ def spot_server(place: Sandbox) -> tuple[int, float]:
 
 @pytest.fixture
 def rival(place: Sandbox) -> Iterator[Api]:
-    """Somebody else."""
+    """Another account."""
     other = Api("sync", place)
     yield other
     other.shut()

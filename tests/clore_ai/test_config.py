@@ -1,4 +1,4 @@
-"""Where key and address come from, and that the key goes nowhere else (004, Configuration)."""
+"""The sources of the key and the address, and the promise that the key goes nowhere else (004)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(home: Path, content: object) -> Path:
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_key_is_argument_then_environment_then_file(client, home, monkeypatch):
-    """004's order, in the constructors too; blank is not given."""
+    """The order is 004's, in the constructors too; blank values count as missing."""
     assert client().api_key is None
     write(home, {"api_key": "from-file"})
     assert client().api_key == "from-file"
@@ -46,7 +46,7 @@ def test_the_key_is_argument_then_environment_then_file(client, home, monkeypatc
 
 @pytest.mark.parametrize("client", [CloreAI, AsyncCloreAI])
 def test_the_address_is_argument_then_environment_then_file(client, home, monkeypatch):
-    """Else the real service."""
+    """Without any of them the address is that of the real service."""
     assert client().base_url == "https://api.clore.ai/v1"
     write(home, {"base_url": "http://file/v1"})
     assert client().base_url == "http://file/v1"
@@ -56,7 +56,7 @@ def test_the_address_is_argument_then_environment_then_file(client, home, monkey
 
 
 def test_the_source_of_the_key_is_known(home, monkeypatch):
-    """An error about the key can say where it came from."""
+    """An error about the key can name its source."""
     assert config.resolve().api_key_source is None
     file = write(home, {"api_key": "k"})
     assert config.resolve().api_key_source == str(file)
@@ -66,7 +66,7 @@ def test_the_source_of_the_key_is_known(home, monkeypatch):
 
 
 def test_the_pace_can_be_set(home, monkeypatch):
-    """From the environment or the file; it must be a number above 0."""
+    """The environment or the file sets it; it must be a number above 0."""
     assert CloreAI().rate_limiter.min_interval == 1
     write(home, {"requests_per_second": 4})
     assert CloreAI().rate_limiter.min_interval == 0.25
@@ -79,7 +79,7 @@ def test_the_pace_can_be_set(home, monkeypatch):
 
 
 def test_a_context_overlays_the_settings(home, monkeypatch):
-    """Chosen by CLORE_CONTEXT, else by the setting `context`."""
+    """CLORE_CONTEXT selects the context, else the setting `context`."""
     content = {
         "api_key": "plain",
         "contexts": {"a": {"api_key": "key-a", "base_url": "http://a/v1"}, "b": {}},
@@ -97,7 +97,7 @@ def test_a_context_overlays_the_settings(home, monkeypatch):
 
 @pytest.mark.parametrize("content", ["{", "", "[]", '"text"', "null", "\x00", "[" * 100_000])
 def test_a_damaged_file_is_named(content, home):
-    """One sentence with the file's name and what to do; no traceback of the parser."""
+    """The error is one sentence with the file's name and the next step, without a traceback."""
     file = write(home, content)
     for client in CLIENTS:
         with pytest.raises(ConfigError) as caught:
@@ -106,29 +106,29 @@ def test_a_damaged_file_is_named(content, home):
         assert "config set api_key" in str(caught.value) or '{"api_key"' in str(caught.value)
 
 
-def test_bytes_that_are_no_text_are_damage(home):
-    """A file in another encoding can't be read as JSON."""
+def test_a_file_in_another_encoding_is_damaged(home):
+    """It cannot be read as JSON."""
     write(home, "").write_bytes(b"\xff\xfe{\x00")
     with pytest.raises(ConfigError, match="not valid JSON"):
         CloreAI()
 
 
-def test_a_damaged_file_does_not_stop_who_does_not_need_it(home):
-    """Key and address given as arguments: there is nothing to look up."""
+def test_a_damaged_file_is_not_read_unless_needed(home):
+    """With the key and the address as arguments the file is not read."""
     write(home, "{")
     assert CloreAI("k", "http://h/v1").api_key == "k"
-    with pytest.raises(ConfigError):  # the address may be in it: don't send the key elsewhere
+    with pytest.raises(ConfigError):  # the file may hold the address: don't send the key elsewhere
         CloreAI("k")
 
 
-def test_what_can_not_be_read_is_named(home):
-    """A folder in the file's place, a file in the folder's."""
+def test_a_path_that_cannot_be_read_is_named(home):
+    """It may be a folder in place of the file, or a file in place of the folder."""
     (home / "config.json").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"config\.json can't be read"):
         CloreAI()
 
 
-def test_a_file_in_the_folders_place(home):
+def test_a_file_in_place_of_the_folder(home):
     """CLORE_HOME must be a folder."""
     home.write_text("")
     with pytest.raises(ConfigError, match="can't be read"):
@@ -138,7 +138,7 @@ def test_a_file_in_the_folders_place(home):
 
 
 def test_a_user_without_a_home_folder():
-    """As containers have them: the environment is enough, and storing says what to set."""
+    """In a container the environment is enough; storing a key needs CLORE_HOME."""
     code = (
         "import os\n"
         "from clore_ai import CloreAI, config\n"
@@ -177,15 +177,15 @@ def test_a_user_without_a_home_folder():
         "x",
     ],
 )
-def test_what_is_no_base_url_is_refused(url):
-    """With an example of one, and where it can be set."""
+def test_an_invalid_base_url_is_refused(url):
+    """The error shows a valid one and where to set it."""
     with pytest.raises(ConfigError, match=r"looks like https://api\.clore\.ai/v1.*CLORE_BASE_URL"):
         CloreAI("k", url)
 
 
 @pytest.mark.parametrize("key", ["two words", "tab\tbed", "line\nbreak", "kéy", "\x00"])
-def test_what_is_no_key_is_refused_unseen(key):
-    """It would break the header; the message does not repeat it."""
+def test_an_invalid_key_is_refused_without_showing_it(key):
+    """It would break the header."""
     with pytest.raises(ConfigError) as caught:
         CloreAI(key)
     assert key not in str(caught.value)
@@ -193,7 +193,7 @@ def test_what_is_no_key_is_refused_unseen(key):
 
 
 def test_stored_files_are_private(home):
-    """0600 in a 0700 folder, also when they were not before; other settings stay."""
+    """They are 0600 in a 0700 folder, whatever they were before; other settings stay."""
     file = config.store("api_key", SECRET)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
@@ -207,7 +207,7 @@ def test_stored_files_are_private(home):
 
 
 def test_store_and_remove(home):
-    """None removes; contexts are made by storing into them; what is no use is refused."""
+    """None removes a setting; storing creates a context; invalid values are refused."""
     config.store("api_key", "a", context="local")
     config.store("context", "local")
     assert CloreAI().api_key == "a"
@@ -230,7 +230,7 @@ def test_a_damaged_file_is_not_overwritten(home):
 
 
 def test_without_a_key_nothing_is_sent(home):
-    """AuthError before anything is sent: nothing listens at this address, and nobody notices."""
+    """AuthError is raised before any connection: nothing listens at this address."""
     client = CloreAI(base_url="http://127.0.0.1:9/v1", max_retries=0)
     with pytest.raises(AuthError) as caught:
         client.wallets()
@@ -241,7 +241,7 @@ def test_without_a_key_nothing_is_sent(home):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_the_key_is_in_no_repr_error_or_log(client, home, caplog):
-    """Not in what is printed, raised or logged, at any level."""
+    """The key is never printed, raised or logged, at any level."""
     caplog.set_level(logging.DEBUG)
     it = client(SECRET)
     seen = [repr(it), str(it), repr(config.resolve(SECRET))]
@@ -254,8 +254,8 @@ def test_the_key_is_in_no_repr_error_or_log(client, home, caplog):
     assert not [text for text in seen if SECRET in text]
 
 
-def test_the_settings_documented_are_those_that_there_are():
-    """The version is a text, and the package says what it exports."""
+def test_all_settings_are_documented():
+    """The version is a string, and the package lists its exports."""
     assert clore_ai.__version__.count(".") >= 1
     assert config.SECRETS == ("api_key",)
     assert set(config.SECRETS) < set(config.SETTINGS)

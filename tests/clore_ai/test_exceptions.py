@@ -1,4 +1,4 @@
-"""Errors carry what failed, survive the way between processes, and fit 004's tree."""
+"""Errors carry what failed, survive pickling, and form 004's tree."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ EXAMPLES = [
     "over", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))], ids=range(3)
 )
 def test_errors_can_be_copied_and_pickled(error, over):
-    """A worker process hands its exception back whole: type, message, every attribute."""
+    """An exception from a worker process keeps its type, message and attributes."""
     again = over(error)
     assert type(again) is type(error)
     assert str(again) == str(error)
@@ -69,7 +69,7 @@ def test_errors_can_be_copied_and_pickled(error, over):
     ],
 )
 def test_the_codes_of_004(code, name):
-    """Each code has its class, importable from both places, below CloreAPIError."""
+    """Each code has a class below CloreAPIError, importable from both modules."""
     kind = getattr(exceptions, name)
     assert exceptions.ERROR_MAP[code] is kind
     assert getattr(clore_ai, name) is kind
@@ -77,7 +77,7 @@ def test_the_codes_of_004(code, name):
 
 
 def test_all_errors_are_exported_and_below_the_base():
-    """`__all__` misses none, and the tree in the docstring names each."""
+    """`__all__` and the tree in the docstring name every error."""
     kinds = {
         name
         for name, kind in vars(exceptions).items()
@@ -89,7 +89,7 @@ def test_all_errors_are_exported_and_below_the_base():
 
 
 def test_attributes():
-    """`code`, `response`, the service's reason, the HTTP status, and whether it may have acted."""
+    """They are `code`, `response`, the service's reason, the HTTP status and `maybe_acted`."""
     error = CloreAPIError("m", 6, BODY, status=500)
     assert (error.code, error.response, error.error) == (6, BODY, "server-offline")
     assert (error.status, error.maybe_acted) == (500, False)

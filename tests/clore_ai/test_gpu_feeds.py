@@ -1,4 +1,4 @@
-"""What the machine's end of the GPU feed sends is bounded, and fit to print."""
+"""Whatever a machine sends as its GPU feed, the amount is bounded and the text is safe to print."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLOODS = {
 
 @pytest.fixture
 def feeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Feeds]]:
-    """Feeds from a machine that answers with this script: it is what `ssh` runs."""
+    """Feeds from a machine on which `ssh` runs this script."""
     made = Feeds(1.0)
 
     def follow(script: str) -> Feeds:
@@ -41,8 +41,8 @@ def feeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-def test_a_machine_that_writes_without_end(feeds: Callable[[str], Feeds], flood: str) -> None:
-    """Readings come in their rhythm, and nothing piles up here."""
+def test_an_endless_feed_is_bounded(feeds: Callable[[str], Feeds], flood: str) -> None:
+    """Readings keep their rhythm, and nothing accumulates here."""
     following = feeds(FLOODS[flood])
     until = time.monotonic() + 1.0
     reports = []
@@ -52,4 +52,4 @@ def test_a_machine_that_writes_without_end(feeds: Callable[[str], Feeds], flood:
     assert all(len(report.gpus) <= 64 for report in reports)
     assert all(report.why.isprintable() and len(report.why) <= 200 for report in reports)
     peak = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
-    assert int(peak) < 1_000_000  # KB; "one line" would be read whole
+    assert int(peak) < 1_000_000  # KB; "one line" is read in one piece

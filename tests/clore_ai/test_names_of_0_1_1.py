@@ -1,4 +1,4 @@
-"""What users of PyPI's 0.1.1 could name goes on: imports, attributes of models, type hints."""
+"""Names of PyPI's 0.1.1 still work: imports, attributes of models, type hints."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CLASSES = [
 
 
 def test_imports_from_the_client_module():
-    """All names that 0.1.1 had there, the same objects as elsewhere."""
+    """It exports all names of 0.1.1, the same objects as elsewhere."""
     module = importlib.import_module("clore_ai.client")
     for name in CLIENT.split():
         assert hasattr(module, name), name
@@ -49,8 +49,8 @@ def test_imports_from_the_client_module():
 
 
 @pytest.mark.parametrize("kind", ATTRIBUTES)
-def test_what_the_service_does_not_send_reads_as_none(kind):
-    """As 0.1.1's models had it; no AttributeError."""
+def test_missing_fields_are_none(kind):
+    """As in 0.1.1's models, a missing field raises no AttributeError."""
     record = getattr(models, kind).model_validate({"id": 1})
     assert {name: getattr(record, name) for name in ATTRIBUTES[kind].split()} == dict.fromkeys(
         ATTRIBUTES[kind].split()

@@ -1,4 +1,4 @@
-"""No connection to the ledger is left for Python to warn of, closed client or not."""
+"""No connection to the ledger is left open for Python to warn of, even by an unclosed client."""
 
 from __future__ import annotations
 
@@ -15,10 +15,7 @@ from clore_ai._state.store import Store
 
 
 def test_a_closed_client_holds_no_file(api_of: Any, market: Any, home: Path) -> None:
-    """Its ledger and its memory of hosts are closed with it, and opened again where they are used.
-
-    Those of the account before another key was set, too.
-    """
+    """`close` closes the ledger and the host memory; they are opened again when used."""
     api = api_of(market, state=True)
 
     def held() -> list[str]:
@@ -39,8 +36,8 @@ def test_a_closed_client_holds_no_file(api_of: Any, market: Any, home: Path) -> 
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_what_nobody_closes_is_closed(tmp_path: Path, kept: bool) -> None:
-    """In a file and in memory: by the next that is opened, as a finalizer swallows a Ctrl-C."""
+def test_an_abandoned_connection_is_closed_by_the_next_one(tmp_path: Path, kept: bool) -> None:
+    """A finalizer would swallow a Ctrl-C, so it does not close; for files and memory alike."""
     store = Store(tmp_path if kept else None)
     connection = store.run(lambda db: db)
     del store
@@ -53,7 +50,7 @@ def test_what_nobody_closes_is_closed(tmp_path: Path, kept: bool) -> None:
 @pytest.mark.parametrize("state", [True, None])
 @pytest.mark.parametrize("close", ["client.close()", "del client", "pass"])
 def test_with_warnings_as_errors(state: bool | None, close: str, home: Path) -> None:
-    """A program that runs with ``-W error`` ends without a word, on Python 3.13, too."""
+    """A program under ``-W error`` ends without any warning, on Python 3.13 too."""
     program = f"""
 from clore_ai import CloreAI
 client = CloreAI("key", "http://127.0.0.1:9", state={state})

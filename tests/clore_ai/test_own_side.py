@@ -1,4 +1,4 @@
-"""What is wrong on the renter's side costs nothing, or one order, and is held against no host."""
+"""A fault on the renter's side costs nothing or one order, and counts against no host."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def market() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
-    """A client with a state folder of its own, and a key in it."""
+    """A client with a state folder of its own that holds a key."""
     own_key(tmp_path)
     return api_of(market, state=tmp_path)
 
 
 def refused(api: Api, **wish: Any) -> CloreAPIError:
-    """Why nothing was rented."""
+    """The reason why nothing was rented."""
     with pytest.raises(CloreAPIError) as caught:
         api.renting("RTX 4090", **wish).start()
     assert api.entries("create_order") == []
@@ -53,8 +53,8 @@ def refused(api: Api, **wish: Any) -> CloreAPIError:
 
 
 @pytest.mark.parametrize("name", broken.KEYS)
-def test_a_key_that_opens_nothing_rents_nothing(api, tmp_path, name):
-    """That of the state folder, by one sentence with the next step; without a login, too."""
+def test_an_unusable_key_of_the_state_folder_rents_nothing(api, tmp_path, name):
+    """The error is one sentence with the next step, with `verify="none"` too."""
     spoil, said = broken.KEYS[name]
     spoil(own_key_file(tmp_path))
     for verify in ("gpu", "none"):
@@ -63,7 +63,7 @@ def test_a_key_that_opens_nothing_rents_nothing(api, tmp_path, name):
         assert isinstance(exc, ConfigError)
 
 
-def test_a_pair_of_ones_own_is_looked_at_likewise(api, tmp_path):
+def test_the_user_s_own_key_pair_is_checked_too(api, tmp_path):
     private = broken.key(tmp_path / "mine")
     public = private.with_suffix(".pub").read_text()
     with api.renting("RTX 4090", verify="ssh", ssh_key=public, identity=private):
@@ -76,7 +76,7 @@ def test_a_pair_of_ones_own_is_looked_at_likewise(api, tmp_path):
 
 
 def test_a_key_with_a_passphrase_needs_an_agent(api, tmp_path, monkeypatch):
-    """And so does a public key whose private key is nowhere here."""
+    """So does a public key without its private key."""
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     private = broken.key(tmp_path / "mine", "secret")
     public = private.with_suffix(".pub").read_text()
@@ -87,7 +87,7 @@ def test_a_key_with_a_passphrase_needs_an_agent(api, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", OPTIONS)
-def test_ssh_options_that_lead_nowhere_rent_nothing(api_of, market, tmp_path, monkeypatch, name):
+def test_broken_ssh_options_rent_nothing(api_of, market, tmp_path, monkeypatch, name):
     options, said = OPTIONS[name]
     (tmp_path / "config.json").write_text("{}")
     monkeypatch.setenv("CLORE_HOME", str(tmp_path))
@@ -106,8 +106,8 @@ def test_without_ssh_nothing_is_rented(api, tmp_path, monkeypatch):
     assert "Install openssh-client" in str(exc)
 
 
-def blamed_on_nobody(api: Api, rental: Any) -> None:
-    """One order at most, cancelled without a word to its host, and no other one."""
+def no_host_is_blamed(api: Api, rental: Any) -> None:
+    """Check that at most one order was made, and cancelled without a complaint about its host."""
     assert len(api.entries("create_order")) == 1
     assert [order.id for order in api.my_orders() if order.active] == []
     assert [entry.body.get("issue") for entry in api.entries("cancel_order")] == [None]
@@ -116,18 +116,18 @@ def blamed_on_nobody(api: Api, rental: Any) -> None:
 
 
 @pytest.mark.parametrize("says", [broken.UNREACHABLE, broken.UNRESOLVED])
-def test_ssh_without_a_network_ends_it_at_the_first_order(api, tmp_path, monkeypatch, says):
-    """As the network went away once the order was made."""
+def test_a_lost_network_ends_the_search_after_one_order(api, tmp_path, monkeypatch, says):
+    """The network fails once the order is made."""
     ssh = broken.Ssh(tmp_path / "programs", says)
     ssh.breaks()
     monkeypatch.setenv("PATH", f"{ssh.folder}{os.pathsep}{os.environ['PATH']}")
     rental = api.renting("RTX 4090")
     with pytest.raises(TransportError, match="the problem is on this side"):
         rental.start()
-    blamed_on_nobody(api, rental)
+    no_host_is_blamed(api, rental)
 
 
-def test_a_key_that_breaks_meanwhile_ends_it_at_the_first_order(api, tmp_path):
+def test_a_key_that_breaks_during_boot_ends_the_search_after_one_order(api, tmp_path):
     def spoil(event: Any) -> None:
         if event.what == "created":
             own_key_file(tmp_path).chmod(0o644)
@@ -135,21 +135,21 @@ def test_a_key_that_breaks_meanwhile_ends_it_at_the_first_order(api, tmp_path):
     rental = api.renting("RTX 4090", on_event=spoil)
     with pytest.raises(ConfigError, match="chmod 600"):
         rental.start()
-    blamed_on_nobody(api, rental)
+    no_host_is_blamed(api, rental)
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "255.255.255.255"])
-def test_no_way_to_any_machine_ends_it_at_the_first_order(api_of, tmp_path, own_market, host):
-    """Names that this machine can't resolve, addresses that it has no route to."""
+def test_no_route_to_the_machine_ends_it_after_one_order(api_of, tmp_path, own_market, host):
+    """This machine cannot resolve the name, or has no route to the address."""
     api = api_of(own_market(public_host=host), state=tmp_path)
     rental = api.renting("RTX 4090")
     with pytest.raises(TransportError, match="can't be reached from this machine"):
         rental.start()
-    blamed_on_nobody(api, rental)
+    no_host_is_blamed(api, rental)
 
 
-def test_waiting_for_ssh_without_a_way_says_so(api_of, own_market):
-    """At once, and what to do with the order; it is not cancelled."""
+def test_wait_for_ssh_without_a_route_fails_at_once(api_of, own_market):
+    """The error says what to do with the order, which is not cancelled."""
     api = api_of(own_market(public_host="255.255.255.255"))
     server = next(s for s in api.marketplace("RTX 4090") if not s.gigaspot)
     order = api.rent(server.id, ports={"22": "tcp"})
@@ -158,14 +158,14 @@ def test_waiting_for_ssh_without_a_way_says_so(api_of, own_market):
     assert [o.id for o in api.my_orders() if o.active] == [order.id]
 
 
-def test_what_a_connection_fails_with_says_whose_fault_it_is():
-    """What got as far as an answer, or to silence, is the other side's."""
+def test_the_error_of_a_connection_shows_whose_fault_it_is():
+    """A connection that got an answer, or silence, failed on the other side."""
     for failure in (ConnectionRefusedError(), ConnectionResetError(), socket.timeout(), None):
         assert probe.trouble("127.0.0.1", 9, failure) == ""
     for number in (errno.EMFILE, errno.EADDRNOTAVAIL, errno.ENETDOWN):
         said = probe.trouble("127.0.0.1", 9, OSError(number, "in any language"))
         assert said == os.strerror(number)
-    # A route of this machine's is looked for: a router far away may say the same.
+    # This machine's own routes are checked: a distant router may send the same error.
     assert probe.trouble("127.0.0.1", 9, OSError(errno.ENETUNREACH, "")) == ""
     assert "can't be resolved" in probe.trouble("nowhere.invalid", 9, None, "127.0.0.1")
     assert probe.trouble("nowhere.invalid", 9, None, "localhost") == ""

@@ -1,4 +1,4 @@
-"""One pace for threads, tasks and processes (004, Rate Limiter); when the turn is: test_pace."""
+"""Threads, tasks and processes share one pace (004, Rate Limiter). Its arithmetic: `test_pace`."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["memory", "file"])
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Pace | None:
-    """Where the pace is kept."""
+    """The store of the pace."""
     return Pace(Store(tmp_path)) if request.param == "file" else None
 
 
 def test_documented_names_and_defaults():
-    """004: `requests_per_second`, `create_order_delay`, `min_interval`."""
+    """004 names `requests_per_second`, `create_order_delay` and `min_interval`."""
     plain = RateLimiter()
     assert (plain.min_interval, plain.create_order_delay) == (1.0, 5.0)
     assert RateLimiter(requests_per_second=2, create_order_delay=7).min_interval == 0.5
@@ -38,14 +38,14 @@ def test_documented_names_and_defaults():
             RateLimiter(**bad)
 
 
-def test_a_faster_pace_is_one_for_create_order_too():
-    """Who may send more than the service's 1 a second has a marketplace that allows it."""
+def test_a_faster_pace_applies_to_create_order_too():
+    """A pace above the service's 1 a second means that the marketplace allows it."""
     assert RateLimiter.at_pace(100).create_order_delay == 0.05
     assert RateLimiter.at_pace(0.5).create_order_delay == 5.0
 
 
 def test_threads_share_one_pace(shared):
-    """`wait` blocks its own thread only, and each gets a time of its own."""
+    """`wait` blocks its own thread only, and each thread gets its own time."""
     pace = RateLimiter(requests_per_second=50, shared=shared)
     went: list[float] = []
 
@@ -62,7 +62,7 @@ def test_threads_share_one_pace(shared):
 
 
 def test_tasks_share_one_pace_and_cancelled_ones_leave_it(shared):
-    """`wait_async` never blocks the loop; a hundred cancelled tasks hold up nobody."""
+    """`wait_async` never blocks the loop; a hundred cancelled tasks delay no other."""
     pace = RateLimiter(requests_per_second=1, shared=shared)
 
     async def main() -> float:
@@ -79,8 +79,8 @@ def test_tasks_share_one_pace_and_cancelled_ones_leave_it(shared):
     assert asyncio.run(main()) <= 10
 
 
-def test_a_turn_that_does_not_come_in_time(shared):
-    """TimeoutError at once, since it is known, and the place is free again."""
+def test_a_turn_after_the_timeout_is_refused_at_once(shared):
+    """TimeoutError is raised without waiting, and the place is free again."""
     pace = RateLimiter(requests_per_second=500, shared=shared)
     pace.wait()
     pace.set_backoff(60)
@@ -92,8 +92,8 @@ def test_a_turn_that_does_not_come_in_time(shared):
     assert time.monotonic() - start < 30
 
 
-def test_two_limiters_with_one_store_are_one(tmp_path):
-    """A backoff after code 5 holds both, and so does what the other sent."""
+def test_two_limiters_share_one_store(tmp_path):
+    """Both respect a backoff after code 5, and each other's requests."""
     one, two = (RateLimiter(500, shared=Pace(Store(tmp_path))) for _ in range(2))
     one.wait()
     one.set_backoff(0.4)
@@ -102,21 +102,21 @@ def test_two_limiters_with_one_store_are_one(tmp_path):
     assert time.monotonic() - start > 0.3
 
 
-def test_a_pace_that_is_no_faster_than_the_disk_is_kept_in_memory(tmp_path):
-    """A marketplace without limits is not slowed, and no file is made for it."""
+def test_a_pace_without_limits_is_kept_in_memory(tmp_path):
+    """A marketplace without limits is not slowed down, and no file is created for it."""
     RateLimiter.at_pace(100_000, shared=Pace(Store(tmp_path / "home"))).wait()
     assert not (tmp_path / "home").exists()
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
-    """Never unpaced in silence: one sentence that names CLORE_HOME."""
+    """Requests are never sent unpaced: one sentence names CLORE_HOME."""
     (tmp_path / "file").touch()
     shared = Pace(Store(tmp_path / "file"))
     pace = RateLimiter(shared=shared)
     for call in (pace.wait, pace.set_backoff):
         with pytest.raises(ConfigError, match=r"can't be used .*CLORE_HOME"):
             call()
-    pace.sent()  # what went out can't fail any more
+    pace.sent()  # a request that was sent cannot fail any more
 
     told: list[str] = []
     alone = RateLimiter(requests_per_second=10, shared=shared)
@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     start = time.monotonic()
     alone.wait()
     alone.wait()
-    assert time.monotonic() - start > 0.19  # as if one had gone just before
+    assert time.monotonic() - start > 0.19  # as if a request had just been sent
     (why,) = told
     assert "CLORE_HOME" in why
 
@@ -146,7 +146,7 @@ except ConfigError as exc:
 
 @pytest.mark.parametrize("room", [0, 20_000])
 def test_a_full_disk_is_an_error(tmp_path, room):
-    """Also where a part of it still fits; what is left is begun anew."""
+    """This includes a disk on which a part still fits; the next write starts afresh."""
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path / "home"), str(room)],
         capture_output=True,
@@ -158,8 +158,8 @@ def test_a_full_disk_is_an_error(tmp_path, room):
     RateLimiter(100, shared=Pace(Store(tmp_path / "home"))).wait()
 
 
-def test_the_loop_goes_on_while_another_has_the_store(tmp_path):
-    """`wait_async` waits for it in a thread."""
+def test_the_loop_keeps_running_while_another_holds_the_store(tmp_path):
+    """`wait_async` waits for the store in a thread."""
     pace = RateLimiter(500, shared=Pace(Store(tmp_path)))
     pace.wait()
 
@@ -176,8 +176,8 @@ def test_the_loop_goes_on_while_another_has_the_store(tmp_path):
     asyncio.run(main())
 
 
-def test_nothing_is_held_across_a_wait(tmp_path):
-    """While one waits a minute, another can have the store at once."""
+def test_the_store_is_free_during_a_wait(tmp_path):
+    """While one caller waits a minute, another can use the store at once."""
     pace = RateLimiter(shared=Pace(Store(tmp_path)))
     pace.set_backoff(60)
     thread = threading.Thread(target=lambda: _swallow(pace))
@@ -193,8 +193,8 @@ def _swallow(pace: RateLimiter) -> None:
         pace.wait(within_s=1)
 
 
-def test_two_processes_wait_for_each_other(tmp_path):
-    """In turn, by one clock: that of the machine."""
+def test_two_processes_take_turns(tmp_path):
+    """Both use the machine's clock."""
     code = (
         "import sys, time; from pathlib import Path; from clore_ai import RateLimiter\n"
         "from clore_ai._state.pace import Pace; from clore_ai._state.store import Store\n"

@@ -1,4 +1,4 @@
-"""Ctrl-C while Python imports: it waits for the end of that, and is not lost."""
+"""Ctrl-C while Python imports is delayed until the import ends, and is not lost."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_import_is_not_broken_off(tmp_path: Path) -> None:
-    """An exception there may be swallowed, and then the import lock stays held: threads wait."""
+def test_ctrl_c_does_not_interrupt_an_import(tmp_path: Path) -> None:
+    """An exception there may be swallowed, and the import lock would then block other threads."""
     (tmp_path / "slow.py").write_text(_SLOW)
     for begin in ("wait_for_imports", "interrupt_by_any"):
         done = subprocess.run(
@@ -40,7 +40,7 @@ def test_an_import_is_not_broken_off(tmp_path: Path) -> None:
 
 
 def test_an_ignored_ctrl_c_stays_ignored(tmp_path: Path) -> None:
-    """As of a command that a script has started in the background."""
+    """A script that starts a command in the background lets it ignore Ctrl-C."""
     (tmp_path / "slow.py").write_text(_SLOW)
     ignored = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
     command = _COMMAND.format(begin="wait_for_imports").replace("sleep(20)", "sleep(0.1)")

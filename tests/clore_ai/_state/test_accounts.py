@@ -1,4 +1,4 @@
-"""The ledger belongs to the account, not to the key: joined by what the service answers, alone."""
+"""The ledger belongs to the account, not to the key: only answers of the service join two keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def rotated(make: Make, market: Sandbox, before: Api, home: Path) -> Api:
-    """The same account, by a key that no ledger has seen."""
+    """A client with a new key of the same account, which no ledger knows yet."""
     return make(market, state=home, api_key=market.rotate_key(before.key))
 
 
@@ -37,7 +37,7 @@ def said(api: Api) -> str:
 def test_a_new_key_finds_budgets_leases_and_refs(
     api_of: Make, market: Sandbox, server: int, tmp_path: Path
 ) -> None:
-    """By an order that both keys list; said once, with the order and the end of the old key."""
+    """An order that both keys list joins them; one message names it and the old key's end."""
     old = api_of(market, state=tmp_path)
     order = old.rent(server, lease_h=6, max_cost_usd=5, client_ref="mine")
     old.ledger.set_budget(Budget("USD", "day", 20.0))
@@ -58,7 +58,7 @@ def test_a_new_key_finds_budgets_leases_and_refs(
 def test_a_budget_holds_for_the_first_order_of_a_new_key(
     api_of: Make, market: Sandbox, server: int, tmp_path: Path
 ) -> None:
-    """Where nothing was ever rented the deposit address shows it, before the order is sent."""
+    """If nothing was ever rented, the deposit address joins the keys before the order is sent."""
     old = api_of(market, state=tmp_path)
     old.ledger.set_budget(Budget("USD", "day", 0.000001))
     old.wallets()
@@ -69,8 +69,10 @@ def test_a_budget_holds_for_the_first_order_of_a_new_key(
     assert new.entries("create_order") == []
 
 
-def test_two_keys_in_turn(api_of: Make, market: Sandbox, server_of: Any, tmp_path: Path) -> None:
-    """Once they are one, what either rents stands under both; locks are theirs together, too."""
+def test_two_keys_share_orders_and_locks(
+    api_of: Make, market: Sandbox, server_of: Any, tmp_path: Path
+) -> None:
+    """Once joined, the orders of either key are recorded under both."""
     old = api_of(market, state=tmp_path)
     first = old.rent(server_of(market))
     new = rotated(api_of, market, old, tmp_path)
@@ -88,7 +90,7 @@ def test_two_keys_in_turn(api_of: Make, market: Sandbox, server_of: Any, tmp_pat
 def test_another_account_is_never_joined(
     api_of: Make, market: Sandbox, server: int, tmp_path: Path
 ) -> None:
-    """Not for the same server, one after the other; what stands there is known by name."""
+    """Not even if it rents the same server later; the other's records are listed by its key."""
     one, other = (api_of(market, state=tmp_path) for _ in range(2))
     order = one.rent(server)
     one.ledger.set_budget(Budget("USD", "day", 20.0))
@@ -107,7 +109,7 @@ def test_another_account_is_never_joined(
 def test_another_marketplace_is_never_joined(
     api_of: Make, own_market: Callable[..., Sandbox], server_of: Any, tmp_path: Path
 ) -> None:
-    """Two that were just begun give out the same order ids, in the same second."""
+    """Two new marketplaces give out the same order ids in the same second."""
     places = [own_market(provision=False) for _ in range(2)]
     apis = [api_of(place, state=tmp_path) for place in places]
     servers = [server_of(place) for place in places]
@@ -122,8 +124,8 @@ def test_another_marketplace_is_never_joined(
         assert len(there.running) == 1
 
 
-def test_a_marketplace_that_was_reset_is_another(tmp_path: Path) -> None:
-    """The same URL and id, another begin: no evidence. Nor is an order without a begin."""
+def test_a_reset_marketplace_is_never_joined(tmp_path: Path) -> None:
+    """The same URL and id with another start time prove nothing, nor does a missing start time."""
     was = Ledger(Store(tmp_path), "one", "http://a")
     intent = Intent(7, "spot", "bitcoin", "i", opened_at=1.0, posted_at=1.0)
     was.open(intent)
@@ -134,8 +136,8 @@ def test_a_marketplace_that_was_reset_is_another(tmp_path: Path) -> None:
     assert len(now.keys.join([accounts.Listed(500_001, 1000.0, 7)])) == 1
 
 
-def test_what_both_had_is_merged(tmp_path: Path) -> None:
-    """The order once, with the end that was agreed last; a ref means the latest; less is spent."""
+def test_the_records_of_joined_keys_are_merged(tmp_path: Path) -> None:
+    """An order stands once, with its latest end; a ref means the latest order."""
     one, two = (Ledger(Store(tmp_path), name, "http://a") for name in ("one", "two"))
 
     def add(ledger: Ledger, order_id: int, ref: str | None, **more: Any) -> None:
@@ -163,7 +165,7 @@ def test_what_both_had_is_merged(tmp_path: Path) -> None:
 def test_a_ledger_of_an_earlier_version(
     api_of: Make, market: Sandbox, server: int, tmp_path: Path
 ) -> None:
-    """It does not say of which marketplace its keys were: the order, its begin and server do."""
+    """It does not name the marketplace of its keys; the order, its start and its server do."""
     old = api_of(market)
     order = old.rent(server)
     db = sqlite3.connect(tmp_path / LEDGER)

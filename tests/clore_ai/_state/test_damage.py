@@ -1,4 +1,4 @@
-"""What is in the state folder is never trusted to be well-formed: any byte of it may be damaged."""
+"""The state folder is never trusted to be well-formed: any byte of it may be damaged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NOW = 1_700_000_000.0
 
 
 def fill(home: Path) -> bytes:
-    """A ledger with some of everything, closed; its bytes."""
+    """Write a ledger with a record of each kind, close it, and return its bytes."""
     ledger = Ledger(Store(home), "me")
     for number in range(4):
         wish = Intent(number + 1, "spot", "bitcoin", "cloreai/ubuntu", f"ref-{number}",
@@ -51,7 +51,7 @@ def fill(home: Path) -> bytes:
 
 
 def use(ledger: Ledger) -> None:
-    """Read and write all there is."""
+    """Read and write every kind of record."""
     ledger.intents()
     for call in (ledger.running, ledger.unsettled, ledger.budgets, ledger.balances, ledger.claimed,
                  ledger.damaged):  # fmt: skip
@@ -62,8 +62,8 @@ def use(ledger: Ledger) -> None:
     ledger.note_wallets({"bitcoin": 2.0}, NOW + 1)
 
 
-def settles(home: Path) -> bool:
-    """Whatever is damaged, a command or two later it works; was it begun anew?"""
+def recovers(home: Path) -> bool:
+    """Check that a command or two after the damage all works, and say if the store was renewed."""
     said = ""
     for _ in range(3):
         ledger = Ledger(Store(home), "me")
@@ -74,7 +74,7 @@ def settles(home: Path) -> bool:
             said = str(exc)
         finally:
             ledger.store.close()
-        if "newer clore" in said:  # in its version number: that can't be told from a real one
+        if "newer clore" in said:  # in the version number: a damaged one looks like a real one
             assert "move the file away" in said
             return False
         assert f"{home / FILE} was damaged" in said
@@ -82,13 +82,13 @@ def settles(home: Path) -> bool:
     raise AssertionError(f"it is damaged for good: {said}")
 
 
-def test_a_flipped_bit_anywhere(tmp_path: Path) -> None:
-    """In the header, in the text of the schema, in rows and indexes: a sentence, and then a way."""
+def test_a_flipped_bit_anywhere_is_survived(tmp_path: Path) -> None:
+    """In the header, the schema, rows or indexes: one sentence, and then the store works."""
     good = fill(tmp_path)
     dice = random.Random(7)
     schema = range(good.index(b"CREATE TABLE facts") - 900, 4096)
     flips = [(place, dice.randrange(8)) for place in (*range(16, 72), *dice.sample(schema, 40))]
-    flips += [(place, 7) for place in dice.sample(schema, 40)]  # no text any more
+    flips += [(place, 7) for place in dice.sample(schema, 40)]  # not text any more
     flips += [(dice.randrange(len(good)), dice.randrange(8)) for _ in range(60)]
     for place, bit in flips:
         content = bytearray(good)
@@ -96,7 +96,7 @@ def test_a_flipped_bit_anywhere(tmp_path: Path) -> None:
         for path in tmp_path.glob("state*"):
             path.unlink()
         (tmp_path / FILE).write_bytes(content)
-        settles(tmp_path)
+        recovers(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -119,13 +119,13 @@ def test_a_flipped_bit_anywhere(tmp_path: Path) -> None:
         "DROP TABLE facts",
     ],
 )
-def test_what_sqlite_can_read_and_we_never_wrote(tmp_path: Path, change: str) -> None:
-    """A row or a table that is not as ours are is damage, too: kept aside, and begun anew."""
+def test_rows_and_tables_that_clore_never_wrote_are_damage(tmp_path: Path, change: str) -> None:
+    """The store is kept aside and a new one begun, although SQLite can read the old one."""
     fill(tmp_path)
     with sqlite3.connect(tmp_path / FILE, isolation_level=None) as db:
         db.execute(change)
     db.close()
-    assert settles(tmp_path)
+    assert recovers(tmp_path)
 
 
 def zero(path: Path) -> None:
@@ -145,7 +145,7 @@ def empty(path: Path) -> None:
 
 
 def one_byte(path: Path) -> None:
-    """SQLite takes it for a new database."""
+    """SQLite takes the file for a new database."""
     path.write_bytes(b"x")
 
 
@@ -154,7 +154,7 @@ def nuls(path: Path) -> None:
 
 
 def huge(path: Path) -> None:
-    """10 GB, of which the disk has nothing."""
+    """Claim 10 GB, none of it on the disk."""
     with path.open("wb") as file:
         file.truncate(10 << 30)
 
@@ -173,16 +173,16 @@ Make = Callable[["Path"], None]
 
 @pytest.mark.parametrize("make", ODD)
 def test_a_store_that_is_no_database(tmp_path: Path, make: Make) -> None:
-    """It is moved away as it is; an empty one, too: what it held is not silently forgotten."""
+    """It is moved away as it is, even if empty: its records are not silently forgotten."""
     make(tmp_path / FILE)
-    assert settles(tmp_path)
+    assert recovers(tmp_path)
     assert os.path.lexists(tmp_path / "state.damaged-1.sqlite")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.fork")
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_while_it_is_kept_aside(tmp_path: Path, when: str) -> None:
-    """The next command finds the new one, which says where the damaged one is."""
+def test_killed_while_a_store_is_kept_aside(tmp_path: Path, when: str) -> None:
+    """The next command finds the new store, which says where the damaged one is."""
     empty(tmp_path / FILE)
     child = os.fork()
     if child == 0:
@@ -202,8 +202,8 @@ def test_killed_while_it_is_kept_aside(tmp_path: Path, when: str) -> None:
     assert aside.read_bytes() == b""
 
 
-def test_who_has_it_open_goes_on_with_the_new_one(tmp_path: Path) -> None:
-    """Another process has begun it anew, or the user moved it away: no intent is lost with it."""
+def test_a_process_with_a_replaced_store_uses_the_new_one(tmp_path: Path) -> None:
+    """If another process or the user moves the store away, no intent is lost with it."""
     fill(tmp_path)
     first = Ledger(Store(tmp_path), "me")
     assert len(first.intents()) == 4
@@ -212,8 +212,8 @@ def test_who_has_it_open_goes_on_with_the_new_one(tmp_path: Path) -> None:
     assert [i.server_id for i in Ledger(Store(tmp_path), "me").intents()] == [7]
 
 
-def test_hosts_that_are_damaged(tmp_path: Path) -> None:
-    """Whom the user blocked is not silently rented again: said once, then it works."""
+def test_damaged_host_records_are_reported(tmp_path: Path) -> None:
+    """A blocked host is not silently rented again: the message appears once, then all works."""
     hosts = Hosts(Store(tmp_path), "here")
     hosts.block([Block("server", 5, NOW)])
     hosts.store.close()
@@ -227,8 +227,8 @@ def test_hosts_that_are_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", ODD)
-def test_the_market_as_last_read_may_be_anything(tmp_path: Path, make: Make) -> None:
-    """As if nothing were known, never a wait for it."""
+def test_a_damaged_market_list_is_ignored(tmp_path: Path, make: Make) -> None:
+    """It counts as missing, and nothing waits for it."""
     start = time.monotonic()
     path = tmp_path / "home" / "shared" / "market"
     path.parent.mkdir(parents=True)
@@ -253,8 +253,10 @@ def test_the_market_as_last_read_may_be_anything(tmp_path: Path, make: Make) -> 
         ("UPDATE blocked SET id = 'x'", lambda s: Hosts(s).blocks()),
     ],
 )
-def test_rows_of_all_else(tmp_path: Path, change: str, use_: Callable[[Store], None]) -> None:
-    """Kept aside and said; then it works. A memory of a spot order is as if there were none."""
+def test_damaged_rows_of_other_tables(
+    tmp_path: Path, change: str, use_: Callable[[Store], None]
+) -> None:
+    """The store is kept aside with a message; a damaged record of a spot order is ignored."""
     store = Store(tmp_path)
     RateLimiter(500, shared=Pace(store)).wait()
     Bids(store).accepted(5, 2.0, 1.0)
@@ -266,14 +268,14 @@ def test_rows_of_all_else(tmp_path: Path, change: str, use_: Callable[[Store], N
     store.run(lambda db: db.execute(change))
     with pytest.raises(ConfigError, match=r"state\.sqlite was damaged.*it is kept as"):
         use_(store)
-    with suppress(ConfigError):  # hosts: that blocks are lost is said before something is rented
+    with suppress(ConfigError):  # hosts: the loss of blocks is reported before anything is rented
         use_(store)
     use_(store)
 
 
 @pytest.mark.parametrize("make", [make for make in ODD if make is not empty])
-def test_a_config_file_that_is_none(home: Path, make: Make) -> None:
-    """One sentence that names it."""
+def test_a_damaged_config_file(home: Path, make: Make) -> None:
+    """One sentence names the file."""
     home.mkdir()
     make(home / "config.json")
     if make is odd:
@@ -283,7 +285,7 @@ def test_a_config_file_that_is_none(home: Path, make: Make) -> None:
 
 
 def test_a_config_file_of_another_user(home: Path) -> None:
-    """Who writes it could have the key sent elsewhere."""
+    """Its owner could have the key sent to another address."""
     home.mkdir()
     (home / "config.json").write_text('{"base_url": "http://127.0.0.1:9/v1"}')
     if os.geteuid() != 0:
@@ -304,8 +306,8 @@ FIELDS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def test_records_of_jobs_may_hold_anything(tmp_path: Path) -> None:
-    """A job is read as we write it or not at all: what it says is run there, and written here."""
+def test_a_job_is_read_as_it_was_written_or_not_at_all(tmp_path: Path) -> None:
+    """Its values are run on the machine and written to files here."""
     jobs = Jobs(Store(tmp_path), "me")
     wish: dict[str, object] = {
         "order_id": 5,
@@ -335,7 +337,7 @@ def test_records_of_jobs_may_hold_anything(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_folder_was_moved_away_is_forgotten(tmp_path: Path) -> None:
-    """Its number is not given out anew; the name of a folder need be no number."""
+    """Its number is not given out again; the name of a folder need not be a number."""
     jobs = Jobs(Store(tmp_path), "me")
     assert jobs.all() == []
     job = jobs.add({"order_id": 5, "command": ["x"], "folder": "/f", "work": "w"})

@@ -1,4 +1,4 @@
-"""Host memory: what counts, for how long, and what a list says."""
+"""Host memory: which records count and for how long, and the format of lists."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def good(server: int, owner: int = 7, ago: float = 5.0) -> HostRecord:
     return HostRecord(server, owner, NOW - ago, good=True, boot_s=90.0)
 
 
-def test_each_failure_makes_dearer_and_three_bar():
+def test_each_failure_adds_to_the_cost_and_three_bar_the_server():
     for count, cost_factor in ((0, 1.0), (1, 1.25), (2, 1.5)):
         opinion = think([fail(1)] * count, [], NOW)
         assert opinion.cost_factor(1, 7) == cost_factor
@@ -42,8 +42,8 @@ def test_each_failure_makes_dearer_and_three_bar():
     assert think([fail(1)] * 3, [], NOW).bars(1, 7) == "failed 3 times in 7 days"
 
 
-def test_no_ban_is_for_ever():
-    """It ends by time, and when the server is seen to work."""
+def test_no_ban_is_permanent():
+    """It ends after a time, or when the server works."""
     assert think([fail(1, ago=COUNTS_FOR_S + 1)] * 3, [], NOW).bars(1, 7) is None
     assert think([fail(1)] * 3 + [good(1)], [], NOW).cost_factor(1, 7) == 1.0
     assert think([good(1, ago=20)] + [fail(1)] * 3, [], NOW).bars(1, 7)
@@ -58,8 +58,8 @@ def test_an_owner_whose_servers_fail_is_suspected_until_one_works():
     assert think([fail(i, owner=None) for i in (1, 2, 3)], [], NOW).cost_factor(4, None) == 1.0
 
 
-def test_a_loss_counts_however_well_the_server_boots_again():
-    """For 7 days, against the owner's other servers, too; three bar the server."""
+def test_a_lost_machine_counts_even_if_the_server_boots_again():
+    """It counts for 7 days, against the owner's other servers too; three bar the server."""
     opinion = think([good(1, ago=20), lost(1), good(1), good(2)], [], NOW)
     assert (opinion.cost_factor(1, 7), opinion.cost_factor(2, 7), opinion.cost_factor(3, 8)) == (
         1.25,
@@ -74,7 +74,7 @@ def test_a_loss_counts_however_well_the_server_boots_again():
     assert (record.boots, record.failures, record.lost) == (1, 2, 1)
 
 
-def test_a_block_stays_until_it_is_allowed(tmp_path):
+def test_a_block_stays_until_the_host_is_allowed(tmp_path):
     hosts = Hosts(Store(tmp_path), "here")
     hosts.block([Block("server", 1, NOW), Block("owner", 9, NOW, "rude")])
     hosts.note(fail(1))
@@ -91,7 +91,7 @@ def test_a_block_stays_until_it_is_allowed(tmp_path):
     assert hosts.blocks() == [Block("owner", 9, NOW, "rude")]
 
 
-def test_what_was_seen_is_kept_for_90_days(tmp_path):
+def test_records_are_kept_for_90_days(tmp_path):
     hosts = Hosts(Store(tmp_path), "here")
     hosts.note(fail(1, ago=91 * 86_400))
     hosts.note(good(2))
@@ -100,13 +100,13 @@ def test_what_was_seen_is_kept_for_90_days(tmp_path):
     assert (record.server_id, record.boots, record.failures, record.boot_s) == (2, 1, 0, 90.0)
 
 
-def test_asking_makes_no_file(tmp_path):
+def test_reading_creates_no_file(tmp_path):
     assert Hosts(Store(tmp_path / "new"), "here").opinion(NOW).blocked == {}
     assert not (tmp_path / "new").exists()
 
 
 def test_many_processes_write_at_once(tmp_path):
-    """None of what they saw is lost."""
+    """None of their records is lost."""
     code = (
         "import sys; from pathlib import Path\n"
         "from clore_ai._state.hosts import Hosts, HostRecord\n"
@@ -121,13 +121,13 @@ def test_many_processes_write_at_once(tmp_path):
     assert len(Hosts(Store(tmp_path), "here").sights()) == 40
 
 
-def test_a_list_is_read_as_it_was_written():
+def test_a_written_list_reads_back_the_same():
     blocks = [Block("server", 12, NOW, "no SSH"), Block("owner", 3, NOW), Block("server", 5, NOW)]
     assert read_list("\n# mine\n" + "\n".join(map(str, blocks)), NOW) == blocks
     assert read_list("\ufeff12\r\n owner 3 #x\r\n", NOW)[1] == Block("owner", 3, NOW, "x")
 
 
 @pytest.mark.parametrize("line", ["12x", "owner:", "-3", "12 13", "1" * 19])
-def test_a_line_that_is_no_host_is_named(line):
+def test_an_invalid_line_is_named(line):
     with pytest.raises(InvalidInputError, match="Line 2"):
         read_list(f"1\n{line}", NOW)

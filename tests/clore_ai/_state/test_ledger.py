@@ -1,4 +1,4 @@
-"""The ledger on disk: many processes, any crash, a damaged or unusable file."""
+"""The ledger on disk survives many processes, any crash, and a damaged or unusable file."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def intent(server: int = 5, ref: str | None = None, **more: object) -> Intent:
 
 @pytest.fixture(params=["memory", "file"])
 def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
-    """One set of rules, wherever it is kept."""
+    """A ledger in memory or in a file: the rules are the same."""
     return Ledger(Store(tmp_path / "home" if request.param == "file" else None), "me")
 
 
 def test_what_is_written_comes_back(ledger: Ledger) -> None:
-    """Every field, a set of ids included; an update changes what it names."""
+    """Every field is kept, a set of ids too; an update changes only the named fields."""
     wish = intent(ref="r", purpose="training", lease_s=60.0, known_ids=frozenset({3, 1}))
     assert ledger.open(wish) is None
     assert ledger.intents() == [wish]
@@ -41,7 +41,7 @@ def test_what_is_written_comes_back(ledger: Ledger) -> None:
 
 
 def test_a_ref_is_given_out_once(ledger: Ledger) -> None:
-    """Of forty threads with one ref, one may rent; a refused one makes room."""
+    """Of forty threads with one ref, one may rent; a refused order frees the ref."""
     taken: list[Intent | None] = []
     ready = threading.Barrier(40)
 
@@ -61,7 +61,7 @@ def test_a_ref_is_given_out_once(ledger: Ledger) -> None:
 
 
 def test_an_order_has_one_intent(ledger: Ledger) -> None:
-    """A second claim fails, but for an id that a reset marketplace gives out anew."""
+    """A second claim fails, except for an id that a reset marketplace gives out again."""
     one, two, three = intent(), intent(), intent()
     for wish in (one, two, three):
         ledger.open(wish)
@@ -75,8 +75,8 @@ def test_an_order_has_one_intent(ledger: Ledger) -> None:
     assert "reset" in (ledger.reread(one).reason or "")
 
 
-def test_accounts_do_not_meet(tmp_path: Path) -> None:
-    """One file for all keys; each sees its own, and no key can be read from it."""
+def test_accounts_are_separate(tmp_path: Path) -> None:
+    """All keys share a file; each sees its own records, and no key can be read from it."""
     mine = Ledger(Store(tmp_path), account_of("https://a/v1", "key-one"))
     other = Ledger(Store(tmp_path), account_of("https://a/v1", "key-two"))
     mine.open(intent(ref="r"))
@@ -85,8 +85,8 @@ def test_accounts_do_not_meet(tmp_path: Path) -> None:
     assert b"key-one" not in (tmp_path / FILE).read_bytes()
 
 
-def test_only_the_user_can_read_it(tmp_path: Path) -> None:
-    """0600 in a 0700 folder, whatever the umask and the folder were before."""
+def test_only_the_user_can_read_the_ledger(tmp_path: Path) -> None:
+    """It is 0600 in a 0700 folder, whatever the umask and the folder were before."""
     folder = tmp_path / "home"
     folder.mkdir(mode=0o755)
     previous = os.umask(0)
@@ -119,7 +119,7 @@ for number in range(int(sys.argv[2])):
 
 
 def test_many_processes_write_at_once(tmp_path: Path) -> None:
-    """Four processes race for the same refs: each ref is one's."""
+    """Four processes race for the same refs, and each ref goes to one of them."""
     words = [sys.executable, "-c", WRITE, str(tmp_path / "home"), "15"]
     running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     won = [int(n) for process in running for n in process.communicate(timeout=60)[0].split()]
@@ -129,7 +129,7 @@ def test_many_processes_write_at_once(tmp_path: Path) -> None:
 
 
 def test_a_killed_writer_leaves_whole_intents(tmp_path: Path) -> None:
-    """After a kill -9 in mid-write the file is sound and what was printed is there."""
+    """After a kill -9 in mid-write the file is sound and holds every intent that was printed."""
     words = [sys.executable, "-c", WRITE, str(tmp_path / "home"), "100000"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
@@ -143,7 +143,7 @@ def test_a_killed_writer_leaves_whole_intents(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["not a database", "torn", "a page of it"])
 def test_a_damaged_file_is_kept_aside(how: str, tmp_path: Path) -> None:
-    """A new one is begun, and says where the old one is until somebody has mended it."""
+    """A new one is begun, and says where the old one is until the user has repaired it."""
     first = Ledger(Store(tmp_path))
     for number in range(50):
         first.open(intent(number, purpose="x" * 200))
@@ -169,7 +169,7 @@ def test_a_damaged_file_is_kept_aside(how: str, tmp_path: Path) -> None:
 
 
 def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
-    """One sentence; the file stays as it is."""
+    """The error is one sentence; the file does not change."""
     Ledger(Store(tmp_path)).open(intent())
     with sqlite3.connect(tmp_path / FILE) as db:
         db.execute("PRAGMA user_version = 99")
@@ -179,16 +179,16 @@ def test_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / FILE).read_bytes() == before
 
 
-def test_a_folder_that_can_not_be_used(tmp_path: Path) -> None:
-    """A file in its place, or no right to make it: one sentence that names CLORE_HOME."""
+def test_an_unusable_folder(tmp_path: Path) -> None:
+    """It is a file or cannot be created: one sentence names CLORE_HOME."""
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ConfigError, match=r"can't be used .*CLORE_HOME"):
             Ledger(Store(folder)).open(intent())
 
 
-def test_a_ledger_in_use_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process in the middle of a transaction: said so, after the wait."""
+def test_a_ledger_that_stays_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the wait the error says that another process is in the middle of a transaction."""
     monkeypatch.setattr("clore_ai._state.sqlite.sqlite_file.BUSY_S", 0.1)
     ledger = Ledger(Store(tmp_path))
     ledger.open(intent())
@@ -203,8 +203,8 @@ def test_a_ledger_in_use_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.fork")
-def test_after_a_fork(tmp_path: Path) -> None:
-    """A child has a connection of its own, so neither loses what the other wrote."""
+def test_a_forked_child_opens_its_own_connection(tmp_path: Path) -> None:
+    """Neither process loses what the other wrote."""
     ledger = Ledger(Store(tmp_path))
     ledger.open(intent(1))
     child = os.fork()
@@ -217,12 +217,12 @@ def test_after_a_fork(tmp_path: Path) -> None:
 
 
 def test_locks_by_name(ledger: Ledger) -> None:
-    """One name, one holder; another name is free."""
+    """A name has one holder; another name is free."""
     one, same, other = ledger.lock("a"), ledger.lock("a"), ledger.lock("b")
     assert one.try_acquire()
     assert not same.try_acquire()
     assert other.try_acquire()
-    same.release()  # not held: nothing happens
+    same.release()  # the lock is not held: nothing happens
     assert not ledger.lock("a").try_acquire()
     one.release()
     assert same.try_acquire()
@@ -230,8 +230,8 @@ def test_locks_by_name(ledger: Ledger) -> None:
     other.release()
 
 
-def test_a_ref_of_any_bytes(ledger: Ledger) -> None:
-    """A command line may hold what is no text: two such refs are two, and neither is an error."""
+def test_a_ref_may_hold_any_bytes(ledger: Ledger) -> None:
+    """A command line may hold bytes that are not text: two such refs differ, without an error."""
     wishes = [intent(ref="\udcff"), intent(ref="\udcfe", purpose="\ud800")]
     for wish in wishes:
         assert ledger.open(wish) is None
@@ -242,8 +242,8 @@ def test_a_ref_of_any_bytes(ledger: Ledger) -> None:
     assert [each and each.id for each in found] == [wish.id for wish in wishes]
 
 
-def test_what_was_rented_since(ledger: Ledger) -> None:
-    """Those above a number that was noted before; a refused one left nothing behind."""
+def test_intents_since_a_number(ledger: Ledger) -> None:
+    """Those above a number noted before; a refused intent leaves nothing behind."""
     ledger.open(intent(1))
     newest = ledger.newest()
     assert ledger.after(newest) == []

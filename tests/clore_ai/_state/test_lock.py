@@ -1,4 +1,4 @@
-"""A lock that one holds at a time, and that dies with its holder."""
+"""A lock has one holder at a time and is freed when its holder dies."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ with opened(path) as file:
 
 
 def holding(path: Path) -> subprocess.Popen[bytes]:
-    """A process that holds the lock as soon as it is free."""
+    """Start a process that takes the lock as soon as it is free."""
     return subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
 
 
-def test_one_holder(tmp_path: Path) -> None:
-    """Two contenders exclude each other, in one thread too; what is freed can be taken."""
+def test_a_lock_has_one_holder(tmp_path: Path) -> None:
+    """Two contenders exclude each other, in one thread too; a freed lock can be taken."""
     one, two = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
     assert one.try_acquire()
     assert not two.try_acquire()
@@ -51,8 +51,8 @@ def test_one_holder(tmp_path: Path) -> None:
     assert (tmp_path / "lock").stat().st_mode & 0o777 == 0o600
 
 
-def test_another_process_and_its_end(tmp_path: Path) -> None:
-    """A kill -9 frees the lock at once."""
+def test_the_death_of_its_holder_frees_the_lock(tmp_path: Path) -> None:
+    """A kill -9 frees the lock of another process at once."""
     path = tmp_path / "lock"
     with holding(path) as other:
         assert other.stdout is not None
@@ -65,8 +65,8 @@ def test_another_process_and_its_end(tmp_path: Path) -> None:
             assert locked(file, path)
 
 
-def test_who_waits_can_be_interrupted(tmp_path: Path) -> None:
-    """At once, though another never lets go."""
+def test_a_wait_for_the_lock_can_be_interrupted(tmp_path: Path) -> None:
+    """The wait ends at once, even if the holder never frees the lock."""
     path = tmp_path / "lock"
     mine = FileLock(path)
     assert mine.try_acquire()
@@ -78,13 +78,13 @@ def test_who_waits_can_be_interrupted(tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         other.send_signal(signal.SIGINT)
-        assert other.wait(10) == -signal.SIGINT  # so Python ends after a KeyboardInterrupt
+        assert other.wait(10) == -signal.SIGINT  # Python's exit code after a KeyboardInterrupt
         assert other.stdout.read() == b""
     mine.release()
 
 
 def test_misuse(tmp_path: Path) -> None:
-    """A lock is not taken twice, nor its file asked for when it is not held."""
+    """A lock cannot be taken twice, and its file is available only while it is held."""
     lock = FileLock(tmp_path / "lock")
     assert lock.try_acquire()
     with pytest.raises(ValueError, match="already held"):
@@ -97,7 +97,7 @@ def test_misuse(tmp_path: Path) -> None:
 
 
 def test_a_lock_in_memory_dies_with_its_object() -> None:
-    """As the one in a file does: nobody waits for a task that was stopped."""
+    """Like one in a file: nothing waits for a task that was stopped."""
     holders: WeakValueDictionary[str, MemoryLock] = WeakValueDictionary()
     mine, other = MemoryLock(holders, "a"), MemoryLock(holders, "a")
     assert mine.try_acquire()

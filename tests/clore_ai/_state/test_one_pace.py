@@ -1,7 +1,7 @@
-"""Many processes with one key against the strict marketplace, and what a kill -9 does to the rest.
+"""Many processes share one key against the strict marketplace, even if one of them is killed.
 
 The marketplace counts refusals; its time is scaled, so that a second of its limit is a tenth of
-one here. The processes keep half its rate: what is held to a rule here is order, not speed, which
+one here. The processes keep half its rate: these tests check their order, not their speed, which
 a busy machine can't promise (`make bench` measures it at the real pace).
 """
 
@@ -77,13 +77,13 @@ else:
 
 @pytest.fixture
 def strict() -> Iterator[Sandbox]:
-    """With the service's limits."""
+    """A marketplace with the service's limits."""
     with Sandbox(provision=False, time_scale=TIME_SCALE) as sandbox:
         yield sandbox
 
 
 def start(stack: ExitStack, code: str, *arguments: object) -> subprocess.Popen[str]:
-    """A process that has said that it is ready."""
+    """Start a process and wait until it is ready."""
     process = stack.enter_context(
         subprocess.Popen(
             [sys.executable, "-c", code, *map(str, arguments)],
@@ -99,7 +99,7 @@ def start(stack: ExitStack, code: str, *arguments: object) -> subprocess.Popen[s
 
 
 def test_four_processes_are_never_refused(strict, tmp_path):
-    """Each call is let through; that they take turns is held to in `test_pace`."""
+    """No call meets the rate limit; that processes take turns is tested in `test_pace`."""
     with ExitStack() as stack:
         common = (strict.base_url, strict.api_key, tmp_path / "home", 1 / RATE)
         processes = [start(stack, CALLS, *common, name) for name in "abcd"]
@@ -113,10 +113,10 @@ def test_four_processes_are_never_refused(strict, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["store", "reserved"])
-def test_a_killed_process_delays_the_others_by_an_instant(tmp_path, what):
-    """Killed in the midst of a transaction, or with a time reserved and twenty that wait for it.
+def test_a_killed_process_hardly_delays_the_others(tmp_path, what):
+    """It is killed in a transaction, or with a time reserved and twenty threads waiting.
 
-    Nobody buries it meanwhile: to the others it looks alive.
+    It stays a zombie meanwhile: to the others it looks alive.
     """
     with ExitStack() as stack:
         other = start(stack, HOLD, tmp_path, what, 2)
@@ -124,11 +124,11 @@ def test_a_killed_process_delays_the_others_by_an_instant(tmp_path, what):
         os.kill(other.pid, signal.SIGKILL)
         killed = time.monotonic()
         mine.wait()
-        assert time.monotonic() - killed <= 0.54 * 2 + 2  # for a busy machine
+        assert time.monotonic() - killed <= 0.54 * 2 + 2  # tolerance for a busy machine
 
 
 def stop_between_transactions(process: subprocess.Popen[str], home: Path) -> None:
-    """In one it would hold up the others until it is killed or goes on."""
+    """Stop the process; within a transaction it would block the others."""
     while True:
         os.kill(process.pid, signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)
@@ -138,8 +138,8 @@ def stop_between_transactions(process: subprocess.Popen[str], home: Path) -> Non
         os.kill(process.pid, signal.SIGCONT)
 
 
-def test_a_stopped_process_holds_up_nobody_and_goes_on(tmp_path):
-    """Ctrl-Z in one terminal is not noticed in another; `fg` takes it up again."""
+def test_a_stopped_process_delays_no_other_and_resumes(tmp_path):
+    """Ctrl-Z in one terminal does not affect another; `fg` resumes the command."""
     with ExitStack() as stack:
         other = start(stack, HOLD, tmp_path, "reserved", 20)
         mine = RateLimiter.at_pace(20, shared=Pace(Store(tmp_path)))

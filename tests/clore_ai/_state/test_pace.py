@@ -1,4 +1,4 @@
-"""When the next request may go, by a clock that is set by hand (004, Rate Limiter)."""
+"""The next request's time, on a clock that the test sets (004, Rate Limiter)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Waiter:
 
 
 class Sim:
-    """Processes that share a store; everybody looks when the last look said to."""
+    """Processes that share a store; each looks again when its last look said."""
 
     def __init__(self, gaps: Gaps = GAPS) -> None:
         self.store, self.gaps, self.now = Store(), gaps, 100.0
@@ -58,7 +58,7 @@ class Sim:
             self.went.append((self.now, waiter))
 
     def run(self, seconds: float = math.inf) -> list[float]:
-        """Let time pass, until nobody waits or so many seconds have; when they went."""
+        """Let time pass until none waits, or for so many seconds; return when requests went."""
         until = self.now + seconds
         while awake := [w for w in self.waiting if w.process not in self.stopped]:
             waiter = min(awake, key=lambda w: w.back)
@@ -81,16 +81,16 @@ def distances(sim: Sim) -> list[float]:
     return [b - a for a, b in zip(times, times[1:])]
 
 
-def test_the_first_goes_at_once_and_the_rest_in_steps():
-    """One request a second, with a margin: the service counts arrivals (service.md, 1)."""
+def test_the_first_goes_at_once_and_the_rest_follow_evenly():
+    """One request a second, plus a margin: the service counts arrivals (service.md, 1)."""
     sim = Sim()
     for _ in range(4):
         sim.want()
     assert sim.run() == pytest.approx([100 + n * GAP for n in range(4)])
 
 
-def test_an_idle_pace_owes_nothing():
-    """After a pause the next goes at once, and only one of them."""
+def test_idle_time_is_not_saved_up():
+    """After a pause one request goes at once, and only one."""
     sim = Sim()
     sim.want()
     sim.now = 200
@@ -100,8 +100,8 @@ def test_an_idle_pace_owes_nothing():
 
 
 @pytest.mark.parametrize("processes", ["aaaa", "abcd"])
-def test_create_order_waits_longer_and_holds_up_nobody(processes):
-    """5 s between two of them; what fits before the second goes before it."""
+def test_create_order_waits_longer_and_delays_no_other(processes):
+    """5 s lie between two of them; other requests go in between."""
     sim = Sim()
     first, second = (sim.want(name, create=True) for name in processes[:2])
     third, other = sim.want(processes[2], create=True), sim.want(processes[3])
@@ -112,7 +112,7 @@ def test_create_order_waits_longer_and_holds_up_nobody(processes):
 
 
 def test_the_gaps_may_change_at_any_time():
-    """004's adjustment: 0.5 requests a second, 10 s between two orders."""
+    """As in 004's adjustment: 0.5 requests a second, 10 s between two orders."""
     sim = Sim(Gaps(2.0, 10.0))
     sim.want(create=True)
     sim.want()
@@ -121,7 +121,7 @@ def test_the_gaps_may_change_at_any_time():
 
 
 def test_no_gap_means_no_pace():
-    """For a marketplace without limits."""
+    """A marketplace without limits needs none."""
     sim = Sim(Gaps(0, 0))
     for n in range(10):
         sim.want(create=n % 2 == 0)
@@ -129,8 +129,8 @@ def test_no_gap_means_no_pace():
 
 
 @pytest.mark.parametrize("processes", ["aaa", "abc"])
-def test_a_backoff_holds_everybody(processes):
-    """Nothing goes before it is over, reserved or not, and the longer one counts."""
+def test_a_backoff_delays_all_requests(processes):
+    """No request goes before its end, reserved or not; the longer of two backoffs counts."""
     sim = Sim()
     sim.want()
     for name in processes:
@@ -141,8 +141,8 @@ def test_a_backoff_holds_everybody(processes):
 
 
 @pytest.mark.parametrize("processes", ["aaa", "abc"])
-def test_a_request_that_goes_late_moves_all_others_along(processes):
-    """The first on a connection opens it first; nobody arrives close behind it, or queues anew."""
+def test_a_late_request_delays_those_behind_it(processes):
+    """The first on a connection opens it; none arrives close behind it, and none queues again."""
     sim = Sim()
     first = sim.want()
     rest = [sim.want(name) for name in processes]
@@ -157,7 +157,7 @@ def test_a_request_that_goes_late_moves_all_others_along(processes):
 
 
 def test_small_delays_do_not_add_up():
-    """Who wakes 30 ms late each time keeps the rate: the margin's half makes up for it."""
+    """If each request wakes 30 ms late, the rate stays: half the margin compensates for it."""
     sim = Sim()
     sim.late_s = 0.03
     for _ in range(100):
@@ -166,8 +166,8 @@ def test_small_delays_do_not_add_up():
     assert (times[-1] - times[0]) / 99 == pytest.approx(GAP, abs=0.002)
 
 
-def test_a_hundred_calls_of_one_process_hold_up_one_of_another_by_a_gap():
-    """It reserves one time ahead, however many of its threads wait."""
+def test_a_hundred_calls_delay_another_process_by_one_gap():
+    """A process reserves one time ahead, however many of its threads wait."""
     sim = Sim()
     for _ in range(100):
         sim.want("many")
@@ -181,7 +181,7 @@ def test_a_hundred_calls_of_one_process_hold_up_one_of_another_by_a_gap():
 
 
 def test_processes_take_turns():
-    """Whatever each of them wants."""
+    """They alternate, whatever each of them wants."""
     sim = Sim()
     for name in "abc" * 7:
         sim.want(name)
@@ -190,7 +190,7 @@ def test_processes_take_turns():
     assert served == "abc" * 7
 
 
-def test_a_time_that_its_thread_gave_up_serves_the_next_one():
+def test_an_abandoned_time_serves_the_next_thread():
     """A hundred cancelled waits of one process cost nothing."""
     sim = Sim()
     sim.want()
@@ -202,7 +202,7 @@ def test_a_time_that_its_thread_gave_up_serves_the_next_one():
 
 
 def test_a_killed_process_costs_the_others_one_gap():
-    """However many of its threads waited: the one time that it had reserved."""
+    """Only its one reserved time is lost, however many of its threads waited."""
     sim = Sim()
     sim.want("gone")
     for _ in range(20):
@@ -214,8 +214,8 @@ def test_a_killed_process_costs_the_others_one_gap():
     assert times == pytest.approx([100 + 2 * GAP, 100 + 3 * GAP])
 
 
-def test_a_stopped_process_goes_on_at_a_distance_from_the_others():
-    """The time it had reserved is long over; what went meanwhile counts."""
+def test_a_resumed_process_keeps_its_distance_from_the_others():
+    """Its reserved time has long passed; requests of others meanwhile count."""
     sim = Sim()
     sim.want("a")
     sim.want("stopped")
@@ -240,8 +240,8 @@ def test_a_stopped_process_goes_on_at_a_distance_from_the_others():
         max_size=40,
     )
 )
-def test_what_goes_keeps_its_distance_and_all_go(steps):
-    """Whatever is wanted, given up, held back, stopped or late."""
+def test_all_requests_go_and_keep_their_distance(steps):
+    """Whatever is requested, abandoned, held back, stopped or late."""
     sim = Sim()
     wanted = 0
     for what, seconds, which in steps:
@@ -268,8 +268,8 @@ def test_what_goes_keeps_its_distance_and_all_go(steps):
 
 
 @pytest.mark.parametrize("column", ["noted", "next", "floor", "create_order"])
-def test_what_is_from_before_a_reboot_is_not_believed(column):
-    """As if one had gone just now: a clock that starts at 0 again must not hold all up for days."""
+def test_times_from_before_a_reboot_are_ignored(column):
+    """A clock that starts at 0 again must not delay requests for days."""
     sim = Sim()
     sim.want(create=True)
     ahead = sim.now + (1 if column == "noted" else HORIZON_S + 1)
@@ -281,7 +281,7 @@ def test_what_is_from_before_a_reboot_is_not_believed(column):
 
 
 def test_each_machine_has_a_pace_of_its_own():
-    """A home folder may be on several, and each has a clock of its own."""
+    """Several machines may share a home folder, and each has its own clock."""
     sim = Sim()
     sim.want()
     sim.store.machine = "another"
@@ -290,8 +290,8 @@ def test_each_machine_has_a_pace_of_its_own():
     assert len(sim.went) == 2
 
 
-def test_who_waited_for_the_store_does_not_take_it_for_a_reboot():
-    """Another process wrote meanwhile, by a later clock: what it reserved stays reserved."""
+def test_a_long_wait_for_the_store_is_not_taken_for_a_reboot():
+    """Another process wrote meanwhile, with a later clock; its reservation stays."""
     sim = Sim()
     for name in "abc":
         sim.want(name)

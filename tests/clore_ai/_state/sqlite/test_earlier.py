@@ -1,4 +1,4 @@
-"""What an earlier clore kept in many files is taken over once, whole, and said."""
+"""The state files of an earlier clore are taken over once, completely, with a message."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ JOB = {
 
 
 def earlier(home: Path, hosts_version: int = 2) -> None:
-    """All files of a clore from before the one store."""
+    """All files of a clore from before the single store."""
     machine = Store().machine
     for name in (".", "shared", "jobs", "jobs/3"):
         (home / name).mkdir(mode=0o700, exist_ok=True)
@@ -80,7 +80,7 @@ def earlier(home: Path, hosts_version: int = 2) -> None:
 
 
 def check(home: Path) -> None:
-    """All of it is in the store, as it was."""
+    """Check that the store holds all records as they were."""
     store = Store(home)
     ledger = Ledger(store, "me")
     (intent,) = ledger.unacknowledged()
@@ -100,8 +100,8 @@ def check(home: Path) -> None:
 
 
 @pytest.mark.parametrize("hosts_version", [1, 2])
-def test_all_is_taken_over_and_said_once(tmp_path: Path, hosts_version: int) -> None:
-    """The earlier files are kept out of the way: an earlier clore does not go on with them."""
+def test_all_records_are_taken_over_with_one_message(tmp_path: Path, hosts_version: int) -> None:
+    """The earlier files are moved away, so that an earlier clore does not go on with them."""
     earlier(tmp_path, hosts_version)
     before = (tmp_path / "ledger.sqlite").read_bytes()
     assert Store(tmp_path).begun()
@@ -123,7 +123,7 @@ def test_all_is_taken_over_and_said_once(tmp_path: Path, hosts_version: int) -> 
 
 
 def _dies_after(home: Path, left: int) -> int:
-    """Take over in a child that dies after so many lines of our code; how many were left."""
+    """Take over in a child that dies after so many lines of our code; the lines that were left."""
     child = os.fork()
     if child == 0:
 
@@ -147,7 +147,7 @@ def _dies_after(home: Path, left: int) -> int:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="os.fork")
 def test_killed_at_any_point_nothing_is_lost(tmp_path: Path) -> None:
-    """The next one finds either all of the earlier files or all of the new one."""
+    """The next process finds either all earlier files or all new records."""
     earlier(tmp_path)
     lines = 10_000 - _dies_after(tmp_path, 10_000)
     for number in range(1, lines, lines // 25):
@@ -160,8 +160,8 @@ def test_killed_at_any_point_nothing_is_lost(tmp_path: Path) -> None:
         assert list(home.glob("*.new*")) == []
 
 
-def test_many_at_once_take_it_over_once(tmp_path: Path) -> None:
-    """And one of them says so."""
+def test_concurrent_processes_take_over_once(tmp_path: Path) -> None:
+    """Exactly one of them prints the message."""
     earlier(tmp_path)
     code = (
         "import sys; from pathlib import Path; from clore_ai._state.store import Store\n"
@@ -177,7 +177,7 @@ def test_many_at_once_take_it_over_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["noise", "empty", "a row", "a table"])
 def test_a_damaged_earlier_ledger_rents_nothing(tmp_path: Path, how: str) -> None:
-    """It is kept aside as ever, and the rest is taken over."""
+    """It is kept aside as always, and the rest is taken over."""
     earlier(tmp_path)
     path = tmp_path / "ledger.sqlite"
     if how in ("noise", "empty"):
@@ -196,13 +196,13 @@ def test_a_damaged_earlier_ledger_rents_nothing(tmp_path: Path, how: str) -> Non
 
     with pytest.raises(ConfigError, match=r"damaged.* kept as .*damaged-1\.sqlite"):
         rents()
-    if how != "a row":  # that is found later, with all else
+    if how != "a row":  # found later, with the rest
         assert Hosts(store, PLACE).blocks()
         assert Ledger(store, "me").damaged() == str(tmp_path / "ledger.damaged-1.sqlite")
 
 
-def test_what_else_is_damaged_is_as_if_it_were_not_there(tmp_path: Path) -> None:
-    """But of a job: it is said that it can't be read, as its machine may run."""
+def test_other_damaged_files_count_as_missing(tmp_path: Path) -> None:
+    """A damaged job is reported, since its machine may run."""
     earlier(tmp_path)
     for path in (tmp_path / "shared").iterdir():
         path.write_bytes(b"\xff[")
