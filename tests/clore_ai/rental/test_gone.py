@@ -1,4 +1,4 @@
-"""One answer without an order is not its end: what is gone, and what is not known."""
+"""One list without an order is not its end: which orders are gone, and which are unknown."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def listings() -> Listings:
     return made
 
 
-def test_what_is_listed(listings: Listings) -> None:
-    """It runs, or has ended: one look says so."""
+def test_a_listed_order(listings: Listings) -> None:
+    """It runs or has ended: one look decides."""
     listings.feed([*orders(1), *orders(2, expired=True), *orders(3)], (), WALL)
     assert [listings.of(each) for each in (1, 2, 3)] == ["running", "gone", "running"]
 
 
-def test_two_looks_that_are_far_enough_apart(listings: Listings) -> None:
-    """The other orders are there both times."""
+def test_two_misses_that_are_far_enough_apart(listings: Listings) -> None:
+    """The other orders are listed both times."""
     listings.feed(orders(1, 2), (), WALL + 1)
     assert listings.of(3) == "unknown"
     listings.feed(orders(1, 2), (), WALL + AGAIN_S)
@@ -48,16 +48,16 @@ def test_two_looks_that_are_far_enough_apart(listings: Listings) -> None:
     assert listings.of(3) == "running"
 
 
-def test_one_that_is_back_in_between_begins_anew(listings: Listings) -> None:
-    """Two misses with the order between them are not two in a row."""
+def test_an_order_listed_in_between_restarts_the_count(listings: Listings) -> None:
+    """Two misses with a listing between them are not two in a row."""
     listings.feed(orders(1, 2), (), WALL + 1)
     listings.feed(orders(1, 2, 3), (), WALL + 10)
     listings.feed(orders(1, 2), (), WALL + 30)
     assert listings.of(3) == "unknown"
 
 
-def test_looks_that_say_nothing(listings: Listings) -> None:
-    """Empty while the ledger has running ones, without several at once, or with unread rows."""
+def test_lists_that_prove_nothing(listings: Listings) -> None:
+    """An empty one while several orders run, one without several at once, or unread rows."""
     kept = [intent(each) for each in (1, 2, 3)]
     for at in range(0, 600, 30):
         listings.feed([], kept, WALL + at)
@@ -68,7 +68,7 @@ def test_looks_that_say_nothing(listings: Listings) -> None:
 
 
 def test_a_new_order_may_not_be_listed_yet() -> None:
-    """It takes up to 20 s; that is no miss."""
+    """It takes up to 20 s; that is not a miss."""
     listings, new = Listings(), intent(4, posted_at=WALL)
     for at in (1, 22):
         listings.feed(orders(1), [new], WALL + at)
@@ -93,7 +93,7 @@ def kept(session: Session, *ids: int) -> None:
 
 
 def test_the_ledger_remembers_the_first_miss() -> None:
-    """Two commands look once each: the second, 20 s later, knows that the order is gone."""
+    """The second of two commands, 20 s later, knows that the order is gone."""
     session = Session()
     kept(session, 1, 2)
     hand = Hand(listing((0, [row(1)])))
@@ -109,7 +109,7 @@ def test_the_ledger_remembers_the_first_miss() -> None:
 
 
 def test_an_empty_list_ends_nothing_in_the_ledger() -> None:
-    """However often it comes; orphans names the orders all the same."""
+    """However often it comes; `orphans` still names the orders."""
     session = Session()
     kept(session, 1, 2)
     hand = Hand(listing((0, [])))
@@ -119,8 +119,8 @@ def test_an_empty_list_ends_nothing_in_the_ledger() -> None:
     assert len(session.ledger.running()) == 2
 
 
-def test_find_tells_a_missing_order_from_one_that_never_was() -> None:
-    """The ledger, or the caller, knows that there was one."""
+def test_find_distinguishes_a_missing_order_from_an_unknown_one() -> None:
+    """The ledger or the caller knows that the order existed."""
     session = Session()
     kept(session, 1)
     hand = Hand(listing((0, [row(9)])))
@@ -135,8 +135,8 @@ def test_find_tells_a_missing_order_from_one_that_never_was() -> None:
         hand.play(wait.find(session, 1))
 
 
-def test_rows_that_can_not_be_read_may_be_any_order() -> None:
-    """They are counted, and nothing that is missing is gone."""
+def test_unreadable_rows_may_be_any_order() -> None:
+    """They are counted, and no missing order is gone."""
     session = Session()
     kept(session, 1)
     hand = Hand(listing((0, [row(9), {"si": 5}, "odd"])))
@@ -148,8 +148,8 @@ def test_rows_that_can_not_be_read_may_be_any_order() -> None:
     assert "2 of 3 orders" in reconcile.unread(rows)
 
 
-def test_a_wait_for_ssh_goes_on_over_one_empty_answer() -> None:
-    """And so over a partial one, as long as SSH may still come."""
+def test_a_wait_for_ssh_survives_one_empty_list() -> None:
+    """It also survives a partial list, as long as SSH may still come up."""
     up = row(9, pub_cluster=["n1"], tcp_ports=["22:1972"], mon_container=2)
     session = Session()
     kept(session, 9)

@@ -1,4 +1,4 @@
-"""What is over is found by the service's clock and bill; leases change within their bounds."""
+"""Expired orders are found by the service's clock and bill; leases change within their bounds."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ def usd(order_id: int = 7, **fields: Any) -> dict:
         ({"max_cost_usd": 2.1, "ends_at": WALL + 1}, 2.0, "max_cost"),
     ],
 )
-def test_what_is_over(fields, spend, reason):
-    """Past its lease, or at what it may cost by the service's `spend`, fees in."""
+def test_expired_orders(fields, spend, reason):
+    """An order expires with its lease, or when the service's `spend` with fees is at its limit."""
     found = listed(usd(spend=spend)).play(expiry.due(session(intent(usd_per_coin=1.0, **fields))))
     assert [o.reason for o in found] == ([reason] if reason else [])
 
 
-def test_what_is_not_ours_or_has_ended_is_left_alone():
-    """Only orders of the ledger that the service lists as running."""
+def test_other_orders_and_ended_ones_never_expire():
+    """Only orders that are in the ledger and that the service lists as running can expire."""
     kept = session(intent(7, ends_at=WALL - 1), intent(8, ends_at=WALL - 1))
     rows = [usd(7, expired=True, order_end=WALL - 9), usd(9)]
     assert listed(*rows).play(expiry.due(kept)) == []
-    assert [i.order_id for i in kept.ledger.running()] == [8]  # unlisted, but just seen
+    assert [i.order_id for i in kept.ledger.running()] == [8]  # unlisted, but listed a moment ago
 
 
 @pytest.mark.parametrize(
@@ -88,26 +88,26 @@ def test_what_is_not_ours_or_has_ended_is_left_alone():
         ({"mrl_s": 4 * H}, 6 * H, False, 4),
     ],
 )
-def test_another_end(fields, lease_s, more, ends_in_h):
-    """From the end of the lease, or from now; never later than the service lets it run."""
+def test_a_lease_is_extended(fields, lease_s, more, ends_in_h):
+    """From its end or from now; never beyond the longest rental that the service allows."""
     kept = session(intent(**fields))
     listed(usd()).play(extend.change(kept, 7, lease_s, more=more))
     (changed,) = kept.ledger.intents()
     assert changed.ends_at == (None if ends_in_h is None else WALL + ends_in_h * H)
-    listed(usd()).play(expiry.due(kept))  # a look keeps it so
+    listed(usd()).play(expiry.due(kept))  # reading the orders does not change it
     assert kept.ledger.intents()[0].ends_at == changed.ends_at
 
 
 def test_an_order_rented_elsewhere_gets_a_lease():
-    """It is taken into the ledger with it."""
+    """The order is added to the ledger with that lease."""
     kept = session()
     listed(usd()).play(extend.change(kept, 7, 6 * H, more=False))
     (adopted,) = kept.ledger.running()
     assert (adopted.order_id, adopted.ends_at) == (7, WALL + 6 * H)
 
 
-def test_what_has_no_end_to_change():
-    """One sentence each; nothing is changed."""
+def test_a_lease_that_cannot_change():
+    """The error is one sentence; nothing changes."""
     kept = session(intent())
     with pytest.raises(InvalidInputError, match="clore lease set 7 6h"):
         listed(usd()).play(extend.change(kept, 7, H, more=True))
@@ -118,7 +118,7 @@ def test_what_has_no_end_to_change():
 
 
 def test_an_extension_is_checked_against_the_budget():
-    """Only what it adds counts, and a shorter lease always passes."""
+    """Only the added cost counts, and a shorter lease always passes."""
     kept = session(intent(ends_at=WALL + 2 * H))
     kept.ledger.set_budget(Budget("USD", "month", 5.0))
     with pytest.raises(BudgetError, match=r"2.10 committed \+ 6.30 for the longer lease"):
@@ -133,7 +133,7 @@ def test_an_extension_is_checked_against_the_budget():
 
 
 def test_leases_in_one_line():
-    """Past and near, one line however many; none where all is well."""
+    """One line names all leases that ended or end soon; without any there is no line."""
     assert warnings.of_leases([intent(lease_s=24 * H, ends_at=WALL + 3 * H)], WALL) is None
     many = [intent(n, ends_at=WALL - n) for n in range(1, 9)] + [intent(20, ends_at=WALL + 700)]
     line = warnings.of_leases(many, WALL)
@@ -149,13 +149,13 @@ def test_leases_in_one_line():
         (10.5, [20], 10),
         (10.5, [9], None),
         (10.5, [20, 2], 8),  # two for two hours, then one
-        (10.5, [20, None], 5),  # one without an end is paid all the time
-        (10.5, [None], None),  # nothing to run dry before
+        (10.5, [20, None], 5),  # an order without an end costs money all the time
+        (10.5, [None], None),  # no lease ends, so nothing is to be paid until then
         (10.5, [], None),
     ],
 )
-def test_a_wallet_that_runs_dry(balance, ends_h, dry_h):
-    """$1.05 an hour each, until its lease ends."""
+def test_a_wallet_runs_dry(balance, ends_h, dry_h):
+    """Each order costs $1.05 an hour until its lease ends."""
     running = [intent(n, ends_at=None if h is None else WALL + h * H) for n, h in enumerate(ends_h)]
     dry_at = warnings.runs_dry(running, WALL, balance)
     assert dry_at == (None if dry_h is None else pytest.approx(WALL + dry_h * H))
@@ -166,8 +166,8 @@ def test_a_wallet_that_runs_dry(balance, ends_h, dry_h):
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 100), st.floats(0.1, 100)), max_size=5), st.floats(0, 1e3))
-def test_dry_means_that_it_does_not_suffice(orders, balance):
-    """Exactly where the sum to be paid until the leases end is more than there is."""
+def test_a_wallet_runs_dry_only_if_the_leases_cost_more(orders, balance):
+    """Exactly if the leases cost more until they end than the wallet holds."""
     running = [intent(n, price=p, ends_at=WALL + h * H) for n, (p, h) in enumerate(orders)]
     owed = sum(p * 1.05 * h / 24 for p, h in orders)
     if abs(owed - balance) > 1e-6:

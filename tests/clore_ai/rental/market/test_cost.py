@@ -1,4 +1,4 @@
-"""What a rental will really cost (service.md, 4)."""
+"""The real cost of a rental (service.md, 4)."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ def test_spot_in_another_coin():
     assert cost(SERVER, "bitcoin", "spot", bid=1.0).price.usd_per_hour == pytest.approx(4)
 
 
-def test_what_can_not_be_paid_has_no_cost():
-    """`allowed_coins` decides, also for a bid; nor does a coin without a price have one."""
+def test_a_coin_that_cannot_be_paid_has_no_cost():
+    """`allowed_coins` decides, for bids too; a coin without a price has no cost either."""
     assert cost(SERVER, "CLORE-Blockchain") is None
     assert cost(SERVER, "CLORE-Blockchain", "spot", bid=1.0) is None
     assert cost(SERVER, "USD-Blockchain", "spot") is None
 
 
 def test_an_unknown_rate_is_none_not_0():
-    """Unknown is None everywhere."""
+    """Unknown is None in every field."""
     bare = MarketplaceServer.model_validate({"id": 1, "price": {"on_demand": {"bitcoin": 1}}})
     found = cost(bare, "bitcoin")
     assert found.price.usd_per_coin is None

@@ -1,4 +1,4 @@
-"""Which servers fit, and what they cost in USD (service.md, 2-3)."""
+"""Which servers match, and what they cost in USD (service.md, 2-3)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def spot(bitcoin: float, clore: float = 0.005):
 
 
 def pick(records: list, wanted: Filter = Filter(), session=None, market=None, key=True):  # noqa: B008
-    """The selection, and the paths that were asked."""
+    """The selection, and the paths that were requested."""
 
     def answers(call, _now):
         return ok(servers=records) if call.path == "marketplace" else market or spot(bitcoin=1e5)
@@ -42,8 +42,8 @@ def pick(records: list, wanted: Filter = Filter(), session=None, market=None, ke
     return hand.play(marketplace(session, wanted)), hand
 
 
-def test_what_comes_near_a_gpu_that_nobody_has(real_servers):
-    """By its name; where nothing is named like it, the GPUs with the most memory."""
+def test_suggestions_for_an_unknown_gpu(real_servers):
+    """GPUs with similar names; if there are none, those with the most memory."""
     assert near(real_servers, Filter(gpu="RTX 4080 Tu"))[0] == "RTX 4080"
     large = near(real_servers, Filter(gpu="a100"))
     assert len(large) == 3
@@ -85,12 +85,12 @@ def test_what_comes_near_a_gpu_that_nobody_has(real_servers):
     ],
 )
 def test_the_size_of_a_disk(text, gb):
-    """The number that ends the text, whole, however many digits it has; never a part of it."""
+    """The whole number at the end of the text, however many digits it has."""
     assert disk_gb(text) == (None if gb is None else pytest.approx(gb))
 
 
-def test_real_disks_are_as_large_as_they_say(real_servers):
-    """Of 3,500 real servers each has the size that its text's last word says."""
+def test_sizes_of_real_disks(real_servers):
+    """Each of 3,500 real servers has the size in the last word of its text."""
     for record in real_servers:
         text = record["specs"]["disk"]
         assert disk_gb(text) == float(text.split()[-1].removesuffix("GB")), text
@@ -99,8 +99,8 @@ def test_real_disks_are_as_large_as_they_say(real_servers):
 
 
 @pytest.mark.parametrize("text", ["9" * 50_000, "1 " * 25_000, "1." * 25_000, "1" + " " * 50_000])
-def test_a_text_without_end_is_read_at_once(text):
-    """Time does not grow with the square of what a stranger sends."""
+def test_a_huge_text_is_parsed_at_once(text):
+    """The time does not grow with the square of a stranger's text."""
     begun = time.process_time()
     disk_gb(f"NVMe {text}!")
     assert time.process_time() - begun < 1
@@ -120,8 +120,8 @@ def test_a_text_without_end_is_read_at_once(text):
         ("4090", {}, {"RTX 4090": 1}, False),
     ],
 )
-def test_gpu_is_a_part_of_either_name(wanted, specs, array, expected):
-    """Case-insensitive, over `specs.gpu` and the flattened, stripped `gpu_array`."""
+def test_gpu_matches_part_of_either_name(wanted, specs, array, expected):
+    """Case-insensitive, in `specs.gpu` and the flattened, stripped `gpu_array`."""
     record = server(specs={"gpu": specs}, gpu_array=array)
     assert fits(record, Filter(gpu=wanted)) is expected
 
@@ -141,14 +141,14 @@ def test_gpu_is_a_part_of_either_name(wanted, specs, array, expected):
     ],
 )
 def test_gpus_are_counted_by_array_then_by_prefix(specs, array, count):
-    """`gpu_array` decides; else the ``8x`` that begins `specs.gpu` (service.md, 3)."""
+    """`gpu_array` decides; else the ``8x`` at the start of `specs.gpu` (service.md, 3)."""
     record = server(specs={"gpu": specs}, gpu_array=array)
     assert fits(record, Filter(min_gpu_count=count))
     assert not fits(record, Filter(min_gpu_count=count + 1))
 
 
 def test_ram_and_availability():
-    """RAM in GB, inclusive; rented servers only when asked for; unknown RAM does not fit."""
+    """RAM in GB is inclusive, and unknown RAM does not match; rented servers are optional."""
     assert fits(server(), Filter(min_ram_gb=64))
     assert not fits(server(), Filter(min_ram_gb=64.1))
     assert not fits(server(specs=None), Filter(min_ram_gb=1))
@@ -176,7 +176,7 @@ def test_price_usd_is_per_hour_inclusive():
 
 
 def test_allowed_coins_decide():
-    """A price in a coin that the host does not take can't be paid."""
+    """A price in a coin that the host does not accept cannot be paid."""
     prices = {"on_demand": {BTC: 1.0, USD: 2.4}, "usd": {"on_demand_btc": 48.0}}
     (only_btc,) = pick([server(price=prices)])[0].servers
     assert only_btc.price_usd == 2
@@ -190,7 +190,7 @@ def test_allowed_coins_decide():
 
 
 def test_the_price_is_in_usd_else_the_cheapest_coin():
-    """Coins of one server can differ a lot in USD value."""
+    """The coins of one server can differ a lot in USD value."""
     prices = {
         "on_demand": {BTC: 1.0, CLORE: 100.0},
         "usd": {"on_demand_btc": 48.0, "on_demand_clore": 24.0},
@@ -201,7 +201,7 @@ def test_the_price_is_in_usd_else_the_cheapest_coin():
 
 
 def test_the_conversion_of_the_service_is_the_last_resort():
-    """004 reads `price.usd.on_demand_usd`; it stands alone where no coin has a price."""
+    """004 reads `price.usd.on_demand_usd`, which decides only if no coin has a price."""
     (found,) = pick([server(price={"usd": {"on_demand_usd": 24}}, allowed_coins=None)])[0].servers
     assert found.price_usd == 1
     (barred,) = pick([server(price={"usd": {"on_demand_usd": 24}})])[0].servers
@@ -209,7 +209,7 @@ def test_the_conversion_of_the_service_is_the_last_resort():
 
 
 def test_usd_spot_of_0_is_unknown():
-    """It was 0 in every sample: derived from the coin's price and implied rate, else None."""
+    """It was 0 in every sample: it is derived from the coin's price and rate, else None."""
     prices = {
         "on_demand": {BTC: 1.0},
         "spot": {BTC: 0.5},
@@ -223,8 +223,8 @@ def test_usd_spot_of_0_is_unknown():
     assert unknown.spot_price_usd is None
 
 
-def test_an_unknown_price_is_dropped_and_counted():
-    """A filter on an unknown price drops the server and says how many it dropped."""
+def test_servers_with_an_unknown_price_are_dropped_and_counted():
+    """A price filter drops such servers and reports their number."""
     records = [server(1), server(2, price=None), server(3, allowed_coins=[])]
     selection, _ = pick(records, Filter(max_price_usd=1))
     assert ([s.id for s in selection.servers], selection.unpriced, selection.seen) == ([1], 2, 3)
@@ -233,7 +233,7 @@ def test_an_unknown_price_is_dropped_and_counted():
 
 
 def test_rates_are_implied_by_the_other_servers():
-    """A record without USD borrows the median rate of the rest; nothing more is asked."""
+    """A record without USD gets the median rate of the others, without another request."""
     rated = [
         server(n, price={"on_demand": {BTC: 1.0}, "usd": {"on_demand_btc": rate}})
         for n, rate in enumerate([48.0, 49.0, 5000.0], start=2)
@@ -243,8 +243,8 @@ def test_rates_are_implied_by_the_other_servers():
     assert hand.paths == ["marketplace"]
 
 
-def test_rates_that_are_implied_ignore_what_is_no_number():
-    """Zeros, texts and infinities say nothing about a coin."""
+def test_implied_rates_ignore_invalid_numbers():
+    """Zeros, strings and infinities say nothing about a coin."""
     odd = [0, None, "1", True, 1e999, -0.0, 10**400, [], {}]
     records = [{"price": {"on_demand": {BTC: o}, "usd": {"on_demand_btc": 5}}} for o in odd]
     records += [{"price": {"on_demand": {BTC: 5}, "usd": {"on_demand_btc": o}}} for o in odd]
@@ -254,16 +254,16 @@ def test_rates_that_are_implied_ignore_what_is_no_number():
     assert implied([good]) == {BTC: 100}
 
 
-def test_rates_are_asked_where_nothing_implies_them():
-    """`currency_rates_in_usd` of any server's spot market."""
+def test_rates_are_read_if_no_server_implies_them():
+    """From `currency_rates_in_usd` of any server's spot market."""
     selection, hand = pick([server()], Filter(max_price_usd=1), market=spot(bitcoin=120_000))
     assert [s.price_usd for s in selection.servers] == [0.5]
     assert hand.paths == ["marketplace", "spot_marketplace"]
     assert "rates" in hand.shared
 
 
-def test_rates_are_asked_for_the_coin_that_is_missing():
-    """What one coin implies says nothing about another."""
+def test_rates_are_read_for_a_missing_coin():
+    """The rate of one coin says nothing about another."""
     implied = server(1, price={"on_demand": {BTC: 1.0}, "usd": {"on_demand_btc": 48.0}})
     other = server(2, price={"on_demand": {CLORE: 24.0}}, allowed_coins=[CLORE])
     selection, hand = pick([implied, other], market=spot(bitcoin=7, clore=1))
@@ -271,8 +271,8 @@ def test_rates_are_asked_for_the_coin_that_is_missing():
     assert hand.paths == ["marketplace", "spot_marketplace"]
 
 
-def test_rates_are_kept_for_five_minutes():
-    """Then they are read once more."""
+def test_rates_are_cached_for_five_minutes():
+    """Then they are read again."""
     session = Session()
     hand = Hand(
         lambda c, _n: ok(servers=[server()]) if c.path == "marketplace" else spot(bitcoin=1)
@@ -282,14 +282,14 @@ def test_rates_are_kept_for_five_minutes():
     assert hand.paths.count("spot_marketplace") == 2
 
 
-def test_rates_are_never_asked_without_a_key():
-    """The spot market needs one; the price is unknown then."""
+def test_rates_are_never_read_without_a_key():
+    """The spot market needs a key; without one the price is unknown."""
     selection, hand = pick([server()], key=False)
     assert selection.servers[0].price_usd is None
     assert hand.paths == ["marketplace"]
 
 
-def test_rates_that_can_not_be_had_cost_nothing_else():
+def test_a_failed_read_of_rates_affects_nothing_else():
     """The price stays unknown; old rates are better than none."""
     failing = reply({"code": 6, "error": "x"})
     selection, _ = pick([server()], market=failing)
@@ -299,8 +299,8 @@ def test_rates_that_can_not_be_had_cost_nothing_else():
     assert selection.servers[0].price_usd == 1
 
 
-def test_no_rates_are_asked_when_no_price_needs_them():
-    """Nobody waits for a request that changes nothing."""
+def test_rates_are_read_only_if_a_price_needs_them():
+    """A caller never waits for a request that changes nothing."""
     _, hand = pick([server(price={"on_demand": {USD: 1.0}}, allowed_coins=[USD])])
     assert hand.paths == ["marketplace"]
     _, hand = pick([server()], Filter(gpu="A100"))
@@ -310,5 +310,5 @@ def test_no_rates_are_asked_when_no_price_needs_them():
 
 
 def test_the_whole_marketplace_is_one_shared_request():
-    """Whoever asks at the same time gets the same answer."""
+    """Concurrent callers get the same answer."""
     assert pick([server()])[1].shared[0] == "marketplace"

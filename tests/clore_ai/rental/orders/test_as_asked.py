@@ -1,4 +1,4 @@
-"""An order is compared with what was asked for; by hand, since no marketplace of ours is wrong."""
+"""An order is compared with the request; by hand, since our marketplace never differs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WANTED = OrderRequest(
 
 
 def made(wanted: dict[str, Any] = WANTED, cancel: object = None, **fields: object) -> Any:
-    """The hand, the session, and what `create` gave or raised, of a service with such an order."""
+    """Create an order that the service returns as this row: the hand, the session, the result."""
     listed = row(9, **{"image": "a/b", "price": 2.0, **fields})
 
     def service(call: Any, _now: float) -> object:
@@ -39,7 +39,7 @@ def made(wanted: dict[str, Any] = WANTED, cancel: object = None, **fields: objec
         return hand, session, exc
 
 
-def test_what_was_asked_for_is_nothing_to_speak_of():
+def test_an_order_as_requested_gives_no_message():
     for fields in ({}, {"image": "a/b:latest"}, {"type": "on_demand"}, {"price": 1.5}):
         hand, session, order = made(**fields)
         assert order.id == 9
@@ -55,15 +55,15 @@ def test_what_was_asked_for_is_nothing_to_speak_of():
         ({"type": "spot"}, "its type is spot, not on-demand"),
     ],
 )
-def test_another_order_than_was_asked_for_is_said_once_and_kept(fields, said):
+def test_a_different_order_is_reported_once_and_kept(fields, said):
     hand, session, order = made(**fields)
     assert order.id == 9
     assert session.trouble == [f"Order 9 differs from its request: {said}."]
     assert "cancel_order" not in hand.paths
 
 
-def test_a_price_above_what_was_agreed_is_cancelled():
-    """By more than rounding; the error names the order, and what was agreed."""
+def test_an_order_above_the_agreed_price_is_cancelled():
+    """Rounding is tolerated; the error names the order and the agreed price."""
     _, _, order = made(price=2.0001)
     assert order.id == 9
     hand, session, exc = made(price=2.5)
@@ -73,17 +73,17 @@ def test_a_price_above_what_was_agreed_is_cancelled():
     assert session.ledger.running() == []
 
 
-def test_a_dear_order_that_can_not_be_cancelled_is_named():
+def test_an_expensive_order_that_cannot_be_cancelled_is_named():
     _, session, exc = made(price=2.5, cancel=ok(code=1))
     assert "clore cancel 9" in str(exc)
     assert [intent.order_id for intent in session.ledger.running()] == [9]
 
 
-def test_a_price_that_was_not_agreed_is_not_compared():
+def test_without_an_agreed_price_nothing_is_compared():
     wanted = replace(WANTED, required_price=None)
     assert made(wanted, price=1e6)[2].id == 9
 
 
-def test_a_bid_is_the_price_that_was_agreed():
+def test_a_bid_is_the_agreed_price():
     wanted = OrderRequest(server_id=5, image="a/b", type="spot", currency="bitcoin", spot_price=1.0)
     assert isinstance(made(wanted, price=1.1)[2], BudgetError)

@@ -1,4 +1,4 @@
-"""A cancel is done when the order is gone; one that fails does not stop the others."""
+"""A cancel is done when the order has ended; one that fails does not stop the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clore_ai.rental.session import Session
 
 
 class Service:
-    """Runs `ids`; a cancelled one is listed as running for `lingers_s` more, then as ended."""
+    """Runs `ids`; a cancelled order is listed as running for `lingers_s` more, then as ended."""
 
     def __init__(
         self, *ids: int, lingers_s: float = 0.0, odd: Callable[..., Any] = lambda *_: None
@@ -49,16 +49,16 @@ def end(service: Service, *ids: int, **options: Any) -> tuple[Hand, list[Cancell
 
 
 @pytest.mark.parametrize("lingers_s", [0, 4, 50])
-def test_it_is_gone_when_it_is_not_listed_as_running(lingers_s):
-    """One cancel, then looks until it has ended; its last row says what was spent."""
+def test_cancel_waits_until_the_order_has_ended(lingers_s):
+    """One cancel is sent, then the list is read; the last row says what was spent."""
     hand, (one,) = end(Service(7, lingers_s=lingers_s))
     assert (one.gone, one.error, one.order.spend) == (True, None, 0.5)
     assert hand.paths.count("cancel_order") == 1
     assert lingers_s <= hand.now <= lingers_s + 3
 
 
-def test_what_is_still_there_is_said():
-    """At the deadline: `WaitTimeout` with the order, which may be billed."""
+def test_an_order_that_still_runs_at_the_deadline_is_named():
+    """`WaitTimeout` carries the order, which may be billed."""
     hand, (one,) = end(Service(7, lingers_s=1000), timeout_s=20)
     assert not one.gone
     assert isinstance(one.error, WaitTimeout)
@@ -66,8 +66,8 @@ def test_what_is_still_there_is_said():
     assert "clore cancel 7" in str(one.error)
 
 
-def test_several_share_the_looks_and_one_refusal_stops_nothing():
-    """Each is cancelled once, however often is looked."""
+def test_several_cancels_share_the_looks_and_survive_a_refusal():
+    """Each order is cancelled once, however often the list is read."""
     hand, todo = end(Service(7, 9, lingers_s=3), 7, 8, 9)
     assert [each.gone for each in todo] == [True, False, True]
     assert isinstance(todo[1].error, FieldError)
@@ -76,8 +76,8 @@ def test_several_share_the_looks_and_one_refusal_stops_nothing():
 
 @pytest.mark.parametrize("acted", [True, False])
 @pytest.mark.parametrize("lost", [cut(), reply({"code": 1}, 500)])
-def test_lost_answers_are_asked_for_until_one_is_known(lost, acted):
-    """More of them than a request is sent again: it goes on until the deadline."""
+def test_a_cancel_is_retried_until_its_answer_arrives(lost, acted):
+    """This goes on until the deadline, beyond the usual number of retries."""
     left = [9]
 
     def odd(call, now, service):
@@ -92,23 +92,23 @@ def test_lost_answers_are_asked_for_until_one_is_known(lost, acted):
     assert (one.gone, one.error) == (True, None)
 
 
-def test_never_an_answer():
-    """Then it is not known, and both the deadline and the last reason are said."""
+def test_a_cancel_without_any_answer_times_out():
+    """The error says that the result is unknown, the deadline and the last reason."""
     odd = lambda call, *_: cut() if call.path == "cancel_order" else None  # noqa: E731
     _, (one,) = end(Service(7, odd=odd))
     assert isinstance(one.error, WaitTimeout)
     assert "(last: cut)" in str(one.error)
 
 
-def test_looks_that_fail_are_repeated():
-    """The network's trouble is not the order's."""
+def test_failed_reads_are_repeated():
+    """A network error says nothing about the order."""
     odd = lambda call, now, _: cut() if call.path == "my_orders" and now < 30 else None  # noqa: E731
     _, (one,) = end(Service(7, odd=odd))
     assert one.gone
 
 
-def test_one_that_had_ended_before_is_refused():
-    """It is not this cancel that ended it."""
+def test_an_order_that_had_ended_before_is_refused():
+    """This cancel did not end it."""
     service = Service(7)
     service.ended[7] = -100.0
     _, (one,) = end(service)
@@ -116,7 +116,7 @@ def test_one_that_had_ended_before_is_refused():
 
 
 def test_the_issue_is_checked_before_anything_is_sent():
-    """2,048 characters at most."""
+    """It has at most 2,048 characters."""
     hand = Hand(Service(7))
     with pytest.raises(InvalidInputError):
         hand.play(until_gone(Session(), [Cancelling(7)], "x" * 2049))
@@ -125,8 +125,8 @@ def test_the_issue_is_checked_before_anything_is_sent():
     assert hand.sent[0].body["issue"] == "x" * 2048
 
 
-def test_the_ledger_knows_how_it_ended():
-    """What was spent is the service's."""
+def test_the_ledger_records_the_end():
+    """The amount spent is the service's."""
     session = Session()
     intent = Intent(5, "on-demand", "bitcoin", "i", state="created", order_id=7, started_at=WALL)
     session.ledger.open(intent)
@@ -143,14 +143,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("answer", REFUSED, ids=str)
-def test_what_is_not_about_the_order_is_asked_again(answer):
-    """A CDN's page, too many requests, a refusal without a reason: it costs money not to."""
+def test_errors_that_are_not_about_the_order_are_retried(answer):
+    """A CDN's page, the rate limit, a refusal without a reason: the order still costs money."""
     _, (one,) = end(Service(7, odd=_refusing(answer, 30)))
     assert (one.gone, one.error) == (True, None)
 
 
 @pytest.mark.parametrize("answer", REFUSED, ids=str)
-def test_what_stays_refused_names_the_order_and_the_next_step(answer):
+def test_a_lasting_refusal_names_the_order_and_the_next_step(answer):
     _, (one,) = end(Service(7, odd=_refusing(answer, 1e9)))
     assert isinstance(one.error, WaitTimeout)
     assert "clore cancel 7" in str(one.error)

@@ -1,4 +1,4 @@
-"""One order, exactly once, whatever happens to the answer (service.md, 3)."""
+"""One order is made exactly once, whatever happens to the answer (service.md, 3)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LOST = {
 
 
 class Service:
-    """Answers `create_order` with `post`; lists `before`, and later what `after(now)` gives."""
+    """Answers `create_order` with `post`; lists `before`, and later the rows of `after(now)`."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Service:
 
 
 def rent(service: Service, session: Optional[Session] = None, ref: Optional[str] = None):
-    """The hand that played it, and what came of it."""
+    """Create an order: the hand that played the flow, and its result or error."""
     hand = Hand(service)
     session = session or Session()
     flow = create(session, WANTED, RentalTerms(ref))
@@ -77,7 +77,7 @@ def uncertain(service: Service, session: Optional[Session] = None) -> tuple[Hand
 
 
 def test_the_order_is_found_by_server_and_time():
-    """From ``{"code":0}`` a real Order, in the ledger, with one request that creates."""
+    """``{"code":0}`` becomes a real Order in the ledger, with one create request."""
     _, session, order = rent(Service(after=lambda _now: [row(9)]))
     assert (order.id, order.server_id) == (9, 5)
     (intent,) = session.ledger.intents()
@@ -85,36 +85,36 @@ def test_the_order_is_found_by_server_and_time():
     assert session.ledger.unsettled() == []
 
 
-def test_an_order_in_the_answer_is_taken():
-    """004 says that the answer is an Order: then nothing is looked for."""
+def test_an_order_in_the_answer_is_returned():
+    """004 says that the answer is an Order; then no list is read."""
     hand, _, order = rent(Service(post=ok(order={"id": 9, "renting_server": 5})))
     assert (order.id, order.server_id) == (9, 5)
     assert hand.paths == ["my_orders", "create_order"]
 
 
 def test_an_id_in_the_answer_decides():
-    """002 says that the answer holds `order_id`: only that order will do."""
+    """002 says that the answer holds `order_id`; no other order is accepted then."""
     rows = [row(8), row(9, server=None, ct=None)]
     _, _, order = rent(Service(post=ok(order_id=9), after=lambda _now: rows))
     assert order.id == 9
 
 
 def test_an_id_that_never_shows_up_is_named():
-    """The user can cancel what is known by its id."""
+    """The user can cancel an order by its id."""
     _, error = uncertain(Service(post=ok(order_id=9), after=lambda _now: [row(8)]))
     assert error.intent.order_id == 9
     assert "clore cancel 9" in str(error)
 
 
 def test_an_unusable_order_in_the_answer_is_looked_for():
-    """An odd answer of a success is still a success."""
+    """A success with an odd body is still a success."""
     _, _, order = rent(Service(post=ok(order={"no": "id"}), after=lambda _now: [row(9)]))
     assert order.id == 9
 
 
 @pytest.mark.parametrize("appears_s", [0, 2.5, 19, 27])
-def test_it_may_show_up_late(appears_s):
-    """2-20 s on the live service; 30 s are waited, in short steps at first."""
+def test_an_order_may_be_listed_late(appears_s):
+    """2-20 s on the live service; the search lasts 30 s, with short pauses at first."""
     rows = lambda now: [row(9)] if now >= appears_s else []  # noqa: E731
     hand, _, order = rent(Service(after=rows))
     assert order.id == 9
@@ -122,8 +122,8 @@ def test_it_may_show_up_late(appears_s):
     assert hand.sent[1].path == "create_order"
 
 
-def test_one_that_has_ended_already_is_found():
-    """A container that died at once was rented, and billed, too."""
+def test_an_order_that_has_already_ended_is_found():
+    """An order whose container died at once was rented and billed too."""
     ended = row(9, expired=True, order_end=WALL + 3)
     service = Service()
     service.after = lambda _now: setattr(service, "completed", [ended]) or []
@@ -133,8 +133,8 @@ def test_one_that_has_ended_already_is_found():
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_a_lost_answer_is_looked_for_and_never_sent_again(lost):
-    """HTTP 500 or a time-out may have created the order (service.md, 3)."""
+def test_an_order_whose_answer_is_lost_is_never_sent_again(lost):
+    """HTTP 500 or a timeout may have created the order (service.md, 3)."""
     hand, session, order = rent(Service(post=LOST[lost], after=lambda _now: [row(9)]))
     assert order.id == 9
     assert hand.paths.count("create_order") == 1
@@ -142,8 +142,8 @@ def test_a_lost_answer_is_looked_for_and_never_sent_again(lost):
 
 
 @pytest.mark.parametrize("lost", LOST)
-def test_lost_and_nothing_shows_up_is_uncertain(lost):
-    """OrderUncertain carries the intent and the cause, and says what to do."""
+def test_a_lost_answer_without_a_listed_order_is_uncertain(lost):
+    """OrderUncertain carries the intent and the cause, and names the next step."""
     session = Session()
     hand, error = uncertain(Service(post=LOST[lost]), session)
     assert hand.paths.count("create_order") == 1
@@ -158,13 +158,13 @@ def test_lost_and_nothing_shows_up_is_uncertain(lost):
     assert "clore orders" in str(error)
 
 
-def test_a_success_that_never_shows_up_is_uncertain():
-    """The service said yes, so there is no cause to chain."""
+def test_a_success_without_a_listed_order_is_uncertain():
+    """The service accepted the order, so there is no cause to chain."""
     _, error = uncertain(Service())
     assert error.__cause__ is None
 
 
-def test_looking_goes_on_through_trouble():
+def test_the_search_continues_after_errors():
     """The order matters, not the request that looks for it."""
     service = Service(post=cut(), after=lambda _now: [row(9)])
     troubles = iter([reply({"code": 1}, 500)] * 5)
@@ -176,40 +176,40 @@ def test_looking_goes_on_through_trouble():
     assert Hand(answers).play(create(Session(), WANTED)).id == 9
 
 
-def test_orders_known_before_are_not_taken():
-    """An older order of the same server is somebody else's rental of ours."""
+def test_orders_listed_before_are_not_claimed():
+    """An older order on the same server belongs to another rental."""
     uncertain(Service(before=[row(7)], post=cut()))
     _, _, order = rent(Service(before=[row(7)], post=cut(), after=lambda _now: [row(9)]))
     assert order.id == 9
 
 
-def test_an_order_cancelled_just_before_is_not_taken():
-    """Rented and cancelled minutes ago in another process, it is in the last look's list too."""
+def test_an_order_cancelled_shortly_before_is_not_claimed():
+    """Another process rented and cancelled it minutes ago; the last list holds it too."""
     uncertain(Service(post=cut(), completed=[row(7, ct=WALL - 60, expired=True)]))
 
 
-def test_orders_of_other_servers_are_not_taken():
-    """`si` must be our server."""
+def test_orders_of_other_servers_are_not_claimed():
+    """`si` must be the id of the requested server."""
     uncertain(Service(post=cut(), after=lambda _now: [row(9, server=6), row(10, server=None)]))
 
 
-def test_an_old_order_that_shows_up_late_is_not_taken():
-    """`ct` must not be long before the request was sent, where ids do not decide."""
+def test_an_old_order_that_is_listed_late_is_not_claimed():
+    """If ids do not decide, `ct` must not be long before the request."""
     uncertain(Service(post=cut(), after=lambda _now: [row(9, ct=WALL - 3600)]))
 
 
-def test_a_local_clock_that_is_ahead_hides_nothing():
-    """Ids ascend: one above all that were known is new, whatever our clock says."""
+def test_a_fast_local_clock_hides_no_order():
+    """Ids ascend: an id above all known ones is new, whatever the local clock says."""
     service = Service(before=[row(7, server=1)], after=lambda _now: [row(9, ct=WALL - 86400)])
     assert rent(service)[2].id == 9
 
 
 def test_two_intents_do_not_claim_the_same_order():
-    """What an earlier intent of this client got is not taken again."""
+    """An order of an earlier intent is not claimed again."""
     session = Session()
     rows = [row(9)]
     rent(Service(after=lambda _now: rows), session)
-    hidden = Service(post=cut(), after=lambda _now: rows)  # not listed before, by some lag
+    hidden = Service(post=cut(), after=lambda _now: rows)  # not listed until now: a lag
     _, error = uncertain(hidden, session)
     assert error.intent.order_id is None
     assert [i.state for i in session.ledger.intents()] == ["created", "uncertain"]
@@ -234,7 +234,7 @@ def test_a_refusal_is_raised_at_once(name):
     assert session.ledger.intents()[0].state == "refused"
 
 
-def test_what_surely_was_not_acted_on_is_sent_again():
+def test_a_request_that_was_certainly_not_acted_on_is_retried():
     """Code 5 and a refused connection, then success: one order."""
     posts = [reply({"code": 5}, 429), refused(), SUCCESS]
     hand, _, order = rent(Service(post=posts, after=lambda _now: [row(9)]))
@@ -245,7 +245,7 @@ def test_what_surely_was_not_acted_on_is_sent_again():
 @pytest.mark.parametrize(
     ("post", "error"), [(reply({"code": 5}, 429), RateLimitError), (refused(), TransportError)]
 )
-def test_and_raised_when_the_retries_are_used_up(post, error):
+def test_the_refusal_is_raised_when_the_retries_are_used_up(post, error):
     """Then it is certain that nothing was rented."""
     session = Session(Rules(max_retries=2))
     hand = Hand(Service(post=post))
@@ -255,13 +255,13 @@ def test_and_raised_when_the_retries_are_used_up(post, error):
     assert session.ledger.intents()[0].state == "refused"
 
 
-def test_lost_after_a_refused_connection_is_still_lost():
-    """The last answer decides: a cut one may have been acted on."""
+def test_a_cut_after_a_refused_connection_is_uncertain():
+    """The last answer decides: a request that was cut off may have been acted on."""
     uncertain(Service(post=[refused(), cut()]))
 
 
-def test_trouble_before_sending_rents_nothing():
-    """If the known orders can't be listed, the order is not sent."""
+def test_errors_before_sending_rent_nothing():
+    """If the existing orders cannot be listed, the order is not sent."""
     session, hand = Session(), Hand(lambda _call, _now: reply({"code": 1}, 500))
     with pytest.raises(DBError):
         hand.play(create(session, WANTED))
@@ -270,8 +270,8 @@ def test_trouble_before_sending_rents_nothing():
 
 
 @pytest.mark.parametrize("how", [KeyboardInterrupt(), SystemExit(), GeneratorExit()])
-def test_stopped_while_sending_leaves_the_intent_uncertain(how):
-    """Ctrl-C ends the program, not the knowledge that an order may exist."""
+def test_a_stop_while_sending_leaves_the_intent_uncertain(how):
+    """Ctrl-C ends the program, but the ledger still knows that an order may exist."""
 
     def answers(call, _now):
         return how if call.path == "create_order" else ok(orders=[])
@@ -283,8 +283,8 @@ def test_stopped_while_sending_leaves_the_intent_uncertain(how):
     assert intent.state == "uncertain"
 
 
-def test_stopped_while_looking_leaves_the_intent_uncertain():
-    """Likewise once the service has said yes."""
+def test_a_stop_while_searching_leaves_the_intent_uncertain():
+    """The same holds once the service has accepted the order."""
     session, service = Session(), Service()
 
     def answers(call, now):
@@ -296,7 +296,7 @@ def test_stopped_while_looking_leaves_the_intent_uncertain():
     assert [i.state for i in session.ledger.unsettled()] == ["uncertain"]
 
 
-def test_stopped_before_sending_leaves_nothing_open():
+def test_a_stop_before_sending_leaves_no_open_intent():
     """Nothing was sent, so there is nothing to look for."""
     session = Session()
     with pytest.raises(KeyboardInterrupt):
@@ -305,7 +305,7 @@ def test_stopped_before_sending_leaves_nothing_open():
 
 
 def test_a_client_ref_given_twice_is_one_order():
-    """The second call returns the first's order, in the state that it is in by then."""
+    """The second call returns the first's order in its current state."""
     session = Session()
     service = Service(after=lambda now: [row(9, expired=now > 0)])
     assert rent(service, session, "job-1")[2].id == 9
@@ -316,7 +316,7 @@ def test_a_client_ref_given_twice_is_one_order():
 
 
 def test_another_client_ref_is_another_order():
-    """And no `client_ref` is nobody's."""
+    """Two orders without a `client_ref` are also separate."""
     session = Session()
     rows = [row(8)]
     service = Service(after=lambda _now: rows[: service.created])
@@ -327,15 +327,15 @@ def test_another_client_ref_is_another_order():
 
 
 def test_a_client_ref_that_was_refused_is_free_again():
-    """Nothing was rented under it."""
+    """Nothing was rented under that name."""
     session = Session()
     with pytest.raises(FieldError):
         rent(Service(post=REFUSALS["code 6"][0]), session, "job-1")
     assert rent(Service(after=lambda _now: [row(9)]), session, "job-1")[2].id == 9
 
 
-def test_a_client_ref_that_is_uncertain_is_looked_for_not_sent():
-    """The order may show up after all; until it does, nothing is rented under that name."""
+def test_an_uncertain_client_ref_is_searched_for_and_not_sent():
+    """The order may still appear; until then nothing is rented under that name."""
     session, lost = Session(), Service(post=cut())
     with pytest.raises(OrderUncertain):
         rent(lost, session, "job-1")
@@ -346,15 +346,15 @@ def test_a_client_ref_that_is_uncertain_is_looked_for_not_sent():
     assert lost.created == 1
 
 
-def test_two_at_once_under_one_client_ref_rent_once():
-    """The second waits for the first, and takes no older order of the server for it."""
+def test_concurrent_calls_with_one_client_ref_rent_once():
+    """The second waits for the first, and does not claim an older order of the server."""
     service = Service(before=[row(3, ct=WALL - 3600)], after=lambda _now: [row(9)])
     session, hand = Session(), Hand(service)
     first, second = (
         create(session, WANTED, RentalTerms("job-1")),
         create(session, WANTED, RentalTerms("job-1")),
     )
-    sent = hand.until(first, Send)  # the first's request is on its way
+    sent = hand.until(first, Send)  # the first request is on its way
     hand.until(second, Sleep)
     assert hand.play(_go_on(first, hand.answers(sent.call, 0))).id == 9
     assert hand.play(_go_on(second, None)).id == 9
@@ -362,8 +362,8 @@ def test_two_at_once_under_one_client_ref_rent_once():
     assert len(session.ledger.intents()) == 1
 
 
-def test_the_second_goes_on_alone_when_the_first_is_refused():
-    """A refused intent holds nobody up."""
+def test_the_second_call_continues_if_the_first_is_refused():
+    """A refused intent blocks no other."""
     session, service = Session(), Service(after=lambda _now: [row(9)])
     hand = Hand(service)
     first, second = (
@@ -376,27 +376,27 @@ def test_the_second_goes_on_alone_when_the_first_is_refused():
     assert hand.play(_go_on(second, None)).id == 9
 
 
-def test_two_at_once_on_one_server_take_turns():
-    """Of two rentals of one server, neither claims the other's order."""
+def test_concurrent_rentals_of_one_server_take_turns():
+    """Neither claims the other's order."""
     session, hand = Session(), Hand(Service())
     first, second = create(session, WANTED), create(session, WANTED)
     hand.until(first, Send)
     hand.until(second, Sleep)
     other = create(session, replace(WANTED, server_id=6))
-    assert isinstance(hand.until(other, Send), Send)  # another server is nobody's business
+    assert isinstance(hand.until(other, Send), Send)  # another server is not affected
     for flow in (first, second, other):
         flow.close()
     assert session.ledger.intents() == []
 
 
 def test_an_order_of_an_earlier_request_is_not_claimed():
-    """The order of a lost request that shows up late goes to that request, not to the next."""
+    """An order of a lost request that appears late belongs to that request, not to the next."""
     session = Session(look_for_s=1)
     uncertain(Service(post=cut()), session)
     session.look_for_s = 30
     late = Service()
     late.after = lambda now: [row(8)] * (now > 4) + [row(9, ct=WALL + 8)] * (late.created > 1)
-    late.created = 1  # that lost request
+    late.created = 1  # the lost request
     assert rent(late, session)[2].id == 9
     assert [(i.state, i.order_id) for i in session.ledger.intents()] == [
         ("created", 8),
@@ -405,7 +405,7 @@ def test_an_order_of_an_earlier_request_is_not_claimed():
 
 
 def test_a_later_order_made_elsewhere_is_not_claimed():
-    """An order on the same server, made long after the lost request, is somebody else's wish."""
+    """An order on the same server, made long after the lost request, has another origin."""
     session = Session(look_for_s=1)
     uncertain(Service(post=cut()), session)
     rows = [row(9, ct=WALL + 3600)]
@@ -413,8 +413,8 @@ def test_a_later_order_made_elsewhere_is_not_claimed():
     assert [(i.state, i.order_id) for i in session.ledger.intents()] == [("uncertain", None)]
 
 
-def test_what_is_uncertain_is_settled_by_a_later_look():
-    """Any look at the orders finds it; with the ended ones too, long after, nothing came of it."""
+def test_a_later_look_settles_an_uncertain_intent():
+    """Any list of orders finds it; if ended ones are listed too, its absence settles it later."""
     found, nothing = Session(look_for_s=1), Session(look_for_s=1)
     for session in (found, nothing):
         uncertain(Service(post=cut()), session)
@@ -430,8 +430,8 @@ def test_what_is_uncertain_is_settled_by_a_later_look():
     ]
 
 
-def test_what_is_spent_comes_from_the_service():
-    """A look keeps `spend`, the lease's end, and when and that it ended."""
+def test_the_amount_spent_comes_from_the_service():
+    """A look records `spend`, the end of the lease, and the end of the order."""
     session = Session()
     rent(Service(after=lambda _now: [row(9)]), session)
     session.ledger.update(session.ledger.running()[0], lease_s=3600.0, ends_at=None)
@@ -449,7 +449,7 @@ def test_what_is_spent_comes_from_the_service():
 
 
 def _go_on(flow: Flow[Any], answer: object) -> Flow[Any]:
-    """A flow that was stepped by hand and waits for `answer`."""
+    """Continue a flow that was stepped by hand and waits for `answer`."""
     try:
         step = flow.send(answer)
         while True:

@@ -1,4 +1,4 @@
-"""Odd answers to `create_order`, and odd rows meanwhile: the right order, a refusal, or uncertain.
+"""Odd answers to `create_order` and odd rows: the right order, a refusal, or uncertain.
 
 Never a wrong order, never a second request, never another error.
 """
@@ -26,7 +26,7 @@ KNOWN = [row(3, server=6), row(4, server=5, ct=WALL - 9_000, expired=True)]
 def play(
     answer: Reply, rows: list[Any], session: Session
 ) -> tuple[int | None, Hand, CloreAPIError | None]:
-    """Rent server 5: the id of the order, or what was raised. `rows` are listed afterwards."""
+    """Rent server 5: the order's id or the error. `rows` are listed afterwards."""
     hand = Hand(lambda call, _now: answer if call.path == "create_order" else listed(hand, rows))
     try:
         return hand.play(create(session, WANTED)).id, hand, None
@@ -42,7 +42,7 @@ def listed(hand: Hand, rows: list[Any]) -> Reply:
 NUMBERS: list[Any] = [
     10**30, 2**63, -1, 0, 9.0, 9.5, 1e400, "9", "", True, [9], {"id": 9}, float("nan"), 10**400,
 ]  # fmt: skip
-# An id that was there before, of this server or another; one that is listed for another server.
+# An id from before, of this server or another; one that is listed for another server.
 TAKEN: list[Any] = [3, 4, 8]
 ORDERS: list[Any] = [
     {"id": 3, "renting_server": 5},
@@ -68,8 +68,8 @@ LIES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("lie", LIES, ids=str)
-def test_an_answer_that_lies_costs_no_order(lie: dict[str, Any]) -> None:
-    """What the list says decides: its new order on this server is ours, and no other."""
+def test_a_wrong_answer_loses_no_order(lie: dict[str, Any]) -> None:
+    """The list decides: its new order on this server is ours, and no other."""
     session = Session(ledger=Ledger(None))
     order_id, hand, error = play(reply(lie), [row(8, server=6), row(9)], session)
     assert order_id == 9, error
@@ -78,8 +78,8 @@ def test_an_answer_that_lies_costs_no_order(lie: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("lie", LIES, ids=str)
-def test_an_answer_that_lies_and_no_order(lie: dict[str, Any]) -> None:
-    """Then it is uncertain, and none of what was there is taken for it."""
+def test_a_wrong_answer_without_a_new_order_is_uncertain(lie: dict[str, Any]) -> None:
+    """No existing order is taken for the new one."""
     session = Session(ledger=Ledger(None))
     order_id, hand, error = play(reply(lie), [row(8, server=6)], session)
     assert isinstance(error, OrderUncertain), (order_id, error)
@@ -94,8 +94,8 @@ def test_an_answer_that_lies_and_no_order(lie: dict[str, Any]) -> None:
     [b"<html>", b"", b"[]", b"null", b"0", b"\xff\xfe", b"[" * 100_000, b'{"code":0', b"{}"],
     ids=lambda content: repr(content[:9]),
 )
-def test_no_json_at_any_status(status: int, content: bytes) -> None:
-    """What may have been acted on is looked for; what surely was not is a refusal."""
+def test_answers_that_are_not_json(status: int, content: bytes) -> None:
+    """The order is looked for if the request may have acted; else it is a refusal."""
     session = Session(ledger=Ledger(None))
     session.rules = type(session.rules)(max_retries=0)
     order_id, _, error = play(Reply(status, "text/html", content), [row(9)], session)
@@ -109,8 +109,8 @@ def test_no_json_at_any_status(status: int, content: bytes) -> None:
 
 @pytest.mark.parametrize("code", [2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_failure_is_no_refusal_whatever_code_stands_in_it(status: int, code: int) -> None:
-    """But for the reasons that the service sends with a 500, which are refusals."""
+def test_a_server_error_is_not_a_refusal_whatever_its_code(status: int, code: int) -> None:
+    """Except for the reasons that the service itself sends with a 500, which are refusals."""
     order_id, hand, error = play(
         reply({"code": code}, status), [row(9)], Session(ledger=Ledger(None))
     )
@@ -125,13 +125,13 @@ def test_a_failure_is_no_refusal_whatever_code_stands_in_it(status: int, code: i
     "code", ["0", 0.0, True, None, [], 10**400], ids=lambda code: str(code)[:9]
 )
 def test_an_unusable_code_at_400(code: object) -> None:
-    """The service itself has answered, and may have acted."""
+    """The service itself answered, and may have acted."""
     order_id, _, error = play(reply({"code": code}, 400), [row(9)], Session(ledger=Ledger(None)))
     assert (order_id, error) == (9, None)
 
 
-def test_an_answer_of_more_than_its_bound() -> None:
-    """It was not read to its end, so it says nothing: the order is looked for."""
+def test_an_answer_above_the_size_limit() -> None:
+    """It was not read to its end, so it proves nothing: the order is looked for."""
     cut = Reply(200, "application/json", b'{"code":6}', whole=False)
     assert play(cut, [row(9)], Session(ledger=Ledger(None)))[0] == 9
     _, _, error = play(cut, [], Session(ledger=Ledger(None)))
@@ -142,8 +142,8 @@ TIMES = [None, float("nan"), 1e400, 10**400, -1, 1e30, 4e9, "soon", [], {}, True
 
 
 @pytest.mark.parametrize("ct", TIMES, ids=lambda ct: str(ct)[:9])
-def test_odd_times_crash_nothing(ct: object) -> None:
-    """A time that is none says nothing; one that is another time is another order's."""
+def test_odd_times_are_survived(ct: object) -> None:
+    """An invalid time proves nothing; another time belongs to another order."""
     session = Session(ledger=Ledger(None))
     order_id, _, error = play(ok(), [row(9, ct=ct)], session)  # type: ignore[arg-type]
     if ct in (4e9, WALL + 4_000):
@@ -160,8 +160,8 @@ ROWS: list[Any] = [
 
 
 @pytest.mark.parametrize("odd", ROWS, ids=lambda odd: json.dumps(odd)[:40])
-def test_odd_rows_are_nobodys(odd: object) -> None:
-    """A row without a usable id or of another server is not ours; it hides none that is."""
+def test_odd_rows_are_not_claimed(odd: object) -> None:
+    """A row without a usable id or of another server is not ours, and hides none that is."""
     for more in ([], [odd, row(9)]):
         session = Session(ledger=Ledger(None))
         order_id, _, error = play(ok(), [odd, *more], session)
@@ -172,8 +172,8 @@ def test_odd_rows_are_nobodys(odd: object) -> None:
 
 
 @pytest.mark.parametrize("orders", [None, {}, "x", 5, [None], [[]], {"0": {}}], ids=str)
-def test_lists_that_are_none(orders: object) -> None:
-    """Before: nothing is rented. Afterwards: it is looked on, and then uncertain."""
+def test_answers_that_are_not_lists(orders: object) -> None:
+    """Before the order nothing is rented; after it the search goes on, then it is uncertain."""
     hand = Hand(lambda call, _now: ok() if call.path == "create_order" else ok(orders=orders))
     with pytest.raises(CloreAPIError) as caught:
         hand.play(create(Session(ledger=Ledger(None)), WANTED))
@@ -182,7 +182,7 @@ def test_lists_that_are_none(orders: object) -> None:
 
 
 def test_one_row_among_very_many() -> None:
-    """However long the list, the order is found; duplicates of it are one."""
+    """However long the list, the order is found; duplicates of its row are one order."""
     rows = [row(number, server=number + 10**6) for number in range(1_000, 21_000)]
     session = Session(ledger=Ledger(None))
     assert play(ok(), [*rows, row(30_000), row(30_000)], session)[0] == 30_000

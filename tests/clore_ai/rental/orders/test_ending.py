@@ -41,13 +41,13 @@ def raw(**fields: Any) -> dict[str, Any]:
         ({"status": "outbid"}, Evidence(), ending.OUTBID),
     ],
 )
-def test_why(fields: dict[str, Any], seen: Evidence, reason: str) -> None:
-    """The longest rental by the times; the wallet, if it can't pay another minute; the auction."""
+def test_the_reason_of_an_end(fields: dict[str, Any], seen: Evidence, reason: str) -> None:
+    """The longest rental by the times; a wallet too empty for another minute; the auction."""
     assert why(Order.model_validate(raw(**fields)), seen) == reason
 
 
 def test_the_sentence_has_the_next_step() -> None:
-    """Only where there is one."""
+    """Only if there is one."""
     order = Order.model_validate(raw())
     assert "USD-Blockchain wallet is empty. Top it up" in sentence(order, ending.WALLET)
     assert sentence(order, ending.LONGEST) == (
@@ -72,8 +72,8 @@ def end_of(session: Session, **answers: Any) -> str | None:
     return None if found is None else found.reason
 
 
-def test_the_wallet_is_asked_once_when_the_end_is_first_seen() -> None:
-    """What it held then decides; later looks don't ask again, and the end is told once."""
+def test_the_wallet_is_read_once_when_the_end_is_first_seen() -> None:
+    """Its balance then decides; later looks do not read it, and report no end twice."""
     session = Session()
     known(session)
     empty = ok(wallets=[{"name": USD, "balance": 0.001}])
@@ -84,7 +84,7 @@ def test_the_wallet_is_asked_once_when_the_end_is_first_seen() -> None:
     assert again.ended == {}
 
 
-def test_what_can_not_be_asked_is_not_guessed() -> None:
+def test_an_unknown_reason_is_not_guessed() -> None:
     """The wallets do not answer."""
     session = Session()
     known(session)
@@ -92,7 +92,7 @@ def test_what_can_not_be_asked_is_not_guessed() -> None:
 
 
 def test_a_higher_bid_that_runs() -> None:
-    """Only in the order's coin, and only one that is not the user's own."""
+    """It counts only in the order's coin, and only if it is not the user's own."""
     rich = ok(wallets=[{"name": USD, "balance": 100}])
     for offer, reason in (
         ({"bid": PRICE + 1, "active": True, "my": False, "currency": USD}, ending.OUTBID),
@@ -108,8 +108,8 @@ def test_a_higher_bid_that_runs() -> None:
         assert end_of(session, **answers) == reason
 
 
-def test_a_cancel_of_ours_is_noted_when_it_is_agreed() -> None:
-    """With the reason that it was for; nothing else is asked then."""
+def test_our_cancel_is_recorded_with_its_reason() -> None:
+    """No further request is made then."""
     for reason in (ending.CANCELLED, ending.LEASE):
         session = Session()
         known(session)
@@ -123,8 +123,8 @@ def test_a_cancel_of_ours_is_noted_when_it_is_agreed() -> None:
         assert hand.paths == ["cancel_order", "my_orders"]
 
 
-def test_a_cancel_is_noted_before_it_is_sent() -> None:
-    """Another process may see the end first; a refusal takes the note back."""
+def test_a_cancel_is_recorded_before_it_is_sent() -> None:
+    """Another process may see the end first; a refusal removes the record."""
     session = Session()
     known(session)
     noted: list[str | None] = []
@@ -143,8 +143,8 @@ def test_a_cancel_is_noted_before_it_is_sent() -> None:
     assert noted == [ending.CANCELLED] * 2
 
 
-def test_a_cancelled_order_that_is_not_listed_any_more_has_ended() -> None:
-    """Then no row says when: the ledger has the time of the look."""
+def test_a_cancelled_order_that_is_no_longer_listed_has_ended() -> None:
+    """No row says when, so the ledger has the time of the look."""
     session = Session()
     known(session)
     hand = Hand(service(cancel_order=ok(), my_orders=ok(orders=[])))
@@ -152,8 +152,8 @@ def test_a_cancelled_order_that_is_not_listed_any_more_has_ended() -> None:
     assert session.ledger.running() == []
 
 
-def test_why_the_order_was_not_known_is_not_why_it_ended() -> None:
-    """An order that a later look found does not keep the reason of its uncertain beginning."""
+def test_the_reason_of_an_uncertain_start_is_not_kept_for_the_end() -> None:
+    """An order that a later look found no longer has the reason of its uncertain start."""
     session = Session()
     intent = Intent(
         5, "on-demand", USD, "i", state="uncertain", reason="no order showed up", posted_at=WALL

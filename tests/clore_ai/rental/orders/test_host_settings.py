@@ -1,4 +1,4 @@
-"""A host's settings go together: what is not given is read first (service.md, 3)."""
+"""A host's settings are sent together: missing ones are read first (service.md, 3)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def settings(config: dict = CONFIG, **given: object):
     return hand.sent
 
 
-def test_what_is_left_out_stays_as_it_is():
-    """The config is read, merged and sent whole: missing fields would be refused."""
+def test_omitted_settings_stay_the_same():
+    """The config is read, merged and sent whole: the service refuses missing fields."""
     read, write = settings(mrl=96)
     assert (read.path, read.body) == ("server_config", {"server_name": "MyGPU"})
     assert write.path == "set_server_settings"
@@ -38,7 +38,7 @@ def test_what_is_left_out_stays_as_it_is():
     }
 
 
-def test_with_everything_given_nothing_is_read():
+def test_with_all_settings_given_nothing_is_read():
     """004's example is one request, word for word."""
     hand = Hand([ok()])
     given = {"availability": True, "mrl": 96, "on_demand": 0.0001, "spot": 0.00000113}
@@ -46,21 +46,21 @@ def test_with_everything_given_nothing_is_read():
     assert [call.body for call in hand.sent] == [{"name": "MyGPU", **given}]
 
 
-def test_false_is_given():
-    """Taking a server off the market is not leaving it as it is."""
+def test_false_is_not_an_omitted_setting():
+    """Taking a server off the market differs from leaving it as it is."""
     config = {**CONFIG, "visibility": "public"}
     assert settings(config, availability=False)[1].body["availability"] is False
 
 
-def test_what_nobody_knows_is_not_made_up():
-    """A config without prices is sent without prices; the service says what it lacks."""
+def test_unknown_prices_are_not_invented():
+    """A config without prices is sent without prices; the service names what is missing."""
     assert settings({"name": "MyGPU"}, mrl=1)[1].body == {"name": "MyGPU", "mrl": 1}
 
 
 @pytest.mark.parametrize(
     "given", [{"mrl": 0}, {"on_demand": 0}, {"spot": -1}, {"spot": float("nan")}]
 )
-def test_out_of_range_is_refused_before_it_is_sent(given):
+def test_a_setting_out_of_range_is_not_sent(given):
     """The message names the setting and its unit."""
     hand = Hand()
     with pytest.raises(InvalidInputError, match=next(iter(given))):

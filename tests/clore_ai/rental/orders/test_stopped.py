@@ -1,4 +1,4 @@
-"""A stop that came during a `Local` is raised by the next step, and loses no order."""
+"""A stop during a `Local` is raised by the next step, and loses no order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WANTED = OrderRequest(5, "i", "on-demand", "bitcoin", ssh_key="ssh-ed25519 AAAA"
 
 
 class Stopping(Hand):
-    """Stops the flow at the first step after its local work with this number, once."""
+    """Stops the flow once, at the first step after the local work with this number."""
 
     def __init__(self, number: int, answers: object) -> None:
         super().__init__(answers)
@@ -32,7 +32,7 @@ class Stopping(Hand):
 
 
 def answers(call, _now):
-    """A service that creates order 7 once it is asked for it."""
+    """A service that creates order 7 when requested."""
     if call.path == "create_order":
         answers.created = True
         return ok()
@@ -40,8 +40,8 @@ def answers(call, _now):
 
 
 @pytest.mark.parametrize("ref", [None, "job"])
-def test_wherever_it_comes_an_order_is_not_lost(ref):
-    """Its intent is settled by the next look, or says that the user may not know of the order."""
+def test_a_stop_at_any_point_loses_no_order(ref):
+    """The next look settles its intent, or it is marked as possibly unknown to the user."""
     for number in range(1, 100):
         answers.created, session = False, Session()
         hand = Stopping(number, answers)
@@ -59,7 +59,7 @@ def test_wherever_it_comes_an_order_is_not_lost(ref):
 
 
 def test_an_order_whose_end_was_not_seen_is_reported_again():
-    """Even where the flow is closed and can take no step."""
+    """Even if the flow is closed and can take no further step."""
     for stop in (KeyboardInterrupt, GeneratorExit):
         answers.created, session = False, Session()
         order = Hand(answers).play(create(session, WANTED))

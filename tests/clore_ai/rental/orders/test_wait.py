@@ -1,4 +1,4 @@
-"""Waiting for SSH: all hosts, until a deadline, and never past the order's end (service.md, 3)."""
+"""The wait for SSH: all hosts, until a deadline, never beyond the order's end (service.md, 3)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ENDED = row(9, expired=True, tcp_ports=[])
 
 
 def listing(*rows_by_time):
-    """Lists what the newest of ``(since, rows)`` says."""
+    """Lists the newest rows of ``(since, rows)``."""
 
     def answers(_call, now):
         rows = next(rows for since, rows in reversed(rows_by_time) if now >= since)
@@ -34,7 +34,7 @@ def listing(*rows_by_time):
 
 
 def test_the_host_that_answers_comes_first():
-    """`pub_cluster` may name several; which one works varies."""
+    """`pub_cluster` may name several hosts, of which different ones work."""
     order = Hand(listing((0, [UP])), probes=[False, True]).play(until_ssh(Session(), 9))
     assert order.ssh_hosts == ["n2", "n1"]
     assert order.ssh_command.startswith("ssh root@n2 -p 1972 ")
@@ -42,28 +42,28 @@ def test_the_host_that_answers_comes_first():
 
 @pytest.mark.parametrize("container", [0, 1, 2, None])
 def test_an_order_whose_ssh_answers_runs(container):
-    """Whatever the service says of its container meanwhile."""
+    """It runs whatever the service says about its container."""
     hand = Hand(listing((0, [{**UP, "mon_container": container}])), probes=[True])
     assert hand.play(until_ssh(Session(), 9)).status == "running"
 
 
 def test_connection_fields_may_come_late():
-    """They appear within seconds; until then the list is asked."""
+    """They appear within seconds; until then the list is read again."""
     hand = Hand(listing((0, [DEPLOYING]), (3, [UP])), probes=[True])
     order = hand.play(until_ssh(Session(), 9))
     assert order.ssh_port == 1972
     assert 3 <= hand.now <= 5
 
 
-def test_a_listed_order_is_probed_not_asked_for():
-    """The port is tried every second at least, the list only every 5 s."""
+def test_a_listed_order_is_probed_more_often_than_listed():
+    """The port is tried at least every second, the list is read only every 5 s."""
     hand = Hand(listing((0, [UP])), probes=[False] * 120 + [True])
     hand.play(until_ssh(Session(), 9))
     assert max(hand.slept) <= 1
     assert len(hand.sent) <= 2 + hand.now / 5
 
 
-def test_an_order_that_ends_is_not_waited_for():
+def test_an_order_that_ends_ends_the_wait():
     """OrderEnded carries its last state."""
     with pytest.raises(OrderEnded) as caught:
         Hand(listing((0, [UP]), (6, [ENDED]))).play(until_ssh(Session(), 9))
@@ -74,20 +74,20 @@ def test_an_order_that_ends_is_not_waited_for():
 
 
 def test_an_order_that_vanishes_has_ended():
-    """Then the error carries what was known of it."""
+    """The error carries the last known state of the order."""
     with pytest.raises(OrderEnded) as caught:
         Hand(listing((0, [UP]), (6, []))).play(until_ssh(Session(), 9))
     assert caught.value.order.ssh_port == 1972
 
 
 def test_an_unknown_order_is_not_found():
-    """The message lists those that there are, and the next command."""
+    """The message lists the existing orders and the next command."""
     with pytest.raises(NotFoundError, match=r"order 8 \(active: 9\).*clore orders"):
         Hand(listing((0, [UP]))).play(until_ssh(Session(), 8))
 
 
 def test_an_order_just_made_may_not_be_listed_yet():
-    """Where the answer named it, it is waited for as long as a new order may take."""
+    """If the answer named it, the wait lasts as long as a new order may take."""
     session = Session()
     session.ledger.open(Intent(5, "on-demand", "bitcoin", "i", state="created", order_id=9))
     hand = Hand(listing((0, []), (8, [UP])), probes=[True])
@@ -109,7 +109,7 @@ def test_the_deadline_is_kept():
 
 
 def test_an_order_without_port_22_has_no_ssh():
-    """It says how to rent one that has."""
+    """The error says how to rent an order with SSH."""
     http_only = row(9, pub_cluster=["n1"], tcp_ports=[], http_port="8888", mon_container=2)
     with pytest.raises(InvalidInputError, match=r'ports=\{"22": "tcp"\}'):
         Hand(listing((0, [http_only]))).play(until_ssh(Session(), 9))
@@ -118,8 +118,8 @@ def test_an_order_without_port_22_has_no_ssh():
 @pytest.mark.parametrize(
     "trouble", [cut(), reply({"code": 1}, 500), reply({"code": 5}, 429)], ids=["cut", "500", "429"]
 )
-def test_trouble_meanwhile_is_waited_out(trouble):
-    """A failed look says nothing about the order; the wait goes on with what was known."""
+def test_errors_during_the_wait_are_ignored(trouble):
+    """A failed read says nothing about the order; the wait goes on with the known state."""
     answers = listing((0, [UP]))
     hand = Hand(
         lambda call, now: trouble if 4 < now < 12 else answers(call, now),
@@ -129,8 +129,8 @@ def test_trouble_meanwhile_is_waited_out(trouble):
     assert hand.now > 12
 
 
-def test_trouble_at_the_start_is_raised():
-    """Without a known order there is nothing to wait on; nor with a refused key later."""
+def test_errors_at_the_start_are_raised():
+    """Without a known order there is nothing to wait for. A key refused later also raises."""
     with pytest.raises(DBError):
         Hand(lambda _c, _n: reply({"code": 1}, 500)).play(until_ssh(Session(), 9))
     answers = listing((0, [UP]))
@@ -139,8 +139,8 @@ def test_trouble_at_the_start_is_raised():
         Hand(lambda c, n: bad_key if n > 4 else answers(c, n)).play(until_ssh(Session(), 9))
 
 
-def test_find_takes_active_orders_unless_told():
-    """`include_completed` asks the service for those that ended."""
+def test_find_returns_active_orders_by_default():
+    """`include_completed` also requests ended ones."""
     hand = Hand(listing((0, [UP])))
     assert hand.play(find(Session(), 9)).id == 9
     hand.play(find(Session(), 9, include_completed=True))

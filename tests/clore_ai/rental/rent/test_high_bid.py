@@ -1,4 +1,4 @@
-"""A bid above the price on demand is found, and the one that must be a slip (pure)."""
+"""A bid above the on-demand price is found, and so is one that must be a typo (pure)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def server(number: int, on_demand: float | None) -> MarketplaceServer:
         (1, None, None, False),
     ],
 )
-def test_how_far_it_is_above(
+def test_how_far_a_bid_is_above(
     bid: float, on_demand: float | None, times: float | None, is_far: bool
 ) -> None:
-    """Above three times is a slip; without a price on demand nothing can be compared."""
+    """Above three times is a typo; without an on-demand price nothing can be compared."""
     found = high_bid.high(7, Price(bid, USD, 1.0), on_demand)
     assert found is not None
     assert (found.times, found.is_far_above) == (times, is_far)
 
 
-def test_a_bid_at_the_price_on_demand_is_none() -> None:
-    """What is no higher needs no word."""
+def test_a_bid_at_the_on_demand_price_is_not_high() -> None:
+    """A bid up to that price needs no warning."""
     assert high_bid.high(7, Price(2.0, USD, 1.0), 2.0) is None
 
 
-def test_the_worst_of_those_that_would_be_tried() -> None:
+def test_the_worst_of_the_bids_to_be_tried() -> None:
     """Only as many offers as attempts count; the bid that is furthest above is named."""
     wish = of(type="spot", currency=USD, spot_price=4.0, attempts=2)
     offers = ranking.offers([server(1, 2.0), server(2, 1.0), server(3, 0.1)], wish, {USD: 100.0})

@@ -1,4 +1,4 @@
-"""What a server that is named would cost, or why it can't be rented; nothing is rented for it."""
+"""The quote of one server: its cost, or why it cannot be rented; nothing is rented."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def client(market: Sandbox, tmp_path: Path) -> Iterator[CloreAI]:
 
 
 def test_the_cost_the_end_and_the_wallet(client: CloreAI, server: int) -> None:
-    """As a create_order would be: the list price, the lease, and what the wallet holds."""
+    """As in create_order: the list price, the lease, and the wallet's balance."""
     found = client.drive(quote.server(client.session, server, "on-demand"))
     lease = Limits(lease_s=7200.0, given=True)
     flow = quote.offer(client.session, found, "bitcoin", "on-demand", None, lease)
@@ -41,8 +41,8 @@ def test_the_cost_the_end_and_the_wallet(client: CloreAI, server: int) -> None:
     assert client.my_orders() == []
 
 
-def test_why_it_cant_be_rented(client: CloreAI, server: int) -> None:
-    """The reasons are the service's own, before it is asked."""
+def test_why_a_server_cannot_be_rented(client: CloreAI, server: int) -> None:
+    """The reasons are the service's, found without a request for the order."""
     with pytest.raises(NotFoundError, match="There is no server 999999"):
         client.drive(quote.server(client.session, 999_999, "on-demand"))
     found = client.drive(quote.server(client.session, server, "on-demand"))
@@ -51,8 +51,8 @@ def test_why_it_cant_be_rented(client: CloreAI, server: int) -> None:
     assert refused.value.error == "currency-not-allowed"
 
 
-def test_it_must_fit_in_the_budgets(client: CloreAI, server: int) -> None:
-    """At the cost that is given: an offer may fit, and its highest bid not."""
+def test_a_quote_is_checked_against_the_budgets(client: CloreAI, server: int) -> None:
+    """At the given cost: an offer may fit although its highest bid does not."""
     session = client.session
     found = client.drive(quote.server(session, server, "on-demand"))
     flow = quote.offer(session, found, "bitcoin", "on-demand", None, Limits())
@@ -63,8 +63,8 @@ def test_it_must_fit_in_the_budgets(client: CloreAI, server: int) -> None:
         client.drive(quote.check_budgets(session, offer, "on-demand", offer.cost))
 
 
-def test_what_a_client_shows_before_it_rents(api: Api, server: int) -> None:
-    """`quote` of one server, `offers` of those that `rent` would try; nothing is rented."""
+def test_quote_and_offers_of_a_client(api: Api, server: int) -> None:
+    """`quote` is about one server, `offers` about those that `rent` would try; neither rents."""
     one = api.quote(server, "bitcoin", lease_h=2)
     assert (one.server.id, one.end.lease_s) == (server, 7200.0)
     offers = api.offers("RTX", currency="USD-Blockchain", max_price_usd=5)

@@ -1,4 +1,4 @@
-"""Ranking by real cost, the coin that is taken, and why nothing matches (pure)."""
+"""The order of offers by real cost, the choice of the coin, and why no offer matches (pure)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORTH = {BTC: 100_000.0, CLORE: 0.01}
 
 
 def record(number: int, usd: float | None = 2.4, **changes: Any) -> dict[str, Any]:
-    """One 4090 for `usd` a day, in every coin at the same worth."""
+    """A server with one 4090 for `usd` a day, at the same value in every coin."""
     price = {} if usd is None else {USD: usd, BTC: usd / WORTH[BTC], CLORE: usd / WORTH[CLORE]}
     made = {
         "id": number,
@@ -62,8 +62,8 @@ def test_the_cheapest_comes_first_and_then_the_more_reliable():
     assert ids(ranking.offers(servers, of(currency=USD))) == [3, 2, 1]
 
 
-def test_the_creation_fee_counts_and_the_more_so_the_shorter_the_lease():
-    """0.1 USD for paying in USD (service.md, 4): for an hour that is more than 2 % of the price."""
+def test_the_creation_fee_counts_more_for_a_shorter_lease():
+    """It is 0.1 USD for payment in USD (service.md, 4): more than 2 % of the price of an hour."""
     dear_coin = server(1, None)
     dear_coin.price.on_demand.USD_Blockchain = 2.40
     dear_coin.price.on_demand.CLORE_Blockchain = 2.45 / WORTH[CLORE]
@@ -76,7 +76,7 @@ def test_the_creation_fee_counts_and_the_more_so_the_shorter_the_lease():
 
 
 def test_a_lease_of_less_than_ten_minutes_pays_no_creation_fee():
-    """Neither its cost, nor its rank, nor what the wallet must hold knows of one."""
+    """Its cost, its rank and the balance that the wallet needs omit the fee."""
     short = of(currency=USD, limits=Limits(540, given=True))
     need = 2.4 * 1.05 * 540 / 86_400
     (offer,) = ranking.offers([server(1)], short, {USD: need + 1e-9})
@@ -88,17 +88,17 @@ def test_a_lease_of_less_than_ten_minutes_pays_no_creation_fee():
 
 
 @pytest.mark.parametrize("most", [0.01, 0.1, 0.11, 0.1175, 0.2])
-def test_a_cost_limit_buys_the_longest_lease_that_it_pays(most):
-    """Below the creation fee too: then it ends just before the fee is due."""
+def test_a_cost_limit_buys_the_longest_lease_it_covers(most):
+    """A limit below the creation fee buys a lease that ends just before the fee is due."""
     (offer,) = ranking.offers([server(1)], of(currency=USD, limits=Limits(max_cost_usd=most)))
     lease_s = offer.end.lease_s
     assert offer.cost.of(lease_s) <= most + 1e-9
     assert offer.cost.of(lease_s + 1) > most
 
 
-def test_auto_takes_the_cheapest_coin_that_is_allowed_and_covered():
+def test_auto_selects_the_cheapest_coin_that_is_allowed_and_covered():
     one = server(1, allowed_coins=[USD, BTC])
-    one.price.on_demand.CLORE_Blockchain = 1.0  # a joke, and not allowed
+    one.price.on_demand.CLORE_Blockchain = 1.0  # very cheap, but not allowed
     one.price.on_demand.bitcoin = 1.2 / WORTH[BTC]
     plenty = {USD: 100.0, BTC: 1.0, CLORE: 1e9}
     assert ranking.offers([one], of(), plenty)[0].cost.coin == BTC
@@ -107,13 +107,13 @@ def test_auto_takes_the_cheapest_coin_that_is_allowed_and_covered():
     assert ranking.offers([one], of(currency=CLORE), plenty) == []
 
 
-def test_covered_is_the_creation_fee_and_the_first_hour():
+def test_covered_means_the_creation_fee_and_the_first_hour():
     need = 0.1 + 2.4 * 1.05 / 24
     assert ranking.offers([server(1)], of(currency=USD), {USD: need + 1e-9})
     assert not ranking.offers([server(1)], of(currency=USD), {USD: need - 1e-9})
 
 
-def test_max_price_is_without_fees_and_an_unknown_price_is_never_below_it():
+def test_max_price_excludes_fees_and_unknown_prices():
     assert ranking.offers([server(1, 2.4)], of(max_price_usd=0.1))
     assert not ranking.offers([server(1, 2.41)], of(max_price_usd=0.1))
     unknown = server(1, None)
@@ -123,13 +123,13 @@ def test_max_price_is_without_fees_and_an_unknown_price_is_never_below_it():
     assert not ranking.offers([unknown], of(max_price_usd=100))
 
 
-def test_a_lease_that_the_host_would_cut_short_does_not_fit():
+def test_a_lease_longer_than_the_host_allows_does_not_match():
     assert not ranking.offers([server(1, mrl=6)], of(limits=Limits(7 * 3600, given=True)))
     (offer,) = ranking.offers([server(1, mrl=6)], of())
     assert offer.end.lease_s == 6 * 3600
 
 
-def test_a_bid_below_the_least_is_no_offer():
+def test_a_bid_below_the_least_bid_is_not_an_offer():
     low = server(1)
     low.price.spot.bitcoin = 2e-5
     wish = of(type="spot", currency=BTC, spot_price=2e-5)
@@ -151,7 +151,7 @@ def test_sort(sort, best):
     assert ranking.offers(servers, of(sort=sort))[0].server.id == best
 
 
-def test_what_is_held_against_a_host_makes_it_dearer_or_bars_it():
+def test_the_host_s_record_adds_to_its_cost_or_bars_it():
     failed = [HostRecord(1, 1001, 0.0, good=False)]
     servers = [server(1, 2.4), server(2, 2.9), server(3, 9.0)]
     assert ids(ranking.offers(servers, of(), None, think(failed, [], 1))) == [2, 1, 3]
@@ -163,7 +163,7 @@ def test_what_is_held_against_a_host_makes_it_dearer_or_bars_it():
 CONDITIONS = [
     ({"gpu": "4090"}, {"gpu": "RTX 3090"}),
     ({"gpu_count": 1}, {"gpu_count": 2}),
-    ({"min_vram_gb": 25}, {"min_vram_gb": 26}),  # 24 of 25 will do
+    ({"min_vram_gb": 25}, {"min_vram_gb": 26}),  # 24 of 25 is enough
     ({"min_ram_gb": 64}, {"min_ram_gb": 65}),
     ({"min_disk_gb": 500}, {"min_disk_gb": 501}),
     ({"min_down_mbps": 500}, {"min_down_mbps": 501}),
@@ -176,7 +176,7 @@ CONDITIONS = [
 
 @pytest.mark.parametrize(("met", "unmet"), CONDITIONS)
 def test_conditions(met, unmet):
-    """Bounds are inclusive; what the record does not say does not meet one."""
+    """Bounds are inclusive; a value that the record lacks does not match."""
     assert listing.fits(record(1), of(**met).filter)
     assert not listing.fits(record(1), of(**unmet).filter)
     assert not listing.fits({"id": 1}, of(**unmet).filter)
@@ -189,7 +189,7 @@ def lacking(records: list[dict[str, Any]], wish: Wish, balances: Any = None) -> 
     return no_match.explain(records, models, wish, balances, think([], [], 0))
 
 
-def test_the_condition_that_is_to_blame_is_named_with_what_would_match():
+def test_the_failing_condition_is_named_with_the_matches_without_it():
     records = [record(i) for i in range(1, 4)] + [record(9, specs={"gpu": "1x RTX 3090"})]
     found = lacking(records, of(gpu="RTX 4090", min_ram_gb=512))
     assert found.steps[:3] == (("available_only", 4), ("gpu", 3), ("min_ram_gb", 0))
@@ -201,14 +201,14 @@ def test_the_condition_that_is_to_blame_is_named_with_what_would_match():
     )
 
 
-def test_a_gpu_that_nobody_has_is_told_with_those_named_like_it():
+def test_an_unknown_gpu_is_reported_with_similar_names():
     found = lacking([record(1)], of(gpu="RTZ 4090"))
     assert found.near == ("RTX 4090",)
     assert "No GPU has that name. Similar: RTX 4090." in no_match.sentence(found, {})
     assert lacking([record(1)], of(gpu="RTX 4090", min_ram_gb=512)).near == ()
 
 
-def test_two_conditions_are_to_blame_where_none_is_alone():
+def test_two_conditions_are_named_if_neither_is_enough_alone():
     found = lacking([record(1)], of(min_ram_gb=512, min_disk_gb=9000))
     assert [w.names for w in found.without] == [("min_ram_gb", "min_disk_gb")]
 
@@ -248,8 +248,8 @@ bounds = st.fixed_dictionaries(
 
 @settings(max_examples=25, deadline=None)
 @given(words=bounds)
-def test_of_the_real_servers_all_that_is_offered_fits_in_order_or_it_is_said_why(inventory, words):
-    """Whatever is asked, offers ascend and meet the wish; else dropping what is named helps."""
+def test_offers_of_the_real_servers_match_or_the_reason_is_named(inventory, words):
+    """For any wish, offers match in ascending order; else dropping a named condition helps."""
     records, models = inventory
     wish = of(currency=BTC, **words)
     fitting = [models[r["id"]] for r in records if listing.fits(r, wish.filter)]

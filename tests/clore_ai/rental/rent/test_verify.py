@@ -1,4 +1,4 @@
-"""What is made of what a machine shows (pure)."""
+"""The check compares what a machine shows with its offer (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DD = "16777216 bytes (17 MB, 16 MiB) copied, 0.02 s, 839 MB/s"
 
 
 def shown(*gpus: str, code: int = 0, cuda: str = "12.4", disk: str = DD, disk_code: int = 0) -> str:
-    """The script's output."""
+    """The output of the script."""
     mark = "clore-verify:"
     lines = [
         f"{mark}gpus", *gpus, f"{mark}gpus-code {code}", f"{mark}cuda", f"CUDA Version: {cuda}",
@@ -29,7 +29,7 @@ def seen(*args, promised: Promise | None = None, arrived: int = SPEED_BYTES, **m
     return judge(shown(*args, **more), promised, arrived, 0.5)
 
 
-def test_what_is_as_promised_is_good():
+def test_a_machine_as_promised_is_good():
     found = seen(ONE)
     assert found.faults == ()
     assert (found.gpus, found.driver, found.cuda) == (
@@ -61,7 +61,7 @@ def test_what_is_as_promised_is_good():
         ([ONE], {"arrived": 512}, "broke off after 512"),
     ],
 )
-def test_what_is_not_is_said(gpus, more, says):
+def test_each_difference_is_named(gpus, more, says):
     (fault,) = seen(*gpus, **more).faults
     assert says in fault
 
@@ -76,14 +76,14 @@ def test_what_is_not_is_said(gpus, more, says):
         ("1x NVIDIA RTX A6000", [" RTX A6000"], "NVIDIA RTX A6000"),
     ],
 )
-def test_names_of_the_marketplace_and_of_nvidia_smi_are_the_same_card(gpu, gpu_array, name):
+def test_names_of_the_marketplace_match_those_of_nvidia_smi(gpu, gpu_array, name):
     record = {"id": 1, "specs": {"gpu": gpu}, "gpu_array": gpu_array}
     promised = promise(MarketplaceServer.model_validate(record))
     assert promised.count == int(gpu[0])
     assert seen(*[f"{name}, 999999, 550"] * promised.count, promised=promised).faults == ()
 
 
-def test_mixed_gpus_are_counted_only():
+def test_mixed_gpus_are_only_counted():
     record = {"id": 1, "specs": {"gpu": "2x Mixed GPUs"}}
     promised = promise(MarketplaceServer.model_validate(record))
     assert promised == Promise(2)
@@ -108,9 +108,9 @@ MIXED = [" RTX 4090", " RTX 3090", " RTX 3090 Ti", " RTX 3090"]
     ],
 )
 def test_each_gpu_is_compared(gpu, gpu_array, there, says):
-    """Each that was promised must be there, and one GPU stands for one promise only.
+    """Each promised GPU must be there, and one GPU fulfils one promise only.
 
-    The memory that a record of several kinds names is not every card's: a 4090 and a 1060.
+    A record of several kinds, a 4090 and a 1060, names a memory that not every card has.
     """
     record = {"id": 1, "specs": {"gpu": gpu, "gpuram": 24}, "gpu_array": gpu_array}
     promised = promise(MarketplaceServer.model_validate(record))
@@ -124,8 +124,8 @@ def test_each_gpu_is_compared(gpu, gpu_array, there, says):
 ODD = "\x1b]52;c;eA==\x07\x9b31m\u202e\u2028\x00"
 
 
-def test_what_a_machine_says_is_text():
-    """Names, numbers and errors are fit to print and of some length, however much it sends."""
+def test_output_of_a_machine_is_filtered():
+    """Names, numbers and errors are safe to print and bounded, however much the machine sends."""
     many = [f"RTX{ODD}{number}, 24576{ODD}, {ODD}550" for number in range(5_000)]
     found = seen(*many, f"{ODD}, nan, inf", cuda="9." * 50_000)
     said = "; ".join(found.faults)
@@ -146,8 +146,8 @@ def test_what_a_machine_says_is_text():
         f"1 bytes {'1' * 90_000}",
     ],
 )
-def test_what_dd_says_without_end_is_read_at_once(disk):
-    """Neither a number of thousands of digits nor a line without an end holds the renter up."""
+def test_endless_output_of_dd_is_parsed_at_once(disk):
+    """Neither a number of thousands of digits nor an endless line delays the renter."""
     begun = time.monotonic()
     found = seen(ONE, disk=disk)
     assert found.disk_mb_s is None or found.disk_mb_s < float("inf")
@@ -156,7 +156,7 @@ def test_what_dd_says_without_end_is_read_at_once(disk):
 
 @pytest.mark.parametrize("lines", [1, 10_000])
 def test_the_last_line_is_one_line(lines):
-    """Of what the machine's own ssh or shell says in an error."""
+    """The error holds one line of the output of the machine's ssh or shell."""
     said = last_line((f"noise{ODD}\n" * lines + f"why{ODD}\tnot\n \n").encode() + b"\xff\n")
     assert said == "\ufffd"
     assert last_line(f"a\nwhy{ODD}\tnot\n \n".encode()).isprintable()

@@ -1,4 +1,4 @@
-"""What was spent: the service's word, split by time where a period cuts an order."""
+"""The amount spent is the service's, divided by time if a period covers part of an order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def order(start: float = 0.0, end: float | None = 10 * HOUR, **more: object) -> 
     return Intent(5, "on-demand", "USD-Blockchain", "i", **{**facts, **more})  # type: ignore[arg-type]
 
 
-def test_the_total_is_what_the_service_says_and_the_fees() -> None:
+def test_the_total_is_the_service_s_amount_plus_fees() -> None:
     """5 % of it, 1.25 % for spot, and the creation fee; unknown stays unknown."""
     whole = bill.bill(order(), 11 * HOUR, Rates())
     assert (whole.spend, whole.fees, whole.total) == (10.0, pytest.approx(0.6), pytest.approx(10.6))
@@ -34,8 +34,8 @@ def test_the_total_is_what_the_service_says_and_the_fees() -> None:
     assert (silent.total, silent.total_usd) == (None, None)
 
 
-def test_the_worth_of_a_coin_is_that_at_the_rental() -> None:
-    """Else today's; else it is unknown, never 0."""
+def test_a_coin_has_its_value_at_the_time_of_the_rental() -> None:
+    """Else today's value; else it is unknown, never 0."""
     paid = Intent(5, "on-demand", "bitcoin", "i", spend=1.0)
     assert bill.bill(paid, 0, Rates()).total_usd is None
     assert bill.bill(paid, 0, Rates({"bitcoin": 2.0})).total_usd == pytest.approx(2.1)
@@ -44,8 +44,8 @@ def test_the_worth_of_a_coin_is_that_at_the_rental() -> None:
 
 
 @pytest.mark.parametrize("cut", [0.0, 0.1, 600.0, HOUR, 3.7 * HOUR, 10 * HOUR - 1])
-def test_two_halves_are_the_whole(cut: float) -> None:
-    """However an order is cut, the parts add up."""
+def test_the_parts_of_an_order_add_up(cut: float) -> None:
+    """However an order is divided."""
     whole = bill.bill(order(), 10 * HOUR, Rates())
     parts = [bill.within(whole, -math.inf, cut), bill.within(whole, cut, math.inf)]
     assert sum(p.total or 0.0 for p in parts if p) == pytest.approx(10.6)
@@ -53,8 +53,8 @@ def test_two_halves_are_the_whole(cut: float) -> None:
     assert bill.within(whole, -math.inf, math.inf) == whole
 
 
-def test_what_lies_outside_counts_for_nothing() -> None:
-    """Before, after; a running order counts until now, with what it had spent when last seen."""
+def test_time_outside_the_period_does_not_count() -> None:
+    """A running order counts until now, with the amount it had spent when last seen."""
     whole = bill.bill(order(), 10 * HOUR, Rates())
     assert bill.within(whole, -HOUR, 0.0) is None
     assert bill.within(whole, 10 * HOUR, 11 * HOUR) is None
@@ -63,14 +63,16 @@ def test_what_lies_outside_counts_for_nothing() -> None:
     later = bill.within(runs, 6 * HOUR, math.inf)
     assert later is not None
     assert (later.seconds, later.spend) == (2 * HOUR, 0.0)
-    moment = bill.within(bill.bill(order(end=0.0), 0, Rates()), 0.0, 1.0)  # ended as it began
+    moment = bill.within(
+        bill.bill(order(end=0.0), 0, Rates()), 0.0, 1.0
+    )  # ended as soon as it began
     assert moment is not None
     assert moment.total == pytest.approx(10.5)
 
 
 @pytest.mark.parametrize(("seconds", "once"), [(0.0, 0.0), (599.0, 0.0), (600.0, 0.1), (HOUR, 0.1)])
 def test_the_creation_fee_is_due_after_ten_minutes(seconds: float, once: float) -> None:
-    """Before, an order costs its minutes alone; then it is in the part that holds that moment."""
+    """Before, an order costs its minutes alone; after, the period of that moment has the fee."""
     for whole in (
         bill.bill(order(end=seconds), HOUR, Rates()),
         bill.bill(order(end=None, seen_at=seconds), HOUR, Rates()),
@@ -86,7 +88,7 @@ def test_the_creation_fee_is_due_after_ten_minutes(seconds: float, once: float) 
 
 
 def test_sums_by_key_and_coin() -> None:
-    """Two coins are never added; what is not known is counted, not taken for 0."""
+    """Two coins are never added; unknown amounts are counted, not taken for 0."""
     bills = [
         ("a", bill.bill(order(id=1), 0, Rates())),
         ("b", bill.bill(order(id=2, spend=None), 0, Rates())),
@@ -107,12 +109,12 @@ def test_sums_by_key_and_coin() -> None:
     ("took", "unexplained"), [(0.0, None), (0.017, None), (1.0, 1.0), (-2, -2)]
 )
 def test_a_wallet_against_the_orders(late: float, took: float, unexplained: float | None) -> None:
-    """A tick of 24 USD a day is 0.0175; an order of the same second as the first look is in it."""
+    """A minute of 24 USD a day is 0.0175; an order from the second of the first look counts."""
     intent = order(start=100.0, end=100.0 + 10 * HOUR, posted_at=100.0)
     bills = [bill.bill(intent, 11 * HOUR, Rates())]
     looks = [
         Balance("USD-Blockchain", 100.0 + late, 50.0),
-        Balance("bitcoin", 99.0, 1.0),  # one look says nothing
+        Balance("bitcoin", 99.0, 1.0),  # one look proves nothing
         Balance("USD-Blockchain", 101.0 + 10 * HOUR, 50.0 - 10.6 - took),
     ]
     (wallet,) = bill.wallets(looks, bills)

@@ -1,4 +1,4 @@
-"""A budget is never exceeded, never passes what it can't check, and says the sum."""
+"""A budget is never exceeded, passes nothing that it cannot check, and shows the sum."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOON = START + 43_200
 
 
 def running(price: float = 24.0, *, since: float = NOON, **fields: Any) -> Intent:
-    """An order in USD, without a creation fee, seen as it started."""
+    """An order in USD without a creation fee, last seen at its start."""
     known = {"creation_fee": 0.0, "started_at": since, "seen_at": since, "spend": 0.0}
     return Intent(5, "on-demand", USD, "i", price=price, state="created", **{**known, **fields})
 
@@ -41,7 +41,7 @@ def wish(price: float = 24.0, **fields: Any) -> Intent:
 
 
 def test_periods_are_days_and_months_of_utc():
-    """Also at the end of a year and in February of a leap year."""
+    """They are right at the end of a year and in February of a leap year."""
     utc = lambda *ymd: datetime(*ymd, tzinfo=timezone.utc).timestamp()  # noqa: E731
     assert budget.period("day", utc(2023, 12, 31, 23, 59)) == (utc(2023, 12, 31), utc(2024, 1, 1))
     assert budget.period("month", utc(2023, 12, 31, 23)) == (utc(2023, 12, 1), utc(2024, 1, 1))
@@ -49,9 +49,9 @@ def test_periods_are_days_and_months_of_utc():
 
 
 def test_spent_is_spread_over_the_time_of_the_order():
-    """Two hours before midnight and one after: a third of it is today's; the fees are yesterday's.
+    """Two hours before midnight and one after: a third is today's, and the fees are yesterday's.
 
-    Spent is the service's `spend` with the renter's fee, not rate times time.
+    The amount is the service's `spend` with the renter's fee, not rate times time.
     """
     ended = running(since=START - 7200, ended_at=START + 3600, spend=9.0, creation_fee=0.1)
     spent, committed = budget.cost_within(ended, NOON, START, END)
@@ -70,11 +70,14 @@ def test_spent_is_spread_over_the_time_of_the_order():
         ({"ends_at": NOON + 90 * 3600}, 12),
         ({"ends_at": NOON + 5 * 3600, "mrl_s": 4 * 3600}, 4),
         ({"seen_at": NOON + 3600, "ends_at": NOON + 3 * 3600}, 2),  # the first hour is spent
-        ({"ends_at": NOON - 3600, "started_at": NOON - 7200}, 1 / 2),  # over, and goes on
+        (
+            {"ends_at": NOON - 3600, "started_at": NOON - 7200},
+            1 / 2,
+        ),  # past its end, and still running
     ],
 )
-def test_committed_is_until_the_earliest_end(fields, hours):
-    """Lease, longest rental, midnight; an order past its lease is counted as long as it runs."""
+def test_committed_costs_run_until_the_earliest_end(fields, hours):
+    """Lease, longest rental or midnight; an order past its lease counts as long as it runs."""
     _, committed = budget.cost_within(running(**fields), NOON + 1800, START, END)
     assert committed == pytest.approx(1.05 * hours)
 
@@ -92,15 +95,15 @@ def test_committed_is_until_the_earliest_end(fields, hours):
         ({"since": END - 300, "ends_at": END + 7200, "now": END - 200}, 0, 0),
     ],
 )
-def test_the_creation_fee_counts_where_it_falls_due(fields, spent, committed):
-    """Ten minutes after the order was made, in the period of that moment; before, not at all."""
+def test_the_creation_fee_counts_when_it_falls_due(fields, spent, committed):
+    """Ten minutes after the order was made, in the period of that moment; not before."""
     now = fields.pop("now", NOON + 300)
     with_fee = running(0.0, creation_fee=0.1, **fields)
     assert budget.cost_within(with_fee, now, START, END) == pytest.approx((spent, committed))
 
 
 def test_a_budget_too_small_for_the_creation_fee_pays_for_nine_minutes():
-    """What is refused says so, and the lease that it names passes."""
+    """A refusal says so, and the lease that it names passes."""
     new = wish(24.0, lease_s=7200.0)
     new.creation_fee = 0.1
     kept = Budget("USD", "day", 0.25)
@@ -110,8 +113,8 @@ def test_a_budget_too_small_for_the_creation_fee_pays_for_nine_minutes():
 
 
 @pytest.mark.parametrize("state", ["open", "uncertain"])
-def test_what_is_on_its_way_is_committed(state):
-    """An order that may exist unseen costs what it would, with the creation fee."""
+def test_uncertain_orders_are_committed(state):
+    """An order that may exist unseen counts with its full cost and the creation fee."""
     sent = wish(state=state, posted_at=NOON, lease_s=3600.0)
     sent.creation_fee = None
     assert budget.cost_within(sent, NOON + 60, START, END) == (0.0, pytest.approx(1.05 + 0.1))
@@ -128,8 +131,10 @@ def test_what_is_on_its_way_is_committed(state):
     st.floats(0.1, 500),
     st.one_of(st.none(), st.floats(0.1, 50)),
 )
-def test_what_passes_fits_and_what_is_refused_says_what_would(orders, limit, price, lease_h):
-    """Passed: within the budget. Refused: the lease and the budget that are named pass."""
+def test_an_order_within_the_budget_passes_and_a_refusal_says_what_would(
+    orders, limit, price, lease_h
+):
+    """If refused, the lease and the budget that the error names would pass."""
     others = []
     for rate, began_h, hours, over in orders:
         began = NOON + began_h * 3600
@@ -154,7 +159,7 @@ def test_what_passes_fits_and_what_is_refused_says_what_would(orders, limit, pri
 
 
 def test_the_sum_is_shown():
-    """What is spent, what is committed, what was wanted, and what to do next."""
+    """The error shows the amounts spent, committed and requested, and the next step."""
     others = [running(ended_at=NOON, since=NOON - 3600, spend=2.0), running(ends_at=NOON + 3600)]
     with pytest.raises(BudgetError) as refused:
         budget.check([Budget("USD", "day", 5)], others, wish(lease_s=6 * 3600.0), NOON, Rates())
@@ -174,22 +179,22 @@ def test_the_sum_is_shown():
         (DAY, None, {"price": None}, "what server 6 costs in USD is not known"),
     ],
 )
-def test_what_cant_be_checked_does_not_pass(kept, other, new, says):
-    """It is refused with the reason."""
+def test_an_order_that_cannot_be_checked_is_refused(kept, other, new, says):
+    """The error names the reason."""
     others = [replace(running(), **other)] if other else []
     with pytest.raises(BudgetError, match=says):
         budget.check([kept], others, replace(wish(), **new), NOON, Rates())
 
 
-def test_a_coin_in_a_command_to_type_is_quoted():
-    """It is the service's word, and the line is to be pasted."""
+def test_a_coin_in_a_suggested_command_is_quoted():
+    """The name is the service's, and users paste the line into a shell."""
     paid = replace(wish(), currency="x; rm -rf ~")
     with pytest.raises(BudgetError, match="--currency 'x; rm -rf ~'"):
         budget.check([Budget("bitcoin", "day", 1)], [], paid, NOON, Rates())
 
 
 def test_known_rates_and_other_coins():
-    """A coin's worth is the intent's, else that of today; a coin's budget is about that coin."""
+    """A coin's value is that of the intent, else today's; a coin's budget covers that coin only."""
     bitcoin = {"currency": "bitcoin", "price": 1e-4, "lease_s": 86_400.0}
     others = [replace(running(), currency="bitcoin", usd_per_coin=0.1)]
     budget.check([DAY], others, replace(wish(), **bitcoin), NOON, Rates({"bitcoin": 60_000.0}))
@@ -227,7 +232,7 @@ def service(*rows: dict, listed: float = 24.0):
 
 
 def test_over_the_budget_nothing_is_sent():
-    """Refused after a look at the orders, before the order; the intent is not left behind."""
+    """The orders are read, then the order is refused; no intent is left behind."""
     session = Session()
     session.ledger.set_budget(Budget("USD", "month", 1.0))
     hand = Hand(service())
@@ -243,8 +248,8 @@ def test_over_the_budget_nothing_is_sent():
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_the_price_is_asked_for_only_where_a_budget_needs_it(kept):
-    """One request more, and only then; it is what the order is checked with."""
+def test_the_price_is_read_only_if_a_budget_needs_it(kept):
+    """That is one more request; the order is checked with that price."""
     session = Session()
     if kept:
         session.ledger.set_budget(Budget("USD", "month", 7.0))
@@ -256,8 +261,8 @@ def test_the_price_is_asked_for_only_where_a_budget_needs_it(kept):
         rent(Session(ledger=session.ledger), Hand(service(listed=100.0)), price=None)
 
 
-def test_a_limit_in_usd_needs_a_worth():
-    """It is asked for; where it stays unknown the order is refused, as nothing could keep it."""
+def test_a_limit_in_usd_needs_a_rate():
+    """The rate is read; if it stays unknown, the order is refused."""
     session, hand = Session(), Hand(service())
     wanted = replace(WANTED, currency="bitcoin")
     with pytest.raises(BudgetError, match="The USD price of bitcoin is not known"):
@@ -272,7 +277,7 @@ def test_a_limit_in_usd_needs_a_worth():
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
 def test_limits_are_numbers_above_0(value):
-    """Else nothing is sent."""
+    """For any other value nothing is sent."""
     for limits in ((value, None), (None, value)):
         with pytest.raises(InvalidInputError, match="must be a number above 0"):
             lease.above_0(lease_h=limits[0], max_cost_usd=limits[1])
@@ -280,8 +285,8 @@ def test_limits_are_numbers_above_0(value):
 
 
 @pytest.mark.parametrize("earlier", [True, False])
-def test_of_two_on_their_way_the_later_counts_the_earlier(earlier):
-    """The other way round both would give way."""
+def test_of_two_concurrent_orders_the_later_counts_the_earlier(earlier):
+    """If the earlier also counted the later, neither would be made."""
     session = Session()
     session.ledger.set_budget(Budget("USD", "month", 7.0))
     known = {"creation_fee": 0.0, "lease_s": 6 * 3600.0, "posted_at": WALL}
@@ -299,10 +304,10 @@ def test_of_two_on_their_way_the_later_counts_the_earlier(earlier):
             afford.check(session, mine, WALL)
 
 
-def test_two_at_once_never_exceed_it_together(tmp_path):
-    """In two processes' ledgers, both of which have seen that nothing runs.
+def test_two_concurrent_orders_never_exceed_the_budget(tmp_path):
+    """Two processes have both seen that no order runs.
 
-    Where only one fits, one rents; never both, never none.
+    If the budget covers one order, exactly one of them rents.
     """
     ledgers = [Ledger(Store(tmp_path), "me") for _ in range(2)]
     ledgers[0].set_budget(Budget("USD", "month", 7.0))
@@ -317,7 +322,7 @@ def test_two_at_once_never_exceed_it_together(tmp_path):
             RentalTerms(lease_s=6 * 3600.0),
         )
         hand = Hand([])
-        step = hand.until(flow, Send)  # its look at the orders: then the intent is written
+        step = hand.until(flow, Send)  # it reads the orders, then the intent is written
         assert step.call.path == "my_orders"
         ready.wait()
         try:

@@ -1,4 +1,4 @@
-"""A lease is what was asked for, never longer than the host allows; contradictions are refused."""
+"""A lease is as requested, never longer than the host allows; contradictions are refused."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COST = Cost(Price(24.0, USD, 1.0), 1.2, 0.1)
     ],
 )
 def test_lengths(text, seconds):
-    """Seconds, minutes, hours, days, or no end; a number alone is seconds."""
+    """Seconds, minutes, hours, days, or no end; a plain number means seconds."""
     assert lease.read(text) == seconds
 
 
@@ -54,15 +54,15 @@ def test_lengths(text, seconds):
         "9\u017f",
     ],
 )
-def test_what_is_no_length(text):
-    """One sentence with the forms there are."""
+def test_invalid_lengths(text):
+    """The error is one sentence that lists the valid forms."""
     with pytest.raises(InvalidInputError, match="write 90m, 6h, 2d or none"):
         lease.read(text)
 
 
 @given(st.floats(1, 1e8))
 def test_a_length_in_words_is_never_longer(seconds):
-    """What a message names as fitting fits; at most an hour is lost."""
+    """The length that a message suggests fits; it is at most an hour too short."""
     again = lease.read(lease.words(seconds))
     assert seconds - H < again <= seconds + 1e-3
 
@@ -83,8 +83,8 @@ def test_a_length_in_words_is_never_longer(seconds):
         (Limits(None, given=True, max_cost_usd=5), None, None, None),
     ],
 )
-def test_what_the_limits_come_to(limits, mrl_h, lease_s, because):
-    """The shortest decides, and the plan can say which it was."""
+def test_the_shortest_limit_decides(limits, mrl_h, lease_s, because):
+    """The plan can say which limit that was."""
     settled = settle(limits, COST, mrl_h)
     assert settled.because == because
     assert settled.lease_s == (None if lease_s is None else pytest.approx(lease_s))
@@ -111,13 +111,13 @@ def test_what_the_limits_come_to(limits, mrl_h, lease_s, because):
     ],
 )
 def test_contradictions(limits, error, says):
-    """Refused, with the sum."""
+    """They are refused, with the sum."""
     with pytest.raises(error, match=says):
         settle(limits, COST, None)
 
 
-def test_a_limit_in_usd_needs_a_worth():
-    """Never silently dropped."""
+def test_a_limit_in_usd_needs_a_rate():
+    """The limit is never silently dropped."""
     with pytest.raises(BudgetError, match="the USD price of bitcoin is not known"):
         settle(Limits(max_cost_usd=2), Cost(Price(1e-4, "bitcoin", None), 5e-6, None), None)
 
@@ -134,7 +134,7 @@ def test_a_limit_in_usd_needs_a_worth():
     st.one_of(st.none(), st.integers(1, 1440)),
 )
 def test_no_limit_is_ever_exceeded(limits, price, mrl_h):
-    """Whatever is asked for: the lease is within every limit, or it is refused."""
+    """The lease is within every limit, or it is refused."""
     cost = Cost(Price(price, USD, 1.0), price * 0.05, 0.1)
     try:
         settled = settle(limits, cost, mrl_h)
@@ -153,7 +153,7 @@ def test_no_limit_is_ever_exceeded(limits, price, mrl_h):
     ("lease_h", "left_min", "near"),
     [(24, 145, False), (24, 143, True), (2, 31, False), (2, 29, True), (24, -60, True)],
 )
-def test_near_its_end(lease_h, left_min, near):
+def test_when_a_lease_is_near_its_end(lease_h, left_min, near):
     """Under 30 minutes, or under a tenth of the lease."""
     intent = Intent(5, "on-demand", "bitcoin", "i", lease_s=lease_h * H, ends_at=1e9)
     assert lease.is_near(intent, 1e9 - left_min * 60) == near
@@ -173,6 +173,6 @@ def test_near_its_end(lease_h, left_min, near):
         (90_000, "25h"),
     ],
 )
-def test_what_is_left_is_said_in_whole_minutes(seconds, said):
-    """Below a minute in seconds; nobody reads 598s."""
+def test_remaining_time_is_in_whole_minutes(seconds, said):
+    """Below a minute it is in seconds; 598s is hard to read."""
     assert lease.left(seconds) == said

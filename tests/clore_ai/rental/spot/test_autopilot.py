@@ -1,4 +1,4 @@
-"""A spot order is steered against a real marketplace; one body for both clients."""
+"""A spot order is steered on a real marketplace, with one body for both clients."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from clients import Api
 
 
-def test_it_raises_when_outbid_and_lowers_when_the_rival_leaves(
+def test_the_bid_rises_when_outbid_and_falls_when_the_rival_leaves(
     place, spot_server, rival, api_of, kind
 ):
-    """A tick above the rival; after it left, down by what the service lets, once in 600 s."""
+    """A tick above the rival; later down by the service's step, once in 600 s."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)
@@ -52,8 +52,8 @@ def test_it_raises_when_outbid_and_lowers_when_the_rival_leaves(
     assert (report.ended, report.outbids, report.raised, report.lowered) == ("stopped", 1, 1, 2)
 
 
-def test_the_limit_is_kept_and_waited_at(place, spot_server, rival, api_of, kind):
-    """What is dearer is not bid; the order runs again when the rival leaves, with no new bid."""
+def test_the_bid_stops_at_the_limit_and_waits(place, spot_server, rival, api_of, kind):
+    """No bid is above the limit; when the rival leaves, the order runs again without a new bid."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)
@@ -70,7 +70,7 @@ def test_the_limit_is_kept_and_waited_at(place, spot_server, rival, api_of, kind
 
 
 def test_a_lost_answer_is_settled_by_the_next_look(place, spot_server, rival, api_of, kind):
-    """Acted on or not, the bid ends up right, and is not sent again and again."""
+    """Whether it was acted on or not, the bid ends up right, and is not sent repeatedly."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)
@@ -90,8 +90,8 @@ def test_a_lost_answer_is_settled_by_the_next_look(place, spot_server, rival, ap
     assert len(api.entries("set_spot_price")) == 3
 
 
-def test_trouble_passes(place, spot_server, api_of, kind):
-    """Told once, gone on; a key that is not known ends it."""
+def test_errors_are_reported_once_and_pass(place, spot_server, api_of, kind):
+    """Only an unknown key ends the autopilot."""
     server, least = spot_server
     api = api_of(place, max_retries=0)
     order = bids(api, server, least)
@@ -109,8 +109,8 @@ def test_trouble_passes(place, spot_server, api_of, kind):
         stranger.spot_auto(order, max_per_day=1.0)
 
 
-def test_it_ends_with_its_order(place, spot_server, api_of, kind):
-    """Cancelled elsewhere: the report says what it spent."""
+def test_the_autopilot_ends_with_its_order(place, spot_server, api_of, kind):
+    """The order is cancelled elsewhere: the report shows the amount spent."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)
@@ -135,15 +135,15 @@ def test_it_ends_with_its_order(place, spot_server, api_of, kind):
 
 
 def cancelled_elsewhere(api: Api) -> None:
-    """By another client of the account: the one that steers is busy."""
+    """Cancel it with another client of the account, since the steering client is busy."""
     with CloreAI(api.key, api.market.base_url) as same:
         same.rate_limiter.min_interval = 0
         for order in same.my_orders():
             same.cancel_order(order.id)
 
 
-def test_on_demand_and_a_host_that_is_gone(place, spot_server, api_of, kind):
-    """No bid helps: none is made, and both are told apart."""
+def test_no_bid_is_made_against_on_demand_or_a_lost_host(place, spot_server, api_of, kind):
+    """No bid helps, so none is made, and the two states are reported separately."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)
@@ -161,8 +161,8 @@ def test_on_demand_and_a_host_that_is_gone(place, spot_server, api_of, kind):
     assert report.outbids == 2
 
 
-def test_what_is_no_spot_order_of_ours(place, spot_server, api_of, kind):
-    """Said before anything is asked of the auction."""
+def test_an_order_that_is_not_our_spot_order_is_refused(place, spot_server, api_of, kind):
+    """The error comes before the auction is read."""
     server, _least = spot_server
     api = api_of(place)
     with pytest.raises(NotFoundError, match="no order 7"):
@@ -187,8 +187,8 @@ def test_what_is_no_spot_order_of_ours(place, spot_server, api_of, kind):
     assert api.entries("spot_marketplace") == []
 
 
-def test_the_limit_has_to_fit_in_the_budget(place, spot_server, api_of, kind):
-    """Bidding up is spending, so it is checked before the first bid."""
+def test_the_limit_must_fit_the_budget(place, spot_server, api_of, kind):
+    """A higher bid costs money, so the budget is checked before the first bid."""
     server, least = spot_server
     api = api_of(place)
     order = api.rent(server, type="spot", currency=USD, spot_price=least, lease_h=1).id
@@ -199,7 +199,7 @@ def test_the_limit_has_to_fit_in_the_budget(place, spot_server, api_of, kind):
 
 
 def test_a_look_is_one_request(place, spot_server, api_of, kind):
-    """The orders are read at the start and at the end, the marketplace once an hour."""
+    """The orders are read at the start and the end, the marketplace once an hour."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)
@@ -211,8 +211,8 @@ def test_a_look_is_one_request(place, spot_server, api_of, kind):
     assert api.entries("set_spot_price") == []
 
 
-def test_two_do_not_steer_one_order(place, spot_server, api_of, kind, tmp_path):
-    """They would bid against each other's plans; whoever comes second is told."""
+def test_an_order_is_steered_once(place, spot_server, api_of, kind, tmp_path):
+    """Two autopilots would bid against each other, so the second is refused."""
     server, least = spot_server
     api = api_of(place, state=tmp_path)
     order = bids(api, server, least)
@@ -232,8 +232,8 @@ def test_two_do_not_steer_one_order(place, spot_server, api_of, kind, tmp_path):
     assert "already bids for order" in str(failed[0])
 
 
-def test_what_was_seen_is_kept_for_the_next_command(place, spot_server, api_of, kind, tmp_path):
-    """With a state folder the report of a later one goes on from the first look."""
+def test_the_state_is_kept_for_the_next_command(place, spot_server, api_of, kind, tmp_path):
+    """With a state folder a later command's report continues from the first look."""
     server, least = spot_server
     first = api_of(place, state=tmp_path)
     order = bids(first, server, least)
@@ -246,7 +246,7 @@ def test_what_was_seen_is_kept_for_the_next_command(place, spot_server, api_of, 
 
 
 def test_a_cancelled_task_or_ctrl_c_leaves_the_order_and_no_lock(place, spot_server, api_of, kind):
-    """It can be taken up again at once; nothing was bid or cancelled by the stop."""
+    """Steering can resume at once; the stop made no bid and cancelled nothing."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)

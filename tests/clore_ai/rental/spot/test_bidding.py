@@ -1,4 +1,4 @@
-"""What the autopilot bids: by hand, and held against the marketplace's own rules."""
+"""The bids of the autopilot: by hand, and checked against the marketplace's own rules."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def seen(
     *rivals: float, bid: float = 5.0, active: bool = False, limit: float = 9.0, at: float = T,
     least: float | None = 1.0, online: bool = True, others_run: bool = False,
 ) -> AuctionView:  # fmt: skip
-    """A look with rivals in our coin, all younger than we are."""
+    """A look with rivals in the same coin, all younger than our order."""
     found = tuple(Rival(r, up(r + TICK), others_run) for r in rivals)
     return AuctionView(at, bid, active, found, least, limit, online)
 
@@ -67,8 +67,8 @@ def test_rivals_in_the_same_coin_are_outbid_by_a_tick():
     assert found.rivals[0].above == 6.00000001  # can't be beaten
 
 
-def test_rivals_in_other_coins_are_outbid_by_their_worth():
-    """And by a thousandth more, as rates move; not beyond the limit where less is enough."""
+def test_rivals_in_other_coins_are_outbid_by_their_value():
+    """Plus a thousandth, as rates move; not beyond the limit if less is enough."""
     found = read(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 20.0, T)
     assert found.rivals[0].price == pytest.approx(9.2)
     assert found.rivals[0].above == pytest.approx(9.2092)
@@ -78,8 +78,8 @@ def test_rivals_in_other_coins_are_outbid_by_their_worth():
     assert found.rivals[0].above > 9.2  # can't be beaten
 
 
-def test_a_bid_below_its_least_is_no_rival():
-    """It does not run, whatever it is worth; unless the service says that it does."""
+def test_a_bid_below_the_least_bid_is_no_rival():
+    """It does not run, whatever its value, unless the service says that it does."""
     asked = {USD: 1.0, BTC: 0.0005}
     idle = market(offer(MINE, 5.0), offer(51, 0.0001, BTC), least=asked)
     assert read(idle, MINE, USD, 9.0, T).rivals == ()
@@ -87,8 +87,8 @@ def test_a_bid_below_its_least_is_no_rival():
     assert len(read(runs, MINE, USD, 9.0, T).rivals) == 1
 
 
-def test_what_is_not_among_the_bids_is_not_seen():
-    """One's own is found by its id, or by `my` where offers have no ids."""
+def test_the_own_bid_must_be_among_the_offers():
+    """It is found by its id, or by `my` if offers have no ids."""
     assert read(market(offer(51, 6.0)), MINE, USD, 9.0, T) is None
     assert read(market(), MINE, USD, 9.0, T) is None
     nameless = {**offer(MINE, 5.0), "offer_id": None}
@@ -96,7 +96,7 @@ def test_what_is_not_among_the_bids_is_not_seen():
 
 
 def test_odd_auctions_are_read():
-    """Missing rates, coins, bids, least bids: none stops it."""
+    """Missing rates, coins, bids or least bids do not stop the autopilot."""
     odd = SpotMarket.model_validate(
         {"offers": [offer(MINE, 5.0), {"offer_id": 51}, offer(52, 3.0, "DOGE", active=True)]}
     )
@@ -107,15 +107,15 @@ def test_odd_auctions_are_read():
 
 
 def test_limits_in_either_unit():
-    """USD an hour by the coin's rate; never rounded up."""
+    """USD per hour is converted at the coin's rate, and never rounded up."""
     assert limit_per_day(0.4, None, 1.0) == pytest.approx(9.6)
     assert limit_per_day(0.4, None, 92_000.0) == 0.00010434
     assert limit_per_day(None, 0.123456789, None) == 0.12345678
     assert limit_per_day(0.4, None, None) is None
 
 
-def test_what_a_new_order_must_bid():
-    """Above everybody; None beyond the limit, for a coin that is not taken, for a host offline."""
+def test_the_bid_of_a_new_order():
+    """Above all; None beyond the limit, for a coin that is refused or a host that is offline."""
     assert entry(market(offer(51, 6.0)), USD, 9.0) == 6.00000001
     assert entry(market(), USD, 9.0) == 1.0
     assert entry(market(offer(51, 9.0)), USD, 9.0) is None
@@ -126,25 +126,25 @@ def test_what_a_new_order_must_bid():
 # -- by hand ---------------------------------------------------------------------------------------
 
 
-def test_it_raises_at_the_first_look_and_only_as_far_as_needed():
-    """A tick above the highest that the limit allows to beat."""
+def test_a_bid_is_raised_at_once_and_only_as_far_as_needed():
+    """A tick above the highest rival that can be beaten within the limit."""
     auto = Autobid()
     decision = auto.see(seen(6.0, 3.0))
     assert (decision.action, decision.standing) == ("raise", "outbid")
     assert decision.price == pytest.approx(6.0 + TICK)
 
 
-def test_beyond_the_limit_it_stays_above_those_that_can_be_beaten():
-    """So it runs as soon as the others leave."""
+def test_a_bid_stays_above_the_rivals_that_it_can_beat():
+    """The order then runs as soon as the others leave."""
     decision = Autobid().see(seen(6.0, 12.0))
     assert (decision.standing, decision.price) == ("beaten", pytest.approx(6.0 + TICK))
     assert decision.needs == pytest.approx(12.0 + TICK)
     assert Autobid().see(seen(12.0, bid=1.0)).price is None
-    assert Autobid().see(seen(bid=5.0, least=10.0)).price is None  # the host asks more than that
+    assert Autobid().see(seen(bid=5.0, least=10.0)).price is None  # the host asks for more
 
 
-def test_it_lowers_when_alone():
-    """To the least; once the step is known, by a step; not again for 600 s."""
+def test_a_bid_without_rivals_is_lowered():
+    """To the least; once the step is known, by a step; then not for 600 s."""
     auto = Autobid()
     first = auto.see(seen(bid=5.0, active=True))
     assert (first.action, first.price) == ("lower", 1.0)
@@ -157,7 +157,7 @@ def test_it_lowers_when_alone():
     assert auto.see(seen(bid=4.9, active=True, at=T + 602)).price == pytest.approx(4.8)
 
 
-def test_a_lowering_that_the_service_refuses_waits_as_long_as_it_says():
+def test_a_refused_lowering_waits_as_long_as_the_service_says():
     """Without a number, the whole 600 s."""
     auto = Autobid()
     auto.see(seen(bid=5.0, active=True))
@@ -170,8 +170,8 @@ def test_a_lowering_that_the_service_refuses_waits_as_long_as_it_says():
     assert auto.see(seen(bid=5.0, active=True, at=T + 599)).price is None
 
 
-def test_a_max_step_that_is_not_told_is_found():
-    """Half of what was tried, until it is taken; a number that is no use is not believed."""
+def test_an_unknown_max_step_is_found_by_halving():
+    """Half of the last try, until one is accepted; an implausible number is ignored."""
     auto = Autobid()
     auto.see(seen(bid=5.0, active=True))
     assert auto.refused(FieldError("no", 6, {"error": "exceeded_max_step"}), 1.0, T)
@@ -182,8 +182,8 @@ def test_a_max_step_that_is_not_told_is_found():
     assert not auto.refused(FieldError("no", 6), 4.0, T)
 
 
-def test_a_bid_that_went_down_by_itself_starts_the_clock():
-    """A lowering whose answer was lost, or somebody at another terminal."""
+def test_a_lowering_by_another_starts_the_clock():
+    """The answer of a lowering was lost, or another terminal lowered the bid."""
     auto = Autobid()
     auto.see(seen(4.0, bid=5.0, active=True))
     auto.see(seen(bid=4.5, active=True, at=T + 20))
@@ -191,8 +191,8 @@ def test_a_bid_that_went_down_by_itself_starts_the_clock():
     assert auto.see(seen(bid=4.5, active=True, at=T + 622)).price == 1.0
 
 
-def test_a_small_lowering_waits_for_the_rivals_to_keep_still():
-    """It would stop a bigger one for 600 s."""
+def test_a_small_lowering_waits_for_calm_rivals():
+    """It would prevent a larger one for 600 s."""
     auto = Autobid(step=1.0)
     assert auto.see(seen(4.9, bid=5.0, active=True)).price is None
     assert auto.see(seen(4.9, bid=5.0, active=True, at=T + STILL_S - 1)).price is None
@@ -200,19 +200,19 @@ def test_a_small_lowering_waits_for_the_rivals_to_keep_still():
     assert late.price == pytest.approx(4.9 + TICK)
 
 
-def test_headroom_keeps_a_distance_and_not_without_rivals():
-    """Raised before it is outbid; never over the limit."""
+def test_headroom_applies_only_with_rivals():
+    """The bid is raised before it is outbid, never above the limit."""
     auto = Autobid(headroom=0.1)
     assert auto.see(seen(5.0, bid=5.2, active=True)).price == pytest.approx(5.5, abs=1e-6)
     assert auto.see(seen(8.5, bid=5.2)).price == 9.0
     assert Autobid(headroom=0.1, step=1e-9).see(seen(bid=1.0, active=True)).price is None
     assert Autobid().see(seen(5.0, bid=5.2, active=True)).action == "hold"
-    beaten = Autobid(headroom=0.1).see(seen(12.0, bid=1.0))  # nobody there that can be beaten
+    beaten = Autobid(headroom=0.1).see(seen(12.0, bid=1.0))  # no rival that can be beaten
     assert (beaten.standing, beaten.price) == ("beaten", None)
 
 
-def test_what_no_bid_can_help_is_not_bid_for():
-    """Somebody on demand, a host that is gone, a coin that is not taken any more."""
+def test_no_bid_is_made_if_none_can_help():
+    """An on-demand renter, a host that is gone, a coin that is no longer accepted."""
     assert Autobid().see(seen(4.0, bid=5.0)).standing == "waits"
     assert Autobid().see(seen(4.0, bid=5.0)).action == "hold"
     assert Autobid().see(seen(bid=5.0, online=False, active=True)).standing == "offline"
@@ -220,11 +220,11 @@ def test_what_no_bid_can_help_is_not_bid_for():
     assert (gone.standing, gone.action) == ("refused", "hold")
 
 
-def test_the_services_word_counts_more_than_the_reckoning():
-    """Where a rival runs whom our bid should beat, it goes up until that ends; then it stays."""
+def test_the_service_s_answer_overrides_the_computed_bid():
+    """If a rival runs despite a lower bid, ours rises until that ends, then it stays."""
     auto = Autobid(bid=5.0)
     at, price = T, 5.0
-    for _ in range(6):  # the rival runs up to 5.2 of ours, though it says 4.9
+    for _ in range(6):  # the rival runs until ours is 5.2, although its bid is 4.9
         decision = auto.see(seen(4.9, bid=price, at=at, others_run=price < 5.2, active=price > 5.2))
         if decision.action == "raise":
             price = decision.price or 0.0
@@ -232,14 +232,14 @@ def test_the_services_word_counts_more_than_the_reckoning():
         at += 40
     assert 5.2 < price < 5.6
     assert auto.see(seen(4.9, bid=price, active=True, at=at + 700)).price is None
-    assert auto.see(seen(bid=price, active=True, at=at + 720)).price == 1.0  # it left
+    assert auto.see(seen(bid=price, active=True, at=at + 720)).price == 1.0  # the rival left
 
 
 @pytest.mark.parametrize(("seconds", "ticks"), [(1, 1), (59, 1), (80, 2), (80, 1), (3700, 62)])
-def test_whole_minutes_stand_on_both_sides(seconds, ticks):
-    """A bid below the price on demand never costs more: the ticks that were billed count for both.
+def test_whole_minutes_count_in_both_prices(seconds, ticks):
+    """A bid below the on-demand price never costs more: both prices count the minutes billed.
 
-    The share saved is that of the prices, after a minute as after an hour, whatever part of a
+    The saved share is that of the prices, after a minute as after an hour, whatever part of a
     minute the looks fall in.
     """
     day = 86_400.0
@@ -254,8 +254,8 @@ def test_whole_minutes_stand_on_both_sides(seconds, ticks):
     assert report.saved == pytest.approx(report.on_demand * (1 - 0.9 * 1.0125 / 1.05))
 
 
-def test_a_bid_that_changed_counts_for_its_time():
-    """Held an hour at 8 and one at 4, against 10 on demand: 40 % less."""
+def test_each_bid_counts_for_its_time():
+    """An hour at 8 and one at 4, against 10 on demand: 40 % less."""
     auto = Autobid()
     auto.see(seen(bid=8.0, active=True), 10.0)
     auto.see(seen(bid=8.0, active=True, at=T + 3600), 10.0)
@@ -268,7 +268,7 @@ def test_a_bid_that_changed_counts_for_its_time():
 
 
 def test_the_time_held_is_counted():
-    """Between two looks that differ, half; outbids are counted once each."""
+    """Between two looks that differ, half of the time; each loss is counted once."""
     auto = Autobid()
     for at, active in ((0, True), (100, True), (120, False), (220, False), (240, True)):
         auto.see(seen(bid=5.0, active=active, at=T + at), 86_400.0)
@@ -281,8 +281,8 @@ def test_the_time_held_is_counted():
 
 
 @pytest.mark.parametrize("kept", [{}, {"bid": "x", "outbids": None, "active": 3, "other": 1}])
-def test_what_was_kept_is_read_again_and_damage_is_not(kept):
-    """Kept as JSON between commands."""
+def test_stored_state_is_read_again_and_damage_ignored(kept):
+    """It is kept as JSON between commands."""
     auto = Autobid(step=0.5)
     auto.see(seen(6.0))
     assert Autobid.load(auto.dump()).dump() == auto.dump()
@@ -312,8 +312,8 @@ def in_coin(usd: float, coin: str) -> float:
 
 @settings(max_examples=150, deadline=None)
 @given(STEPS, COINS, WORTH, WORTH)
-def test_every_rule_is_kept_and_the_order_runs_where_it_can(steps, coin, limit_usd, bid_usd):
-    """The marketplace itself judges: what it refuses, and who runs after each look."""
+def test_all_rules_are_kept_and_the_order_runs_if_it_can(steps, coin, limit_usd, bid_usd):
+    """The marketplace itself decides what is refused, and which order runs after each look."""
     limit = down(limit_usd / RATES[coin])
     least = {c: in_coin(1.0, c) for c in RATES}
     bid, now, lowered = max(least[coin], in_coin(bid_usd, coin)), T, None
@@ -361,22 +361,22 @@ def test_every_rule_is_kept_and_the_order_runs_where_it_can(steps, coin, limit_u
 
 
 def _runs_if_it_can(rivals, bid, coin, limit, minimum):
-    """After a look; with a bid over the limit from before it may run all the same."""
+    """After a look the order runs; with an earlier bid above the limit it may run anyway."""
     others = [auction.Contender(n, False, c, to_units(p)) for n, (p, c) in rivals.items()]
 
     def wins(price: float) -> bool:
         mine = auction.Contender(MINE, False, coin, to_units(price))
         return auction.winner([*others, mine], minimum, FIXED) == MINE
 
-    # The same worth in two coins is a matter of rounding: 1e-8 coin less is no promise.
+    # Equal values in two coins depend on rounding: 1e-8 coin less proves nothing.
     if wins(max(limit - 2 * TICK, 0)) or (
         wins(limit) and all(c == coin for _, c in rivals.values())
     ):
         assert wins(bid)
 
 
-def test_amounts_of_the_wire_are_ticks():
-    """What is bid arrives as it is meant: 8 decimals, exactly."""
+def test_amounts_on_the_wire_are_exact():
+    """A bid arrives unchanged, with 8 decimals."""
     assert (down(1 / 3), up(1 / 3), up(0.5)) == (0.33333333, 0.33333334, 0.5)
     for price in (up(1 / 3), down(0.000012345678), up(447.848000001)):
         assert to_wire(to_units(price)) == price

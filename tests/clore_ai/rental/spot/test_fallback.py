@@ -1,4 +1,4 @@
-"""What is rented instead of an order that is outbid for too long: once, within the limits."""
+"""The replacement of an order that is outbid for too long: rented once, within the limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clore_ai.models.records import Budget
 
 
 def test_on_demand_instead(place, spot_server, rival, api_of, kind):
-    """Rented once, with purpose and what is left of the lease; the old order ends only then."""
+    """It has the purpose and the rest of the lease; only then does the old order end."""
     server, least = spot_server
     api = api_of(place)
     order = api.rent(
@@ -33,8 +33,8 @@ def test_on_demand_instead(place, spot_server, rival, api_of, kind):
     assert play.kinds[-2:] == ["rented", "ends"]
 
 
-def test_another_server_instead_is_steered_on(place, spot_server, rival, api_of, kind):
-    """Same GPUs, the lowest bid that runs within the limit."""
+def test_another_server_instead_is_steered(place, spot_server, rival, api_of, kind):
+    """It has the same GPUs, with the lowest bid that runs within the limit."""
     api = api_of(place)
     servers = api.marketplace()
     free = [s for s in servers if s.price_per_day(USD, "spot") and s.mrl > 48 and not s.gigaspot]
@@ -64,7 +64,7 @@ def test_another_server_instead_is_steered_on(place, spot_server, rival, api_of,
 
 @pytest.mark.parametrize("fault", ["act_then_500", "act_then_cut", "500", "rate_limited"])
 def test_the_fallback_never_rents_twice(place, spot_server, rival, api_of, kind, fault):
-    """Whatever happens to the answer: one new order, and the old one ends; or the old one stays."""
+    """Whatever happens to the answer: one new order and the old one ends, or the old one stays."""
     server, least = spot_server
     api = api_of(place)
     api.client.session.look_for_s = 0.5
@@ -76,7 +76,7 @@ def test_the_fallback_never_rents_twice(place, spot_server, rival, api_of, kind,
     report = play.run(max_per_day=least + 1, fallback=Fallback("on-demand", after_s=0.1))
     (left,) = api.my_orders()
     made = [e.order for e in api.entries("create_order") if e.order is not None]
-    if fault == "500":  # nothing came of it, and as nobody can know that, it is not sent again
+    if fault == "500":  # no order was made, but as that is uncertain, the request is not repeated
         assert (left.id, made) == (order, [order])
         assert "not known whether" in play.events[-2].message
         assert len(api.entries("create_order")) == 2
@@ -85,8 +85,8 @@ def test_the_fallback_never_rents_twice(place, spot_server, rival, api_of, kind,
         assert made == [order, left.id]
 
 
-def test_a_fallback_that_costs_too_much_is_none(place, spot_server, rival, api_of, kind):
-    """The old order goes on, and why is said."""
+def test_a_fallback_above_the_limit_is_not_rented(place, spot_server, rival, api_of, kind):
+    """The old order continues, and the reason is reported."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)
@@ -105,8 +105,10 @@ def test_a_fallback_that_costs_too_much_is_none(place, spot_server, rival, api_o
         Fallback("server", ssh_password="x" * 40)
 
 
-def test_a_budget_or_a_lease_that_is_over_stops_it(place, spot_server, rival, api_of, kind):
-    """Why is said, and the old order stays as it is."""
+def test_an_exhausted_budget_or_lease_prevents_the_fallback(
+    place, spot_server, rival, api_of, kind
+):
+    """The reason is reported, and the old order stays as it is."""
     server, least = spot_server
     api = api_of(place)
     order = api.rent(server, type="spot", currency=USD, spot_price=least, lease_h=0.5).id
@@ -129,8 +131,8 @@ def test_a_budget_or_a_lease_that_is_over_stops_it(place, spot_server, rival, ap
     assert len(api.entries("create_order")) == 1
 
 
-def test_nowhere_else_to_go(place, spot_server, rival, api_of, kind):
-    """No other server within the limit: said once a try, and nothing is rented."""
+def test_without_another_server_the_order_stays(place, spot_server, rival, api_of, kind):
+    """No other server is within the limit: reported once per try, and nothing is rented."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)

@@ -1,4 +1,4 @@
-"""A bid is lowered once in 600 s; what the service would refuse is not sent (service.md, 1)."""
+"""A bid is lowered once in 600 s; refused bids are never sent (service.md, 1)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFUSED = reply({"code": 6, "error": TOO_SOON, "time_to_lowering": 100})
 
 
 class Bidding(Hand):
-    """One order, and a service that says yes unless told otherwise."""
+    """One order, and a service that accepts every bid by default."""
 
     def __init__(self, session: Session | None = None) -> None:
         self.say = ok()
@@ -31,8 +31,8 @@ class Bidding(Hand):
         return self.play(set_price(self.session, order_id, price))
 
 
-def test_a_second_lowering_is_refused_here():
-    """With the service's reason, the seconds that are left, and no request."""
+def test_a_second_lowering_is_refused_locally():
+    """With the service's reason, the remaining seconds, and no request."""
     hand = Bidding()
     hand.bid(2.0)
     hand.now = 50
@@ -49,7 +49,7 @@ def test_a_second_lowering_is_refused_here():
 
 
 def test_raising_and_repeating_are_free():
-    """And what was raised may not be lowered either."""
+    """A bid that was raised may still not be lowered."""
     hand = Bidding()
     for price in (2.0, 1.5, 1.5, 1.8):
         hand.bid(price)
@@ -58,8 +58,8 @@ def test_raising_and_repeating_are_free():
     assert len(hand.sent) == 4
 
 
-def test_orders_are_apart():
-    """Each has its own clock."""
+def test_orders_are_independent():
+    """Each order has its own clock."""
     hand = Bidding()
     hand.bid(2.0)
     hand.bid(1.5)
@@ -68,7 +68,7 @@ def test_orders_are_apart():
     assert len(hand.sent) == 4
 
 
-def test_what_is_not_known_is_sent_and_a_refusal_teaches():
+def test_an_unknown_bid_is_sent_and_a_refusal_remembered():
     """The same bid and lower ones then wait as long as the service said."""
     hand = Bidding()
     hand.say = REFUSED
@@ -79,14 +79,14 @@ def test_what_is_not_known_is_sent_and_a_refusal_teaches():
             hand.bid(price)
     assert len(hand.sent) == 1
     hand.say = ok()
-    hand.bid(1.6)  # perhaps a raise: nobody knows
+    hand.bid(1.6)  # perhaps a raise: the last bid is unknown
     hand.now += 100
     hand.bid(1.5)
     assert len(hand.sent) == 3
 
 
 def test_a_lost_answer_leaves_the_bid_unknown():
-    """It may be the old or the new one: the next is sent."""
+    """The bid may be the old or the new one, so the next bid is sent."""
     hand = Bidding()
     hand.bid(2.0)
     hand.bid(1.5)
@@ -98,8 +98,8 @@ def test_a_lost_answer_leaves_the_bid_unknown():
     assert len(hand.sent) == 4
 
 
-def test_other_refusals_teach_nothing():
-    """A step too big leaves the bid as it was."""
+def test_other_refusals_are_not_remembered():
+    """A step that is too large leaves the bid as it was."""
     hand = Bidding()
     hand.bid(2.0)
     hand.say = reply({"code": 6, "error": "exceeded_max_step", "max_step": 0.1})
@@ -110,20 +110,20 @@ def test_other_refusals_teach_nothing():
     assert len(hand.sent) == 3
 
 
-def test_a_shared_store_serves_the_next_process(tmp_path: Path):
-    """Another client with the same store knows what this one did."""
+def test_a_shared_store_informs_the_next_process(tmp_path: Path):
+    """Another client with the same store knows the last lowering."""
     first = Bidding(Session(bids=Bids(Store(tmp_path))))
     first.bid(2.0)
     first.bid(1.5)
     other = Bidding(Session(bids=Bids(Store(tmp_path))))
     with pytest.raises(FieldError, match="in 600 s"):
         other.bid(1.4)
-    other.now = -1  # before it was lowered: the machine was started anew meanwhile
+    other.now = -1  # before the bid was lowered: the machine was rebooted meanwhile
     other.bid(1.4)
 
 
-def test_a_file_that_cannot_be_written_stops_it_before_it_is_sent(tmp_path: Path):
-    """One sentence that names CLORE_HOME."""
+def test_a_bid_that_cannot_be_recorded_is_not_sent(tmp_path: Path):
+    """One sentence names CLORE_HOME."""
     (tmp_path / "file").touch()
     hand = Bidding(Session(bids=Bids(Store(tmp_path / "file"))))
     with pytest.raises(ConfigError, match="CLORE_HOME"):
@@ -131,8 +131,8 @@ def test_a_file_that_cannot_be_written_stops_it_before_it_is_sent(tmp_path: Path
     assert hand.sent == []
 
 
-def test_a_marketplace_with_a_time_of_its_own_is_asked():
-    """Its 600 s may be over in one of ours; who may ask faster than the service allows has one."""
+def test_a_marketplace_with_its_own_clock_is_sent_every_bid():
+    """Its 600 s may pass faster; a pace above the service's limit means such a marketplace."""
     assert [lowering_every_s(rate) for rate in (0.5, 1, 1.5, 1000)] == [600, 600, 0, 0]
     hand = Bidding(Session(bids=Bids(every_s=0)))
     for price in (2.0, 1.5, 1.4):

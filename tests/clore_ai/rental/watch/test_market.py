@@ -1,4 +1,4 @@
-"""What is new is told once; one request serves all watches, by hand and against the marketplace."""
+"""A watch reports each offer once; one request serves all watches. By hand and on a marketplace."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def server(server_id: int, usd_h: float | None) -> MarketplaceServer:
 # -- the state, by hand ------------------------------------------------------------------------
 
 
-def test_an_offer_is_told_once_and_again_when_it_is_news():
-    """New, cheaper by a share, back again; not when it stays, or its price wobbles or rises."""
+def test_an_offer_is_reported_again_only_if_it_is_news():
+    """New, cheaper by a share, or back again; not if it stays or its price wobbles or rises."""
     state = watch.Watch(listing.Filter(), "w")
 
     def told(*servers):
@@ -75,8 +75,8 @@ def test_an_offer_is_told_once_and_again_when_it_is_news():
 
 
 @given(st.lists(st.dictionaries(st.integers(1, 5), st.floats(0.01, 10)), max_size=12))
-def test_what_was_told_is_what_is_there(looks):
-    """However the market goes: told and not gone is what fits, and nothing is told in vain."""
+def test_the_reported_offers_are_those_that_match(looks):
+    """Those reported and not gone are those that match now; no report is repeated."""
     state = watch.Watch(listing.Filter(), "w")
     known: dict[int, float] = {}
     for look in looks:
@@ -97,8 +97,8 @@ def steps(hand: Hand, session: Session, state: watch.MarketWatch, count: int) ->
     return [hand.play(watch.step(session, state)) for _ in range(count)]
 
 
-def test_all_watches_share_a_look_and_keep_the_rhythm():
-    """Twenty watches: a request a look, looks a minute apart, the last before the end."""
+def test_all_watches_share_a_request_and_keep_the_rhythm():
+    """Twenty watches: one request per look, one look a minute, the last just before the end."""
     watches = [watch.Watch(listing.Filter(max_price_usd=n / 10), str(n)) for n in range(20)]
     state = watch.MarketWatch(watches, 60.0, 150.0)
     hand = Hand(lambda _call, _now: ok(servers=[record(1), record(2, 30.0)]))
@@ -109,8 +109,8 @@ def test_all_watches_share_a_look_and_keep_the_rhythm():
     assert hand.now == 150.0
 
 
-def test_looks_at_one_answer_make_each_model_once_and_see_the_same(records_of_all):
-    """However many watches there are: the same servers, as each alone would find them."""
+def test_watches_of_one_answer_share_its_models(records_of_all):
+    """However many watches there are, each finds the servers that it would find alone."""
     session = Session(rules=Rules(has_key=False))
     bounds = (0.05, 0.1, 0.4, None)
     wishes = [listing.Filter(gpu=g, max_price_usd=m) for g in (None, "3090") for m in bounds]
@@ -129,7 +129,7 @@ def records_of_all():
     return [json.loads(json.dumps(r)) for r in sample_fleet(0, 300)] + [{"no": "id"}]
 
 
-def test_any_of_several_gpus_will_do(records_of_all):
+def test_any_of_several_gpus_matches(records_of_all):
     both = listing.Filter(gpu=("RTX 3090", "rtx 4090"))
     found = [r["id"] for r in records_of_all if listing.fits(r, both)]
     ones = [listing.Filter(gpu=name) for name in ("RTX 3090", "RTX 4090")]
@@ -137,8 +137,8 @@ def test_any_of_several_gpus_will_do(records_of_all):
     assert len(found) > 1
 
 
-def test_trouble_passes_is_told_once_and_an_empty_market_is_none():
-    """A refused key and nothing else ends it."""
+def test_an_error_is_reported_once_and_an_empty_market_is_no_error():
+    """Only a refused key ends the watch."""
     bad = reply({"code": 1}, 500)
     good, empty, key = ok(servers=[record(1)]), ok(servers=[]), reply({"code": 3}, 401)
     answers = itertools.chain([good], [bad] * 8, [cut()] * 4, [empty, good, key])
@@ -150,7 +150,7 @@ def test_trouble_passes_is_told_once_and_an_empty_market_is_none():
         steps(hand, session, state, 1)
 
 
-# -- renting what comes ------------------------------------------------------------------------
+# -- renting an offer --------------------------------------------------------------------------
 
 
 def renting(**changes: Any) -> watch.Watch:
@@ -158,8 +158,8 @@ def renting(**changes: Any) -> watch.Watch:
     return watch.Watch(wanted.filter, "w", wish=wanted)
 
 
-def test_what_is_told_is_what_can_be_rented():
-    """At most the price in the coin paid; of those, what the wallet covers, the cheapest first."""
+def test_the_offers_that_can_be_rented():
+    """They cost at most the price in the coin; the cheapest that the wallet covers comes first."""
     rows = [record(1, 26.0), record(2, 24.0), record(3, 27.0), record(4, 24.0, rented=True)]
     rows += [record(5, 24.0, allowed_coins=["bitcoin"])]
     hand, session, one = Hand(lambda _c, _n: ok(servers=rows)), Session(), renting()
@@ -179,7 +179,7 @@ def test_what_is_told_is_what_can_be_rented():
 @pytest.mark.parametrize(
     ("failure", "state", "goes_on"),
     [
-        (RentFailed("none was good", []), "created", True),  # nothing of it runs
+        (RentFailed("none was good", []), "created", True),  # none of its orders runs
         (TransportError("cut", maybe_acted=True), None, True),
         (TransportError("cut", maybe_acted=True), "refused", True),
         (TransportError("cut", maybe_acted=True), "created", False),
@@ -192,7 +192,7 @@ def test_what_is_told_is_what_can_be_rented():
     ],
 )
 def test_when_another_may_be_rented(failure, state, goes_on):
-    """Only where nothing of the attempt can run, and waiting may help."""
+    """Only if no order of the attempt can run, and waiting may help."""
     session = Session()
     session.ledger.open(Intent(4, "on-demand", USD, "i", state="created", order_id=1))
     newest = session.ledger.newest()
@@ -204,12 +204,12 @@ def test_when_another_may_be_rented(failure, state, goes_on):
 # -- the shared look ---------------------------------------------------------------------------
 
 
-def test_the_file_is_believed_only_while_it_is_true(tmp_path):
-    """Not too old, not of another start of the machine, not damaged; and private."""
+def test_the_shared_file_is_used_only_while_valid(tmp_path):
+    """Not if it is old, damaged or from before a reboot; and it is private."""
     path = tmp_path / "home" / "shared" / "market-x.json"
     give_back = MarketFile(path).take(Instant(1000.0, 50.0))
     assert MarketFile(path).take(Instant(1000.0, 50.0)) is None
-    # Who read the clock just before the holder did does not pass it over.
+    # A process that read the clock just before the holder did does not ignore the file.
     assert MarketFile(path).take(Instant(999.99, 49.99)) is None
     give_back()
     MarketFile(path).put([record(1)], Instant(1000.0, 50.0))
@@ -229,8 +229,8 @@ def test_the_file_is_believed_only_while_it_is_true(tmp_path):
     assert kept(1001.0, 51.0) is None
 
 
-def test_a_younger_look_of_another_process_is_taken_and_its_rhythm_kept(tmp_path):
-    """Two of one folder that began apart end up together."""
+def test_a_newer_look_of_another_process_is_shared(tmp_path):
+    """Two processes of one folder that began apart fall into one rhythm."""
     path = tmp_path / "home" / "shared" / "market-x.json"
     hand = Hand(lambda _call, _now: ok(servers=[record(1)]))
     one, two = (Session(market=MarketFile(path)) for _ in range(2))
@@ -245,8 +245,8 @@ def test_a_younger_look_of_another_process_is_taken_and_its_rhythm_kept(tmp_path
     assert len(hand.sent) == 4
 
 
-def test_a_stopped_neighbour_and_a_folder_that_cannot_be_written_stop_no_watch(tmp_path):
-    """Both are asked past, the stopped one waited for once; the folder is told of."""
+def test_a_stopped_process_or_a_read_only_folder_ends_no_watch(tmp_path):
+    """The watch waits once for the stopped process, and reports the folder."""
     path = tmp_path / "home" / "shared" / "market-x.json"
     give_back = MarketFile(path).take(Instant(WALL, 0.0))
     hand = Hand(lambda _call, _now: ok(servers=[record(1)]))
@@ -258,7 +258,7 @@ def test_a_stopped_neighbour_and_a_folder_that_cannot_be_written_stop_no_watch(t
     assert len(hand.sent) == 2
     give_back()
     later = MarketFile(path).take(Instant(WALL, 0.0))
-    assert MarketFile(path).take(Instant(WALL + 5, 5.0)) is None  # its time is its own
+    assert MarketFile(path).take(Instant(WALL + 5, 5.0)) is None  # its rhythm is its own
     later()
     (tmp_path / "file").write_text("")
     session = Session(market=MarketFile(tmp_path / "file" / "shared" / "market-x.json"))
@@ -270,7 +270,7 @@ def test_a_stopped_neighbour_and_a_folder_that_cannot_be_written_stop_no_watch(t
 
 
 def take(api: Any, count: int, **options: Any) -> list[int]:
-    """The first servers that `client.watch` gives."""
+    """The first servers that `client.watch` yields."""
     if api._loop is None:
         return [s.id for s in itertools.islice(api.client.watch(**options), count)]
 
@@ -285,8 +285,8 @@ def take(api: Any, count: int, **options: Any) -> list[int]:
     return api._loop.run(read())
 
 
-def test_servers_as_they_turn_up(api_of, own_market):
-    """Those that are there, then the one that is given back, through faults; then the end."""
+def test_servers_are_reported_as_they_appear(api_of, own_market):
+    """First those that are there, then one that is released, despite faults; then the end."""
     market: Sandbox = own_market(provision=False)
     api = api_of(market)
     there = [s.id for s in api.marketplace(gpu="RTX 4090")]
@@ -322,8 +322,8 @@ with CloreAI(key, url, state=home) as client:
 """
 
 
-def test_many_watches_of_many_processes_ask_once_a_look(own_market, tmp_path):
-    """Four processes and ten threads of another, each with its own watch: as one would ask."""
+def test_watches_of_many_processes_share_one_request(own_market, tmp_path):
+    """Four processes and ten threads, each with its own watch, send as many requests as one."""
     market: Sandbox = own_market(provision=False)
     words = (market.base_url, market.api_key, str(tmp_path / "home"))
     step = Exec((sys.executable, "-c", PROCESS, *words))
@@ -345,8 +345,8 @@ def test_many_watches_of_many_processes_ask_once_a_look(own_market, tmp_path):
     assert json.loads(file.read_text().splitlines()[0])["mono"] > 0
 
 
-def test_a_cancelled_task_lets_the_others_look(own_market):
-    """Who held the lock and was stopped leaves it free."""
+def test_a_cancelled_task_frees_the_lock_of_the_look(own_market):
+    """The other watches go on if the task that held the lock is cancelled."""
     market: Sandbox = own_market(provision=False)
     market.fault("marketplace", "late", delay_s=5)
 

@@ -1,4 +1,4 @@
-"""What happens to orders is told once; only what readings say counts as idle time."""
+"""Events of orders are reported once; only what GPUs report counts as idle time."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def look(state: Monitor, *orders: Order, at: float = 0.0, **intents: Intent) -> 
     ],
 )
 def test_a_line_of_nvidia_smi(line, gpu):
-    """What is no number is not known; what is no reading is none."""
+    """A field that is not a number is unknown; a line without readings is ignored."""
     assert reading(line) == gpu
 
 
 def test_orders_from_their_start_to_their_end():
-    """Seen, its state, its host gone and back, its end with what it cost; each once."""
+    """Start, state, lost and returned host, end and cost are each reported once."""
     state = Monitor()
     booting = order(mon_container=1)
     assert look(state, booting) == ["order"]
@@ -76,19 +76,19 @@ def test_orders_from_their_start_to_their_end():
         "ended",
         f"Order 7 has ended. It cost 2.2 {USD}, fees in.",
     )
-    assert look(state, ended, at=10) == []  # not listed: one look is not its end
+    assert look(state, ended, at=10) == []  # missing from one list: not yet its end
     assert look(state, ended, at=20) == []
     assert look(state, ended, at=31) == ["ended"]
     assert look(state, ended) == []
 
 
-def test_only_the_orders_that_were_named():
+def test_only_the_named_orders_are_watched():
     state = Monitor(frozenset({7}))
     assert look(state, order(7), order(8)) == ["order"]
     assert list(state.seen) == [7]
 
 
-def test_a_lease_near_its_end_is_told_once_until_it_was_extended():
+def test_a_lease_near_its_end_is_reported_once_per_extension():
     state = watching()
     near = intent(ends_at=WALL + 600, lease_s=2 * H)
     assert look(state, order(), i=near) == ["lease_near"]
@@ -101,7 +101,7 @@ def test_a_lease_near_its_end_is_told_once_until_it_was_extended():
     ("balance", "what"), [(1.04, ["wallet_dry"]), (1.06, []), (0.0, ["wallet_dry"])]
 )
 def test_a_wallet_that_is_empty_within_the_hour(balance, what):
-    """$24 a day is $1.05 an hour, fees in; told once, and when it suffices again."""
+    """$24 a day is $1.05 an hour with fees; reported once, and once more when it suffices."""
     state, orders, now = Monitor(), [order(price=24.0)], Instant(WALL, 0)
 
     def feed(amount):
@@ -128,8 +128,8 @@ def gpus(*use: float | None) -> tuple[Gpu, ...]:
     return tuple(Gpu(n, u, 40.0) for n, u in enumerate(use))
 
 
-def test_a_connection_is_lost_only_when_it_stays_away():
-    """A short break is not told; a long one once, and the way back."""
+def test_only_a_long_break_is_a_lost_connection():
+    """A short break is not reported; a long one is, and so is its end."""
     state = watching()
 
     def feed(at, up):
@@ -137,7 +137,7 @@ def test_a_connection_is_lost_only_when_it_stays_away():
             return [e.what for e in state.feed_gpus(7, gpus(50), at)]
         return [e.what for e in state.feed_ssh(7, at, up=False, why="refused")]
 
-    assert feed(0, up=False) == []  # it was never there
+    assert feed(0, up=False) == []  # it was never up
     assert feed(1, up=True) == ["ssh_up"]
     assert feed(2, up=False) + feed(10, up=False) + feed(12, up=True) == []
     assert feed(20, up=False) + feed(30, up=False) == []
@@ -147,8 +147,8 @@ def test_a_connection_is_lost_only_when_it_stays_away():
     assert feed(70, up=True) == ["ssh_up"]
 
 
-def test_idle_is_warned_of_and_then_over():
-    """At 80 %, and at the whole; work in between begins it anew; one busy GPU is enough."""
+def test_an_idle_order_is_warned_of_before_it_is_over():
+    """At 80 % of the limit, then at the limit; work resets it, and one busy GPU is enough."""
     state = watching(100.0)
 
     def run(start, *readings):
@@ -165,7 +165,7 @@ def test_idle_is_warned_of_and_then_over():
     assert run(900, (0, 0)) == []
 
 
-def test_without_a_limit_idling_is_told_of():
+def test_without_a_limit_idling_is_only_reported():
     state = watching(None)
     found = [e for n in range(200) for e in state.feed_gpus(7, gpus(0), n * 10.0)]
     assert [e.what for e in found] == ["ssh_up", "idle"]
@@ -183,8 +183,8 @@ reports = st.lists(
 
 
 @given(reports, st.floats(10, 200))
-def test_nothing_is_cancelled_that_was_not_seen_to_idle_so_long(reports, limit):
-    """Whatever comes: a warning first, no busy or missing reading within the limit before."""
+def test_only_a_proven_idle_time_ends_an_order(reports, limit):
+    """A warning comes first, and no reading within the limit is busy or missing."""
     state, now, idled, last = watching(limit), 0.0, 0.0, None
     warned = False
     for step, use in reports:
@@ -216,8 +216,8 @@ def step_of(last: float, now: float) -> float:
 # -- the look ----------------------------------------------------------------------------------
 
 
-def test_a_look_asks_for_orders_and_now_and_then_for_wallets():
-    """Trouble with the wallets hides no event; with the orders it is raised."""
+def test_a_look_reads_the_orders_and_at_intervals_the_wallets():
+    """An error of the wallets hides no event; an error of the orders is raised."""
     raw = row(7, currency=USD, price=24.0, online=True)
     wallet = {"name": USD, "balance": 0.5}
     answers = [ok(orders=[raw]), ok(orders=[raw]), ok(wallets=[wallet])]
@@ -231,7 +231,7 @@ def test_a_look_asks_for_orders_and_now_and_then_for_wallets():
     assert hand.paths == ["my_orders", "my_orders", "wallets"]
     lost = Hand(lambda call, _now: ok(orders=[]) if call.path == "my_orders" else cut())
     assert [e.what for e in lost.play(monitor.poll(session, state, wallets=True))] == []
-    lost.now = 21.0  # one look is not its end
+    lost.now = 21.0  # missing once is not its end
     assert [e.what for e in lost.play(monitor.poll(session, state, wallets=True))] == ["ended"]
     with pytest.raises(TransportError):
         Hand(lambda _call, _now: cut()).play(monitor.poll(session, state, wallets=True))
