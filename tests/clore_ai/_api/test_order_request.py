@@ -1,4 +1,4 @@
-"""What the service is known to refuse is refused here, with the alternative (service.md, 3)."""
+"""Orders that the service would refuse are refused here, with the alternative (service.md, 3)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGk7bVqz me@host"
 
 
 def body(**given: Any) -> Any:
-    """What is sent for it."""
+    """The body of its request."""
     return endpoints.create_order(OrderRequest(**given)).body
 
 
@@ -60,23 +60,23 @@ def body(**given: Any) -> Any:
         ({"currency": ""}, "CLORE-Blockchain"),
     ],
 )
-def test_refused_before_it_is_sent(given, says):
-    """InvalidInputError, code 2, and a message that says what to give."""
+def test_invalid_orders_are_refused_before_they_are_sent(given, says):
+    """InvalidInputError has code 2, and its message says what to give instead."""
     with pytest.raises(InvalidInputError, match=says) as caught:
         OrderRequest(**{**GOOD, **given})
     assert caught.value.code == 2
 
 
 def test_secrets_are_not_in_the_refusal():
-    """Not the password, and not the private key's text."""
+    """Neither the password nor the text of the private key is."""
     for given in ({"ssh_password": "hunter2" * 5}, {"ssh_key": "BEGIN PRIVATE KEY hunter2"}):
         with pytest.raises(InvalidInputError) as caught:
             OrderRequest(**GOOD, **given)
         assert "hunter2" not in str(caught.value)
 
 
-def test_what_is_merely_unusual_is_left_to_the_service():
-    """Passwords beyond letters and digits were accepted live; the image is not checked."""
+def test_unusual_values_are_left_to_the_service():
+    """The service has accepted other characters in passwords; the image is not checked."""
     sent = body(
         **{**GOOD, "image": "no/such:image"},
         ssh_password="Your$ecurePass123!",
@@ -103,8 +103,8 @@ def test_what_is_merely_unusual_is_left_to_the_service():
 
 
 @pytest.mark.parametrize("auth", ["me:secret", {"user": "me", "pass": "secret"}])
-def test_the_login_of_a_private_image_is_sent_as_it_is(auth):
-    """A text in the newest client, an object before; without one, no field is sent."""
+def test_the_login_of_a_private_image_is_sent_unchanged(auth):
+    """It is a string in the newest client, an object before; without one no field is sent."""
     sent = body(**GOOD, dockerhub_auth=auth, remember_password=False)
     assert (sent["dockerhub_auth"], sent["remember_password"]) == (auth, False)
     assert not {"dockerhub_auth", "remember_password"} & set(body(**GOOD))
@@ -117,7 +117,7 @@ def test_a_password_and_a_key_go_together():
 
 
 def test_logins_are_in_the_environment_too_unless_the_user_set_them():
-    """Official images read them there; what holds '&', on which the service fails, is left out."""
+    """Official images read them there; values with '&', on which the service fails, are omitted."""
     logins = {"ssh_password": "p", "jupyter_token": "t"}
     assert body(**GOOD, **logins)["env"] == {"SSH_PASSWORD": "p", "JUPYTER_TOKEN": "t"}
     own = body(**GOOD, **logins, env={"JUPYTER_TOKEN": "", "A": "1"})
@@ -133,7 +133,7 @@ def test_public_keys_pass(key):
     assert body(**GOOD, ssh_key=key)["ssh_key"] == key.strip()
 
 
-def test_what_is_not_given_is_not_sent():
+def test_omitted_options_are_not_sent():
     """The body holds no nulls."""
     assert body(**GOOD, ports={}, env={}) == {
         "currency": "bitcoin",
@@ -144,15 +144,15 @@ def test_what_is_not_given_is_not_sent():
 
 
 def test_an_issue_that_is_too_long_is_refused():
-    """2,048 characters at most (service.md, 1); nothing is sent, so the order goes on."""
+    """It has at most 2,048 characters (service.md, 1); nothing is sent, so the order stays."""
     hand = Hand()
     with pytest.raises(InvalidInputError, match="2048 at most"):
         hand.play(cancel(Session(), 38, "x" * 2049))
     assert hand.sent == []
 
 
-def test_it_is_checked_again_when_it_is_changed():
-    """As it can't be changed otherwise, one that exists can be sent."""
+def test_a_changed_request_is_checked_again():
+    """It is immutable otherwise, so every existing request is valid."""
     wanted = OrderRequest(**GOOD)
     with pytest.raises(FrozenInstanceError):
         wanted.required_price = -1.0  # type: ignore[misc]  # the point
@@ -161,8 +161,8 @@ def test_it_is_checked_again_when_it_is_changed():
     assert body(**GOOD, required_price=2.0)["required_price"] == 2.0
 
 
-def test_its_repr_holds_no_secret():
-    """In a traceback's locals, say."""
+def test_the_repr_of_a_request_holds_no_secret():
+    """For example in the locals of a traceback."""
     logins = {"ssh_password": "hunter2", "jupyter_token": "hunter2", "dockerhub_auth": "hunter2"}
     wanted = OrderRequest(**GOOD, **logins, env={"A": "hunter2"}, command="echo hunter2")
     assert "hunter2" not in repr(wanted) + repr(vars(wanted))
@@ -173,7 +173,7 @@ def test_its_repr_holds_no_secret():
     ("prices", "agreed"),
     [({}, None), ({"required_price": 2.0}, 2.0), ({"type": "spot", "spot_price": 1.0}, 1.0)],
 )
-def test_what_was_agreed_is_the_bid_or_the_list_price(prices, agreed):
+def test_the_agreed_price_is_the_bid_or_the_list_price(prices, agreed):
     assert OrderRequest(**{**GOOD, **prices}).price_per_day == agreed
 
 
@@ -190,6 +190,6 @@ def test_what_was_agreed_is_the_bid_or_the_list_price(prices, agreed):
     ],
 )
 def test_the_orders_that_an_answer_names(answer, named):
-    """As 002 and 004 have it; an id that is no whole number names none (service.md, 3)."""
+    """As in 002 and 004; an id that is not an integer names none (service.md, 3)."""
     found = endpoints.create_order(OrderRequest(**GOOD)).parse({"code": 0, **answer})
     assert [order.id for order in found] == named

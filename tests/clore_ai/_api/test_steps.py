@@ -1,4 +1,4 @@
-"""What is sent again and what is raised: each row of service.md's table, for each kind of call."""
+"""Retries and errors: each row of service.md's table, for each kind of call."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ CALLS = {
 REPEATABLE = {"wallets", "cancel_order"}
 ALWAYS, PERHAPS, NEVER = "always", "perhaps", "never"
 
-# What came, when it is sent again, what is raised in the end, its code, and `maybe_acted`.
-# ALWAYS: surely not acted on, and worth another try. PERHAPS: only a repeatable call.
+# The answer, when it is retried, the final error, its code, and `maybe_acted`.
+# ALWAYS: certainly not acted on, and worth a retry. PERHAPS: only a repeatable call.
 TABLE = {
     "code 1, 500": (reply({"code": 1}, 500), PERHAPS, DBError, 1, True),
     "code 1, 200": (reply({"code": 1}), PERHAPS, DBError, 1, True),
@@ -92,8 +92,8 @@ TABLE = {
 
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize("came", TABLE)
-def test_what_is_sent_again_and_what_is_raised(came, name):
-    """Sent again 3 times after 1, 2, 4 s where that can do no harm; else raised at once."""
+def test_which_answers_are_retried_and_which_are_raised(came, name):
+    """Harmless ones are retried 3 times after 1, 2, 4 s; others are raised at once."""
     answered, again, error, code, maybe_acted = TABLE[came]
     hand = Hand(lambda _call, _now: answered)
     with pytest.raises(CloreAPIError) as caught:
@@ -116,16 +116,16 @@ def test_a_success_is_code_0_whatever_the_status(status):
 
 
 @pytest.mark.parametrize("trouble", ["code 5, 429", "connection refused"])
-def test_any_call_goes_through_once_the_trouble_is_over(trouble):
-    """What was surely not acted on is sent again, also a call that spends money."""
+def test_any_call_succeeds_once_the_errors_end(trouble):
+    """A request that was certainly not acted on is retried, even one that spends money."""
     hand = Hand([TABLE[trouble][0]] * 2 + [ok()])
     assert hand.play(answer(CALLS["create_order"](), EVEN)) == {"code": 0}
     assert len(hand.sent) == 3
     assert hand.waits == [1, 2]
 
 
-def test_the_waits_double_across_kinds_of_trouble():
-    """1 s, 2 s, 4 s counts tries, not kinds of trouble."""
+def test_waits_double_across_kinds_of_errors():
+    """1 s, 2 s, 4 s counts the retries, not the kinds of errors."""
     hand = Hand([refused(), reply({"code": 5}, 429), cut(), ok(wallets=[])])
     assert hand.play(request(endpoints.wallets(), EVEN)) == []
     assert hand.slept == [1, 4]
@@ -133,8 +133,8 @@ def test_the_waits_double_across_kinds_of_trouble():
 
 
 @pytest.mark.parametrize("retries", [0, 1, 5])
-def test_max_retries_counts_what_is_sent_again(retries):
-    """`max_retries` 0 sends once."""
+def test_max_retries_counts_retries(retries):
+    """With `max_retries` 0 a request is sent once."""
     hand = Hand(lambda _call, _now: refused())
     with pytest.raises(TransportError):
         hand.play(answer(endpoints.wallets(), Rules(max_retries=retries)))
@@ -143,8 +143,8 @@ def test_max_retries_counts_what_is_sent_again(retries):
 
 @pytest.mark.parametrize("trouble", ["code 5, 429", "connection refused"])
 @pytest.mark.parametrize(("chance", "longer"), [(0.0, 1.0), (0.4, 1.2), (1.0, 1.5)])
-def test_chance_makes_waits_longer_never_shorter(trouble, chance, longer):
-    """By up to a half: who failed together comes back apart, and code 5 has its second."""
+def test_jitter_only_lengthens_waits(trouble, chance, longer):
+    """By up to a half: clients that failed together return apart, and code 5 has its second."""
     hand = Hand(lambda _call, _now: TABLE[trouble][0])
     with pytest.raises(CloreAPIError):
         hand.play(answer(endpoints.wallets(), Rules(chance=lambda: chance)))
@@ -152,7 +152,7 @@ def test_chance_makes_waits_longer_never_shorter(trouble, chance, longer):
 
 
 def test_by_default_the_waits_differ():
-    """Two clients do not wait alike."""
+    """Two clients do not wait equally long."""
     hands = [Hand(lambda _call, _now: refused()) for _ in range(2)]
     for hand in hands:
         with pytest.raises(TransportError):
@@ -163,7 +163,7 @@ def test_by_default_the_waits_differ():
 @pytest.mark.parametrize("name", CALLS)
 @pytest.mark.parametrize(("deadline_s", "sent"), [(0.5, 1), (1.0, 1), (1.5, 2), (5, 3), (8, 4)])
 def test_no_wait_ends_after_the_deadline(name, deadline_s, sent):
-    """The last error is raised at once, and says so; not after a wait that could not help."""
+    """The last error is raised at once and says so, without a wait that could not help."""
     hand = Hand(lambda _call, _now: refused())
     rules = Rules(deadline_s=deadline_s, chance=lambda: 0.0)
     with pytest.raises(TransportError) as caught:
@@ -175,8 +175,8 @@ def test_no_wait_ends_after_the_deadline(name, deadline_s, sent):
     assert caught.value.maybe_acted is False
 
 
-def test_the_attempts_and_turns_count_too():
-    """An attempt may take what is left, and a turn that would come later is not waited for."""
+def test_attempts_and_turns_count_towards_the_deadline():
+    """An attempt may take the rest of the time; a turn that comes later is not waited for."""
     within: list[float] = []
 
     def slow(_call: object, _now: float) -> TransportError:
@@ -194,21 +194,21 @@ def test_the_attempts_and_turns_count_too():
 
 
 def busy(asked_s: float, status: int = 429) -> Reply:
-    """Code 5, and a `Retry-After`."""
+    """An answer with code 5 and a `Retry-After`."""
     return replace(reply({"code": 5}, status), retry_after_s=asked_s)
 
 
 @pytest.mark.parametrize("status", [200, 429])
 @pytest.mark.parametrize(("asked_s", "waits"), [(0.5, [1, 2]), (1.5, [1.5, 2]), (50, [50, 50])])
-def test_a_retry_after_makes_waits_longer_never_shorter(asked_s, waits, status):
-    """For every call of the key, as after any code 5."""
+def test_a_retry_after_only_lengthens_waits(asked_s, waits, status):
+    """It applies to every call with the key, as after any code 5."""
     hand = Hand([busy(asked_s, status), busy(asked_s, status), ok()])
     assert hand.play(answer(CALLS["create_order"](), EVEN)) == {"code": 0}
     assert (hand.backoffs, hand.slept) == (waits, [])
 
 
-def test_a_busy_service_that_may_have_acted_gets_its_wait_too():
-    """A 503 with a `Retry-After`: only what may be sent again waits for it."""
+def test_a_retry_after_of_a_503_is_respected():
+    """The request may have been acted on, so only a repeatable call waits for it."""
     page = replace(reply(HTML, 503), retry_after_s=9)
     hand = Hand([page, ok(wallets=[])])
     assert hand.play(request(endpoints.wallets(), EVEN)) == []
@@ -220,7 +220,7 @@ def test_a_busy_service_that_may_have_acted_gets_its_wait_too():
 
 @pytest.mark.parametrize("rules", [EVEN, Rules(max_retries=0)], ids=["too late", "no tries left"])
 def test_a_retry_after_that_is_not_waited_for_says_until_when(rules):
-    """At once, in UTC; `create_order` too."""
+    """At once, in UTC, for `create_order` too."""
     hand = Hand([busy(86_400)])
     with pytest.raises(RateLimitError) as caught:
         hand.play(answer(CALLS["create_order"](), rules))
@@ -247,7 +247,7 @@ def test_a_retry_after_that_is_not_waited_for_says_until_when(rules):
     ids=lambda call: call.path,
 )
 def test_without_a_key_nothing_is_sent(call):
-    """A call that needs a key raises AuthError that names the three ways to give one (004)."""
+    """AuthError names the three ways to set a key (004)."""
     hand = Hand()
     with pytest.raises(AuthError, match=r"api_key=.*CLORE_API_KEY.*clore config set api_key"):
         hand.play(request(call, Rules(has_key=False)))
@@ -255,23 +255,23 @@ def test_without_a_key_nothing_is_sent(call):
 
 
 def test_marketplace_needs_no_key():
-    """It is a public endpoint (004, marketplace)."""
+    """The endpoint is public (004, marketplace)."""
     hand = Hand([ok(servers=[])])
     assert hand.play(request(endpoints.marketplace(), Rules(has_key=False))) == []
 
 
 def test_a_repeated_cancel_that_finds_the_order_ended_has_succeeded():
-    """Its first answer was lost, its effect was not."""
+    """The first answer was lost, but the order was cancelled."""
     ended = reply({"code": 6, "error": "order_not_active"})
     assert Hand([cut(), ended]).play(answer(endpoints.cancel_order(38), Rules())) == {"code": 0}
     with pytest.raises(FieldError):
         Hand([ended]).play(answer(endpoints.cancel_order(38), Rules()))
-    with pytest.raises(FieldError):  # the first never arrived: somebody else ended it
+    with pytest.raises(FieldError):  # the first never arrived: another client ended the order
         Hand([refused(), ended]).play(answer(endpoints.cancel_order(38), Rules()))
 
 
-def test_a_refusal_without_a_reason_after_a_lost_answer_is_no_refusal():
-    """The reason may have been that it has ended: it is asked again, and otherwise left open."""
+def test_a_refusal_without_a_reason_after_a_lost_answer_is_retried():
+    """The reason may be that the order has ended: if retries fail, the result is left open."""
     ended = reply({"code": 6, "error": "order_not_active"})
     bare = reply({"code": 6})
     cancel = endpoints.cancel_order(38)
@@ -296,15 +296,15 @@ def test_a_refusal_without_a_reason_after_a_lost_answer_is_no_refusal():
     ],
 )
 @pytest.mark.parametrize("held", [{}, {"wallets": 1, "servers": {}, "orders": None}])
-def test_an_answer_that_lacks_what_it_should_hold_is_an_error(make, held):
-    """A ResponseError that names what is missing, never a KeyError."""
+def test_an_incomplete_answer_is_an_error(make, held):
+    """A ResponseError names what is missing; it is never a KeyError."""
     with pytest.raises(ResponseError, match="holds no"):
         Hand([ok(**held)]).play(request(make(), Rules()))
 
 
 @pytest.mark.parametrize("reason", sorted(HINTS))
-def test_a_refusal_carries_its_reason_and_what_to_do(reason):
-    """The service's word is in `error` and in the message, with the next step behind it."""
+def test_a_refusal_carries_its_reason_and_the_next_step(reason):
+    """The service's word is in `error` and in the message, followed by the next step."""
     body = {"code": 6, "error": reason, "max_step": 0.1, "time_to_lowering": 7}
     with pytest.raises(FieldError) as caught:
         Hand([reply(body)]).play(answer(endpoints.set_spot_price(1, 1), Rules()))
@@ -315,8 +315,8 @@ def test_a_refusal_carries_its_reason_and_what_to_do(reason):
     assert "max_step 0.1, time_to_lowering 7" in str(caught.value)
 
 
-def test_a_redirect_names_where_to():
-    """The user finds the wrong base URL by it."""
+def test_a_redirect_names_its_target():
+    """The target helps the user to find the wrong base URL."""
     moved = Reply(301, "text/html", b"", "https://example.org/v1/wallets")
     with pytest.raises(ResponseError, match=r"example\.org.*base URL"):
         Hand([moved]).play(answer(endpoints.wallets(), Rules()))

@@ -1,4 +1,4 @@
-"""The service's field names are written in `_api`, and read in `models`; nowhere above."""
+"""The service's field names are written in `_api` and read in `models`, and nowhere above."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ WIRE = {"renting_server", "spotprice", "desired_price", "currency_rates_in_usd",
 BELOW = {"_api", "models", "_values"}
 
 
-def test_the_wire_stays_below():
-    """Else the same dict is read back by name again and again, and a typo is found by no tool."""
+def test_field_names_of_the_service_stay_in_their_layers():
+    """Above these layers no tool would find a typo in such a name."""
     found = [
         f"{path.relative_to(SOURCE)}:{node.lineno} {node.value}"
         for path in sorted(SOURCE.rglob("*.py"))

@@ -1,4 +1,4 @@
-"""Whatever comes over the wire, reading it ends: in bytes, in time, and in an error of ours."""
+"""Reading an answer is bounded in bytes and time, and ends in an error of ours."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ ROW = {"id": 9, "si": 5, "currency": "bitcoin", "price": 1}
 
 @pytest.fixture
 def client_of(api_of: Make, market: Sandbox) -> Make:
-    """A client of a server of the test's own; nothing is tried again."""
+    """A client of a server on a raw socket; it never retries."""
     return lambda wire, **more: api_of(market, base_url=wire.url, **{"max_retries": 0, **more})
 
 
 def packed(pieces: Iterable[bytes]) -> bytes:
-    """As one gzip."""
+    """The data as one gzip."""
     pack = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
     return b"".join([*(pack.compress(piece) for piece in pieces), pack.flush()])
 
@@ -49,14 +49,14 @@ def bomb() -> bytes:
 
 
 def test_a_gzip_bomb(client_of: Make, bomb: bytes) -> None:
-    """It is unpacked as far as an answer may go, and said in a sentence."""
+    """It is unpacked up to the limit of an answer, and the error is one sentence."""
     with Wire(lambda _path, _number: [bomb]) as wire, pytest.raises(ResponseError) as caught:
         client_of(wire).my_orders()
     assert str(caught.value) == "my_orders: an answer of more than 64 MiB (HTTP 200)."
 
 
 def test_a_gzip_bomb_for_a_new_order(client_of: Make, bomb: bytes) -> None:
-    """It may have been made: it is looked for, found or uncertain, and never sent again."""
+    """The order may have been made: it is found or uncertain, and never sent again."""
     for rows in ([ROW], []):
 
         def answer(path: str, number: int, rows: list[Any] = rows) -> list[bytes]:
@@ -75,7 +75,7 @@ def test_a_gzip_bomb_for_a_new_order(client_of: Make, bomb: bytes) -> None:
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "429 Busy", "404 None", "500 Oh"])
 def test_a_bomb_by_its_status(client_of: Make, bomb: bytes, status: str) -> None:
-    """What the status says of an answer holds for one that is not read to its end."""
+    """The HTTP status decides as for an answer that is read to its end."""
     answer = [bomb.replace(b"200 OK", status.encode(), 1)]
     with Wire(lambda *_: answer) as wire, pytest.raises(CloreAPIError) as caught:
         client_of(wire).wallets()
@@ -83,7 +83,7 @@ def test_a_bomb_by_its_status(client_of: Make, bomb: bytes, status: str) -> None
 
 
 def test_plain_bytes_without_an_end(client_of: Make) -> None:
-    """Chunks of a megabyte, for ever."""
+    """The server sends chunks of a megabyte forever."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunk = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
     body = itertools.chain([head], itertools.repeat(chunk))
@@ -91,8 +91,8 @@ def test_plain_bytes_without_an_end(client_of: Make) -> None:
         client_of(wire).wallets()
 
 
-def test_what_is_packed_twice_is_not_unpacked_twice(client_of: Make) -> None:
-    """Nor in a way that was not asked for: that is no JSON, however small it is."""
+def test_unexpected_encodings_are_not_unpacked(client_of: Make) -> None:
+    """A doubly compressed answer or an unrequested encoding is not JSON, however small."""
     inner = packed(itertools.repeat(bytes(1 << 20), 64))
     for body, coding in ((packed([inner]), "gzip, gzip"), (zlib.compress(b"{}"), "deflate")):
         answer = [http(body, "200 OK", f"Content-Encoding: {coding}")]
@@ -105,7 +105,7 @@ def test_what_is_packed_twice_is_not_unpacked_twice(client_of: Make) -> None:
 
 
 def test_gzip_is_still_understood(client_of: Make) -> None:
-    """In many small pieces, too."""
+    """An answer in many small pieces too."""
     body = packed([b'{"code":0,"wallets":[{"name":"bitcoin"}]}'])
     answer = http(body, "200 OK", "Content-Encoding: GZip")
     with Wire(lambda *_: (answer[i : i + 1] for i in range(len(answer)))) as wire:
@@ -113,8 +113,8 @@ def test_gzip_is_still_understood(client_of: Make) -> None:
     assert wallet.name == "bitcoin"
 
 
-def test_blocks_that_hold_nothing_are_bounded_too() -> None:
-    """A gzip may go on for ever without a byte in it."""
+def test_empty_gzip_blocks_are_bounded_too() -> None:
+    """A gzip may go on forever without a byte of content."""
     body = Body("gzip")
     head = packed([])[:10]
     assert body.add(head)
@@ -137,7 +137,7 @@ def _drips(wire: Wire, what: str) -> Iterable[bytes]:
 
 @pytest.mark.parametrize("what", ["body", "headers", "status", "nothing yet"])
 def test_a_drip_ends(client_of: Make, what: str) -> None:
-    """Each byte comes in time, all of them never: four times the time-out, and it is given up."""
+    """Each byte comes in time but the answer never ends: the limit is four times the timeout."""
     with Wire(lambda *_: _drips(wire, what)) as wire:
         start = time.monotonic()
         with pytest.raises(TransportError, match="no answer in time") as caught:
@@ -147,7 +147,7 @@ def test_a_drip_ends(client_of: Make, what: str) -> None:
 
 
 def test_a_drip_ends_with_the_deadline(client_of: Make) -> None:
-    """What one call may take is also for an answer that has begun."""
+    """The deadline of a call also applies to an answer that has begun."""
     with Wire(lambda *_: _drips(wire, "body")) as wire:
         start = time.monotonic()
         with pytest.raises(TransportError, match="no answer in time"):
@@ -156,7 +156,7 @@ def test_a_drip_ends_with_the_deadline(client_of: Make) -> None:
 
 
 def test_a_dripped_answer_to_a_new_order(client_of: Make) -> None:
-    """Given up, it is looked for."""
+    """The call gives up and looks for the order."""
 
     def answer(path: str, number: int) -> Iterable[bytes]:
         rows = [ROW] if number else []
@@ -167,8 +167,8 @@ def test_a_dripped_answer_to_a_new_order(client_of: Make) -> None:
     assert wire.paths.count("create_order") == 1
 
 
-def test_informational_answers_in_a_flood_end(client_of: Make) -> None:
-    """They come without a wait: no time-out of a wait would ever meet them."""
+def test_a_flood_of_informational_answers_ends(client_of: Make) -> None:
+    """They come without pauses, so no timeout of a read would end them."""
     flood = itertools.repeat(b"HTTP/1.1 102 Wait\r\n\r\n" * 100)
     with Wire(lambda *_: flood) as wire:
         start = time.monotonic()
@@ -194,8 +194,8 @@ HEADS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_heads_that_can_not_be(client_of: Make, head: str) -> None:
-    """One error of ours, which knows that the request has arrived."""
+def test_invalid_heads(client_of: Make, head: str) -> None:
+    """The error is ours, and knows that the request has arrived."""
     with Wire(lambda *_: [HEADS[head]]) as wire, pytest.raises(TransportError) as caught:
         client_of(wire, timeout=2).wallets()
     assert caught.value.maybe_acted
@@ -214,15 +214,15 @@ JSON: dict[str, bytes] = {
 
 @pytest.mark.parametrize("body", JSON)
 def test_json_bombs(client_of: Make, body: str) -> None:
-    """No crash, no minutes of work: an answer that can't be used."""
+    """They cause neither a crash nor minutes of work: the answer is unusable."""
     start = time.monotonic()
     with Wire(lambda *_: [http(JSON[body])]) as wire, pytest.raises(ResponseError):
         client_of(wire).wallets()
     assert time.monotonic() - start < FAR_BELOW_S
 
 
-def test_numbers_that_are_none(client_of: Make) -> None:
-    """NaN and what no number can hold cost the field, not the wallet, and not the answer."""
+def test_invalid_numbers(client_of: Make) -> None:
+    """NaN and huge numbers cost the field, not the wallet or the answer."""
     odd = ["NaN", "-Infinity", "1e400", "1" * 400, "1" * 10_000, "9" * 400 + ".5", '"nan"']
     rows = ",".join(f'{{"name":"{n}","balance":{value}}}' for n, value in enumerate(odd))
     body = f'{{"code":0,"wallets":[{rows},{{"name":"good","balance":1.5}}]}}'.encode()
@@ -231,8 +231,8 @@ def test_numbers_that_are_none(client_of: Make) -> None:
     assert [w.balance for w in wallets] == [None] * len(odd) + [1.5]
 
 
-def test_the_same_name_twice(client_of: Make) -> None:
-    """The last one counts, as everywhere in JSON."""
+def test_a_duplicate_name(client_of: Make) -> None:
+    """The last one counts, as in all JSON parsers."""
     body = b'{"code":0,"code":6,"error":"not_enough_balance"}'
     with Wire(lambda *_: [http(body)]) as wire, pytest.raises(CloreAPIError, match="not_enough"):
         client_of(wire).wallets()
@@ -247,7 +247,7 @@ LOCATIONS = [
 
 @pytest.mark.parametrize("status", [201, 300, 301, 302, 303, 304, 305, 307, 308, 399, 401, 503])
 def test_no_odd_answer_carries_the_key_elsewhere(client_of: Make, status: int) -> None:
-    """Wherever it points to, and whatever was asked: one request, and none at the other host."""
+    """Whatever its target: one request is sent, and none to the other host."""
     with Wire(lambda *_: [says()]) as other:
 
         def answer(_path: str, number: int) -> Iterable[bytes]:

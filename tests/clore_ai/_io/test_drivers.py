@@ -1,4 +1,4 @@
-"""Both drivers perform each kind of step alike: one table, and the flows need no case twice."""
+"""Both drivers perform each kind of step alike: one table, so that no flow is tested twice."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ SENT: dict[str, tuple[Callable[[Wire], Iterable[bytes]], str]] = {
 
 @pytest.mark.parametrize("what", SENT)
 def test_a_request(api_of: Callable[..., Api], market: Sandbox, what: str) -> None:
-    """One that is answered, and one that is not: could the service have acted?"""
+    """With or without an answer: could the service have acted?"""
     pieces, expected = SENT[what]
     with Wire(lambda *_: pieces(wire)) as wire:
         client = api_of(market, base_url=wire.url)
@@ -93,8 +93,8 @@ def test_a_request(api_of: Callable[..., Api], market: Sandbox, what: str) -> No
     assert wire.paths == ["wallets"]
 
 
-def test_a_request_that_nobody_hears(api_of: Callable[..., Api], market: Sandbox) -> None:
-    """Surely nothing was done."""
+def test_a_request_without_a_listener(api_of: Callable[..., Api], market: Sandbox) -> None:
+    """Certainly nothing was done."""
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     client = api_of(market, base_url=f"http://127.0.0.1:{port}/v1")
@@ -102,7 +102,7 @@ def test_a_request_that_nobody_hears(api_of: Callable[..., Api], market: Sandbox
 
 
 def test_time_and_turns(api: Api) -> None:
-    """A turn comes by the pace, or not in time; a back-off holds up the next; a sleep sleeps."""
+    """A turn follows the pace or is too late; a backoff delays the next; a sleep sleeps."""
     api.client.rate_limiter.min_interval = 0.2
     before = api.drive(one(Clock()))
     assert abs(before.wall - time.time()) < 60
@@ -119,7 +119,7 @@ def test_time_and_turns(api: Api) -> None:
 
 @pytest.fixture
 def greeting() -> Iterator[Callable[[bytes], int]]:
-    """Makes ports where this is said first."""
+    """Makes ports that greet with these bytes."""
     made: list[socket.socket] = []
 
     def serve(said: bytes) -> int:
@@ -146,7 +146,7 @@ def greeting() -> Iterator[Callable[[bytes], int]]:
 
 
 def test_does_ssh_answer(api: Api, greeting: Callable[[bytes], int]) -> None:
-    """A server that greets, one that does not, a port where nobody is, and a name that is none."""
+    """A server that greets, a silent one, a closed port, and an invalid name."""
     for said, expected in ((b"SSH-2.0-x\r\n", True), (b"HTTP/1.1", False), (b"", False)):
         assert api.drive(one(Probe("127.0.0.1", greeting(said), 5))) is expected
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -156,14 +156,14 @@ def test_does_ssh_answer(api: Api, greeting: Callable[[bytes], int]) -> None:
     assert why is False or "no-such-host.invalid" in why
 
 
-def test_is_there_a_way(api: Api, greeting: Callable[[bytes], int]) -> None:
+def test_is_there_a_route(api: Api, greeting: Callable[[bytes], int]) -> None:
     port = greeting(b"")
     assert api.drive(one(Way("127.0.0.1", port))) == ""
     assert api.drive(one(Way("127.0.0.1", port, opens=True))) == ""
 
 
 def test_a_program(api: Api) -> None:
-    """Its end, its output; one that is not here; one that takes too long."""
+    """Its exit code and output; a missing one; one that takes too long."""
     done = api.drive(one(Exec(("sh", "-c", "cat; echo e >&2; exit 3"), b"in")))
     assert done == Done(3, b"in", b"e\n")
     assert api.drive(one(Exec(("no-such-program-of-ours",)))).code == 127
@@ -175,7 +175,7 @@ def _shell(line: str) -> tuple[str, ...]:
 
 
 def test_copies(api: Api, tmp_path: Path) -> None:
-    """There and back again; what is not there is an error of ours."""
+    """Upload and download; a missing file is an error of ours."""
     here, there, back = tmp_path / "here", tmp_path / "there", tmp_path / "back"
     for folder in (here, there):
         folder.mkdir()
@@ -189,8 +189,8 @@ def test_copies(api: Api, tmp_path: Path) -> None:
     )
 
 
-def test_a_message_to_an_address_of_the_users(api: Api) -> None:
-    """Its status, or why there is none; never the key."""
+def test_a_message_to_a_url_of_the_user(api: Api) -> None:
+    """The result is its status or the reason for none; the key is never sent."""
     with Wire(lambda *_: [http(b"", "204 No Content")]) as wire:
         assert api.drive(one(Post(f"{wire.url}/x", b"{}"))) == Posted(204)
     assert api.key not in wire.asked[0]
@@ -199,8 +199,8 @@ def test_a_message_to_an_address_of_the_users(api: Api) -> None:
     assert answer.why
 
 
-def test_who_asks_for_the_same_meanwhile_gets_the_same(kind: str, api: Api) -> None:
-    """`make` is called once; also where it fails."""
+def test_concurrent_callers_share_a_result(kind: str, api: Api) -> None:
+    """`make` is called once, even if it fails."""
     made = itertools.count()
 
     def make() -> Flow[int]:
@@ -216,8 +216,8 @@ def test_who_asks_for_the_same_meanwhile_gets_the_same(kind: str, api: Api) -> N
     assert [exc.args for exc in failures] == [(1,)] * 3
 
 
-def test_what_is_of_this_machine(api: Api) -> None:
-    """Its result, or its failure, is the flow's."""
+def test_local_work(api: Api) -> None:
+    """The flow gets its result or its failure."""
     assert api.drive(one(Local(lambda: 7))) == 7
 
     def work() -> None:
@@ -227,8 +227,8 @@ def test_what_is_of_this_machine(api: Api) -> None:
         api.drive(one(Local(work)))
 
 
-def test_a_flow_handles_what_a_step_raises_and_is_closed(api: Api) -> None:
-    """With steps of its own."""
+def test_a_flow_handles_the_error_of_a_step_and_is_closed(api: Api) -> None:
+    """The handler may take further steps."""
     said: list[str] = []
 
     def flow() -> Flow[str]:

@@ -1,4 +1,4 @@
-"""What a flow does on this machine: to its end, whatever stops the flow meanwhile."""
+"""Local work of a flow runs to its end, whatever stops the flow meanwhile."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def _drive(flow: Flow[str], *, cancel: threading.Event, going: threading.Event) 
     return asyncio.run(main())
 
 
-def test_a_cancelled_task_does_its_work_and_stops_before_the_next_step() -> None:
-    """Else nobody would know whether an order was noted."""
+def test_a_cancelled_task_finishes_its_work_and_stops_before_the_next_step() -> None:
+    """Else it would be unknown if an order was recorded."""
     cancel, going, done = threading.Event(), threading.Event(), list[str]()
 
     def work() -> str:
@@ -55,7 +55,7 @@ def test_a_cancelled_task_does_its_work_and_stops_before_the_next_step() -> None
     assert done == ["noted", "answered: noted", "cleaned up"]
 
 
-def test_a_failure_is_the_flows_to_handle() -> None:
+def test_a_failure_is_raised_in_the_flow() -> None:
     """As with any other step."""
 
     def work() -> str:
@@ -74,8 +74,8 @@ def test_a_failure_is_the_flows_to_handle() -> None:
     assert asyncio.run(main()) == "disk full"
 
 
-def test_a_flow_that_does_it_itself_is_found(tmp_path: Path) -> None:
-    """By the guard of the tests: in the flow, in what it calls, and in a coroutine of jobs."""
+def test_a_flow_that_does_io_itself_is_detected(tmp_path: Path) -> None:
+    """By the guard of the tests: in the flow, in its callees, and in a coroutine of jobs."""
     source = """
 def helper(path): path.write_text("")
 def flow(path):

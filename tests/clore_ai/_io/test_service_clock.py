@@ -1,4 +1,4 @@
-"""The client's time is the service's, told by the `Date` of its answers."""
+"""The client's time is the service's, read from the `Date` of its answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOW = 1_700_000_000.0
 
 
 def observed(ahead_s: float, latency_s: float = 0.0, elapsed_s: float = 0.0) -> ServiceClock:
-    """After an answer of a service whose clock is `ahead_s` ahead of ours."""
+    """A clock after an answer of a service whose clock is `ahead_s` ahead of ours."""
     service = ServiceClock()
     date = formatdate(int(NOW - latency_s + ahead_s), usegmt=True)
     service.observe(date, Instant(NOW, 50.0), max(latency_s, elapsed_s))
@@ -27,7 +27,7 @@ def observed(ahead_s: float, latency_s: float = 0.0, elapsed_s: float = 0.0) -> 
 
 
 @given(st.floats(-1e8, 1e8), st.floats(0, 20), st.floats(0, 20))
-def test_it_is_right_within_what_an_answer_can_tell(ahead_s, latency_s, more_s):
+def test_the_clock_is_right_within_the_precision_of_an_answer(ahead_s, latency_s, more_s):
     """A second, the time that the answer took, and the 2 s in which our own clock is kept."""
     elapsed_s = latency_s + more_s
     now = observed(ahead_s, latency_s, elapsed_s).now(Instant(NOW, 50.0))
@@ -36,27 +36,27 @@ def test_it_is_right_within_what_an_answer_can_tell(ahead_s, latency_s, more_s):
 
 
 @given(st.floats(-1.9, 1.9))
-def test_a_clock_that_is_right_is_kept(ahead_s):
-    """It counts finer than the header does."""
+def test_a_correct_local_clock_is_kept(ahead_s):
+    """It is more precise than the header."""
     assert observed(ahead_s).now(Instant(NOW, 50.0)) == Instant(NOW, 50.0, 0.0)
 
 
-def test_a_local_clock_that_jumps_changes_nothing():
-    """Between answers the steady clock counts."""
+def test_a_jump_of_the_local_clock_changes_nothing():
+    """Between answers the monotonic clock counts."""
     service = observed(0)
     assert service.now(Instant(NOW + 86_400, 60.0)) == Instant(NOW + 10, 60.0, 10 - 86_400)
 
 
 @pytest.mark.parametrize("date", ["", "soon", "Tue, 99 Foo 2024 00:00:00 GMT", "\x00", "1 2 3"])
-def test_what_is_no_date_is_ignored(date):
-    """Then this machine's clock goes on."""
+def test_an_invalid_date_is_ignored(date):
+    """The local clock is used then."""
     service = ServiceClock()
     service.observe(date, Instant(NOW, 0.0), 0.0)
     assert service.now(Instant(NOW, 1.0)) == Instant(NOW, 1.0)
 
 
-def test_both_clients_go_by_the_marketplace():
-    """Its clock was jumped by a day: after one answer both clients are there, too."""
+def test_both_clients_use_the_marketplace_s_clock():
+    """Its clock moves by a day; after one answer both clients' clocks do too."""
 
     async def later(market: Sandbox) -> float:
         async with AsyncCloreAI(market.api_key, market.base_url) as client:
@@ -95,5 +95,5 @@ def test_both_clients_go_by_the_marketplace():
     ],
 )
 def test_a_retry_after_is_seconds_or_a_date(value, wait_s):
-    """What is neither, is over, or is decades away asks for no wait."""
+    """An invalid, past or far date asks for no wait."""
     assert retry_after_s(value, NOW) == wait_s

@@ -1,4 +1,4 @@
-"""What stops a flow, and where: at a step that waits; later ones spare what changes something."""
+"""A stop interrupts a step that waits; later stops spare a step that changes something."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LONG_S = 60.0
 
 @pytest.fixture(autouse=True)
 def ctrl_c() -> Iterator[None]:
-    """The handler that Python begins with."""
+    """Python's default handler of Ctrl-C."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -38,15 +38,15 @@ def client() -> Iterator[CloreAI]:
 
 
 class Said(list[str]):
-    """What happened, in order."""
+    """The events, in order."""
 
     def press_after(self, *words: str) -> threading.Thread:
-        """Ctrl-C each time that the next of the words was said."""
+        """Press Ctrl-C each time that the next of these events happens."""
 
         def press() -> None:
             for word in words:
                 until(lambda word=word: word in self, word, 30)  # type: ignore[misc]
-                time.sleep(0.1)  # from the word into the step that waits
+                time.sleep(0.1)  # time to get from the event to the step that waits
                 os.kill(os.getpid(), signal.SIGINT)
 
         thread = threading.Thread(target=press, daemon=True)
@@ -55,7 +55,7 @@ class Said(list[str]):
 
 
 def flow_of(said: Said, first: Any, *cleaning: Any) -> Flow[None]:
-    """Does `first`, and what cleans up after that."""
+    """A flow that does `first`, and then its cleanup."""
     try:
         said.append("first")
         yield first
@@ -69,7 +69,7 @@ def flow_of(said: Said, first: Any, *cleaning: Any) -> Flow[None]:
 
 
 @pytest.mark.parametrize("step", [Sleep(LONG_S), Exec(("sleep", "60"))])
-def test_the_first_stops_the_step_and_the_flow_cleans_up(client: CloreAI, step: Any) -> None:
+def test_the_first_stop_ends_the_step_and_the_flow_cleans_up(client: CloreAI, step: Any) -> None:
     said = Said()
     presser = said.press_after("first")
     with pytest.raises(KeyboardInterrupt):
@@ -78,7 +78,7 @@ def test_the_first_stops_the_step_and_the_flow_cleans_up(client: CloreAI, step: 
     presser.join()
 
 
-def test_the_second_ends_a_wait_of_the_clean_up(client: CloreAI) -> None:
+def test_the_second_stop_ends_a_wait_of_the_cleanup(client: CloreAI) -> None:
     said = Said()
     presser = said.press_after("first", "cleaning 0")
     with pytest.raises(KeyboardInterrupt):
@@ -87,8 +87,8 @@ def test_the_second_ends_a_wait_of_the_clean_up(client: CloreAI) -> None:
     presser.join()
 
 
-def test_the_second_does_not_break_off_what_changes_something() -> None:
-    """A cancel gets its answer; what comes after it is not waited for."""
+def test_the_second_stop_does_not_interrupt_a_change() -> None:
+    """A cancel gets its answer; later steps are not waited for."""
     answered: list[Any] = []
     said = Said()
 
@@ -118,8 +118,8 @@ def test_the_second_does_not_break_off_what_changes_something() -> None:
         client.close()
 
 
-def test_after_the_third_nothing_is_waited_for(client: CloreAI) -> None:
-    """Not even for what takes no notice."""
+def test_after_the_third_stop_nothing_is_waited_for(client: CloreAI) -> None:
+    """Not even a step that ignores stops."""
     said, held = Said(), threading.Event()
 
     def work(_: stops.Stops) -> None:
@@ -135,8 +135,8 @@ def test_after_the_third_nothing_is_waited_for(client: CloreAI) -> None:
     presser.join()
 
 
-def test_one_that_comes_too_late_is_raised(client: CloreAI) -> None:
-    """What was done is done; the interrupt does not get lost."""
+def test_a_late_stop_is_raised(client: CloreAI) -> None:
+    """Finished work stays done, and the interrupt is not lost."""
     done: list[str] = []
 
     def flow() -> Flow[str]:
@@ -151,11 +151,11 @@ def test_one_that_comes_too_late_is_raised(client: CloreAI) -> None:
     assert done == ["done"]
 
 
-def test_what_a_handler_raises_is_the_failure_of_the_step(client: CloreAI) -> None:
-    """A time limit of the program's own, say; the flow may go on from there."""
+def test_an_exception_of_a_signal_handler_fails_the_step(client: CloreAI) -> None:
+    """For example a time limit of the program; the flow may go on from there."""
 
     class LateError(Exception):
-        """The program's."""
+        """An error of the program."""
 
     def late(*_: object) -> None:
         raise LateError
@@ -175,8 +175,8 @@ def test_what_a_handler_raises_is_the_failure_of_the_step(client: CloreAI) -> No
         signal.signal(signal.SIGALRM, before)
 
 
-def test_a_flow_inside_of_a_flow_is_stopped_too(client: CloreAI) -> None:
-    """As of a callback that calls the client."""
+def test_a_nested_flow_is_stopped_too(client: CloreAI) -> None:
+    """For example the flow of a callback that calls the client."""
     said = Said()
 
     def outer() -> Flow[None]:
@@ -191,8 +191,8 @@ def test_a_flow_inside_of_a_flow_is_stopped_too(client: CloreAI) -> None:
 
 
 @pytest.mark.parametrize("where", ["the main thread", "another"])
-def test_context_and_errors_are_the_callers(client: CloreAI, where: str) -> None:
-    """Context variables, the exception itself; other threads do their own work."""
+def test_context_and_errors_are_the_caller_s(client: CloreAI, where: str) -> None:
+    """Context variables and the exception itself; other threads do their own work."""
     threads: list[threading.Thread] = []
 
     def flow() -> Flow[None]:

@@ -73,12 +73,12 @@ def _unpaced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def heard() -> Iterator[io.StringIO]:
-    """All that any logger says at DEBUG."""
+def logged() -> Iterator[io.StringIO]:
+    """All messages that any logger writes at DEBUG."""
     text = io.StringIO()
     handler = logging.StreamHandler(text)
     handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
-    # Each by name: a command that ran in this process has set the SDK's own.
+    # Each by name: a command in this process has set the level of the SDK's logger.
     before = {log: log.level for log in map(logging.getLogger, ("", "clore_ai", "clore_ai.curl"))}
     logging.getLogger().addHandler(handler)
     for log in before:
@@ -90,7 +90,7 @@ def heard() -> Iterator[io.StringIO]:
 
 
 def attempt(call: Callable[[], Any], *, draw: bool = True) -> BaseException | None:
-    """Make a call; no part of its result or of its failure shows a secret."""
+    """Make a call; no part of its result or error shows a secret."""
     try:
         result = call()
     except Exception as exc:  # noqa: BLE001 - whatever it is
@@ -104,20 +104,20 @@ def attempt(call: Callable[[], Any], *, draw: bool = True) -> BaseException | No
 
 
 def _drawn(exc: BaseException) -> None:
-    """The same as rich draws it with locals, from the first frame of the product on."""
+    """The error as rich shows it with locals, from the first frame of the product on."""
     trace = exc.__traceback__
     while trace is not None and "/src/clore_" not in trace.tb_frame.f_code.co_filename:
         trace = trace.tb_next
     assert trace is not None
     console = Console(file=io.StringIO(), width=400)
-    # One line of each frame's source: it is not what may hold a secret, and slow to colour.
+    # One line of source per frame: source holds no secret, and is slow to colour.
     drawn = Traceback.from_exception(type(exc), exc, trace, show_locals=True, extra_lines=0)
     console.print(drawn)
     clean(console.file.getvalue(), SECRETS.values(), "rich")  # type: ignore[attr-defined]
 
 
 def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException | None]:
-    """Each method of a client, on its own; what went wrong, in the order of `CALLS`."""
+    """Call each method of a client; the errors, in the order of `CALLS`."""
 
     async def asynchronous(name: str, words: dict[str, Any]) -> Any:
         async with AsyncCloreAI(KEY, base_url, max_retries=0, **options) as client:
@@ -140,7 +140,7 @@ def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException |
             return made
 
     def one(name: str, words: dict[str, Any]) -> BaseException | None:
-        draw = name == "create_order"  # a tenth of a second, and the rest passes the same frames
+        draw = name == "create_order"  # a tenth of a second, and the others pass the same frames
         if kind == "sync":
             return attempt(lambda: blocking(name, words), draw=draw)
         return attempt(lambda: asyncio.run(asynchronous(name, words)), draw=draw)
@@ -150,8 +150,8 @@ def every_call(kind: str, base_url: str, **options: Any) -> list[BaseException |
 
 
 def _methods() -> set[str]:
-    # A watch and a monitor look over what fails, see below; a job waits for SSH, see the command
-    # line's tests, and there is none to be listed or stopped; the others ask nothing, or go on
+    # A watch and a monitor survive failures, see below; a job waits for SSH, see the command
+    # line's tests, and there is none to list or stop; the others send nothing, or go on
     # without an answer.
     plain = {"close", "drive", "in_loop", "ledger", "run", "my_jobs", "job_output", "attach",
              "stop", "session", "watch", "rent_when", "monitor", "BASE_URL", "api_key", "base_url",
@@ -161,8 +161,8 @@ def _methods() -> set[str]:
     return {name for name in dir(CloreAI) if not name.startswith("_")} - plain
 
 
-def test_against_the_marketplace(
-    api_of: Callable[..., Api], market: Sandbox, server: int, heard: io.StringIO
+def test_a_rental_shows_no_secret(
+    api_of: Callable[..., Api], market: Sandbox, server: int, logged: io.StringIO
 ) -> None:
     """A whole rental, and a refused key."""
     api = api_of(market)
@@ -174,33 +174,33 @@ def test_against_the_marketplace(
     own.cancel_order(order.id)
     stranger = api_of(market, api_key=f"{KEY}-unknown")
     assert isinstance(attempt(stranger.wallets), AuthError)
-    assert "POST /v1/create_order" in heard.getvalue()
-    assert "httpcore" in heard.getvalue()
-    clean(heard.getvalue(), SECRETS.values(), "a log")
+    assert "POST /v1/create_order" in logged.getvalue()
+    assert "httpcore" in logged.getvalue()
+    clean(logged.getvalue(), SECRETS.values(), "a log")
 
 
 @pytest.mark.parametrize("answer", [page, refusal, everything(SECRETS)], ids=["page", "6", "all"])
-def test_a_host_that_tells_all(
-    kind: str, answer: Callable[[str], tuple[int, str, str]], heard: io.StringIO
+def test_a_host_that_quotes_secrets(
+    kind: str, answer: Callable[[str], tuple[int, str, str]], logged: io.StringIO
 ) -> None:
-    """A host that quotes header and body, or answers with secrets: no part of it gets through."""
+    """No part of an answer that quotes headers, body or secrets gets through."""
     with answering(answer) as base_url:
         failures = every_call(kind, base_url)
     assert any(failures)
-    assert "< POST /v1/create_order" in heard.getvalue()
-    clean(heard.getvalue(), SECRETS.values(), "a log")
+    assert "< POST /v1/create_order" in logged.getvalue()
+    clean(logged.getvalue(), SECRETS.values(), "a log")
 
 
 @pytest.mark.parametrize("answer", [page, refusal, everything(SECRETS)], ids=["page", "6", "all"])
 @pytest.mark.parametrize(("name", "asks"), [("watch", "marketplace"), ("monitor", "my_orders")])
-def test_a_watch_of_such_a_host(
+def test_a_watch_of_a_host_that_quotes_secrets(
     kind: str,
     answer: Callable[[str], tuple[int, str, str]],
-    heard: io.StringIO,
+    logged: io.StringIO,
     name: str,
     asks: str,
 ) -> None:
-    """It goes on, and what it gives and logs shows nothing either."""
+    """The watch goes on, and its events and logs show no secret either."""
 
     async def asynchronous(base_url: str) -> list[Any]:
         async with AsyncCloreAI(KEY, base_url, max_retries=0) as client:
@@ -215,23 +215,23 @@ def test_a_watch_of_such_a_host(
             attempt(lambda: blocking(base_url))
         else:
             attempt(lambda: asyncio.run(asynchronous(base_url)))
-    assert f"< GET /v1/{asks}" in heard.getvalue()
-    clean(heard.getvalue(), SECRETS.values(), "a log")
+    assert f"< GET /v1/{asks}" in logged.getvalue()
+    clean(logged.getvalue(), SECRETS.values(), "a log")
 
 
 @pytest.mark.parametrize("cut", [1, 200])
-def test_half_an_answer(kind: str, cut: int, heard: io.StringIO) -> None:
-    """JSON that ends in mid-course names no secrets any more; none of it is shown."""
+def test_a_truncated_answer_shows_no_secret(kind: str, cut: int, logged: io.StringIO) -> None:
+    """JSON that ends too early no longer names its secrets, so none of it is shown."""
     whole = everything(SECRETS)
     with answering(lambda sent: (403, "application/json", whole(sent)[2][:-cut])) as base_url:
         assert all(every_call(kind, base_url))
     with answering(lambda _: (403, "text/plain", json.dumps({"detail": ORDER}))) as base_url:
         assert all(every_call(kind, base_url))
-    clean(heard.getvalue(), SECRETS.values(), "a log")
+    clean(logged.getvalue(), SECRETS.values(), "a log")
 
 
-def test_no_answer(kind: str, place: Sandbox, heard: io.StringIO) -> None:
-    """Cut off, too late, or nobody there: httpx's own frames, which hold the key, are gone."""
+def test_a_missing_answer_shows_no_secret(kind: str, place: Sandbox, logged: io.StringIO) -> None:
+    """Cut off, too late or refused: httpx's own frames, which hold the key, are removed."""
     place.create_account({"bitcoin": 1}, api_key=KEY)
     for endpoint in ("wallets", "my_orders", "my_servers"):
         place.fault(endpoint, "cut_before", key=KEY)
@@ -247,8 +247,8 @@ def test_no_answer(kind: str, place: Sandbox, heard: io.StringIO) -> None:
             while cause is not None:
                 assert cause.__traceback__ is None
                 cause = cause.__cause__ or cause.__context__
-    assert "no answer in" in heard.getvalue()
-    clean(heard.getvalue(), SECRETS.values(), "a log")
+    assert "no answer in" in logged.getvalue()
+    clean(logged.getvalue(), SECRETS.values(), "a log")
 
 
 @pytest.mark.parametrize(
@@ -264,8 +264,8 @@ def test_no_answer(kind: str, place: Sandbox, heard: io.StringIO) -> None:
     ],
     ids=str,
 )
-def test_input_that_is_refused(kind: str, changes: dict[str, Any]) -> None:
-    """What is refused before it is sent is not quoted; clore_client's neither."""
+def test_refused_input_is_not_quoted(kind: str, changes: dict[str, Any]) -> None:
+    """No message quotes input that is refused before it is sent; clore_client's neither."""
     order = {**ORDER, **changes}
     make = CloreAI if kind == "sync" else AsyncCloreAI
     client = make(KEY, "http://127.0.0.1:9/v1")
@@ -281,8 +281,8 @@ def test_input_that_is_refused(kind: str, changes: dict[str, Any]) -> None:
     assert attempt(lambda: CloreClient(KEY).create_order(7, **older))
 
 
-def test_settings_that_are_no_use(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A damaged config file, a key that is none, a password in the address: not quoted."""
+def test_invalid_settings_are_not_quoted(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A damaged config file, an invalid key, a password in the address."""
     home.mkdir()
     (home / "config.json").write_text(json.dumps({"api_key": KEY})[:-1])
     assert attempt(CloreAI)
@@ -294,7 +294,7 @@ def test_settings_that_are_no_use(home: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_what_a_secret_is() -> None:
-    """It is its text, but for its repr; a part of it is one too. None and numbers stay."""
+    """A secret equals its text but for its repr; a part of it is one too. None and numbers stay."""
     secret = hide("abcdef")
     assert isinstance(secret, Secret)
     assert (secret, f"{secret}", json.dumps([secret])) == ("abcdef", "abcdef", '["abcdef"]')
@@ -304,13 +304,13 @@ def test_what_a_secret_is() -> None:
     shown = {"env": {"A": "***", "C": "***"}, "image": "i", "list": [{"api_key": "***"}]}
     assert masked(body) == {**shown, "ssh_key": None}
     assert without(body) == {"image": "i", "list": [{}]}
-    # What is too short stands in ordinary words.
+    # A text that is too short occurs in ordinary words.
     assert scrub("in a tin", ["in", "t"]) == "in a tin"
     assert scrub('x"yz x%22yz x\\"yz', ['x"yz']) == "*** *** ***"
 
 
-def test_the_header_as_libraries_show_it(kind: str) -> None:
-    """What httpx passes on to those below it, and they may log, is masked there too."""
+def test_the_header_is_masked_in_other_libraries(kind: str) -> None:
+    """The header that httpx passes to the libraries below, which may log it, is masked too."""
     client = CloreAI(KEY) if kind == "sync" else AsyncCloreAI(KEY)
     headers = dict(client._driver._client.headers.raw)
     assert headers[b"auth"] == KEY.encode()
@@ -318,10 +318,10 @@ def test_the_header_as_libraries_show_it(kind: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_curl_line_works_as_it_stands(
-    api: Api, server: int, method: str, heard: io.StringIO
+def test_the_curl_line_works_unchanged(
+    api: Api, server: int, method: str, logged: io.StringIO
 ) -> None:
-    """A shell that knows the key gets the same from it: from a GET with a body and a POST."""
+    """In a shell that knows the key it gets the same answer, for a GET with a body and a POST."""
     if method == "GET":
         with contextlib.suppress(CloreAPIError):
             api.server_config('it\'s a "$name" é `id`')
@@ -330,7 +330,7 @@ def test_the_curl_line_works_as_it_stands(
         order = api.rent(server, env={"PLAIN": SECRETS["env"]}, command="echo 'a b'")
         api.cancel_order(order.id)
         path, code = "create_order", 0
-    lines = [line for line in heard.getvalue().splitlines() if line.startswith("clore_ai.curl ")]
+    lines = [line for line in logged.getvalue().splitlines() if line.startswith("clore_ai.curl ")]
     (line,) = [ln for ln in lines if f"/{path}" in ln]
     curl = line.partition(" ")[2]
     assert shlex.split(curl)[0] == "curl"

@@ -1,4 +1,4 @@
-"""Text of strangers is text: on one line, printable, not too long, wherever it comes in."""
+"""Text of strangers is filtered everywhere: one line, printable, limited in length."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ anything = st.recursive(
 
 
 def every_text(value: object, name: str = "") -> Iterator[str]:
-    """All texts of a JSON value, and the names of its fields; not what the account itself wrote."""
+    """All strings of a JSON value and the names of its fields, except the account's own texts."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
@@ -56,8 +56,8 @@ def every_text(value: object, name: str = "") -> Iterator[str]:
 
 @given(texts, st.integers(1, 50))
 @example("\x1b", 1)
-def test_any_text_is_made_fit(text: str, most: int) -> None:
-    """Printable, on one line, so many characters at most; what is fit stays as it is."""
+def test_any_text_is_made_safe(text: str, most: int) -> None:
+    """Printable, on one line, limited in length; a safe text stays the same."""
     for fit in (
         plain(text, most),
         one_line(text, most),
@@ -70,15 +70,15 @@ def test_any_text_is_made_fit(text: str, most: int) -> None:
 
 
 @pytest.mark.parametrize("text", [" RTX 3090", "Москва, 日本 é", "a  b", "Tesla® P100™ 🚀"])
-def test_an_honest_text_stays(text: str) -> None:
+def test_an_ordinary_text_stays_the_same(text: str) -> None:
     """Other scripts, leading spaces, spaces within."""
     assert one_line(text, 100) == text
     assert clean({"gpu": [text]}) == {"gpu": [text]}
 
 
 @given(anything)
-def test_any_json_is_made_fit(value: Any) -> None:
-    """Every text, and every name of a field; the account's own texts come back as they were."""
+def test_any_json_is_made_safe(value: Any) -> None:
+    """Every string and field name is filtered; the account's own texts stay the same."""
     body = {"servers": [value, {"env": {"A": "a\n\x1b"}}, {"gpu": " RTX 3090"}]}
     odd, own, honest = clean(body)["servers"]
     assert own == {"env": {"A": "a\n\x1b"}}
@@ -94,21 +94,21 @@ def test_any_json_is_made_fit(value: Any) -> None:
 @example({"x" * (LONGEST_FIELD + 1): 0}, True)
 @settings(deadline=None)
 def test_a_body_that_is_not_walked_holds_no_odd_text(value: Any, ascii_only: bool) -> None:
-    """The quick look at the bytes may be wrong in one direction only."""
+    """The quick scan of the bytes may err in one direction only."""
     content = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     read, unfit = read_json(content)
     if not unfit:
         assert written(clean(read)) == written(read)
 
 
-def test_the_name_that_was_there_counts() -> None:
-    """A host can't put a price in the place of another by a name that looks the same."""
+def test_the_exact_field_name_counts() -> None:
+    """A host cannot replace a price with a field whose name only looks the same."""
     prices = {"bitcoin\u200b": 0.1, "bitcoin": 0.5, "\x1ba": 1, "\x9ba": 2}
     assert clean(prices) == {"bitcoin": 0.5, "a": 1}
 
 
-def test_what_is_too_deep_is_none() -> None:
-    """Arrays inside each other end somewhere; the rest of the answer stays."""
+def test_too_deep_a_value_is_none() -> None:
+    """The depth of arrays is limited; the rest of the answer stays."""
     deep = b"[" * 400 + b"]" * 400
     read: Any = read_json(b'{"a": 1, "b": %s}' % deep)[0]
     assert read["a"] == 1
@@ -131,8 +131,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-def test_one_record_costs_nobody_the_answer(bad: str) -> None:
-    """Whatever one host's record holds, all servers are there."""
+def test_one_odd_record_does_not_cost_the_answer(bad: str) -> None:
+    """Whatever one host's record holds, all servers are listed."""
     content = b'{"code": 0, "servers": [%s, %s]}' % (GOOD, BAD[bad])
     rows = Hand([reply(content)]).play(request(endpoints.marketplace(), Rules(max_retries=0)))
     assert [row["id"] for row in rows] == [5, 6]
@@ -143,10 +143,10 @@ def test_one_record_costs_nobody_the_answer(bad: str) -> None:
 
 
 @pytest.mark.parametrize("number", [10**30, -1, 0, True, 7.0, None, [], {}, "x", "1e3", 2**63])
-def test_a_record_whose_number_is_none_is_left_out(
+def test_a_record_with_an_invalid_number_is_omitted(
     number: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is said, and all others are there."""
+    """The client reports it, and lists all others."""
     with caplog.at_level(logging.WARNING, "clore_ai"):
         for call, key in ((endpoints.marketplace(), "servers"), (endpoints.my_orders(), "orders")):
             found: list[Any] = call.parse({key: [{"id": number}, {"id": 5}, {"id": " 6"}]})
@@ -157,7 +157,7 @@ def test_a_record_whose_number_is_none_is_left_out(
 @pytest.mark.parametrize("reason", [*ODD, ["\x1b"], {"\x1b": "\x9b"}])
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 5, 6, 77])
 def test_a_refusal_is_one_line(reason: object, code: int) -> None:
-    """The service's reason in an error is fit to print, and not too long."""
+    """The service's reason in an error is safe to print and limited in length."""
     with pytest.raises(CloreAPIError) as caught:
         decipher(endpoints.my_orders(), reply({"code": code, "error": reason}))
     assert str(caught.value).isprintable()
@@ -167,7 +167,7 @@ def test_a_refusal_is_one_line(reason: object, code: int) -> None:
 
 @pytest.mark.parametrize("text", ODD)
 def test_every_error_is_one_line(text: str) -> None:
-    """Whatever a message quotes: a machine's words, an address, a file's name."""
+    """Whatever a message quotes: a machine's output, an address, the name of a file."""
     for kind in (TransportError, ResponseError, FieldError):
         said = str(kind(f"It failed: {text}."))
         assert said.isprintable()
@@ -179,8 +179,8 @@ def test_every_error_is_one_line(text: str) -> None:
 
 
 @pytest.mark.parametrize("secret", ["pass\nword", "pass\u200bword", "pass\x1bword", "w" * 1_500])
-def test_a_secret_is_found_before_its_form_changes(secret: str) -> None:
-    """A refusal that quotes what was sent is scrubbed of it as it was sent."""
+def test_a_secret_is_masked_before_the_text_is_filtered(secret: str) -> None:
+    """If a refusal quotes the request, the secret is masked in the form in which it was sent."""
     order = OrderRequest(7, "image", "on-demand", "bitcoin", env={"TOKEN": secret})
     call = endpoints.create_order(order)
     with pytest.raises(FieldError) as caught:
@@ -190,8 +190,8 @@ def test_a_secret_is_found_before_its_form_changes(secret: str) -> None:
 
 
 @given(anything)
-def test_json_that_is_printed_is_json(value: Any) -> None:
-    """Numbers that JSON has no word for are null."""
+def test_printed_json_is_valid(value: Any) -> None:
+    """Numbers that JSON cannot express are null."""
 
     def refuse(word: str) -> None:
         raise AssertionError(word)

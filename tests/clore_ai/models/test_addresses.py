@@ -1,4 +1,4 @@
-"""What the service names as a host, a port, an address or a time is one, or counts as absent."""
+"""A host, port, address or time of the service is valid or counts as absent."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ NO_ADDRESSES = [
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_a_host_is_a_host(host: str) -> None:
-    """Names by RFC 1123, and addresses; spaces around it are none of it."""
+def test_valid_hosts(host: str) -> None:
+    """Names by RFC 1123 and addresses; spaces around them are removed."""
     order = Order.model_validate({"id": 1, "pub_cluster": [f" {host} "], "tcp_ports": ["22:1972"]})
     assert (order.ssh_host, order.pub_cluster, order.ssh_hosts) == (host, host, [host])
     assert order.ssh_command == f"ssh root@{host} -p 1972"
@@ -44,8 +44,8 @@ def test_a_host_is_a_host(host: str) -> None:
 
 @pytest.mark.parametrize("host", NO_HOSTS)
 @pytest.mark.parametrize("form", ["list", "text", "ssh_hosts", "ssh line"])
-def test_what_is_no_host_counts_as_absent(host: str, form: str) -> None:
-    """In every form that an order comes in; the order has no SSH address then."""
+def test_an_invalid_host_counts_as_absent(host: str, form: str) -> None:
+    """In every shape of an order; the order has no SSH address then."""
     record: dict[str, Any] = {"id": 1, "tcp_ports": ["22:1972"], "ssh_hosts": [host]}
     if form == "list":
         record["pub_cluster"] = [host]
@@ -55,14 +55,14 @@ def test_what_is_no_host_counts_as_absent(host: str, form: str) -> None:
         record["connection"] = {"ssh": f"ssh {host} -p 22", "ports": {"22": f"tcp://{host}:22"}}
     order = Order.model_validate(record)
     shown = [order.ssh_host, order.pub_cluster, order.ssh_command, order.http_url, *order.ssh_hosts]
-    if form == "ssh line":  # a host may stand in it
+    if form == "ssh line":  # it may contain a host
         assert all(each is None or as_host(each) or each.startswith("ssh root@") for each in shown)
     else:
         assert shown == [None, None, None, None]
 
 
-def test_one_that_is_none_leaves_the_others() -> None:
-    """Any of them may be the one that works."""
+def test_an_invalid_host_leaves_the_others() -> None:
+    """Any of the others may be the one that works."""
     order = Order.model_validate(
         {**shapes.LIVE_ACTIVE, "pub_cluster": ["-x", "n1.a.net", 7, "n2.a.net"]}
     )
@@ -72,14 +72,14 @@ def test_one_that_is_none_leaves_the_others() -> None:
 
 @given(st.text())
 def test_a_host_is_one_word_for_a_shell(text: str) -> None:
-    """Nothing that is taken for a host, or for an address, means anything to a shell or to ssh."""
+    """No accepted host or address has a meaning for a shell or for ssh."""
     for found in (as_host(text), as_web_address(text)):
         assert found is None or (shlex.quote(found) in (found, f"'{found}'") and found[0] != "-")
         assert found is None or not set(found) & set("$`;&|<>()'\"\\ \n@#*?!{}")
 
 
 @pytest.mark.parametrize("port", [0, -1, 65_536, 10**30, True, 22.5, "x", "", "22;x", "²", None])
-def test_what_is_no_port_counts_as_absent(port: object) -> None:
+def test_an_invalid_port_counts_as_absent(port: object) -> None:
     """Public ports, those inside, and that of http."""
     assert as_port(port) is None
     order = Order.model_validate(
@@ -92,15 +92,15 @@ def test_what_is_no_port_counts_as_absent(port: object) -> None:
     "https://a.net:1/",
                                      "127.0.0.1:80", "http://[::1]:80/x",
                                      "HTTPS://A.net"])  # fmt: skip
-def test_an_address_of_the_web(address: str) -> None:
+def test_valid_http_addresses(address: str) -> None:
     """``host[:port][/path]``, by http or https."""
     assert Order.model_validate({"id": 1, "http_pub": address}).http_pub == address
 
 
 @pytest.mark.parametrize("address", NO_ADDRESSES)
 @pytest.mark.parametrize("by", ["http_pub", "jupyter"])
-def test_what_is_no_address_of_the_web_counts_as_absent(address: str, by: str) -> None:
-    """No user in it, no other scheme, nothing for a shell."""
+def test_an_invalid_http_address_counts_as_absent(address: str, by: str) -> None:
+    """It has no user, no other scheme, and nothing with a meaning for a shell."""
     record = {"http_pub": address} if by == "http_pub" else {"connection": {"jupyter": address}}
     order = Order.model_validate({"id": 1, **record})
     assert (order.http_pub, order.http_url) == (None, None)
@@ -110,14 +110,14 @@ def test_what_is_no_address_of_the_web_counts_as_absent(address: str, by: str) -
     "when", [float("nan"), float("inf"), 1e400, 10**400, 1e18, 1.7e12, -5, None]
 )
 @pytest.mark.parametrize("name", ["ct", "created"])
-def test_a_time_that_is_none_is_not_known(when: object, name: str) -> None:
+def test_an_invalid_time_is_unknown(when: object, name: str) -> None:
     """Neither the order nor its other fields are lost."""
     order = Order.model_validate({"id": 1, name: when, "si": 5})
     assert (order.ct, order.created_at, order.server_id) == (None, None, 5)
 
 
-def test_numbers_without_an_end_are_not_known() -> None:
-    """In prices, too: what is derived of them is None, and not a crash."""
+def test_infinite_numbers_are_unknown() -> None:
+    """In prices too: derived values are None, without a crash."""
     price = {"on_demand": {"bitcoin": 10**400, "x": 1e400}, "usd": {"on_demand_btc": 5}}
     (server,) = models(MarketplaceServer, [{"id": 1, "price": price, "mrl": 10**400}])
     assert (server.mrl, server.price_usd) == (None, None)

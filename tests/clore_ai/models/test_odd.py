@@ -1,4 +1,4 @@
-"""Any JSON in any field: nothing but CloreAPIError comes out, and no record with an id is lost."""
+"""For any JSON in any field only CloreAPIError is raised, and no record with an id is lost."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ odd = settings(max_examples=50, deadline=None, suppress_health_check=list(Health
 
 
 def names(kind: type[Model]) -> list[str]:
-    """What a field may be called in an answer."""
+    """Names that a field may have in an answer."""
     found: list[str] = []
     for name, field in kind.model_fields.items():
         choices = getattr(field.validation_alias, "choices", [field.validation_alias])
@@ -64,7 +64,7 @@ def records(kind: type[Model], *more: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 def read_all(model: Model) -> None:
-    """Every property, and what prints and dumps it."""
+    """Read every property, print it and dump it."""
     for name in dir(type(model)):
         if isinstance(getattr(type(model), name, None), property) and name[0] != "_":
             getattr(model, name)
@@ -106,7 +106,7 @@ def test_one_odd_field_of_a_real_order_costs_that_field_only(shape, data):
     st.dictionaries(st.sampled_from(["tcp_ports", "pub_cluster", "http_port"]), anything),
 )
 def test_any_connection_parses(connection, fields):
-    """002's texts, the live lists, 004's dict, and whatever stands in their place."""
+    """002's strings, the live lists, 004's dict, and anything else in their place."""
     (order,) = models(Order, [{"id": 1, "connection": connection, **fields}])
     read_all(order)
 
@@ -114,7 +114,7 @@ def test_any_connection_parses(connection, fields):
 @odd
 @given(records(MarketplaceServer), st.integers(1, 2**62))
 def test_a_listing_is_never_lost(record, server_id):
-    """Nor does the filter stumble over it."""
+    """The filter does not fail on it either."""
     record = {**record, "id": server_id}
     (server,) = models(MarketplaceServer, [record])
     assert server.id == server_id
@@ -132,7 +132,7 @@ def test_a_listing_is_never_lost(record, server_id):
     "specs": inner, "net": inner, "gpu": inner, "ram": inner, "original_usd": inner,
 }), max_leaves=12))  # fmt: skip
 def test_odd_values_deep_inside(body):
-    """Prices of prices, specs of specs."""
+    """Prices within prices, specs within specs."""
     record = {**body, "id": 1} if isinstance(body, dict) else {"id": 1, "price": body}
     (server,) = models(MarketplaceServer, [record])
     read_all(server)
@@ -143,7 +143,7 @@ def test_odd_values_deep_inside(body):
 @odd
 @given(st.lists(records(SpotOffer) | anything, max_size=4), st.integers(0, 4))
 def test_a_good_offer_survives_odd_neighbours(offers, place):
-    """What is left out of a list moves nothing else out with it."""
+    """A record that is omitted from a list takes no other with it."""
     good = {"offer_id": 7, "bid": 0.5}
     market = endpoints.spot_marketplace(1).parse(
         {"market": {"offers": [*offers[:place], good, *offers[place:]]}}
@@ -162,7 +162,7 @@ CALLS = {
 
 @pytest.mark.parametrize("key", CALLS)
 def test_any_answer_parses_or_is_a_clore_api_error(key):
-    """Never a ValidationError, KeyError or anything else; what comes out can be read."""
+    """Never a ValidationError, KeyError or another error; every result can be read."""
     call, kind = CALLS[key]
     bodies = records(kind)
 
@@ -189,7 +189,7 @@ def test_any_answer_parses_or_is_a_clore_api_error(key):
     st.binary(max_size=200) | anything.map(lambda v: json.dumps(v).encode()), st.integers(100, 599)
 )
 def test_any_bytes_are_an_answer_or_a_clore_api_error(content, status):
-    """Whatever stands in front of the service may answer anything."""
+    """A proxy in front of the service may answer anything."""
     hand = Hand([reply(content, status)])
     with suppress(CloreAPIError):
         assert isinstance(hand.play(request(endpoints.marketplace(), Rules(max_retries=0))), list)

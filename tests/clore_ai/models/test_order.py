@@ -1,4 +1,4 @@
-"""An Order answers the user's questions whatever shape it came in (service.md, 3)."""
+"""An Order answers the user's questions in whatever shape it came (service.md, 3)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clore_ai.models import Order
 def order(record: dict) -> Order:
     before = copy.deepcopy(record)
     (parsed,) = endpoints.my_orders().parse({"orders": [record]})
-    assert record == before  # a model is made of it, not out of it
+    assert record == before  # a model is made from a copy; the dict stays the same
     return parsed
 
 
@@ -25,7 +25,7 @@ def live(**changes: object) -> Order:
 
 
 def test_live_active():
-    """Connection from `pub_cluster` and `tcp_ports`; the price is per day, `mrl` seconds."""
+    """The address is from `pub_cluster` and `tcp_ports`; the price is per day, `mrl` in seconds."""
     o = live()
     assert (o.id, o.server_id, o.type, o.status, o.active) == (
         700_001,
@@ -43,7 +43,7 @@ def test_live_active():
     assert o.max_rental == timedelta(days=7)
     assert (o.created_at, o.ct) == ("2023-11-14T22:13:20Z", 1_700_000_000)
     assert (o.gpu_model, o.gpu_count) == ("1x NVIDIA GeForce RTX 3090", 1)
-    assert o.rating == {"avg": 4.5, "cnt": 3}  # beyond 004: kept
+    assert o.rating == {"avg": 4.5, "cnt": 3}  # not in 004: kept
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_live_active():
     ],
 )
 def test_the_state_is_derived(changes, status):
-    """The live service has no `status`: `expired`, else the container and its address say it."""
+    """The live service has no `status`: `expired` decides, then the container and the address."""
     o = live(**changes)
     assert o.status == status
     assert o.active is (status != "expired")
@@ -74,7 +74,7 @@ def test_the_words_of_an_ended_order(word):
 
 
 def test_live_closed():
-    """`online` is the host: it says nothing of the order."""
+    """`online` describes the host, not the order."""
     o = order(shapes.LIVE_CLOSED)
     assert (o.active, o.status, o.online) == (False, "expired", True)
     assert o.ssh_host is o.ssh_port is o.ssh_command is o.http_url is None
@@ -90,7 +90,7 @@ def test_001():
 
 
 def test_002():
-    """The connection is in texts."""
+    """The connection is a string."""
     o = order(shapes.OF_002)
     assert (o.id, o.server_id, o.status, o.active) == (98765, 12345, "running", True)
     assert (o.ssh_host, o.ssh_port) == ("node123.clore.ai", 40022)
@@ -115,14 +115,14 @@ def test_004():
 
 @pytest.mark.parametrize("name", shapes.ALL)
 def test_secrets_are_not_in_repr(name):
-    """What logs and tracebacks print holds no password, key, token, env or command."""
+    """Logs and tracebacks show no password, key, token, env or command."""
     assert "secret" not in repr(order(shapes.ALL[name]))
     assert "secret" not in str(order(shapes.ALL[name]))
 
 
 @pytest.mark.parametrize("name", shapes.ALL)
-def test_dump_and_pickle_come_back(name):
-    """What was dumped, copied or pickled is the same order."""
+def test_dump_copy_and_pickle_round_trip(name):
+    """An order that was dumped, copied or pickled is the same."""
     o = order(shapes.ALL[name])
     assert Order.model_validate(o.model_dump()) == o
     assert Order.model_validate_json(o.model_dump_json()) == o
@@ -152,7 +152,7 @@ def test_server_id_by_any_name(name):
     ],
 )
 def test_ports_in_any_form(ports, parsed):
-    """Lists and dicts; what is no port is left out, the order is not."""
+    """Lists and dicts; an invalid port is omitted, the order is not."""
     assert order({"id": 1, "tcp_ports": ports}).tcp_ports == parsed
 
 
@@ -169,7 +169,7 @@ def test_ports_in_any_form(ports, parsed):
     ],
 )
 def test_hosts_in_any_form(cluster, hosts):
-    """A list or a text; `pub_cluster` is the first, as in 004."""
+    """A list or a string; `pub_cluster` is the first, as in 004."""
     o = order({"id": 1, "pub_cluster": cluster})
     assert o.ssh_hosts == hosts
     assert o.pub_cluster == (hosts[0] if hosts else None)
@@ -182,7 +182,7 @@ def test_a_spot_order_says_so():
     assert order({"id": 1, "type": "On_Demand"}).type == "on-demand"
 
 
-def test_price_usd_where_known():
+def test_price_usd_if_known():
     """Paid in USD, or with the original price in USD; unknown is None, never 0."""
     assert live(currency="bitcoin").price_usd_per_hour is None
     assert live(currency="bitcoin", original_price_usd=24).price_usd_per_hour == 1
@@ -200,12 +200,12 @@ def test_price_usd_where_known():
     ],
 )
 def test_http_url(pub, url):
-    """HTTPS on the service; plain on loopback, which has no TLS in front."""
+    """HTTPS on the service; plain on loopback, which has no TLS proxy."""
     assert live(http_pub=pub).http_url == url
 
 
 @pytest.mark.parametrize("when", [1e20, 1.7e12, -1e18, float("nan"), float("inf"), 10**400, "x"])
-def test_a_time_outside_the_calendar_is_no_time(when):
+def test_a_time_outside_the_calendar_is_unknown(when):
     """The order stays."""
     o = live(ct=when, mrl=when)
     assert o.id == 700_001

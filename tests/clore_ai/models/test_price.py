@@ -1,4 +1,4 @@
-"""One place converts between days and hours, and writes prices; the service's are per day."""
+"""One module converts between days and hours and formats prices; the service's are per day."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOURCE = Path(clore_ai.__file__).parent
 
 
 def test_a_price_in_all_units():
-    """0.0001 bitcoin a day at $60,000 are $6 a day, $0.25 an hour."""
+    """0.0001 bitcoin a day at $60,000 is $6 a day, $0.25 an hour."""
     price = Price(0.0001, "bitcoin", 60_000.0)
     assert price.usd_per_day == pytest.approx(6.0)
     assert price.usd_per_hour == pytest.approx(0.25)
@@ -33,8 +33,8 @@ def test_unknown_is_never_0():
     assert columns(6.0) == ("0.2500", "6.00")
 
 
-def test_what_was_read_last_counts():
-    """And a rate that is none does not."""
+def test_the_last_rate_counts():
+    """An invalid rate does not."""
     rates = Rates({"bitcoin": 1.0})
     rates.note({"bitcoin": 2.0, "CLORE-Blockchain": 0.0})
     rates.note(None)
@@ -48,11 +48,11 @@ def test_what_was_read_last_counts():
 
 
 def test_a_dollar_is_worth_a_dollar():
-    """Whatever else is noted of it: the service's coin for it is pegged."""
+    """Whatever rate is recorded for it: the service's coin for USD is pegged."""
     assert Rates().usd(USD) == Rates({USD: 2.0}).usd(USD, 3.0) == 1.0
 
 
-def test_an_auction_says_what_coins_are_worth():
+def test_an_auction_provides_rates():
     market = SpotMarket.model_validate({"currency_rates_in_usd": {"bitcoin": 5.0, "odd": -1.0}})
     assert market.rates.known == {"bitcoin": 5.0}
     assert SpotMarket().rates.known == {}
@@ -73,12 +73,12 @@ def test_an_auction_says_what_coins_are_worth():
     ],
 )
 def test_the_price_of_an_order(fields, price):
-    """Its own word on USD counts before the rates of now."""
+    """Its own price in USD counts before the current rates."""
     order = Order.model_validate({"id": 1, **fields})
     assert price_of(order, Rates({"bitcoin": 10.0})) == price
 
 
-def test_only_one_module_converts_and_writes_prices():
+def test_only_one_module_converts_and_formats_prices():
     """Hours per day, dollars per hour and per day: in `models.price`, and nowhere else."""
     forbidden = re.compile(r"[*/] 24\b(?!\.0| \*)|:\.[24]f\}/(h|day)\b")
     found = [

@@ -1,4 +1,4 @@
-"""Listings, hosted servers, spot markets, wallets: every real shape parses (service.md, 3)."""
+"""Listings, hosted servers, spot markets and wallets: every real shape parses (service.md, 3)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OF_002 = {
 
 
 def test_all_real_records_parse_without_loss(real_servers, caplog):
-    """3,500 of 3,500, none with an odd value left out, each with what its record says."""
+    """3,500 of 3,500, without an odd value omitted, each equal to its record."""
     found = models(MarketplaceServer, real_servers)
     assert len(found) == len(real_servers)
     assert caplog.records == []
@@ -82,7 +82,7 @@ def test_002s_server():
 
 
 def test_server_is_004s_older_name():
-    """An alias, not a copy."""
+    """It is an alias, not a copy."""
     assert Server is MarketplaceServer
 
 
@@ -95,7 +95,7 @@ def test_fields_by_name_or_alias():
 
 
 def test_unknown_fields_are_kept():
-    """What the API adds later stays readable, at every depth (004, `extra="allow"`)."""
+    """Fields that the API adds later stay readable, at every depth (004, `extra="allow"`)."""
     s = MarketplaceServer.model_validate(
         {"id": 1, "new": [1], "specs": {"tpu": "x"}, "price": {"on_demand": {"DOGE": 5}}}
     )
@@ -122,7 +122,7 @@ def test_unknown_fields_are_kept():
     ],
 )
 def test_odd_values_that_are_real(fields, caplog):
-    """None of them is left out, and no property stumbles over them."""
+    """None of them is omitted, and no property fails on them."""
     (s,) = models(MarketplaceServer, [{"id": 1, **fields}])
     assert caplog.records == []
     for name in ("gpu_model", "gpu_count", "gpu_names", "ram_gb", "price_usd", "spot_price_usd"):
@@ -152,7 +152,7 @@ def test_an_unconnected_server_has_no_id():
     ],
 )
 def test_my_servers_status(fields, status):
-    """004's four words."""
+    """It is one of 004's four words."""
     assert MyServer(id=1, **fields).status == status
 
 
@@ -209,20 +209,20 @@ def test_prices_in_usd_of_either_form(kind, pricing, usd_pricing):
     ],
 )
 def test_a_rentals_end_is_in_milliseconds(kind, sent, end):
-    """`remaining_time` is a moment in epoch milliseconds; what is no date is unknown."""
+    """`remaining_time` is a time in epoch milliseconds; an invalid one is unknown."""
     found = kind.model_validate({"id": 1, "remaining_time": sent}).rental_end
     assert (None if found is None else found.isoformat()) == end
 
 
-def test_a_server_that_has_not_connected_has_no_number(caplog):
-    """0, where a number has to be, is none; nothing is logged."""
+def test_a_server_that_has_not_connected_has_no_id(caplog):
+    """0 in place of an id means none; nothing is logged."""
     (s,) = models(MyServer, [{"id": 0, "connected": False}])
     assert s.id is None
     assert not caplog.records
 
 
 def test_spot_offers_by_either_name():
-    """004's `order_id`/`price` stand for the service's `offer_id`/`bid`: both are readable."""
+    """004's `order_id`/`price` stand for the service's `offer_id`/`bid`; both are readable."""
     market = SpotMarket.model_validate(
         {
             "currency_rates_in_usd": {"bitcoin": 100_000},
@@ -241,20 +241,20 @@ def test_spot_offers_by_either_name():
 
 @pytest.mark.parametrize("balance", [0, None, 0.0419, "0.5"])
 def test_wallet_balances(balance):
-    """May be int 0 or null; the deposit address may be missing. Null is None, not 0."""
+    """They may be int 0 or null, and the address may be missing. Null is None, not 0."""
     (wallet,) = endpoints.wallets().parse({"wallets": [{"name": "bitcoin", "balance": balance}]})
     assert wallet.balance == (None if balance is None else float(balance))
     assert wallet.deposit is None
 
 
-def test_a_wrong_type_is_an_error_in_the_users_own_hands():
-    """Leniency is for the service's answers; what a program builds itself is checked."""
+def test_a_wrong_type_is_an_error_in_a_constructor():
+    """Only answers are parsed leniently; a model that a program builds is checked."""
     with pytest.raises(ValidationError):
         Wallet(name="x", balance="lots")
 
 
-def test_records_that_are_none_are_left_out(caplog):
-    """Null among the servers, or one without an id: the rest is what the user gets."""
+def test_invalid_records_are_omitted(caplog):
+    """Null among the servers, or one without an id: the user gets the others."""
     found = endpoints.my_orders().parse(
         {"orders": [None, 5, {"id": 1}, {"si": 3}, {"id": "x"}, []]}
     )

@@ -63,9 +63,7 @@ def test_time_outside_the_period_does_not_count() -> None:
     later = bill.within(runs, 6 * HOUR, math.inf)
     assert later is not None
     assert (later.seconds, later.spend) == (2 * HOUR, 0.0)
-    moment = bill.within(
-        bill.bill(order(end=0.0), 0, Rates()), 0.0, 1.0
-    )  # ended as soon as it began
+    moment = bill.within(bill.bill(order(end=0.0), 0, Rates()), 0.0, 1.0)  # ended at its start
     assert moment is not None
     assert moment.total == pytest.approx(10.5)
 
