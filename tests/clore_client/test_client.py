@@ -1,4 +1,4 @@
-"""The `CloreClient` of 001 and 002: plain dicts and lists, and as safe as the new client."""
+"""The `CloreClient` of 001 and 002: plain dicts and lists, as safe as the new client."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def market() -> Iterator[Sandbox]:
-    """The sample fleet; renting starts nothing."""
+    """The sample fleet; orders start no machine."""
     with Sandbox(provision=False, limits=False, visibility_lag_s=0.05, boot_s=0.05) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def key(market, monkeypatch) -> str:
-    """An account of the test's own; the environment points at the marketplace."""
+    """A new account; the environment points at the marketplace."""
     monkeypatch.setenv("CLORE_BASE_URL", market.base_url)
     monkeypatch.setenv("CLORE_REQUESTS_PER_SECOND", "1000000")
     return market.create_account(api_key=f"older-client-{next(_numbers):04}")
@@ -49,7 +49,7 @@ def entries(market, key, endpoint) -> list[Any]:
 
 @pytest.fixture
 def server(client) -> dict[str, Any]:
-    """A free one that takes little bitcoin."""
+    """A free server that costs little bitcoin."""
     return next(
         s
         for s in client.list_servers()
@@ -61,7 +61,7 @@ def server(client) -> dict[str, Any]:
 
 
 def plain(value: object) -> bool:
-    """Is it what json.loads gives, and nothing else?"""
+    """True for a value as json.loads returns it."""
     if isinstance(value, dict):
         return type(value) is dict and all(map(plain, value.values()))
     if isinstance(value, list):
@@ -70,10 +70,10 @@ def plain(value: object) -> bool:
 
 
 def test_every_method_returns_plain_values(client, server):
-    """001's seven and 002's `get_marketplace`, as the service sends them."""
+    """001's seven methods and 002's `get_marketplace` return what the service sends."""
     servers = client.list_servers()
     assert servers == client.get_marketplace()
-    assert len(servers) >= 300  # rented ones too
+    assert len(servers) >= 300  # rented servers too
     details = client.get_server_details(server["id"])
     assert {"offers", "server", "currency_rates_in_usd"} <= set(details)
     created = client.create_order(server["id"], **ORDER, ssh_password="SecurePass123")
@@ -93,7 +93,7 @@ def test_every_method_returns_plain_values(client, server):
 
 
 def test_required_price_is_passed_on(client, server, market, key):
-    """001's workflow gives it, its class forgot it."""
+    """001's workflow passes it, but 001's class lacks the parameter."""
     price = server["price"]["on_demand"]["bitcoin"]
     client.create_order(server["id"], **ORDER, required_price=price)
     (entry,) = entries(market, key, "create_order")
@@ -128,7 +128,7 @@ SIGNATURES = {
 
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_signatures_are_001s(name):
-    """Parameters in 001's order, its defaults among them."""
+    """The parameters are in 001's order, with its defaults."""
     parameters = list(inspect.signature(getattr(CloreClient, name)).parameters.values())[1:]
     assert [p.name for p in parameters] == SIGNATURES[name]
     defaults = {p.name: p.default for p in parameters}
@@ -137,7 +137,7 @@ def test_signatures_are_001s(name):
 
 
 def test_constants():
-    """`BASE_URL` and `ERROR_CODES`, on the error as in 001."""
+    """`BASE_URL` and `ERROR_CODES` exist, the latter on the error as in 001."""
     assert CloreClient.BASE_URL == "https://api.clore.ai/v1"
     assert CloreAPIError.ERROR_CODES[5] == "Rate limit exceeded (1 req/sec)"
     assert set(CloreAPIError.ERROR_CODES) == set(range(7))
@@ -146,13 +146,13 @@ def test_constants():
 
 
 def test_the_key_comes_from_the_environment_too(market, key, monkeypatch):
-    """Where it is not given."""
+    """It is used if no argument is given."""
     monkeypatch.setenv("CLORE_API_KEY", key)
     assert len(CloreClient().get_wallets()) == 3
 
 
 def test_a_subclass_may_name_another_host(market, key, monkeypatch):
-    """001's class is pointed elsewhere by its constant."""
+    """The constant of 001's class sets the address."""
     monkeypatch.delenv("CLORE_BASE_URL")
 
     class Local(CloreClient):
@@ -162,7 +162,7 @@ def test_a_subclass_may_name_another_host(market, key, monkeypatch):
 
 
 def test_errors_are_001s(client, key):
-    """`code`, `error`, and 001's message."""
+    """They have `code`, `error` and 001's message."""
     with pytest.raises(CloreAPIError) as caught:
         client.create_order(987654321, "i")
     assert (caught.value.code, caught.value.error) == (6, "server-dont-exist")
@@ -178,14 +178,14 @@ def test_errors_are_001s(client, key):
 
 
 def test_a_spot_order_needs_a_price(client, market, key):
-    """001 raises ValueError; nothing is sent."""
+    """As in 001 a ValueError is raised; nothing is sent."""
     with pytest.raises(ValueError, match="spotprice is required for spot orders"):
         client.create_order(1, "i", order_type="spot")
     assert entries(market, key, "create_order") == []
 
 
 def test_without_a_key(market, key):
-    """Code 3 before anything is sent, and what to do."""
+    """Code 3 is raised before any request, with the next step."""
     with pytest.raises(CloreAPIError, match="CLORE_API_KEY") as caught:
         CloreClient().get_wallets()
     assert caught.value.code == 3
@@ -194,15 +194,15 @@ def test_without_a_key(market, key):
 
 @pytest.mark.parametrize("fault", ["act_then_cut", "act_then_500", "truncated_json"])
 def test_a_lost_answer_rents_once(fault, client, server, market, key):
-    """001's own class would have raised, and its retry loop rented again."""
+    """001's own class would have raised an error, and its retry loop rented again."""
     market.fault("create_order", fault, key=key)
     created = client.create_order(server["id"], **ORDER)
     assert [o["id"] for o in client.get_orders()] == [created["order_id"]]
     assert len(entries(market, key, "create_order")) == 1
 
 
-def test_nothing_usable_is_code_minus_1(client, server, market, key):
-    """No answer, or no list in it: an error in words, never a KeyError."""
+def test_an_unusable_answer_is_code_minus_1(client, server, market, key):
+    """Without an answer or a list in it the error is a sentence, never a KeyError."""
     market.fault("wallets", "missing_fields", key=key)
     with pytest.raises(CloreAPIError, match="holds no 'wallets'") as caught:
         client.get_wallets()
@@ -215,7 +215,7 @@ def test_nothing_usable_is_code_minus_1(client, server, market, key):
 
 
 def test_the_key_is_not_in_repr(client, key):
-    """Nor in what an error prints."""
+    """It is not in the text of an error either."""
     assert key not in repr(client)
     with contextlib.suppress(CloreAPIError):
         client.cancel_order(1)
@@ -224,8 +224,8 @@ def test_the_key_is_not_in_repr(client, key):
     assert key not in repr(caught.value)
 
 
-def test_another_address_and_key_take_effect(client, market):
-    """Set on the object after it was made, as 001's users do; nothing goes to the old address."""
+def test_a_new_base_url_and_key_take_effect(client, market):
+    """001's users set them on the object; no request goes to the old address."""
     with Sandbox(provision=False, limits=False) as other:
         client.BASE_URL = other.base_url
         client.api_key = other.create_account(api_key="a-key-of-another-place")

@@ -1,4 +1,4 @@
-"""The programs of 001, taken from its text and run unchanged against the real inventory."""
+"""The programs in 001's text run unchanged against the real inventory."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def document() -> str:
 
 @pytest.fixture
 def market(inventory_file: Path) -> Iterator[Sandbox]:
-    """The 3,500 real servers, behind the service's own limits."""
+    """The 3,500 real servers, with the service's own limits."""
     with Sandbox(
         inventory=inventory_file,
         api_key=IN_THE_TEXT,
@@ -79,7 +79,7 @@ def run(text: str, market: Sandbox) -> str:
 
 
 def rented(market: Sandbox) -> list[int]:
-    """The servers that were really rented, in turn; and the service's limits were never met."""
+    """The servers that were rented, in order; checks that no rate limit was exceeded."""
     assert 5 not in {e.code for e in market.journal()}
     return [e.body["renting_server"] for e in market.journal() if e.order is not None]
 
@@ -101,7 +101,7 @@ def test_full_working_example(document, market, real_servers):
 
 
 def test_find_cheapest_and_rent(document, market, real_servers):
-    """One order, of the server that it names."""
+    """It makes one order, of the server that it prints."""
     out = run(program(document, "### Find Cheapest RTX 4090 and Rent It"), market)
     best = cheapest_4090(real_servers)["id"]
     assert f"Renting server {best}" in out
@@ -110,7 +110,7 @@ def test_find_cheapest_and_rent(document, market, real_servers):
 
 
 def test_auto_rent_when_the_price_drops(document, market):
-    """`required_price`, which 001's own class forgot, goes along."""
+    """It passes `required_price`, which 001's own class lacks."""
     out = run(program(document, "### Auto-Rent When Price Drops Below X"), market)
     found = re.search(r"Order created for server (\d+)!", out)
     assert rented(market) == [int(found[1])]
@@ -119,7 +119,7 @@ def test_auto_rent_when_the_price_drops(document, market):
 
 
 def test_monitor_my_orders(document, market):
-    """It prints what is rented, until Ctrl-C."""
+    """It prints the orders until Ctrl-C."""
     with start(program(document, "### Monitor My Orders"), market) as running:
         for line in running.stdout:
             if "No active orders." in line:
@@ -130,7 +130,7 @@ def test_monitor_my_orders(document, market):
 
 
 def test_error_handling_example(document, market, real_servers):
-    """Its retry loop rents once, though the service answers with an error after acting."""
+    """Its retry loop rents once, although the service fails after it has acted."""
     market.fault("create_order", "act_then_500")
     server = cheapest_4090(real_servers)["id"]
     text = program(document, "### Python Error Handling Example")

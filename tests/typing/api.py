@@ -1,4 +1,4 @@
-"""Checked by mypy and pyright, never run: what users may write, and what comes back."""
+"""Checked by mypy and pyright, never run: what users may write, and the types of the results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from clore_client import CloreClient
 
 
 def renting() -> None:
-    """What is rented for a block."""
+    """A rental for a block."""
     with CloreAI() as client, client.rent("RTX 4090", gpus=2, country=["SE", "NO"]) as rental:
         order: Order = rental.order
         order_id: int | None = rental.order_id
@@ -38,14 +38,14 @@ def renting() -> None:
 
 
 def refused(client: CloreAI) -> None:
-    """What is no option, or of another type, is found before it runs."""
+    """An unknown option or one of another type is an error before the program runs."""
     client.rent("RTX 4090", gpuz=2)  # type: ignore[call-arg]
     client.rent("RTX 4090", gpus="two")  # type: ignore[arg-type]
     client.spot_auto(6, max_usd_per_hour="0.4")  # type: ignore[arg-type]
 
 
 def recorded(client: CloreAI) -> None:
-    """What the records of this machine say."""
+    """The records of this machine."""
     usd: float | None = client.costs(by="gpu", offline=True).total[0].usd
     left: list[float] = [standing.left for standing in client.budgets()]
     left_s: float | None = client.extend_lease(678, 6).left_s
@@ -85,7 +85,7 @@ def blocking() -> None:
 
 
 async def awaiting() -> None:
-    """The same, awaited."""
+    """The same with await."""
     async with AsyncCloreAI() as client:
         servers: list[MarketplaceServer] = await client.marketplace()
         order: Order = await client.wait_for_ssh(servers[0].id, timeout=60)
@@ -93,17 +93,17 @@ async def awaiting() -> None:
         print(command)
 
 
-def told(event: SpotEvent) -> None:
-    """What a callback gets."""
+def callback(event: SpotEvent) -> None:
+    """The arguments of a callback."""
     per_hour: float | None = event.usd_per_hour
     print(event.event, event.order_id, per_hour, event.message)
 
 
 async def bidding() -> None:
-    """A spot order that is steered, by both clients."""
+    """An autopilot of a spot order, in both clients."""
     instead = Fallback("on-demand", after_s=600, max_usd_per_hour=0.6, ssh_password="p")
     report: SpotReport = CloreAI().spot_auto(
-        6, max_usd_per_hour=0.4, every_s=20, for_s=3600, fallback=instead, on_event=told
+        6, max_usd_per_hour=0.4, every_s=20, for_s=3600, fallback=instead, on_event=callback
     )
     report = await AsyncCloreAI().spot_auto(6, max_per_day=0.0001, headroom=0.05, stop=lambda: True)
     saved: float | None = report.saved_usd
@@ -112,7 +112,7 @@ async def bidding() -> None:
 
 
 async def monitoring() -> None:
-    """Orders from look to look, by both clients."""
+    """A monitor of orders, in both clients."""
     for view in CloreAI().monitor([6], every=10, timeout=60, gpus=False):
         at: float = view.at
         use: list[float | None] = [each.use_percent for each in view.orders]
@@ -124,7 +124,7 @@ async def monitoring() -> None:
 
 
 async def offers() -> None:
-    """What it would cost, by both clients."""
+    """The expected cost, in both clients."""
     for offer in CloreAI().offers("RTX 4090", max_price_usd=0.5, lease_h=6):
         price: float | None = offer.cost.total.usd_per_hour
         print(offer.server.id, price, offer.end.lease_s, offer.balance)
@@ -132,7 +132,7 @@ async def offers() -> None:
 
 
 async def jobs() -> None:
-    """Jobs that were detached, by both clients."""
+    """Detached jobs, in both clients."""
     for job, standing in CloreAI().my_jobs():
         print(job.id, standing.upper())
     CloreAI().job_output(1, print, follow=True)
@@ -142,7 +142,7 @@ async def jobs() -> None:
 
 
 def errors() -> None:
-    """What an error carries."""
+    """The attributes of an error."""
     try:
         CloreAI().wallets()
     except FieldError as exc:

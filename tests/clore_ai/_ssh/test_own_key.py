@@ -1,4 +1,4 @@
-"""The key that orders get when none is named is made once, whoever asks for it first."""
+"""The default key of orders is made once, whichever command needs it first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ print(own_key(Path(sys.argv[1]))[0])
 
 @pytest.fixture
 def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder before all others in PATH, with an ssh-keygen that takes its time."""
+    """A folder at the front of PATH with a slow ssh-keygen."""
     folder = tmp_path / "programs"
     folder.mkdir()
     program = folder / "ssh-keygen"
@@ -37,8 +37,8 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
-def test_first_commands_at_once_get_one_key(slow: Path, home: Path) -> None:
-    """Each ends well, with the same key, and that is the one in the state folder."""
+def test_concurrent_first_commands_get_one_key(slow: Path, home: Path) -> None:
+    """Each succeeds with the same key, the one in the state folder."""
     asking = [
         subprocess.Popen(
             [sys.executable, "-c", ASK, home],
@@ -68,8 +68,8 @@ def test_first_commands_at_once_get_one_key(slow: Path, home: Path) -> None:
 
 
 @pytest.mark.parametrize("left", ["id_ed25519", "id_ed25519.pub", "id_ed25519.new"])
-def test_half_of_a_pair_is_made_anew(home: Path, left: str) -> None:
-    """What a killed command left behind stands in nobody's way."""
+def test_half_of_a_key_pair_is_replaced(home: Path, left: str) -> None:
+    """What a killed command left over blocks no later one."""
     (home / "ssh").mkdir(parents=True)
     (home / "ssh" / left).write_text("half")
     text, private = own_key(home)
@@ -77,8 +77,8 @@ def test_half_of_a_pair_is_made_anew(home: Path, left: str) -> None:
     assert "PRIVATE KEY" in private.read_text()
 
 
-def test_a_key_that_cant_be_made(slow: Path, home: Path) -> None:
-    """It is said why, and the next command tries again."""
+def test_a_key_that_cannot_be_made(slow: Path, home: Path) -> None:
+    """The error names the reason, and the next command tries again."""
     program = slow.read_text()
     slow.write_text("#!/bin/sh\necho no entropy >&2\nexit 1\n")
     with pytest.raises(InvalidInputError, match=r"could not create .* \(no entropy\)"):

@@ -1,4 +1,4 @@
-"""The steps `Exec` and `Post`: programs of this machine, and others' addresses, by both drivers."""
+"""The steps `Exec` and `Post`, local programs and other addresses, in both drivers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def one(step: Exec) -> Flow[Done]:
 
 
 def two(first: Exec, then: Exec) -> Flow[Done]:
-    """The second is the flow's clean-up."""
+    """The second step is the flow's cleanup."""
     try:
         return (yield first)
     finally:
@@ -51,36 +51,36 @@ def drive(request: pytest.FixtureRequest, home: Path) -> Any:
     yield in_loop
 
 
-def test_what_it_says_and_how_it_ends(drive: Any) -> None:
+def test_output_and_exit_code(drive: Any) -> None:
     done = drive(one(Exec(("sh", "-c", "cat; echo bad >&2; exit 3"), b"in\0put")))
     assert done == Done(3, b"in\0put", b"bad\n")
     assert drive(one(Exec(("sh", "-c", "kill -9 $$")))).code == -9
-    assert drive(one(Exec(("true",), b"x" * 1_000_000))).code == 0  # it does not read it
+    assert drive(one(Exec(("true",), b"x" * 1_000_000))).code == 0  # it does not read its input
 
 
-def test_a_program_that_is_not_here(drive: Any) -> None:
+def test_a_missing_program(drive: Any) -> None:
     done = drive(one(Exec(("no-such-program-of-ours", "x"))))
     assert done.code == 127
     assert b"No such file" in done.err
 
 
-def test_one_that_takes_too_long_is_ended_with_all_that_it_started(drive: Any) -> None:
-    """Also what it started in the background, which holds the pipes."""
+def test_a_program_that_takes_too_long_is_ended_with_its_children(drive: Any) -> None:
+    """Background children that hold the pipes end too."""
     mark = f"sleep 61.{os.getpid()}"
     done = drive(one(Exec(("sh", "-c", f"echo begun; {mark} & {mark}"), within_s=0.5)))
     assert (done.code, done.out) == (None, b"begun\n")
     assert mark not in _running()
 
 
-def test_one_that_writes_without_end_is_ended(drive: Any) -> None:
-    """Its output is bounded, and so is what is kept of its errors."""
+def test_a_program_with_endless_output_is_ended(drive: Any) -> None:
+    """Its output is bounded, and so is the stored part of its errors."""
     done = drive(one(Exec(("sh", "-c", "yes >&2 & exec yes"), most=100_000)))
     assert (done.code, done.flooded, done.out) == (None, True, b"")
     assert len(done.err) <= 1 << 16
 
 
-def test_pipes_that_somebody_else_holds_are_not_waited_for(drive: Any) -> None:
-    """As a control master holds those of a client that was killed: here, one in another session."""
+def test_pipes_that_another_process_holds_are_not_waited_for(drive: Any) -> None:
+    """A control master holds those of a killed client; here a process of another session."""
     mark = f"sleep 63.{os.getpid()}"
     began = time.monotonic()
     try:
@@ -93,8 +93,8 @@ def test_pipes_that_somebody_else_holds_are_not_waited_for(drive: Any) -> None:
         subprocess.run(["pkill", "-f", mark], check=False)
 
 
-def test_one_that_neither_reads_nor_writes_is_ended(drive: Any) -> None:
-    """`silent_s` is for what may take hours as long as something moves."""
+def test_an_idle_program_is_ended(drive: Any) -> None:
+    """`silent_s` suits transfers that may take hours as long as data moves."""
     pieces = (b"x" * 65536 for _ in range(1000))
     done = drive(one(Exec(("sleep", "600"), pieces, silent_s=0.5)))
     assert done.code is None
@@ -120,7 +120,7 @@ else:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_no_program_outlives_a_kill(kind: str, tmp_path: Path) -> None:
-    """A killed process (-9) ends what it has started: no ssh stays, and no port with it."""
+    """Programs of a killed process (-9) end: no ssh stays, nor a port of one."""
     said = tmp_path / "pid"
     words = [sys.executable, "-c", _KILLED, kind, str(said)]
     with subprocess.Popen(words) as process:
@@ -156,8 +156,10 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_ctrl_c_ends_it_and_the_flow_cleans_up(kind: str, home: Path, tmp_path: Path) -> None:
-    """With a program of its own; the one that ran is gone."""
+def test_ctrl_c_ends_the_program_and_the_flow_cleans_up(
+    kind: str, home: Path, tmp_path: Path
+) -> None:
+    """The cleanup runs a program of its own; the first one is gone."""
     said = tmp_path / "pid"
     with subprocess.Popen(
         [sys.executable, "-c", _STOPPED, kind, str(said)], stdout=subprocess.PIPE, text=True
@@ -184,8 +186,8 @@ def sent(step: Post) -> Flow[Posted]:
     return posted
 
 
-def test_what_is_posted_goes_without_the_key(drive: Any) -> None:
-    """As it is, as JSON; the answer's status comes back, whatever it is."""
+def test_a_post_never_carries_the_key(drive: Any) -> None:
+    """The body is sent unchanged as JSON, and the answer's status is returned, whatever it is."""
     got: list[str] = []
 
     def answer(what: str) -> tuple[int, str, str]:
@@ -201,8 +203,8 @@ def test_what_is_posted_goes_without_the_key(drive: Any) -> None:
     assert "'auth'" not in what.lower()
 
 
-def test_why_nothing_came_back_names_no_address(drive: Any) -> None:
-    """Nobody there, no name, no answer in time: a few words."""
+def test_the_error_of_a_post_shows_no_url(drive: Any) -> None:
+    """Nothing listens, the name is unknown, or no answer comes in time: a few words."""
     assert drive(sent(Post("http://127.0.0.1:9/x", b""))) == Posted(None, "it can't be reached")
     assert drive(sent(Post("http://a b/x", b""))).status is None
     with socket.create_server(("127.0.0.1", 0)) as deaf:
@@ -220,10 +222,10 @@ def test_why_nothing_came_back_names_no_address(drive: Any) -> None:
     ],
     ids=["endless", "a body that never comes", "dripped headers"],
 )
-def test_of_an_answer_to_what_is_posted_only_the_status_is_read(
+def test_of_the_answer_to_a_post_only_the_status_is_read(
     drive: Any, answer: list[bytes], posted: Posted
 ) -> None:
-    """Its receiver can neither fill the memory nor hold the watch up."""
+    """The receiver can neither fill the memory nor delay the watch."""
     with Wire(lambda *_: wire.drip(answer, 0.001 if len(answer) > 1_001 else 0.05)) as wire:
         start = time.monotonic()
         assert drive(sent(Post(wire.url, b"{}", 0.5))) == posted

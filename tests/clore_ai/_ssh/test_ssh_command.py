@@ -1,4 +1,4 @@
-"""`order.ssh_command` logs in as it stands: no key is missing in it, no host key is asked for."""
+"""`order.ssh_command` logs in unchanged: it names the key and never asks for a host key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSWORD = "Secret123"
 
 @pytest.fixture
 def public_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Of a user who keeps the private one under a name of their own."""
+    """The public key of a user whose private key has an unusual name."""
     folder = tmp_path / ".ssh"
     folder.mkdir(mode=0o700)
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / "my gpu %h"])
@@ -29,7 +29,7 @@ def public_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("state", [True, None])
 @pytest.mark.parametrize("login", ["key", "password", "both"])
-def test_it_logs_in(
+def test_the_command_logs_in(
     login: str,
     state: bool | None,
     api_of: Callable[..., Api],
@@ -39,9 +39,9 @@ def test_it_logs_in(
     tmp_path: Path,
     home: Path,
 ) -> None:
-    """With a state folder or without; of what `create_order`, `my_orders` and the wait return.
+    """With or without a state folder; for orders from `create_order`, `my_orders` and the wait.
 
-    A password is typed; a key opens it without.
+    The password is typed; a key needs none.
     """
     market = own_market()
     api = api_of(market, state=state)
@@ -56,8 +56,8 @@ def test_it_logs_in(
     api.cancel_order(order.id)
 
 
-def test_before_there_is_an_address(api: Api, server: int) -> None:
-    """None, of an order that is made and of one that is listed."""
+def test_without_an_address_there_is_no_command(api: Api, server: int) -> None:
+    """It is None, for an order just made and for one that is listed."""
     order = api.rent(server, ports={"22": "tcp"})
     assert order.ssh_command is None
     api.cancel_order(order.id)

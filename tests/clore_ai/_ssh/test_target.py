@@ -1,4 +1,4 @@
-"""OpenSSH's options: what it makes of ours, as it says itself (`ssh -G`)."""
+"""Our options of OpenSSH, as ssh itself interprets them (`ssh -G`)."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def effective(target: Target, *more: str) -> dict[str, str]:
-    """What ssh would do."""
+    """The settings that ssh would use."""
     words = target.ssh(None, *more)
     said = subprocess.run([words[0], "-G", *words[1:]], capture_output=True, text=True, check=True)
     return dict(line.split(" ", 1) for line in said.stdout.splitlines() if " " in line)
 
 
 @pytest.mark.parametrize("more", [(), ALONE, FORWARDING, KEPT])
-def test_nothing_of_the_user_goes_along(more: tuple[str, ...], tmp_path: Path) -> None:
-    """No agent, display, variable, credential or tunnel; one key; no command here or there."""
+def test_no_setting_of_the_user_is_used(more: tuple[str, ...], tmp_path: Path) -> None:
+    """No agent, display, variable, credential or tunnel; one key; no local or remote command."""
     key = tmp_path / "a key % it"
     target = Target(1, "203.0.113.9", 1972, options(tmp_path / "known hosts", key))
     found = effective(target, *more)
@@ -42,13 +42,13 @@ def test_nothing_of_the_user_goes_along(more: tuple[str, ...], tmp_path: Path) -
     assert target.ssh("ls")[-3:] == ("--", "root@203.0.113.9", "ls")
 
 
-def test_no_key_is_none(tmp_path: Path) -> None:
-    """Where no key is known, none of the user's own is tried."""
+def test_without_a_key_no_key_is_tried(tmp_path: Path) -> None:
+    """If no key is known, ssh tries none of the user's own."""
     target = Target(1, "203.0.113.9", 22, options(tmp_path / "k", None))
     assert effective(target)["identityfile"] == "none"
 
 
-def test_what_the_user_wants_wins(tmp_path: Path) -> None:
+def test_the_user_s_ssh_options_take_precedence(tmp_path: Path) -> None:
     """The setting `ssh_options` comes first: a jump host, another key."""
     wanted = read_options("-J me@bastion -o ForwardAgent=yes -i ~/.ssh/work -oCompression=yes")
     target = Target(1, "203.0.113.9", 22, options(tmp_path / "k", None, wanted))
@@ -61,7 +61,7 @@ def test_what_the_user_wants_wins(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["-A", "bastion", "-o", "-o ForwardAgent", "-J", "-F /etc/x", "-o 'open", "-L 1:a:2"]
 )
-def test_what_can_not_be_an_option_is_refused(text: str) -> None:
-    """Only what every program of OpenSSH takes, in one form."""
+def test_invalid_ssh_options_are_refused(text: str) -> None:
+    """Only options that every program of OpenSSH accepts are allowed, in one form."""
     with pytest.raises(ConfigError, match=r"-o NAME=VALUE, -J HOST or -i FILE"):
         read_options(text)

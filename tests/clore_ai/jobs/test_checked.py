@@ -1,4 +1,4 @@
-"""A job is looked at before a machine is rented for it."""
+"""A job is checked before a machine is rented for it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     ],
 )
 def test_outputs_are_written_through_no_link(tmp_path: Path, output: str, said: str) -> None:
-    """A link may have come from a machine; and nothing from there belongs where keys are."""
+    """A link may come from a machine, and no file of a machine belongs in a folder of keys."""
     place = tmp_path / "w"
     (place / "a").mkdir(parents=True)
     for link, target in (("to", tmp_path), ("nowhere", tmp_path / "no"), ("a/to", place)):
@@ -40,8 +40,8 @@ def test_outputs_are_written_through_no_link(tmp_path: Path, output: str, said: 
     assert jobs.checked(["true"], place, ["a/results", "new/x"]).outputs == ["a/results", "new/x"]
 
 
-def test_a_port_to_forward_is_free(tmp_path: Path) -> None:
-    """A port that is taken here is refused before a machine is rented, with another to try."""
+def test_a_port_to_forward_must_be_free(tmp_path: Path) -> None:
+    """A local port in use is refused before a machine is rented, with another to try."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         here = taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A job's output: kept in its log, shown, and bounded."""
+"""The output of a job: logged, shown, and limited in size."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_a_log_holds_so_much_and_no_more(tmp_path: Path) -> None:
-    """What comes after is shown; the user hears once that it is not kept."""
+def test_the_log_is_limited_in_size(tmp_path: Path) -> None:
+    """Later output is still shown; one message says that it is not logged."""
     said: list[str] = []
     shown: list[bytes] = []
 

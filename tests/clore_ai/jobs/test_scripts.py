@@ -1,4 +1,4 @@
-"""The scripts that run on the machine, in a shell of this one: a stop may overtake a start."""
+"""The scripts for the machine, run in a local shell: a stop may overtake a start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINE = "touch ran; sleep 600\n"
 
 @pytest.fixture
 def shell(tmp_path: Path) -> list[str]:
-    """Runs a script given on stdin, at home in the test's folder and without tmux."""
+    """Runs a script given on stdin, with the test's folder as home and without tmux."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("sh", "bash", "cat", "mkdir", "rmdir", "rm", "mv", "sleep", "dirname", "touch",
@@ -49,7 +49,7 @@ def begin(shell: list[str], script: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> str:
-    """What it said on stderr, having ended well."""
+    """Wait for its success, and return its stderr."""
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     return err
@@ -59,31 +59,33 @@ def start() -> str:
     return scripts.start("1-a", "work/w", LINE, {"SECRET": "s"})
 
 
-def how_it_ended(shell: list[str]) -> scripts.Word | None:
+def outcome(shell: list[str]) -> scripts.Word | None:
     return scripts.word(ended(begin(shell, scripts.follow("1-a", 0))).encode())
 
 
 STOPPED = scripts.Word("ended", scripts.STOPPED, 0)
 
 
-def test_one_that_runs_is_stopped(shell: list[str], work: Path) -> None:
+def test_a_running_job_is_stopped(shell: list[str], work: Path) -> None:
     ended(begin(shell, start()))
     until((work / "ran").exists, "the job")
     ended(begin(shell, scripts.stop("1-a")))
-    assert how_it_ended(shell) == STOPPED
+    assert outcome(shell) == STOPPED
 
 
-def test_one_that_has_not_begun_never_does(shell: list[str], work: Path) -> None:
-    """Its start was under way, and comes after the stop."""
+def test_a_stopped_job_that_has_not_started_never_starts(shell: list[str], work: Path) -> None:
+    """Its start is under way, and arrives after the stop."""
     ended(begin(shell, scripts.stop("1-a")))
     ended(begin(shell, start()))
-    assert how_it_ended(shell) == STOPPED
+    assert outcome(shell) == STOPPED
     assert not (work / "ran").exists()
     assert list(work.parents[1].rglob("env")) == []
 
 
-def test_one_that_is_just_beginning_does_not(shell: list[str], work: Path, tmp_path: Path) -> None:
-    """Its runner is about to start, by a tmux that takes its time."""
+def test_a_stop_during_a_start_prevents_the_job(
+    shell: list[str], work: Path, tmp_path: Path
+) -> None:
+    """Its runner is about to start, by a slow tmux."""
     tmux = tmp_path / "bin" / "tmux"
     tmux.write_text("#!/bin/sh\nexit 0\n")
     tmux.chmod(0o700)
@@ -97,7 +99,7 @@ def test_one_that_is_just_beginning_does_not(shell: list[str], work: Path, tmp_p
     )
     ended(stopping)
     ended(starting)
-    assert how_it_ended(shell) == STOPPED
+    assert outcome(shell) == STOPPED
     assert not (work / "ran").exists()
     assert not (job / "env").exists()
 
@@ -108,8 +110,8 @@ def test_one_that_is_just_beginning_does_not(shell: list[str], work: Path, tmp_p
      f"clore: ended 1 {'9' * 9000}", "clore: ended -1 5", "clore: ended 256 5", "clore: done 5",
      "clore: ended 1 5 7", "xclore: ended 1 5", "clore:", "", "clore: ended\x001 5"],
 )  # fmt: skip
-def test_a_word_of_the_follower_is_one_or_none(line: str) -> None:
-    """The machine's owner may write anything in its place: nothing of that ends the job."""
+def test_an_invalid_word_of_the_follower_is_ignored(line: str) -> None:
+    """The machine's owner may write anything in its place; nothing of that ends the job."""
     assert scripts.word(line.encode()) is None
 
 

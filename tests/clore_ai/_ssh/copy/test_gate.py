@@ -1,4 +1,4 @@
-"""What may come back, by its name; where a link may lead."""
+"""Which names may be fetched, and where a link may point."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def file(path: bytes, mode: int = stat.S_IFREG | 0o644) -> Entry:
         "x.desktop", ".netrc", "HEAD", ".gitignore", ".cloreignore",
     ],
 )  # fmt: skip
-def test_names_that_start_something_are_not_taken(name: str) -> None:
+def test_names_that_run_code_are_refused(name: str) -> None:
     """In any case, with what file systems drop from a name, at any depth."""
     assert starts_something(name.encode())
     for path in (f"out/{name}", f"out/a/{name}/b", f"out/a/b/{name}"):
@@ -42,7 +42,7 @@ def test_names_that_start_something_are_not_taken(name: str) -> None:
         "tokenizer.json", "a\nb",
     ],
 )  # fmt: skip
-def test_what_jobs_write_is_taken(name: str) -> None:
+def test_ordinary_output_names_are_accepted(name: str) -> None:
     path = b"out/" + os.fsencode(name)
     assert refusal(file(path), path, b"out") is None
 
@@ -57,7 +57,7 @@ def test_what_jobs_write_is_taken(name: str) -> None:
         (b"out/a\0b", stat.S_IFREG),
     ],
 )  # fmt: skip
-def test_what_is_no_file_of_an_output_is_not_taken(path: bytes, mode: int) -> None:
+def test_names_outside_the_outputs_are_refused(path: bytes, mode: int) -> None:
     assert refusal(file(path, mode), path, b"out")
 
 
@@ -66,14 +66,14 @@ GOALS = st.lists(NAMES, min_size=1, max_size=6).map(b"/".join)
 
 
 @given(st.lists(st.tuples(st.sampled_from([b"", b"a/", b"a/b/"]), GOALS), max_size=4), st.data())
-def test_links_that_stay_inside_do_so_together(links: list[tuple[bytes, bytes]], data) -> None:
-    """However they lead through one another: nothing below the output resolves to outside of it."""
+def test_accepted_links_never_lead_outside_together(links: list[tuple[bytes, bytes]], data) -> None:
+    """However they point through one another, no path below the output resolves outside of it."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "w", "out")
         inside = out.resolve()
-        for place in (out, out.parent, out.parent.parent):  # what names outside would lead to
+        for place in (out, out.parent, out.parent.parent):  # the target of names outside
             (place / "a" / "b").mkdir(parents=True)
         for number, (place, goal) in enumerate(links):
             name = data.draw(st.sampled_from([b"l", b"up", b"m%d" % number]))
@@ -90,8 +90,8 @@ def test_links_that_stay_inside_do_so_together(links: list[tuple[bytes, bytes]],
                 assert real == inside or inside in real.parents, (where, name, real)
 
 
-def test_a_link_in_an_outputs_place_leads_nowhere() -> None:
-    """It would be followed for all that comes after."""
+def test_a_link_in_place_of_an_output_is_refused() -> None:
+    """Everything that comes after it would follow the link."""
     assert not stays_inside(b"out", b"x", b"out")
     assert not stays_inside(b"out/x", b".git/config", b"out")
     assert not stays_inside(b"out/x", b"/etc/passwd", b"out")

@@ -1,4 +1,4 @@
-"""Writing below one folder, and nowhere else."""
+"""Files are written below one folder, and nowhere else."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_file_is_written_whole_with_a_harmless_mode(root: Path) -> None:
-    """No set-id, no sticky bit, nobody else writes; the time is kept; nothing is left beside it."""
+    """No set-id or sticky bit, no write permission for others; the time is kept."""
     with Tree(root) as tree:
         tree.write((b"a", b"b", b"f"), [b"one", b"two"], 0o7777, 1_000_000_005)
     file = root / "a" / "b" / "f"
@@ -33,7 +33,7 @@ def test_a_file_is_written_whole_with_a_harmless_mode(root: Path) -> None:
     assert [p.name for p in file.parent.iterdir()] == ["f"]
 
 
-def test_what_was_there_stays_when_a_write_breaks_off(root: Path) -> None:
+def test_an_interrupted_write_keeps_the_old_file(root: Path) -> None:
     (root / "f").write_text("before")
 
     def pieces():
@@ -48,7 +48,7 @@ def test_what_was_there_stays_when_a_write_breaks_off(root: Path) -> None:
 
 
 def test_no_link_on_the_way_is_followed(root: Path) -> None:
-    """One of the user's own is in the way; one below an output is replaced by what comes."""
+    """A link of the user is an error; one below an output is replaced by the new file."""
     (root / "out").symlink_to("../outside")
     with Tree(root, [(b"out",)]) as tree:
         for act in (
@@ -69,7 +69,7 @@ def test_no_link_on_the_way_is_followed(root: Path) -> None:
     assert (root.parent / "outside" / "kept").read_text() == "mine"
 
 
-def test_a_link_that_stands_in_a_files_place_is_replaced_itself(root: Path) -> None:
+def test_a_link_in_place_of_a_file_is_replaced(root: Path) -> None:
     (root / "f").symlink_to("../outside/kept")
     with Tree(root) as tree:
         tree.write((b"f",), [b"new"], 0o644, 0)
@@ -78,7 +78,7 @@ def test_a_link_that_stands_in_a_files_place_is_replaced_itself(root: Path) -> N
 
 
 def test_a_link_that_appears_between_two_writes_is_not_followed(root: Path) -> None:
-    """Also when its folder was open a moment ago."""
+    """Even if its folder was open a moment ago."""
     with Tree(root) as tree:
         tree.write((b"a", b"f"), [b"1"], 0o644, 0)
         tree.write((b"b",), [b"1"], 0o644, 0)
@@ -88,15 +88,15 @@ def test_a_link_that_appears_between_two_writes_is_not_followed(root: Path) -> N
     assert (root.parent / "outside" / "kept").read_text() == "mine"
 
 
-def test_a_folder_in_a_files_place_stays(root: Path) -> None:
+def test_a_folder_in_place_of_a_file_stays(root: Path) -> None:
     (root / "f" / "g").mkdir(parents=True)
     with Tree(root) as tree, pytest.raises(InTheWayError, match="a local folder is in its place"):
         tree.write((b"f",), [b"1"], 0o644, 0)
     assert [p.name for p in root.iterdir()] == ["f"]
 
 
-def test_what_a_killed_fetch_left_is_removed_after_a_day(root: Path) -> None:
-    """Never what is being written just now."""
+def test_leftovers_of_a_killed_fetch_are_removed_after_a_day(root: Path) -> None:
+    """A file that is being written is never removed."""
     part = b".clore-0123456789abcdef.part"
     assert is_part(part)
     (root / os.fsdecode(part)).write_text("being written")
@@ -110,8 +110,8 @@ def test_what_a_killed_fetch_left_is_removed_after_a_day(root: Path) -> None:
     [(b"..", b"outside", b"kept"), (b"a", b"..", b"..", b"outside", b"kept"), (b"..",), (b"",),
      (b"a", b""), (b".",), (b"a/../../outside/kept",), (b"a\0b",)],
 )  # fmt: skip
-def test_no_name_leads_elsewhere(root: Path, names: tuple[bytes, ...]) -> None:
-    """Whatever a caller lets through."""
+def test_no_name_leads_outside(root: Path, names: tuple[bytes, ...]) -> None:
+    """Whatever name a caller passes."""
     with Tree(root) as tree:
         for act in (
             lambda: tree.write(names, [b"evil"], 0o644, 0),
@@ -125,8 +125,8 @@ def test_no_name_leads_elsewhere(root: Path, names: tuple[bytes, ...]) -> None:
     assert (root.parent / "outside" / "kept").read_text() == "mine"
 
 
-def test_only_so_many_folders_are_made(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those on the way count, too: a path of a few bytes may ask for a hundred."""
+def test_the_number_of_folders_is_limited(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parents count too: a path of a few bytes may need a hundred folders."""
     monkeypatch.setattr("clore_ai._ssh.copy.tree.MOST_FOLDERS", 5)
     with Tree(root) as tree:
         tree.folder((b"a", b"b", b"c"))

@@ -1,4 +1,4 @@
-"""What a user agreed to is what goes, however the folder has changed since."""
+"""The user's consent decides what is uploaded, however the folder has changed since."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def tree(place: Path, *names: str) -> None:
         (place / name).write_text("x")
 
 
-def test_a_secret_that_comes_late_stays_here(tmp_path: Path) -> None:
-    """What was not there when the user was asked is left out, and that is said."""
+def test_a_new_secret_is_not_uploaded(tmp_path: Path) -> None:
+    """A file created after the user's consent is omitted, with a message."""
     place = tmp_path / "w"
     tree(place, "x", ".env", "out/.env")
     (place / ".cloreignore").write_text("ignored*\n")
@@ -48,7 +48,7 @@ def test_names_of_strangers_are_shown_as_text(tmp_path: Path) -> None:
 
 
 def test_many_secrets_do_not_fill_the_screen(tmp_path: Path) -> None:
-    """Twenty are named; a folder allows all in it."""
+    """Twenty are named; naming a folder allows all files in it."""
     place = tmp_path / "w"
     tree(place, *(f"keys/{n}.pem" for n in range(30)))
     found = look(place, [], Consent(), None)
@@ -56,8 +56,8 @@ def test_many_secrets_do_not_fill_the_screen(tmp_path: Path) -> None:
     assert look(place, [], Consent(("keys",)), None).unnamed == []
 
 
-def test_sizes_in_words() -> None:
-    """Decimal units, two digits at least where there are any."""
+def test_sizes_are_formatted() -> None:
+    """In decimal units, with at least two digits if there are any."""
     counts = (0, 17, 999, 2_345, 99_999, 999_999, 31e6, 4.2e9, 3e15)
     words = ["0 B", "17 B", "999 B", "2.3 kB", "100 kB", "1.0 MB", "31 MB", "4.2 GB", "3,000.0 TB"]
     assert [sizes.in_words(count) for count in counts] == words
@@ -66,13 +66,13 @@ def test_sizes_in_words() -> None:
 @pytest.mark.parametrize(
     ("text", "count"), [("500MB", 5e8), ("1.5 GB", 1.5e9), ("2g", 2e9), ("7 b", 7), (" 1Tb ", 1e12)]
 )
-def test_sizes_are_read(text: str, count: float) -> None:
+def test_sizes_are_parsed(text: str, count: float) -> None:
     """In any spelling of a unit."""
     assert sizes.read(text) == count
 
 
 @pytest.mark.parametrize("text", ["", "5", "MB", "-1MB", "1 XB", "nan MB", "1e9MB"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    """A bare number could be meant in any unit."""
+def test_invalid_sizes_are_refused(text: str) -> None:
+    """A plain number could mean any unit."""
     with pytest.raises(ValueError, match="write 500MB or 2GB"):
         sizes.read(text)

@@ -1,4 +1,4 @@
-"""Which names look like a secret, and which only seem to."""
+"""Which names look like secrets, and which do not."""
 
 from __future__ import annotations
 
@@ -46,19 +46,19 @@ HARMLESS = [
 
 
 @pytest.mark.parametrize("name", SECRETS)
-def test_it_looks_like_a_secret(name: str) -> None:
-    """It is shown, and goes only if the user says so."""
+def test_names_that_look_like_a_secret(name: str) -> None:
+    """They are listed, and uploaded only with the user's consent."""
     assert secret(name)
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_it_does_not(name: str) -> None:
-    """It goes without a question."""
+def test_names_that_do_not_look_like_a_secret(name: str) -> None:
+    """They are uploaded without a question."""
     assert not secret(name)
 
 
-def test_never() -> None:
-    """By its name, or by that and its folder's, in any spelling."""
+def test_names_that_are_never_uploaded() -> None:
+    """By the name, or by the name and its folder's, in any spelling."""
     assert never(b"", b".ssh")
     assert never(b"x", b".Git")
     assert never(b".config", b"GH")

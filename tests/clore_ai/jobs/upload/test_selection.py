@@ -1,4 +1,4 @@
-"""What of a folder goes to a machine: with real git, and repositories that a stranger made."""
+"""Which files of a folder are uploaded: with real git and repositories made by a stranger."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def outside(tmp_path: Path) -> Path:
-    """A folder beside it, with what nobody else is to have."""
+    """A folder beside it, with files that must stay private."""
     made = tmp_path / "outside"
     made.mkdir()
     (made / "id_rsa").write_text("secret")
@@ -43,7 +43,7 @@ def outside(tmp_path: Path) -> Path:
 def with_or_without(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """Git is there or not; the rules are the same."""
+    """Git is installed or not; the rules are the same."""
     if request.param == "no git":
         monkeypatch.setenv("PATH", str(tmp_path))
     return str(request.param)
@@ -62,7 +62,7 @@ def a_git(place: Path, *words: str) -> None:
 
 
 def armed(repository: Path, mark: Path) -> None:
-    """Its configuration names programs for git to run."""
+    """Make its configuration name programs for git to run."""
     (repository / "trap").write_text(f"#!/bin/sh\ntouch '{mark}'\n")
     (repository / "trap").chmod(0o700)
     trap = repository / "trap"
@@ -74,13 +74,13 @@ def armed(repository: Path, mark: Path) -> None:
 
 
 def embedded(place: Path, mark: Path) -> None:
-    """A repository as an output of an earlier job."""
+    """A repository as the output of an earlier job."""
     a_git(place / "out", "init", "-q")
     armed(place / "out/.git", mark)
 
 
 def included(place: Path, mark: Path) -> None:
-    """Likewise; the configuration is in another file."""
+    """The same, with the configuration in another file."""
     a_git(place / "out", "init", "-q")
     a_git(place / "elsewhere", "init", "-q", "--bare")
     armed(place / "elsewhere", mark)
@@ -107,10 +107,10 @@ def bare(place: Path, mark: Path) -> None:
 
 @pytest.mark.parametrize("trap", [embedded, included, moved, bare])
 @pytest.mark.parametrize("top", ["a repository", "none"])
-def test_nothing_that_came_from_a_machine_is_run(
+def test_git_runs_no_program_that_came_from_a_machine(
     place: Path, tmp_path: Path, trap: Callable[[Path, Path], None], top: str
 ) -> None:
-    """Listed from above, from inside, or as outputs: git runs no program that is named there."""
+    """The repository is listed from above, from inside, or as an output."""
     if top == "a repository":
         a_git(place, "init", "-q")
     mark = tmp_path / "ran"
@@ -123,8 +123,8 @@ def test_nothing_that_came_from_a_machine_is_run(
     assert not mark.exists()
 
 
-def test_outputs_are_not_looked_into(place: Path) -> None:
-    """Git does not even open the files in them, however they are named."""
+def test_outputs_are_not_read(place: Path) -> None:
+    """Git does not even open files in them, whatever their names."""
     for name in ("out", "o[a-z] *", "#o", "!o", "deep/o\\"):
         tree(place, f"{name}/x", "deep/kept", "ob/kept")
         os.mkfifo(place / name / ".gitignore")  # git would wait for a writer
@@ -135,7 +135,7 @@ def test_outputs_are_not_looked_into(place: Path) -> None:
 
 
 def test_no_link_is_followed(place: Path, outside: Path) -> None:
-    """A link goes as a link: an output, a folder of one, and what an index has behind one."""
+    """A link is uploaded as a link: an output, its folder, or a path of the index behind one."""
     (place / "out").symlink_to(outside)
     tree(place, "real/x")
     (place / "real/in").symlink_to(outside)
@@ -148,8 +148,8 @@ def test_no_link_is_followed(place: Path, outside: Path) -> None:
     assert files(place) == [b"out", b"real/in", b"real/x"]
 
 
-def test_an_index_names_nothing_outside(place: Path, outside: Path) -> None:
-    """An index is a list of names that a stranger may have written."""
+def test_an_index_cannot_name_files_outside(place: Path, outside: Path) -> None:
+    """A stranger may have written the names in an index."""
     a_git(place, "init", "-q")
     tree(place, "x", ".ssh/id")
     names = ["../outside/id_rsa", ".//x", ".ssh/id", str(outside / "id_rsa"), "x"]
@@ -161,10 +161,10 @@ def test_an_index_names_nothing_outside(place: Path, outside: Path) -> None:
     assert files(place) == [b"x"]
 
 
-def test_what_is_private_never_goes(
+def test_private_files_are_never_uploaded(
     place: Path, with_or_without: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At any depth, in any spelling, tracked or not; all other names go, odd ones too."""
+    """At any depth, in any spelling, tracked or not; all others are uploaded, odd names too."""
     private = [
         ".ssh/id", "a/.SSH/config", ".aws/credentials", "x/y/.netrc", ".gnupg/x", ".kube/config",
         ".config/gh/hosts.yml", "a/.config/gcloud/x", ".docker/config.json", ".git-credentials",
@@ -183,7 +183,7 @@ def test_what_is_private_never_goes(
         found = files(place)
     assert found == sorted([*map(os.fsencode, odd), b"\xff", b"link"])
     assert b".ssh/id" not in below(place, [".ssh", "a", "b"])
-    assert files(place / ".config") == [b"app"]  # its own name counts
+    assert files(place / ".config") == [b"app"]  # the file's own name counts
     if with_or_without == "git":
         shutil.rmtree(place / ".git")
         a_git(place, "init", "-q")
@@ -191,8 +191,8 @@ def test_what_is_private_never_goes(
         assert files(place) == found
 
 
-def test_what_is_made_anew_there_stays_here(place: Path, with_or_without: str) -> None:
-    """By default; a `.cloreignore` or git's index may have it otherwise."""
+def test_reproducible_files_are_not_uploaded(place: Path, with_or_without: str) -> None:
+    """This is the default; a `.cloreignore` or git's index may override it."""
     tree(place, "a.py", ".venv/x", "v/venv/y", "node_modules/m/.gitignore", "__pycache__/a.pyc",
          "b.pyc", ".ipynb_checkpoints/n", "p/.mypy_cache/x")  # fmt: skip
     assert files(place) == [b"a.py"]
@@ -205,7 +205,7 @@ def test_what_is_made_anew_there_stays_here(place: Path, with_or_without: str) -
 
 
 def test_a_cloreignore_counts_wherever_it_is(place: Path) -> None:
-    """Where git ignores it, and in a repository inside the folder, also one inside that."""
+    """Even if git ignores it, and in nested repositories at any depth."""
     a_git(place / "lib", "init", "-q")
     a_git(place / "lib/sub", "init", "-q")
     tree(place, "a", "lib/b", "lib/big", "lib/sub/c", "lib/sub/big", "lib/t", "secret",
@@ -214,8 +214,8 @@ def test_a_cloreignore_counts_wherever_it_is(place: Path) -> None:
     assert files(place) == [b".gitignore", b"a", b"lib/.gitignore", b"lib/b", b"lib/sub/c"]
 
 
-def test_an_ignore_file_that_cannot_be_read_is_refused(place: Path, tmp_path: Path) -> None:
-    """Git would go on without it, and what it names would be sent."""
+def test_an_unreadable_ignore_file_is_an_error(place: Path, tmp_path: Path) -> None:
+    """Git would go on without it, and the ignored files would be uploaded."""
     (tmp_path / "shared").write_text("secret\n")
     tree(place, "secret")
     (place / ".cloreignore").symlink_to(tmp_path / "shared")
@@ -223,8 +223,8 @@ def test_an_ignore_file_that_cannot_be_read_is_refused(place: Path, tmp_path: Pa
         files(place)
 
 
-def test_git_is_not_waited_for_without_end(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sentence says what to do."""
+def test_a_hanging_git_times_out(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the next step."""
     monkeypatch.setattr(git, "WITHIN_S", 0.3)
     os.mkfifo(place / ".gitignore")
     with pytest.raises(InvalidInputError, match=r"did not list .* smaller working folder"):
@@ -232,7 +232,7 @@ def test_git_is_not_waited_for_without_end(place: Path, monkeypatch: pytest.Monk
 
 
 def test_a_broken_repository_is_no_obstacle(place: Path) -> None:
-    """Its index is left alone where git can't read it; ignore files still count."""
+    """An index that git cannot read is not used; ignore files still count."""
     a_git(place, "init", "-q")
     tree(place, "a", "b", **{".gitignore": "b\n"})
     a_git(place, "add", "-f", "b")
@@ -245,7 +245,7 @@ def test_a_broken_repository_is_no_obstacle(place: Path) -> None:
 
 
 def test_worktrees_and_split_indexes_are_read(place: Path, tmp_path: Path) -> None:
-    """What such tracks goes, and its `info/exclude` counts."""
+    """Files that they track are uploaded, and `info/exclude` counts."""
     main = tmp_path / "main"
     user = ("-c", "user.name=a", "-c", "user.email=a@b")
     a_git(main, "init", "-q")
@@ -257,5 +257,5 @@ def test_worktrees_and_split_indexes_are_read(place: Path, tmp_path: Path) -> No
     a_git(place, "add", "-f", "now")
     a_git(place, "update-index", "--split-index")
     with (main / ".git/config").open("a") as config:
-        config.write("[core]\n\tfsmonitor = false\n[bad\n")  # it is not read
+        config.write("[core]\n\tfsmonitor = false\n[bad\n")  # the file is not read
     assert files(place) == [b"now", b"yes"]

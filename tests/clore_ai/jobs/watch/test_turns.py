@@ -1,4 +1,4 @@
-"""Who ends an order that has reached its limit: the process of its job, the caller, or nobody."""
+"""Which process ends an order at its limit: that of its job, the caller, or none."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def limit(client: CloreAI) -> Limit:
     return Limit(intent, "lease", -1.0, 60.0, None)
 
 
-def test_it_is_the_callers_turn_now_and_then(client: CloreAI, limit: Limit) -> None:
-    """Once in 20 s; not of an order that another command has just given more time."""
+def test_the_caller_checks_at_intervals(client: CloreAI, limit: Limit) -> None:
+    """Once in 20 s; not an order that another command has just extended."""
     turns = limit_turns.Turns(client.session)
     assert turns.take(limit)
     assert not turns.take(limit)
@@ -48,8 +48,8 @@ def test_it_is_the_callers_turn_now_and_then(client: CloreAI, limit: Limit) -> N
     assert not limit_turns.Turns(client.session).take(limit)
 
 
-def test_it_is_left_to_the_process_of_its_job(client: CloreAI, limit: Limit) -> None:
-    """As long as one watches it; a caller that only shows what is over shows it all the same."""
+def test_the_process_of_a_job_ends_its_order(client: CloreAI, limit: Limit) -> None:
+    """As long as it watches the job; other callers still report the limit."""
     jobs = Jobs.of(client.session)
     facts = {"order_id": ORDER, "command": ["x"], "folder": "/", "work": "work/w"}
     job = jobs.add({**facts, "cancels": True})
@@ -61,8 +61,8 @@ def test_it_is_left_to_the_process_of_its_job(client: CloreAI, limit: Limit) -> 
         assert limit_turns.unkept(client.session, jobs) == []
 
 
-def test_what_nobody_keeps(client: CloreAI, limit: Limit) -> None:
-    """An order with a limit; not one whose bid a command holds, since that one keeps its limits."""
+def test_orders_that_no_process_watches(client: CloreAI, limit: Limit) -> None:
+    """An order with a limit; not one whose bid a command keeps, since that enforces the limit."""
     session = client.session
     assert limit_turns.unkept(session, Jobs.of(session)) == [limit.intent.order_id]
     lock = session.ledger.lock(f"spot {ORDER}")
