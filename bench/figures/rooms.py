@@ -56,7 +56,7 @@ def measure(setting: Setting) -> list[Row]:
             try:
                 stack.enter_context(_ready_for(kind))
                 market = stack.enter_context(_market(setting, provisioner=kind))
-            except (engine.Cannot, RuntimeError) as exc:
+            except (engine.Unavailable, RuntimeError) as exc:
                 rows.append(not_run(what, exc, f"<= {AT_MOST_S} s"))
                 continue
             found = _rounds(setting, market, min(setting.runs, MOST_ROUNDS))

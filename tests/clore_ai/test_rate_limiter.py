@@ -118,14 +118,14 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
             call()
     pace.sent()  # a request that was sent cannot fail any more
 
-    told: list[str] = []
+    messages: list[str] = []
     alone = RateLimiter(requests_per_second=10, shared=shared)
-    alone.alone = told.append
+    alone.alone = messages.append
     start = time.monotonic()
     alone.wait()
     alone.wait()
     assert time.monotonic() - start > 0.19  # as if a request had just been sent
-    (why,) = told
+    (why,) = messages
     assert "CLORE_HOME" in why
 
 

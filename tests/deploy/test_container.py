@@ -106,7 +106,7 @@ def test_a_rental_works_in_the_container(tmp_path):
     with contextlib.ExitStack() as stack:
         try:
             host = stack.enter_context(engine.engine())
-        except engine.Cannot as exc:
+        except engine.Unavailable as exc:
             pytest.skip(str(exc))
         client = stack.enter_context(contextlib.closing(docker.DockerClient(host, timeout=120)))
         container.import_base(client)

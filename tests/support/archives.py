@@ -1,4 +1,4 @@
-"""Members of tar archives, as no archiver writes them."""
+"""Members of tar archives that no archiver writes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ def member(
     name: str, data: bytes = b"owned\n", *, kind: bytes = tarfile.REGTYPE, link: str = "",
     mode: int = 0o644, size: int | None = None, **more: object,
 ) -> bytes:  # fmt: skip
-    """One member. `size` is what its header says, where that is not true.
+    """One member. `size` is the size in its header, if that is wrong.
 
     Args:
-        name: as it stands in the header; a long one gets GNU's extra member.
-        data: what it holds.
+        name: the name in the header; a long one gets GNU's extra member.
+        data: the content.
         kind: the header's type.
-        link: where it leads.
+        link: the target of a link.
         mode: its permissions.
         size: see above.
         more: other fields of `tarfile.TarInfo`.
@@ -42,18 +42,18 @@ def hard_link(name: str, link: str) -> bytes:
 
 
 def pax(said: bytes, *, everywhere: bool = False, **fields: str) -> bytes:
-    """A header of PAX for the next member, or for all: these fields, then `said` as it is."""
+    """A PAX header for the next member or for all, with these fields and then `said` unchanged."""
     text = b"".join(_record(k.replace("__", "."), v) for k, v in fields.items()) + said
     return _extra(b"g" if everywhere else b"x", text)
 
 
 def gnu_name(name: str, *, link: bool = False) -> bytes:
-    """GNU's extra member: what the next one is called, or where it leads."""
+    """GNU's extra member: the next member's name or target."""
     return _extra(b"K" if link else b"L", name.encode() + b"\0")
 
 
 def raw_header(name: str, kind: bytes, size: int) -> bytes:
-    """A header alone; what it announces does not follow."""
+    """A header alone; the announced content does not follow."""
     info = tarfile.TarInfo(name)
     info.type, info.size = kind, size
     return info.tobuf(tarfile.GNU_FORMAT)

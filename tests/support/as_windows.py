@@ -1,10 +1,10 @@
 """Runs a program as on Windows, in a fork: `as_windows MODULE WORDS…`, or `-c CODE`.
 
-What Windows lacks is gone, and `sys.platform` says so; the libraries are loaded before, as theirs
-for Windows can't be here.
+Functions that Windows lacks are removed, and `sys.platform` says so; the libraries are loaded
+before, since their versions for Windows are missing here.
 """
 
-# ruff: noqa: F401 - loaded for what follows
+# ruff: noqa: F401 - loaded for the code that follows
 from __future__ import annotations
 
 import asyncio
@@ -39,7 +39,7 @@ _SIGNALS = (
 
 
 def main() -> None:
-    sysconfig.get_config_vars()  # from a file of this platform's name
+    sysconfig.get_config_vars()  # from a file with this platform's name
     for place, names in ((os, _OS), (signal, _SIGNALS)):
         for name in names:
             delattr(place, name)

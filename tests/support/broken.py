@@ -1,4 +1,4 @@
-"""What can be wrong on the renter's side: ssh programs that fail as real ones do, keys."""
+"""Faults on the renter's side: ssh programs that fail as real ones do, and broken keys."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ class Ssh:
         (folder / "ssh").chmod(0o755)
 
     def breaks(self) -> None:
-        """From now on."""
+        """Make `ssh` fail from now on."""
         self._flag.touch()
 
     def mends(self) -> None:
-        """As if nothing had been."""
+        """Make `ssh` work again."""
         self._flag.unlink()
 
     @property
     def tries(self) -> int:
-        """How many connections were tried since."""
+        """How many connections have been tried since."""
         return len(self._log.read_text().splitlines()) if self._log.exists() else 0
 
 
 def key(path: Path, passphrase: str = "") -> Path:
-    """A new key pair; its private half."""
+    """Make a key pair; the path of its private key."""
     words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-f", str(path)]
     subprocess.run(words, check=True, capture_output=True)
     return path
@@ -94,4 +94,4 @@ KEYS = {
     "another public key": (_another_public, "does not belong to the public key"),
     "no public key": (_no_public, "ssh-keygen -y -f"),
 }
-"""What may be wrong with the key of the state folder, and what is said of it."""
+"""Faults of the key in the state folder, and the message of each."""

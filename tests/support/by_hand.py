@@ -1,4 +1,4 @@
-"""Drive flows by hand: no server, no clock, no waiting."""
+"""Drive flows by hand: without a server, a clock or a wait."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Service = Callable[[Call[Any], float], Answer]
 
 
 def reply(body: object, status: int = 200) -> Reply:
-    """An answer in JSON, or as it is where it is bytes."""
+    """An answer in JSON; bytes are sent unchanged."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     return Reply(status, "application/json", content)
 
@@ -57,9 +57,9 @@ def row(order_id: int, server: int = 5, ct: Optional[float] = WALL, **fields: ob
 class Hand:
     """Performs a flow's steps: time passes only when the flow sleeps.
 
-    `answers`: what to answer requests with, in turn; or a service, asked with the call and the
-    seconds since the start. `turn_s`: how long each turn takes to come. `within_s`: how long
-    the last request might have taken. `probes`: what each probe finds, in turn; nothing after.
+    `answers`: the answers to requests, in turn; or a service, called with the call and the
+    seconds since the start. `turn_s`: how long each turn takes. `within_s`: how long
+    the last request may have taken. `probes`: the results of probes, in turn; then nothing.
     """
 
     answers: Union[Iterable[Answer], Service] = ()
@@ -85,11 +85,11 @@ class Hand:
 
     @property
     def waits(self) -> list[float]:
-        """Sleeps and backoffs."""
+        """The sleeps and backoffs."""
         return self.slept + self.backoffs
 
     def play(self, flow: Flow[Any]) -> Any:
-        """The flow's result; what it raises goes up."""
+        """The flow's result; its errors are raised."""
         try:
             step = next(flow)
             while True:
@@ -105,7 +105,7 @@ class Hand:
             flow.close()
 
     def until(self, flow: Flow[Any], kind: type) -> Any:
-        """Step a flow to its first step of a kind, which is left to be answered."""
+        """Step a flow to its first step of a kind, which is not yet answered."""
         step = next(flow)
         while not isinstance(step, kind):
             step = flow.send(self._perform(step))

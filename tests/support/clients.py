@@ -1,4 +1,4 @@
-"""Both clients behind the same blocking calls, so that one test body holds both to one rule."""
+"""Both clients behind the same blocking calls, so that one test body checks both."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class Loop:
         self._thread.start()
 
     def start(self, work: Any) -> Any:
-        """Its future."""
+        """The future of a coroutine."""
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def run(self, work: Any) -> Any:
-        """Its result."""
+        """The result of a coroutine."""
         return self.start(work).result(60)
 
     def close(self) -> None:
@@ -52,7 +52,7 @@ class Api:
 
     def __init__(self, kind: str, market: Sandbox, *, paced: bool = False, **options: Any) -> None:
         self.market = market
-        # The journal keeps a key's last characters: these are nobody else's.
+        # The journal keeps a key's last characters: these are unique.
         self.key = market.create_account(api_key=f"key-of-a-test-{next(_numbers):04}")
         options = {"api_key": self.key, "base_url": market.base_url, **options}
         self._loop = Loop() if kind == "async" else None
@@ -69,7 +69,7 @@ class Api:
         return lambda *args, **kwargs: loop.run(value(*args, **kwargs))
 
     def at_once(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
-        """All calls at a time, in one gather or in as many threads; results and errors."""
+        """Make all calls concurrently, in one gather or in threads; the results and errors."""
         if self._loop is not None:
 
             async def gather() -> list[Any]:
@@ -90,12 +90,12 @@ class Api:
             return list(pool.map(lambda call: one(*call), calls))
 
     def entries(self, endpoint: str | None = None) -> list[Entry]:
-        """What this account asked for, oldest first."""
+        """The requests of this account, oldest first."""
         mine = [e for e in self.market.journal() if e.key == f"…{self.key[-4:]}"]
         return [e for e in mine if endpoint in (None, e.endpoint)]
 
     def fault(self, endpoint: str, kind: str, **options: Any) -> None:
-        """Misbehave for this account only."""
+        """Make the marketplace misbehave for this account only."""
         self.market.fault(endpoint, kind, key=self.key, **options)
 
     def rent(self, server_id: int, **changes: Any) -> Any:
@@ -105,7 +105,7 @@ class Api:
 
     @contextlib.contextmanager
     def stream(self, name: str, **options: Any) -> Iterator[Iterator[Any]]:
-        """What an iterator of the client gives, as it comes; it is closed with the block."""
+        """The events of an iterator of the client, as they come; it is closed with the block."""
         made = getattr(self.client, name)(**options)
         if self._loop is None:
             with contextlib.closing(made):
@@ -125,11 +125,11 @@ class Api:
             loop.run(made.aclose())
 
     def renting(self, *args: Any, **kwargs: Any) -> Renting:
-        """What `rent` gives; it blocks, too."""
+        """The blocking form of `rent`."""
         return Renting(self.client.rent(*args, **kwargs), self._loop)
 
     def renting_when(self, *args: Any, **kwargs: Any) -> Renting:
-        """What `rent_when` gives, likewise."""
+        """The blocking form of `rent_when`."""
         return Renting(self.client.rent_when(*args, **kwargs), self._loop)
 
     def shut(self) -> None:

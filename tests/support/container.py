@@ -1,6 +1,6 @@
 """A base image with this Python, pip and the wheels that the marketplace needs; no registry asked.
 
-The wheels are made anew from what is installed here, so that pip in the container has to find,
+The wheels are rebuilt from the packages installed here, so that pip in the container has to find,
 resolve and install them as it would anywhere.
 """
 
@@ -44,7 +44,7 @@ def import_base(client):
 
 
 def _files():
-    """Where a file is in the image → where it is here."""
+    """Paths in the image, with their paths here."""
     found = {f"usr/bin/{name}": Path(shutil.which(name, path=engine._PATH)) for name in _TOOLS}
     found[str(_PYTHON).lstrip("/")] = _PYTHON
     stdlib, pip = Path(sysconfig.get_path("stdlib")), Path(distribution("pip").locate_file("pip"))
@@ -69,7 +69,7 @@ def _files():
 
 
 def _needed():
-    """What the marketplace is installed with, and what builds it."""
+    """The packages that the marketplace is installed with, and those that build it."""
     wanted = ["clore-ai[sandbox,postgres]", "hatchling"]
     seen = set()
     while wanted:

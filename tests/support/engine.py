@@ -1,7 +1,7 @@
-"""A Docker engine of the tests' own, and images made of this machine's files.
+"""A Docker engine for the tests only, and images made of this machine's files.
 
-No registry is asked: the image with the tools is this machine's bash, coreutils, Python, rsync and
-what they need, with a Debian-like /etc/profile; the other holds one static busybox and no more.
+No registry is used: the image with the tools holds this machine's bash, coreutils, Python, rsync
+and their libraries, with a Debian-like /etc/profile; the other holds one static busybox only.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-#: What the tests rent; nothing of this name could be pulled here.
+#: The image that tests rent; none of this name could be pulled here.
 IMAGE = "cloreai/ubuntu22.04-cuda12"
 BARE = "bare/busybox"
 
@@ -36,7 +36,7 @@ _BIG = {"test", "idlelib", "lib2to3", "ensurepip", "tkinter", "dist-packages", "
 _STARTS_WITHIN_S = 30
 
 
-class Cannot(RuntimeError):  # noqa: N818 - a state, and the message says why
+class Unavailable(RuntimeError):  # noqa: N818 - a state, and the message says why
     """No engine can run here; the message says why."""
 
 
@@ -44,7 +44,7 @@ class Cannot(RuntimeError):  # noqa: N818 - a state, and the message says why
 def engine():
     """An engine with both images, shared by the processes of a test run: the last one stops it.
 
-    Gives what DOCKER_HOST has to be.
+    Yields the value for DOCKER_HOST.
     """
     given = os.environ.get("CLORE_TEST_DOCKER_HOST")
     if given:
@@ -52,11 +52,11 @@ def engine():
         yield given
         return
     if shutil.which("dockerd", path=_PATH) is None:
-        raise Cannot("no dockerd here (Debian: docker.io)")
+        raise Unavailable("no dockerd here (Debian: docker.io)")
     if os.geteuid() != 0:
-        raise Cannot("only root can start a Docker engine of its own here")
+        raise Unavailable("only root can start a Docker engine of its own here")
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    # Short, as the path of a socket must be.
+    # Short, since the path of a socket is limited.
     folder = Path(tempfile.gettempdir(), f"clore-engine-{run[:12]}")
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / "users").open("w") as users, (folder / "lock").open("w") as lock:
@@ -98,9 +98,9 @@ def _start(folder, host):
             said = (folder / "log").read_text().strip().splitlines()
             with contextlib.suppress(FileNotFoundError):
                 _stop(folder)
-            raise Cannot(f"dockerd does not start: {said[-1] if said else 'it says nothing'}")
+            raise Unavailable(f"dockerd does not start: {said[-1] if said else 'it says nothing'}")
         time.sleep(0.05)
-    process.returncode = 0  # whoever uses it last stops it: nothing to warn of here
+    process.returncode = 0  # the last process that uses it stops it: nothing to warn of here
 
 
 def _answers(host):

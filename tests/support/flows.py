@@ -1,9 +1,9 @@
-"""Flows do no I/O: for files, the database and locks they yield a step (`_api.steps.local`).
+"""Check that flows do no I/O: for files, the database and locks they yield a step (`local`).
 
-An audit hook looks at who opens a file, takes a lock or starts a program. If a flow or a coroutine
-of the SDK does, and not the driver for it, the test fails; so does a command that a test runs, as
-if it met a bug. Not meant are generators that are no flows (nobody drives them), imports, what a
-test or the command line does in a callback, and a flow that is closed: it takes no more steps.
+An audit hook sees each open file, lock and program. If a flow or a coroutine of the SDK does the
+I/O itself, and not its driver, the test fails; so does a command that a test runs. Exempt are
+generators that are not flows (no driver runs them), imports, callbacks of a test or the command
+line, and a flow that is closed: it takes no more steps.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _COROUTINES = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def flow_above(frame: FrameType | None) -> str | None:
-    """The flow or coroutine that does I/O itself, if one does."""
+    """The flow or coroutine that does I/O itself, or None."""
     if isinstance(sys.exc_info()[1], GeneratorExit):
         return None
     while frame is not None:
@@ -68,7 +68,7 @@ def _audit(event: str, _args: tuple[Any, ...]) -> None:
 
 
 def watch() -> None:
-    """From now on, a flow that does I/O in this process fails."""
+    """Make every flow that does I/O in this process fail from now on."""
     run = Store.run
 
     def checked(self: Store, do: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Runs a Python program in forks of one process that has imported it already.
+"""Runs a Python program in forks of one process that has already imported it.
 
-A command's start is mostly imports; a test-suite that starts a thousand commands pays for them
-once. All else is as with a process of its own: arguments, environment, folder, descriptors, and
-the exit status. Run as a program it is the process that forks.
+A command's start is mostly imports; a test suite that starts a thousand commands pays for them
+once. Each fork still has its own arguments, environment, folder, descriptors and
+exit status. Run as a program, this file is the process that forks.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _DESCRIPTORS = 4
-"""stdin, stdout, stderr, and where the exit status is told."""
+"""stdin, stdout, stderr, and the pipe for the exit status."""
 _PIPES, _SESSION = 10, 21
-"""Where Popen's `_execute_child` is given the pipes, and `start_new_session`."""
+"""The positions of the pipes and `start_new_session` in Popen's `_execute_child`."""
 
 
 class Forks:
     """Starts the forking process, in which each fork runs `function` (``module:name``).
 
-    `first`: what is imported before, or called once, where it is written likewise. `before`: words
-    before the command line of that process, e.g. of a sandbox around it and all forks.
+    `first`: modules to import before; ``module:name`` is called once. `before`: words
+    in front of the command line of that process, e.g. of a sandbox around it and all forks.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Forks:
                 pass_fds=[theirs.fileno()],
                 env=env,
             )
-        # What it has forked goes on.
+        # Its forks continue.
         self.close = weakref.finalize(self, _end, self._ours, process)
 
     def run(
@@ -69,7 +69,7 @@ class Forks:
         started: Callable[[int], object] = lambda _pid: None,
         cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """As `subprocess.run` with pipes and text; `started` is told the process's number."""
+        """Like `subprocess.run` with pipes and text; `started` is called with the process id."""
         pipes = [os.pipe() for _ in range(3)]
         ends = [pipes[0][0], pipes[1][1], pipes[2][1]]
         ours = self.fork(ends, argv=words, env=env, cwd=str(cwd or Path.cwd()))
@@ -97,7 +97,7 @@ class Forks:
         return subprocess.CompletedProcess(words, status, out, err)
 
     def fork(self, ends: list[int], **task: Any) -> socket.socket:
-        """A fork with these first three descriptors: tells its number, then how it ended."""
+        """Fork with these three descriptors: the socket for its process id, then its status."""
         ours, theirs = socket.socketpair()
         message = json.dumps(task).encode()
         with theirs, self._asks:
@@ -115,7 +115,7 @@ class Fork(subprocess.Popen):  # type: ignore[type-arg]
         super().__init__(words, **options)
 
     def _execute_child(self, *given: Any) -> None:
-        """What Popen calls to start it: its own arguments, then both ends of each pipe."""
+        """Start the fork for Popen: its own arguments, then both ends of each pipe."""
         words, cwd, env, session = given[0], given[5], given[6], given[_SESSION]
         pipes = given[_PIPES : _PIPES + 6]
         ends = [own if own >= 0 else n for n, own in enumerate((pipes[0], pipes[3], pipes[5]))]
@@ -127,16 +127,16 @@ class Fork(subprocess.Popen):  # type: ignore[type-arg]
         self._close_pipe_fds(*pipes)
 
     def _internal_poll(self, *_: object, **__: object) -> int | None:
-        return self._heard(0)
+        return self._status(0)
 
     def _wait(self, timeout: float | None) -> int:
-        code = self._heard(timeout)
+        code = self._status(timeout)
         if code is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return code
 
-    def _heard(self, timeout: float | None) -> int | None:
-        # Several threads may ask at once: each looks, and none takes it away.
+    def _status(self, timeout: float | None) -> int | None:
+        # Several threads may read it: each peeks, and none consumes it.
         if self.returncode is not None or self._told.fileno() < 0:
             return self.returncode
         ended = select.poll()
@@ -173,7 +173,7 @@ def _serve(control: socket.socket, function: Callable[[], object]) -> None:
         ready, _, _ = select.select([control, woken], [], [])
         if woken in ready:
             os.read(woken, 4096)
-            _tell(running)
+            _report(running)
         if control in ready:
             head, descriptors = _receive(control)
             if not head:
@@ -210,7 +210,7 @@ def _exactly(control: socket.socket, size: int) -> bytes:
     return parts
 
 
-def _tell(running: dict[int, socket.socket]) -> None:
+def _report(running: dict[int, socket.socket]) -> None:
     with suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
@@ -224,7 +224,7 @@ def _tell(running: dict[int, socket.socket]) -> None:
 def _become(
     task: dict[str, Any], descriptors: array.array[int], function: Callable[[], object]
 ) -> None:
-    """The program, in the child; never returns."""
+    """Run the program in the child; this never returns."""
     code = 1
     try:
         for number, descriptor in enumerate(descriptors[:3]):
@@ -265,12 +265,12 @@ def of_clore(
     before: tuple[str, ...] = (),
     env: dict[str, str] | None = None,
 ) -> Forks:
-    """Forks that run `clore` with its waits shortened, and all of it at hand."""
+    """Forks that run `clore` with short waits and all modules loaded."""
     return Forks(function, of_clore_first(), before, env)
 
 
 def of_clore_first() -> tuple[str, ...]:
-    """What its commands import or read once when they run."""
+    """The modules that its commands import, and functions to call once."""
     from clore_ai.cli import COMMANDS
 
     commands = (f"clore_ai.cli.{module}" for module, _ in COMMANDS.values())
@@ -279,7 +279,7 @@ def of_clore_first() -> tuple[str, ...]:
 
 
 def warm(first: Iterable[str]) -> None:
-    """Import these modules and call these functions; what is there then is for all forks."""
+    """Import these modules and call these functions, for all forks."""
     for each in first:
         module, _, name = each.partition(":")
         found = import_module(module)

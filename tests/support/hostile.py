@@ -1,7 +1,7 @@
 """A machine whose owner is the attacker, behind an order of a real marketplace.
 
-Its SSH server is real, and so are its programs, until a test takes one over: what a session runs,
-a program on its PATH, how a connection behaves. It lets in every key, and notes what came with it.
+Its SSH server is real, and so are its programs, until a test replaces one: the shell of a session,
+a program on its PATH, the behaviour of a connection. It accepts and records every key.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from clore_sandbox.provision import Provisioner, RoomPlan
 
 Shell = Callable[[int, str], "Sequence[str]"]
-"""The words of what a session runs, by its number (from 0) and the line that it was given."""
+"""The command of a session, by its number (from 0) and the line that it received."""
 
 SILENT = ("sleep", "1000000")
 _IMAGE = "hostile/machine:"
@@ -45,21 +45,21 @@ _OPEN_ENDED = shlex.quote(
     "import sys; data = sys.stdin.buffer.read(); end = -(-len(data.rstrip(bytes(1))) // 512) * 512;"
     " sys.stdout.buffer.write(data[:end])"
 )
-"""Leaves out the blocks of zeros that end an archive: what came after them would not be read."""
+"""Omits the blocks of zeros that end an archive: data after them would not be read."""
 
 
 def honest(_number: int, line: str) -> Sequence[str]:
-    """As sshd does it: the line in the user's shell."""
+    """Run the line in the user's shell, as sshd does."""
     return "sh", "-c", line
 
 
 def after(sessions: int, owned: Sequence[str]) -> Shell:
-    """Honest for so many sessions; `owned` is what all later ones run."""
+    """Run so many sessions honestly, and all later ones as `owned`."""
     return lambda number, line: honest(number, line) if number < sessions else owned
 
 
 def noisy(first: str) -> Shell:
-    """Each session begins with what this line of the shell does, as with an rc file that prints."""
+    """Run this line of the shell first, like an rc file that prints."""
     return lambda _number, line: ("sh", "-c", f'{first}\nexec sh -c "$1"', "sh", line)
 
 
@@ -69,13 +69,13 @@ class _Run(Run):
 
 
 class Market(Sandbox):
-    """A marketplace in which the image of an order may say where its SSH leads."""
+    """A marketplace in which the image of an order may name the port of its SSH."""
 
     _run_type = _Run
 
 
 class _Elsewhere:
-    """Sends orders of machines of the tests' own there, and leaves the others to the real one."""
+    """Sends orders of the tests' machines there, and leaves the others to the real provisioner."""
 
     def __init__(self, real: Provisioner) -> None:
         self._real = real
@@ -90,12 +90,12 @@ class _Elsewhere:
 
 
 def at(port: int) -> str:
-    """The image of an order whose SSH leads to this port."""
+    """The image of an order whose SSH is at this port."""
     return f"{_IMAGE}{port}"
 
 
 def tools(folder: Path, *without: str) -> Path:
-    """A folder with all that the usual PATH has, but for these programs."""
+    """A folder with all programs of the usual PATH except these."""
     folder.mkdir(parents=True)
     for place in os.environ["PATH"].split(os.pathsep):
         for program in Path(place).glob("*") if Path(place).is_dir() else ():
@@ -105,12 +105,12 @@ def tools(folder: Path, *without: str) -> Path:
 
 
 class Machine:
-    """The machine. `shell` is what its sessions run; `program` takes one of its programs over.
+    """The machine. `shell` runs its sessions; `program` replaces one of its programs.
 
     Args:
-        folder: where all of it lies; `home` in there is the renter's.
-        path: the folder with its programs, where none is taken over.
-        env: more variables of its sessions, or other ones.
+        folder: its files; `home` in it is the renter's.
+        path: the folder with its original programs.
+        env: additional or changed variables of its sessions.
     """
 
     def __init__(self, folder: Path, path: Path | str, *, home: str = "home", **env: str) -> None:
@@ -125,13 +125,13 @@ class Machine:
         self.shell: Shell = honest
         self.lets_in = True
         self.most_sessions: int | None = None
-        """As MaxSessions of sshd: so many at a time in one connection."""
+        """Like MaxSessions of sshd: the most concurrent sessions of a connection."""
         self.lines: list[str] = []
-        """What was run, a session each."""
+        """The commands, one a session."""
         self.offered: list[str] = []
-        """The fingerprints of the keys that were shown."""
+        """The fingerprints of the keys that were offered."""
         self.asked: list[str] = []
-        """What sessions asked for beside a program: an agent, a terminal, variables."""
+        """Other requests of sessions: an agent, a terminal, variables."""
         self._guests: dict[asyncssh.SSHServerConnection, int] = {}
         self._loop = Loop()
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
@@ -140,16 +140,16 @@ class Machine:
 
     @property
     def image(self) -> str:
-        """With it an order leads here."""
+        """The image of an order with this machine."""
         return at(self.port)
 
     @property
     def work(self) -> Path:
-        """Where the working folder `w` lies."""
+        """The working folder `w`."""
         return self.home / "work" / "w"
 
     def program(self, name: str, script: str) -> Path:
-        """Take a program over; `$REAL` is the one that it takes the place of."""
+        """Replace a program; `$REAL` is the original."""
         path = self._owned / name
         real = shlex.quote(shutil.which(name, path=self.env["PATH"].split(":", 1)[1]) or "false")
         path.write_text(f"#!/bin/sh\nREAL={real}\n{script}\n")
@@ -157,12 +157,12 @@ class Machine:
         return path
 
     def archive(self, data: bytes, *, then: str = "", alone: bool = False) -> None:
-        """What its tar writes is this, then what the real one writes, then this again.
+        """Make its tar write this, then the real output, then this again.
 
         Args:
             data: members, without the end of an archive.
-            then: a line of the shell that writes more, instead of the rest.
-            alone: without what the real one writes.
+            then: a line of the shell that writes more instead of the rest.
+            alone: without the real output.
         """
         file = self._owned / "archive"
         file.write_bytes(data)
@@ -178,22 +178,22 @@ class Machine:
 
     @property
     def archived(self) -> bool:
-        """Has an archive of its owner's been sent?"""
+        """True if an archive of its owner has been sent."""
         return (self._owned / "archive.sent").exists()
 
     def open(self) -> None:
-        """Listen, on the port of before."""
+        """Listen on the same port as before."""
         self._acceptor = self._loop.run(self._listen())
         self.port = self._acceptor.get_port()
 
     def shut(self, host_key: bool = False) -> None:
-        """Refuse connections, and cut those that there are; it may come back with another key."""
+        """Refuse connections and cut existing ones; it may come back with another key."""
         self._loop.run(self._leave())
         if host_key:
             self._host_key = asyncssh.generate_private_key("ssh-ed25519")
 
     def close(self) -> None:
-        """End all that runs on it."""
+        """End all its processes."""
         self.shut()
         end_processes({self._mark: self.home})
         self._loop.run(_over())
@@ -250,7 +250,7 @@ class Machine:
 
 
 async def _over() -> None:
-    """Every session has seen its end."""
+    """True if every session has seen its end."""
     left = asyncio.all_tasks() - {asyncio.current_task()}
     if left:
         _, left = await asyncio.wait(left, timeout=_ENDS_WITHIN_S)
@@ -260,7 +260,7 @@ async def _over() -> None:
 
 
 async def _feed(source: Any, sink: Any) -> None:
-    """What the renter sends."""
+    """Pass on the renter's input."""
     with contextlib.suppress(OSError, asyncssh.Error):
         while data := await source.read(_CHUNK):
             sink.write(data)
@@ -269,7 +269,7 @@ async def _feed(source: Any, sink: Any) -> None:
 
 
 async def _drain(source: int, sink: Any) -> None:
-    """What a program writes; when the renter is gone, the program finds its pipe closed."""
+    """Pass on a program's output; if the renter is gone, the program finds its pipe closed."""
     reader = asyncio.StreamReader()
     pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(source, "rb", 0)
@@ -284,7 +284,7 @@ async def _drain(source: int, sink: Any) -> None:
 
 
 class _Session(asyncssh.SSHServerProcess[bytes]):
-    """Its files are the machine's own server's: asyncssh would serve those of the tests."""
+    """A session with the files of the machine's server, as asyncssh would serve the tests' own."""
 
     def subsystem_requested(self, subsystem: str) -> bool:
         return subsystem == "sftp"
@@ -335,7 +335,7 @@ class _Guest(asyncssh.SSHServer):
 
 @contextlib.contextmanager
 def port_that(answers: Callable[[socket.socket], object]) -> Iterator[int]:
-    """A port that is no SSH server: `answers` has each connection, in a thread of its own."""
+    """A port without an SSH server: `answers` handles each connection in a thread."""
     taken: list[socket.socket] = []
 
     def accept() -> None:
@@ -360,7 +360,7 @@ def port_that(answers: Callable[[socket.socket], object]) -> Iterator[int]:
 
 
 def busybox(folder: Path) -> Path:
-    """A folder with busybox's programs alone."""
+    """A folder with the programs of busybox only."""
     folder.mkdir(parents=True)
     program = str(shutil.which("busybox"))
     names = subprocess.run([program, "--list"], capture_output=True, text=True, check=True)

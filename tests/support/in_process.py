@@ -1,6 +1,6 @@
-"""Runs `clore` inside the process of the tests, as if it were one of its own.
+"""Runs `clore` inside the process of the tests, as if it were a process of its own.
 
-It has its own arguments, environment and streams; what it changes in the process is put back.
+It has its own arguments, environment and streams; its changes to the process are undone.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _LOGGERS = ("clore_ai", "clore_ai.curl")
 
 
 def run(words: list[str], env: dict[str, str], stdin: str) -> CompletedProcess[str]:
-    """As `subprocess.run(["clore", *words])` with pipes and text; from the main thread only.
+    """Like `subprocess.run(["clore", *words])` with pipes and text; in the main thread only.
 
-    For commands that end by themselves, and that start no program on the streams of `clore`.
+    For commands that end by themselves and start no program on the streams of `clore`.
     """
     with ExitStack() as stack:
         kept = [stack.enter_context(os.fdopen(os.memfd_create(n), "w+b")) for n in "012"]
         kept[0].write(stdin.encode())
         kept[0].seek(0)
-        stack.enter_context(_as_it_was(words, env))
+        stack.enter_context(_restored(words, env))
         sys.stdin, sys.stdout, sys.stderr = (_stream(n, file) for n, file in enumerate(kept))
         with quick():
             code = _code(words)
@@ -58,15 +58,15 @@ def _code(words: list[str]) -> int:
 
 
 def _stream(number: int, file: io.BufferedRandom) -> io.TextIOWrapper:
-    """On a descriptor of its own: `clore` points it elsewhere if nobody reads what it prints."""
+    """A stream on its own descriptor: `clore` redirects it if its output is no longer read."""
     binary = os.fdopen(os.dup(file.fileno()), "wb" if number else "rb")
     policy = ("strict", "replace", "backslashreplace")[number]
     return io.TextIOWrapper(binary, "utf-8", policy, write_through=number == 2)
 
 
 @contextmanager
-def _as_it_was(words: list[str], env: dict[str, str]) -> Iterator[None]:
-    """In this block the process is `clore WORDS` with `env`; after it all is as before."""
+def _restored(words: list[str], env: dict[str, str]) -> Iterator[None]:
+    """In this block the process is `clore WORDS` with `env`; afterwards all is as before."""
     environment, argv = dict(os.environ), sys.argv
     streams = sys.stdin, sys.stdout, sys.stderr
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -75,7 +75,7 @@ def _as_it_was(words: list[str], env: dict[str, str]) -> Iterator[None]:
     _become(env)
     try:
         with warnings.catch_warnings():
-            # What it leaves running in the background outlives it on purpose.
+            # Its background processes outlive it on purpose.
             warnings.simplefilter("ignore", ResourceWarning)
             yield
     finally:
@@ -93,7 +93,7 @@ def _as_it_was(words: list[str], env: dict[str, str]) -> Iterator[None]:
 
 
 def _become(env: dict[str, str]) -> None:
-    """The environment, changed only where it differs: other threads read it meanwhile."""
+    """Set the environment, changed only as needed: other threads read it meanwhile."""
     for name in [name for name in os.environ if name not in env]:
         del os.environ[name]
     os.environ.update(env)

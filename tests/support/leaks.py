@@ -1,4 +1,4 @@
-"""Looks for secrets: in texts, in files, in the command lines of processes, in exceptions."""
+"""Searches for secrets in strings, files, command lines of processes and exceptions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OWN = (_TESTS, "/_pytest/", "/pluggy/")
 
 
 def forms(secret: str) -> set[bytes]:
-    """A secret in plain, as in JSON, in a repr, in a URL and in base64."""
+    """A secret in plain text, in JSON, in a repr, in a URL and in base64."""
     texts = {
         secret,
         json.dumps(secret)[1:-1],
@@ -35,7 +35,7 @@ def forms(secret: str) -> set[bytes]:
 
 
 def clean(shown: str | bytes, secrets: Iterable[str], where: str) -> None:
-    """Fail if a secret stands there in any form."""
+    """Fail if the text contains a secret in any form."""
     text = shown.encode("utf-8", "replace") if isinstance(shown, str) else shown
     for secret in secrets:
         for form in forms(secret):
@@ -44,17 +44,17 @@ def clean(shown: str | bytes, secrets: Iterable[str], where: str) -> None:
 
 
 def clean_files(folder: Path, secrets: Iterable[str], *, but: Callable[[Path], bool]) -> None:
-    """Fail if a file holds a secret, or is named by one."""
+    """Fail if a file or its name contains a secret."""
     for path in folder.rglob("*"):
         if path.is_file() and not but(path):
             clean(str(path.relative_to(folder)), secrets, "a file's name")
             clean(path.read_bytes(), secrets, str(path))
 
 
-def told(exc: BaseException) -> Iterator[str]:
-    """All that any tool could print of an exception: its texts, and the locals of every frame.
+def texts_of(exc: BaseException) -> Iterator[str]:
+    """All texts that a tool could print of an exception: its own, and the locals of every frame.
 
-    Of the chain too, also where it is suppressed. The test's own frames are left out: it made up
+    The chain counts too, even if suppressed. The test's own frames are omitted: the test made up
     the secrets.
     """
     seen: set[int] = set()
@@ -73,7 +73,7 @@ def told(exc: BaseException) -> Iterator[str]:
 
 
 class Watch:
-    """Command lines of a process and of all below it, looked at all the time it runs."""
+    """Command lines of a process and its descendants, read all the time that it runs."""
 
     def __init__(self, pid: int) -> None:
         self.seen: set[bytes] = set()
@@ -102,7 +102,7 @@ class Watch:
 
 @contextmanager
 def answering(answer: Callable[[str], tuple[int, str, str]]) -> Iterator[str]:
-    """The base URL of a host that makes its answer of all that it was sent, header and body."""
+    """The base URL of a host that makes its answer from the whole request, headers and body."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -130,7 +130,7 @@ def answering(answer: Callable[[str], tuple[int, str, str]]) -> Iterator[str]:
 
 
 def _no_orders(sent: str) -> tuple[int, str, str] | None:
-    """What is asked for before an order is sent, so that it is sent."""
+    """The answer to the search before an order, so that the order is sent."""
     if not sent.startswith("/v1/my_orders?"):
         return None
     return 200, "application/json", '{"code": 0, "orders": []}'
@@ -148,7 +148,7 @@ def refusal(sent: str) -> tuple[int, str, str]:
 
 
 def everything(secrets: dict[str, str]) -> Callable[[str], tuple[int, str, str]]:
-    """A host that answers each question with a success that holds every secret there can be."""
+    """A host that answers each request with a success that contains every kind of secret."""
     given = {
         "ssh_password": secrets["password"],
         "jupyter_token": secrets["token"],

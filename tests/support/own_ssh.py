@@ -1,4 +1,4 @@
-"""An `ssh` for tests that reads nobody's configuration, and answers for a password."""
+"""An `ssh` for tests that reads no user's configuration and answers the password prompt."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def environment(folder: Path, password: str, *options: str) -> dict[str, str]:
-    """The variables by which the machine's ssh is found, with `options` before all others.
+    """Variables that put this `ssh` first, with `options` before all others.
 
-    It has no terminal to ask on: `password` is all that it is told, whatever it asks for.
+    Without a terminal, `password` answers every prompt.
     """
     program = shutil.which("ssh")
     if program is None:
@@ -35,7 +35,7 @@ def environment(folder: Path, password: str, *options: str) -> dict[str, str]:
 
 
 def logs_in(line: str, env: dict[str, str]) -> bool:
-    """Does this line of a shell, as it stands, run a command on the machine?"""
+    """True if this shell line, unchanged, runs a command on the machine."""
     done = subprocess.run(
         ["sh", "-c", f"{line} echo in"],
         env=env,

@@ -1,4 +1,4 @@
-"""Where the captured inventory and the documents lie; tests that need them skip without."""
+"""The paths of the captured inventory and the documents; tests that need them skip without."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's waits at the pace of a marketplace of the tests, which needs no minutes."""
+"""The client's waits, shortened for the marketplaces of tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scale() -> None:
 
 @contextmanager
 def quick() -> Iterator[None]:
-    """In this block they are short."""
+    """Shorten the waits in this block."""
     before = asdict(WAITS)
     scale()
     try:
@@ -34,7 +34,7 @@ def quick() -> Iterator[None]:
 
 
 def clore() -> None:
-    """Run the command line with short waits, whose flows do no I/O; all else is as shipped."""
+    """Run the command line with short waits, and check that flows do no I/O."""
     import flows
 
     from clore_ai.cli import main

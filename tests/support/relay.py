@@ -1,4 +1,4 @@
-"""A network between a command and a machine, to be broken."""
+"""A network between a command and a machine, which a test can break."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import threading
 
 
 class Relay:
-    """A TCP relay to an order's SSH, which can be cut, blocked or go silent, as a Wi-Fi is."""
+    """A TCP relay to an order's SSH, which can be cut, blocked or silent, like a Wi-Fi."""
 
     def __init__(self, port: int) -> None:
         self._to = port
         self._open = True
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._silent = 0
-        """So many of the pairs, the first, are silent: nothing passes, not even their end."""
+        """The number of pairs, from the first, that are silent: not even an end passes."""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.refused = 0
@@ -48,13 +48,13 @@ class Relay:
 
     @property
     def connections(self) -> int:
-        """How many were made."""
+        """How many connections were made."""
         return len(self._pairs)
 
     def go_silent(self) -> None:
-        """The connections of now say nothing any more, with no end; new ones are as ever.
+        """Silence the current connections without ending them; new ones work as before.
 
-        The machine has given them up.
+        The machine has abandoned them.
         """
         self._silent = len(self._pairs)
         for _, far in self._pairs:

@@ -1,4 +1,4 @@
-"""A marketplace in a process of its own, as somebody's shell would start it."""
+"""A marketplace in a process of its own, as a user's shell would start it."""
 
 import contextlib
 import json
@@ -8,7 +8,7 @@ import sys
 
 
 class Remote:
-    """Enough of a Sandbox for a renter, and its process."""
+    """The part of a Sandbox that a renter needs, and its process."""
 
     def __init__(self, process, line):
         fields = json.loads(line)
@@ -16,14 +16,14 @@ class Remote:
         self.process = process
 
     def kill(self):
-        """As a power cut would."""
+        """Kill the process, as a power cut would."""
         self.process.kill()
         self.process.wait()
 
 
 @contextlib.contextmanager
 def serve(*options, **kwargs):
-    """A quick one with these options (Popen's by name); stopped at the end, if it runs still."""
+    """A fast marketplace with these options (Popen's by name), stopped at the end if it runs."""
     words = [sys.executable, "-m", "clore_sandbox", "--json", "--lag", "0", "--boot", "0"]
     with subprocess.Popen(
         [*words, "--no-limits", *map(str, options)], stdout=subprocess.PIPE, **kwargs
@@ -35,7 +35,7 @@ def serve(*options, **kwargs):
 
 
 def ssh_answers(port):
-    """Whether somebody speaks SSH on this port of loopback; no port, nobody."""
+    """True if an SSH server answers on this loopback port."""
     if port is None:
         return False
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as sock:

@@ -1,4 +1,4 @@
-"""Steers a spot order while a script goes on beside it; for the tests of the autopilot."""
+"""Steers a spot order while a script runs; for the tests of the autopilot."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def bids(api: Api, server: int, price: float) -> int:
 
 
 GOES_ON = (None, None)
-"""At the end of a script: it is not stopped there."""
+"""At the end of a script: the autopilot is not stopped there."""
 
 
 class Play:
-    """Steers an order while a script goes on beside it: each act once its condition holds.
+    """Steers an order while a script runs: each act is performed once its condition holds.
 
-    A script is pairs of a condition on the events so far, and an act; after the last it is stopped.
-    Without a script it goes on until it ends by itself.
+    A script is pairs of a condition on the events so far and an act; the last act ends the run.
+    Without a script the autopilot goes on until it ends by itself.
     """
 
     def __init__(self, api: Api, order: int, *script: tuple[Any, Callable[[], Any]]) -> None:
-        api.client.session.bids.every_s = 0  # the marketplace's clock is jumped, this one is not
+        api.client.session.bids.every_s = 0  # the marketplace's clock is moved, this one is not
         self.api, self.order = api, order
         self.script = [step for step in script if step is not GOES_ON]
         self.goes_on = GOES_ON in script or not script
@@ -58,7 +58,7 @@ class Play:
 
 
 def seen(*kinds: str) -> Callable[[Play], bool]:
-    """These events came, in this order, whatever came between."""
+    """True once these events came in this order, whatever came between."""
 
     def check(play: Play) -> bool:
         rest = iter(play.kinds)

@@ -1,4 +1,4 @@
-"""Waiting for a condition, not for luck."""
+"""Waits for a condition instead of a fixed time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 def patience(calm_s: float) -> float:
-    """As many seconds on a machine that is calm, and more on one that is busy."""
+    """So many seconds on a calm machine, and more on a busy one."""
     return calm_s * max(1.0, os.getloadavg()[0] / (2 * (os.cpu_count() or 1)))
 
 
 def until(condition: Callable[[], T], what: str = "it", timeout_s: float = 20.0) -> T:
-    """The condition's first true value."""
+    """Wait until the condition is true, and return its value."""
     timeout_s = patience(timeout_s)
     deadline = time.monotonic() + timeout_s
     while not (value := condition()):

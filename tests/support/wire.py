@@ -1,4 +1,4 @@
-"""A server whose answers are bytes as they go over the wire: cut, dripped, bombs, lies."""
+"""A server that answers with raw bytes: cut, dripped, bombs, lies."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Answer = Callable[[str, int], "Iterable[bytes]"]
-"""The pieces of an answer to a request for a path, and how many there were for it before."""
+"""The pieces of the answer to a path, by the number of earlier requests for that path."""
 RESET = b"reset"
-"""A piece after which the connection is reset; else it is closed after the last."""
+"""A piece that resets the connection; without one it is closed after the last piece."""
 
 
 def http(body: bytes, status: str = "200 OK", *headers: str, length: int | None = None) -> bytes:
-    """A whole answer in JSON."""
+    """A complete answer in JSON."""
     head = [
         f"HTTP/1.1 {status}",
         "Content-Type: application/json",
@@ -33,7 +33,7 @@ def http(body: bytes, status: str = "200 OK", *headers: str, length: int | None 
 
 
 def says(**fields: object) -> bytes:
-    """A success."""
+    """A successful answer."""
     return http(json.dumps({"code": 0, **fields}).encode())
 
 
@@ -51,7 +51,7 @@ class Wire:
 
     @property
     def paths(self) -> list[str]:
-        """Of all requests: the endpoint, without what is asked of it."""
+        """The endpoints of all requests, without their parameters."""
         return [line.split()[1].partition("?")[0].removeprefix("/v1/") for line in self.asked]
 
     def __enter__(self) -> Self:
@@ -67,7 +67,7 @@ class Wire:
             thread.join(10)
 
     def drip(self, pieces: Iterable[bytes], every_s: float) -> Iterator[bytes]:
-        """These, one at a time, until the server is closed."""
+        """Send these one at a time, until the server is closed."""
         for piece in pieces:
             yield piece
             if self._open.wait(every_s):

@@ -28,7 +28,7 @@ HTML = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
 CDN = b"error code: 1010"
 
 EVEN = Rules(chance=lambda: 0.0)
-"""No chance in the waits."""
+"""Rules without jitter."""
 
 WANTED = OrderRequest(5, "i", "on-demand", "bitcoin")
 CALLS = {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 BOTH_CLIENTS = True
 FAR_BELOW_S = 8.0
-"""Without a bound, what is dripped here lasts for minutes, or for ever."""
+"""Without a bound these drips last for minutes or forever."""
 ROW = {"id": 9, "si": 5, "currency": "bitcoin", "price": 1}
 
 

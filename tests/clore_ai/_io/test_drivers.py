@@ -76,7 +76,7 @@ SENT: dict[str, tuple[Callable[[Wire], Iterable[bytes]], str]] = {
         "maybe: wallets: no answer in time",
     ),
 }
-"""What a server does, and what comes of it."""
+"""The behaviour of a server, and the result."""
 
 
 @pytest.mark.parametrize("what", SENT)

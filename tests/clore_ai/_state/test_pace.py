@@ -23,7 +23,7 @@ class Waiter:
     process: str
     create: bool
     back: float
-    """When it looks again."""
+    """The time of its next look."""
 
 
 class Sim:

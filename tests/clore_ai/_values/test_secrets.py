@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import httpx
 import pytest
-from leaks import answering, clean, everything, page, refusal, told
+from leaks import answering, clean, everything, page, refusal, texts_of
 from rich.console import Console
 from rich.traceback import Traceback
 
@@ -94,7 +94,7 @@ def attempt(call: Callable[[], Any], *, draw: bool = True) -> BaseException | No
     try:
         result = call()
     except Exception as exc:  # noqa: BLE001 - whatever it is
-        for text in told(exc):
+        for text in texts_of(exc):
             clean(text, SECRETS.values(), type(exc).__name__)
         if draw:
             _drawn(exc)

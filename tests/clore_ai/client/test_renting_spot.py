@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 USD = "USD-Blockchain"
 TICK = 1e-8
 SERVERS = (1.0, 1.5, 2.0, 9.0)
-"""What each host asks, USD per day; so cheap that fees decide nothing."""
+"""The least bid of each host, USD per day; so low that fees do not matter."""
 
 
 def fleet() -> list[dict[str, Any]]:

@@ -205,7 +205,7 @@ def test_threads_of_one_client_do_not_mix_answers(market, watcher, server_of):
         for _ in range(15):
             try:
                 answer = call()
-            except Exception as exc:  # noqa: BLE001 - told below
+            except Exception as exc:  # noqa: BLE001 - reported below
                 wrong.append(exc)
             else:
                 if not good(answer):

@@ -25,7 +25,7 @@ def cannot():
                         stack.callback(os.environ.pop, "DOCKER_HOST")
                     Sandbox(provisioner=kind).start().stop()
                     known[kind] = None
-                except engine.Cannot as exc:
+                except engine.Unavailable as exc:
                     known[kind] = str(exc)
                 except RuntimeError as exc:
                     known[kind] = str(exc.__cause__)

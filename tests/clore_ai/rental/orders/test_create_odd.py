@@ -20,7 +20,7 @@ from clore_ai.rental.session import Session
 
 WANTED = OrderRequest(server_id=5, image="i", type="on-demand", currency="bitcoin")
 KNOWN = [row(3, server=6), row(4, server=5, ct=WALL - 9_000, expired=True)]
-"""What was there before: on another server, and on this one."""
+"""Orders that existed before: on another server, and on this one."""
 
 
 def play(

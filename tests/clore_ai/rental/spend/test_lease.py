@@ -15,7 +15,7 @@ from clore_ai.rental.spend.lease import Limits, settle
 
 H = 3600.0
 COST = Cost(Price(24.0, USD, 1.0), 1.2, 0.1)
-"""$1.05 an hour with the fee, and ten cents once."""
+"""$1.05 an hour with the fee, plus ten cents once."""
 
 
 @pytest.mark.parametrize(

@@ -115,17 +115,17 @@ def test_an_exhausted_budget_or_lease_prevents_the_fallback(
     bids(rival, server, least + 9)
     said: list[str] = []
 
-    def told(play: Play) -> bool:
+    def reported(play: Play) -> bool:
         said[:] = [e.message for e in play.events if e.event == "trouble"]
         return bool(said)
 
     api.ledger.set_budget(Budget(USD, "day", least / 24))
     instead = Fallback("on-demand", after_s=0.1)
-    Play(api, order, (told, nothing)).run(max_per_day=least, fallback=instead)
+    Play(api, order, (reported, nothing)).run(max_per_day=least, fallback=instead)
     assert "Over your budget" in said[0]
     api.ledger.unset_budget(Budget(USD, "day", 0))
     place.advance(1795)
-    Play(api, order, (told, nothing)).run(max_per_day=least, fallback=instead)
+    Play(api, order, (reported, nothing)).run(max_per_day=least, fallback=instead)
     assert "lease has ended" in said[0]
     assert [o.id for o in api.my_orders()] == [order]
     assert len(api.entries("create_order")) == 1

@@ -60,18 +60,18 @@ def test_an_offer_is_reported_again_only_if_it_is_news():
     """New, cheaper by a share, or back again; not if it stays or its price wobbles or rises."""
     state = watch.Watch(listing.Filter(), "w")
 
-    def told(*servers):
+    def reported(*servers):
         return [
             [s.id for s in e.servers] if isinstance(e, watch.Found) else e.ids
             for e in state.feed(servers, 1.0)
         ]
 
-    assert told() == []
-    assert told(server(1, 0.5), server(2, 0.4), server(3, None)) == [[2, 1, 3]]
-    assert told(server(1, 0.499), server(2, 0.6), server(3, None)) == []
-    assert told(server(1, 0.49), server(2, 0.4), server(3, 0.1)) == [[3, 1]]
-    assert told(server(1, 0.5), server(3, 9)) == [(2,)]
-    assert told(server(1, 0.48), server(2, 0.4)) == [(3,), [2, 1]]
+    assert reported() == []
+    assert reported(server(1, 0.5), server(2, 0.4), server(3, None)) == [[2, 1, 3]]
+    assert reported(server(1, 0.499), server(2, 0.6), server(3, None)) == []
+    assert reported(server(1, 0.49), server(2, 0.4), server(3, 0.1)) == [[3, 1]]
+    assert reported(server(1, 0.5), server(3, 9)) == [(2,)]
+    assert reported(server(1, 0.48), server(2, 0.4)) == [(3,), [2, 1]]
 
 
 @given(st.lists(st.dictionaries(st.integers(1, 5), st.floats(0.01, 10)), max_size=12))
