@@ -28,7 +28,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
     return Ledger(Store(tmp_path / "home" if request.param == "file" else None), "me")
 
 
-def test_what_is_written_comes_back(ledger: Ledger) -> None:
+def test_a_written_intent_reads_back_the_same(ledger: Ledger) -> None:
     """Every field is kept, a set of ids too; an update changes only the named fields."""
     wish = intent(ref="r", purpose="training", lease_s=60.0, known_ids=frozenset({3, 1}))
     assert ledger.open(wish) is None
@@ -60,7 +60,7 @@ def test_a_ref_is_given_out_once(ledger: Ledger) -> None:
     assert ledger.open(intent(ref="r")) is None
 
 
-def test_an_order_has_one_intent(ledger: Ledger) -> None:
+def test_an_order_is_claimed_once(ledger: Ledger) -> None:
     """A second claim fails, except for an id that a reset marketplace gives out again."""
     one, two, three = intent(), intent(), intent()
     for wish in (one, two, three):

@@ -238,9 +238,9 @@ def test_a_missing_answer_shows_no_secret(kind: str, place: Sandbox, logged: io.
     place.fault("spot_marketplace", "late", key=KEY, delay_s=2.0)
     failures = every_call(kind, place.base_url, timeout=0.5)
     assert sum(isinstance(f, TransportError) for f in failures) >= 4
-    nobody = every_call(kind, "http://127.0.0.1:9/v1")
-    assert all(isinstance(f, TransportError) for f in nobody)
-    for failure in (*failures, *nobody):
+    unanswered = every_call(kind, "http://127.0.0.1:9/v1")
+    assert all(isinstance(f, TransportError) for f in unanswered)
+    for failure in (*failures, *unanswered):
         if isinstance(failure, TransportError):
             cause: BaseException | None = failure.__cause__
             assert isinstance(cause, httpx.HTTPError)
@@ -293,7 +293,7 @@ def test_invalid_settings_are_not_quoted(home: Any, monkeypatch: pytest.MonkeyPa
     assert attempt(lambda: CloreAI(base_url="http://h/v1"))
 
 
-def test_what_a_secret_is() -> None:
+def test_the_type_of_secrets() -> None:
     """A secret equals its text but for its repr; a part of it is one too. None and numbers stay."""
     secret = hide("abcdef")
     assert isinstance(secret, Secret)

@@ -247,7 +247,7 @@ def test_models_have_004s_aliases(model, field, alias, value):
 @pytest.mark.parametrize(
     "module", ["clore_ai", "clore_ai.exceptions", "clore_ai.models", "clore_client"]
 )
-def test_all_is_sorted_and_true(module):
+def test_all_lists_each_name_once_in_order(module):
     """Each name in `__all__` is listed once, in order, and can be imported."""
     it = importlib.import_module(module)
     names = list(it.__all__)

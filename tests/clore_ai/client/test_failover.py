@@ -93,7 +93,7 @@ def test_a_lost_race_breaks_a_row_of_equal_refusals(trial, market):
     assert trial.go().order.server_id == trial.offers[5].server.id
 
 
-def test_ones_own_servers_are_not_offered(api, market):
+def test_the_user_s_own_servers_are_not_offered(api, market):
     """Servers that the marketplace marks as mine are omitted, and all others of that owner."""
     own = market.add_server(api.key, "mine", {"price": {"on_demand": {"bitcoin": 1e-9}}})
     assert own is not None

@@ -69,11 +69,11 @@ import sys, time
 from clore_ai import CloreAI
 with CloreAI(state=sys.argv[1]) as client:
     client.rate_limiter.min_interval = client.rate_limiter.create_order_delay = 0
-    def tell(event):
+    def on_event(event):
         print(event.what, event.order_id, flush=True)
         if event.what == sys.argv[2]:
             time.sleep(1)
-    with client.rent("RTX 4090", on_event=tell) as rental:
+    with client.rent("RTX 4090", on_event=on_event) as rental:
         print("in", flush=True)
         rental.exec("sleep 600")
 """

@@ -24,7 +24,7 @@ def test_a_budget_holds_for_every_client_of_the_folder(api_of, market, server, t
     (intent,) = api.ledger.running()
     assert intent.ends_at == pytest.approx(order.ct + 7200)
     assert intent.mrl_s == order.mrl
-    assert intent.usd_per_coin > 1000  # in bitcoin
+    assert intent.usd_per_coin > 1000  # the rate of bitcoin
     api.cancel_order(order.id)
 
 

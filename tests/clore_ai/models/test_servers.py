@@ -59,7 +59,7 @@ def test_all_real_records_parse_without_loss(real_servers, caplog):
             assert server.price_per_day(coin) == (price if allowed else None)
 
 
-def test_the_real_fleet_is_as_known(real_servers):
+def test_the_figures_of_the_real_fleet(real_servers):
     """service.md's figures: free and rented, GPU counts, prices in coins that are not allowed."""
     found = models(MarketplaceServer, real_servers)
     assert sum(s.available for s in found) == 1_583
@@ -121,7 +121,7 @@ def test_unknown_fields_are_kept():
         {"oc": {"x": 1}, "verification": "y", "cuda_version": 12.4},
     ],
 )
-def test_odd_values_that_are_real(fields, caplog):
+def test_odd_values_of_real_servers(fields, caplog):
     """None of them is omitted, and no property fails on them."""
     (s,) = models(MarketplaceServer, [{"id": 1, **fields}])
     assert caplog.records == []

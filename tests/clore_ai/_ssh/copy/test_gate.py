@@ -85,7 +85,7 @@ def test_accepted_links_never_lead_outside_together(links: list[tuple[bytes, byt
             for name in (*folders, *names):
                 try:
                     real = Path(os.path.realpath(Path(where, name), strict=True))
-                except OSError:  # it leads nowhere
+                except OSError:  # it has no target
                     continue
                 assert real == inside or inside in real.parents, (where, name, real)
 

@@ -41,7 +41,7 @@ def test_the_host_that_answers_comes_first():
 
 
 @pytest.mark.parametrize("container", [0, 1, 2, None])
-def test_an_order_whose_ssh_answers_runs(container):
+def test_an_order_with_working_ssh_is_running(container):
     """It runs whatever the service says about its container."""
     hand = Hand(listing((0, [{**UP, "mon_container": container}])), probes=[True])
     assert hand.play(until_ssh(Session(), 9)).status == "running"

@@ -358,7 +358,7 @@ def test_a_cancelled_task_frees_the_lock_of_the_look(own_market):
                 return (await client.watch(every=9).__anext__()).id
 
             stopped = asyncio.ensure_future(first())
-            while not client._driver._running:  # noqa: ASYNC110 - no event tells it
+            while not client._driver._running:  # noqa: ASYNC110 - there is no event for it
                 await asyncio.sleep(0.02)
             stopped.cancel()
             with pytest.raises(asyncio.CancelledError):
