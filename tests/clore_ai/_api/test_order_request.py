@@ -129,7 +129,7 @@ def test_logins_are_in_the_environment_too_unless_the_user_set_them():
     "key", [KEY, KEY + "\n", "ssh-rsa AAAA", "sk-ssh-ed25519@openssh.com AAA="]
 )
 def test_public_keys_pass(key):
-    """With or without a comment or a final newline, as files hold them."""
+    """They may have a comment and a final newline, as files hold them."""
     assert body(**GOOD, ssh_key=key)["ssh_key"] == key.strip()
 
 
@@ -162,7 +162,7 @@ def test_a_changed_request_is_checked_again():
 
 
 def test_the_repr_of_a_request_holds_no_secret():
-    """For example in the locals of a traceback."""
+    """It may be printed with the locals of a traceback."""
     logins = {"ssh_password": "hunter2", "jupyter_token": "hunter2", "dockerhub_auth": "hunter2"}
     wanted = OrderRequest(**GOOD, **logins, env={"A": "hunter2"}, command="echo hunter2")
     assert "hunter2" not in repr(wanted) + repr(vars(wanted))
@@ -190,6 +190,6 @@ def test_the_agreed_price_is_the_bid_or_the_list_price(prices, agreed):
     ],
 )
 def test_the_orders_that_an_answer_names(answer, named):
-    """As in 002 and 004; an id that is not an integer names none (service.md, 3)."""
+    """They are named as in 002 and 004; an id must be an integer (service.md, 3)."""
     found = endpoints.create_order(OrderRequest(**GOOD)).parse({"code": 0, **answer})
     assert [order.id for order in found] == named

@@ -144,7 +144,7 @@ def test_max_retries_counts_retries(retries):
 @pytest.mark.parametrize("trouble", ["code 5, 429", "connection refused"])
 @pytest.mark.parametrize(("chance", "longer"), [(0.0, 1.0), (0.4, 1.2), (1.0, 1.5)])
 def test_jitter_only_lengthens_waits(trouble, chance, longer):
-    """By up to a half: clients that failed together return apart, and code 5 has its second."""
+    """It adds up to a half: clients that failed together return apart."""
     hand = Hand(lambda _call, _now: TABLE[trouble][0])
     with pytest.raises(CloreAPIError):
         hand.play(answer(endpoints.wallets(), Rules(chance=lambda: chance)))
@@ -220,7 +220,7 @@ def test_a_retry_after_of_a_503_is_respected():
 
 @pytest.mark.parametrize("rules", [EVEN, Rules(max_retries=0)], ids=["too late", "no tries left"])
 def test_a_retry_after_that_is_not_waited_for_says_until_when(rules):
-    """At once, in UTC, for `create_order` too."""
+    """The error comes at once and names the time in UTC, for `create_order` too."""
     hand = Hand([busy(86_400)])
     with pytest.raises(RateLimitError) as caught:
         hand.play(answer(CALLS["create_order"](), rules))

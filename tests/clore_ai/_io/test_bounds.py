@@ -105,7 +105,7 @@ def test_unexpected_encodings_are_not_unpacked(client_of: Make) -> None:
 
 
 def test_gzip_is_still_understood(client_of: Make) -> None:
-    """An answer in many small pieces too."""
+    """An answer in many small pieces is unpacked too."""
     body = packed([b'{"code":0,"wallets":[{"name":"bitcoin"}]}'])
     answer = http(body, "200 OK", "Content-Encoding: GZip")
     with Wire(lambda *_: (answer[i : i + 1] for i in range(len(answer)))) as wire:
@@ -247,7 +247,7 @@ LOCATIONS = [
 
 @pytest.mark.parametrize("status", [201, 300, 301, 302, 303, 304, 305, 307, 308, 399, 401, 503])
 def test_no_odd_answer_carries_the_key_elsewhere(client_of: Make, status: int) -> None:
-    """Whatever its target: one request is sent, and none to the other host."""
+    """Whatever its target, one request is sent, and none to the other host."""
     with Wire(lambda *_: [says()]) as other:
 
         def answer(_path: str, number: int) -> Iterable[bytes]:

@@ -81,7 +81,7 @@ SENT: dict[str, tuple[Callable[[Wire], Iterable[bytes]], str]] = {
 
 @pytest.mark.parametrize("what", SENT)
 def test_a_request(api_of: Callable[..., Api], market: Sandbox, what: str) -> None:
-    """With or without an answer: could the service have acted?"""
+    """Its result is the answer, or an error that knows if the service may have acted."""
     pieces, expected = SENT[what]
     with Wire(lambda *_: pieces(wire)) as wire:
         client = api_of(market, base_url=wire.url)
@@ -146,7 +146,7 @@ def greeting() -> Iterator[Callable[[bytes], int]]:
 
 
 def test_does_ssh_answer(api: Api, greeting: Callable[[bytes], int]) -> None:
-    """A server that greets, a silent one, a closed port, and an invalid name."""
+    """The server greets, is silent, its port is closed, or its name is invalid."""
     for said, expected in ((b"SSH-2.0-x\r\n", True), (b"HTTP/1.1", False), (b"", False)):
         assert api.drive(one(Probe("127.0.0.1", greeting(said), 5))) is expected
     with socket.create_server(("127.0.0.1", 0)) as closed:
@@ -163,7 +163,7 @@ def test_is_there_a_route(api: Api, greeting: Callable[[bytes], int]) -> None:
 
 
 def test_a_program(api: Api) -> None:
-    """Its exit code and output; a missing one; one that takes too long."""
+    """It returns exit code and output; it may be missing or take too long."""
     done = api.drive(one(Exec(("sh", "-c", "cat; echo e >&2; exit 3"), b"in")))
     assert done == Done(3, b"in", b"e\n")
     assert api.drive(one(Exec(("no-such-program-of-ours",)))).code == 127

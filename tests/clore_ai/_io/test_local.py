@@ -32,7 +32,7 @@ def _drive(flow: Flow[str], *, cancel: threading.Event, going: threading.Event) 
 
 
 def test_a_cancelled_task_finishes_its_work_and_stops_before_the_next_step() -> None:
-    """Else it would be unknown if an order was recorded."""
+    """Otherwise it would be unknown if an order was recorded."""
     cancel, going, done = threading.Event(), threading.Event(), list[str]()
 
     def work() -> str:
@@ -56,7 +56,7 @@ def test_a_cancelled_task_finishes_its_work_and_stops_before_the_next_step() -> 
 
 
 def test_a_failure_is_raised_in_the_flow() -> None:
-    """As with any other step."""
+    """It is handled like the error of any other step."""
 
     def work() -> str:
         raise OSError("disk full")
@@ -75,7 +75,7 @@ def test_a_failure_is_raised_in_the_flow() -> None:
 
 
 def test_a_flow_that_does_io_itself_is_detected(tmp_path: Path) -> None:
-    """By the guard of the tests: in the flow, in its callees, and in a coroutine of jobs."""
+    """The guard of the tests finds it in the flow, in its callees, and in a coroutine of jobs."""
     source = """
 def helper(path): path.write_text("")
 def flow(path):

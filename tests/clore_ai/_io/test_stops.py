@@ -119,7 +119,7 @@ def test_the_second_stop_does_not_interrupt_a_change() -> None:
 
 
 def test_after_the_third_stop_nothing_is_waited_for(client: CloreAI) -> None:
-    """Not even a step that ignores stops."""
+    """This includes a step that ignores stops."""
     said, held = Said(), threading.Event()
 
     def work(_: stops.Stops) -> None:
@@ -176,7 +176,7 @@ def test_an_exception_of_a_signal_handler_fails_the_step(client: CloreAI) -> Non
 
 
 def test_a_nested_flow_is_stopped_too(client: CloreAI) -> None:
-    """For example the flow of a callback that calls the client."""
+    """A callback may call the client and so run such a flow."""
     said = Said()
 
     def outer() -> Flow[None]:

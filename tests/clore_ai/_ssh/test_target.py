@@ -23,7 +23,7 @@ def effective(target: Target, *more: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("more", [(), ALONE, FORWARDING, KEPT])
 def test_no_setting_of_the_user_is_used(more: tuple[str, ...], tmp_path: Path) -> None:
-    """No agent, display, variable, credential or tunnel; one key; no local or remote command."""
+    """OpenSSH gets no agent, display, variable, credential, tunnel or command; and one key."""
     key = tmp_path / "a key % it"
     target = Target(1, "203.0.113.9", 1972, options(tmp_path / "known hosts", key))
     found = effective(target, *more)

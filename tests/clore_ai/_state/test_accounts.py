@@ -90,7 +90,7 @@ def test_two_keys_share_orders_and_locks(
 def test_another_account_is_never_joined(
     api_of: Make, market: Sandbox, server: int, tmp_path: Path
 ) -> None:
-    """Not even if it rents the same server later; the other's records are listed by its key."""
+    """It may rent the same server later; the other's records are listed by its key."""
     one, other = (api_of(market, state=tmp_path) for _ in range(2))
     order = one.rent(server)
     one.ledger.set_budget(Budget("USD", "day", 20.0))

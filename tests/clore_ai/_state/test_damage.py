@@ -83,7 +83,7 @@ def recovers(home: Path) -> bool:
 
 
 def test_a_flipped_bit_anywhere_is_survived(tmp_path: Path) -> None:
-    """In the header, the schema, rows or indexes: one sentence, and then the store works."""
+    """Whether in the header, the schema, rows or indexes: one sentence, then the store works."""
     good = fill(tmp_path)
     dice = random.Random(7)
     schema = range(good.index(b"CREATE TABLE facts") - 900, 4096)

@@ -112,7 +112,7 @@ def test_create_order_waits_longer_and_delays_no_other(processes):
 
 
 def test_the_gaps_may_change_at_any_time():
-    """As in 004's adjustment: 0.5 requests a second, 10 s between two orders."""
+    """004's adjustment sets 0.5 requests a second and 10 s between two orders."""
     sim = Sim(Gaps(2.0, 10.0))
     sim.want(create=True)
     sim.want()
@@ -241,7 +241,7 @@ def test_a_resumed_process_keeps_its_distance_from_the_others():
     )
 )
 def test_all_requests_go_and_keep_their_distance(steps):
-    """Whatever is requested, abandoned, held back, stopped or late."""
+    """This holds for requests that are abandoned, held back, stopped or late."""
     sim = Sim()
     wanted = 0
     for what, seconds, which in steps:

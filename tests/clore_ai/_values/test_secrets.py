@@ -164,7 +164,7 @@ def _methods() -> set[str]:
 def test_a_rental_shows_no_secret(
     api_of: Callable[..., Api], market: Sandbox, server: int, logged: io.StringIO
 ) -> None:
-    """A whole rental, and a refused key."""
+    """The client makes a whole rental, and then a call that is refused for its key."""
     api = api_of(market)
     key = market.create_account({"bitcoin": 1}, api_key=f"{KEY}-{api.key}")
     own = api_of(market, api_key=key)
@@ -282,7 +282,7 @@ def test_refused_input_is_not_quoted(kind: str, changes: dict[str, Any]) -> None
 
 
 def test_invalid_settings_are_not_quoted(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A damaged config file, an invalid key, a password in the address."""
+    """Examples are a damaged config file, an invalid key and a password in the address."""
     home.mkdir()
     (home / "config.json").write_text(json.dumps({"api_key": KEY})[:-1])
     assert attempt(CloreAI)

@@ -71,7 +71,7 @@ def test_any_text_is_made_safe(text: str, most: int) -> None:
 
 @pytest.mark.parametrize("text", [" RTX 3090", "Москва, 日本 é", "a  b", "Tesla® P100™ 🚀"])
 def test_an_ordinary_text_stays_the_same(text: str) -> None:
-    """Other scripts, leading spaces, spaces within."""
+    """Other scripts, leading spaces and spaces within are kept."""
     assert one_line(text, 100) == text
     assert clean({"gpu": [text]}) == {"gpu": [text]}
 
@@ -167,7 +167,7 @@ def test_a_refusal_is_one_line(reason: object, code: int) -> None:
 
 @pytest.mark.parametrize("text", ODD)
 def test_every_error_is_one_line(text: str) -> None:
-    """Whatever a message quotes: a machine's output, an address, the name of a file."""
+    """A message may quote a machine's output, an address or the name of a file."""
     for kind in (TransportError, ResponseError, FieldError):
         said = str(kind(f"It failed: {text}."))
         assert said.isprintable()

@@ -316,7 +316,7 @@ def test_the_headers_of_each_request(api_of, market):
 
 
 def test_a_wrong_path(api_of, market):
-    """For code 4 with HTTP 404 the error suggests a check of the base URL."""
+    """The error for code 4 with HTTP 404 suggests a check of the base URL."""
     api = api_of(market, base_url=market.base_url.removesuffix("/v1") + "/v2")
     with pytest.raises(InvalidEndpointError, match="base URL") as caught:
         api.wallets()

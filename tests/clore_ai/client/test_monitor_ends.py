@@ -6,7 +6,7 @@ BOTH_CLIENTS = True
 
 
 def test_an_idle_order_is_cancelled_after_a_view_announced_it(api_of, own_market, tmp_path):
-    """Only with `idle_cancel`; the events carry the result."""
+    """This needs `idle_cancel`; the events carry the result."""
     market = own_market()
     api = api_of(market, state=tmp_path)
     rental = api.renting("RTX", verify="ssh")

@@ -142,7 +142,7 @@ def press_once(silent: Silent) -> threading.Thread:
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_a_call_to_a_silent_server(scheme: str, silent: Silent) -> None:
-    """In the answer or in the handshake, the call ends at once, and so does `close`."""
+    """The server stops in its answer or in the handshake; the call and `close` end at once."""
     client = CloreAI("key", f"{scheme}://127.0.0.1:{silent.port}/v1", max_retries=0)
     presser = press_once(silent)
     began = time.monotonic()

@@ -30,7 +30,7 @@ def test_a_budget_holds_for_every_client_of_the_folder(api_of, market, server, t
 
 @pytest.mark.parametrize("minutes", [0, 9, 11])
 def test_the_recorded_cost_equals_what_left_the_wallet(api_of, own_market, minutes):
-    """To a hundredth of a cent: an order cancelled within ten minutes costs its minutes alone."""
+    """They agree to a hundredth of a cent: in the first ten minutes only the minutes cost."""
     market = own_market(provision=False)
     api = api_of(market)
     server = next(s for s in api.marketplace() if s.available and s.price_per_day(USD))

@@ -45,7 +45,7 @@ def test_valid_hosts(host: str) -> None:
 @pytest.mark.parametrize("host", NO_HOSTS)
 @pytest.mark.parametrize("form", ["list", "text", "ssh_hosts", "ssh line"])
 def test_an_invalid_host_counts_as_absent(host: str, form: str) -> None:
-    """In every shape of an order; the order has no SSH address then."""
+    """This holds for every shape of an order, which then has no SSH address."""
     record: dict[str, Any] = {"id": 1, "tcp_ports": ["22:1972"], "ssh_hosts": [host]}
     if form == "list":
         record["pub_cluster"] = [host]
@@ -80,7 +80,7 @@ def test_a_host_is_one_word_for_a_shell(text: str) -> None:
 
 @pytest.mark.parametrize("port", [0, -1, 65_536, 10**30, True, 22.5, "x", "", "22;x", "²", None])
 def test_an_invalid_port_counts_as_absent(port: object) -> None:
-    """Public ports, those inside, and that of http."""
+    """This holds for public ports, those inside, and that of http."""
     assert as_port(port) is None
     order = Order.model_validate(
         {"id": 1, "tcp_ports": [f"22:{port}", f"{port}:22", "8:9"], "http_port": port}
@@ -93,7 +93,7 @@ def test_an_invalid_port_counts_as_absent(port: object) -> None:
                                      "127.0.0.1:80", "http://[::1]:80/x",
                                      "HTTPS://A.net"])  # fmt: skip
 def test_valid_http_addresses(address: str) -> None:
-    """``host[:port][/path]``, by http or https."""
+    """They are ``host[:port][/path]``, by http or https."""
     assert Order.model_validate({"id": 1, "http_pub": address}).http_pub == address
 
 
@@ -117,7 +117,7 @@ def test_an_invalid_time_is_unknown(when: object, name: str) -> None:
 
 
 def test_infinite_numbers_are_unknown() -> None:
-    """In prices too: derived values are None, without a crash."""
+    """Values derived from them, prices too, are None."""
     price = {"on_demand": {"bitcoin": 10**400, "x": 1e400}, "usd": {"on_demand_btc": 5}}
     (server,) = models(MarketplaceServer, [{"id": 1, "price": price, "mrl": 10**400}])
     assert (server.mrl, server.price_usd) == (None, None)

@@ -132,7 +132,7 @@ def test_a_listing_is_never_lost(record, server_id):
     "specs": inner, "net": inner, "gpu": inner, "ram": inner, "original_usd": inner,
 }), max_leaves=12))  # fmt: skip
 def test_odd_values_deep_inside(body):
-    """Prices within prices, specs within specs."""
+    """They may be in prices within prices, or specs within specs."""
     record = {**body, "id": 1} if isinstance(body, dict) else {"id": 1, "price": body}
     (server,) = models(MarketplaceServer, [record])
     read_all(server)
@@ -162,7 +162,7 @@ CALLS = {
 
 @pytest.mark.parametrize("key", CALLS)
 def test_any_answer_parses_or_is_a_clore_api_error(key):
-    """Never a ValidationError, KeyError or another error; every result can be read."""
+    """No ValidationError, KeyError or other error is raised; every result can be read."""
     call, kind = CALLS[key]
     bodies = records(kind)
 

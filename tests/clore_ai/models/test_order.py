@@ -69,7 +69,7 @@ def test_the_state_is_derived(changes, status):
 
 @pytest.mark.parametrize("word", ["Completed", "terminated", "EXPIRED", "Cancelled"])
 def test_the_words_of_an_ended_order(word):
-    """The site's words and 002's, in any case."""
+    """The site's words and 002's count in any case."""
     assert not order({"id": 1, "status": word}).active
 
 
@@ -101,7 +101,7 @@ def test_002():
 
 
 def test_004():
-    """The documented model, field by field."""
+    """Each documented field has the right value."""
     o = order(shapes.OF_004)
     assert (o.pub_cluster, o.tcp_ports, o.http_port) == (
         "n1.c1.clorecloud.net",
@@ -132,7 +132,7 @@ def test_dump_copy_and_pickle_round_trip(name):
 
 @pytest.mark.parametrize("name", ["server_id", "renting_server", "si"])
 def test_server_id_by_any_name(name):
-    """By 004's name, its alias and the live one."""
+    """It has 004's name, its alias or the live one."""
     assert order({"id": 1, name: 5}).server_id == 5
     assert Order(id=1, **{name: 5}).server_id == 5
 

@@ -48,7 +48,7 @@ def test_the_last_rate_counts():
 
 
 def test_a_dollar_is_worth_a_dollar():
-    """Whatever rate is recorded for it: the service's coin for USD is pegged."""
+    """A recorded rate for it is ignored: the service's coin for USD is pegged."""
     assert Rates().usd(USD) == Rates({USD: 2.0}).usd(USD, 3.0) == 1.0
 
 
@@ -79,7 +79,7 @@ def test_the_price_of_an_order(fields, price):
 
 
 def test_only_one_module_converts_and_formats_prices():
-    """Hours per day, dollars per hour and per day: in `models.price`, and nowhere else."""
+    """Hours per day, dollars per hour and per day occur in `models.price` only."""
     forbidden = re.compile(r"[*/] 24\b(?!\.0| \*)|:\.[24]f\}/(h|day)\b")
     found = [
         f"{path.relative_to(SOURCE)}:{number}"

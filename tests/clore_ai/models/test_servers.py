@@ -43,7 +43,7 @@ OF_002 = {
 
 
 def test_all_real_records_parse_without_loss(real_servers, caplog):
-    """3,500 of 3,500, without an odd value omitted, each equal to its record."""
+    """No odd value of the 3,500 servers is omitted, and each model equals its record."""
     found = models(MarketplaceServer, real_servers)
     assert len(found) == len(real_servers)
     assert caplog.records == []
@@ -71,7 +71,7 @@ def test_the_figures_of_the_real_fleet(real_servers):
 
 
 def test_002s_server():
-    """Field by field, and the properties of 004."""
+    """Each field and 004's properties have the right values."""
     s = MarketplaceServer.model_validate(OF_002)
     assert (s.gpu_model, s.gpu_count, s.ram_gb) == ("2x NVIDIA GeForce RTX 4090", 2, 64)
     assert (s.available, s.location, s.mrl) == (True, "US", 168)

@@ -109,7 +109,7 @@ def test_the_ledger_remembers_the_first_miss() -> None:
 
 
 def test_an_empty_list_ends_nothing_in_the_ledger() -> None:
-    """However often it comes; `orphans` still names the orders."""
+    """It ends no order however often it comes; `orphans` still names the orders."""
     session = Session()
     kept(session, 1, 2)
     hand = Hand(listing((0, [])))

@@ -28,7 +28,7 @@ def file(path: bytes, mode: int = stat.S_IFREG | 0o644) -> Entry:
     ],
 )  # fmt: skip
 def test_names_that_run_code_are_refused(name: str) -> None:
-    """In any case, with what file systems drop from a name, at any depth."""
+    """They are refused in any case, with characters that file systems drop, at any depth."""
     assert starts_something(name.encode())
     for path in (f"out/{name}", f"out/a/{name}/b", f"out/a/b/{name}"):
         assert refusal(file(path.encode()), path.encode(), b"out"), path

@@ -78,7 +78,7 @@ def test_a_link_in_place_of_a_file_is_replaced(root: Path) -> None:
 
 
 def test_a_link_that_appears_between_two_writes_is_not_followed(root: Path) -> None:
-    """Even if its folder was open a moment ago."""
+    """This holds even if its folder was open a moment ago."""
     with Tree(root) as tree:
         tree.write((b"a", b"f"), [b"1"], 0o644, 0)
         tree.write((b"b",), [b"1"], 0o644, 0)
@@ -111,7 +111,7 @@ def test_leftovers_of_a_killed_fetch_are_removed_after_a_day(root: Path) -> None
      (b"a", b""), (b".",), (b"a/../../outside/kept",), (b"a\0b",)],
 )  # fmt: skip
 def test_no_name_leads_outside(root: Path, names: tuple[bytes, ...]) -> None:
-    """Whatever name a caller passes."""
+    """Whatever name a caller passes, no file outside is touched."""
     with Tree(root) as tree:
         for act in (
             lambda: tree.write(names, [b"evil"], 0o644, 0),

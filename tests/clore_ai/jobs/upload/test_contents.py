@@ -57,7 +57,7 @@ def test_many_secrets_do_not_fill_the_screen(tmp_path: Path) -> None:
 
 
 def test_sizes_are_formatted() -> None:
-    """In decimal units, with at least two digits if there are any."""
+    """They are in decimal units, with at least two digits if there are any."""
     counts = (0, 17, 999, 2_345, 99_999, 999_999, 31e6, 4.2e9, 3e15)
     words = ["0 B", "17 B", "999 B", "2.3 kB", "100 kB", "1.0 MB", "31 MB", "4.2 GB", "3,000.0 TB"]
     assert [sizes.in_words(count) for count in counts] == words
@@ -67,7 +67,7 @@ def test_sizes_are_formatted() -> None:
     ("text", "count"), [("500MB", 5e8), ("1.5 GB", 1.5e9), ("2g", 2e9), ("7 b", 7), (" 1Tb ", 1e12)]
 )
 def test_sizes_are_parsed(text: str, count: float) -> None:
-    """In any spelling of a unit."""
+    """A unit may have any spelling."""
     assert sizes.read(text) == count
 
 

@@ -58,7 +58,7 @@ def test_names_that_do_not_look_like_a_secret(name: str) -> None:
 
 
 def test_names_that_are_never_uploaded() -> None:
-    """By the name, or by the name and its folder's, in any spelling."""
+    """The name decides, or the name and its folder's, in any spelling."""
     assert never(b"", b".ssh")
     assert never(b"x", b".Git")
     assert never(b".config", b"GH")

@@ -164,7 +164,7 @@ def test_an_index_cannot_name_files_outside(place: Path, outside: Path) -> None:
 def test_private_files_are_never_uploaded(
     place: Path, with_or_without: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At any depth, in any spelling, tracked or not; all others are uploaded, odd names too."""
+    """They stay here at any depth, in any spelling, tracked or not; all others are uploaded."""
     private = [
         ".ssh/id", "a/.SSH/config", ".aws/credentials", "x/y/.netrc", ".gnupg/x", ".kube/config",
         ".config/gh/hosts.yml", "a/.config/gcloud/x", ".docker/config.json", ".git-credentials",
@@ -205,7 +205,7 @@ def test_reproducible_files_are_not_uploaded(place: Path, with_or_without: str) 
 
 
 def test_a_cloreignore_counts_wherever_it_is(place: Path) -> None:
-    """Even if git ignores it, and in nested repositories at any depth."""
+    """It counts even if git ignores it, and in nested repositories at any depth."""
     a_git(place / "lib", "init", "-q")
     a_git(place / "lib/sub", "init", "-q")
     tree(place, "a", "lib/b", "lib/big", "lib/sub/c", "lib/sub/big", "lib/t", "secret",

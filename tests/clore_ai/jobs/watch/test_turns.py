@@ -37,7 +37,7 @@ def limit(client: CloreAI) -> Limit:
 
 
 def test_the_caller_checks_at_intervals(client: CloreAI, limit: Limit) -> None:
-    """Once in 20 s; not an order that another command has just extended."""
+    """It checks an order once in 20 s, but not one that another command has just extended."""
     turns = limit_turns.Turns(client.session)
     assert turns.take(limit)
     assert not turns.take(limit)
@@ -49,7 +49,7 @@ def test_the_caller_checks_at_intervals(client: CloreAI, limit: Limit) -> None:
 
 
 def test_the_process_of_a_job_ends_its_order(client: CloreAI, limit: Limit) -> None:
-    """As long as it watches the job; other callers still report the limit."""
+    """Other callers only report the limit while that process watches the job."""
     jobs = Jobs.of(client.session)
     facts = {"order_id": ORDER, "command": ["x"], "folder": "/", "work": "work/w"}
     job = jobs.add({**facts, "cancels": True})
@@ -62,7 +62,7 @@ def test_the_process_of_a_job_ends_its_order(client: CloreAI, limit: Limit) -> N
 
 
 def test_orders_that_no_process_watches(client: CloreAI, limit: Limit) -> None:
-    """An order with a limit; not one whose bid a command keeps, since that enforces the limit."""
+    """An order with a limit is one; an order whose bid a command keeps is not."""
     session = client.session
     assert limit_turns.unkept(session, Jobs.of(session)) == [limit.intent.order_id]
     lock = session.ledger.lock(f"spot {ORDER}")

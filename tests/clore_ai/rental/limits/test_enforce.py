@@ -82,7 +82,7 @@ def test_an_order_without_a_known_limit_is_never_over():
 
 
 def test_a_near_limit_is_reported_once_and_a_reached_one_until_the_end():
-    """At 90 %; if the lease is extended, neither is reported until it is near again."""
+    """A limit is near at 90 %; if the lease is extended, it is near again later."""
     kept = session(intent(ends_at=WALL + 10 * H, lease_s=10 * H))
     hand, keeper = listed(), Keeper(7)
     assert limits_at(hand, kept, keeper, 8.9 * H) == ([], [])
@@ -105,7 +105,7 @@ def test_two_limits_near_at_once_are_one_warning():
 
 
 def test_orders_are_read_at_intervals_and_at_the_limit():
-    """Often at first, then every 20 s, and again when the computed cost is at the limit."""
+    """They are read often at first, then every 20 s, and when the computed cost is at the limit."""
     kept = session(intent(max_cost_usd=2.1))
     hand, keeper = listed(), Keeper(7)
     for second in range(121):

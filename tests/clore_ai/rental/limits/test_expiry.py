@@ -89,7 +89,7 @@ def test_other_orders_and_ended_ones_never_expire():
     ],
 )
 def test_a_lease_is_extended(fields, lease_s, more, ends_in_h):
-    """From its end or from now; never beyond the longest rental that the service allows."""
+    """It grows from its end or from now, but not beyond the longest rental of the service."""
     kept = session(intent(**fields))
     listed(usd()).play(extend.change(kept, 7, lease_s, more=more))
     (changed,) = kept.ledger.intents()

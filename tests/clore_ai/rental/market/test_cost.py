@@ -22,7 +22,7 @@ SERVER = MarketplaceServer.model_validate(
 
 
 def test_on_demand_in_usd():
-    """5 % on top of the price, and 0.1 once."""
+    """The renter pays 5 % on top of the price, and 0.1 once."""
     found = cost(SERVER, "USD-Blockchain")
     assert (found.price, found.creation_fee) == (Price(24, USD, 1), 0.1)
     assert found.fee_per_day == pytest.approx(1.2)

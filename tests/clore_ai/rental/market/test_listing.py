@@ -121,7 +121,7 @@ def test_a_huge_text_is_parsed_at_once(text):
     ],
 )
 def test_gpu_matches_part_of_either_name(wanted, specs, array, expected):
-    """Case-insensitive, in `specs.gpu` and the flattened, stripped `gpu_array`."""
+    """Case is ignored in `specs.gpu` and in the flattened, stripped `gpu_array`."""
     record = server(specs={"gpu": specs}, gpu_array=array)
     assert fits(record, Filter(gpu=wanted)) is expected
 
@@ -255,7 +255,7 @@ def test_implied_rates_ignore_invalid_numbers():
 
 
 def test_rates_are_read_if_no_server_implies_them():
-    """From `currency_rates_in_usd` of any server's spot market."""
+    """They come from `currency_rates_in_usd` of any server's spot market."""
     selection, hand = pick([server()], Filter(max_price_usd=1), market=spot(bitcoin=120_000))
     assert [s.price_usd for s in selection.servers] == [0.5]
     assert hand.paths == ["marketplace", "spot_marketplace"]

@@ -235,7 +235,7 @@ def test_a_refusal_is_raised_at_once(name):
 
 
 def test_a_request_that_was_certainly_not_acted_on_is_retried():
-    """Code 5 and a refused connection, then success: one order."""
+    """Code 5 and a refused connection followed by a success make one order."""
     posts = [reply({"code": 5}, 429), refused(), SUCCESS]
     hand, _, order = rent(Service(post=posts, after=lambda _now: [row(9)]))
     assert order.id == 9

@@ -110,7 +110,7 @@ def test_answers_that_are_not_json(status: int, content: bytes) -> None:
 @pytest.mark.parametrize("code", [2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("status", [500, 503])
 def test_a_server_error_is_not_a_refusal_whatever_its_code(status: int, code: int) -> None:
-    """Except for the reasons that the service itself sends with a 500, which are refusals."""
+    """Only the reasons that the service itself sends with a 500 are refusals."""
     order_id, hand, error = play(
         reply({"code": code}, status), [row(9)], Session(ledger=Ledger(None))
     )

@@ -42,12 +42,12 @@ def raw(**fields: Any) -> dict[str, Any]:
     ],
 )
 def test_the_reason_of_an_end(fields: dict[str, Any], seen: Evidence, reason: str) -> None:
-    """The longest rental by the times; a wallet too empty for another minute; the auction."""
+    """The longest rental, a wallet too empty for another minute, or the auction explains it."""
     assert why(Order.model_validate(raw(**fields)), seen) == reason
 
 
 def test_the_sentence_has_the_next_step() -> None:
-    """Only if there is one."""
+    """It names one only if there is one."""
     order = Order.model_validate(raw())
     assert "USD-Blockchain wallet is empty. Top it up" in sentence(order, ending.WALLET)
     assert sentence(order, ending.LONGEST) == (

@@ -59,7 +59,7 @@ def test_a_stop_at_any_point_loses_no_order(ref):
 
 
 def test_an_order_whose_end_was_not_seen_is_reported_again():
-    """Even if the flow is closed and can take no further step."""
+    """This holds even if the flow is closed and can take no further step."""
     for stop in (KeyboardInterrupt, GeneratorExit):
         answers.created, session = False, Session()
         order = Hand(answers).play(create(session, WANTED))

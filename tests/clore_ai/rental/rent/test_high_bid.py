@@ -31,7 +31,7 @@ def server(number: int, on_demand: float | None) -> MarketplaceServer:
 def test_how_far_a_bid_is_above(
     bid: float, on_demand: float | None, times: float | None, is_far: bool
 ) -> None:
-    """Above three times is a typo; without an on-demand price nothing can be compared."""
+    """More than three times is a typo; without an on-demand price nothing can be compared."""
     found = high_bid.high(7, Price(bid, USD, 1.0), on_demand)
     assert found is not None
     assert (found.times, found.is_far_above) == (times, is_far)

@@ -30,7 +30,7 @@ def client(market: Sandbox, tmp_path: Path) -> Iterator[CloreAI]:
 
 
 def test_the_cost_the_end_and_the_wallet(client: CloreAI, server: int) -> None:
-    """As in create_order: the list price, the lease, and the wallet's balance."""
+    """They are as in create_order: the list price, the lease, and the wallet's balance."""
     found = client.drive(quote.server(client.session, server, "on-demand"))
     lease = Limits(lease_s=7200.0, given=True)
     flow = quote.offer(client.session, found, "bitcoin", "on-demand", None, lease)
@@ -52,7 +52,7 @@ def test_why_a_server_cannot_be_rented(client: CloreAI, server: int) -> None:
 
 
 def test_a_quote_is_checked_against_the_budgets(client: CloreAI, server: int) -> None:
-    """At the given cost: an offer may fit although its highest bid does not."""
+    """The given cost counts: an offer may fit although its highest bid does not."""
     session = client.session
     found = client.drive(quote.server(session, server, "on-demand"))
     flow = quote.offer(session, found, "bitcoin", "on-demand", None, Limits())

@@ -35,7 +35,7 @@ def test_the_total_is_the_service_s_amount_plus_fees() -> None:
 
 
 def test_a_coin_has_its_value_at_the_time_of_the_rental() -> None:
-    """Else today's value; else it is unknown, never 0."""
+    """If that is unknown, today's value counts; else the value is unknown, never 0."""
     paid = Intent(5, "on-demand", "bitcoin", "i", spend=1.0)
     assert bill.bill(paid, 0, Rates()).total_usd is None
     assert bill.bill(paid, 0, Rates({"bitcoin": 2.0})).total_usd == pytest.approx(2.1)
@@ -45,7 +45,7 @@ def test_a_coin_has_its_value_at_the_time_of_the_rental() -> None:
 
 @pytest.mark.parametrize("cut", [0.0, 0.1, 600.0, HOUR, 3.7 * HOUR, 10 * HOUR - 1])
 def test_the_parts_of_an_order_add_up(cut: float) -> None:
-    """However an order is divided."""
+    """The sum is the same however an order is divided."""
     whole = bill.bill(order(), 10 * HOUR, Rates())
     parts = [bill.within(whole, -math.inf, cut), bill.within(whole, cut, math.inf)]
     assert sum(p.total or 0.0 for p in parts if p) == pytest.approx(10.6)

@@ -154,7 +154,7 @@ def test_no_limit_is_ever_exceeded(limits, price, mrl_h):
     [(24, 145, False), (24, 143, True), (2, 31, False), (2, 29, True), (24, -60, True)],
 )
 def test_when_a_lease_is_near_its_end(lease_h, left_min, near):
-    """Under 30 minutes, or under a tenth of the lease."""
+    """It is near under 30 minutes, or under a tenth of the lease."""
     intent = Intent(5, "on-demand", "bitcoin", "i", lease_s=lease_h * H, ends_at=1e9)
     assert lease.is_near(intent, 1e9 - left_min * 60) == near
     intent.ends_at = None

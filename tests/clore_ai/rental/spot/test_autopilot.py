@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def test_the_bid_rises_when_outbid_and_falls_when_the_rival_leaves(
     place, spot_server, rival, api_of, kind
 ):
-    """A tick above the rival; later down by the service's step, once in 600 s."""
+    """It rises a tick above the rival, and falls by the service's step, once in 600 s."""
     server, least = spot_server
     api = api_of(place)
     order = bids(api, server, least)

@@ -68,7 +68,7 @@ def test_rivals_in_the_same_coin_are_outbid_by_a_tick():
 
 
 def test_rivals_in_other_coins_are_outbid_by_their_value():
-    """Plus a thousandth, as rates move; not beyond the limit if less is enough."""
+    """A thousandth is added, as rates move, but not beyond the limit if less is enough."""
     found = read(market(offer(MINE, 5.0), offer(51, 0.0001, BTC)), MINE, USD, 20.0, T)
     assert found.rivals[0].price == pytest.approx(9.2)
     assert found.rivals[0].above == pytest.approx(9.2092)
@@ -115,7 +115,7 @@ def test_limits_in_either_unit():
 
 
 def test_the_bid_of_a_new_order():
-    """Above all; None beyond the limit, for a coin that is refused or a host that is offline."""
+    """It beats all rivals; it is None beyond the limit, for a refused coin or an offline host."""
     assert entry(market(offer(51, 6.0)), USD, 9.0) == 6.00000001
     assert entry(market(), USD, 9.0) == 1.0
     assert entry(market(offer(51, 9.0)), USD, 9.0) is None
@@ -144,7 +144,7 @@ def test_a_bid_stays_above_the_rivals_that_it_can_beat():
 
 
 def test_a_bid_without_rivals_is_lowered():
-    """To the least; once the step is known, by a step; then not for 600 s."""
+    """It falls to the least, or by a step once the step is known, and then not for 600 s."""
     auto = Autobid()
     first = auto.see(seen(bid=5.0, active=True))
     assert (first.action, first.price) == ("lower", 1.0)
@@ -158,7 +158,7 @@ def test_a_bid_without_rivals_is_lowered():
 
 
 def test_a_refused_lowering_waits_as_long_as_the_service_says():
-    """Without a number, the whole 600 s."""
+    """If the service gives no number, it waits 600 s."""
     auto = Autobid()
     auto.see(seen(bid=5.0, active=True))
     assert not auto.refused(
@@ -255,7 +255,7 @@ def test_whole_minutes_count_in_both_prices(seconds, ticks):
 
 
 def test_each_bid_counts_for_its_time():
-    """An hour at 8 and one at 4, against 10 on demand: 40 % less."""
+    """An hour at 8 and one at 4 cost 40 % less than 10 on demand."""
     auto = Autobid()
     auto.see(seen(bid=8.0, active=True), 10.0)
     auto.see(seen(bid=8.0, active=True, at=T + 3600), 10.0)
@@ -268,7 +268,7 @@ def test_each_bid_counts_for_its_time():
 
 
 def test_the_time_held_is_counted():
-    """Between two looks that differ, half of the time; each loss is counted once."""
+    """Half of the time between two looks that differ counts; each loss is counted once."""
     auto = Autobid()
     for at, active in ((0, True), (100, True), (120, False), (220, False), (240, True)):
         auto.see(seen(bid=5.0, active=active, at=T + at), 86_400.0)

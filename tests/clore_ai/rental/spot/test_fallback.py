@@ -64,7 +64,7 @@ def test_another_server_instead_is_steered(place, spot_server, rival, api_of, ki
 
 @pytest.mark.parametrize("fault", ["act_then_500", "act_then_cut", "500", "rate_limited"])
 def test_the_fallback_never_rents_twice(place, spot_server, rival, api_of, kind, fault):
-    """Whatever happens to the answer: one new order and the old one ends, or the old one stays."""
+    """Whatever the answer: one new order is made and the old one ends, or the old one stays."""
     server, least = spot_server
     api = api_of(place)
     api.client.session.look_for_s = 0.5

@@ -32,7 +32,7 @@ class Bidding(Hand):
 
 
 def test_a_second_lowering_is_refused_locally():
-    """With the service's reason, the remaining seconds, and no request."""
+    """The error has the service's reason and the remaining seconds; no request is sent."""
     hand = Bidding()
     hand.bid(2.0)
     hand.now = 50

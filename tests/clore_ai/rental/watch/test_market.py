@@ -192,7 +192,7 @@ def test_the_offers_that_can_be_rented():
     ],
 )
 def test_when_another_may_be_rented(failure, state, goes_on):
-    """Only if no order of the attempt can run, and waiting may help."""
+    """Another may be rented only if no order of the attempt can run and waiting may help."""
     session = Session()
     session.ledger.open(Intent(4, "on-demand", USD, "i", state="created", order_id=1))
     newest = session.ledger.newest()
@@ -205,7 +205,7 @@ def test_when_another_may_be_rented(failure, state, goes_on):
 
 
 def test_the_shared_file_is_used_only_while_valid(tmp_path):
-    """Not if it is old, damaged or from before a reboot; and it is private."""
+    """It is ignored if it is old, damaged or from before a reboot; and it is private."""
     path = tmp_path / "home" / "shared" / "market-x.json"
     give_back = MarketFile(path).take(Instant(1000.0, 50.0))
     assert MarketFile(path).take(Instant(1000.0, 50.0)) is None

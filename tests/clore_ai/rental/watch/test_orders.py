@@ -148,7 +148,7 @@ def test_only_a_long_break_is_a_lost_connection():
 
 
 def test_an_idle_order_is_warned_of_before_it_is_over():
-    """At 80 % of the limit, then at the limit; work resets it, and one busy GPU is enough."""
+    """The warning comes at 80 % of the limit; work resets it, and one busy GPU is enough."""
     state = watching(100.0)
 
     def run(start, *readings):
