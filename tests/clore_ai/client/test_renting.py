@@ -53,7 +53,7 @@ def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
     return api_of(market, state=tmp_path)
 
 
-def what(rental: Any) -> list[str]:
+def kinds(rental: Any) -> list[str]:
     return [event.what for event in rental.events]
 
 
@@ -64,7 +64,7 @@ def running(api: Api) -> list[int]:
 def test_a_machine_is_rented_verified_used_and_cancelled(api):
     """The whole life of a rental; leaving the block cancels the order."""
     with api.renting("RTX 4090", purpose="test") as rental:
-        assert what(rental) == ["trying", "created", "up", "rented"]
+        assert kinds(rental) == ["trying", "created", "up", "rented"]
         assert running(api) == [rental.order.id]
         assert rental.exec("nvidia-smi -L").stdout.count("RTX 4090") == rental.order.gpu_count
         intent = api.ledger.by_order(rental.order.id)
@@ -113,7 +113,7 @@ def test_a_broken_machine_is_cancelled_and_the_next_offer_is_rented(api, fault, 
     """The service, the ledger and the host memory get the reason."""
     api.fault("create_order", fault)
     with api.renting("RTX 4090", **soon()) as rental:
-        assert [w for w in what(rental) if w != "up"] == [
+        assert [w for w in kinds(rental) if w != "up"] == [
             "trying", "created", "failed", "cancelling", "cancelled", "trying", "created", "rented",
         ]  # fmt: skip
         failed = next(e for e in rental.events if e.what == "failed")
@@ -132,7 +132,7 @@ def test_an_attempt_that_is_cancelled_early_costs_no_creation_fee(api):
     api.fault("create_order", "fewer_gpus")
     wish = {"currency": USD, "max_cost_usd": 0.1}
     with api.renting("RTX 4090", **wish) as rental:
-        assert what(rental)[-1] == "rented"
+        assert kinds(rental)[-1] == "rented"
         assert rental.events[-1].attempt == 2
 
 
@@ -142,7 +142,7 @@ def test_verify_ssh_accepts_missing_gpus_and_none_does_not_wait(api):
         assert rental.exec("nvidia-smi -L").code == 6 or rental.order.gpu_count > 1
     api.fault("create_order", "never_boots")
     with api.renting("RTX 4090", verify="none") as rental:
-        assert what(rental) == ["trying", "created", "rented"]
+        assert kinds(rental) == ["trying", "created", "rented"]
     assert running(api) == []
 
 
@@ -243,7 +243,7 @@ def test_an_order_that_cannot_be_cancelled_ends_the_search(api):
     with pytest.raises(WaitTimeout) as caught:
         rental.start()
     assert str(rental.order_id) in str(caught.value)
-    assert what(rental)[-1] == "uncancelled"
+    assert kinds(rental)[-1] == "uncancelled"
     assert [i.order_id for i in api.ledger.unacknowledged()] == [rental.order_id]
     api.market.remove_fault(fault)
     api.cancel_order(rental.order_id)

@@ -78,7 +78,7 @@ def bids(api: Api) -> list[float]:
     return made + [e.body["desired_price"] for e in api.entries("set_spot_price")]
 
 
-def what(rental: Any) -> list[str]:
+def kinds(rental: Any) -> list[str]:
     return [event.what for event in rental.events]
 
 
@@ -86,7 +86,7 @@ def test_without_rivals_the_least_bid_of_the_cheapest_host_wins(api):
     """The spot market is read once before the order and once after."""
     with renting(api, 3) as rental:
         assert (rental.order.server_id, rental.order.price) == (7001, 1.0)
-        assert what(rental) == ["trying", "created", "up", "rented"]
+        assert kinds(rental) == ["trying", "created", "up", "rented"]
         assert rental.events[0].usd_per_hour == pytest.approx(1 / 24)
     assert len(api.entries("spot_marketplace")) == 2
     assert "required_price" not in api.entries("create_order")[0].body
@@ -125,7 +125,7 @@ def test_a_bid_that_loses_before_the_order_is_made_is_raised(api, outbid):
             outbid(event.server_id, 1.2)
 
     with renting(api, 3, on_event=late) as rental:
-        assert what(rental) == ["trying", "created", "raised", "up", "rented"]
+        assert kinds(rental) == ["trying", "created", "raised", "up", "rented"]
         raised = rental.events[2]
         assert raised.usd_per_hour == pytest.approx((1.2 + TICK) / 24)
         assert rental.order.server_id == 7001
@@ -159,7 +159,7 @@ def test_a_bid_that_loses_during_boot_is_raised_again(api, outbid, monkeypatch):
             outbid(7001, prices.pop(0))
 
     with renting(api, 3, on_event=others) as rental:
-        assert what(rental) == ["trying", "created", "raised", "raised", "up", "rented"]
+        assert kinds(rental) == ["trying", "created", "raised", "raised", "up", "rented"]
         assert rental.order.server_id == 7001
 
 
