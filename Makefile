@@ -32,11 +32,17 @@ lint: $(READY)  ## ruff and both walls of the design
 sync: $(READY)  ## Write the blocking client anew from the one for asyncio
 	@$(BIN)/python tools/unasync.py
 
+# Both at once: each uses one core.
 types: $(READY)  ## mypy and pyright, both strict
-	@$(BIN)/mypy
-	@PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	@$(BIN)/mypy & mypy=$$!; PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright; pyright=$$?; \
+	  wait $$mypy && exit $$pyright
 
-tests: $(READY)  ## The test-suite; ARGS="-k name" narrows it
+# Every worker of pytest would compile the tests; after the set-up they are compiled once.
+$(VENV)/.compiled: $(READY)
+	@$(BIN)/pytest --collect-only -qq > /dev/null || true
+	@touch $@
+
+tests: $(VENV)/.compiled  ## The test-suite; ARGS="-k name" narrows it
 	@sh tools/need.sh ssh:openssh-client scp:openssh-client sftp:openssh-client rsync:rsync tmux:tmux curl:curl ps:procps git:git
 	@sh tools/need.sh busybox:busybox-static bwrap:bubblewrap setpriv:util-linux python3:python3 /usr/lib/openssh/sftp-server:openssh-sftp-server || echo "The tests that need them are skipped." >&2
 	@$(BIN)/pytest -n 6 --dist worksteal $(ARGS)
