@@ -88,7 +88,7 @@ class AsyncCloreAI(AsyncJobCalls):
         """
         wanted = listing.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd)
         state = market.MarketWatch.of([market.Watch(wanted)], every, timeout)
-        while (events := await self.drive(market.step(self._session, state))) is not None:
+        while (events := await self.drive(taking.step(self._session, state))) is not None:
             for event in events:
                 if isinstance(event, market.Found):
                     for server in event.servers:

@@ -89,7 +89,7 @@ class CloreAI(JobCalls):
         """
         wanted = listing.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd)
         state = market.MarketWatch.of([market.Watch(wanted)], every, timeout)
-        while (events := self.drive(market.step(self._session, state))) is not None:
+        while (events := self.drive(taking.step(self._session, state))) is not None:
             for event in events:
                 if isinstance(event, market.Found):
                     for server in event.servers:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from clore_ai._values.lengths import duration
-from clore_ai.cli import output, units
+from clore_ai.cli import output, plans, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.errors import Late, Nothing
 from clore_ai.cli.options import bids, period, watch_file, wishes
 from clore_ai.cli.options.length import Length
+from clore_ai.cli.rent import renting
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
@@ -59,112 +60,115 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - cl
     """
     if options["once"] and options["for_s"] is not None:
         raise click.UsageError("--once looks once, --for for a time; give one of them.")
-    for_s = None if options["for_s"] == inf else options["for_s"]
     if options["path"] is None:
         asked = [watch_file.asked(" or ".join(options["gpu"]) or "any GPU", options)]
     else:
         asked = watch_file.read(options["path"], ctx.command, options)
-    renting = [each for each in asked if each.watch.wish is not None]
-    if renting:
-        _agree(renting, yes=options["yes"])
+    wanted = [(each.watch.name, each.watch.wish) for each in asked if each.watch.wish]
+    for name, wish in wanted:
+        bid = "" if wish.type == "on-demand" else " by spot"
+        what = f"rented{bid} as soon as it is offered, {_most(wish)}, plus fees."
+        output.note(f"  {name}: {what}")
+    if wanted:
+        renting.agree("Rent when an offer comes?", yes=options["yes"])
+    from clore_ai.rental.watch.market import MarketWatch
+
+    for_s = 0 if options["once"] else options["for_s"] or inf
+    watches = [each.watch for each in asked]
+    state = MarketWatch(watches, options["every"], for_s, first=options["first"])
     with connect(ask=False) as api:
-        loop = _Loop(api, asked, once=options["once"], as_json=options["as_json"])
-        loop.run(options["every"], for_s, first=options["first"])
+        _Watching(api, asked, state, as_json=options["as_json"]).run()
 
 
-def _agree(renting: list[Asked], *, yes: bool) -> None:
-    from clore_ai.cli.rent import renting as _rent
-
-    for each in renting:
-        wish = each.watch.wish
-        limit = None if wish is None else wish.most_usd_per_hour
-        price = (
-            ("at any price" if wish is None or wish.spot_price is None else "at your bid")
-            if limit is None
-            else f"up to {prices.in_words(limit)}"
-        )
-        bid = "" if wish is None or wish.type == "on-demand" else " by spot"
-        what = f"rented{bid} as soon as it is offered, {price}, plus fees."
-        output.note(f"  {each.watch.name}: {what}")
-    _rent.agree("Rent when an offer comes?", yes=yes)
+def _most(wish: Wish) -> str:
+    limit = wish.most_usd_per_hour
+    if limit is not None:
+        return f"up to {prices.in_words(limit)}"
+    return "at any price" if wish.spot_price is None else "at your bid"
 
 
-class _Loop:
-    """Checks the offers until no watch waits any more."""
+class _Watching:
+    """Drives the flow `taking.step`, and prints its events."""
 
-    def __init__(self, api: CloreAI, asked: list[Asked], *, once: bool, as_json: bool) -> None:
-        self.api, self.asked, self.once, self.as_json = api, asked, once, as_json
+    def __init__(
+        self, api: CloreAI, asked: list[Asked], state: MarketWatch, *, as_json: bool
+    ) -> None:
+        self.api, self.state, self.as_json = api, state, as_json
+        self.once = state.for_s == 0
         self.by_name = {each.watch.name: each for each in asked}
-        self.found = False
-        self.missed: dict[str, str] = {}
 
-    def run(self, every_s: float, for_s: float | None, *, first: bool) -> None:
+    def run(self) -> None:
         """Check until the end; see `command`.
 
         Raises:
-            Nothing: `once`, and no offer fits.
+            Nothing: with `--once`, no offer fits.
             Late: the time is over, and no offer came or was rented.
             CloreAPIError: no check succeeded.
             KeyboardInterrupt: with a message about what was rented.
         """
-        from clore_ai.rental.watch import market
-
-        watches = [each.watch for each in self.asked]
-        state = market.MarketWatch(watches, every_s, inf if for_s is None else for_s)
+        state, wishes = self.state, [each for each in self.state.watches if each.wish]
         if not self.once:
-            output.note(f"Checking every {every_s:g} s; stop with Ctrl-C.")
+            output.note(f"Checking every {state.every_s:g} s; stop with Ctrl-C.")
         try:
-            self._earlier()
-            while not self._over(first=first):
-                events = self.api.drive(market.step(self.api.session, state))
-                if events is None:
-                    break
+            state.pending = [
+                w for w in wishes if w.wish and renting.earlier(self.api, w.wish.client_ref)
+            ]
+            while (events := self._step()) is not None:
                 for event in events:
                     self._report(event)
-                for each in self.asked:
-                    if each.watch.wish is not None and each.watch.fits and not each.rented:
-                        self._rent(each, each.watch.wish)
-                if self.once:
-                    break
         except KeyboardInterrupt as exc:
-            left = any(each.watch.wish is not None and not each.rented for each in self.asked)
-            stopped = "Stopped watching; nothing was rented." if left else "Stopped watching."
-            raise KeyboardInterrupt(str(exc) or stopped) from None
-        if not self.found:
-            self._none(state, for_s)
+            left = "" if all(each.found for each in wishes) else "; nothing was rented"
+            raise KeyboardInterrupt(str(exc) or f"Stopped watching{left}.") from None
+        if not any(each.found for each in state.watches):
+            self._none()
 
-    def _earlier(self) -> None:
-        """Find orders that exist for a `--ref`; they are not rented again."""
-        from clore_ai.cli.rent import renting
+    def _step(self) -> list[MarketEvent] | None:
+        from clore_ai.rental.watch import taking
 
-        for each in self.asked:
-            wish = each.watch.wish
-            if wish is not None and renting.earlier(self.api, wish.client_ref) is not None:
-                self._rented(each, renting.go(self.api, wish, []))
+        first = next(iter(self.state.pending), None)
+        wish = None if first is None else first.wish
+        if first is None or wish is None:
+            return self.api.drive(taking.step(self.api.session, self.state))
+        reporter, force = renting.Reporter(self.api, wish, []), self.by_name[first.name].force
 
-    def _over(self, *, first: bool) -> bool:
-        if all(each.watch.wish is not None for each in self.asked):
-            return all(each.rented for each in self.asked)
-        return first and self.found
+        def tries(offers: list[Offer]) -> renting.Reporter | str:
+            try:
+                bids.guard_offers(wish, offers, yes=True, force=force)
+            except click.UsageError as exc:  # far above the price on demand
+                return exc.message
+            reporter.tries(offers)
+            return reporter
 
-    def _none(self, state: MarketWatch, for_s: float | None) -> NoReturn:
+        try:
+            return self.api.drive(taking.step(self.api.session, self.state, tries))
+        except KeyboardInterrupt:
+            if reporter.last is None:
+                raise
+            raise KeyboardInterrupt(reporter.interrupted()) from None
+
+    def _none(self) -> NoReturn:
+        state = self.state
         if state.failure is not None and (self.once or not state.looks):
             raise state.failure
-        why = "".join(f" {name}: {reason}" for name, reason in self.missed.items())
+        missed = [f" {each.name}: {each.missed}" for each in state.watches if each.missed]
+        why = "".join(missed)
         if self.once:
             raise Nothing(f"No offer fits now.{why} To see all offers: clore search")
         what = "Nothing was rented" if why else "No offer came"
-        raise Late(f"{what} in {duration(for_s)}.{why} Watch longer, or ask for less.")
-
-    # -- events --------------------------------------------------------------------------------
+        raise Late(f"{what} in {duration(state.for_s)}.{why} Watch longer, or ask for less.")
 
     def _report(self, event: MarketEvent) -> None:
         from clore_ai.rental.watch import market
 
         if isinstance(event, market.Found):
             self._offers(event, self.by_name[event.watch])
+        elif isinstance(event, market.Taken):
+            self._rented(event.rented, self.by_name[event.watch])
         elif isinstance(event, market.Gone):
             self._line("gone", watch=event.watch, at=event.at, server_ids=list(event.ids))
+        elif isinstance(event, market.Missed):
+            output.note(f"{event.watch}: {event.message} Still watching.")
+            self._line("missed", watch=event.watch, at=event.at, message=event.message)
         else:
             if not self.once:
                 output.note(f"{event.message} Still watching.")
@@ -173,77 +177,32 @@ class _Loop:
     def _offers(self, event: Found, asked: Asked) -> None:
         from clore_ai.cli.rent.search import row
 
-        renting = asked.watch.wish is not None
-        self.found = self.found or not renting
+        rents = asked.watch.wish is not None
         rows = [row(server) for server in event.servers[:_ROWS]]
         more = len(event.servers) - len(rows)
         facts = self._line(
             "offer", watch=event.watch, at=event.at, offer=rows[0], offers=rows, more=more
         )
         if not self.as_json:
-            name = f"{event.watch}: " if len(self.asked) > 1 else ""
+            name = f"{event.watch}: " if len(self.by_name) > 1 else ""
             for server in event.servers[:_LINES]:
                 # With --rent, stdout is for the ids of orders.
                 line = _offer(server, asked.watch.price_usd(server))
-                output.line(f"{period.stamp()}  {name}{line}", err=renting)
+                output.line(f"{period.stamp()}  {name}{line}", err=rents)
             if len(event.servers) > _LINES:
                 output.note(f"… and {len(event.servers) - _LINES} more that fit, at higher prices.")
-        if not renting:
+        if not rents:
             self._notify(asked, facts)
 
-    def _line(self, what: str, **facts: object) -> dict[str, Any]:
-        event = {"event": what, **facts}
-        if self.as_json:
-            output.event(event)
-        return event
-
-    def _notify(self, asked: Asked, facts: dict[str, Any]) -> None:
-        from clore_ai.rental.watch.notify import notify
-
-        if asked.notify_cmd is not None or asked.webhook is not None:
-            for wrong in self.api.drive(notify(facts, asked.notify_cmd, asked.webhook)):
-                output.note(f"{wrong}. Still watching.")
-
-    # -- renting -------------------------------------------------------------------------------
-
-    def _rent(self, asked: Asked, wish: Wish) -> None:
-        """Try the offers that fit; keep waiting after a lost race or a temporary error."""
-        from clore_ai.cli.rent import renting
-        from clore_ai.rental.watch import taking
-
-        reporter = renting.Reporter(self.api, wish, [])
-
-        def listener(offers: list[Offer]) -> renting.Reporter:
-            bids.guard_offers(wish, offers, yes=True, force=asked.force)
-            reporter.tries(offers)
-            return reporter
-
-        try:
-            done = self.api.drive(taking.take(self.api.session, asked.watch, wish, listener))
-        except click.UsageError as exc:  # far above the price on demand
-            done = exc.message
-        except KeyboardInterrupt:
-            if reporter.last is None:
-                raise
-            raise KeyboardInterrupt(reporter.interrupted()) from None
-        if not isinstance(done, str):
-            renting.note_hold(wish, done)
-            self._rented(asked, done)
-            return
-        name = asked.watch.name
-        if self.missed.get(name) != done:
-            output.note(f"{name}: {done} Still watching.")
-            self._line("missed", watch=name, at=renting.now(self.api), message=done)
-        self.missed[name] = done
-
-    def _rented(self, asked: Asked, done: Rented) -> None:
-        from clore_ai.cli.rent import orders, renting
+    def _rented(self, done: Rented, asked: Asked) -> None:
+        from clore_ai.cli.rent import orders
         from clore_ai.cli.supervise import keeper
         from clore_ai.rental.market.rates import price_of
         from clore_ai.rental.spend.lease import moment
 
-        asked.rented = self.found = True
-        order = done.order
+        order, wish = done.order, asked.watch.wish
+        if wish is not None:
+            renting.note_hold(wish, done)
         if not self.as_json:
             output.line(order.id)
         facts = self._line(
@@ -261,8 +220,21 @@ class _Loop:
                 f"clore lease extend {order.id} 6h"
             )
         keeper.ensure_running(self.api)  # while this command keeps watching
-        output.note(f"Shell: clore ssh {order.id}   Stop paying: clore cancel {order.id}")
+        plans.use(order, ssh=True)
         self._notify(asked, facts)
+
+    def _line(self, what: str, **facts: object) -> dict[str, Any]:
+        event = {"event": what, **facts}
+        if self.as_json:
+            output.event(event)
+        return event
+
+    def _notify(self, asked: Asked, facts: dict[str, Any]) -> None:
+        from clore_ai.rental.watch.notify import notify
+
+        if asked.notify_cmd is not None or asked.webhook is not None:
+            for wrong in self.api.drive(notify(facts, asked.notify_cmd, asked.webhook)):
+                output.note(f"{wrong}. Still watching.")
 
 
 def _offer(server: MarketplaceServer, price_usd: float | None) -> str:

@@ -1,8 +1,9 @@
 """Watches the marketplace for new offers, for any number of watches at once.
 
 A `Watch` is a state: the servers that fit now go in, the new ones come out; it sends no request.
-`step` is one look for all watches of a client, and one request for all processes that share its
-state folder: the first that is due asks, the others read its answer (`session.market`).
+`look` is one look for all watches of a client, and one request for all processes that share its
+state folder: the first that is due asks, the others read its answer (`session.market`). `taking`
+rents what the watches of a wish find.
 """
 
 from __future__ import annotations
@@ -11,26 +12,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Union
 
 from clore_ai._api.steps import Flow, Sleep, clock, local
-from clore_ai.exceptions import (
-    AuthError,
-    CloreAPIError,
-    ConfigError,
-    DBError,
-    RateLimitError,
-    RentFailed,
-    ResponseError,
-    TransportError,
-)
+from clore_ai.exceptions import AuthError, CloreAPIError, ConfigError
 from clore_ai.rental.market import listing
 from clore_ai.rental.rent import ranking
-from clore_ai.rental.rent.find import among as choose_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from clore_ai._state.market import Market
     from clore_ai.models import MarketplaceServer
-    from clore_ai.rental.rent.ranking import Offer
+    from clore_ai.rental.rent.attempt import Rented
     from clore_ai.rental.rent.wish import Wish
     from clore_ai.rental.session import Session
 
@@ -42,7 +33,6 @@ _OTHERS_ASK_S = 20.0
 """How long to wait for another process at most; see `MarketFile.take` for one that is stopped."""
 _PAUSE_S = 0.1
 _INF = float("inf")
-_PASSES = (DBError, RateLimitError, ResponseError, TransportError)
 
 
 @dataclass(frozen=True)
@@ -72,7 +62,24 @@ class Trouble:
     at: float
 
 
-MarketEvent = Union[Found, Gone, Trouble]
+@dataclass(frozen=True)
+class Missed:
+    """Nothing could be rented, for a reason that may pass. The same reason is reported once."""
+
+    watch: str
+    message: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An order was rented; its watch is over."""
+
+    watch: str
+    rented: Rented
+
+
+MarketEvent = Union[Found, Gone, Trouble, Missed, Taken]
 
 
 @dataclass
@@ -87,6 +94,10 @@ class Watch:
     """The wish to rent, if any: then only servers that can be rented count as offers."""
     fits: list[MarketplaceServer] = field(default_factory=list["MarketplaceServer"])
     """The servers that fit, as last seen."""
+    found: bool = False
+    """Was an offer reported, or rented if there is a wish?"""
+    missed: str | None = None
+    """Why nothing could be rented at the last try."""
 
     def price_usd(self, server: MarketplaceServer) -> float | None:
         """The watched price, USD per **hour**: the list price; for a bidder, the lowest bid."""
@@ -116,6 +127,7 @@ class Watch:
         if gone:
             events.append(Gone(self.name, gone, at))
         if new:
+            self.found = self.found or self.wish is None
             events.append(Found(self.name, tuple(new), at))
         return events
 
@@ -131,7 +143,9 @@ class MarketWatch:
     watches: Sequence[Watch]
     every_s: float = EVERY_S
     for_s: float = _INF
-    """Seconds from the first look on."""
+    """Seconds from the first look on; 0 for one look."""
+    first: bool = False
+    """End after the first offer."""
     due: float | None = None
     """When to look next, on the monotonic clock; None: now."""
     until: float | None = None
@@ -139,6 +153,16 @@ class MarketWatch:
     """How many looks have succeeded."""
     failure: CloreAPIError | None = None
     """The error of the last look, if it failed."""
+    pending: list[Watch] = field(default_factory=list[Watch])
+    """The watches that rent before the next look."""
+
+    @property
+    def over(self) -> bool:
+        """Does no watch wait any more?"""
+        found = [watch.found for watch in self.watches]
+        if all(watch.wish is not None for watch in self.watches):
+            return all(found)
+        return self.first and any(found)
 
     @classmethod
     def of(cls, watches: Sequence[Watch], every_s: float, for_s: float | None) -> MarketWatch:
@@ -152,7 +176,7 @@ class MarketWatch:
         return cls(watches, every_s, for_s or _INF)
 
 
-def step(session: Session, state: MarketWatch) -> Flow[list[MarketEvent] | None]:
+def look(session: Session, state: MarketWatch) -> Flow[list[MarketEvent] | None]:
     """Wait until the next look is due, and look; None when the time is over.
 
     A temporary failure (the network, the service, its limits) is a `Trouble`, and retried.
@@ -199,27 +223,6 @@ def _fitting(session: Session, market: Market, watch: Watch) -> Flow[list[Market
     fitting = known.fitting(market.records, watch.wanted)
     servers = yield from listing.priced(session, market.records, fitting, known)
     return [offer.server for offer in ranking.offers(servers, watch.wish, None)]
-
-
-def choose(session: Session, watch: Watch) -> Flow[list[Offer]]:
-    """The offers of one watch, as last seen, that can be paid; for `rent.rent`.
-
-    Raises:
-        CloreAPIError: the wallets can't be read.
-    """
-    if watch.wish is None:
-        raise ValueError(f"{watch.name or 'the watch'} has nothing to rent")
-    return (yield from choose_among(session, watch.fits, watch.wish))
-
-
-def came_to_nothing(session: Session, exc: CloreAPIError, newest: int) -> bool:
-    """May another attempt follow a failed one: nothing runs, and the failure may be temporary?
-
-    `newest`: the ledger's newest intent before the attempt.
-    """
-    if isinstance(exc, RentFailed):
-        return True
-    return isinstance(exc, _PASSES) and not session.ledger.after(newest)
 
 
 def _failed(state: MarketWatch, failure: CloreAPIError) -> Flow[list[MarketEvent]]:

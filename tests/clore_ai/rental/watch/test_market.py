@@ -19,17 +19,8 @@ from clore_ai import AsyncCloreAI, AuthError, CloreAI
 from clore_ai._api.steps import Exec, Instant, Rules
 from clore_ai._ssh.programs import run
 from clore_ai._state.market import MarketFile
-from clore_ai.exceptions import (
-    BudgetError,
-    FieldError,
-    OrderUncertain,
-    RentFailed,
-    TransportError,
-)
 from clore_ai.models import MarketplaceServer
-from clore_ai.models.records import Intent
 from clore_ai.rental.market import listing
-from clore_ai.rental.rent import wish
 from clore_ai.rental.session import Session
 from clore_ai.rental.watch import market as watch
 from clore_sandbox.fleet.sample import sample_fleet
@@ -94,7 +85,7 @@ def test_the_reported_offers_are_those_that_match(looks):
 
 
 def steps(hand: Hand, session: Session, state: watch.MarketWatch, count: int) -> list[Any]:
-    return [hand.play(watch.step(session, state)) for _ in range(count)]
+    return [hand.play(watch.look(session, state)) for _ in range(count)]
 
 
 def test_all_watches_share_a_request_and_keep_the_rhythm():
@@ -116,7 +107,7 @@ def test_watches_of_one_answer_share_its_models(records_of_all):
     wishes = [listing.Filter(gpu=g, max_price_usd=m) for g in (None, "3090") for m in bounds]
     watches = [watch.Watch(wanted, str(wanted)) for wanted in wishes]
     hand = Hand(lambda _call, _now: ok(servers=records_of_all))
-    hand.play(watch.step(session, watch.MarketWatch(watches, 60.0)))
+    hand.play(watch.look(session, watch.MarketWatch(watches, 60.0)))
     alone = [hand.play(listing.select(session, records_of_all, w)).servers for w in wishes]
     assert [[s.id for s in each.fits] for each in watches] == [[s.id for s in a] for a in alone]
     assert len(alone[3]) > len(alone[0]) > 0
@@ -148,57 +139,6 @@ def test_an_error_is_reported_once_and_an_empty_market_is_no_error():
     assert kinds == [["Found"], ["Trouble"], [], ["Trouble"], [], []]
     with pytest.raises(AuthError):
         steps(hand, session, state, 1)
-
-
-# -- renting an offer --------------------------------------------------------------------------
-
-
-def renting(**changes: Any) -> watch.Watch:
-    wanted = wish.Wish(filter=listing.Filter(gpu="4090", max_price_usd=1.1), **changes)
-    return watch.Watch(wanted.filter, "w", wish=wanted)
-
-
-def test_the_offers_that_can_be_rented():
-    """They cost at most the price in the coin; the cheapest that the wallet covers comes first."""
-    rows = [record(1, 26.0), record(2, 24.0), record(3, 27.0), record(4, 24.0, rented=True)]
-    rows += [record(5, 24.0, allowed_coins=["bitcoin"])]
-    hand, session, one = Hand(lambda _c, _n: ok(servers=rows)), Session(), renting()
-    ((found,),) = steps(hand, session, watch.MarketWatch([one]), 1)
-    assert [s.id for s in found.servers] == [2, 1]
-
-    def choice(balance):
-        wallets = Hand([ok(wallets=[{"name": USD, "balance": balance}])])
-        return [o.server.id for o in wallets.play(watch.choose(session, one))]
-
-    assert choice(50) == [2, 1]
-    assert choice(0.1) == []
-    with pytest.raises(ValueError, match="nothing to rent"):
-        hand.play(watch.choose(session, watch.Watch(listing.Filter())))
-
-
-@pytest.mark.parametrize(
-    ("failure", "state", "goes_on"),
-    [
-        (RentFailed("none was good", []), "created", True),  # none of its orders runs
-        (TransportError("cut", maybe_acted=True), None, True),
-        (TransportError("cut", maybe_acted=True), "refused", True),
-        (TransportError("cut", maybe_acted=True), "created", False),
-        (TransportError("cut", maybe_acted=True), "uncertain", False),
-        (TransportError("cut", maybe_acted=True), "open", False),
-        (AuthError("who?", 3), None, False),
-        (BudgetError("too much"), None, False),
-        (FieldError("no", 6, {"error": "not_enough_balance"}), None, False),
-        (OrderUncertain("who knows", Intent(5, "on-demand", USD, "i")), "uncertain", False),
-    ],
-)
-def test_when_another_may_be_rented(failure, state, goes_on):
-    """Another may be rented only if no order of the attempt can run and waiting may help."""
-    session = Session()
-    session.ledger.open(Intent(4, "on-demand", USD, "i", state="created", order_id=1))
-    newest = session.ledger.newest()
-    if state is not None:
-        session.ledger.open(Intent(5, "on-demand", USD, "i", state=state))
-    assert watch.came_to_nothing(session, failure, newest) == goes_on
 
 
 # -- the shared look ---------------------------------------------------------------------------
@@ -235,13 +175,13 @@ def test_a_newer_look_of_another_process_is_shared(tmp_path):
     hand = Hand(lambda _call, _now: ok(servers=[record(1)]))
     one, two = (Session(market=MarketFile(path)) for _ in range(2))
     states = [watch.MarketWatch([watch.Watch(listing.Filter())], 60.0) for _ in range(2)]
-    hand.play(watch.step(one, states[0]))
+    hand.play(watch.look(one, states[0]))
     hand.now = 40.0
-    assert len(hand.play(watch.step(two, states[1]))) == 1
+    assert len(hand.play(watch.look(two, states[1]))) == 1
     assert states[1].due == states[0].due == 60.0
     for _ in range(3):
         for session, state in zip((one, two), states):
-            hand.play(watch.step(session, state))
+            hand.play(watch.look(session, state))
     assert len(hand.sent) == 4
 
 
