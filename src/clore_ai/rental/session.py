@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clore_ai.config import Settings
+    from clore_ai.models import Order
 
 GONE_FOR_S = 60.0
 """Billing stops within about a minute of a cancel, but the list may lag (service.md, 3-4)."""
@@ -70,6 +71,20 @@ class Session:
         """Keep a sentence to show to the user, once."""
         if sentence not in self.trouble:
             self.trouble.append(sentence)
+
+    def remember(self, order: Order, identity: Path | None) -> None:
+        """Record the key that opens an order; a full disk is only reported."""
+        access = self.access
+        if access.known(order) and identity in (None, access.identity(order.id)):
+            return
+        try:
+            access.remember(order, identity)
+        except OSError as exc:
+            key = "" if identity is None else f"; its key is {identity}"
+            self.note_trouble(
+                f"The SSH files of order {order.id} can't be written in {access.home}: "
+                f"{exc.strerror}{key}."
+            )
 
     def close(self) -> None:
         """Close the files; a later use opens them again."""

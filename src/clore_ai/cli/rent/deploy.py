@@ -51,7 +51,6 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     """
     from clore_ai.rental import preflight
     from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
-    from clore_ai.rental.rent import rent
 
     options["currency"] = units.full(options["currency"])
     _bid(options)
@@ -74,7 +73,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         # From here on money is spent: every end must name the order's id.
         try:
             if plan is not None or not api.session.access.known(order):
-                rent.remember(api.session, order, identity)
+                api.session.remember(order, identity)
             if not options["as_json"]:
                 output.line(order.id)
             if options["wait"]:

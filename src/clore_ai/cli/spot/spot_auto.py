@@ -12,8 +12,6 @@ from clore_ai.cli.options import bids, order_options
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clore_ai.rental.spot.fallback import Fallback
 
 _WAY_IN = ("image", "ports", "env", "startup", "ssh_password", "ssh_key", "ssh_key_file",
@@ -59,11 +57,10 @@ def auto(order_id: int, **options: Any) -> None:  # noqa: ANN401 - click's optio
 
     _check(options)
     with connect() as api:
-        fallback, identity = _fallback(options)
         most: bids.Bid = options["most"]
         settings = SpotSettings(
             None if most.coin else most.amount, most.amount if most.coin else None,
-            options["every"], options["for_s"], options["headroom"] / 100, fallback,
+            options["every"], options["for_s"], options["headroom"] / 100, _fallback(options),
             options["once"],
         )  # fmt: skip
         steered = steer.prepared(api, order_id, settings)
@@ -73,7 +70,7 @@ def auto(order_id: int, **options: Any) -> None:  # noqa: ANN401 - click's optio
                 "coin."
             )
         steer.agree(steered, yes=options["yes"], force=options["force"])
-        steer.fly(api, steered, as_json=options["as_json"], identity=identity)
+        steer.fly(api, steered, as_json=options["as_json"])
 
 
 def _check(options: dict[str, Any]) -> None:
@@ -90,13 +87,11 @@ def _check(options: dict[str, Any]) -> None:
     output.can_agree(yes=options["yes"], why="The autopilot bids, and so spends, by itself.")
 
 
-def _fallback(options: dict[str, Any]) -> tuple[Fallback | None, Path | None]:
-    """The fallback to rent, and the private key for its login."""
+def _fallback(options: dict[str, Any]) -> Fallback | None:
     if options["fallback"] == "none":
-        return None, None
+        return None
     from clore_ai.rental.spot.fallback import Fallback
 
     fields, identity = order_options.fields(options)
     to, most = options["fallback"], options["fallback_max"]
-    fallback = Fallback(to, options["patience"], most, options["image"], **fields)
-    return fallback, identity
+    return Fallback(to, options["patience"], most, options["image"], **fields, identity=identity)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._values.lengths import duration
@@ -18,12 +18,9 @@ from clore_ai.rental.market.cost import FEE_SHARE
 from clore_ai.rental.rent import high_bid
 from clore_ai.rental.spend.lease import moment
 from clore_ai.rental.spot import autopilot
-from clore_ai.rental.spot.hold import reread_order
 from clore_ai.rental.spot.run import SpotRun, SpotSettings
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clore_ai.client import CloreAI
     from clore_ai.rental.spot.fallback import Fallback
     from clore_ai.rental.spot.run import SpotEvent, SpotReport
@@ -44,31 +41,22 @@ def prepared(api: CloreAI, order_id: int, settings: SpotSettings) -> SpotRun:
     return steered
 
 
-def fly(api: CloreAI, steered: SpotRun, *, as_json: bool, identity: Path | None = None) -> None:
-    """Steer an order and report each event; `identity`: the private key for its fallback's login.
+def fly(api: CloreAI, steered: SpotRun, *, as_json: bool) -> None:
+    """Steer an order and report each event.
 
     Raises:
         LimitReached: the order reached its lease or cost limit and was cancelled.
         KeyboardInterrupt: the message names the order that keeps running, and its bid.
     """
-    newest = api.ledger.newest()
-
-    def on_event(event: SpotEvent) -> None:
-        _report(steered, event, as_json=as_json)
-        if event.event == "rented" and steered.new_order is not None and identity is not None:
-            api.session.access.remember(steered.new_order, identity)
-
-    steered.on_event = on_event
+    steered.on_event = partial(_report, steered, as_json=as_json)
     try:
         report = api.drive(autopilot.fly(api.session, steered))
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_stopped(api, steered, newest, as_json=as_json)) from None
+        raise KeyboardInterrupt(_stopped(api, steered, as_json=as_json)) from None
     except CloreAPIError:
         if steered.last:  # steering had begun, so the order keeps running
-            output.note(_goes_on(api, steered, newest))
+            output.note(_goes_on(api, steered))
         raise
-    if steered.limit_reached is not None:
-        enforce.note_reason(api.session, steered.limit_reached)
     _sum_up(report, as_json=as_json)
     if steered.limit_reached is not None:
         raise enforce.reached(steered.limit_reached)
@@ -114,7 +102,7 @@ def _lowers(steered: SpotRun) -> str:
     step = steered.auto.step
     most = "" if step is None else f"by at most {_price(steered, step)}, "
     at = steered.auto.lower_at
-    when = f"at {moment(at)}" if at > time.time() else "now"
+    when = f"at {moment(at)}" if at > steered.at else "now"
     return f"{most}once in 10m; next {when}"
 
 
@@ -218,16 +206,14 @@ def row(report: SpotReport) -> dict[str, Any]:
     return found
 
 
-def _stopped(api: CloreAI, steered: SpotRun, newest: int, *, as_json: bool) -> str:
+def _stopped(api: CloreAI, steered: SpotRun, *, as_json: bool) -> str:
     """The message after Ctrl-C; prints the sum so far, if the service answers."""
-    once = replace(api.session, rules=replace(api.session.rules, max_retries=0))
     with suppress(KeyboardInterrupt, CloreAPIError):  # the message below matters more
-        api.drive(reread_order(once, steered))
-        _sum_up(steered.report("stopped"), as_json=as_json)
-    return f"Interrupted. {_goes_on(api, steered, newest)}"
+        _sum_up(api.drive(autopilot.so_far(api.session, steered)), as_json=as_json)
+    return f"Interrupted. {_goes_on(api, steered)}"
 
 
-def _goes_on(api: CloreAI, steered: SpotRun, newest: int) -> str:
+def _goes_on(api: CloreAI, steered: SpotRun) -> str:
     """The orders that may be billed from now on, and the command that stops them."""
     number, bid = f"{steered.order_id}", _price(steered, steered.auto.bid)
     if steered.asked is not None and steered.asked != steered.auto.bid:
@@ -235,11 +221,10 @@ def _goes_on(api: CloreAI, steered: SpotRun, newest: int) -> str:
     text = f"Order {number} goes on; while it runs it is billed at {bid}."
     if steered.over:
         text = f"Order {number} has ended."
-    mine = api.ledger.after(newest)
-    for order_id in (i.order_id for i in mine if i.state == "created"):
-        if order_id != steered.order_id:
-            text += f" Order {order_id} was rented instead, and is billed."
-            number = f"{number} {order_id}"
-    if any(i.state != "created" for i in mine):
+    rented, uncertain = autopilot.instead(api.session, steered)
+    for order_id in rented:
+        text += f" Order {order_id} was rented instead, and is billed."
+        number = f"{number} {order_id}"
+    if uncertain:
         text += " Another order may exist and be billed; check now with: clore orders."
     return f"{text} Stop paying with: clore cancel {number}"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
-from clore_ai.rental.market import listing
+from clore_ai.models.price import USD
+from clore_ai.rental.market import listing, rates
 from clore_ai.rental.market.cost import on_demand_per_day
+from clore_ai.rental.orders import wait
 from clore_ai.rental.rent import ranking
+from clore_ai.rental.spot import set_price
 
 if TYPE_CHECKING:
     from clore_ai._api.steps import Flow
@@ -60,11 +63,39 @@ def of(offer: Offer) -> HighBid | None:
     return high(server.id, cost.price, on_demand_per_day(server, cost.coin))
 
 
-def of_order(session: Session, order: Order, bid: Price) -> Flow[HighBid | None]:
-    """As `high`, of a new bid for an order; by the price of its server as it is listed now."""
+@dataclass(frozen=True)
+class BidChange:
+    """A new bid for an order."""
+
+    order: Order
+    bid: Price
+    is_lower: bool
+    high: HighBid | None
+    """As `high`; None for a lower bid."""
+
+
+def change(
+    session: Session, order_id: int, per_day: Callable[[str, float | None], float]
+) -> Flow[BidChange]:
+    """A new bid, before it is set, compared with the price of its server as it is listed now.
+
+    `per_day`: the bid in a coin per **day**, from the coin and its worth in USD, if it is known.
+
+    Raises:
+        NotFoundError: there is no such order.
+        InvalidInputError: the order is on-demand.
+    """
+    order = yield from wait.find(session, order_id)
+    set_price.biddable(order)
+    coin = order.currency or "its coin"
+    if coin != USD:
+        yield from rates.ask(session, order.server_id)
+    bid = session.rates.price(per_day(coin, session.rates.usd(coin)), coin)
+    if order.price is not None and bid.per_day < order.price:
+        return BidChange(order, bid, True, None)
     server = yield from listing.one(session, order.server_id)
-    listed = None if server is None else on_demand_per_day(server, bid.coin)
-    return high(order.server_id, bid, listed)
+    listed = None if server is None else on_demand_per_day(server, coin)
+    return BidChange(order, bid, False, high(order.server_id, bid, listed))
 
 
 def highest(wish: Wish, offers: list[Offer]) -> HighBid | None:

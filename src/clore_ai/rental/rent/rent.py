@@ -41,8 +41,6 @@ from clore_ai.rental.rent.find import find
 from clore_ai.rental.spend import afford
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from clore_ai._api.steps import Flow
     from clore_ai.models import Order
     from clore_ai.rental.rent.ranking import Offer
@@ -232,7 +230,7 @@ def _accept(
     try:
         if new:
             run.emit("created", order.server_id or 0, order)
-        yield from local(remember, session, order, wish.identity)
+        yield from local(session.remember, order, wish.identity)
         if wish.verify == "none":
             good: Rented | str = Rented(order, None, offer)
         else:
@@ -253,20 +251,6 @@ def _accept(
     run.emit("rented", order.server_id or 0, good.order, seen=good.seen)
     bad = frozenset(e.server_id for e in run.events if e.what == "failed")
     return replace(good, spent_usd=run.spent_usd, bad=bad)
-
-
-def remember(session: Session, order: Order, identity: Path | None) -> None:
-    """Record the key that opens an order; a full disk is only reported."""
-    if session.access.known(order) and identity in (None, session.access.identity(order.id)):
-        return
-    try:
-        session.access.remember(order, identity)
-    except OSError as exc:
-        key = "" if identity is None else f"; its key is {identity}"
-        session.note_trouble(
-            f"The SSH files of order {order.id} can't be written in {session.access.home}: "
-            f"{exc.strerror}{key}."
-        )
 
 
 def _cancel(run: RentRun, order: Order, reason: str, issue: str | None = None) -> Flow[None]:

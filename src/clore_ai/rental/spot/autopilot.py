@@ -22,7 +22,7 @@ from clore_ai.rental.limits import enforce
 from clore_ai.rental.orders import recover, wait
 from clore_ai.rental.orders.reconcile import end_of
 from clore_ai.rental.spend import afford
-from clore_ai.rental.spot import hold
+from clore_ai.rental.spot import hold, set_price
 from clore_ai.rental.spot.bidding import Autobid
 from clore_ai.rental.spot.fallback import Moved, leave, rent
 
@@ -47,6 +47,7 @@ def fly(session: Session, run: SpotRun) -> Flow[SpotReport]:
         AuthError: the key is not known.
     """
     start = (yield from clock()).mono
+    run.newest = yield from local(session.ledger.newest)
     while True:
         lock = yield from local(session.ledger.lock, f"spot {run.order_id}")
         if not (yield from local(lock.try_acquire)):
@@ -69,6 +70,24 @@ def fly(session: Session, run: SpotRun) -> Flow[SpotReport]:
         run.over, run.moved_from = False, before
 
 
+def so_far(session: Session, run: SpotRun) -> Flow[SpotReport]:
+    """The report after the steering was interrupted; the order is read once more, without retries.
+
+    Raises:
+        CloreAPIError: the service can't be asked.
+    """
+    once = replace(session, rules=replace(session.rules, max_retries=0))
+    yield from hold.reread_order(once, run)
+    return run.report("stopped")
+
+
+def instead(session: Session, run: SpotRun) -> tuple[list[int], bool]:
+    """The orders that were rented instead and may be billed; and may there be an unknown one?"""
+    mine = [] if run.newest is None else session.ledger.after(run.newest)
+    ids = [i.order_id for i in mine if i.state == "created" and i.order_id is not None]
+    return [i for i in ids if i != run.order_id], any(i.state != "created" for i in mine)
+
+
 def prepare(session: Session, run: SpotRun) -> Flow[None]:
     """Read the order, its server and its budget; nothing is bid. `fly` does this if needed.
 
@@ -78,10 +97,7 @@ def prepare(session: Session, run: SpotRun) -> Flow[None]:
     order = yield from wait.listed(session, run.order_id)
     if not order.active:
         raise (yield from end_of(session, order))
-    if order.type == "on-demand":
-        raise InvalidInputError(
-            f"Order {order.id} is on-demand: its price is fixed; only spot orders have a bid.", 2
-        )
+    set_price.biddable(order)
     if order.server_id is None or order.currency is None:
         raise ResponseError(f"The service does not say which server order {order.id} is on.")
     fallback = run.wishes.fallback
@@ -92,7 +108,7 @@ def prepare(session: Session, run: SpotRun) -> Flow[None]:
         )
     run.order, run.auto = order, (yield from local(_kept, session, order))
     now = yield from clock()
-    run.auto.headroom, run.ordered_at = run.wishes.headroom, now.mono
+    run.auto.headroom, run.ordered_at, run.at = run.wishes.headroom, now.mono, now.wall
     if run.auto.spend_before is None:
         fresh = order.ct is not None and now.wall - order.ct < _FRESH_S
         run.auto.spend_before = 0.0 if fresh else order.spend
@@ -136,6 +152,8 @@ def _steer(session: Session, run: SpotRun, start: float) -> Flow[Reason]:
         error = yield from leave(session, run.order)
         if error is not None and error.error != "order_not_active":
             raise error
+        if run.limit_reached is not None:
+            yield from local(enforce.note_reason, session, run.limit_reached)
     if not (run.over and run.order is not None and not run.order.active):
         try:
             yield from hold.reread_order(session, run)
@@ -198,6 +216,7 @@ def _fall_back(session: Session, run: SpotRun, now: float) -> Flow[Moved | None]
         return None
     run.new_order = moved.order
     run.emit("rented", now, moved.why, moved.order.id)
+    yield from local(session.remember, moved.order, fallback.identity)
     yield from local(recover.acknowledge, session, moved.order.id)
     error = yield from leave(session, run.order)
     if error is not None:

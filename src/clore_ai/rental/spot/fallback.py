@@ -24,6 +24,7 @@ from clore_ai.rental.spot import auction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from clore_ai.exceptions import CloreAPIError
     from clore_ai.models import MarketplaceServer, Order, OrderType, SpotMarket
@@ -64,6 +65,8 @@ class Fallback:
     env: Mapping[str, str] | None = field(default=None, repr=False)
     jupyter_token: str | None = field(default=None, repr=False)
     command: str | None = field(default=None, repr=False)
+    identity: Path | None = None
+    """The private key's file for `ssh_key`; by default ssh's own settings decide."""
 
     def __post_init__(self) -> None:
         if self.to not in ("on-demand", "server"):

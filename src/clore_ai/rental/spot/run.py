@@ -155,6 +155,8 @@ class SpotRun:
     """The list price of the server on demand, coin per **day**, as last seen."""
     listed_at: float | None = None
     ordered_at: float = 0.0
+    at: float = 0.0
+    """When it was last looked at: unix seconds by the service's clock."""
     over: bool = False
     last: str = ""
     """The last message, so that it is not repeated."""
@@ -165,6 +167,8 @@ class SpotRun:
     keeps: bool = True
     """Does it keep the order's limits? Not if its caller does."""
     limit_reached: Limit | None = None
+    newest: int | None = None
+    """The ledger's newest intent before the steering; None if that has not begun."""
 
     @property
     def coin(self) -> str:
@@ -190,6 +194,7 @@ class SpotRun:
 
     def emit(self, event: Kind, at: float, message: str, new_order_id: int | None = None) -> None:
         """Pass an event to the caller; the standing, and trouble, only if it is new."""
+        self.at = at
         if event not in ("raised", "lowered", "rented"):
             if f"{event} {message}" == self.last:
                 return

@@ -19,6 +19,7 @@ from clore_ai.exceptions import (
     OrderEnded,
 )
 from clore_ai.models.records import Budget
+from clore_ai.rental.orders import ending
 
 if TYPE_CHECKING:
     from clients import Api
@@ -196,6 +197,16 @@ def test_the_limit_must_fit_the_budget(place, spot_server, api_of, kind):
     with pytest.raises(BudgetError, match="Over your budget"):
         api.spot_auto(order, max_per_day=least * 100)
     assert api.spot_auto(order, max_per_day=least * 2, for_s=0.1).ended == "deadline"
+
+
+def test_an_order_that_reaches_its_lease_is_cancelled_for_that(place, spot_server, api_of, kind):
+    """The report says so, and the ledger why."""
+    server, least = spot_server
+    api = api_of(place)
+    order = api.rent(server, type="spot", currency=USD, spot_price=least, lease_h=1).id
+    place.advance(3700)
+    assert api.spot_auto(order, max_per_day=least + 1).ended == "limit"
+    assert api.ledger.by_order(order).reason == ending.of_limit("lease")
 
 
 def test_a_look_is_one_request(place, spot_server, api_of, kind):

@@ -38,7 +38,10 @@ def test_a_second_lowering_is_refused_locally():
     hand.now = 50
     assert hand.bid(1.5) == {"code": 0}
     hand.now = 200.5
-    with pytest.raises(FieldError, match=r"order 39 can be lowered again in 450 s; raising") as c:
+    with pytest.raises(
+        FieldError,
+        match=r"order 39 can be lowered again in 7m 30s, at .* raising is free. Nothing was sent",
+    ) as c:
         hand.bid(1.4)
     assert (c.value.error, c.value.code) == (TOO_SOON, 6)
     assert c.value.response == {"code": 6, "error": TOO_SOON, "time_to_lowering": 450}
@@ -75,7 +78,7 @@ def test_an_unknown_bid_is_sent_and_a_refusal_remembered():
     with pytest.raises(FieldError):
         hand.bid(1.5)
     for price in (1.5, 1.4):
-        with pytest.raises(FieldError, match="in 100 s"):
+        with pytest.raises(FieldError, match="in 1m 40s"):
             hand.bid(price)
     assert len(hand.sent) == 1
     hand.say = ok()
@@ -116,7 +119,7 @@ def test_a_shared_store_informs_the_next_process(tmp_path: Path):
     first.bid(2.0)
     first.bid(1.5)
     other = Bidding(Session(bids=Bids(Store(tmp_path))))
-    with pytest.raises(FieldError, match="in 600 s"):
+    with pytest.raises(FieldError, match="in 10m, at 20"):
         other.bid(1.4)
     other.now = -1  # before the bid was lowered: the machine was rebooted meanwhile
     other.bid(1.4)
@@ -138,3 +141,24 @@ def test_a_marketplace_with_its_own_clock_is_sent_every_bid():
     for price in (2.0, 1.5, 1.4):
         hand.bid(price)
     assert len(hand.sent) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (
+            {"error": "exceeded_max_step", "max_step": 0.00001},
+            "order 39 can be lowered by at most 0.00001 of its coin a day .* in 10m, at 20",
+        ),
+        ({"error": "amount_too_low"}, "below what its host accepts. .* clore spot SERVER_ID"),
+        ({"error": TOO_SOON, "time_to_lowering": 90}, "order 39 can be lowered again in 1m 30s"),
+    ],
+    ids=lambda each: str(each)[:24],
+)
+def test_a_refusal_says_what_is_allowed(answer, said):
+    """The error that Python users read has the sentence of the command line, and the reason."""
+    hand = Bidding()
+    hand.say = reply({"code": 6, **answer})
+    with pytest.raises(FieldError, match=said) as caught:
+        hand.bid(1.5)
+    assert (caught.value.error, caught.value.code) == (answer["error"], 6)
