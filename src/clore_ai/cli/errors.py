@@ -29,42 +29,37 @@ if TYPE_CHECKING:
 USAGE, LIMIT = 2, 7
 _LONGEST, _LONGEST_TRACEBACK = 10_000, 100_000
 
-_BY_REASON = {
-    "server-dont-exist": ("not_found", 4),
-    "server_dont_exist": ("not_found", 4),
-    "order_dont_exist": ("not_found", 4),
-    "you_dont_own_this_order": ("not_found", 4),
-    "order_not_active": ("order_ended", 4),
-    "not_enough_balance": ("balance", 7),
-}
-_WALLET_EMPTY = "wallet empty"
-"""Equal to the one in `rental.orders.ending`, which is slow to import."""
-_BY_CLASS: list[tuple[type[Exception], str, int]] = [
-    (e.BudgetError, "budget", 7),
-    (e.LimitReached, "limit", LIMIT),
-    (e.OrderUncertain, "order_uncertain", 9),
-    (e.WaitTimeout, "timed_out", 8),
-    (e.OrderEnded, "order_ended", 4),
-    (e.NoOffer, "nothing_matched", 6),
-    (e.RentFailed, "none_good", 1),
-    (e.NotFoundError, "not_found", 4),
-    (e.ConfigError, "config", USAGE),
-    (e.InvalidInputError, "invalid_input", USAGE),
-    (e.AuthError, "auth", 3),
-    (e.RateLimitError, "rate_limited", 5),
-    (e.TransportError, "network", 1),
-    (e.FieldError, "refused", 1),
-    (e.CloreAPIError, "api", 1),
-]
-
-
-_NEXT: list[tuple[type[Exception], str]] = [
-    (e.OrderUnlisted, " Check again in half a minute: clore orders"),
-    (e.ResponseError, " Try again in a minute; if the problem persists, check CLORE_BASE_URL."),
-    (e.DBError, " Try again in a minute."),
-    (e.TransportError, " Check the network and CLORE_BASE_URL, then try again."),
-]
-_LOOK_FIRST = " Check your orders before you try again: clore orders"
+_TABLE: list[tuple[type[Exception] | str, str, int, str]] = [
+    ("server-dont-exist", "not_found", 4, ""),
+    ("server_dont_exist", "not_found", 4, ""),
+    ("order_dont_exist", "not_found", 4, ""),
+    ("you_dont_own_this_order", "not_found", 4, ""),
+    ("order_not_active", "order_ended", 4, ""),
+    ("not_enough_balance", "balance", 7, ""),
+    ("wallet empty", "order_ended", 7, ""),  # `rental.orders.ending` is slow to import
+    (e.BudgetError, "budget", 7, ""),
+    (e.LimitReached, "limit", LIMIT, ""),
+    (e.OrderUncertain, "order_uncertain", 9, ""),
+    (e.WaitTimeout, "timed_out", 8, ""),
+    (e.OrderEnded, "order_ended", 4, ""),
+    (e.NoOffer, "nothing_matched", 6, ""),
+    (e.RentFailed, "none_good", 1, ""),
+    (e.NotFoundError, "not_found", 4, ""),
+    (e.ConfigError, "config", USAGE, ""),
+    (e.InvalidInputError, "invalid_input", USAGE, ""),
+    (e.AuthError, "auth", 3, ""),
+    (e.RateLimitError, "rate_limited", 5, ""),
+    (e.TransportError, "network", 1, "Check the network and CLORE_BASE_URL, then try again."),
+    (e.FieldError, "refused", 1, ""),
+    (e.OrderUnlisted, "api", 1, "Check again in half a minute: clore orders"),
+    (e.ResponseError, "api", 1, ("Try again in a minute; if the problem persists, check "
+        "CLORE_BASE_URL.")),
+    (e.DBError, "api", 1, "Try again in a minute."),
+    (e.CloreAPIError, "api", 1, ""),
+]  # fmt: skip
+"""Why an order ended, the service's reason, or the class of an error -> its `code`, its exit code,
+and the next step. The first row that fits counts."""
+_LOOK_FIRST = "Check your orders before you try again: clore orders"
 
 
 class _Came(click.ClickException):
@@ -168,43 +163,39 @@ def _usage(exc: click.ClickException) -> str:
 
 def report(as_json: bool, exc: e.CloreAPIError) -> int:
     """Report an error on stderr; its exit code."""
-    code, status = _BY_REASON.get(exc.error or "") or next(
-        (code, status) for kind, code, status in _BY_CLASS if isinstance(exc, kind)
+    reason: str | None = exc.error or getattr(exc, "reason", None)
+    code, status, step = next(
+        (code, status, step)
+        for kind, code, status, step in _TABLE
+        if (kind == reason if isinstance(kind, str) else isinstance(exc, kind))
     )
-    if isinstance(exc, e.OrderEnded) and exc.reason == _WALLET_EMPTY:
-        status = _BY_REASON["not_enough_balance"][1]
-    facts: dict[str, Any] = {"error": exc.error, "api_code": exc.code}
-    order = getattr(exc, "order", None)
-    if order is not None:
-        facts |= {"order_id": order.id, "server_id": order.server_id}
-    if isinstance(exc, e.LimitReached):
-        facts["order_id"] = exc.order_id
-    if isinstance(exc, e.OrderUncertain):
-        facts["server_id"] = exc.intent.server_id
-    standing = getattr(exc, "standing", None)
-    if standing is not None:
-        facts |= {
-            "budget": asdict(standing.budget),
-            "spent": standing.spent,
-            "committed": standing.committed,
-            "wanted": getattr(exc, "wanted", None),
-        }
-    if isinstance(exc, e.NoOffer):
-        facts["lack"] = asdict(exc.no_match)
-    if isinstance(exc, e.RentFailed):
-        facts["attempts"] = [
-            {"server_id": a.server_id, "order_id": a.order_id, "what": a.what, "reason": a.reason}
-            for a in exc.attempts
-            if a.what in ("failed", "lost")
-        ]
     message = str(exc)
     if isinstance(exc, e.AuthError):
-        message = _NO_KEY if exc.status is None else message + _whose_key()
+        message, step = (_NO_KEY, "") if exc.status is None else (message, _whose_key())
     elif exc.maybe_acted and "acted on" in message:
-        message += _LOOK_FIRST
-    else:
-        message += next((text for kind, text in _NEXT if isinstance(exc, kind)), "")
-    return _report(as_json, code, status, message, **facts)
+        step = _LOOK_FIRST
+    return _report(as_json, code, status, f"{message} {step}".strip(), **_facts(exc))
+
+
+def _facts(exc: e.CloreAPIError) -> dict[str, Any]:
+    """The fields of an error with ``--json``."""
+    facts: dict[str, Any] = {"error": exc.error, "api_code": exc.code}
+    if isinstance(exc, (e.OrderEnded, e.WaitTimeout)):
+        facts |= {"order_id": exc.order.id, "server_id": exc.order.server_id}
+    elif isinstance(exc, e.LimitReached):
+        facts["order_id"] = exc.order_id
+    elif isinstance(exc, e.OrderUncertain):
+        facts["server_id"] = exc.intent.server_id
+    elif isinstance(exc, e.NoOffer):
+        facts["lack"] = asdict(exc.no_match)
+    elif isinstance(exc, e.BudgetError) and exc.standing is not None:
+        facts |= {name: getattr(exc.standing, name) for name in ("spent", "committed")}
+        facts |= {"budget": asdict(exc.standing.budget), "wanted": exc.wanted}
+    elif isinstance(exc, e.RentFailed):
+        names = ("server_id", "order_id", "what", "reason")
+        failed = [each for each in exc.attempts if each.what in ("failed", "lost")]
+        facts["attempts"] = [{name: getattr(each, name) for name in names} for each in failed]
+    return facts
 
 
 _NO_KEY = (
@@ -224,7 +215,7 @@ def _whose_key() -> str:
     last = ending(settings.api_key or "")
     ends = f" and ends in {last}" if last != HIDDEN else ""
     return (
-        f" It came from {settings.api_key_source}{ends}. "
+        f"It came from {settings.api_key_source}{ends}. "
         "Set the right one with: clore config set api_key"
     )
 
