@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Callable
 from urllib.parse import urlsplit
 
-from clore_ai._ssh.target import read_options
+from clore_ai._ssh.target import check_options, read_options
 from clore_ai._state.folder import private_folder, read_private, state_folder, write_private
 from clore_ai._values.kinds import as_dict
 from clore_ai._values.secrets import conceal, hide
@@ -175,7 +175,7 @@ def store(key: str, value: str | None, context: str | None = None) -> Path:
         checks: dict[str, Callable[[str], object]] = {
             "base_url": _clean_url,
             "requests_per_second": _clean_rate,
-            "ssh_options": read_options,
+            "ssh_options": check_options,
         }
         if key in checks:
             checks[key](value)

@@ -13,6 +13,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clore_ai._values.text import plain
 from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
@@ -147,6 +148,23 @@ def read_options(text: str) -> tuple[str, ...]:
             raise ConfigError(f"ssh_options does not accept {word!r}: {_FORM}")
         found += ["-o", names[flag] + value]
     return tuple(found)
+
+
+def check_options(text: str) -> None:
+    """Check the setting `ssh_options`, also with OpenSSH if it is installed.
+
+    Raises:
+        ConfigError: as `read_options`, or ssh does not accept an option.
+    """
+    import subprocess  # rarely needed, and slow to import
+
+    words = ("ssh", "-G", "-F", "none", *read_options(text), "--", "host")
+    try:
+        done = subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - ssh only prints its settings
+    except OSError:
+        return
+    if done.returncode != 0:
+        raise ConfigError(f"ssh does not accept these ssh_options: {plain(done.stderr)}")
 
 
 _FORM = "write -o NAME=VALUE, -J HOST or -i FILE, e.g. '-J me@bastion.example'."

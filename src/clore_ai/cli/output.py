@@ -77,15 +77,21 @@ def typed(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     Raises:
         UsageError: the input is empty.
     """
-    if value != "-":
-        return value
-    option = parameter.opts[0]
+    return read(parameter.opts[0]) if value == "-" else value
+
+
+def read(name: str, *, hidden: bool = True) -> str:
+    """A value from a prompt on a terminal, or else a line of stdin.
+
+    Raises:
+        UsageError: the input is empty.
+    """
     if sys.stdin.isatty():
-        value = str(click.prompt(option, hide_input=True, err=True))
+        value = str(click.prompt(name, hide_input=hidden, err=True))
     else:
         value = sys.stdin.readline().rstrip("\r\n")
     if not value:
-        raise click.UsageError(f"No value for {option}.")
+        raise click.UsageError(f"No value for {name}.")
     return value
 
 

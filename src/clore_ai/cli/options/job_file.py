@@ -27,17 +27,15 @@ def _read(ctx: click.Context, _option: click.Parameter, given: Path | None) -> P
     path = given or Path(NAME)
     try:
         raw = _bytes(path, named=given is not None)
-        text = raw.decode("utf-8")
     except FileNotFoundError:
         if given is None:
             return None
         raise click.UsageError(f"--file {path}: there is no such file.") from None
-    except (OSError, UnicodeDecodeError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise click.UsageError(f"{path} can't be read: {why}.") from exc
+    except OSError as exc:
+        raise click.UsageError(f"{path} can't be read: {exc.strerror}.") from exc
     if len(raw) > _LONGEST:
         raise click.UsageError(f"{path} is over {_LONGEST // 1024} kB; a job file is shorter.")
-    content = toml_options.parsed(path, text)
+    content = toml_options.parsed(path, raw)
     lines: job_file_trust.Lines = {}
     if _COMMAND in content:
         ctx.meta[NAME] = _words(path, content[_COMMAND])

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NAMES = re.compile(
-    r"\b(ssh_key|ssh_password|jupyter_token|spot_price|boot_deadline)\b|\bmax_bid(?=_usd\b)"
+_FIELDS = re.compile(
+    r'\b((ssh_key|ssh_password|jupyter_token|spot_price|boot_deadline|max_bid_usd)\b|type="spot")'
 )
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -146,13 +146,13 @@ def _pair(text: str, where: str, *, any_name: bool = False) -> tuple[str, str]:
 
 
 @contextmanager
-def in_options() -> Generator[None]:
-    """Errors about the input name the options, not the fields."""
+def in_options(spot: str = "--type spot") -> Generator[None]:
+    """Errors about the input name the options, not the fields; `spot`: the command's own option."""
     from clore_ai.exceptions import InvalidInputError
 
+    names = {"boot_deadline": "--boot-timeout", "max_bid_usd": "--max-bid", 'type="spot"': spot}
     try:
         yield
     except InvalidInputError as exc:
-        message = _NAMES.sub(lambda name: "--" + name[0].replace("_", "-"), str(exc))
-        message = message.replace("--boot-deadline", "--boot-timeout")
-        raise InvalidInputError(message, exc.code) from exc
+        named = _FIELDS.sub(lambda it: names.get(it[0]) or f"--{it[0].replace('_', '-')}", str(exc))
+        raise InvalidInputError(named, exc.code) from exc

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def parsed(path: Path, text: str) -> dict[str, Any]:
+def parsed(path: Path, raw: bytes) -> dict[str, Any]:
     """The content of a TOML file.
 
     Raises:
-        UsageError: the text is not TOML.
+        UsageError: it is not UTF-8, or not TOML.
     """
     parser: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        content: dict[str, Any] = parser.loads(text)
+        content: dict[str, Any] = parser.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError as exc:
+        raise click.UsageError(f"{path} can't be read: it is not UTF-8.") from exc
     except (ValueError, RecursionError) as exc:
         why = "it is nested too deep" if isinstance(exc, RecursionError) else plain(str(exc))
         raise click.UsageError(f"{path} is not valid TOML: {why}.") from exc

@@ -28,7 +28,6 @@ class Asked:
     webhook: str | None = None
     force: bool = False
     """Allow a bid far above the on-demand price."""
-    rented: bool = False
 
 
 def asked(name: str, options: dict[str, Any]) -> Asked:
@@ -89,11 +88,9 @@ def read(path: Path, command: click.Command, common: dict[str, Any]) -> list[Ask
 
 def _tables(path: Path) -> list[dict[str, Any]]:
     try:
-        content = toml_options.parsed(path, path.read_text("utf-8"))
+        content = toml_options.parsed(path, path.read_bytes())
     except OSError as exc:
         raise click.UsageError(f"{path}: {exc.strerror}.") from exc
-    except UnicodeDecodeError as exc:
-        raise click.UsageError(f"{path} is not valid TOML: {exc}.") from exc
     tables = content.pop("watch", None)
     if content:
         raise click.UsageError(

@@ -11,6 +11,7 @@ from clore_ai.cli.options import bids, bundle, limits, order_options
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
+    from clore_ai.rental.market.listing import Filter
     from clore_ai.rental.rent.wish import Wish
 
 IMAGE = "cloreai/ubuntu22.04-cuda12"
@@ -118,8 +119,8 @@ options = bundle(*_SERVER, *_PAY, *_SURE, *_ON_IT, limits.options, order_options
 """All options of a `Wish`, for a command that rents; `read` makes the wish."""
 
 
-def read_filter(options: dict[str, Any]) -> Any:  # noqa: ANN401 - a Filter, imported late
-    """The `listing.Filter` of the options that select a server."""
+def read_filter(options: dict[str, Any]) -> Filter:
+    """The filter of the options that select a server."""
     from clore_ai.rental.market import listing
 
     return listing.Filter(
@@ -144,10 +145,11 @@ def read(options: dict[str, Any]) -> Wish:
     """
     from clore_ai.rental.rent import wish
 
-    _fit(options)
+    if options["spot_price"] is not None and options["currency"].lower() == "auto":
+        raise click.UsageError("--spot-price is in one coin: name it with --currency.")
     text, identity = order_options.key(options)
     coin = options["currency"].strip()
-    with order_options.in_options():
+    with order_options.in_options(spot="--spot"):
         return wish.checked(
             wish.Wish(
                 filter=read_filter(options),
@@ -172,24 +174,3 @@ def read(options: dict[str, Any]) -> Wish:
                 purpose=options["purpose"],
             )
         )
-
-
-def _fit(options: dict[str, Any]) -> None:
-    """Refuse bids that contradict other options, and spot without a bid."""
-    bid, most = options["spot_price"], options["max_bid"]
-    if options["kind"] != "spot":
-        for name, value in (("--max-bid", most), ("--spot-price", bid)):
-            if value is not None:
-                raise click.UsageError(f"{name} goes with --spot; leave it out, or add --spot.")
-        return
-    if bid is None and most is None:
-        raise click.UsageError(
-            "--spot needs --max-bid, the most to bid in USD: 0.4/h (the lowest bid that wins is "
-            "found for you), or --spot-price: your bid in the coin per DAY."
-        )
-    if bid is not None and most is not None:
-        raise click.UsageError(
-            "--max-bid finds the lowest bid that wins, --spot-price is your own: give one of them."
-        )
-    if bid is not None and options["currency"].lower() == "auto":
-        raise click.UsageError("--spot-price is in one coin: name it with --currency.")

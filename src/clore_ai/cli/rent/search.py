@@ -14,7 +14,7 @@ from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai.models import MarketplaceServer
-    from clore_ai.rental.market.listing import Selection
+    from clore_ai.rental.market.listing import Filter, Selection
 
 _INF = float("inf")
 _ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
@@ -67,7 +67,7 @@ def command(
             "(seen without --max-price)."
         )
     if not found.servers:
-        raise Nothing(_nothing(wanted, found))
+        raise Nothing(_nothing(gpu, wanted, found))
     servers = sorted(found.servers, key=_ORDER[sort])
     shown = servers[:limit]
     if as_json:
@@ -83,31 +83,22 @@ def command(
     )
 
 
-def _nothing(wanted: Any, found: Selection) -> str:  # noqa: ANN401 - a Filter, imported late
-    gpus = " or ".join(wanted.gpu or ())
-    asked = [
-        f"{name} {value}"
-        for name, value in (
-            ("GPU", gpus or None),
-            ("at least GPUs", wanted.min_gpu_count),
-            ("RAM from GB", wanted.min_ram_gb),
-            (
-                "up to",
-                None if wanted.max_price_usd is None else prices.hourly(wanted.max_price_usd),
-            ),
-        )
-        if value is not None
-    ]
-    free = "" if not wanted.available_only else " free"
-    what = f" ({', '.join(asked)})" if asked else ""
+def _nothing(gpu: tuple[str, ...], wanted: Filter, found: Selection) -> str:
     if found.near:
-        near = ", ".join(found.near)
-        named = " or ".join(map(repr, wanted.gpu))
-        return f"No server has the GPU {named}, of {found.seen}. Similar: {near}."
+        named = " or ".join(map(repr, gpu))
+        return f"No server has the GPU {named}, of {found.seen}. Similar: {', '.join(found.near)}."
+    most = wanted.max_price_usd
+    asked = (
+        f"GPU {' or '.join(gpu)}" if gpu else "",
+        f"at least {wanted.min_gpu_count} GPUs" if wanted.min_gpu_count else "",
+        f"at least {wanted.min_ram_gb:g} GB RAM" if wanted.min_ram_gb else "",
+        "" if most is None else f"up to {prices.hourly(most)}",
+    )
+    what = ", ".join(filter(None, asked))
+    free, more = (" free", ", or --all to see rented ones") if wanted.available_only else ("", "")
     return (
-        f"No{free} server fits{what}, of {found.seen}. Try fewer conditions"
-        + ("" if not wanted.available_only else ", or --all to see rented ones")
-        + "."
+        f"No{free} server fits{f' ({what})' if what else ''}, of {found.seen}. "
+        f"Try fewer conditions{more}."
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from clore_ai import config
@@ -60,37 +58,16 @@ def set_(key: str, value: str | None, context: str | None, as_json: bool) -> Non
     the shell's history: clore config set api_key
     """
     if value is None:
-        if sys.stdin.isatty():
-            value = click.prompt(key, hide_input=key in config.SECRETS, err=True)
-        else:
-            value = sys.stdin.readline()
-    value = (value or "").strip()
+        value = output.read(key, hidden=key in config.SECRETS)
+    value = value.strip()
     if not value:
         raise click.UsageError(f"No value for {key}.")
-    if key == "ssh_options":
-        _check_ssh_options(value)
     path = config.store(key, value, context)
     if as_json:
         output.data({"key": key, "file": str(path), "context": context})
     output.note(f"Set {key}{f' of context {context}' if context else ''} in {path}.")
     if key == "ssh_options":
         output.note(_STRANGERS)
-
-
-def _check_ssh_options(value: str) -> None:
-    """Check the options with OpenSSH, if it is installed."""
-    import subprocess
-
-    from clore_ai._ssh.target import read_options
-    from clore_ai._values.text import plain
-
-    words = ("ssh", "-G", "-F", "none", *read_options(value), "--", "host")
-    try:
-        done = subprocess.run(words, capture_output=True, check=False, stdin=subprocess.DEVNULL)  # noqa: S603 - ssh only prints its settings
-    except OSError:
-        return
-    if done.returncode != 0:
-        raise click.UsageError(f"ssh does not accept these ssh_options: {plain(done.stderr)}")
 
 
 @command.command("get")
