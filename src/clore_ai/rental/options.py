@@ -45,7 +45,7 @@ class RentOptions(TypedDict, total=False):
     cuda: the lowest CUDA version that the host's driver must support, e.g. ``"12.4"``.
     max_price_usd: USD per **hour** for the whole server, without the renter's fee.
     type: ``"on-demand"``, the default, or ``"spot"``.
-    spot_price: the bid, in `currency` per **day** for the whole server.
+    spot_price: the bid, in `currency` per **day** for the whole server; it needs a `currency`.
     max_bid_usd: with ``"spot"``, instead of `spot_price`: the most to bid, in USD per **hour**
         without the fee. The order is rented at the lowest winning bid and held there while it
         boots. After that, `spot_auto` holds it.

@@ -202,6 +202,7 @@ def test_the_highest_cost_is_computed_at_the_limit(api):
         ({"max_bid_usd": float("nan")}, "max_bid_usd must be a number above 0"),
         ({"max_bid_usd": 1.0, "type": "on-demand"}, 'max_bid_usd goes with type="spot"'),
         ({"max_bid_usd": 1.0, "spot_price": 1.0}, "one of them"),
+        ({"spot_price": 1.0}, "in one coin: name it with currency"),
         ({}, "needs spot_price, your bid in coin per day, or max_bid_usd"),
     ],
 )

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FIELDS = re.compile(
-    r'\b((ssh_key|ssh_password|jupyter_token|spot_price|boot_deadline|max_bid_usd)\b|type="spot")'
+    r"\b((ssh_key|ssh_password|jupyter_token|currency|spot_price|boot_deadline|max_bid_usd)\b"
+    r'|type="spot")'
 )
 
 _FILE = click.Path(path_type=Path, dir_okay=False)

@@ -145,8 +145,6 @@ def read(options: dict[str, Any]) -> Wish:
     """
     from clore_ai.rental.rent import wish
 
-    if options["spot_price"] is not None and options["currency"].lower() == "auto":
-        raise click.UsageError("--spot-price is in one coin: name it with --currency.")
     text, identity = order_options.key(options)
     coin = options["currency"].strip()
     with order_options.in_options(spot="--spot"):

@@ -210,6 +210,8 @@ def _one_bid(wish: Wish) -> None:
             'type="spot" needs spot_price, your bid in coin per day, or max_bid_usd, the most to '
             "bid in USD per hour; one of them"
         )
+    if wish.spot_price is not None and wish.currency == AUTO:
+        _refuse("spot_price is in one coin: name it with currency")
 
 
 def _refuse(message: str) -> None:
