@@ -261,6 +261,7 @@ def test_a_lost_race_keeps_waiting(alone: Renter) -> None:
     assert len(alone.requests("create_order")) == len(seen)
     events = [json.loads(line)["event"] for line in lost.out.splitlines()]
     assert events == ["offer", "missed"]
+    assert "Still watching" not in lost.err
 
     back = threading.Timer(1.5, alone.market.set_rented, (seen[0]["id"], False))
     back.start()

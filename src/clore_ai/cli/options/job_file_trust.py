@@ -28,14 +28,15 @@ WORDS = "words"
 NEVER = {"file", "as_json", "folder", "send_secrets", "yes_really"}
 """Not allowed in any job file, named or not."""
 FREE = {
-    WORDS, "fetch_every", "max_cost", "max_hours", "max_price", "no_upload", "outputs", "purpose",
-    "setup", "verify_cmd",
+    WORDS, "fetch_every", "max_cost", "max_hours", "max_price_usd", "no_upload", "outputs",
+    "purpose", "setup", "verify_command",
 }  # fmt: skip
 """Allowed: they concern only the machine and the job, or only lower the cost."""
 PRICED = {
-    "attempts", "boot_timeout", "countries", "cuda", "currency", "force", "gpu", "gpus", "image",
-    "kind", "lease", "lost_after", "max_bid", "min_disk", "min_down", "min_ram", "min_reliability",
-    "min_vram", "no_keeper", "ports", "sort", "spot_price", "verify",
+    "attempts", "boot_deadline_s", "countries", "currency", "force", "gpu", "gpu_count",
+    "image", "lease", "lost_after", "max_bid_usd", "min_cuda", "min_disk_gb", "min_down_mbps",
+    "min_ram_gb", "min_reliability", "min_vram_gb", "no_keeper", "ports", "sort", "spot_price",
+    "type", "verify",
 }  # fmt: skip
 """They choose the machine, its price and its end. The plan's own question covers them; if ``--yes``
 answers that question, they need agreement here: the author may be the host of that machine."""

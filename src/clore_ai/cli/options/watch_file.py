@@ -43,7 +43,7 @@ def asked(name: str, options: dict[str, Any]) -> Asked:
         raise click.UsageError(
             "--webhook is not an address; an address looks like https://HOST/PATH."
         )
-    if not options["rent"] and options["kind"] == "spot":
+    if not options["rent"] and options["type"] == "spot":
         raise click.UsageError("--spot needs --rent: add --rent, or leave out --spot.")
     # Options of a watch that rents are checked here, so that errors are reported at once.
     wish = wishes.read(options) if options["rent"] else None

@@ -8,8 +8,7 @@ import click
 
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, plans, units
-from clore_ai.cli.options import bids, limits
-from clore_ai.cli.options.wishes import IN_OPTIONS
+from clore_ai.cli.options import bids, limits, wishes
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def planned(
     try:
         offers = api.drive(flows.find(api.session, wish))
     except NoOffer as exc:
-        raise NoOffer(no_match.sentence(exc.no_match, IN_OPTIONS), exc.no_match) from exc
+        raise NoOffer(no_match.sentence(exc.no_match, wishes.fields()), exc.no_match) from exc
     show(wish, offers, now(api), options.get("top"), by)
     at_most = ranking.at_most(offers[0].cost, wish)
     api.drive(quote.check_budgets(api.session, offers[0], wish.type, at_most))

@@ -26,7 +26,7 @@ _ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
 
 @click.command()
 @wishes.gpu_option
-@click.option("--min-gpu", type=click.IntRange(1), help="Minimum GPU count.")
+@click.option("--min-gpu", "min_gpu_count", type=click.IntRange(1), help="Minimum GPU count.")
 @wishes.min_ram_option
 @wishes.max_price_option
 @click.option(
@@ -42,14 +42,12 @@ _ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
 @click.option("--all", "rented_too", is_flag=True, help="Include rented servers.")
 @output.json_option
 def command(
-    gpu: tuple[str, ...],
-    min_gpu: int | None,
-    min_ram: float | None,
-    max_price: float | None,
+    *,
     sort: str,
     limit: int,
     rented_too: bool,
     as_json: bool,
+    **options: Any,  # noqa: ANN401 - those of the filter
 ) -> None:
     """Search the GPU marketplace.
 
@@ -58,7 +56,7 @@ def command(
     """
     from clore_ai.rental.market import listing
 
-    wanted = listing.Filter(gpu or None, min_gpu, min_ram, max_price, available_only=not rented_too)
+    wanted = wishes.read_filter(options, available_only=not rented_too)
     with connect() as api:
         found = api.drive(listing.marketplace(api.session, wanted))
     if found.unpriced:
@@ -67,7 +65,7 @@ def command(
             "(seen without --max-price)."
         )
     if not found.servers:
-        raise Nothing(_nothing(gpu, wanted, found))
+        raise Nothing(_nothing(options["gpu"], wanted, found))
     servers = sorted(found.servers, key=_ORDER[sort])
     shown = servers[:limit]
     if as_json:

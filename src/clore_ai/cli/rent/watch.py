@@ -95,6 +95,7 @@ class _Watching:
     ) -> None:
         self.api, self.state, self.as_json = api, state, as_json
         self.once = state.for_s == 0
+        self.goes_on = "" if self.once else " Still watching."
         self.by_name = {each.watch.name: each for each in asked}
 
     def run(self) -> None:
@@ -167,11 +168,11 @@ class _Watching:
         elif isinstance(event, market.Gone):
             self._line("gone", watch=event.watch, at=event.at, server_ids=list(event.ids))
         elif isinstance(event, market.Missed):
-            output.note(f"{event.watch}: {event.message} Still watching.")
+            output.note(f"{event.watch}: {event.message}{self.goes_on}")
             self._line("missed", watch=event.watch, at=event.at, message=event.message)
         else:
             if not self.once:
-                output.note(f"{event.message} Still watching.")
+                output.note(f"{event.message}{self.goes_on}")
             self._line("trouble", message=event.message, at=event.at)
 
     def _offers(self, event: Found, asked: Asked) -> None:
@@ -234,7 +235,7 @@ class _Watching:
 
         if asked.notify_cmd is not None or asked.webhook is not None:
             for wrong in self.api.drive(notify(facts, asked.notify_cmd, asked.webhook)):
-                output.note(f"{wrong}. Still watching.")
+                output.note(f"{wrong}.{self.goes_on}")
 
 
 def _offer(server: MarketplaceServer, price_usd: float | None) -> str:
