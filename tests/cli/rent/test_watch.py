@@ -289,6 +289,30 @@ def test_budget_key_and_uncertain_order_end_the_watch(alone: Renter) -> None:
     assert alone.orders() == []
 
 
+def test_each_watch_of_a_file_rents_once(alone: Renter, tmp_path: Path) -> None:
+    """Stdout has one id per watch, and the command ends after the last."""
+    path = tmp_path / "watches.toml"
+    path.write_text(f"[[watch]]\ngpu = '{GPU}'\nrent = true\n" * 2)
+    done = alone("watch", "--file", path, "-y", "--verify", "none")
+    first, second = alone.orders()
+    assert done.out == f"{first}\n{second}\n"
+    alone("cancel", first, second)
+
+
+def test_ctrl_c_during_a_rental_cancels_its_order(alone: Renter) -> None:
+    """The message says what became of the order, which nothing bills any more."""
+    words = ("watch", "--gpu", GPU, "--rent", "-y", "--verify-cmd", "sleep 60")
+    loop = alone.start(*words)
+    assert loop.stderr is not None
+    assert any("Created order" in line for line in loop.stderr)
+    interrupt(loop)
+    out, err = loop.communicate(timeout=60)
+    assert (loop.returncode, out) == (130, ""), err
+    (order,) = alone.orders()
+    assert f"Interrupted. Order {order} was cancelled; nothing runs." in err
+    assert alone("orders", "--json").data == []
+
+
 def test_renting_asks_first(alone: Renter, terminal: Callable[..., Terminal]) -> None:
     """On a terminal it asks, with No as the default; Ctrl-C while it waits rents nothing."""
     screen = terminal(alone)
