@@ -37,11 +37,11 @@ def set_price(
         FieldError: the service refuses the bid, or is known to, so that it was not sent.
     """
     bids = session.bids
-    now, wall = (at := (yield from clock())).mono, at.wall
-    wait_s = math.ceil((yield from local(bids.wait_s, order_id, price, now)))
+    now = yield from clock()
+    wait_s = math.ceil((yield from local(bids.wait_s, order_id, price, now.mono)))
     if wait_s:
         raise FieldError(
-            f"{_too_soon(order_id, wait_s, wall)} Nothing was sent.",
+            f"{_too_soon(order_id, wait_s, now.wall)} Nothing was sent.",
             6,
             {"code": 6, "error": TOO_SOON, "time_to_lowering": wait_s},
         )
@@ -49,19 +49,21 @@ def set_price(
         answer = yield from request(endpoints.set_spot_price(order_id, price), session.rules)
     except CloreAPIError as exc:
         left_s = exc.lowering_in_s if isinstance(exc, FieldError) else None
-        now, wall = (at := (yield from clock())).mono, at.wall
+        now = yield from clock()
         with suppress(ConfigError):  # the bid is set, recorded or not
             if exc.error == TOO_SOON and left_s is not None:
-                yield from local(bids.refused, order_id, price, left_s, now)
+                yield from local(bids.refused, order_id, price, left_s, now.mono)
             elif exc.maybe_acted:
                 yield from local(bids.unknown, order_id)
-        words = _in_words(exc, order_id, order, session.rates, wall)
+        words = _in_words(exc, order_id, order, session.rates, now.wall)
         if words is None:
             raise
-        raise FieldError(words, exc.code, exc.response, status=exc.status) from exc
-    now = (yield from clock()).mono
+        raise FieldError(
+            words, exc.code, exc.response, status=exc.status, maybe_acted=exc.maybe_acted
+        ) from exc
+    now = yield from clock()
     with suppress(ConfigError):
-        yield from local(bids.accepted, order_id, price, now)
+        yield from local(bids.accepted, order_id, price, now.mono)
     return answer
 
 
