@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
@@ -149,7 +149,7 @@ def _report(steered: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
 def _sum_up(report: SpotReport, *, as_json: bool) -> None:
     """Print what the order cost and saved, at the end or after one check."""
     if as_json:
-        output.event({"event": "report", **row(report)})
+        output.event({"event": "report", **report.row()})
         return
     if report.moved_from is not None:
         _sum_up(report.moved_from, as_json=False)
@@ -192,18 +192,6 @@ def _amount(report: SpotReport, amount: float) -> str:
         return usd
     coin = f"{units.coin(amount)} {report.currency}"
     return coin if usd is None else f"{usd} ({coin})"
-
-
-def row(report: SpotReport) -> dict[str, Any]:
-    """The report for ``--json``; amounts in `currency`."""
-    left_out = ("order", "new_order", "moved_from")
-    found = {f: getattr(report, f) for f in report.__dataclass_fields__ if f not in left_out}
-    for name in ("held_share", "saved", "saved_usd"):
-        found[name] = getattr(report, name)
-    found["new_order_id"] = report.new_order and report.new_order.id
-    if report.moved_from is not None:
-        found["moved_from"] = row(report.moved_from)
-    return found
 
 
 def _stopped(api: CloreAI, steered: SpotRun, *, as_json: bool) -> str:

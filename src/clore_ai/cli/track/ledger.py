@@ -16,7 +16,7 @@ from clore_ai._values.text import one_line
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect
 from clore_ai.cli.options import period
-from clore_ai.rental.spend.bill import Sum
+from clore_ai.rental.spend.bill import COLUMNS, Sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
     from clore_ai.rental.spend.bill import Bill, Wallet
 
 _LONGEST = 4_000
-_COLUMNS = (
-    "order_id", "server_id", "gpu", "type", "purpose", "ref", "start", "end", "seconds", "spend",
-    "fees", "total", "currency", "usd", "state", "reason", "seen_at",
-)  # fmt: skip
 
 
 @click.command()
@@ -73,7 +69,7 @@ def command(
             output.note(f"Shown as last seen, since the service can't be queried: {found.stale}")
         if not found.bills:
             other_keys.note(api, ended=True)
-    rows = [asdict(s) for s in found.sums] if by else [_row(b) for b in found.bills]
+    rows = [asdict(s) for s in found.sums] if by else [b.row() for b in found.bills]
     if as_json:
         output.data(
             ({"by": by, "sums": rows} if by else {"orders": rows})
@@ -82,7 +78,7 @@ def command(
         )
         return
     if as_csv:
-        _csv(rows, [f.name for f in fields(Sum)] if by else _COLUMNS)
+        _csv(rows, [f.name for f in fields(Sum)] if by else COLUMNS)
         return
     if not found.bills:
         output.note("Nothing was rented" + (" in this time." if since or until else " yet."))
@@ -93,17 +89,6 @@ def command(
     _print_total(found.total)
     for wallet in found.wallets:
         _print_wallet(wallet)
-
-
-def _row(each: Bill) -> dict[str, Any]:
-    intent = each.intent
-    values = (
-        intent.order_id, intent.server_id, intent.gpu, intent.type, intent.purpose,
-        intent.client_ref, intent.started_at or intent.posted_at, intent.ended_at, each.seconds,
-        each.spend, each.fees, each.total, intent.currency, each.total_usd, each.state,
-        intent.reason, intent.seen_at,
-    )  # fmt: skip
-    return dict(zip(_COLUMNS, values))
 
 
 def _csv(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:

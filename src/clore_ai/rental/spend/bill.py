@@ -26,6 +26,13 @@ _RESOLUTION_S = 3.0
 """An order's start is in whole seconds, and the service's time is known to about two."""
 
 
+COLUMNS = (
+    "order_id", "server_id", "gpu", "type", "purpose", "ref", "start", "end", "seconds", "spend",
+    "fees", "total", "currency", "usd", "state", "reason", "seen_at",
+)  # fmt: skip
+"""The columns of `Bill.row`."""
+
+
 @dataclass(frozen=True)
 class Bill:
     """What one order cost between `begin` and `end`; amounts in its coin, None if unknown."""
@@ -59,6 +66,17 @@ class Bill:
         if self.intent.state != "created":
             return "uncertain"
         return "running" if self.intent.runs else "ended"
+
+    def row(self) -> dict[str, object]:
+        """The values as ``clore ledger --json`` and ``--csv`` show them."""
+        intent = self.intent
+        values = (
+            intent.order_id, intent.server_id, intent.gpu, intent.type, intent.purpose,
+            intent.client_ref, intent.started_at or intent.posted_at, intent.ended_at,
+            self.seconds, self.spend, self.fees, self.total, intent.currency, self.total_usd,
+            self.state, intent.reason, intent.seen_at,
+        )  # fmt: skip
+        return dict(zip(COLUMNS, values))
 
 
 @dataclass(frozen=True)

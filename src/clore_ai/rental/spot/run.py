@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Callable, Literal
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Callable, Literal
 
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.models.price import Price
@@ -99,6 +99,14 @@ class SpotReport:
         if self.saved is None or self.usd_per_coin is None:
             return None
         return self.saved * self.usd_per_coin
+
+    def row(self) -> dict[str, Any]:
+        """The values as ``clore spot auto --json`` shows them."""
+        left_out = ("order", "new_order", "moved_from")
+        names = [f.name for f in fields(self) if f.name not in left_out]
+        row = {name: getattr(self, name) for name in (*names, "held_share", "saved", "saved_usd")}
+        row["new_order_id"] = self.new_order and self.new_order.id
+        return row if self.moved_from is None else {**row, "moved_from": self.moved_from.row()}
 
 
 @dataclass(frozen=True)
