@@ -125,13 +125,11 @@ def can_agree(*, yes: bool, why: str = "") -> None:
         UsageError: there is no terminal and no `yes`; the message begins with `why`.
     """
     if not (yes or somebody()):
-        first = f"{why} " if why else ""
-        raise click.UsageError(
-            f"{first}This needs confirmation and there is no terminal. Add --yes."
-        )
+        needs = "This needs confirmation and there is no terminal. Add --yes."
+        raise click.UsageError(f"{why} {needs}".strip())
 
 
-def agree(question: str, otherwise: str, *, yes: bool, why: str) -> None:
+def agree(question: str, otherwise: str, *, yes: bool, why: str = "") -> None:
     """As `ask`, for an action that must not happen by accident; the question begins with `why`.
 
     Raises:
@@ -140,7 +138,7 @@ def agree(question: str, otherwise: str, *, yes: bool, why: str) -> None:
     """
     can_agree(yes=yes, why=why)
     if not yes:
-        ask(f"{why} {question}", otherwise)
+        ask(f"{why} {question}".strip(), otherwise)
 
 
 def rows(

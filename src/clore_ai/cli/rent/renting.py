@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, plans, units
 from clore_ai.cli.options import bids, limits, wishes
@@ -49,7 +47,7 @@ def planned(
     api.drive(quote.check_budgets(api.session, offers[0], wish.type, at_most))
     yes, force = options["yes"] or is_only_shown, options["force"] or is_only_shown
     bids.guard_offers(wish, offers, yes=yes, force=force)
-    agree("Rent it?", yes=yes)
+    output.agree("Rent it?", "nothing was rented", yes=yes)
     return offers
 
 
@@ -75,16 +73,6 @@ def show(
             f"{o.server.id} ({prices.hourly(o.cost.total.usd_per_hour)})" for o in then
         )
         output.facts(("else", f"{listed}, fees in; {len(offers)} servers fit"))
-
-
-def agree(question: str, *, yes: bool) -> None:
-    """Ask before money is spent; without a terminal, require `yes`."""
-    if not (yes or output.somebody()):
-        raise click.UsageError(
-            "This needs confirmation and there is no terminal. Add --yes to rent without asking."
-        )
-    if not yes:
-        output.ask(question, "nothing was rented")
 
 
 def earlier(api: CloreAI, ref: str | None) -> Order | None:

@@ -70,7 +70,7 @@ def command(ctx: click.Context, /, **options: Any) -> None:  # noqa: ANN401 - cl
         what = f"rented{bid} as soon as it is offered, {_most(wish)}, plus fees."
         output.note(f"  {name}: {what}")
     if wanted:
-        renting.agree("Rent when an offer comes?", yes=options["yes"])
+        output.agree("Rent when an offer comes?", "nothing was rented", yes=options["yes"])
     from clore_ai.rental.watch.market import MarketWatch
 
     for_s = 0 if options["once"] else options["for_s"] or inf
