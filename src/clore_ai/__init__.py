@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         TransportError,
         WaitTimeout,
     )
+    from clore_ai.jobs.reap.reaper import ReapEvent
     from clore_ai.models import (
         APIResponse,
         MarketplaceServer,
@@ -85,6 +86,7 @@ __all__ = [
     "OrdersView",
     "RateLimitError",
     "RateLimiter",
+    "ReapEvent",
     "RentFailed",
     "Rental",
     "ResponseError",
@@ -107,6 +109,7 @@ _MODULES = {
     "Fallback": "rental.spot.fallback",
     "OrdersView": "rental.watch.view",
     "RateLimiter": "rate_limiter",
+    "ReapEvent": "jobs.reap.reaper",
     "Rental": "_sync.rental",
     "SpotEvent": "rental.spot.run",
     "SpotReport": "rental.spot.run",

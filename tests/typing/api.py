@@ -12,6 +12,7 @@ from clore_ai import (
     MarketplaceServer,
     Order,
     OrdersView,
+    ReapEvent,
     Server,
     ServerConfig,
     SpotEvent,
@@ -139,6 +140,14 @@ async def jobs() -> None:
     code: int | None = CloreAI().attach(1, on_output=print, on_message=print).code
     state: str = (await AsyncCloreAI().stop(1)).state
     print(code, state)
+
+
+def reaped() -> None:
+    """What `reap` reports, and ends."""
+    for event in CloreAI().reap(every=60, timeout=3600, dry_run=True, on_event=print):
+        one: ReapEvent = event
+        reason = None if one.limit is None else one.limit.reason
+        print(one.what, one.message, reason, one.job and one.job.id)
 
 
 def errors() -> None:

@@ -10,7 +10,7 @@ from clore_ai._api.steps import local
 from clore_ai._async.jobs import AsyncJobCalls
 from clore_ai._async.rental import AsyncRental
 from clore_ai._gpu_feeds import watching
-from clore_ai.jobs.watch import turns as limit_turns
+from clore_ai.jobs.reap import turns as limit_turns
 from clore_ai.models import MarketplaceServer, Order, OrderType
 from clore_ai.models.records import RentEvent
 from clore_ai.rental import options

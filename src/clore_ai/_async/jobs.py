@@ -9,6 +9,8 @@ from clore_ai import jobs
 from clore_ai._async.records import AsyncRecords
 from clore_ai._values.secrets import hide
 from clore_ai.jobs import Job, status
+from clore_ai.jobs.reap import reap
+from clore_ai.jobs.reap.reaper import OnEvent, ReapEvent
 from clore_ai.rental import options
 
 
@@ -143,3 +145,35 @@ class AsyncJobCalls(AsyncRecords):
         """
         callbacks = jobs.Callbacks.of(None, on_message)
         return await self.in_loop(lambda engine: jobs.stop(engine, job_id, callbacks))
+
+    async def reap(
+        self,
+        *,
+        every: float | None = None,
+        timeout: float | None = None,
+        dry_run: bool = False,
+        on_event: OnEvent | None = None,
+    ) -> list[ReapEvent]:
+        """Cancel the orders past their lease or cost limit, as ``clore reap``. Returns the events.
+
+        Time and cost are as the service reports them. Jobs that no process watches are taken over
+        by a background process, which also ends the orders of its job. Without `every` this happens
+        once, and jobs that have ended are waited for until they are settled.
+
+        Args:
+            every: seconds between checks; the orders whose limits are near are reported, too, and
+                errors of the network or the service are retried. Meanwhile no background process
+                of the key does the same (docs/spending.md).
+            timeout: with `every`, seconds until it returns; None for no end.
+            dry_run: only report what is past its limit; cancel nothing.
+            on_event: called with each event; see `clore_ai.jobs.reap.reaper.ReapEvent`.
+
+        Raises:
+            CloreAPIError: without `every`, the orders can't be read.
+            AuthError: the key is refused.
+            ConfigError: the ledger can't be read.
+            ValueError: `every` or `timeout` is not above 0.
+        """
+        return await self.in_loop(
+            lambda engine: reap.reap(engine, every, timeout, on_event, dry_run=dry_run)
+        )

@@ -63,6 +63,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "set_lease": {"order_id": 7, "hours": 1.0},
     "extend_lease": {"order_id": 7, "hours": 1.0},
     "orphans": {},
+    "reap": {},
     "wait_for_ssh": {"order_id": 7, "timeout": 0.1},
 }
 

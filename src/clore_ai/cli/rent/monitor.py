@@ -14,8 +14,8 @@ from clore_ai.cli.account import connect, status
 from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import board, renting
-from clore_ai.cli.supervise import at_limits, cancelling
-from clore_ai.jobs.watch.turns import Turns
+from clore_ai.cli.supervise import cancelling, reaping
+from clore_ai.jobs.reap.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +141,7 @@ class _Loop:
                 continue
             line = {"event": event.what, "order_id": event.order_id, "message": event.message}
             if event.limit is not None:
-                line = {**at_limits.facts(event.limit), **line}
+                line = {**reaping.facts(event.limit), **line}
             self._line(line if event.reason is None else {**line, "reason": event.reason})
             self.board.note(event.message)
             if event.reason == _WALLET_EMPTY:
@@ -151,7 +151,8 @@ class _Loop:
         with self.board.away():
             cancelling.show(done)
             if limit is not None:
-                at_limits.ended(self.api, limit, done, self._line, as_json=self.as_json)
+                reaping.failure(done, as_json=self.as_json)
+                self._line(reaping.ended(limit, done))
                 return
         if done.error is not None:
             self.board.note(str(done.error))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,8 +10,8 @@ from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect, none, status
 from clore_ai.cli.options.length import Length
-from clore_ai.cli.supervise import at_limits
-from clore_ai.jobs.watch import turns as limit_turns
+from clore_ai.cli.supervise import reaping
+from clore_ai.jobs.reap import keeper
 from clore_ai.rental.limits import unattended
 
 if TYPE_CHECKING:
@@ -43,18 +42,26 @@ def command(every: float | None, dry_run: bool, unit: str | None, as_json: bool)
             raise click.UsageError(f"--{unit} can only be combined with --json.")
         _unit(unit, as_json=as_json)
         return 0
+    lines: list[dict[str, Any]] = []
+    on_line = output.event if as_json and every is not None else lines.append
+    report = reaping.Reporter(on_line, as_json=as_json)
     with connect(ask=False, keeps=not dry_run) as api:
         if every is not None:
-            _loop(api, every, dry_run=dry_run, as_json=as_json)
+            output.note(f"Checking every {duration(every)}; stop with Ctrl-C.")
+        try:
+            api.reap(every=every, dry_run=dry_run, on_event=report)
+        except KeyboardInterrupt as exc:
+            message = report.interrupted() or str(exc)
+            if every is None:
+                raise KeyboardInterrupt(message) from None
+            output.note(message or "Stopped.")
             return 0
-        events: list[dict[str, Any]] = []
-        worst = _once(api, events, dry_run=dry_run, as_json=as_json)
         if as_json:
-            output.data(events)
-        elif not events:
+            output.data(lines)
+        elif not lines:
             none(api, "No order is past a limit.")
             other_keys.note(api)
-        return max(worst, status(api))
+        return max(report.code, status(api))
 
 
 def _unit(what: str, *, as_json: bool) -> None:
@@ -93,55 +100,15 @@ def _uninstall(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
 
 
 def _status(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
-    found, log = api.drive(unattended.status()), limit_turns.keeper_log(api.session)
-    keeper = api.ledger.held(limit_turns.KEEPER_LOCK)
+    found, log = api.drive(unattended.status()), keeper.log(api.session)
+    runs = api.ledger.held(keeper.LOCK)
     notes = [f"systemd: {found.unit} is {found.systemd}."] if found.systemd else []
     if found.cron:
         notes.append("cron: clore reap runs every minute.")
     if not notes:
         notes.append("Neither systemd nor cron runs clore reap. Set it up: clore reap --install")
-    running = "is running" if keeper else "is not running; the next command that needs it starts it"
+    running = "is running" if runs else "is not running; the next command that needs it starts it"
     notes.append(f"The background process of this key {running}.")
     if log.exists():
         notes.append(f"The log of the background process: {log}")
-    return {"systemd": found.systemd, "cron": found.cron, "keeper": keeper}, notes
-
-
-def _once(api: CloreAI, events: list[dict[str, Any]], *, dry_run: bool, as_json: bool) -> int:
-    from clore_ai._api.steps import clock
-    from clore_ai.rental.limits import expiry
-
-    worst = 0
-    for found in api.drive(expiry.due(api.session)):
-        now = api.drive(clock()).wall
-        # Another command may have extended this order while the previous one was cancelled.
-        over = expiry.over(api.ledger.reread(found.intent), now, api.session.rates)
-        if over is None:
-            continue
-        if dry_run:
-            output.note(f"{over}.")
-            events.append({**at_limits.facts(over), "at": now})
-        elif at_limits.ended_by_its_job(api, over):
-            output.note(f"{over}; it was ended with its job.")
-            facts = at_limits.facts(over)
-            events.append({**facts, "event": "cancelled", "cancelled": True, "at": now})
-        else:
-            worst = max(worst, at_limits.at_limit(api, over, events.append, as_json=as_json))
-    return max(worst, at_limits.settle_jobs(api, events.append, dry_run=dry_run, wait=True))
-
-
-def _loop(api: CloreAI, every_s: float, *, dry_run: bool, as_json: bool) -> None:
-    """Check until stopped; meanwhile no background keeper is needed."""
-    from clore_ai.rental.limits.enforce import Keeper
-
-    def on_event(event: dict[str, Any]) -> None:
-        if as_json:
-            output.event(event)
-
-    keeper = Keeper(every_s=every_s, mine=lambda _intent: True)
-    output.note(f"Checking every {duration(every_s)}; stop with Ctrl-C.")
-    try:
-        with nullcontext() if dry_run else limit_turns.instead_of_keeper(api.session):
-            at_limits.loop(api, keeper, on_event, dry_run=dry_run, as_json=as_json)
-    except KeyboardInterrupt as exc:
-        output.note(str(exc) or "Stopped.")
+    return {"systemd": found.systemd, "cron": found.cron, "keeper": runs}, notes

@@ -1,36 +1,20 @@
-"""Who ends orders at their limits: the process of their job, the keeper, or the caller.
-
-The keeper is a background process, one for each key. It inherits its lock as an open file, so there
-are never two. It ends when its log is removed. The key is on no command line.
-"""
+"""Who ends orders at their limits: the process of their job, the keeper, or the caller."""
 
 from __future__ import annotations
 
 import math
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clore_ai._state.folder import folder_in
-from clore_ai._state.lock import FileLock
 from clore_ai.jobs import background
 from clore_ai.jobs.store import Jobs
 from clore_ai.rental.limits import expiry
 from clore_ai.rental.limits.enforce import EVERY_S, GRACE_S
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from clore_ai.rental.limits.expiry import Limit
     from clore_ai.rental.session import Session
-
-KEEPER = "clore_ai.cli.supervise.keeper"
-"""The module that the process of the keeper runs."""
-KEEPER_LOCK = "keeper"
-_LEAVES_S, _LOOK_S = 10.0, 0.1
-_NOT_FOR_IT = ("CLORE_DEBUG", "CLORE_CURL")
 
 
 @dataclass
@@ -81,39 +65,3 @@ def unkept(session: Session, jobs: Jobs) -> list[int]:
         and intent.order_id not in watched
         and not ledger.held(f"spot {intent.order_id}")  # who holds a bid keeps the limits, too
     ]
-
-
-def start_keeper(session: Session) -> None:
-    """Start the keeper, unless it or a `clore reap --every` already runs.
-
-    Raises:
-        OSError, ConfigError: it can't be started.
-    """
-    lock = session.ledger.lock(KEEPER_LOCK)
-    if isinstance(lock, FileLock) and lock.try_acquire():
-        try:
-            log = keeper_log(session)
-            words = [KEEPER, str(lock.file)]
-            background.spawn(words, lock.file, log, log.parent.parent, without=_NOT_FOR_IT)
-        finally:
-            lock.release()
-
-
-@contextmanager
-def instead_of_keeper(session: Session) -> Generator[None]:
-    """Within this block the caller enforces the limits; a running keeper ends first."""
-    lock = session.ledger.lock(KEEPER_LOCK)
-    until = time.monotonic() + _LEAVES_S
-    try:
-        while not lock.try_acquire() and time.monotonic() < until:
-            keeper_log(session).unlink(missing_ok=True)
-            time.sleep(_LOOK_S)
-        yield
-    finally:
-        lock.release()
-
-
-def keeper_log(session: Session) -> Path:
-    """The log file of the keeper."""
-    ledger = session.ledger
-    return folder_in((ledger.folder or Path()).absolute(), "keepers") / f"{ledger.keys.key}.log"

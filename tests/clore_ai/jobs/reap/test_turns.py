@@ -9,7 +9,7 @@ import pytest
 
 from clore_ai import CloreAI
 from clore_ai.jobs import Jobs
-from clore_ai.jobs.watch import turns as limit_turns
+from clore_ai.jobs.reap import turns as limit_turns
 from clore_ai.models.records import Intent
 from clore_ai.rental.limits.expiry import Limit
 

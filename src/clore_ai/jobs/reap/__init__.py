@@ -1,0 +1,1 @@
+"""Ends orders at their limits, and takes over jobs that no process watches."""

@@ -1,0 +1,57 @@
+"""`client.reap` ends orders past their limits, once or from check to check; for both clients."""
+
+from __future__ import annotations
+
+import pytest
+
+from clore_ai.exceptions import AuthError
+
+BOTH_CLIENTS = True
+
+
+def test_only_orders_past_a_limit_are_ended(api_of, own_market, server_of, tmp_path):
+    """`dry_run` reports them and sends no cancel; an order within its lease runs on."""
+    market = own_market(provision=False)
+    api = api_of(market, state=tmp_path)
+    past, other = api.rent(server_of(market), lease_h=2), api.rent(server_of(market), lease_h=9)
+    assert api.reap() == []
+    market.advance(3 * 3600)
+    (shown,) = api.reap(dry_run=True)
+    assert (shown.what, shown.limit.intent.order_id, shown.limit.reason) == (
+        "over", past.id, "lease",
+    )  # fmt: skip
+    assert api.entries("cancel_order") == []
+    heard = []
+    events = api.reap(on_event=heard.append)
+    assert heard == events
+    assert [event.what for event in events] == ["ending", "cancelled"]
+    done = events[-1].cancelling
+    assert (done.order_id, done.gone, done.why) == (past.id, True, "lease over")
+    assert [o.id for o in api.my_orders() if o.active] == [other.id]
+    assert api.reap() == []
+
+
+def test_it_goes_on_until_its_time_is_over(api_of, own_market, server_of, tmp_path):
+    """An error of the service is reported once and retried; then the order is ended."""
+    market = own_market(provision=False)
+    api = api_of(market, state=tmp_path)
+    order = api.rent(server_of(market), lease_h=2)
+    market.advance(3 * 3600)
+    api.fault("my_orders", "500", times=1)
+    events = api.reap(every=0.2, timeout=2)
+    what = [event.what for event in events]
+    assert [each for each in what if each != "trouble"] == ["ending", "cancelled"]
+    assert what.count("trouble") <= 1
+    assert [o.id for o in api.my_orders() if o.active] == []
+    assert events[-1].limit.intent.order_id == order.id
+
+
+def test_what_it_refuses(api_of, own_market):
+    """A time that is not above 0, and a key that the service does not know."""
+    market = own_market(provision=False)
+    api = api_of(market)
+    for wrong in ({"every": 0}, {"every": 1, "timeout": -1}):
+        with pytest.raises(ValueError, match="above 0"):
+            api.reap(**wrong)
+    with pytest.raises(AuthError):
+        api_of(market, api_key="unknown").reap()
