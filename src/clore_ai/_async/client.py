@@ -16,7 +16,7 @@ from clore_ai.models.records import RentEvent
 from clore_ai.rental import options
 from clore_ai.rental.market import listing
 from clore_ai.rental.orders import wait
-from clore_ai.rental.rent import find, quote, wish
+from clore_ai.rental.rent import deploy, find, wish
 from clore_ai.rental.rent.ranking import Offer
 from clore_ai.rental.spot import autopilot
 from clore_ai.rental.spot.run import SpotReport
@@ -252,7 +252,7 @@ class AsyncCloreAI(AsyncJobCalls):
             BudgetError: it would cost more than `max_cost_usd`.
         """
         limits = wish.limits(lease_h, max_hours, max_cost_usd)
-        flow = quote.quote(self._session, server_id, currency, type, spot_price, limits)
+        flow = deploy.quote(self._session, server_id, currency, type, spot_price, limits)
         return await self.drive(flow)
 
     @options.documented(options.SpotOptions)

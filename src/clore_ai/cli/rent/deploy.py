@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,9 +13,12 @@ from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import renting
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from clore_ai._api.order_request import OrderRequest
     from clore_ai.client import CloreAI
     from clore_ai.models import Order
+    from clore_ai.models.records import RentEvent
     from clore_ai.rental.rent.ranking import Offer
     from clore_ai.rental.spend.lease import Limits
 
@@ -49,7 +51,6 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     fees and balance, goes to stderr. On a terminal the command asks before it rents; in a script it
     does not.
     """
-    from clore_ai.rental import preflight
     from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
 
     options["currency"] = units.full(options["currency"])
@@ -59,20 +60,17 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     if options["wait"] and not has_ssh:
         raise click.UsageError("--wait waits for SSH; add --port 22:tcp, or leave --wait out.")
     wanted, ends = _wanted(server_id, options, fields), limits.read(options, default=False)
-    with connect() as api, ExitStack() as locks:
+    with connect() as api:
         order, plan = renting.earlier(api, options["ref"]), None
         if order is None:
             plan = _agree(api, server_id, options, ends)
             if plan is not None:
-                # With a password or somebody else's key, a login can't be checked.
-                login = options["wait"] and identity is not None
-                api.drive(preflight.check(api.session, wanted.ssh_key, identity, login=login))
-                order = _create(api, wanted, plan, options, ends, locks)
+                order = _create(api, wanted, plan, options, ends, identity)
         if order is None or options["dry_run"]:
             return
         # From here on money is spent: every end must name the order's id.
         try:
-            if plan is not None or not api.session.access.known(order):
+            if plan is None and not api.session.access.known(order):
                 api.session.remember(order, identity)
             if not options["as_json"]:
                 output.line(order.id)
@@ -107,15 +105,14 @@ def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
 
 def _agree(api: CloreAI, server_id: int, options: dict[str, Any], ends: Limits) -> Offer | None:
     """Show the plan and ask, if there is a terminal; None for a dry run."""
-    from clore_ai.rental.rent import high_bid, quote
+    from clore_ai.rental.rent import deploy, high_bid
 
     kind, coin, is_only_shown = options["kind"], options["currency"], options["dry_run"]
-    server = api.drive(quote.server(api.session, server_id, kind))
-    bid: bids.Bid | None = options["spot_price"]
-    per_day = None if bid is None else bid.per_day(coin, server.usd_per_coin(coin))
-    plan = api.drive(quote.offer(api.session, server, coin, kind, per_day, ends))
+    given: bids.Bid | None = options["spot_price"]
+    bid = None if given is None else lambda s: given.per_day(coin, s.usd_per_coin(coin))
+    plan = api.drive(deploy.quote(api.session, server_id, coin, kind, bid, ends))
     plans.show(plan, kind, options["image"], limits.lines(plan, ends, renting.now(api)))
-    api.drive(quote.check_budgets(api.session, plan, kind, plan.cost))
+    api.drive(deploy.check_budgets(api.session, plan, kind, plan.cost))
     _boots_in_time(options, plan.end.lease_s)
     if kind == "spot":
         bids.guard(
@@ -167,28 +164,26 @@ def _create(
     plan: Offer,
     options: dict[str, Any],
     ends: Limits,
-    locks: ExitStack,
+    identity: Path | None,
 ) -> Order:
-    from clore_ai.rental.orders import create, recover
+    from clore_ai.rental.orders.create import RentalTerms
+    from clore_ai.rental.rent import deploy
 
-    terms = create.RentalTerms(
-        options["ref"],
-        options["purpose"],
-        plan.end.lease_s,
-        ends.max_cost_usd,
-        plan.cost.price.usd_per_coin,
-        plan.server.mrl and plan.server.mrl * 3600.0,
-        ends.enforced,
-        unacknowledged=True,
-        renting=create.Renting(locks),
+    def on_event(event: RentEvent) -> None:
+        if event.what == "trying":
+            output.note("Renting…")
+        else:
+            output.note(f"Rented: order {event.order_id} on server {event.server_id}.", bold=True)
+
+    terms = RentalTerms(
+        options["ref"], options["purpose"], max_cost_usd=ends.max_cost_usd, enforced=ends.enforced
     )
-    wanted = wanted.at(plan.cost.price.per_day)
+    # With a password or somebody else's key, a login can't be checked.
+    login = options["wait"] and identity is not None
     newest = api.ledger.newest()
-    output.note("Renting…")
     try:
-        order = api.drive(create.create(api.session, wanted, terms))
+        return api.drive(
+            deploy.order(api.session, wanted, plan, terms, identity, on_event, login=login)
+        )
     except KeyboardInterrupt:
         raise KeyboardInterrupt(renting.left_behind(api, newest)) from None
-    output.note(f"Rented: order {order.id} on server {order.server_id}.", bold=True)
-    recover.acknowledge(api.session, order.id)
-    return order

@@ -32,7 +32,7 @@ def planned(
         NoOffer: no offer fits; the message names the options.
     """
     from clore_ai.exceptions import NoOffer
-    from clore_ai.rental.rent import no_match, quote, ranking
+    from clore_ai.rental.rent import deploy, no_match, ranking
     from clore_ai.rental.rent import rent as flows
 
     is_only_shown = options.get("dry_run", False)
@@ -44,7 +44,7 @@ def planned(
         raise NoOffer(no_match.sentence(exc.no_match, wishes.fields()), exc.no_match) from exc
     show(wish, offers, now(api), options.get("top"), by)
     at_most = ranking.at_most(offers[0].cost, wish)
-    api.drive(quote.check_budgets(api.session, offers[0], wish.type, at_most))
+    api.drive(deploy.check_budgets(api.session, offers[0], wish.type, at_most))
     yes, force = options["yes"] or is_only_shown, options["force"] or is_only_shown
     bids.guard_offers(wish, offers, yes=yes, force=force)
     output.agree("Rent it?", "nothing was rented", yes=yes)
