@@ -143,7 +143,9 @@ async def jobs() -> None:
 
 
 def reaped() -> None:
-    """What `reap` reports, and ends."""
+    """What `reap` and `cancel_all` report, and end."""
+    gone: list[bool] = [each.gone for each in CloreAI().cancel_all(others=True, timeout=30)]
+    print(gone)
     for event in CloreAI().reap(every=60, timeout=3600, dry_run=True, on_event=print):
         one: ReapEvent = event
         reason = None if one.limit is None else one.limit.reason

@@ -8,7 +8,8 @@ from math import inf
 from clore_ai._async.calls import AsyncCalls
 from clore_ai._state.hosts import Block
 from clore_ai.models.records import USD_VALUE, Budget, BudgetStanding, Intent, Per
-from clore_ai.rental.orders.orphans import take_in
+from clore_ai.rental.orders.cancel import Cancelling
+from clore_ai.rental.orders.orphans import cancel_all, take_in
 from clore_ai.rental.reports import budgets, costs, hosts, leases, orphans
 from clore_ai.rental.reports.costs import By, Report
 from clore_ai.rental.reports.hosts import KnownHosts
@@ -110,6 +111,25 @@ class AsyncRecords(AsyncCalls):
             NotFoundError: no such order runs.
         """
         return await self.drive(take_in(self._session, order_id))
+
+    async def cancel_all(
+        self, *, others: bool = False, issue: str | None = None, timeout: float = 60.0
+    ) -> list[Cancelling]:
+        """Cancel all running orders of this ledger, as ``clore cancel --all``. What became of each.
+
+        Returns once they are gone. In an entry, `gone` says whether the order has ended, `bill`
+        what it cost, and `error` why it may still run: one that fails does not stop the others.
+
+        Args:
+            others: include orders that the ledger does not know: rented elsewhere.
+            issue: what was wrong with the servers, for their hosts; up to 2,048 characters.
+            timeout: seconds to wait until all are gone.
+
+        Raises:
+            CloreAPIError: the orders can't be read; nothing was cancelled.
+            InvalidInputError: `issue` is too long; nothing was cancelled.
+        """
+        return await self.drive(cancel_all(self._session, issue, timeout, others=others))
 
     async def hosts(self) -> KnownHosts:
         """What is known about the hosts that were rented from, and which are blocked."""

@@ -64,6 +64,7 @@ CALLS: dict[str, dict[str, Any]] = {
     "extend_lease": {"order_id": 7, "hours": 1.0},
     "orphans": {},
     "reap": {},
+    "cancel_all": {"issue": "slow"},
     "wait_for_ssh": {"order_id": 7, "timeout": 0.1},
 }
 

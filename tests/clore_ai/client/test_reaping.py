@@ -1,4 +1,4 @@
-"""`client.reap` ends orders past their limits, once or from check to check; for both clients."""
+"""`client.reap` ends orders past their limits, `client.cancel_all` all; for both clients."""
 
 from __future__ import annotations
 
@@ -55,3 +55,18 @@ def test_what_it_refuses(api_of, own_market):
             api.reap(**wrong)
     with pytest.raises(AuthError):
         api_of(market, api_key="unknown").reap()
+
+
+def test_all_orders_of_the_ledger_are_cancelled(api_of, own_market, server_of, tmp_path):
+    """One that the ledger does not know runs on, but for `others`."""
+    market = own_market(provision=False)
+    api = api_of(market, state=tmp_path / "here")
+    elsewhere = api_of(market, api_key=api.key, state=tmp_path / "elsewhere")
+    assert api.cancel_all() == []
+    mine = {api.rent(server_of(market)).id for _ in range(2)}
+    other = elsewhere.rent(server_of(market)).id
+    done = api.cancel_all(issue="slow")
+    assert {each.order_id for each in done if each.gone} == mine
+    assert all(each.bill.currency == "bitcoin" for each in done)
+    assert [o.id for o in api.my_orders() if o.active] == [other]
+    assert [(each.order_id, each.gone) for each in api.cancel_all(others=True)] == [(other, True)]

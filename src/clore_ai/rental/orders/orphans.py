@@ -14,6 +14,8 @@ from clore_ai.exceptions import (
     TransportError,
 )
 from clore_ai.models import Order, Orders
+from clore_ai.rental.orders import cancel
+from clore_ai.rental.orders.cancel import Cancelling
 from clore_ai.rental.orders.claim import match
 from clore_ai.rental.orders.reconcile import adopt, orders
 from clore_ai.rental.orders.recover import acknowledge
@@ -64,6 +66,21 @@ def running(session: Session) -> Flow[tuple[list[int], list[int]]]:
     rows = [order for order in (yield from orders(session)) if order.active]
     others = [order.id for order in (yield from local(unknown, session.ledger, rows))]
     return [order.id for order in rows if order.id not in others], others
+
+
+def cancel_all(
+    session: Session, issue: str | None, timeout_s: float, *, others: bool
+) -> Flow[list[Cancelling]]:
+    """Cancel the orders of `running`: those of this ledger; with `others` all that run.
+
+    Raises:
+        CloreAPIError, ConfigError: as in `running`; nothing was cancelled.
+        InvalidInputError: `issue` is too long; nothing was cancelled.
+    """
+    mine, unknown = yield from running(session)
+    todo = [Cancelling(order_id) for order_id in (mine + unknown if others else mine)]
+    yield from cancel.end(session, todo, issue, timeout_s)
+    return todo
 
 
 def unknown(ledger: Ledger, rows: Iterable[Order]) -> list[Order]:
