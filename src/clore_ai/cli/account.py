@@ -44,6 +44,13 @@ def connect(*, ask: bool = True, keeps: bool = True) -> Generator[CloreAI]:
             _warn(api, keeps=keeps)
 
 
+def now(api: CloreAI) -> float:
+    """Unix seconds on the service's clock."""
+    from clore_ai._api.steps import clock
+
+    return api.drive(clock()).wall
+
+
 def none(api: CloreAI, message: str) -> int:
     """Print `message` about an empty list of orders, if all of it was read; the exit code."""
     from clore_ai.rental.spend import unseen

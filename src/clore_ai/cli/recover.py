@@ -77,15 +77,15 @@ def _answer() -> str:
 
 def _do(api: CloreAI, intent: Intent, answer: str) -> None:
     from clore_ai.exceptions import CloreAPIError
-    from clore_ai.rental.orders.recover import acknowledge
+    from clore_ai.rental.orders import recover
 
-    order_id = intent.order_id or 0
+    order_id, cancels = intent.order_id or 0, answer == "cancel"
+    if answer == "later":
+        return
     try:
-        if answer == "cancel":
-            api.cancel_order(order_id)
-            api.session.access.forget(order_id)
-            output.note(f"Cancelled: order {order_id}.", bold=True)
-        if answer in ("cancel", "keep"):
-            acknowledge(api.session, order_id)
+        api.drive(recover.answer(api.session, order_id, cancels=cancels))
     except CloreAPIError as exc:
         output.note(f"Order {order_id} stays as it is: {exc}")
+    else:
+        if cancels:
+            output.note(f"Cancelled: order {order_id}.", bold=True)

@@ -36,14 +36,16 @@ async def states(engine: Engine, jobs: Jobs, among: list[Job]) -> dict[int, str]
     return {**watched, **await now(engine, jobs, [j for j in left if j.id not in watched])}
 
 
-async def listed(engine: Engine) -> list[tuple[Job, str]]:
-    """All jobs of the account with their states: as in `now`, or `state` if the job is over.
+async def listed(engine: Engine, latest: int = 0) -> list[tuple[Job, str]]:
+    """The jobs of the account with their states: as in `now`, or `state` if the job is over.
+
+    `latest`: only so many; 0 for all.
 
     Raises:
         CloreAPIError: the service can't be asked.
     """
     jobs = Jobs.of(engine.session)
-    found = await engine.local(jobs.all)
+    found = (await engine.local(jobs.all))[-latest:]
     standing = await states(engine, jobs, found)
     return [(job, standing.get(job.id, job.state)) for job in found]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clore_ai.cli import output, units
-from clore_ai.cli.account import connect
+from clore_ai.cli.account import connect, now
 from clore_ai.models import price as prices
 
 
@@ -17,11 +17,9 @@ def command(name: str, as_json: bool) -> None:
 
     NAME is as `clore servers` shows it. Prices are per DAY, in the coin named or in USD.
     """
-    from clore_ai._api.steps import clock
-
     with connect() as api:
         config = api.server_config(name)
-        now = api.drive(clock()).wall
+        at = now(api)
     if as_json:
         output.data(config.model_dump() | {"rental_end": units.iso(config.rental_end)})
         return
@@ -39,6 +37,6 @@ def command(name: str, as_json: bool) -> None:
         ("Spot from", units.coins(config.spot_pricing, "/day")),
         ("On-demand, USD", prices.daily(config.on_demand_price)),
         ("Spot from, USD", prices.daily(config.spot_price)),
-        ("Rental ends in", units.until(config.rental_end, now)),
+        ("Rental ends in", units.until(config.rental_end, at)),
     ]
     output.table(["Setting", "Value"], [[n, "-" if v is None else str(v)] for n, v in rows])

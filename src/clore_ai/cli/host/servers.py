@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clore_ai.cli import output, units
-from clore_ai.cli.account import connect
+from clore_ai.cli.account import connect, now
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
@@ -21,11 +21,9 @@ def command(as_json: bool) -> None:
 
     Prices are per DAY, in the coin named or in USD. "Rented for" is the time until the rental ends.
     """
-    from clore_ai._api.steps import clock
-
     with connect() as api:
         servers = api.my_servers()
-        now = api.drive(clock()).wall
+        at = now(api)
     if as_json:
         output.data(
             [
@@ -47,7 +45,7 @@ def command(as_json: bool) -> None:
             ">RAM": lambda s: units.gb(s.ram_gb),
             "Status": lambda s: s.status,
             "Visibility": lambda s: s.visibility,
-            ">Rented for": lambda s: _rented_for(s, now),
+            ">Rented for": lambda s: _rented_for(s, at),
             "On-demand per day": lambda s: units.coins(s.pricing),
             ">$/day": lambda s: prices.columns(s.on_demand_price)[1],
         },

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import output, plans, units
-from clore_ai.cli.account import connect
+from clore_ai.cli.account import connect, now
 from clore_ai.cli.options import bids, limits, order_options
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import renting
@@ -111,7 +111,7 @@ def _agree(api: CloreAI, server_id: int, options: dict[str, Any], ends: Limits) 
     given: bids.Bid | None = options["spot_price"]
     bid = None if given is None else lambda s: given.per_day(coin, s.usd_per_coin(coin))
     plan = api.drive(deploy.quote(api.session, server_id, coin, kind, bid, ends))
-    plans.show(plan, kind, options["image"], limits.lines(plan, ends, renting.now(api)))
+    plans.show(plan, kind, options["image"], limits.lines(plan, ends, now(api)))
     api.drive(deploy.check_budgets(api.session, plan, kind, plan.cost))
     _boots_in_time(options, plan.end.lease_s)
     if kind == "spot":

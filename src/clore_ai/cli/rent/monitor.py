@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import output
-from clore_ai.cli.account import connect, status
+from clore_ai.cli.account import connect, now, status
 from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.options.length import Length
-from clore_ai.cli.rent import board, renting
-from clore_ai.cli.supervise import cancelling, reaping
+from clore_ai.cli.rent import board
+from clore_ai.cli.supervise import cancelling, reaping, watching
 from clore_ai.jobs.reap.turns import Turns
 
 if TYPE_CHECKING:
@@ -59,10 +58,8 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
         raise click.UsageError("--idle-cancel reads the GPUs over SSH; leave out --no-gpu.")
     if options["others"] and (idle_s is None or order_ids):
         raise click.UsageError("--others needs --idle-cancel, without an ORDER_ID.")
-    if not options["no_gpu"] and shutil.which("ssh") is None:
-        raise click.UsageError(
-            "ssh is not installed. Install it (apt-get install openssh-client), or add --no-gpu."
-        )
+    if not options["no_gpu"]:
+        watching.need_ssh("; or add --no-gpu")
     with connect(ask=False) as api:
         turns = Turns(api.session)
         state = _gpu_feeds.watching(
@@ -159,9 +156,9 @@ class _Loop:
         self._line({"event": "cancelled" if done.gone else "failed", **cancelling.row(done)})
 
     def _rows(self) -> list[board.Row]:
-        now = renting.now(self.api)
+        at = now(self.api)
         return [
-            board.row(seen, self.costs.get(order_id), now)
+            board.row(seen, self.costs.get(order_id), at)
             for order_id, seen in self.monitor.seen.items()
         ]
 
@@ -169,13 +166,13 @@ class _Loop:
         if not self.as_json:
             self.board.show(self._rows(), whole=not self.api.session.unread)
             return
-        now = renting.now(self.api)
+        at = now(self.api)
         states = [
-            board.facts(seen, self.costs.get(order_id), now)
+            board.facts(seen, self.costs.get(order_id), at)
             for order_id, seen in self.monitor.seen.items()
         ]
         self._line({"event": "status", "orders": states})
 
     def _line(self, event: dict[str, Any]) -> None:
         if self.as_json:
-            output.event({**event, "at": renting.now(self.api)})
+            output.event({**event, "at": now(self.api)})

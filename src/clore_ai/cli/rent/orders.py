@@ -23,15 +23,11 @@ def command(completed: bool, as_json: bool) -> int:
 
     Shows the running orders, their cost without fees, and how to reach them.
     """
-    from clore_ai._api.steps import clock
-    from clore_ai.rental.market import rates
-    from clore_ai.rental.orders import reconcile
+    from clore_ai.rental.reports.orders import report
 
     with connect() as api:
-        orders = api.my_orders(include_completed=completed)
-        costs = api.drive(rates.prices(api.session, orders))
-        now = api.drive(clock()).wall
-        why = reconcile.reasons(api.session, orders)
+        found = api.drive(report(api.session, include_completed=completed))
+        orders, costs, why = found.orders, found.prices, found.reasons
         if not orders:
             other_keys.note(api)
     if as_json:
@@ -54,7 +50,7 @@ def command(completed: bool, as_json: bool) -> int:
             ">$/day": lambda o: _columns(costs[o.id])[1],
             ">Spent": lambda o: units.coin(o.spend),
             "Coin": lambda o: units.short(o.currency),
-            ">Time": lambda o: None if o.ct is None else duration((o.order_end or now) - o.ct),
+            ">Time": lambda o: None if o.ct is None else duration((o.order_end or found.at) - o.ct),
             "SSH": lambda o: o.ssh_address if o.active else None,
         },
         spare=["SSH", "Type", "Price/day", "Server", "Time"],

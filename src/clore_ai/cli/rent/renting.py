@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, plans, units
+from clore_ai.cli.account import now
 from clore_ai.cli.options import bids, limits, wishes
 from clore_ai.models import price as prices
 
@@ -49,13 +50,6 @@ def planned(
     bids.guard_offers(wish, offers, yes=yes, force=force)
     output.agree("Rent it?", "nothing was rented", yes=yes)
     return offers
-
-
-def now(api: CloreAI) -> float:
-    """Unix seconds on the service's clock."""
-    from clore_ai._api.steps import clock
-
-    return api.drive(clock()).wall
 
 
 def show(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 
 import click
 
 from clore_ai.cli import output
 from clore_ai.cli.account import connect
+from clore_ai.cli.supervise import watching
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -25,9 +25,7 @@ def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) ->
     """
     from clore_ai.rental import way_in
 
-    program = shutil.which("ssh")
-    if program is None:
-        raise click.UsageError("ssh is not installed. Install it: apt-get install openssh-client")
+    program = watching.need_ssh()
     with connect() as api:
         target = api.drive(way_in.target(api.session, order_id, user, output.note))
     line = None if not remote else remote[0] if len(remote) == 1 else shlex.join(remote)

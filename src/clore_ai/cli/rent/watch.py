@@ -10,7 +10,7 @@ import click
 
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, plans, units
-from clore_ai.cli.account import connect
+from clore_ai.cli.account import connect, now
 from clore_ai.cli.errors import Late, Nothing
 from clore_ai.cli.options import bids, period, watch_file, wishes
 from clore_ai.cli.options.length import Length
@@ -209,7 +209,7 @@ class _Watching:
         facts = self._line(
             "rented",
             watch=asked.watch.name,
-            at=renting.now(self.api),
+            at=now(self.api),
             order_id=order.id,
             server_id=order.server_id,
             order=orders.row(order, price_of(order)),

@@ -22,7 +22,7 @@ def command(job_id: int, max_output: int | None, as_json: bool) -> int:
     JOB_ID from where it stopped, fetches the outputs, and ends as `clore run` does. The exit code
     is the job's own.
     """
-    watching.programs()
+    watching.need_ssh()
     console = Console(to_stderr=as_json)
     with connect(ask=False) as api:
         outcome = watching.live(api, console, lambda life: life.attach(job_id, max_output))

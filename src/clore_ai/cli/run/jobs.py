@@ -11,7 +11,7 @@ from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect
 from clore_ai.cli.supervise import watching
-from clore_ai.jobs import Jobs, background
+from clore_ai.jobs import Jobs, background, status
 
 if TYPE_CHECKING:
     from clore_ai.jobs import Job
@@ -35,13 +35,12 @@ def command(limit: int, as_json: bool) -> None:
         kept = Jobs.of(api.session)
         for sentence in kept.damaged():
             output.note(sentence)
-        found = kept.all()[-limit:]
-        states = watching.states(api, kept, found)
-        _take_over(kept, found, states)
+        found = api.in_loop(lambda engine: status.listed(engine, limit))
+        _take_over(kept, found)
         if not found:
             other_keys.note(api)
     if as_json:
-        output.data([watching.row(job, states.get(job.id)) for job in found])
+        output.data([watching.row(job, standing) for job, standing in found])
         return
     if not found:
         output.note("No jobs yet. Run one with: clore run")
@@ -49,26 +48,21 @@ def command(limit: int, as_json: bool) -> None:
     output.rows(
         found,
         {
-            ">ID": lambda job: job.id,
-            ">Order": lambda job: job.order_id or None,
-            "State": lambda job: _state(job, states),
-            ">Exit": lambda job: job.code,
-            ">Time": lambda job: duration((job.ended_at or time.time()) - job.begun_at),
-            "Command": _short,
+            ">ID": lambda row: row[0].id,
+            ">Order": lambda row: row[0].order_id or None,
+            "State": lambda row: f"{row[1]} ({row[0].why})" if row[0].why else row[1],
+            ">Exit": lambda row: row[0].code,
+            ">Time": lambda row: duration((row[0].ended_at or time.time()) - row[0].begun_at),
+            "Command": lambda row: _short(row[0]),
         },
     )
 
 
-def _state(job: Job, states: dict[int, str]) -> str:
-    state = states.get(job.id, job.state)
-    return f"{state} ({job.why})" if job.why else state
-
-
-def _take_over(kept: Jobs, found: list[Job], states: dict[int, str]) -> None:
+def _take_over(kept: Jobs, found: list[tuple[Job, str]]) -> None:
     """Start a background process for each job that nothing watches."""
-    for job in found:
-        if states.get(job.id) != "watched" and background.again(kept, job) is not None:
-            had = "had ended" if background.ended(job, states.get(job.id)) else "was not watched"
+    for job, standing in found:
+        if standing != "watched" and background.again(kept, job) is not None:
+            had = "had ended" if background.ended(job, standing) else "was not watched"
             output.note(f"Job {job.id} {had}; a background process takes it over now.")
 
 

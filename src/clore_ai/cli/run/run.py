@@ -53,7 +53,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
 
     job_file_trust.ask(options, typed=bool(words))
     words = words or job_file.words()
-    watching.programs()
+    watching.need_ssh()
     _fit(options)
     spec = job_options.read(words, options)
     # --env belongs to the job: it is sent over SSH, not through the service.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from clore_ai.cli import output, units
-from clore_ai.cli.account import connect
+from clore_ai.cli.account import connect, now
 from clore_ai.cli.options import bids
 
 
@@ -23,7 +23,6 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
     A bid above the server's on-demand price needs a confirmation, and one above three times that
     price --force.
     """
-    from clore_ai._api.steps import clock
     from clore_ai.rental.rent import high_bid
     from clore_ai.rental.spot import set_price
 
@@ -39,7 +38,7 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
             output.ask("Set it?", "the bid is unchanged")
         answer = api.drive(set_price.set_price(api.session, order_id, bid.per_day, order))
         if change.is_lower:
-            again = set_price.later(set_price.LOWERING_S, api.drive(clock()).wall)
+            again = set_price.later(set_price.LOWERING_S, now(api))
             output.note(f"It can be lowered again {again}.")
     if as_json:
         output.data(answer)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from clore_ai.cli.supervise.console import Console
     from clore_ai.client import CloreAI
-    from clore_ai.jobs import Callbacks, Job, Jobs, Life, Outcome
+    from clore_ai.jobs import Callbacks, Job, Life, Outcome
     from clore_ai.jobs.engine import Engine
     from clore_ai.models import Order
     from clore_ai.models.records import Intent
@@ -107,15 +107,6 @@ def report(outcome: Outcome, console: Console, *, as_json: bool) -> int:
     return code
 
 
-def states(api: CloreAI, jobs: Jobs, among: list[Job]) -> dict[int, str]:
-    """The states of jobs that are not over, as far as they can be read within some seconds."""
-    if all(job.over for job in among):
-        return {}
-    from clore_ai.jobs import status
-
-    return api.in_loop(lambda engine: status.states(engine, jobs, among))
-
-
 def row(job: Job, state: str | None = None) -> dict[str, Any]:
     """A job for ``--json``."""
     ended = job.ended_at
@@ -137,9 +128,12 @@ def row(job: Job, state: str | None = None) -> dict[str, Any]:
     }
 
 
-def programs() -> None:
-    """Refuse if ssh is missing."""
+def need_ssh(otherwise: str = "") -> str:
+    """The path of ssh; refuse if it is missing. `otherwise`: another way out, for the message."""
     import shutil
 
-    if shutil.which("ssh") is None:
-        raise click.UsageError("ssh is not installed. Install it: apt-get install openssh-client")
+    program = shutil.which("ssh")
+    if program is None:
+        install = f"Install it: apt-get install openssh-client{otherwise}"
+        raise click.UsageError(f"ssh is not installed. {install}")
+    return program

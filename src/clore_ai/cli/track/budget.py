@@ -36,10 +36,8 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from clore_ai.rental.reports import budgets
-
     with connect() as api:
-        standings = api.drive(budgets.standings(api.session))
+        standings = api.budgets()
         if not standings:
             other_keys.note(api)
     _print(standings, as_json=as_json)
@@ -56,7 +54,7 @@ def set_(amount: str, currency: str | None, as_json: bool) -> None:
     at the same time.
     """
     from clore_ai.models.records import Budget
-    from clore_ai.rental.reports import budgets
+    from clore_ai.rental.reports.budgets import set_budget
 
     found = _WRITTEN.fullmatch(amount.strip())
     if found is None:
@@ -64,7 +62,7 @@ def set_(amount: str, currency: str | None, as_json: bool) -> None:
     per = cast("Per", found[2].lower())
     budget = Budget(_unit(currency), per, float(found[1]))
     with connect() as api:
-        standings = api.drive(budgets.set_budget(api.session, budget))
+        standings = api.drive(set_budget(api.session, budget))
     _print(standings, as_json=as_json)
 
 
@@ -77,12 +75,11 @@ def unset(period: Per | None, currency: str | None, as_json: bool) -> None:
 
     Removes all budgets, or only those of PERIOD and --currency.
     """
-    from clore_ai.rental.reports import budgets
     from clore_ai.rental.spend.budget import shown
 
     unit = None if currency is None else _unit(currency)
     with connect() as api:
-        gone = api.drive(budgets.unset_budgets(api.session, period, unit))
+        gone = api.unset_budgets(period, unit)
     if as_json:
         output.data([asdict(b) for b in gone])
         return

@@ -74,10 +74,8 @@ def list_(as_json: bool) -> None:
 @output.json_option
 def block(hosts: tuple[str, ...], note: str | None, as_json: bool) -> None:
     """Stop renting from these hosts."""
-    from clore_ai.rental.reports import hosts as flows
-
     with _here() as api, _hosts_given():
-        found = api.drive(flows.block(api.session, hosts, note))
+        found = api.block_hosts(*hosts, note=note)
     _done("Blocked", found, as_json=as_json)
 
 
@@ -86,10 +84,10 @@ def block(hosts: tuple[str, ...], note: str | None, as_json: bool) -> None:
 @output.json_option
 def allow(hosts: tuple[str, ...], as_json: bool) -> None:
     """Rent from these hosts again and forget their failures."""
-    from clore_ai.rental.reports import hosts as flows
+    from clore_ai.rental.reports.hosts import allow
 
     with _here() as api, _hosts_given():
-        found, unknown = api.drive(flows.allow(api.session, hosts))
+        found, unknown = api.drive(allow(api.session, hosts))
     for each in unknown:
         output.note(f"Nothing was recorded against {each}.")
     _done("Allowed", found, as_json=as_json)
@@ -104,14 +102,14 @@ def import_(file: Any, as_json: bool) -> None:  # noqa: ANN401 - click's file; a
     Each line of FILE (- for stdin) holds a server's id or owner:ID; text after a # is a note.
     """
     from clore_ai.exceptions import InvalidInputError
-    from clore_ai.rental.reports import hosts
+    from clore_ai.rental.reports.hosts import block_list
 
     try:
         text = file.read()
     except UnicodeDecodeError as exc:
         raise InvalidInputError(f"{file.name} is not text.", 2) from exc
     with _here() as api:
-        found = api.drive(hosts.block_list(api.session, text))
+        found = api.drive(block_list(api.session, text))
     _done("Blocked", found, as_json=as_json)
 
 
@@ -122,10 +120,8 @@ def export(as_json: bool) -> None:
 
     Servers with failures that count follow as comments: these are observations only.
     """
-    from clore_ai.rental.reports import hosts
-
     with _here() as api:
-        found = api.drive(hosts.known(api.session))
+        found = api.hosts()
     if as_json:
         output.data([asdict(each) for each in found.blocked])
         return
@@ -143,10 +139,8 @@ def _done(what: str, found: list[Block], *, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    from clore_ai.rental.reports import hosts
-
     with _here() as api:
-        found = api.drive(hosts.known(api.session))
+        found = api.hosts()
     if as_json:
         output.data(asdict(found))
         return

@@ -28,10 +28,8 @@ def command(ctx: click.Context, as_json: bool) -> int:
     """
     if ctx.invoked_subcommand is not None:
         return 0
-    from clore_ai.rental.reports import leases
-
     with connect() as api:
-        found = api.drive(leases.leases(api.session))
+        found = api.leases()
         if not found:
             other_keys.note(api)
     if as_json:
@@ -78,13 +76,13 @@ def set_(order_id: int, lease_s: float, as_json: bool) -> None:
 
 
 def _change(order_id: int, lease_s: float, *, more: bool, as_json: bool) -> None:
-    from clore_ai.rental.reports import leases
+    from clore_ai.rental.reports.leases import change
 
     if more and lease_s == inf:
         raise click.UsageError(f"To remove the end: clore lease set {order_id} none")
     with connect() as api:
         length = None if lease_s == inf else lease_s
-        new = api.drive(leases.change(api.session, order_id, length, more=more))
+        new = api.drive(change(api.session, order_id, length, more=more))
     if as_json:
         output.data(_row(new))
     elif new.ends_at is None:

@@ -41,15 +41,13 @@ def command(*, adopt: str | None, close: int | None, yes: bool, check: bool, as_
         raise click.UsageError(f"--adopt {adopt!r}: give an order's id, or all.")
     if adopt is not None and close is not None:
         raise click.UsageError("Give only one of --adopt and --close.")
-    from clore_ai.rental.reports import orphans
-
     with connect(ask=False) as api:
         if close is not None:
             _close(api, close, yes=yes)
             return 0
         if adopt is not None:
             _adopt(api, None if adopt == "all" else int(adopt))
-        found = api.drive(orphans.compare(api.session))
+        found = api.orphans()
     rows = found.mine + found.others
     if as_json:
         output.data([asdict(each) for each in rows])
@@ -63,9 +61,7 @@ def command(*, adopt: str | None, close: int | None, yes: bool, check: bool, as_
 
 
 def _adopt(api: CloreAI, order_id: int | None) -> None:
-    from clore_ai.rental.orders import orphans
-
-    taken = api.drive(orphans.take_in(api.session, order_id))
+    taken = api.adopt(order_id)
     for intent in taken:
         output.note(f"Added to the ledger: order {intent.order_id}.", bold=True)
     if order_id is not None and not taken:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import local
 from clore_ai.exceptions import CloreAPIError, ConfigError
+from clore_ai.rental.orders import cancel
 from clore_ai.rental.orders.locks import by_renter, on_server
 from clore_ai.rental.orders.reconcile import orders, wallets
 
@@ -57,6 +58,18 @@ def recover(session: Session) -> Flow[Leftovers]:
     except ConfigError as exc:
         session.note_trouble(str(exc))
         return Leftovers()
+
+
+def answer(session: Session, order_id: int, *, cancels: bool) -> Flow[None]:
+    """Keep an order that was found, or cancel it; it is not reported again.
+
+    Raises:
+        CloreAPIError: it could not be cancelled, so it stays as it is.
+    """
+    if cancels:
+        yield from cancel.cancel(session, order_id)
+        yield from local(session.access.forget, order_id)
+    yield from local(acknowledge, session, order_id)
 
 
 def acknowledge(session: Session, order_id: int) -> None:
