@@ -10,7 +10,7 @@ from clore_ai.cli import output, plans, units
 from clore_ai.cli.account import connect, now
 from clore_ai.cli.options import bids, limits, order_options
 from clore_ai.cli.options.length import Length
-from clore_ai.cli.rent import renting
+from clore_ai.cli.rent import orders, renting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,10 +80,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         except KeyboardInterrupt:
             raise KeyboardInterrupt(plans.goes_on(order.id)) from None
     if options["as_json"]:
-        from clore_ai.cli.rent.orders import row
-        from clore_ai.rental.market.rates import price_of
-
-        output.data(row(order, price_of(order) if plan is None else plan.cost.price))
+        output.data(orders.row(order, None if plan is None else plan.cost.price))
     plans.use(order, ssh=has_ssh)
 
 

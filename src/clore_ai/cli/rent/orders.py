@@ -66,8 +66,11 @@ def _columns(price: Price | None) -> tuple[str, str]:
     return columns(None if price is None else price.usd_per_day)
 
 
-def row(order: Order, price: Price | None) -> dict[str, Any]:
-    """An order for ``--json``, with derived values."""
+def row(order: Order, price: Price | None = None) -> dict[str, Any]:
+    """An order for ``--json``, with derived values; `price`: if it is known otherwise."""
+    from clore_ai.rental.market.rates import price_of
+
+    price = price or price_of(order)
     return order.model_dump() | {
         "active": order.active,
         "ssh_host": order.ssh_host,

@@ -9,7 +9,7 @@ import click
 from clore_ai.cli import output, plans
 from clore_ai.cli.account import connect
 from clore_ai.cli.options import limits, order_options, wishes
-from clore_ai.cli.rent import renting
+from clore_ai.cli.rent import orders, renting
 
 if TYPE_CHECKING:
     from clore_ai.rental.rent.attempt import Rented
@@ -61,11 +61,8 @@ def _report(rented: Rented, *, as_json: bool, holds: bool) -> None:
     """Print the order's id (its row with --json) and the next commands; `holds`: lines follow."""
     order = rented.order
     if as_json:
-        from clore_ai.cli.rent.orders import row
-        from clore_ai.rental.market.rates import price_of
-
         offer = rented.offer
-        facts = row(order, price_of(order) if offer is None else offer.cost.price)
+        facts = orders.row(order, None if offer is None else offer.cost.price)
         if holds:
             output.event({"event": "order", "order_id": order.id, "order": facts})
         else:

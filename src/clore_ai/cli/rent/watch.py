@@ -198,7 +198,6 @@ class _Watching:
     def _rented(self, done: Rented, asked: Asked) -> None:
         from clore_ai.cli.rent import orders
         from clore_ai.cli.supervise import keeper
-        from clore_ai.rental.market.rates import price_of
         from clore_ai.rental.spend.lease import moment
 
         order, wish = done.order, asked.watch.wish
@@ -212,7 +211,7 @@ class _Watching:
             at=now(self.api),
             order_id=order.id,
             server_id=order.server_id,
-            order=orders.row(order, price_of(order)),
+            order=orders.row(order),
         )
         intent = self.api.ledger.by_order(order.id)
         if intent is not None and intent.ends_at is not None:

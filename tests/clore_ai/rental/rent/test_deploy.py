@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from clore_ai.rental.rent.ranking import Offer
     from clore_sandbox import Sandbox
 
-USD = "USD-Blockchain"
-
 
 @pytest.fixture
 def client(market: Sandbox, tmp_path: Path) -> Iterator[CloreAI]:
@@ -48,8 +46,10 @@ def test_the_cost_the_end_and_the_wallet(client: CloreAI, server: int) -> None:
 
 
 def test_a_bid_may_be_converted_for_the_server(client: CloreAI, server: int) -> None:
-    """As one in USD, whose coin's value comes with the server."""
-    flow = deploy.quote(client.session, server, USD, "spot", lambda found: found.id / 1e6, Limits())
+    """As one in USD: the value of the coin comes with the server."""
+    flow = deploy.quote(
+        client.session, server, "bitcoin", "spot", lambda found: found.id / 1e6, Limits()
+    )
     assert client.drive(flow).cost.price.per_day == server / 1e6
 
 
@@ -75,13 +75,13 @@ def test_it_must_fit_in_the_budgets(client: CloreAI, server: int) -> None:
 def test_the_order_of_a_plan(client: CloreAI, server: int) -> None:
     """At the agreed price and end. Until the caller was called with it, the user may not know."""
     ledger, events = client.session.ledger, []
-    plan = quoted(client, server, USD, Limits(lease_s=7200.0, given=True))
+    plan = quoted(client, server, "bitcoin", Limits(lease_s=7200.0, given=True))
 
     def on_event(event: RentEvent) -> None:
         unknown = [intent.order_id for intent in ledger.unacknowledged()]
         events.append((event.what, event.order_id, unknown))
 
-    wanted = OrderRequest(server, "image", "on-demand", USD, ssh_password="p")
+    wanted = OrderRequest(server, "image", "on-demand", "bitcoin", ssh_password="p")
     terms = RentalTerms("a ref", "training")
     flow = deploy.order(client.session, wanted, plan, terms, None, on_event, login=False)
     order = client.drive(flow)
