@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 import click
 
@@ -17,6 +17,7 @@ from clore_ai.cli import output, units
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
+    from clore_ai.models import MarketplaceServer
     from clore_ai.rental.rent.high_bid import HighBid
     from clore_ai.rental.rent.ranking import Offer
     from clore_ai.rental.rent.wish import Wish
@@ -58,6 +59,10 @@ class Bid:
                 "in that coin."
             )
         return self.amount
+
+    def in_coin(self, coin: str) -> Callable[[MarketplaceServer], float]:
+        """As `per_day`, for a server, whose record has the coin's value."""
+        return lambda server: self.per_day(coin, server.usd_per_coin(coin))
 
 
 def read(text: str) -> Bid:

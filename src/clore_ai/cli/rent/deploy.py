@@ -106,7 +106,7 @@ def _agree(api: CloreAI, server_id: int, options: dict[str, Any], ends: Limits) 
 
     kind, coin, is_only_shown = options["kind"], options["currency"], options["dry_run"]
     given: bids.Bid | None = options["spot_price"]
-    bid = None if given is None else lambda s: given.per_day(coin, s.usd_per_coin(coin))
+    bid = None if given is None else given.in_coin(coin)
     plan = api.drive(deploy.quote(api.session, server_id, coin, kind, bid, ends))
     plans.show(plan, kind, options["image"], limits.lines(plan, ends, now(api)))
     api.drive(deploy.check_budgets(api.session, plan, kind, plan.cost))
