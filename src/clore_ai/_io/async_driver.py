@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from clore_ai._api.call import Reply
+    from clore_ai._io.service_clock import ServiceClock
     from clore_ai.config import Settings
     from clore_ai.rate_limiter import RateLimiter
 
@@ -50,8 +51,14 @@ class AsyncDriver:
     steps.
     """
 
-    def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
-        self._http = Http(settings, timeout_s, limiter)
+    def __init__(
+        self,
+        settings: Settings,
+        timeout_s: float,
+        limiter: RateLimiter,
+        clock: ServiceClock | None = None,
+    ) -> None:
+        self._http = Http(settings, timeout_s, limiter, clock)
         self._client = httpx.AsyncClient(**self._http.options())
         bounded(self._client)
         self._running: dict[str, asyncio.Task[Any]] = {}

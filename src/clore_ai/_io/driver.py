@@ -65,11 +65,11 @@ class Driver:
         stopping.run(lambda _: self._finalizer())
 
     def in_loop(self, work: Callable[[AsyncDriver], Awaitable[T]]) -> T:
-        """The result of `work` in an event loop, with a driver that shares this one's pace."""
+        """The result of `work` in an event loop; its driver shares the pace and the clock."""
 
         async def whole() -> T:
             http = self._http
-            driver = AsyncDriver(http.settings, http.timeout_s, http.limiter)
+            driver = AsyncDriver(http.settings, http.timeout_s, http.limiter, http.clock)
             try:
                 return await work(driver)
             finally:

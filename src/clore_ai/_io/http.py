@@ -57,11 +57,17 @@ def tls() -> ssl.SSLContext:
 class Http:
     """The requests of one client, and their answers."""
 
-    def __init__(self, settings: Settings, timeout_s: float, limiter: RateLimiter) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        timeout_s: float,
+        limiter: RateLimiter,
+        clock: ServiceClock | None = None,
+    ) -> None:
         self.settings, self.timeout_s, self.limiter = settings, timeout_s, limiter
         self.known = urlsplit(settings.base_url).hostname or ""
         """A host name that exists."""
-        self._clock = ServiceClock()
+        self.clock = clock or ServiceClock()
 
     def options(self) -> Options:
         """The arguments for the httpx client."""
@@ -81,7 +87,7 @@ class Http:
 
     def now(self) -> Instant:
         """The time by the service's clock, as far as it is known."""
-        return self._clock.now(_local_time())
+        return self.clock.now(_local_time())
 
     def exchange(self, step: Send) -> Exchange:
         """The record of a request that is sent now."""
@@ -123,7 +129,7 @@ class Http:
         date = response.headers.get("date", "")
         # An intermediary's page, or a cached answer, does not have the service's time.
         if date and "json" in kind and "age" not in response.headers:
-            self._clock.observe(date, _local_time(), response.elapsed.total_seconds())
+            self.clock.observe(date, _local_time(), response.elapsed.total_seconds())
         # An error page may quote the request. A short key may be a number, or a word.
         key = self.settings.api_key
         if key is not None and len(key) >= _SHORT_KEY:

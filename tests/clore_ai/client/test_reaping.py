@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
+from clore_ai._api.steps import clock
 from clore_ai.exceptions import AuthError
 
 BOTH_CLIENTS = True
@@ -21,6 +24,7 @@ def test_only_orders_past_a_limit_are_ended(api_of, own_market, server_of, tmp_p
         "over", past.id, "lease",
     )  # fmt: skip
     assert api.entries("cancel_order") == []
+    assert api.drive(clock()).wall > time.time() + 3600, "later calls know the service's clock"
     heard = []
     events = api.reap(on_event=heard.append)
     assert heard == events
