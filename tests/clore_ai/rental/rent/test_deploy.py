@@ -1,4 +1,4 @@
-"""What a server that is named would cost, or why it can't be rented; then its order."""
+"""The quote of one server: its cost, or why it cannot be rented; then its order."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def quoted(client: CloreAI, server: int, coin: str, limits: Limits | None = None
 
 
 def test_the_cost_the_end_and_the_wallet(client: CloreAI, server: int) -> None:
-    """As a create_order would be: the list price, the lease, and what the wallet holds."""
+    """They are as in create_order: the list price, the lease, and the wallet's balance."""
     offer = quoted(client, server, "bitcoin", Limits(lease_s=7200.0, given=True))
     assert offer.cost.price.per_day == offer.server.price_per_day("bitcoin")
     assert offer.end.lease_s == 7200.0
@@ -46,15 +46,15 @@ def test_the_cost_the_end_and_the_wallet(client: CloreAI, server: int) -> None:
 
 
 def test_a_bid_may_be_converted_for_the_server(client: CloreAI, server: int) -> None:
-    """As one in USD: the value of the coin comes with the server."""
+    """A bid in USD needs the value of the coin, which comes with the server."""
     flow = deploy.quote(
         client.session, server, "bitcoin", "spot", lambda found: found.id / 1e6, Limits()
     )
     assert client.drive(flow).cost.price.per_day == server / 1e6
 
 
-def test_why_it_cant_be_rented(client: CloreAI, server: int) -> None:
-    """The reasons are the service's own, before it is asked."""
+def test_why_a_server_cannot_be_rented(client: CloreAI, server: int) -> None:
+    """The reasons are the service's, found without a request for the order."""
     with pytest.raises(NotFoundError, match="There is no server 999999"):
         quoted(client, 999_999, "bitcoin")
     with pytest.raises(FieldError, match="can't be paid in 'gold'") as refused:
@@ -62,8 +62,8 @@ def test_why_it_cant_be_rented(client: CloreAI, server: int) -> None:
     assert refused.value.error == "currency-not-allowed"
 
 
-def test_it_must_fit_in_the_budgets(client: CloreAI, server: int) -> None:
-    """At the cost that is given: an offer may fit, and its highest bid not."""
+def test_a_quote_is_checked_against_the_budgets(client: CloreAI, server: int) -> None:
+    """The given cost counts: an offer may fit although its highest bid does not."""
     session = client.session
     offer = quoted(client, server, "bitcoin")
     client.drive(deploy.check_budgets(session, offer, "on-demand", offer.cost))
@@ -73,7 +73,7 @@ def test_it_must_fit_in_the_budgets(client: CloreAI, server: int) -> None:
 
 
 def test_the_order_of_a_plan(client: CloreAI, server: int) -> None:
-    """At the agreed price and end. Until the caller was called with it, the user may not know."""
+    """It has the agreed price and end. Until `on_event` has it, the next command reports it."""
     ledger, events = client.session.ledger, []
     plan = quoted(client, server, "bitcoin", Limits(lease_s=7200.0, given=True))
 
@@ -94,8 +94,8 @@ def test_the_order_of_a_plan(client: CloreAI, server: int) -> None:
     client.cancel_order(order.id)
 
 
-def test_what_a_client_shows_before_it_rents(api: Api, server: int) -> None:
-    """`quote` of one server, `offers` of those that `rent` would try; nothing is rented."""
+def test_quote_and_offers_of_a_client(api: Api, server: int) -> None:
+    """`quote` is about one server, `offers` about those that `rent` would try; neither rents."""
     one = api.quote(server, "bitcoin", lease_h=2)
     assert (one.server.id, one.end.lease_s) == (server, 7200.0)
     offers = api.offers("RTX", currency="USD-Blockchain", max_price_usd=5)
