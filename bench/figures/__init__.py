@@ -1,4 +1,4 @@
-"""One module per figure: a function that measures and returns rows."""
+"""A module per figure: a function that measures and returns rows."""
 
 from __future__ import annotations
 
@@ -7,22 +7,17 @@ from typing import TYPE_CHECKING
 from bench.figures import (
     fetch,
     gather,
-    listing,
     one_pace,
     pace,
     parse,
-    race,
-    ready,
     rent,
-    rooms,
     run,
     schedules,
     search,
-    spot,
     start,
     watch,
-    week,
 )
+from bench.figures.market import listing, race, ready, rooms, spot, week
 
 if TYPE_CHECKING:
     from typing import Callable

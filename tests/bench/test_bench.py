@@ -119,7 +119,7 @@ def test_a_failed_figure_is_a_row_and_the_others_are_measured(of_bench, monkeypa
 def of_bench(monkeypatch):
     """The modules of bench, found as `python -m bench` finds them."""
     monkeypatch.syspath_prepend(str(ROOT))
-    from bench.figures import race
+    from bench.figures.market import race
 
     from bench import cpu, memory
 

@@ -19,7 +19,7 @@ def of_bench():
     """The modules of bench, found as `python -m bench` finds them."""
     sys.path.insert(0, str(ROOT))
     try:
-        from bench import bidders, bidding
+        from bench.spot import bidders, bidding
 
         yield bidders, bidding
     finally:

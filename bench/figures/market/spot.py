@@ -1,16 +1,16 @@
-"""The spot autopilot in a week of the living market, beside two others (see `bench.bidders`)."""
+"""The spot autopilot in a week of the living market, beside two others (`bench.spot.bidders`)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.bidders import add_up, judge
-from bench.bidding import simulate
 from bench.report import Row
+from bench.spot.bidders import add_up, judge
+from bench.spot.bidding import simulate
 
 if TYPE_CHECKING:
-    from bench.bidders import Sums
     from bench.setting import Setting
+    from bench.spot.bidders import Sums
 
 HELD_AT_LEAST, PRICE_AT_MOST = 0.99, 1.10
 SERVERS, RENTERS, ORDERS = 40, 32, 8

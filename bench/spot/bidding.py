@@ -3,7 +3,7 @@
 The market is that of `--alive`: its rules, store, hosts and renters, with its own clock; most of
 its renters bid (`SPOTS`). Our orders are real orders there, steered by
 `clore_ai.rental.spot.bidding` as by `clore spot auto`, with a check every 20 s. The bid needed in
-each minute is recorded; `bench.bidders` compares other bidders with it.
+each minute is recorded; `bench.spot.bidders` compares other bidders with it.
 """
 
 from __future__ import annotations

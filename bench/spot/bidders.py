@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from bench.bidding import BEGIN_MS, STEP_MS
+from bench.spot.bidding import BEGIN_MS, STEP_MS
 from clore_sandbox.fleet.rates import RATES_2026
 from clore_sandbox.rules.auction import LOWERING_WINDOW_MS
 from clore_sandbox.values.money import UNITS_PER_COIN
@@ -25,7 +25,7 @@ from clore_sandbox.values.money import UNITS_PER_COIN
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bench.bidding import Bids, Course, Needs
+    from bench.spot.bidding import Bids, Course, Needs
 
 #: The cost so far, the bid, the time of the next allowed lowering, the previous way.
 _Way = tuple[int, int, int, Optional[tuple]]

@@ -1,0 +1,1 @@
+"""The figures of the local marketplace: its speed, its rooms, its living market."""

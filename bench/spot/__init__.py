@@ -1,0 +1,1 @@
+"""Simulated bidding for a spot order."""
