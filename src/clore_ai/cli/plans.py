@@ -46,7 +46,7 @@ def show(
     if cheaper is not None:
         what = "On demand it costs less" if kind == "spot" else "It costs less"
         price = prices.in_words(cheaper.effective.usd_per_hour)
-        output.note(f"  {what} in {cheaper.cost.coin}: {price}, fees in.", bold=True)
+        output.note(f"  {what} in {cheaper.cost.coin}: {price}, fees included.", bold=True)
 
 
 def row(plan: Offer) -> dict[str, Any]:

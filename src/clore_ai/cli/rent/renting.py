@@ -66,7 +66,7 @@ def show(
         listed = ", ".join(
             f"{o.server.id} ({prices.hourly(o.cost.total.usd_per_hour)})" for o in then
         )
-        output.facts(("else", f"{listed}, fees in; {len(offers)} servers fit"))
+        output.facts(("else", f"{listed}, fees included; {len(offers)} servers fit"))
 
 
 def earlier(api: CloreAI, ref: str | None) -> Order | None:

@@ -166,7 +166,7 @@ def _sum_up(report: SpotReport, *, as_json: bool) -> None:
         output.note("What it cost is not known.")
         return
     cost, saved = report.spend + report.fees, report.saved
-    text = f"It cost {_amount(report, cost)}, fees in"
+    text = f"It cost {_amount(report, cost)}, fees included"
     if saved is None or not report.on_demand:
         unknown = "; what on demand would have cost is not known" if saved is None else ""
         output.note(f"{text}{unknown}.")

@@ -292,7 +292,7 @@ def _idles(gpus: Sequence[Gpu]) -> bool:
 
 def _ended(order: Order, reason: str | None) -> OrderEvent:
     total = spent(order)
-    cost = "" if total is None else f" It cost {total:.8g} {order.currency}, fees in."
+    cost = "" if total is None else f" It cost {total:.8g} {order.currency}, fees included."
     why = "" if reason is None else f": {reason}"
     return OrderEvent("ended", order.id, f"Order {order.id} has ended{why}.{cost}", reason)
 

@@ -74,7 +74,7 @@ def test_orders_from_their_start_to_their_end():
     (event,) = state.feed_orders([ended, order(8)], {}, Instant(WALL, 0))
     assert (event.what, event.message) == (
         "ended",
-        f"Order 7 has ended. It cost 2.2 {USD}, fees in.",
+        f"Order 7 has ended. It cost 2.2 {USD}, fees included.",
     )
     assert look(state, ended, at=10) == []  # missing from one list: not yet its end
     assert look(state, ended, at=20) == []
