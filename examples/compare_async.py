@@ -1,4 +1,4 @@
-"""How many servers of each kind are free, and from what price. One request for all of them."""
+"""Print how many servers of each kind are free, and the lowest price, with a single request."""
 
 import asyncio
 

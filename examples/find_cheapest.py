@@ -1,4 +1,4 @@
-"""The five cheapest free servers with a GPU, with the price in both units.
+"""Print the five cheapest free servers with a GPU, with their prices per hour and per day.
 
 python examples/find_cheapest.py "RTX 4090"
 """

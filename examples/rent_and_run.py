@@ -2,7 +2,7 @@
 
     python examples/rent_and_run.py "RTX 4090" nvidia-smi
 
-A key pair is made for this one rental. Whatever happens, the order is cancelled.
+The rental gets a key pair of its own. Whatever happens, the order is cancelled.
 """
 
 import subprocess
@@ -16,7 +16,7 @@ gpu, command = (sys.argv[1:] + ["RTX 4090", "nvidia-smi"][len(sys.argv) - 1 :])[
 
 
 def rent(client: CloreAI, public_key: str) -> int:
-    """The id of an order on the cheapest server that takes a coin we have."""
+    """The id of an order on the cheapest server that one of our wallets can pay for a day."""
     balances = {w.name: w.balance or 0 for w in client.wallets()}
     offers = [
         (usd, server, coin)
