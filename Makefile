@@ -29,7 +29,7 @@ lint: $(READY)  ## ruff and both walls of the design
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/lint-imports --no-logo > .venv/imports.log || { cat .venv/imports.log; exit 1; }
 
-sync: $(READY)  ## Write the blocking client anew from the one for asyncio
+sync: $(READY)  ## Generate the blocking client from the asyncio one
 	@$(BIN)/python tools/unasync.py
 
 # Both at once: each uses one core.
@@ -82,7 +82,7 @@ $(READY): pyproject.toml requirements/dev.txt
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-lock:  ## Compile requirements/dev.txt anew (needs uv)
+lock:  ## Update requirements/dev.txt (needs uv)
 	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.10 --upgrade \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header \
 	  --no-emit-package clore-ai -q -o requirements/dev.txt
