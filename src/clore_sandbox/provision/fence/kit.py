@@ -9,6 +9,7 @@ files or environment.
 from __future__ import annotations
 
 import compileall
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -151,10 +152,17 @@ def _copy_modules(stdlib: Path, modules: Iterable[Path], ours: Path) -> None:
     for file in files:
         if stdlib in file.parents:
             to = ours / file.relative_to(stdlib)
-            to.parent.mkdir(parents=True, exist_ok=True)
+            compiled = _compiled(to)
+            compiled.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(file, to)
-    # The folder is read-only later.
+            if _compiled(file).exists():
+                shutil.copy2(_compiled(file), compiled)
+    # The folder is read-only later. Copies that fit their modules are not compiled again.
     compileall.compile_dir(str(ours), quiet=2)
+
+
+def _compiled(module: Path) -> Path:
+    return Path(importlib.util.cache_from_source(str(module)))
 
 
 def _is_library(file: Path, stdlib: Path) -> bool:
