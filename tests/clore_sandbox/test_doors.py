@@ -12,29 +12,23 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import served
 
 from clore_sandbox import daemon
 
-SERVER = [sys.executable, "-m", "clore_sandbox", "--json"]
 SECRET = "sEcret-of-the-database"
 
 
-def fails(*options, **more):
+def fails(*options):
     """It does not start, and the last line says why; (status, that line)."""
-    done = subprocess.run(
-        [*SERVER, *map(str, options)], capture_output=True, text=True, timeout=30, **more
-    )
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr.splitlines()[-1]
+    status, said = served.fails(*options)
+    return status, said.splitlines()[-1]
 
 
 @contextlib.contextmanager
-def serve(*options, **more):
-    """The process, its settings, and its output before them."""
-    with subprocess.Popen(
-        [*SERVER, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    ) as server:
+def serve(*options):
+    """The process, and its settings."""
+    with served.start("--json", *options, stderr=subprocess.PIPE, text=True) as server:
         try:
             yield server, json.loads(server.stdout.readline())
         finally:
@@ -46,12 +40,9 @@ def test_listening_beyond_this_machine_is_warned_of(host):
     """The warning comes before it listens, longer without isolation; stdout has none of it."""
     taken = socket.create_server(("", 0))
     with taken:  # so that the warning appears and no port is opened
-        done = subprocess.run(
-            [*SERVER, "--host", host, "--port", str(taken.getsockname()[1])],
-            capture_output=True, text=True, timeout=30,
-        )  # fmt: skip
-    assert (done.returncode, done.stdout) == (1, "")
-    warning, why = done.stderr.splitlines()
+        status, said = served.fails("--host", host, "--port", taken.getsockname()[1])
+    assert status == 1
+    warning, why = said.splitlines()
     everybody = "other machines" if host == "192.0.2.1" else "every machine that can reach this one"
     assert f"--host {host} opens the API, /control and the orders' ports to {everybody}" in warning
     assert "can run any command as" in warning
@@ -139,11 +130,12 @@ def test_a_file_that_cannot_keep_state_is_one_sentence(tmp_path, make):
         assert file.read_bytes() == before
 
 
-def test_a_device_cannot_keep_state(tmp_path):
+def test_a_device_cannot_keep_state(tmp_path, monkeypatch):
     assert "not a regular file" in fails("--db", "/dev/null")[1]
     assert not Path("/dev/null.lock").exists()
     assert "Is a directory" in fails("--db", tmp_path)[1]
-    assert "Is a directory" in fails("--db", "", cwd=tmp_path)[1]
+    monkeypatch.chdir(tmp_path)
+    assert "Is a directory" in fails("--db", "")[1]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""`python -m clore_sandbox`: in a process of its own, a fork of one that has imported all of it.
+"""`python -m clore_sandbox`: in a process of its own, or in the test's process if it must fail.
 
-Or in the process of the test, if it is to fail.
+The processes are forks of one that has imported a marketplace.
 """
 
 import contextlib
@@ -13,49 +13,54 @@ import socket
 import subprocess
 import sys
 from functools import lru_cache
+from importlib.util import find_spec
 
 from forks import Fork, Forks
 
 from clore_sandbox import serve as command
 
-_FIRST = ("psycopg", "clore_sandbox.store.postgres_driver", "clore_sandbox.running", "idna.core")
+QUICK = ("--json", "--lag", "0", "--boot", "0", "--no-limits")
+_FIRST = ("clore_sandbox.sandbox", "clore_sandbox.running", "httpx", "idna.core", "psycopg")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 @lru_cache(maxsize=1)
 def _forks():
-    return Forks("served:marketplace", ("clore_sandbox.sandbox", *_FIRST))
+    first = [each for each in _FIRST if find_spec(each.partition(".")[0])]
+    return Forks("served:program", tuple(first))
 
 
-def marketplace():
-    """The program of a fork."""
-    sys.exit(command.main())
+def program():
+    """Run a marketplace with the options of the command line, or the program after `-c`."""
+    if sys.argv[0] == "-c":
+        exec(sys.argv[1], {"__name__": "__main__"})
+    else:
+        sys.exit(command.main())
 
 
-def start(*options, env=None, **kwargs):
-    """A marketplace with these options, as a Popen with its other arguments."""
+def start(*options, **kwargs):
+    """A marketplace with these options, as a Popen with these arguments."""
+    return python("clore_sandbox", *options, **kwargs)
+
+
+def python(*words, env=None, **kwargs):
+    """A Popen for `-c PROGRAM`: a Python that has imported a marketplace."""
     env = dict(os.environ) if env is None else env
-    words = ["clore_sandbox", *map(str, options)]
-    return Fork(_forks(), words, stdout=subprocess.PIPE, env=env, **kwargs)
+    return Fork(_forks(), list(map(str, words)), stdout=subprocess.PIPE, env=env, **kwargs)
 
 
 class Remote:
-    """The part of a Sandbox that a renter needs, and its process."""
+    """A marketplace's addresses and keys, as it prints them, and its process."""
 
     def __init__(self, process, line):
         assert line, "the marketplace did not start"
-        fields = json.loads(line)
-        self.base_url, self.api_key = fields["base_url"], fields["api_key"]
-        self.control_url, self.control_key = fields["control_url"], fields["control_key"]
+        self.__dict__.update(json.loads(line))
         self.process = process
 
     def kill(self):
         """Kill the process, as a power cut would."""
         self.process.kill()
         self.process.wait()
-
-
-QUICK = ("--json", "--lag", "0", "--boot", "0", "--no-limits")
 
 
 @contextlib.contextmanager

@@ -7,17 +7,18 @@ kept; and the log stays empty, as the marketplace did nothing wrong.
 import contextlib
 import json
 import re
+import resource
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import httpx
 import pytest
+import served
+from served import QUICK
 
-QUICK = ("--json", "--lag", "0", "--boot", "0", "--no-limits")
 KEY = "key-of-a-bad-client"
+MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 
 
 class Server:
@@ -92,10 +93,11 @@ def request(method, path, *headers, body=b"", key=KEY, last=True):
 @contextlib.contextmanager
 def serve(log, *options, few_files=False):
     with log.open("w+") as err:
-        words = [sys.executable, "-m", "clore_sandbox", *QUICK, "--api-key", KEY, *options]
+        code = "import resource, sys; from clore_sandbox.serve import main\n"
         if few_files:
-            words = ["sh", "-c", 'ulimit -Sn 256 && exec "$@"', "sh", *words]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=err, text=True) as process:
+            code += f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {MOST_FILES}))\n"
+        code += f"sys.exit(main({[*QUICK, '--api-key', KEY, *options]}))"
+        with served.python("-c", code, stderr=err, text=True) as process:
             try:
                 server = Server(process, log)
                 with server.client:

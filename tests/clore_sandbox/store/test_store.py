@@ -2,12 +2,11 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
+import served
 
 from clore_sandbox.store import AlreadyThere, Store, schema
 from clore_sandbox.store.transaction_queue import PATIENCE_S
@@ -281,10 +280,9 @@ def test_readers_see_acknowledged_writes(store):
 
 
 KILLED = """
-import os, signal, sys
+import os, signal
 from clore_sandbox.store import Store
-db = sys.argv[1]
-store = Store(db)
+store = Store("DB")
 def work(tx):
     tx.do("INSERT INTO things VALUES ('half', 1)")
     tx.do("UPDATE things SET worth = worth - 1 WHERE name = 'whole'")
@@ -298,8 +296,8 @@ def test_a_kill_in_a_transaction_leaves_only_complete_ones(kept_db):
     store = Store(kept_db)
     store.call(lambda tx: tx.do(TABLE))
     store.close()
-    done = subprocess.run([sys.executable, "-c", KILLED, str(kept_db)], timeout=30)
-    assert done.returncode == -signal.SIGKILL
+    with served.python("-c", KILLED.replace("DB", str(kept_db))) as killed:
+        assert killed.wait(30) == -signal.SIGKILL
     store = Store(kept_db)  # at once: a killed process holds its lock only briefly
     rows = store.call(lambda tx: tx.all("SELECT * FROM things"))
     assert [dict(row) for row in rows] == [{"name": "whole", "worth": 1}]
