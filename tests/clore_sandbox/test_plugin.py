@@ -1,13 +1,40 @@
 """The pytest plugin and unittest, each in a run of its own, as another project would use them."""
 
+import os
 import subprocess
 import sys
 import textwrap
+from functools import lru_cache
 from importlib.metadata import entry_points
 
 import pytest
+from forks import Fork, Forks
 
 PLUGIN = "clore_sandbox.pytest_plugin"
+ARGUMENTS = ["-q", "-p", PLUGIN, "-W", "error", "--strict-markers"]
+PYTEST = f"import sys, pytest; sys.exit(pytest.main({ARGUMENTS}))"
+UNITTEST = """
+import unittest, warnings
+warnings.simplefilter("error")
+unittest.main(None, argv=["unittest", "-v"])
+"""
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+LOADED = ("clore_ai.client", "clore_sandbox.running", "clore_sandbox.testing", "pytest", "requests")
+
+
+@lru_cache(maxsize=1)
+def _forks():
+    return Forks("served:program", LOADED)
+
+
+def loaded(code, **options):
+    """A Python that has imported all packages; the plugin is not among them."""
+    return Fork(_forks(), ["-c", code], **options)
+
+
+def fresh(code, **options):
+    """A Python that has imported nothing."""
+    return subprocess.Popen([sys.executable, "-c", code], **options)
 
 
 @pytest.fixture
@@ -21,21 +48,14 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
-    def go(test, *options, conftest="", python=("-m", "pytest")):
+    def go(test, code=PYTEST, conftest="", python=loaded):
         (tmp_path / "test_it.py").write_text(textwrap.dedent(test))
         (tmp_path / "conftest.py").write_text(textwrap.dedent(conftest))
-        return subprocess.run(
-            [sys.executable, *python, *options],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        with python(code, cwd=tmp_path, env=dict(os.environ), **PIPES) as done:
+            out, err = done.communicate(timeout=60)
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
     return go
-
-
-ARGUMENTS = ("-q", "-p", PLUGIN, "-W", "error", "--strict-markers")
 
 
 def test_the_entry_point_exists():
@@ -87,7 +107,6 @@ def test_each_test_has_a_marketplace_and_an_environment(run):
             assert os.environ["CLORE_CONTEXT"] == "nobody-has-this"
             assert "NO_PROXY" not in os.environ
         """,
-        *ARGUMENTS,
     )
     assert "3 passed" in done.stdout, done.stdout + done.stderr
 
@@ -109,7 +128,6 @@ def test_options_come_from_the_fixture_and_the_marks(run):
         @pytest.mark.clore_sandbox("reference")
         def test_positional(clore_sandbox): ...
         """,
-        *ARGUMENTS,
         conftest="""
         import pytest
 
@@ -149,7 +167,6 @@ def test_the_session_wide_one_is_shared(run):
         def test_and_back(clore_sandbox_session):
             assert os.environ["CLORE_BASE_URL"] == clore_sandbox_session.base_url
         """,
-        *ARGUMENTS,
     )
     assert "4 passed" in done.stdout, done.stdout
 
@@ -163,7 +180,7 @@ def test_an_unused_plugin_imports_nothing(run):
             for name in ("clore_sandbox.sandbox", "uvicorn", "asyncssh", "clore_ai", "httpx"):
                 assert name not in sys.modules, name
         """,
-        *ARGUMENTS,
+        python=fresh,
     )
     assert "1 passed" in done.stdout, done.stdout
 
@@ -175,11 +192,11 @@ def test_without_the_extra_the_plugin_says_so(run):
         def test_other(): ...
         def test_it(clore_sandbox): ...
         """,
-        *ARGUMENTS,
         conftest="""
         import sys
         sys.modules["uvloop"] = None  # as if it were not installed
         """,
+        python=fresh,
     )
     assert "1 passed, 1 error" in done.stdout, done.stdout
     assert "pip install '.[sandbox]'" in done.stdout
@@ -207,8 +224,7 @@ def test_unittest(run):
                     self.assertEqual(os.environ["CLORE_API_KEY"], sandbox.api_key)
                 self.assertNotIn("CLORE_API_KEY", os.environ)
         """,
-        "-v",
-        python=("-W", "error", "-m", "unittest"),
+        UNITTEST,
     )
     assert done.returncode == 0, done.stderr
     assert "Ran 2 tests" in done.stderr

@@ -6,17 +6,17 @@ from clore_sandbox import Sandbox
 from clore_sandbox.alive.simulation import simulate
 
 
-def test_the_books_balance_after_days():
-    week = simulate(days=2, servers=120, renters=40, seed=3)
-    assert week.balanced
+def test_the_books_balance_after_a_day():
+    day = simulate(days=1, servers=80, renters=40, seed=3)
+    assert day.balanced
     # The market lives: every kind of event happens, and races are lost.
-    assert {"Rent", "Leave", "Bid", "TopUp", "Reprice", "Switch", "Take"} <= set(week.count)
-    assert {"server-already-rented", "can_lower_every_600_seconds"} & set(week.count)
-    assert week.most_running > 20
+    assert {"Rent", "Leave", "Bid", "TopUp", "Reprice", "Switch", "Take"} <= set(day.count)
+    assert {"server-already-rented", "can_lower_every_600_seconds"} & set(day.count)
+    assert day.most_running > 20
 
 
 def test_one_seed_gives_one_history():
-    runs = [simulate(days=0.5, servers=60, renters=20, seed=seed) for seed in (1, 1, 2)]
+    runs = [simulate(days=0.25, servers=40, renters=20, seed=seed) for seed in (1, 1, 2)]
     assert runs[0].count == runs[1].count != runs[2].count
 
 
@@ -34,7 +34,7 @@ def test_prices_move_and_servers_come_and_go(living):
         return {s["id"]: (s["rented"], s["price"]) for s in servers}
 
     before = seen()
-    market.advance(6 * 3600)
+    market.advance(2 * 3600)
     assert len([1 for s, was in seen().items() if before.get(s) != was]) > 50
 
 
@@ -43,7 +43,7 @@ def test_others_bid_against_me_and_do_not_touch_my_orders(living):
     servers = renter.free("bitcoin")[:3]
     for server in servers:
         assert renter.create(server["id"]).json() == {"code": 0}
-    market.advance(12 * 3600)
+    market.advance(5 * 3600)
 
     def offered():
         ids = [s["id"] for s in renter.http.get("/marketplace").json()["servers"]]
@@ -63,7 +63,7 @@ def test_others_can_rent_a_hosts_server_at_its_own_price(own_market, renter_of):
     market = own_market(alive=True, provision=False, host_servers=3)
     host = renter_of(market)
     before = [s["pricing"] for s in host.http.get("/my_servers").json()["servers"]]
-    market.advance(24 * 3600)
+    market.advance(6 * 3600)
     assert [s["pricing"] for s in host.http.get("/my_servers").json()["servers"]] == before
 
 

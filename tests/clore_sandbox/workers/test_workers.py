@@ -21,17 +21,24 @@ CONNECTIONS = 16
 
 
 @pytest.fixture(scope="module")
-def pool(postgres_server):
-    """A marketplace with two workers, for tests that do not disturb each other."""
+def two_workers(postgres_server):
     with Sandbox(**QUICK, db=postgres_server, workers=2) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
+def market(two_workers):
+    """A marketplace with two workers, as new: a start of these takes a second."""
+    two_workers.reset()
+    return two_workers
+
+
+@pytest.fixture
 def own_workers(new_schema):
+    """Makes marketplaces with two workers and other options."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(
-            Sandbox(**{**QUICK, "db": new_schema(), "workers": 2, **options})
+            Sandbox(**{**QUICK, "db": new_schema(), "workers": 2, "provision": False, **options})
         )
 
 
@@ -87,10 +94,10 @@ def test_sqlite_explains_why_it_has_one_process(tmp_path):
         Sandbox(workers=0)
 
 
-def test_each_worker_shows_what_the_others_did(pool, clients, renter_of):
-    key = pool.create_account({"bitcoin": 1})
-    mine = clients(pool, key)
-    server = renter_of(pool).free()[0]["id"]
+def test_each_worker_shows_what_the_others_did(market, clients, renter_of):
+    key = market.create_account({"bitcoin": 1})
+    mine = clients(market, key)
+    server = renter_of(market).free()[0]["id"]
     for number in range(0, len(mine), 4):
         created = mine[number].post(
             "/create_order",
@@ -109,12 +116,12 @@ def test_each_worker_shows_what_the_others_did(pool, clients, renter_of):
         cancelled = mine[number + 1].post("/cancel_order", json={"id": orders[0][0]["id"]})
         assert cancelled.json() == {"code": 0}
         assert [rented(client, server) for client in mine] == [False] * len(mine)
-        assert pool.wallet(key)["bitcoin"] < 1
+        assert market.wallet(key)["bitcoin"] < 1
 
 
 def test_orders_of_one_server_never_overlap_in_the_books(own_workers, clients):
     """However long a request waited in the queue, it is dated when its turn comes."""
-    market = own_workers(provision=False, dialect="reference")
+    market = own_workers(dialect="reference")
     mine = clients(market)
     order = {"currency": "bitcoin", "image": "a", "type": "on-demand"}
     records = mine[0].get("/marketplace").json()["servers"]
@@ -122,11 +129,14 @@ def test_orders_of_one_server_never_overlap_in_the_books(own_workers, clients):
         r["id"] for r in records if not r["rented"] and "bitcoin" in r["allowed_coins"]
     )
 
+    ended = []
+
     def race(client):
-        for _ in range(20):
+        while len(ended) < 15:
             answer = client.post("/create_order", json=order).json()
             if answer["code"] == 0:
                 assert client.post("/cancel_order", json={"id": answer["order_id"]}).json()
+                ended.append(answer)
 
     with ThreadPoolExecutor(len(mine)) as pool:
         list(pool.map(race, mine))
@@ -138,9 +148,9 @@ def test_orders_of_one_server_never_overlap_in_the_books(own_workers, clients):
     assert [pair for pair in zip(times, times[1:]) if pair[0][1] > pair[1][0]] == []
 
 
-def test_a_cancel_ends_the_room_whichever_worker_gets_it(pool, renter_of, clients, shell_of):
-    renter = renter_of(pool, bitcoin=1)
-    for client in clients(pool, renter.http.headers["auth"])[:6]:
+def test_a_cancel_ends_the_room_whichever_worker_gets_it(market, renter_of, clients, shell_of):
+    renter = renter_of(market, bitcoin=1)
+    for client in clients(market, renter.http.headers["auth"])[:6]:
         order = renter.rent(command="setsid sleep 5501.5")
         assert shell_of(order).run("echo in").stdout == b"in\n"
         port = int(order["tcp_ports"][0].partition(":")[2])
@@ -151,8 +161,7 @@ def test_a_cancel_ends_the_room_whichever_worker_gets_it(pool, renter_of, client
         assert "sleep 5501.5" not in listing
 
 
-def test_all_workers_share_one_clock(own_workers, clients, renter_of):
-    market = own_workers(provision=False)
+def test_all_workers_share_one_clock(market, clients, renter_of):
     mine = clients(market)
     renter = renter_of(market)
     assert renter.create(renter.free()[0]["id"]).json() == {"code": 0}
@@ -164,8 +173,7 @@ def test_all_workers_share_one_clock(own_workers, clients, renter_of):
     assert market.clock().frozen
 
 
-def test_a_fault_affects_one_request_only(own_workers, clients):
-    market = own_workers(provision=False)
+def test_a_fault_affects_one_request_only(market, clients):
     mine = clients(market)
     market.fault("wallets", "500")
     assert sorted(c.get("/wallets").status_code for c in mine) == [200] * (len(mine) - 1) + [500]
@@ -183,14 +191,14 @@ def test_a_fault_affects_one_request_only(own_workers, clients):
     assert len(market.journal()) == 5 * len(mine)
 
 
-def test_the_journal_has_every_request_once(own_workers, clients):
-    market = own_workers(provision=False)
+def test_the_journal_has_every_request_once(market, clients):
     mine = clients(market)
     for client in mine:
         client.get("/wallets")
         client.post("/cancel_order", json={"id": 1})
     entries = market.journal()
-    assert [e.number for e in entries] == list(range(1, 2 * len(mine) + 1))
+    first = entries[0].number
+    assert [e.number for e in entries] == list(range(first, first + 2 * len(mine)))
     assert sorted(e.endpoint for e in entries) == ["cancel_order"] * len(mine) + ["wallets"] * len(
         mine
     )
@@ -201,7 +209,7 @@ def test_the_journal_has_every_request_once(own_workers, clients):
 
 
 def test_workers_share_one_rate_window(own_workers, clients):
-    market = own_workers(limits=True, provision=False)
+    market = own_workers(limits=True)
     market.freeze()
     mine = clients(market)
     codes = [c.get("/wallets").json()["code"] for c in mine]
@@ -210,8 +218,7 @@ def test_workers_share_one_rate_window(own_workers, clients):
     assert sorted(c.get("/wallets").json()["code"] for c in mine) == [0] + [5] * (len(mine) - 1)
 
 
-def test_a_reset_reaches_all_workers(own_workers, clients, renter_of):
-    market = own_workers(provision=False)
+def test_a_reset_reaches_all_workers(market, clients, renter_of):
     mine = clients(market)
     renter = renter_of(market)
     server = renter.free()[0]["id"]
@@ -222,9 +229,9 @@ def test_a_reset_reaches_all_workers(own_workers, clients, renter_of):
     assert renter.create(server).json() == {"code": 0}
 
 
-def test_each_minute_is_billed_once(own_workers, renter_of):
+def test_each_minute_is_billed_once(market, renter_of):
     """A market minute passes in a sixth of a second; the bill is for the time that has passed."""
-    market = own_workers(provision=False, time_scale=360)
+    market.speed(360)
     renter = renter_of(market)
     before = market.wallet()["bitcoin"]
     renter.create(renter.free()[0]["id"])
@@ -237,8 +244,7 @@ def test_each_minute_is_billed_once(own_workers, renter_of):
     assert paid == pytest.approx(order["spend"] * 1.05, rel=0.001)
 
 
-def test_a_dead_worker_is_replaced_and_nothing_is_lost(own_workers, clients, renter_of, wait):
-    market = own_workers()
+def test_a_dead_worker_is_replaced_and_nothing_is_lost(market, clients, renter_of, wait):
     renter = renter_of(market)
     order = renter.rent(command="setsid sleep 5502.5")
     before = pids(market)
@@ -255,9 +261,8 @@ def test_a_dead_worker_is_replaced_and_nothing_is_lost(own_workers, clients, ren
     assert mine[0].post("/cancel_order", json={"id": order["id"]}).json() == {"code": 0}
 
 
-def test_a_decision_of_a_dying_worker_is_carried_out(own_workers, renter_of, wait):
+def test_a_decision_of_a_dying_worker_is_carried_out(market, renter_of, wait):
     """Its transaction is in the store, and its process ends before any other one is notified."""
-    market = own_workers()
     renter = renter_of(market)
     order = renter.rent()
     port = int(order["tcp_ports"][0].partition(":")[2])
@@ -284,9 +289,8 @@ def test_a_decision_of_a_dying_worker_is_carried_out(own_workers, renter_of, wai
     wait(lambda: not rented(renter.http, order["si"]))
 
 
-def test_a_hung_worker_is_replaced(own_workers, renter_of, wait, monkeypatch):
+def test_a_hung_worker_is_replaced(market, renter_of, wait, monkeypatch):
     monkeypatch.setattr("clore_sandbox.workers.pool._ANSWER_TIMEOUT_S", 0.5)
-    market = own_workers(provision=False)
     before = pids(market)
     hanging = min(before)
     os.kill(hanging, signal.SIGSTOP)
@@ -295,8 +299,7 @@ def test_a_hung_worker_is_replaced(own_workers, renter_of, wait, monkeypatch):
     assert not alive(hanging)
 
 
-def test_fifty_renters_race_for_one_server_at_two_workers(own_workers, renter_of):
-    market = own_workers(provision=False)
+def test_fifty_renters_race_for_one_server_at_two_workers(market, renter_of):
     server = renter_of(market).free()[0]["id"]
     keys = [market.create_account({"bitcoin": 1}) for _ in range(50)]
     ready = threading.Barrier(len(keys))
