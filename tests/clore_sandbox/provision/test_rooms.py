@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from one_kind import one_kind
 from served import serve
 
 
@@ -82,6 +83,7 @@ def test_cancelling_cuts_an_idle_tunnel(renter, shell_of, wait):
         assert tunnel.wait(10) == 255
 
 
+@one_kind("process", "bwrap", "docker")
 def test_another_process_in_the_rooms_folder_is_left_alone(own_market, renter_of):
     market = own_market()
     renter = renter_of(market)
@@ -92,6 +94,7 @@ def test_another_process_in_the_rooms_folder_is_left_alone(own_market, renter_of
         stranger.terminate()
 
 
+@one_kind("process", "bwrap", "docker")
 def test_an_order_without_money_ends_its_processes(own_market, renter_of, wait, nap):
     market = own_market()
     renter = renter_of(market)
@@ -178,6 +181,7 @@ def test_gpu_use_follows_the_processes_of_the_room(rented):
     assert use(shell) == {(0, 34)}
 
 
+@one_kind("process", "bwrap", "docker")
 def test_nvidia_smi_refuses_as_the_real_one(rented):
     _, shell = rented()
     unknown = shell.run("nvidia-smi --query-gpu=name,colour --format=csv")
@@ -212,7 +216,24 @@ def test_after_a_kill_the_next_marketplace_finds_only_the_orders(
     assert not running(nap)
 
 
-@pytest.mark.parametrize("group", [False, True], ids=["process", "group"])
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [
+        ("process", False),
+        ("bwrap", True),
+        *(
+            pytest.param(kind, group, marks=pytest.mark.exhaustive)
+            for kind, group in (
+                ("process", True),
+                ("bwrap", False),
+                ("docker", False),
+                ("docker", True),
+            )
+        ),
+    ],
+    indirect=["kind"],
+    scope="module",
+)
 def test_a_killed_marketplace_takes_its_orders_with_it(kind, renter_of, shell_of, wait, nap, group):
     """After kill -9 without a restart, no process and no folder of it is left soon."""
     with tempfile.TemporaryDirectory() as folder:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from one_kind import one_kind
 
 
 @pytest.fixture(scope="module", params=["bwrap", "docker"])
@@ -70,6 +71,7 @@ def test_the_first_process_cannot_be_traced_or_read(rented):
     assert all("ermi" in line or "No such" in line for line in lines[1:]), lines
 
 
+@one_kind("bwrap", "docker")
 def test_two_orders_can_bind_the_same_port(rented, wait):
     serve = "python3 -m http.server 8888 --bind 127.0.0.1"
     pages = {}
@@ -188,6 +190,7 @@ def test_files_of_others_and_of_the_marketplace_are_unreachable(kept, shell_of, 
     assert two.run("cat /etc/shadow /etc/clore*").stdout.count(b"$") == 0
 
 
+@one_kind("bwrap", "docker")
 def test_sftp_follows_links_only_inside_the_room(kept, shell_of, tmp_path):
     _, renter = kept
     shell = shell_of(renter.rent())
@@ -220,6 +223,7 @@ def test_ports_of_the_machine_are_unreachable(market, rented):
         assert b"forwarding failed" in shell.run().stderr
 
 
+@one_kind("bwrap", "docker")
 def test_a_public_port_is_the_same_inside_every_order(rented, wait):
     order, one = rented(
         ports={"22": "tcp", "9000": "tcp"}, command="echo hi > p; python3 -m http.server 9000"
@@ -231,6 +235,7 @@ def test_a_public_port_is_the_same_inside_every_order(rented, wait):
         wait(lambda shell=shell: python(shell, get).stdout == b"b'hi\\n'\n")
 
 
+@one_kind("bwrap", "docker")
 def test_a_closed_public_port_is_unreachable(renter, rented, wait):
     order = renter.rent()
     public = order["tcp_ports"][0].partition(":")[2]
@@ -240,6 +245,7 @@ def test_a_closed_public_port_is_unreachable(renter, rented, wait):
     wait(lambda: not connects(shell, "127.0.0.1", public))
 
 
+@one_kind("bwrap", "docker")
 def test_a_cancel_cuts_connections_to_the_http_port(renter, shell_of, wait):
     order = renter.rent(
         ports={"22": "tcp", "9000": "tcp"},

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from one_kind import one_kind
 
 
 @pytest.fixture
@@ -48,14 +49,17 @@ def test_bytes_pass_unchanged_with_back_pressure(shell):
     assert len(done.stdout) == 20_000_000
 
 
+@one_kind("process", "bwrap", "docker")
 def test_after_half_close_the_command_can_still_answer(shell):
     assert shell.run("cat; sleep 0.1; echo end", input=b"begin\n").stdout == b"begin\nend\n"
 
 
+@one_kind("process", "bwrap", "docker")
 def test_the_end_of_stdin_does_not_end_the_command(shell):
     assert shell.run("sleep 0.2; echo done").stdout == b"done\n"
 
 
+@one_kind("process", "bwrap", "docker")
 def test_a_wrong_password_and_another_user_are_refused(rented):
     _order, shell = rented()
     shell.env["SSH_ASKPASS"] = "/bin/false"
@@ -70,6 +74,7 @@ def make_key(folder, kind="ed25519"):
     return folder / kind, (folder / f"{kind}.pub").read_text().strip()
 
 
+@one_kind("process", "bwrap", "docker")
 def test_a_public_key_logs_in_and_a_password_does_not(rented, tmp_path):
     private, public = make_key(tmp_path)
     _, shell = rented(ssh_key=public, ssh=("-i", str(private)))
@@ -81,6 +86,7 @@ def test_a_public_key_logs_in_and_a_password_does_not(rented, tmp_path):
     assert b"Permission denied (publickey)" in denied.stderr
 
 
+@one_kind("process", "bwrap", "docker")
 def test_the_port_refuses_connections_before_the_boot(own_market, renter_of, wait):
     market = own_market(boot_s=3600)
     renter = renter_of(market)
@@ -92,19 +98,38 @@ def test_the_port_refuses_connections_before_the_boot(own_market, renter_of, wai
         socket.create_connection(("127.0.0.1", port), 2)
 
 
-@pytest.mark.parametrize("protocol", [[], ["-O"]], ids=["sftp", "scp"])
+@pytest.mark.parametrize(
+    ("kind", "protocol"),
+    [
+        ("bwrap", "sftp"),
+        ("process", "scp"),
+        *(
+            pytest.param(kind, protocol, marks=pytest.mark.exhaustive)
+            for kind, protocol in (
+                ("process", "sftp"),
+                ("bwrap", "scp"),
+                ("docker", "sftp"),
+                ("docker", "scp"),
+            )
+        ),
+    ],
+    indirect=["kind"],
+    scope="module",
+)
 def test_scp_copies_both_ways_and_returns_0(shell, tmp_path, protocol):
     (tmp_path / "in file").write_bytes(os.urandom(300_000))
-    at = [*shell.options, "-P", shell.port]
-    up = shell.tool("scp", *protocol, *at, str(tmp_path / "in file"), f"{shell.target}:copied")
+    options = ["-O"] if protocol == "scp" else []
+    at = [*options, *shell.options, "-P", shell.port]
+    up = shell.tool("scp", *at, str(tmp_path / "in file"), f"{shell.target}:copied")
     assert (up.returncode, up.stderr) == (0, b"")
-    down = shell.tool("scp", *protocol, *at, f"{shell.target}:copied", str(tmp_path / "back"))
+    down = shell.tool("scp", *at, f"{shell.target}:copied", str(tmp_path / "back"))
     assert down.returncode == 0
     assert (tmp_path / "back").read_bytes() == (tmp_path / "in file").read_bytes()
-    missing = shell.tool("scp", *protocol, *at, f"{shell.target}:nothing", str(tmp_path / "x"))
+    missing = shell.tool("scp", *at, f"{shell.target}:nothing", str(tmp_path / "x"))
     assert missing.returncode == 1
 
 
+@one_kind("process", "bwrap", "docker")
 def test_scp_copies_folders_and_finds_the_home(shell, tmp_path):
     (tmp_path / "tree" / "sub").mkdir(parents=True)
     (tmp_path / "tree" / "sub" / "a").write_text("1")
@@ -200,6 +225,7 @@ def answer_once(listener):
         sock.sendall(b"from here")
 
 
+@one_kind("process", "bwrap", "docker")
 def test_dynamic_forwarding_is_a_socks_proxy(rented, wait):
     inner, here = free_port(), free_port()
     _, shell = rented(command=f"echo socks > page; {SERVER % inner}", ssh=("-D", str(here)))
