@@ -12,14 +12,10 @@ import time
 import httpx
 import pytest
 import served
+from processes import running
 from served import QUICK, Remote, serve
 
 from clore_sandbox import Sandbox, daemon
-
-
-def running(command):
-    listing = subprocess.run(["ps", "axo", "args"], capture_output=True, text=True, check=True)
-    return command in listing.stdout.splitlines()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

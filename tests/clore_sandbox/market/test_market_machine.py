@@ -232,7 +232,7 @@ class Market(RuleBasedStateMachine):
 
 TestMarket = Market.TestCase
 TestMarket.settings = settings(
-    max_examples=60,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
@@ -242,7 +242,7 @@ TestMarket.settings = settings(
 def test_the_invariants_hold_on_postgresql_too(new_schema):
     run_state_machine_as_test(
         lambda: Market(new_schema()),
-        settings=settings(TestMarket.settings, max_examples=3, stateful_step_count=25),
+        settings=settings(TestMarket.settings, max_examples=2, stateful_step_count=25),
     )
 
 

@@ -10,12 +10,8 @@ from pathlib import Path
 
 import pytest
 from one_kind import one_kind
+from processes import running
 from served import serve
-
-
-def running(command):
-    listing = subprocess.run(["ps", "axo", "args"], capture_output=True, text=True, check=True)
-    return command in listing.stdout.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import served
+from processes import running
 from served import serve
 
 from clore_sandbox import Sandbox
@@ -46,11 +47,6 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
-
-
-def running(command):
-    listing = subprocess.run(["ps", "axo", "args"], capture_output=True, text=True, check=True)
-    return command in listing.stdout.splitlines()
 
 
 def open_account(db, key):

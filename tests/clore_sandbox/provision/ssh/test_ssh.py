@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from one_kind import one_kind
+from processes import running
 
 
 @pytest.fixture
@@ -340,11 +341,6 @@ def under_nohup():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     yield
     signal.signal(signal.SIGHUP, before)
-
-
-def running(command):
-    listing = subprocess.run(["ps", "axo", "args"], capture_output=True, text=True, check=True)
-    return command in listing.stdout.splitlines()
 
 
 class Terminal:
