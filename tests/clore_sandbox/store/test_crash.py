@@ -231,13 +231,6 @@ def test_a_signal_ends_all_workers(postgres_db, number):
     assert os.getpgrp()
 
 
-def test_killing_the_main_process_ends_its_workers(postgres_db, wait):
-    with serve("--db", postgres_db, "--workers", "2") as market:
-        workers = children(market.process.pid)
-        market.kill()
-        wait(lambda: not any(map(alive, workers)))
-
-
 def test_a_second_marketplace_over_the_same_books_is_refused(kept_db):
     with serve("--db", str(kept_db)):
         status, said = served.fails("--db", kept_db)
