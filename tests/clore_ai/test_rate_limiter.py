@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import programs
 import pytest
 
 from clore_ai import RateLimiter
@@ -147,14 +146,9 @@ except ConfigError as exc:
 @pytest.mark.parametrize("room", [0, 20_000])
 def test_a_full_disk_is_an_error(tmp_path, room):
     """This includes a disk on which a part still fits; the next write starts afresh."""
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path / "home"), str(room)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "can't be written" in done.stdout
-    assert done.stdout.endswith("move CLORE_HOME to another disk.\n")
+    out, _ = programs.start(FULL, tmp_path / "home", room).communicate(timeout=60)
+    assert "can't be written" in out
+    assert out.endswith("move CLORE_HOME to another disk.\n")
     RateLimiter(100, shared=Pace(Store(tmp_path / "home"))).wait()
 
 
@@ -201,8 +195,7 @@ def test_two_processes_take_turns(tmp_path):
         "pace = RateLimiter(20, shared=Pace(Store(Path(sys.argv[1]))))\n"
         "for _ in range(10):\n    pace.wait(); print(time.monotonic())\n"
     )
-    args = [sys.executable, "-c", code, str(tmp_path)]
-    running = [subprocess.Popen(args, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    running = [programs.start(code, tmp_path) for _ in range(3)]
     times = sorted(float(at) for one in running for at in one.communicate()[0].split())
     assert len(times) == 30
     assert times[-1] - times[0] >= 29 * 0.05

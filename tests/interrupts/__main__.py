@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Callable
 
 from .uses import KINDS
 
@@ -27,11 +28,22 @@ _LONGEST_S = {
 """The approximate length of one use, from its start."""
 
 
-def shoot(kind: str, folder: Path, rounds: int, seed: int) -> tuple[int, str]:
+def _start(*words: object) -> subprocess.Popen[bytes]:
+    """Start the process to interrupt."""
+    command = [sys.executable, "-m", "tests.interrupts.uses", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
+def shoot(
+    kind: str,
+    folder: Path,
+    rounds: int,
+    seed: int,
+    start: Callable[..., subprocess.Popen[bytes]] = _start,
+) -> tuple[int, str]:
     """The number of rounds played, and what was wrong with the last one; empty if all is well."""
     dice = random.Random(seed)
-    words = [sys.executable, "-m", "tests.interrupts.uses", kind, str(folder), str(rounds)]
-    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+    with start(kind, folder, rounds) as process:
         assert process.stdout is not None
         out = process.stdout.fileno()
 

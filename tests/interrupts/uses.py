@@ -25,7 +25,6 @@ from clore_ai._state.pace import Pace as SharedPace
 from clore_ai._state.store import FILE, Store
 from clore_ai.models.records import Intent
 from clore_ai.rate_limiter import RateLimiter
-from clore_sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -204,6 +203,8 @@ class Request(Use):
     """A call to a marketplace in another thread, by a client of its own, which is closed."""
 
     def __init__(self, folder: Path) -> None:
+        from clore_sandbox import Sandbox  # the other kinds start in half the time
+
         super().__init__(folder)
         self.market = Sandbox(provision=False, limits=False)
         self.market.start()
@@ -255,7 +256,11 @@ def rounds(kind: str, folder: Path, count: int) -> None:
             os.write(1, b"+" if whole() else b"-")
 
 
-if __name__ == "__main__":
+def main() -> None:
     # A shell that started the judge in the background has made it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rounds(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+
+
+if __name__ == "__main__":
+    main()

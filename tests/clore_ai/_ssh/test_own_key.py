@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
+import programs
 import pytest
 
 from clore_ai._ssh.order_keys import own_key
@@ -40,14 +40,7 @@ def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_concurrent_first_commands_get_one_key(slow: Path, home: Path) -> None:
     """Each succeeds with the same key, the one in the state folder."""
     asking = [
-        subprocess.Popen(
-            [sys.executable, "-c", ASK, home],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(4)
+        programs.start(ASK, home, stdin=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)
     ]
     for process in asking:
         assert process.stdin is not None

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 from leaks import answering
 from waiting import until
@@ -122,8 +123,7 @@ else:
 def test_no_program_outlives_a_kill(kind: str, tmp_path: Path) -> None:
     """Programs of a killed process (-9) end: no ssh stays, nor a port of one."""
     said = tmp_path / "pid"
-    words = [sys.executable, "-c", _KILLED, kind, str(said)]
-    with subprocess.Popen(words) as process:
+    with programs.start(_KILLED, kind, said) as process:
         until(said.exists, "the program", 30)
         process.kill()
         process.wait(30)
@@ -161,9 +161,7 @@ def test_ctrl_c_ends_the_program_and_the_flow_cleans_up(
 ) -> None:
     """The cleanup runs a program of its own; the first one is gone."""
     said = tmp_path / "pid"
-    with subprocess.Popen(
-        [sys.executable, "-c", _STOPPED, kind, str(said)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with programs.start(_STOPPED, kind, said) as process:
         deadline = time.monotonic() + 60
         while not said.exists():
             assert time.monotonic() < deadline

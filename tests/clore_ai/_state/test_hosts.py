@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
+import programs
 import pytest
 
 from clore_ai._state.hosts import (
@@ -114,10 +112,8 @@ def test_many_processes_write_at_once(tmp_path):
         "hosts = Hosts(Store(Path(sys.argv[1])), 'here')\n"
         "for i in range(10): hosts.note(HostRecord(int(sys.argv[2]), None, 1e9, good=True))\n"
     )
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(i)]) for i in range(4)
-    ]
-    assert [process.wait(60) for process in running] == [0] * 4
+    running = [programs.start(code, tmp_path, i) for i in range(4)]
+    assert [process.communicate(timeout=60) for process in running] == [("", None)] * 4
     assert len(Hosts(Store(tmp_path), "here").sights()) == 40
 
 

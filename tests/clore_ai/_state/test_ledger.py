@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import programs
 import pytest
 
 from clore_ai._state.ledger import Ledger, account_of
@@ -120,8 +120,7 @@ for number in range(int(sys.argv[2])):
 
 def test_many_processes_write_at_once(tmp_path: Path) -> None:
     """Four processes race for the same refs, and each ref goes to one of them."""
-    words = [sys.executable, "-c", WRITE, str(tmp_path / "home"), "15"]
-    running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    running = [programs.start(WRITE, tmp_path / "home", 15) for _ in range(4)]
     won = [int(n) for process in running for n in process.communicate(timeout=60)[0].split()]
     assert [process.returncode for process in running] == [0] * 4
     assert sorted(won) == list(range(15))
@@ -130,8 +129,7 @@ def test_many_processes_write_at_once(tmp_path: Path) -> None:
 
 def test_a_killed_writer_leaves_whole_intents(tmp_path: Path) -> None:
     """After a kill -9 in mid-write the file is sound and holds every intent that was printed."""
-    words = [sys.executable, "-c", WRITE, str(tmp_path / "home"), "100000"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as writer:
+    with programs.start(WRITE, tmp_path / "home", 100_000) as writer:
         assert writer.stdout is not None
         for _ in range(20):
             last = int(writer.stdout.readline())

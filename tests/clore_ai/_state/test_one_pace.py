@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, closing, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Callable
 
+import programs
 import pytest
 
 from clore_ai import RateLimiter
@@ -82,16 +83,17 @@ def strict() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def start(stack: ExitStack, code: str, *arguments: object) -> subprocess.Popen[str]:
+def child(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """A child of ours, as a stopped process and a zombie must be."""
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, **options)
+
+
+def start(
+    stack: ExitStack, begin: Callable[..., subprocess.Popen[str]], code: str, *arguments: object
+) -> subprocess.Popen[str]:
     """Start a process and wait until it is ready."""
-    process = stack.enter_context(
-        subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-    )
+    process = stack.enter_context(begin(code, *arguments, stdin=subprocess.PIPE))
     stack.callback(process.kill)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
@@ -102,7 +104,7 @@ def test_four_processes_are_never_refused(strict, tmp_path):
     """No call meets the rate limit; that processes take turns is tested in `test_pace`."""
     with ExitStack() as stack:
         common = (strict.base_url, strict.api_key, tmp_path / "home", 1 / RATE)
-        processes = [start(stack, CALLS, *common, name) for name in "abcd"]
+        processes = [start(stack, programs.start, CALLS, *common, name) for name in "abcd"]
         for process in processes:
             assert process.stdin is not None
             process.stdin.write("\n")
@@ -119,7 +121,7 @@ def test_a_killed_process_hardly_delays_the_others(tmp_path, what):
     It stays a zombie meanwhile: to the others it looks alive.
     """
     with ExitStack() as stack:
-        other = start(stack, HOLD, tmp_path, what, 2)
+        other = start(stack, child, HOLD, tmp_path, what, 2)
         mine = RateLimiter.at_pace(2, shared=Pace(Store(tmp_path)))
         os.kill(other.pid, signal.SIGKILL)
         killed = time.monotonic()
@@ -141,7 +143,7 @@ def stop_between_transactions(process: subprocess.Popen[str], home: Path) -> Non
 def test_a_stopped_process_delays_no_other_and_resumes(tmp_path):
     """Ctrl-Z in one terminal does not affect another; `fg` resumes the command."""
     with ExitStack() as stack:
-        other = start(stack, HOLD, tmp_path, "reserved", 20)
+        other = start(stack, child, HOLD, tmp_path, "reserved", 20)
         mine = RateLimiter.at_pace(20, shared=Pace(Store(tmp_path)))
         stop_between_transactions(other, tmp_path)
         for _ in range(5):

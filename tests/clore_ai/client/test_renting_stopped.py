@@ -6,9 +6,9 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
+import programs
 import pytest
 from clients import Api
 
@@ -87,13 +87,8 @@ def test_ctrl_c_cancels_the_order(market, tmp_path, moment):
         watcher.fault("create_order", "never_boots")
     env = {"PATH": os.environ["PATH"], "CLORE_API_KEY": watcher.key}
     env["CLORE_BASE_URL"] = market.base_url
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path), moment],
-        env={**env, "CLORE_HOME": str(tmp_path), "HOME": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    env |= {"CLORE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    process = programs.start(SCRIPT, tmp_path, moment, env=env, stderr=subprocess.PIPE)
     try:
         assert process.stdout is not None
         for line in process.stdout:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import subprocess
-import sys
 import threading
 import time
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import programs
 import pytest
 from clients import Api
 
 from clore_ai import AsyncCloreAI, CloreAI
 from clore_ai.exceptions import OrderUncertain
+
+if TYPE_CHECKING:
+    import subprocess
 
 RENT = {"image": "i", "type": "on-demand", "currency": "bitcoin"}
 
@@ -157,12 +159,8 @@ print(len(found[0]) > 50)
 
 
 def program(market, watcher, code: str, *words: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM + code, *map(str, words)],
-        env={"CLORE_BASE_URL": market.base_url, "CLORE_API_KEY": watcher.key, "HOME": "/nowhere"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    env = {"CLORE_BASE_URL": market.base_url, "CLORE_API_KEY": watcher.key, "HOME": "/nowhere"}
+    return programs.start(PROGRAM + code, *words, env=env)
 
 
 def test_ctrl_c_leaves_the_intent_uncertain(market, server, watcher):

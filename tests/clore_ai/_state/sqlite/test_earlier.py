@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import programs
 import pytest
 
 from clore_ai._state.bids import Bids
@@ -150,7 +150,7 @@ def test_killed_at_any_point_nothing_is_lost(tmp_path: Path) -> None:
     """The next process finds either all earlier files or all new records."""
     earlier(tmp_path)
     lines = 10_000 - _dies_after(tmp_path, 10_000)
-    for number in range(1, lines, lines // 25):
+    for number in range(1, lines, lines // 12):
         home = tmp_path / str(number)
         home.mkdir()
         earlier(home)
@@ -167,8 +167,7 @@ def test_concurrent_processes_take_over_once(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; from clore_ai._state.store import Store\n"
         "Store(Path(sys.argv[1]), print).run(lambda _: None)"
     )
-    words = [sys.executable, "-c", code, str(tmp_path)]
-    running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    running = [programs.start(code, tmp_path) for _ in range(4)]
     said = [process.communicate(timeout=60)[0] for process in running]
     assert [process.returncode for process in running] == [0] * 4
     assert sum("were moved into state.sqlite" in each for each in said) == 1

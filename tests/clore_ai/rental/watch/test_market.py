@@ -5,19 +5,18 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+import programs
 import pytest
 from by_hand import WALL, Hand, cut, ok, reply
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clore_ai import AsyncCloreAI, AuthError, CloreAI
-from clore_ai._api.steps import Exec, Instant, Rules
-from clore_ai._ssh.programs import run
+from clore_ai._api.steps import Instant, Rules
 from clore_ai._state.market import MarketFile
 from clore_ai.models import MarketplaceServer
 from clore_ai.rental.market import listing
@@ -266,18 +265,18 @@ def test_watches_of_many_processes_share_one_request(own_market, tmp_path):
     """Four processes and ten threads, each with its own watch, send as many requests as one."""
     market: Sandbox = own_market(provision=False)
     words = (market.base_url, market.api_key, str(tmp_path / "home"))
-    step = Exec((sys.executable, "-c", PROCESS, *words))
-    others = [threading.Thread(target=run, args=(step,)) for _ in range(4)]
+    processes = [programs.start(PROCESS, *words) for _ in range(4)]
     with CloreAI(*words[1::-1], state=words[2]) as client:
 
         def one(number: int) -> None:
             list(client.watch(max_price_usd=0.1 * number, every=1.0, timeout=3.5))
 
-        others += [threading.Thread(target=one, args=(n,)) for n in range(10)]
-        for other in others:
-            other.start()
-        for other in others:
-            other.join()
+        threads = [threading.Thread(target=one, args=(n,)) for n in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [process.communicate(timeout=60) for process in processes] == [("", None)] * 4
     entries = market.journal("marketplace")
     lasted = entries[-1].time - entries[0].time
     assert len(entries) <= lasted + 1.5
