@@ -48,14 +48,20 @@ def real_market(inventory_file: Path) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def kind() -> str:
-    """The client to test: the hand-written one; both in a module that says `BOTH_CLIENTS`."""
+    """The client to test: the hand-written one; both in a module with `BOTH_CLIENTS`."""
     return "async"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a module with `BOTH_CLIENTS` for both clients."""
-    if "kind" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_CLIENTS", False):
-        metafunc.parametrize("kind", ("sync", "async"))
+    """Run a module for both clients: ``BOTH_CLIENTS = "suite"``, or "soak" in `make soak` only.
+
+    The generated client differs in its driver only, and each step of that is in
+    `_io/test_drivers.py`.
+    """
+    both = getattr(metafunc.module, "BOTH_CLIENTS", None)
+    if both and "kind" in metafunc.fixturenames:
+        marks = [pytest.mark.exhaustive] if both == "soak" else []
+        metafunc.parametrize("kind", (pytest.param("sync", marks=marks), "async"))
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox import Sandbox
 
-BOTH_CLIENTS = True
+BOTH_CLIENTS = "suite"
 WALLETS: Call[Any] = Call("GET", "wallets", lambda body: body)
 POSTED: Call[Any] = Call("POST", "cancel_order", lambda body: body, body={"id": 1})
 BAD = b"HTTP/1.1 oh dear\r\n\r\n"

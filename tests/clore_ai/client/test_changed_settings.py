@@ -10,7 +10,7 @@ from clore_ai import AsyncCloreAI, CloreAI
 from clore_ai.exceptions import AuthError, ConfigError, TransportError
 from clore_ai.rate_limiter import RateLimiter
 
-BOTH_CLIENTS = True
+BOTH_CLIENTS = "suite"
 
 
 def test_a_new_key(api):

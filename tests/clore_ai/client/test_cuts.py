@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from clore_sandbox import Sandbox
 
-BOTH_CLIENTS = True
+BOTH_CLIENTS = "soak"
 SERVER = 5
 HEADERS = (
     "Date: Tue, 14 Nov 2023 22:13:20 GMT",
@@ -44,7 +44,7 @@ def cut(answer: bytes, after: int) -> list[bytes]:
     return [answer[:after], RESET] if after % 4 > 1 else [answer[:after]]
 
 
-@pytest.fixture(params=[8, pytest.param(2, marks=pytest.mark.exhaustive)])
+@pytest.fixture(params=[14, pytest.param(2, marks=pytest.mark.exhaustive)])
 def places_in(request: pytest.FixtureRequest, kind: str) -> Callable[[bytes], range]:
     """The positions at which answers to this client are cut; the other client has those between."""
     step: int = request.param

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-BOTH_CLIENTS = True
+BOTH_CLIENTS = "soak"
 
 
 def test_an_idle_order_is_cancelled_after_a_view_announced_it(api_of, own_market, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from clore_ai.exceptions import NoOffer
 
-BOTH_CLIENTS = True
+BOTH_CLIENTS = "soak"
 NONE = {"verify": "none", "every": 0.1}
 
 
