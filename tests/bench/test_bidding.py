@@ -28,12 +28,11 @@ def of_bench():
 
 @pytest.fixture(scope="module")
 def outcomes(of_bench):
-    """Half a day of a few servers with many bidders, played twice."""
+    """Half a day of a few servers with many bidders."""
     bidders, bidding = of_bench
     return [
         bidders.judge(course)
-        for seed in (0, 1)
-        for course in bidding.simulate(days=0.5, servers=16, renters=8, ours=5, seed=seed)
+        for course in bidding.simulate(days=0.5, servers=16, renters=8, ours=5, seed=0)
     ]
 
 
@@ -41,8 +40,8 @@ def test_the_autopilot_holds_the_server_at_a_low_price(of_bench, outcomes):
     """It meets the target in a contested market; a bid that stays at the limit pays more."""
     bidders, _ = of_bench
     sums = bidders.add_up(outcomes)
-    assert sums.orders == 10
-    assert sums.outbids >= 10
+    assert sums.orders == 5
+    assert sums.outbids >= 5
     assert sums.contested > 0.2
     assert sums.held >= 0.99
     assert 1 <= sums.price <= 1.1
@@ -90,7 +89,7 @@ PLACES = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(PLACES, st.integers(1, 9), st.integers(1, 4), st.integers(3, 8))
 def test_no_bidder_beats_the_one_that_knows_the_future(of_bench, places, first, step, limit):
     """It is compared with every way to bid in whole units: none holds as long for less."""

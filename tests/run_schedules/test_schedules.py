@@ -11,7 +11,7 @@ from tests.schedules.plan import READ_FAULTS
 from .plan import CREATE_FAULTS, STOPS, draw
 from .run import VERDICTS
 
-RUNS = 8
+RUNS = 3
 
 
 def test_every_fault_and_stop_is_drawn() -> None:
