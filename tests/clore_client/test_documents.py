@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import places
+import programs
 import pytest
 
 from clore_sandbox import Sandbox
@@ -51,27 +52,20 @@ def program(document: str, heading: str) -> str:
     return found[1]
 
 
-def start(text: str, market: Sandbox) -> subprocess.Popen[str]:
+def settings(market: Sandbox) -> dict[str, str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CLORE_")}
-    environment |= {
+    return environment | {
         "CLORE_BASE_URL": market.base_url,
         "CLORE_API_KEY": market.api_key,
         "CLORE_HOME": "/nonexistent",
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
     }
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", text],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
 
 
 def run(text: str, market: Sandbox) -> str:
-    with start(text, market) as running:
+    strict = "import warnings\nwarnings.simplefilter('error')\n"
+    with programs.start(strict + text, env=settings(market), stderr=subprocess.PIPE) as running:
         out, err = running.communicate(timeout=60)
     assert running.returncode == 0, out + err
     assert err == ""
@@ -120,7 +114,10 @@ def test_auto_rent_when_the_price_drops(document, market):
 
 def test_monitor_my_orders(document, market):
     """It prints the orders until Ctrl-C."""
-    with start(program(document, "### Monitor My Orders"), market) as running:
+    words = [sys.executable, "-W", "error", "-c", program(document, "### Monitor My Orders")]
+    with subprocess.Popen(
+        words, env=settings(market), stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as running:
         for line in running.stdout:
             if "No active orders." in line:
                 break
