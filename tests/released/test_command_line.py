@@ -98,7 +98,7 @@ def test_its_configuration(released_of, market_of):
     assert '"colour": "blue"' in ok(api, "config", "show")
 
 
-@pytest.mark.parametrize("way_in", ["password", "key"])
+@pytest.mark.parametrize("way_in", ["password", pytest.param("key", marks=pytest.mark.exhaustive)])
 def test_ssh(way_in, tmp_path, python, released_of, market_of):
     """`clore ssh ID` finds host and port in the row and logs in."""
     market: Sandbox = market_of(provision=True)
