@@ -178,7 +178,14 @@ def test_a_run_takes_only_its_outputs(
 
 
 @pytest.mark.parametrize(
-    ("kind", "group"), [*(("sync", group) for group in GROUPS), ("async", "place")]
+    ("kind", "group"),
+    [
+        ("async", "link"),
+        ("async", "header"),
+        # The gate, which has tests of its own, judges these by name and mode.
+        pytest.param("async", "kind", marks=pytest.mark.exhaustive),
+        *(pytest.param("sync", group, marks=pytest.mark.exhaustive) for group in GROUPS),
+    ],
 )
 def test_get_writes_only_below_its_target(
     stage: Stage, machine: Machine, rental: Any, group: str

@@ -7,6 +7,8 @@ import os
 import subprocess
 from typing import TYPE_CHECKING, Any, Callable
 
+import pytest
+
 from hostile import noisy
 
 if TYPE_CHECKING:
@@ -33,20 +35,28 @@ NOISE = {
     "after a while": "echo welcome; sleep 0.3; echo again",
     "at the end too": "trap 'echo good bye' EXIT; echo welcome",
 }
+NOISES = pytest.mark.parametrize(
+    "noises",
+    [list(NOISE)[::3], pytest.param(list(NOISE), marks=pytest.mark.exhaustive)],
+    ids=["a third", "all"],
+)
 SCRIPT = (
     "cat in; printf end; mkdir -p results; cp in results/new; exit 5"  # the noise has no newline
 )
 
 
-def test_run_ignores_the_noise(stage: Stage, renter: Renter, either: Machine) -> None:
+@NOISES
+def test_run_ignores_the_noise(
+    stage: Stage, renter: Renter, either: Machine, noises: list[str]
+) -> None:
     """Upload, output, exit code, outputs and log are byte for byte as without it."""
     order = renter.rent("--image", either.image)
     data = bytes(range(256)) * 40
     (stage.folder / "in").write_bytes(data)
     stage.note()
     wrong = []
-    for name, line in NOISE.items():
-        either.shell = noisy(line)
+    for name in noises:
+        either.shell = noisy(NOISE[name])
         words = ("run", "--order", order, "--folder", stage.folder, "--output", "results")
         process = renter.start(*words, "--", SCRIPT, text=False)
         try:

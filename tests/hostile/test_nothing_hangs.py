@@ -399,7 +399,7 @@ def test_exec_times_out(machine: Machine, rental: Renting) -> None:
 
 
 @pytest.mark.parametrize("owned", [SILENT, ("sh", "-c", FLOODS["bytes"]), ("true",), ()])
-@pytest.mark.parametrize("kind", ["sync", "async"])
+@pytest.mark.parametrize("kind", [pytest.param("sync", marks=pytest.mark.exhaustive), "async"])
 def test_a_bad_machine_is_not_handed_over(
     kind: str, stage: Stage, machine: Machine, market: Any, owned: Sequence[str]
 ) -> None:
