@@ -193,9 +193,6 @@ def _open_streams() -> None:
 
 def main() -> NoReturn:
     """Run the command line; exit with a documented code, never with a traceback."""
-    # httpx imports its own command line if rich and pygments are installed: 50 ms of a search's 850
-    # that this command doesn't need. None makes that import fail, as if they were missing.
-    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     from clore_ai.cli import errors
 
     _open_streams()

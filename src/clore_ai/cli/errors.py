@@ -96,6 +96,9 @@ _HELP_WANTED: type[click.UsageError] = getattr(click.exceptions, "NoArgsIsHelpEr
 
 def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0911 - one per kind of end
     """Run a command and return its exit code; errors are reported here and nowhere else."""
+    # httpx imports its own command line if rich and pygments are installed: 50 ms of a search's 850
+    # that no command needs. None makes that import fail, as if they were missing.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
     as_json = "--json" in args[: args.index("--")] if "--" in args else "--json" in args
     try:
         result: object = command.main(args=list(args), prog_name="clore", standalone_mode=False)
