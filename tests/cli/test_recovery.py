@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Callable
 
 import pytest
+from forks import Forks, of_clore_first
 from waiting import until
 
 from .driver import DEPLOY, Renter, Terminal
@@ -50,15 +50,17 @@ main()
 """
 
 
+@lru_cache(maxsize=1)
+def scripts() -> Forks:
+    """The process that forks the killed commands."""
+    return Forks("forks:script", of_clore_first())
+
+
 def run_killed(renter: Renter, nth: int, when: str, *words: object) -> str:
     """The output until the kill, or all of it if the command completed."""
-    done = subprocess.run(
-        [sys.executable, "-c", _KILLED, str(nth), when, *map(str, words)],
-        env=renter.env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    script = renter.home.with_name("killed.py")
+    script.write_text(_KILLED)
+    done = scripts().run([str(script), str(nth), when, *map(str, words)], renter.env, "", 60)
     assert done.returncode in (-9, 0), done
     return done.stderr
 
