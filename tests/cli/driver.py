@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 CLORE = [sys.executable, "-m", "clore_ai"]
-FLEET: dict[str, Any] = {"servers": sample_fleet(0, 1_300)}
-"""Enough servers for one process to run every test here, each with servers of its own."""
+FLEET: dict[str, Any] = {"servers": sample_fleet(0, 400)}
+"""Enough servers for the tests of one file, each with servers of its own."""
 DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--currency")
 
 
@@ -43,6 +43,12 @@ SHORT = {
 def shared_forks() -> Forks:
     """The process that forks the commands of all tests."""
     return of_clore()
+
+
+@lru_cache(maxsize=1)
+def forks_with(path: str) -> Forks:
+    """A process with this PYTHONPATH, of which no module is imported before a command needs it."""
+    return Forks("quick:clore", (), env={**os.environ, "PYTHONPATH": path})
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,9 @@ class Clore:
         of `process`, or of the process that all tests share.
         """
         words, env = list(map(str, args)), {**self.env, **env}
-        if any(name.startswith("PYTHON") for name in env):
+        if process is None and "PYTHONPATH" in env:
+            process = forks_with(env["PYTHONPATH"])
+        if "PYTHONIOENCODING" in env:
             done = subprocess.run(
                 [*CLORE, *words], env=env, input=stdin, capture_output=True, text=True,
                 timeout=timeout, check=False,

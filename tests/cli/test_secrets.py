@@ -13,7 +13,7 @@ from leaks import Watch, answering, clean, clean_files, everything, page
 from clore_ai import CloreAI
 from clore_ai.cli import SECTIONS, cli
 
-from .driver import CLORE, DEPLOY, Clore, Renter, shared_forks
+from .driver import DEPLOY, Clore, Renter, forks_with, shared_forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -283,10 +283,9 @@ def test_a_traceback_shows_no_secret(user: Renter, tmp_path: Path) -> None:
         ([], {"CLORE_DEBUG": "1"}, True),
         ([], {}, 0),
     ):
-        done = subprocess.run(
-            [*CLORE, *words, *more], env={**broken.env, **env}, capture_output=True, text=True,
-            check=False, timeout=60,
-        )  # fmt: skip
+        done = forks_with(str(tmp_path)).run(
+            ["clore", *words, *more], {**broken.env, **env}, "", 60
+        )
         assert done.returncode == 1
         assert ("Traceback" in done.stderr) == shown
         assert "ZeroDivisionError" in done.stderr.splitlines()[-1]

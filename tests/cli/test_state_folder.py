@@ -6,15 +6,20 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
 import pytest
-from forks import of_clore
+from forks import Forks, of_clore
 
 from clore_ai._state.store import Store
 
-from .driver import CLORE, DEPLOY, Renter, Result
+from .conftest import environment
+from .driver import DEPLOY, Clore, Renter, Result
+
+if TYPE_CHECKING:
+    from clore_sandbox import Sandbox
 
 WORDS = (*DEPLOY, "USD-Blockchain", "--ssh-password", "Passw0rd")
 _NO_LOCKS = """
@@ -29,15 +34,18 @@ Run = Callable[..., Result]
 Case = Callable[[Renter, Path], Run]
 
 
-def _in(renter: Renter, home: Path, *before: str, **env: str) -> Run:
-    """Runs `clore` with this state folder, and with a prefix for the command line."""
-    process = of_clore(before=before, env={**os.environ, **env}) if before or env else None
+def _of(renter: Renter, home: Path, process: Forks | None) -> Run:
     user = renter.with_(CLORE_HOME=str(home))
 
     def run(*args: object, fails: int = 0) -> Result:
         return user(*args, fails=fails, process=process)
 
     return run
+
+
+def _in(renter: Renter, home: Path) -> Run:
+    """Runs `clore` with this state folder."""
+    return _of(renter, home, None)
 
 
 def _bwrap(*words: str) -> list[str]:
@@ -57,25 +65,43 @@ def _plainly() -> list[str]:
     return ["setpriv", "--securebits", "+noroot", "--inh-caps", "-all", "--bounding-set", "-all"]
 
 
-def read_only_mount(renter: Renter, home: Path) -> Run:
-    home.mkdir()
-    return _in(renter, home, *_bwrap("--ro-bind", str(home), str(home)))
+@dataclass
+class Disks:
+    """Folders below `root` that cannot keep state, as the commands of one process see them."""
+
+    root: Path
+    process: Forks
+
+    def run(self, renter: Renter, name: str) -> Run:
+        """A `clore` whose state folder is this one."""
+        return _of(renter, self.root / name, self.process)
 
 
-def read_only_mount_with_a_ledger(renter: Renter, home: Path) -> Run:
-    _in(renter, home)("wallets")
-    return _in(renter, home, *_bwrap("--ro-bind", str(home), str(home)))
+PAGES = (4, 16, 24, 28, 32, 40, 44, 48, 52, 80)
 
 
-def read_only_mode(renter: Renter, home: Path) -> Run:
-    home.mkdir(mode=0o500)
-    return _in(renter, home, *_plainly())
-
-
-def full(renter: Renter, home: Path) -> Run:
-    home.mkdir()
-    fill = ["sh", "-c", f'head -c 4096 /dev/zero > {home}/other; exec "$@"', "sh"]
-    return _in(renter, home, *_bwrap("--size", "4096", "--tmpfs", str(home)), *fill)
+@pytest.fixture(scope="module")
+def disks(market: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Disks:
+    """Mounts of their own, for a user whom permissions bind; a disk for each of `PAGES`."""
+    root = tmp_path_factory.mktemp("disks")
+    sizes = {"full": 1, **{str(pages): pages for pages in PAGES}}
+    for name in ("read_only", "with_a_ledger", *sizes):
+        (root / name).mkdir()
+    (root / "read_only_mode").mkdir(mode=0o500)
+    (root / "closed").mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(root / "closed", 1234, 1234)
+    key = market.create_account({"bitcoin": 1})
+    there = environment(root / "with_a_ledger", CLORE_BASE_URL=market.base_url, CLORE_API_KEY=key)
+    Clore(root / "with_a_ledger", there)("wallets")
+    words = []
+    for name in ("read_only", "with_a_ledger"):
+        words += ["--ro-bind", str(root / name), str(root / name)]
+    for name, pages in sizes.items():
+        words += ["--size", str(pages * 4096), "--tmpfs", str(root / name)]
+    fill = ["sh", "-c", f'head -c 4096 /dev/zero > {root}/full/other; exec "$@"', "sh"]
+    before = (*_bwrap(*words), *fill, *_plainly())
+    return Disks(root, of_clore(before=before))
 
 
 def without_locks(renter: Renter, home: Path) -> Run:
@@ -83,7 +109,7 @@ def without_locks(renter: Renter, home: Path) -> Run:
     folder = home.with_name("site")
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(_NO_LOCKS)
-    return _in(renter, home, PYTHONPATH=str(folder))
+    return _of(renter, home, of_clore(env={**os.environ, "PYTHONPATH": str(folder)}))
 
 
 def of_another_user(renter: Renter, home: Path) -> Run:
@@ -92,14 +118,6 @@ def of_another_user(renter: Renter, home: Path) -> Run:
     home.mkdir(mode=0o755)
     os.chown(home, 1234, 1234)
     return _in(renter, home)
-
-
-def closed_by_another_user(renter: Renter, home: Path) -> Run:
-    if os.geteuid() != 0:
-        pytest.skip("only root can make one")
-    home.mkdir(mode=0o700)
-    os.chown(home, 1234, 1234)
-    return _in(renter, home, *_plainly())
 
 
 def newer(renter: Renter, home: Path) -> Run:
@@ -128,13 +146,8 @@ def dangling(renter: Renter, home: Path) -> Run:
 @pytest.mark.parametrize(
     ("case", "said"),
     [
-        (read_only_mount, "Read-only file system"),
-        (read_only_mount_with_a_ledger, "Read-only file system"),
-        (read_only_mode, "Permission denied"),
-        (full, "free disk space"),
         (without_locks, "file system without locks"),
         (of_another_user, "belongs to another user"),
-        (closed_by_another_user, "belongs to another user"),
         (newer, "was written by a newer clore"),
         (a_file, "is a file"),
         (in_a_file, "Not a directory"),
@@ -146,8 +159,30 @@ def test_nothing_is_rented_and_other_commands_work(
     renter: Renter, tmp_path: Path, case: Case, said: str
 ) -> None:
     """deploy: exit 2 and one sentence with a way out. orders, ssh and cancel work as usual."""
+    check_that_nothing_is_rented(renter, case(renter, tmp_path / "other"), said)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("read_only", "Read-only file system"),
+        ("with_a_ledger", "Read-only file system"),
+        ("read_only_mode", "Permission denied"),
+        ("full", "free disk space"),
+        ("closed", "belongs to another user"),
+    ],
+)
+def test_nothing_is_rented_with_a_bad_disk(
+    renter: Renter, disks: Disks, name: str, said: str
+) -> None:
+    """The same for mounts and permissions."""
+    if name == "closed" and os.geteuid() != 0:
+        pytest.skip("only root can make one")
+    check_that_nothing_is_rented(renter, disks.run(renter, name), said)
+
+
+def check_that_nothing_is_rented(renter: Renter, run: Run, said: str) -> None:
     order = renter.rent()
-    run = case(renter, tmp_path / "other")
     free = renter.server()
     for more in ((), ("--ref", "a")):
         refused = run("deploy", free, *WORDS, *more, "--json", fails=2)
@@ -168,33 +203,17 @@ def test_nothing_is_rented_and_other_commands_work(
     assert f"Cancelled: order {order}." in run("cancel", order).err
 
 
-@pytest.mark.parametrize(
-    "pages",
-    [
-        *(4, 28, 44, 80),
-        *(pytest.param(n, marks=pytest.mark.exhaustive) for n in (16, 24, 32, 40, 48, 52)),
-    ],
-)
-def test_a_disk_that_fills_up_during_a_command(renter: Renter, tmp_path: Path, pages: int) -> None:
+@pytest.mark.parametrize("pages", PAGES)
+def test_a_disk_that_fills_up_during_a_command(renter: Renter, disks: Disks, pages: int) -> None:
     """At any point either nothing is rented, or stdout has the order's id."""
-    home = tmp_path / "other"
-    home.mkdir()
-    size = str(pages * 4096)
-    run = [*_bwrap("--size", size, "--tmpfs", str(home)), *CLORE]
-    done = subprocess.run(
-        [*run, "deploy", str(renter.server()), *WORDS],
-        env={**renter.env, "CLORE_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    renter.check(done.stdout + done.stderr)
-    if done.returncode:
-        assert (done.returncode, renter.orders()) == (2, []), done
-        assert "free disk space" in done.stderr
+    user = renter.with_(CLORE_HOME=str(disks.root / str(pages)))
+    done = user("deploy", renter.server(), *WORDS, fails=None, process=disks.process)
+    if done.code:
+        assert (done.code, renter.orders()) == (2, []), done
+        assert "free disk space" in done.err
     else:
-        assert renter.orders() == [int(done.stdout)]
-        renter("cancel", int(done.stdout))
+        assert renter.orders() == [int(done.out)]
+        renter("cancel", int(done.out))
 
 
 @pytest.mark.parametrize("how", ["noise", "cut", "zeros", "empty", "a bit", "no text"])

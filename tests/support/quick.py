@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -34,11 +35,15 @@ def quick() -> Iterator[None]:
 
 
 def clore() -> None:
-    """Run the command line with short waits, and check that flows do no I/O."""
+    """Run the command line with short waits, and check that flows do no I/O.
+
+    This process may be a fork of one that had another TZ.
+    """
     import flows
 
     from clore_ai.cli import main
 
+    time.tzset()
     scale()
     flows.watch()
     main()

@@ -15,10 +15,16 @@ def patience(calm_s: float) -> float:
 
 
 def until(condition: Callable[[], T], what: str = "it", timeout_s: float = 20.0) -> T:
-    """Wait until the condition is true, and return its value."""
+    """Wait until the condition is true, and return its value.
+
+    The more a look costs, the longer the pause before the next: others need the processor.
+    """
     timeout_s = patience(timeout_s)
     deadline = time.monotonic() + timeout_s
+    before = time.thread_time()
     while not (value := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {timeout_s:.0f} s"
-        time.sleep(0.02)
+        after = time.thread_time()
+        time.sleep(max(0.02, 5 * (after - before)))
+        before = after
     return value

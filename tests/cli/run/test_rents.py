@@ -372,6 +372,12 @@ def call(request: pytest.FixtureRequest, renter: Renter) -> Callable[..., Any]:
     return call
 
 
+def mostly(kind: str, other: str) -> pytest.MarkDecorator:
+    """The suite plays one of the clients: both take the same steps."""
+    kinds = [kind, pytest.param(other, marks=pytest.mark.exhaustive)]
+    return pytest.mark.parametrize("call", kinds, indirect=True)
+
+
 @pytest.fixture
 def python(call: Callable[..., Any]) -> Callable[..., Job]:
     """`run` of either client."""
@@ -393,6 +399,7 @@ def test_python_rents_runs_and_cancels(
     assert running(renter) == []
 
 
+@mostly("async", "blocking")
 def test_python_detaches(python: Callable[..., Job], renter: Renter, folder: Path) -> None:
     """`detach` returns once the job runs; a background process cancels the machine."""
     job = python("sleep 1; exit 3", gpu="RTX", rent=MACHINE, folder=folder, detach=True)
@@ -402,6 +409,7 @@ def test_python_detaches(python: Callable[..., Job], renter: Renter, folder: Pat
     assert running(renter) == []
 
 
+@mostly("blocking", "async")
 def test_python_follows_a_detached_job_to_its_end(
     python: Callable[..., Job], call: Callable[..., Any], renter: Renter, folder: Path
 ) -> None:
@@ -428,6 +436,7 @@ def test_python_follows_a_detached_job_to_its_end(
     assert running(renter) == []
 
 
+@mostly("async", "blocking")
 def test_python_stops_a_job(
     python: Callable[..., Job], call: Callable[..., Any], renter: Renter, folder: Path
 ) -> None:
@@ -443,6 +452,7 @@ def test_python_stops_a_job(
         call("stop", 99)
 
 
+@mostly("blocking", "async")
 def test_python_replaces_a_lost_machine(
     python: Callable[..., Job], renter: Renter, folder: Path
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Callable
 
 import httpx
 import pytest
-from tests.cli.driver import DEPLOY, Renter, Terminal
+from tests.cli.driver import DEPLOY, Renter, Terminal, shared_forks
 from waiting import until
 
 USD = (*DEPLOY, "USD-Blockchain")
@@ -218,7 +218,7 @@ def test_ledger_tables_fit_the_terminal(
 
 def test_each_printed_time_has_its_zone(renter: Renter) -> None:
     """Times are in the user's zone or UTC, and labelled: elsewhere a bare time is misread."""
-    there = {"TZ": "Asia/Kolkata", "PYTHONUTF8": "1"}  # a separate process, which reads TZ
+    there: dict[str, Any] = {"TZ": "Asia/Kolkata", "process": shared_forks()}  # they read TZ
     renter("deploy", renter.server(), *USD, "--ref", "mine", "--lease", "6h", "--no-keeper")
     assert re.search(r"\d\d-\d\d \d\d:\d\d IST", renter("ledger", **there).out)
     renter("ledger", "--by", "day", **there)
