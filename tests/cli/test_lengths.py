@@ -139,4 +139,4 @@ def test_a_wait_longer_than_the_lease_is_refused(renter: Renter) -> None:
     error = renter(*words, "--max-hours", "0.1", "--wait-timeout", "10m", fails=2).err
     assert "longer than the lease of 6m" in error
     assert not renter.orders()
-    assert renter(*words, "--lease", "5m").out
+    assert renter(*words, "--lease", "5m", "--no-keeper").out

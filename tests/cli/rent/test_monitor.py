@@ -103,7 +103,7 @@ def watch(alone: Renter) -> Iterator[Callable[..., Watcher]]:
 
 def test_once_shows_one_report(alone: Renter) -> None:
     """The report has state, host, SSH, both prices, cost, lease and GPUs, in lines and as JSON."""
-    order = alone.rent("--lease", "6h")
+    order = alone.rent("--lease", "6h", "--no-keeper")
     done = alone("monitor", "--once")
     for part in (f"order {order}: ", "running, host online, SSH up (127.0.0.1:", "/h = $", "/day",
                  "spent ", "lease 5h 59m", "GPU 0% 34°C"):  # fmt: skip
@@ -126,8 +126,9 @@ def test_gpu_use_comes_over_one_connection(alone: Renter, watch: Callable[..., W
     watching = watch(order)
     idle = watching.status(lambda row: row["gpus"])
     assert idle["gpus"][0]["use_percent"] == 0
-    alone("ssh", order, "--", BUSY)
+    pid = alone("ssh", order, "--", BUSY).out.strip()
     busy = watching.status(lambda row: row["gpus"] and row["gpus"][0]["use_percent"] > 50)
+    alone("ssh", order, "--", f"kill -9 -{pid}")
     assert busy["gpus"][0]["temperature_c"] > idle["gpus"][0]["temperature_c"]
     assert len(ours(watching)) == 1
     assert [line for line in processes_with(room) if "utilization" in line]
@@ -225,7 +226,7 @@ def test_all_orders_are_monitored_without_ids(alone: Renter, watch: Callable[...
     """Without ids every event of every order is reported; SIGTERM ends the command."""
     watching = watch("--no-gpu")
     watching.wait("status")
-    order = alone.rent("--lease", "2h")
+    order = alone.rent("--lease", "2h", "--no-keeper")
     assert watching.wait("order")["order_id"] == order
     alone.fault("my_orders", "500", times=8)
     watching.wait("trouble")
@@ -269,7 +270,7 @@ def test_wrong_usage(alone: Renter, new_user: Clore) -> None:
     assert "No active orders." in alone("monitor", "--once").err
 
 
-@pytest.mark.parametrize("width", [80, 150])
+@pytest.mark.parametrize("width", [80, pytest.param(150, marks=pytest.mark.exhaustive)])
 def test_on_a_terminal(alone: Renter, terminal: Callable[..., Terminal], width: int) -> None:
     """A table stays in place with the events above it; Ctrl-C leaves the order running."""
     server = alone.server()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-RENT = ("rent", "--gpu", "RTX 4090")
+RENT = ("rent", "--gpu", "RTX 4090", "--no-keeper")
 
 
 def soon() -> tuple[str, ...]:
@@ -313,13 +313,13 @@ def test_the_default_answer_is_no(user: Renter, terminal: Callable[..., Terminal
         ("Enter", 1, "Nothing was rented."),
         ("C-c", 130, "nothing was rented."),
     ):
-        screen.start("clore rent --gpu 'RTX 4090' --top 3")
+        screen.start("clore rent --no-keeper --gpu 'RTX 4090' --top 3")
         text = screen.wait("Rent it? [y/N]:")
         assert "With fees $/h" in text
         screen.keys(key)
         assert said in screen.wait(f"end={code}")
     assert user.requests("create_order") == []
-    screen.start("id=$(clore rent --gpu 'RTX 4090'); echo got=$id")
+    screen.start("id=$(clore rent --no-keeper --gpu 'RTX 4090'); echo got=$id")
     screen.wait("Rent it?")
     screen.type("y")
     text = screen.wait("end=0")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GPU = "RTX 4090"
+RENT = ("--rent", "--yes", "--no-keeper")
 
 
 @pytest.fixture
@@ -218,7 +219,7 @@ def test_watch_rents_the_first_offer_once_at_its_price(alone: Renter) -> None:
     servers = [o["id"] for o in offers(alone, "--gpu", GPU)]
     for server in servers:
         alone.market.set_rented(server, True)
-    loop = alone.start("watch", "--gpu", GPU, "--rent", "-y", "--every", 1)
+    loop = alone.start("watch", "--gpu", GPU, *RENT, "--every", 1)
     until(lambda: len(alone.market.journal("marketplace")) > 2, "some looks")
     alone.fault("create_order", "act_then_cut")
     alone.market.set_rented(servers[-1], False)
@@ -236,7 +237,7 @@ def test_watch_rents_the_first_offer_once_at_its_price(alone: Renter) -> None:
 
 def test_a_spot_watch_reports_the_lowest_bid_and_rents(alone: Renter) -> None:
     """Any of several GPUs will do; the output names the process that holds the bid afterwards."""
-    words = ("--gpu", GPU, "--gpu", "no such GPU", "--rent", "--spot", "--max-bid", "2/h", "-y")
+    words = ("--gpu", GPU, "--gpu", "no such GPU", *RENT, "--spot", "--max-bid", "2/h")
     done = alone("watch", *words, "--verify", "ssh")
     (order,) = alone("orders", "--json").data
     assert done.out == f"{order['id']}\n"
@@ -252,7 +253,7 @@ def test_a_spot_watch_reports_the_lowest_bid_and_rents(alone: Renter) -> None:
 def test_a_lost_race_keeps_waiting(alone: Renter) -> None:
     """Others rent every offer first, so nothing is rented until one server is free again."""
     seen = offers(alone, "--gpu", GPU, "--max-price", "0.3/h")
-    words = ("watch", "--gpu", GPU, "--max-price", "0.3/h", "--rent", "-y", "--json")
+    words = ("watch", "--gpu", GPU, "--max-price", "0.3/h", *RENT, "--json")
     alone("watch", "--gpu", GPU, "--once")  # The look is shared by all watches.
     for offer in seen:
         alone.market.set_rented(offer["id"], True)
@@ -274,7 +275,7 @@ def test_a_lost_race_keeps_waiting(alone: Renter) -> None:
 
 
 def test_a_ref_is_not_rented_twice(alone: Renter) -> None:
-    words = ("watch", "--gpu", GPU, "--rent", "-y", "--verify", "none", "--ref", "mine")
+    words = ("watch", "--gpu", GPU, *RENT, "--verify", "none", "--ref", "mine")
     first, again = alone(*words).out, alone(*words).out
     assert first == again == f"{alone.orders()[0]}\n"
     assert len(alone.orders()) == 1
@@ -282,7 +283,7 @@ def test_a_ref_is_not_rented_twice(alone: Renter) -> None:
 
 def test_budget_key_and_uncertain_order_end_the_watch(alone: Renter) -> None:
     """Waiting cannot help a budget or a refused key; an uncertain order is never resent."""
-    words = ("watch", "--gpu", GPU, "--rent", "-y", "--every", 1)
+    words = ("watch", "--gpu", GPU, *RENT, "--every", 1)
     assert alone(*words, fails=3, CLORE_API_KEY="no-such-key-1234").err
     alone("budget", "set", "0.01/day")
     assert "budget" in alone(*words, fails=7).err

@@ -178,9 +178,11 @@ def test_a_lost_host_is_not_rented_again(renter: Renter, folder: Path) -> None:
 def test_attach_records_the_loss_of_a_host(renter: Renter, folder: Path) -> None:
     """`attach` records it too, for a job whose clore was killed."""
     renter.fault("create_order", "host_dies", delay_s=7_200)
-    words = ("--verify", "ssh", "--detach", "--folder", folder, "--lost-after", "0.05m")
-    renter("run", *WISH, *words, "--", "sleep 600")
-    kill_follower(renter)
+    words = ("--verify", "ssh", "--folder", folder, "--lost-after", "0.05m")
+    with renter.start("run", *WISH, *words, "--", "echo up; sleep 600") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.kill()
     renter.market.jump(3 * 3_600)
     renter("attach", 1, fails=1)
     (seen,) = renter("hosts", "--json").data["seen"]

@@ -106,7 +106,7 @@ def test_state_is_kept_in_a_file(local: Clore, tmp_path: Path) -> None:
     ("words", "status", "said"),
     [
         (("--inventory", "/nowhere.json"), 2, "/nowhere.json"),
-        (("--inventory", __file__), 1, "not JSON"),
+        pytest.param(("--inventory", __file__), 1, "not JSON", marks=pytest.mark.exhaustive),
         (("--db", "/nowhere/market.db"), 1, "/nowhere/market.db"),
         (("--port", "70000"), 2, "--port"),
     ],

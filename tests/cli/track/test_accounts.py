@@ -21,7 +21,7 @@ def with_key(renter: Renter, key: str) -> Renter:
 @pytest.fixture
 def rotated(renter: Renter) -> tuple[Renter, int]:
     """A user with a lease and a budget whose key has just been rotated."""
-    order = renter.rent("--lease", "6h")
+    order = renter.rent("--lease", "6h", "--no-keeper")
     renter("budget", "set", "50/day")
     renter("run", "--order", order, "--no-upload", "--", "true")
     return with_key(renter, renter.market.rotate_key(renter.key)), order
@@ -48,7 +48,7 @@ def test_everything_is_kept_after_a_key_rotation(rotated: tuple[Renter, int]) ->
 
 def test_reap_ends_leases_of_a_rotated_key(renter: Renter) -> None:
     """An expired lease is ended, whichever key of the account looks."""
-    order = renter.rent("--lease", "6h")
+    order = renter.rent("--lease", "6h", "--no-keeper")
     renter("lease", "set", order, "0.01m")
     user = with_key(renter, renter.market.rotate_key(renter.key))
     until(lambda: user("reap", "--dry-run", "--json").data, "the end of the lease")
@@ -76,7 +76,7 @@ def test_an_account_with_only_a_budget_is_found_by_its_wallets(renter: Renter) -
 
 def test_records_of_another_key_are_mentioned(renter: Renter) -> None:
     """They do not count, but "none" comes with a note on the other account, without its key."""
-    order = renter.rent("--lease", "6h")
+    order = renter.rent("--lease", "6h", "--no-keeper")
     renter("budget", "set", "50/day")
     other = with_key(renter, renter.market.create_account({"USD-Blockchain": 10}))
     other.secrets = [renter.key]
@@ -151,7 +151,7 @@ def _free(market: Sandbox) -> list[dict[str, object]]:
 
 def test_an_order_of_a_closed_record_is_shown_again(renter: Renter) -> None:
     """If closed by mistake under another key, the order is shown as unknown to the ledger."""
-    order = renter.rent("--lease", "6h")
+    order = renter.rent("--lease", "6h", "--no-keeper")
     other = with_key(renter, renter.market.create_account({}))
     (row,) = other("orphans", "--json").data
     other("orphans", "--close", row["record"], "--yes")

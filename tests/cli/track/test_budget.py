@@ -62,7 +62,7 @@ def test_a_deploy_over_the_budget_is_refused(renter: Renter) -> None:
     cost = price(renter, first)
     # Not even one minute of a second order fits.
     renter("budget", "set", f"{cost / 4 + 0.1 + cost / 2880:.6f}/month")
-    renter("deploy", first, *USD, "--lease", "6h")
+    renter("deploy", first, *USD, "--lease", "6h", "--no-keeper")
     (row,) = renter("budget", "--json").data
     assert row["committed"] == pytest.approx(cost / 4 + 0.1, rel=0.02)  # The fee is due later.
     assert row["spent"] == pytest.approx(0, abs=cost / 1000)
@@ -77,7 +77,7 @@ def test_a_deploy_over_the_budget_is_refused(renter: Renter) -> None:
     (row,) = renter("budget", "--json").data
     assert row["committed"] == 0
     renter("budget", "unset")
-    renter("deploy", second, *USD, "--lease", "1h")
+    renter("deploy", second, *USD, "--lease", "1h", "--no-keeper")
 
 
 def test_two_commands_at_once_never_exceed_the_budget(renter: Renter) -> None:
@@ -85,7 +85,7 @@ def test_two_commands_at_once_never_exceed_the_budget(renter: Renter) -> None:
     servers = [renter.server(), renter.server()]
     cost = max(price(renter, s) for s in servers)
     renter("budget", "set", f"{cost / 4 + 0.15:.2f}/month")
-    running = [renter.start("deploy", s, *USD, "--lease", "6h") for s in servers]
+    running = [renter.start("deploy", s, *USD, "--lease", "6h", "--no-keeper") for s in servers]
     ends = [(p.communicate(timeout=60)[1], p.returncode) for p in running]
     assert sorted(code for _, code in ends) == [0, 7], ends
     until(lambda: len(renter.orders()) == 1, "one order")

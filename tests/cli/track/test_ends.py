@@ -218,7 +218,7 @@ def test_the_end_of_an_order_is_reported_once(poor: Renter) -> None:
 
 def test_a_limit_is_the_reason(renter: Renter) -> None:
     """An order that `reap` cancelled has the limit as its reason."""
-    order = renter.rent("--lease", "1h")
+    order = renter.rent("--lease", "1h", "--no-keeper")
     renter.market.jump(2 * 3600)
     renter("reap")
     (row,) = renter("orders", "--completed", "--json").data

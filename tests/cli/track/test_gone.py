@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.driver import followers, kill_follower
+from tests.cli.driver import followers
 from tests.cli.run.test_trouble import masters
 from waiting import until
 
@@ -37,10 +37,13 @@ def go(renter: Renter, order: int) -> None:
 
 @pytest.fixture
 def left(renter: Renter, order: int, folder: Path) -> int:
-    """A job that waits for a file `go`, with no command following it."""
-    words = ("--order", order, "--cancel", "--detach", "--folder", folder)
-    renter("run", *words, "--", WAITING)
-    kill_follower(renter)
+    """A job that waits for a file `go`, whose clore was killed."""
+    with renter.start(
+        "run", "--order", order, "--cancel", "--folder", folder, "--", WAITING
+    ) as run:
+        assert run.stdout is not None
+        assert run.stdout.readline() == "up\n"
+        run.kill()
     return 1
 
 
@@ -52,7 +55,7 @@ def test_attach_keeps_a_healthy_job(renter: Renter, order: int, left: int) -> No
         assert "does not list" in process.stderr.readline()
         go(renter, order)
         out, err = process.communicate(timeout=60)
-    assert (process.returncode, out) == (5, "up\nwent\n"), err
+    assert (process.returncode, out) == (5, "went\n"), err
     assert "lost" not in err
     assert len(renter.requests("cancel_order")) == 1
 
@@ -92,7 +95,7 @@ def test_run_survives_a_cut_and_an_empty_list(renter: Renter, order: int, folder
 def test_rent_keeps_waiting(renter: Renter) -> None:
     """The list is empty while the machine boots: the order is not given up."""
     renter.fault("my_orders", "missing_rows", times=3)
-    done = renter("rent", "--gpu", "RTX", "--currency", "USD", "--yes")
+    done = renter("rent", "--gpu", "RTX", "--currency", "USD", "--yes", "--no-keeper")
     assert "did not work" not in done.err
     assert len(renter.orders()) == 1
     renter("cancel", done.out.strip())

@@ -199,7 +199,7 @@ def test_an_order_that_the_service_lost(renter: Renter) -> None:
     renter("cancel", other)
 
 
-@pytest.mark.parametrize("width", [80, 130])
+@pytest.mark.parametrize("width", [80, pytest.param(130, marks=pytest.mark.exhaustive)])
 def test_ledger_tables_fit_the_terminal(
     renter: Renter, terminal: Callable[..., Terminal], width: int
 ) -> None:
