@@ -27,8 +27,15 @@ if TYPE_CHECKING:
 
 
 CLORE = [sys.executable, "-m", "clore_ai"]
-FLEET: dict[str, Any] = {"servers": sample_fleet(0, 400)}
-"""Enough servers for the tests of one file, each with servers of its own."""
+COINS = {"bitcoin", "CLORE-Blockchain", "USD-Blockchain"}
+FLEET: dict[str, Any] = {
+    "servers": [
+        each
+        for n, each in enumerate(sample_fleet(0, 1_300))
+        if n % 5 == 0 or (not each["rented"] and COINS.issubset(each["allowed_coins"]))
+    ]
+}
+"""Enough free servers for the tests of one file, each with servers of its own, and some others."""
 DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--currency")
 
 
