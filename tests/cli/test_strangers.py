@@ -7,6 +7,7 @@ import json
 import shlex
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 EVIL = (
     "\x1b[2J\x1b]52;c;ZXZpbA==\x07\x9b31m\x85\u202egnp\u2066\u200b\u2028\ufeff\x00\x7f\ud800"
-    "\r\nrow\ttwo\n=cmd $(touch pwned); `touch pwned` '\"" + "x" * 140_000
+    "\r\nrow\ttwo\n=cmd $(touch pwned); `touch pwned` '\"" + "x" * 12_000
 )
 KEY = "a-key-of-this-test"
 GPU = "RTX 4090"
@@ -79,22 +80,28 @@ def bodies(text: str) -> dict[str, dict[str, Any]]:
     }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def hostile() -> Iterator[str]:
+@contextmanager
+def service(text: str) -> Iterator[str]:
     """The address of a service that returns these bodies."""
-    known = bodies(EVIL)
+    known = {path: json.dumps({"code": 0, **body}) for path, body in bodies(text).items()}
 
     def answer(sent: str) -> tuple[int, str, str]:
         path = sent.partition(" ")[0].partition("?")[0].rpartition("/")[2]
-        return 200, "application/json", json.dumps({"code": 0, **known[path]})
+        return 200, "application/json", known[path]
 
     with answering(answer) as address:
         yield address
 
 
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[str]:
+    with service(EVIL) as address:
+        yield address
+
+
 @pytest.fixture
 def user(new_user: Clore, hostile: str) -> Clore:
-    """A user of that service."""
+    """A user of a hostile service."""
     return new_user.with_(
         CLORE_BASE_URL=hostile, CLORE_API_KEY=KEY, CLORE_REQUESTS_PER_SECOND="1000"
     )
@@ -123,7 +130,7 @@ OTHERS = [
     "rent --dry-run --gpu RTX --top 5", "rent --dry-run --gpu H999",
     "rent --dry-run --currency bitcoin", "cancel 101 --wait-timeout 2s",
     "cancel --all --others --yes --wait-timeout 2s", "ssh 101", "ssh 999",
-    "spot-price 101 3 -y", "lease set 101 2h", "rent --gpu RTX -y --verify none",
+    "spot-price 101 3 -y", "lease set 101 2h", "rent --gpu RTX -y --verify none --no-keeper",
     "orphans --adopt all", "hosts",
 ]  # fmt: skip
 JSON = ["search", "orders", "wallets", "servers", "spot 7", "orphans", "lease", "hosts",
@@ -226,10 +233,11 @@ def test_notifications_run_despite_odd_fields(user: Clore, tmp_path: Path) -> No
         said.append(sent)
         return 200, "text/plain", "ok"
 
-    with answering(hook) as address:
+    # A variable of the environment holds 128 KiB at most.
+    with answering(hook) as address, service(EVIL + "x" * 140_000) as hostile:
         command = f"cd {shlex.quote(str(tmp_path))}; cat > {got}; env > {env}"
         words = ("watch", "--gpu", GPU, "--once", "--notify-cmd", command)
-        done = user(*words, "--webhook", f"{address}/hook")
+        done = user(*words, "--webhook", f"{address}/hook", CLORE_BASE_URL=hostile)
     assert "Still watching" not in done.err
     assert not list(tmp_path.rglob("pwned"))
     gpu = next(line for line in lines(env.read_text()) if line.startswith("CLORE_GPU="))
