@@ -18,6 +18,7 @@ def show(
 ) -> None:
     """Print a server's plan; `end`: lines about its end; `most`: the bid's limit, USD per hour."""
     from clore_ai.rental.rent import ranking
+    from clore_ai.rental.spend import lease
 
     s, c = plan.server, plan.cost
     fee = (
@@ -45,8 +46,12 @@ def show(
     cheaper = ranking.cheaper_coin(plan)
     if cheaper is not None:
         what = "On demand it costs less" if kind == "spot" else "It costs less"
-        price = prices.in_words(cheaper.effective.usd_per_hour)
-        output.note(f"  {what} in {cheaper.cost.coin}: {price}, fees included.", bold=True)
+        less, paid = (prices.in_words(o.effective.usd_per_hour) for o in (cheaper, plan))
+        over = duration(plan.end.lease_s or lease.DEFAULT_S)
+        output.note(
+            f"  {what} in {cheaper.cost.coin}: {less} over {over} with all fees; this is {paid}.",
+            bold=True,
+        )
 
 
 def row(plan: Offer) -> dict[str, Any]:

@@ -74,7 +74,9 @@ def _names_a_cheaper_coin(renter: Renter, server: int) -> bool:
         real[coin] = plan["total_usd_per_hour"] + once / plan["lease_hours"]
     least = min(real, key=lambda coin: real[coin])
     for coin, text in said.items():
-        assert (f"It costs less in {names[least]}" in text) == (real[least] < real[coin] * 0.97)
+        is_less = f"It costs less in {names[least]}: ${real[least]:.4f}/h" in text
+        assert is_less == (real[least] < real[coin] * 0.97)
+        assert is_less == (f" over 1d with all fees; this is ${real[coin]:.4f}/h" in text)
     return any("It costs less" in text for text in said.values())
 
 
