@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import socket
-import subprocess
-import time
-import urllib.request
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any
 
 import pytest
 from clients import Api
 from waiting import patience
 
-from clore_ai import AsyncRental, Rental
 from clore_ai.exceptions import (
     BudgetError,
     InvalidInputError,
     NoOffer,
     OrderUncertain,
     RentFailed,
-    TransportError,
     WaitTimeout,
 )
 from clore_ai.models.records import Budget
-from clore_sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 USD = "USD-Blockchain"
 
@@ -38,19 +25,6 @@ USD = "USD-Blockchain"
 def soon() -> dict[str, Any]:
     """A boot deadline for machines that never work; long enough for those that do."""
     return {"boot_deadline": patience(2.0)}
-
-
-@pytest.fixture(scope="module")
-def market() -> Iterator[Sandbox]:
-    """Renting starts real SSH endpoints."""
-    with Sandbox(visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
-        yield sandbox
-
-
-@pytest.fixture
-def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
-    """A client with a state folder of its own and an empty memory of hosts."""
-    return api_of(market, state=tmp_path)
 
 
 def kinds(rental: Any) -> list[str]:
@@ -312,76 +286,6 @@ def test_invalid_wishes_are_refused_before_any_request(api, words, says):
     assert api.entries() == []
 
 
-def test_upload_and_download(api, tmp_path):
-    """Folders, files, odd names and modes survive; a second upload sends only what changed."""
-    home = tmp_path / "my files"
-    (home / "sub").mkdir(parents=True)
-    (home / "empty").mkdir()
-    (home / "sub" / "a b.txt").write_bytes(b"\0one")
-    (home / "run.sh").write_text("#!/bin/sh\necho ran\n")
-    (home / "run.sh").chmod(0o755)
-    back = tmp_path / "back"
-    with api.renting("RTX 4090", verify="ssh") as rental:
-        rental.put(home, "work 1/in")
-        rental.put(home / "run.sh", "work 1/deep/er/go")
-        assert rental.exec("'work 1/deep/er/go'").stdout == "ran\n"
-        assert rental.get("work 1", back) == {}
-        assert (back / "in" / "sub" / "a b.txt").read_bytes() == b"\0one"
-        assert (back / "in" / "empty").is_dir()
-        inode = (back / "in" / "run.sh").stat().st_ino
-        rental.exec("printf two > 'work 1/in/sub/a b.txt'")
-        rental.get("work 1", back)
-        assert (back / "in" / "sub" / "a b.txt").read_text() == "two"
-        assert (back / "in" / "run.sh").stat().st_ino == inode
-        rental.get("work 1/in/run.sh", tmp_path / "one" / "two")
-        assert (tmp_path / "one" / "two").stat().st_mode & 0o100
-        with pytest.raises(TransportError, match="nothing does not exist on the machine"):
-            rental.get("nothing", tmp_path / "x")
-        with pytest.raises(TransportError, match="1 file, 3 B, and max_bytes allows 2 B"):
-            rental.get("work 1/in/sub", tmp_path / "small", max_bytes=2)
-        with pytest.raises(FileNotFoundError):
-            rental.put(tmp_path / "nowhere", "x")
-
-
-def test_exec_returns_exit_code_and_streams_within_a_limit(api):
-    with api.renting("RTX 4090", verify="ssh") as rental:
-        result = rental.exec("echo out; echo err >&2; exit 7")
-        assert (result.code, result.stdout, result.stderr) == (7, "out\n", "err\n")
-        with pytest.raises(WaitTimeout, match=r"did not end within 0\.5 s") as caught:
-            rental.exec("sleep 60", timeout=0.5)
-        assert caught.value.order.id == rental.order.id
-        line = ["sh", "-c", f"{rental.ssh_command} echo in"]
-        done = subprocess.run(line, capture_output=True, check=False, timeout=30)
-        assert done.stdout == b"in\n"
-
-
-def test_a_port_is_forwarded_while_the_block_lasts(api):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        inner = free.getsockname()[1]
-    serve = f"python3 -m http.server {inner} --bind 127.0.0.1 >/dev/null 2>&1 &"
-    with api.renting("RTX 4090", verify="ssh") as rental:
-        rental.exec(f"mkdir served && cd served && echo hello > index.html && ({serve})")
-        with rental.forward(inner) as port:
-            url = f"http://127.0.0.1:{port}/"
-            assert _read(url) == b"hello\n"
-            taken = pytest.raises(TransportError, match=f"local port {port} is taken")
-            with taken, rental.forward(inner, port):
-                pass
-        with pytest.raises(OSError, match="refused"):
-            urllib.request.urlopen(url, timeout=5)
-
-
-def _read(url: str) -> bytes:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:
-            body: bytes = answer.read()
-            return body
-        time.sleep(0.05)
-    raise AssertionError(url)
-
-
 def _find(api: Api, gpu: str) -> Any:
     from clore_ai.rental.rent import rent, wish
 
@@ -394,23 +298,3 @@ def _rent(api: Api, offers: list[Any], events: list[Any], **changes: Any) -> Any
     return rent.rent(
         api.session, wish.of(gpu="RTX 4090", verify="ssh", **changes), events.append, offers
     )
-
-
-def public(kind: type) -> dict[str, Any]:
-    return {
-        n: v
-        for n, v in inspect.getmembers_static(kind)
-        if not n.startswith("_") and (inspect.isfunction(v) or isinstance(v, property))
-    }
-
-
-@pytest.mark.parametrize("name", sorted(public(Rental)))
-def test_both_rental_classes_have_the_same_documentation(name):
-    """Names, signatures and docstrings are equal; each is a context manager of its own kind."""
-    assert public(Rental).keys() == public(AsyncRental).keys()
-    one, other = public(Rental)[name], public(AsyncRental)[name]
-    assert inspect.getdoc(one) == inspect.getdoc(other)
-    if inspect.isfunction(one):
-        mine, theirs = inspect.signature(one), inspect.signature(other)
-        assert mine.parameters == theirs.parameters
-        assert str(theirs.return_annotation).replace("Async", "") == mine.return_annotation
