@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from clients import Api
@@ -16,7 +16,6 @@ from clore_sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from clore_ai.rental.rent.ranking import Offer
 
@@ -28,11 +27,6 @@ def market() -> Iterator[Sandbox]:
     """A marketplace per test, since servers are taken away. Renting starts no machine."""
     with Sandbox(provision=False, visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
-    return api_of(market, state=tmp_path)
 
 
 class Trial:

@@ -15,7 +15,6 @@ from clore_sandbox.fleet.sample import sample_fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 USD = "USD-Blockchain"
 TICK = 1e-8
@@ -46,11 +45,6 @@ def market(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
         inventory={"servers": fleet()}, visibility_lag_s=0.05, boot_s=request.param, limits=False
     ) as sandbox:
         yield sandbox
-
-
-@pytest.fixture
-def api(api_of: Callable[..., Api], market: Sandbox, tmp_path: Path) -> Api:
-    return api_of(market, state=tmp_path)
 
 
 @pytest.fixture

@@ -6,26 +6,14 @@ import asyncio
 import os
 import signal
 import subprocess
-from typing import TYPE_CHECKING
 
 import programs
 import pytest
 from clients import Api
 
 from clore_ai import AsyncCloreAI
-from clore_sandbox import Sandbox
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 USD = "USD-Blockchain"
-
-
-@pytest.fixture(scope="module")
-def market() -> Iterator[Sandbox]:
-    """Renting starts real SSH endpoints."""
-    with Sandbox(visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
-        yield sandbox
 
 
 @pytest.mark.parametrize("moment", ["created", "late"])
