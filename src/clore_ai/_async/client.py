@@ -136,10 +136,7 @@ class AsyncCloreAI(AsyncJobCalls):
             at_limit=limit_turns.Turns(self._session).take if limits else None,
         )  # fmt: skip
         try:
-            while not state.over:
-                view = await self.drive(overview.step(self._session, state))
-                if view is None:
-                    return
+            while (view := await self.drive(overview.step(self._session, state))) is not None:
                 yield view
         finally:
             await self.drive(local(state.close))

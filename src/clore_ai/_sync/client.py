@@ -137,10 +137,7 @@ class CloreAI(JobCalls):
             at_limit=limit_turns.Turns(self._session).take if limits else None,
         )  # fmt: skip
         try:
-            while not state.over:
-                view = self.drive(overview.step(self._session, state))
-                if view is None:
-                    return
+            while (view := self.drive(overview.step(self._session, state))) is not None:
                 yield view
         finally:
             self.drive(local(state.close))

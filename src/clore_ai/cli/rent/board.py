@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clore_ai._values.text import LONGEST, one_line
 from clore_ai.cli import output, units
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from rich.table import Table
     from typing_extensions import Self
 
-    from clore_ai.models.price import Price
     from clore_ai.rental.watch.orders import WatchedOrder
 
 Row = dict[str, str]
@@ -31,11 +29,11 @@ _SPARE = ("VRAM", "Address", "Server", "Coin", "Host")
 _NONE = "No active orders; new ones will show up here."
 
 
-def row(seen: WatchedOrder, price: Price | None, now: float) -> Row:
+def row(seen: WatchedOrder, now: float) -> Row:
     """The cells of one order."""
     order = seen.order
     use, heat = seen.use_percent, seen.temperature_c
-    usd_h, usd_day = columns(None if price is None else price.usd_per_day)
+    usd_h, usd_day = columns(None if seen.price is None else seen.price.usd_per_day)
     cells = {
         "ID": str(order.id),
         "Server": str(order.server_id or "-"),
@@ -54,29 +52,6 @@ def row(seen: WatchedOrder, price: Price | None, now: float) -> Row:
         "Address": order.ssh_address or "-",
     }
     return {name: one_line(cell, LONGEST) for name, cell in cells.items()}
-
-
-def facts(seen: WatchedOrder, price: Price | None, now: float) -> dict[str, Any]:
-    """One order for ``--json``."""
-    order = seen.order
-    return {
-        "order_id": order.id,
-        "server_id": order.server_id,
-        "gpu": order.gpu_model,
-        "status": order.status,
-        "host_online": order.online,
-        "ssh": seen.ssh or ("connecting" if order.ssh_command else None),
-        "ssh_error": seen.why or None,
-        "ssh_command": order.ssh_command,
-        "price_usd_per_hour": price and price.usd_per_hour,
-        "price_usd_per_day": price and price.usd_per_day,
-        "spend": order.spend,
-        "currency": order.currency,
-        "lease_ends_at": seen.ends_at,
-        "lease_left_s": None if seen.ends_at is None else seen.ends_at - now,
-        "idle_s": seen.idle_s,
-        "gpus": [asdict(gpu) for gpu in seen.gpus],
-    }
 
 
 def _memory(seen: WatchedOrder) -> str:

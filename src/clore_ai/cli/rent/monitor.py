@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai.cli import output
-from clore_ai.cli.account import connect, now, status
+from clore_ai.cli.account import connect, status
 from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import board
 from clore_ai.cli.supervise import cancelling, reaping, watching
 from clore_ai.jobs.reap.turns import Turns
+from clore_ai.rental.orders.ending import WALLET
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clore_ai.client import CloreAI
-    from clore_ai.models.price import Price
     from clore_ai.rental.limits.expiry import Limit
     from clore_ai.rental.orders.cancel import Cancelling
-    from clore_ai.rental.watch.orders import OrderEvent
-    from clore_ai.rental.watch.view import OrdersWatch
+    from clore_ai.rental.watch.orders import OrderEvent, WatchedOrder
+    from clore_ai.rental.watch.view import OrdersView
 
 _TICK_S = 0.5
-_NO_MONEY, _WALLET_EMPTY = 7, "wallet empty"
+_NO_MONEY = 7
 
 
 @click.command()
@@ -52,6 +52,7 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     its limit (clore lease) is cancelled, with exit 7. Ctrl-C leaves the orders running.
     """
     from clore_ai import _gpu_feeds
+    from clore_ai.rental.watch import view as overview
 
     idle_s = None if options["idle_cancel"] == inf else options["idle_cancel"]
     if idle_s is not None and options["no_gpu"]:
@@ -67,63 +68,54 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
             others=options["others"],
             at_limit=turns.take,
         )  # fmt: skip
-        loop = _Loop(api, state, turns, as_json=options["as_json"])
-        code = 0
+        state.once, state.most_s = options["once"], _TICK_S
+        shown = _Shown(api, as_json=options["as_json"])
+        state.on_message = shown.board.note
         try:
-            code = loop.run(once=options["once"])
+            with shown.board:
+                while (view := api.drive(overview.step(api.session, state))) is not None:
+                    shown.update(view, once=state.once)
+                if state.once:
+                    shown.status()
         except KeyboardInterrupt as exc:
-            output.note(str(exc) or cancelling.interrupted(state.ends.todo) or loop.left())
+            output.note(str(exc) or cancelling.interrupted(state.ends.todo) or shown.left())
+            return 0
         finally:
             state.close()
-    return code
+        code = LIMIT if turns.tried else shown.code
+        return code or (status(api) if state.once else 0)
 
 
-class _Loop:
-    """Checks the orders at intervals and reads their GPUs continuously."""
+class _Shown:
+    """Prints the views of the orders, and their events."""
 
-    def __init__(self, api: CloreAI, state: OrdersWatch, turns: Turns, *, as_json: bool) -> None:
-        self.api, self.state, self.turns, self.as_json = api, state, turns, as_json
-        self.monitor = state.monitor
+    def __init__(self, api: CloreAI, *, as_json: bool) -> None:
+        self.api, self.as_json = api, as_json
         self.board = board.Board(live=not as_json and sys.stdout.isatty())
-        self.costs: dict[int, Price | None] = {}
+        self.orders: Sequence[WatchedOrder] = ()
+        self.at = 0.0
         self.code = 0
-        state.on_message = self.board.note
+        """7 if an empty wallet ended an order."""
 
-    def run(self, *, once: bool) -> int:
-        """Check until all named orders have ended; with `once`, check once.
+    def update(self, view: OrdersView, *, once: bool) -> None:
+        """Print what is new; the orders after each look, unless it is the only one."""
+        self.orders, self.at = view.orders, view.at
+        for event in view.events:
+            self._report(event)
+        if view.looked and not once:
+            self.status()
+        self.board.draw(self._rows())
 
-        The exit code: 1 if a single check could not read everything, 7 if an empty wallet or a
-        limit ended an order.
-        """
-        from clore_ai.rental.market import rates
-        from clore_ai.rental.watch import view as overview
-
-        state = self.state
-        with self.board:
-            while True:
-                view = self.api.drive(overview.step(self.api.session, state, _TICK_S))
-                if view is None or (once and state.failure is not None):
-                    break
-                self._report(view.events)
-                if view.looked:
-                    listed = [seen.order for seen in view.orders]
-                    self.costs = self.api.drive(rates.prices(self.api.session, listed))
-                if once:
-                    self._report(self.api.drive(overview.end(self.api.session, state)))
-                    self._report(self.api.drive(overview.first_readings(self.api.session, state)))
-                if view.looked:
-                    self._show()
-                if once or state.over:
-                    code = LIMIT if self.turns.tried else self.code
-                    return code or (status(self.api) if once else 0)
-                self.board.draw(self._rows())
-        if state.failure is not None:
-            raise state.failure
-        return self.code
+    def status(self) -> None:
+        """Print the orders: on a terminal as the table, else as lines."""
+        if self.as_json:
+            self._line({"event": "status", "orders": [seen.row(self.at) for seen in self.orders]})
+        else:
+            self.board.show(self._rows(), whole=not self.api.session.unread)
 
     def left(self) -> str:
         """The message after Ctrl-C: the orders that keep running."""
-        running = " ".join(map(str, self.monitor.seen))
+        running = " ".join(str(seen.order.id) for seen in self.orders)
         if not running:
             return "Stopped."
         return (
@@ -131,18 +123,17 @@ class _Loop:
             f"Stop paying: clore cancel {running}"
         )
 
-    def _report(self, events: Sequence[OrderEvent]) -> None:
-        for event in events:
-            if event.cancelling is not None:
-                self._ended(event.cancelling, event.limit)
-                continue
-            line = {"event": event.what, "order_id": event.order_id, "message": event.message}
-            if event.limit is not None:
-                line = {**reaping.facts(event.limit), **line}
-            self._line(line if event.reason is None else {**line, "reason": event.reason})
-            self.board.note(event.message)
-            if event.reason == _WALLET_EMPTY:
-                self.code = _NO_MONEY
+    def _report(self, event: OrderEvent) -> None:
+        if event.cancelling is not None:
+            self._ended(event.cancelling, event.limit)
+            return
+        line = {"event": event.what, "order_id": event.order_id, "message": event.message}
+        if event.limit is not None:
+            line = {**reaping.facts(event.limit), **line}
+        self._line(line if event.reason is None else {**line, "reason": event.reason})
+        self.board.note(event.message)
+        if event.reason == WALLET:
+            self.code = _NO_MONEY
 
     def _ended(self, done: Cancelling, limit: Limit | None) -> None:
         with self.board.away():
@@ -156,23 +147,8 @@ class _Loop:
         self._line({"event": "cancelled" if done.gone else "failed", **cancelling.row(done)})
 
     def _rows(self) -> list[board.Row]:
-        at = now(self.api)
-        return [
-            board.row(seen, self.costs.get(order_id), at)
-            for order_id, seen in self.monitor.seen.items()
-        ]
-
-    def _show(self) -> None:
-        if not self.as_json:
-            self.board.show(self._rows(), whole=not self.api.session.unread)
-            return
-        at = now(self.api)
-        states = [
-            board.facts(seen, self.costs.get(order_id), at)
-            for order_id, seen in self.monitor.seen.items()
-        ]
-        self._line({"event": "status", "orders": states})
+        return [board.row(seen, self.at) for seen in self.orders]
 
     def _line(self, event: dict[str, Any]) -> None:
         if self.as_json:
-            output.event({**event, "at": now(self.api)})
+            output.event({**event, "at": self.at})

@@ -8,9 +8,9 @@ against an order: only readings close together count as idle time.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from clore_ai._api.steps import Flow, clock, local
 from clore_ai.exceptions import CloreAPIError, ConfigError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from clore_ai._api.steps import Instant
     from clore_ai.models import Order
+    from clore_ai.models.price import Price
     from clore_ai.models.records import Intent
     from clore_ai.rental.limits.expiry import Limit
     from clore_ai.rental.orders.cancel import Cancelling
@@ -70,6 +71,8 @@ class WatchedOrder:
     """One order as it was last seen."""
 
     order: Order
+    price: Price | None = None
+    """Without fees; None if it is unknown."""
     ends_at: float | None = None
     """The end of its lease, unix seconds."""
     gpus: Sequence[Gpu] = ()
@@ -98,6 +101,28 @@ class WatchedOrder:
         """The temperature of the hottest GPU."""
         known = (g.temperature_c for g in self.gpus if g.temperature_c is not None)
         return max(known, default=None)
+
+    def row(self, now: float) -> dict[str, Any]:
+        """The order for ``--json``; `now`: unix seconds by the service's clock."""
+        order = self.order
+        return {
+            "order_id": order.id,
+            "server_id": order.server_id,
+            "gpu": order.gpu_model,
+            "status": order.status,
+            "host_online": order.online,
+            "ssh": self.ssh or ("connecting" if order.ssh_command else None),
+            "ssh_error": self.why or None,
+            "ssh_command": order.ssh_command,
+            "price_usd_per_hour": self.price and self.price.usd_per_hour,
+            "price_usd_per_day": self.price and self.price.usd_per_day,
+            "spend": order.spend,
+            "currency": order.currency,
+            "lease_ends_at": self.ends_at,
+            "lease_left_s": None if self.ends_at is None else self.ends_at - now,
+            "idle_s": self.idle_s,
+            "gpus": [asdict(gpu) for gpu in self.gpus],
+        }
 
 
 def reading(line: str) -> Gpu | None:

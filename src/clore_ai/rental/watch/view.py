@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Callable, Protocol
 
 from clore_ai._api.steps import Flow, Sleep, clock, local
 from clore_ai.exceptions import AuthError, CloreAPIError, NotFoundError
+from clore_ai.rental.market import rates
 from clore_ai.rental.watch import ends
 from clore_ai.rental.watch.orders import Monitor, OrderEvent, WatchedOrder, poll
 
@@ -69,6 +70,10 @@ class OrdersWatch:
     monitor: Monitor = field(default_factory=Monitor)
     every_s: float = EVERY_S
     for_s: float = _INF
+    most_s: float = _INF
+    """A view comes at least this often, even if nothing has happened."""
+    once: bool = False
+    """Look once, end what is due, and wait up to 15 s until each order's GPUs were read."""
     readings: Readings | None = None
     on_message: Callable[[str], object] = lambda _sentence: None
     """Called with a sentence on anything odd about the way into an order."""
@@ -93,25 +98,28 @@ class OrdersWatch:
             self.readings.close()
 
 
-def step(
-    session: Session, state: OrdersWatch, most_s: float = _INF, *, ending: bool = True
-) -> Flow[OrdersView | None]:
-    """Wait until something happens, or for `most_s`; None when the time is over.
+def step(session: Session, state: OrdersWatch) -> Flow[OrdersView | None]:
+    """Wait until something happens, or for `most_s`; None at the end.
 
-    With `ending`, orders that are due to end are ended first, as often as something is read.
+    The end: the time is over, all orders that were named have ended, or a single look is complete.
+    Orders that are due to end are ended first, as often as something is read.
 
     Raises:
         NotFoundError: an order that was named does not exist, or has ended.
         AuthError: the key is refused.
+        CloreAPIError: a single look failed.
     """
     start = now = yield from clock()
     if state.until is None:
         state.until = now.mono + state.for_s
     events: list[OrderEvent] = []
+    single = state.once and state.looks > 0
+    if single and not (yield from local(_unread, state)):
+        return None
     while True:
-        if now.mono >= state.until:
+        if now.mono >= state.until or state.over:
             return None
-        if ending and (ended := (yield from end(session, state))):
+        if not single and (ended := (yield from _end(session, state))):
             events += ended
             now = yield from clock()
         due = now.mono if state.due is None else state.due
@@ -119,30 +127,30 @@ def step(
         events += _read(state)
         if looked:
             events += yield from _look(session, state, now)
-        if looked or events or now.mono - start.mono >= most_s:
+        if looked and state.once:
+            events += yield from _end_single(session, state)
+        if looked or events or now.mono - start.mono >= state.most_s:
             break
-        ends = min(due, state.until, start.mono + most_s)
+        ends = min(due, state.until, start.mono + state.most_s)
         yield Sleep(max(0.0, min(_TICK_S, ends - now.mono)))
         now = yield from clock()
     orders = tuple(replace(seen) for seen in state.monitor.seen.values())
     return OrdersView(orders, tuple(events), now.wall, looked and state.failure is None)
 
 
-def end(session: Session, state: OrdersWatch) -> Flow[list[OrderEvent]]:
+def _end(session: Session, state: OrdersWatch) -> Flow[list[OrderEvent]]:
     """End the orders that are due to end, as of the last look; what became of them."""
     if state.due is None:  # the ledger may not know yet that an order has ended
         return []
     return (yield from ends.end(session, state.ends, state.monitor, state.on_message))
 
 
-def first_readings(session: Session, state: OrdersWatch) -> Flow[list[OrderEvent]]:
-    """Wait up to 15 s until each order's GPUs were read, or can't be; returns the events."""
-    state.due = _INF
-    events: list[OrderEvent] = []
-    until = (yield from clock()).mono + _FIRST_READINGS_S
-    while (yield from clock()).mono < until and (yield from local(_unread, state)):
-        view = yield from step(session, state, _TICK_S, ending=False)
-        events += view.events if view else ()
+def _end_single(session: Session, state: OrdersWatch) -> Flow[list[OrderEvent]]:
+    """As `_end`, after a single look; from now on only the GPUs are read."""
+    if state.failure is not None:
+        raise state.failure
+    events = yield from _end(session, state)
+    state.due, state.until = _INF, (yield from clock()).mono + _FIRST_READINGS_S
     return events
 
 
@@ -170,6 +178,9 @@ def _look(session: Session, state: OrdersWatch, now: Instant) -> Flow[list[Order
         state.wallets_due = now.mono + _WALLETS_EVERY_S
     if state.looks == 1:
         _known(state.monitor)
+    orders = [seen.order for seen in state.monitor.seen.values()]
+    for order_id, price in (yield from rates.prices(session, orders)).items():
+        state.monitor.seen[order_id].price = price
     for sentence in (yield from local(_follow, session, state)):
         state.on_message(sentence)
     return events
