@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,9 +13,6 @@ from clore_ai.cli.options.length import Length
 from clore_ai.cli.supervise import reaping
 from clore_ai.jobs.reap import keeper
 from clore_ai.rental.limits import unattended
-
-if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
 
 
 @click.command()
@@ -69,46 +66,12 @@ def _unit(what: str, *, as_json: bool) -> None:
 
     if what == "status":
         with connect(ask=False, keeps=False) as api:
-            facts, notes = _status(api)
+            found = api.drive(keeper.standing(api.session))
     else:
         with CloreAI() as api:
-            facts, notes = _install(api) if what == "install" else _uninstall(api)
+            change = unattended.install if what == "install" else unattended.uninstall
+            found = api.drive(change())
     if as_json:
-        output.data(facts)
-    for sentence in notes:
+        output.data(found)
+    for sentence in found.notes:
         output.note(sentence)
-
-
-def _install(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
-    found = api.drive(unattended.install())
-    if found.cron:
-        notes = ["cron runs clore reap every minute from now on. See: crontab -l"]
-        return {"systemd": None, "cron": True}, notes
-    return {"systemd": found.unit, "cron": False}, [
-        f"{found.unit} of systemd runs clore reap from now on, and after a restart.",
-        "To run it also while you are logged out: loginctl enable-linger",
-        f"Its log: journalctl --user -u {found.unit}",
-    ]
-
-
-def _uninstall(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
-    found = api.drive(unattended.uninstall())
-    notes = [f"{found.unit} of systemd is removed."] if found.systemd else []
-    if found.cron:
-        notes.append("The line of clore reap is removed from your crontab.")
-    return {"systemd": None, "cron": False}, notes or ["Nothing was installed."]
-
-
-def _status(api: CloreAI) -> tuple[dict[str, Any], list[str]]:
-    found, log = api.drive(unattended.status()), keeper.log(api.session)
-    runs = api.ledger.held(keeper.LOCK)
-    notes = [f"systemd: {found.unit} is {found.systemd}."] if found.systemd else []
-    if found.cron:
-        notes.append("cron: clore reap runs every minute.")
-    if not notes:
-        notes.append("Neither systemd nor cron runs clore reap. Set it up: clore reap --install")
-    running = "is running" if runs else "is not running; the next command that needs it starts it"
-    notes.append(f"The background process of this key {running}.")
-    if log.exists():
-        notes.append(f"The log of the background process: {log}")
-    return {"systemd": found.systemd, "cron": found.cron, "keeper": runs}, notes

@@ -12,10 +12,12 @@ import asyncio
 import os
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from clore_ai._api.steps import Flow, local
 from clore_ai._state.folder import folder_in
 from clore_ai._state.lock import FileLock
 from clore_ai.exceptions import CloreAPIError
@@ -23,6 +25,7 @@ from clore_ai.jobs import background
 from clore_ai.jobs.reap import turns
 from clore_ai.jobs.reap.reaper import Reaper
 from clore_ai.jobs.store import Jobs
+from clore_ai.rental.limits import unattended
 from clore_ai.rental.limits.enforce import Keeper
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 
     from clore_ai.jobs.engine import Engine
     from clore_ai.jobs.reap.reaper import OnEvent
+    from clore_ai.rental.limits.unattended import Unattended
     from clore_ai.rental.session import Session
 
 PROGRAM = "clore_ai.cli.supervise.keeper"
@@ -98,6 +102,17 @@ def log(session: Session) -> Path:
     """The log file of the keeper."""
     ledger = session.ledger
     return folder_in((ledger.folder or Path()).absolute(), "keepers") / f"{ledger.keys.key}.log"
+
+
+def standing(session: Session) -> Flow[Unattended]:
+    """What runs `clore reap` now, and whether the keeper runs."""
+    found, its_log = (yield from unattended.status()), (yield from local(log, session))
+    runs = yield from local(session.ledger.held, LOCK)
+    how = "is running" if runs else "is not running; the next command that needs it starts it"
+    notes = [*found.notes, f"The background process of this key {how}."]
+    if (yield from local(its_log.exists)):
+        notes.append(f"The log of the background process: {its_log}")
+    return replace(found, notes=tuple(notes), keeper=runs)
 
 
 async def keep(engine: Engine, inherited: int, base_url: str, on_event: OnEvent) -> None:

@@ -12,7 +12,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clore_ai._api.steps import Exec, Flow, local
 from clore_ai._state.folder import private_folder, state_folder, write_private
@@ -32,13 +32,20 @@ _INSTEAD = "Keep this running instead: clore reap --every 60s"
 
 @dataclass(frozen=True)
 class Unattended:
-    """The entry that runs `clore reap`, or that did until now."""
+    """What runs `clore reap` now."""
 
-    unit: str
-    """The name of systemd's unit, if any."""
+    notes: tuple[str, ...]
+    """The same in sentences, with what changed and the next commands."""
     systemd: str | None = None
-    """The state of the unit, in systemd's word; None if there is none."""
+    """The state of systemd's unit in its word, or its name if it was just installed."""
     cron: bool = False
+    keeper: bool | None = None
+    """Does the key's background process run? None if that was not asked."""
+
+    def row(self) -> dict[str, Any]:
+        """The entries for ``--json``."""
+        known = {} if self.keeper is None else {"keeper": self.keeper}
+        return {"systemd": self.systemd, "cron": self.cron, **known}
 
 
 def install() -> Flow[Unattended]:
@@ -58,38 +65,53 @@ def install() -> Flow[Unattended]:
                 raise ConfigError(
                     f"systemctl --user {' '.join(words)} failed ({_why(done)}). {_INSTEAD}"
                 )
-        return Unattended(unit, "active")
+        return Unattended(
+            (
+                f"{unit} of systemd runs clore reap from now on, and after a restart.",
+                "To run it also while you are logged out: loginctl enable-linger",
+                f"Its log: journalctl --user -u {unit}",
+            ),
+            unit,
+        )
     lines = yield from _crontab()
     if lines is None:
         raise ConfigError(f"Neither systemd nor cron is available here. {_INSTEAD}")
     line = yield from local(_line)
     yield from _set_crontab([*(each for each in lines if not _ours(each)), line])
-    return Unattended(unit, cron=True)
+    note = "cron runs clore reap every minute from now on. See: crontab -l"
+    return Unattended((note,), cron=True)
 
 
 def uninstall() -> Flow[Unattended]:
-    """Undo `install`; returns what was installed."""
+    """Undo `install`."""
     unit, path = _unit(), _unit_file()
-    was_there = yield from local(path.exists)
-    if was_there:
+    notes: list[str] = []
+    if (yield from local(path.exists)):
+        notes.append(f"{unit} of systemd is removed.")
         yield from _systemctl("disable", "--now", unit)
         yield from local(path.unlink, missing_ok=True)
         yield from _systemctl("daemon-reload")
     lines = (yield from _crontab()) or []
     kept = [line for line in lines if not _ours(line)]
     if kept != lines:
+        notes.append("The line of clore reap is removed from your crontab.")
         yield from _set_crontab(kept)
-    return Unattended(unit, "removed" if was_there else None, kept != lines)
+    return Unattended(tuple(notes) or ("Nothing was installed.",))
 
 
 def status() -> Flow[Unattended]:
     """What is installed now."""
-    systemd = None
+    systemd: str | None = None
+    notes: list[str] = []
     if (yield from local(_unit_file().exists)):
         done = yield from _systemctl("is-active", _unit())
         systemd = "can't be asked" if done is None else _text(done.out) or "unknown"
-    lines = (yield from _crontab()) or []
-    return Unattended(_unit(), systemd, any(map(_ours, lines)))
+        notes.append(f"systemd: {_unit()} is {systemd}.")
+    cron = any(map(_ours, (yield from _crontab()) or []))
+    if cron:
+        notes.append("cron: clore reap runs every minute.")
+    none = "Neither systemd nor cron runs clore reap. Set it up: clore reap --install"
+    return Unattended(tuple(notes) or (none,), systemd, cron)
 
 
 def _check_key() -> None:
