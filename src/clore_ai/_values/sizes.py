@@ -1,4 +1,4 @@
-"""Writes and reads amounts of data, in decimal units like those of disks and networks."""
+"""Writes and reads amounts: of data, in decimal units like those of disks; and of things."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def in_words(count: float) -> str:
             return f"{count:.1f} {unit}" if unit != "B" and count < 10 else f"{count:.0f} {unit}"  # noqa: PLR2004 - two digits
         count /= 1000
     return f"{count:,.1f} TB"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 order``, ``1,200 orders``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def read(text: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from clore_ai._values.sizes import counted
 from clore_ai.cli import output
 
 if TYPE_CHECKING:
@@ -33,11 +34,7 @@ def _what(each: Elsewhere) -> str:
     live = len(each.running) + len(each.unsettled)
     parts = [f"a budget of {shown(budget)}" for budget in each.budgets]
     if live:
-        parts.insert(0, f"{_count(live)} that may still run")
+        parts.insert(0, f"{counted(live, 'order')} that may still run")
     elif each.orders:
-        parts.insert(0, f"{_count(each.orders)} that ended")
+        parts.insert(0, f"{counted(each.orders, 'order')} that ended")
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
-
-
-def _count(orders: int) -> str:
-    return "1 order" if orders == 1 else f"{orders} orders"

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from clore_ai._state.accounts import Listed
+from clore_ai._values.sizes import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -53,8 +54,7 @@ def _report(session: Session, joined: Iterable[Joined]) -> None:
             else f"order {each.order_id} is listed under both"
         )
         other = "another key" if each.ending is None else f"the key {each.ending}"
-        orders = "1 order" if each.orders == 1 else f"{each.orders} orders"
-        budgets = "1 budget" if each.budgets == 1 else f"{each.budgets} budgets"
+        orders, budgets = counted(each.orders, "order"), counted(each.budgets, "budget")
         session.note_trouble(
             f"This key opens the account that {other} opened before ({shown}). Its ledger "
             f"({orders}, {budgets}), leases and jobs continue under this key."

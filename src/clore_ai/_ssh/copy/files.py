@@ -42,8 +42,8 @@ def perform(step: Fetch | Put, stopped: Stopped = lambda: False) -> dict[str, st
     if found.over is not None:
         files, size = found.over
         raise TransportError(
-            f"{plain(step.remote)} was fetched only in part: it holds {files:,} "
-            f"file{'' if files == 1 else 's'}, {sizes.in_words(size)}, and max_bytes allows "
+            f"{plain(step.remote)} was fetched only in part: it holds "
+            f"{sizes.counted(files, 'file')}, {sizes.in_words(size)}, and max_bytes allows "
             f"{sizes.in_words(step.most)}."
         )
     if found.unread:

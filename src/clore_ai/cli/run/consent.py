@@ -42,7 +42,7 @@ def _show(found: Contents) -> None:
     if not found.count:
         output.facts(("upload", "nothing: the folder is empty, or all of it is ignored"))
         return
-    files = "1 file" if found.count == 1 else f"{found.count:,} files"
+    files = sizes.counted(found.count, "file")
     biggest = ", ".join(f"{name} {sizes.in_words(size)}" for name, size in found.biggest)
     most = f"; biggest folders: {biggest}" if biggest else ""
     output.facts(("upload", f"{files}, {sizes.in_words(found.size)}{most}"))

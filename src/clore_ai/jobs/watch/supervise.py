@@ -281,7 +281,7 @@ class Supervision:
         access = self.engine.session.access
         sent = access.folder(self.job.order_id) / selection.list_name(Path(self.job.folder))
         self._sent = await self._copier(line).upload(paths, sent)
-        whole = "1 file" if len(paths) == 1 else f"{len(paths):,} files"
+        whole = sizes.counted(len(paths), "file")
         self.on_message(f"Uploaded {_amount(self._sent)}; the working folder has {whole} to send.")
 
     async def _start(self, line: SSHConnection) -> None:
@@ -366,7 +366,7 @@ class Supervision:
 def _amount(count: tuple[int, int]) -> str:
     """``12 files, 3.4 MB``."""
     files, size = count
-    return f"{files:,} file{'' if files == 1 else 's'}, {sizes.in_words(size)}"
+    return f"{sizes.counted(files, 'file')}, {sizes.in_words(size)}"
 
 
 async def _cancelled(task: asyncio.Future[Any]) -> None:

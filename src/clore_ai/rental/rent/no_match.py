@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from clore_ai._state.hosts import HostVerdicts
+from clore_ai._values.sizes import counted
 from clore_ai.models.price import hourly
 from clore_ai.models.records import NoMatch, Without
 from clore_ai.rental.market import listing
@@ -140,6 +141,5 @@ def sentence(lacking: NoMatch, names: Mapping[str, str]) -> str:
         dropped = " and ".join(words.get(name, name) for name in each.names)
         price = each.from_usd_per_hour
         cheapest = "" if price is None else f", from {hourly(price)}"
-        servers = "1 server" if each.servers == 1 else f"{each.servers} servers"
-        text += f" Without {dropped}: {servers}{cheapest}."
+        text += f" Without {dropped}: {counted(each.servers, 'server')}{cheapest}."
     return text if lacking.without else f"{text} Drop several of them."
