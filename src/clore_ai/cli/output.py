@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
 
 import click
 
@@ -38,16 +39,29 @@ dry_run_option = click.option(
 
 
 def data(value: object, *, secrets: bool = False) -> None:
-    """Print one JSON value on stdout, without keys named like secrets unless `secrets`."""
-    if not secrets:
-        value = without(value)
-    click.echo(written(value, indent=2 if sys.stdout.isatty() else None))
+    """Print `jsonable(value)` on stdout, without keys named like secrets unless `secrets`."""
+    value = jsonable(value)
+    shown = value if secrets else without(value)
+    click.echo(written(shown, indent=2 if sys.stdout.isatty() else None))
 
 
 def event(value: dict[str, Any]) -> None:
-    """Print one JSON value as a line of stdout, without keys named like secrets, and flush."""
-    click.echo(written(without(value)))
+    """Print `jsonable(value)` as a line of stdout, without keys named like secrets, and flush."""
+    click.echo(written(without(jsonable(value))))
     sys.stdout.flush()
+
+
+def jsonable(value: object) -> Any:  # noqa: ANN401 - JSON
+    """A value for ``--json``: of a record of the SDK its own `row()`, or else all of its fields."""
+    if isinstance(value, (list, tuple)):
+        return [jsonable(each) for each in cast("Sequence[object]", value)]
+    if isinstance(value, dict):
+        entries = cast("dict[str, object]", value)
+        return {name: jsonable(each) for name, each in entries.items()}
+    for form in ("row", "model_dump"):
+        if hasattr(type(value), form):  # in an answer of the service, a field may be named so, too
+            return jsonable(getattr(value, form)())
+    return jsonable(asdict(value)) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def line(text: object, *, err: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
@@ -52,27 +52,6 @@ def show(
             f"  {what} in {cheaper.cost.coin}: {less} over {over} with all fees; this is {paid}.",
             bold=True,
         )
-
-
-def row(plan: Offer) -> dict[str, Any]:
-    """The plan for ``--json``."""
-    c = plan.cost
-    return {
-        "server_id": plan.server.id,
-        "gpu": plan.server.gpu_model,
-        "currency": c.coin,
-        "price_per_day": c.price.per_day,
-        "fee_per_day": c.fee_per_day,
-        "creation_fee": c.creation_fee,
-        "price_usd_per_hour": c.price.usd_per_hour,
-        "total_usd_per_hour": c.total.usd_per_hour,
-        "total_usd_per_day": c.total.usd_per_day,
-        "lease_hours": None if plan.end.lease_s is None else plan.end.lease_s / 3600,
-        "at_most": plan.end.at_most,
-        "at_most_usd": plan.end.at_most_usd,
-        "balance": plan.balance,
-        "lasts_hours": plan.lasts_h,
-    }
 
 
 def use(order: Order, *, ssh: bool) -> None:

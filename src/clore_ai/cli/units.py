@@ -119,11 +119,6 @@ def until(end: datetime | None, now: float) -> str:
     return duration(left_s) if left_s > 0 else "-"
 
 
-def iso(moment: datetime | None) -> str | None:
-    """A moment for ``--json``: ISO 8601, with its time zone."""
-    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
-
-
 def exports(variables: dict[str, str]) -> str:
     """Shell lines that set these variables."""
     return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

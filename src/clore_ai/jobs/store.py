@@ -94,6 +94,25 @@ class Job:
             return not self.cancelled
         return not self.over or (self.state == "ended" and not self.fetched)
 
+    def row(self, standing: str | None = None) -> dict[str, Any]:
+        """The job for ``--json``; `standing`: its state, if it is known better than here."""
+        return {
+            "id": self.id,
+            "order_id": self.order_id,
+            "state": standing or self.state,
+            "exit": self.code,
+            "argv": self.command,
+            "folder": self.folder,
+            "outputs": self.outputs,
+            "fetched": self.fetched,
+            "begun_at": self.begun_at,
+            "ended_at": self.ended_at,
+            "seconds": None if self.ended_at is None else self.ended_at - self.begun_at,
+            "cancels": self.cancels,
+            "cancelled": self.cancelled,
+            "why": self.why,
+        }
+
 
 class Jobs:
     """The jobs in a state folder, with its store.

@@ -67,6 +67,12 @@ class Hosted(Model):
             return None
         return datetime.fromtimestamp(unix_s, timezone.utc)
 
+    def row(self) -> dict[str, Any]:
+        """The server for ``--json``, with derived values."""
+        end = self.rental_end
+        shown = None if end is None else end.isoformat().replace("+00:00", "Z")
+        return self.model_dump() | {"rental_end": shown}
+
     def _first_usd(self, which: str) -> float | None:
         prices = (getattr(p, which) for p in (self.usd_pricing or {}).values())
         return next((p for p in prices if p is not None), None)
@@ -125,6 +131,10 @@ class MyServer(Hosted):
         if not self.online:
             return "Offline"
         return "Not Working" if self.working_properly is False else "Online"
+
+    def row(self) -> dict[str, Any]:
+        """The server for ``--json``, with derived values."""
+        return super().row() | {"status": self.status}
 
 
 class BackgroundJob(Model):

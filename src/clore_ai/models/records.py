@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 State = Literal["open", "created", "refused", "uncertain"]
 
@@ -117,6 +117,18 @@ class BudgetStanding:
     def left(self) -> float:
         """The amount that may still be committed; below 0 if the budget is overdrawn."""
         return self.budget.amount - self.spent - self.committed
+
+    def row(self) -> dict[str, Any]:
+        """The budget and its state for ``--json``."""
+        known = self.unknown is None
+        return {
+            **asdict(self.budget),
+            "spent": self.spent if known else None,
+            "committed": self.committed if known else None,
+            "left": self.left if known else None,
+            "ends_at": self.ends_at,
+            "unknown": self.unknown,
+        }
 
 
 @dataclass(frozen=True)

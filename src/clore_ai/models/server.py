@@ -266,6 +266,28 @@ class MarketplaceServer(Model):
         """Is `wanted` a part of the GPU's name? Case does not matter."""
         return matches_gpu(wanted, self.gpu_array, self.specs.gpu if self.specs else None)
 
+    def row(self) -> dict[str, Any]:
+        """The server for ``--json``, with derived values."""
+        return {
+            "id": self.id,
+            "gpu": self.gpu_model,
+            "gpu_count": self.gpu_count,
+            "vram_gb": self.vram_gb,
+            "ram_gb": self.ram_gb,
+            "location": self.location,
+            "reliability": self.reliability,
+            "max_rental_hours": self.max_rental_hours,
+            "price_usd_per_hour": self.price_usd_per_hour,
+            "price_usd_per_day": self.price_usd_per_day,
+            "spot_price_usd_per_hour": self.spot_price_usd,
+            "spot_price_usd_per_day": self.spot_price_usd_per_day,
+            "available": self.available,
+            "allowed_coins": self.allowed_coins,
+            "price_per_day": self.price and self.price.model_dump(by_alias=True, exclude_none=True),
+            "specs": self.specs and self.specs.model_dump(exclude_none=True),
+            "cuda_version": self.cuda_version,
+        }
+
     def _tier(self, type: OrderType) -> PriceTier | None:  # noqa: A002 - 004's word
         if not self.price:
             return None

@@ -21,7 +21,7 @@ def command(name: str, as_json: bool) -> None:
         config = api.server_config(name)
         at = now(api)
     if as_json:
-        output.data(config.model_dump() | {"rental_end": units.iso(config.rental_end)})
+        output.data(config)
         return
 
     rows: list[tuple[str, object]] = [

@@ -25,12 +25,7 @@ def command(as_json: bool) -> None:
         servers = api.my_servers()
         at = now(api)
     if as_json:
-        output.data(
-            [
-                s.model_dump() | {"status": s.status, "rental_end": units.iso(s.rental_end)}
-                for s in servers
-            ]
-        )
+        output.data(servers)
         return
     if not servers:
         output.note("You host no servers.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._values.sizes import counted
 from clore_ai.cli import errors as _exit
 from clore_ai.cli import output
 from clore_ai.cli.account import connect, none, status
@@ -60,10 +61,10 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
         if one.error is not None:
             raise one.error
         if options["as_json"]:
-            output.data({"code": 0, **cancelling.row(one)})
+            output.data({"code": 0, **one.row()})
         return 0
     if options["as_json"]:
-        output.data([cancelling.row(each) for each in done])
+        output.data(done)
     errors = [each.error for each in done if each.error is not None]
     codes = [_exit.report(options["as_json"], error) for error in errors]
     return max([*codes, status(api) if everything else 0])
@@ -85,15 +86,13 @@ def _running(api: CloreAI, *, others: bool, yes: bool) -> list[int]:
     if not todo:
         none(api, "No active orders of this ledger." if unknown else "No active orders.")
     elif not yes:
-        asked = [f"{_count(mine)} of this ledger ({_listed(mine)})"] if mine else []
+        asked = [f"{counted(len(mine), 'order')} of this ledger ({_listed(mine)})"] if mine else []
         if others and unknown:
-            asked.append(f"{_count(unknown)} that it does not know ({_listed(unknown)})")
+            asked.append(
+                f"{counted(len(unknown), 'order')} that it does not know ({_listed(unknown)})"
+            )
         output.ask(f"Cancel {' and '.join(asked)}?", "nothing was cancelled")
     return todo
-
-
-def _count(ids: Sequence[int]) -> str:
-    return "1 order" if len(ids) == 1 else f"{len(ids)} orders"
 
 
 def _listed(ids: Sequence[int]) -> str:

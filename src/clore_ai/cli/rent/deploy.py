@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ from clore_ai.cli import output, plans, units
 from clore_ai.cli.account import connect, now
 from clore_ai.cli.options import bids, limits, order_options
 from clore_ai.cli.options.length import Length
-from clore_ai.cli.rent import orders, renting
+from clore_ai.cli.rent import renting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +53,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     does not.
     """
     from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
+    from clore_ai.rental.reports.orders import row
 
     options["currency"] = units.full(options["currency"])
     _bid(options)
@@ -80,28 +82,13 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
         except KeyboardInterrupt:
             raise KeyboardInterrupt(plans.goes_on(order.id)) from None
     if options["as_json"]:
-        output.data(orders.row(order, None if plan is None else plan.cost.price))
+        output.data(row(order, None if plan is None else plan.cost.price))
     plans.use(order, ssh=has_ssh)
-
-
-def _boots_in_time(options: dict[str, Any], lease_s: float | None) -> None:
-    """Refuse a wait that is longer than the lease; the default wait is cut to the lease."""
-    from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
-    from clore_ai.rental.spend.lease import words
-
-    given = options["wait_timeout"]
-    if not options["wait"] or lease_s is None or (given or BOOT_DEADLINE_S) <= lease_s:
-        return
-    if given is not None:
-        raise click.UsageError(
-            f"--wait-timeout {words(given)} is longer than the lease of {words(lease_s)}: the "
-            "order could end before its server is up. Give a shorter one, or a longer lease."
-        )
-    options["wait_timeout"] = lease_s
 
 
 def _agree(api: CloreAI, server_id: int, options: dict[str, Any], ends: Limits) -> Offer | None:
     """Show the plan and ask, if there is a terminal; None for a dry run."""
+    from clore_ai.rental.orders import wait
     from clore_ai.rental.rent import deploy, high_bid
 
     kind, coin, is_only_shown = options["kind"], options["currency"], options["dry_run"]
@@ -110,7 +97,10 @@ def _agree(api: CloreAI, server_id: int, options: dict[str, Any], ends: Limits) 
     plan = api.drive(deploy.quote(api.session, server_id, coin, kind, bid, ends))
     plans.show(plan, kind, options["image"], limits.lines(plan, ends, now(api)))
     api.drive(deploy.check_budgets(api.session, plan, kind, plan.cost))
-    _boots_in_time(options, plan.end.lease_s)
+    if options["wait"]:
+        options["wait_timeout"] = wait.within(
+            "--wait-timeout", options["wait_timeout"], plan.end.lease_s or inf
+        )
     if kind == "spot":
         bids.guard(
             "The bid",
@@ -120,7 +110,7 @@ def _agree(api: CloreAI, server_id: int, options: dict[str, Any], ends: Limits) 
         )
     if is_only_shown:
         if options["as_json"]:
-            output.data(plans.row(plan))
+            output.data(plan)
         return None
     if not options["yes"]:
         output.ask("Rent it?", "nothing was rented")

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from clore_ai.rental.watch.view import OrdersView
 
 _TICK_S = 0.5
-_NO_MONEY = 7
 
 
 @click.command()
@@ -129,11 +128,11 @@ class _Shown:
             return
         line = {"event": event.what, "order_id": event.order_id, "message": event.message}
         if event.limit is not None:
-            line = {**reaping.facts(event.limit), **line}
+            line = {**event.limit.row(), **line}
         self._line(line if event.reason is None else {**line, "reason": event.reason})
         self.board.note(event.message)
         if event.reason == WALLET:
-            self.code = _NO_MONEY
+            self.code = LIMIT
 
     def _ended(self, done: Cancelling, limit: Limit | None) -> None:
         with self.board.away():
@@ -144,7 +143,7 @@ class _Shown:
                 return
         if done.error is not None:
             self.board.note(str(done.error))
-        self._line({"event": "cancelled" if done.gone else "failed", **cancelling.row(done)})
+        self._line({"event": "cancelled" if done.gone else "failed", **done.row()})
 
     def _rows(self) -> list[board.Row]:
         return [board.row(seen, self.at) for seen in self.orders]

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect, none, status
-
-if TYPE_CHECKING:
-    from clore_ai.models import Order
-    from clore_ai.models.price import Price
+from clore_ai.models.price import columns
 
 
 @click.command()
@@ -23,7 +18,7 @@ def command(completed: bool, as_json: bool) -> int:
 
     Shows the running orders, their cost without fees, and how to reach them.
     """
-    from clore_ai.rental.reports.orders import report
+    from clore_ai.rental.reports.orders import report, row
 
     with connect() as api:
         found = api.drive(report(api.session, include_completed=completed))
@@ -37,6 +32,7 @@ def command(completed: bool, as_json: bool) -> int:
         return none(
             api, "No orders." if completed else "No active orders (ended ones: --completed)."
         )
+    cells = {i: columns(None if price is None else price.usd_per_day) for i, price in costs.items()}
     output.rows(
         orders,
         {
@@ -46,8 +42,8 @@ def command(completed: bool, as_json: bool) -> int:
             "Type": lambda o: o.type,
             "Status": lambda o: why.get(o.id) or o.status,
             ">Price/day": lambda o: units.coin(o.price),
-            ">$/h": lambda o: _columns(costs[o.id])[0],
-            ">$/day": lambda o: _columns(costs[o.id])[1],
+            ">$/h": lambda o: cells[o.id][0],
+            ">$/day": lambda o: cells[o.id][1],
             ">Spent": lambda o: units.coin(o.spend),
             "Coin": lambda o: units.short(o.currency),
             ">Time": lambda o: None if o.ct is None else duration((o.order_end or found.at) - o.ct),
@@ -58,25 +54,3 @@ def command(completed: bool, as_json: bool) -> int:
     if any(o.active for o in orders):
         output.note("Open a shell: clore ssh ID. Stop paying: clore cancel ID")
     return status(api)
-
-
-def _columns(price: Price | None) -> tuple[str, str]:
-    from clore_ai.models.price import columns
-
-    return columns(None if price is None else price.usd_per_day)
-
-
-def row(order: Order, price: Price | None = None) -> dict[str, Any]:
-    """An order for ``--json``, with derived values; `price`: if it is known otherwise."""
-    from clore_ai.rental.market.rates import price_of
-
-    price = price or price_of(order)
-    return order.model_dump() | {
-        "active": order.active,
-        "ssh_host": order.ssh_host,
-        "ssh_port": order.ssh_port,
-        "ssh_command": order.ssh_command,
-        "http_url": order.http_url,
-        "price_usd_per_hour": price and price.usd_per_hour,
-        "price_usd_per_day": price and price.usd_per_day,
-    }

@@ -9,7 +9,7 @@ import click
 from clore_ai.cli import output, plans
 from clore_ai.cli.account import connect
 from clore_ai.cli.options import limits, order_options, wishes
-from clore_ai.cli.rent import orders, renting
+from clore_ai.cli.rent import renting
 
 if TYPE_CHECKING:
     from clore_ai.rental.rent.attempt import Rented
@@ -43,8 +43,7 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
         offers = renting.planned(api, wish, options, by)
         if options["dry_run"]:
             if options["as_json"]:
-                shown = options["top"] or wish.attempts
-                output.data([plans.row(offer) for offer in offers[:shown]])
+                output.data(offers[: options["top"] or wish.attempts])
             return
         rented = renting.go(api, wish, offers, holds=holds)
         try:
@@ -59,10 +58,12 @@ def command(**options: Any) -> None:  # noqa: ANN401 - click's options, all read
 
 def _report(rented: Rented, *, as_json: bool, holds: bool) -> None:
     """Print the order's id (its row with --json) and the next commands; `holds`: lines follow."""
+    from clore_ai.rental.reports.orders import row
+
     order = rented.order
     if as_json:
         offer = rented.offer
-        facts = orders.row(order, None if offer is None else offer.cost.price)
+        facts = row(order, None if offer is None else offer.cost.price)
         if holds:
             output.event({"event": "order", "order_id": order.id, "order": facts})
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,13 +15,6 @@ from clore_ai.models import price as prices
 if TYPE_CHECKING:
     from clore_ai.models import MarketplaceServer
     from clore_ai.rental.market.listing import Filter, Selection
-
-_INF = float("inf")
-_ORDER: dict[str, Callable[[MarketplaceServer], tuple[float, int]]] = {
-    "price": lambda s: (_INF if s.price_usd is None else s.price_usd, s.id),
-    "gpu": lambda s: (-s.gpu_count, s.id),
-    "ram": lambda s: (-(s.ram_gb or 0), s.id),
-}
 
 
 @click.command()
@@ -66,10 +59,10 @@ def command(
         )
     if not found.servers:
         raise Nothing(_nothing(options["gpu"], wanted, found))
-    servers = sorted(found.servers, key=_ORDER[sort])
+    servers = found.best_first(sort)
     shown = servers[:limit]
     if as_json:
-        output.data([row(s) for s in shown])
+        output.data(shown)
     else:
         _print(shown)
     unknown = sum(s.price_usd is None for s in servers)
@@ -133,28 +126,3 @@ def _net(s: MarketplaceServer) -> str:
     if net is None or net.down is None or net.up is None:
         return "-"
     return f"{net.down:.0f}/{net.up:.0f}"
-
-
-def row(s: MarketplaceServer) -> dict[str, Any]:
-    """A server for ``--json``, with derived values."""
-    price = s.price.model_dump(by_alias=True, exclude_none=True) if s.price else None
-    specs = s.specs.model_dump(exclude_none=True) if s.specs else None
-    return {
-        "id": s.id,
-        "gpu": s.gpu_model,
-        "gpu_count": s.gpu_count,
-        "vram_gb": s.vram_gb,
-        "ram_gb": s.ram_gb,
-        "location": s.location,
-        "reliability": s.reliability,
-        "max_rental_hours": s.max_rental_hours,
-        "price_usd_per_hour": s.price_usd_per_hour,
-        "price_usd_per_day": s.price_usd_per_day,
-        "spot_price_usd_per_hour": s.spot_price_usd,
-        "spot_price_usd_per_day": s.spot_price_usd_per_day,
-        "available": s.available,
-        "allowed_coins": s.allowed_coins,
-        "price_per_day": price,
-        "specs": specs,
-        "cuda_version": s.cuda_version,
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 
 import click
 
@@ -23,13 +22,13 @@ def command(order_id: int, user: str, remote: tuple[str, ...], as_json: bool) ->
     The exit code of COMMAND on ORDER_ID is passed on. One argument is a shell line (clore ssh 7 --
     'cd work && ls'); several arguments are each quoted (clore ssh 7 -- python -c 'print(1)').
     """
+    from clore_ai.jobs.scripts import line_of
     from clore_ai.rental import way_in
 
     program = watching.need_ssh()
     with connect() as api:
         target = api.drive(way_in.target(api.session, order_id, user, output.note))
-    line = None if not remote else remote[0] if len(remote) == 1 else shlex.join(remote)
-    words = target.ssh(line)
+    words = target.ssh(line_of(remote) if remote else None)
     if as_json:
         output.data({
             "order_id": order_id, "host": target.host, "port": target.port, "user": user,

@@ -18,7 +18,7 @@ def command(as_json: bool) -> None:
     with connect() as api:
         wallets = api.wallets()
     if as_json:
-        output.data([w.model_dump() for w in wallets])
+        output.data(wallets)
         return
     output.rows(
         wallets,

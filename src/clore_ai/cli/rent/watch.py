@@ -176,10 +176,8 @@ class _Watching:
             self._line("trouble", message=event.message, at=event.at)
 
     def _offers(self, event: Found, asked: Asked) -> None:
-        from clore_ai.cli.rent.search import row
-
         rents = asked.watch.wish is not None
-        rows = [row(server) for server in event.servers[:_ROWS]]
+        rows = output.jsonable(event.servers[:_ROWS])
         more = len(event.servers) - len(rows)
         facts = self._line(
             "offer", watch=event.watch, at=event.at, offer=rows[0], offers=rows, more=more
@@ -196,8 +194,8 @@ class _Watching:
             self._notify(asked, facts)
 
     def _rented(self, done: Rented, asked: Asked) -> None:
-        from clore_ai.cli.rent import orders
         from clore_ai.cli.supervise import keeper
+        from clore_ai.rental.reports.orders import row
         from clore_ai.rental.spend.lease import moment
 
         order, wish = done.order, asked.watch.wish
@@ -211,7 +209,7 @@ class _Watching:
             at=now(self.api),
             order_id=order.id,
             server_id=order.server_id,
-            order=orders.row(order),
+            order=row(order),
         )
         intent = self.api.ledger.by_order(order.id)
         if intent is not None and intent.ends_at is not None:

@@ -10,7 +10,6 @@ import click
 from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect
-from clore_ai.cli.supervise import watching
 from clore_ai.jobs import Jobs, background, status
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def command(limit: int, as_json: bool) -> None:
         if not found:
             other_keys.note(api)
     if as_json:
-        output.data([watching.row(job, standing) for job, standing in found])
+        output.data([job.row(standing) for job, standing in found])
         return
     if not found:
         output.note("No jobs yet. Run one with: clore run")

@@ -8,7 +8,6 @@ import click
 
 from clore_ai.cli import output
 from clore_ai.cli.account import connect
-from clore_ai.cli.supervise import watching
 from clore_ai.cli.supervise.console import Console
 
 _MOST_JSON = 1 << 26
@@ -47,6 +46,6 @@ def command(job_id: int, follow: bool, as_json: bool) -> None:
         api.in_loop(lambda engine: read(engine, kept, job, show, follow=follow))
         job = kept.get(job_id)
     if as_json:
-        output.data({**watching.row(job), "output": whole.decode("utf-8", "replace")})
+        output.data({**job.row(), "output": whole.decode("utf-8", "replace")})
     elif job.state == "new":
         output.note(f"Job {job.id} was not started.")

@@ -35,5 +35,5 @@ def command(job_id: int, as_json: bool) -> int:
             outcome = watching.live(api, console, lambda life: life.stop(job_id))
             job, code = outcome.job, watching.exit_code(outcome, console)
     if as_json:
-        output.data(watching.row(job))
+        output.data(job)
     return code

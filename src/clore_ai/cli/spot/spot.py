@@ -51,7 +51,7 @@ def show(server_id: int, as_json: bool) -> None:
     if not market.offers and not (market.server and market.server.model_dump(exclude_none=True)):
         raise NotFoundError(f"There is no server {server_id}. List servers with: clore search")
     if as_json:
-        output.data(market.model_dump())
+        output.data(market)
         return
     rates = market.rates
     lowest = (market.server.min_pricing if market.server else None) or {}

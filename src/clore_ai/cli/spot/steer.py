@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -135,7 +134,7 @@ _WORDS = {
 
 def _report(steered: SpotRun, event: SpotEvent, *, as_json: bool) -> None:
     if as_json:
-        row = {k: v for k, v in asdict(event).items() if v is not None}
+        row = {k: v for k, v in output.jsonable(event).items() if v is not None}
         output.event({**row, "currency": steered.coin})
     elif event.new_order_id is not None:
         output.line(event.new_order_id)

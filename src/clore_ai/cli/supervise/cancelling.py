@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
@@ -89,11 +88,3 @@ def _bill(each: Cancelling) -> str:
         f" It ran {duration(bill.seconds)} and cost {units.coin(bill.total)} {bill.currency}: "
         f"{units.coin(bill.spend)} for the time, the rest fees."
     )
-
-
-def row(each: Cancelling) -> dict[str, Any]:
-    """An order's outcome for ``--json``; `total` is in `currency`, fees included."""
-    found: dict[str, Any] = {"order_id": each.order_id, "cancelled": each.gone}
-    if each.error is not None:
-        found["error"] = each.error.error or str(each.error)
-    return found if each.bill is None else {**found, **asdict(each.bill)}

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from clore_ai._signals import SIGNALS
 from clore_ai.cli import output
@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
     from clore_ai.jobs.watch.request import JobRequest
 
-_ANSWERS = {"k": "detach", "keep": "detach", "c": "stop", "cancel": "stop"}
+_ANSWERS: dict[str, Literal["detach", "stop"]] = {
+    "k": "detach",
+    "keep": "detach",
+    "c": "stop",
+    "cancel": "stop",
+}
 _LOOK_S = 0.2
 
 
@@ -162,13 +167,11 @@ class Console:
         else:
             self._note("Type k to keep the job running, c to cancel:")
 
-    def _want(self, request: JobRequest, what: str) -> None:
+    def _want(self, request: JobRequest, what: Literal["detach", "stop"]) -> None:
         self._answered(asyncio.get_running_loop())
         if what == "stop":
             self._note("Stopping the job…")
-            request.want("stop")
-        else:
-            request.want("detach")
+        request.want(what)
 
     def _answered(self, loop: asyncio.AbstractEventLoop) -> None:
         if self.asking:

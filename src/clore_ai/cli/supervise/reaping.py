@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable
 
 from clore_ai.cli import errors, output
-from clore_ai.cli.supervise import cancelling, watching
+from clore_ai.cli.supervise import cancelling
 
 if TYPE_CHECKING:
     from clore_ai.jobs.reap.reaper import ReapEvent
@@ -47,10 +47,12 @@ class Reporter:
 
 def _line(event: ReapEvent) -> dict[str, Any]:
     if event.job is not None:
-        return {"event": "job", **watching.row(event.job, event.standing)}
+        return {"event": "job", **event.job.row(event.standing)}
     if event.limit is None:
         return {"event": event.what, "message": event.message, "at": event.at}
-    line = facts(event.limit) if event.cancelling is None else ended(event.limit, event.cancelling)
+    line: dict[str, Any] = {"event": "over", **event.limit.row()}
+    if event.cancelling is not None:
+        line = ended(event.limit, event.cancelling)
     if event.what == "cancelled":
         line["cancelled"] = True  # also if it was ended with its job
     return {**line, "event": event.what, "at": event.at}
@@ -58,22 +60,9 @@ def _line(event: ReapEvent) -> dict[str, Any]:
 
 def ended(limit: Limit, done: Cancelling) -> dict[str, Any]:
     """What became of an order at its limit, as ``--json`` reports it."""
-    event = "cancelled" if done.gone else "failed"
-    return {**facts(limit), "event": event, **cancelling.row(done)}
+    return {"event": "cancelled" if done.gone else "failed", **limit.row(), **done.row()}
 
 
 def failure(done: Cancelling, *, as_json: bool) -> int:
     """Report why an order could not be ended, if so; the exit code."""
     return 0 if done.error is None or done.ended else errors.report(as_json, done.error)
-
-
-def facts(limit: Limit) -> dict[str, Any]:
-    """A limit as ``--json`` reports it."""
-    intent = limit.intent
-    return {
-        "event": "over",
-        "order_id": intent.order_id,
-        "reason": limit.reason,
-        "ends_at": intent.ends_at,
-        "cost_usd": limit.cost_usd,
-    }

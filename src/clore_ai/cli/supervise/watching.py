@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from clore_ai.models import Order
     from clore_ai.models.records import Intent
 
-HUNG_UP, LOST, NO_MONEY = 129, 1, 7
+HUNG_UP, LOST = 129, 1
 
 
 def callbacks_of(console: Console) -> Callbacks:
@@ -94,7 +94,7 @@ def exit_code(outcome: Outcome, console: Console) -> int:
     if outcome.ending == "lost":
         from clore_ai.rental.orders.ending import WALLET
 
-        return failed or job.code or (NO_MONEY if job.why == WALLET else LOST)
+        return failed or job.code or (LIMIT if job.why == WALLET else LOST)
     return failed or job.code or 0
 
 
@@ -102,30 +102,9 @@ def report(outcome: Outcome, console: Console, *, as_json: bool) -> int:
     """Print the job's record with --json; the exit code."""
     code = exit_code(outcome, console)
     if as_json:
-        output.data(row(outcome.job))
+        output.data(outcome.job)
     outcome.result()
     return code
-
-
-def row(job: Job, state: str | None = None) -> dict[str, Any]:
-    """A job for ``--json``."""
-    ended = job.ended_at
-    return {
-        "id": job.id,
-        "order_id": job.order_id,
-        "state": state or job.state,
-        "exit": job.code,
-        "argv": job.command,
-        "folder": job.folder,
-        "outputs": job.outputs,
-        "fetched": job.fetched,
-        "begun_at": job.begun_at,
-        "ended_at": ended,
-        "seconds": None if ended is None else ended - job.begun_at,
-        "cancels": job.cancels,
-        "cancelled": job.cancelled,
-        "why": job.why,
-    }
 
 
 def need_ssh(otherwise: str = "") -> str:

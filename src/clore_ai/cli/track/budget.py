@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -81,7 +80,7 @@ def unset(period: Per | None, currency: str | None, as_json: bool) -> None:
     with connect() as api:
         gone = api.unset_budgets(period, unit)
     if as_json:
-        output.data([asdict(b) for b in gone])
+        output.data(gone)
         return
     output.note(f"Removed: {', '.join(shown(b) for b in gone)}.")
 
@@ -103,7 +102,7 @@ def _print(standings: list[BudgetStanding], *, as_json: bool) -> None:
     from clore_ai.rental.spend.lease import moment
 
     if as_json:
-        output.data([_row(s) for s in standings])
+        output.data(standings)
         return
     if not standings:
         output.note("No budget. Set one with: clore budget set 20/day")
@@ -122,15 +121,3 @@ def _print(standings: list[BudgetStanding], *, as_json: bool) -> None:
     )
     for reason in {s.unknown for s in standings if s.unknown}:
         output.note(f"Nothing more can be rented: {reason}.")
-
-
-def _row(standing: BudgetStanding) -> dict[str, Any]:
-    known = standing.unknown is None
-    return {
-        **asdict(standing.budget),
-        "spent": standing.spent if known else None,
-        "committed": standing.committed if known else None,
-        "left": standing.left if known else None,
-        "ends_at": standing.ends_at,
-        "unknown": standing.unknown,
-    }

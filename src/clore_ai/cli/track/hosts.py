@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -58,14 +57,43 @@ def command(ctx: click.Context, as_json: bool) -> None:
     never rented from until you allow it again.
     """
     if ctx.invoked_subcommand is None:
-        _list(as_json=as_json)
+        ctx.invoke(list_, as_json=as_json)
 
 
 @command.command("list")
 @output.json_option
 def list_(as_json: bool) -> None:
     """Show what is known about the hosts that you rented from."""
-    _list(as_json=as_json)
+    with _here() as api:
+        found = api.hosts()
+    if as_json:
+        output.data(found)
+        return
+    if not found.seen and not found.blocked:
+        output.note("No host is known yet; `clore rent` records what it finds.")
+        return
+    if found.seen:
+        output.rows(
+            found.seen,
+            {
+                ">Server": lambda r: r.server_id,
+                ">Owner": lambda r: r.owner,
+                ">Good": lambda r: r.boots,
+                ">Failed": lambda r: r.failures,
+                ">Lost": lambda r: r.lost,
+                ">Counts": lambda r: r.counting,
+                ">Boot": lambda r: duration(r.boot_s),
+                ">Mbit/s": lambda r: None if r.mbit_s is None else f"{r.mbit_s:.0f}",
+                ">Disk MB/s": lambda r: None if r.disk_mb_s is None else f"{r.disk_mb_s:.0f}",
+                "Last seen": lambda r: period.shown(r.last_at),
+                "Last failure": lambda r: r.reason,
+                "Not rented": lambda r: r.blocked,
+            },
+            spare=["Owner", "Disk MB/s", "Mbit/s", "Counts", "Last seen"],
+        )
+    for each in found.blocked:
+        note = f": {each.note}" if each.note else ""
+        output.note(f"Blocked: {each.kind} {each.id}{note}.")
 
 
 @command.command(help=f"Stop renting from these hosts.\n\n{_HOST_HELP}")
@@ -123,7 +151,7 @@ def export(as_json: bool) -> None:
     with _here() as api:
         found = api.hosts()
     if as_json:
-        output.data([asdict(each) for each in found.blocked])
+        output.data(found.blocked)
         return
     for each in found.blocked:
         output.line(each)
@@ -133,39 +161,6 @@ def export(as_json: bool) -> None:
 
 def _done(what: str, found: list[Block], *, as_json: bool) -> None:
     if as_json:
-        output.data([asdict(each) for each in found])
+        output.data(found)
     names = ", ".join(f"{each.kind} {each.id}" for each in found) or "none"
     output.note(f"{what}: {names}.")
-
-
-def _list(*, as_json: bool) -> None:
-    with _here() as api:
-        found = api.hosts()
-    if as_json:
-        output.data(asdict(found))
-        return
-    if not found.seen and not found.blocked:
-        output.note("No host is known yet; `clore rent` records what it finds.")
-        return
-    if found.seen:
-        output.rows(
-            found.seen,
-            {
-                ">Server": lambda r: r.server_id,
-                ">Owner": lambda r: r.owner,
-                ">Good": lambda r: r.boots,
-                ">Failed": lambda r: r.failures,
-                ">Lost": lambda r: r.lost,
-                ">Counts": lambda r: r.counting,
-                ">Boot": lambda r: duration(r.boot_s),
-                ">Mbit/s": lambda r: None if r.mbit_s is None else f"{r.mbit_s:.0f}",
-                ">Disk MB/s": lambda r: None if r.disk_mb_s is None else f"{r.disk_mb_s:.0f}",
-                "Last seen": lambda r: period.shown(r.last_at),
-                "Last failure": lambda r: r.reason,
-                "Not rented": lambda r: r.blocked,
-            },
-            spare=["Owner", "Disk MB/s", "Mbit/s", "Counts", "Last seen"],
-        )
-    for each in found.blocked:
-        note = f": {each.note}" if each.note else ""
-        output.note(f"Blocked: {each.kind} {each.id}{note}.")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from math import inf
-from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,9 +10,6 @@ from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect, none, status
 from clore_ai.cli.options.length import Length
 from clore_ai.rental.spend.lease import moment
-
-if TYPE_CHECKING:
-    from clore_ai.rental.reports.leases import Lease
 
 
 @click.group(invoke_without_command=True)
@@ -33,7 +28,7 @@ def command(ctx: click.Context, as_json: bool) -> int:
         if not found:
             other_keys.note(api)
     if as_json:
-        output.data([_row(each) for each in found])
+        output.data(found)
     elif not found:
         return none(api, "No active orders.")
     else:
@@ -84,14 +79,8 @@ def _change(order_id: int, lease_s: float, *, more: bool, as_json: bool) -> None
         length = None if lease_s == inf else lease_s
         new = api.drive(change(api.session, order_id, length, more=more))
     if as_json:
-        output.data(_row(new))
+        output.data(new)
     elif new.ends_at is None:
         output.note(f"Order {order_id} has no end of its own.")
     else:
         output.note(f"Order {order_id} ends at {moment(new.ends_at)}, in {units.left(new.left_s)}.")
-
-
-def _row(each: Lease) -> dict[str, Any]:
-    row = asdict(each)
-    del row["server_id"]
-    return row

@@ -6,12 +6,13 @@ import csv
 import io
 import math
 import time
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from clore_ai._values.lengths import duration
+from clore_ai._values.sizes import counted
 from clore_ai._values.text import one_line
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect
@@ -69,16 +70,15 @@ def command(
             output.note(f"Shown as last seen, since the service can't be queried: {found.stale}")
         if not found.bills:
             other_keys.note(api, ended=True)
-    rows = [asdict(s) for s in found.sums] if by else [b.row() for b in found.bills]
     if as_json:
-        output.data(
-            ({"by": by, "sums": rows} if by else {"orders": rows})
-            | {"total": [asdict(s) for s in found.total]}
-            | {"wallets": [asdict(w) for w in found.wallets]}
-        )
+        rows = {"by": by, "sums": found.sums} if by else {"orders": found.bills}
+        output.data({**rows, "total": found.total, "wallets": found.wallets})
         return
     if as_csv:
-        _csv(rows, [f.name for f in fields(Sum)] if by else COLUMNS)
+        _csv(
+            output.jsonable(found.sums if by else found.bills),
+            [f.name for f in fields(Sum)] if by else COLUMNS,
+        )
         return
     if not found.bills:
         output.note("Nothing was rented" + (" in this time." if since or until else " yet."))
@@ -160,8 +160,7 @@ def _print_total(total: list[Sum]) -> None:
     known = [s.usd for s in total if s.usd is not None]
     usd = f"= ${sum(known):.2f}" if known else "USD -"
     count, seconds = sum(s.orders for s in total), sum(s.seconds for s in total)
-    orders = "1 order" if count == 1 else f"{count} orders"
-    text = f"Total: {orders}, {duration(seconds)}, {coins} {usd}"
+    text = f"Total: {counted(count, 'order')}, {duration(seconds)}, {coins} {usd}"
     unknown, unpriced = sum(s.unknown for s in total), sum(s.usd_unknown for s in total)
     if unknown:
         text += f"; without {unknown} whose spend is not known"

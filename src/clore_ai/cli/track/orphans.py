@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -50,7 +49,7 @@ def command(*, adopt: str | None, close: int | None, yes: bool, check: bool, as_
         found = api.orphans()
     rows = found.mine + found.others
     if as_json:
-        output.data([asdict(each) for each in rows])
+        output.data(rows)
     else:
         if rows:
             _show(rows)

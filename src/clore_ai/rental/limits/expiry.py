@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from clore_ai._api.steps import Flow, clock, local
 from clore_ai.models.price import DAY_S, Price
@@ -47,6 +47,15 @@ class Limit:
     """Seconds from the order's start to the limit."""
     cost_usd: float | None
     """The cost so far, fees included."""
+
+    def row(self) -> dict[str, Any]:
+        """The limit for ``--json``."""
+        return {
+            "order_id": self.intent.order_id,
+            "reason": self.reason,
+            "ends_at": self.intent.ends_at,
+            "cost_usd": self.cost_usd,
+        }
 
     @property
     def near(self) -> bool:

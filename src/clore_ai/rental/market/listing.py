@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, Callable
 
 from clore_ai._api import endpoints
@@ -36,6 +36,16 @@ _DISK = re.compile(
 _GB = {"M": 0.001, "G": 1.0, "T": 1000.0}
 _NEARLY = 0.95
 _MOST_NEAR = 3
+
+
+BEST_FIRST: dict[str, Callable[[MarketplaceServer], float]] = {
+    "price": lambda s: inf if s.price_usd is None else s.price_usd,
+    "reliability": lambda s: -(s.reliability or 0),
+    "gpu": lambda s: -s.gpu_count,
+    "ram": lambda s: -(s.ram_gb or 0),
+    "down": lambda s: -((s.specs and s.specs.net and s.specs.net.down) or 0),
+}
+"""What a server is sorted by: less is better. The price is the list price, without fees."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +90,10 @@ class Selection:
     """How many servers the marketplace has."""
     near: tuple[str, ...] = ()
     """Similar GPUs, if no server has the wanted GPU; see `near`."""
+
+    def best_first(self, by: str) -> list[MarketplaceServer]:
+        """The servers, sorted by one of `BEST_FIRST`; equal ones by their ids."""
+        return sorted(self.servers, key=lambda s: (BEST_FIRST[by](s), s.id))
 
 
 @dataclass

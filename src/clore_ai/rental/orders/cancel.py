@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
@@ -132,6 +132,13 @@ class Cancelling:
     def ended(self) -> bool:
         """Has the order ended, by this cancel or before?"""
         return self.gone or (self.error is not None and self.error.error == "order_not_active")
+
+    def row(self) -> dict[str, Any]:
+        """The outcome for ``--json``; `total` is in `currency`, fees included."""
+        found: dict[str, Any] = {"order_id": self.order_id, "cancelled": self.gone}
+        if self.error is not None:
+            found["error"] = self.error.error or str(self.error)
+        return found if self.bill is None else {**found, **asdict(self.bill)}
 
     @property
     def bill(self) -> Bill | None:

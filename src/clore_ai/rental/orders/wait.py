@@ -16,6 +16,7 @@ from clore_ai.exceptions import (
     WaitTimeout,
 )
 from clore_ai.rental.orders.reconcile import end_of, orders
+from clore_ai.rental.spend.lease import words
 
 if TYPE_CHECKING:
     from clore_ai.models import Order
@@ -30,6 +31,28 @@ _LATE_BY = 0.1
 """SSH is noticed late by at most this share of the wait, within the two pauses above."""
 _PASSING = (OrderUnlisted, RateLimitError, TransportError)
 NO_SSHD = "The image may be the cause: one without sshd, or with a CMD of its own, never gets SSH."
+
+
+def within(name: str, asked_s: float | None, longest_s: float) -> float:
+    """How long an order may take to boot: as asked; by default 480 s, or its lease if shorter.
+
+    Args:
+        name: of the option, for the error.
+        asked_s: None for the default.
+        longest_s: how long the order lives; `inf` without an end.
+
+    Raises:
+        InvalidInputError: `asked_s` is longer than the order lives.
+    """
+    if asked_s is None:
+        return min(BOOT_DEADLINE_S, longest_s)
+    if asked_s > longest_s:
+        raise InvalidInputError(
+            f"{name} {words(asked_s)} is longer than the lease of {words(longest_s)}: the order "
+            "could end before its server is up. Give a shorter one, or a longer lease.",
+            2,
+        )
+    return asked_s
 
 
 def until_ssh(session: Session, order_id: int, timeout_s: float = BOOT_DEADLINE_S) -> Flow[Order]:

@@ -9,13 +9,14 @@ the creation fee and the first hour (or the whole lease, if that is shorter).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clore_ai._state.hosts import HostVerdicts
 from clore_ai.exceptions import BudgetError
 from clore_ai.models.price import DAY_S, per_day
 from clore_ai.rental.market import cost as costs
 from clore_ai.rental.market.cost import Cost, cost
+from clore_ai.rental.market.listing import BEST_FIRST
 from clore_ai.rental.rent.wish import AUTO
 from clore_ai.rental.spend import lease
 
@@ -61,6 +62,25 @@ class Offer:
             return None
         return self.cost.lasts_s(self.balance) / _HOUR_S
 
+    def row(self) -> dict[str, Any]:
+        """The plan for ``--json``."""
+        return {
+            "server_id": self.server.id,
+            "gpu": self.server.gpu_model,
+            "currency": self.cost.coin,
+            "price_per_day": self.cost.price.per_day,
+            "fee_per_day": self.cost.fee_per_day,
+            "creation_fee": self.cost.creation_fee,
+            "price_usd_per_hour": self.cost.price.usd_per_hour,
+            "total_usd_per_hour": self.cost.total.usd_per_hour,
+            "total_usd_per_day": self.cost.total.usd_per_day,
+            "lease_hours": None if self.end.lease_s is None else self.end.lease_s / _HOUR_S,
+            "at_most": self.end.at_most,
+            "at_most_usd": self.end.at_most_usd,
+            "balance": self.balance,
+            "lasts_hours": self.lasts_h,
+        }
+
 
 def offers(
     servers: Iterable[MarketplaceServer],
@@ -82,13 +102,7 @@ def rank(offer: Offer, wish: Wish) -> tuple[float, ...]:
     price = offer.effective
     in_usd = _INF if price.usd_per_day is None else price.usd_per_day * offer.cost_factor
     by_cost = (in_usd, price.per_day * offer.cost_factor, -(server.reliability or 0))
-    first = {
-        "price": 0.0,
-        "reliability": -(server.reliability or 0),
-        "gpu": -server.gpu_count,
-        "ram": -(server.ram_gb or 0),
-        "down": -((server.specs and server.specs.net and server.specs.net.down) or 0),
-    }[wish.sort]
+    first = 0.0 if wish.sort == "price" else BEST_FIRST[wish.sort](server)
     return (first, *by_cost, server.id)
 
 

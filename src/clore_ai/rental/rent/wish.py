@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from clore_ai._api.order_request import OrderRequest
 from clore_ai.exceptions import InvalidInputError
 from clore_ai.rental.market.listing import Filter, version
-from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
-from clore_ai.rental.spend.lease import DEFAULT_S, Limits, above_0, words
+from clore_ai.rental.orders import wait
+from clore_ai.rental.spend.lease import DEFAULT_S, Limits, above_0
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -96,9 +96,7 @@ class Wish:
     @property
     def boots_within_s(self) -> float:
         """`boot_deadline_s`; by default 480 s, or the lease if that is shorter."""
-        if self.boot_deadline_s is not None:
-            return self.boot_deadline_s
-        return min(BOOT_DEADLINE_S, self.limits.longest_s)
+        return self.boot_deadline_s or wait.within("", None, self.limits.longest_s)
 
     def order(self, server_id: int, coin: str, price: float | None) -> OrderRequest:
         """The order of one server; `price`: the bid, or the list price seen, coin per **day**.
@@ -192,12 +190,7 @@ def _verified(wish: Wish) -> None:
         return
     if wish.ports.get("22") != "tcp":
         _refuse('a server is verified over SSH: give port 22 as tcp, or verify="none"')
-    boot_s, longest_s = wish.boots_within_s, wish.limits.longest_s
-    if boot_s > longest_s:
-        _refuse(
-            f"boot_deadline {words(boot_s)} is longer than the lease of {words(longest_s)}: the "
-            "order could end before its server is up. Give a shorter one, or a longer lease"
-        )
+    wait.within("boot_deadline", wish.boot_deadline_s, wish.limits.longest_s)
 
 
 def _one_bid(wish: Wish) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clore_ai._api.steps import Flow, clock, local
 from clore_ai.rental.limits import extend
@@ -25,6 +25,11 @@ class Lease:
     """Seconds left; below 0 after the end."""
     max_cost_usd: float | None = None
     server_id: int | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The lease for ``--json``."""
+        names = ("order_id", "ends_at", "left_s", "max_cost_usd")
+        return {name: getattr(self, name) for name in names}
 
 
 def leases(session: Session) -> Flow[list[Lease]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clore_ai._api.steps import Flow, clock, local
 from clore_ai.rental.market import rates
@@ -38,3 +38,17 @@ def report(session: Session, *, include_completed: bool) -> Flow[OrdersReport]:
     prices = yield from rates.prices(session, rows)
     reasons = yield from local(reconcile.reasons, session, rows)
     return OrdersReport(rows, prices, reasons, (yield from clock()).wall)
+
+
+def row(order: Order, price: Price | None = None) -> dict[str, Any]:
+    """An order for ``--json``, with derived values; `price`: if it is known otherwise."""
+    price = price or rates.price_of(order)
+    return order.model_dump() | {
+        "active": order.active,
+        "ssh_host": order.ssh_host,
+        "ssh_port": order.ssh_port,
+        "ssh_command": order.ssh_command,
+        "http_url": order.http_url,
+        "price_usd_per_hour": price and price.usd_per_hour,
+        "price_usd_per_day": price and price.usd_per_day,
+    }

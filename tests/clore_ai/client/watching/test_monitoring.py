@@ -38,7 +38,10 @@ def connections() -> list[str]:
 
 
 def test_monitor_follows_an_order_to_its_end(api):
-    """GPUs are read over one connection, which ends with the order; then the iterator ends."""
+    """GPUs are read over one connection, which ends with the order; then the iterator ends.
+
+    An order comes with its price.
+    """
     rental = api.renting("RTX", verify="ssh")
     rental.start()
     order, said = rental.order.id, []
@@ -49,6 +52,8 @@ def test_monitor_follows_an_order_to_its_end(api):
                 (seen,) = view.orders
                 assert (seen.order.id, seen.ssh, seen.use_percent) == (order, "up", 0.0)
                 assert seen.temperature_c > 0
+                assert seen.price is not None
+                assert seen.price.usd_per_day == seen.row(view.at)["price_usd_per_day"] > 0
                 assert len(connections()) == 1
                 rental.cancel()
     assert (said[0], said[-1]) == ("order", "ended")
