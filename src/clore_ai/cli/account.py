@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clore_ai import _signals
 from clore_ai.cli import output, recover
+from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -26,7 +27,6 @@ def connect(*, ask: bool = True, keeps: bool = True) -> Generator[CloreAI]:
         ConfigError: the config file can't be read, or the base URL is not valid.
     """
     from clore_ai.client import CloreAI
-    from clore_ai.exceptions import ConfigError
 
     _signals.interrupt_by_any()
     unshared: list[str] = []  # reported only if no other message names the folder's problem
@@ -68,7 +68,6 @@ def status(api: CloreAI) -> int:
 def _warn(api: CloreAI, *, keeps: bool) -> None:
     """Warn of orders that may cost money unnoticed; start the keeper for limits without one."""
     from clore_ai._api.steps import clock
-    from clore_ai.exceptions import ConfigError
     from clore_ai.rental.limits import expiry
     from clore_ai.rental.spend import unseen
 

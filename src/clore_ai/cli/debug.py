@@ -15,6 +15,7 @@ import click
 
 from clore_ai._values.secrets import is_secret, scrub, texts
 from clore_ai._values.text import plain
+from clore_ai.exceptions import ConfigError
 
 _OFF = ("", "0")
 _NAMES_FILES = "--send-secret"
@@ -68,7 +69,6 @@ def _typed(words: list[str]) -> set[str]:
 
 def _kept() -> set[str]:
     from clore_ai.config import load
-    from clore_ai.exceptions import ConfigError
 
     found = {v for n, v in os.environ.items() if n.startswith("CLORE_") and is_secret(n.lower())}
     with contextlib.suppress(ConfigError):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from clore_ai._values.sizes import counted
 from clore_ai.cli import output
+from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
     from clore_ai._state.ledger import Elsewhere
@@ -18,7 +19,6 @@ def note(api: CloreAI, *, ended: bool = False) -> None:
 
     `ended`: count orders that have ended, too.
     """
-    from clore_ai.exceptions import ConfigError
     from clore_ai.rental.reports.orphans import key
 
     with suppress(ConfigError):

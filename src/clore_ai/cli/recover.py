@@ -9,6 +9,7 @@ import click
 
 from clore_ai.cli import output, units
 from clore_ai.cli.options import period
+from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:
     from clore_ai.client import CloreAI
@@ -76,7 +77,6 @@ def _answer() -> str:
 
 
 def _do(api: CloreAI, intent: Intent, answer: str) -> None:
-    from clore_ai.exceptions import CloreAPIError
     from clore_ai.rental.orders import recover
 
     order_id, cancels = intent.order_id or 0, answer == "cancel"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from clore_ai.exceptions import InvalidInputError
+
 if TYPE_CHECKING:
     from click import Context, Parameter
 
@@ -46,7 +48,6 @@ class Length(_Type):
         """The text in seconds; a number is returned as it is."""
         if isinstance(value, (int, float)):
             return value
-        from clore_ai.exceptions import InvalidInputError
         from clore_ai.rental.spend import lease
 
         text = str(value)

@@ -14,6 +14,7 @@ from clore_ai._ssh import order_keys
 from clore_ai._state.folder import state_folder
 from clore_ai.cli import output
 from clore_ai.cli.options import F, bundle
+from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -149,8 +150,6 @@ def _pair(text: str, where: str, *, any_name: bool = False) -> tuple[str, str]:
 @contextmanager
 def in_options(spot: str = "--type spot") -> Generator[None]:
     """Errors about the input name the options, not the fields; `spot`: the command's own option."""
-    from clore_ai.exceptions import InvalidInputError
-
     names = {"boot_deadline": "--boot-timeout", "max_bid_usd": "--max-bid", 'type="spot"': spot}
     try:
         yield

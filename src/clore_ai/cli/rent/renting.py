@@ -8,6 +8,7 @@ from clore_ai._values.lengths import duration
 from clore_ai.cli import output, plans, units
 from clore_ai.cli.account import now
 from clore_ai.cli.options import bids, limits, wishes
+from clore_ai.exceptions import NoOffer
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ def planned(
     Raises:
         NoOffer: no offer fits; the message names the options.
     """
-    from clore_ai.exceptions import NoOffer
     from clore_ai.rental.rent import deploy, no_match, ranking
     from clore_ai.rental.rent import rent as flows
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from clore_ai._values import sizes
 from clore_ai.cli import output
+from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,6 @@ def agreed(spec: Spec, home: Path, *, yes: bool, resends: bool) -> Upload:
     `home`: the state folder. `yes`: don't ask; the options must allow everything. `resends`: the
     job's outputs may go to a second machine.
     """
-    from clore_ai.exceptions import InvalidInputError
     from clore_ai.jobs.upload import contents
     from clore_ai.jobs.upload.words import OPTIONS
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
+from clore_ai.exceptions import CloreAPIError, FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clore_ai.client import CloreAI
-    from clore_ai.exceptions import CloreAPIError
     from clore_ai.rental.orders.cancel import Cancelling
 
 _MESSAGES = {
@@ -70,8 +70,6 @@ def show(each: Cancelling) -> None:
 
 def _plain(order_id: int, error: CloreAPIError | None) -> CloreAPIError | None:
     """A refusal in words that name the order and the next step."""
-    from clore_ai.exceptions import FieldError
-
     message = _MESSAGES.get(error.error or "") if error is not None else None
     if error is None or message is None:
         return error

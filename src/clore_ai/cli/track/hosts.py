@@ -10,6 +10,7 @@ import click
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output
 from clore_ai.cli.options import period
+from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -36,8 +37,6 @@ def _here() -> Generator[CloreAI]:
 
 @contextmanager
 def _hosts_given() -> Generator[None]:
-    from clore_ai.exceptions import InvalidInputError
-
     try:
         yield
     except InvalidInputError as exc:
@@ -129,7 +128,6 @@ def import_(file: Any, as_json: bool) -> None:  # noqa: ANN401 - click's file; a
 
     Each line of FILE (- for stdin) holds a server's id or owner:ID; text after a # is a note.
     """
-    from clore_ai.exceptions import InvalidInputError
     from clore_ai.rental.reports.hosts import block_list
 
     try:
