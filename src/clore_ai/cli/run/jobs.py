@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from clore_ai._values.lengths import duration
+from clore_ai._values.text import plain
 from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect
 from clore_ai.jobs import Jobs, background, status
@@ -52,7 +53,7 @@ def command(limit: int, as_json: bool) -> None:
             "State": lambda row: f"{row[1]} ({row[0].why})" if row[0].why else row[1],
             ">Exit": lambda row: row[0].code,
             ">Time": lambda row: duration((row[0].ended_at or time.time()) - row[0].begun_at),
-            "Command": lambda row: _short(row[0]),
+            "Command": lambda row: plain(" ".join(row[0].command), _SHOWN),
         },
     )
 
@@ -63,8 +64,3 @@ def _take_over(kept: Jobs, found: list[tuple[Job, str]]) -> None:
         if standing != "watched" and background.again(kept, job) is not None:
             had = "had ended" if background.ended(job, standing) else "was not watched"
             output.note(f"Job {job.id} {had}; a background process takes it over now.")
-
-
-def _short(job: Job) -> str:
-    line = " ".join(" ".join(job.command).split())
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN - 1]}…"
