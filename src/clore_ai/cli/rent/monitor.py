@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clore_ai.client import CloreAI
-    from clore_ai.rental.limits.expiry import Limit
-    from clore_ai.rental.orders.cancel import Cancelling
     from clore_ai.rental.watch.orders import OrderEvent, WatchedOrder
     from clore_ai.rental.watch.view import OrdersView
 
@@ -123,27 +121,19 @@ class _Shown:
         )
 
     def _report(self, event: OrderEvent) -> None:
-        if event.cancelling is not None:
-            self._ended(event.cancelling, event.limit)
-            return
-        line = {"event": event.what, "order_id": event.order_id, "message": event.message}
-        if event.limit is not None:
-            line = {**event.limit.row(), **line}
-        self._line(line if event.reason is None else {**line, "reason": event.reason})
-        self.board.note(event.message)
+        done = event.cancelling
+        if done is not None:
+            with self.board.away():
+                cancelling.show(done)
+                if event.limit is not None:
+                    reaping.failure(done, as_json=self.as_json)
+            if event.limit is None and done.error is not None:
+                self.board.note(str(done.error))
+        else:
+            self.board.note(event.message)
+        self._line(event.row())
         if event.reason == WALLET:
             self.code = LIMIT
-
-    def _ended(self, done: Cancelling, limit: Limit | None) -> None:
-        with self.board.away():
-            cancelling.show(done)
-            if limit is not None:
-                reaping.failure(done, as_json=self.as_json)
-                self._line(reaping.ended(limit, done))
-                return
-        if done.error is not None:
-            self.board.note(str(done.error))
-        self._line({"event": "cancelled" if done.gone else "failed", **done.row()})
 
     def _rows(self) -> list[board.Row]:
         return [board.row(seen, self.at) for seen in self.orders]

@@ -9,7 +9,6 @@ from clore_ai.cli.supervise import cancelling
 
 if TYPE_CHECKING:
     from clore_ai.jobs.reap.reaper import ReapEvent
-    from clore_ai.rental.limits.expiry import Limit
     from clore_ai.rental.orders.cancel import Cancelling
 
 _FAILED = 1
@@ -37,30 +36,12 @@ class Reporter:
         if event.what == "unsettled":
             self.code = max(self.code, _FAILED)
         if event.what not in ("ending", "unwatched"):
-            self._on_line(_line(event))
+            self._on_line(event.row())
 
     def interrupted(self) -> str:
         """The message after Ctrl-C about the order that may still run; empty if none may."""
         done = None if self._last is None else self._last.cancelling
         return "" if done is None else cancelling.interrupted([done])
-
-
-def _line(event: ReapEvent) -> dict[str, Any]:
-    if event.job is not None:
-        return {"event": "job", **event.job.row(event.standing)}
-    if event.limit is None:
-        return {"event": event.what, "message": event.message, "at": event.at}
-    line: dict[str, Any] = {"event": "over", **event.limit.row()}
-    if event.cancelling is not None:
-        line = ended(event.limit, event.cancelling)
-    if event.what == "cancelled":
-        line["cancelled"] = True  # also if it was ended with its job
-    return {**line, "event": event.what, "at": event.at}
-
-
-def ended(limit: Limit, done: Cancelling) -> dict[str, Any]:
-    """What became of an order at its limit, as ``--json`` reports it."""
-    return {"event": "cancelled" if done.gone else "failed", **limit.row(), **done.row()}
 
 
 def failure(done: Cancelling, *, as_json: bool) -> int:

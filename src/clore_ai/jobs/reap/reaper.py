@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable, Literal
+from typing import TYPE_CHECKING, Any, Callable, Literal
 
 from clore_ai._api.steps import clock
 from clore_ai.exceptions import AuthError
@@ -54,6 +54,17 @@ class ReapEvent:
     job: Job | None = None
     standing: str | None = None
     """How the job stands, as `client.my_jobs` has it."""
+
+    def row(self) -> dict[str, Any]:
+        """The event for ``--json``."""
+        if self.job is not None:
+            return {"event": "job", **self.job.row(self.standing)}
+        if self.limit is None:
+            return {"event": self.what, "message": self.message, "at": self.at}
+        done = {} if self.cancelling is None else self.cancelling.row()
+        if self.what == "cancelled":
+            done["cancelled"] = True  # also if it was ended with its job
+        return {"event": self.what, **self.limit.row(), **done, "at": self.at}
 
 
 OnEvent = Callable[[ReapEvent], object]

@@ -65,6 +65,14 @@ class OrderEvent:
     cancelling: Cancelling | None = None
     """Of ``"cancelled"`` and ``"failed"``: what became of the order."""
 
+    def row(self) -> dict[str, Any]:
+        """The event for ``--json``, without its time."""
+        limit = {} if self.limit is None else self.limit.row()
+        if self.cancelling is not None:
+            return {"event": self.what, **limit, **self.cancelling.row()}
+        known = {"event": self.what, **limit, "order_id": self.order_id, "message": self.message}
+        return known if self.reason is None else {**known, "reason": self.reason}
+
 
 @dataclass
 class WatchedOrder:
