@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 _LINES = 5
 """Most offers of one check to print; the rest is only counted."""
-_ROWS = 20
-"""The same with --json."""
 
 
 @click.command()
@@ -161,27 +159,21 @@ class _Watching:
     def _report(self, event: MarketEvent) -> None:
         from clore_ai.rental.watch import market
 
-        if isinstance(event, market.Found):
-            self._offers(event, self.by_name[event.watch])
-        elif isinstance(event, market.Taken):
+        if isinstance(event, market.Taken):
             self._rented(event.rented, self.by_name[event.watch])
-        elif isinstance(event, market.Gone):
-            self._line("gone", watch=event.watch, at=event.at, server_ids=list(event.ids))
+            return
+        facts = event.row()
+        if self.as_json:
+            output.event(facts)
+        if isinstance(event, market.Found):
+            self._offers(event, self.by_name[event.watch], facts)
         elif isinstance(event, market.Missed):
             output.note(f"{event.watch}: {event.message}{self.goes_on}")
-            self._line("missed", watch=event.watch, at=event.at, message=event.message)
-        else:
-            if not self.once:
-                output.note(f"{event.message}{self.goes_on}")
-            self._line("trouble", message=event.message, at=event.at)
+        elif isinstance(event, market.Trouble) and not self.once:
+            output.note(f"{event.message}{self.goes_on}")
 
-    def _offers(self, event: Found, asked: Asked) -> None:
+    def _offers(self, event: Found, asked: Asked, facts: dict[str, Any]) -> None:
         rents = asked.watch.wish is not None
-        rows = output.jsonable(event.servers[:_ROWS])
-        more = len(event.servers) - len(rows)
-        facts = self._line(
-            "offer", watch=event.watch, at=event.at, offer=rows[0], offers=rows, more=more
-        )
         if not self.as_json:
             name = f"{event.watch}: " if len(self.by_name) > 1 else ""
             for server in event.servers[:_LINES]:
@@ -201,16 +193,18 @@ class _Watching:
         order, wish = done.order, asked.watch.wish
         if wish is not None:
             renting.note_hold(wish, done)
-        if not self.as_json:
+        facts = {
+            "event": "rented",
+            "watch": asked.watch.name,
+            "at": now(self.api),
+            "order_id": order.id,
+            "server_id": order.server_id,
+            "order": row(order),
+        }
+        if self.as_json:
+            output.event(facts)
+        else:
             output.line(order.id)
-        facts = self._line(
-            "rented",
-            watch=asked.watch.name,
-            at=now(self.api),
-            order_id=order.id,
-            server_id=order.server_id,
-            order=row(order),
-        )
         intent = self.api.ledger.by_order(order.id)
         if intent is not None and intent.ends_at is not None:
             output.note(
@@ -220,12 +214,6 @@ class _Watching:
         keeper.ensure_running(self.api)  # while this command keeps watching
         plans.use(order, ssh=True)
         self._notify(asked, facts)
-
-    def _line(self, what: str, **facts: object) -> dict[str, Any]:
-        event = {"event": what, **facts}
-        if self.as_json:
-            output.event(event)
-        return event
 
     def _notify(self, asked: Asked, facts: dict[str, Any]) -> None:
         from clore_ai.rental.watch.notify import notify

@@ -8,8 +8,8 @@ rents what the watches of a wish find.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Union
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Union
 
 from clore_ai._api.steps import Flow, Sleep, clock, local
 from clore_ai.exceptions import AuthError, CloreAPIError, ConfigError
@@ -32,6 +32,8 @@ CHEAPER_BY = 0.01
 _OTHERS_ASK_S = 20.0
 """How long to wait for another process at most; see `MarketFile.take` for one that is stopped."""
 _PAUSE_S = 0.1
+_ROWS = 20
+"""Most offers of one look in the row of an event; the rest is only counted."""
 _INF = float("inf")
 
 
@@ -44,6 +46,13 @@ class Found:
     at: float
     """Unix seconds by the service's clock, as everywhere below."""
 
+    def row(self) -> dict[str, Any]:
+        """The event for ``--json``."""
+        rows = [server.row() for server in self.servers[:_ROWS]]
+        more = len(self.servers) - len(rows)
+        found = {"event": "offer", "watch": self.watch, "at": self.at}
+        return {**found, "offer": rows[0], "offers": rows, "more": more}
+
 
 @dataclass(frozen=True)
 class Gone:
@@ -53,6 +62,10 @@ class Gone:
     ids: tuple[int, ...]
     at: float
 
+    def row(self) -> dict[str, Any]:
+        """The event for ``--json``."""
+        return {"event": "gone", "watch": self.watch, "at": self.at, "server_ids": list(self.ids)}
+
 
 @dataclass(frozen=True)
 class Trouble:
@@ -60,6 +73,10 @@ class Trouble:
 
     message: str
     at: float
+
+    def row(self) -> dict[str, Any]:
+        """The event for ``--json``."""
+        return {"event": "trouble", **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,10 @@ class Missed:
     watch: str
     message: str
     at: float
+
+    def row(self) -> dict[str, Any]:
+        """The event for ``--json``."""
+        return {"event": "missed", **asdict(self)}
 
 
 @dataclass(frozen=True)
