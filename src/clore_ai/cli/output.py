@@ -114,14 +114,16 @@ def somebody() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def ask(question: str, otherwise: str) -> None:
+def ask(question: str, otherwise: str, *, yes: bool = False) -> None:
     """Ask before an action that costs money, on a terminal only; a script has decided already.
+
+    `yes`: don't ask.
 
     Raises:
         Declined: the answer is No, which is the default.
         Abort: Ctrl-C, or the end of the input. Both carry `otherwise` in their message.
     """
-    if not somebody():
+    if yes or not somebody():
         return
     try:
         agreed = click.confirm(one_line(question, _LONGEST), default=False, err=True)
@@ -151,8 +153,7 @@ def agree(question: str, otherwise: str, *, yes: bool, why: str = "") -> None:
         Declined, Abort: as `ask`.
     """
     can_agree(yes=yes, why=why)
-    if not yes:
-        ask(f"{why} {question}".strip(), otherwise)
+    ask(f"{why} {question}".strip(), otherwise, yes=yes)
 
 
 def rows(

@@ -61,11 +61,6 @@ def use(order: Order, *, ssh: bool) -> None:
         output.note(f"{shell}Stop paying: clore cancel {order.id}")
 
 
-def hold(order_id: int, most: float | None) -> str:
-    """A sentence naming the command that keeps an order's bid below `most` USD per hour."""
-    return f"Nothing raises its bid now; hold it with: clore spot auto {order_id} --max {most:g}/h"
-
-
 def goes_on(order_id: int | None) -> str:
     """The message after Ctrl-C if an order runs."""
     return (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -33,7 +32,7 @@ def recover(api: CloreAI, *, ask: bool) -> None:
             f"this marketplace is gone: clore orphans --close {intent.id})"
         )
     for intent in left.found:
-        _report(api, intent, ask=ask and sys.stdin.isatty() and sys.stderr.isatty())
+        _report(api, intent, ask=ask and output.somebody())
 
 
 def _report(api: CloreAI, intent: Intent, *, ask: bool) -> None:

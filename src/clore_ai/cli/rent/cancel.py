@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clore_ai.client import CloreAI
+    from clore_ai.rental.orders.cancel import Cancelling
 
 
 @click.command()
@@ -46,16 +47,17 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
         raise click.UsageError("Give the ids of the orders to cancel, or --all, not both.")
     if options["others"] and not everything:
         raise click.UsageError("--others needs --all; without --all, give the ids of the orders.")
-    from clore_ai.rental.orders.cancel import check_issue
+    from clore_ai.rental.orders import cancel
 
-    check_issue(options["issue"])
+    cancel.check_issue(options["issue"])
     if everything:
         output.can_agree(yes=options["yes"])
     with connect(ask=False) as api:  # the user has named the orders
         ids = list(dict.fromkeys(order_ids))
         if everything:
             ids = _running(api, others=options["others"], yes=options["yes"])
-        done = cancelling.end(api, ids, options["issue"], options["wait_timeout"])
+        done = [cancel.Cancelling(order_id) for order_id in ids]
+        _end(api, done, options["issue"], options["wait_timeout"])
     if len(ids) == 1 and not everything:
         (one,) = done
         if one.error is not None:
@@ -68,6 +70,17 @@ def command(order_ids: tuple[int, ...], **options: Any) -> int:  # noqa: ANN401 
     errors = [each.error for each in done if each.error is not None]
     codes = [_exit.report(options["as_json"], error) for error in errors]
     return max([*codes, status(api) if everything else 0])
+
+
+def _end(api: CloreAI, todo: list[Cancelling], issue: str | None, timeout_s: float) -> None:
+    from clore_ai.rental.orders import cancel
+
+    try:
+        api.drive(cancel.end(api.session, todo, issue, timeout_s))
+    except KeyboardInterrupt as exc:
+        raise KeyboardInterrupt(cancelling.interrupted(todo) or str(exc)) from None
+    for each in todo:
+        cancelling.show(each)
 
 
 def _running(api: CloreAI, *, others: bool, yes: bool) -> list[int]:

@@ -112,8 +112,7 @@ def _agree(api: CloreAI, server_id: int, options: dict[str, Any], ends: Limits) 
         if options["as_json"]:
             output.data(plan)
         return None
-    if not options["yes"]:
-        output.ask("Rent it?", "nothing was rented")
+    output.ask("Rent it?", "nothing was rented", yes=options["yes"])
     return plan
 
 

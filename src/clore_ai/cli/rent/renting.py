@@ -103,7 +103,10 @@ def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) ->
 def note_hold(wish: Wish, rented: Rented) -> None:
     """Print the command that keeps a new order's bid, if one is needed."""
     if wish.max_bid_usd is not None and rented.order.active:
-        output.note(plans.hold(rented.order.id, wish.most_usd_per_hour))
+        output.note(
+            "Nothing raises its bid now; hold it with: clore spot auto "
+            f"{rented.order.id} --max {wish.most_usd_per_hour:g}/h"
+        )
 
 
 def left_behind(api: CloreAI, newest: int) -> str:

@@ -34,8 +34,7 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
             f"{units.coin(bid.per_day)} {bid.coin}/day ({bid.text()})"
         )
         bids.guard("The bid", change.high, yes=yes, force=force)
-        if not yes:
-            output.ask("Set it?", "the bid is unchanged")
+        output.ask("Set it?", "the bid is unchanged", yes=yes)
         answer = api.drive(set_price.set_price(api.session, order_id, bid.per_day, order))
         if change.is_lower:
             again = set_price.later(set_price.LOWERING_S, now(api))

@@ -92,8 +92,7 @@ def agree(steered: SpotRun, *, yes: bool, force: bool) -> None:
             "The bid is already above that. It is lowered step by step, as the service allows, "
             "and not below what the host asks."
         )
-    if not yes:
-        output.ask("Start bidding?", "the bid is unchanged")
+    output.ask("Start bidding?", "the bid is unchanged", yes=yes)
 
 
 def _lowers(steered: SpotRun) -> str:

@@ -1,4 +1,4 @@
-"""Cancels orders and reports the cost of each, for every command that ends orders."""
+"""Reports cancelled orders and their cost, for every command that ends orders."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from clore_ai.exceptions import CloreAPIError, FieldError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_ai.client import CloreAI
     from clore_ai.rental.orders.cancel import Cancelling
 
 _MESSAGES = {
@@ -20,30 +19,6 @@ _MESSAGES = {
         "Order {0} has already ended. What it cost: clore orders --completed"
     ),
 }  # fmt: skip
-
-
-def end(
-    api: CloreAI,
-    ids: Sequence[int],
-    issue: str | None,
-    timeout_s: float,
-    why: str = "cancelled here",
-) -> list[Cancelling]:
-    """Cancel these orders and report the cost of each; the outcomes. `why`: for the ledger.
-
-    Raises:
-        KeyboardInterrupt: the message names the orders that may still run.
-    """
-    from clore_ai.rental.orders import cancel
-
-    todo = [cancel.Cancelling(order_id, why=why) for order_id in ids]
-    try:
-        api.drive(cancel.end(api.session, todo, issue, timeout_s))
-    except KeyboardInterrupt as exc:
-        raise KeyboardInterrupt(interrupted(todo) or str(exc)) from None
-    for each in todo:
-        show(each)
-    return todo
 
 
 def interrupted(todo: Sequence[Cancelling]) -> str:
