@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from .driver import CLORE, DEPLOY, Renter
+from tests.cli.driver import CLORE, DEPLOY, Renter
 
 USD = (*DEPLOY, "USD-Blockchain")
 

@@ -20,7 +20,7 @@ from clore_ai.cli.units import exports
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .driver import Clore, Terminal
+    from tests.cli.driver import Clore, Terminal
 
 EVIL = (
     "\x1b[2J\x1b]52;c;ZXZpbA==\x07\x9b31m\x85\u202egnp\u2066\u200b\u2028\ufeff\x00\x7f\ud800"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable
 
 import pytest
+from tests.cli.driver import DEPLOY, Clore, Renter, Terminal
 from waiting import until
-
-from .driver import DEPLOY, Clore, Renter, Terminal
 
 if TYPE_CHECKING:
     Open = Callable[..., Terminal]

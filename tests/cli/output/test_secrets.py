@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Callable
 import click
 import pytest
 from leaks import Watch, answering, clean, clean_files, everything, page
+from tests.cli.driver import DEPLOY, Clore, Renter, forks_with, shared_forks
 
 from clore_ai import CloreAI
 from clore_ai.cli import SECTIONS, cli
-
-from .driver import DEPLOY, Clore, Renter, forks_with, shared_forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
