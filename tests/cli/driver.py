@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -261,6 +262,17 @@ def processes_with(mark: str) -> list[str]:
             continue
         if command and mark.encode() in command + environment and int(folder.name) != os.getpid():
             found.append(command.replace(b"\0", b" ").decode("utf-8", "replace"))
+    return found
+
+
+def masters(home: Path) -> list[int]:
+    """The ssh master processes of this user's commands."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (each / "cmdline").read_bytes()
+            if b"ControlMaster=yes" in words and os.fsencode(home) in words:
+                found.append(int(each.name))
     return found
 
 

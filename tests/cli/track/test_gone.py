@@ -8,8 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.cli.driver import followers
-from tests.cli.run.test_trouble import masters
+from tests.cli.driver import followers, masters
 from waiting import until
 
 if TYPE_CHECKING:
