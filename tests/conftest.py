@@ -14,6 +14,7 @@ import flows
 import httpx
 import places
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +26,10 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # Under nohup, SIGHUP is ignored.
 if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 _OURS = ("CLORE_INVENTORY", "CLORE_DOCUMENTS")
 _THEIRS = ("CLORE_", "GIT_", "SSH_", "XDG_", "NETRC", "CURL_HOME")

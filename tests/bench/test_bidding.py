@@ -89,7 +89,7 @@ PLACES = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(PLACES, st.integers(1, 9), st.integers(1, 4), st.integers(3, 8))
 def test_no_bidder_beats_the_one_that_knows_the_future(of_bench, places, first, step, limit):
     """It is compared with every way to bid in whole units: none holds as long for less."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 from typing import TYPE_CHECKING, Any, Callable
@@ -89,11 +90,9 @@ def test_a_key_with_a_passphrase_needs_an_agent(api, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_broken_ssh_options_rent_nothing(api_of, market, tmp_path, monkeypatch, name):
     options, said = OPTIONS[name]
-    (tmp_path / "config.json").write_text("{}")
+    # As an editor writes it: `clore config set` refuses them.
+    (tmp_path / "config.json").write_text(json.dumps({"ssh_options": options}))
     monkeypatch.setenv("CLORE_HOME", str(tmp_path))
-    from clore_ai import config
-
-    config.store("ssh_options", options, None)
     assert said in str(refused(api_of(market, state=tmp_path)))
 
 

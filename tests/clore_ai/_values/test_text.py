@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from by_hand import Hand, reply
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clore_ai._api import endpoints
@@ -92,7 +92,6 @@ def test_any_json_is_made_safe(value: Any) -> None:
 @example(["x" * (LONGEST_FIELD + 1)], True)
 @example([0, "x" * (LONGEST_FIELD + 1)], True)
 @example({"x" * (LONGEST_FIELD + 1): 0}, True)
-@settings(deadline=None)
 def test_a_body_that_is_not_walked_holds_no_odd_text(value: Any, ascii_only: bool) -> None:
     """The quick scan of the bytes may err in one direction only."""
     content = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")

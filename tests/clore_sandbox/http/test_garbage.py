@@ -125,9 +125,7 @@ FIELDS = st.sampled_from(
 )
 
 
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     endpoint=st.sampled_from(
         ["create_order", "cancel_order", "set_spot_price", "set_server_settings"]

@@ -234,7 +234,6 @@ TestMarket = Market.TestCase
 TestMarket.settings = settings(
     max_examples=30,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 
