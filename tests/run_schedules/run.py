@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from clore_ai import CloreAI
 from clore_ai.exceptions import CloreAPIError
 from tests.schedules.report import ROOT, Judged
-from tests.support.forks import of_clore
+from tests.support.running.forks import of_clore
 
 from .plan import Plan, draw
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tests.schedules.stage import Market
-    from tests.support.forks import Forks
+    from tests.support.running.forks import Forks
 
 VERDICTS = ("unknown machines", "wrong codes", "wrong output", "broken")
 WITHIN_S = 150.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.support.forks import of_clore_first, warm
+from tests.support.running.forks import of_clore_first, warm
 
 from . import act
 from .report import Kind

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING
 
-from tests.support import engine
+from tests.support.machines import engine
 from tools import own_postgres
 
 from bench.memory import of_tree
