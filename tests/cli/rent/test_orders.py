@@ -158,7 +158,8 @@ def test_ctrl_c_while_renting(renter: Renter) -> None:
     assert (error["code"], error["exit"]) == ("interrupted", 130)
     assert "an order may exist and be billed" in error["message"]
     assert "clore orders" in error["message"]
-    (row,) = renter("orders", "--json").data  # the order does exist
+    # The order does exist, and is listed a moment after it was made.
+    (row,) = until(lambda: renter("orders", "--json").data, "the order in the list")
     # The order has clore's own key, so it can be used once it has booted.
     until(lambda: ssh_answers(renter("orders", "--json").data[0]["ssh_port"]), "SSH")
     assert renter("ssh", row["id"], "--json").data["port"]
