@@ -21,7 +21,7 @@ from clore_ai.exceptions import (
     LimitReached,
     WaitTimeout,
 )
-from clore_ai.jobs import Jobs
+from clore_ai.jobs.store import Jobs
 from clore_ai.models import Order
 from clore_ai.models.records import RentEvent, RentEventKind
 from clore_ai.rental import machine

@@ -8,9 +8,7 @@ from pathlib import Path
 from clore_ai import jobs
 from clore_ai._async.records import AsyncRecords
 from clore_ai._values.secrets import hide
-from clore_ai.jobs import Job, status
-from clore_ai.jobs.reap import reap
-from clore_ai.jobs.reap.reaper import OnEvent, ReapEvent
+from clore_ai.jobs.defaults import MOST_OUTPUT, MOST_UPLOAD
 from clore_ai.rental import options
 
 
@@ -35,13 +33,13 @@ class AsyncJobCalls(AsyncRecords):
         on_message: Callable[[str], object] | None = None,
         upload: bool = True,
         send_secrets: Sequence[str] = (),
-        max_upload: str = jobs.MOST,
+        max_upload: str = MOST_UPLOAD,
         yes_really: bool = False,
         forwards: Sequence[str] = (),
         fetch_every_s: float = 10.0,
         lost_after_s: float = 300.0,
-        max_output: str = jobs.MOST_OUTPUT,
-    ) -> Job:
+        max_output: str = MOST_OUTPUT,
+    ) -> jobs.Job:
         """Run a command on an order, or on a machine rented for it. Returns the job's record.
 
         As ``clore run`` does: the folder is uploaded, the command runs, its output is streamed, and
@@ -97,13 +95,15 @@ class AsyncJobCalls(AsyncRecords):
             lambda engine: jobs.run(engine, spec, plan, callbacks, upload=upload)
         )
 
-    async def my_jobs(self) -> list[tuple[Job, str]]:
+    async def my_jobs(self) -> list[tuple[jobs.Job, str]]:
         """The jobs of this account, oldest first, each with how it stands now, as ``clore jobs``.
 
         That is `state` of the record, but of one that runs: ``watched`` by a process here,
         ``running``, ``done`` or ``died`` with nobody to settle it, ``gone`` with its order, or
         ``unknown``.
         """
+        from clore_ai.jobs import status
+
         return await self.in_loop(status.listed)
 
     async def job_output(
@@ -115,6 +115,8 @@ class AsyncJobCalls(AsyncRecords):
             NotFoundError: there is no such job.
             CloreAPIError: it runs, and its machine can't be reached.
         """
+        from clore_ai.jobs import status
+
         await self.in_loop(lambda engine: status.output(engine, job_id, on_output, follow=follow))
 
     async def attach(
@@ -123,7 +125,7 @@ class AsyncJobCalls(AsyncRecords):
         *,
         on_output: Callable[[bytes], object] | None = None,
         on_message: Callable[[str], object] | None = None,
-    ) -> Job:
+    ) -> jobs.Job:
         """Follow a job to its end, as ``clore attach``: one detached, or whose process was stopped.
 
         Raises:
@@ -134,7 +136,9 @@ class AsyncJobCalls(AsyncRecords):
         callbacks = jobs.Callbacks.of(on_output, on_message)
         return await self.in_loop(lambda engine: jobs.attach(engine, job_id, callbacks))
 
-    async def stop(self, job_id: int, *, on_message: Callable[[str], object] | None = None) -> Job:
+    async def stop(
+        self, job_id: int, *, on_message: Callable[[str], object] | None = None
+    ) -> jobs.Job:
         """End a job, fetch its outputs, and cancel its machine if `run` would have; its record.
 
         If another process watches it, that one does the rest; then the record is from before.
@@ -152,8 +156,8 @@ class AsyncJobCalls(AsyncRecords):
         every: float | None = None,
         timeout: float | None = None,
         dry_run: bool = False,
-        on_event: OnEvent | None = None,
-    ) -> list[ReapEvent]:
+        on_event: Callable[[jobs.ReapEvent], object] | None = None,
+    ) -> list[jobs.ReapEvent]:
         """Cancel the orders past their lease or cost limit, as ``clore reap``. Returns the events.
 
         Time and cost are as the service reports them. Jobs that no process watches are taken over
@@ -166,7 +170,7 @@ class AsyncJobCalls(AsyncRecords):
                 of the key does the same (docs/spending.md).
             timeout: with `every`, seconds until it returns; None for no end.
             dry_run: only report what is past its limit; cancel nothing.
-            on_event: called with each event; see `clore_ai.jobs.reap.reaper.ReapEvent`.
+            on_event: called with each event; see `clore_ai.jobs.ReapEvent`.
 
         Raises:
             CloreAPIError: without `every`, the orders can't be read.
@@ -174,6 +178,8 @@ class AsyncJobCalls(AsyncRecords):
             ConfigError: the ledger can't be read.
             ValueError: `every` or `timeout` is not above 0.
         """
+        from clore_ai.jobs.reap import reap
+
         return await self.in_loop(
             lambda engine: reap.reap(engine, every, timeout, on_event, dry_run=dry_run)
         )

@@ -9,9 +9,7 @@ from pathlib import Path
 from clore_ai import jobs
 from clore_ai._sync.records import Records
 from clore_ai._values.secrets import hide
-from clore_ai.jobs import Job, status
-from clore_ai.jobs.reap import reap
-from clore_ai.jobs.reap.reaper import OnEvent, ReapEvent
+from clore_ai.jobs.defaults import MOST_OUTPUT, MOST_UPLOAD
 from clore_ai.rental import options
 
 
@@ -36,13 +34,13 @@ class JobCalls(Records):
         on_message: Callable[[str], object] | None = None,
         upload: bool = True,
         send_secrets: Sequence[str] = (),
-        max_upload: str = jobs.MOST,
+        max_upload: str = MOST_UPLOAD,
         yes_really: bool = False,
         forwards: Sequence[str] = (),
         fetch_every_s: float = 10.0,
         lost_after_s: float = 300.0,
-        max_output: str = jobs.MOST_OUTPUT,
-    ) -> Job:
+        max_output: str = MOST_OUTPUT,
+    ) -> jobs.Job:
         """Run a command on an order, or on a machine rented for it. Returns the job's record.
 
         As ``clore run`` does: the folder is uploaded, the command runs, its output is streamed, and
@@ -96,13 +94,15 @@ class JobCalls(Records):
         callbacks = jobs.Callbacks.of(on_output, on_message)
         return self.in_loop(lambda engine: jobs.run(engine, spec, plan, callbacks, upload=upload))
 
-    def my_jobs(self) -> list[tuple[Job, str]]:
+    def my_jobs(self) -> list[tuple[jobs.Job, str]]:
         """The jobs of this account, oldest first, each with how it stands now, as ``clore jobs``.
 
         That is `state` of the record, but of one that runs: ``watched`` by a process here,
         ``running``, ``done`` or ``died`` with nobody to settle it, ``gone`` with its order, or
         ``unknown``.
         """
+        from clore_ai.jobs import status
+
         return self.in_loop(status.listed)
 
     def job_output(
@@ -114,6 +114,8 @@ class JobCalls(Records):
             NotFoundError: there is no such job.
             CloreAPIError: it runs, and its machine can't be reached.
         """
+        from clore_ai.jobs import status
+
         self.in_loop(lambda engine: status.output(engine, job_id, on_output, follow=follow))
 
     def attach(
@@ -122,7 +124,7 @@ class JobCalls(Records):
         *,
         on_output: Callable[[bytes], object] | None = None,
         on_message: Callable[[str], object] | None = None,
-    ) -> Job:
+    ) -> jobs.Job:
         """Follow a job to its end, as ``clore attach``: one detached, or whose process was stopped.
 
         Raises:
@@ -133,7 +135,7 @@ class JobCalls(Records):
         callbacks = jobs.Callbacks.of(on_output, on_message)
         return self.in_loop(lambda engine: jobs.attach(engine, job_id, callbacks))
 
-    def stop(self, job_id: int, *, on_message: Callable[[str], object] | None = None) -> Job:
+    def stop(self, job_id: int, *, on_message: Callable[[str], object] | None = None) -> jobs.Job:
         """End a job, fetch its outputs, and cancel its machine if `run` would have; its record.
 
         If another process watches it, that one does the rest; then the record is from before.
@@ -151,8 +153,8 @@ class JobCalls(Records):
         every: float | None = None,
         timeout: float | None = None,
         dry_run: bool = False,
-        on_event: OnEvent | None = None,
-    ) -> list[ReapEvent]:
+        on_event: Callable[[jobs.ReapEvent], object] | None = None,
+    ) -> list[jobs.ReapEvent]:
         """Cancel the orders past their lease or cost limit, as ``clore reap``. Returns the events.
 
         Time and cost are as the service reports them. Jobs that no process watches are taken over
@@ -165,7 +167,7 @@ class JobCalls(Records):
                 of the key does the same (docs/spending.md).
             timeout: with `every`, seconds until it returns; None for no end.
             dry_run: only report what is past its limit; cancel nothing.
-            on_event: called with each event; see `clore_ai.jobs.reap.reaper.ReapEvent`.
+            on_event: called with each event; see `clore_ai.jobs.ReapEvent`.
 
         Raises:
             CloreAPIError: without `every`, the orders can't be read.
@@ -173,6 +175,8 @@ class JobCalls(Records):
             ConfigError: the ledger can't be read.
             ValueError: `every` or `timeout` is not above 0.
         """
+        from clore_ai.jobs.reap import reap
+
         return self.in_loop(
             lambda engine: reap.reap(engine, every, timeout, on_event, dry_run=dry_run)
         )

@@ -12,7 +12,7 @@ from clore_ai.exceptions import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
 
 
 @contextmanager
@@ -26,7 +26,7 @@ def connect(*, ask: bool = True, keeps: bool = True) -> Generator[CloreAI]:
     Raises:
         ConfigError: the config file can't be read, or the base URL is not valid.
     """
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
 
     _signals.interrupt_by_any()
     unshared: list[str] = []  # reported only if no other message names the folder's problem

@@ -10,8 +10,8 @@ from clore_ai.cli import output
 from clore_ai.exceptions import ConfigError
 
 if TYPE_CHECKING:
+    from clore_ai import CloreAI
     from clore_ai._state.ledger import Elsewhere
-    from clore_ai.client import CloreAI
 
 
 def note(api: CloreAI, *, ended: bool = False) -> None:

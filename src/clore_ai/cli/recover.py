@@ -11,7 +11,7 @@ from clore_ai.cli.options import period
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
     from clore_ai.models.records import Intent
 
 _ANSWERS = {"k": "keep", "c": "cancel", "l": "later"}

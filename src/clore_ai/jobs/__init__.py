@@ -1,20 +1,26 @@
 """Jobs on rented machines: upload, start, stream, fetch, end. Written once, in asyncio.
 
 A job does several things at once (its output streams while files are fetched), so this room is
-built on top of the flows. The command line and both clients run it.
+built on top of the flows. The command line and both clients run it. Names are imported when they
+are first used: most programs that make a client run no job.
 """
 
-from clore_ai.jobs.life import Life
-from clore_ai.jobs.output import Output
-from clore_ai.jobs.plan import MOST_OUTPUT, Callbacks, Outcome, Plan, planned
-from clore_ai.jobs.spec import Spec, checked
-from clore_ai.jobs.store import Job, Jobs
-from clore_ai.jobs.unasked import attach, run, stop
-from clore_ai.jobs.upload.contents import MOST, Consent
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clore_ai.jobs.life import Life
+    from clore_ai.jobs.output import Output
+    from clore_ai.jobs.plan import Callbacks, Outcome, Plan, planned
+    from clore_ai.jobs.reap.reaper import ReapEvent
+    from clore_ai.jobs.spec import Spec, checked
+    from clore_ai.jobs.store import Job, Jobs
+    from clore_ai.jobs.unasked import attach, run, stop
+    from clore_ai.jobs.upload.contents import Consent
 
 __all__ = [
-    "MOST",
-    "MOST_OUTPUT",
     "Callbacks",
     "Consent",
     "Job",
@@ -23,6 +29,7 @@ __all__ = [
     "Outcome",
     "Output",
     "Plan",
+    "ReapEvent",
     "Spec",
     "attach",
     "checked",
@@ -30,3 +37,29 @@ __all__ = [
     "run",
     "stop",
 ]
+
+_MODULES = {
+    "Callbacks": "plan",
+    "Consent": "upload.contents",
+    "Job": "store",
+    "Jobs": "store",
+    "Life": "life",
+    "Outcome": "plan",
+    "Output": "output",
+    "Plan": "plan",
+    "ReapEvent": "reap.reaper",
+    "Spec": "spec",
+    "attach": "unasked",
+    "checked": "spec",
+    "planned": "plan",
+    "run": "unasked",
+    "stop": "unasked",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

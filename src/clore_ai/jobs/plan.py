@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, Literal
 
 from clore_ai._values import sizes
 from clore_ai.exceptions import BudgetError, InvalidInputError
+from clore_ai.jobs.defaults import MOST_OUTPUT
 from clore_ai.rental import options
 from clore_ai.rental.limits import enforce, expiry
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from clore_ai.rental.rent.wish import Wish
     from clore_ai.rental.session import Session
     from clore_ai.rental.spend.lease import Limits
-
-MOST_OUTPUT = "50GB"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from clore_ai.cli.supervise import cancelling
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
     from clore_ai.rental.orders.cancel import Cancelling
 
 

@@ -16,8 +16,8 @@ from clore_ai.cli.rent import renting
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from clore_ai import CloreAI
     from clore_ai._api.order_request import OrderRequest
-    from clore_ai.client import CloreAI
     from clore_ai.models import Order
     from clore_ai.models.records import RentEvent
     from clore_ai.rental.rent.ranking import Offer

@@ -20,7 +20,7 @@ from clore_ai.rental.orders.ending import WALLET
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
     from clore_ai.rental.watch.orders import OrderEvent, WatchedOrder
     from clore_ai.rental.watch.view import OrdersView
 

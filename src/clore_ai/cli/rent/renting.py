@@ -14,7 +14,7 @@ from clore_ai.models import price as prices
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
     from clore_ai.models import Order
     from clore_ai.models.records import Inspection, RentEvent
     from clore_ai.rental.rent.attempt import Rented

@@ -18,8 +18,8 @@ from clore_ai.cli.rent import renting
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
+    from clore_ai import CloreAI
     from clore_ai.cli.options.watch_file import Asked
-    from clore_ai.client import CloreAI
     from clore_ai.models import MarketplaceServer
     from clore_ai.rental.rent.attempt import Rented
     from clore_ai.rental.rent.ranking import Offer

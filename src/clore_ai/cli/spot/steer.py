@@ -20,7 +20,7 @@ from clore_ai.rental.spot import autopilot
 from clore_ai.rental.spot.run import SpotRun, SpotSettings
 
 if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
     from clore_ai.rental.spot.fallback import Fallback
     from clore_ai.rental.spot.run import SpotEvent, SpotReport
 

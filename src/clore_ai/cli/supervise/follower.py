@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @click.argument("lock", type=int)
 def command(job_id: int, lock: int) -> int:
     """Watch a job in the background; its lock is this open file, until this process ends."""
+    from clore_ai import CloreAI
     from clore_ai.cli.supervise.console import Console
-    from clore_ai.client import CloreAI
     from clore_ai.jobs import Jobs
 
     os.set_inheritable(lock, False)

@@ -15,7 +15,7 @@ from clore_ai.cli.supervise import reaping
 from clore_ai.jobs.reap import keeper
 
 if TYPE_CHECKING:
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
 
 
 def ensure_running(api: CloreAI) -> None:
@@ -29,7 +29,7 @@ def ensure_running(api: CloreAI) -> None:
 @click.argument("lock", type=int)
 def command(lock: int) -> None:
     """Keep the limits of the key's orders in the background; its lock is this open file."""
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
 
     os.set_inheritable(lock, False)
     _signals.interrupt_by_any()

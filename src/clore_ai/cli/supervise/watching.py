@@ -15,8 +15,8 @@ from clore_ai.cli.supervise import cancelling
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from clore_ai import CloreAI
     from clore_ai.cli.supervise.console import Console
-    from clore_ai.client import CloreAI
     from clore_ai.jobs import Callbacks, Job, Life, Outcome
     from clore_ai.jobs.engine import Engine
     from clore_ai.models import Order

@@ -15,8 +15,8 @@ from clore_ai.exceptions import InvalidInputError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from clore_ai import CloreAI
     from clore_ai._state.hosts import Block
-    from clore_ai.client import CloreAI
 
 HOST = "HOST..."
 _HOST_HELP = "HOST is a server's id, or owner:ID for all servers of an owner."
@@ -25,7 +25,7 @@ _HOST_HELP = "HOST is a server's id, or owner:ID for all servers of an owner."
 @contextmanager
 def _here() -> Generator[CloreAI]:
     """A client that sends no requests."""
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
 
     with CloreAI(state=True) as api:
         try:

@@ -11,8 +11,8 @@ from clore_ai.cli import output, units
 from clore_ai.cli.account import connect, none, status
 
 if TYPE_CHECKING:
+    from clore_ai import CloreAI
     from clore_ai._state.ledger import Elsewhere
-    from clore_ai.client import CloreAI
     from clore_ai.rental.reports.orphans import Orphan
 
 _SOME = 1

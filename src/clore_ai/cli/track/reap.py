@@ -62,7 +62,7 @@ def command(every: float | None, dry_run: bool, unit: str | None, as_json: bool)
 
 
 def _unit(what: str, *, as_json: bool) -> None:
-    from clore_ai.client import CloreAI
+    from clore_ai import CloreAI
 
     if what == "status":
         with connect(ask=False, keeps=False) as api:

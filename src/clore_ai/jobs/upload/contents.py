@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from clore_ai._values import sizes
 from clore_ai._values.text import plain
 from clore_ai.exceptions import InvalidInputError
+from clore_ai.jobs.defaults import MOST_UPLOAD
 from clore_ai.jobs.upload import places, private
 from clore_ai.jobs.upload import selection as folder
 from clore_ai.jobs.upload.words import PYTHON
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from clore_ai.jobs.upload.words import Words
 
-MOST = "200MB"
 """The most that is uploaded without a question."""
 _SHOWN, _LONGEST = 20, 1000
 """Names in a sentence, and characters of a name, which the user may have to type."""
@@ -41,7 +41,7 @@ class Consent:
     """
 
     secrets: tuple[str, ...] = ()
-    most_bytes: int = sizes.read(MOST)
+    most_bytes: int = sizes.read(MOST_UPLOAD)
     really: bool = False
 
     @classmethod
