@@ -135,7 +135,7 @@ def stop_between_transactions(process: subprocess.Popen[str], home: Path) -> Non
         os.kill(process.pid, signal.SIGSTOP)
         os.waitpid(process.pid, os.WUNTRACED)
         with closing(sqlite3.connect(home / FILE, timeout=0)) as db, suppress(sqlite3.Error):
-            db.execute("BEGIN IMMEDIATE")
+            db.execute("BEGIN EXCLUSIVE")  # it holds no reader's lock either
             return
         os.kill(process.pid, signal.SIGCONT)
 
