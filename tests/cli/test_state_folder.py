@@ -57,7 +57,7 @@ def _bwrap(*words: str) -> list[str]:
 
 
 def _plainly() -> list[str]:
-    """Run as a user whom permissions bind: root gives up its capabilities."""
+    """The words that drop the capabilities of root, so that file permissions apply to it."""
     if os.geteuid() != 0:
         return []
     if not shutil.which("setpriv"):
@@ -82,7 +82,7 @@ PAGES = (4, 16, 24, 28, 32, 40, 44, 48, 52, 80)
 
 @pytest.fixture(scope="module")
 def disks(market: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Disks:
-    """Mounts of their own, for a user whom permissions bind; a disk for each of `PAGES`."""
+    """A private mount namespace in which permissions apply; it has a disk for each of `PAGES`."""
     root = tmp_path_factory.mktemp("disks")
     sizes = {"full": 1, **{str(pages): pages for pages in PAGES}}
     for name in ("read_only", "with_a_ledger", *sizes):

@@ -182,7 +182,7 @@ def _allowed(plan: Plan, verdict: Verdict, out: str, *, ended: bool, stopped: bo
     if ended:
         allowed.add(plan.code)
         if "may still be" in verdict.err or "clore cancel" in verdict.err:
-            allowed |= {1, 8}  # its machine was not seen to end, as the message said
+            allowed |= {1, 8}  # the message said that the order may still run
     elif not stopped:
         allowed |= set(_NO_MACHINE) if not out else {1, 8}
     if stopped:

@@ -21,9 +21,9 @@ from clore_ai.exceptions import (
     NotFoundError,
     OrderEnded,
 )
-from clore_ai.jobs import background
 from clore_ai.jobs.output import Output
 from clore_ai.jobs.plan import Callbacks, Outcome, Plan, next_limits
+from clore_ai.jobs.watch import background
 from clore_ai.jobs.watch.request import JobRequest
 from clore_ai.jobs.watch.supervise import Ending, Supervision
 from clore_ai.rental.limits import enforce

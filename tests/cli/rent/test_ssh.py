@@ -150,7 +150,7 @@ def test_a_reused_order_id_with_another_host_key(renter: Renter) -> None:
 
 
 def _wait_a_second(user: Renter, order: int) -> None:
-    """The service dates an order to the second, and orders are told apart by it."""
+    """A later order is known by its start, which the service gives in whole seconds."""
     import time
 
     (kept,) = user.home.glob(f"orders/*/{order}/created")

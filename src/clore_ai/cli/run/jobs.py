@@ -11,7 +11,8 @@ from clore_ai._values.lengths import duration
 from clore_ai._values.text import plain
 from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect
-from clore_ai.jobs import Jobs, background, status
+from clore_ai.jobs import Jobs, status
+from clore_ai.jobs.watch import background
 
 if TYPE_CHECKING:
     from clore_ai.jobs import Job

@@ -21,10 +21,10 @@ from clore_ai._api.steps import Flow, local
 from clore_ai._state.folder import folder_in
 from clore_ai._state.lock import FileLock
 from clore_ai.exceptions import CloreAPIError
-from clore_ai.jobs import background
 from clore_ai.jobs.reap import turns
 from clore_ai.jobs.reap.reaper import Reaper
 from clore_ai.jobs.store import Jobs
+from clore_ai.jobs.watch import background
 from clore_ai.rental.limits import unattended
 from clore_ai.rental.limits.enforce import Keeper
 

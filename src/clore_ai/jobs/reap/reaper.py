@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Callable, Literal
 
 from clore_ai._api.steps import clock
 from clore_ai.exceptions import AuthError
-from clore_ai.jobs import background, status
+from clore_ai.jobs import status
 from clore_ai.jobs.reap.turns import Turns
 from clore_ai.jobs.store import Jobs
+from clore_ai.jobs.watch import background
 from clore_ai.rental.limits import enforce, expiry
 from clore_ai.rental.orders import cancel, ending
 

@@ -16,6 +16,13 @@ if TYPE_CHECKING:
     from tests.cli.driver import Renter
 
 
+def mount(folder: Path, size: str) -> None:
+    """Mount a disk of this size on the folder; the test is skipped if that is not possible."""
+    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+
+
 def test_a_full_disk_here(
     renter: Renter, order: int, folder: Path, start: Callable[..., subprocess.Popen[str]],
     tmp_path: Path,
@@ -23,11 +30,7 @@ def test_a_full_disk_here(
     """Outputs that do not fit keep the machine; a bold message says so, and attach tries again."""
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("no tmpfs can be mounted here")
+    mount(small, "1m")
     try:
         (folder / "o").symlink_to(small)
         process = renter.start(
@@ -71,14 +74,10 @@ def test_a_full_disk_on_the_machine(
     home = Path(renter("ssh", order, "--", "pwd").out.strip())
     small = home / "work"
     small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("no tmpfs can be mounted here")
+    mount(small, "1m")
     jobs = home / ".clore"
     jobs.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(jobs)], check=True)
+    mount(jobs, "64k")
     try:
         big = folder / "big"
         big.write_bytes(os.urandom(3_000_000))
