@@ -217,10 +217,10 @@ def _whose_key() -> str:
         return ""
     last = ending(settings.api_key or "")
     ends = f" and ends in {last}" if last != HIDDEN else ""
-    return (
-        f"It came from {settings.api_key_source}{ends}. "
-        "Set the right one with: clore config set api_key"
-    )
+    # The variable counts before the config file: a key that is set there would not be used.
+    is_variable = settings.api_key_source == "CLORE_API_KEY"
+    first = "Correct it there, or unset it and run" if is_variable else "Set the right one with"
+    return f"It came from {settings.api_key_source}{ends}. {first}: clore config set api_key"
 
 
 def _report(as_json: bool, code: str, status: int, message: str, **facts: object) -> int:

@@ -51,9 +51,13 @@ def test_unknown_and_unset_settings(new_user: Clore) -> None:
     ("key", "said"), [("wrong", ". "), ("wrong-key-1234", " and ends in …1234. ")]
 )
 def test_a_refused_key_is_named_by_its_last_characters(renter: Renter, key: str, said: str) -> None:
-    """A key too short to show any part of is named by its source alone."""
+    """A key too short to show any part of is named by its source alone. The advice fits it."""
+    advice = "clore config set api_key\n"
     err = renter.with_(CLORE_API_KEY=key)("orders", fails=3).err
-    assert f"It came from CLORE_API_KEY{said}Set the right one" in err
+    assert f"It came from CLORE_API_KEY{said}Correct it there, or unset it and run: {advice}" in err
+    user = renter.with_(CLORE_API_KEY="")
+    user("config", "set", "api_key", stdin=key)
+    assert f"config.json{said}Set the right one with: {advice}" in user("orders", fails=3).err
 
 
 def test_contexts(renter: Renter) -> None:
