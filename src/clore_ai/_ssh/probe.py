@@ -53,7 +53,7 @@ def _greets(step: Probe, known: str) -> bool | str:
 
 async def _greets_async(step: Probe, known: str) -> bool | str:
     try:
-        return await asyncio.wait_for(_greeting(step), step.timeout_s)
+        return await programs.within(step.timeout_s, _greeting(step))
     except asyncio.TimeoutError:
         return False
     except _FAILURES as exc:

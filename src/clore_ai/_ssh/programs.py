@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 from clore_ai._api.steps import Done
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from clore_ai._api.steps import Exec
 
 T = TypeVar("T")
@@ -216,6 +218,27 @@ async def in_thread(work: Callable[[Callable[[], bool]], T]) -> T:
         raise
     else:
         return result
+
+
+async def within(seconds: float, work: Awaitable[T]) -> T:
+    """The result of `work`, which is cancelled after `seconds`.
+
+    A cancellation that comes just as the work ends is raised. `asyncio.wait_for` swallows it before
+    Python 3.12.
+
+    Raises:
+        asyncio.TimeoutError: it took longer.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            raise asyncio.TimeoutError
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
 
 
 class _Talk:

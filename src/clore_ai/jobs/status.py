@@ -69,7 +69,7 @@ async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
         if job.state == "new":
             return "new"
         try:
-            word = await asyncio.wait_for(_standing(engine, jobs, job, order), _WITHIN_S)
+            word = await programs.within(_WITHIN_S, _standing(engine, jobs, job, order))
         except (asyncio.TimeoutError, CloreAPIError, ConnectionLost):
             return "unknown"
         return {"ended": "done", "runs": "running"}.get(word.what, "died")

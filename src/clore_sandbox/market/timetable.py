@@ -102,10 +102,11 @@ class Timetable:
             if wait is not None:
                 # A little longer, so that a sleep that is rounded down does not spin.
                 wait = min(wait + 0.001, _LONGEST_WAIT_S)
+            changed = asyncio.ensure_future(self._changed.wait())
             try:
-                await asyncio.wait_for(self._changed.wait(), wait)
-            except asyncio.TimeoutError:
-                continue
+                await asyncio.wait({changed}, timeout=wait)
+            finally:
+                changed.cancel()
 
     def _begin(self, entry: _Entry) -> asyncio.Task[None]:
         task = asyncio.ensure_future(self._carry_out(entry.action))

@@ -124,7 +124,12 @@ class WorkerPool:
         watch = asyncio.ensure_future(self._watch(worker))
         self._watches.add(watch)
         watch.add_done_callback(self._watches.discard)
-        await asyncio.wait_for(link.ask(self._setup()), _START_TIMEOUT_S)
+        asked = asyncio.ensure_future(link.ask(self._setup()))
+        await asyncio.wait({asked}, timeout=_START_TIMEOUT_S)
+        if not asked.done():
+            asked.cancel()
+            raise asyncio.TimeoutError
+        asked.result()
         worker.serves = True
 
     async def _watch(self, worker: _Worker) -> None:

@@ -171,13 +171,13 @@ class Supervision:
 
         try:
             stop = self._reach.there(lambda line: line.run(scripts.stop(self.job.name)))
-            await asyncio.wait_for(stop, scripts.STOP_GRACE_S + _ANSWERS_WITHIN_S)
-            await asyncio.wait_for(code(), _LAST_OUTPUT_S)
+            await programs.within(scripts.STOP_GRACE_S + _ANSWERS_WITHIN_S, stop)
+            await programs.within(_LAST_OUTPUT_S, code())
             if self.job.outputs:
                 self.on_message(
                     "Fetching the outputs, for a minute at most; Ctrl-C leaves them on the machine."
                 )
-            await asyncio.wait_for(self._last_fetch(), self._ends_within_s())
+            await programs.within(self._ends_within_s(), self._last_fetch())
         except (asyncio.TimeoutError, CloreAPIError) as exc:
             trouble = self._reach.trouble or "silence"
             why = str(exc) or f"the machine did not answer in time ({trouble})"

@@ -100,10 +100,10 @@ class Fenced:
         Raises:
             OSError: It ended, or did not start in time.
         """
-        try:
-            return await asyncio.wait_for(self._found, timeout_s)
-        except asyncio.TimeoutError as exc:
-            raise OSError(errno.ETIMEDOUT, "the room did not start in time") from exc
+        await asyncio.wait({self._found}, timeout=timeout_s)
+        if not self._found.done():
+            raise OSError(errno.ETIMEDOUT, "the room did not start in time")
+        return self._found.result()
 
     # -- the Interior ------------------------------------------------------------------------------
 
