@@ -1,7 +1,7 @@
 """Writes the blocking client, `clore_ai._sync`, from `clore_ai._async`: `make sync`.
 
-Edit the client for asyncio. All other differences between the two clients are in `_client_base` and
-`_rental_base`, each under two names; the rules below replace one name by the other.
+Edit the client for asyncio. All other differences between the two clients are in `_client_base`,
+`_io` and `tunnel`, each under two names; the rules below replace one name by the other.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ RULES = (
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"Async(?=[A-Z])", ""),
     (r"\b_async\b", "_sync"),
-    (r"\basync_driver\b", "driver"),
+    (r"\basync_(driver|guard)\b", r"\1"),
     (r"\bin_this_loop\b", "in_own_loop"),
     (r"\bforward_async\b", "forward"),
     # In docstrings.

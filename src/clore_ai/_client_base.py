@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from clore_ai._api.steps import DEADLINE_S, Rules
-from clore_ai._io.async_driver import AsyncDriver
-from clore_ai._io.driver import Driver
 from clore_ai._state.folder import folder_of
 from clore_ai._state.ledger import Ledger
 from clore_ai._values.secrets import hide
@@ -19,6 +17,10 @@ from clore_ai.config import DEFAULT_BASE_URL, Settings, changed, resolve
 from clore_ai.jobs.engine import Engine
 from clore_ai.rate_limiter import RateLimiter
 from clore_ai.rental.session import Session, opened
+
+if TYPE_CHECKING:
+    from clore_ai._io.async_driver import AsyncDriver  # imports asyncio, which is slow
+    from clore_ai._io.driver import Driver
 
 D = TypeVar("D")
 T = TypeVar("T")

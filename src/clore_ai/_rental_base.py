@@ -1,17 +1,15 @@
-"""What `Rental` and `AsyncRental` share: the order, its events, its limits and their guards."""
+"""What `Rental` and `AsyncRental` share: the order, its events and its limits."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import shlex
-import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from clore_ai import _windows
+from clore_ai import _windows, jobs
 from clore_ai._api.steps import Flow, clock, local
 from clore_ai._ssh.target import Target
 from clore_ai.exceptions import (
@@ -21,60 +19,17 @@ from clore_ai.exceptions import (
     LimitReached,
     WaitTimeout,
 )
-from clore_ai.jobs.store import Jobs
 from clore_ai.models import Order
 from clore_ai.models.records import RentEvent, RentEventKind
-from clore_ai.rental import machine
+from clore_ai.rental import machine, rent
 from clore_ai.rental.limits import enforce
 from clore_ai.rental.machine import Result
 from clore_ai.rental.orders import ending
-from clore_ai.rental.rent import rent
-from clore_ai.rental.rent.attempt import OnEvent, Rented
-from clore_ai.rental.rent.wish import Wish
 from clore_ai.rental.session import Session
 
 D = TypeVar("D")
 _log = logging.getLogger("clore_ai")
 _SSH_FAILED = 255
-
-
-class AsyncGuard:
-    """A task that checks every few seconds, until a check says that all is over."""
-
-    def __init__(self, look: Callable[[], Awaitable[bool]]) -> None:
-        self._task = asyncio.ensure_future(self._keep(look))
-
-    async def _keep(self, look: Callable[[], Awaitable[bool]]) -> None:
-        while True:
-            await asyncio.sleep(enforce.SLICE_S)
-            if await look():
-                return
-
-    async def stop(self) -> None:
-        """End the task, even during a check."""
-        self._task.cancel()
-        await asyncio.wait({self._task})
-
-
-class Guard:
-    """A thread that checks every few seconds, until a check says that all is over."""
-
-    def __init__(self, look: Callable[[], bool]) -> None:
-        self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=self._keep, args=(look,), name="clore-limits", daemon=True
-        )
-        self._thread.start()
-
-    def _keep(self, look: Callable[[], bool]) -> None:
-        while not self._stop.wait(enforce.SLICE_S):
-            if look():
-                return
-
-    def stop(self) -> None:
-        """End the thread after the current check."""
-        self._stop.set()
-        self._thread.join()
 
 
 class RentalBase(Generic[D]):
@@ -84,13 +39,14 @@ class RentalBase(Generic[D]):
         self,
         driver: D,
         session: Session,
-        wish: Wish,
-        on_event: OnEvent | None = None,
-        rents: Callable[[Session, Wish, OnEvent], Flow[Rented]] = rent.rent,
+        wish: rent.wish.Wish,
+        on_event: rent.attempt.OnEvent | None = None,
+        rents: Callable[[Session, rent.wish.Wish, rent.attempt.OnEvent], Flow[rent.attempt.Rented]]
+        | None = None,
     ) -> None:
-        self._rents = rents
+        self._rents = rents or rent.rent.rent
         self._driver, self._session, self._wish, self._on_event = driver, session, wish, on_event
-        self._rented: Rented | None = None
+        self._rented: rent.attempt.Rented | None = None
         self.events: list[RentEvent] = []
         """Everything that happened: each attempt and why it failed; later, the rental's limits."""
         self._keeper = enforce.Keeper()
@@ -145,7 +101,7 @@ class RentalBase(Generic[D]):
         if self._on_event is not None:
             self._on_event(event)
 
-    def _need(self) -> Rented:
+    def _need(self) -> rent.attempt.Rented:
         if self._rented is None:
             raise InvalidInputError("Nothing is rented yet: use a `with` block, or start it.", 2)
         return self._rented
@@ -199,7 +155,7 @@ class RentalBase(Generic[D]):
         if now - self._left_at > enforce.GRACE_S:
             return False
         with suppress(ConfigError):
-            return self.order.id in (yield from local(Jobs.of(self._session).watched_orders))
+            return self.order.id in (yield from local(jobs.Jobs.of(self._session).watched_orders))
         return False
 
     def _report(self, what: RentEventKind, message: str) -> None:

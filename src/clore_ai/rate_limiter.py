@@ -6,7 +6,6 @@ one limiter serves threads and tasks alike and, with a state folder, all process
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 from typing import Callable, TypeVar
@@ -87,6 +86,8 @@ class RateLimiter:
         within_s: float = float("inf"),
     ) -> None:
         """As `wait`, without blocking the event loop."""
+        import asyncio  # slow to import, and the blocking client needs none
+
         until = self._clock() + within_s
         while pause_s := await self._look_async(is_create_order):
             self._check(pause_s, until, within_s)
@@ -113,6 +114,8 @@ class RateLimiter:
     async def _look_async(self, is_create_order: bool) -> float:
         if self._pace().store.path is None:
             return self._look(is_create_order)
+        import asyncio
+
         return await asyncio.to_thread(self._look, is_create_order)  # it may be locked
 
     def _check(self, pause_s: float, until: float, within_s: float) -> None:

@@ -6,23 +6,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from typing_extensions import Unpack
 
+from clore_ai import jobs
 from clore_ai._api.steps import local
 from clore_ai._async.jobs import AsyncJobCalls
 from clore_ai._async.rental import AsyncRental
-from clore_ai._gpu_feeds import watching
-from clore_ai.jobs.reap import turns as limit_turns
 from clore_ai.models import MarketplaceServer, Order, OrderType
 from clore_ai.models.records import RentEvent
-from clore_ai.rental import options
+from clore_ai.rental import options, spot
+from clore_ai.rental import rent as renting
+from clore_ai.rental import watch as watches
 from clore_ai.rental.market import listing
 from clore_ai.rental.orders import wait
-from clore_ai.rental.rent import deploy, find, wish
-from clore_ai.rental.rent.ranking import Offer
-from clore_ai.rental.spot import autopilot
-from clore_ai.rental.spot.run import SpotReport
-from clore_ai.rental.watch import market, taking
-from clore_ai.rental.watch import view as overview
-from clore_ai.rental.watch.view import OrdersView
+from clore_ai.rental.watch import MARKET_EVERY_S, ORDERS_EVERY_S
 
 
 class AsyncCloreAI(AsyncJobCalls):
@@ -63,7 +58,7 @@ class AsyncCloreAI(AsyncJobCalls):
         min_ram_gb: float | None = None,
         max_price_usd: float | None = None,
         *,
-        every: float = market.EVERY_S,
+        every: float = MARKET_EVERY_S,
         timeout: float | None = None,
     ) -> AsyncIterator[MarketplaceServer]:
         """Free servers as they appear, the cheapest of each look first.
@@ -87,10 +82,10 @@ class AsyncCloreAI(AsyncJobCalls):
             ValueError: `every` or `timeout` is not above 0.
         """
         wanted = listing.Filter(gpu, min_gpu_count, min_ram_gb, max_price_usd)
-        state = market.MarketWatch.of([market.Watch(wanted)], every, timeout)
-        while (events := await self.drive(taking.step(self._session, state))) is not None:
+        state = watches.market.MarketWatch.of([watches.market.Watch(wanted)], every, timeout)
+        while (events := await self.drive(watches.taking.step(self._session, state))) is not None:
             for event in events:
-                if isinstance(event, market.Found):
+                if isinstance(event, watches.market.Found):
                     for server in event.servers:
                         yield server
 
@@ -98,13 +93,13 @@ class AsyncCloreAI(AsyncJobCalls):
         self,
         order_ids: Sequence[int] = (),
         *,
-        every: float = overview.EVERY_S,
+        every: float = ORDERS_EVERY_S,
         timeout: float | None = None,
         gpus: bool = True,
         idle_cancel: float | None = None,
         others: bool = False,
         limits: bool = False,
-    ) -> AsyncIterator[OrdersView]:
+    ) -> AsyncIterator[watches.view.OrdersView]:
         """Views of your orders as they change: state, host, SSH, lease, GPU use and temperature.
 
         A view comes with each look at the service, and whenever the GPUs change in between. Its
@@ -131,12 +126,14 @@ class AsyncCloreAI(AsyncJobCalls):
             ValueError: `every`, `timeout` or `idle_cancel` is not above 0, or `idle_cancel` comes
                 with ``gpus=False``.
         """
+        from clore_ai._gpu_feeds import watching
+
         state = watching(
             order_ids, every, timeout, gpus=gpus, idle_cancel_s=idle_cancel, others=others,
-            at_limit=limit_turns.Turns(self._session).take if limits else None,
+            at_limit=jobs.Turns(self._session).take if limits else None,
         )  # fmt: skip
         try:
-            while (view := await self.drive(overview.step(self._session, state))) is not None:
+            while (view := await self.drive(watches.view.step(self._session, state))) is not None:
                 yield view
         finally:
             await self.drive(local(state.close))
@@ -178,7 +175,7 @@ class AsyncCloreAI(AsyncJobCalls):
         self,
         gpu: str | Sequence[str] | None = None,
         *,
-        every: float = market.EVERY_S,
+        every: float = MARKET_EVERY_S,
         timeout: float | None = None,
         on_event: Callable[[RentEvent], object] | None = None,
         **given: Unpack[options.RentOptions],
@@ -205,14 +202,14 @@ class AsyncCloreAI(AsyncJobCalls):
             InvalidInputError: the input makes no sense; nothing was sent.
             ValueError: `every` or `timeout` is not above 0.
         """
-        patiently = taking.patiently(every, timeout)
+        patiently = watches.taking.patiently(every, timeout)
         wish = options.wished(gpu, given)
         return AsyncRental(self._driver, self._session, wish, on_event, patiently)
 
     @options.documented(options.RentOptions)
     async def offers(
         self, gpu: str | Sequence[str] | None = None, **given: Unpack[options.RentOptions]
-    ) -> list[Offer]:
+    ) -> list[renting.ranking.Offer]:
         """The servers that `rent` would try, the best first, each with its cost and its end.
 
         As ``clore rent --dry-run``: nothing is rented. The arguments are those of `rent`.
@@ -220,7 +217,7 @@ class AsyncCloreAI(AsyncJobCalls):
         Raises:
             NoOffer, InvalidInputError: as in `rent`.
         """
-        return await self.drive(find.find(self._session, options.wished(gpu, given)))
+        return await self.drive(renting.find.find(self._session, options.wished(gpu, given)))
 
     async def quote(
         self,
@@ -232,7 +229,7 @@ class AsyncCloreAI(AsyncJobCalls):
         lease_h: float | None = None,
         max_hours: float | None = None,
         max_cost_usd: float | None = None,
-    ) -> Offer:
+    ) -> renting.ranking.Offer:
         """What an order of this server would cost, with its end, as ``clore deploy --dry-run``.
 
         Args:
@@ -248,12 +245,14 @@ class AsyncCloreAI(AsyncJobCalls):
             NotFoundError, FieldError: it can't be rented, for the reason that the service gives.
             BudgetError: it would cost more than `max_cost_usd`.
         """
-        limits = wish.limits(lease_h, max_hours, max_cost_usd)
-        flow = deploy.quote(self._session, server_id, currency, type, spot_price, limits)
+        limits = renting.wish.limits(lease_h, max_hours, max_cost_usd)
+        flow = renting.deploy.quote(self._session, server_id, currency, type, spot_price, limits)
         return await self.drive(flow)
 
     @options.documented(options.SpotOptions)
-    async def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> SpotReport:
+    async def spot_auto(
+        self, order_id: int, **given: Unpack[options.SpotOptions]
+    ) -> spot.run.SpotReport:
         """Hold a spot order at the lowest winning bid until it ends. Returns a report.
 
         The bid is raised, up to the limit, as soon as a look shows that the order is outbid, and
@@ -270,7 +269,7 @@ class AsyncCloreAI(AsyncJobCalls):
             BudgetError: at the limit it would exceed a budget of the ledger.
             ConfigError: another command already steers this order.
         """
-        return await self.drive(autopilot.fly(self._session, options.steered(order_id, given)))
+        return await self.drive(spot.autopilot.fly(self._session, options.steered(order_id, given)))
 
     async def wait_for_ssh(self, order_id: int, timeout: float = wait.BOOT_DEADLINE_S) -> Order:
         """Wait for an order's SSH; returns the order, with the host that answered first.

@@ -8,13 +8,7 @@ from math import inf
 from clore_ai._async.calls import AsyncCalls
 from clore_ai._state.hosts import Block
 from clore_ai.models.records import USD_VALUE, Budget, BudgetStanding, Intent, Per
-from clore_ai.rental.orders.cancel import Cancelling
-from clore_ai.rental.orders.orphans import cancel_all, take_in
-from clore_ai.rental.reports import budgets, costs, hosts, leases, orphans
-from clore_ai.rental.reports.costs import By, Report
-from clore_ai.rental.reports.hosts import KnownHosts
-from clore_ai.rental.reports.leases import Lease
-from clore_ai.rental.reports.orphans import Comparison
+from clore_ai.rental import orders, reports
 from clore_ai.rental.spend.lease import above_0
 
 
@@ -28,10 +22,10 @@ class AsyncRecords(AsyncCalls):
         self,
         since: datetime | None = None,
         until: datetime | None = None,
-        by: By | None = None,
+        by: reports.costs.By | None = None,
         *,
         offline: bool = False,
-    ) -> Report:
+    ) -> reports.costs.Report:
         """What was rented in a time and what it cost, fees included, as ``clore ledger`` shows it.
 
         Args:
@@ -45,11 +39,13 @@ class AsyncRecords(AsyncCalls):
         """
         begin = -inf if since is None else since.timestamp()
         end = inf if until is None else until.timestamp()
-        return await self.drive(costs.report(self._session, begin, end, by, offline=offline))
+        return await self.drive(
+            reports.costs.report(self._session, begin, end, by, offline=offline)
+        )
 
     async def budgets(self) -> list[BudgetStanding]:
         """How each budget stands, after a look at the orders."""
-        return await self.drive(budgets.standings(self._session))
+        return await self.drive(reports.budgets.standings(self._session))
 
     async def set_budget(self, amount: float, per: Per, unit: str = USD_VALUE) -> None:
         """Refuse each order that would go over this budget, with `BudgetError`.
@@ -63,7 +59,7 @@ class AsyncRecords(AsyncCalls):
             AuthError: no key.
             InvalidInputError: there is no such period or coin, or `amount` is below 0.
         """
-        await self.drive(budgets.set_budget(self._session, Budget(unit, per, amount)))
+        await self.drive(reports.budgets.set_budget(self._session, Budget(unit, per, amount)))
 
     async def unset_budgets(self, per: Per | None = None, unit: str | None = None) -> list[Budget]:
         """Remove the budgets of a period and a unit, or of any; the removed ones.
@@ -72,13 +68,13 @@ class AsyncRecords(AsyncCalls):
             AuthError: no key.
             NotFoundError: there is no such budget.
         """
-        return await self.drive(budgets.unset_budgets(self._session, per, unit))
+        return await self.drive(reports.budgets.unset_budgets(self._session, per, unit))
 
-    async def leases(self) -> list[Lease]:
+    async def leases(self) -> list[reports.leases.Lease]:
         """When each order that runs ends; `clore` commands end it then (docs/spending.md)."""
-        return await self.drive(leases.leases(self._session))
+        return await self.drive(reports.leases.leases(self._session))
 
-    async def set_lease(self, order_id: int, hours: float | None) -> Lease:
+    async def set_lease(self, order_id: int, hours: float | None) -> reports.leases.Lease:
         """Let an order end in so many hours from now; None: never.
 
         Raises:
@@ -88,9 +84,9 @@ class AsyncRecords(AsyncCalls):
         """
         above_0(hours=hours)
         lease_s = None if hours is None else hours * 3600
-        return await self.drive(leases.change(self._session, order_id, lease_s, more=False))
+        return await self.drive(reports.leases.change(self._session, order_id, lease_s, more=False))
 
-    async def extend_lease(self, order_id: int, hours: float) -> Lease:
+    async def extend_lease(self, order_id: int, hours: float) -> reports.leases.Lease:
         """Let an order end so many hours later, or so many from now if its lease is over.
 
         Raises:
@@ -98,11 +94,13 @@ class AsyncRecords(AsyncCalls):
             InvalidInputError: `hours` is not above 0, or the order has no lease.
         """
         above_0(hours=hours)
-        return await self.drive(leases.change(self._session, order_id, hours * 3600, more=True))
+        return await self.drive(
+            reports.leases.change(self._session, order_id, hours * 3600, more=True)
+        )
 
-    async def orphans(self) -> Comparison:
+    async def orphans(self) -> reports.orphans.Comparison:
         """The orders of the account that the ledger does not know, and the reverse."""
-        return await self.drive(orphans.compare(self._session))
+        return await self.drive(reports.orphans.compare(self._session))
 
     async def adopt(self, order_id: int | None = None) -> list[Intent]:
         """Add an order that was rented elsewhere, or all such orders, to the ledger.
@@ -110,11 +108,11 @@ class AsyncRecords(AsyncCalls):
         Raises:
             NotFoundError: no such order runs.
         """
-        return await self.drive(take_in(self._session, order_id))
+        return await self.drive(orders.orphans.take_in(self._session, order_id))
 
     async def cancel_all(
         self, *, others: bool = False, issue: str | None = None, timeout: float = 60.0
-    ) -> list[Cancelling]:
+    ) -> list[orders.cancel.Cancelling]:
         """Cancel all running orders of this ledger, as ``clore cancel --all``. What became of each.
 
         Returns once they are gone. In an entry, `gone` says whether the order has ended, `bill`
@@ -129,11 +127,13 @@ class AsyncRecords(AsyncCalls):
             CloreAPIError: the orders can't be read; nothing was cancelled.
             InvalidInputError: `issue` is too long; nothing was cancelled.
         """
-        return await self.drive(cancel_all(self._session, issue, timeout, others=others))
+        return await self.drive(
+            orders.orphans.cancel_all(self._session, issue, timeout, others=others)
+        )
 
-    async def hosts(self) -> KnownHosts:
+    async def hosts(self) -> reports.hosts.KnownHosts:
         """What is known about the hosts that were rented from, and which are blocked."""
-        return await self.drive(hosts.known(self._session))
+        return await self.drive(reports.hosts.known(self._session))
 
     async def block_hosts(self, *names: str, note: str | None = None) -> list[Block]:
         """Never rent from these until they are allowed again.
@@ -145,7 +145,7 @@ class AsyncRecords(AsyncCalls):
         Raises:
             InvalidInputError: one is neither; none is blocked.
         """
-        return await self.drive(hosts.block(self._session, names, note))
+        return await self.drive(reports.hosts.block(self._session, names, note))
 
     async def allow_hosts(self, *names: str) -> list[Block]:
         """Rent from these again, and forget their failures.
@@ -153,4 +153,4 @@ class AsyncRecords(AsyncCalls):
         Raises:
             InvalidInputError: as `block_hosts`.
         """
-        return (await self.drive(hosts.allow(self._session, names)))[0]
+        return (await self.drive(reports.hosts.allow(self._session, names)))[0]

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing_extensions import Self
 
 from clore_ai._io.async_driver import AsyncDriver
-from clore_ai._rental_base import AsyncGuard, RentalBase
+from clore_ai._io.async_guard import AsyncGuard
+from clore_ai._rental_base import RentalBase
 from clore_ai._ssh import tunnel
-from clore_ai._ssh.copy.fetch import MOST_BYTES
+from clore_ai._ssh.copy import MOST_BYTES
 from clore_ai.rental import machine
+from clore_ai.rental.limits import enforce
 from clore_ai.rental.machine import Result
 
 
@@ -42,7 +44,7 @@ class AsyncRental(RentalBase[AsyncDriver]):
                 await self.cancel()  # a Ctrl-C may come just after it was rented
                 raise
             if self._has_limits:
-                self._guard = AsyncGuard(self._keep_limits)
+                self._guard = AsyncGuard(self._keep_limits, enforce.SLICE_S)
         return self
 
     async def _keep_limits(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
@@ -30,7 +31,8 @@ from clore_ai._api.steps import (
 )
 from clore_ai._io.bounds import Bound, bounded
 from clore_ai._io.http import FAILURES, SENT, Http, body_of, post_options, why
-from clore_ai._ssh import probe, programs
+from clore_ai._ssh import async_programs, probe
+from clore_ai._ssh.async_programs import in_thread, within
 from clore_ai._ssh.copy import files
 
 if TYPE_CHECKING:
@@ -102,11 +104,11 @@ class AsyncDriver:
         elif isinstance(step, Backoff):
             await _whole(lambda: self._http.limiter.set_backoff(step.seconds))
         elif isinstance(step, (Probe, Way)):
-            return await probe.perform_async(step, self._http.known)
+            return await _probed(step, self._http.known)
         elif isinstance(step, Exec):
-            return await programs.run_async(step)
+            return await async_programs.run(step)
         elif isinstance(step, (Fetch, Put)):
-            return await programs.in_thread(lambda stopped: files.perform(step, stopped))
+            return await in_thread(lambda stopped: files.perform(step, stopped))
         elif isinstance(step, Post):
             return await _posted(step)
         else:
@@ -157,7 +159,7 @@ class AsyncDriver:
 
 async def _whole(work: Callable[[], T]) -> T:
     """The result of `work` in a thread. A cancellation meanwhile is raised by the next await."""
-    task = asyncio.ensure_future(programs.in_thread(lambda _: work()))
+    task = asyncio.ensure_future(in_thread(lambda _: work()))
     cancelled = False
     while not task.done():
         try:
@@ -174,6 +176,30 @@ def _cancel_again() -> None:
     if sys.version_info >= (3, 11):
         this.uncancel()  # It counts as the same request to stop, for `asyncio.timeout`.
     this.cancel()
+
+
+async def _probed(step: Probe | Way, known: str) -> bool | str:
+    """As `probe.perform`."""
+    if isinstance(step, Way):
+        return await in_thread(lambda _: probe.wrong_here(step, known))
+    try:
+        return await within(step.timeout_s, _greeting(step))
+    except asyncio.TimeoutError:
+        return False
+    except probe.FAILURES as exc:
+        why = exc
+    found = await in_thread(lambda _: probe.trouble(step.host, step.port, why, known))
+    return found or False
+
+
+async def _greeting(step: Probe) -> bool:
+    reader, writer = await asyncio.open_connection(step.host, step.port)
+    try:
+        return await reader.read(4) == b"SSH-"
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 async def _posted(step: Post) -> Posted:

@@ -30,17 +30,16 @@ from clore_ai._api.steps import (
     Way,
 )
 from clore_ai._io import stops as stopping
-from clore_ai._io.async_driver import AsyncDriver
 from clore_ai._io.bounds import Bound, bounded
 from clore_ai._io.http import FAILURES, SENT, Http, body_of, post_options, why
 from clore_ai._io.stops import NEVER, Stops
 from clore_ai._ssh import probe, programs
-from clore_ai._ssh.copy import files
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from clore_ai._api.call import Reply
+    from clore_ai._io.async_driver import AsyncDriver
     from clore_ai.config import Settings
     from clore_ai.rate_limiter import RateLimiter
 
@@ -66,16 +65,9 @@ class Driver:
 
     def in_loop(self, work: Callable[[AsyncDriver], Awaitable[T]]) -> T:
         """The result of `work` in an event loop; its driver shares the pace and the clock."""
+        from clore_ai._io import own_loop  # slow to import, as asyncio is
 
-        async def whole() -> T:
-            http = self._http
-            driver = AsyncDriver(http.settings, http.timeout_s, http.limiter, http.clock)
-            try:
-                return await work(driver)
-            finally:
-                await driver.close()
-
-        return stopping.run_in_loop(whole)
+        return own_loop.run(self._http, work)
 
     def run(self, flow: Flow[T]) -> T:
         """Perform the flow's steps and return its result; Ctrl-C as in `stops`."""
@@ -194,6 +186,8 @@ def _at_work(step: Exec | Fetch | Put, stops: Stops) -> object:
     try:
         if isinstance(step, Exec):
             return programs.run(step, stops.came)
+        from clore_ai._ssh.copy import files  # most programs copy none
+
         return files.perform(step, stops.came)
     finally:
         stops.check()  # a program that was ended early has no result

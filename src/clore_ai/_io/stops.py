@@ -16,22 +16,18 @@ work.
 from __future__ import annotations
 
 import _thread
-import asyncio
 import threading
 import time
 from contextlib import suppress
 from contextvars import ContextVar, copy_context
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Callable, Generic, TypeVar, cast
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
+from typing import Callable, Generic, TypeVar, cast
 
 T = TypeVar("T")
 
 _PATIENCE = 2
 """The flow handles this many stops; the next one ends the wait for it."""
-_LOOK_S, _LONGEST_S, _LEAVES_S = 0.05, 0.5, 1.0
+LOOK_S, _LONGEST_S, _LEAVES_S = 0.05, 0.5, 1.0
 
 
 class Stops:
@@ -73,7 +69,7 @@ class Stops:
             return work()
         apart = _Apart(work)
         apart.start()
-        while not (apart.wait(_LOOK_S) or self.came()):
+        while not (apart.wait(LOOK_S) or self.came()):
             pass
         if not apart.over:
             leave()
@@ -101,26 +97,6 @@ def run(work: Callable[[Stops], T]) -> T:
         return work(stops)
 
     return _Waiting(_Apart(apart), stops).result()
-
-
-def run_in_loop(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """The result of `work` in an event loop of its own; a stop cancels it."""
-    return run(lambda stops: asyncio.run(_cancelled_by(stops, work)))
-
-
-async def _cancelled_by(stops: Stops, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    task = asyncio.ensure_future(work())
-    why: BaseException | None = None
-    look_s = None if stops is NEVER else _LOOK_S
-    while not (await asyncio.wait({task}, timeout=look_s))[0]:
-        try:
-            stops.check()
-        except BaseException as exc:  # noqa: BLE001 - raised below
-            why = exc
-            task.cancel()
-    if why is not None and task.cancelled():
-        raise why
-    return task.result()
 
 
 class _Apart(Generic[T]):

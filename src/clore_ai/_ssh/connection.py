@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Done, Exec
-from clore_ai._ssh import programs
+from clore_ai._ssh import async_programs
 from clore_ai._ssh.copy import listing
 from clore_ai._ssh.copy.failures import last_words
 from clore_ai._ssh.target import KEPT, plain_path
@@ -78,11 +78,11 @@ class SSHConnection:
         Raises:
             Lost: the machine can't be reached, or refuses the login, at least for now.
         """
-        path = await programs.in_thread(lambda _: self._socket())
+        path = await async_programs.in_thread(lambda _: self._socket())
         self._shared = self._target.sharing(path)
         forwards = [word for each in self._forwards for word in ("-L", each)]
         try:
-            self._master = await programs.start_async(
+            self._master = await async_programs.start(
                 self._target.ssh(None, *KEPT, "-o", f"ControlPath={plain_path(path)}", *forwards),
                 stdout=asyncio.subprocess.DEVNULL,
             )
@@ -104,7 +104,7 @@ class SSHConnection:
         """Does the connection answer?"""
         if not self.up:
             return False
-        done = await programs.run_async(Exec(self.words("true"), b"", OPEN_WITHIN_S))
+        done = await async_programs.run(Exec(self.words("true"), b"", OPEN_WITHIN_S))
         return done.code == 0 and self.up
 
     async def run(self, script: str, within_s: float = 30.0) -> Done:
@@ -122,7 +122,7 @@ class SSHConnection:
             Lost: as for `run`.
         """
         step = Exec(self.words(line), stdin, within_s, most=_MOST_ANSWER)
-        done = await programs.run_async(step)
+        done = await async_programs.run(step)
         if done.flooded:
             raise ConnectionLost("the machine sent more than requested")
         if done.code == _SSH_FAILED or done.code is None:
@@ -136,7 +136,7 @@ class SSHConnection:
         # Ends a line that a start-up file began on either stream.
         script = f"printf '\\n%s\\n' {mark}; echo >&2\n{script}"
         line = f"exec sh -c {shlex.quote(script)}"
-        return Running(await programs.start_async(self.words(line)), mark)
+        return Running(await async_programs.start(self.words(line)), mark)
 
     def words(self, line: str) -> tuple[str, ...]:
         """The command line that runs a line of the machine's shell."""
@@ -145,7 +145,7 @@ class SSHConnection:
     async def close(self) -> None:
         """Close the connection; programs on the machine keep running."""
         if self._master is not None and self._reading is not None:
-            await programs.end_async(self._master)
+            await async_programs.end(self._master)
             self._reading.cancel()
         await self._remove()
 
@@ -156,7 +156,7 @@ class SSHConnection:
     async def _remove(self) -> None:
         folder = self._folder
         if folder is not None:
-            await programs.in_thread(lambda _: shutil.rmtree(folder, ignore_errors=True))
+            await async_programs.in_thread(lambda _: shutil.rmtree(folder, ignore_errors=True))
 
     async def _check(self, path: Path) -> None:
         if not self.up and self._reading is not None:
@@ -203,7 +203,7 @@ class Running:
 
     async def end(self) -> None:
         """End the local side; processes on the machine may keep running."""
-        await programs.end_async(self._process)
+        await async_programs.end(self._process)
 
 
 def _socket_folder(home: Path) -> Path:

@@ -7,14 +7,11 @@ another program or machine decides this.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import os
 import socket
 
 from clore_ai._api.steps import Probe, Way
-from clore_ai._ssh import programs
 
 _HERE = (
     errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL, errno.ENETDOWN,
@@ -26,19 +23,12 @@ _NO_SUCH_NAME = tuple(
 )
 # A port over 65535 is an OverflowError, an impossible host name a ValueError.
 _ODD = (ValueError, OverflowError)
-_FAILURES = (OSError, *_ODD)
+FAILURES = (OSError, *_ODD)
 
 
 def perform(step: Probe | Way, known: str) -> bool | str:
     """The step's answer; `known` as in `trouble`."""
-    return _greets(step, known) if isinstance(step, Probe) else _wrong_here(step, known)
-
-
-async def perform_async(step: Probe | Way, known: str) -> bool | str:
-    """As `perform`, in the event loop."""
-    if isinstance(step, Probe):
-        return await _greets_async(step, known)
-    return await programs.in_thread(lambda _: _wrong_here(step, known))
+    return _greets(step, known) if isinstance(step, Probe) else wrong_here(step, known)
 
 
 def _greets(step: Probe, known: str) -> bool | str:
@@ -47,38 +37,17 @@ def _greets(step: Probe, known: str) -> bool | str:
         with socket.create_connection((step.host, step.port), step.timeout_s) as connection:
             connection.settimeout(step.timeout_s)
             return connection.recv(4) == b"SSH-"
-    except _FAILURES as exc:
+    except FAILURES as exc:
         return trouble(step.host, step.port, exc, known) or False
 
 
-async def _greets_async(step: Probe, known: str) -> bool | str:
-    try:
-        return await programs.within(step.timeout_s, _greeting(step))
-    except asyncio.TimeoutError:
-        return False
-    except _FAILURES as exc:
-        why = exc
-    found = await programs.in_thread(lambda _: trouble(step.host, step.port, why, known))
-    return found or False
-
-
-async def _greeting(step: Probe) -> bool:
-    reader, writer = await asyncio.open_connection(step.host, step.port)
-    try:
-        return await reader.read(4) == b"SSH-"
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-def _wrong_here(step: Way, known: str) -> str:
+def wrong_here(step: Way, known: str) -> str:
     """The fault between here and an address; with `opens`, at its other end, too."""
     failure: BaseException | None = None
     if step.opens:
         try:
             socket.create_connection((step.host, step.port), step.timeout_s).close()
-        except _FAILURES as exc:
+        except FAILURES as exc:
             failure = exc
         else:
             return ""
@@ -105,7 +74,7 @@ def trouble(host: str, port: int, failure: BaseException | None = None, known: s
     except socket.gaierror as exc:
         missing = exc.errno in _NO_SUCH_NAME and _is_name(known) and _resolves(known)
         return "" if missing else f"{host} can't be resolved: {exc.strerror}"
-    except _FAILURES:
+    except FAILURES:
         return ""
     why = ""
     for family, kind, _, _, address in found:
@@ -127,7 +96,7 @@ def _words(failure: BaseException | None) -> str:
 def _resolves(name: str) -> bool:
     try:
         return bool(socket.getaddrinfo(name, None))
-    except _FAILURES:
+    except FAILURES:
         return False
 
 
@@ -135,6 +104,6 @@ def _is_name(host: str) -> bool:
     """Is it a name, which is looked up, rather than an address?"""
     try:
         socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
-    except _FAILURES:
+    except FAILURES:
         return bool(host)
     return False

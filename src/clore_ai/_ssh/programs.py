@@ -8,7 +8,6 @@ process, not even after ``kill -9`` (on Linux).
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -16,26 +15,21 @@ import selectors
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Callable, TypeVar
+from typing import TYPE_CHECKING, Any, Callable
 
 from clore_ai._api.steps import Done
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from clore_ai._api.steps import Exec
 
-T = TypeVar("T")
-
 _NOT_HERE = 127
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
-_PIPE = subprocess.PIPE
+KILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has none
+PIPE = subprocess.PIPE
 _CHUNK = 1 << 16
 _POLL_S = 0.1
-_LEFT_S = 1.0
+LEFT_S = 1.0
 """How long a killed program may take to end and to close its pipes."""
 _ERRORS_KEPT = 1 << 16
 
@@ -44,8 +38,8 @@ def start(
     words: tuple[str, ...],
     *,
     stdin: int = subprocess.DEVNULL,
-    stdout: int = _PIPE,
-    stderr: int = _PIPE,
+    stdout: int = PIPE,
+    stderr: int = PIPE,
     folder: str | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a program; the caller reads and writes its pipes, and must `end` it.
@@ -80,22 +74,22 @@ def leashed(words: tuple[str, ...]) -> tuple[str, ...]:
 def _leash() -> tuple[str, ...]:
     words = ("setpriv", "--pdeathsig", "KILL", "--")
     try:
-        tried = subprocess.run((*words, "true"), check=False, capture_output=True, timeout=_LEFT_S)  # noqa: S603 - fixed words
+        tried = subprocess.run((*words, "true"), check=False, capture_output=True, timeout=LEFT_S)  # noqa: S603 - fixed words
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return () if tried.returncode else words
 
 
-def end(process: subprocess.Popen[bytes], how: int = _KILL) -> None:
+def end(process: subprocess.Popen[bytes], how: int = KILL) -> None:
     """End a program with all its children, and close its pipes, within about a second."""
     kill(process.pid, how)
     leave(process)
     try:
-        process.wait(_LEFT_S)
+        process.wait(LEFT_S)
     except subprocess.TimeoutExpired:
         kill(process.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_LEFT_S)
+            process.wait(LEFT_S)
 
 
 def leave(process: subprocess.Popen[bytes]) -> None:
@@ -106,7 +100,7 @@ def leave(process: subprocess.Popen[bytes]) -> None:
                 pipe.close()
 
 
-def kill(group: int, how: int = _KILL) -> None:
+def kill(group: int, how: int = KILL) -> None:
     """Send a signal to a process group; does nothing if it is gone."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, how)
@@ -115,7 +109,7 @@ def kill(group: int, how: int = _KILL) -> None:
 def run(step: Exec, stopped: Callable[[], bool] = lambda: False) -> Done:
     """Run a program in the calling thread; it is ended early once `stopped` returns true."""
     try:
-        process = start(step.words, stdin=_PIPE, folder=step.folder)
+        process = start(step.words, stdin=PIPE, folder=step.folder)
     except OSError as exc:
         error = f"{step.words[0]}: {exc.strerror}".encode()
         return Done(_NOT_HERE, b"", error, errno=exc.errno)
@@ -128,117 +122,6 @@ def run(step: Exec, stopped: Callable[[], bool] = lambda: False) -> Done:
         else:
             end(process)
     return Done(code, bytes(talk.out), bytes(talk.err), talk.flooded)
-
-
-async def start_async(
-    words: tuple[str, ...],
-    *,
-    stdin: int = subprocess.DEVNULL,
-    stdout: int = _PIPE,
-    stderr: int = _PIPE,
-) -> asyncio.subprocess.Process:
-    """As `start`, with streams of the event loop; the caller must call `end_async`."""
-    # A thread: the first call runs a program to learn whether `setpriv` works.
-    words = await in_thread(lambda _: leashed(words))
-    # Shielded: if it were cancelled midway, asyncio would end only the program itself, and wait for
-    # its children.
-    starting = asyncio.ensure_future(
-        asyncio.create_subprocess_exec(
-            *words,
-            stdin=stdin,
-            stdout=stdout,
-            stderr=stderr,
-            start_new_session=True,
-            limit=1 << 20,
-        )
-    )
-    try:
-        process = await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        with contextlib.suppress(OSError):
-            await end_async(await starting)
-        raise
-    return process
-
-
-async def end_async(process: asyncio.subprocess.Process) -> None:
-    """End a program with all its children, and close its pipes, within about two seconds."""
-    # asyncio reports an end only once no process holds the pipes.
-    over = asyncio.ensure_future(process.wait())
-    for how in (signal.SIGTERM, _KILL):
-        if not over.done():
-            kill(process.pid, how)
-            await asyncio.wait({over}, timeout=_LEFT_S)
-    over.cancel()
-    # Else its pipes stay open as long as that process lives; there is no public way.
-    transport: asyncio.SubprocessTransport = vars(process)["_transport"]
-    transport.close()
-
-
-async def run_async(step: Exec) -> Done:
-    """Run a program without blocking the event loop."""
-    return await in_thread(lambda stopped: run(step, stopped))
-
-
-async def in_thread(work: Callable[[Callable[[], bool]], T]) -> T:
-    """The result of blocking work in its own thread.
-
-    After a cancellation, the function that `work` receives returns true; it has a few seconds to
-    end.
-    """
-    stop = threading.Event()
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def settle(result: Any, failure: BaseException | None) -> None:  # noqa: ANN401 - a `T`
-        if done.cancelled():
-            return
-        if failure is None:
-            done.set_result(result)
-        else:
-            done.set_exception(failure)
-
-    def body() -> None:
-        result, failure = None, None
-        try:
-            result = work(stop.is_set)
-        except BaseException as exc:  # noqa: BLE001 - raised where it is awaited
-            failure = exc
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any longer
-            loop.call_soon_threadsafe(settle, result, failure)
-
-    threading.Thread(target=body, daemon=True).start()
-    try:
-        result: T = await asyncio.shield(done)
-    except asyncio.CancelledError:
-        stop.set()
-        await asyncio.wait({done}, timeout=3 * _LEFT_S)
-        if done.done() and not done.cancelled():
-            done.exception()  # seen
-        raise
-    else:
-        return result
-
-
-async def within(seconds: float, work: Awaitable[T]) -> T:
-    """The result of `work`, which is cancelled after `seconds`.
-
-    A cancellation that comes just as the work ends is raised. `asyncio.wait_for` swallows it before
-    Python 3.12.
-
-    Raises:
-        asyncio.TimeoutError: it took longer.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task}, timeout=seconds)
-        if not task.done():
-            raise asyncio.TimeoutError
-        return task.result()
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
 
 
 class _Talk:
@@ -279,7 +162,7 @@ class _Talk:
                         key.fileobj.close()  # type: ignore[union-attr]
                 if not ready and process.poll() is not None:
                     ended_at = ended_at or now
-                    if now - ended_at > _LEFT_S:
+                    if now - ended_at > LEFT_S:
                         return process.returncode  # another process holds its pipes
         while not (stopped() or self.flooded) and (left := self._until - time.monotonic()) > 0:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -47,6 +46,10 @@ async def forward_async(
     target: Target, remote: int, local: int | None = None
 ) -> AsyncGenerator[int]:
     """The local port; see `AsyncRental.forward`."""
+    import asyncio  # slow to import, and `forward` needs none
+
+    from clore_ai._ssh.async_programs import in_thread
+
     for left in reversed(range(_TRIES)):
         tunnel = _Tunnel(target, remote, local)
         try:
@@ -56,7 +59,7 @@ async def forward_async(
                 yield tunnel.port
                 return
         finally:
-            await programs.in_thread(tunnel.end)
+            await in_thread(tunnel.end)
 
 
 class _Tunnel:

@@ -24,9 +24,8 @@ from clore_ai.models import (
     SpotMarket,
     Wallet,
 )
+from clore_ai.rental import orders, spot
 from clore_ai.rental.market import listing
-from clore_ai.rental.orders import cancel, create, host_settings, reconcile
-from clore_ai.rental.spot import set_price
 
 T = TypeVar("T")
 
@@ -62,7 +61,7 @@ class Calls(ClientBase[Driver]):
         Raises:
             AuthError: no key, or an unknown one.
         """
-        return self.drive(reconcile.wallets(self._session))
+        return self.drive(orders.reconcile.wallets(self._session))
 
     def marketplace(
         self,
@@ -104,7 +103,7 @@ class Calls(ClientBase[Driver]):
 
     def my_orders(self, include_completed: bool = False) -> list[Order]:
         """The user's rentals; with `include_completed` also those that ended (004, my_orders)."""
-        flow = reconcile.orders(self._session, include_completed=include_completed)
+        flow = orders.reconcile.orders(self._session, include_completed=include_completed)
         return self.drive(flow)
 
     def create_order(
@@ -176,8 +175,8 @@ class Calls(ClientBase[Driver]):
             command, spot_price, required_price, autossh_entrypoint, dockerhub_auth,
             remember_password,
         )  # fmt: skip
-        terms = create.terms(client_ref, purpose, lease_h, max_cost_usd)
-        return self.drive(create.create(self._session, wanted, terms))
+        terms = orders.create.terms(client_ref, purpose, lease_h, max_cost_usd)
+        return self.drive(orders.create.create(self._session, wanted, terms))
 
     def cancel_order(self, order_id: int, issue: str | None = None) -> dict[str, Any]:
         """End a rental; `issue`, up to 2,048 characters, is for the host (004, cancel_order).
@@ -188,7 +187,7 @@ class Calls(ClientBase[Driver]):
         Raises:
             FieldError: ``you_dont_own_this_order`` or ``order_not_active``.
         """
-        return self.drive(cancel.cancel(self._session, order_id, issue))
+        return self.drive(orders.cancel.cancel(self._session, order_id, issue))
 
     def spot_marketplace(self, server_id: int) -> SpotMarket:
         """The spot auction of one server; bids are in coin per **day** (004, spot_marketplace)."""
@@ -203,7 +202,7 @@ class Calls(ClientBase[Driver]):
         Raises:
             FieldError: e.g. ``can_lower_every_600_seconds`` or ``exceeded_max_step``.
         """
-        return self.drive(set_price.set_price(self._session, order_id, price))
+        return self.drive(spot.set_price.set_price(self._session, order_id, price))
 
     def set_server_settings(
         self,
@@ -225,7 +224,7 @@ class Calls(ClientBase[Driver]):
         Raises:
             FieldError: e.g. ``server_dont_exist`` or ``invalid_mrl``.
         """
-        flow = host_settings.set_settings(
+        flow = orders.host_settings.set_settings(
             self._session, name, availability=availability, mrl=mrl, on_demand=on_demand, spot=spot
         )
         return self.drive(flow)

@@ -9,13 +9,7 @@ from math import inf
 from clore_ai._state.hosts import Block
 from clore_ai._sync.calls import Calls
 from clore_ai.models.records import USD_VALUE, Budget, BudgetStanding, Intent, Per
-from clore_ai.rental.orders.cancel import Cancelling
-from clore_ai.rental.orders.orphans import cancel_all, take_in
-from clore_ai.rental.reports import budgets, costs, hosts, leases, orphans
-from clore_ai.rental.reports.costs import By, Report
-from clore_ai.rental.reports.hosts import KnownHosts
-from clore_ai.rental.reports.leases import Lease
-from clore_ai.rental.reports.orphans import Comparison
+from clore_ai.rental import orders, reports
 from clore_ai.rental.spend.lease import above_0
 
 
@@ -29,10 +23,10 @@ class Records(Calls):
         self,
         since: datetime | None = None,
         until: datetime | None = None,
-        by: By | None = None,
+        by: reports.costs.By | None = None,
         *,
         offline: bool = False,
-    ) -> Report:
+    ) -> reports.costs.Report:
         """What was rented in a time and what it cost, fees included, as ``clore ledger`` shows it.
 
         Args:
@@ -46,11 +40,11 @@ class Records(Calls):
         """
         begin = -inf if since is None else since.timestamp()
         end = inf if until is None else until.timestamp()
-        return self.drive(costs.report(self._session, begin, end, by, offline=offline))
+        return self.drive(reports.costs.report(self._session, begin, end, by, offline=offline))
 
     def budgets(self) -> list[BudgetStanding]:
         """How each budget stands, after a look at the orders."""
-        return self.drive(budgets.standings(self._session))
+        return self.drive(reports.budgets.standings(self._session))
 
     def set_budget(self, amount: float, per: Per, unit: str = USD_VALUE) -> None:
         """Refuse each order that would go over this budget, with `BudgetError`.
@@ -64,7 +58,7 @@ class Records(Calls):
             AuthError: no key.
             InvalidInputError: there is no such period or coin, or `amount` is below 0.
         """
-        self.drive(budgets.set_budget(self._session, Budget(unit, per, amount)))
+        self.drive(reports.budgets.set_budget(self._session, Budget(unit, per, amount)))
 
     def unset_budgets(self, per: Per | None = None, unit: str | None = None) -> list[Budget]:
         """Remove the budgets of a period and a unit, or of any; the removed ones.
@@ -73,13 +67,13 @@ class Records(Calls):
             AuthError: no key.
             NotFoundError: there is no such budget.
         """
-        return self.drive(budgets.unset_budgets(self._session, per, unit))
+        return self.drive(reports.budgets.unset_budgets(self._session, per, unit))
 
-    def leases(self) -> list[Lease]:
+    def leases(self) -> list[reports.leases.Lease]:
         """When each order that runs ends; `clore` commands end it then (docs/spending.md)."""
-        return self.drive(leases.leases(self._session))
+        return self.drive(reports.leases.leases(self._session))
 
-    def set_lease(self, order_id: int, hours: float | None) -> Lease:
+    def set_lease(self, order_id: int, hours: float | None) -> reports.leases.Lease:
         """Let an order end in so many hours from now; None: never.
 
         Raises:
@@ -89,9 +83,9 @@ class Records(Calls):
         """
         above_0(hours=hours)
         lease_s = None if hours is None else hours * 3600
-        return self.drive(leases.change(self._session, order_id, lease_s, more=False))
+        return self.drive(reports.leases.change(self._session, order_id, lease_s, more=False))
 
-    def extend_lease(self, order_id: int, hours: float) -> Lease:
+    def extend_lease(self, order_id: int, hours: float) -> reports.leases.Lease:
         """Let an order end so many hours later, or so many from now if its lease is over.
 
         Raises:
@@ -99,11 +93,11 @@ class Records(Calls):
             InvalidInputError: `hours` is not above 0, or the order has no lease.
         """
         above_0(hours=hours)
-        return self.drive(leases.change(self._session, order_id, hours * 3600, more=True))
+        return self.drive(reports.leases.change(self._session, order_id, hours * 3600, more=True))
 
-    def orphans(self) -> Comparison:
+    def orphans(self) -> reports.orphans.Comparison:
         """The orders of the account that the ledger does not know, and the reverse."""
-        return self.drive(orphans.compare(self._session))
+        return self.drive(reports.orphans.compare(self._session))
 
     def adopt(self, order_id: int | None = None) -> list[Intent]:
         """Add an order that was rented elsewhere, or all such orders, to the ledger.
@@ -111,11 +105,11 @@ class Records(Calls):
         Raises:
             NotFoundError: no such order runs.
         """
-        return self.drive(take_in(self._session, order_id))
+        return self.drive(orders.orphans.take_in(self._session, order_id))
 
     def cancel_all(
         self, *, others: bool = False, issue: str | None = None, timeout: float = 60.0
-    ) -> list[Cancelling]:
+    ) -> list[orders.cancel.Cancelling]:
         """Cancel all running orders of this ledger, as ``clore cancel --all``. What became of each.
 
         Returns once they are gone. In an entry, `gone` says whether the order has ended, `bill`
@@ -130,11 +124,11 @@ class Records(Calls):
             CloreAPIError: the orders can't be read; nothing was cancelled.
             InvalidInputError: `issue` is too long; nothing was cancelled.
         """
-        return self.drive(cancel_all(self._session, issue, timeout, others=others))
+        return self.drive(orders.orphans.cancel_all(self._session, issue, timeout, others=others))
 
-    def hosts(self) -> KnownHosts:
+    def hosts(self) -> reports.hosts.KnownHosts:
         """What is known about the hosts that were rented from, and which are blocked."""
-        return self.drive(hosts.known(self._session))
+        return self.drive(reports.hosts.known(self._session))
 
     def block_hosts(self, *names: str, note: str | None = None) -> list[Block]:
         """Never rent from these until they are allowed again.
@@ -146,7 +140,7 @@ class Records(Calls):
         Raises:
             InvalidInputError: one is neither; none is blocked.
         """
-        return self.drive(hosts.block(self._session, names, note))
+        return self.drive(reports.hosts.block(self._session, names, note))
 
     def allow_hosts(self, *names: str) -> list[Block]:
         """Rent from these again, and forget their failures.
@@ -154,4 +148,4 @@ class Records(Calls):
         Raises:
             InvalidInputError: as `block_hosts`.
         """
-        return (self.drive(hosts.allow(self._session, names)))[0]
+        return (self.drive(reports.hosts.allow(self._session, names)))[0]

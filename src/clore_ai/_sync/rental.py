@@ -10,10 +10,12 @@ from pathlib import Path
 from typing_extensions import Self
 
 from clore_ai._io.driver import Driver
-from clore_ai._rental_base import Guard, RentalBase
+from clore_ai._io.guard import Guard
+from clore_ai._rental_base import RentalBase
 from clore_ai._ssh import tunnel
-from clore_ai._ssh.copy.fetch import MOST_BYTES
+from clore_ai._ssh.copy import MOST_BYTES
 from clore_ai.rental import machine
+from clore_ai.rental.limits import enforce
 from clore_ai.rental.machine import Result
 
 
@@ -43,7 +45,7 @@ class Rental(RentalBase[Driver]):
                 self.cancel()  # a Ctrl-C may come just after it was rented
                 raise
             if self._has_limits:
-                self._guard = Guard(self._keep_limits)
+                self._guard = Guard(self._keep_limits, enforce.SLICE_S)
         return self
 
     def _keep_limits(self) -> bool:

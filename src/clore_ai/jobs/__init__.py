@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from clore_ai.jobs.output import Output
     from clore_ai.jobs.plan import Callbacks, Outcome, Plan, planned
     from clore_ai.jobs.reap.reaper import ReapEvent
+    from clore_ai.jobs.reap.turns import Turns
     from clore_ai.jobs.spec import Spec, checked
     from clore_ai.jobs.store import Job, Jobs
     from clore_ai.jobs.unasked import attach, run, stop
@@ -31,6 +32,7 @@ __all__ = [
     "Plan",
     "ReapEvent",
     "Spec",
+    "Turns",
     "attach",
     "checked",
     "planned",
@@ -49,6 +51,7 @@ _MODULES = {
     "Plan": "plan",
     "ReapEvent": "reap.reaper",
     "Spec": "spec",
+    "Turns": "reap.turns",
     "attach": "unasked",
     "checked": "spec",
     "planned": "plan",

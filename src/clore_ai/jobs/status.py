@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Callable
 
-from clore_ai._ssh import programs
+from clore_ai._ssh import async_programs
 from clore_ai._ssh.connection import ConnectionLost, SSHConnection
 from clore_ai.exceptions import CloreAPIError, OrderEnded
 from clore_ai.jobs import scripts
@@ -69,7 +69,7 @@ async def now(engine: Engine, jobs: Jobs, running: list[Job]) -> dict[int, str]:
         if job.state == "new":
             return "new"
         try:
-            word = await programs.within(_WITHIN_S, _standing(engine, jobs, job, order))
+            word = await async_programs.within(_WITHIN_S, _standing(engine, jobs, job, order))
         except (asyncio.TimeoutError, CloreAPIError, ConnectionLost):
             return "unknown"
         return {"ended": "done", "runs": "running"}.get(word.what, "died")
@@ -230,7 +230,7 @@ async def _from_machine(
 
 async def _rest(log: Path, size: int, show: Callable[[bytes], object]) -> int:
     """Show a file from `size` on; returns the size shown so far."""
-    return await programs.in_thread(lambda _stopped: _shown(log, size, show))
+    return await async_programs.in_thread(lambda _stopped: _shown(log, size, show))
 
 
 def _shown(log: Path, size: int, show: Callable[[bytes], object]) -> int:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Callable, Literal
 
 from pydantic import TypeAdapter
 
-from clore_ai._ssh.copy.fetch import MOST_BYTES
+from clore_ai._ssh.copy import MOST_BYTES
 from clore_ai._state.folder import private_folder, unwritable, write_private
 from clore_ai._state.lock import FileLock
 from clore_ai._state.sqlite.rows import LATEST

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
-from clore_ai._ssh import programs
+from clore_ai._ssh import async_programs
 from clore_ai._ssh.connection import ConnectionLost
 from clore_ai._ssh.copy.failures import CopyFailedError, CutError, FullError
 from clore_ai._ssh.copy.fetch import Fetched, fetch
@@ -65,7 +65,7 @@ class Copier:
         Raises:
             Lost, NoRoomError, CopyError: not all of them arrived.
         """
-        before, now = await programs.in_thread(lambda _: (_read(sent), self._state(paths)))
+        before, now = await async_programs.in_thread(lambda _: (_read(sent), self._state(paths)))
         gone = [os.fsencode(path) for path in before if path not in now]
         if gone:
             done = await self.line.fed(
@@ -84,7 +84,7 @@ class Copier:
 
         went = await self._done(go, "upload the working folder")
         with suppress(OSError):  # otherwise everything is sent next time
-            await programs.in_thread(lambda _: write_private(sent, json.dumps(now)))
+            await async_programs.in_thread(lambda _: write_private(sent, json.dumps(now)))
         return went
 
     async def fetch(self, outputs: Sequence[str], most: int, kept_since: float) -> Fetched:
@@ -122,7 +122,7 @@ class Copier:
 
     async def _done(self, work: Callable[[Callable[[], bool]], T], what: str) -> T:
         try:
-            return await programs.in_thread(work)
+            return await async_programs.in_thread(work)
         except CutError as exc:
             raise ConnectionLost(f"{exc}, while trying to {what}", moved=exc.moved) from exc
         except FullError as exc:

@@ -10,8 +10,7 @@ from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, Callable, TypedDict, TypeVar
 
 from clore_ai._values.secrets import hide
-from clore_ai.rental.rent import wish
-from clore_ai.rental.spot import run
+from clore_ai.rental import rent, spot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +160,7 @@ def wished(gpu: str | Sequence[str] | None, given: RentOptions) -> Wish:
     named = {_NAMES.get(name, name): value for name, value in rest.items()}
     if gpu is not None and not isinstance(gpu, str):
         gpu = tuple(gpu)
-    return wish.of(gpu=gpu, limits=wish.limits(*limits), **named)
+    return rent.wish.of(gpu=gpu, limits=rent.wish.limits(*limits), **named)
 
 
 def steered(order_id: int, given: SpotOptions) -> SpotRun:
@@ -174,7 +173,7 @@ def steered(order_id: int, given: SpotOptions) -> SpotRun:
     _known("spot_auto", SpotOptions, given)
     words: dict[str, Any] = dict(given)
     on_event, stop = words.pop("on_event", None), words.pop("stop", None)
-    made = run.SpotRun(order_id, run.SpotSettings(**words))
+    made = spot.run.SpotRun(order_id, spot.run.SpotSettings(**words))
     made.on_event, made.stop = on_event or made.on_event, stop or made.stop
     return made
 

@@ -1,1 +1,4 @@
 """Files to a machine and from it, over an open connection."""
+
+MOST_BYTES = 50 * 1_000_000_000
+"""The most bytes that one fetch may bring, by default: all outputs of a job together."""

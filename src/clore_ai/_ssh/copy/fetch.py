@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Exec
 from clore_ai._ssh import programs
-from clore_ai._ssh.copy import listing
+from clore_ai._ssh.copy import MOST_BYTES, listing
 from clore_ai._ssh.copy.failures import CopyFailedError, CutError, failed, not_here
 from clore_ai._ssh.copy.gate import is_below, refusal
 from clore_ai._ssh.copy.pulled import Pulled
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     from clore_ai._ssh.copy.pulled import Ssh, Stopped
 
-MOST_BYTES = 50 * 1_000_000_000
-"""The most bytes that all outputs of a job may hold, by default."""
 MOST_FILES = 500_000
 
 

@@ -48,7 +48,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
     exits with the command's own code. A dropped connection does not end the job. One argument is a
     shell line; several arguments are each quoted. All options can be set in clore.toml.
     """
-    from clore_ai._ssh.copy.fetch import MOST_BYTES
+    from clore_ai._ssh.copy import MOST_BYTES
     from clore_ai.jobs import Jobs, Plan
 
     job_file_trust.ask(options, typed=bool(words))

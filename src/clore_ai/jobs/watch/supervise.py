@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Literal
 
-from clore_ai._ssh import programs
+from clore_ai._ssh import async_programs
 from clore_ai._ssh.connection import ConnectionLost, SSHConnection
 from clore_ai._ssh.copy import free_space
 from clore_ai._ssh.copy.failures import last_words
@@ -171,13 +171,13 @@ class Supervision:
 
         try:
             stop = self._reach.there(lambda line: line.run(scripts.stop(self.job.name)))
-            await programs.within(scripts.STOP_GRACE_S + _ANSWERS_WITHIN_S, stop)
-            await programs.within(_LAST_OUTPUT_S, code())
+            await async_programs.within(scripts.STOP_GRACE_S + _ANSWERS_WITHIN_S, stop)
+            await async_programs.within(_LAST_OUTPUT_S, code())
             if self.job.outputs:
                 self.on_message(
                     "Fetching the outputs, for a minute at most; Ctrl-C leaves them on the machine."
                 )
-            await programs.within(self._ends_within_s(), self._last_fetch())
+            await async_programs.within(self._ends_within_s(), self._last_fetch())
         except (asyncio.TimeoutError, CloreAPIError) as exc:
             trouble = self._reach.trouble or "silence"
             why = str(exc) or f"the machine did not answer in time ({trouble})"
@@ -275,7 +275,7 @@ class Supervision:
         if self.upload is None:
             return
         listed = self.upload.paths
-        paths, stays = await programs.in_thread(lambda _stop: listed(resend=self.resend))
+        paths, stays = await async_programs.in_thread(lambda _stop: listed(resend=self.resend))
         if stays is not None:
             self.on_message(stays)
         access = self.engine.session.access

@@ -4,3 +4,18 @@
 `reconcile` updates the ledger each time the orders are read; `recover` and `orphans` report what
 stopped commands left; `wait`, `cancel` and `ending` are the rest of its life.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from clore_ai._values.lazy import submodule
+
+if TYPE_CHECKING:
+    from clore_ai.rental.orders import cancel, create, host_settings, orphans, reconcile, wait
+
+__all__ = ["cancel", "create", "host_settings", "orphans", "reconcile", "wait"]
+
+
+def __getattr__(name: str) -> object:
+    return submodule(__name__, name)

@@ -15,6 +15,7 @@ from clore_ai._api.steps import Flow, Sleep, clock, local
 from clore_ai.exceptions import AuthError, CloreAPIError, ConfigError
 from clore_ai.rental.market import listing
 from clore_ai.rental.rent import ranking
+from clore_ai.rental.watch import MARKET_EVERY_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from clore_ai.rental.rent.wish import Wish
     from clore_ai.rental.session import Session
 
-EVERY_S = 60.0
-"""001 requires polls to be a minute or more apart."""
 CHEAPER_BY = 0.01
 """A reported offer is reported again if its price fell by this share: rates move by less."""
 _OTHERS_ASK_S = 20.0
@@ -162,7 +161,7 @@ class MarketWatch:
     """Some watches with a common interval."""
 
     watches: Sequence[Watch]
-    every_s: float = EVERY_S
+    every_s: float = MARKET_EVERY_S
     for_s: float = _INF
     """Seconds from the first look on; 0 for one look."""
     first: bool = False

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable, Protocol
 from clore_ai._api.steps import Flow, Sleep, clock, local
 from clore_ai.exceptions import AuthError, CloreAPIError, NotFoundError
 from clore_ai.rental.market import rates
-from clore_ai.rental.watch import ends
+from clore_ai.rental.watch import ORDERS_EVERY_S, ends
 from clore_ai.rental.watch.orders import Monitor, OrderEvent, WatchedOrder, poll
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from clore_ai.models.records import GpuReading
     from clore_ai.rental.session import Session
 
-EVERY_S = 30.0
 READ_EVERY_S = 5.0
 """How often GPUs are read."""
 _WALLETS_EVERY_S = 300.0
@@ -68,7 +67,7 @@ class OrdersWatch:
     """The orders to watch, and the interval."""
 
     monitor: Monitor = field(default_factory=Monitor)
-    every_s: float = EVERY_S
+    every_s: float = ORDERS_EVERY_S
     for_s: float = _INF
     most_s: float = _INF
     """A view comes at least this often, even if nothing has happened."""
