@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from clore_ai import models
+from clore_ai._api import parse
 from clore_ai._api.call import Body, Call
-from clore_ai._api.parse import model, models
 from clore_ai._values.kinds import LAST_ID, as_dict, as_id, as_list
 from clore_ai._values.text import plain
 from clore_ai.exceptions import ResponseError
-from clore_ai.models import MyServer, Order, Orders, ServerConfig, SpotMarket, Wallet
 
 if TYPE_CHECKING:
     from clore_ai._api.order_request import OrderRequest
@@ -27,9 +27,11 @@ def _same(body: Body) -> Body:
     return body
 
 
-def wallets() -> Call[list[Wallet]]:
+def wallets() -> Call[list[models.Wallet]]:
     """``GET wallets``."""
-    return Call("GET", "wallets", lambda b: models(Wallet, _list(b, "wallets", "wallets")))
+    return Call(
+        "GET", "wallets", lambda b: parse.models(models.Wallet, _list(b, "wallets", "wallets"))
+    )
 
 
 def marketplace() -> Call[list[Body]]:
@@ -42,22 +44,26 @@ def marketplace() -> Call[list[Body]]:
     )
 
 
-def my_servers() -> Call[list[MyServer]]:
+def my_servers() -> Call[list[models.MyServer]]:
     """``GET my_servers``."""
-    return Call("GET", "my_servers", lambda b: models(MyServer, _list(b, "servers", "my_servers")))
+    return Call(
+        "GET",
+        "my_servers",
+        lambda b: parse.models(models.MyServer, _list(b, "servers", "my_servers")),
+    )
 
 
-def server_config(server_name: str) -> Call[ServerConfig]:
+def server_config(server_name: str) -> Call[models.ServerConfig]:
     """``GET server_config``: indeed a GET with a JSON body (service.md, 3)."""
     return Call(
         "GET",
         "server_config",
-        lambda b: model(ServerConfig, _dict(b, "config", "server_config")),
+        lambda b: parse.model(models.ServerConfig, _dict(b, "config", "server_config")),
         body={"server_name": server_name},
     )
 
 
-def my_orders(*, include_completed: bool = False) -> Call[Orders]:
+def my_orders(*, include_completed: bool = False) -> Call[models.Orders]:
     """``GET my_orders``."""
     return Call(
         "GET",
@@ -67,13 +73,13 @@ def my_orders(*, include_completed: bool = False) -> Call[Orders]:
     )
 
 
-def _orders(body: Body) -> Orders:
-    found = Orders(models(Order, _list(body, "orders", "my_orders")))
+def _orders(body: Body) -> models.Orders:
+    found = models.Orders(parse.models(models.Order, _list(body, "orders", "my_orders")))
     found.unread = len(as_list(body.get("orders")) or ()) - len(found)
     return found
 
 
-def create_order(wanted: OrderRequest) -> Call[list[Order]]:
+def create_order(wanted: OrderRequest) -> Call[list[models.Order]]:
     """``POST create_order``, with the orders that the answer names: usually none (service.md, 3).
 
     Never sent again if the service may have acted on it.
@@ -104,17 +110,17 @@ def _given(fields: Body) -> Body:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _named(body: Body) -> list[Order]:
+def _named(body: Body) -> list[models.Order]:
     """The orders that an answer names, in the forms of 002 (`order_id`) and 004 (`order`)."""
     named = (as_dict(body.get("order")) or {}, {"order_id": body.get("order_id")})
     return [order for record in named for order in _order(record)]
 
 
-def _order(record: Body) -> list[Order]:
+def _order(record: Body) -> list[models.Order]:
     """The order, if its id is a whole number; true, 1.0 and "1" are not."""
     ids = [each for name in ("id", "order_id") if (each := record.get(name)) is not None]
     is_whole = ids and all(type(each) is int and each == ids[0] for each in ids)
-    return models(Order, [record]) if is_whole else []
+    return parse.models(models.Order, [record]) if is_whole else []
 
 
 def cancel_order(order_id: int, issue: str | None = None) -> Call[Body]:
@@ -123,12 +129,12 @@ def cancel_order(order_id: int, issue: str | None = None) -> Call[Body]:
     return Call("POST", "cancel_order", _same, body=body, already="order_not_active")
 
 
-def spot_marketplace(server_id: int) -> Call[SpotMarket]:
+def spot_marketplace(server_id: int) -> Call[models.SpotMarket]:
     """``GET spot_marketplace``."""
     return Call(
         "GET",
         "spot_marketplace",
-        lambda b: model(SpotMarket, _dict(b, "market", "spot_marketplace")),
+        lambda b: parse.model(models.SpotMarket, _dict(b, "market", "spot_marketplace")),
         params={"market": str(server_id)},
     )
 

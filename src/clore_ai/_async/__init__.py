@@ -4,6 +4,7 @@ All that its calls need is imported with it: an import within a call would pause
 """
 
 from clore_ai import _gpu_feeds
+from clore_ai._async import rental
 from clore_ai.jobs import life, status, unasked
 from clore_ai.jobs.reap import reap, turns
 from clore_ai.rental.orders import cancel, create, host_settings, orphans
@@ -26,6 +27,7 @@ __all__ = [
     "life",
     "orphans",
     "reap",
+    "rental",
     "set_price",
     "status",
     "taking",

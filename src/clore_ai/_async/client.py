@@ -6,17 +6,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from typing_extensions import Unpack
 
-from clore_ai import jobs
+from clore_ai import _async, jobs, models
 from clore_ai._api.steps import local
 from clore_ai._async.jobs import AsyncJobCalls
-from clore_ai._async.rental import AsyncRental
-from clore_ai.models import MarketplaceServer, Order, OrderType
 from clore_ai.models.records import RentEvent
-from clore_ai.rental import options, spot
+from clore_ai.rental import options, orders, spot
 from clore_ai.rental import rent as renting
 from clore_ai.rental import watch as watches
 from clore_ai.rental.market import listing
-from clore_ai.rental.orders import wait
+from clore_ai.rental.orders import BOOT_DEADLINE_S
 from clore_ai.rental.watch import MARKET_EVERY_S, ORDERS_EVERY_S
 
 
@@ -60,7 +58,7 @@ class AsyncCloreAI(AsyncJobCalls):
         *,
         every: float = MARKET_EVERY_S,
         timeout: float | None = None,
-    ) -> AsyncIterator[MarketplaceServer]:
+    ) -> AsyncIterator[models.MarketplaceServer]:
         """Free servers as they appear, the cheapest of each look first.
 
         Servers that are free at the start come first. A server comes again if it was away
@@ -145,7 +143,7 @@ class AsyncCloreAI(AsyncJobCalls):
         *,
         on_event: Callable[[RentEvent], object] | None = None,
         **given: Unpack[options.RentOptions],
-    ) -> AsyncRental:
+    ) -> _async.rental.AsyncRental:
         """The best server that fits, rented and verified, for as long as a ``with`` block lasts.
 
         No request is sent before the block is entered. Leaving the block in any way cancels the
@@ -168,7 +166,9 @@ class AsyncCloreAI(AsyncJobCalls):
         Raises:
             InvalidInputError: the input makes no sense; nothing was sent.
         """
-        return AsyncRental(self._driver, self._session, options.wished(gpu, given), on_event)
+        return _async.rental.AsyncRental(
+            self._driver, self._session, options.wished(gpu, given), on_event
+        )
 
     @options.documented(options.RentOptions)
     def rent_when(
@@ -179,7 +179,7 @@ class AsyncCloreAI(AsyncJobCalls):
         timeout: float | None = None,
         on_event: Callable[[RentEvent], object] | None = None,
         **given: Unpack[options.RentOptions],
-    ) -> AsyncRental:
+    ) -> _async.rental.AsyncRental:
         """As `rent`, but waits for a server that fits, as ``clore watch --rent`` does.
 
         It is rented once, at no more than the price that was seen. If other renters were faster, or
@@ -204,7 +204,7 @@ class AsyncCloreAI(AsyncJobCalls):
         """
         patiently = watches.taking.patiently(every, timeout)
         wish = options.wished(gpu, given)
-        return AsyncRental(self._driver, self._session, wish, on_event, patiently)
+        return _async.rental.AsyncRental(self._driver, self._session, wish, on_event, patiently)
 
     @options.documented(options.RentOptions)
     async def offers(
@@ -223,7 +223,7 @@ class AsyncCloreAI(AsyncJobCalls):
         self,
         server_id: int,
         currency: str,
-        type: OrderType = "on-demand",  # noqa: A002 - 004's word
+        type: models.OrderType = "on-demand",  # noqa: A002 - 004's word
         spot_price: float | None = None,
         *,
         lease_h: float | None = None,
@@ -271,7 +271,7 @@ class AsyncCloreAI(AsyncJobCalls):
         """
         return await self.drive(spot.autopilot.fly(self._session, options.steered(order_id, given)))
 
-    async def wait_for_ssh(self, order_id: int, timeout: float = wait.BOOT_DEADLINE_S) -> Order:
+    async def wait_for_ssh(self, order_id: int, timeout: float = BOOT_DEADLINE_S) -> models.Order:
         """Wait for an order's SSH; returns the order, with the host that answered first.
 
         Args:
@@ -283,4 +283,4 @@ class AsyncCloreAI(AsyncJobCalls):
             OrderEnded: it ended meanwhile; carries the order.
             WaitTimeout: no answer; carries the order, which is still billed.
         """
-        return await self.drive(wait.until_ssh(self._session, order_id, timeout))
+        return await self.drive(orders.wait.until_ssh(self._session, order_id, timeout))

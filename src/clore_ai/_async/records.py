@@ -9,7 +9,6 @@ from clore_ai._async.calls import AsyncCalls
 from clore_ai._state.hosts import Block
 from clore_ai.models.records import USD_VALUE, Budget, BudgetStanding, Intent, Per
 from clore_ai.rental import orders, reports
-from clore_ai.rental.spend.lease import above_0
 
 
 class AsyncRecords(AsyncCalls):
@@ -82,9 +81,7 @@ class AsyncRecords(AsyncCalls):
             BudgetError: the longer lease would go over a budget.
             InvalidInputError: `hours` is not above 0.
         """
-        above_0(hours=hours)
-        lease_s = None if hours is None else hours * 3600
-        return await self.drive(reports.leases.change(self._session, order_id, lease_s, more=False))
+        return await self.drive(reports.leases.change(self._session, order_id, hours, more=False))
 
     async def extend_lease(self, order_id: int, hours: float) -> reports.leases.Lease:
         """Let an order end so many hours later, or so many from now if its lease is over.
@@ -93,10 +90,7 @@ class AsyncRecords(AsyncCalls):
             NotFoundError, OrderEnded, BudgetError: as `set_lease`.
             InvalidInputError: `hours` is not above 0, or the order has no lease.
         """
-        above_0(hours=hours)
-        return await self.drive(
-            reports.leases.change(self._session, order_id, hours * 3600, more=True)
-        )
+        return await self.drive(reports.leases.change(self._session, order_id, hours, more=True))
 
     async def orphans(self) -> reports.orphans.Comparison:
         """The orders of the account that the ledger does not know, and the reverse."""

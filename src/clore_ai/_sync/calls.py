@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from typing_extensions import Self
 
+from clore_ai import models
 from clore_ai._api import endpoints
 from clore_ai._api.order_request import OrderRequest
 from clore_ai._api.steps import Flow, local, request
@@ -15,15 +16,6 @@ from clore_ai._client_base import ClientBase, in_own_loop, warn_per_hour
 from clore_ai._io.driver import Driver
 from clore_ai._values.secrets import hide
 from clore_ai.jobs.engine import Engine
-from clore_ai.models import (
-    MarketplaceServer,
-    MyServer,
-    Order,
-    OrderType,
-    ServerConfig,
-    SpotMarket,
-    Wallet,
-)
 from clore_ai.rental import orders, spot
 from clore_ai.rental.market import listing
 
@@ -55,7 +47,7 @@ class Calls(ClientBase[Driver]):
         """The result of `work`, which watches a job (`clore_ai.jobs`), in an event loop."""
         return in_own_loop(self._driver, self._engine, work)
 
-    def wallets(self) -> list[Wallet]:
+    def wallets(self) -> list[models.Wallet]:
         """The account's wallets. `balance` is in the wallet's own coin, or None (004, wallets).
 
         Raises:
@@ -70,7 +62,7 @@ class Calls(ClientBase[Driver]):
         min_ram_gb: float | None = None,
         max_price_usd: float | None = None,
         available_only: bool = True,
-    ) -> list[MarketplaceServer]:
+    ) -> list[models.MarketplaceServer]:
         """Servers for rent, filtered here: the service returns all of them. Needs no key.
 
         Args:
@@ -89,11 +81,11 @@ class Calls(ClientBase[Driver]):
         found = self.drive(listing.marketplace(self._session, wanted))
         return found.servers
 
-    def my_servers(self) -> list[MyServer]:
+    def my_servers(self) -> list[models.MyServer]:
         """The servers that the user hosts; unconnected ones have no `id` (004, my_servers)."""
         return self.drive(request(endpoints.my_servers(), self._session.rules))
 
-    def server_config(self, server_name: str) -> ServerConfig:
+    def server_config(self, server_name: str) -> models.ServerConfig:
         """The settings of one hosted server (004, server_config).
 
         Raises:
@@ -101,7 +93,7 @@ class Calls(ClientBase[Driver]):
         """
         return self.drive(request(endpoints.server_config(server_name), self._session.rules))
 
-    def my_orders(self, include_completed: bool = False) -> list[Order]:
+    def my_orders(self, include_completed: bool = False) -> list[models.Order]:
         """The user's rentals; with `include_completed` also those that ended (004, my_orders)."""
         flow = orders.reconcile.orders(self._session, include_completed=include_completed)
         return self.drive(flow)
@@ -110,7 +102,7 @@ class Calls(ClientBase[Driver]):
         self,
         server_id: int,
         image: str,
-        type: OrderType,  # noqa: A002 - 004's word
+        type: models.OrderType,  # noqa: A002 - 004's word
         currency: str,
         ssh_password: str | None = None,
         ssh_key: str | None = None,
@@ -128,7 +120,7 @@ class Calls(ClientBase[Driver]):
         purpose: str | None = None,
         lease_h: float | None = None,
         max_cost_usd: float | None = None,
-    ) -> Order:
+    ) -> models.Order:
         """Rent a server: one order, whatever happens to the answer. Returns the order.
 
         The service's answer does not name the order, so the order is looked up in `my_orders`,
@@ -189,7 +181,7 @@ class Calls(ClientBase[Driver]):
         """
         return self.drive(orders.cancel.cancel(self._session, order_id, issue))
 
-    def spot_marketplace(self, server_id: int) -> SpotMarket:
+    def spot_marketplace(self, server_id: int) -> models.SpotMarket:
         """The spot auction of one server; bids are in coin per **day** (004, spot_marketplace)."""
         return self.drive(request(endpoints.spot_marketplace(server_id), self._session.rules))
 

@@ -7,17 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from typing_extensions import Unpack
 
-from clore_ai import jobs
+from clore_ai import _sync, jobs, models
 from clore_ai._api.steps import local
 from clore_ai._sync.jobs import JobCalls
-from clore_ai._sync.rental import Rental
-from clore_ai.models import MarketplaceServer, Order, OrderType
 from clore_ai.models.records import RentEvent
-from clore_ai.rental import options, spot
+from clore_ai.rental import options, orders, spot
 from clore_ai.rental import rent as renting
 from clore_ai.rental import watch as watches
 from clore_ai.rental.market import listing
-from clore_ai.rental.orders import wait
+from clore_ai.rental.orders import BOOT_DEADLINE_S
 from clore_ai.rental.watch import MARKET_EVERY_S, ORDERS_EVERY_S
 
 
@@ -61,7 +59,7 @@ class CloreAI(JobCalls):
         *,
         every: float = MARKET_EVERY_S,
         timeout: float | None = None,
-    ) -> Iterator[MarketplaceServer]:
+    ) -> Iterator[models.MarketplaceServer]:
         """Free servers as they appear, the cheapest of each look first.
 
         Servers that are free at the start come first. A server comes again if it was away
@@ -146,7 +144,7 @@ class CloreAI(JobCalls):
         *,
         on_event: Callable[[RentEvent], object] | None = None,
         **given: Unpack[options.RentOptions],
-    ) -> Rental:
+    ) -> _sync.rental.Rental:
         """The best server that fits, rented and verified, for as long as a ``with`` block lasts.
 
         No request is sent before the block is entered. Leaving the block in any way cancels the
@@ -169,7 +167,9 @@ class CloreAI(JobCalls):
         Raises:
             InvalidInputError: the input makes no sense; nothing was sent.
         """
-        return Rental(self._driver, self._session, options.wished(gpu, given), on_event)
+        return _sync.rental.Rental(
+            self._driver, self._session, options.wished(gpu, given), on_event
+        )
 
     @options.documented(options.RentOptions)
     def rent_when(
@@ -180,7 +180,7 @@ class CloreAI(JobCalls):
         timeout: float | None = None,
         on_event: Callable[[RentEvent], object] | None = None,
         **given: Unpack[options.RentOptions],
-    ) -> Rental:
+    ) -> _sync.rental.Rental:
         """As `rent`, but waits for a server that fits, as ``clore watch --rent`` does.
 
         It is rented once, at no more than the price that was seen. If other renters were faster, or
@@ -205,7 +205,7 @@ class CloreAI(JobCalls):
         """
         patiently = watches.taking.patiently(every, timeout)
         wish = options.wished(gpu, given)
-        return Rental(self._driver, self._session, wish, on_event, patiently)
+        return _sync.rental.Rental(self._driver, self._session, wish, on_event, patiently)
 
     @options.documented(options.RentOptions)
     def offers(
@@ -224,7 +224,7 @@ class CloreAI(JobCalls):
         self,
         server_id: int,
         currency: str,
-        type: OrderType = "on-demand",  # noqa: A002 - 004's word
+        type: models.OrderType = "on-demand",  # noqa: A002 - 004's word
         spot_price: float | None = None,
         *,
         lease_h: float | None = None,
@@ -270,7 +270,7 @@ class CloreAI(JobCalls):
         """
         return self.drive(spot.autopilot.fly(self._session, options.steered(order_id, given)))
 
-    def wait_for_ssh(self, order_id: int, timeout: float = wait.BOOT_DEADLINE_S) -> Order:
+    def wait_for_ssh(self, order_id: int, timeout: float = BOOT_DEADLINE_S) -> models.Order:
         """Wait for an order's SSH; returns the order, with the host that answered first.
 
         Args:
@@ -282,4 +282,4 @@ class CloreAI(JobCalls):
             OrderEnded: it ended meanwhile; carries the order.
             WaitTimeout: no answer; carries the order, which is still billed.
         """
-        return self.drive(wait.until_ssh(self._session, order_id, timeout))
+        return self.drive(orders.wait.until_ssh(self._session, order_id, timeout))

@@ -68,13 +68,14 @@ def status(api: CloreAI) -> int:
 def _warn(api: CloreAI, *, keeps: bool) -> None:
     """Warn of orders that may cost money unnoticed; start the keeper for limits without one."""
     from clore_ai._api.steps import clock
-    from clore_ai.rental.limits import expiry
     from clore_ai.rental.spend import unseen
 
     for sentence in unseen.sentences(api.session, api.drive(clock())):
         output.note(sentence)
     with suppress(ConfigError):  # reported by the code that needed the ledger
-        if keeps and api.ledger.begun() and expiry.leased(api.ledger.running()):
+        if keeps and api.ledger.begun() and (running := api.ledger.running()):
             from clore_ai.cli.supervise import keeper
+            from clore_ai.rental.limits import expiry
 
-            keeper.ensure_running(api)
+            if expiry.leased(running):
+                keeper.ensure_running(api)

@@ -52,7 +52,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     fees and balance, goes to stderr. On a terminal the command asks before it rents; in a script it
     does not.
     """
-    from clore_ai.rental.orders.wait import BOOT_DEADLINE_S
+    from clore_ai.rental.orders import BOOT_DEADLINE_S
     from clore_ai.rental.reports.orders import row
 
     options["currency"] = units.full(options["currency"])

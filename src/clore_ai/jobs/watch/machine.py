@@ -29,7 +29,7 @@ from clore_ai.exceptions import (
 )
 from clore_ai.jobs.watch import blame
 from clore_ai.models import Order
-from clore_ai.rental.orders import reconcile, wait
+from clore_ai.rental.orders import BOOT_DEADLINE_S, reconcile, wait
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -278,7 +278,7 @@ class Reach:
                 f"Order {order_id} does not answer on SSH yet; machines take 1-6 minutes to start. "
                 "Retrying…"
             )
-        left = wait.BOOT_DEADLINE_S - (time.monotonic() - begun)
+        left = BOOT_DEADLINE_S - (time.monotonic() - begun)
         return await self.engine.drive(wait.until_ssh(session, order_id, left))
 
     async def _is_there(self, order: Order) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from math import isfinite
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
@@ -26,6 +25,8 @@ CONVERTED = (("bitcoin", "on_demand_btc"), ("CLORE-Blockchain", "on_demand_clore
 
 def implied(records: list[dict[str, Any]]) -> dict[str, float]:
     """USD per coin, as the raw records imply it: the median over all of them."""
+    from statistics import median  # slow to import
+
     found: dict[str, list[float]] = defaultdict(list)
     for record in records:
         price = as_dict(record.get("price")) or {}

@@ -14,7 +14,9 @@ from clore_ai._values.lazy import submodule
 if TYPE_CHECKING:
     from clore_ai.rental.orders import cancel, create, host_settings, orphans, reconcile, wait
 
-__all__ = ["cancel", "create", "host_settings", "orphans", "reconcile", "wait"]
+__all__ = ["BOOT_DEADLINE_S", "cancel", "create", "host_settings", "orphans", "reconcile", "wait"]
+
+BOOT_DEADLINE_S = 480.0
 
 
 def __getattr__(name: str) -> object:

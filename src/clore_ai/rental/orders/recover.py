@@ -2,7 +2,7 @@
 
 A command can be killed between any two steps. What it wrote before shows the next command where to
 look. An order that its user may not know of is `Intent.unacknowledged` until it was shown, kept, or
-has ended.
+has ended. Nearly every command looks and finds nothing, so the rest is imported when it is needed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import local
 from clore_ai.exceptions import CloreAPIError, ConfigError
-from clore_ai.rental.orders import cancel
 from clore_ai.rental.orders.locks import by_renter, on_server
-from clore_ai.rental.orders.reconcile import orders, wallets
 
 if TYPE_CHECKING:
     from clore_ai._api.steps import Flow
@@ -45,6 +43,8 @@ def recover(session: Session) -> Flow[Leftovers]:
     try:
         is_new, is_due = yield from local(_due, ledger)
         if is_due:
+            from clore_ai.rental.orders.reconcile import orders, wallets
+
             once = replace(session, rules=replace(session.rules, max_retries=0))
             try:
                 yield from orders(once, include_completed=True)
@@ -67,6 +67,8 @@ def answer(session: Session, order_id: int, *, cancels: bool) -> Flow[None]:
         CloreAPIError: it could not be cancelled, so it stays as it is.
     """
     if cancels:
+        from clore_ai.rental.orders import cancel
+
         yield from cancel.cancel(session, order_id)
         yield from local(session.access.forget, order_id)
     yield from local(acknowledge, session, order_id)

@@ -15,6 +15,7 @@ from clore_ai.exceptions import (
     TransportError,
     WaitTimeout,
 )
+from clore_ai.rental.orders import BOOT_DEADLINE_S
 from clore_ai.rental.orders.reconcile import end_of, orders
 from clore_ai.rental.spend.lease import words
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from clore_ai.models import Order
     from clore_ai.rental.session import Session
 
-BOOT_DEADLINE_S = 480.0
 _RECHECK_S = 5.0
 _HERE_FOR_S = 3.0
 """How long connections must fail on this side: a network that comes back needs some time."""

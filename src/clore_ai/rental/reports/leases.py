@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clore_ai._api.steps import Flow, clock, local
 from clore_ai.rental.limits import extend
 from clore_ai.rental.orders import reconcile
+from clore_ai.rental.spend.lease import above_0
 
 if TYPE_CHECKING:
     from clore_ai.models.records import Intent
@@ -44,8 +45,10 @@ def leases(session: Session) -> Flow[list[Lease]]:
     return [_lease(o.id, o.server_id, kept.get(o.id), now) for o in rows if o.active]
 
 
-def change(session: Session, order_id: int, lease_s: float | None, *, more: bool) -> Flow[Lease]:
-    """Change when an order ends; arguments and errors are those of `extend.change`."""
+def change(session: Session, order_id: int, hours: float | None, *, more: bool) -> Flow[Lease]:
+    """Change when an order ends; arguments and errors are those of `extend.change`, in hours."""
+    above_0(hours=hours)
+    lease_s = None if hours is None else hours * 3600
     intent = yield from extend.change(session, order_id, lease_s, more=more)
     now = (yield from clock()).wall
     return _lease(order_id, intent.server_id, intent, now)

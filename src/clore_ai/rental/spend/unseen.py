@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from clore_ai._values.lengths import duration
 from clore_ai.exceptions import ConfigError
-from clore_ai.rental.spend import warnings
 
 if TYPE_CHECKING:
     from clore_ai._api.steps import Instant
@@ -44,6 +43,8 @@ def sentences(session: Session, now: Instant) -> list[str]:
     ledger = session.ledger
     with suppress(ConfigError):
         if session.rules.has_key and ledger.begun():
+            from clore_ai.rental.spend import warnings  # most commands have no orders
+
             running = ledger.running()
             latest = {b.coin: (b.at, b.balance) for b in ledger.balances()}
             found += [
