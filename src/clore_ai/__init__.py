@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     )
     from clore_ai.rate_limiter import RateLimiter
     from clore_ai.rental.spot.fallback import Fallback
-    from clore_ai.rental.spot.run import SpotEvent, SpotReport
+    from clore_ai.rental.spot.report import SpotReport
+    from clore_ai.rental.spot.run import SpotEvent
     from clore_ai.rental.watch.view import OrdersView
 
 __all__ = [
@@ -112,7 +113,7 @@ _MODULES = {
     "ReapEvent": "jobs.reap.reaper",
     "Rental": "_sync.rental",
     "SpotEvent": "rental.spot.run",
-    "SpotReport": "rental.spot.run",
+    "SpotReport": "rental.spot.report",
 }
 _MODELS = {
     "APIResponse",

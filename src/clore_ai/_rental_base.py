@@ -161,4 +161,4 @@ class RentalBase(Generic[D]):
     def _report(self, what: RentEventKind, message: str) -> None:
         order = self.order
         _log.warning("%s", message)
-        self._note(RentEvent(what, 1, order.server_id or 0, order.id, message))
+        self._note(RentEvent(what, 1, order.server_id or 0, order.id, message, message=message))

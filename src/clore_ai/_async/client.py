@@ -252,7 +252,7 @@ class AsyncCloreAI(AsyncJobCalls):
     @options.documented(options.SpotOptions)
     async def spot_auto(
         self, order_id: int, **given: Unpack[options.SpotOptions]
-    ) -> spot.run.SpotReport:
+    ) -> spot.report.SpotReport:
         """Hold a spot order at the lowest winning bid until it ends. Returns a report.
 
         The bid is raised, up to the limit, as soon as a look shows that the order is outbid, and

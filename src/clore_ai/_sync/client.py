@@ -251,7 +251,9 @@ class CloreAI(JobCalls):
         return self.drive(flow)
 
     @options.documented(options.SpotOptions)
-    def spot_auto(self, order_id: int, **given: Unpack[options.SpotOptions]) -> spot.run.SpotReport:
+    def spot_auto(
+        self, order_id: int, **given: Unpack[options.SpotOptions]
+    ) -> spot.report.SpotReport:
         """Hold a spot order at the lowest winning bid until it ends. Returns a report.
 
         The bid is raised, up to the limit, as soon as a look shows that the order is outbid, and

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any, Callable, TypeVar, cast
 
 import click
 
+from clore_ai._values import days
 from clore_ai._values.kinds import written
 from clore_ai._values.secrets import without
 from clore_ai._values.text import LONGEST, one_line
@@ -74,6 +76,11 @@ def note(message: str, *, bold: bool = False) -> None:
     """Print a line for people, on stderr."""
     text = one_line(message, _LONGEST)
     click.echo(click.style(text, bold=True) if bold else text, err=True, color=colour())
+
+
+def stamp() -> str:
+    """The present time, to begin a line about an event: ``12:03:59 CEST``."""
+    return days.shown(time.time(), "%H:%M:%S")
 
 
 def facts(*lines: tuple[str, object]) -> None:

@@ -24,24 +24,24 @@ def show(
     fee = (
         f"a creation fee may come on top; it is not known for {c.coin}"
         if c.creation_fee is None
-        else f"{units.coin(c.creation_fee)} {c.coin} creation fee, if it runs for 10 minutes"
+        else f"{prices.coin(c.creation_fee)} {c.coin} creation fee, if it runs for 10 minutes"
     )
     where = f"{s.location or '?'}, reliability {units.share(s.reliability) or '-'}"
     lasts = "" if plan.lasts_h is None else f", lasts {duration(plan.lasts_h * 3600)}"
     price = "bid" if kind == "spot" else "price"
-    listed = f"{units.coin(c.price.per_day)} {c.coin}/day"
-    total = f"{units.coin(c.total.per_day)} {c.coin}/day"
+    listed = f"{prices.coin(c.price.per_day)} {c.coin}/day"
+    total = f"{prices.coin(c.total.per_day)} {c.coin}/day"
     limit = None if most is None else f"{prices.in_words(most)} without fee, where others bid more"
     output.facts(
         ("server", f"{s.id} ({where}, at most {s.mrl or '?'} h)"),
-        ("GPUs", f"{s.gpu_model} ({units.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
+        ("GPUs", f"{s.gpu_model} ({prices.coin(s.vram_gb)} GB each), RAM {s.ram_gb or 0:.0f} GB"),
         ("image", f"{image}, {kind}"),
         (price, f"{c.price.text()} = {listed}"),
         ("with fee", f"{c.total.text()} = {total}"),
         ("at most", limit),
         ("once", fee),
         *end,
-        ("balance", f"{units.coin(plan.balance)} {c.coin}{lasts}"),
+        ("balance", f"{prices.coin(plan.balance)} {c.coin}{lasts}"),
     )
     cheaper = ranking.cheaper_coin(plan)
     if cheaper is not None:

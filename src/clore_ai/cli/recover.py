@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import click
 
+from clore_ai._values import days
 from clore_ai.cli import output, units
-from clore_ai.cli.options import period
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def recover(api: CloreAI, *, ask: bool) -> None:
     for intent in left.unknown:
         output.note(
             f"It is not known yet whether server {intent.server_id} was rented by the command "
-            f"that was stopped at {period.clock(intent.posted_at)}. To check and settle this: "
+            f"that was stopped at {_when(intent)}. To check and settle this: "
             "clore orders (if "
             f"this marketplace is gone: clore orphans --close {intent.id})"
         )
@@ -48,7 +49,7 @@ def _report(api: CloreAI, intent: Intent, *, ask: bool) -> None:
     )
     text = (
         f"Found order {intent.order_id} ({what}): it runs and is billed; the command that rented "
-        f"it at {period.clock(intent.posted_at)} was stopped."
+        f"it at {_when(intent)} was stopped."
     )
     if ask:
         output.note(text, bold=True)
@@ -58,6 +59,11 @@ def _report(api: CloreAI, intent: Intent, *, ask: bool) -> None:
             f"{text} Keep it: clore orphans --adopt {intent.order_id}   "
             f"Stop paying: clore cancel {intent.order_id}"
         )
+
+
+def _when(intent: Intent) -> str:
+    now = time.time()
+    return days.clock(intent.posted_at or now, now)
 
 
 def _answer() -> str:

@@ -1,4 +1,4 @@
-"""Formats prices, always in both units, and other quantities with their units."""
+"""Reads quantities as a user types them, and formats those of machines and orders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from clore_ai.models.price import per_hour
 if TYPE_CHECKING:
     from datetime import datetime
 
-_SMALL = 0.1
 _PRICE = re.compile(
     r"\$?\s*(?P<amount>\d+(\.\d*)?|\.\d+)\s*(/\s*(?P<unit>h|hr|hour|d|day))?", re.IGNORECASE
 )
@@ -53,42 +52,6 @@ def read_size(text: str) -> int:
     if size <= 0:
         raise click.BadParameter(f"{text!r} is not a size above 0; write 500MB or 2GB.")
     return size
-
-
-def usd(amount: float) -> str:
-    """An amount as ``$12.50``; small ones with four places, so that they don't look like 0."""
-    return f"${amount:.2f}" if amount >= _SMALL else f"${amount:.4f}"
-
-
-def coin(amount: float | None) -> str:
-    """An amount of a coin, with its significant digits: ``0.00000125``, ``110``, ``2.5``."""
-    if amount is None:
-        return "-"
-    if amount == 0:
-        return "0"
-    text = f"{amount:.8f}" if abs(amount) < 1 else f"{amount:,.4f}"
-    return text.rstrip("0").rstrip(".") or f"{amount:.3g}"
-
-
-SHORT = {"bitcoin": "BTC", "CLORE-Blockchain": "CLORE", "USD-Blockchain": "USD"}
-"""Coin -> its short name in tables; `full` converts back."""
-
-
-def coins(amounts: dict[str, float] | None, unit: str = "") -> str:
-    """Amounts as ``0.1 bitcoin, 2 CLORE-Blockchain``; ``-`` for none."""
-    return ", ".join(f"{coin(n)} {name}{unit}" for name, n in (amounts or {}).items()) or "-"
-
-
-def short(coin: str | None) -> str:
-    """A coin's short name in tables; ``-`` for none."""
-    return SHORT.get(coin or "", coin or "-")
-
-
-def full(coin: str) -> str:
-    """The service's name of a coin, from that name or the short one."""
-    names = {short.lower(): name for name, short in SHORT.items()}
-    names |= {name.lower(): name for name in SHORT}
-    return names.get(coin.strip().lower(), coin)
 
 
 def gpu(model: str | None) -> str:

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 USD = "USD-Blockchain"
-COINS = ("bitcoin", "CLORE-Blockchain", USD)
+SHORT = {"bitcoin": "BTC", "CLORE-Blockchain": "CLORE", USD: "USD"}
+"""Coin -> its short name in tables; `full` converts back."""
+COINS = tuple(SHORT)
 DAY_S = 86_400.0
 _HOURS_PER_DAY = 24
+_SMALL = 0.1
 
 
 def per_hour(per_day: float) -> float:
@@ -51,6 +54,38 @@ def columns(usd_per_day: float | None) -> tuple[str, str]:
         if usd_per_day is None
         else (f"{per_hour(usd_per_day):.4f}", f"{usd_per_day:.2f}")
     )
+
+
+def usd(amount: float) -> str:
+    """An amount as ``$12.50``; small ones with four places, so that they don't look like 0."""
+    return f"${amount:.2f}" if amount >= _SMALL else f"${amount:.4f}"
+
+
+def coin(amount: float | None) -> str:
+    """An amount of a coin, with its significant digits: ``0.00000125``, ``110``, ``2.5``."""
+    if amount is None:
+        return "-"
+    if amount == 0:
+        return "0"
+    text = f"{amount:.8f}" if abs(amount) < 1 else f"{amount:,.4f}"
+    return text.rstrip("0").rstrip(".") or f"{amount:.3g}"
+
+
+def coins(amounts: dict[str, float] | None, unit: str = "") -> str:
+    """Amounts as ``0.1 bitcoin, 2 CLORE-Blockchain``; ``-`` for none."""
+    return ", ".join(f"{coin(n)} {name}{unit}" for name, n in (amounts or {}).items()) or "-"
+
+
+def short(coin: str | None) -> str:
+    """A coin's short name in tables; ``-`` for none."""
+    return SHORT.get(coin or "", coin or "-")
+
+
+def full(coin: str) -> str:
+    """The service's name of a coin, from that name or the short one."""
+    names = {short.lower(): name for name, short in SHORT.items()}
+    names |= {name.lower(): name for name in SHORT}
+    return names.get(coin.strip().lower(), coin)
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,8 @@ class RentEvent:
     usd_per_hour: float | None = None
     """The price that is tried, or the bid that was set, without the fee; None if unknown."""
     seen: Inspection | None = None
+    message: str = ""
+    """The event in a sentence, for the user."""
 
 
 @dataclass(frozen=True)

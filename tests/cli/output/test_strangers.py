@@ -270,13 +270,13 @@ def test_an_oversized_offer_is_shortened(new_user: Clore, tmp_path: Path) -> Non
 
 def test_a_spreadsheet_gets_no_formula(user: Clore) -> None:
     """In the CSV a text of the service that looks like a formula stays text."""
-    from clore_ai.cli.track.ledger import _cell
+    from clore_ai.rental.reports.costs import cell
 
-    assert _cell("gpu", "=cmd|' /C calc'!A0") == "'=cmd|' /C calc'!A0"
-    assert _cell("reason", "@x\ny") == "'@x y"
-    assert _cell("ref", "-x") == "-x"
-    assert _cell("key", "-") == "-"
-    assert _cell("spend", -1.5) == -1.5
+    assert cell("gpu", "=cmd|' /C calc'!A0") == "'=cmd|' /C calc'!A0"
+    assert cell("reason", "@x\ny") == "'@x y"
+    assert cell("ref", "-x") == "-x"
+    assert cell("key", "-") == "-"
+    assert cell("spend", -1.5) == -1.5
 
 
 def test_settings_for_a_shell_are_quoted() -> None:

@@ -41,7 +41,7 @@ def command(as_json: bool) -> None:
             "Status": lambda s: s.status,
             "Visibility": lambda s: s.visibility,
             ">Rented for": lambda s: _rented_for(s, at),
-            "On-demand per day": lambda s: units.coins(s.pricing),
+            "On-demand per day": lambda s: prices.coins(s.pricing),
             ">$/day": lambda s: prices.columns(s.on_demand_price)[1],
         },
         spare=["RAM", "Visibility", "GPUs", "$/day"],

@@ -79,9 +79,9 @@ def read_limit(text: str) -> Bid:
 
 def _read(text: str, forms: str, *, is_usd: bool) -> Bid:
     found = _COIN_PRICE.fullmatch(text.strip())
-    coin = found and units.full(found["coin"])
+    coin = found and prices.full(found["coin"])
     try:
-        if found and coin in units.SHORT:
+        if found and coin in prices.SHORT:
             bid = Bid(float(found["amount"]), coin)
         elif is_usd:
             bid = Bid(units.read_usd_per_hour(text), in_usd=True)

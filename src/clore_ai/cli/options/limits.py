@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Callable
 import click
 
 from clore_ai import _windows
-from clore_ai.cli import units
 from clore_ai.cli.options import F, bundle
 from clore_ai.cli.options.length import Length
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai.rental.rent.ranking import Offer
@@ -97,9 +97,9 @@ def lines(offer: Offer, limits: Limits, now: float, by: str | None = None) -> li
         if longest_h:
             end += f"; its host ends it after {longest_h:g} h"
     if settled.at_most_usd is not None:
-        end += f", at most {units.usd(settled.at_most_usd)}"
+        end += f", at most {prices.usd(settled.at_most_usd)}"
     elif settled.at_most is not None:
-        end += f", at most {units.coin(settled.at_most)} {offer.cost.coin}"
+        end += f", at most {prices.coin(settled.at_most)} {offer.cost.coin}"
     if settled.lease_s is None and limits.max_cost_usd is None:
         return [("ends", end)]
     return [

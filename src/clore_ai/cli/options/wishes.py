@@ -13,6 +13,7 @@ import click
 from clore_ai.cli import units
 from clore_ai.cli.options import bids, bundle, limits, order_options
 from clore_ai.cli.options.length import Length
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai.rental.market.listing import Filter
@@ -136,7 +137,7 @@ def read(options: dict[str, Any]) -> Wish:
     given: dict[str, Any] = {
         **_given(options, wish.Wish),
         "filter": read_filter(options),
-        "currency": wish.AUTO if coin.lower() == wish.AUTO else units.full(coin),
+        "currency": wish.AUTO if coin.lower() == wish.AUTO else prices.full(coin),
         "ports": order_options.ports(options["ports"]),
         "env": order_options.env(options["env"], any_name=True) or None,
         "ssh_key": text,

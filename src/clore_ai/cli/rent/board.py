@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from clore_ai._values.text import LONGEST, one_line
 from clore_ai.cli import output, units
-from clore_ai.cli.options import period
-from clore_ai.models.price import columns
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -33,7 +32,7 @@ def row(seen: WatchedOrder, now: float) -> Row:
     """The cells of one order."""
     order = seen.order
     use, heat = seen.use_percent, seen.temperature_c
-    usd_h, usd_day = columns(None if seen.price is None else seen.price.usd_per_day)
+    usd_h, usd_day = prices.columns(seen.price.usd_per_day if seen.price else None)
     cells = {
         "ID": str(order.id),
         "Server": str(order.server_id or "-"),
@@ -42,8 +41,8 @@ def row(seen: WatchedOrder, now: float) -> Row:
         "Host": "offline" if seen.lost else "online" if order.online else "-",
         "$/h": usd_h,
         "$/day": usd_day,
-        "Spent": units.coin(order.spend),
-        "Coin": units.short(order.currency),
+        "Spent": prices.coin(order.spend),
+        "Coin": prices.short(order.currency),
         "Lease": units.left(seen.ends_at and seen.ends_at - now),
         "Use": "-" if use is None else f"{use:.0f}%",
         "Temp": "-" if heat is None else f"{heat:.0f}°C",
@@ -111,7 +110,7 @@ class Board:
 
     def note(self, sentence: str) -> None:
         """Print an event above the table, or on stderr."""
-        line = one_line(f"{period.stamp()}  {sentence}", _LONGEST)
+        line = one_line(f"{output.stamp()}  {sentence}", _LONGEST)
         if self._live is not None:
             self._live.console.print(line, markup=False, soft_wrap=True)
         else:
@@ -136,7 +135,7 @@ class Board:
             output.note("No active orders.")
         for each in rows:
             output.line(
-                f"{period.stamp()}  order {each['ID']}: server {each['Server']}, "
+                f"{output.stamp()}  order {each['ID']}: server {each['Server']}, "
                 f"{each['GPU']}, {each['State']}, host {each['Host']}, SSH {each['SSH']} "
                 f"({each['Address']}), "
                 f"${each['$/h']}/h = ${each['$/day']}/day, spent {each['Spent']} {each['Coin']}, "

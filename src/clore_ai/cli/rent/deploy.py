@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import output, plans, units
+from clore_ai.cli import output, plans
 from clore_ai.cli.account import connect, now
 from clore_ai.cli.options import bids, limits, order_options
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import renting
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +56,7 @@ def command(server_id: int, **options: Any) -> None:  # noqa: ANN401 - click's o
     from clore_ai.rental.orders import BOOT_DEADLINE_S
     from clore_ai.rental.reports.orders import row
 
-    options["currency"] = units.full(options["currency"])
+    options["currency"] = prices.full(options["currency"])
     _bid(options)
     fields, identity = order_options.fields(options)
     has_ssh = fields["ports"].get("22") == "tcp"
@@ -156,10 +157,7 @@ def _create(
     from clore_ai.rental.rent import deploy
 
     def on_event(event: RentEvent) -> None:
-        if event.what == "trying":
-            output.note("Renting…")
-        else:
-            output.note(f"Rented: order {event.order_id} on server {event.server_id}.", bold=True)
+        output.note(event.message, bold=event.what == "created")
 
     terms = RentalTerms(
         options["ref"], options["purpose"], max_cost_usd=ends.max_cost_usd, enforced=ends.enforced

@@ -7,7 +7,7 @@ import click
 from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect, none, status
-from clore_ai.models.price import columns
+from clore_ai.models import price as prices
 
 
 @click.command()
@@ -32,7 +32,7 @@ def command(completed: bool, as_json: bool) -> int:
         return none(
             api, "No orders." if completed else "No active orders (ended ones: --completed)."
         )
-    cells = {i: columns(None if price is None else price.usd_per_day) for i, price in costs.items()}
+    cells = {i: prices.columns(price.usd_per_day if price else None) for i, price in costs.items()}
     output.rows(
         orders,
         {
@@ -41,11 +41,11 @@ def command(completed: bool, as_json: bool) -> int:
             "GPU": lambda o: units.gpu(o.gpu_model),
             "Type": lambda o: o.type,
             "Status": lambda o: why.get(o.id) or o.status,
-            ">Price/day": lambda o: units.coin(o.price),
+            ">Price/day": lambda o: prices.coin(o.price),
             ">$/h": lambda o: cells[o.id][0],
             ">$/day": lambda o: cells[o.id][1],
-            ">Spent": lambda o: units.coin(o.spend),
-            "Coin": lambda o: units.short(o.currency),
+            ">Spent": lambda o: prices.coin(o.spend),
+            "Coin": lambda o: prices.short(o.currency),
             ">Time": lambda o: None if o.ct is None else duration((o.order_end or found.at) - o.ct),
             "SSH": lambda o: o.ssh_address if o.active else None,
         },

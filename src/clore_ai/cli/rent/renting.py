@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clore_ai._values.lengths import duration
 from clore_ai.cli import output, plans, units
 from clore_ai.cli.account import now
 from clore_ai.cli.options import bids, limits, wishes
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from clore_ai import CloreAI
     from clore_ai.models import Order
-    from clore_ai.models.records import Inspection, RentEvent
+    from clore_ai.models.records import RentEvent
     from clore_ai.rental.rent.attempt import Rented
     from clore_ai.rental.rent.ranking import Offer
     from clore_ai.rental.rent.wish import Wish
@@ -90,7 +89,7 @@ def go(api: CloreAI, wish: Wish, offers: list[Offer], *, holds: bool = False) ->
     """
     from clore_ai.rental.rent import rent as flows
 
-    reporter = Reporter(api, wish, offers)
+    reporter = Reporter(api)
     try:
         rented = api.drive(flows.rent(api.session, wish, reporter, offers))
     except KeyboardInterrupt:
@@ -122,40 +121,12 @@ def left_behind(api: CloreAI, newest: int) -> str:
     return "Interrupted; nothing was rented."
 
 
-_WAITS = " Waiting for SSH (real machines take 1-6 minutes)…"
-_MESSAGES = {
-    "trying": "Renting server {e.server_id}{price}…",
-    "created": "Created order {e.order_id} on server {e.server_id}; it is billed from now on."
-    "{waits}",
-    "up": "SSH logs in after {after}{found}",
-    "failed": "Order {e.order_id} on server {e.server_id} did not work: {e.reason} (attempt "
-    "{e.attempt} of {attempts}).",
-    "raised": "Outbid: the bid of order {e.order_id} is {bid} now.",
-    "lost": "Server {e.server_id} is lost ({e.reason}); nothing was rented.",
-    "rented": "Rented: order {e.order_id} on server {e.server_id}.",
-    "cancelling": "Cancelling order {e.order_id}…",
-    "cancelled": "Cancelled: order {e.order_id}.",
-    "uncancelled": "Order {e.order_id} is not confirmed as ended. Try again with: clore cancel "
-    "{e.order_id}",
-}
-
-
 class Reporter:
     """Reports each event in a line; `last` is the latest event."""
 
-    def __init__(self, api: CloreAI, wish: Wish, offers: list[Offer]) -> None:
-        self._api, self._newest, self._wish = api, api.ledger.newest(), wish
-        self.tries(offers)
+    def __init__(self, api: CloreAI) -> None:
+        self._api, self._newest = api, api.ledger.newest()
         self.last: RentEvent | None = None
-
-    def again(self, wish: Wish, offers: list[Offer], now: float) -> None:
-        """Show the next offers to try, for a job that has lost its machine."""
-        show(wish, offers, now, by=limits.BY_RUN)
-        self.tries(offers)
-
-    def tries(self, offers: list[Offer]) -> None:
-        """Set the offers to try next."""
-        self._offers = {o.server.id: o for o in offers}
 
     def interrupted(self) -> str:
         """The message after Ctrl-C: what became of the order."""
@@ -174,38 +145,7 @@ class Reporter:
     def __call__(self, event: RentEvent) -> None:
         """Report an event."""
         self.last = event
-        message = _MESSAGES.get(event.what, "").format(
-            e=event,
-            attempts=self._wish.attempts,
-            price=self._price(event),
-            bid=prices.hourly(event.usd_per_hour),
-            after=duration(event.seconds),
-            found=_found(event.seen),
-            waits="" if self._wish.verify == "none" else _WAITS,
-        )
-        if message:
-            output.note(message, bold=event.what == "rented")
-
-    def _price(self, event: RentEvent) -> str:
-        if self._wish.max_bid_usd is not None:
-            return f" at a bid of {prices.hourly(event.usd_per_hour)}"
-        offer = self._offers.get(event.server_id)
-        return "" if offer is None else f" ({prices.hourly(offer.cost.total.usd_per_hour)})"
-
-
-def _found(seen: Inspection | None) -> str:
-    if seen is None or not seen.gpus:
-        return "."
-    counted = {name: seen.gpus.count(name) for name in seen.gpus}
-    parts = [f"{count}x {units.gpu(name)}" for name, count in counted.items()]
-    parts.append(f"driver {seen.driver}")
-    if seen.cuda:
-        parts.append(f"CUDA {seen.cuda}")
-    if seen.disk_mb_s:
-        parts.append(f"disk {seen.disk_mb_s:.0f} MB/s")
-    if seen.mbit_s:
-        parts.append(f"network over {seen.mbit_s:.0f} Mbit/s")
-    return f": {', '.join(parts)}."
+        output.note(event.message, bold=event.what == "rented")
 
 
 def _table(offers: list[Offer]) -> None:
@@ -219,7 +159,7 @@ def _table(offers: list[Offer]) -> None:
             "Where": lambda o: o.server.location,
             ">Rel.": lambda o: units.share(o.server.reliability),
             ">Down": _down,
-            "Coin": lambda o: units.short(o.cost.coin),
+            "Coin": lambda o: prices.short(o.cost.coin),
             ">$/h": lambda o: prices.columns(o.cost.price.usd_per_day)[0],
             ">$/day": lambda o: prices.columns(o.cost.price.usd_per_day)[1],
             ">With fees $/h": lambda o: prices.columns(o.effective.usd_per_day)[0],

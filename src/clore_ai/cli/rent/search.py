@@ -108,7 +108,7 @@ def _print(servers: list[MarketplaceServer]) -> None:
             ">Max h": lambda s: s.mrl,
             ">$/h": lambda s: prices.columns(s.price_usd_per_day)[0],
             ">$/day": lambda s: prices.columns(s.price_usd_per_day)[1],
-            "Coins": lambda s: " ".join(map(units.short, s.allowed_coins or ())),
+            "Coins": lambda s: " ".join(map(prices.short, s.allowed_coins or ())),
         },
         spare=["CPU", "Down/Up Mbit/s", "VRAM", "Where", "Coins", "RAM"],
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from clore_ai.cli import output, units
+from clore_ai.cli import output
 from clore_ai.cli.account import connect
+from clore_ai.models import price as prices
 
 
 @click.command()
@@ -24,8 +25,8 @@ def command(as_json: bool) -> None:
         wallets,
         {
             "Coin": lambda w: w.name,
-            ">Balance": lambda w: units.coin(w.balance),
-            ">Withdrawal fee": lambda w: units.coin(w.withdrawal_fee),
+            ">Balance": lambda w: prices.coin(w.balance),
+            ">Withdrawal fee": lambda w: prices.coin(w.withdrawal_fee),
             "Deposit address": lambda w: w.deposit,
         },
         spare=["Withdrawal fee"],

@@ -12,7 +12,7 @@ from clore_ai._values.lengths import duration
 from clore_ai.cli import output, plans, units
 from clore_ai.cli.account import connect, now
 from clore_ai.cli.errors import Late, Nothing
-from clore_ai.cli.options import bids, period, watch_file, wishes
+from clore_ai.cli.options import bids, watch_file, wishes
 from clore_ai.cli.options.length import Length
 from clore_ai.cli.rent import renting
 from clore_ai.models import price as prices
@@ -128,14 +128,13 @@ class _Watching:
         wish = None if first is None else first.wish
         if first is None or wish is None:
             return self.api.drive(taking.step(self.api.session, self.state))
-        reporter, force = renting.Reporter(self.api, wish, []), self.by_name[first.name].force
+        reporter, force = renting.Reporter(self.api), self.by_name[first.name].force
 
         def tries(offers: list[Offer]) -> renting.Reporter | str:
             try:
                 bids.guard_offers(wish, offers, yes=True, force=force)
             except click.UsageError as exc:  # far above the price on demand
                 return exc.message
-            reporter.tries(offers)
             return reporter
 
         try:
@@ -179,7 +178,7 @@ class _Watching:
             for server in event.servers[:_LINES]:
                 # With --rent, stdout is for the ids of orders.
                 line = _offer(server, asked.watch.price_usd(server))
-                output.line(f"{period.stamp()}  {name}{line}", err=rents)
+                output.line(f"{output.stamp()}  {name}{line}", err=rents)
             if len(event.servers) > _LINES:
                 output.note(f"… and {len(event.servers) - _LINES} more that fit, at higher prices.")
         if not rents:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -67,8 +68,9 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
             upload = consent.agreed(spec, kept.home, yes=options["yes"], resends=options["retries"])
         if wish is not None:
             offers = renting.planned(api, wish, options, _limits.BY_RUN)
-            reporter = renting.Reporter(api, wish, offers)
-            callbacks.on_rent, callbacks.on_offers = reporter, reporter.again
+            reporter = renting.Reporter(api)
+            callbacks.on_rent = reporter
+            callbacks.on_offers = partial(renting.show, by=_limits.BY_RUN)
         plan = Plan(
             options["order_id"],
             wish,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from clore_ai._values.lengths import duration
-from clore_ai.cli import output, units
+from clore_ai.cli import output
 from clore_ai.cli.account import connect
 from clore_ai.cli.spot.spot_auto import auto
 from clore_ai.exceptions import NotFoundError
-from clore_ai.models.price import daily, hourly
+from clore_ai.models import price as prices
 
 
 class Spot(click.Group):
@@ -57,7 +57,7 @@ def show(server_id: int, as_json: bool) -> None:
     lowest = (market.server.min_pricing if market.server else None) or {}
     for coin, price in lowest.items():
         price_text = rates.price(price, coin).text()
-        output.note(f"Lowest bid: {units.coin(price)} {coin}/day ({price_text})")
+        output.note(f"Lowest bid: {prices.coin(price)} {coin}/day ({price_text})")
     if market.server and market.server.max_rental is not None:
         output.note(f"Longest rental: {duration(market.server.max_rental)}")
     if not market.offers:
@@ -70,10 +70,10 @@ def show(server_id: int, as_json: bool) -> None:
         [
             [
                 str(o.order_id or "-"),
-                units.coin(o.price),
+                prices.coin(o.price),
                 o.currency or "-",
-                "-" if o.price is None else hourly(bid.usd_per_hour),
-                "-" if o.price is None else daily(bid.usd_per_day),
+                "-" if o.price is None else prices.hourly(bid.usd_per_hour),
+                "-" if o.price is None else prices.daily(bid.usd_per_day),
                 "-" if o.active is None else "yes" if o.active else "no",
                 "yes" if o.my else "",
             ]

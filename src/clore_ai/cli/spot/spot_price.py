@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from clore_ai.cli import output, units
+from clore_ai.cli import output
 from clore_ai.cli.account import connect, now
 from clore_ai.cli.options import bids
+from clore_ai.models import price as prices
 
 
 @click.command()
@@ -30,8 +31,8 @@ def command(order_id: int, price: bids.Bid, force: bool, yes: bool, as_json: boo
         change = api.drive(high_bid.change(api.session, order_id, price.per_day))
         order, bid = change.order, change.bid
         output.note(
-            f"Order {order_id} on server {order.server_id}: bid {units.coin(order.price)} -> "
-            f"{units.coin(bid.per_day)} {bid.coin}/day ({bid.text()})"
+            f"Order {order_id} on server {order.server_id}: bid {prices.coin(order.price)} -> "
+            f"{prices.coin(bid.per_day)} {bid.coin}/day ({bid.text()})"
         )
         bids.guard("The bid", change.high, yes=yes, force=force)
         output.ask("Set it?", "the bid is unchanged", yes=yes)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clore_ai._values.lengths import duration
-from clore_ai.cli import output, units
+from clore_ai.cli import output
 from clore_ai.exceptions import CloreAPIError, FieldError
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,6 +59,6 @@ def _bill(each: Cancelling) -> str:
     if bill is None:
         return " What it cost is not known."
     return (
-        f" It ran {duration(bill.seconds)} and cost {units.coin(bill.total)} {bill.currency}: "
-        f"{units.coin(bill.spend)} for the time, the rest fees."
+        f" It ran {duration(bill.seconds)} and cost {prices.coin(bill.total)} {bill.currency}: "
+        f"{prices.coin(bill.spend)} for the time, the rest fees."
     )

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from clore_ai._signals import INTERRUPTED
-from clore_ai.cli import errors, output, units
+from clore_ai.cli import errors, output
 from clore_ai.cli.errors import LIMIT
 from clore_ai.cli.supervise import cancelling
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,7 +72,7 @@ def _price(order: Intent | Order | None) -> str:
 
     coin = order.currency
     rate = Rates().usd(coin, getattr(order, "usd_per_coin", None))
-    text = f"{units.coin(order.price)} {units.SHORT.get(coin, coin)}/day"
+    text = f"{prices.coin(order.price)} {prices.SHORT.get(coin, coin)}/day"
     if rate is not None:
         text = f"{Price(order.price, coin, rate).text()} = {text}"
     return f": {text}, before fees"

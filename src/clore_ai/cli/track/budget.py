@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from clore_ai.cli import other_keys, output, units
+from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai.models.records import BudgetStanding, Per
@@ -90,9 +91,9 @@ def _unit(currency: str | None) -> str:
 
     if currency is None or currency.strip().upper() == USD_VALUE:
         return USD_VALUE
-    coin = units.full(currency)
-    if coin not in units.SHORT:
-        known = ", ".join(units.SHORT)
+    coin = prices.full(currency)
+    if coin not in prices.SHORT:
+        known = ", ".join(prices.SHORT)
         raise click.UsageError(f"There is no coin {currency!r}; write one of {known}, or USD.")
     return coin
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._values import days
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output
-from clore_ai.cli.options import period
 from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def list_(as_json: bool) -> None:
                 ">Boot": lambda r: duration(r.boot_s),
                 ">Mbit/s": lambda r: None if r.mbit_s is None else f"{r.mbit_s:.0f}",
                 ">Disk MB/s": lambda r: None if r.disk_mb_s is None else f"{r.disk_mb_s:.0f}",
-                "Last seen": lambda r: period.shown(r.last_at),
+                "Last seen": lambda r: days.shown(r.last_at),
                 "Last failure": lambda r: r.reason,
                 "Not rented": lambda r: r.blocked,
             },

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from clore_ai._values import days
 from clore_ai._values.lengths import duration
-from clore_ai._values.sizes import counted
-from clore_ai._values.text import one_line
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect
-from clore_ai.cli.options import period
-from clore_ai.rental.spend.bill import COLUMNS, Sum
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from clore_ai.rental.reports.costs import By, Report
+    from clore_ai.rental.spend.bill import Bill, Sum
 
-    from clore_ai.rental.reports.costs import By
-    from clore_ai.rental.spend.bill import Bill, Wallet
 
-_LONGEST = 4_000
+def _moment(text: str, *, end: bool = False) -> float:
+    """An option's type: a date or an age as unix seconds."""
+    try:
+        return days.read(text, time.time(), end=end)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from None
+
+
+def _end(text: str) -> float:
+    return _moment(text, end=True)
 
 
 @click.command()
 @click.option(
-    "--since", metavar="WHEN", help="Start of the period: a day (2026-05-01), or how long ago (7d)."
-)
-@click.option(
-    "--until", metavar="WHEN", help="End of the period: the end of a day, or how long ago."
-)
+    "--since", type=_moment, metavar="WHEN",
+    help="Start of the period: a day (2026-05-01), or how long ago (7d).",
+)  # fmt: skip
+@click.option("--until", type=_end, metavar="WHEN",
+              help="End of the period: the end of a day, or how long ago.")  # fmt: skip
 @click.option("--by", type=click.Choice(["day", "gpu", "purpose", "server"]),
               help="Show totals, one line for each group and coin.")  # fmt: skip
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV on stdout, without the total.")
@@ -42,8 +45,8 @@ _LONGEST = 4_000
 @output.json_option
 def command(
     *,
-    since: str | None,
-    until: str | None,
+    since: float | None,
+    until: float | None,
     by: By | None,
     as_csv: bool,
     offline: bool,
@@ -57,9 +60,8 @@ def command(
     """
     if as_csv and as_json:
         raise click.UsageError("Give only one of --csv and --json.")
-    now = time.time()
-    begin = -math.inf if since is None else period.moment(since, now, "--since")
-    end = math.inf if until is None else period.moment(until, now, "--until", end=True)
+    begin = -math.inf if since is None else since
+    end = math.inf if until is None else until
     if end <= begin:
         raise click.UsageError("--until is before --since: the period is empty.")
     from clore_ai.rental.reports import costs
@@ -75,40 +77,25 @@ def command(
         output.data({**rows, "total": found.total, "wallets": found.wallets})
         return
     if as_csv:
-        _csv(
-            output.jsonable(found.sums if by else found.bills),
-            [f.name for f in fields(Sum)] if by else COLUMNS,
-        )
+        click.echo(found.csv(), nl=False)
         return
     if not found.bills:
         output.note("Nothing was rented" + (" in this time." if since or until else " yet."))
-    elif by:
-        _table_of_sums(by, found.sums)
-    else:
+    _print(found)
+
+
+def _print(found: Report) -> None:
+    from clore_ai.rental.spend import bill
+
+    if found.by and found.bills:
+        _table_of_sums(found.by, found.sums)
+    elif found.bills:
         _table(found.bills)
-    _print_total(found.total)
+    if found.total:
+        output.note(bill.in_words(found.total), bold=True)
     for wallet in found.wallets:
-        _print_wallet(wallet)
-
-
-def _csv(rows: list[dict[str, Any]], columns: Sequence[str]) -> None:
-    text = io.StringIO()
-    out = csv.DictWriter(text, columns, lineterminator="\n")
-    out.writeheader()
-    out.writerows({name: _cell(name, value) for name, value in row.items()} for row in rows)
-    click.echo(text.getvalue(), nl=False)
-
-
-def _cell(name: str, value: object) -> object:
-    """A text on one line; with a quote before it if a spreadsheet would take it for a formula.
-
-    The user's own text (`purpose`, `ref`) gets no quote.
-    """
-    if not isinstance(value, str):
-        return value
-    text = one_line(value, _LONGEST)
-    is_formula = len(text) > 1 and text[0] in "=+-@" and name not in ("purpose", "ref")
-    return f"'{text}" if is_formula else text
+        if wallet.fell or wallet.explained:
+            output.note(wallet.in_words())
 
 
 def _table(bills: list[Bill]) -> None:
@@ -121,12 +108,12 @@ def _table(bills: list[Bill]) -> None:
             "Type": lambda b: b.intent.type,
             "Purpose": lambda b: b.intent.purpose,
             "Ref": lambda b: b.intent.client_ref,
-            "Start": lambda b: period.shown(b.begin),
+            "Start": lambda b: days.shown(b.begin),
             ">Time": lambda b: duration(b.seconds),
-            ">Spend": lambda b: units.coin(b.spend),
-            ">Fees": lambda b: units.coin(b.fees),
-            ">Total": lambda b: units.coin(b.total),
-            "Coin": lambda b: units.short(b.intent.currency),
+            ">Spend": lambda b: prices.coin(b.spend),
+            ">Fees": lambda b: prices.coin(b.fees),
+            ">Total": lambda b: prices.coin(b.total),
+            "Coin": lambda b: prices.short(b.intent.currency),
             ">USD": lambda b: _usd(b.total_usd),
             "State": lambda b: (b.state == "ended" and b.intent.reason) or b.state,
         },
@@ -135,60 +122,22 @@ def _table(bills: list[Bill]) -> None:
 
 
 def _table_of_sums(by: By, sums: list[Sum]) -> None:
-    day = f"Day ({period.zone()})"
-    title = {"day": day, "gpu": "GPU", "purpose": "Purpose", "server": "Server"}[by]
+    day = f"Day ({days.shown(time.time(), '').strip()})"  # with the time zone
+    title = {"day": day, "gpu": "GPU"}.get(by, by.capitalize())
     output.rows(
         sums,
         {
             title: lambda s: s.key,
             ">Orders": lambda s: s.orders,
             ">Time": lambda s: duration(s.seconds),
-            ">Spend": lambda s: units.coin(s.spend),
-            ">Fees": lambda s: units.coin(s.fees),
-            ">Total": lambda s: units.coin(s.total),
-            "Coin": lambda s: units.short(s.currency),
+            ">Spend": lambda s: prices.coin(s.spend),
+            ">Fees": lambda s: prices.coin(s.fees),
+            ">Total": lambda s: prices.coin(s.total),
+            "Coin": lambda s: prices.short(s.currency),
             ">USD": lambda s: _usd(s.usd),
         },
         spare=["Fees", "Spend"],
     )
-
-
-def _print_total(total: list[Sum]) -> None:
-    if not total:
-        return
-    coins = ", ".join(f"{units.coin(s.total)} {units.short(s.currency)}" for s in total)
-    known = [s.usd for s in total if s.usd is not None]
-    usd = f"= ${sum(known):.2f}" if known else "USD -"
-    count, seconds = sum(s.orders for s in total), sum(s.seconds for s in total)
-    text = f"Total: {counted(count, 'order')}, {duration(seconds)}, {coins} {usd}"
-    unknown, unpriced = sum(s.unknown for s in total), sum(s.usd_unknown for s in total)
-    if unknown:
-        text += f"; without {unknown} whose spend is not known"
-    if unpriced > unknown:
-        text += f"; USD without {unpriced - unknown} whose coin's worth is not known"
-    output.note(f"{text}.", bold=True)
-
-
-def _print_wallet(wallet: Wallet) -> None:
-    coin = units.short(wallet.currency)
-    if not wallet.fell and not wallet.explained:
-        return
-    moved = "fell" if wallet.fell >= 0 else "rose"
-    text = (
-        f"Wallet {coin}: {moved} by {units.coin(abs(wallet.fell))} since "
-        f"{period.shown(wallet.since)}; the orders explain {units.coin(wallet.explained)}"
-    )
-    if wallet.unexplained is None:
-        output.note(f"{text}.")
-    elif wallet.unexplained > 0:
-        output.note(
-            f"{text}, {units.coin(wallet.unexplained)} less: a withdrawal, or orders that are not "
-            "in the ledger (clore orphans)."
-        )
-    else:
-        output.note(
-            f"{text}, {units.coin(-wallet.unexplained)} more: a deposit, earnings, or lower fees."
-        )
 
 
 def _usd(amount: float | None) -> str:

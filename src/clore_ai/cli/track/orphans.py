@@ -9,6 +9,7 @@ import click
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output, units
 from clore_ai.cli.account import connect, none, status
+from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from clore_ai import CloreAI
@@ -96,8 +97,8 @@ def _show(rows: list[Orphan]) -> None:
             ">Server": lambda r: r.server_id or None,
             "GPU": lambda r: units.gpu(r.gpu),
             ">Time": lambda r: duration(r.seconds),
-            ">Spent": lambda r: units.coin(r.spend),
-            "Coin": lambda r: units.short(r.currency),
+            ">Spent": lambda r: prices.coin(r.spend),
+            "Coin": lambda r: prices.short(r.currency),
             "Problem": lambda r: r.problem,
         },
         spare=["Server", "Time", "GPU", "Coin"],

@@ -6,10 +6,11 @@ was promised (`verify`). What this shows of the host is recorded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable
 
 from clore_ai._api.steps import NoWayOutError, Sleep, clock, local
+from clore_ai._values.lengths import duration
 from clore_ai.exceptions import (
     DBError,
     OrderEnded,
@@ -18,6 +19,8 @@ from clore_ai.exceptions import (
     TransportError,
     WaitTimeout,
 )
+from clore_ai.models._base import short_gpu
+from clore_ai.models.price import hourly
 from clore_ai.models.records import Inspection, RentEvent, RentEventKind
 from clore_ai.rental import host_records, preflight
 from clore_ai.rental.orders import wait
@@ -69,13 +72,65 @@ class RentRun:
     spent_usd: float = 0.0
 
     def emit(
-        self, what: RentEventKind, server_id: int, order: Order | None = None, **more: object
+        self,
+        what: RentEventKind,
+        server_id: int,
+        order: Order | None = None,
+        *,
+        price: str = "",
+        **more: object,
     ) -> None:
-        """Pass an event to the caller, and keep it."""
+        """Pass an event to the caller, and keep it; `price`: what is tried, in words."""
         order_id = None if order is None else order.id
         event = RentEvent(what, self.attempt, server_id, order_id, **more)  # type: ignore[arg-type]
+        event = replace(event, message=_sentence(event, self.wish, price))
         self.events.append(event)
         self.on_event(event)
+
+
+_WAITS = " Waiting for SSH (real machines take 1-6 minutes)…"
+_SENTENCES = {
+    "trying": "Renting server {e.server_id}{price}…",
+    "created": "Created order {e.order_id} on server {e.server_id}; it is billed from now on."
+    "{waits}",
+    "up": "SSH logs in after {after}{found}",
+    "failed": "Order {e.order_id} on server {e.server_id} did not work: {e.reason} (attempt "
+    "{e.attempt} of {attempts}).",
+    "raised": "Outbid: the bid of order {e.order_id} is {bid} now.",
+    "lost": "Server {e.server_id} is lost ({e.reason}); nothing was rented.",
+    "rented": "Rented: order {e.order_id} on server {e.server_id}.",
+    "cancelling": "Cancelling order {e.order_id}…",
+    "cancelled": "Cancelled: order {e.order_id}.",
+    "uncancelled": "Order {e.order_id} is not confirmed as ended. Try again with: clore cancel "
+    "{e.order_id}",
+}
+
+
+def _sentence(event: RentEvent, wish: Wish, price: str) -> str:
+    return _SENTENCES[event.what].format(
+        e=event,
+        attempts=wish.attempts,
+        price=price,
+        bid=hourly(event.usd_per_hour),
+        after=duration(event.seconds),
+        found=_found(event.seen),
+        waits="" if wish.verify == "none" else _WAITS,
+    )
+
+
+def _found(seen: Inspection | None) -> str:
+    if seen is None or not seen.gpus:
+        return "."
+    counted = {name: seen.gpus.count(name) for name in seen.gpus}
+    parts = [f"{count}x {short_gpu(name)}" for name, count in counted.items()]
+    parts.append(f"driver {seen.driver}")
+    if seen.cuda:
+        parts.append(f"CUDA {seen.cuda}")
+    if seen.disk_mb_s:
+        parts.append(f"disk {seen.disk_mb_s:.0f} MB/s")
+    if seen.mbit_s:
+        parts.append(f"network over {seen.mbit_s:.0f} Mbit/s")
+    return f": {', '.join(parts)}."
 
 
 @dataclass(frozen=True)

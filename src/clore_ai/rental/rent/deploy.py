@@ -125,9 +125,11 @@ def order(
             unacknowledged=True,
             renting=create.Renting(locks),
         )
-        on_event(RentEvent("trying", 1, server.id, usd_per_hour=price.usd_per_hour))
+        usd = price.usd_per_hour
+        on_event(RentEvent("trying", 1, server.id, usd_per_hour=usd, message="Renting…"))
         made = yield from create.create(session, wanted.at(price.per_day), agreed)
-        on_event(RentEvent("created", 1, server.id, made.id))
+        message = f"Rented: order {made.id} on server {server.id}."
+        on_event(RentEvent("created", 1, server.id, made.id, message=message))
         yield from local(recover.acknowledge, session, made.id)
     yield from local(session.remember, made, identity)
     return made

@@ -28,6 +28,7 @@ from clore_ai.exceptions import (
     OrderUncertain,
     RentFailed,
 )
+from clore_ai.models.price import hourly
 from clore_ai.models.records import Intent, RentEvent
 from clore_ai.rental import preflight
 from clore_ai.rental.market import cost
@@ -188,7 +189,9 @@ def _create(
         unacknowledged=True,
         renting=renting,
     )
-    run.emit("trying", server_id, usd_per_hour=offer.cost.price.usd_per_hour)
+    bid, total = offer.cost.price.usd_per_hour, offer.cost.total.usd_per_hour
+    price = f" ({hourly(total)})" if wish.max_bid_usd is None else f" at a bid of {hourly(bid)}"
+    run.emit("trying", server_id, usd_per_hour=bid, price=price)
     try:
         return (yield from create.create(session, wanted, terms))
     except FieldError as exc:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import io
+from dataclasses import asdict, dataclass, fields
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
 from clore_ai._api.steps import Flow, clock, local
 from clore_ai._values.days import days
+from clore_ai._values.text import one_line
 from clore_ai.exceptions import (
     AuthError,
     DBError,
@@ -19,15 +22,18 @@ from clore_ai.models._base import short_gpu
 from clore_ai.rental.market import rates
 from clore_ai.rental.orders import reconcile
 from clore_ai.rental.spend import bill
+from clore_ai.rental.spend.bill import Sum
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clore_ai.models.records import Intent
     from clore_ai.rental.session import Session
-    from clore_ai.rental.spend.bill import Bill, Sum, Wallet
+    from clore_ai.rental.spend.bill import Bill, Wallet
 
 By = Literal["day", "gpu", "purpose", "server"]
+_LONGEST = 4_000
+"""Characters of a cell of CSV."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,30 @@ class Report:
     wallets: list[Wallet]
     stale: str | None
     """Why the service could not be asked; None if it was asked, or should not be."""
+    by: By | None = None
+    """How `sums` are grouped."""
+
+    def csv(self) -> str:
+        """The sums as CSV if there is a grouping, else the orders; the first line has the names."""
+        text = io.StringIO()
+        columns = [each.name for each in fields(Sum)] if self.by else bill.COLUMNS
+        rows = [asdict(each) for each in self.sums] if self.by else [b.row() for b in self.bills]
+        out = csv.DictWriter(text, columns, lineterminator="\n")
+        out.writeheader()
+        out.writerows({name: cell(name, value) for name, value in row.items()} for row in rows)
+        return text.getvalue()
+
+
+def cell(name: str, value: object) -> object:
+    """A text on one line; with a quote before it if a spreadsheet would take it for a formula.
+
+    The user's own text (`purpose`, `ref`) gets no quote.
+    """
+    if not isinstance(value, str):
+        return value
+    text = one_line(value, _LONGEST)
+    is_formula = len(text) > 1 and text[0] in "=+-@" and name not in ("purpose", "ref")
+    return f"'{text}" if is_formula else text
 
 
 def report(
@@ -89,6 +119,7 @@ def report(
         bill.add_up(("total", each) for each in bills),
         bill.wallets([b for b in balances if begin <= b.at < end], whole),
         stale,
+        by,
     )
 
 

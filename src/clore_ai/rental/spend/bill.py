@@ -10,6 +10,10 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from clore_ai._values.days import shown
+from clore_ai._values.lengths import duration
+from clore_ai._values.sizes import counted
+from clore_ai.models import price as prices
 from clore_ai.models.price import DAY_S
 from clore_ai.rental.market.cost import CREATION_FEE_AFTER_S, FEE_SHARE, fees, owed_once
 
@@ -111,6 +115,22 @@ class Wallet:
     unexplained: float | None
     """The difference; None if it is within one tick of the cost of that period's orders."""
 
+    def in_words(self) -> str:
+        """How much the wallet fell or rose, and what may explain the difference."""
+        moved = "fell" if self.fell >= 0 else "rose"
+        text = (
+            f"Wallet {prices.short(self.currency)}: {moved} by {prices.coin(abs(self.fell))} since "
+            f"{shown(self.since)}; the orders explain {prices.coin(self.explained)}"
+        )
+        if self.unexplained is None:
+            return f"{text}."
+        if self.unexplained > 0:
+            return (
+                f"{text}, {prices.coin(self.unexplained)} less: a withdrawal, or orders that are "
+                "not in the ledger (clore orphans)."
+            )
+        return f"{text}, {prices.coin(-self.unexplained)} more: a deposit, earnings, or lower fees."
+
 
 def bill(intent: Intent, now: float, rates: Rates) -> Bill:
     """What an intent cost so far. `rates`: of now, for an intent without a recorded rate."""
@@ -167,6 +187,21 @@ def add_up(keyed: Iterable[tuple[str, Bill]]) -> list[Sum]:
         _sum(key, coin, groups[key, coin])
         for key, coin in sorted(groups, key=lambda pair: (places[pair[0]], pair[1]))
     ]
+
+
+def in_words(total: Sequence[Sum]) -> str:
+    """The sums by coin in one sentence, and what they leave out."""
+    coins = ", ".join(f"{prices.coin(s.total)} {prices.short(s.currency)}" for s in total)
+    known = [s.usd for s in total if s.usd is not None]
+    usd = f"= ${sum(known):.2f}" if known else "USD -"
+    count, seconds = sum(s.orders for s in total), sum(s.seconds for s in total)
+    text = f"Total: {counted(count, 'order')}, {duration(seconds)}, {coins} {usd}"
+    unknown, unpriced = sum(s.unknown for s in total), sum(s.usd_unknown for s in total)
+    if unknown:
+        text += f"; without {unknown} whose spend is not known"
+    if unpriced > unknown:
+        text += f"; USD without {unpriced - unknown} whose coin's worth is not known"
+    return f"{text}."
 
 
 def _sum(key: str, coin: str, bills: Sequence[Bill]) -> Sum:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from clore_ai._values.lazy import submodule
 
 if TYPE_CHECKING:
-    from clore_ai.rental.spot import autopilot, run, set_price
+    from clore_ai.rental.spot import autopilot, report, run, set_price
 
-__all__ = ["autopilot", "run", "set_price"]
+__all__ = ["autopilot", "report", "run", "set_price"]
 
 
 def __getattr__(name: str) -> object:

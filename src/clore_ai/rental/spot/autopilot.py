@@ -29,7 +29,8 @@ from clore_ai.rental.spot.fallback import Moved, leave, rent
 if TYPE_CHECKING:
     from clore_ai.models import Order, SpotMarket
     from clore_ai.rental.session import Session
-    from clore_ai.rental.spot.run import Reason, SpotReport, SpotRun
+    from clore_ai.rental.spot.report import Reason, SpotReport
+    from clore_ai.rental.spot.run import SpotRun
 
 _SLICE_S = 1.0
 _FRESH_S = 120.0
@@ -81,11 +82,22 @@ def so_far(session: Session, run: SpotRun) -> Flow[SpotReport]:
     return run.report("stopped")
 
 
-def instead(session: Session, run: SpotRun) -> tuple[list[int], bool]:
-    """The orders that were rented instead and may be billed; and may there be an unknown one?"""
+def goes_on(session: Session, run: SpotRun) -> str:
+    """The orders that may be billed after the steering, and the command that stops them."""
+    number, bid = f"{run.order_id}", run.in_words(run.auto.bid)
+    if run.asked is not None and run.asked != run.auto.bid:
+        bid += f", or at {run.in_words(run.asked)}, which was on its way"
+    text = f"Order {number} goes on; while it runs it is billed at {bid}."
+    if run.over:
+        text = f"Order {number} has ended."
     mine = [] if run.newest is None else session.ledger.after(run.newest)
-    ids = [i.order_id for i in mine if i.state == "created" and i.order_id is not None]
-    return [i for i in ids if i != run.order_id], any(i.state != "created" for i in mine)
+    rented = [i.order_id for i in mine if i.state == "created" and i.order_id is not None]
+    for order_id in (i for i in rented if i != run.order_id):
+        text += f" Order {order_id} was rented instead, and is billed."
+        number = f"{number} {order_id}"
+    if any(i.state != "created" for i in mine):
+        text += " Another order may exist and be billed; check now with: clore orders."
+    return f"{text} Stop paying with: clore cancel {number}"
 
 
 def prepare(session: Session, run: SpotRun) -> Flow[None]:

@@ -1,20 +1,24 @@
-"""A spot order that is steered: its settings, its events and its report. Pure."""
+"""A spot order that is steered: its settings, its state and its events. Pure."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Callable, Literal
 
 from clore_ai.exceptions import InvalidInputError
+from clore_ai.models import price as prices
 from clore_ai.models.price import Price
 from clore_ai.rental.market.cost import FEE_SHARE
+from clore_ai.rental.spend.lease import moment
 from clore_ai.rental.spot.bidding import Autobid
+from clore_ai.rental.spot.report import SpotReport
 
 if TYPE_CHECKING:
     from clore_ai.models import Order
     from clore_ai.rental.limits.expiry import Limit
     from clore_ai.rental.spot.fallback import Fallback
+    from clore_ai.rental.spot.report import Reason
 
 EVERY_S = 20.0
 _LEAST_EVERY_S = 0.05
@@ -24,7 +28,22 @@ Kind = Literal[
     "begins", "runs", "outbid", "beaten", "waits", "offline", "refused",
     "raised", "lowered", "trouble", "rented", "near", "ends",
 ]  # fmt: skip
-Reason = Literal["ended", "deadline", "stopped", "once", "fallback", "limit"]
+
+_SENTENCES: dict[Kind, str] = {
+    "begins": "Looking at {0}",
+    "runs": "Runs at {1}",
+    "outbid": "Outbid at {1}",
+    "beaten": "The limit is outbid; waits, unbilled, at {1}",
+    "waits": "Waits: {0}",
+    "offline": "Its host is offline",
+    "refused": "Its host no longer accepts {2}",
+    "raised": "Raised to {1}",
+    "lowered": "Lowered to {1}",
+    "trouble": "{0}",
+    "rented": "Rented instead: {0}",
+    "near": "{0}",
+    "ends": "",
+}
 
 
 @dataclass(frozen=True)
@@ -47,66 +66,16 @@ class SpotEvent:
     """The bid in USD per **hour**; None if the coin's value is unknown."""
     message: str
     new_order_id: int | None = None
-
-
-@dataclass(frozen=True)
-class SpotReport:
-    """The result of the steering. Amounts are in `currency`, since the first look.
-
-    `ended`: ``ended`` (the order ended), ``deadline``, ``stopped``, ``once``, ``fallback``; or
-    ``limit``: it was cancelled at the end of its lease, or at its cost limit.
-    """
-
-    order_id: int
-    server_id: int
-    currency: str
-    ended: Reason
-    bid: float | None
-    """Coin per **day**, as last seen."""
-    usd_per_coin: float | None
-    seen_s: float
-    held_s: float
-    """How long it ran of that time, as far as the looks show."""
-    outbids: int
-    raised: int
-    lowered: int
-    spend: float | None
-    """According to the service, without fees; None if it is not reported."""
-    fees: float | None
-    on_demand: float | None
-    """The cost of the billed minutes on demand, fees included; None without such a price."""
-    order: Order | None = field(repr=False, default=None)
-    new_order: Order | None = field(repr=False, default=None)
-    """The order of the fallback."""
-    moved_from: SpotReport | None = field(repr=False, default=None)
-    """The report of the order before, if a fallback's order was steered on."""
-
-    @property
-    def held_share(self) -> float | None:
-        """The share of the time since the first look; None if there was only one look."""
-        return self.held_s / self.seen_s if self.seen_s else None
-
-    @property
-    def saved(self) -> float | None:
-        """The savings against on demand, fees included, in the coin; None if not known."""
-        if self.spend is None or self.fees is None or self.on_demand is None:
-            return None
-        return self.on_demand - self.spend - self.fees
-
-    @property
-    def saved_usd(self) -> float | None:
-        """The savings in USD."""
-        if self.saved is None or self.usd_per_coin is None:
-            return None
-        return self.saved * self.usd_per_coin
+    currency: str = ""
+    """The coin of the order."""
+    sentence: str = field(repr=False, default="")
+    """The event for the user; empty if there is nothing to say."""
 
     def row(self) -> dict[str, Any]:
-        """The values as ``clore spot auto --json`` shows them."""
-        left_out = ("order", "new_order", "moved_from")
-        names = [f.name for f in fields(self) if f.name not in left_out]
-        row = {name: getattr(self, name) for name in (*names, "held_share", "saved", "saved_usd")}
-        row["new_order_id"] = self.new_order and self.new_order.id
-        return row if self.moved_from is None else {**row, "moved_from": self.moved_from.row()}
+        """The values that are known, as ``clore spot auto --json`` shows them."""
+        values = asdict(self)
+        del values["sentence"]
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -187,6 +156,18 @@ class SpotRun:
         """The price object for this much of the order's coin per **day**."""
         return Price(per_day, self.coin, self.rate)
 
+    def in_words(self, per_day: float | None) -> str:
+        """A bid per hour and per day in USD, and in the coin."""
+        paid = "" if self.coin == prices.USD else f" = {prices.coin(per_day)} {self.coin}/day"
+        return f"{prices.in_words(self.usd_per_hour(per_day))}{paid}"
+
+    @property
+    def lowers(self) -> str:
+        """The size and time of the next lowering, as far as they are known."""
+        step, at = self.auto.step, self.auto.lower_at
+        most = "" if step is None else f"by at most {self.in_words(step)}, "
+        return f"{most}once in 10m; next {f'at {moment(at)}' if at > self.at else 'now'}"
+
     def usd_per_hour(self, per_day: float | None) -> float | None:
         """The same in USD per hour; None if unknown."""
         return None if per_day is None else self.price(per_day).usd_per_hour
@@ -208,8 +189,12 @@ class SpotRun:
                 return
             self.last = f"{event} {message}"
         bid = self.auto.bid
+        text = _SENTENCES[event].format(message, self.in_words(bid), self.coin)
+        if event == "lowered":
+            text += f"; lowers {self.lowers}"
+        usd = self.usd_per_hour(bid)
         self.on_event(
-            SpotEvent(event, self.order_id, at, bid, self.usd_per_hour(bid), message, new_order_id)
+            SpotEvent(event, self.order_id, at, bid, usd, message, new_order_id, self.coin, text)
         )
 
     def report(self, ended: Reason) -> SpotReport:
