@@ -1,4 +1,4 @@
-"""Writes and reads amounts: of data, in decimal units like those of disks; and of things."""
+"""Writes and reads amounts: of data, in decimal units like those of disks; of things; shares."""
 
 from __future__ import annotations
 
@@ -31,6 +31,22 @@ def read(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if not found or not found["unit"]:
-        raise ValueError(f"{text!r} is not a size; write 500MB or 2GB")
+        raise ValueError(f"{text!r} is not a size; write 500MB or 2GB.")
     unit = found["unit"].lower()
     return int(float(found["amount"]) * _UNITS[unit if unit.endswith("b") else unit + "b"])
+
+
+def read_share(text: str) -> float:
+    """``0.98`` or ``98%`` as a share.
+
+    Raises:
+        ValueError: it is none from 0 to 1.
+    """
+    number = text.strip()
+    try:
+        share = float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise ValueError(f"{text!r} is not a share; write 0.98 or 98%.")
+    return share

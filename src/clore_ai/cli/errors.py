@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from clore_ai._values.text import one_line, plain
 from clore_ai.cli import debug
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 USAGE, LIMIT = 2, 7
 _LONGEST, _LONGEST_TRACEBACK = 10_000, 100_000
@@ -92,6 +93,15 @@ class _Never(click.UsageError):
 
 # click 8.1, the last version for Python 3.9, shows the help by itself.
 _HELP_WANTED: type[click.UsageError] = getattr(click.exceptions, "NoArgsIsHelpError", _Never)
+
+
+@contextmanager
+def as_usage(where: str = "") -> Generator[None]:
+    """In this block an input that is refused is an error of usage; the message begins `where`."""
+    try:
+        yield
+    except (ValueError, e.InvalidInputError) as exc:
+        raise click.UsageError(f"{where}{exc}") from exc
 
 
 def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0911 - one per kind of end

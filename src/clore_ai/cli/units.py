@@ -1,57 +1,13 @@
-"""Reads quantities as a user types them, and formats those of machines and orders."""
+"""Formats the quantities of machines and orders."""
 
 from __future__ import annotations
 
-import re
-import shlex
 from typing import TYPE_CHECKING
 
-import click
-
-from clore_ai._values import sizes
 from clore_ai._values.lengths import duration
-from clore_ai.models.price import per_hour
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-_PRICE = re.compile(
-    r"\$?\s*(?P<amount>\d+(\.\d*)?|\.\d+)\s*(/\s*(?P<unit>h|hr|hour|d|day))?", re.IGNORECASE
-)
-
-
-def read_usd_per_hour(text: str) -> float:
-    """An option's type: ``0.5``, ``0.5/h`` or ``12/day`` in USD per hour."""
-    found = _PRICE.fullmatch(text.strip())
-    if not found:
-        raise click.BadParameter(
-            f"{text!r} is not a price in USD; write 0.5/h (per hour) or 12/day."
-        )
-    amount = float(found["amount"])
-    return per_hour(amount) if (found["unit"] or "h").lower().startswith("d") else amount
-
-
-def read_share(text: str) -> float:
-    """An option's type: ``0.98`` or ``98%`` as a share."""
-    number = text.strip()
-    try:
-        share = float(number[:-1]) / 100 if number.endswith("%") else float(number)
-    except ValueError:
-        share = -1.0
-    if not 0 <= share <= 1:
-        raise click.BadParameter(f"{text!r} is not a share; write 0.98 or 98%.")
-    return share
-
-
-def read_size(text: str) -> int:
-    """An option's type: ``500MB`` or ``2GB`` in bytes."""
-    try:
-        size = sizes.read(text)
-    except ValueError as exc:
-        raise click.BadParameter(f"{exc}.") from None
-    if size <= 0:
-        raise click.BadParameter(f"{text!r} is not a size above 0; write 500MB or 2GB.")
-    return size
 
 
 def gpu(model: str | None) -> str:
@@ -80,8 +36,3 @@ def until(end: datetime | None, now: float) -> str:
     """The time until `end`, as `duration`; ``-`` if it is unknown or past."""
     left_s = 0 if end is None else end.timestamp() - now
     return duration(left_s) if left_s > 0 else "-"
-
-
-def exports(variables: dict[str, str]) -> str:
-    """Shell lines that set these variables."""
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items())

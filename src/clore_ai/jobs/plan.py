@@ -146,7 +146,7 @@ def planned(
     try:
         most_bytes = sizes.read(max_output)
     except ValueError as exc:
-        raise InvalidInputError(f"max_output: {exc}.") from None
+        raise InvalidInputError(f"max_output: {exc}") from None
     wish = None if order_id is not None else options.wished(gpu, rent or {})
     return Plan(
         order_id, wish,

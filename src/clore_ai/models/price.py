@@ -6,6 +6,7 @@ USD per **hour**. Every conversion between them is here.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,22 @@ COINS = tuple(SHORT)
 DAY_S = 86_400.0
 _HOURS_PER_DAY = 24
 _SMALL = 0.1
+_WRITTEN = re.compile(
+    r"\$?\s*(?P<amount>\d+(\.\d*)?|\.\d+)\s*(/\s*(?P<unit>h|hr|hour|d|day))?", re.IGNORECASE
+)
+
+
+def read(text: str) -> float:
+    """``0.5``, ``0.5/h`` or ``12/day`` in USD per hour.
+
+    Raises:
+        ValueError: it is no price.
+    """
+    found = _WRITTEN.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is not a price in USD; write 0.5/h (per hour) or 12/day.")
+    amount = float(found["amount"])
+    return per_hour(amount) if (found["unit"] or "h").lower().startswith("d") else amount
 
 
 def per_hour(per_day: float) -> float:

@@ -15,7 +15,7 @@ import pytest
 from leaks import answering
 
 import clore_ai.cli
-from clore_ai.cli.units import exports
+from clore_ai._values.variables import exports
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Callable
 
 import click
 
-from clore_ai.cli import output, units
+from clore_ai.cli import output
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
@@ -84,10 +84,10 @@ def _read(text: str, forms: str, *, is_usd: bool) -> Bid:
         if found and coin in prices.SHORT:
             bid = Bid(float(found["amount"]), coin)
         elif is_usd:
-            bid = Bid(units.read_usd_per_hour(text), in_usd=True)
+            bid = Bid(prices.read(text), in_usd=True)
         else:
             bid = Bid(float(text))
-    except (ValueError, click.BadParameter):
+    except ValueError:
         raise click.BadParameter(f"{text!r} is not {forms}.") from None
     if not 0 < bid.amount < float("inf"):
         raise click.BadParameter(f"{text!r} is not above 0.")

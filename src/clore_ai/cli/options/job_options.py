@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import units
-from clore_ai.cli.options import bundle, order_options
+from clore_ai.cli.options import bundle, order_options, read_size
 from clore_ai.cli.options.length import Length
 from clore_ai.jobs.defaults import MOST_UPLOAD
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from clore_ai.jobs import Spec
 
 max_output = click.option(
-    "--max-output", type=units.read_size, metavar="SIZE",
+    "--max-output", type=read_size, metavar="SIZE",
     help="Maximum total size of the outputs, e.g. 200GB; more is not fetched. Default: 50GB.",
 )  # fmt: skip
 options = bundle(
@@ -26,7 +25,7 @@ options = bundle(
     click.option("--send-secret", "send_secrets", multiple=True, metavar="FILE",
                  help="Upload this file although it looks like a secret, or a folder of such "
                      "files; repeatable."),
-    click.option("--max-upload", type=units.read_size, default=MOST_UPLOAD, show_default=True,
+    click.option("--max-upload", type=read_size, default=MOST_UPLOAD, show_default=True,
                  metavar="SIZE", help="Ask before uploading more than this."),
     click.option("--yes-really", is_flag=True, help="Upload a folder that holds your home "
         "folder or the state folder; the state folder itself is never uploaded."),

@@ -12,14 +12,15 @@ import click
 
 from clore_ai._ssh import order_keys
 from clore_ai._state.folder import state_folder
+from clore_ai._values import variables
 from clore_ai.cli import output
+from clore_ai.cli.errors import as_usage
 from clore_ai.cli.options import F, bundle
 from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _FIELDS = re.compile(
     r"\b((ssh_key|ssh_password|jupyter_token|currency|spot_price|boot_deadline|max_bid_usd)\b"
     r'|type="spot")'
@@ -111,40 +112,22 @@ def ports(pairs: tuple[str, ...]) -> dict[str, str]:
 
 def env(pairs: tuple[str, ...], *, any_name: bool = False) -> dict[str, str]:
     """The variables of ``--env``; with `any_name` a name need not be valid in a shell."""
-    return dict(
-        _pair(text, f"--env number {number}", any_name=any_name)
-        for number, text in enumerate(pairs, 1)
-    )
+    with as_usage():
+        return dict(
+            variables.read(text, f"--env number {number}", os.environ, any_name=any_name)
+            for number, text in enumerate(pairs, 1)
+        )
 
 
 def env_file(path: Path) -> dict[str, str]:
-    """The variables of ``--env-file``, one per line, in the syntax of a shell's assignments."""
+    """The variables of ``--env-file``."""
     try:
-        lines = path.read_text("utf-8").splitlines()
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not text"
         raise click.UsageError(f"--env-file {path} can't be read: {why}.") from exc
-    found: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        text = line.strip().removeprefix("export ").strip() if line.strip() else ""
-        if text and not text.startswith("#"):
-            name, value = _pair(text, f"{path}, line {number}")
-            if "=" in text and len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-                value = value[1:-1]
-            found[name] = value
-    return found
-
-
-def _pair(text: str, where: str, *, any_name: bool = False) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    is_name = name if any_name else _VARIABLE.fullmatch(name)
-    if not (is_name and (equals or name in os.environ)):
-        # The line is not quoted: it may be the secret itself.
-        raise click.UsageError(
-            f"{where}: write KEY=VALUE, e.g. EPOCHS=1, or KEY alone for one that your environment "
-            "holds."
-        )
-    return name, value if equals else os.environ[name]
+    with as_usage():
+        return variables.read_lines(text, str(path), os.environ)
 
 
 @contextmanager

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai._values.kinds import as_dict, as_list
-from clore_ai.cli.options import toml_options, wishes
+from clore_ai.cli.errors import as_usage
+from clore_ai.cli.options import from_table, wishes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +37,10 @@ def asked(name: str, options: dict[str, Any]) -> Asked:
         UsageError: the options are invalid or contradict each other.
     """
     from clore_ai.rental.watch import market as watch
+    from clore_ai.rental.watch.notify import is_address
 
     webhook: str | None = options["webhook"]
-    if webhook is not None and not _is_address(webhook):
+    if webhook is not None and not is_address(webhook):
         raise click.UsageError(
             "--webhook is not an address; an address looks like https://HOST/PATH."
         )
@@ -52,54 +53,29 @@ def asked(name: str, options: dict[str, Any]) -> Asked:
     return Asked(made, options["notify_cmd"], webhook, options["force"])
 
 
-def _is_address(url: str) -> bool:
-    from urllib.parse import urlsplit
-
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def read(path: Path, command: click.Command, common: dict[str, Any]) -> list[Asked]:
     """The watches of a file, one per ``[[watch]]``; `common` holds their defaults.
 
     Raises:
         UsageError: the file can't be read, or a table is wrong; names the table.
     """
+    from clore_ai.rental.watch.watch_file import tables
+
     found: list[Asked] = []
-    for number, table in enumerate(_tables(path), 1):
-        name = str(table.pop("name", f"watch {number}"))
+    try:
+        raw = path.read_bytes()
+    except OSError as exc:
+        raise click.UsageError(f"{path}: {exc.strerror}.") from exc
+    with as_usage():
+        watches = tables(path, raw)
+    for name, table in watches.items():
         where = f"{path}, {name}"
-        given = toml_options.read(where, table, command, _NEVER)
+        with as_usage():
+            given = from_table(where, table, command, _NEVER)
         values = {key: value for key, (_, value) in given.items()}
         try:
             made = command.make_context("watch", [], default_map=values)
             found.append(asked(name, {**common, **{key: made.params[key] for key in values}}))
         except click.UsageError as exc:
             raise click.UsageError(f"{where}: {exc.format_message()}") from exc
-    names = [each.watch.name for each in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise click.UsageError(f"{path}: two watches have the name {twice!r}.")
     return found
-
-
-def _tables(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = toml_options.parsed(path, path.read_bytes())
-    except OSError as exc:
-        raise click.UsageError(f"{path}: {exc.strerror}.") from exc
-    tables = content.pop("watch", None)
-    if content:
-        raise click.UsageError(
-            f"{path}: {next(iter(content))!r} is outside a [[watch]] table; start each watch with "
-            "the line [[watch]]."
-        )
-    rows = [as_dict(row) for row in as_list(tables) or []]
-    if not rows:
-        raise click.UsageError(f"{path} holds no watches; start each with the line [[watch]].")
-    if None in rows:
-        raise click.UsageError(f"{path}: write [[watch]], in two brackets.")
-    return [dict(row) for row in rows if row is not None]

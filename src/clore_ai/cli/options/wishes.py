@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import units
-from clore_ai.cli.options import bids, bundle, limits, order_options
+from clore_ai.cli.options import bids, bundle, limits, order_options, read_price, read_share
 from clore_ai.cli.options.length import Length
 from clore_ai.models import price as prices
 
@@ -25,8 +24,8 @@ IMAGE = "cloreai/ubuntu22.04-cuda12"
 def _most(text: str) -> float:
     """A price such as ``0.4/h`` in USD per hour, above 0."""
     try:
-        amount = units.read_usd_per_hour(text)
-    except click.BadParameter:
+        amount = prices.read(text)
+    except ValueError:
         raise click.BadParameter(
             f"{text!r} is not a limit in USD; write 0.4/h or 9.6/day. A bid in a coin is "
             "--spot-price."
@@ -44,7 +43,7 @@ min_ram_option = click.option(
     "--min-ram", "min_ram_gb", type=click.FloatRange(0), metavar="GB", help="Minimum RAM, in GB."
 )
 max_price_option = click.option(
-    "--max-price", "max_price_usd", type=units.read_usd_per_hour, metavar="PRICE",
+    "--max-price", "max_price_usd", type=read_price, metavar="PRICE",
     help="Maximum price for the whole server in USD, without fees: 0.5 or 0.5/h per hour, 12/day "
         "per day.",
 )  # fmt: skip
@@ -59,7 +58,7 @@ _SERVER = (
                  help="Minimum disk, in GB."),
     click.option("--min-down", "min_down_mbps", type=click.FloatRange(0), metavar="MBIT",
                  help="Minimum download speed, in Mbit/s."),
-    click.option("--min-reliability", type=units.read_share, metavar="SHARE",
+    click.option("--min-reliability", type=read_share, metavar="SHARE",
                  help="Minimum reliability of the host: 0.98 or 98%."),
     click.option("--country", "countries", multiple=True, metavar="CC",
                  help="Country code of two letters, e.g. SE; repeatable, any of them matches."),

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clore_ai._state.folder import folder_for, state_folder
+from clore_ai._values.variables import exports
 from clore_ai.cli import output
 from clore_ai.cli.errors import Nothing
 from clore_ai.cli.options.length import Length
-from clore_ai.cli.units import exports
 from clore_ai.exceptions import CloreAPIError
 
 if TYPE_CHECKING:

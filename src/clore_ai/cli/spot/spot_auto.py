@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from clore_ai.cli import output, units
+from clore_ai.cli import output
 from clore_ai.cli.account import connect
-from clore_ai.cli.options import bids, order_options
+from clore_ai.cli.options import bids, order_options, read_price
 from clore_ai.cli.options.length import Length
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _WAY_IN = ("image", "ports", "env", "startup", "ssh_password", "ssh_key", "ssh_k
                   "--patience: the same server on demand, or another server at spot.")  # fmt: skip
 @click.option("--patience", type=Length(), default="15m", show_default=True, metavar="LENGTH",
               help="How long the order may wait before the fallback.")  # fmt: skip
-@click.option("--fallback-max", type=units.read_usd_per_hour, metavar="PRICE",
+@click.option("--fallback-max", type=read_price, metavar="PRICE",
               help="Highest on-demand price of the fallback: 0.6/h or 14/day. Default: its "
                   "current price.")  # fmt: skip
 @click.option("--image", help="Image of the fallback. Default: the order's image.")

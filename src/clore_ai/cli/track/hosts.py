@@ -10,6 +10,7 @@ import click
 from clore_ai._values import days
 from clore_ai._values.lengths import duration
 from clore_ai.cli import output
+from clore_ai.cli.errors import as_usage
 from clore_ai.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -33,14 +34,6 @@ def _here() -> Generator[CloreAI]:
         finally:
             for sentence in api.session.trouble:
                 output.note(sentence)
-
-
-@contextmanager
-def _hosts_given() -> Generator[None]:
-    try:
-        yield
-    except InvalidInputError as exc:
-        raise click.UsageError(str(exc)) from exc
 
 
 @click.group(invoke_without_command=True)
@@ -101,7 +94,7 @@ def list_(as_json: bool) -> None:
 @output.json_option
 def block(hosts: tuple[str, ...], note: str | None, as_json: bool) -> None:
     """Stop renting from these hosts."""
-    with _here() as api, _hosts_given():
+    with _here() as api, as_usage():
         found = api.block_hosts(*hosts, note=note)
     _done("Blocked", found, as_json=as_json)
 
@@ -113,7 +106,7 @@ def allow(hosts: tuple[str, ...], as_json: bool) -> None:
     """Rent from these hosts again and forget their failures."""
     from clore_ai.rental.reports.hosts import allow
 
-    with _here() as api, _hosts_given():
+    with _here() as api, as_usage():
         found, unknown = api.drive(allow(api.session, hosts))
     for each in unknown:
         output.note(f"Nothing was recorded against {each}.")

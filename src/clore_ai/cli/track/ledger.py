@@ -12,6 +12,7 @@ from clore_ai._values import days
 from clore_ai._values.lengths import duration
 from clore_ai.cli import other_keys, output, units
 from clore_ai.cli.account import connect
+from clore_ai.cli.options import reading
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
@@ -19,21 +20,19 @@ if TYPE_CHECKING:
     from clore_ai.rental.spend.bill import Bill, Sum
 
 
-def _moment(text: str, *, end: bool = False) -> float:
-    """An option's type: a date or an age as unix seconds."""
-    try:
-        return days.read(text, time.time(), end=end)
-    except ValueError as exc:
-        raise click.BadParameter(str(exc)) from None
+@reading
+def _begin(text: str) -> float:
+    return days.read(text, time.time())
 
 
+@reading
 def _end(text: str) -> float:
-    return _moment(text, end=True)
+    return days.read(text, time.time(), end=True)
 
 
 @click.command()
 @click.option(
-    "--since", type=_moment, metavar="WHEN",
+    "--since", type=_begin, metavar="WHEN",
     help="Start of the period: a day (2026-05-01), or how long ago (7d).",
 )  # fmt: skip
 @click.option("--until", type=_end, metavar="WHEN",

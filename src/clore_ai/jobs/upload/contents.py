@@ -56,7 +56,7 @@ class Consent:
         try:
             return cls(tuple(secrets), sizes.read(max_upload), really)
         except ValueError as exc:
-            raise InvalidInputError(f"max_upload: {exc}.") from None
+            raise InvalidInputError(f"max_upload: {exc}") from None
 
 
 @dataclass(frozen=True)

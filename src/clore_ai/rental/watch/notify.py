@@ -20,6 +20,15 @@ _LONGEST_BODY = 64_000
 """In characters; above this, nested fields of an offer (its specs, its prices) are omitted."""
 
 
+def is_address(url: str) -> bool:
+    """Can an event be posted there?"""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def notify(event: dict[str, Any], command: str | None, webhook: str | None) -> Flow[list[str]]:
     """Run `command` with the event as JSON on stdin, and post it to `webhook`; the errors."""
     wrong: list[str] = []

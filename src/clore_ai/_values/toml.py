@@ -1,58 +1,49 @@
-"""Reads options of a command from a TOML file, with the values as they would be typed."""
+"""Reads options from a TOML file, with the values as they would be typed. Pure.
+
+All errors are `ValueError`; each begins with `where` the options stand.
+"""
 
 from __future__ import annotations
 
 import sys
 from contextlib import suppress
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-import click
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clore_ai._values.kinds import as_dict, as_list
 from clore_ai._values.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
 
-def parsed(path: Path, raw: bytes) -> dict[str, Any]:
-    """The content of a TOML file.
+class Option(NamedTuple):
+    """An option that a file may set."""
 
-    Raises:
-        UsageError: it is not UTF-8, or not TOML.
-    """
+    name: str
+    is_many: bool = False
+    """It takes a list of values."""
+    flag: object = None
+    """A flag's value if it is set: true, or one of several words; None: it is no flag."""
+
+
+def parsed(where: object, raw: bytes) -> dict[str, Any]:
+    """The content of a TOML file."""
     parser: Any = import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
         content: dict[str, Any] = parser.loads(raw.decode("utf-8"))
     except UnicodeDecodeError as exc:
-        raise click.UsageError(f"{path} can't be read: it is not UTF-8.") from exc
+        raise ValueError(f"{where} can't be read: it is not UTF-8.") from exc
     except (ValueError, RecursionError) as exc:
         why = "it is nested too deep" if isinstance(exc, RecursionError) else plain(str(exc))
-        raise click.UsageError(f"{path} is not valid TOML: {why}.") from exc
+        raise ValueError(f"{where} is not valid TOML: {why}.") from exc
     return content
 
 
 def read(
-    where: object,
-    table: Mapping[str, Any],
-    command: click.Command,
-    never: Collection[str],
-    *others: str,
+    where: object, table: Mapping[str, Any], options: Mapping[str, Option], *others: str
 ) -> dict[str, tuple[str, object]]:
-    """Option name -> its key in the table and its value, without `never` and `others`.
-
-    Raises:
-        UsageError: a key is neither an option nor in `others`, or a value does not fit.
-    """
-    options = {
-        word[2:]: option
-        for option in command.params
-        if isinstance(option, click.Option) and option.name not in never
-        for word in option.opts
-        if word.startswith("--") and option.expose_value
-    }
+    """Option's name -> its key in the table and its value; keys in `others` are omitted."""
     found: dict[str, tuple[str, object]] = {}
     for key, given in table.items():
         if key in others:
@@ -61,32 +52,30 @@ def read(
         if option is None:
             raise _unknown(where, key, [*options, *others])
         # One of several flags of one name, as --spot is, means nothing when it is false.
-        if given is not False or not isinstance(option.flag_value, str):
-            found[str(option.name)] = key, _value(where, key, option, given)
+        if given is not False or not isinstance(option.flag, str):
+            found[option.name] = key, _value(where, key, option, given)
     return found
 
 
-def _unknown(where: object, key: str, names: list[str]) -> click.UsageError:
+def _unknown(where: object, key: str, names: list[str]) -> ValueError:
     from difflib import get_close_matches
 
     key = plain(key)
     near = get_close_matches(key.replace("_", "-"), names, 1, 0.5)
     hint = f" Did you mean {near[0]!r}?" if near else f" It may hold: {', '.join(sorted(names))}."
-    return click.UsageError(f"{where}: there is no option {key!r}.{hint}")
+    return ValueError(f"{where}: there is no option {key!r}.{hint}")
 
 
-def _value(where: object, key: str, option: click.Option, value: object) -> object:
-    """The value in click's form: a text or number as typed, a list if it is repeatable."""
-    if option.multiple:
+def _value(where: object, key: str, option: Option, value: object) -> object:
+    if option.is_many:
         entries, several = as_dict(value), as_list(value)
         if entries is not None:
             return [f"{name}={typed(where, key, each)}" for name, each in entries.items()]
         return [typed(where, key, each) for each in ([value] if several is None else several)]
-    if option.is_flag:
+    if option.flag is not None:
         if not isinstance(value, bool):
-            raise click.UsageError(f"{where}: {key} must be true or false.")
-        # One of several flags of one name, e.g. --spot, has a value of its own.
-        return option.flag_value if value and isinstance(option.flag_value, str) else value
+            raise ValueError(f"{where}: {key} must be true or false.")
+        return option.flag if value and isinstance(option.flag, str) else value
     return typed(where, key, value)
 
 
@@ -99,4 +88,4 @@ def typed(where: object, key: str, value: object) -> str:
         fits = isinstance(value, (str, int, float)) and not isinstance(value, bool)
         if fits and "\0" not in (text := str(value)):
             return text
-    raise click.UsageError(f"{where}: {key} can't be {shown}; write it as with --{key}.")
+    raise ValueError(f"{where}: {key} can't be {shown}; write it as with --{key}.")
