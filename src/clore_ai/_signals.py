@@ -8,9 +8,11 @@ performs the flow would wait for it.
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from types import FrameType
 
 # Not every system has SIGHUP.
@@ -45,6 +47,20 @@ def interrupt(_number: int, frame: FrameType | None) -> None:
         signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
         return
     raise KeyboardInterrupt
+
+
+@contextmanager
+def deferred() -> Generator[None]:
+    """Defer the signals until the block has ended; then one raises `KeyboardInterrupt`."""
+    pressed: list[int] = []
+    before = {n: signal.signal(n, lambda number, _: pressed.append(number)) for n in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _imports(frame: FrameType | None) -> bool:

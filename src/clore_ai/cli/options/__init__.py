@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Callable, TypeVar
 
 import click
 
-from clore_ai._values import sizes, toml
+from clore_ai._values import sizes
 from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ def from_table(
     Raises:
         ValueError: a key is neither an option nor in `others`, or a value does not fit.
     """
+    from clore_ai._values import toml
+
     options = {
         word[2:]: toml.Option(
             str(option.name), option.multiple, option.flag_value if option.is_flag else None

@@ -98,18 +98,9 @@ def guard(what: str, found: HighBid | None, *, yes: bool, force: bool) -> None:
     """Warn of a bid above the on-demand price; it needs a confirmation, `yes` or `force`."""
     if found is None:
         return
-    server, times, there = found.server_id, found.times, found.on_demand
-    if there is None or times is None:
-        why = (
-            f"The on-demand price of server {server} is not known, so the bid can't be checked "
-            "for a mistake."
-        )
-    else:
-        costs = there.text() if there.usd_per_hour else f"{there.per_day:.8g} a day"
-        shown = f"{times:,.0f}" if times >= 10 else f"{times:.3g}"  # noqa: PLR2004 - digits that matter
-        why = f"{what} is {shown} times what server {server} costs on demand ({costs})."
-        if found.is_far_above and not force:
-            raise click.UsageError(f"{why} Bid less, or add --force.")
+    why = found.sentence(what)
+    if found.is_far_above and not force:
+        raise click.UsageError(f"{why} Bid less, or add --force.")
     output.can_agree(yes=yes or force, why=why)
     output.note(why, bold=True)
 

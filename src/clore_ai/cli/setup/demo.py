@@ -16,17 +16,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from clore_ai import _signals
-from clore_ai._signals import INTERRUPTED, SIGNALS
 from clore_ai.cli import output
 from clore_ai.exceptions import CloreAPIError
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 _JOB = 'python3 -c "print(4 * sum((-1) ** k / (2 * k + 1) for k in range(2_000_000)))" | tee pi.txt'
 
@@ -59,7 +54,9 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
     fleet = [] if inventory is None else ["--inventory", str(inventory)]
     shown = [] if inventory is None else ["--inventory", inventory.name]
     session.show("sandbox", "up", "--detach", *shown)
-    with _held():  # an interrupted start would leave a marketplace that can't be stopped
+    with (
+        _signals.deferred()
+    ):  # an interrupted start would leave a marketplace that can't be stopped
         marketplace = json.loads(session.read("sandbox", "up", "--detach", "--json", *fleet))
     session.env |= {
         "CLORE_BASE_URL": marketplace["base_url"],
@@ -86,20 +83,6 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
     session.run("cancel", order)
 
 
-@contextlib.contextmanager
-def _held() -> Generator[None, None, None]:
-    """Defer Ctrl-C until the block has ended."""
-    pressed: list[int] = []
-    before = {n: signal.signal(n, lambda number, _: pressed.append(number)) for n in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if pressed:
-        raise KeyboardInterrupt
-
-
 class _Session:
     """Runs `clore` commands as a shell would, and shows them as they would be typed."""
 
@@ -124,7 +107,7 @@ class _Session:
 
     def stop(self) -> None:
         """Stop the marketplace, even if Ctrl-C is pressed again."""
-        with _held(), contextlib.suppress(CloreAPIError):
+        with _signals.deferred(), contextlib.suppress(CloreAPIError):
             self.read("sandbox", "down")
 
     def _clore(self, words: tuple[str, ...], *, out: int | None, err: int | None) -> str:
@@ -138,7 +121,7 @@ class _Session:
             check=False,
             start_new_session=True,  # only this process handles Ctrl-C
         )
-        if done.returncode in (-signal.SIGINT, INTERRUPTED):
+        if done.returncode in (-signal.SIGINT, _signals.INTERRUPTED):
             raise KeyboardInterrupt  # Ctrl-C before the child had its own session
         if done.returncode:
             reason = f": {done.stderr.strip()}" if done.stderr else "."

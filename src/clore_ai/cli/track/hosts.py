@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from clore_ai import CloreAI
     from clore_ai._state.hosts import Block
 
-HOST = "HOST..."
-_HOST_HELP = "HOST is a server's id, or owner:ID for all servers of an owner."
+_hosts = click.argument("hosts", nargs=-1, required=True, metavar="HOST...")
 
 
 @contextmanager
@@ -88,22 +87,28 @@ def list_(as_json: bool) -> None:
         output.note(f"Blocked: {each.kind} {each.id}{note}.")
 
 
-@command.command(help=f"Stop renting from these hosts.\n\n{_HOST_HELP}")
-@click.argument("hosts", nargs=-1, required=True, metavar=HOST)
+@command.command()
+@_hosts
 @click.option("--note", metavar="TEXT", help="Why.")
 @output.json_option
 def block(hosts: tuple[str, ...], note: str | None, as_json: bool) -> None:
-    """Stop renting from these hosts."""
+    """Stop renting from these hosts.
+
+    HOST is a server's id, or owner:ID for all servers of an owner.
+    """
     with _here() as api, as_usage():
         found = api.block_hosts(*hosts, note=note)
     _done("Blocked", found, as_json=as_json)
 
 
-@command.command(help=f"Rent from these hosts again and forget their failures.\n\n{_HOST_HELP}")
-@click.argument("hosts", nargs=-1, required=True, metavar=HOST)
+@command.command()
+@_hosts
 @output.json_option
 def allow(hosts: tuple[str, ...], as_json: bool) -> None:
-    """Rent from these hosts again and forget their failures."""
+    """Rent from these hosts again and forget their failures.
+
+    HOST is a server's id, or owner:ID for all servers of an owner.
+    """
     from clore_ai.rental.reports.hosts import allow
 
     with _here() as api, as_usage():

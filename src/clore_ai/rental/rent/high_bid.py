@@ -44,6 +44,18 @@ class HighBid:
         known = self.on_demand
         return known is not None and self.bid.per_day > _FAR_ABOVE * known.per_day
 
+    def sentence(self, what: str = "The bid") -> str:
+        """How far `what` is above the price on demand."""
+        there, times = self.on_demand, self.times
+        if there is None or times is None:
+            return (
+                f"The on-demand price of server {self.server_id} is not known, so the bid can't be "
+                "checked for a mistake."
+            )
+        costs = there.text() if there.usd_per_hour else f"{there.per_day:.8g} a day"
+        shown = f"{times:,.0f}" if times >= 10 else f"{times:.3g}"  # noqa: PLR2004 - digits that matter
+        return f"{what} is {shown} times what server {self.server_id} costs on demand ({costs})."
+
 
 def high(server_id: int | None, bid: Price, on_demand: float | None) -> HighBid | None:
     """What is to be said of a bid; None where it is no higher than the price on demand.
