@@ -97,7 +97,7 @@ async def awaiting() -> None:
 def callback(event: SpotEvent) -> None:
     """The arguments of a callback."""
     per_hour: float | None = event.usd_per_hour
-    print(event.event, event.order_id, per_hour, event.message)
+    print(event.event, event.order_id, per_hour, event.message, event.sentence)
 
 
 async def bidding() -> None:
@@ -109,7 +109,7 @@ async def bidding() -> None:
     report = await AsyncCloreAI().spot_auto(6, max_per_day=0.0001, headroom=0.05, stop=lambda: True)
     saved: float | None = report.saved_usd
     order: Order | None = report.new_order
-    print(saved, order, report.held_share)
+    print(saved, order, report.held_share, *report.sentences())
 
 
 async def monitoring() -> None:

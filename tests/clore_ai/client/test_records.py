@@ -23,6 +23,8 @@ def test_costs_of_rentals(api_of, own_market, tmp_path):
     assert (bill.intent.order_id, bill.state, found.stale) == (order.id, "ended", None)
     assert (found.sums[0].key, found.sums[0].orders) == ("a test", 1)
     assert total.total == pytest.approx(bill.total)
+    assert found.csv().splitlines()[1].startswith("a test,1,")
+    assert api.costs(offline=True).csv().splitlines()[1].startswith(f"{order.id},{server},")
     assert total.usd == pytest.approx(bill.total_usd)
     asked = len(api.entries())
     assert api.costs(offline=True).total == found.total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -39,6 +40,11 @@ def test_a_machine_is_rented_verified_used_and_cancelled(api):
     """The whole life of a rental; leaving the block cancels the order."""
     with api.renting("RTX 4090", purpose="test") as rental:
         assert kinds(rental) == ["trying", "created", "up", "rented"]
+        first, order, up, last = [event.message for event in rental.events]
+        assert re.fullmatch(r"Renting server \d+ \(\$\d+\.\d{4}/h\)…", first)
+        assert order.startswith(f"Created order {rental.order.id} on server")
+        assert re.match(r"SSH logs in after \d+s: .*RTX 4090, driver ", up)
+        assert last == f"Rented: order {rental.order.id} on server {rental.order.server_id}."
         assert running(api) == [rental.order.id]
         assert rental.exec("nvidia-smi -L").stdout.count("RTX 4090") == rental.order.gpu_count
         intent = api.ledger.by_order(rental.order.id)

@@ -118,3 +118,24 @@ def test_a_wallet_against_the_orders(late: float, took: float, unexplained: floa
     (wallet,) = bill.wallets(looks, bills)
     assert wallet.explained == pytest.approx(10.6)
     assert wallet.unexplained == (None if unexplained is None else pytest.approx(unexplained))
+
+
+def test_a_wallet_s_fall_is_explained_in_words() -> None:
+    """What the orders do not explain has likely causes, by its direction."""
+    wallet = bill.Wallet("bitcoin", 0.0, HOUR, 0.3, 0.1, 0.2)
+    assert wallet.in_words().startswith("Wallet BTC: fell by 0.3 since 1970-01-01")
+    assert wallet.in_words().endswith("that are not in the ledger (clore orphans).")
+    earned = bill.Wallet("bitcoin", 0.0, HOUR, -0.1, 0.1, -0.2).in_words()
+    assert "rose by 0.1" in earned
+    assert earned.endswith("or lower fees.")
+    assert bill.Wallet("bitcoin", 0.0, HOUR, 0.1, 0.1, None).in_words().endswith("explain 0.1.")
+
+
+def test_a_total_says_what_it_leaves_out() -> None:
+    """Orders whose spend, or whose coin's worth, is not known."""
+    known = bill.Sum("total", 2, HOUR, 1.0, 0.1, 1.1, "USD-Blockchain", 1.1, 1, 1)
+    other = bill.Sum("total", 1, HOUR, 2.0, 0.0, 2.0, "bitcoin", None, 0, 1)
+    assert bill.in_words([known, other]) == (
+        "Total: 3 orders, 2h, 1.1 USD, 2 BTC = $1.10; without 1 whose spend is not known; USD "
+        "without 1 whose coin's worth is not known."
+    )

@@ -45,6 +45,8 @@ def test_the_bid_rises_when_outbid_and_falls_when_the_rival_leaves(
     (raised,) = [e for e in play.events if e.event == "raised"]
     assert raised.bid == pytest.approx(least + 0.5 + TICK, abs=1e-9)
     assert raised.usd_per_hour == pytest.approx(raised.bid / 24)
+    assert raised.sentence.startswith(f"Raised to ${raised.usd_per_hour:.4f}/h = $")
+    assert (raised.row()["currency"], raised.currency) == (USD, USD)
     first, second = [e.bid for e in play.events if e.event == "lowered"]
     assert raised.bid > first > second == bid_of(api, server, order) == report.bid >= least
     assert raised.bid - first == pytest.approx(first - second, abs=2e-8)  # a whole step each
