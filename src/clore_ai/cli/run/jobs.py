@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +12,6 @@ from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect
 from clore_ai.jobs import Jobs, status
 from clore_ai.jobs.watch import background
-
-if TYPE_CHECKING:
-    from clore_ai.jobs import Job
 
 _SHOWN = 40
 
@@ -37,7 +33,8 @@ def command(limit: int, as_json: bool) -> None:
         for sentence in kept.damaged():
             output.note(sentence)
         found = api.in_loop(lambda engine: status.listed(engine, limit))
-        _take_over(kept, found)
+        for sentence in background.take_over(kept, found):
+            output.note(sentence)
         if not found:
             other_keys.note(api)
     if as_json:
@@ -57,11 +54,3 @@ def command(limit: int, as_json: bool) -> None:
             "Command": lambda row: plain(" ".join(row[0].command), _SHOWN),
         },
     )
-
-
-def _take_over(kept: Jobs, found: list[tuple[Job, str]]) -> None:
-    """Start a background process for each job that nothing watches."""
-    for job, standing in found:
-        if standing != "watched" and background.again(kept, job) is not None:
-            had = "had ended" if background.ended(job, standing) else "was not watched"
-            output.note(f"Job {job.id} {had}; a background process takes it over now.")

@@ -16,7 +16,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable, Iterator
     from pathlib import Path
 
     from clore_ai.jobs.store import Job, Jobs
@@ -80,6 +80,14 @@ def again(jobs: Jobs, job: Job) -> subprocess.Popen[bytes] | None:
             return None
         job = jobs.get(job.id)
         return start(jobs, job) if job.unsettled else None
+
+
+def take_over(jobs: Jobs, found: Iterable[tuple[Job, str]]) -> Iterator[str]:
+    """Start it for each job of a list that no process watches; a sentence on each."""
+    for job, state in found:
+        if state != "watched" and again(jobs, job) is not None:
+            had = "had ended" if ended(job, state) else "was not watched"
+            yield f"Job {job.id} {had}; a background process takes it over now."
 
 
 def ended(job: Job, state: str | None) -> bool:
