@@ -7,8 +7,8 @@ from pathlib import Path
 
 from clore_ai import jobs
 from clore_ai._async.records import AsyncRecords
+from clore_ai._ssh.copy import MOST_OUTPUT, MOST_UPLOAD
 from clore_ai._values.secrets import hide
-from clore_ai.jobs.defaults import MOST_OUTPUT, MOST_UPLOAD
 from clore_ai.rental import options
 
 

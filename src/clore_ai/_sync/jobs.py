@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from clore_ai import jobs
+from clore_ai._ssh.copy import MOST_OUTPUT, MOST_UPLOAD
 from clore_ai._sync.records import Records
 from clore_ai._values.secrets import hide
-from clore_ai.jobs.defaults import MOST_OUTPUT, MOST_UPLOAD
 from clore_ai.rental import options
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Callable, Literal
 
+from clore_ai._ssh.copy import MOST_OUTPUT
 from clore_ai._values import sizes
 from clore_ai.exceptions import BudgetError, InvalidInputError
-from clore_ai.jobs.defaults import MOST_OUTPUT
 from clore_ai.rental import options
 from clore_ai.rental.limits import enforce, expiry
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clore_ai._ssh.copy import MOST_UPLOAD
 from clore_ai.cli.options import bundle, order_options, read_size
 from clore_ai.cli.options.length import Length
-from clore_ai.jobs.defaults import MOST_UPLOAD
 
 if TYPE_CHECKING:
     from clore_ai.jobs import Spec

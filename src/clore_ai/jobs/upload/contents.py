@@ -13,10 +13,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from clore_ai._ssh.copy import MOST_UPLOAD
 from clore_ai._values import sizes
 from clore_ai._values.text import plain
 from clore_ai.exceptions import InvalidInputError
-from clore_ai.jobs.defaults import MOST_UPLOAD
 from clore_ai.jobs.upload import places, private
 from clore_ai.jobs.upload import selection as folder
 from clore_ai.jobs.upload.words import PYTHON
