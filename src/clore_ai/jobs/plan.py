@@ -86,7 +86,9 @@ class Callbacks:
         on_message: Callable[[str], object] | None,
     ) -> Callbacks:
         """The callbacks of a caller in Python; None for none."""
-        return cls(on_output) if on_message is None else cls(on_output, on_message)
+        if on_message is None:
+            return cls(on_output)
+        return cls(on_output, on_message, lambda event: on_message(event.message))
 
 
 @dataclass

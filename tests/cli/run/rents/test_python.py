@@ -63,6 +63,7 @@ def test_python_rents_runs_and_cancels(
     said: list[str] = []
     job = python("exit 4", gpu="RTX", rent=MACHINE, folder=folder, on_message=said.append)
     assert (job.code, job.state, job.cancelled) == (4, "ended", True)
+    assert any(f"Created order {job.order_id}" in each for each in said), said
     assert any(f"Job {job.id} ended with 4" in each for each in said), said
     assert any(f"Cancelled: order {job.order_id}" in each for each in said), said
     assert running(renter) == []
