@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Callable
@@ -42,12 +43,15 @@ class Failed(Exception):  # noqa: N818 - raised by 0.1.1 in its process
 class Released:
     """One of 0.1.1's clients for one account; its calls run in the other process."""
 
-    def __init__(self, process: subprocess.Popen[str], key: str | None, max_retries: int) -> None:
-        self._process, self._key, self._max_retries = process, key, max_retries
+    def __init__(
+        self, process: subprocess.Popen[str], market: Sandbox, key: str | None, max_retries: int
+    ) -> None:
+        self._process, self._market = process, market
+        self._key, self._max_retries = key, max_retries
 
     def with_key(self, key: str | None, max_retries: int = 3) -> Released:
         """The same client for another account."""
-        return Released(self._process, key, max_retries)
+        return Released(self._process, self._market, key, max_retries)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         who = {"key": self._key, "max_retries": self._max_retries}
@@ -60,7 +64,8 @@ class Released:
     def _ask(self, what: dict[str, Any]) -> Any:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(what) + "\n")
+        where = {"url": self._market.base_url, "account": self._market.api_key}
+        self._process.stdin.write(json.dumps({**what, **where}) + "\n")
         self._process.stdin.flush()
         answer = json.loads(self._process.stdout.readline())
         if "failure" in answer:
@@ -79,24 +84,36 @@ def environment(home: Path, key: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def released_of(python: Path, tmp_path: Path) -> Iterator[Callable[..., Released]]:
-    """Makes its clients for the first account of a marketplace, ``sync`` or ``async``."""
+@pytest.fixture(scope="session")
+def process_of(
+    python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """The processes of 0.1.1, one for each of its clients; a start takes most of a second."""
+    home = tmp_path_factory.mktemp("home of 0.1.1")
     with contextlib.ExitStack() as stack:
 
-        def make(market: Sandbox, kind: str = "sync") -> Released:
+        @cache
+        def start(kind: str) -> subprocess.Popen[str]:
             process = subprocess.Popen(
-                [str(python), str(WORKER), kind, market.base_url],
-                env=environment(tmp_path, market.api_key),
+                [str(python), str(WORKER), kind],
+                env=environment(home, ""),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
             )
             stack.enter_context(process)
             stack.callback(process.stdin.close)  # type: ignore[union-attr]
-            return Released(process, market.api_key, 3)
+            return process
 
-        yield make
+        yield start
+
+
+@pytest.fixture
+def released_of(
+    process_of: Callable[[str], subprocess.Popen[str]],
+) -> Callable[..., Released]:
+    """Makes its clients for the first account of a marketplace, ``sync`` or ``async``."""
+    return lambda market, kind="sync": Released(process_of(kind), market, market.api_key, 3)
 
 
 @pytest.fixture
@@ -110,8 +127,8 @@ def market_of() -> Iterator[Callable[..., Sandbox]]:
         yield make
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=["sync", pytest.param("async", marks=pytest.mark.exhaustive)])
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which of its two clients."""
+    """Which of its two clients; both parse answers with the same models."""
     value: str = request.param
     return value

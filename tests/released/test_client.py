@@ -117,6 +117,7 @@ def follow_usd(market: Any, name: str) -> None:
     assert httpx.post(url, json=body, headers=headers).json()["code"] == 0
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"], indirect=True)
 def test_refusals_raise_its_exceptions(kind, released_of, market_of):
     """Each code has its own class, and the reason is the message."""
     market = market_of()

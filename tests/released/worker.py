@@ -1,11 +1,12 @@
 """Runs in the environment with 0.1.1: reads a call as a line of JSON, and writes its result as one.
 
-Arguments: ``sync`` or ``async``, and the address of the marketplace.
+Argument: ``sync`` or ``async``. Each line names the marketplace and the account.
 """
 
 import asyncio
 import inspect
 import json
+import os
 import sys
 
 from click.testing import CliRunner
@@ -13,14 +14,13 @@ from pydantic import BaseModel
 
 from clore_ai import AsyncCloreAI, CloreAI
 
-KIND, URL = sys.argv[1:]
-CloreAI.BASE_URL = URL  # the command line of 0.1.1 has no setting for the address
+(KIND,) = sys.argv[1:]
 loop = asyncio.new_event_loop()
 
 
-def make(api_key, max_retries):
+def make(url, api_key, max_retries):
     client = (CloreAI if KIND == "sync" else AsyncCloreAI)(
-        api_key=api_key, base_url=URL, max_retries=max_retries
+        api_key=api_key, base_url=url, max_retries=max_retries
     )
     client.rate_limiter.min_interval = client.rate_limiter.create_order_delay = 0
     return client
@@ -59,10 +59,12 @@ def command(words):
 clients = {}
 for line in sys.stdin:
     asked = json.loads(line)
+    CloreAI.BASE_URL = asked["url"]  # the command line of 0.1.1 has no setting for the address
+    os.environ["CLORE_API_KEY"] = asked["account"]
     if "command" in asked:
         given = command(asked["command"])
     else:
-        who = (asked["key"], asked["max_retries"])
+        who = (asked["url"], asked["key"], asked["max_retries"])
         client = clients.get(who) or clients.setdefault(who, make(*who))
         given = call(client, asked["name"], asked["arguments"])
     print(json.dumps(given), flush=True)
