@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click import Context, Group, Option
+from forks import Forks
 
 from clore_ai import CloreAI
 from clore_ai.cli import cli
@@ -18,11 +18,18 @@ from clore_sandbox import Sandbox, serve
 
 from . import draw_layers, write_cli
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from subprocess import CompletedProcess
+
+    Run = Callable[..., CompletedProcess[str]]
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 _PYTHON = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
 _CONSOLE = re.compile(r"```console\n(.*?)\n```", re.DOTALL)
+_IMPORTED = ("clore_ai.client", "httpcore", "clore_ai._io.http:tls", "clore_sandbox.running")
 _LINK = re.compile(r"\]\((?!http)([^)#]+)")
 
 
@@ -61,16 +68,21 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> object:
         }
 
 
+@pytest.fixture(scope="module")
+def run(environment: dict[str, str]) -> Run:
+    """Runs a program under ``-W error``, in a fork of a process that has imported the packages."""
+    forks = Forks("forks:script", _IMPORTED, env={**os.environ, "PYTHONWARNINGS": "error"})
+    return lambda path, *words: forks.run([str(path), *words], environment, "", 60)
+
+
 @pytest.mark.parametrize("code", blocks())
-def test_every_python_block_runs(code: str, environment: dict[str, str]) -> None:
+def test_every_python_block_runs(
+    code: str, run: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
     """A Python block of the README or of docs/ runs unchanged, and leaves no order."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    program = tmp_path / "block.py"
+    program.write_text(code, "utf-8")
+    done = run(program)
     assert done.returncode == 0, done.stderr
     running = _running(environment)
     for order in running:  # from this block, not from the next one
@@ -84,30 +96,18 @@ def _running(environment: dict[str, str]) -> list[int]:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_every_example_runs(example: Path, environment: dict[str, str]) -> None:
+def test_every_example_runs(example: Path, run: Run, environment: dict[str, str]) -> None:
     """A program in examples/ runs, prints something and leaves no order behind."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(example)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run(example)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
     assert "Traceback" not in done.stderr
     assert not _running(environment)
 
 
-def test_the_rental_example_shows_the_gpu(environment: dict[str, str]) -> None:
+def test_the_rental_example_shows_the_gpu(run: Run) -> None:
     """The program examples/rent_and_run.py reaches the rented machine and its GPU."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "rent_and_run.py"), "RTX 3090", "nvidia-smi -L"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    done = run(ROOT / "examples" / "rent_and_run.py", "RTX 3090", "nvidia-smi -L")
     assert "GPU 0: NVIDIA GeForce RTX 3090" in done.stdout, done.stderr
     assert "cancelled" in done.stdout
 
