@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from forks import Forks
 from waiting import until
 
 from clore_sandbox.control import OPERATIONS
@@ -25,23 +26,31 @@ FILES = re.findall(r"```python\n(# file: (\S+)\n.*?)\n```", TEXT, re.DOTALL)
 SCRIPTS = [text for text, name in FILES if name == "train.py"]
 
 
+@pytest.fixture(scope="module")
+def forks() -> Forks:
+    """A process that has imported pytest and all packages; the plugin is not among them."""
+    first = ("clore_ai.client", "clore_sandbox.running", "clore_sandbox.testing", "pytest")
+    return Forks("served:program", first)
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def run(forks: Forks, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs pytest (or a module) over the page's files, with one version of the script."""
 
     def go(script: str, *words: str, module: str = "pytest") -> subprocess.CompletedProcess[str]:
         for text, name in FILES:
             (tmp_path / name).write_text(text, "utf-8")
         (tmp_path / "train.py").write_text(script, "utf-8")
-        quick = ("-p", "no:schemathesis", "-p", "no:hypothesispytest")  # takes seconds to load
-        options = ("-p", "clore_sandbox.pytest_plugin", "-p", "no:randomly", "-q", *quick)
-        return subprocess.run(
-            [sys.executable, "-m", module, *words, *(options if module == "pytest" else ())],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=250,
-        )
+        options = ("-p", "clore_sandbox.pytest_plugin", "-q") if module == "pytest" else ()
+        code = f"""
+import runpy, sys
+sys.path.insert(0, "")
+sys.argv = {[module, *words, *options]}
+runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
+"""
+        # Other plugins take seconds to load.
+        env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        return forks.run(["-c", code], env, "", 250, cwd=tmp_path)
 
     return go
 
