@@ -178,6 +178,23 @@ def rented(renter, tmp_path):
         renter.post("cancel_order", id=order["id"])
 
 
+@pytest.fixture(scope="module")
+def room_options():
+    """The fields of the order of `shell`."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def shell(market, room_options, tmp_path_factory):
+    """A machine for the tests of a file that do not disturb each other."""
+    folder = tmp_path_factory.mktemp("shell")
+    key = market.create_account({"bitcoin": 1})
+    with contextlib.closing(Renter(market, key, folder)) as renter:
+        order = renter.rent(**room_options)
+        yield Shell(order, folder)
+        renter.cancel(order)
+
+
 @pytest.fixture
 def shell_of(tmp_path):
     return lambda order, *options: Shell(order, tmp_path, *options)

@@ -128,16 +128,10 @@ def test_every_order_has_a_home_of_its_own(rented):
     assert two.run("cat ~/mine").returncode == 1
 
 
-@pytest.fixture
-def four_gpus(own_market, renter_of, shell_of):
-    market = own_market()
-    renter = renter_of(market, bitcoin=1)
+@one_kind("bwrap", "process", "docker")
+def test_nvidia_smi_shows_the_rented_gpus(renter, rented):
     server = next(s for s in renter.free() if s["specs"]["gpu"].startswith("2x"))
-    return server, shell_of(renter.rent(server["id"]))
-
-
-def test_nvidia_smi_shows_the_rented_gpus(four_gpus):
-    server, shell = four_gpus
+    _, shell = rented(server=server["id"])
     name = server["specs"]["gpu"].partition("x ")[2]
     memory = server["specs"]["gpuram"] * 1024
     table = shell.run("nvidia-smi").stdout.decode()
@@ -173,8 +167,7 @@ def test_gpu_use_follows_the_processes_of_the_room(rented):
 
 
 @one_kind("process", "bwrap", "docker")
-def test_nvidia_smi_refuses_as_the_real_one(rented):
-    _, shell = rented()
+def test_nvidia_smi_refuses_as_the_real_one(shell):
     unknown = shell.run("nvidia-smi --query-gpu=name,colour --format=csv")
     assert (unknown.returncode, unknown.stdout) == (
         *(2, b'Field "colour" is not a valid field to query.\n\n'),

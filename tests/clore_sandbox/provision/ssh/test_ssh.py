@@ -16,9 +16,9 @@ from one_kind import one_kind
 from processes import running
 
 
-@pytest.fixture
-def shell(rented):
-    return rented(env={"GREETING": "hello there", "HOME_TOWN": "Łódź"})[1]
+@pytest.fixture(scope="module")
+def room_options():
+    return {"env": {"GREETING": "hello there", "HOME_TOWN": "Łódź"}}
 
 
 def test_a_command_has_its_exit_code_and_streams(shell):
@@ -43,11 +43,11 @@ def test_a_signal_is_not_an_exit_code(shell):
 
 
 def test_bytes_pass_unchanged_with_back_pressure(shell):
-    data = os.urandom(1 << 20) * 20
+    data = os.urandom(1 << 20) * 6
     done = shell.run("sha256sum; cat >/dev/null", input=data)
     assert done.stdout.split()[0].decode() == hashlib.sha256(data).hexdigest()
-    done = shell.run("head -c 20000000 /dev/zero")
-    assert len(done.stdout) == 20_000_000
+    done = shell.run("head -c 6000000 /dev/zero")
+    assert len(done.stdout) == 6_000_000
 
 
 @one_kind("process", "bwrap", "docker")
@@ -272,10 +272,9 @@ class TestTerminal:
     """A pty as a person would use it, driven through a pty on this side."""
 
     @pytest.fixture
-    def terminal(self, rented):
+    def terminal(self, shell):
         import pty
 
-        _, shell = rented()
         master, slave = pty.openpty()
         process = subprocess.Popen(
             shell.argv("-tt"),
