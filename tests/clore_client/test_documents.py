@@ -31,8 +31,8 @@ def document() -> str:
     return path.read_text("utf-8")
 
 
-@pytest.fixture
-def market(inventory_file: Path) -> Iterator[Sandbox]:
+@pytest.fixture(scope="module")
+def kept_market(inventory_file: Path) -> Iterator[Sandbox]:
     """The 3,500 real servers, with the service's own limits."""
     with Sandbox(
         inventory=inventory_file,
@@ -42,6 +42,13 @@ def market(inventory_file: Path) -> Iterator[Sandbox]:
         boot_s=0.2,
     ) as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def market(kept_market: Sandbox) -> Sandbox:
+    """The same marketplace, as new."""
+    kept_market.reset()
+    return kept_market
 
 
 def program(document: str, heading: str) -> str:

@@ -4,7 +4,11 @@ import importlib
 import inspect
 import json
 
-from pydantic import BaseModel
+import clore_ai
+
+LOADED = [name for name in ("client", "exceptions", "models") if hasattr(clore_ai, name)]
+
+from pydantic import BaseModel  # noqa: E402 - after `import clore_ai` alone
 
 NONE = "<none>"
 MODULES = ("clore_ai", "clore_ai.client", "clore_ai.exceptions", "clore_ai.models")
@@ -53,7 +57,7 @@ def described():
                 "members": members(value),
                 "fields": sorted(value.model_fields) if issubclass(value, BaseModel) else None,
             }
-    return {"names": names, "classes": classes}
+    return {"names": names, "classes": classes, "loaded": LOADED}
 
 
 print(json.dumps(described()))
