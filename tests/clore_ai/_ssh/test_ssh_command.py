@@ -27,8 +27,18 @@ def public_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return (folder / "my gpu %h.pub").read_text().strip()
 
 
-@pytest.mark.parametrize("state", [True, None])
-@pytest.mark.parametrize("login", ["key", "password", "both"])
+@pytest.mark.parametrize(
+    ("login", "state"),
+    [
+        ("key", True),
+        ("password", None),
+        ("both", True),
+        *(
+            pytest.param(login, state, marks=pytest.mark.exhaustive)
+            for login, state in (("key", None), ("password", True), ("both", None))
+        ),
+    ],
+)
 def test_the_command_logs_in(
     login: str,
     state: bool | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
 from clients import Api
@@ -12,21 +12,18 @@ from clore_ai.exceptions import RentFailed
 from clore_ai.rental.orders.locks import by_renter, on_server
 from clore_ai.rental.rent import rent, wish
 from clore_ai.rental.rent.failover import LOOK_AGAIN_S
-from clore_sandbox import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from clore_ai.rental.rent.ranking import Offer
+    from clore_sandbox import Sandbox
 
 GPU = "RTX 4090"
 
 
 @pytest.fixture
-def market() -> Iterator[Sandbox]:
+def market(own_market: Callable[..., Sandbox], small_fleet: dict[str, Any]) -> Sandbox:
     """A marketplace per test, since servers are taken away. Renting starts no machine."""
-    with Sandbox(provision=False, visibility_lag_s=0.05, boot_s=0.1, limits=False) as sandbox:
-        yield sandbox
+    return own_market(provision=False, inventory=small_fleet)
 
 
 class Trial:
