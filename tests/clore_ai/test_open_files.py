@@ -47,15 +47,21 @@ def test_an_abandoned_connection_is_closed_by_the_next_one(tmp_path: Path, kept:
         connection.execute("SELECT 1")
 
 
-@pytest.mark.parametrize("state", [True, None])
-@pytest.mark.parametrize("close", ["client.close()", "del client", "pass"])
-def test_with_warnings_as_errors(state: bool | None, close: str, home: Path) -> None:
-    """A program under ``-W error`` ends without any warning, on Python 3.13 too."""
+@pytest.mark.parametrize("end", ["del clients[1:]", "pass"])
+def test_with_warnings_as_errors(end: str, home: Path) -> None:
+    """A program under ``-W error`` ends without any warning, on Python 3.13 too.
+
+    With and without a state folder; of each one client is closed, and one is not.
+    """
     program = f"""
 from clore_ai import CloreAI
-client = CloreAI("key", "http://127.0.0.1:9", state={state})
-client.ledger.budgets(), client.session.hosts.block([])
-{close}
+clients = [CloreAI("key", "http://127.0.0.1:9", state=state) for state in (True, None) * 2]
+for client in clients:
+    client.ledger.budgets(), client.session.hosts.block([])
+for client in clients[:2]:
+    client.close()
+del client
+{end}
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", program], capture_output=True, text=True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
+import programs
 import pytest
 
 from clore_ai import MarketplaceServer, Order, Wallet
@@ -18,6 +18,7 @@ from clore_ai.exceptions import (
     WaitTimeout,
 )
 from clore_ai.models import SpotMarket
+from clore_sandbox import Sandbox
 
 BOTH_CLIENTS = "soak"
 
@@ -52,7 +53,8 @@ def test_the_unit_of_prices_is_logged_once_a_process(market):
     One log line says so; no warning becomes an error with ``-W error``.
     """
     program = """
-import asyncio, logging, sys
+import asyncio, logging, sys, warnings
+warnings.simplefilter("error")
 from clore_ai import AsyncCloreAI, CloreAI
 logging.basicConfig()
 async def main():
@@ -65,15 +67,11 @@ asyncio.run(main())
 with CloreAI() as client:
     client.marketplace(max_price_usd=0.5)
 """
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={**os.environ, "CLORE_BASE_URL": market.base_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (0, "")
-    begin, line = done.stderr.splitlines()
+    env = {**os.environ, "CLORE_BASE_URL": market.base_url}
+    with programs.start(program, env=env, stderr=subprocess.PIPE) as running:
+        out, err = running.communicate(timeout=60)
+    assert (running.returncode, out) == (0, "")
+    begin, line = err.splitlines()
     assert begin == "so far"
     assert "USD per hour since clore-ai 0.2" in line
 
@@ -98,9 +96,16 @@ def test_the_whole_inventory(api_of, real_market, real_servers):
     assert len(only) == sum("4090" in record["specs"]["gpu"] for record in real_servers)
 
 
-def test_a_list_without_usd_is_priced_with_the_spot_rates(api_of, own_market, inventory_file):
+@pytest.fixture(scope="module")
+def market_as_is(inventory_file):
+    """The captured body, which has no prices in USD."""
+    with Sandbox(inventory=inventory_file, as_is=True, provision=False, limits=False) as sandbox:
+        yield sandbox
+
+
+def test_a_list_without_usd_is_priced_with_the_spot_rates(api_of, market_as_is):
     """If a list has no USD prices, the client reads the spot market's rates once and converts."""
-    api = api_of(own_market(inventory=inventory_file, as_is=True, provision=False))
+    api = api_of(market_as_is)
     found = api.marketplace(max_price_usd=0.5)
     assert len(found) > 1_000
     assert len(api.marketplace()) == 1_583
@@ -108,13 +113,9 @@ def test_a_list_without_usd_is_priced_with_the_spot_rates(api_of, own_market, in
 
 
 @pytest.mark.parametrize("call", ["marketplace", "rates"])
-def test_concurrent_marketplace_calls_share_one_request(call, api_of, market, own_market, request):
+def test_concurrent_marketplace_calls_share_one_request(call, api_of, market, request):
     """As in 004's example: three filters in one gather. The rates are also read once."""
-    if call == "rates":
-        inventory = request.getfixturevalue("inventory_file")
-        api = api_of(own_market(inventory=inventory, as_is=True, provision=False))
-    else:
-        api = api_of(market)
+    api = api_of(request.getfixturevalue("market_as_is") if call == "rates" else market)
     api.fault("marketplace", "late", delay_s=0.5)
     api.fault("spot_marketplace", "late", delay_s=0.5)
     gpus = ("RTX 4090", "A100", "RTX 3090")

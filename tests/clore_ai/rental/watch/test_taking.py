@@ -86,11 +86,14 @@ def test_when_another_may_be_rented(failure, state, goes_on):
 
 
 def test_a_step_is_a_look_or_a_rental(
-    own_market: Callable[..., Sandbox], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    own_market: Callable[..., Sandbox],
+    small_fleet: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A lost race is reported once, and the wait goes on; an order ends it."""
     monkeypatch.setenv("CLORE_REQUESTS_PER_SECOND", "1000")
-    service = own_market(provision=False)
+    service = own_market(provision=False, inventory=small_fleet)
     wanted = wish.Wish(filter=listing.Filter(gpu="4090"), verify="none")
     one = market.Watch(wanted.filter, "w", wish=wanted)
     state = market.MarketWatch([one], 0.05)
