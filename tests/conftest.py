@@ -28,7 +28,7 @@ if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_I
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # How long an example takes depends on what else the machine does.
-settings.register_profile("busy", deadline=None)
+settings.register_profile("busy", deadline=None, max_examples=40)
 settings.load_profile("busy")
 
 _OURS = ("CLORE_INVENTORY", "CLORE_DOCUMENTS")

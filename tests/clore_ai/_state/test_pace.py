@@ -229,7 +229,7 @@ def test_a_resumed_process_keeps_its_distance_from_the_others():
     assert min(distances(sim)) >= 1 + MARGIN / 2 - 1e-9
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(

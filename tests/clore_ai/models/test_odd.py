@@ -47,7 +47,7 @@ anything = st.recursive(
     ),
     max_leaves=8,
 )
-odd = settings(max_examples=50, suppress_health_check=list(HealthCheck))
+odd = settings(max_examples=25, suppress_health_check=list(HealthCheck))
 
 
 def names(kind: type[Model]) -> list[str]:

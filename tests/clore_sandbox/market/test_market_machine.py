@@ -232,7 +232,7 @@ class Market(RuleBasedStateMachine):
 
 TestMarket = Market.TestCase
 TestMarket.settings = settings(
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=40,
     suppress_health_check=list(HealthCheck),
 )

@@ -183,6 +183,6 @@ def test_answers_that_are_not_lists(orders: object) -> None:
 
 def test_one_row_among_very_many() -> None:
     """However long the list, the order is found; duplicates of its row are one order."""
-    rows = [row(number, server=number + 10**6) for number in range(1_000, 21_000)]
+    rows = [row(number, server=number + 10**6) for number in range(1_000, 6_000)]
     session = Session(ledger=Ledger(None))
     assert play(ok(), [*rows, row(30_000), row(30_000)], session)[0] == 30_000

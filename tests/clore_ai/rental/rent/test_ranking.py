@@ -246,7 +246,7 @@ bounds = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(words=bounds)
 def test_offers_of_the_real_servers_match_or_the_reason_is_named(inventory, words):
     """For any wish, offers match in ascending order; else dropping a named condition helps."""

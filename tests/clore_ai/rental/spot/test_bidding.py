@@ -310,7 +310,7 @@ def in_coin(usd: float, coin: str) -> float:
     return up(usd / RATES[coin])
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(STEPS, COINS, WORTH, WORTH)
 def test_all_rules_are_kept_and_the_order_runs_if_it_can(steps, coin, limit_usd, bid_usd):
     """The marketplace itself decides what is refused, and which order runs after each look."""
