@@ -86,6 +86,7 @@ def test_no_page_says_to_install_clore_ai_from_pypi() -> None:
             assert not install.search(path.read_text("utf-8")), path
 
 
+@pytest.mark.exhaustive  # mypy reads the same uses in tests/typing, and the wheel has py.typed
 def test_clore_client_is_typed(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     """A program that imports the installed `clore_client` passes mypy's strict mode."""
     venv = tmp_path / "venv"

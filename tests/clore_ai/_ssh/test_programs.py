@@ -70,7 +70,7 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(drive: Any) ->
     mark = f"sleep 61.{os.getpid()}"
     done = drive(one(Exec(("sh", "-c", f"echo begun; {mark} & {mark}"), within_s=2)))
     assert (done.code, done.out) == (None, b"begun\n")
-    assert mark not in _running()
+    until(lambda: mark not in _running(), "the end of its children")
 
 
 def test_a_program_with_endless_output_is_ended(drive: Any) -> None:

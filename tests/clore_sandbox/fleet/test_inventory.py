@@ -134,12 +134,16 @@ def test_the_captured_body_has_these_habits(captured):
     }
 
 
+@pytest.fixture(scope="module")
+def both_fleets(captured):
+    """The real servers, and 1,000 of the sample."""
+    return json.loads(captured.read_text())["servers"], sample_fleet(0, 1_000)
+
+
 @pytest.mark.parametrize("habit", OFTEN)
-def test_the_fleet_has_each_habit_about_as_often(habit, captured):
+def test_the_fleet_has_each_habit_about_as_often(habit, both_fleets):
     """The share differs by no more than 8 % of the servers."""
-    records = json.loads(captured.read_text())["servers"]
-    fleet = sample_fleet(0, 1_000)
-    theirs, ours = (sum(map(OFTEN[habit], rs)) / len(rs) for rs in (records, fleet))
+    theirs, ours = (sum(map(OFTEN[habit], rs)) / len(rs) for rs in both_fleets)
     assert ours == pytest.approx(theirs, abs=0.08)
 
 
