@@ -184,46 +184,49 @@ def test_a_flood_of_informational_answers_ends(client_of: Make) -> None:
         assert time.monotonic() - start < FAR_BELOW_S
 
 
-HEADS: dict[str, bytes] = {
-    "a header of 10 MB": b"HTTP/1.1 200 OK\r\nX: " + b"a" * 10_000_000 + b"\r\n\r\n",
-    "100,000 headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
-    "a length below 0": http(b"{}", length=-1),
-    "a length of 10^30": http(b'{"code":0}', length=10**30),
-    "two lengths": http(b'{"code":0}', "200 OK", "Content-Length: 3"),
-    "a chunk of 10^30": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    + b"f" * 26
-    + b"\r\n{}",
-    "a status of 6 digits": http(b'{"code":0}', "200200 OK"),
-    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "no text": bytes(range(256)) * 10,
-    "nothing": b"",
+HEADS: dict[str, Callable[[], bytes]] = {
+    "a header of 10 MB": lambda: b"HTTP/1.1 200 OK\r\nX: " + b"a" * 10_000_000 + b"\r\n\r\n",
+    "100,000 headers": lambda: b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"\r\n",
+    "a length below 0": lambda: http(b"{}", length=-1),
+    "a length of 10^30": lambda: http(b'{"code":0}', length=10**30),
+    "two lengths": lambda: http(b'{"code":0}', "200 OK", "Content-Length: 3"),
+    "a chunk of 10^30": lambda: (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 26 + b"\r\n{}"
+    ),
+    "a status of 6 digits": lambda: http(b'{"code":0}', "200200 OK"),
+    "HTTP/2": lambda: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "no text": lambda: bytes(range(256)) * 10,
+    "nothing": lambda: b"",
 }
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_invalid_heads(client_of: Make, head: str) -> None:
     """The error is ours, and knows that the request has arrived."""
-    with Wire(lambda *_: [HEADS[head]]) as wire, pytest.raises(TransportError) as caught:
+    answer = [HEADS[head]()]
+    with Wire(lambda *_: answer) as wire, pytest.raises(TransportError) as caught:
         client_of(wire, timeout=2).wallets()
     assert caught.value.maybe_acted
 
 
-JSON: dict[str, bytes] = {
-    "deep": b'{"code":0,"wallets":' + b"[" * 100_000,
-    "deep and whole": b'{"code":0,"wallets":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "deeper than others read": b'{"code":0,"wallets":' + b'{"a":' * 400 + b"1" + b"}" * 401,
-    "a number of 10,000 digits": b'{"code":' + b"1" * 10_000 + b"}",
-    "30 million numbers": b'{"code":0,"wallets":[' + b"1," * 30_000_000 + b"1]}",
-    "20 million lists": b'{"code":0,"wallets":[' + b"[]," * 20_000_000 + b"[]]}",
-    "300,000 wallets": b'{"code":0,"wallets":[' + b"{}," * 300_000 + b"{}]}",
+# Made when used: they are of 60 MB, and each process of a test run reads this file.
+JSON: dict[str, Callable[[], bytes]] = {
+    "deep": lambda: b'{"code":0,"wallets":' + b"[" * 100_000,
+    "deep and whole": lambda: b'{"code":0,"wallets":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "deeper than others read": lambda: b'{"code":0,"wallets":' + b'{"a":' * 400 + b"1" + b"}" * 401,
+    "a number of 10,000 digits": lambda: b'{"code":' + b"1" * 10_000 + b"}",
+    "30 million numbers": lambda: b'{"code":0,"wallets":[' + b"1," * 30_000_000 + b"1]}",
+    "20 million lists": lambda: b'{"code":0,"wallets":[' + b"[]," * 20_000_000 + b"[]]}",
+    "300,000 wallets": lambda: b'{"code":0,"wallets":[' + b"{}," * 300_000 + b"{}]}",
 }
 
 
 @pytest.mark.parametrize("body", JSON)
 def test_json_bombs(client_of: Make, body: str) -> None:
     """They cause neither a crash nor minutes of work: the answer is unusable."""
+    answer = [http(JSON[body]())]
     start = time.monotonic()
-    with Wire(lambda *_: [http(JSON[body])]) as wire, pytest.raises(ResponseError):
+    with Wire(lambda *_: answer) as wire, pytest.raises(ResponseError):
         client_of(wire).wallets()
     assert time.monotonic() - start < FAR_BELOW_S
 

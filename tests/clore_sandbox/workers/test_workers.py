@@ -133,7 +133,7 @@ def test_orders_of_one_server_never_overlap_in_the_books(own_workers, clients):
     ended = []
 
     def race(client):
-        while len(ended) < 15:
+        while len(ended) < 9:
             answer = client.post("/create_order", json=order).json()
             if answer["code"] == 0:
                 assert client.post("/cancel_order", json={"id": answer["order_id"]}).json()
@@ -145,7 +145,7 @@ def test_orders_of_one_server_never_overlap_in_the_books(own_workers, clients):
         lambda tx: tx.all("SELECT created_ms, ended_ms FROM orders ORDER BY id")
     )
     times = [(row["created_ms"], row["ended_ms"]) for row in rows]
-    assert len(times) > 10
+    assert len(times) > 6
     assert [pair for pair in zip(times, times[1:]) if pair[0][1] > pair[1][0]] == []
 
 
