@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["NotInstalled", "programs", "server"]
+__all__ = ["NotInstalled", "programs", "server", "start", "stop", "url"]
 
 
 class NotInstalled(Exception):  # noqa: N818 - names the condition
@@ -41,45 +41,64 @@ def programs() -> Path:
 @contextlib.contextmanager
 def server(*settings: str) -> Iterator[str]:
     """Run a server; yields the URL of its database `postgres`. `settings` are `name=value`."""
-    where = programs()
-    # PostgreSQL refuses to run as root; Debian's package comes with a user for it.
-    user = _user() if os.geteuid() == 0 else None
     with tempfile.TemporaryDirectory(prefix="own-postgres-") as folder:
-        if user is not None:
-            shutil.chown(folder, user)
-        data = Path(folder, "data")
-
-        def run(program: str, *words: str) -> None:
-            done = subprocess.run(
-                [where / program, "-D", data, *words],
-                user=user,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                # Files, not pipes: the server would hold them open.
-                stdout=log,
-                stderr=log,
-                # Only the parent process handles Ctrl-C; it then stops the server.
-                start_new_session=True,
-            )
-            if done.returncode:
-                log.seek(0)
-                raise RuntimeError(f"{program} failed: {log.read()}")
-
-        with tempfile.TemporaryFile("w+") as log:
-            run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C")
-            options = (
-                *("listen_addresses=", f"unix_socket_directories={folder}", "max_connections=50"),
-                # Data of tests and benchmarks need not survive a power failure.
-                *("fsync=off", "full_page_writes=off", "shared_buffers=32MB", *settings),
-            )
-            run("pg_ctl", "start", "-w", "-o", " ".join(f"-c {option}" for option in options))
-            try:
-                yield f"postgresql://postgres@/postgres?host={folder}"
-            finally:
-                run("pg_ctl", "stop", "-w", "-m", "fast")
+        url = start(Path(folder), *settings)
+        try:
+            yield url
+        finally:
+            stop(Path(folder))
 
 
-def _user() -> str:
+def start(folder: Path, *settings: str) -> str:
+    """Start a server in an empty folder; the URL of its database `postgres`."""
+    programs()
+    if (user := _user()) is not None:
+        shutil.chown(folder, user)
+    _run(folder, "initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "-N", "--locale=C")
+    options = (
+        *("listen_addresses=", f"unix_socket_directories={folder}", "max_connections=50"),
+        # Data of tests and benchmarks need not survive a power failure.
+        *("fsync=off", "full_page_writes=off", "shared_buffers=32MB", *settings),
+    )
+    _run(folder, "pg_ctl", "start", "-w", "-o", " ".join(f"-c {option}" for option in options))
+    return url(folder)
+
+
+def url(folder: Path) -> str:
+    """The URL of the database `postgres` of the server in a folder."""
+    return f"postgresql://postgres@/postgres?host={folder}"
+
+
+def stop(folder: Path) -> None:
+    """Stop the server in a folder, whichever process started it."""
+    _run(folder, "pg_ctl", "stop", "-w", "-m", "fast")
+
+
+def _run(folder: Path, program: str, *words: str) -> None:
+    with tempfile.TemporaryFile("w+") as log:
+        done = subprocess.run(
+            [programs() / program, "-D", folder / "data", *words],
+            user=_user(),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            # Files, not pipes: the server would hold them open.
+            stdout=log,
+            stderr=log,
+            # Only the parent process handles Ctrl-C; it then stops the server.
+            start_new_session=True,
+        )
+        if done.returncode:
+            log.seek(0)
+            raise RuntimeError(f"{program} failed: {log.read()}")
+
+
+def _user() -> str | None:
+    """The user to run it as, if not this one.
+
+    PostgreSQL refuses to run as root; Debian's package comes with a user for it.
+    """
+    if os.geteuid() != 0:
+        return None
     for name in ("postgres", "nobody"):
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_name

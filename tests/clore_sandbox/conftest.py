@@ -11,6 +11,7 @@ import httpx
 import own_postgres
 import pytest
 from served import ssh_answers
+from shared import shared
 
 from clore_sandbox import Sandbox
 
@@ -202,26 +203,35 @@ def shell_of(tmp_path):
 
 @pytest.fixture(scope="session")
 def postgres_server():
-    """The URL of a PostgreSQL server for this test run alone."""
+    """The URL of a PostgreSQL server for this test run alone; a test has a schema of its own."""
+
+    def start(folder):
+        own_postgres.start(folder, "max_connections=200")
+
     with contextlib.ExitStack() as stack:
         try:
-            yield stack.enter_context(own_postgres.server())
+            yield own_postgres.url(
+                stack.enter_context(shared("postgres", start, own_postgres.stop))
+            )
         except own_postgres.NotInstalled as exc:
             if os.environ.get("NEED_POSTGRES"):
                 raise
             pytest.skip(str(exc))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_schema(postgres_server):
-    """Makes URLs of empty databases; each is a schema, which takes a millisecond."""
+    """Makes URLs of empty databases; each is a schema, which takes a millisecond.
+
+    Connections to one have its name.
+    """
     import psycopg
 
     def make():
         name = f"market_{uuid.uuid4().hex}"
         with psycopg.connect(postgres_server, autocommit=True) as admin:
             admin.execute(f"CREATE SCHEMA {name}")
-        return f"{postgres_server}&options=-csearch_path%3D{name}"
+        return f"{postgres_server}&application_name={name}&options=-csearch_path%3D{name}"
 
     return make
 

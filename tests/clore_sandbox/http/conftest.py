@@ -12,7 +12,7 @@ def shared(request, tmp_path_factory):
     """A marketplace of one process, and one of two workers; the log is checked at the end."""
     options = []
     if request.param == "2 workers":
-        options = ["--db", request.getfixturevalue("postgres_server"), "--workers", "2"]
+        options = ["--db", request.getfixturevalue("new_schema")(), "--workers", "2"]
     with serve(tmp_path_factory.mktemp("log") / "log", *options) as server:
         yield server
 

@@ -67,10 +67,11 @@ def test_two_processes_share_one_queue(stores):
 
 
 def cut_connections(url):
+    """Cut all other connections of this URL."""
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            " AND application_name = current_setting('application_name')"
         )
 
 

@@ -22,8 +22,8 @@ CONNECTIONS = 16
 
 
 @pytest.fixture(scope="module")
-def two_workers(postgres_server):
-    with Sandbox(**QUICK, db=postgres_server, workers=2) as sandbox:
+def two_workers(new_schema):
+    with Sandbox(**QUICK, db=new_schema(), workers=2) as sandbox:
         yield sandbox
 
 

@@ -5,16 +5,16 @@ and their libraries, with a Debian-like /etc/profile; the other holds one static
 """
 
 import contextlib
-import fcntl
 import io
 import os
 import shutil
 import socket
 import subprocess
 import tarfile
-import tempfile
 import time
 from pathlib import Path
+
+from shared import shared
 
 #: The image that tests rent; none of this name could be pulled here.
 IMAGE = "cloreai/ubuntu22.04-cuda12"
@@ -55,29 +55,16 @@ def engine():
         raise Unavailable("no dockerd here (Debian: docker.io)")
     if os.geteuid() != 0:
         raise Unavailable("only root can start a Docker engine of its own here")
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    # Short, since the path of a socket is limited.
-    folder = Path(tempfile.gettempdir(), f"clore-engine-{run[:12]}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    with (folder / "users").open("w") as users, (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        host = f"unix://{folder}/sock"
-        if not (folder / "ready").exists():
-            _start(folder, host)
-            _load_images(host)
-            (folder / "ready").touch()
-        fcntl.flock(users, fcntl.LOCK_SH)
-        fcntl.flock(lock, fcntl.LOCK_UN)
-        try:
-            yield host
-        finally:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                _stop(folder)
+    with shared("engine", _start, _stop) as folder:
+        yield _host(folder)
 
 
-def _start(folder, host):
+def _host(folder):
+    return f"unix://{folder}/sock"
+
+
+def _start(folder):
+    host = _host(folder)
     words = [
         shutil.which("dockerd", path=_PATH),
         "--host",
@@ -101,6 +88,7 @@ def _start(folder, host):
             raise Unavailable(f"dockerd does not start: {said[-1] if said else 'it says nothing'}")
         time.sleep(0.05)
     process.returncode = 0  # the last process that uses it stops it: nothing to warn of here
+    _load_images(host)
 
 
 def _answers(host):
@@ -120,7 +108,6 @@ def _stop(folder):
     while _runs(pid):
         assert time.monotonic() < deadline, "dockerd does not stop"
         time.sleep(0.05)
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _runs(pid):
