@@ -4,11 +4,10 @@ import os
 import subprocess
 import sys
 import textwrap
-from functools import lru_cache
 from importlib.metadata import entry_points
 
 import pytest
-from forks import Fork, Forks
+import served
 
 PLUGIN = "clore_sandbox.pytest_plugin"
 ARGUMENTS = ["-q", "-p", PLUGIN, "-W", "error", "--strict-markers"]
@@ -18,23 +17,12 @@ import unittest, warnings
 warnings.simplefilter("error")
 unittest.main(None, argv=["unittest", "-v"])
 """
-PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-LOADED = ("clore_ai.client", "clore_sandbox.running", "clore_sandbox.testing", "pytest", "requests")
-
-
-@lru_cache(maxsize=1)
-def _forks():
-    return Forks("served:program", LOADED)
-
-
-def loaded(code, **options):
-    """A Python that has imported all packages; the plugin is not among them."""
-    return Fork(_forks(), ["-c", code], **options)
 
 
 def fresh(code, **options):
-    """A Python that has imported nothing."""
-    return subprocess.Popen([sys.executable, "-c", code], **options)
+    """A Python that has imported nothing; the others have all packages, but not the plugin."""
+    words = [sys.executable, "-c", code]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60, **options)
 
 
 @pytest.fixture
@@ -48,12 +36,10 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
 
-    def go(test, code=PYTEST, conftest="", python=loaded):
+    def go(test, code=PYTEST, conftest="", python=served.run):
         (tmp_path / "test_it.py").write_text(textwrap.dedent(test))
         (tmp_path / "conftest.py").write_text(textwrap.dedent(conftest))
-        with python(code, cwd=tmp_path, env=dict(os.environ), **PIPES) as done:
-            out, err = done.communicate(timeout=60)
-        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+        return python(code, cwd=tmp_path, env=dict(os.environ))
 
     return go
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import served
 from click import Context, Group, Option
-from forks import Forks
 
 from clore_ai import CloreAI
 from clore_ai.cli import cli
@@ -29,7 +29,6 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 _PYTHON = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
 _CONSOLE = re.compile(r"```console\n(.*?)\n```", re.DOTALL)
-_IMPORTED = ("clore_ai.client", "httpcore", "clore_ai._io.http:tls", "clore_sandbox.running")
 _LINK = re.compile(r"\]\((?!http)([^)#]+)")
 
 
@@ -70,9 +69,19 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> object:
 
 @pytest.fixture(scope="module")
 def run(environment: dict[str, str]) -> Run:
-    """Runs a program under ``-W error``, in a fork of a process that has imported the packages."""
-    forks = Forks("forks:script", _IMPORTED, env={**os.environ, "PYTHONWARNINGS": "error"})
-    return lambda path, *words: forks.run([str(path), *words], environment, "", 60)
+    """Runs a program with warnings as errors, in a process that has imported the packages."""
+
+    def go(path: Path, *words: str) -> CompletedProcess[str]:
+        code = f"""
+import runpy, sys, warnings
+warnings.simplefilter("error")
+sys.argv = {[str(path), *words]}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+        done: CompletedProcess[str] = served.run(code, env=environment)
+        return done
+
+    return go
 
 
 @pytest.mark.parametrize("code", blocks())

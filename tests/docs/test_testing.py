@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from forks import Forks
+import served
 from waiting import until
 
 from clore_sandbox.control import OPERATIONS
@@ -26,15 +26,8 @@ FILES = re.findall(r"```python\n(# file: (\S+)\n.*?)\n```", TEXT, re.DOTALL)
 SCRIPTS = [text for text, name in FILES if name == "train.py"]
 
 
-@pytest.fixture(scope="module")
-def forks() -> Forks:
-    """A process that has imported pytest and all packages; the plugin is not among them."""
-    first = ("clore_ai.client", "clore_sandbox.running", "clore_sandbox.testing", "pytest")
-    return Forks("served:program", first)
-
-
 @pytest.fixture
-def run(forks: Forks, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs pytest (or a module) over the page's files, with one version of the script."""
 
     def go(script: str, *words: str, module: str = "pytest") -> subprocess.CompletedProcess[str]:
@@ -50,7 +43,10 @@ runpy.run_module({module!r}, run_name="__main__", alter_sys=True)
 """
         # Other plugins take seconds to load.
         env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        return forks.run(["-c", code], env, "", 250, cwd=tmp_path)
+        done: subprocess.CompletedProcess[str] = served.run(
+            code, env=env, cwd=tmp_path, timeout=250
+        )
+        return done
 
     return go
 

@@ -1,6 +1,6 @@
 """`python -m clore_sandbox`: in a process of its own, or in the test's process if it must fail.
 
-The processes are forks of one that has imported a marketplace.
+The processes are forks of one that has imported a marketplace, the SDK and pytest.
 """
 
 import contextlib
@@ -20,7 +20,10 @@ from forks import Fork, Forks
 from clore_sandbox import serve as command
 
 QUICK = ("--json", "--lag", "0", "--boot", "0", "--no-limits")
-_FIRST = ("clore_sandbox.sandbox", "clore_sandbox.running", "httpx", "idna.core", "psycopg")
+_FIRST = (
+    *("clore_sandbox.running", "clore_sandbox.testing", "clore_ai.client", "httpx", "httpcore"),
+    *("idna.core", "psycopg", "pytest", "requests"),
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -44,9 +47,17 @@ def start(*options, **kwargs):
 
 
 def python(*words, env=None, **kwargs):
-    """A Popen for `-c PROGRAM`: a Python that has imported a marketplace."""
+    """A Popen for `-c PROGRAM`: a Python that has imported all of these."""
     env = dict(os.environ) if env is None else env
     return Fork(_forks(), list(map(str, words)), stdout=subprocess.PIPE, env=env, **kwargs)
+
+
+def run(code, *, timeout=60, **kwargs):
+    """Like `subprocess.run` of ``python -c CODE`` with its output as text."""
+    pipes = {"stderr": subprocess.PIPE, "text": True}
+    with python("-c", code, **pipes, **kwargs) as process:
+        out, err = process.communicate(timeout=timeout)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 class Remote:
