@@ -9,7 +9,7 @@ from . import report
 from .plan import CREATE_FAULTS, FACES, ORDER_FAULTS, READ_FAULTS, STOPS, draw
 from .run import VERDICTS
 
-RUNS = 12
+RUNS = 9
 SOAK = 2000
 """The number that `make soak` plays at a time."""
 

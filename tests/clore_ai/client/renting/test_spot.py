@@ -63,7 +63,7 @@ def outbid(market: Sandbox) -> Iterator[Callable[[int, float], None]]:
 
 def renting(api: Api, per_day: float, **more: Any) -> Any:
     """A rental with a highest bid in USD per day."""
-    return api.renting(type="spot", max_bid_usd=per_day / 24, verify="ssh", **more)
+    return api.renting(type="spot", max_bid_usd=per_day / 24, **{"verify": "ssh", **more})
 
 
 def bids(api: Api) -> list[float]:
@@ -90,10 +90,10 @@ def test_without_rivals_the_least_bid_of_the_cheapest_host_wins(api):
 def test_the_best_offer_is_the_one_with_the_lowest_winning_bid(api, outbid):
     """Once others bid on the cheapest server of the list, it may not be the best."""
     outbid(7001, 1.6)
-    with renting(api, 3) as rental:
+    with renting(api, 3, verify="none") as rental:
         assert (rental.order.server_id, rental.order.price) == (7002, 1.5)
     outbid(7002, 1.7)
-    with renting(api, 3) as rental:
+    with renting(api, 3, verify="none") as rental:
         assert rental.order.server_id == 7001
         assert rental.order.price == pytest.approx(1.6 + TICK, abs=1e-9)
         auctioned = {o.order_id: o.active for o in api.spot_marketplace(7001).offers}
@@ -177,12 +177,12 @@ def test_a_budget_must_hold_at_the_limit(api):
     with pytest.raises(BudgetError):
         renting(api, 480, lease_h=1).start()
     assert api.entries("create_order") == []
-    with renting(api, 1.5, lease_h=0.05):
+    with renting(api, 1.5, lease_h=0.05, verify="none"):
         pass
 
 
 def test_the_highest_cost_is_computed_at_the_limit(api):
-    with renting(api, 2.4, max_cost_usd=0.2) as rental:
+    with renting(api, 2.4, max_cost_usd=0.2, verify="none") as rental:
         (intent,) = api.ledger.running()
         assert intent.order_id == rental.order.id
         assert intent.lease_s <= 0.1 / (2.4 * 1.0125) * 86_400  # 0.1 is the creation fee
