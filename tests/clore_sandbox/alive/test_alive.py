@@ -6,8 +6,8 @@ from clore_sandbox import Sandbox
 from clore_sandbox.alive.simulation import simulate
 
 
-def test_the_books_balance_after_a_day():
-    day = simulate(days=1, servers=80, renters=40, seed=3)
+def test_the_books_balance_after_half_a_day():
+    day = simulate(days=0.5, servers=80, renters=40, seed=3)
     assert day.balanced
     # The market lives: every kind of event happens, and races are lost.
     assert {"Rent", "Leave", "Bid", "TopUp", "Reprice", "Switch", "Take"} <= set(day.count)
