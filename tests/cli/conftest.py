@@ -88,11 +88,11 @@ def renter(market: Sandbox, take: Callable[[], int], tmp_path: Path) -> Iterator
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
-    """Opens terminals: `terminal(user, width)`."""
+    """Opens terminals: `terminal(user, width, alone=False)`."""
     with contextlib.ExitStack() as stack:
 
-        def make(user: Clore, width: int = 100) -> Terminal:
-            opened = Terminal(user, tmp_path, width)
+        def make(user: Clore, width: int = 100, *, alone: bool = False) -> Terminal:
+            opened = Terminal(user, tmp_path, width, alone=alone)
             stack.callback(opened.close)
             return opened
 

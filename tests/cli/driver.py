@@ -109,7 +109,7 @@ class Clore:
                 timeout=timeout, check=False,
             )  # fmt: skip
         elif process is None and self._is_short(words):
-            done = in_process.run(words, env, stdin)
+            done = in_process.run(words, env, stdin, shared_forks().python)
         else:
             done = (process or shared_forks()).run(["clore", *words], env, stdin, timeout)
         result = Result(done.returncode, done.stdout, done.stderr)
@@ -179,15 +179,20 @@ class Renter(Clore):
 
 
 class Terminal:
-    """A terminal of a given width with a shell in it, in a tmux server of its own."""
+    """A terminal of a given width with a shell in it, in a tmux server of its own.
 
-    def __init__(self, user: Clore, folder: Path, width: int = 100) -> None:
+    Its `clore` is a fork, to which the terminal's signals are passed on; if `alone`, it is a
+    process of its own.
+    """
+
+    def __init__(self, user: Clore, folder: Path, width: int = 100, *, alone: bool = False) -> None:
         self.user = user
         # Short, because the path of a socket may have only about 100 characters.
         self.tmux = ["tmux", "-L", f"clore-{uuid.uuid4().hex[:12]}", "-f", os.devnull]
         shell = folder / "bin"
         shell.mkdir(exist_ok=True)
-        (shell / "clore").write_text(f'#!/bin/sh\nexec {shlex.join(CLORE)} "$@"\n')
+        clore = CLORE if alone else [*shared_forks().program, "clore"]
+        (shell / "clore").write_text(f'#!/bin/sh\nexec {shlex.join(clore)} "$@"\n')
         (shell / "clore").chmod(0o700)
         env = {
             **user.env,
@@ -235,7 +240,7 @@ class Terminal:
         deadline = time.monotonic() + timeout_s
         while text not in (screen := self.screen):
             assert time.monotonic() < deadline, f"no {text!r} on the screen:\n{screen}"
-            time.sleep(0.05)
+            time.sleep(0.15)  # each look is a process
         self.user.check(screen)
         return screen
 
@@ -287,17 +292,19 @@ def keepers(renter: Renter) -> list[int]:
 
 
 def _in_background(renter: Renter, module: bytes) -> list[int]:
-    found = []
-    for each in Path("/proc").glob("[0-9]*"):
-        try:
-            if (
-                module in (each / "cmdline").read_bytes()
-                and f"CLORE_HOME={renter.home}".encode() in (each / "environ").read_bytes()
-            ):
-                found.append(int(each.name))
-        except OSError:
-            continue
-    return found
+    while True:
+        found, asking = [], 0
+        for each in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                words = (each / "cmdline").read_bytes().split(b"\0")
+                mine = f"CLORE_HOME={renter.home}".encode()
+                if module in words and mine in (each / "environ").read_bytes():
+                    alone = words[1] == b"-m"
+                    found += [int(each.name)] * alone
+                    asking += not alone
+        if asking <= len(found):  # or a fork is about to start, or has just ended
+            return found
+        time.sleep(0.01)
 
 
 def kill_follower(renter: Renter) -> None:

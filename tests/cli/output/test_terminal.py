@@ -98,7 +98,7 @@ def test_ctrl_c_after_yes(renter: Renter, terminal: Open) -> None:
 def test_an_interactive_shell(renter: Renter, terminal: Open) -> None:
     """It has the terminal's size, gets Ctrl-C, and its exit code is passed on."""
     order = renter.rent("--lease", "1d", "--no-keeper")
-    screen = terminal(renter, 90)
+    screen = terminal(renter, 90, alone=True)
     screen.start(f"clore ssh {order}")
     until(lambda: screen.screen, "a prompt")
     screen.type("echo size=$(tput cols)x; tty >/dev/null && echo is-a-tty")
@@ -117,7 +117,7 @@ def test_a_password_prompt_does_not_echo(renter: Renter, terminal: Open) -> None
     """OpenSSH asks for an order's password on the terminal, and does not echo it."""
     renter.secrets = ["Passw0rdSecret"]
     order = renter.rent("--ssh-password", "Passw0rdSecret")
-    screen = terminal(renter)
+    screen = terminal(renter, alone=True)  # ssh opens the controlling terminal
     screen.start(f"clore ssh {order} -- echo inside")
     screen.wait("assword:")
     screen.type("Passw0rdSecret")

@@ -2,23 +2,28 @@
 
 A command's start is mostly imports; a test suite that starts a thousand commands pays for them
 once. Each fork still has its own arguments, environment, folder, descriptors and
-exit status. Run as a program, this file is the process that forks.
+exit status, also as `ps` shows it. Run as a program, this file is the process that forks.
 """
 
 from __future__ import annotations
 
 import array
 import atexit
+import ctypes
+import fcntl
 import gc
 import io
 import json
 import os
 import runpy
 import select
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import weakref
 from contextlib import suppress
@@ -29,8 +34,11 @@ from typing import TYPE_CHECKING, Any, Callable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_DESCRIPTORS = 4
-"""stdin, stdout, stderr, and the pipe for the exit status."""
+_DESCRIPTORS = 16
+"""The most that a fork gets."""
+_HIGH = 500
+"""Above the number of each descriptor that a fork gets."""
+_ASKS = Path(__file__).with_name("ask.py")
 _PIPES, _SESSION = 10, 21
 """The positions of the pipes and `start_new_session` in Popen's `_execute_child`."""
 
@@ -40,6 +48,7 @@ class Forks:
 
     `first`: modules to import before; ``module:name`` is called once. `before`: words
     in front of the command line of that process, e.g. of a sandbox around it and all forks.
+    `python`: so are the background processes that a `clore` in a fork starts.
     """
 
     def __init__(
@@ -48,17 +57,40 @@ class Forks:
         first: tuple[str, ...],
         before: tuple[str, ...] = (),
         env: dict[str, str] | None = None,
+        *,
+        python: bool = False,
     ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="forks-"))
         self._ours, theirs = socket.socketpair()
-        self._asks = threading.Lock()
-        with theirs:
+        with theirs, socket.socket(socket.AF_UNIX) as asked:
+            asked.bind(str(self.folder / "asks"))
+            asked.listen(128)
+            numbers = [theirs.fileno(), asked.fileno()]
+            its = self.python if python else sys.executable
+            words = [*map(str, numbers), its, function, *first]
             process = subprocess.Popen(
-                [*before, sys.executable, __file__, str(theirs.fileno()), function, *first],
-                pass_fds=[theirs.fileno()],
-                env=env,
+                [*before, sys.executable, __file__, *words], pass_fds=numbers, env=env
             )
         # Its forks continue.
-        self.close = weakref.finalize(self, _end, self._ours, process)
+        self.close = weakref.finalize(self, _end, self._ours, process, self.folder)
+
+    @property
+    def program(self) -> list[str]:
+        """The command line of a program that runs `function` in a fork; its words come after it."""
+        return [sys.executable, "-I", "-S", str(_ASKS), str(self.folder / "asks")]
+
+    @property
+    def python(self) -> str:
+        """A Python that runs the background processes of `clore` in forks."""
+        path = self.folder / "python"
+        if not path.exists():
+            path.write_text(
+                f'#!/bin/sh\ncase "$2" in clore_ai.cli.supervise.*) '
+                f'exec {shlex.join(self.program)} "$@" ;; esac\n'
+                f'exec {shlex.quote(sys.executable)} "$@"\n'
+            )
+            path.chmod(0o700)
+        return str(path)
 
     def run(
         self,
@@ -97,13 +129,12 @@ class Forks:
         return subprocess.CompletedProcess(words, status, out, err)
 
     def fork(self, ends: list[int], **task: Any) -> socket.socket:
-        """Fork with these three descriptors: the socket for its process id, then its status."""
-        ours, theirs = socket.socketpair()
-        message = json.dumps(task).encode()
-        with theirs, self._asks:
-            head = len(message).to_bytes(8, "big")
-            socket.send_fds(self._ours, [head], [*ends, theirs.fileno()])
-            self._ours.sendall(message)
+        """Fork with these as the first descriptors: the socket for its process id and status."""
+        ours = socket.socket(socket.AF_UNIX)
+        ours.connect(str(self.folder / "asks"))
+        message = json.dumps({"numbers": [0, 1, 2], **task}).encode()
+        socket.send_fds(ours, [len(message).to_bytes(8, "big")], ends)
+        ours.sendall(message)
         return ours
 
 
@@ -148,9 +179,10 @@ class Fork(subprocess.Popen):  # type: ignore[type-arg]
         return self.returncode
 
 
-def _end(ours: socket.socket, process: subprocess.Popen[bytes]) -> None:
+def _end(ours: socket.socket, process: subprocess.Popen[bytes], folder: Path) -> None:
     ours.close()
     process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(end: int, data: bytes) -> None:
@@ -163,28 +195,27 @@ def _read(end: int, said: list[bytes], place: int) -> None:
         said[place] = pipe.read()
 
 
-def _serve(control: socket.socket, function: Callable[[], object]) -> None:
+def _serve(control: socket.socket, asked: socket.socket, function: Callable[[], object]) -> None:
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     running: dict[int, socket.socket] = {}
     while True:
-        ready, _, _ = select.select([control, woken], [], [])
+        ready, _, _ = select.select([control, asked, woken], [], [])
         if woken in ready:
             os.read(woken, 4096)
             _report(running)
         if control in ready:
-            head, descriptors = _receive(control)
-            if not head:
-                return
-            task = json.loads(_exactly(control, int.from_bytes(head, "big")))
+            return
+        if asked in ready:
+            teller, _ = asked.accept()
+            task, descriptors = _receive(teller)
             pid = os.fork()
             if pid == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 _become(task, descriptors, function)
-            teller = socket.socket(fileno=descriptors.pop())
             for descriptor in descriptors:
                 os.close(descriptor)
             with suppress(BrokenPipeError):
@@ -192,22 +223,18 @@ def _serve(control: socket.socket, function: Callable[[], object]) -> None:
             running[pid] = teller
 
 
-def _receive(control: socket.socket) -> tuple[bytes, array.array[int]]:
+def _receive(teller: socket.socket) -> tuple[dict[str, Any], array.array[int]]:
     descriptors = array.array("i")
     size = socket.CMSG_LEN(_DESCRIPTORS * descriptors.itemsize)
-    head, ancillary, _, _ = control.recvmsg(8, size)
+    head, ancillary, _, _ = teller.recvmsg(8, size)
     for _, _, data in ancillary:
         descriptors.frombytes(data)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
-    return head, descriptors
-
-
-def _exactly(control: socket.socket, size: int) -> bytes:
-    parts = b""
-    while len(parts) < size:
-        parts += control.recv(size - len(parts))
-    return parts
+    message = b""
+    while len(message) < int.from_bytes(head, "big"):
+        message += teller.recv(65536)
+    return json.loads(message), descriptors
 
 
 def _report(running: dict[int, socket.socket]) -> None:
@@ -227,18 +254,17 @@ def _become(
     """Run the program in the child; this never returns."""
     code = 1
     try:
-        for number, descriptor in enumerate(descriptors[:3]):
-            os.dup2(descriptor, number)
-        os.closerange(3, max(descriptors) + 1)
+        _place(task["numbers"], descriptors)
         os.chdir(task["cwd"])
         if task.get("session"):
             os.setsid()
         os.environ.clear()
         os.environ.update(task["env"])
         sys.argv = task["argv"]
+        _show(sys.argv, task["env"])
         sys.stdin, sys.stdout, sys.stderr = (_stream(n) for n in range(3))
         try:
-            function()
+            _run(function)
             code = 0
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
@@ -252,11 +278,40 @@ def _become(
         os._exit(code)
 
 
+def _run(function: Callable[[], object]) -> None:
+    if sys.argv[0] == "-m":
+        del sys.argv[0]
+        sys.modules.pop(sys.argv[0], None)
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    else:
+        function()
+
+
+def _place(numbers: list[int], descriptors: array.array[int]) -> None:
+    """Give the descriptors these numbers, and close all others."""
+    high = [fcntl.fcntl(each, fcntl.F_DUPFD, _HIGH) for each in descriptors]
+    os.closerange(0, _HIGH)
+    for number, descriptor in zip(numbers, high):
+        os.dup2(descriptor, number)
+    os.closerange(_HIGH, _HIGH * 2)
+
+
+def _show(argv: list[str], env: dict[str, str]) -> None:
+    """Write the command line and the environment to where `ps` reads them, as far as they fit."""
+    numbers = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+    variables = [f"{name}={value}" for name, value in env.items()]
+    for first, last, texts in ((45, 46, ["python", *argv]), (47, 48, variables)):
+        start, size = int(numbers[first]), int(numbers[last]) - int(numbers[first])
+        shown = b"".join(os.fsencode(text) + b"\0" for text in texts)
+        ctypes.memmove(start, shown[: size - 1].ljust(size, b"\0"), size)
+
+
 def _stream(number: int) -> io.TextIOWrapper:
     binary = open(number, "wb" if number else "rb", closefd=False)  # noqa: SIM115 - stays open
     errors = "backslashreplace" if number == 2 else "strict"
+    lines = number == 2 or (number == 1 and binary.isatty())
     return io.TextIOWrapper(
-        binary, "utf-8", errors, line_buffering=number == 2, write_through=number == 2
+        binary, "utf-8", errors, line_buffering=lines, write_through=number == 2
     )
 
 
@@ -266,7 +321,7 @@ def of_clore(
     env: dict[str, str] | None = None,
 ) -> Forks:
     """Forks that run `clore` with short waits and all modules loaded."""
-    return Forks(function, of_clore_first(), before, env)
+    return Forks(function, of_clore_first(), before, env, python=True)
 
 
 def of_clore_first() -> tuple[str, ...]:
@@ -274,8 +329,13 @@ def of_clore_first() -> tuple[str, ...]:
     from clore_ai.cli import COMMANDS
 
     commands = (f"clore_ai.cli.{module}" for module, _ in COMMANDS.values())
-    later = ("anyio._backends._asyncio", "clore_ai.client", "clore_ai.jobs.status")
-    return (*commands, *later, "difflib", "httpcore", "rich.table", "clore_ai._io.http:tls")
+    later = (
+        "anyio._backends._asyncio", "clore_ai.client", "clore_ai.jobs.spec", "clore_ai.jobs.status",
+        "clore_ai.cli.supervise.reaping", "clore_ai.cli.supervise.watching",
+        "clore_ai.rental.rent.high_bid", "clore_ai.rental.reports.orders",
+        "clore_ai.rental.spend.unseen", "difflib", "httpcore", "rich.table",
+    )  # fmt: skip
+    return (*commands, *later, "clore_ai._io.http:tls")
 
 
 def warm(first: Iterable[str]) -> None:
@@ -296,8 +356,10 @@ def script() -> None:
 
 
 if __name__ == "__main__":
-    _module, _, _name = sys.argv[2].partition(":")
-    warm(sys.argv[3:])
-    with socket.socket(fileno=int(sys.argv[1])) as _control:
-        _control.set_inheritable(False)
-        _serve(_control, getattr(import_module(_module), _name))
+    _control, _asked = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
+    sys.executable = sys.argv[3]
+    _module, _, _name = sys.argv[4].partition(":")
+    warm(sys.argv[5:])
+    for _each in (_control, _asked):
+        _each.set_inheritable(False)
+    _serve(_control, _asked, getattr(import_module(_module), _name))

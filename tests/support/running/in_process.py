@@ -26,16 +26,20 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LOGGERS = ("clore_ai", "clore_ai.curl")
 
 
-def run(words: list[str], env: dict[str, str], stdin: str) -> CompletedProcess[str]:
+def run(
+    words: list[str], env: dict[str, str], stdin: str, python: str = sys.executable
+) -> CompletedProcess[str]:
     """Like `subprocess.run(["clore", *words])` with pipes and text; in the main thread only.
 
-    For commands that end by themselves and start no program on the streams of `clore`.
+    For commands that end by themselves and start no program on the streams of `clore`. `python`
+    runs its background processes.
     """
     with ExitStack() as stack:
         kept = [stack.enter_context(os.fdopen(os.memfd_create(n), "w+b")) for n in "012"]
         kept[0].write(stdin.encode())
         kept[0].seek(0)
         stack.enter_context(_restored(words, env))
+        sys.executable = python
         sys.stdin, sys.stdout, sys.stderr = (_stream(n, file) for n, file in enumerate(kept))
         with quick():
             code = _code(words)
@@ -67,7 +71,7 @@ def _stream(number: int, file: io.BufferedRandom) -> io.TextIOWrapper:
 @contextmanager
 def _restored(words: list[str], env: dict[str, str]) -> Iterator[None]:
     """In this block the process is `clore WORDS` with `env`; afterwards all is as before."""
-    environment, argv = dict(os.environ), sys.argv
+    environment, argv, python = dict(os.environ), sys.argv, sys.executable
     streams = sys.stdin, sys.stdout, sys.stderr
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     loggers = [(log := logging.getLogger(name), log.level, log.handlers[:]) for name in _LOGGERS]
@@ -83,7 +87,7 @@ def _restored(words: list[str], env: dict[str, str]) -> Iterator[None]:
             with suppress(OSError):
                 ours.close()
         sys.stdin, sys.stdout, sys.stderr = streams
-        sys.argv = argv
+        sys.argv, sys.executable = argv, python
         _become(environment)
         for number, handler in handlers.items():
             signal.signal(number, handler)
