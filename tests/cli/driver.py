@@ -42,9 +42,10 @@ DEPLOY = ("--image", "cloreai/ubuntu22.04-cuda12", "--type", "on-demand", "--cur
 
 SHORT = {
     "search", "deploy", "orders", "cancel", "wallets", "jobs", "ledger", "orphans", "budget",
-    "lease", "hosts", "spot-price", "servers", "server-config", "config",
+    "lease", "hosts", "spot-price", "servers", "server-config", "config", "reap", "logs",
 }  # fmt: skip
 """Commands that end by themselves and start no program on their own streams."""
+_USAGE = 2
 
 
 @lru_cache(maxsize=1)
@@ -77,6 +78,15 @@ class Result:
         return error
 
 
+def _is_short(words: list[str]) -> bool:
+    short = "--help" in words or (words and words[0] in SHORT)
+    return bool(short) and not {"--every", "-f", "--follow"}.intersection(words)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 @dataclass
 class Clore:
     """One user with an account, a home and a key. No output may show one of the user's secrets."""
@@ -97,8 +107,8 @@ class Clore:
     ) -> Result:
         """Run the command to its end. `fails` is the exit code it must have; None accepts any.
 
-        A short command runs inside this process. Any other, and one called from a thread, is a fork
-        of `process`, or of the process that all tests share.
+        A short command runs inside this process, and so does a refused one. Any other, and one
+        called from a thread, is a fork of `process`, or of the process that all tests share.
         """
         words, env = list(map(str, args)), {**self.env, **env}
         if process is None and "PYTHONPATH" in env:
@@ -108,7 +118,7 @@ class Clore:
                 [*CLORE, *words], env=env, input=stdin, capture_output=True, text=True,
                 timeout=timeout, check=False,
             )  # fmt: skip
-        elif process is None and self._is_short(words):
+        elif process is None and (fails == _USAGE or _is_short(words)) and _in_main_thread():
             done = in_process.run(words, env, stdin, shared_forks().python)
         else:
             done = (process or shared_forks()).run(["clore", *words], env, stdin, timeout)
@@ -116,11 +126,6 @@ class Clore:
         self.check(result.out + result.err)
         assert fails in (None, result.code), result
         return result
-
-    @staticmethod
-    def _is_short(words: list[str]) -> bool:
-        short = "--help" in words or (words and words[0] in SHORT)
-        return bool(short) and threading.current_thread() is threading.main_thread()
 
     def check(self, output: str) -> None:
         """Check that the output has no traceback and no secret."""

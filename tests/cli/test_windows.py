@@ -44,6 +44,19 @@ print(asyncio.run(count()) > 0, len(clore_client.CloreClient().list_servers()) >
 """
 
 
+COMMANDS_IN_TURN = """
+import sys
+from clore_ai.cli import main
+
+for words in {lines}:
+    sys.argv = ["clore", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, (words, end.code)
+"""
+
+
 @lru_cache(maxsize=1)
 def _forks() -> Forks:
     return Forks("as_windows:main", ())
@@ -80,13 +93,22 @@ def test_supported_commands_work(renter: Renter) -> None:
     assert done.returncode == 0, done.stderr
     order = done.stdout.strip()
     alone = WORKS - {"deploy", "cancel", "config", "spot-price", "server-config"}
-    for more in (*sorted(alone), "config show", f"cancel {order} --yes"):
-        done = on_windows(renter, "clore_ai", *more.split())
-        assert done.returncode == 0, done.stderr
-        assert "Traceback" not in done.stderr
+    lines = [each.split() for each in (*sorted(alone), "config show", f"cancel {order} --yes")]
+    done = on_windows(renter, "-c", COMMANDS_IN_TURN.format(lines=lines))
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("end", [("--lease", "2h"), ("--max-hours", "2"), ("--max-cost", "1")])
+@pytest.mark.parametrize(
+    "end",
+    [
+        ("--lease", "2h"),
+        *(
+            pytest.param(each, marks=pytest.mark.exhaustive)
+            for each in (("--max-hours", "2"), ("--max-cost", "1"))
+        ),
+    ],
+)
 def test_a_lease_without_a_keeper_is_refused(renter: Renter, end: tuple[str, str]) -> None:
     """No process stays in the background there, so nothing is rented with a limit."""
     words = ("--image", "i", "--type", "on-demand", "--currency", "bitcoin", "--yes", *end)

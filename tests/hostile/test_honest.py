@@ -31,7 +31,15 @@ ODD_NAMES = (
 )  # fmt: skip
 
 
-@pytest.fixture(params=["rsync", "bare", "busybox", "a home with a space"])
+IMAGES = ("rsync", "busybox", "bare", "a home with a space")
+TWO_IMAGES = pytest.mark.parametrize(
+    "image",
+    [*IMAGES[:2], *(pytest.param(each, marks=pytest.mark.exhaustive) for each in IMAGES[2:])],
+    indirect=True,
+)
+
+
+@pytest.fixture(params=IMAGES)
 def image(
     request: pytest.FixtureRequest, build: Callable[..., Machine], bare: Path, full: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -66,6 +74,7 @@ def test_odd_names_arrive_and_return(stage: Stage, renter: Renter, image: Machin
     stage.check_outside()
 
 
+@TWO_IMAGES
 def test_attributes_of_files_are_kept(stage: Stage, renter: Renter, image: Machine) -> None:
     """Times, executable bits, empty files and folders, links that stay inside.
 
@@ -129,6 +138,7 @@ def test_a_file_that_grows_during_a_fetch(
     stage.check_outside()
 
 
+@TWO_IMAGES
 def test_a_single_file_and_a_missing_output(stage: Stage, renter: Renter, image: Machine) -> None:
     """A single file is fetched as such; a missing output is reported, and the exit code kept."""
     order = renter.rent("--image", image.image)

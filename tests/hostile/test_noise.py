@@ -77,13 +77,16 @@ def test_run_ignores_the_noise(
     stage.check_outside()
 
 
-def test_exec_put_and_get_ignore_the_noise(stage: Stage, machine: Machine, rental: Renting) -> None:
+@NOISES
+def test_exec_put_and_get_ignore_the_noise(
+    stage: Stage, machine: Machine, rental: Renting, noises: list[str]
+) -> None:
     """`stdout` is the command's own, and files arrive unchanged in both directions."""
     data = os.urandom(5000)
     (stage.folder / "in").write_bytes(data)
     wrong: list[str] = []
-    for name, line in NOISE.items():
-        machine.shell = noisy(line)
+    for name in noises:
+        machine.shell = noisy(NOISE[name])
         try:
             done = rental.exec("echo there; echo wrong >&2; exit 3")
             if (done.code, done.stdout) != (3, "there\n") and "at the end" not in name:

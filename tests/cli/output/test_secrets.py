@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from typing import TYPE_CHECKING, Any, Callable
 
 import click
+import in_process
 import pytest
 from leaks import Watch, answering, clean, clean_files, everything, page
-from tests.cli.driver import DEPLOY, Clore, Renter, forks_with, shared_forks
+from tests.cli.driver import DEPLOY, SHORT, Clore, Renter, forks_with, shared_forks
 
 from clore_ai import CloreAI
 from clore_ai.cli import SECTIONS, cli
@@ -137,9 +139,15 @@ def watched(
 ) -> tuple[str, set[bytes]]:
     """The command's stderr, and the command lines of every process it started."""
     watches: list[Watch] = []
-    done = shared_forks().run(
-        ["clore", *words], {**user.env, **env}, stdin, 60, lambda pid: watches.append(Watch(pid))
-    )
+    env = {**user.env, **env}
+    command = next(word for word in words if not word.startswith("-"))
+    if command in SHORT:
+        watches.append(Watch(os.getpid()))
+        done = in_process.run([*words], env, stdin, shared_forks().python)
+    else:
+        done = shared_forks().run(
+            ["clore", *words], env, stdin, 60, lambda pid: watches.append(Watch(pid))
+        )
     out, err, lines = done.stdout, done.stderr, watches[0].stop()
     line = shlex.join(words)
     clean(err, ALL, f"stderr of {line}")

@@ -6,16 +6,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.cli.driver import CLORE, DEPLOY, Renter
+from tests.cli.driver import CLORE, DEPLOY, Renter, shared_forks
 
 USD = (*DEPLOY, "USD-Blockchain")
 
 
-def shell(renter: Renter, line: str) -> subprocess.CompletedProcess[str]:
-    """A bash command line with the command as $CLORE."""
+def shell(renter: Renter, line: str, *, alone: bool = False) -> subprocess.CompletedProcess[str]:
+    """A bash command line with the command as $CLORE: a fork, or a process of its own."""
+    clore = CLORE if alone else [*shared_forks().program, "clore"]
     done = subprocess.run(
         ["bash", "-c", line],
-        env={**renter.env, "CLORE": " ".join(CLORE)},
+        env={**renter.env, "CLORE": " ".join(clore)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -44,7 +45,7 @@ def test_a_closed_pipe_is_no_error(renter: Renter) -> None:
 )
 def test_closed_streams(renter: Renter, closed: str) -> None:
     """A closed stream behaves like /dev/null, and no connection gets its number."""
-    done = shell(renter, f"$CLORE wallets {closed}")
+    done = shell(renter, f"$CLORE wallets {closed}", alone=True)
     assert done.returncode == 0
     assert done.stderr == ""
     assert done.stdout == "" or done.stdout.startswith("Coin\t")
@@ -55,7 +56,8 @@ def test_stderr_has_the_order_id_if_stdout_fails(renter: Renter) -> None:
     for where, status in ((">&-", 0), (">/dev/full", 1)):
         if not Path("/dev/full").exists() and "full" in where:
             continue
-        done = shell(renter, f"$CLORE deploy {renter.server()} {' '.join(USD)} {where}")
+        line = f"$CLORE deploy {renter.server()} {' '.join(USD)} {where}"
+        done = shell(renter, line, alone=where == ">&-")
         assert done.returncode == status
         assert f"Rented: order {renter.orders()[-1]} " in done.stderr
     assert len(renter.orders()) <= 2

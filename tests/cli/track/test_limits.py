@@ -140,7 +140,9 @@ def test_the_reached_limit_is_named(renter: Renter, market: Sandbox, folder: Pat
     assert running(renter) == []
 
 
-@pytest.mark.parametrize("who", ["follower", "attach", "reap"])
+@pytest.mark.parametrize(
+    "who", ["follower", pytest.param("attach", marks=pytest.mark.exhaustive), "reap"]
+)
 def test_a_detached_job_ends_at_the_lease(
     renter: Renter, market: Sandbox, folder: Path, who: str
 ) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
 import pytest
+from tests.cli.driver import shared_forks
 from tests.cli.run.rents.conftest import ledger_of, running
 from waiting import until
 
@@ -69,6 +71,12 @@ def test_python_rents_runs_and_cancels(
     assert running(renter) == []
 
 
+@pytest.fixture
+def forking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Background processes are forks."""
+    monkeypatch.setattr(sys, "executable", shared_forks().python)
+
+
 @mostly("async", "blocking")
 def test_python_detaches(python: Callable[..., Job], renter: Renter, folder: Path) -> None:
     """`detach` returns once the job runs; a background process cancels the machine."""
@@ -79,6 +87,7 @@ def test_python_detaches(python: Callable[..., Job], renter: Renter, folder: Pat
     assert running(renter) == []
 
 
+@pytest.mark.usefixtures("forking")
 @mostly("blocking", "async")
 def test_python_follows_a_detached_job_to_its_end(
     python: Callable[..., Job], call: Callable[..., Any], renter: Renter, folder: Path
@@ -106,6 +115,7 @@ def test_python_follows_a_detached_job_to_its_end(
     assert running(renter) == []
 
 
+@pytest.mark.usefixtures("forking")
 @mostly("async", "blocking")
 def test_python_stops_a_job(
     python: Callable[..., Job], call: Callable[..., Any], renter: Renter, folder: Path

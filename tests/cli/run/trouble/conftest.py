@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from tests.cli.driver import Renter
 
-COUNT = 80
-COUNTER = f"i=0; while [ $i -lt {COUNT} ]; do i=$((i+1)); echo line $i; sleep 0.05; done; exit 5"
+COUNT = 40
+COUNTER = f"i=0; while [ $i -lt {COUNT} ]; do i=$((i+1)); echo line $i; sleep 0.1; done; exit 5"
 ALL_LINES = "".join(f"line {i + 1}\n" for i in range(COUNT))
 WAITING = "echo up; until [ -e go ]; do sleep 0.1; done; echo went; exit 5"
 

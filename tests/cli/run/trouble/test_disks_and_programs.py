@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable
@@ -128,19 +127,14 @@ def test_missing_programs_here(renter: Renter, order: int, folder: Path, tmp_pat
 
 def test_a_machine_without_rsync_and_tmux(renter: Renter, folder: Path, tmp_path: Path) -> None:
     """A bare image needs only tar and setsid; without setsid, nohup is used."""
-    for missing in (("rsync", "tmux"), ("rsync", "tmux", "setsid")):
-        order = renter.rent("--env", f"PATH={without(tmp_path, *missing)}")
-        (folder / "x").write_text("1\n")
-        words = ("run", "--order", order, "--folder", folder, "--output", "o")
-        done = renter(
-            *words, "--", "command -v rsync tmux; cat x; mkdir o; echo 2 > o/y; exit 5", fails=5
-        )
-        assert done.out == "1\n"
-        assert (folder / "o" / "y").read_text() == "2\n"
-        shutil.rmtree(folder / "o")
-        renter(*words, "--detach", "--", "echo up; sleep 600")
-        number = renter("jobs", "--json").data[-1]["id"]
-        until(lambda number=number: "up" in renter("logs", number).out)  # type: ignore[misc]
-        renter("stop", number)
-        assert renter("jobs", "--json").data[-1]["exit"] == 143
-        renter("cancel", order)
+    (folder / "x").write_text("1\n")
+    words = ("run", "--folder", folder, "--output", "o", "--order")
+    order = renter.rent("--env", f"PATH={without(tmp_path, 'rsync', 'tmux')}")
+    script = "command -v rsync tmux; cat x; mkdir o; echo 2 > o/y; exit 5"
+    assert renter(*words, order, "--", script, fails=5).out == "1\n"
+    assert (folder / "o" / "y").read_text() == "2\n"
+    order = renter.rent("--env", f"PATH={without(tmp_path, 'rsync', 'tmux', 'setsid')}")
+    renter(*words, order, "--detach", "--", "echo up; sleep 600")
+    until(lambda: "up" in renter("logs", 2).out)
+    renter("stop", 2)
+    assert renter("jobs", "--json").data[-1]["exit"] == 143
