@@ -32,8 +32,8 @@ COINS = {"bitcoin", "CLORE-Blockchain", "USD-Blockchain"}
 FLEET: dict[str, Any] = {
     "servers": [
         each
-        for n, each in enumerate(sample_fleet(0, 1_300))
-        if n % 5 == 0 or (not each["rented"] and COINS.issubset(each["allowed_coins"]))
+        for n, each in enumerate(sample_fleet(0, 900))
+        if n % 20 == 0 or (not each["rented"] and COINS.issubset(each["allowed_coins"]))
     ]
 }
 """Enough free servers for the tests of one file, each with servers of its own, and some others."""
@@ -45,7 +45,8 @@ SHORT = {
     "lease", "hosts", "spot-price", "servers", "server-config", "config", "reap", "logs",
 }  # fmt: skip
 """Commands that end by themselves and start no program on their own streams."""
-_USAGE = 2
+_REFUSED = (2, 6)
+"""Exit codes of commands that were refused, or matched nothing, before they did anything."""
 
 
 @lru_cache(maxsize=1)
@@ -78,8 +79,10 @@ class Result:
         return error
 
 
-def _is_short(words: list[str]) -> bool:
-    short = "--help" in words or (words and words[0] in SHORT)
+def _short(words: list[str], fails: int | None) -> bool:
+    if "ssh" in words:  # becomes another program
+        return False
+    short = "--help" in words or fails in _REFUSED or (words and words[0] in SHORT)
     return bool(short) and not {"--every", "-f", "--follow"}.intersection(words)
 
 
@@ -103,12 +106,15 @@ class Clore:
         timeout: float = 60,
         fails: int | None = 0,
         process: Forks | None = None,
+        inside: bool = False,
+        cwd: Path | None = None,
         **env: str,
     ) -> Result:
         """Run the command to its end. `fails` is the exit code it must have; None accepts any.
 
-        A short command runs inside this process, and so does a refused one. Any other, and one
-        called from a thread, is a fork of `process`, or of the process that all tests share.
+        A short command runs inside this process, and so do a refused one and one that is said to
+        start no program (`inside`). Any other, and one called from a thread, is a fork of
+        `process`, or of the process that all tests share.
         """
         words, env = list(map(str, args)), {**self.env, **env}
         if process is None and "PYTHONPATH" in env:
@@ -118,10 +124,11 @@ class Clore:
                 [*CLORE, *words], env=env, input=stdin, capture_output=True, text=True,
                 timeout=timeout, check=False,
             )  # fmt: skip
-        elif process is None and (fails == _USAGE or _is_short(words)) and _in_main_thread():
-            done = in_process.run(words, env, stdin, shared_forks().python)
+        elif not process and _in_main_thread() and (inside or _short(words, fails)):
+            done = in_process.run(words, env, stdin, shared_forks().python, cwd)
         else:
-            done = (process or shared_forks()).run(["clore", *words], env, stdin, timeout)
+            forks = process or shared_forks()
+            done = forks.run(["clore", *words], env, stdin, timeout, cwd=cwd)
         result = Result(done.returncode, done.stdout, done.stderr)
         self.check(result.out + result.err)
         assert fails in (None, result.code), result

@@ -52,9 +52,6 @@ def hangs(machine: Machine) -> None:
     machine.open()
 
 
-WAYS = [another_key, refuses, empty]
-
-
 @pytest.fixture
 def german(tmp_path: Path, renter: Renter) -> None:
     """The user's ssh speaks German, on a German system."""
@@ -78,7 +75,11 @@ def up(process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.usefixtures("german")
-@pytest.mark.parametrize("came_back", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize(
+    "came_back",
+    [another_key, empty, pytest.param(refuses, marks=pytest.mark.exhaustive)],
+    ids=lambda way: way.__name__,
+)
 def test_run_reports_the_loss_and_cancels(
     stage: Stage,
     renter: Renter,

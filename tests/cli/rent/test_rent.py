@@ -238,7 +238,9 @@ def test_without_ssh_nothing_is_rented(user: Renter, tmp_path: Path) -> None:
     assert user.requests("create_order") == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.exhaustive)]
+)
 def test_a_signal_cancels_the_pending_order(user: Renter, number: int) -> None:
     """A closing terminal or a service manager leaves no machine running without a message."""
     length = f"60.{os.getpid()}{number:d}"

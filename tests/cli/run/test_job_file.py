@@ -32,15 +32,7 @@ def folder(tmp_path: Path) -> Path:
 
 def here(user: Clore, folder: Path, *words: object, fails: int = 0, **env: str) -> Result:
     """`clore run` in that folder, without a terminal."""
-    process = user.start("run", *words, cwd=folder, env=env)
-    try:
-        out, err = process.communicate(timeout=30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    user.check(out + err)
-    assert process.returncode == fails, err
-    return Result(process.returncode, out, err)
+    return user("run", *words, fails=fails, cwd=folder, **env)
 
 
 def test_a_job_file_holds_options_and_flags_override_it(renter: Renter, folder: Path) -> None:

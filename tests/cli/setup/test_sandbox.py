@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Callable
 
 import pytest
-from tests.cli.driver import CLORE, DEPLOY, Clore, Terminal, interrupt, processes_with
+from tests.cli.driver import DEPLOY, Clore, Terminal, interrupt, processes_with, shared_forks
 from waiting import until
 
 USD = (*DEPLOY, "USD-Blockchain")
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 def shell(user: Clore, line: str) -> str:
     """A bash command line in which `clore` is the command under test."""
+    clore = shlex.join([*shared_forks().program, "clore"])
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f'clore() {{ {" ".join(CLORE)} "$@"; }}\n{line}'],
+        ["bash", "-euo", "pipefail", "-c", f'clore() {{ {clore} "$@"; }}\n{line}'],
         env=user.env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         timeout=60,
     )  # fmt: skip

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.cli.driver import shared_forks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,10 @@ def test_a_systemd_unit(user: Clore) -> None:
     assert "loginctl enable-linger" in user("reap", "--install").err
     (unit,) = units(user)
     text = unit.read_text()
-    assert f'ExecStart="{sys.executable}" "-m" "clore_ai" "reap" "--every" "60s" "--json"' in text
+    assert (
+        f'ExecStart="{shared_forks().python}" "-m" "clore_ai" "reap" "--every" "60s" "--json"'
+        in text
+    )
     assert f'Environment="CLORE_HOME={user.home}"' in text
     assert f'Environment="CLORE_BASE_URL={user.env["CLORE_BASE_URL"]}"' in text
     assert user.key not in text

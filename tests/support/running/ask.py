@@ -1,7 +1,7 @@
 """Runs its arguments in a fork (see `forks`) on its own terminal, streams and open files.
 
-It passes signals on to the fork, as a terminal would, and ends as the fork does. It imports little,
-to start quickly.
+It passes signals on to the fork, as a terminal would, and ends as the fork does; if it is
+killed, so is the fork. It imports little, to start quickly.
 """
 
 # ruff: noqa: PTH109, PTH110, PTH208 - pathlib takes long to import
@@ -23,7 +23,7 @@ def main(address: str, *words: str) -> None:
     with socket.socket(socket.AF_UNIX) as asked:
         asked.connect(address)
         task = {"argv": words, "env": dict(os.environ), "cwd": os.getcwd(),
-                "numbers": numbers, "session": True}  # fmt: skip
+                "numbers": numbers, "session": True, "tied": True}  # fmt: skip
         message = json.dumps(task).encode()
         socket.send_fds(asked, [len(message).to_bytes(8, "big")], numbers)
         asked.sendall(message)

@@ -48,7 +48,7 @@ class Forks:
 
     `first`: modules to import before; ``module:name`` is called once. `before`: words
     in front of the command line of that process, e.g. of a sandbox around it and all forks.
-    `python`: so are the background processes that a `clore` in a fork starts.
+    `python`: so are the `clore` and the background processes that a fork starts.
     """
 
     def __init__(
@@ -81,13 +81,18 @@ class Forks:
 
     @property
     def python(self) -> str:
-        """A Python that runs the background processes of `clore` in forks."""
+        """A Python that runs `clore` and its background processes in forks."""
         path = self.folder / "python"
         if not path.exists():
+            fork = shlex.join(self.program)
             path.write_text(
-                f'#!/bin/sh\ncase "$2" in clore_ai.cli.supervise.*) '
-                f'exec {shlex.join(self.program)} "$@" ;; esac\n'
-                f'exec {shlex.quote(sys.executable)} "$@"\n'
+                f"""#!/bin/sh
+case "$2" in
+  clore_ai) shift 2; exec {fork} clore "$@" ;;
+  clore_ai.cli.supervise.*) exec {fork} "$@" ;;
+esac
+exec {shlex.quote(sys.executable)} "$@"
+"""
             )
             path.chmod(0o700)
         return str(path)
@@ -201,11 +206,14 @@ def _serve(control: socket.socket, asked: socket.socket, function: Callable[[], 
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     running: dict[int, socket.socket] = {}
+    tied: dict[socket.socket, int] = {}
     while True:
-        ready, _, _ = select.select([control, asked, woken], [], [])
+        ready, _, _ = select.select([control, asked, woken, *tied], [], [])
         if woken in ready:
             os.read(woken, 4096)
-            _report(running)
+            _report(running, tied)
+        for gone in tied.keys() & set(ready):  # killed
+            os.kill(tied.pop(gone), signal.SIGKILL)
         if control in ready:
             return
         if asked in ready:
@@ -221,6 +229,8 @@ def _serve(control: socket.socket, asked: socket.socket, function: Callable[[], 
             with suppress(BrokenPipeError):
                 teller.sendall(pid.to_bytes(8, "big"))
             running[pid] = teller
+            if task.get("tied"):
+                tied[teller] = pid
 
 
 def _receive(teller: socket.socket) -> tuple[dict[str, Any], array.array[int]]:
@@ -237,13 +247,14 @@ def _receive(teller: socket.socket) -> tuple[dict[str, Any], array.array[int]]:
     return json.loads(message), descriptors
 
 
-def _report(running: dict[int, socket.socket]) -> None:
+def _report(running: dict[int, socket.socket], tied: dict[socket.socket, int]) -> None:
     with suppress(ChildProcessError):
         while True:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 return
             with running.pop(pid) as teller, suppress(BrokenPipeError):
+                tied.pop(teller, None)
                 code = os.waitstatus_to_exitcode(status)
                 teller.sendall(code.to_bytes(8, "big", signed=True))
 

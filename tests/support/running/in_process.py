@@ -12,6 +12,7 @@ import signal
 import sys
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from subprocess import CompletedProcess
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,11 @@ _LOGGERS = ("clore_ai", "clore_ai.curl")
 
 
 def run(
-    words: list[str], env: dict[str, str], stdin: str, python: str = sys.executable
+    words: list[str],
+    env: dict[str, str],
+    stdin: str,
+    python: str = sys.executable,
+    cwd: Path | None = None,
 ) -> CompletedProcess[str]:
     """Like `subprocess.run(["clore", *words])` with pipes and text; in the main thread only.
 
@@ -40,6 +45,7 @@ def run(
         kept[0].seek(0)
         stack.enter_context(_restored(words, env))
         sys.executable = python
+        os.chdir(cwd or Path.cwd())
         sys.stdin, sys.stdout, sys.stderr = (_stream(n, file) for n, file in enumerate(kept))
         with quick():
             code = _code(words)
@@ -71,7 +77,7 @@ def _stream(number: int, file: io.BufferedRandom) -> io.TextIOWrapper:
 @contextmanager
 def _restored(words: list[str], env: dict[str, str]) -> Iterator[None]:
     """In this block the process is `clore WORDS` with `env`; afterwards all is as before."""
-    environment, argv, python = dict(os.environ), sys.argv, sys.executable
+    environment, argv, python, folder = dict(os.environ), sys.argv, sys.executable, Path.cwd()
     streams = sys.stdin, sys.stdout, sys.stderr
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     loggers = [(log := logging.getLogger(name), log.level, log.handlers[:]) for name in _LOGGERS]
@@ -88,6 +94,7 @@ def _restored(words: list[str], env: dict[str, str]) -> Iterator[None]:
                 ours.close()
         sys.stdin, sys.stdout, sys.stderr = streams
         sys.argv, sys.executable = argv, python
+        os.chdir(folder)
         _become(environment)
         for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -21,31 +21,18 @@ if TYPE_CHECKING:
 
 
 def test_a_lost_host_is_replaced(renter: Renter, folder: Path) -> None:
-    """A new machine gets the outputs that had been fetched; the old order is cancelled."""
+    """A new machine gets the outputs that had been fetched; the old order is cancelled.
+
+    The lost host is not taken again, though it is back and cheapest; `clore hosts` lists it.
+    """
     renter.fault("create_order", "host_dies", delay_s=12.0)
     script = (
         "mkdir -p o; if [ -e o/half ]; then echo again; cat o/half; echo 2 > o/whole; exit 4; fi; "
         "echo 1 > o/half; echo first; sleep 600"
     )
-    done = renter(
-        "run", *WISH, "--retry-on-host-loss", "--lost-after", "0.05m", "--folder", folder,
-        "--output", "o", "--fetch-every", 0.2, "--", script, fails=4, timeout=110,
-    )  # fmt: skip
-    assert done.out == "first\nagain\n1\n"
-    assert (folder / "o" / "whole").read_text() == "2\n"
-    assert len(renter.orders()) == 2
-    assert running(renter) == []
-    states = [job["state"] for job in renter("jobs", "--json").data]
-    assert states == ["lost", "ended"]
-
-
-def test_a_lost_host_is_not_rented_again(renter: Renter, folder: Path) -> None:
-    """The same command does not take it, though it is back and cheapest; `clore hosts` lists it."""
-    renter.fault("create_order", "host_dies", delay_s=12.0)
     words = (
         "run", *WISH, "--verify", "ssh", "--retry-on-host-loss", "--lost-after", "0.05m",
-        "--folder", folder, "--output", "o", "--fetch-every", 0.2, "--",
-        "[ ! -e o ] || exit 4; mkdir o; touch o/x; sleep 600",
+        "--folder", folder, "--output", "o", "--fetch-every", 0.2, "--", script,
     )  # fmt: skip
     with renter.start(*words) as process:
         assert process.stderr is not None
@@ -54,10 +41,14 @@ def test_a_lost_host_is_not_rented_again(renter: Renter, folder: Path) -> None:
             said += process.stderr.readline() or pytest.fail(said)
         first = ledger_of(renter).intents()[0]
         renter.market.set_online(first.server_id, online=True)
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == 4, said + err
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (4, "first\nagain\n1\n"), said + err
+    assert (folder / "o" / "whole").read_text() == "2\n"
+    assert len(renter.orders()) == 2
+    assert running(renter) == []
+    states = [job["state"] for job in renter("jobs", "--json").data]
+    assert states == ["lost", "ended"]
     last = ledger_of(renter).intents()[-1]
-    assert last.order_id != first.order_id
     assert last.server_id != first.server_id
     seen = {row["server_id"]: row for row in renter("hosts", "--json").data["seen"]}
     assert (seen[first.server_id]["lost"], seen[first.server_id]["counting"]) == (1, 1)
@@ -117,7 +108,7 @@ def test_without_a_network_one_order_is_made_and_no_host_blamed(
             assert process.stdout.readline() == "up\n"
             ssh.breaks()
             cut(renter)
-            until(lambda: ssh.tries >= 8, "tries to connect", 60)
+            until(lambda: ssh.tries >= 5, "tries to connect", 60)
             assert process.poll() is None
             ssh.mends()
             flag.touch()

@@ -65,12 +65,14 @@ def test_a_bid_is_raised_once_a_command_follows_the_job(
     with watching:
         # The disk may be lost with the turn; then the job is lost, and the machine cancelled.
         whole = ("orders", "--completed", "--json")
-        until(lambda: renter(*whole).data[0]["price"] > bid, "the raise", 60)
-        assert renter(*whole).data[0]["price"] < bid + 0.01
+        assert watching.stderr is not None
+        said = ""
+        while "The bid was raised to" not in said:
+            said += watching.stderr.readline() or pytest.fail(said)
+        assert bid < renter(*whole).data[0]["price"] < bid + 0.01
         with suppress(ProcessLookupError):
             interrupt(watching)
-        said = watching.communicate("c\n", timeout=60)[1]
-    assert "The bid was raised to" in said
+        watching.communicate("c\n", timeout=60)
     assert running(renter) == []
 
 

@@ -48,7 +48,7 @@ def test_a_killed_connection_loses_and_doubles_nothing(
     process = start("--cancel", "--", COUNTER)
     out = first_line(process)
     killed: set[int] = set()
-    while process.poll() is None and len(killed) < 4:
+    while process.poll() is None and len(killed) < 3:
         for pid in set(masters(renter.home)) - killed:
             killed.add(pid)
             os.kill(pid, signal.SIGKILL)
