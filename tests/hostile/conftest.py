@@ -60,7 +60,7 @@ def machine(build: Callable[..., Machine], bare: Path) -> Machine:
     return build(bare)
 
 
-@pytest.fixture(params=["rsync", "tar"])
+@pytest.fixture(params=["tar", pytest.param("rsync", marks=pytest.mark.exhaustive)])
 def either(
     request: pytest.FixtureRequest, build: Callable[..., Machine], bare: Path, full: Path
 ) -> Machine:

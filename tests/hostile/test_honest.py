@@ -31,7 +31,7 @@ ODD_NAMES = (
 )  # fmt: skip
 
 
-IMAGES = ("rsync", "busybox", "bare", "a home with a space")
+IMAGES = ("bare", "busybox", "a home with a space", "rsync")
 TWO_IMAGES = pytest.mark.parametrize(
     "image",
     [*IMAGES[:2], *(pytest.param(each, marks=pytest.mark.exhaustive) for each in IMAGES[2:])],
@@ -39,7 +39,7 @@ TWO_IMAGES = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(params=IMAGES)
+@pytest.fixture(params=[*IMAGES[:3], pytest.param("rsync", marks=pytest.mark.exhaustive)])
 def image(
     request: pytest.FixtureRequest, build: Callable[..., Machine], bare: Path, full: Path,
     tmp_path_factory: pytest.TempPathFactory,
@@ -156,10 +156,10 @@ def test_a_single_file_and_a_missing_output(stage: Stage, renter: Renter, image:
 def test_unchanged_files_are_not_fetched_again(
     stage: Stage, machine: Machine, rental: Renting
 ) -> None:
-    """With 2,000 files already here, the second fetch takes a few seconds and no data."""
-    rental.exec("mkdir -p many; cd many; seq -w 2000 | split -l 1 -a 4 -")
+    """With 1,000 files already here, the second fetch takes a few seconds and no data."""
+    rental.exec("mkdir -p many; cd many; seq -w 1000 | split -l 1 -a 4 -")
     rental.get("many", stage.results)
-    assert len(list(stage.results.iterdir())) == 2_001
+    assert len(list(stage.results.iterdir())) == 1_001
     kept = (stage.results / "xaaaa").stat()
     begun = time.monotonic()
     rental.get("many", stage.results)

@@ -266,9 +266,6 @@ def test_an_invalid_size_limit(stage: Stage, size: str) -> None:
     assert "No such option" not in said
 
 
-@pytest.mark.parametrize(
-    "either", ["tar", pytest.param("rsync", marks=pytest.mark.exhaustive)], indirect=True
-)
 def test_a_repository_among_the_outputs_is_not_run(
     stage: Stage, renter: Renter, either: Machine
 ) -> None:

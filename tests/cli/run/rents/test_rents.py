@@ -104,7 +104,13 @@ def test_an_unusable_state_folder_is_found_before_renting(renter: Renter, folder
 STEPS = ("balance", "Renting", "Created order", "SSH logs in", "Rented", "Uploaded")
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param(each, marks=pytest.mark.exhaustive) if each in ("Renting", "Rented") else each
+        for each in STEPS
+    ],
+)
 def test_ctrl_c_at_any_moment_leaves_nothing(renter: Renter, folder: Path, step: str) -> None:
     """Ctrl-C during search, rental, check, upload or run: exit 130 and no more cost."""
     process = renter.start("run", *WISH, "--folder", folder, "--", "sleep 600")
