@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Callable
 
 import pytest
+from ends import FLOODS, SOON_S, WAITING, ends, killed, remaining
 
 from hostile import SILENT, Machine, after, at, port_that
 
-from .ends import FLOODS, SOON_S, WAITING, ends, killed, remaining
 from .stage import resident_kb
 
 if TYPE_CHECKING:

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from clients import Api
+from ends import FLOODS, SOON_S, WAITING, killed, programs_of, remaining
 from waiting import patience, until
 
 from hostile import SILENT, Machine, after
-
-from .ends import FLOODS, SOON_S, WAITING, killed, programs_of, remaining
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
