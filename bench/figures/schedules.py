@@ -114,7 +114,7 @@ def _judge(
     found = dict.fromkeys(("orders", *WORDS), 0)
     for plan in plans:
         for number in plan["faults"]:
-            place.mend(number)
+            place.clear_fault(number)
         made = {row["id"] for row in place.orders(plan["key"])}
         facts = reported[plan["seed"]]
         found["orders"] += len(made)

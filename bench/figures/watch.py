@@ -52,8 +52,9 @@ def _look(setting: Setting, count: int) -> Row:
         with CloreAI("k", NOBODY) as client:
             client.session.market.alone(records, client.drive(clock()))
             watches = [market.Watch(listing.Filter(max_price_usd=limit)) for limit in limits]
+            state = market.MarketWatch.of(watches, EVERY_S, None)
             start = time.process_time()
-            client.drive(market.step(client.session, market.MarketWatch(watches)))
+            client.drive(market.look(client.session, state))
             took.append(time.process_time() - start)
     return timed(
         f"CPU of a look of {count} watches at {len(records)} servers",
