@@ -69,7 +69,7 @@ pythons: $(READY)  ## Every command once on Debian's 3.9, 3.13 and 3.14 (as root
 	@case " $(PYTHONS)" in *" "[a-z]*) sh tools/need.sh debootstrap:debootstrap bwrap:bubblewrap;; esac
 	@$(BIN)/python -m tests.pythons $(PYTHONS)
 
-bench: $(READY)  ## The figures, side by side with PyPI's clore-ai 0.1.1
+bench: $(READY)  ## The figures, side by side with PyPI's clore-ai 0.1.1 (12 minutes); ARGS="--only rent" measures one
 	@sh tools/need.sh ssh:openssh-client
 	@sh tools/need.sh wrk:wrk rsync:rsync bwrap:bubblewrap setpriv:util-linux initdb:postgresql || echo "The figures that need them are not run." >&2
 	@$(BIN)/python -m bench $(ARGS)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Callable
 
+from bench.setting import MOST_LONG_RUNS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -36,11 +38,11 @@ class Pairs:
 def in_turn(a: Timed, b: Timed | None, runs: int) -> Pairs:
     """Time `runs` pairs, after a warm-up of each; if `b` fails in it, only `a`.
 
-    A single pair, as in a smoke test, has no warm-up.
+    A long one has no warm-up: its first run is cold, and the median leaves that out.
     """
     failure = None
     try:
-        if runs > 1:
+        if runs > MOST_LONG_RUNS:
             a()
             if b is not None:
                 b()

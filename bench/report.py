@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from bench.pairs import Pairs
     from bench.setting import Setting
 
-COLUMNS = ("what", "ours", "0.1.1", "ratio", "target", "met")
-_WIDTHS = (55, 26, 26, 20, 22, 3)
+COLUMNS = ("what", "ours", "0.1.1", "ratio", "target", "met", "runs")
+_WIDTHS = (55, 26, 26, 20, 22, 3, 4)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A figure: its cells as printed, whether it meets its target (None: no target), and notes."""
+    """A figure: its cells as printed, whether it meets its target (None: no target), and notes.
+
+    `runs` is the number of runs, or pairs of runs, of which a cell is the median; None: a count.
+    `figure` is its name, as `--only` takes it.
+    """
 
     what: str
     ours: str
@@ -32,6 +36,8 @@ class Row:
     target: str = "-"
     met: bool | None = None
     notes: list[str] = field(default_factory=list[str])
+    runs: int | None = None
+    figure: str = ""
 
 
 def timed(
@@ -59,6 +65,7 @@ def timed(
         target,
         met,
         (notes or []) + ([f"0.1.1 fails: {pairs.failure}"] if pairs.failure else []),
+        len(pairs.a),
     )
 
 
@@ -94,7 +101,8 @@ def head() -> str:
 def as_line(row: Row) -> str:
     """A row in columns, printed as soon as it is measured; a long cell moves the next ones."""
     met = {True: "yes", False: "NO", None: "-"}[row.met]
-    return _line((row.what, row.ours, row.theirs, row.ratio, row.target, met))
+    runs = "-" if row.runs is None else str(row.runs)
+    return _line((row.what, row.ours, row.theirs, row.ratio, row.target, met, runs))
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -121,7 +129,8 @@ def conditions(setting: Setting) -> list[str]:
     if setting.captured is None:
         fleet = "the sample, for want of CLORE_INVENTORY"
     lines = [
-        f"Medians (min-max) of {setting.runs} runs, in turn; ratios pair by pair, then the median.",
+        f"Medians (min-max) of {setting.runs} runs, or {setting.long_runs} long ones, in turn.",
+        "Ratios are taken pair by pair, then the median.",
         f"{python}; both with the same httpx, pydantic, click and rich, each in a plain venv.",
         f"A fleet of {setting.servers:,} servers ({fleet}).",
     ]

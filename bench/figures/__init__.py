@@ -44,3 +44,5 @@ FIGURES: dict[str, Callable[[Setting], list[Row]]] = {
     "spot": spot.measure,
     "schedules": schedules.measure,
 }
+COUNTED = frozenset({"one_pace", "spot"})
+"""They count and time nothing: while the processes of one wait, the other uses the cores."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 SLOWER_AT_MOST = 2.0
 UNCHANGED_AT_MOST_S = 2.0
 MEGABYTES, FILES = 1_000, 10_000
-LARGE_RUNS = 5
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -47,7 +46,7 @@ def measure(setting: Setting) -> list[Row]:
             timeout=300,
         )
         target = client.session.access.target(rental.order)
-        large = _against_rsync(target, folder, min(setting.runs, LARGE_RUNS))
+        large = _against_rsync(target, folder, setting.long_runs)
         unchanged = in_turn(lambda: _ours(target, "small", folder / "small"), None, setting.runs)
     return [
         timed(f"fetch of {megabytes} MB, against rsync", large, ratio_at_most=SLOWER_AT_MOST,

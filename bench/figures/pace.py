@@ -7,6 +7,9 @@ seconds after each refusal, so it makes fewer calls; both numbers are shares.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.report import Row
@@ -15,34 +18,38 @@ if TYPE_CHECKING:
     from bench.environment import Place
     from bench.setting import Setting
 
-CALLS = 100
-THEIR_CALLS = 30
+CALLS = 50
+THEIR_CALLS = 20
 TIME_SCALE = 5.0
 LEAST_SHARE = 0.9
 MODES = {"sync": "in a loop", "threads": "from 8 threads", "gather": "in one asyncio.gather"}
 
 
+@dataclass(frozen=True)
+class Count:
+    """Calls, refusals, share of the allowed rate, and calls that failed after all retries."""
+
+    calls: int
+    refused: int
+    share: float
+    failed: int
+
+    @property
+    def cell(self) -> str:
+        """The count as printed."""
+        return f"{self.refused / self.calls:.0%} refused, {self.share:.3f} of the rate"
+
+
 def measure(setting: Setting) -> list[Row]:
-    """One row per way of calling."""
-    calls = 10 if setting.quick else CALLS
-    rows: list[Row] = []
-    for mode, words in MODES.items():
-        wanted = (calls, min(calls, THEIR_CALLS))
-        found = [_count(setting, p, mode, n) for p, n in zip(setting.each(), wanted)]
-        refused, share, failed = found[0]
-        lost = " and ".join(f"{one[2]} of {number}" for one, number in zip(found, wanted))
-        rows.append(
-            Row(
-                f"{calls} paced calls {words}",
-                *[
-                    f"{r / n:.0%} refused, {s:.3f} of the rate"
-                    for (r, s, _), n in zip(found, wanted)
-                ],
-                target=f"0 refused, >= {LEAST_SHARE}",
-                met=refused == 0 and share >= LEAST_SHARE and not failed,
-                notes=[f"calls that failed for good: {lost}."],
-            )
-        )
+    """One row per way of calling. Ours are counted one after the other, 0.1.1's at once."""
+    calls, their_calls = (10, 10) if setting.quick else (CALLS, THEIR_CALLS)
+    ours = [_count(setting, setting.places.ours, mode, calls) for mode in MODES]
+    theirs: list[Count | None] = [None] * len(MODES)
+    if setting.places.theirs is not None:
+        count = partial(_count, setting, setting.places.theirs, calls=their_calls)
+        with ThreadPoolExecutor(len(MODES)) as pool:
+            theirs[:] = pool.map(count, MODES)
+    rows = list(map(_row, MODES.values(), ours, theirs))
     rows[0].notes.append(
         f"the market's time runs {TIME_SCALE:g} times as fast and the pace with it, one call per "
         f"{1000 / TIME_SCALE:g} ms; counts by the marketplace, one run each; waits after a "
@@ -51,12 +58,24 @@ def measure(setting: Setting) -> list[Row]:
     return rows
 
 
-def _count(setting: Setting, place: Place, mode: str, calls: int) -> tuple[int, float, int]:
-    """Refusals, share of the allowed rate, and calls that failed after all retries."""
+def _row(words: str, ours: Count, theirs: Count | None) -> Row:
+    lost = " and ".join(f"{each.failed} of {each.calls}" for each in (ours, theirs) if each)
+    return Row(
+        f"{ours.calls} paced calls {words}",
+        ours.cell,
+        theirs.cell if theirs else "-",
+        target=f"0 refused, >= {LEAST_SHARE}",
+        met=not ours.refused and ours.share >= LEAST_SHARE and not ours.failed,
+        notes=[f"calls that failed for good: {lost}."],
+    )
+
+
+def _count(setting: Setting, place: Place, mode: str, calls: int) -> Count:
     with setting.sandbox(time_scale=TIME_SCALE) as sandbox:
         answer = setting.ask(place, "pace", sandbox, mode, calls, 1 / TIME_SCALE)
         journal = sandbox.journal()
     passed = [entry.time for entry in journal if entry.status == 200]
     lasted = max(passed) - min(passed) if passed[1:] else 0.0
     share = (len(passed) - 1) / lasted if lasted else 0.0
-    return sum(entry.status == 429 for entry in journal), share, answer["failed"]
+    refused = sum(entry.status == 429 for entry in journal)
+    return Count(calls, refused, share, answer["failed"])

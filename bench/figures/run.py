@@ -11,14 +11,14 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.schedules import report
+
 from bench.pairs import Pairs, in_turn
+from bench.renter import UNPACED, Renter
 from bench.report import Row, timed
-from bench.waits import CREATE_GAP_S, must_wait_s
 
 if TYPE_CHECKING:
     from bench.setting import Setting
@@ -29,32 +29,33 @@ STREAM_AT_MOST = 1.3
 AGAIN_AT_MOST_S = 2.0
 MEGABYTES = 100
 FILES = 10_000
-SCHEDULES = 500
-ROOT = Path(__file__).resolve().parents[2]
-BALANCES = {"bitcoin": 1.0, "USD-Blockchain": 1_000.0, "CLORE-Blockchain": 100_000.0}
+SCHEDULES = 30
 
 
 def measure(setting: Setting) -> list[Row]:
-    """Measure without boot time; with the service's limits for the first row only."""
-    with setting.sandbox(
-        provision=True, visibility_lag_s=0.0, boot_s=0.0, balances=BALANCES
-    ) as sandbox:
-        user = _User(setting, sandbox)
-        on_one = in_turn(lambda: user.added("--order", user.order()), None, setting.runs)
-        rented = in_turn(lambda: user.added("--gpu", "RTX", "--yes"), None, setting.runs)
-    with setting.sandbox(
-        provision=True, visibility_lag_s=0.0, boot_s=0.0, balances=BALANCES, limits=False
-    ) as sandbox:
-        user = _User(setting, sandbox, CLORE_REQUESTS_PER_SECOND="100000")
+    """Measure without boot time; with the service's limits for the first rows only.
+
+    Two accounts run in turn, so that neither waits for the calls of its last run.
+    """
+    with setting.sandbox(provision=True, visibility_lag_s=0.0, boot_s=0.0) as sandbox:
+        one, other = _User(setting, sandbox), _User(setting, sandbox)
+        order = one.order()
+        added = in_turn(
+            lambda: one.added("--order", order),
+            lambda: other.added("--gpu", "RTX", "--yes"),
+            setting.long_runs,
+        )
+    with setting.sandbox(provision=True, visibility_lag_s=0.0, boot_s=0.0, limits=False) as sandbox:
+        user = _User(setting, sandbox, **UNPACED)
         stream = user.stream(10 if setting.quick else MEGABYTES, setting.runs)
         again = user.again(1_000 if setting.quick else FILES, setting.runs)
     size = 10 if setting.quick else MEGABYTES
     count = 1_000 if setting.quick else FILES
     starts = "a start of Python, OpenSSH's login and five commands over it are in it."
     return [
-        timed("clore run --order ID -- true, above its calls", on_one,
+        timed("clore run --order ID -- true, above its calls", Pairs(added.a, []),
               ours_at_most_s=ADDED_AT_MOST_S, notes=[starts]),
-        timed("clore run --gpu … -- true, above its calls", rented,
+        timed("clore run --gpu … -- true, above its calls", Pairs(added.b, []),
               ours_at_most_s=ADDED_AT_MOST_S,
               notes=["verified (nvidia-smi, disk, network), and cancelled until it is gone."]),
         timed(f"stream of {size} MB of output, against ssh … cat", stream,
@@ -67,23 +68,14 @@ def measure(setting: Setting) -> list[Row]:
     ]  # fmt: skip
 
 
-class _User:
-    """Runs `clore` on one marketplace."""
+class _User(Renter):
+    """A renter with a folder to run."""
 
     def __init__(self, setting: Setting, sandbox: Sandbox, **env: str) -> None:
-        self._clore = str(setting.places.ours.clore)
-        self._env = {**setting.environ(sandbox), **env}
-        self._sandbox = sandbox
+        super().__init__(setting, sandbox, **env)
         self._order: int | None = None
         self._folder = setting.folder / "working"
         self._folder.mkdir(exist_ok=True)
-
-    def clore(self, *words: object) -> str:
-        command = [self._clore, *map(str, words)]
-        done = subprocess.run(command, env=self._env, check=False, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"clore {words[0]} exited with {done.returncode}: {done.stderr}")
-        return done.stdout
 
     def order(self) -> int:
         if self._order is None:
@@ -93,12 +85,11 @@ class _User:
 
     def added(self, *words: object) -> float:
         """Seconds of a run of `true`, less the waits that its calls require."""
-        self._sandbox.clear_journal()
-        time.sleep(CREATE_GAP_S)  # so that this run does not wait for the calls of the last one
+        self.sandbox.clear_journal()
         start = time.perf_counter()
         self.clore("run", "--folder", self._folder, *words, "--", "true")
         took = time.perf_counter() - start
-        return took - must_wait_s(self._sandbox)
+        return took - self.must_wait_s()
 
     def stream(self, megabytes: int, runs: int) -> Pairs:
         order = self.order()
@@ -115,7 +106,7 @@ class _User:
     def _streamed(self, command: list[str]) -> float:
         """Seconds from the first byte to the last; checks that all bytes are right."""
         with subprocess.Popen(
-            command, env=self._env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
         ) as process:  # fmt: skip
             assert process.stdout is not None
@@ -147,19 +138,13 @@ class _User:
 
 def _schedules(setting: Setting) -> Row:
     """Count errors under random faults and stops: see `tests/run_schedules`."""
-    runs = 10 if setting.quick else SCHEDULES
-    words = ["--runs", str(runs), "--json"]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.run_schedules", *words],
-        cwd=ROOT, env=setting.environ(), check=False, capture_output=True, text=True,
-    )  # fmt: skip
-    if not done.stdout:
-        raise RuntimeError(f"tests.run_schedules: {done.stderr.strip()[-300:]}")
-    found = json.loads(done.stdout)
+    runs = 3 if setting.quick else SCHEDULES
+    found = report.found("tests.run_schedules", runs=runs, at_once=8)
     wrong = {kind: found[kind] for kind in ("unknown machines", "wrong codes", "wrong output")}
     return Row(
         f"{runs} schedules of clore run with faults: " + ", ".join(wrong),
         ", ".join(map(str, wrong.values())),
         target="0, 0, 0",
         met=not any(wrong.values()) and not found["broken"],
+        notes=["`make soak` plays 500."],
     )

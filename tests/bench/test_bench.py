@@ -1,30 +1,50 @@
 """`python -m bench` measures and prints; these tests check that it works, not how fast it is."""
 
-import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from clore_sandbox.fleet.sample import sample_fleet
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def quick(*figures):
-    """The rows of these figures; their speed means nothing here."""
-    words = [word for figure in figures for word in ("--only", figure)]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench", "--quick", "--json", *words],
-        cwd=ROOT,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)["rows"]
+@pytest.fixture
+def program(of_bench, tmp_path, monkeypatch):
+    """`python -m bench` on a small fleet, in this process."""
+    from bench import __main__ as program
+
+    fleet = tmp_path / "fleet.json"
+    fleet.write_text(json.dumps({"servers": sample_fleet(0, 150)}), "utf-8")
+    monkeypatch.setenv("CLORE_INVENTORY", str(fleet))
+    return program
+
+
+@pytest.fixture
+def of(program, monkeypatch, capsys):
+    """Measures figures, and gives their rows by name; their speed means nothing here.
+
+    A figure whose programs are missing here has no rows.
+    """
+
+    def measure(*figures):
+        here = [name for name in figures if all(map(shutil.which, NEEDS.get(name, [])))]
+        words = [word for name in here for word in ("--only", name)]
+        monkeypatch.setattr(sys, "argv", ["bench", "--quick", "--json", *words])
+        assert program.main() == 0
+        rows = json.loads(capsys.readouterr().out)["rows"]
+        found = {name: [row for row in rows if row["figure"] == name] for name in here}
+        assert {name: len(found[name]) for name in here} == {name: ROWS[name] for name in here}
+        return found
+
+    return measure
 
 
 ROWS = {
@@ -40,16 +60,7 @@ ROWS = {
 NEEDS = {"rent": ["ssh"], "fetch": ["ssh", "rsync"], "listing": ["wrk"]}
 
 
-def of(*figures):
-    """The rows of these figures by name; a figure whose programs are missing here has none."""
-    here = [name for name in figures if all(map(shutil.which, NEEDS.get(name, [])))]
-    measured = iter(quick(*here))
-    rows = {name: list(itertools.islice(measured, ROWS[name])) for name in here}
-    assert list(measured) == []
-    return rows
-
-
-def test_the_figures_from_end_to_end():
+def test_the_figures_from_end_to_end(of):
     """The counts are right, and every target that does not depend on speed is met."""
     rows = of("gather", "week")
 
@@ -61,7 +72,7 @@ def test_the_figures_from_end_to_end():
 
 
 @pytest.mark.exhaustive
-def test_the_slower_figures():
+def test_the_slower_figures(of):
     """The same for those that take more than a second or two."""
     rows = of("watch", "spot", "race", "rent", "fetch", "listing")
 
@@ -91,11 +102,9 @@ def test_the_slower_figures():
         assert row["theirs"].endswith(")")
 
 
-def test_a_failed_figure_is_a_row_and_the_others_are_measured(of_bench, monkeypatch, capsys):
+def test_a_failed_figure_is_a_row_and_the_others_are_measured(program, monkeypatch, capsys):
     """Each row is printed once it is measured; in the exit code a failure counts as a miss."""
     from bench.report import Row
-
-    from bench import __main__ as program
 
     def breaks(_setting):
         print("measured before:", "well" in capsys.readouterr().out)
@@ -106,13 +115,44 @@ def test_a_failed_figure_is_a_row_and_the_others_are_measured(of_bench, monkeypa
     monkeypatch.setattr(program, "FIGURES", figures)
     monkeypatch.setattr(sys, "argv", ["bench", "--quick"])
     assert program.main() == 0  # the speed of a quick run means nothing
-    said = capsys.readouterr().out
+    said, times = capsys.readouterr()
     assert said.startswith("measured before: True\nb ")
+    assert re.search(r"^b: \d+\.\d s\nc …\nc: \d+\.\d s\nall figures: \d", times, re.MULTILINE)
     assert "- b: failed: OSError: the disk is full" in said
     assert "also" in said.partition("failed")[2]
     monkeypatch.setattr(program.environment, "prepare", program.environment.here)
     monkeypatch.setattr(sys, "argv", ["bench"])
     assert program.main() == 1
+
+
+def test_figures_that_only_count_are_measured_side_by_side(program, monkeypatch, capsys):
+    """Each of two waits for the other; the rest follow one after the other."""
+    from bench.report import Row
+
+    both = threading.Barrier(2)
+
+    def counts(_setting):
+        both.wait(timeout=60)
+        return [Row("counted", "1")]
+
+    figures = {"a": lambda _setting: [Row("timed", "1 ms")], "b": counts, "c": counts}
+    monkeypatch.setattr(program, "FIGURES", figures)
+    monkeypatch.setattr(program, "COUNTED", {"b", "c"})
+    monkeypatch.setattr(sys, "argv", ["bench", "--quick", "--json"])
+    assert program.main() == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["what"] for row in rows] == ["counted", "counted", "timed"]
+
+
+@pytest.mark.parametrize(("runs", "calls"), [(1, 1), (5, 5), (10, 11)])
+def test_a_long_figure_has_no_warm_up(of_bench, runs, calls):
+    """The median of five leaves a cold first run out; of more, each has one that isn't counted."""
+    from bench.pairs import in_turn
+
+    played = []
+    pairs = in_turn(lambda: played.append("a") or 1.0, lambda: played.append("b") or 2.0, runs)
+    assert played == ["a", "b"] * calls
+    assert (len(pairs.a), len(pairs.b), pairs.ratio) == (runs, runs, 0.5)
 
 
 @pytest.fixture

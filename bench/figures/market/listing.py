@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from bench.setting import Setting
 
 LEAST_RATIO = 0.6
-# A second each, four sides per body; more runs would only take longer.
-MOST_PAIRS = 5
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -37,8 +35,8 @@ def measure(setting: Setting) -> list[Row]:
                     rows.append(_compared(setting, _what(name, encoding, size), encoding, sides))
     rows[0].notes.append(
         f"the column of 0.1.1 is a bare Starlette app on uvicorn (uvloop, httptools) that returns "
-        f"the same bytes; wrk with {CONNECTIONS} connections, {SECONDS} s a run, at most "
-        f"{MOST_PAIRS} pairs; one worker, no limits."
+        f"the same bytes; wrk with {CONNECTIONS} connections, {SECONDS} s a run; one worker, no "
+        "limits."
     )
     return rows
 
@@ -65,9 +63,7 @@ def _saved(setting: Setting, url: str, encoding: str) -> int:
 
 
 def _compared(setting: Setting, what: str, encoding: str, sides: tuple[Side, Side]) -> Row:
-    for side in () if setting.quick else sides:  # not counted
-        load(Side(side.url, side.pid), encoding)
-    for _ in range(min(setting.runs, MOST_PAIRS)):
+    for _ in range(setting.long_runs):
         for side in sides:
             load(side, encoding)
     ours, bare = sides
@@ -87,4 +83,5 @@ def _compared(setting: Setting, what: str, encoding: str, sides: tuple[Side, Sid
         _target(),
         median(ratios) >= LEAST_RATIO,
         [f"of a core, they used {shares}; the ratio by CPU seconds is {median(by_cpu):.2f}."],
+        len(ratios),
     )

@@ -98,6 +98,7 @@ def _row(name: str, raced: Raced, least: float) -> Row:
         _target(least),
         (sound and median(ratios) >= least) if ratios else (None if sound else False),
         [note],
+        len(raced.pairs_per_s),
     )
 
 

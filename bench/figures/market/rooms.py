@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 ORDERS = 50
 AT_MOST_S = 3.0
 AT_MOST_MB = 200
-# Each takes seconds; more rounds would only take longer.
-MOST_ROUNDS = 5
 
 
 @dataclass
@@ -59,14 +57,14 @@ def measure(setting: Setting) -> list[Row]:
             except (engine.Unavailable, RuntimeError) as exc:
                 rows.append(not_run(what, exc, f"<= {AT_MOST_S} s"))
                 continue
-            found = _rounds(setting, market, min(setting.runs, MOST_ROUNDS))
+            found = _rounds(setting, market, setting.long_runs)
         rows += [_timed(what, found), _weighed(f"  memory meanwhile, {kind}", found)]
     rows.append(_two_workers(setting))
     rows[0].notes.append(
         f"from the first create_order until the last cancel_order has answered, {ORDERS} OpenSSH "
         "clients on the same cores included; the marketplace's lag and boot time are 0. Each "
         "command leaves a process behind that has left its session; ports and processes are "
-        f"looked for at once, without waiting. At most {MOST_ROUNDS} rounds."
+        "looked for at once, without waiting."
     )
     rows[1].notes.append(
         "all processes of the marketplace and of its orders, after the fleet was read plain and "
@@ -76,9 +74,9 @@ def measure(setting: Setting) -> list[Row]:
 
 
 def _timed(what: str, found: Rounds) -> Row:
-    row = timed(what, Pairs(found.seconds, []), ours_at_most_s=AT_MOST_S)
     note = f"{found.ran:,} processes left behind, {found.left} of them or of the ports after that."
-    return Row(row.what, row.ours, target=row.target, met=row.met and not found.left, notes=[note])
+    row = timed(what, Pairs(found.seconds, []), ours_at_most_s=AT_MOST_S, notes=[note])
+    return replace(row, met=row.met and not found.left)
 
 
 def _weighed(what: str, found: Rounds) -> Row:
@@ -93,6 +91,7 @@ def _weighed(what: str, found: Rounds) -> Row:
         notes=[
             f"PSS of {count:.0f} processes; their RSS, shared pages counted anew, {rss:.0f} MB."
         ],
+        runs=len(pss),
     )
 
 
@@ -124,8 +123,7 @@ def _ready_for(kind: str) -> Generator[None]:
 
 
 def _market(setting: Setting, **options: object) -> contextlib.AbstractContextManager[Served]:
-    delays = {"visibility_lag_s": 0, "boot_s": 0}
-    return served(setting, provision=True, **{**delays, **options})
+    return served(setting, accounts=1, provision=True, visibility_lag_s=0, boot_s=0, **options)
 
 
 def _rounds(setting: Setting, market: Served, count: int) -> Rounds:
