@@ -15,7 +15,7 @@ held, without fees, which are the same share for all three.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from bench.spot.bidding import BEGIN_MS, STEP_MS
 from clore_sandbox.fleet.rates import RATES_2026
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bench.spot.bidding import Bids, Course, Needs
 
 #: The cost so far, the bid, the time of the next allowed lowering, the previous way.
-_Way = tuple[int, int, int, Optional[tuple]]
+_Way = tuple[int, int, int, Optional[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _undominated(found: list[_Way], at: int) -> list[_Way]:
     return kept
 
 
-def _way(last: Optional[tuple]) -> Bids:
+def _way(last: Optional[tuple[Any, ...]]) -> Bids:
     bids: Bids = []
     while last is not None:
         last, at, bid = last

@@ -185,7 +185,11 @@ def _record(tx: Tx, course: Course, now_ms: int, terms: lifecycle.Terms) -> None
         "SELECT id, type, coin, price, running FROM orders WHERE server = ? AND ended_ms IS NULL",
         course.server,
     )
-    now = (tuple(there[n] for n in ("online", "taken", "record")), *(tuple(row) for row in rows))
+    offer = ("id", "type", "coin", "price", "running")
+    now = (
+        tuple(there[name] for name in ("online", "taken", "record")),
+        *(tuple(row[name] for name in offer) for row in rows),
+    )
     if now == course.auction:
         return
     course.auction, course.market = now, None

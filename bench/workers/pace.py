@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from clore_ai import AsyncCloreAI, CloreAI, CloreAPIError
 
@@ -18,7 +19,7 @@ MODE, CALLS, INTERVAL = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
 THREADS = {"sync": 1, "threads": 8}
 
 
-def environment() -> dict[str, str]:
+def environment() -> dict[str, Any]:
     """The address and key from the environment, which 0.1.1 does not read."""
     return {"api_key": os.environ["CLORE_API_KEY"], "base_url": os.environ["CLORE_BASE_URL"]}
 

@@ -16,12 +16,12 @@ from typing import Any
 import clore_ai
 
 BODY = Path(sys.argv[1]).read_bytes()
-WISHES = {"all": {"available_only": False}, "gpu": {"gpu": "RTX 4090"}}
+WISHES: dict[str, dict[str, Any]] = {"all": {"available_only": False}, "gpu": {"gpu": "RTX 4090"}}
 
 
 def theirs(wish: str) -> int:
     """0.1.1: json, then `Model(**d)` in a loop, then its filters."""
-    client = clore_ai.CloreAI()
+    client: Any = clore_ai.CloreAI()
     client._request = lambda *_args, **_more: json.loads(BODY)  # noqa: SLF001 - the network
     return len(client.marketplace(**WISHES[wish]))
 

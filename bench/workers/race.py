@@ -15,7 +15,7 @@ import re
 import sys
 import time
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import uvloop
 
@@ -106,14 +106,17 @@ class Renter(asyncio.Protocol):
         self._transport.close()
 
 
+async def _connected(race: Race, where: SplitResult, key: str) -> Renter:
+    renter = Renter(race, where.netloc, key)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: renter, where.hostname or "", where.port or 80)
+    return renter
+
+
 async def race_for(base_url: str, keys: list[str], attempts: int) -> dict[str, float]:
     """Run all renters at once; the seconds run from the first request to the last answer."""
-    where = urlsplit(base_url)
     race = Race(attempts)
-    renters = [Renter(race, where.netloc, key) for key in keys]
-    for renter in renters:
-        connect = asyncio.get_running_loop().create_connection
-        await connect(lambda renter=renter: renter, where.hostname, where.port)
+    renters = [await _connected(race, urlsplit(base_url), key) for key in keys]
     race.running = len(renters)
     start = time.perf_counter()
     for renter in renters:

@@ -14,6 +14,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -35,7 +36,7 @@ class Renter:
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
         self._public_key = Path(f"{KEY}.pub").read_text("utf-8").strip()
-        self._orders: list[dict[str, object]] = []
+        self._orders: list[dict[str, Any]] = []
         self._ports: list[int] = []
 
     async def _post(self, endpoint: str, **body: object) -> None:
@@ -46,7 +47,11 @@ class Renter:
     async def rent(self) -> float:
         """Rent all orders, wait until they boot, run the command on each."""
         start = time.perf_counter()
-        order = {"type": "on-demand", "currency": COIN, "image": "cloreai/ubuntu22.04-cuda12"}
+        order: dict[str, object] = {
+            "type": "on-demand",
+            "currency": COIN,
+            "image": "cloreai/ubuntu22.04-cuda12",
+        }
         order |= {"ssh_key": self._public_key, "ports": {"22": "tcp"}}
         servers = [int(number) for number in SERVERS.split(",")]
         posts = (self._post("create_order", renting_server=number, **order) for number in servers)

@@ -21,7 +21,7 @@ _sleep = time.sleep
 
 def act(plan: dict[str, Any], out: int) -> None:
     """Create and cancel; write each outcome at once, since a kill may follow."""
-    time.sleep = lambda seconds: _sleep(seconds / _SCALE)
+    time.sleep = lambda seconds: _sleep(float(seconds) / _SCALE)
     client = CloreAI(plan["key"], base_url=plan["base_url"], timeout=plan["timeout_s"])
     try:
         order = client.create_order(

@@ -37,6 +37,6 @@ def measure(setting: Setting) -> list[Row]:
 
 def _demo(setting: Setting) -> float:
     began = time.perf_counter()
-    words = [here().ours.clore, "demo"]  # needs the marketplace, which a user's clore lacks
+    words = [str(here().ours.clore), "demo"]  # needs the marketplace, which a user's clore lacks
     subprocess.run(words, env=setting.environ(), check=True, capture_output=True)
     return time.perf_counter() - began
