@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SLOWER_AT_MOST = 2.0
 UNCHANGED_AT_MOST_S = 2.0
-MEGABYTES, FILES = 1_000, 10_000
+MEGABYTES, FILES = 500, 10_000
 
 
 def measure(setting: Setting) -> list[Row]:

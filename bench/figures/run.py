@@ -29,7 +29,7 @@ STREAM_AT_MOST = 1.3
 AGAIN_AT_MOST_S = 2.0
 MEGABYTES = 100
 FILES = 10_000
-SCHEDULES = 30
+SCHEDULES = 20
 
 
 def measure(setting: Setting) -> list[Row]:

@@ -33,7 +33,7 @@ _KILL_A_STEP_S = 0.02
 
 def measure(setting: Setting) -> list[Row]:
     """Play the same seeds with both."""
-    runs = 20 if setting.quick else 200
+    runs = 20 if setting.quick else 100
     ours = report.found("tests.schedules", runs=runs, at_once=AT_ONCE)
     theirs = (
         None if setting.places.theirs is None else _theirs(setting, setting.places.theirs, runs)

@@ -26,7 +26,7 @@ from clore_sandbox.store import Store
 if TYPE_CHECKING:
     from bench.setting import Setting
 
-RENTERS, SERVERS, ATTEMPTS = 50, 10, 10_000
+RENTERS, SERVERS, ATTEMPTS = 50, 10, 6_000
 LEAST_SQLITE, LEAST_POSTGRES = 0.38, 0.15
 """Pairs per second for each answer per second of the bare app."""
 

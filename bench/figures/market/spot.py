@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bench.report import Row
@@ -29,11 +31,9 @@ def measure(setting: Setting) -> list[Row]:
     # Nothing is timed here, and other figures are counted meanwhile.
     clean = multiprocessing.get_context("spawn")  # this process has threads: no fork
     with ProcessPoolExecutor(mp_context=clean, initializer=os.nice, initargs=(19,)) as pool:
-        plays = [
-            [pool.submit(_play, days, seed, headroom) for seed in range(weeks)]
-            for headroom in (0.0, HEADROOM)
-        ]
-        plain, roomy = (add_up([o for week in play for o in week.result()]) for play in plays)
+        headrooms = [0.0] * weeks + [HEADROOM] * weeks
+        played = list(pool.map(partial(_play, days), [*range(weeks)] * 2, headrooms))
+    plain, roomy = (add_up(list(chain(*half))) for half in (played[:weeks], played[weeks:]))
     what = f"spot autopilot, {days:g} simulated days, {plain.orders} orders"
     return [
         Row(
