@@ -48,7 +48,7 @@ def measure(setting: Setting) -> list[Row]:
     with setting.sandbox(provision=True, visibility_lag_s=0.0, boot_s=0.0, limits=False) as sandbox:
         user = _User(setting, sandbox, **UNPACED)
         stream = user.stream(10 if setting.quick else MEGABYTES, setting.runs)
-        again = user.again(1_000 if setting.quick else FILES, setting.runs)
+        again = user.again(1_000 if setting.quick else FILES, setting.long_runs)
     size = 10 if setting.quick else MEGABYTES
     count = 1_000 if setting.quick else FILES
     starts = "a start of Python, OpenSSH's login and five commands over it are in it."
