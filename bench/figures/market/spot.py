@@ -30,7 +30,7 @@ def measure(setting: Setting) -> list[Row]:
     weeks = min(setting.runs, MOST_WEEKS)
     # Nothing is timed here, and other figures are counted meanwhile.
     clean = multiprocessing.get_context("spawn")  # this process has threads: no fork
-    with ProcessPoolExecutor(mp_context=clean, initializer=os.nice, initargs=(19,)) as pool:
+    with ProcessPoolExecutor(mp_context=clean, initializer=os.nice, initargs=(5,)) as pool:
         headrooms = [0.0] * weeks + [HEADROOM] * weeks
         played = list(pool.map(partial(_play, days), [*range(weeks)] * 2, headrooms))
     plain, roomy = (add_up(list(chain(*half))) for half in (played[:weeks], played[weeks:]))
