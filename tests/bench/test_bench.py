@@ -60,6 +60,14 @@ ROWS = {
 NEEDS = {"rent": ["ssh"], "fetch": ["ssh", "rsync"], "listing": ["wrk"]}
 
 
+def test_it_starts_without_the_paths_of_pytest():
+    """`python -m bench` finds its modules, and the tests' that it uses, from the folder alone."""
+    words = [sys.executable, "-m", "bench", "--help"]
+    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "one_pace" in done.stdout
+
+
 def test_the_figures_from_end_to_end(of):
     """The counts are right, and every target that does not depend on speed is met."""
     rows = of("gather", "week")

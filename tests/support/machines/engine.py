@@ -14,7 +14,7 @@ import tarfile
 import time
 from pathlib import Path
 
-from shared import shared
+from tests.support.running.shared import shared
 
 #: The image that tests rent; none of this name could be pulled here.
 IMAGE = "cloreai/ubuntu22.04-cuda12"
