@@ -71,13 +71,13 @@ def set_(order_id: int, lease_s: float, as_json: bool) -> None:
 
 
 def _change(order_id: int, lease_s: float, *, more: bool, as_json: bool) -> None:
-    from clore_ai.rental.reports.leases import change
-
     if more and lease_s == inf:
         raise click.UsageError(f"To remove the end: clore lease set {order_id} none")
     with connect() as api:
-        length = None if lease_s == inf else lease_s
-        new = api.drive(change(api.session, order_id, length, more=more))
+        if more:
+            new = api.extend_lease(order_id, lease_s / 3600)
+        else:
+            new = api.set_lease(order_id, None if lease_s == inf else lease_s / 3600)
     if as_json:
         output.data(new)
     elif new.ends_at is None:
