@@ -8,9 +8,9 @@ service sends it. Derived values have their unit in the name, except 004's `pric
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field
 
 from clore_ai._values.kinds import as_number
 from clore_ai.models._base import (
@@ -149,12 +149,13 @@ class MarketplaceServer(Model):
     mine: bool = False
     """Is it one of your own (`my_servers` of the same answer)? You can't rent it."""
 
-    # USD per coin, for coins whose rate the record does not imply; see `use_rates`.
-    _rates: Mapping[str, float] | None = PrivateAttr(default=None)
+    # USD per coin, for coins whose rate the record does not imply; see `use_rates`. Not pydantic's
+    # `PrivateAttr`: that costs a call of Python for each of thousands of servers.
+    _rates: ClassVar[Mapping[str, float] | None] = None
 
     def use_rates(self, usd_per_coin: Mapping[str, float]) -> None:
         """Set the USD value of each coin, for prices that the record itself can't convert."""
-        self._rates = usd_per_coin
+        vars(self)["_rates"] = usd_per_coin  # as `functools.cached_property` does
 
     @property
     def gpu_model(self) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from math import isfinite
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from clore_ai._api import endpoints
@@ -30,11 +30,14 @@ def implied(records: list[dict[str, Any]]) -> dict[str, float]:
     found: dict[str, list[float]] = defaultdict(list)
     for record in records:
         price = as_dict(record.get("price")) or {}
-        usd = as_dict(price.get("usd")) or {}
-        on_demand = as_dict(price.get("on_demand")) or {}
+        usd, on_demand = as_dict(price.get("usd")), as_dict(price.get("on_demand"))
+        if not usd or not on_demand:
+            continue
         for coin, name in CONVERTED:
-            coins, dollars = as_number(on_demand.get(coin)), as_number(usd.get(name))
-            if coins and dollars and isfinite(rate := dollars / coins):
+            coins, dollars = on_demand.get(coin), usd.get(name)
+            if type(coins) is not float or type(dollars) is not float:  # rarely: calls are slow
+                coins, dollars = as_number(coins), as_number(dollars)
+            if coins and dollars and 0 < (rate := dollars / coins) < inf:
                 found[coin].append(rate)
     return {coin: median(rates) for coin, rates in found.items()}
 
