@@ -150,7 +150,7 @@ def test_commands_that_never_return(
     from clore_ai import CloreAI
     from clore_ai._api.waits import WAITS
     from clore_ai.jobs import Jobs, Output
-    from clore_ai.jobs.watch.supervise import Supervision
+    from clore_ai.jobs.supervise.supervision import Supervision
 
     monkeypatch.setattr(WAITS, "report_after_s", 1.0)
     messages: list[str] = []

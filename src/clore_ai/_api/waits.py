@@ -1,4 +1,4 @@
-"""All waits of the client in one place, so that a test's clock may run faster. Pure."""
+"""The waits that tests shorten, in one place; others stand where they are used. Pure."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Performs the steps of flows: HTTP, time, other programs."""
+"""Performs the steps of flows: HTTP, time, and the programs that `_ssh` runs."""

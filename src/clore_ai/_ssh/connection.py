@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Done, Exec
-from clore_ai._ssh import async_programs
-from clore_ai._ssh.copy import listing
+from clore_ai._ssh import async_programs, marks
 from clore_ai._ssh.copy.failures import last_words
 from clore_ai._ssh.target import KEPT, plain_path
 from clore_ai._state.folder import private_folder
@@ -132,7 +131,7 @@ class SSHConnection:
 
     async def start(self, script: str) -> Running:
         """Start a script on the machine; the caller reads its output and errors."""
-        mark = listing.new_mark()
+        mark = marks.new()
         # Ends a line that a start-up file began on either stream.
         script = f"printf '\\n%s\\n' {mark}; echo >&2\n{script}"
         line = f"exec sh -c {shlex.quote(script)}"
@@ -191,7 +190,7 @@ class Running:
         while not self._begun:
             piece = await self._process.stdout.read(_CHUNK)
             head += piece
-            rest = listing.after(self._mark, head)
+            rest = marks.after(self._mark, head)
             if rest is None and (not piece or len(head) > _MOST_NOISE):
                 if piece:
                     raise ConnectionLost("the machine sent unexpected output")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from math import isfinite
 from typing import Any
@@ -44,6 +43,8 @@ def as_id(value: object) -> int | None:
 
 def written(value: object, *, indent: int | None = None) -> str:
     """`value` as JSON in ASCII; NaN and infinite numbers, which JSON lacks, become null."""
+    import json  # slow to import, and help needs none
+
     try:
         return json.dumps(value, indent=indent, default=str, allow_nan=False)
     except ValueError:

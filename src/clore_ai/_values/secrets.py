@@ -7,10 +7,8 @@ that quotes them, such as an answer. May do no I/O.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, Callable, TypeVar
-from urllib.parse import quote, quote_plus
 
 from clore_ai._values.kinds import as_dict, as_list
 
@@ -106,6 +104,9 @@ def texts(value: object) -> set[str]:
 
 def forms(secret: str) -> set[str]:
     """A secret in plain text, and as it is written in JSON, a `repr` and a URL."""
+    import json  # both are slow to import, and help needs none
+    from urllib.parse import quote, quote_plus
+
     quoted = (json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(str(secret)))
     return {str(secret), quote(secret, safe=""), quote_plus(secret), *(q[1:-1] for q in quoted)}
 

@@ -7,15 +7,19 @@ set are collected here, so that errors and tracebacks that quote them can be scr
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import sys
+from functools import cache
+from typing import TYPE_CHECKING
 
 import click
 
 from clore_ai._values.secrets import is_secret, scrub, texts
 from clore_ai._values.text import plain
 from clore_ai.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    import logging
 
 _OFF = ("", "0")
 _NAMES_FILES = "--send-secret"
@@ -24,15 +28,17 @@ _LONGEST = 100_000
 """Characters of a line; a line of ``--curl`` must not be cut."""
 
 
-class _Stderr(logging.Handler):
+@cache
+def _handler() -> logging.Handler:
     """Writes to the current stderr. A closed pipe must not stop a rental halfway."""
+    import logging
 
-    def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            click.echo(plain(self.format(record), _LONGEST, lines=True), err=True)
+    class Stderr(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            with contextlib.suppress(OSError, ValueError):
+                click.echo(plain(self.format(record), _LONGEST, lines=True), err=True)
 
-
-_HANDLER = _Stderr()
+    return Stderr()
 
 
 def wanted(name: str) -> bool:
@@ -42,9 +48,11 @@ def wanted(name: str) -> bool:
 
 def start() -> None:
     """Show the SDK's log records as requested, and warnings always."""
+    import logging  # slow to import, and help needs none
+
     for logger, name in (("clore_ai", "debug"), ("clore_ai.curl", "curl")):
         logging.getLogger(logger).setLevel(logging.DEBUG if wanted(name) else logging.WARNING)
-    logging.getLogger("clore_ai").addHandler(_HANDLER)
+    logging.getLogger("clore_ai").addHandler(_handler())
 
 
 def clean(text: str) -> str:

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -145,6 +143,8 @@ def run(command: click.Command, args: Sequence[str]) -> int:  # noqa: C901, PLR0
 def _report_bug(as_json: bool, exc: Exception) -> int:
     what = f"{type(exc).__name__}: {exc}."
     if debug.wanted("debug"):
+        import traceback
+
         text = plain(debug.clean(traceback.format_exc()), _LONGEST_TRACEBACK, lines=True)
         click.echo(text, err=True, nl=False)
     else:
@@ -192,6 +192,8 @@ def report(as_json: bool, exc: e.CloreAPIError) -> int:
 
 def _facts(exc: e.CloreAPIError) -> dict[str, Any]:
     """The fields of an error with ``--json``."""
+    from dataclasses import asdict  # slow to import, and help needs none
+
     facts: dict[str, Any] = {"error": exc.error, "api_code": exc.code}
     if isinstance(exc, (e.OrderEnded, e.WaitTimeout)):
         facts |= {"order_id": exc.order.id, "server_id": exc.order.server_id}

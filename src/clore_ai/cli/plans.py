@@ -61,6 +61,11 @@ def use(order: Order, *, ssh: bool) -> None:
         output.note(f"{shell}Stop paying: clore cancel {order.id}")
 
 
+def was_cancelled(order_id: int) -> str:
+    """The message after Ctrl-C if the order has ended."""
+    return f"Interrupted. Order {order_id} was cancelled; nothing runs."
+
+
 def goes_on(order_id: int | None) -> str:
     """The message after Ctrl-C if an order runs."""
     return (

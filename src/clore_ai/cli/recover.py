@@ -9,7 +9,7 @@ import click
 
 from clore_ai._values import days
 from clore_ai.cli import output, units
-from clore_ai.exceptions import CloreAPIError
+from clore_ai.cli.supervise import cancelling
 
 if TYPE_CHECKING:
     from clore_ai import CloreAI
@@ -87,10 +87,8 @@ def _do(api: CloreAI, intent: Intent, answer: str) -> None:
     order_id, cancels = intent.order_id or 0, answer == "cancel"
     if answer == "later":
         return
-    try:
-        api.drive(recover.answer(api.session, order_id, cancels=cancels))
-    except CloreAPIError as exc:
-        output.note(f"Order {order_id} stays as it is: {exc}")
-    else:
-        if cancels:
-            output.note(f"Cancelled: order {order_id}.", bold=True)
+    ended = api.drive(recover.answer(api.session, order_id, cancels=cancels))
+    if ended is not None:
+        cancelling.show(ended)
+        if ended.error is not None:
+            output.note(str(ended.error))

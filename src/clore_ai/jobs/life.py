@@ -23,9 +23,9 @@ from clore_ai.exceptions import (
 )
 from clore_ai.jobs.output import Output
 from clore_ai.jobs.plan import Callbacks, Outcome, Plan, next_limits
-from clore_ai.jobs.watch import background
-from clore_ai.jobs.watch.request import JobRequest
-from clore_ai.jobs.watch.supervise import Ending, Supervision
+from clore_ai.jobs.supervise import background
+from clore_ai.jobs.supervise.request import JobRequest
+from clore_ai.jobs.supervise.supervision import Ending, Supervision
 from clore_ai.rental.limits import enforce
 from clore_ai.rental.orders import cancel, ending, wait
 from clore_ai.rental.rent import rent as renting
@@ -340,7 +340,7 @@ class Life:
             with suppress(OSError):
                 self.callbacks.on_cancelled(each)
         elif each.gone:
-            self._report(f"Cancelled: order {each.order_id}.")
+            self._report(each.in_words())
         else:
             self._report(str(each.error))
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from clore_ai.exceptions import CloreAPIError
     from clore_ai.jobs.store import Job
-    from clore_ai.jobs.watch.supervise import Ending
+    from clore_ai.jobs.supervise.supervision import Ending
     from clore_ai.models import Order
     from clore_ai.models.records import Intent, RentEvent
     from clore_ai.rental.limits.expiry import Limit

@@ -12,7 +12,7 @@ from clore_ai._ssh.connection import ConnectionLost, SSHConnection
 from clore_ai.exceptions import CloreAPIError, OrderEnded
 from clore_ai.jobs import scripts
 from clore_ai.jobs.store import Jobs
-from clore_ai.jobs.watch.follow import Follower, Silent
+from clore_ai.jobs.supervise.follow import Follower, Silent
 from clore_ai.rental.orders import wait
 from clore_ai.rental.orders.reconcile import end_of, orders
 

@@ -3,7 +3,8 @@
 Prices as the service sends them are per **day**, for the whole server, in the named coin. Derived
 prices have their unit in the name; 004's `price_usd` is USD per **hour**.
 
-Models are imported when they are first used: `records` alone needs no pydantic.
+`records` holds what this machine records of rentals, in dataclasses; it needs no pydantic. Models
+are imported when they are first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Records of rentals, also carried by errors: intents, budgets, inspections. Pure."""
+"""Records of rentals, also carried by errors: intents, budgets, inspections. Dataclasses. Pure."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Intent:
     `state`: ``open`` while the request is on its way, ``created`` once the order is known,
     ``refused`` if the service certainly did nothing, ``uncertain`` if an order may exist that was
     not found.
+
+    The fields are the ledger's columns: a new field needs a new step in `_state.sqlite.schema`.
     """
 
     server_id: int

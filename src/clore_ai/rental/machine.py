@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Exec, Fetch, Put, at_last, local
-from clore_ai._ssh.copy import listing
+from clore_ai._ssh import marks
 from clore_ai._ssh.target import ALONE
 from clore_ai.exceptions import TransportError, WaitTimeout
 from clore_ai.rental.orders import cancel, ending, recover
@@ -47,7 +47,7 @@ def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Re
             that it started may still run.
         TransportError: ssh is missing here, or the command wrote more than `MOST_OUTPUT`.
     """
-    mark = listing.new_mark()
+    mark = marks.new()
     line = f"printf '\\n%s\\n' {mark}\n{command}"
     words = target.ssh(line, *ALONE)
     done: Done = yield Exec(words, b"", timeout_s, most=MOST_OUTPUT)
@@ -67,7 +67,7 @@ def run(order: Order, target: Target, command: str, timeout_s: float) -> Flow[Re
         raise TransportError("ssh is not installed; install openssh-client.")
     if done.errno is not None:
         raise TransportError(f"ssh can't be started here: {os.strerror(done.errno)}.")
-    rest = listing.after(mark, done.out)  # without what a shell prints when it starts
+    rest = marks.after(mark, done.out)  # without what a shell prints when it starts
     said = done.out if rest is None else rest
     out, err = (text.decode("utf-8", "replace") for text in (said, done.err))
     return Result(done.code, out, err)

@@ -2,6 +2,12 @@
 
 A provisioner reserves public ports, boots a room behind them, and clears it. Clearing is idempotent
 and leaves no process and no open port. Provisioners know nothing of market rules, money and HTTP.
+
+- A **room** is what an order gets: processes behind its ports. Its **kind** says how it is
+  isolated.
+- A **builder** builds rooms of one kind: `fence.process` (not isolated), `fence.bwrap`,
+  `fence.docker`.
+- The **interior** starts programs in a room; in an isolated one its first process does (`fenced`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Exec
-from clore_ai._ssh import programs
+from clore_ai._ssh import marks, programs
 from clore_ai._ssh.copy import MOST_BYTES, listing
 from clore_ai._ssh.copy.failures import CopyFailedError, CutError, failed, not_here
 from clore_ai._ssh.copy.gate import is_below, refusal
@@ -130,7 +130,7 @@ def fetch_path(
 def _listed(
     ssh: Ssh, place: str, names: Sequence[str], single: str, stopped: Stopped
 ) -> listing.Listing:
-    mark = listing.new_mark()
+    mark = marks.new()
     script = os.fsencode(listing.script(mark, place, names, single=single))
     done = programs.run(
         Exec(
@@ -259,7 +259,7 @@ def _streamed(
     found: Fetched,
     stopped: Stopped,
 ) -> None:
-    mark = listing.new_mark()
+    mark = marks.new()
     # GNU tar reads a backslash in a name as an escape unless it gets an option that others lack.
     line = (
         f"cd {place} && printf '\\n%s\\n' {mark} || exit; raw=--no-unquote; "

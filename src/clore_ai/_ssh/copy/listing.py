@@ -1,18 +1,18 @@
 """Lists the files of a machine: scripts for any POSIX shell, and their answers. Pure.
 
-Every answer begins with a mark that is new for each question, so that the output of a shell's
-start-up files, or a name with a newline, is not mistaken for it. The answer is a stranger's: it
-only says what to request, never where to write.
+Every answer begins with a mark (`_ssh.marks`). The answer is a stranger's: it only says what to
+request, never where to write.
 """
 
 from __future__ import annotations
 
 import re
-import secrets
 import shlex
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from clore_ai._ssh import marks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,11 +110,6 @@ class Listing:
         return 0 < self.now_s < entry.mtime_ns // _S + _SETTLED_S
 
 
-def new_mark() -> str:
-    """A word that nobody can guess."""
-    return f"clore-{secrets.token_hex(12)}"
-
-
 def script(mark: str, place: str, names: Sequence[str], *, single: str = "") -> str:
     """Lists `names` below the folder `place`, with everything in them.
 
@@ -140,15 +135,9 @@ def stat_script(mark: str, place: str) -> str:
     return _filled(_STAT, mark=mark, place=place)
 
 
-def after(mark: str, answer: bytes) -> bytes | None:
-    """What follows the mark's line; None if there is none."""
-    _, found, rest = answer.partition(f"\n{mark}\n".encode())
-    return rest if found else None
-
-
 def read(mark: str, answer: bytes) -> Listing | None:
     """The listing in an answer; None if it is incomplete."""
-    rest = after(mark, answer)
+    rest = marks.after(mark, answer)
     lines = (b"\n" + (rest or b"")).split(f"\n{mark} ".encode())[1:]
     if not lines or lines.pop().rstrip() != b"end":
         return None

@@ -8,8 +8,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Callable
 
-from clore_ai._ssh import programs
-from clore_ai._ssh.copy import listing
+from clore_ai._ssh import marks, programs
 from clore_ai._values.text import plain
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Pulled:
     def skip_to(self, mark: str) -> bool:
         """Skip what a shell's start-up files print; False if there is no mark."""
         head = b""
-        while (found := listing.after(mark, head)) is None:
+        while (found := marks.after(mark, head)) is None:
             piece = self.read(_CHUNK)
             head += piece
             if not piece or len(head) > _MOST_NOISE:

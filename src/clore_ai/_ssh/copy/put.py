@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from clore_ai._api.steps import Exec
-from clore_ai._ssh import programs
+from clore_ai._ssh import marks, programs
 from clore_ai._ssh.copy import free_space, listing, send
 from clore_ai._ssh.copy.failures import CopyFailedError, CutError, FullError, cut, failed
 from clore_ai._ssh.copy.listing import LONGEST
@@ -72,7 +72,7 @@ def put(
                 size += found.st_size
     if not going:
         return 0, 0
-    mark = listing.new_mark()
+    mark = marks.new()
     line = f"cd {place} && tar -xzf - && printf '\\n%s\\n' {mark}"
     step = Exec(
         ssh(f"exec sh -c {shlex.quote(line)}"),
@@ -81,7 +81,7 @@ def put(
         silent_s=SILENT_S,
     )
     done = programs.run(step, stopped)
-    if listing.after(mark, done.out) is None:
+    if marks.after(mark, done.out) is None:
         raise _not_there(ssh, place, done, size, stopped)
     return len(going), size
 
@@ -90,7 +90,7 @@ def _there(
     ssh: Ssh, place: str, names: Sequence[bytes], stopped: Stopped
 ) -> dict[bytes, listing.Entry]:
     """The machine's list of these files; its folder is created."""
-    mark = listing.new_mark()
+    mark = marks.new()
     line = ssh(f"exec sh -c {shlex.quote(listing.stat_script(mark, place))}")
     asked = b"".join(b"./" + name + b"\0" for name in names)
     done = programs.run(

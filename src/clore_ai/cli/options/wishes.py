@@ -1,4 +1,4 @@
-"""The options of `clore rent`, `run` and `watch` that describe what to rent: a `Wish`.
+"""The options of `clore search`, `rent`, `run` and `watch` that describe what to rent: a `Wish`.
 
 A parameter has the name of the field that it sets, in `Wish` or its filter.
 """

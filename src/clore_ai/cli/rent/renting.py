@@ -134,7 +134,7 @@ class Reporter:
         if last is None or last.order_id is None:
             return left_behind(self._api, self._newest)
         if last.what == "cancelled":
-            return f"Interrupted. Order {last.order_id} was cancelled; nothing runs."
+            return plans.was_cancelled(last.order_id)
         if last.what in ("cancelling", "uncancelled"):
             return (
                 f"Interrupted. Order {last.order_id} is not confirmed as ended and may be billed. "

@@ -11,7 +11,7 @@ from clore_ai._values.text import plain
 from clore_ai.cli import other_keys, output
 from clore_ai.cli.account import connect
 from clore_ai.jobs import Jobs, status
-from clore_ai.jobs.watch import background
+from clore_ai.jobs.supervise import background
 
 _SHOWN = 40
 

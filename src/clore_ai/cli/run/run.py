@@ -8,7 +8,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from clore_ai.cli import output
+from clore_ai.cli import output, plans
 from clore_ai.cli.account import connect
 from clore_ai.cli.options import job_file, job_file_trust, job_options, wishes
 from clore_ai.cli.options import limits as _limits
@@ -86,7 +86,7 @@ def command(words: tuple[str, ...], **options: Any) -> int:  # noqa: ANN401 - cl
         job = outcome.job
         if outcome.ending == "unrented" and reporter is not None:
             raise KeyboardInterrupt(
-                f"Interrupted. Order {job.order_id} was cancelled; nothing runs."
+                plans.was_cancelled(job.order_id)
                 if job.cancelled and job.order_id
                 else reporter.interrupted()
             )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from clore_ai._values.lengths import duration
 from clore_ai.cli import output
 from clore_ai.exceptions import CloreAPIError, FieldError
-from clore_ai.models import price as prices
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +33,7 @@ def show(each: Cancelling) -> None:
     """Report an order's outcome; replaces its error, if any, by one in plain words."""
     each.error = _plain(each.order_id, each.error)
     if each.gone:
-        output.note(f"Cancelled: order {each.order_id}.{_bill(each)}", bold=True)
+        output.note(each.in_words(), bold=True)
     elif each.error is not None and each.error.error not in _MESSAGES:
         output.note(
             f"Order {each.order_id} may still run, and be billed. Stop paying: "
@@ -52,13 +50,3 @@ def _plain(order_id: int, error: CloreAPIError | None) -> CloreAPIError | None:
     plain = FieldError(message.format(order_id), error.code, error.response, status=error.status)
     plain.__cause__ = error
     return plain
-
-
-def _bill(each: Cancelling) -> str:
-    bill = each.bill
-    if bill is None:
-        return " What it cost is not known."
-    return (
-        f" It ran {duration(bill.seconds)} and cost {prices.coin(bill.total)} {bill.currency}: "
-        f"{prices.coin(bill.spend)} for the time, the rest fees."
-    )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from clore_ai.jobs.watch.request import JobRequest
+    from clore_ai.jobs.supervise.request import JobRequest
 
 _ANSWERS: dict[str, Literal["detach", "stop"]] = {
     "k": "detach",

@@ -1,4 +1,4 @@
-"""The background process that follows one job to its end; `jobs.watch.background` starts it."""
+"""The background process that follows one job to its end; `jobs.supervise.background` starts it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def live(
 ) -> Outcome:
     """Run or watch a job with `work`, while the console handles Ctrl-C; its outcome."""
     from clore_ai.jobs import Jobs, Life
-    from clore_ai.jobs.watch.request import JobRequest
+    from clore_ai.jobs.supervise.request import JobRequest
 
     async def main(engine: Engine) -> Outcome:
         life = Life(

@@ -24,7 +24,7 @@ from clore_ai.exceptions import CloreAPIError
 from clore_ai.jobs.reap import turns
 from clore_ai.jobs.reap.reaper import Reaper
 from clore_ai.jobs.store import Jobs
-from clore_ai.jobs.watch import background
+from clore_ai.jobs.supervise import background
 from clore_ai.rental.limits import unattended
 from clore_ai.rental.limits.enforce import Keeper
 

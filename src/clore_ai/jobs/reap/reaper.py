@@ -16,7 +16,7 @@ from clore_ai.exceptions import AuthError
 from clore_ai.jobs import status
 from clore_ai.jobs.reap.turns import Turns
 from clore_ai.jobs.store import Jobs
-from clore_ai.jobs.watch import background
+from clore_ai.jobs.supervise import background
 from clore_ai.rental.limits import enforce, expiry
 from clore_ai.rental.orders import cancel, ending
 

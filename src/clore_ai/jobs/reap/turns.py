@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clore_ai.jobs.store import Jobs
-from clore_ai.jobs.watch import background
+from clore_ai.jobs.supervise import background
 from clore_ai.rental.limits import expiry
 from clore_ai.rental.limits.enforce import EVERY_S, GRACE_S
 

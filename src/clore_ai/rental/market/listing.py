@@ -45,7 +45,8 @@ BEST_FIRST: dict[str, Callable[[MarketplaceServer], float]] = {
     "ram": lambda s: -(s.ram_gb or 0),
     "down": lambda s: -((s.specs and s.specs.net and s.specs.net.down) or 0),
 }
-"""What a server is sorted by: less is better. The price is the list price, without fees."""
+"""What a server is sorted by: less is better. The price is the list price, without fees; `rent`
+ranks by the real cost (`rental.rent.ranking`)."""
 
 
 @dataclass(frozen=True)

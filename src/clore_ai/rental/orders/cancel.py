@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clore_ai._api import endpoints
 from clore_ai._api.order_request import check_length
 from clore_ai._api.steps import Flow, Sleep, clock, local, request
+from clore_ai._values.lengths import duration
 from clore_ai.exceptions import (
     AuthError,
     CloreAPIError,
@@ -15,7 +16,7 @@ from clore_ai.exceptions import (
     InvalidInputError,
     WaitTimeout,
 )
-from clore_ai.models import Order
+from clore_ai.models import Order, price
 from clore_ai.rental.market.cost import spent
 from clore_ai.rental.orders import ending
 from clore_ai.rental.orders.reconcile import orders
@@ -139,6 +140,17 @@ class Cancelling:
         if self.error is not None:
             found["error"] = self.error.error or str(self.error)
         return found if self.bill is None else {**found, **asdict(self.bill)}
+
+    def in_words(self) -> str:
+        """That the order is gone, and what it cost: ``Cancelled: order 7. It ran 2h and …``."""
+        bill = self.bill
+        if bill is None:
+            return f"Cancelled: order {self.order_id}. What it cost is not known."
+        return (
+            f"Cancelled: order {self.order_id}. It ran {duration(bill.seconds)} and cost "
+            f"{price.coin(bill.total)} {bill.currency}: {price.coin(bill.spend)} for the time, the "
+            "rest fees."
+        )
 
     @property
     def bill(self) -> Bill | None:

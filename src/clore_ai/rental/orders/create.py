@@ -5,9 +5,10 @@ the server among all processes that share the ledger:
 
 1. record the known orders, and settle the intents of earlier requests for this server;
 2. write the intent to the ledger, on disk;
-3. send the order, and retry only if the service certainly did not act;
-4. unless the answer is a clean refusal, look for a new order on the server, for up to 30 s;
-5. return the order if it is found; raise the refusal if it was refused; otherwise raise
+3. check the budgets: after the intent is written, so that two rentals at once see each other;
+4. send the order, and retry only if the service certainly did not act;
+5. unless the answer is a clean refusal, look for a new order on the server, for up to 30 s;
+6. return the order if it is found; raise the refusal if it was refused; otherwise raise
    `OrderUncertain`, and leave the intent open until a later look settles it.
 """
 

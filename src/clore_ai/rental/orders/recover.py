@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from clore_ai._api.steps import Flow
     from clore_ai._state.ledger import Ledger
     from clore_ai.models.records import Intent
+    from clore_ai.rental.orders.cancel import Cancelling
     from clore_ai.rental.session import Session
 
 
@@ -60,18 +61,20 @@ def recover(session: Session) -> Flow[Leftovers]:
         return Leftovers()
 
 
-def answer(session: Session, order_id: int, *, cancels: bool) -> Flow[None]:
-    """Keep an order that was found, or cancel it; it is not reported again.
+def answer(session: Session, order_id: int, *, cancels: bool) -> Flow[Cancelling | None]:
+    """Keep an order that was found, or cancel it; the outcome of the cancel.
 
-    Raises:
-        CloreAPIError: it could not be cancelled, so it stays as it is.
+    It is not reported again, unless it was to be cancelled and may still run.
     """
+    ended: Cancelling | None = None
     if cancels:
         from clore_ai.rental.orders import cancel
 
-        yield from cancel.cancel(session, order_id)
-        yield from local(session.access.forget, order_id)
-    yield from local(acknowledge, session, order_id)
+        ended = cancel.Cancelling(order_id)
+        yield from cancel.end(session, [ended])
+    if ended is None or ended.ended:
+        yield from local(acknowledge, session, order_id)
+    return ended
 
 
 def acknowledge(session: Session, order_id: int) -> None:

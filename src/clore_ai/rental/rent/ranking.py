@@ -1,9 +1,10 @@
 """Ranks the servers that meet a wish, the best first. Pure; `no_match` says why none does.
 
-Servers are ranked by the real cost of an hour, with fees and the creation fee spread over the
-lease, raised by what is known against the host (`hosts`); at equal cost the more reliable host
-comes first. For each server the cheapest coin is chosen that it accepts and that the wallet covers:
-the creation fee and the first hour (or the whole lease, if that is shorter).
+Unlike in a search, which sorts by the list price (`rental.market.listing`), servers are ranked by
+the real cost of an hour, with fees and the creation fee spread over the lease, raised by what is
+known against the host (`hosts`); at equal cost the more reliable host comes first. For each server
+the cheapest coin is chosen that it accepts and that the wallet covers: the creation fee and the
+first hour (or the whole lease, if that is shorter).
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Callable
 
 import pytest
@@ -10,6 +11,7 @@ from by_hand import WALL, Hand, cut, ok, refused, reply, row
 from clore_ai.exceptions import FieldError, InvalidInputError, WaitTimeout
 from clore_ai.models.records import Intent
 from clore_ai.rental.orders.cancel import Cancelling, until_gone
+from clore_ai.rental.orders.recover import answer
 from clore_ai.rental.session import Session
 
 
@@ -72,6 +74,20 @@ def test_several_cancels_share_the_looks_and_survive_a_refusal():
     assert [each.gone for each in todo] == [True, False, True]
     assert isinstance(todo[1].error, FieldError)
     assert hand.paths.count("cancel_order") == 3
+
+
+def test_a_found_order_is_cancelled_only_once_it_is_gone():
+    """One that still runs is reported as such, and again by the next command."""
+    session, hand = Session(), Hand(Service(7, lingers_s=1000))
+    intent = Intent(5, "on-demand", "bitcoin", "i", state="created", order_id=7, started_at=WALL)
+    session.ledger.open(replace(intent, unacknowledged=True))
+    found = hand.play(answer(session, 7, cancels=True))
+    assert (found.gone, type(found.error)) == (False, WaitTimeout)
+    assert [i.order_id for i in session.ledger.unacknowledged()] == [7]
+    found = Hand(Service(7, lingers_s=4)).play(answer(session, 7, cancels=True))
+    assert found.gone
+    assert found.in_words().startswith("Cancelled: order 7. It ran")
+    assert session.ledger.unacknowledged() == []
 
 
 @pytest.mark.parametrize("acted", [True, False])

@@ -23,13 +23,13 @@ from clore_ai._values import sizes
 from clore_ai._values.text import plain
 from clore_ai.exceptions import CloreAPIError, OrderEnded
 from clore_ai.jobs import scripts
+from clore_ai.jobs.supervise import bid, blame
+from clore_ai.jobs.supervise import limits as limit
+from clore_ai.jobs.supervise.follow import Follower
+from clore_ai.jobs.supervise.machine import Reach
+from clore_ai.jobs.supervise.request import JobRequest
 from clore_ai.jobs.transfer import Copier, CopyError, NoRoomError
 from clore_ai.jobs.upload import selection
-from clore_ai.jobs.watch import bid, blame
-from clore_ai.jobs.watch import limits as limit
-from clore_ai.jobs.watch.follow import Follower
-from clore_ai.jobs.watch.machine import Reach
-from clore_ai.jobs.watch.request import JobRequest
 from clore_ai.rental.limits.enforce import Keeper
 
 if TYPE_CHECKING:

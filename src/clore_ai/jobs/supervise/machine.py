@@ -27,7 +27,7 @@ from clore_ai.exceptions import (
     TransportError,
     WaitTimeout,
 )
-from clore_ai.jobs.watch import blame
+from clore_ai.jobs.supervise import blame
 from clore_ai.models import Order
 from clore_ai.rental.orders import BOOT_DEADLINE_S, reconcile, wait
 
