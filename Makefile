@@ -45,7 +45,7 @@ $(VENV)/.compiled: $(READY)
 tests: $(VENV)/.compiled  ## The test-suite; ARGS="-k name" narrows it
 	@sh tools/need.sh ssh:openssh-client scp:openssh-client sftp:openssh-client rsync:rsync tmux:tmux curl:curl ps:procps git:git
 	@sh tools/need.sh busybox:busybox-static bwrap:bubblewrap setpriv:util-linux python3:python3 /usr/lib/openssh/sftp-server:openssh-sftp-server || echo "The tests that need them are skipped." >&2
-	@$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 6 --dist worksteal $(ARGS)
 
 soak: $(READY)  ## 20,000 random schedules of faults and stops, 500 of clore run, 35,000 Ctrl-C, long tables (an hour)
 	@sh tools/need.sh ssh:openssh-client rsync:rsync tmux:tmux
