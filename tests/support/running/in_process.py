@@ -23,7 +23,7 @@ from clore_ai.cli import cli, errors
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
 _LOGGERS = ("clore_ai", "clore_ai.curl")
 
 
