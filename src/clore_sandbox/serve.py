@@ -16,16 +16,14 @@ import resource
 import shlex
 import signal
 import sys
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Callable
 
 from clore_sandbox import daemon, exposure
 from clore_sandbox.provision import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import FrameType
+    from collections.abc import Generator, Sequence
 
     from clore_sandbox.sandbox import Sandbox
 
@@ -144,22 +142,15 @@ def _ports(text: str) -> tuple[int, int]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until a signal stops it; the exit status."""
     options = parser().parse_args(argv)
-    asked_to_stop = threading.Event()
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's
-        asked_to_stop.set()
-
-    # First of all: processes inherit ignored signals, but not handlers.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
-    if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
-        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-    _open_more_files()
-    warned = exposure.warning(options.host, options.provisioner)
-    if warned is not None:
-        print(warned, file=sys.stderr, flush=True)  # noqa: T201 - this is a command
     try:
-        with contextlib.ExitStack() as stack:
+        # First of all: processes inherit ignored signals, but not handlers.
+        with _stop_signals() as wait, contextlib.ExitStack() as stack:
+            if signal.getsignal(signal.SIGQUIT) == signal.SIG_IGN:
+                signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+            _open_more_files()
+            warned = exposure.warning(options.host, options.provisioner)
+            if warned is not None:
+                print(warned, file=sys.stderr, flush=True)  # noqa: T201 - this is a command
             if options.state_dir is not None:
                 stack.enter_context(daemon.claim(options.state_dir))
             sandbox = stack.enter_context(_sandbox(options))
@@ -167,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 daemon.write(options.state_dir, sandbox)
                 stack.callback(daemon.forget, options.state_dir)
             _announce(sandbox, options)
-            asked_to_stop.wait()
+            wait()
     except (ValueError, daemon.RunsAlready) as exc:
         return _failed(str(exc), _USAGE_ERROR)
     except OSError as exc:
@@ -176,6 +167,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RuntimeError as exc:
         return _failed(str(exc), 1)
     return 0
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Generator[Callable[[], object]]:
+    """In this block the signals that stop it end a call of the function, also if they came before.
+
+    By a pipe that Python's C code writes to. A handler that sets a `threading.Event` would wait for
+    itself if the signal came while the main thread is inside of `Event.wait`; and one that comes
+    just before a wait begins is seen only after it.
+    """
+    came, wake = os.pipe()
+    os.set_blocking(wake, False)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda _number, _frame: None)
+    before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    try:
+        yield lambda: os.read(came, 1)
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(came)
+        os.close(wake)
 
 
 def _failed(why: str, status: int) -> int:

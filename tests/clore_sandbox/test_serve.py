@@ -16,6 +16,43 @@ from processes import running
 from served import QUICK, Remote, serve
 
 from clore_sandbox import Sandbox, daemon
+from clore_sandbox import serve as command
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.mark.timeout(20)  # a lost signal would wait for ever
+def test_a_signal_ends_the_wait_whenever_it_comes():
+    """Also at any line that the waiting thread runs, and before the wait."""
+    before = {number: signal.getsignal(number) for number in STOPS}
+    try:
+        lines = _lines_of_a_wait(at=0)
+        assert lines
+        assert [_lines_of_a_wait(at) for at in range(lines)] == [lines] * lines
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _lines_of_a_wait(at):
+    """Press SIGTERM at this line of a wait; how many lines it had."""
+    lines = 0
+
+    def trace(_frame, event, _arg):
+        nonlocal lines
+        if event == "line":
+            if lines == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            lines += 1
+        return trace
+
+    with command._stop_signals() as wait:
+        sys.settrace(trace)
+        try:
+            wait()
+        finally:
+            sys.settrace(None)
+    return lines
 
 
 @pytest.mark.parametrize(
