@@ -66,10 +66,12 @@ def measure(setting: Setting) -> list[Row]:
 def _verified(setting: Setting) -> list[Row]:
     """Measure `clore rent`, on demand and by spot, at the service's pace.
 
-    Two accounts rent in turn, so that neither waits for the calls of its last run. Calls that
-    aren't measured don't wait, so the marketplace has no limits.
+    Two accounts rent in turn, so that neither waits for the calls of its last run.
     """
-    with setting.sandbox(limits=False, provision=True, visibility_lag_s=0.0, boot_s=0.0) as sandbox:
+    limits = not setting.quick
+    with setting.sandbox(
+        limits=limits, provision=True, visibility_lag_s=0.0, boot_s=0.0
+    ) as sandbox:
         env = UNPACED if setting.quick else {}
         one, other = Renter(setting, sandbox, **env), Renter(setting, sandbox, **env)
         words = ("rent", "--gpu", "RTX", "--yes")
@@ -95,14 +97,14 @@ def _rented(renter: Renter, *words: str) -> float:
     start = time.perf_counter()
     order_id = renter.clore(*words)
     took = time.perf_counter() - start - renter.must_wait_s()
-    shown = renter.clore("ssh", order_id, "--json", "--", "true", **UNPACED)
+    shown = renter.clore("ssh", order_id, "--json", "--", "true")
     ssh: list[str] = json.loads(shown)["command"]
     alone = [ssh[0], *ALONE, *ssh[1:]]
     start = time.perf_counter()
     for _ in range(LOGINS):
         subprocess.run(alone, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     took -= time.perf_counter() - start
-    renter.clore("cancel", order_id, **UNPACED)
+    renter.clore("cancel", order_id)
     return took
 
 

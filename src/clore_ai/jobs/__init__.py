@@ -7,8 +7,9 @@ are first used: most programs that make a client run no job.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from clore_ai._values.lazy import attribute
 
 if TYPE_CHECKING:
     from clore_ai.jobs.life import Life
@@ -41,28 +42,17 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Callbacks": "plan",
-    "Consent": "upload.contents",
-    "Job": "store",
-    "Jobs": "store",
-    "Life": "life",
-    "Outcome": "plan",
-    "Output": "output",
-    "Plan": "plan",
-    "ReapEvent": "reap.reaper",
-    "Spec": "spec",
-    "Turns": "reap.turns",
-    "attach": "unasked",
-    "checked": "spec",
-    "planned": "plan",
-    "run": "unasked",
-    "stop": "unasked",
+    "life": ("Life",),
+    "output": ("Output",),
+    "plan": ("Callbacks", "Outcome", "Plan", "planned"),
+    "reap.reaper": ("ReapEvent",),
+    "reap.turns": ("Turns",),
+    "spec": ("Spec", "checked"),
+    "store": ("Job", "Jobs"),
+    "unasked": ("attach", "run", "stop"),
+    "upload.contents": ("Consent",),
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+    return attribute(__name__, _MODULES, name)

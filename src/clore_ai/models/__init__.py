@@ -9,8 +9,9 @@ are imported when they are first used.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from clore_ai._values.lazy import attribute
 
 if TYPE_CHECKING:
     from clore_ai.models.account import APIResponse, Wallet
@@ -75,12 +76,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    for module, names in _MODULES.items():
-        if name in names:
-            value: object = getattr(import_module(f"{__name__}.{module}"), name)
-            globals()[name] = value
-            return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return attribute(__name__, _MODULES, name)
 
 
 def __dir__() -> list[str]:

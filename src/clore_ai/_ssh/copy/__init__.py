@@ -1,7 +1,9 @@
 """Files to a machine and from it, over an open connection."""
 
-MOST_BYTES = 50 * 1_000_000_000
-"""The most bytes that one fetch may bring, by default: all outputs of a job together."""
+from clore_ai._values import sizes
 
-MOST_UPLOAD, MOST_OUTPUT = "200MB", "50GB"
-"""What a job may upload and fetch, unless its options say otherwise."""
+MOST_UPLOAD = "200MB"
+"""The most that a job uploads without a question."""
+MOST_OUTPUT = "50GB"
+"""The most that one fetch brings, by default: all outputs of a job together."""
+MOST_BYTES = sizes.read(MOST_OUTPUT)

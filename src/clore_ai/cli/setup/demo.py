@@ -54,9 +54,8 @@ def _rent(session: _Session, inventory: Path | None, gpu: str) -> None:
     fleet = [] if inventory is None else ["--inventory", str(inventory)]
     shown = [] if inventory is None else ["--inventory", inventory.name]
     session.show("sandbox", "up", "--detach", *shown)
-    with (
-        _signals.deferred()
-    ):  # an interrupted start would leave a marketplace that can't be stopped
+    # An interrupted start would leave a marketplace that can't be stopped.
+    with _signals.deferred():
         marketplace = json.loads(session.read("sandbox", "up", "--detach", "--json", *fleet))
     session.env |= {
         "CLORE_BASE_URL": marketplace["base_url"],

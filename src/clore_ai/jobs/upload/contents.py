@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from clore_ai.jobs.upload.words import Words
 
-"""The most that is uploaded without a question."""
 _SHOWN, _LONGEST = 20, 1000
 """Names in a sentence, and characters of a name, which the user may have to type."""
 
